@@ -1,0 +1,1 @@
+"""The only code besides the nodes that imports the host: folders, loading, conditioning."""

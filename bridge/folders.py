@@ -1,0 +1,63 @@
+"""Model folders: registered once, without taking anything from whoever registered the same key before us."""
+
+from __future__ import annotations
+
+import os
+
+import folder_paths
+
+from ..core.errors import UnsafePath
+
+_WEIGHTS = (".safetensors", ".sft", ".bin", ".pth", ".pt")
+
+# model key -> (folder below models/, file endings listed)
+_KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "insightface": ("insightface", (".onnx", *_WEIGHTS)),
+    "facexlib": ("facexlib", _WEIGHTS),
+    "id_patch": ("id_patch", _WEIGHTS),
+    "likeness_faces": ("likeness_faces", (".safetensors",)),
+}
+
+
+def register() -> None:
+    """Make our model keys known to the host.
+
+    A key that exists already (another pack, extra_model_paths.yaml) keeps its folders; ours is appended and the
+    file endings are widened, because a key that only the yaml names would list every file.
+    """
+    for key, (folder, endings) in _KEYS.items():
+        default = os.path.join(folder_paths.models_dir, folder)
+        paths, known = folder_paths.folder_names_and_paths.get(key, ([], set()))
+        merged = paths if default in paths else [*paths, default]
+        folder_paths.folder_names_and_paths[key] = (merged, {*known, *endings})
+
+
+def folders(*keys: str) -> list[str]:
+    """Every folder searched for these keys, in the host's order, without repeats."""
+    return list(dict.fromkeys(path for key in keys for path in folder_paths.get_folder_paths(key)))
+
+
+def listed(*keys: str) -> list[str]:
+    """Relative names of the files under these keys, sorted, without repeats."""
+    return sorted({name for key in keys for name in folder_paths.get_filename_list(key)})
+
+
+def find(name: str, *keys: str) -> str | None:
+    """Full path of the first file called `name` (relative, sub-folders allowed) under these keys, or None.
+
+    Raises UnsafePath when the name climbs out of the folder.
+    """
+    for folder in folders(*keys):
+        path = within(folder, name)
+        if os.path.isfile(path):
+            return path
+    return None
+
+
+def within(folder: str, name: str) -> str:
+    """`folder`/`name`, refusing names that lead outside of `folder`. Links inside the folder may point anywhere."""
+    root = os.path.abspath(folder)
+    path = os.path.abspath(os.path.join(root, name))
+    if not path.startswith(root + os.sep):
+        raise UnsafePath(name, folder)
+    return path

@@ -1,0 +1,1 @@
+"""Formulas, file formats, geometry and drawing: torch and numpy, no host."""

@@ -1,0 +1,154 @@
+"""Every error a user can meet: what is wrong with both values, then what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def _listed(items: Sequence[object], nothing: str = "none") -> str:
+    return ", ".join(str(item) for item in items) or nothing
+
+
+class LikenessError(Exception):
+    """Base of the family. `problem` says what is wrong and where, `advice` what to do about it."""
+
+    def __init__(self, problem: str, advice: str) -> None:
+        self.problem = problem
+        self.advice = advice
+        super().__init__(f"{problem} {advice}")
+
+
+class MissingDependency(LikenessError):
+    """A Python package that only some nodes need is not installed or does not import."""
+
+    def __init__(self, requirement: str, purpose: str, cause: str) -> None:
+        super().__init__(
+            f"{purpose} needs the Python package {requirement.split('>')[0]}, which cannot be imported ({cause}).",
+            f'Install it into the Python that runs ComfyUI: python -m pip install "{requirement}", then restart ComfyUI.',
+        )
+
+
+class ModelMissing(LikenessError):
+    """A model file is in none of the folders searched."""
+
+    def __init__(self, what: str, files: Sequence[str], folders: Sequence[str], url: str, size: str) -> None:
+        self.files, self.folders = tuple(files), tuple(folders)
+        super().__init__(
+            f"{what} not found: {_listed(files)} is in none of the folders searched ({_listed(folders)}).",
+            f"Download it from {url} ({size}), put it into one of these folders and press R in ComfyUI to refresh.",
+        )
+
+
+class UnsupportedCheckpoint(LikenessError):
+    """A file that is not what the loader needs, named for what it is."""
+
+    def __init__(self, path: str, found: str, expected: str, advice: str) -> None:
+        super().__init__(f"{path} is {found}; this node needs {expected}.", advice)
+
+
+class WrongBaseModel(LikenessError):
+    """Something made for one model family was given to another."""
+
+    def __init__(self, what: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{what} is made for {found}, but {expected} is needed.",
+            "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input.",
+        )
+
+
+class FaceNotFound(LikenessError):
+    """No face after the whole detection ladder."""
+
+    def __init__(self, where: str, width: int, height: int, tried: Sequence[str]) -> None:
+        super().__init__(
+            f"No face found in {where} ({width}x{height} px) after trying {_listed(tried)}.",
+            "Use a photo in which the face is larger, sharper and not covered, or set on_no_face to skip.",
+        )
+
+
+class SeveralFaces(LikenessError):
+    """More faces than the one that was meant."""
+
+    def __init__(self, where: str, count: int) -> None:
+        super().__init__(
+            f"{where} shows {count} faces where one person is meant.",
+            "Set which_face to the number in the picture that Detect Faces draws, or crop the photo to one person.",
+        )
+
+
+class FaceIndexOutOfRange(LikenessError):
+    """A face number that does not exist."""
+
+    def __init__(self, where: str, index: int, count: int) -> None:
+        super().__init__(
+            f"Face {index} was asked for, but {where} has {count} (numbered 1 to {count}).",
+            "Choose a number that the numbered picture shows.",
+        )
+
+
+class RecogniserMissing(LikenessError):
+    """An identity lacks the embedding a method was trained on."""
+
+    def __init__(self, method: str, needed: str, identity: str, available: Sequence[str]) -> None:
+        super().__init__(
+            f"{method} needs {needed}, this identity ({identity}) has {_listed(available, 'no embedding')}.",
+            f"Load {needed} in Load Face Model and make the identity again from the photos.",
+        )
+
+
+class PeoplePlacesMismatch(LikenessError):
+    """The cast and the layout do not have the same number."""
+
+    def __init__(self, people: int, places: int) -> None:
+        verb = "more people than places" if people > places else "fewer people than places"
+        super().__init__(
+            f"The cast has {people} people and the layout has {places} places: {verb}.",
+            "Remove or add people or places, or choose order = custom and leave a place free with 0, for example '1,0,2'.",
+        )
+
+
+class BadOrder(LikenessError):
+    """A custom order that cannot be followed."""
+
+    def __init__(self, text: str, why: str, people: int, places: int) -> None:
+        super().__init__(
+            f"The order {text!r} cannot be used: {why}.",
+            f"Write one number per place ({places}), each person 1 to {people} at most once, 0 for an empty place.",
+        )
+
+
+class NotPlaced(LikenessError):
+    """A cast without places where places are needed."""
+
+    def __init__(self, node: str, who: Sequence[str]) -> None:
+        super().__init__(
+            f"{node} needs to know where everybody stands, but {_listed(who)} has no place.",
+            "Put Place Cast between Cast and this node and give it a layout.",
+        )
+
+
+class BadSize(LikenessError):
+    """A width and height that cannot be used here. Sizes are (width, height) in pixels."""
+
+    def __init__(self, what: str, found: tuple[int, int], expected: str, advice: str) -> None:
+        super().__init__(f"{what} is {found[0]}x{found[1]} px; {expected}.", advice)
+
+
+class BadEmbedding(LikenessError):
+    """NaN, infinity, zeros or a wrong length where a face embedding should be."""
+
+    def __init__(self, identity: str, recogniser: str, why: str) -> None:
+        super().__init__(
+            f"The {recogniser} embedding of {identity} cannot be used: {why}.",
+            "Make the identity again from its photos; if it came from a file, that file is damaged.",
+        )
+
+
+class UnsafePath(LikenessError):
+    """A file name that points outside its folder."""
+
+    def __init__(self, name: str, folder: str) -> None:
+        super().__init__(
+            f"The name {name!r} leads outside of {folder}.",
+            "Use a plain name; sub-folders of that folder are fine, '..' and absolute paths are not.",
+        )

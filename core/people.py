@@ -1,0 +1,114 @@
+"""What travels on our sockets: faces, identities, places, casts. All immutable.
+
+Coordinates are pixels of the picture or canvas they belong to, x to the right, y down, as floats.
+"Left" and "right" of keypoints are the viewer's image side for `Keypoints` (insightface order) and the
+person's own side for `Pose` (COCO order), as the detectors define them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+Point = tuple[float, float]
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1."""
+Keypoints = tuple[Point, ...]
+"""Five points: left eye, right eye, nose, left mouth corner, right mouth corner."""
+Joint = tuple[float, float, float]
+"""x, y, confidence 0..1."""
+Pose = tuple[Joint, ...]
+"""Seventeen joints in COCO order (nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles)."""
+
+NOSE = 2
+"""Index of the nose in Keypoints; in a Pose it is 0."""
+
+
+def no_embeddings() -> Mapping[str, Tensor]:
+    """An empty, typed default."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face found in a picture.
+
+    embeddings: recogniser id -> (512,) float32 CPU, as that recogniser returns it (not re-normalised).
+    crop: (112, 112, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
+    """
+
+    box: Box
+    keypoints: Keypoints
+    score: float
+    crop: Tensor
+    embeddings: Mapping[str, Tensor] = field(default_factory=no_embeddings)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The ordered faces of one picture of `width` x `height` pixels."""
+
+    faces: tuple[Face, ...]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One person, from one or more photos.
+
+    embeddings: recogniser id -> (photos, 512) float32 CPU; every photo is kept so that the way of
+    combining them is chosen where they are used.
+    crops: (photos, 112, 112, 3) float32 RGB 0..1, for the eye.
+    """
+
+    name: str
+    embeddings: Mapping[str, Tensor]
+    crops: Tensor
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One place on a canvas.
+
+    center: where the face is anchored: the nose, as ID-Patch was trained.
+    box: the face's box, or None where only a point is known.
+    mask: (height, width) float32 0..1 of the whole canvas, the region this person owns.
+    embeddings: of the face that stood here in a template photo, for `order = match faces`.
+    """
+
+    center: Point
+    box: Box | None = None
+    keypoints: Keypoints | None = None
+    pose: Pose | None = None
+    mask: Tensor | None = None
+    embeddings: Mapping[str, Tensor] = field(default_factory=no_embeddings)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A canvas and its places, in the order of their numbers in the overlay picture."""
+
+    width: int
+    height: int
+    slots: tuple[Slot, ...]
+
+
+@dataclass(frozen=True)
+class Person:
+    """A cast member. weight 1 is the reference behaviour, 0 is as if the person were not in the cast."""
+
+    identity: Identity
+    weight: float = 1.0
+    slot: Slot | None = None
+
+
+@dataclass(frozen=True)
+class Cast:
+    """People in the order they were listed; width and height of the canvas once they have places, else 0."""
+
+    people: tuple[Person, ...]
+    width: int = 0
+    height: int = 0

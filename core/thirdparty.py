@@ -1,0 +1,27 @@
+"""The one place that imports optional packages, so that every node registers without them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .errors import MissingDependency
+
+# Import name -> the requirement that brings it.
+_PROVIDED_BY = {
+    "cv2": "opencv-python-headless",
+    "onnxruntime": "onnxruntime",
+    "insightface": "insightface>=2.0",
+}
+
+
+def require(module: str, purpose: str) -> Any:
+    """Import `module` (a dotted path of cv2, onnxruntime or insightface).
+
+    Raises MissingDependency naming the package, what it is needed for and the command that installs it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as cause:
+        package = module.split(".")[0]
+        raise MissingDependency(_PROVIDED_BY[package], purpose, str(cause)) from cause

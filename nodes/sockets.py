@@ -1,0 +1,13 @@
+"""Every socket of the pack; payload types are in core.people and bridge."""
+
+from comfy_api.latest import io
+
+FaceModel = io.Custom("LIKENESS_FACE_MODEL")  # bridge.face_model.FaceModel
+FacesSocket = io.Custom("LIKENESS_FACES")  # core.people.Faces
+IdentitySocket = io.Custom("LIKENESS_IDENTITY")  # core.people.Identity
+CastSocket = io.Custom("LIKENESS_CAST")  # core.people.Cast
+LayoutSocket = io.Custom("LIKENESS_LAYOUT")  # core.people.Layout
+IDPatchSocket = io.Custom("LIKENESS_ID_PATCH")  # bridge.id_patch.IDPatch
+PoseKeypoint = io.Custom(
+    "POSE_KEYPOINT"
+)  # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them
