@@ -24,7 +24,7 @@ class MissingDependency(LikenessError):
     def __init__(self, requirement: str, purpose: str, cause: str) -> None:
         super().__init__(
             f"{purpose} needs the Python package {requirement.split('>')[0]}, which cannot be imported ({cause}).",
-            f'Install it into the Python that runs ComfyUI: python -m pip install "{requirement}", then restart ComfyUI.',
+            f'Install it into the Python that runs ComfyUI and restart ComfyUI: python -m pip install "{requirement}"',
         )
 
 
@@ -103,7 +103,7 @@ class PeoplePlacesMismatch(LikenessError):
         verb = "more people than places" if people > places else "fewer people than places"
         super().__init__(
             f"The cast has {people} people and the layout has {places} places: {verb}.",
-            "Remove or add people or places, or choose order = custom and leave a place free with 0, for example '1,0,2'.",
+            "Remove or add people or places, or choose order = custom and leave places free with 0: '1,0,2'.",
         )
 
 

@@ -32,7 +32,7 @@ def _load_host(path: str) -> None:
 
         comfy.cli_args.args.cpu = not torch.cuda.is_available()
         # The server imports this first; without it the host's node module runs into an import cycle.
-        import comfy.options  # noqa: F401
+        import comfy.options
     finally:
         sys.argv = argv
 
