@@ -1,0 +1,115 @@
+"""Who may import whom, and what shipped code may never do. Read from the source, so no host is needed."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server", "execution"}
+OPTIONAL = {"cv2", "insightface", "onnx", "onnxruntime", "scipy", "skimage"}
+DANGEROUS = {"subprocess", "pickle", "marshal", "shelve", "ctypes", "code", "pty"}
+NETWORK = {"socket", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "aiohttp", "httpx", "websocket"}
+FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load"}
+
+
+def imports(path: Path) -> list[tuple[int, str]]:
+    """(level, dotted name) of every import; level counts the leading dots, 0 is absolute."""
+    found: list[tuple[int, str]] = []
+    for item in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(item, ast.Import):
+            found += [(0, alias.name) for alias in item.names]
+        elif isinstance(item, ast.ImportFrom):
+            module = item.module or ""
+            found += [(item.level, f"{module}.{alias.name}".strip(".")) for alias in item.names]
+    return found
+
+
+def calls(path: Path) -> set[str]:
+    return {
+        ast.unparse(item.func) for item in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(item, ast.Call)
+    }
+
+
+def resolve(path: Path, root: Path, level: int, name: str) -> str:
+    """Dotted name below the pack, such as `bridge.folders`, for a relative import; '^' where it leaves the pack."""
+    parts = list(path.relative_to(root).parts[:-1])
+    if level - 1 > len(parts):
+        return "^"
+    return ".".join([*parts[: len(parts) - level + 1], name])
+
+
+def python_files(root: Path, folder: str) -> list[Path]:
+    return sorted((root / folder).rglob("*.py"))
+
+
+def reaches(root: Path, folder: str) -> list[tuple[str, str]]:
+    """(file, target) of every relative import in `folder`, target as a dotted name below the pack."""
+    return [
+        (str(path.relative_to(root)), resolve(path, root, level, name))
+        for path in python_files(root, folder)
+        for level, name in imports(path)
+        if level
+    ]
+
+
+def test_core_knows_neither_host_nor_bridge(root: Path) -> None:
+    absolute = [
+        (path.name, name)
+        for path in python_files(root, "core")
+        for level, name in imports(path)
+        if not level and name.split(".")[0] in HOST | {"bridge", "core"}
+    ]
+    assert not absolute
+    assert not [reach for reach in reaches(root, "core") if not reach[1].startswith("core.")]
+
+
+def test_bridge_does_not_know_the_nodes(root: Path) -> None:
+    assert not [reach for reach in reaches(root, "bridge") if reach[1].split(".")[0] not in ("bridge", "core")]
+
+
+def test_node_modules_do_not_import_each_other(root: Path) -> None:
+    crossing = [
+        (file, target)
+        for file, target in reaches(root, "nodes")
+        if target.startswith("nodes") and not file.endswith("__init__.py") and not target.startswith("nodes.sockets")
+    ]
+    assert not crossing
+
+
+def test_scripts_use_the_pack_only_through_core(root: Path) -> None:
+    """Scripts run where no host is; core is what works there."""
+    assert not [reach for reach in reaches(root, "scripts") if reach[1].split(".")[0] not in ("scripts", "core")]
+
+
+@pytest.mark.parametrize("folder", ["core", "bridge", "nodes"])
+def test_optional_packages_come_through_thirdparty(root: Path, folder: str) -> None:
+    direct = [
+        (str(path.relative_to(root)), name)
+        for path in python_files(root, folder)
+        for _, name in imports(path)
+        if name.split(".")[0] in OPTIONAL or (name.startswith("importlib") and path.name != "thirdparty.py")
+    ]
+    assert not direct
+
+
+def test_shipped_code_runs_nothing_and_calls_nobody(root: Path, shipped: set[str]) -> None:
+    """The registry refuses eval, exec and subprocess; pickles go through the host's safe loader; no network at all."""
+    offences = [
+        (name, what)
+        for name in sorted(shipped)
+        if name.endswith(".py")
+        for what in [
+            *(module for _, module in imports(root / name) if module.split(".")[0] in DANGEROUS | NETWORK),
+            *(calls(root / name) & FORBIDDEN_CALLS),
+        ]
+    ]
+    assert not offences
+
+
+def test_entry_point_is_inert(root: Path) -> None:
+    """pytest imports a root __init__.py before each test, and the host before each start: nothing heavy in it."""
+    body = ast.parse((root / "__init__.py").read_text("utf-8")).body
+    at_import = [ast.unparse(item) for item in body if isinstance(item, ast.Import | ast.ImportFrom)]
+    assert at_import == ["import logging"]

@@ -1,0 +1,85 @@
+"""The rules of the Comfy registry and of the installers, as far as files can break them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pyproject.toml")
+
+SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
+URLS = {"Homepage", "Documentation", "Repository", "Issues"}
+HOSTS_OWN = {"torch", "torchaudio", "torchvision", "torchsde", "numpy", "transformers", "safetensors", "kornia"}
+RUNTIMES = {"onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"}
+
+
+@pytest.fixture(scope="module")
+def pyproject(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def requirements(root: Path) -> list[str]:
+    return (root / "requirements.txt").read_text("utf-8").splitlines()
+
+
+def test_name_fits_the_registry(pyproject: dict[str, Any]) -> None:
+    name = pyproject["project"]["name"]
+    assert re.fullmatch(r"[a-z](?:[a-z0-9]|[-_.](?![-_.])){0,98}", name)
+    assert "comfyui" not in name
+
+
+def test_version_is_plain_semver(pyproject: dict[str, Any]) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pyproject["project"]["version"])
+
+
+def test_licence_and_readme_are_files_that_ship(pyproject: dict[str, Any], shipped: set[str]) -> None:
+    project = pyproject["project"]
+    assert project["license"]["file"] in shipped
+    assert project["readme"] in shipped
+
+
+def test_classifiers_and_urls_are_ones_the_registry_reads(pyproject: dict[str, Any]) -> None:
+    project = pyproject["project"]
+    assert all(entry.startswith(SYSTEMS) for entry in project["classifiers"])
+    assert "Repository" in project["urls"]
+    assert set(project["urls"]) <= URLS
+    assert all(url.startswith("https://") for url in project["urls"].values())
+
+
+def test_comfy_section(pyproject: dict[str, Any]) -> None:
+    comfy = pyproject["tool"]["comfy"]
+    assert comfy["PublisherId"]
+    assert comfy["DisplayName"] == "Likeness"
+    versions = comfy["requires-comfyui"].split(",")
+    assert all(re.fullmatch(r"(==|>=|<=|!=|~=|>|<)?\d+\.\d+\.\d+", version.strip()) for version in versions)
+    # `web` and WEB_DIRECTORY together serve every script twice when the folder is not called like the pack.
+    assert "web" not in comfy
+
+
+def test_requirements_are_what_installers_can_read(pyproject: dict[str, Any], requirements: list[str]) -> None:
+    """ComfyUI-Manager feeds pip one line at a time: one plain requirement each, no options, nothing of the host's."""
+    assert requirements == pyproject["project"]["dependencies"]
+    names = [re.match(r"[A-Za-z0-9._-]*", line).group().lower() for line in requirements]  # type: ignore[union-attr]
+    assert all(names)
+    assert not set(names) & (HOSTS_OWN | RUNTIMES)
+    assert not [line for line in requirements if line.startswith("-") or "@" in line]
+
+
+def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str]) -> None:
+    """The registry's scanner flags test files, and `docs/` in .comfyignore would drop the help pages."""
+    folders = {name.split("/")[0] for name in shipped if "/" in name}
+    assert folders - {"locales", "scripts"} == {"bridge", "core", "nodes", "web", "workflows"}
+    pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
+    assert pages and pages <= shipped
+    assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
+
+
+def test_no_file_names_a_machine(root: Path, tracked: set[str]) -> None:
+    """Paths of somebody's home have no meaning elsewhere."""
+    home = re.compile(r"(?<![\w.~])/(?:home|root|work|Users)/\w|[A-Z]:\\Users\\")
+    texts = (name for name in tracked if Path(name).suffix in {".py", ".md", ".toml", ".json", ".txt", ".yaml", ".yml"})
+    assert [name for name in sorted(texts) if home.search((root / name).read_text("utf-8"))] == []
