@@ -1,1 +1,217 @@
-NODES = []
+"""Places: where people stand on a canvas, and who stands where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge.schema import searchable
+from ..core import draw, layouts, placing
+from ..core.people import Cast, Faces, Layout
+from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
+
+_BODY_TIP = (
+    "The released ID-Patch weights expect a skeleton: half = down to the hips, bust = head and shoulders, "
+    "full = down to the ankles, none = no skeleton."
+)
+
+
+def _canvas(default: int, tooltip: str) -> list[io.Input]:
+    low = 0 if default == 0 else 64
+    return [
+        io.Int.Input("width", default=default, min=low, max=8192, step=8, tooltip=tooltip),
+        io.Int.Input("height", default=default, min=low, max=8192, step=8, tooltip=tooltip),
+    ]
+
+
+def _fit() -> io.Input:
+    return io.Combo.Input(
+        "fit",
+        options=["crop", "pad", "stretch"],
+        tooltip="When the shapes differ: crop = fill the canvas and cut evenly, pad = show everything and leave "
+        "borders, stretch = distort.",
+    )
+
+
+def _layout_outputs() -> list[io.Output]:
+    return [
+        LayoutSocket.Output("layout", display_name="layout"),
+        io.Image.Output("preview", display_name="preview", tooltip="The places with their numbers."),
+    ]
+
+
+def _shown(cls: type[io.ComfyNode], layout: Layout, notes: list[str] | None = None) -> io.NodeOutput:
+    preview = draw.numbered_layout(layout, captions=notes)[None]
+    return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+class LayoutFromFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLayoutFromFaces",
+            display_name="Layout from Faces",
+            category="likeness/places",
+            description="Makes one place per face of a template photo, in the order of the faces, "
+            "with a skeleton built around each face.",
+            inputs=[
+                FacesSocket.Input("faces", tooltip="From Detect Faces on the template photo."),
+                *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
+                _fit(),
+                io.Combo.Input("body", options=["half", "bust", "full", "none"], tooltip=_BODY_TIP),
+            ],
+            outputs=_layout_outputs(),
+        )
+        return searchable(schema, "template", "group photo", "face position", "placement", "ID-Patch")
+
+    @classmethod
+    def execute(cls, faces: Faces, width: int, height: int, fit: str, body: str) -> io.NodeOutput:
+        return _shown(cls, layouts.from_faces(faces, width, height, fit, body))
+
+
+class LayoutFromPoses(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLayoutFromPoses",
+            display_name="Layout from Poses",
+            category="likeness/places",
+            description="Makes one place per person of an OpenPose, DWPose or SDPose result, skeleton included.",
+            inputs=[
+                PoseKeypoint.Input("poses", tooltip="POSE_KEYPOINT of one picture, from a DWPose or SDPose node."),
+                *_canvas(0, "Size of the picture to generate, a multiple of 8; 0 = the size of the pose's picture."),
+                _fit(),
+            ],
+            outputs=_layout_outputs(),
+        )
+        return searchable(schema, "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "ID-Patch")
+
+    @classmethod
+    def execute(cls, poses: Any, width: int, height: int, fit: str) -> io.NodeOutput:
+        layout, notes = layouts.from_poses(poses, width, height, fit)
+        return _shown(cls, layout, notes)
+
+
+class LayoutFromMasks(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLayoutFromMasks",
+            display_name="Layout from Masks",
+            category="likeness/places",
+            description="Makes one place per mask: each mask is the region of one person, the face is put at its top.",
+            inputs=[
+                io.Mask.Input("masks", tooltip="A batch of masks, one per person, white where that person is."),
+                *_canvas(0, "Size of the picture to generate, a multiple of 8; 0 = the size of the masks."),
+                io.Combo.Input(
+                    "body",
+                    options=["half", "bust", "full", "none"],
+                    tooltip="How much of the person each region shows; the size of the face follows from it. "
+                    "none = the region is the head alone and no skeleton is made. " + _BODY_TIP,
+                ),
+            ],
+            outputs=_layout_outputs(),
+        )
+        return searchable(schema, "region", "regional", "area", "painted", "segmentation", "ID-Patch")
+
+    @classmethod
+    def execute(cls, masks: Tensor, width: int, height: int, body: str) -> io.NodeOutput:
+        return _shown(cls, layouts.from_masks(masks, width, height, body))
+
+
+class GroupLayout(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessGroupLayout",
+            display_name="Group Layout",
+            category="likeness/places",
+            description="Makes places for a group photo without any photo: rows of people with skeletons, "
+            "back rows higher and staggered.",
+            inputs=[
+                io.Int.Input("count", default=2, min=1, max=12, tooltip="How many people."),
+                io.Combo.Input(
+                    "framing",
+                    options=["bust", "half", "full"],
+                    default="half",
+                    tooltip="How close the camera is: bust = head and chest, half = down to the hips, full = down to "
+                    "the feet. With full, front rows sit or kneel.",
+                ),
+                io.Int.Input("rows", default=0, min=0, max=4, tooltip="Rows of people; 0 = what gives large faces."),
+                *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
+            ],
+            outputs=_layout_outputs(),
+        )
+        return searchable(schema, "family photo", "team photo", "people", "arrange", "template", "ID-Patch")
+
+    @classmethod
+    def execute(cls, count: int, framing: str, rows: int, width: int, height: int) -> io.NodeOutput:
+        return _shown(cls, layouts.group(count, framing, rows, width, height))
+
+
+class PoseImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessPoseImage",
+            display_name="Pose Image",
+            category="likeness/places",
+            description="Draws the skeletons of a layout as ID-Patch and OpenPose ControlNets expect them.",
+            inputs=[LayoutSocket.Input("layout")],
+            outputs=[io.Image.Output("image", display_name="image", tooltip="Skeletons on black, the layout's size.")],
+        )
+        return searchable(schema, "openpose", "skeleton", "controlnet", "control image", "ID-Patch")
+
+    @classmethod
+    def execute(cls, layout: Layout) -> io.NodeOutput:
+        image = draw.skeleton(layouts.poses(layout), layout.width, layout.height)[None]
+        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
+
+
+class PlaceCast(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessPlaceCast",
+            display_name="Place Cast",
+            category="likeness/places",
+            description="Gives every person of the cast a place, shows who stands where, and reports overlapping, "
+            "off-canvas and small faces.",
+            inputs=[
+                CastSocket.Input("cast", tooltip="From Cast: the people, in their order."),
+                LayoutSocket.Input("layout", tooltip="From one of the Layout nodes: the numbered places."),
+                io.Combo.Input(
+                    "order",
+                    options=["left to right", "as listed", "match faces", "custom"],
+                    tooltip="left to right = first person to the leftmost place; as listed = person 1 to place 1; "
+                    "match faces = to the most similar face of the template photo; custom = see custom_order.",
+                ),
+                io.String.Input(
+                    "custom_order",
+                    default="",
+                    tooltip="For order = custom: per place, in the order of their numbers, the number of the person "
+                    "who stands there. '2,1,3' swaps the first two; 0 leaves a place empty.",
+                ),
+            ],
+            outputs=[
+                # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
+                CastSocket.Output("placed", display_name="cast"),
+                io.Image.Output("preview", display_name="preview", tooltip="The places with numbers and names."),
+                io.String.Output("report", display_name="report", tooltip="Who stands where, and what may go wrong."),
+            ],
+        )
+        return searchable(schema, "position", "assign", "bind", "who is where", "swap people", "ID-Patch")
+
+    @classmethod
+    def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
+        places = placing.assign(cast, layout, order, custom_order)
+        names = [cast.people[person].identity.name if person is not None else "" for person in places]
+        preview = draw.numbered_layout(layout, captions=names)[None]
+        placed = placing.place(cast, layout, places)
+        report = placing.report(cast, layout, places)
+        return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
+
+
+NODES = [LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, GroupLayout, PoseImage, PlaceCast]

@@ -1,0 +1,215 @@
+"""Pictures that show decisions: numbered faces and places, contact sheets, and OpenPose skeletons for ControlNets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .geometry import patch_rect
+from .people import Faces, Joint, Layout, Point, Pose, Slot
+from .thirdparty import require
+
+Color = tuple[int, int, int]
+
+# Told apart by most eyes, colour-blind ones included, on light and dark pictures (Okabe and Ito, then four more).
+_COLORS: tuple[Color, ...] = (
+    (86, 180, 233), (230, 159, 0), (0, 190, 130), (240, 228, 66), (213, 94, 0), (204, 121, 167),
+    (120, 150, 255), (255, 255, 255), (150, 220, 60), (255, 130, 120), (160, 230, 230), (190, 140, 255),
+)  # fmt: skip
+
+VISIBLE = 0.3
+"""A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""
+
+# Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
+_OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+_LIMBS = (
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
+    (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+)  # fmt: skip
+_LIMB_COLORS: tuple[Color, ...] = (
+    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
+    (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),
+    (255, 0, 170), (255, 0, 85),
+)  # fmt: skip
+
+
+def openpose(pose: Pose) -> tuple[Joint, ...]:
+    """Eighteen OpenPose joints of seventeen COCO ones. The neck is the middle of the shoulders, as sure as the less
+    sure of them."""
+    left, right = pose[5], pose[6]
+    neck = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2]))
+    return tuple(neck if joint < 0 else pose[joint] for joint in _OPENPOSE_FROM_COCO)
+
+
+def _seen_limbs(joints: Sequence[Joint]) -> list[int]:
+    return [n for n, (a, b) in enumerate(_LIMBS) if joints[a][2] > VISIBLE and joints[b][2] > VISIBLE]
+
+
+def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
+    """The control picture ID-Patch was trained with: (height, width, 3) float32 0..1, black background.
+
+    Joints first, then limbs over a copy, blended 0.4 to 0.6 (ID-Patch, utils/draw_condition.py, from mmpose).
+    Raises MissingDependency without cv2, whose rasteriser is part of the format.
+    """
+    cv2 = require("cv2", "Drawing skeletons")
+    people = [openpose(pose) for pose in poses]
+    below = np.zeros((height, width, 3), np.uint8)
+    for joints in people:
+        for n in sorted({end for limb in _seen_limbs(joints) for end in _LIMBS[limb]}):
+            cv2.circle(below, (int(joints[n][0]), int(joints[n][1])), 4, _LIMB_COLORS[n], thickness=-1)
+    above = np.array(below)
+    for joints in people:
+        for n in _seen_limbs(joints):
+            a, b = _LIMBS[n]
+            cv2.fillConvexPoly(above, _stick(cv2, joints[a], joints[b]), _LIMB_COLORS[n])
+    return torch.as_tensor(cv2.addWeighted(below, 0.4, above, 0.6, 0)).float() / 255
+
+
+def _stick(cv2: Any, a: Joint, b: Joint) -> Any:
+    middle = (int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2))
+    half_length = int(((a[1] - b[1]) ** 2 + (a[0] - b[0]) ** 2) ** 0.5 / 2)
+    angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
+    return cv2.ellipse2Poly(middle, (half_length, 4), angle, 0, 360, 1)
+
+
+class _Sheet:
+    """A Pillow picture to draw on, with line widths and letters in proportion to its size."""
+
+    def __init__(self, picture: Image.Image) -> None:
+        short = min(picture.size)
+        self.picture = picture
+        self.pen = ImageDraw.Draw(picture)
+        self.line = max(2, round(short / 320))
+        self.letters = max(13, round(short / 26))
+
+    def frame(self, box: Sequence[float], color: Color, line: int | None = None) -> None:
+        self.pen.rectangle((*box[:2], *box[2:]), outline=color, width=line or self.line)
+
+    def dot(self, point: Point, color: Color, radius: float) -> None:
+        x, y = point
+        self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
+
+    def label(self, text: str, anchor: Point, color: Color) -> None:
+        """A plate with `text` whose lower left corner is `anchor`, moved as far as needed to be seen whole."""
+        font = _font(self.letters)
+        _, _, wide, high = self.pen.textbbox((0, 0), text, font=font)
+        pad = max(2, self.letters // 6)
+        x = min(max(anchor[0], 0), max(0, self.picture.width - wide - 2 * pad))
+        y = min(max(anchor[1] - high - 2 * pad, 0), max(0, self.picture.height - high - 2 * pad))
+        self.pen.rectangle((x, y, x + wide + 2 * pad, y + high + 2 * pad), fill=color)
+        self.pen.text((x + pad, y + pad), text, fill=(0, 0, 0), font=font)
+
+    def tensor(self) -> Tensor:
+        return torch.as_tensor(np.array(self.picture)).float() / 255
+
+
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size)
+
+
+def _picture(image: Tensor) -> Image.Image:
+    """(H, W, 1|3|4) float 0..1 to an RGB picture; transparency is ignored."""
+    rgb = image.detach().float().cpu()[..., :3].expand(-1, -1, 3).clamp(0, 1)
+    return Image.fromarray((rgb * 255).round().byte().numpy())
+
+
+def _color(number: int) -> Color:
+    return _COLORS[number % len(_COLORS)]
+
+
+def numbered_faces(image: Tensor, faces: Faces) -> Tensor:
+    """The picture with a box, five keypoints and a number, from 1, on every face.
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
+    sheet = _Sheet(_picture(image))
+    for number, face in enumerate(faces.faces):
+        color = _color(number)
+        sheet.frame(face.box, color)
+        for point in face.keypoints:
+            sheet.dot(point, color, sheet.line)
+    # Numbers last, so that no neighbour's box covers them.
+    for number, face in enumerate(faces.faces):
+        sheet.label(str(number + 1), face.box[:2], _color(number))
+    return sheet.tensor()
+
+
+def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
+    """Pictures side by side, in rows, with a caption under each.
+
+    crops: each (H, W, 1|3|4) float 0..1 of any size; captions: one per crop, cut when too long.
+    Returns (1, H, W, 3) float32 0..1.
+    """
+    cell, strip, gap = 160, 24, 6
+    columns = math.ceil(math.sqrt(len(crops)))
+    rows = math.ceil(len(crops) / columns)
+    size = (columns * (cell + gap) + gap, rows * (cell + strip + gap) + gap)
+    sheet = _Sheet(Image.new("RGB", size, (28, 28, 28)))
+    for n, (crop, caption) in enumerate(zip(crops, captions, strict=True)):
+        x, y = gap + n % columns * (cell + gap), gap + n // columns * (cell + strip + gap)
+        picture = _picture(crop)
+        scale = cell / max(picture.size)
+        picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+        sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
+        font = _font(15)
+        sheet.pen.text((x + cell / 2, y + cell + 3), _cut(sheet.pen, caption, cell), (235, 235, 235), font, anchor="ma")
+    return sheet.tensor()[None]
+
+
+def _cut(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    if pen.textlength(text, font=_font(15)) <= width:
+        return text
+    while text and pen.textlength(text + "...", font=_font(15)) > width:
+        text = text[:-1]
+    return text + "..."
+
+
+def numbered_layout(layout: Layout, background: Tensor | None = None, captions: Sequence[str] | None = None) -> Tensor:
+    """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
+
+    background: (H, W, 1|3|4) float 0..1, scaled to the canvas; captions: a name per place, "" for none.
+    Returns (height, width, 3) float32 0..1.
+    """
+    size = (layout.width, layout.height)
+    canvas = Image.new("RGB", size, (20, 22, 26)) if background is None else _picture(background).resize(size)
+    sheet = _Sheet(canvas)
+    for number, slot in enumerate(layout.slots):
+        _draw_slot(sheet, slot, _color(number))
+    for number, slot in enumerate(layout.slots):
+        text = f"{number + 1} {captions[number] if captions else ''}".strip()
+        sheet.label(text, (slot.box or patch_rect(slot.center))[:2], _color(number))
+    return sheet.tensor()
+
+
+def _draw_slot(sheet: _Sheet, slot: Slot, color: Color) -> None:
+    if slot.mask is not None:
+        _draw_region(sheet, slot.mask, color)
+    if slot.pose is not None:
+        _draw_body(sheet, slot.pose, color)
+    if slot.box is not None:
+        sheet.frame(slot.box, color)
+    for point in slot.keypoints or ():
+        sheet.dot(point, color, sheet.line)
+    sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
+    sheet.dot(slot.center, (255, 255, 255), sheet.line)
+
+
+def _draw_body(sheet: _Sheet, pose: Pose, color: Color) -> None:
+    joints = openpose(pose)
+    for n in _seen_limbs(joints):
+        a, b = _LIMBS[n]
+        sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
+
+
+def _draw_region(sheet: _Sheet, mask: Tensor, color: Color) -> None:
+    inside = (mask.float() > 0.5).float()[None, None]
+    thick = 2 * sheet.line + 1
+    core = -torch.nn.functional.max_pool2d(-inside, thick, 1, sheet.line)
+    alpha = ((inside - core) * 255 + core * 70)[0, 0].byte().numpy()
+    sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))

@@ -1,0 +1,92 @@
+"""Sizes, fitting one picture into another, and the rectangles of ID-Patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from .errors import BadSize
+from .people import Box, Joint, Point
+
+PATCH = 64
+"""Side of an ID patch in pixels, as ID-Patch was trained."""
+Rect = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in whole pixels, the last two exclusive."""
+
+
+def check_size(what: str, width: int, height: int) -> None:
+    """Raise BadSize unless both sides are positive multiples of 8, the step of the latent grid."""
+    if width > 0 and height > 0 and width % 8 == 0 and height % 8 == 0:
+        return
+    near = tuple(max(8, round(side / 8) * 8) for side in (width, height))
+    raise BadSize(
+        what,
+        (width, height),
+        "both sides must be multiples of 8",
+        f"Set width and height to {near[0]}x{near[1]}.",
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How coordinates of a source picture land on a canvas: scale, then shift, per axis."""
+
+    scale_x: float
+    scale_y: float
+    shift_x: float
+    shift_y: float
+
+    @classmethod
+    def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> Fit:
+        """`crop` fills the canvas and cuts evenly, `pad` shows all and leaves borders, `stretch` distorts.
+
+        source, canvas: (width, height) in pixels.
+        """
+        x, y = canvas[0] / source[0], canvas[1] / source[1]
+        if mode != "stretch":
+            x = y = max(x, y) if mode == "crop" else min(x, y)
+        return cls(x, y, (canvas[0] - source[0] * x) / 2, (canvas[1] - source[1] * y) / 2)
+
+    def point(self, point: Point) -> Point:
+        return (point[0] * self.scale_x + self.shift_x, point[1] * self.scale_y + self.shift_y)
+
+    def box(self, box: Box) -> Box:
+        return (*self.point(box[:2]), *self.point(box[2:]))
+
+    def joint(self, joint: Joint) -> Joint:
+        return (*self.point(joint[:2]), joint[2])
+
+
+def patch_rect(center: Point, size: int = PATCH) -> Rect:
+    """The square of an ID patch around a face centre, before it is cut at the border.
+
+    float32 and halves to even, as torch.round in ID-Patch's modules/inferencer.py. The far corner is the near one
+    plus `size`: rounding both, as there, gives 65 px for a few float32 values and then fails.
+    """
+    corner = np.rint(np.asarray(center, dtype=np.float32) - np.float32(size // 2))
+    x, y = int(corner[0]), int(corner[1])
+    return (x, y, x + size, y + size)
+
+
+def off_canvas(center: Point, width: int, height: int, size: int = PATCH) -> bool:
+    """Whether ID-Patch drops this face: the middle of its patch lies outside of the canvas.
+
+    A patch that merely crosses the border is cut, not dropped.
+    """
+    x0, y0, x1, y1 = patch_rect(center, size)
+    half = size // 2
+    return x0 + half < 0 or x1 - half >= width or y0 + half < 0 or y1 - half >= height
+
+
+def overlaps(rects: Sequence[Rect]) -> list[tuple[int, int, int, int]]:
+    """Every overlapping pair as (first, second, overlap width, overlap height); touching is no overlap."""
+    found: list[tuple[int, int, int, int]] = []
+    for (i, a), (j, b) in combinations(enumerate(rects), 2):
+        wide = min(a[2], b[2]) - max(a[0], b[0])
+        high = min(a[3], b[3]) - max(a[1], b[1])
+        if wide > 0 and high > 0:
+            found.append((i, j, wide, high))
+    return found
