@@ -144,6 +144,16 @@ class BadEmbedding(LikenessError):
         )
 
 
+class SequenceUnsupported(LikenessError):
+    """Several photos as a sequence for a projection that reads one embedding."""
+
+    def __init__(self, identity: str, photos: int) -> None:
+        super().__init__(
+            f"{identity} has {photos} photos to be used as a sequence, but this file's projection reads one embedding.",
+            "Set photos to mean or normalised mean on both ID-Patch nodes.",
+        )
+
+
 class UnsafePath(LikenessError):
     """A file name that points outside its folder."""
 

@@ -1,1 +1,229 @@
-NODES = []
+"""ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge import folders
+from ..bridge.conditioning import Conditioning, ControlAttachment, append_tokens, check_control_net
+from ..bridge.id_patch import URL, IDPatch, load_id_patch
+from ..bridge.schema import advanced, searchable
+from ..core import errors, geometry, identities
+from ..core import id_patch as formulas
+from ..core.people import Cast
+from ..core.pictures import as_rgb
+from .sockets import CastSocket, IDPatchSocket
+
+KEY = "id_patch"
+CATEGORY = "likeness/id-patch"
+IMAGE, APPLY = "ID-Patch Condition Image", "Apply ID-Patch"
+PHOTOS_TOOLTIP = (
+    "How several photos of one person are joined. mean: average of the embeddings. normalised mean: average "
+    "direction, usual length. sequence: all photos go in together (Resampler files only). Choose the same on the "
+    "image node and the apply node."
+)
+
+
+def _photos() -> io.Combo.Input:
+    return advanced(io.Combo.Input("photos", options=list(identities.PHOTOS), default="mean", tooltip=PHOTOS_TOOLTIP))
+
+
+def _missing(file: str) -> errors.ModelMissing:
+    return errors.ModelMissing(
+        "The ID-Patch file", [file or "id-patch.bin"], folders.folders(KEY), URL, "size on its page"
+    )
+
+
+class LoadIDPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return searchable(
+            io.Schema(
+                node_id="LikenessLoadIDPatch",
+                display_name="Load ID-Patch",
+                category=CATEGORY,
+                description="Loads id-patch.bin: the two small networks that turn a face into a patch of the "
+                "ControlNet image and into tokens of the prompt.",
+                inputs=[
+                    io.Combo.Input(
+                        "file",
+                        options=folders.listed(KEY),
+                        tooltip="id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet "
+                        "that belongs to it is loaded with the host's Load ControlNet Model.",
+                    )
+                ],
+                outputs=[IDPatchSocket.Output("id_patch", display_name="id_patch")],
+            ),
+            "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity",
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        try:
+            return True if folders.find(file, KEY) else str(_missing(file))
+        except errors.UnsafePath as error:
+            return str(error)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> float:
+        path = folders.find(file, KEY)
+        return os.path.getmtime(path) if path else 0.0
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        path = folders.find(file, KEY)
+        if path is None:
+            raise _missing(file)
+        return io.NodeOutput(load_id_patch(path))
+
+
+class IDPatchImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return searchable(
+            io.Schema(
+                node_id="LikenessIDPatchImage",
+                display_name=IMAGE,
+                category=CATEGORY,
+                description="Puts every person's ID patch, 64x64 px, on the nose of that person's place. The result "
+                "goes to Apply ID-Patch only: its values are signed and must not pass through other image nodes.",
+                inputs=[
+                    IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
+                    CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
+                    io.Image.Input(
+                        "image",
+                        optional=True,
+                        tooltip="What the patches are added to: the skeletons of Pose Image (the released weights "
+                        "were trained on these), a depth or canny picture, or nothing (black). Must have the size "
+                        "of the cast's canvas; a batch gives a batch.",
+                    ),
+                    _photos(),
+                ],
+                outputs=[
+                    io.Image.Output(
+                        "condition", display_name="image", tooltip="Signed values, never clamped: for Apply ID-Patch."
+                    ),
+                    io.Image.Output("preview", display_name="preview", tooltip="The same, made visible."),
+                    io.String.Output("report", display_name="report", tooltip="Who was left out, which patches meet."),
+                ],
+            ),
+            "id-patch", "idpatch", "condition image", "control image", "face position", "group photo",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
+        present = _presence(cast, IMAGE)
+        centers = [formulas.center_of(person) for person in present.people]
+        condition = formulas.condition_image(_control(image, cast), id_patch.patches(present.people, photos), centers)
+        preview = condition.clamp(0, 1)
+        report = formulas.report(present)
+        return io.NodeOutput(condition, preview, report, ui=ui.PreviewImage(preview, cls=cls))
+
+
+class ApplyIDPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return searchable(
+            io.Schema(
+                node_id="LikenessApplyIDPatch",
+                display_name=APPLY,
+                category=CATEGORY,
+                description="Several particular people in one picture, each in their own place: appends everybody's "
+                "ID tokens to both conditionings and attaches the ID-Patch ControlNet. The MODEL stays as it is.",
+                inputs=[
+                    io.Conditioning.Input("positive"),
+                    io.Conditioning.Input("negative"),
+                    io.ControlNet.Input("control_net", tooltip="The ControlNet released with ID-Patch (SDXL)."),
+                    IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
+                    CastSocket.Input("cast", tooltip="The same cast that made the condition image."),
+                    io.Image.Input("image", tooltip="The image output of ID-Patch Condition Image."),
+                    io.Float.Input(
+                        "strength",
+                        default=0.8,
+                        min=0.0,
+                        max=10.0,
+                        step=0.01,
+                        tooltip="Strength of the ControlNet. 0 switches ID-Patch off, tokens included.",
+                    ),
+                    io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.001,
+                                   tooltip="From which part of the schedule on the ControlNet works."),
+                    io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.001,
+                                   tooltip="Up to which part of the schedule the ControlNet works."),
+                    io.Float.Input(
+                        "id_start_percent",
+                        default=0.2,
+                        min=0.0,
+                        max=1.0,
+                        step=0.001,
+                        tooltip="From which part of the schedule on the ID tokens are read; before it the prompt "
+                        "alone decides the scene. Earlier: more likeness. Later: more of the prompt.",
+                    ),
+                    _photos(),
+                    io.Vae.Input("vae", optional=True, tooltip="Only for ControlNets that need one."),
+                ],
+                outputs=[
+                    io.Conditioning.Output("positive_out", display_name="positive"),
+                    io.Conditioning.Output("negative_out", display_name="negative"),
+                ],
+            ),
+            "id-patch", "idpatch", "group photo", "several people", "multi id", "identity", "face swap",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Conditioning,
+        negative: Conditioning,
+        control_net: Any,
+        id_patch: IDPatch,
+        cast: Cast,
+        image: Tensor,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        id_start_percent: float,
+        photos: str,
+        vae: Any = None,
+    ) -> io.NodeOutput:
+        if strength == 0:
+            return io.NodeOutput(positive, negative)
+        check_control_net(control_net, id_patch.width, APPLY)
+        people = _presence(cast, APPLY).people
+        if people:
+            tokens = id_patch.tokens(people, photos)
+            nobody = id_patch.unconditional_tokens(len(people))
+            positive = append_tokens(positive, tokens, id_start_percent, APPLY)
+            negative = append_tokens(negative, nobody, id_start_percent, APPLY)
+        attachment = ControlAttachment(control_net, image, strength, (start_percent, end_percent), vae)
+        return io.NodeOutput(attachment.to(positive), attachment.to(negative))
+
+
+def _presence(cast: Cast, node: str) -> formulas.Presence:
+    unplaced = [person.identity.name for person in cast.people if person.slot is None]
+    if unplaced:
+        raise errors.NotPlaced(node, unplaced)
+    geometry.check_size("The cast's canvas", cast.width, cast.height)
+    return formulas.presence(cast)
+
+
+def _control(image: Tensor | None, cast: Cast) -> Tensor:
+    """The picture under the patches, (B, H, W, 3) float32 on the CPU."""
+    if image is None:
+        return torch.zeros(1, cast.height, cast.width, 3)
+    size = (image.shape[2], image.shape[1])
+    if size != (cast.width, cast.height):
+        raise errors.BadSize(
+            "The image under the ID patches",
+            size,
+            f"the cast's canvas is {cast.width}x{cast.height} px",
+            "Resize the image to the canvas, or give the layout node the size of the image.",
+        )
+    return as_rgb(image)
+
+
+NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch]

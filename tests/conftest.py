@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ def _load_pack() -> None:
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
     spec = importlib.util.spec_from_file_location("pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     assert spec and spec.loader
+    sys.path.append(str(ROOT / "tests" / "support"))
     sys.modules["pack"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
 
@@ -31,8 +33,9 @@ def _load_host(path: str) -> None:
         import torch
 
         comfy.cli_args.args.cpu = not torch.cuda.is_available()
-        # The server imports this first; without it the host's node module runs into an import cycle.
-        import comfy.options
+        import folder_paths
+
+        folder_paths.set_temp_directory(tempfile.mkdtemp(prefix="likeness-tests-"))
     finally:
         sys.argv = argv
 

@@ -1,0 +1,92 @@
+"""CONDITIONING edits, always on copies: tokens appended from a point of the schedule on, a ControlNet attached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.errors import WrongBaseModel
+
+Entry = list[Any]
+"""[tensor (B, tokens, width), options]."""
+Conditioning = list[Entry]
+
+_OFF_THE_GRID = 2.5e-7
+"""The host's ranges are closed at both ends, so a sigma exactly on a shared boundary is served twice, and a gap
+between two ranges serves some sigma not at all. Both ranges therefore share one boundary, put a hair (a few float32
+steps of 999 * (1 - percent)) before the percentage asked for: no scheduler's sigma lies there, and the sigma exactly
+at that percentage already has the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
+
+_FAMILIES = {768: "SD1.5 (text width 768)", 1024: "SD2 (text width 1024)", 2048: "SDXL (text width 2048)"}
+
+
+def _family(width: int) -> str:
+    return _FAMILIES.get(width, f"a model with text width {width}")
+
+
+def append_tokens(conditioning: Conditioning, tokens: Tensor, start_percent: float, what: str) -> Conditioning:
+    """Each entry split in two: as it is before `start_percent`, with `tokens` (1, n, width) appended from there on.
+
+    Ranges that entries already have are respected; an entry that ends before or starts after the point stays one.
+    Raises WrongBaseModel when the widths differ.
+    """
+    return [part for entry in conditioning for part in _split(entry, tokens, start_percent, what)]
+
+
+def _split(entry: Entry, tokens: Tensor, start_percent: float, what: str) -> Iterator[Entry]:
+    text, options = entry
+    if text.shape[-1] != tokens.shape[-1]:
+        raise WrongBaseModel(f"The conditioning given to {what}", _family(text.shape[-1]), _family(tokens.shape[-1]))
+    start, end = options.get("start_percent", 0.0), options.get("end_percent", 1.0)
+    boundary = start_percent - _OFF_THE_GRID
+    joined = torch.cat([text, tokens.to(text).expand(len(text), -1, -1)], dim=1)
+    if boundary >= end:
+        yield [text, options.copy()]
+    elif boundary <= start:
+        yield [joined, options.copy()]
+    else:
+        yield [text, {**options, "start_percent": start, "end_percent": boundary}]
+        yield [joined, {**options, "start_percent": boundary, "end_percent": end}]
+
+
+@dataclass
+class ControlAttachment:
+    """One ControlNet for several conditionings.
+
+    Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
+    when they hold the same object.
+    """
+
+    control_net: Any
+    hint: Tensor
+    """(B, H, W, 3), values may lie outside 0..1."""
+    strength: float
+    timestep_percent_range: tuple[float, float]
+    vae: Any = None
+    _copies: dict[Any, Any] = field(default_factory=dict)
+
+    def to(self, conditioning: Conditioning) -> Conditioning:
+        """The conditioning with the net at the end of each entry's chain."""
+        return [[text, self._attached(options)] for text, options in conditioning]
+
+    def _attached(self, options: dict[str, Any]) -> dict[str, Any]:
+        previous = options.get("control")
+        if previous not in self._copies:
+            copy = self.control_net.copy()
+            copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
+            self._copies[previous] = copy.set_previous_controlnet(previous)
+        return {**options, "control": self._copies[previous], "control_apply_to_uncond": False}
+
+
+def check_control_net(control_net: Any, width: int, what: str) -> None:
+    """Raise WrongBaseModel when the net's cross-attention reads another text width. Nets without any pass."""
+    model = getattr(control_net, "control_model", None)
+    for name, module in model.named_modules() if model is not None else ():
+        if name.endswith("attn2.to_k"):
+            if module.in_features != width:
+                raise WrongBaseModel(f"The ControlNet given to {what}", _family(module.in_features), _family(width))
+            return

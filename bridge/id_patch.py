@@ -1,0 +1,69 @@
+"""ID-Patch on the host: the loaded projections, and people turned into patches and tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..core import id_patch
+from ..core.checkpoints import require
+from ..core.errors import SequenceUnsupported, UnsupportedCheckpoint
+from ..core.people import Person
+from . import load
+
+URL = "https://huggingface.co/ByteDance/ID-Patch"
+ADVICE = f"ID-Patch's own file is id-patch.bin from {URL}; it belongs into models/id_patch."
+FILE = "the ID-Patch projections (id-patch.bin)"
+
+
+@dataclass(frozen=True)
+class IDPatch:
+    """A loaded id-patch file. `patcher` holds a core.id_patch.IDPatchNet; the host finds it by this name."""
+
+    patcher: ModelPatcher
+
+    @property
+    def net(self) -> id_patch.IDPatchNet:
+        return self.patcher.model
+
+    @property
+    def width(self) -> int:
+        """Of one token: the text width of the models this file is made for."""
+        return self.net.prompt_proj.width
+
+    def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
+        """(1, people * tokens, width) float32 on the CPU, each person's tokens times the person's weight."""
+        rows = [self._run(self.net.tokens, person, photos) * person.weight for person in people]
+        return torch.cat(rows, dim=1)
+
+    def unconditional_tokens(self, count: int) -> Tensor:
+        """The tokens of an all-zero embedding, once per person: what the negative gets."""
+        embedding = load.on_device(self.patcher, torch.zeros(1, 1, self.net.prompt_proj.embedding))
+        return self.net.tokens(embedding).cpu().repeat(1, count, 1)
+
+    def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
+        """(3, size, size) float32 on the CPU per person, times the person's weight."""
+        return [self._run(self.net.patch, person, photos) * person.weight for person in people]
+
+    def _run(self, projection, person: Person, photos: str) -> Tensor:
+        embeddings = id_patch.embeddings(person, photos)
+        if embeddings.shape[1] > 1 and not self.net.takes_sequences:
+            raise SequenceUnsupported(person.identity.name, embeddings.shape[1])
+        return projection(load.on_device(self.patcher, embeddings)).cpu()
+
+
+def load_id_patch(path: str) -> IDPatch:
+    """Read id-patch.bin or its safetensors conversion.
+
+    Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    state = load.read_state_dict(path, FILE, ADVICE)
+    require(state, "id-patch", path, ADVICE)
+    try:
+        return IDPatch(load.in_patcher(lambda **factory: id_patch.IDPatchNet(state, **factory), state))
+    except (KeyError, RuntimeError, ValueError) as error:
+        what = f"an incomplete ID-Patch file ({load.in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, FILE, ADVICE) from error

@@ -1,0 +1,82 @@
+"""Files to tensors and networks to ModelPatchers, as the host's memory management wants them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pickle import UnpicklingError
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.utils
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from ..core.checkpoints import flatten
+from ..core.errors import UnsupportedCheckpoint
+
+# What the first bytes of a file that is no model at all look like.
+_NOT_A_MODEL = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
+    (b"<html", "a web page (HTML) saved under a model's name"),
+    (b"<?xml", "a web page (XML) saved under a model's name"),
+    (b'{"error', "an error answer of the download server"),
+)
+
+
+def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file or a safely unpickled .bin/.pth, nested dictionaries flattened.
+
+    Raises UnsupportedCheckpoint for a file that is none: empty, a saved web page, a truncated download, a pickle
+    that wants to run code.
+    """
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        head = file.read(512).lstrip().lower()
+    for start, what in _NOT_A_MODEL:
+        if head.startswith(start):
+            raise UnsupportedCheckpoint(path, f"{what} ({size} bytes)", expected, f"Download it again. {advice}")
+    try:
+        return flatten(comfy.utils.load_torch_file(path, safe_load=True))
+    except (
+        RuntimeError,
+        ValueError,
+        EOFError,
+        KeyError,
+        OSError,
+        AttributeError,
+        UnpicklingError,
+        SafetensorError,
+    ) as error:
+        what = f"damaged or cut off while downloading ({size} bytes; {in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, expected, f"Delete it and download it again. {advice}") from error
+
+
+def in_one_line(error: Exception) -> str:
+    """The start of an error's text, or its type where it has none, to be quoted inside a message of ours."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
+    """Build a network for these weights and hand it to the host's memory management.
+
+    build(ops=..., device=..., dtype=...) -> module; every weight of `state` must fit exactly (strict).
+    """
+    # Looked up at call time: with DynamicVRAM the host rebinds the class at start-up, 0.3.64 has only the plain one.
+    patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
+    offload = comfy.model_management.unet_offload_device()
+    module = build(ops=comfy.ops.manual_cast, device=offload, dtype=comfy.utils.weight_dtype(dict(state)))
+    patcher = patcher_class(module, load_device=comfy.model_management.get_torch_device(), offload_device=offload)
+    assign = getattr(patcher, "is_dynamic", bool)()
+    module.load_state_dict(dict(state), strict=True, assign=assign)
+    module.eval().requires_grad_(False)
+    return patcher
+
+
+def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tensor:
+    """Load the network and move its input beside it, as float32: these networks are small and run once."""
+    comfy.model_management.load_model_gpu(patcher)
+    return inputs.to(patcher.load_device, torch.float32)

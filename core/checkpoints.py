@@ -1,0 +1,123 @@
+"""Model files recognised by their tensors, never by their names: one ordered table, first match wins.
+
+A loader asks for one entry; anything else is named for what it is, so that a file in the wrong place explains itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from .errors import UnsupportedCheckpoint
+
+State = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A published format. `matches` reads keys and shapes only."""
+
+    id: str
+    title: str
+    matches: Callable[[State], bool]
+    belongs: str = "Choose another file."
+    """Where this file is used instead, as advice."""
+
+
+def _has(*keys: str) -> Callable[[State], bool]:
+    return lambda state: all(key in state for key in keys)
+
+
+def _under(*prefixes: str) -> Callable[[State], bool]:
+    return lambda state: all(any(key.startswith(prefix) for key in state) for prefix in prefixes)
+
+
+def _ending(suffix: str) -> Callable[[State], bool]:
+    return lambda state: any(key.endswith(suffix) for key in state)
+
+
+def _ip_adapter(width: int) -> Callable[[State], bool]:
+    """An IP-Adapter for UNets whose text context has this width."""
+    return lambda state: any(key.endswith("to_k_ip.weight") and t.shape[-1] == width for key, t in state.items())
+
+
+def _instant_id(state: State) -> bool:
+    latents, inputs = state.get("image_proj.latents"), state.get("image_proj.proj_in.weight")
+    if latents is None or inputs is None or not _ip_adapter(2048)(state):
+        return False
+    return latents.shape[1] == 16 and inputs.shape[1] == 512
+
+
+def _unet_context(width: int) -> Callable[[State], bool]:
+    """A full checkpoint or UNet in the host's own layout with this text width."""
+    needle = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+    return lambda state: any(key.endswith(needle) and t.shape[-1] == width for key, t in state.items())
+
+
+_CONTROLNET = "It is a ControlNet: put it into models/controlnet and load it with Load ControlNet Model."
+_IP_ADAPTER = "It belongs to an IP-Adapter node, in models/ipadapter."
+_CHECKPOINT = "It is a whole model: put it into models/checkpoints and load it with Load Checkpoint."
+
+KNOWN: tuple[Known, ...] = (
+    Known("id-patch", "ID-Patch projections (id-patch.bin)", _under("patch_proj.", "prompt_proj.")),
+    Known(
+        "arcface-ir-se50",
+        "the ArcFace recogniser of facexlib (IR-SE50)",
+        _has("input_layer.0.weight", "output_layer.3.weight"),
+        "Put it into models/facexlib; Load Face Model finds it there.",
+    ),
+    Known("instant-id", "an InstantID adapter (ip-adapter.bin)", _instant_id, "It belongs into models/instantid."),
+    Known("pulid", "a PuLID adapter", _under("pulid_ca."), "It belongs to a PuLID node, in models/pulid."),
+    Known(
+        "pulid", "a PuLID adapter", _under("id_adapter_attn_layers."), "It belongs to a PuLID node, in models/pulid."
+    ),
+    Known("ip-adapter-sdxl", "an SDXL IP-Adapter", _ip_adapter(2048), _IP_ADAPTER),
+    Known("ip-adapter-sd15", "an SD1.5 IP-Adapter", _ip_adapter(768), _IP_ADAPTER),
+    Known("ip-adapter", "an IP-Adapter", _ending("to_k_ip.weight"), _IP_ADAPTER),
+    Known("controlnet", "a ControlNet (diffusers)", _has("controlnet_cond_embedding.conv_in.weight"), _CONTROLNET),
+    Known("controlnet", "a ControlNet (cldm)", _ending("zero_convs.0.0.weight"), _CONTROLNET),
+    Known("lora", "a LoRA", _ending("lora_down.weight"), "Put it into models/loras and load it with Load LoRA."),
+    Known("lora", "a LoRA", _ending("lora_A.weight"), "Put it into models/loras and load it with Load LoRA."),
+    Known("sdxl", "an SDXL model", _unet_context(2048), _CHECKPOINT),
+    Known("sd15", "an SD1.5 model", _unet_context(768), _CHECKPOINT),
+    Known("unet", "a diffusion model", _under("model.diffusion_model."), _CHECKPOINT),
+    Known("unet", "a diffusers UNet", _has("conv_in.weight", "time_embedding.linear_1.weight"), _CHECKPOINT),
+    Known("clip-vision", "a CLIP vision encoder", _under("vision_model."), "It belongs into models/clip_vision."),
+    Known("vae", "a VAE", _under("encoder.", "decoder."), "It belongs into models/vae."),
+)
+
+
+def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
+    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys."""
+    flat: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if isinstance(value, Tensor):
+            flat[f"{prefix}{key}"] = value
+        elif isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))  # type: ignore[arg-type]
+    return flat
+
+
+def identify(state: State) -> Known | None:
+    """The first entry of the table that matches, or None."""
+    return next((known for known in KNOWN if known.matches(state)), None)
+
+
+def require(state: State, wanted: str, path: str, advice: str) -> None:
+    """Make sure that `state`, read from `path`, is the format with the id `wanted`.
+
+    Raises UnsupportedCheckpoint saying what the file is instead and, with `advice`, where the right one is found.
+    """
+    expected = next(known for known in KNOWN if known.id == wanted)
+    found = identify(state)
+    if found is not expected:
+        name = found.title if found else f"an unknown file ({_first_keys(state)})"
+        raise UnsupportedCheckpoint(path, name, expected.title, f"{found.belongs} {advice}" if found else advice)
+
+
+def _first_keys(state: State) -> str:
+    keys = sorted(state)
+    return f"{len(keys)} tensors: {', '.join(keys[:3])}, ..." if keys else "it holds no tensors"

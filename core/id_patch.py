@@ -1,0 +1,155 @@
+"""ID-Patch: a face embedding becomes a small patch in the ControlNet image and 16 tokens in the prompt.
+
+Source: "ID-Patch: Robust ID Association for Group Photo Personalization" (CVPR 2025) and its released
+modules/inferencer.py (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import geometry
+from .identities import combine
+from .people import Cast, Person, Point
+from .resampler import Resampler
+
+RECOGNISER = "arcface-ir-se50"
+"""The released weights were trained on facexlib's ArcFace embeddings."""
+METHOD = "ID-Patch"
+
+
+class FaceIDMLP(nn.Module):
+    """IP-Adapter FaceID's projection: Linear, GELU, Linear, then one LayerNorm per token.
+
+    (B, 1, embedding) -> (B, tokens, width).
+    """
+
+    def __init__(self, *, embedding: int, hidden: int, tokens: int, width: int, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        self.embedding, self.tokens, self.width = embedding, tokens, width
+        self.proj = nn.Sequential(
+            ops.Linear(embedding, hidden, **factory), nn.GELU(), ops.Linear(hidden, tokens * width, **factory)
+        )
+        self.norm = ops.LayerNorm(width, **factory)
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> FaceIDMLP:
+        """An instance with the sizes of `state` (weights not loaded). KeyError names the key that is missing."""
+        hidden, embedding = state["proj.0.weight"].shape
+        width = state["norm.weight"].shape[0]
+        tokens = state["proj.2.weight"].shape[0] // width
+        return cls(embedding=embedding, hidden=hidden, tokens=tokens, width=width, ops=ops, **factory)
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
+
+
+def _projection(state: Mapping[str, Tensor], ops: Any, **factory: Any) -> Resampler | FaceIDMLP:
+    kind = FaceIDMLP if "norm.weight" in state else Resampler
+    return kind.from_state_dict(state, ops=ops, **factory)
+
+
+class IDPatchNet(nn.Module):
+    """Both projections of one id-patch file.
+
+    state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or a FaceIDMLP, told apart by their keys.
+    Raises ValueError when patch_proj does not make three square planes.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        self.patch_proj = _projection(_below("patch_proj.", state), ops, **factory)
+        self.prompt_proj = _projection(_below("prompt_proj.", state), ops, **factory)
+        made = (self.patch_proj.tokens, self.patch_proj.width)
+        if made != (3, math.isqrt(made[1]) ** 2):
+            raise ValueError(f"patch_proj makes {made[0]} tokens of {made[1]} values, not three square colour planes")
+
+    @property
+    def takes_sequences(self) -> bool:
+        """Whether several photos of one person can go in together; the MLP reads one embedding only."""
+        return isinstance(self.patch_proj, Resampler) and isinstance(self.prompt_proj, Resampler)
+
+    def tokens(self, embeddings: Tensor) -> Tensor:
+        """(1, n, 512) -> (1, tokens, context width): what is appended to the prompt."""
+        return self.prompt_proj(embeddings)
+
+    def patch(self, embeddings: Tensor) -> Tensor:
+        """(1, n, 512) -> (3, size, size): three tokens become three colour planes, signed and unbounded."""
+        planes = self.patch_proj(embeddings)[0]
+        return planes.unflatten(-1, (math.isqrt(planes.shape[-1]), -1))
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Who takes part (weight above 0, centre on the canvas) and, for the report, who does not."""
+
+    people: tuple[Person, ...]
+    off_canvas: tuple[str, ...]
+    weightless: tuple[str, ...]
+
+
+def presence(cast: Cast) -> Presence:
+    """Drop people of weight 0 and people whose centre is off the canvas, tokens and patch alike.
+
+    The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
+    Every person must have a slot.
+    """
+    off = {id(p) for p in cast.people if geometry.off_canvas(center_of(p), cast.width, cast.height)}
+    return Presence(
+        people=tuple(p for p in cast.people if p.weight > 0 and id(p) not in off),
+        off_canvas=tuple(p.identity.name for p in cast.people if id(p) in off),
+        weightless=tuple(p.identity.name for p in cast.people if p.weight <= 0),
+    )
+
+
+def report(present: Presence, size: int = 64) -> str:
+    """Plain words on who was left out and whose patches (`size` px squares) run into each other."""
+    lines = [f"{name}: off the canvas, left out." for name in present.off_canvas]
+    lines += [f"{name}: weight 0, left out." for name in present.weightless]
+    rects = [geometry.patch_rect(center_of(person), size) for person in present.people]
+    names = [person.identity.name for person in present.people]
+    lines += [
+        f"{names[i]} and {names[j]}: their patches overlap, so their faces may mix. Move them apart."
+        for i, j, _, _ in geometry.overlaps(rects)
+    ]
+    return "\n".join(lines) or f"{len(names)} people, every patch on its own place."
+
+
+def center_of(person: Person) -> Point:
+    """The anchor of a placed person."""
+    assert person.slot is not None
+    return person.slot.center
+
+
+def embeddings(person: Person, photos: str) -> Tensor:
+    """(1, n, 512) float32; `photos` as in identities.combine.
+
+    Raises RecogniserMissing when the identity was not made with arcface-ir-se50.
+    """
+    return combine(person.identity, RECOGNISER, photos, method=METHOD)[None]
+
+
+def condition_image(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point]) -> Tensor:
+    """Add each (3, size, size) patch to `control` around its centre; never clamped.
+
+    control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
+    Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
+    """
+    canvas = torch.zeros(control.shape[1:], dtype=torch.float32)  # H W 3
+    height, width = canvas.shape[:2]
+    for patch, center in zip(patches, centers, strict=True):
+        x0, y0, x1, y1 = geometry.patch_rect(center, patch.shape[-1])
+        top, left, bottom, right = max(y0, 0), max(x0, 0), min(y1, height), min(x1, width)
+        inside = patch[:, top - y0 : bottom - y0, left - x0 : right - x0]
+        canvas[top:bottom, left:right] += inside.permute(1, 2, 0)
+    return control.float() + canvas

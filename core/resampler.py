@@ -1,0 +1,118 @@
+"""The Perceiver resampler of IP-Adapter: n input embeddings -> a fixed number of tokens.
+
+Shared by ID-Patch and InstantID. Module and parameter names are those of the authors' files, so that a
+checkpoint loads strictly; every size is read from the tensors.
+Source: IP-Adapter, ip_adapter/resampler.py (Apache-2.0), after the Flamingo paper, section 3.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+HEAD_DIM = 64
+"""Fixed in every published file; the number of heads follows from the width of to_q."""
+
+
+class PerceiverAttention(nn.Module):
+    """Latents attend to the inputs and to themselves."""
+
+    def __init__(self, width: int, inner: int, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        self.norm1 = ops.LayerNorm(width, **factory)
+        self.norm2 = ops.LayerNorm(width, **factory)
+        self.to_q = ops.Linear(width, inner, bias=False, **factory)
+        self.to_kv = ops.Linear(width, inner * 2, bias=False, **factory)
+        self.to_out = ops.Linear(inner, width, bias=False, **factory)
+
+    def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
+        """inputs (B, n, width), latents (B, queries, width) -> (B, queries, width)."""
+        latents = self.norm2(latents)
+        attended = torch.cat([self.norm1(inputs), latents], dim=1)
+        key, value = self.to_kv(attended).chunk(2, dim=-1)
+        query, key, value = (_split_heads(x) for x in (self.to_q(latents), key, value))
+        out = functional.scaled_dot_product_attention(query, key, value)
+        return self.to_out(out.transpose(1, 2).flatten(2))
+
+
+def _split_heads(x: Tensor) -> Tensor:
+    return x.reshape(*x.shape[:2], -1, HEAD_DIM).transpose(1, 2)  # B T heads*64 -> B heads T 64
+
+
+class ResamplerLayer(nn.ModuleList):
+    """Attention, then feed-forward, each added to what goes in. A list, because the files call the two 0 and 1."""
+
+    def __init__(self, *, width: int, inner: int, feed_forward: int, ops: Any, **factory: Any) -> None:
+        super().__init__(
+            [
+                PerceiverAttention(width, inner, ops=ops, **factory),
+                nn.Sequential(
+                    ops.LayerNorm(width, **factory),
+                    ops.Linear(width, feed_forward, bias=False, **factory),
+                    nn.GELU(),
+                    ops.Linear(feed_forward, width, bias=False, **factory),
+                ),
+            ]
+        )
+
+    def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
+        attention, feed_forward = self
+        latents = attention(inputs, latents) + latents
+        return feed_forward(latents) + latents
+
+
+class Resampler(nn.Module):
+    """(B, n, embedding) -> (B, queries, out)."""
+
+    def __init__(
+        self,
+        *,
+        embedding: int,
+        width: int,
+        inner: int,
+        feed_forward: int,
+        depth: int,
+        queries: int,
+        out: int,
+        ops: Any,
+        **factory: Any,
+    ) -> None:
+        super().__init__()
+        self.embedding, self.tokens, self.width = embedding, queries, out
+        self.latents = nn.Parameter(torch.empty(1, queries, width, **factory))
+        self.proj_in = ops.Linear(embedding, width, **factory)
+        self.proj_out = ops.Linear(width, out, **factory)
+        self.norm_out = ops.LayerNorm(out, **factory)
+        self.layers = nn.ModuleList(
+            ResamplerLayer(width=width, inner=inner, feed_forward=feed_forward, ops=ops, **factory)
+            for _ in range(depth)
+        )
+
+    @classmethod
+    def from_state_dict(cls, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> Resampler:
+        """An instance with the sizes of `state` (weights not loaded). KeyError names the key that is missing."""
+        _, queries, width = state["latents"].shape
+        return cls(
+            embedding=state["proj_in.weight"].shape[1],
+            width=width,
+            inner=state["layers.0.0.to_q.weight"].shape[0],
+            feed_forward=state["layers.0.1.1.weight"].shape[0],
+            depth=1 + max(int(key.split(".")[1]) for key in state if key.startswith("layers.")),
+            queries=queries,
+            out=state["proj_out.weight"].shape[0],
+            ops=ops,
+            **factory,
+        )
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """embeddings (B, n, embedding) of n photos of each of B people -> tokens (B, queries, out)."""
+        # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
+        latents = self.latents.to(embeddings).expand(len(embeddings), -1, -1)
+        inputs = self.proj_in(embeddings)
+        for layer in self.layers:
+            latents = layer(inputs, latents)
+        return self.norm_out(self.proj_out(latents))

@@ -1,0 +1,126 @@
+"""Load ID-Patch: the file itself, its safetensors conversion, and everything that is not it."""
+
+from __future__ import annotations
+
+import os
+import pickle
+
+import folder_paths
+import pytest
+import torch
+from pack.bridge.id_patch import load_id_patch
+from pack.core.checkpoints import flatten
+from pack.core.errors import UnsafePath, UnsupportedCheckpoint
+from pack.nodes.id_patch import LoadIDPatch
+from safetensors.torch import save_file
+from seeded import id_patch_file
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "id_patch", ([str(tmp_path)], {".bin", ".safetensors"}))
+    return tmp_path
+
+
+def refused(path, *parts):
+    with pytest.raises(UnsupportedCheckpoint) as error:
+        load_id_patch(str(path))
+    message = str(error.value)
+    for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *parts):
+        assert part in message, message
+
+
+@pytest.mark.parametrize("kind", ["resampler", "mlp"])
+def test_pickle_and_safetensors_load_alike(folder, kind):
+    file = id_patch_file(kind)
+    torch.save(file, folder / "id-patch.bin")
+    save_file({key: tensor.contiguous() for key, tensor in flatten(file).items()}, folder / "id-patch.safetensors")
+    pair = [LoadIDPatch.execute(name)[0] for name in ("id-patch.bin", "id-patch.safetensors")]
+    states = [loaded.net.state_dict() for loaded in pair]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert pair[0].width == 2048
+
+
+def test_half_precision_files_stay_half_and_compute_in_float32(folder):
+    file = {name: {key: t.half() for key, t in state.items()} for name, state in id_patch_file("mlp").items()}
+    torch.save(file, folder / "half.bin")
+    loaded = load_id_patch(str(folder / "half.bin"))
+    assert loaded.net.prompt_proj.proj[0].weight.dtype == torch.float16
+    assert loaded.unconditional_tokens(2).dtype == torch.float32
+
+
+def test_web_page(folder):
+    (folder / "page.bin").write_text("\n<!DOCTYPE html><html><body>Log in</body></html>")
+    refused(folder / "page.bin", "a web page (HTML) saved under a model's name", "Download it again")
+
+
+def test_git_lfs_pointer(folder):
+    (folder / "id-patch.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n")
+    refused(folder / "id-patch.bin", "a Git LFS pointer")
+
+
+@pytest.mark.parametrize("name", ["id-patch.bin", "id-patch.safetensors"])
+@pytest.mark.parametrize("keep", [0, 7, 0.5, 0.99])
+def test_truncated_download(folder, name, keep):
+    path = folder / name
+    if name.endswith(".bin"):
+        torch.save(id_patch_file("mlp"), path)
+    else:
+        save_file(flatten(id_patch_file("mlp")), path)
+    size = os.path.getsize(path)
+    os.truncate(path, int(size * keep) if keep < 1 else keep)
+    refused(path, "damaged or cut off while downloading", "Delete it and download it again")
+
+
+class RunsCode:
+    def __reduce__(self):
+        return (print, ("this pickle ran code",))
+
+
+def test_a_pickle_that_runs_code_is_refused(folder, capsys):
+    (folder / "evil.bin").write_bytes(pickle.dumps({"patch_proj": RunsCode()}))
+    refused(folder / "evil.bin")
+    torch.save({"patch_proj": RunsCode(), "prompt_proj": RunsCode()}, folder / "zip.bin")
+    refused(folder / "zip.bin")
+    assert "this pickle ran code" not in capsys.readouterr().out
+
+
+def test_other_models_are_named(folder):
+    torch.save(
+        {"image_proj": {"proj.weight": torch.zeros(4, 4)}, "ip_adapter": {"1.to_k_ip.weight": torch.zeros(320, 768)}},
+        folder / "a.bin",
+    )
+    refused(folder / "a.bin", "an SD1.5 IP-Adapter", "models/ipadapter")
+    save_file({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, folder / "c.safetensors")
+    refused(folder / "c.safetensors", "a ControlNet", "Load ControlNet Model")
+
+
+def test_an_incomplete_file_says_what_is_missing(folder):
+    file = id_patch_file("resampler")
+    del file["prompt_proj"]["layers.2.0.to_q.weight"]
+    torch.save(file, folder / "part.bin")
+    refused(folder / "part.bin", "an incomplete ID-Patch file", "layers.2.0.to_q.weight")
+    torch.save(
+        {"patch_proj": id_patch_file("mlp")["prompt_proj"], "prompt_proj": file["patch_proj"]}, folder / "swapped.bin"
+    )
+    refused(folder / "swapped.bin", "patch_proj makes 16 tokens of 2048 values, not three square colour planes")
+
+
+def test_missing_file_names_folder_and_address(folder):
+    message = LoadIDPatch.validate_inputs("id-patch.bin")
+    assert str(folder) in message and "id-patch.bin" in message and "huggingface.co/ByteDance/ID-Patch" in message
+
+
+@pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "", "a/../../b.bin"])
+def test_names_that_climb_out_are_refused(folder, name):
+    assert "leads outside of" in LoadIDPatch.validate_inputs(name)
+    with pytest.raises(UnsafePath):
+        LoadIDPatch.execute(name)
+
+
+def test_a_replaced_file_is_noticed(folder):
+    torch.save(id_patch_file("mlp"), folder / "id-patch.bin")
+    os.utime(folder / "id-patch.bin", (1, 1))
+    before = LoadIDPatch.fingerprint_inputs("id-patch.bin")
+    os.utime(folder / "id-patch.bin", (2, 2))
+    assert LoadIDPatch.fingerprint_inputs("id-patch.bin") != before

@@ -1,0 +1,80 @@
+"""Weights from seeds, as the golden files were made, and the authors' names for the shapes of tiny networks.
+
+One generator per module walks the sorted floating-point keys: 1-d tensors are 1 + 0.1 r (a norm's weight) or 0.1 r,
+`latents` is r, everything else r / sqrt(elements of one output row).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def seeded(shapes: Shapes, seed: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {key: _scaled(key, torch.randn(shapes[key], generator=generator)) for key in sorted(shapes)}
+
+
+def _scaled(key: str, r: Tensor) -> Tensor:
+    if key == "latents":
+        return r
+    if r.dim() == 1:
+        return 1 + 0.1 * r if "norm" in key and key.endswith("weight") else 0.1 * r
+    return r / math.sqrt(r[0].numel())
+
+
+def fill(module: nn.Module, seed: int) -> nn.Module:
+    """Fill a module's floating-point state and return it in eval mode."""
+    state = module.state_dict()
+    shapes = {key: tuple(value.shape) for key, value in state.items() if value.is_floating_point()}
+    module.load_state_dict(seeded(shapes, seed), strict=False)
+    return module.eval().requires_grad_(False)
+
+
+def resampler_shapes(queries: int, out: int, width: int = 64, depth: int = 4, embedding: int = 512) -> Shapes:
+    shapes: dict[str, tuple[int, ...]] = {
+        "latents": (1, queries, width),
+        "proj_in.weight": (width, embedding),
+        "proj_in.bias": (width,),
+        "proj_out.weight": (out, width),
+        "proj_out.bias": (out,),
+        "norm_out.weight": (out,),
+        "norm_out.bias": (out,),
+    }
+    for layer in range(depth):
+        attention, feed_forward = f"layers.{layer}.0", f"layers.{layer}.1"
+        for norm in (f"{attention}.norm1", f"{attention}.norm2", f"{feed_forward}.0"):
+            shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
+        shapes |= {
+            f"{attention}.to_q.weight": (64, width),
+            f"{attention}.to_kv.weight": (128, width),
+            f"{attention}.to_out.weight": (width, 64),
+            f"{feed_forward}.1.weight": (4 * width, width),
+            f"{feed_forward}.3.weight": (width, 4 * width),
+        }
+    return shapes
+
+
+def mlp_shapes(tokens: int, width: int, hidden: int = 1024, embedding: int = 512) -> Shapes:
+    return {
+        "proj.0.weight": (hidden, embedding),
+        "proj.0.bias": (hidden,),
+        "proj.2.weight": (tokens * width, hidden),
+        "proj.2.bias": (tokens * width,),
+        "norm.weight": (width,),
+        "norm.bias": (width,),
+    }
+
+
+KINDS = {"resampler": resampler_shapes, "mlp": mlp_shapes}
+
+
+def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> dict[str, dict[str, Tensor]]:
+    """The contents of an id-patch.bin of this kind, with the golden files' sizes."""
+    shapes = KINDS[kind]
+    return {"patch_proj": seeded(shapes(3, 4096), patch_seed), "prompt_proj": seeded(shapes(16, 2048), prompt_seed)}

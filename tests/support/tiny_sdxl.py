@@ -1,0 +1,137 @@
+"""One tiny SDXL-shaped UNet and ControlNet with the same weights twice: in diffusers and in the host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.k_diffusion.sampling
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import comfy.sample
+import comfy.samplers
+import comfy.supported_models
+import comfy.utils
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from safetensors import safe_open
+from seeded import fill
+from torch import Tensor
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "id_patch_sampling.safetensors"
+LATENT_SCALE = 0.13025  # of the host's SDXL latent format; diffusers' loop below stays unscaled
+
+# The host's names for the diffusers configuration in the golden file's metadata.
+HOST_CONFIG = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 64,
+    "channel_mult": [1, 2, 2],
+    "num_res_blocks": [2, 2, 2],
+    "transformer_depth": [0, 0, 1, 1, 2, 2],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+    "transformer_depth_middle": 2,
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+    "num_classes": "sequential",
+    "use_linear_in_transformer": True,
+    "use_spatial_transformer": True,
+    "use_temporal_attention": False,
+    "legacy": False,
+}
+
+
+def diffusers_unet(seed: int = 151) -> UNet2DConditionModel:
+    with safe_open(GOLDEN, "pt") as golden:
+        config = json.loads(golden.metadata()["unet"])
+    return fill(UNet2DConditionModel(**config), seed)
+
+
+def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> ControlNetModel:
+    return fill(ControlNetModel.from_unet(unet, load_weights_from_unet=False), seed)
+
+
+def host_model(unet: UNet2DConditionModel) -> comfy.model_patcher.ModelPatcher:
+    config = comfy.supported_models.SDXL(dict(HOST_CONFIG, dtype=torch.float32))
+    model = config.get_model({})
+    names = comfy.utils.unet_to_diffusers(HOST_CONFIG)
+    state = {names[key]: value for key, value in unet.state_dict().items()}
+    model.diffusion_model.load_state_dict(state, strict=True)
+    return _patcher(model)
+
+
+def _patcher(model) -> comfy.model_patcher.ModelPatcher:
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+
+
+def host_control_net(net: ControlNetModel) -> comfy.controlnet.ControlNet:
+    config = {
+        key: value for key, value in HOST_CONFIG.items() if key not in ("out_channels", "transformer_depth_output")
+    }
+    model = comfy.cldm.cldm.ControlNet(
+        **config,
+        num_heads=-1,
+        num_head_channels=64,
+        hint_channels=3,
+        dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )
+    names = comfy.utils.unet_to_diffusers(HOST_CONFIG)
+    state = {_control_name(key, names): value for key, value in net.state_dict().items()}
+    model.load_state_dict(state, strict=True)
+    return comfy.controlnet.ControlNet(model.eval(), load_device=torch.device("cpu"))
+
+
+def _control_name(key: str, names: dict[str, str]) -> str:
+    """A diffusers ControlNet key in the host's (cldm) naming."""
+    part, _, rest = key.partition(".")
+    if part == "controlnet_mid_block":
+        return f"middle_block_out.0.{rest}"
+    if part == "controlnet_down_blocks":
+        number, suffix = rest.split(".")
+        return f"zero_convs.{number}.0.{suffix}"
+    if part == "controlnet_cond_embedding":
+        *path, suffix = rest.split(".")
+        position = {"conv_in": 0, "conv_out": 14}.get(path[0]) if len(path) == 1 else 2 * (int(path[1]) + 1)
+        return f"input_hint_block.{position}.{suffix}"
+    return names[key]
+
+
+def host_sample(model, start: Tensor, sigmas: Tensor, positive, negative, cfg: float = 5.0, **kwargs) -> Tensor:
+    """The host's own Euler over `sigmas` from the latent `start`; returns unscaled latents."""
+
+    def euler(wrapped, _noisy, sigmas, **rest):
+        return comfy.k_diffusion.sampling.sample_euler(wrapped, start, sigmas, **rest)
+
+    sampler = comfy.samplers.KSAMPLER(euler)
+    zeros = torch.zeros_like(start)
+    out = comfy.sample.sample_custom(
+        model, zeros, cfg, sampler, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **kwargs
+    )
+    return out * LATENT_SCALE
+
+
+def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg, control=None):
+    """Plain Euler in diffusers' own modules.
+
+    contexts(i) -> (2, tokens, 2048), row 0 unconditional; control: (net, hint BCHW, strength) or None.
+    """
+    added = {"text_embeds": pooled, "time_ids": time_ids.expand(2, -1)}
+    for i, timestep in enumerate(timesteps):
+        scaled = (x / (sigmas[i] ** 2 + 1).sqrt()).expand(2, -1, -1, -1)
+        common = {"encoder_hidden_states": contexts(i), "added_cond_kwargs": added, "return_dict": False}
+        residuals = {}
+        if control is not None:
+            net, hint, strength = control
+            down, mid = net(
+                scaled, timestep, controlnet_cond=hint.expand(2, -1, -1, -1), conditioning_scale=strength, **common
+            )
+            residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
+        uncond, cond = unet(scaled, timestep, **common, **residuals)[0].chunk(2)
+        x = x + (uncond + cfg * (cond - uncond)) * (sigmas[i + 1] - sigmas[i])
+    return x
