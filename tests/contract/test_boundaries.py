@@ -11,6 +11,8 @@ HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths",
 OPTIONAL = {"cv2", "insightface", "onnx", "onnxruntime", "scipy", "skimage"}
 DANGEROUS = {"subprocess", "pickle", "marshal", "shelve", "ctypes", "code", "pty"}
 NETWORK = {"socket", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "aiohttp", "httpx", "websocket"}
+HARMLESS = {"pickle.UnpicklingError"}
+"""What the host's safe loader raises for a pickle that wants to run code."""
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load"}
 
 
@@ -105,7 +107,7 @@ def test_shipped_code_runs_nothing_and_calls_nobody(root: Path, shipped: set[str
             *(calls(root / name) & FORBIDDEN_CALLS),
         ]
     ]
-    assert not offences
+    assert not [offence for offence in offences if offence[1] not in HARMLESS]
 
 
 def test_entry_point_is_inert(root: Path) -> None:

@@ -1,0 +1,37 @@
+"""Every node has a help page of one form. That it fits the real schema is shown in tests/host."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+PARTS = ["## Inputs", "## Outputs", "## What can go wrong"]
+
+
+def pages(root: Path) -> dict[str, str]:
+    return {path.stem: path.read_text("utf-8") for path in (root / "web" / "docs").glob("*.md")}
+
+
+def test_every_node_has_a_page_and_every_page_a_node(root: Path, node_ids: set[str]) -> None:
+    assert set(pages(root)) == node_ids
+
+
+def test_pages_have_the_same_parts_in_the_same_order(root: Path) -> None:
+    wrong = {
+        name: headings
+        for name, text in pages(root).items()
+        if (headings := re.findall(r"^## .+$", text, re.MULTILINE)) != PARTS
+    }
+    assert not wrong
+
+
+def test_pages_show_a_picture_or_a_graph(root: Path) -> None:
+    assert [name for name, text in pages(root).items() if "](img/" not in text and "```" not in text] == []
+
+
+def test_pictures_named_in_pages_exist(root: Path) -> None:
+    docs = root / "web" / "docs"
+    named = {image for text in pages(root).values() for image in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
+    assert [image for image in sorted(named) if not (docs / image).is_file()] == []
+    drawn = {f"img/{path.name}" for path in (docs / "img").glob("*")}
+    assert drawn <= named | {"img/overview.png"}

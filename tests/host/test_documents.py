@@ -1,0 +1,67 @@
+"""Help pages and workflow notes against the schemas the host sees."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pack.nodes import id_patch, people, places
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = {
+    schema.node_id: schema for module in (people, places, id_patch) for schema in (n.GET_SCHEMA() for n in module.NODES)
+}
+CORE_TITLES = {"Upscale Image", "Load Image", "Load ControlNet Model", "KSampler"}
+
+
+@pytest.fixture(params=sorted(SCHEMAS))
+def schema(request: pytest.FixtureRequest) -> Any:
+    return SCHEMAS[request.param]
+
+
+def page(schema: Any) -> str:
+    return (ROOT / "web" / "docs" / f"{schema.node_id}.md").read_text("utf-8")
+
+
+def part(text: str, heading: str) -> str:
+    return text.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def named(text: str) -> set[str]:
+    """Names in backticks; `person_1` ... `person_8` stands for the ones between as well."""
+    names = set(re.findall(r"`(\w+)`", text))
+    for stem, first, last in re.findall(r"`([a-z_]+?)(\d+)` (?:\.\.\.|…|to) `\1(\d+)`", text):
+        names |= {f"{stem}{number}" for number in range(int(first), int(last) + 1)}
+    return names
+
+
+def test_page_begins_with_the_name_of_the_node(schema: Any) -> None:
+    assert page(schema).splitlines()[0] == f"# {schema.display_name}"
+
+
+def test_page_names_every_input(schema: Any) -> None:
+    assert {entry.id for entry in schema.inputs} - named(part(page(schema), "Inputs")) == set()
+
+
+def test_page_names_every_output_as_the_node_shows_it(schema: Any) -> None:
+    assert {entry.display_name for entry in schema.outputs} - named(part(page(schema), "Outputs")) == set()
+
+
+def test_node_explains_itself(schema: Any) -> None:
+    assert len(schema.description) > 40
+    assert schema.category.startswith("likeness/")
+    assert len(schema.search_aliases) >= 3
+    widgets = [entry for entry in schema.inputs if hasattr(entry, "default") and not entry.tooltip]
+    assert not [entry.id for entry in widgets]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "workflows").glob("*.json")), ids=lambda path: path.stem)
+def test_note_names_nodes_by_their_titles(path: Path) -> None:
+    """*Emphasis with a capital* in a note is a node's title: in this workflow, or one of ours that can be added."""
+    nodes = json.loads(path.read_text("utf-8"))["nodes"]
+    (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
+    titles = {node["title"] for node in nodes if "title" in node} | {s.display_name for s in SCHEMAS.values()}
+    assert set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", note)) <= titles | CORE_TITLES
