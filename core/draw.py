@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from .bodies import SEEN
 from .geometry import patch_rect
 from .people import Faces, Joint, Layout, Point, Pose, Slot
 from .thirdparty import require
@@ -22,9 +24,6 @@ _COLORS: tuple[Color, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 190, 130), (240, 228, 66), (213, 94, 0), (204, 121, 167),
     (120, 150, 255), (255, 255, 255), (150, 220, 60), (255, 130, 120), (160, 230, 230), (190, 140, 255),
 )  # fmt: skip
-
-VISIBLE = 0.3
-"""A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""
 
 # Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
 _OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
@@ -48,7 +47,7 @@ def openpose(pose: Pose) -> tuple[Joint, ...]:
 
 
 def _seen_limbs(joints: Sequence[Joint]) -> list[int]:
-    return [n for n, (a, b) in enumerate(_LIMBS) if joints[a][2] > VISIBLE and joints[b][2] > VISIBLE]
+    return [n for n, (a, b) in enumerate(_LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
 
 
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
@@ -86,31 +85,54 @@ class _Sheet:
         self.picture = picture
         self.pen = ImageDraw.Draw(picture)
         self.line = max(2, round(short / 320))
-        self.letters = max(13, round(short / 26))
+        self.letters = max(14, round(short / 20))
 
     def frame(self, box: Sequence[float], color: Color, line: int | None = None) -> None:
         self.pen.rectangle((*box[:2], *box[2:]), outline=color, width=line or self.line)
 
-    def dot(self, point: Point, color: Color, radius: float) -> None:
-        x, y = point
+    def dot(self, point: Point, color: Color) -> None:
+        (x, y), radius = point, self.line * 1.3
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
-    def label(self, text: str, anchor: Point, color: Color) -> None:
-        """A plate with `text` whose lower left corner is `anchor`, moved as far as needed to be seen whole."""
-        font = _font(self.letters)
-        _, _, wide, high = self.pen.textbbox((0, 0), text, font=font)
+    def label(self, number: str, name: str, anchor: Point, color: Color) -> None:
+        """A plate, its lower left corner at `anchor` but always in the picture: a large number, then a small name."""
+        words = [(number, self.letters), (name, round(self.letters * 0.6))]
+        parts = [(text, _font(text, size)) for text, size in words if text]
         pad = max(2, self.letters // 6)
-        x = min(max(anchor[0], 0), max(0, self.picture.width - wide - 2 * pad))
-        y = min(max(anchor[1] - high - 2 * pad, 0), max(0, self.picture.height - high - 2 * pad))
-        self.pen.rectangle((x, y, x + wide + 2 * pad, y + high + 2 * pad), fill=color)
-        self.pen.text((x + pad, y + pad), text, fill=(0, 0, 0), font=font)
+        wide = sum(self.pen.textlength(text, font) + pad for text, font in parts) + pad
+        high = max(font.getbbox("0")[3] for _, font in parts) + pad
+        x = max(0.0, min(anchor[0], self.picture.width - wide))
+        y = max(0.0, min(anchor[1] - high, self.picture.height - high))
+        self.pen.rectangle((x, y, x + wide, y + high), fill=color)
+        for text, font in parts:
+            self.pen.text((x + pad, y + high - pad / 2), text, fill=(0, 0, 0), font=font, anchor="lb")
+            x += self.pen.textlength(text, font) + pad
 
     def tensor(self) -> Tensor:
         return torch.as_tensor(np.array(self.picture)).float() / 255
 
 
-def _font(size: int) -> Any:
+# Pillow's own letters end with ASCII. One of these is on most systems and knows the writing its users use.
+_SYSTEM_FONTS = ("msyh.ttc", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "arial.ttf")
+
+
+@cache
+def _system_font(size: int) -> Any:
+    for name in _SYSTEM_FONTS:
+        try:
+            return ImageFont.truetype(name, size)
+        except OSError:
+            continue
+    return _own_font(size)
+
+
+@cache
+def _own_font(size: int) -> Any:
     return ImageFont.load_default(size)
+
+
+def _font(text: str, size: int) -> Any:
+    return _own_font(size) if text.isascii() else _system_font(size)
 
 
 def _picture(image: Tensor) -> Image.Image:
@@ -133,10 +155,10 @@ def numbered_faces(image: Tensor, faces: Faces) -> Tensor:
         color = _color(number)
         sheet.frame(face.box, color)
         for point in face.keypoints:
-            sheet.dot(point, color, sheet.line)
+            sheet.dot(point, color)
     # Numbers last, so that no neighbour's box covers them.
     for number, face in enumerate(faces.faces):
-        sheet.label(str(number + 1), face.box[:2], _color(number))
+        sheet.label(str(number + 1), "", face.box[:2], _color(number))
     return sheet.tensor()
 
 
@@ -157,23 +179,27 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
         scale = cell / max(picture.size)
         picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
         sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
-        font = _font(15)
-        sheet.pen.text((x + cell / 2, y + cell + 3), _cut(sheet.pen, caption, cell), (235, 235, 235), font, anchor="ma")
+        text, font = _cut(sheet.pen, caption, cell), _font(caption, 15)
+        sheet.pen.text((x + cell / 2, y + cell + 3), text, (235, 235, 235), font, anchor="ma")
     return sheet.tensor()[None]
 
 
 def _cut(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    if pen.textlength(text, font=_font(15)) <= width:
+    font = _font(text, 15)
+    if pen.textlength(text, font) <= width:
         return text
-    while text and pen.textlength(text + "...", font=_font(15)) > width:
+    while text and pen.textlength(text + "...", font) > width:
         text = text[:-1]
     return text + "..."
 
 
-def numbered_layout(layout: Layout, background: Tensor | None = None, captions: Sequence[str] | None = None) -> Tensor:
+def numbered_layout(
+    layout: Layout, background: Tensor | None = None, captions: Sequence[str] | None = None, note: str = ""
+) -> Tensor:
     """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
 
-    background: (H, W, 1|3|4) float 0..1, scaled to the canvas; captions: a name per place, "" for none.
+    background: (H, W, 1|3|4) float 0..1, scaled to the canvas; captions: a name per place, "" for none;
+    note: a line at the lower edge.
     Returns (height, width, 3) float32 0..1.
     """
     size = (layout.width, layout.height)
@@ -182,8 +208,10 @@ def numbered_layout(layout: Layout, background: Tensor | None = None, captions: 
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, _color(number))
     for number, slot in enumerate(layout.slots):
-        text = f"{number + 1} {captions[number] if captions else ''}".strip()
-        sheet.label(text, (slot.box or patch_rect(slot.center))[:2], _color(number))
+        name = captions[number] if captions else ""
+        sheet.label(str(number + 1), name, (slot.box or patch_rect(slot.center))[:2], _color(number))
+    if note:
+        sheet.label("", note, (0, layout.height), (255, 255, 255))
     return sheet.tensor()
 
 
@@ -195,9 +223,9 @@ def _draw_slot(sheet: _Sheet, slot: Slot, color: Color) -> None:
     if slot.box is not None:
         sheet.frame(slot.box, color)
     for point in slot.keypoints or ():
-        sheet.dot(point, color, sheet.line)
+        sheet.dot(point, color)
     sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
-    sheet.dot(slot.center, (255, 255, 255), sheet.line)
+    sheet.dot(slot.center, (255, 255, 255))
 
 
 def _draw_body(sheet: _Sheet, pose: Pose, color: Color) -> None:

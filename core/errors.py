@@ -127,6 +127,62 @@ class NotPlaced(LikenessError):
         )
 
 
+class NoRoom(LikenessError):
+    """A canvas on which so many people cannot stand without touching faces. Sizes are (width, height) in pixels."""
+
+    def __init__(self, people: int, framing: str, rows: int, found: tuple[int, int], needed: tuple[int, int]) -> None:
+        who = "1 person" if people == 1 else f"{people} people"
+        super().__init__(
+            f"The canvas is {found[0]}x{found[1]} px; {who} with framing = {framing} in {rows} "
+            f"row{'s' * (rows > 1)} need at least {needed[0]}x{needed[1]} px.",
+            "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
+        )
+
+
+class TooManyRows(LikenessError):
+    """More rows than people."""
+
+    def __init__(self, rows: int, people: int) -> None:
+        super().__init__(
+            f"{rows} rows were asked for, but there {'is 1 person' if people == 1 else f'are {people} people'}.",
+            "Set rows to 0 to have them chosen, or to no more than the number of people.",
+        )
+
+
+class BadPoses(LikenessError):
+    """A POSE_KEYPOINT that no layout can be made of."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(f"The pose input cannot be used: {why}.", advice)
+
+
+class EmptyMask(LikenessError):
+    """A mask that selects nothing. The size is (width, height) in pixels."""
+
+    def __init__(self, number: int, size: tuple[int, int]) -> None:
+        super().__init__(
+            f"Mask {number} ({size[0]}x{size[1]} px) is empty: there is no region for a person in it.",
+            "Paint the region of that person white, or take the mask out of the batch.",
+        )
+
+
+class NoPose(LikenessError):
+    """A layout without a single skeleton where skeletons are needed."""
+
+    def __init__(self, places: int) -> None:
+        super().__init__(
+            f"The layout has {places} place{'s' * (places != 1)} and no skeleton to draw.",
+            "Set body to half in the layout node, or use Layout from Poses or Group Layout.",
+        )
+
+
+class CannotMatch(LikenessError):
+    """Order = match faces with nothing to compare."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(f"People cannot be matched with the faces of the layout: {why}.", advice)
+
+
 class BadSize(LikenessError):
     """A width and height that cannot be used here. Sizes are (width, height) in pixels."""
 

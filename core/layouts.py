@@ -1,30 +1,124 @@
-"""Where people stand: layouts from faces, poses, masks, or from nothing."""
+"""Where people stand: layouts from faces, poses and masks. See group.py for layouts from nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from .people import Faces, Layout, Pose
+from . import bodies, poses
+from .errors import BadPoses, EmptyMask, NoPose
+from .geometry import Fit, check_size
+from .people import NOSE, Face, Faces, Layout, Point, Pose, Slot
 
 
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:
-    raise NotImplementedError
+    """One place per face, in their order, with the face's embeddings.
+
+    fit: see geometry.Fit.into; body: bust, half, full or none. Raises BadSize.
+    """
+    check_size("The layout", width, height)
+    into = Fit.into((faces.width, faces.height), (width, height), fit)
+    return Layout(width, height, tuple(_of_face(face, into, body, (width, height)) for face in faces.faces))
 
 
-def from_poses(poses: Any, width: int, height: int, fit: str) -> tuple[Layout, list[str]]:
-    raise NotImplementedError
+def _of_face(face: Face, into: Fit, body: str, canvas: tuple[int, int]) -> Slot:
+    keypoints = tuple(into.point(point) for point in face.keypoints)
+    pose = None
+    if body != "none":
+        pose = bodies.on_canvas(bodies.body_around(keypoints, body), bodies.head_of_face(keypoints), *canvas)
+    return Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
+
+
+@dataclass(frozen=True)
+class PosedLayout:
+    """notes: per place, "" or what was guessed; note: who was left out, or ""."""
+
+    layout: Layout
+    notes: tuple[str, ...]
+    note: str
+
+
+def from_poses(keypoints: Any, width: int, height: int, fit: str) -> PosedLayout:
+    """One place per person of a POSE_KEYPOINT; width or height 0 takes the pose's own.
+
+    Raises BadPoses (see poses.read; also when nobody has a head or a neck) and BadSize.
+    """
+    picture = poses.read(keypoints)
+    canvas = (width or picture.width, height or picture.height)
+    check_size("The layout", *canvas)
+    into = Fit.into((picture.width, picture.height), canvas, fit)
+    placed = [_of_pose(person, into) for person in picture.people]
+    found = [place for place in placed if place is not None]
+    if not found:
+        raise BadPoses("nobody in it shows a head or a neck", "Use a picture that shows people from the neck up.")
+    slots, notes = zip(*found, strict=True)
+    left_out = len(placed) - len(found)
+    note = f"{left_out} of {len(placed)} left out: no head, no neck" if left_out else ""
+    return PosedLayout(Layout(*canvas, slots), notes, note)
+
+
+def _of_pose(person: poses.Posed, into: Fit) -> tuple[Slot, str] | None:
+    pose = tuple(into.joint(joint) for joint in person.pose)
+    nose = bodies.nose_of_pose(pose, into.joint(person.neck))
+    if nose is None:
+        return None
+    center, note = nose
+    head = bodies.head_of_pose(pose)
+    if head is None:
+        return Slot(center, pose=pose), note
+    return Slot(center, bodies.face_box(center, head), bodies.face_of_pose(pose, center, head), pose), note
+
+
+# How many heads of a person a painted region shows, from the crown down.
+_REGION_HEADS = {"bust": 2.1, "half": 4.1, "full": 7.5, "none": 1.0}
+# How many heads wide a region must be at least: shoulders, or the head alone.
+_REGION_WIDTH = {"bust": 1.4, "half": 1.4, "full": 1.4, "none": 0.7}
 
 
 def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
-    raise NotImplementedError
+    """One place per mask, the mask stretched to the canvas and kept as the person's region.
+
+    The crown touches the top of the region; across, the head is in the middle of what the region shows at its own
+    height. The head is as tall as `body` lets the region's height and width hold.
+    masks: (people, H, W) float 0..1; width or height 0 takes the masks' own. Raises BadSize and EmptyMask.
+    """
+    masks = masks.reshape(-1, *masks.shape[-2:]).float().cpu()
+    canvas = (width or masks.shape[-1], height or masks.shape[-2])
+    check_size("The layout", *canvas)
+    slots = [_of_mask(number, mask, canvas, body) for number, mask in enumerate(masks, 1)]
+    return Layout(*canvas, tuple(slots))
 
 
-def group(count: int, framing: str, rows: int, width: int, height: int) -> Layout:
-    raise NotImplementedError
+def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> Slot:
+    width, height = canvas
+    if mask.amax() <= 0:
+        raise EmptyMask(number, (mask.shape[-1], mask.shape[-2]))
+    if mask.shape != (height, width):
+        mask = torch.nn.functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
+    nose, head = _head_in(mask > mask.amax() / 2, body)
+    pose = None
+    if body != "none":
+        standing = bodies.body_around(bodies.face_keypoints(nose, head), body)
+        pose = bodies.on_canvas(standing, head, width, height)
+    return Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose, mask.clamp(0, 1))
 
 
-def poses(layout: Layout) -> Sequence[Pose]:
-    raise NotImplementedError
+def _head_in(region: Tensor, body: str) -> tuple[Point, float]:
+    rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
+    top, high = int(rows[0]), int(rows[-1] - rows[0]) + 1
+    wide = int(columns[-1] - columns[0]) + 1
+    head = min(high / _REGION_HEADS[body], wide / _REGION_WIDTH[body])
+    level = region[top : top + max(1, round(head))]
+    x = float(level.nonzero()[:, 1].float().mean()) + 0.5
+    return (x, top - bodies.CROWN * head), head
+
+
+def drawn(layout: Layout) -> list[Pose]:
+    """The skeletons of a layout. Raises NoPose when there is none."""
+    found = [slot.pose for slot in layout.slots if slot.pose is not None]
+    if not found:
+        raise NoPose(len(layout.slots))
+    return found

@@ -1,19 +1,199 @@
-"""Who stands where."""
+"""Who stands where: people bound to places, and what may go wrong with it in plain words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from .people import Cast, Layout
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from . import geometry
+from .errors import BadEmbedding, BadOrder, CannotMatch, PeoplePlacesMismatch
+from .people import Cast, Identity, Layout, Person, Slot
+from .thirdparty import require
+
+ORDERS = ("left to right", "as listed", "match faces", "custom")
+SMALL_FACE = 96
+"""Faces under this many pixels lose their likeness."""
+
+Places = tuple[int | None, ...]
+"""Per place of a layout the index of the person who stands there, or None."""
 
 
-def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> list[int | None]:
-    raise NotImplementedError
+def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
+    """Give every place a person. order: one of ORDERS; custom_order: see `_custom`.
+
+    Raises PeoplePlacesMismatch (except for custom), BadOrder, CannotMatch, BadEmbedding.
+    """
+    if order == "custom":
+        return _custom(custom_order, len(cast.people), len(layout.slots))
+    if len(cast.people) != len(layout.slots):
+        raise PeoplePlacesMismatch(len(cast.people), len(layout.slots))
+    if order == "left to right":
+        return _left_to_right(layout.slots)
+    if order == "match faces":
+        return _matched([person.identity for person in cast.people], layout.slots)
+    return tuple(range(len(cast.people)))
 
 
-def place(cast: Cast, layout: Layout, places: Sequence[int | None]) -> Cast:
-    raise NotImplementedError
+def place(cast: Cast, layout: Layout, places: Places) -> Cast:
+    """The cast with places, in the order it was listed; people without a place are taken out."""
+    slots = {person: slot for person, slot in zip(places, layout.slots, strict=True) if person is not None}
+    placed = [replace(person, slot=slots[n]) for n, person in enumerate(cast.people) if n in slots]
+    return Cast(tuple(placed), layout.width, layout.height)
 
 
-def report(cast: Cast, layout: Layout, places: Sequence[int | None]) -> str:
-    raise NotImplementedError
+def _left_to_right(slots: Sequence[Slot]) -> Places:
+    found = sorted(range(len(slots)), key=lambda n: slots[n].center)
+    people = {slot: person for person, slot in enumerate(found)}
+    return tuple(people[slot] for slot in range(len(slots)))
+
+
+def _custom(text: str, people: int, places: int) -> Places:
+    """'2,1,0': per place the number of a person from 1, or 0 for nobody."""
+
+    def refuse(why: str) -> BadOrder:
+        return BadOrder(text, why, people, places)
+
+    words = [word for word in re.split("[,;\uff0c\\s]+", text) if word]
+    wrong = next((word for word in words if not re.fullmatch("[0-9]{1,4}", word)), None)
+    if wrong is not None:
+        raise refuse(f"{wrong!r} is not a number")
+    numbers = [int(word) for word in words]
+    if len(numbers) != places:
+        raise refuse(f"it has {len(numbers)} numbers for {places} places")
+    for number in numbers:
+        if number > people:
+            raise refuse(f"there is no person {number}")
+        if number and numbers.count(number) > 1:
+            raise refuse(f"person {number} stands in {numbers.count(number)} places")
+    return tuple(number - 1 if number else None for number in numbers)
+
+
+def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
+    """The assignment with the largest sum of similarities, over all recognisers that everybody has."""
+    bare = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
+    if bare:
+        raise CannotMatch(
+            f"there is no face to compare with in place {', '.join(bare)}",
+            "Make the layout with Layout from Faces from a photo of the people, or choose another order.",
+        )
+    shared = _shared([*(person.embeddings for person in identities), *(slot.embeddings for slot in slots)])
+    if not shared:
+        raise CannotMatch(
+            f"the identities know {_names(identities)}, the faces of the layout {_names(slots)}, nothing in common",
+            "Use the same Load Face Model for the identities and for Detect Faces.",
+        )
+    likeness = torch.stack([_likeness(person, slots, shared) for person in identities])
+    optimize = require("scipy.optimize", "Matching faces")
+    people, found = optimize.linear_sum_assignment(likeness.numpy(), maximize=True)
+    of_slot = dict(zip(map(int, found), map(int, people), strict=True))
+    return tuple(of_slot[slot] for slot in range(len(slots)))
+
+
+def _shared(embeddings: Sequence[Mapping[str, Tensor]]) -> list[str]:
+    return sorted(name for name in embeddings[0] if all(name in known for known in embeddings))
+
+
+def _names(holders: Sequence[Identity] | Sequence[Slot]) -> str:
+    return ", ".join(sorted({name for holder in holders for name in holder.embeddings})) or "no recogniser"
+
+
+def _likeness(identity: Identity, slots: Sequence[Slot], recognisers: Sequence[str]) -> Tensor:
+    """(places,) mean cosine of the identity's photos with the face of each place, summed over recognisers."""
+    total = torch.zeros(len(slots))
+    for name in recognisers:
+        photos = normalize(identity.embeddings[name].float(), dim=-1)  # photos 512
+        faces = normalize(torch.stack([slot.embeddings[name].float() for slot in slots]), dim=-1)  # places 512
+        found = (photos @ faces.T).mean(0)
+        if not found.isfinite().all():
+            raise BadEmbedding(identity.name, name, "it, or a face of the layout, holds NaN or infinity")
+        total += found
+    return total
+
+
+def report(cast: Cast, layout: Layout, places: Places) -> str:
+    """Who stands where, a line each, and then what may go wrong: nobody's places, people left out or of weight 0,
+    faces off the canvas, overlapping ID patches, faces under SMALL_FACE pixels."""
+    standing = [
+        (number, cast.people[person], slot)
+        for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1)
+        if person is not None
+    ]
+    lines = [_where(number, person, slot) for number, person, slot in standing]
+    troubles = [
+        *_nobody(cast, layout, places),
+        *_off_canvas(standing, layout),
+        *_overlaps(standing, layout),
+        *_small(standing),
+    ]
+    return "\n".join([*lines, *(troubles or ["No problems found."])])
+
+
+Standing = Sequence[tuple[int, Person, Slot]]
+
+
+def _where(number: int, person: Person, slot: Slot) -> str:
+    x, y = (round(axis) for axis in slot.center)
+    size = f", face {_face_size(slot)} px" if slot.box else ""
+    return f"Place {number}: {person.identity.name} at ({x}, {y}){size}"
+
+
+def _face_size(slot: Slot) -> int:
+    assert slot.box is not None
+    x0, y0, x1, y1 = slot.box
+    return round(max(x1 - x0, y1 - y0))
+
+
+def _nobody(cast: Cast, layout: Layout, places: Places) -> list[str]:
+    lines: list[str] = []
+    for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1):
+        if person is None:
+            skeleton = "; its skeleton is still in the pose picture" if slot.pose else ""
+            lines.append(f"Place {number} stays empty{skeleton}.")
+    for number, person in enumerate(cast.people):
+        name = person.identity.name
+        if number not in places:
+            lines.append(f"{name} (person {number + 1}) has no place and is left out.")
+        elif person.weight <= 0:
+            lines.append(f"{name} has weight 0 and is treated as absent.")
+    return lines
+
+
+def _off_canvas(standing: Standing, layout: Layout) -> list[str]:
+    return [
+        f"{person.identity.name} (place {number}) is off the canvas: the face is at ({x:.0f}, {y:.0f}), the canvas is "
+        f"{layout.width}x{layout.height} px. ID-Patch leaves this person out."
+        for number, person, slot in standing
+        for x, y in [slot.center]
+        if geometry.off_canvas(slot.center, layout.width, layout.height)
+    ]
+
+
+def _overlaps(standing: Standing, layout: Layout) -> list[str]:
+    present = [
+        one
+        for one in standing
+        if one[1].weight > 0 and not geometry.off_canvas(one[2].center, layout.width, layout.height)
+    ]
+    return [
+        f"The ID patches of {_who(present[i])} and {_who(present[j])} overlap by {wide}x{high} px, so their faces may "
+        f"mix. Move them {geometry.PATCH} px apart, sideways or up and down."
+        for i, j, wide, high in geometry.overlaps([geometry.patch_rect(slot.center) for _, _, slot in present])
+    ]
+
+
+def _who(one: tuple[int, Person, Slot]) -> str:
+    return f"{one[1].identity.name} (place {one[0]})"
+
+
+def _small(standing: Standing) -> list[str]:
+    return [
+        f"The face of {_who(one)} is {_face_size(one[2])} px, under {SMALL_FACE} px: it may not look like the person. "
+        "Use a larger canvas, a closer framing or fewer people."
+        for one in standing
+        if one[2].box and _face_size(one[2]) < SMALL_FACE
+    ]

@@ -12,11 +12,12 @@ _PROVIDED_BY = {
     "cv2": "opencv-python-headless",
     "onnxruntime": "onnxruntime",
     "insightface": "insightface>=2.0",
+    "scipy": "scipy",
 }
 
 
 def require(module: str, purpose: str) -> Any:
-    """Import `module` (a dotted path of cv2, onnxruntime or insightface).
+    """Import `module` (a dotted path of cv2, onnxruntime, insightface or scipy).
 
     Raises MissingDependency naming the package, what it is needed for and the command that installs it.
     """

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.schema import searchable
-from ..core import draw, layouts, placing
+from ..core import draw, group, layouts, placing
 from ..core.people import Cast, Faces, Layout
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
 
@@ -42,8 +43,10 @@ def _layout_outputs() -> list[io.Output]:
     ]
 
 
-def _shown(cls: type[io.ComfyNode], layout: Layout, notes: list[str] | None = None) -> io.NodeOutput:
-    preview = draw.numbered_layout(layout, captions=notes)[None]
+def _shown(
+    cls: type[io.ComfyNode], layout: Layout, captions: Sequence[str] | None = None, note: str = ""
+) -> io.NodeOutput:
+    preview = draw.numbered_layout(layout, captions=captions, note=note)[None]
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -90,8 +93,8 @@ class LayoutFromPoses(io.ComfyNode):
 
     @classmethod
     def execute(cls, poses: Any, width: int, height: int, fit: str) -> io.NodeOutput:
-        layout, notes = layouts.from_poses(poses, width, height, fit)
-        return _shown(cls, layout, notes)
+        posed = layouts.from_poses(poses, width, height, fit)
+        return _shown(cls, posed.layout, posed.notes, posed.note)
 
 
 class LayoutFromMasks(io.ComfyNode):
@@ -148,7 +151,7 @@ class GroupLayout(io.ComfyNode):
 
     @classmethod
     def execute(cls, count: int, framing: str, rows: int, width: int, height: int) -> io.NodeOutput:
-        return _shown(cls, layouts.group(count, framing, rows, width, height))
+        return _shown(cls, group.layout(count, framing, rows, width, height))
 
 
 class PoseImage(io.ComfyNode):
@@ -166,7 +169,7 @@ class PoseImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, layout: Layout) -> io.NodeOutput:
-        image = draw.skeleton(layouts.poses(layout), layout.width, layout.height)[None]
+        image = draw.skeleton(layouts.drawn(layout), layout.width, layout.height)[None]
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 

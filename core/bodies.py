@@ -1,0 +1,181 @@
+"""The rest of a person, seen from the face: proportions of an adult, the inverse, and what the camera can see.
+
+One unit is a head, crown to chin (about 23 cm); the adult is 7.5 heads tall. Offsets start at the nose, y down.
+The face follows insightface's alignment template, the rest common figure-drawing proportions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .people import Box, Joint, Keypoints, Point, Pose
+
+SEEN = 0.3
+"""A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""
+
+CROWN = -0.70
+"""From the nose up to the crown, in heads."""
+_EYES, _MOUTH = (0.137, -0.157), (0.114, 0.160)
+_FACE = (-0.315, -0.53, 0.315, 0.30)
+
+Posture = tuple[Point | None, ...]
+"""Eight pairs in COCO order as the offset of the one on the viewer's right; None is hidden from the camera."""
+_HEAD_AND_SHOULDERS: Posture = (_EYES, (0.30, -0.10), (0.74, 0.70))
+STANDING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.98), (0.70, 3.00), (0.40, 2.85), (0.42, 4.70), (0.40, 6.45))
+SEATED: Posture = (*_HEAD_AND_SHOULDERS, (0.80, 1.92), (0.45, 2.78), (0.42, 2.80), (0.52, 3.35), (0.46, 5.10))
+KNEELING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.92), (0.42, 2.85), (0.42, 2.75), (0.52, 3.45), None)
+
+_PAIRS = {"bust": 3, "half": 6, "full": 8}
+BODIES = (*_PAIRS, "none")
+
+
+def face_box(nose: Point, head: float) -> Box:
+    """What a face detector would box: brow to chin."""
+    x, y = nose
+    return (x + _FACE[0] * head, y + _FACE[1] * head, x + _FACE[2] * head, y + _FACE[3] * head)
+
+
+def face_keypoints(nose: Point, head: float) -> Keypoints:
+    """Five points of a face that looks into the camera."""
+    x, y = nose
+    eyes = [(x + side * _EYES[0] * head, y + _EYES[1] * head) for side in (-1, 1)]
+    mouth = [(x + side * _MOUTH[0] * head, y + _MOUTH[1] * head) for side in (-1, 1)]
+    return (*eyes, nose, *mouth)
+
+
+def body(nose: Point, head: float, posture: Posture = STANDING, down: Point = (0.0, 1.0)) -> Pose:
+    """A person facing the camera. `down` is the unit vector from head to feet."""
+    joints: list[Joint] = [(*nose, 1.0)]
+    for offset in posture:
+        for side in (1, -1):  # a person's left is on the viewer's right
+            if offset is None:
+                joints.append((0.0, 0.0, 0.0))
+                continue
+            x, y = side * offset[0] * head, offset[1] * head
+            joints.append((nose[0] + x * down[1] + y * down[0], nose[1] - x * down[0] + y * down[1], 1.0))
+    return tuple(joints)
+
+
+def body_around(keypoints: Keypoints, amount: str) -> Pose:
+    """A standing person whose eyes and nose are these keypoints.
+
+    The neck goes behind the face of a turned head, whose far ear is hidden. The body hangs straight down unless the
+    head lies on its side (beyond 45 degrees). amount: bust, half or full.
+    """
+    left, right, nose = keypoints[:3]
+    head, eyes = head_of_face(keypoints), _middle(left, right)
+    down = _unit(eyes, _middle(keypoints[3], keypoints[4]))
+    across = (down[1], -down[0])
+    # The tip of the nose is 0.12 heads before the eyes: how far it moves sideways is the sine of the turn.
+    turn = max(-1.0, min(1.0, _dot((nose[0] - eyes[0], nose[1] - eyes[1]), across) / (0.12 * head)))
+    hangs = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
+    anchor = _moved(nose, across, -0.42 * head * turn)
+    trunk = body(anchor, head, STANDING, hangs)
+    level = 0.30 * math.sqrt(1 - turn * turn) * head
+    ear_middle = _moved(_moved(eyes, across, -0.42 * head * turn), down, 0.057 * head)
+    far = [float(turn <= 0.5), float(turn >= -0.5)]
+    ears = [(*_moved(ear_middle, across, side * level), seen) for side, seen in zip((1, -1), far, strict=True)]
+    joints = ((*nose, 1.0), (*right, 1.0), (*left, 1.0), *ears, *trunk[5:])
+    return _shown(joints, _PAIRS[amount])
+
+
+def _shown(pose: Pose, pairs: int) -> Pose:
+    return tuple(joint if n <= 2 * pairs else (*joint[:2], 0.0) for n, joint in enumerate(pose))
+
+
+def head_of_face(keypoints: Keypoints) -> float:
+    """Height of the head. The eyes come together as a face turns, eyes and mouth as it nods: the larger counts."""
+    left, right, _, *mouth = keypoints
+    across = math.dist(left, right) / (2 * _EYES[0])
+    along = math.dist(_middle(left, right), _middle(*mouth)) / (_MOUTH[1] - _EYES[1])
+    return max(across, along, 1.0)
+
+
+def head_of_pose(pose: Pose) -> float | None:
+    """Height of the head from what is seen of head, shoulders and hips, in this order; None if that is too little."""
+    measures = (
+        ((1, 2, 0.274), (3, 4, 0.60), (0, 3, 0.55), (0, 4, 0.55)),
+        ((5, 6, 1.48),),
+        ((5, 11, 2.18), (6, 12, 2.18)),
+    )
+    for group in measures:
+        heads = [
+            math.dist(pose[a][:2], pose[b][:2]) / share
+            for a, b, share in group
+            if pose[a][2] >= SEEN and pose[b][2] >= SEEN
+        ]
+        if heads and max(heads) > 0:
+            return max(heads)
+    return None
+
+
+def nose_of_pose(pose: Pose, neck: Joint) -> tuple[Point, str] | None:
+    """Where the nose is, and in words what it was guessed from ("" if it was seen); None without head and neck."""
+    if pose[0][2] >= SEEN:
+        return pose[0][:2], ""
+    head = head_of_pose(pose) or 0.0
+    for joints, above, words in (
+        (pose[1:3], -_EYES[1], "eyes"),
+        (pose[3:5], 0.10, "ears"),
+        ((neck,), CROWN, "neck"),
+    ):
+        seen = [joint for joint in joints if joint[2] >= SEEN]
+        if seen:
+            x, y = (sum(axis) / len(seen) for axis in list(zip(*seen, strict=True))[:2])
+            return (x, y + above * head), f"nose guessed from the {words}"
+    return None
+
+
+def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
+    """Five points from the eyes of a pose, or of a face that looks into the camera where they are not seen."""
+    left, right = pose[2], pose[1]
+    if left[2] < SEEN or right[2] < SEEN:
+        return face_keypoints(nose, head)
+    eyes = _middle(left, right)
+    reach = (_MOUTH[1] - _EYES[1]) / -_EYES[1]
+    mouth = (eyes[0] + (nose[0] - eyes[0]) * reach, eyes[1] + (nose[1] - eyes[1]) * reach)
+    half = ((right[0] - left[0]) * 0.416, (right[1] - left[1]) * 0.416)
+    corners = (mouth[0] - half[0], mouth[1] - half[1]), (mouth[0] + half[0], mouth[1] + half[1])
+    return (left[:2], right[:2], nose, *corners)
+
+
+def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
+    """Joints more than half a head outside of the picture lose their confidence, as a detector would not see them.
+
+    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it.
+    """
+    slack = head / 2
+    return tuple(
+        joint if -slack <= joint[0] < width + slack and -slack <= joint[1] < height + slack else (*joint[:2], 0.0)
+        for joint in pose
+    )
+
+
+def behind(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
+    """Hide the joints below the shoulders that people in front, each a nose and a head height, stand before."""
+
+    def covered(joint: Joint) -> bool:
+        return any(
+            abs(joint[0] - x) < (0.80 if joint[1] > y + 0.45 * head else 0.38) * head and joint[1] > y + CROWN * head
+            for (x, y), head in front
+        )
+
+    return tuple((*joint[:2], 0.0) if n > 6 and covered(joint) else joint for n, joint in enumerate(pose))
+
+
+def _middle(a: Sequence[float], b: Sequence[float]) -> Point:
+    return ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
+
+
+def _unit(a: Point, b: Point) -> Point:
+    length = math.dist(a, b)
+    return ((b[0] - a[0]) / length, (b[1] - a[1]) / length) if length else (0.0, 1.0)
+
+
+def _dot(a: Point, b: Point) -> float:
+    return a[0] * b[0] + a[1] * b[1]
+
+
+def _moved(point: Point, direction: Point, by: float) -> Point:
+    return (point[0] + direction[0] * by, point[1] + direction[1] * by)

@@ -1,0 +1,155 @@
+"""A group photo without a photo: rows of people, back rows higher and staggered. Lengths in heads until the end."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from . import bodies
+from .bodies import KNEELING, SEATED, STANDING, Posture
+from .errors import NoRoom, TooManyRows
+from .geometry import check_size
+from .people import Layout, Point, Slot
+
+MOST_ROWS = 4
+
+# From the crown of the front row down to the lower edge of the picture; with `full` the feet decide.
+_SHOWN = {"bust": 2.1, "half": 4.1}
+_RISE = (1.2, 1.6)  # a row above the one in front of it, least and most
+_BESIDE = (1.6, 2.1)  # neighbours of a row, nose to nose, least and most
+_SIDE = 0.95  # from an outermost nose to the edge: half the shoulders and some air
+_ABOVE = 0.25  # air over the highest crown
+_FEET = 0.4  # below the ankles of the front row
+_STEP = 0.2  # a row further back stands this much higher in the picture
+_SWAY = 0.06  # people differ in height
+
+# The smallest head, in pixels, whose 64 px ID patches keep clear of each other at the least distances above.
+_LEAST_HEAD = 64
+# A face of 96 px: smaller ones lose their likeness.
+_GOOD_HEAD = 116
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows from back to front: across, per row, noses in units of neighbours' distance, the middle being 0;
+    up, per row, the nose above the one of the front row."""
+
+    across: tuple[tuple[float, ...], ...]
+    postures: tuple[Posture, ...]
+    framing: str
+
+    @property
+    def span(self) -> float:
+        places = [x for row in self.across for x in row]
+        return max(places) - min(places)
+
+    def wide(self, beside: float = _BESIDE[0]) -> float:
+        return self.span * beside + 2 * _SIDE
+
+    def up(self, rise: float = _RISE[0]) -> list[float]:
+        """Of each row, the nose over the lower edge of the picture."""
+        behind = range(len(self.across) - 1, -1, -1)
+        if self.framing != "full":
+            return [_SHOWN[self.framing] + bodies.CROWN + row * rise for row in behind]
+        # A fourth row stands on a bench.
+        return [
+            _FEET + _lowest(posture) + row * _STEP + max(0, row - 2) * rise
+            for posture, row in zip(self.postures, behind, strict=True)
+        ]
+
+    def high(self, rise: float = _RISE[0]) -> float:
+        return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE
+
+    def head(self, width: int, height: int) -> float:
+        return min(width / self.wide(), height / self.high())
+
+
+def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layout:
+    """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
+
+    framing: bust, half or full (front rows then sit or kneel); rows: 0 chooses. The same input gives the same layout.
+    Faces and patches never overlap or leave the canvas. Raises BadSize, TooManyRows and NoRoom.
+    """
+    check_size("The layout", width, height)
+    if rows > count:
+        raise TooManyRows(rows, count)
+    plan = _plan(count, framing, rows) if rows else _best(count, framing, width, height)
+    head = plan.head(width, height)
+    if head < _LEAST_HEAD:
+        raise NoRoom(count, framing, len(plan.across), (width, height), _least(plan))
+    return Layout(width, height, _stand(plan, head, width, height))
+
+
+def _best(count: int, framing: str, width: int, height: int) -> Plan:
+    """The fewest rows whose faces are good and not much smaller than the largest possible."""
+    plans = [_plan(count, framing, rows) for rows in range(1, min(MOST_ROWS, count) + 1)]
+    heads = [plan.head(width, height) for plan in plans]
+    enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
+    return next(plan for plan, head in zip(plans, heads, strict=True) if head >= enough)
+
+
+def _least(plan: Plan) -> tuple[int, int]:
+    wide, high = (math.ceil(side * _LEAST_HEAD / 8) * 8 for side in (plan.wide(), plan.high()))
+    return wide, high
+
+
+def _plan(count: int, framing: str, rows: int) -> Plan:
+    each, more = divmod(count, rows)
+    sizes = [each + (row < more) for row in range(rows)]
+    front_first = (SEATED, STANDING) if rows == 2 else (KNEELING, SEATED, STANDING)
+    if rows == 1 or framing != "full":
+        front_first = (STANDING,)
+    postures = [front_first[min(row, len(front_first) - 1)] for row in range(rows)]
+    return Plan(_staggered(sizes), tuple(reversed(postures)), framing)
+
+
+def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
+    """Every row half a place beside the one in front; a row that is so by its number of people stays in the middle."""
+    shift, shifts = 0.0, [0.0]
+    for back, front in zip(reversed(sizes[:-1]), reversed(sizes[1:]), strict=True):
+        if (back - front) % 2 == 0:
+            shift = 0.0 if shift else 0.5
+        shifts.append(shift)
+    across = [
+        [place - (size - 1) / 2 + moved for place in range(size)]
+        for size, moved in zip(sizes, reversed(shifts), strict=True)
+    ]
+    middle = (min(map(min, across)) + max(map(max, across))) / 2
+    return tuple(tuple(x - middle for x in row) for row in across)
+
+
+def _lowest(posture: Posture) -> float:
+    return max(offset[1] for offset in posture if offset is not None)
+
+
+def _stand(plan: Plan, head: float, width: int, height: int) -> tuple[Slot, ...]:
+    beside = min(_BESIDE[1], (width / head - 2 * _SIDE) / plan.span) if plan.span else 0.0
+    rise = _roomy_rise(plan, height / head)
+    # What is left goes mostly below: people rather stand low in a picture than high, but faces draw the eye.
+    lift = (height / head - plan.high(rise)) * 0.6
+    rows = [
+        [(width / 2 + x * beside * head, height - (up + lift + _sway(row, n)) * head) for n, x in enumerate(places)]
+        for row, (places, up) in enumerate(zip(plan.across, plan.up(rise), strict=True))
+    ]
+    return tuple(
+        _slot(nose, head, plan.postures[row], [nose for front in rows[row + 1 :] for nose in front], (width, height))
+        for row, noses in enumerate(rows)
+        for nose in noses
+    )
+
+
+def _roomy_rise(plan: Plan, room: float) -> float:
+    """The largest rise, within reason, that still fits into `room` heads."""
+    per_rise = plan.high(_RISE[0] + 1) - plan.high()
+    return min(_RISE[1], _RISE[0] + (room - plan.high()) / per_rise) if per_rise else _RISE[0]
+
+
+def _sway(row: int, place: int) -> float:
+    """A height difference that looks accidental and is always the same: the golden ratio's fractional parts."""
+    return _SWAY * (2 * ((3 * row + place + 1) * 0.618 % 1) - 1)
+
+
+def _slot(nose: Point, head: float, posture: Posture, front: list[Point], canvas: tuple[int, int]) -> Slot:
+    pose = bodies.on_canvas(bodies.body(nose, head, posture), head, *canvas)
+    pose = bodies.behind(pose, [(other, head) for other in front])
+    return Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose)
