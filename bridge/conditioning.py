@@ -44,7 +44,7 @@ def _split(entry: Entry, tokens: Tensor, start_percent: float, what: str) -> Ite
     start, end = options.get("start_percent", 0.0), options.get("end_percent", 1.0)
     boundary = start_percent - _OFF_THE_GRID
     joined = torch.cat([text, tokens.to(text).expand(len(text), -1, -1)], dim=1)
-    if boundary >= end:
+    if start_percent >= end:
         yield [text, options.copy()]
     elif boundary <= start:
         yield [joined, options.copy()]

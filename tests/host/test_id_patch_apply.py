@@ -1,0 +1,330 @@
+"""Apply ID-Patch in the real host: who is served when, what stays untouched, and every way to misuse it."""
+
+from __future__ import annotations
+
+import gc
+
+import comfy.model_management
+import comfy.samplers
+import people_made
+import pytest
+import tiny_sdxl
+import torch
+from pack.bridge.conditioning import append_tokens
+from pack.bridge.id_patch import load_id_patch
+from pack.core.errors import BadSize, NotPlaced, RecogniserMissing, SequenceUnsupported, WrongBaseModel
+from pack.core.people import Cast, Person
+from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
+from seeded import id_patch_file
+
+WIDTH, HEIGHT = 128, 96
+CENTERS = [(40.0, 50.0), (90.0, 40.0)]
+DEFAULTS = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "id_start_percent": 0.2, "photos": "mean"}
+
+
+@pytest.fixture(scope="module")
+def model_and_net():
+    unet = tiny_sdxl.diffusers_unet()
+    return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet))
+
+
+@pytest.fixture(scope="module")
+def model(model_and_net):
+    return model_and_net[0]
+
+
+@pytest.fixture(scope="module")
+def control_net(model_and_net):
+    return model_and_net[1]
+
+
+@pytest.fixture(scope="module")
+def id_patch(tmp_path_factory):
+    path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
+    torch.save(id_patch_file("resampler"), path)
+    return load_id_patch(str(path))
+
+
+def text(seed, tokens=77, batch=1, **options):
+    generator = torch.Generator().manual_seed(seed)
+    tensor = torch.randn(batch, tokens, 2048, generator=generator)
+    return [tensor, {"pooled_output": torch.randn(batch, 1280, generator=generator), **options}]
+
+
+def apply(id_patch, control_net, cast, positive=None, negative=None, control=None, **changed):
+    options = {**DEFAULTS, **changed}
+    image = IDPatchImage.execute(id_patch, cast, options["photos"], control)[0]
+    return ApplyIDPatch.execute(
+        positive or [text(1)], negative or [text(2)], control_net, id_patch, cast, image, **options
+    ).args
+
+
+def sample(model, positive, negative, steps=3, batch=1, **kwargs):
+    generator = torch.Generator().manual_seed(7)
+    start = torch.randn(batch, 4, HEIGHT // 8, WIDTH // 8, generator=generator) * 14
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
+    return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, **kwargs)
+
+
+def active(model, conditioning, sigma):
+    """How many entries the host serves at this sigma: its own resolution of percentages and its own gate."""
+    conds = [{**options, "model_conds": {}, "uuid": None} for _, options in conditioning]
+    comfy.samplers.calculate_start_end_timesteps(model.model, conds)
+    x = torch.zeros(1, 4, 8, 8)
+    return sum(comfy.samplers.get_area_and_mult(c, x, sigma[None]) is not None for c in conds)
+
+
+# The schedule
+
+
+@pytest.mark.parametrize("id_start_percent", [0.0, 0.2, 1 / 3, 0.8, 1.0])
+def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_percent):
+    sampling = model.get_model_object("model_sampling")
+    split = append_tokens([text(1)], torch.zeros(1, 16, 2048), id_start_percent, "test")
+    schedules = [
+        comfy.samplers.calculate_sigmas(sampling, name, steps)[:-1]
+        for name in comfy.samplers.SCHEDULER_NAMES
+        for steps in (2, 6, 11, 50)
+    ]
+    at_percentages = torch.tensor([sampling.percent_to_sigma(k / 100) for k in range(1, 100)])
+    sigmas = torch.cat([*schedules, at_percentages, sampling.sigmas]).unique()
+    served = [active(model, split, sigma) for sigma in sigmas]
+    assert set(served) == {1}, [float(s) for s, n in zip(sigmas, served, strict=True) if n != 1]
+
+
+def test_the_switch_happens_at_the_percentage(model):
+    """At the percentage itself the tokens are on (the authors: text only while i < T * (1 - ratio)), before it off."""
+    sampling = model.get_model_object("model_sampling")
+    without, with_tokens = append_tokens([text(1)], torch.zeros(1, 16, 2048), 0.2, "test")
+    assert (without[0].shape[1], with_tokens[0].shape[1]) == (77, 93)
+    boundary = torch.tensor(sampling.percent_to_sigma(0.2))
+    assert (active(model, [without], boundary), active(model, [with_tokens], boundary)) == (0, 1)
+    earlier = torch.tensor(sampling.percent_to_sigma(0.1999))
+    assert (active(model, [without], earlier), active(model, [with_tokens], earlier)) == (1, 0)
+
+
+def test_ranges_of_the_user_are_kept():
+    tokens = torch.zeros(1, 16, 2048)
+    entries = [
+        text(1, start_percent=0.0, end_percent=0.1),
+        text(2, start_percent=0.1, end_percent=0.6),
+        text(3, start_percent=0.6),
+    ]
+    split = append_tokens(entries, tokens, 0.2, "test")
+    ranges = [(e[0].shape[1], e[1].get("start_percent", 0), e[1].get("end_percent", 1)) for e in split]
+    assert ranges == [
+        (77, 0.0, 0.1), (77, 0.1, pytest.approx(0.2, abs=1e-6)), (93, pytest.approx(0.2, abs=1e-6), 0.6), (93, 0.6, 1),
+    ]  # fmt: skip
+
+
+# What the conditioning holds
+
+
+def test_positive_and_negative_get_the_same_count_and_one_control_object(id_patch, control_net):
+    positive, negative = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
+    assert [e[0].shape[1] for e in positive] == [e[0].shape[1] for e in negative] == [77, 77 + 2 * 16]
+    assert len({id(e[1]["control"]) for e in positive + negative}) == 1
+
+
+def test_inputs_are_not_changed(id_patch, control_net):
+    positive = [text(1, mask=torch.ones(1, 8, 8), strength=0.7)]
+    before = positive[0][0].clone(), dict(positive[0][1])
+    out = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive)[0]
+    assert torch.equal(positive[0][0], before[0]) and positive[0][1].keys() == before[1].keys()
+    assert all(e[1]["mask"] is positive[0][1]["mask"] and e[1]["strength"] == 0.7 for e in out)
+
+
+def test_several_entries_long_prompts_and_batches(id_patch, control_net, model):
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
+    half = torch.zeros(1, HEIGHT, WIDTH)
+    half[..., : WIDTH // 2] = 1
+    positive = [text(1, tokens=154, mask=half), text(3, mask=1 - half)]
+    out = apply(id_patch, control_net, cast, positive, control=torch.rand(2, HEIGHT, WIDTH, 3))
+    assert [e[0].shape[1] for e in out[0]] == [154, 186, 77, 109]
+    latents = sample(model, *out, batch=2)
+    assert latents.isfinite().all() and not torch.equal(latents[0], latents[1])
+
+
+def test_another_control_net_stays_in_the_chain(id_patch, control_net):
+    first = control_net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH), 0.5, (0.0, 1.0))
+    positive, negative = [text(1, control=first)], [text(2, control=first)]
+    out = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive, negative)
+    nets = {id(e[1]["control"]): e[1]["control"] for e in out[0] + out[1]}
+    assert len(nets) == 1 and next(iter(nets.values())).previous_controlnet is first
+
+
+# Strength, weight, order of runs
+
+
+def test_strength_zero_is_the_unpatched_picture(id_patch, control_net, model):
+    positive, negative = [text(1)], [text(2)]
+    out = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive, negative, strength=0.0)
+    assert torch.equal(sample(model, *out), sample(model, positive, negative))
+
+
+def test_weight_zero_equals_a_cast_without_that_person(id_patch, control_net, model):
+    everybody = people_made.cast([*CENTERS, (20.0, 20.0)], WIDTH, HEIGHT, [1.0, 1.0, 0.0])
+    without = Cast(everybody.people[:2], WIDTH, HEIGHT)
+    images = [IDPatchImage.execute(id_patch, cast, "mean")[0] for cast in (everybody, without)]
+    assert torch.equal(*images)
+    results = [sample(model, *apply(id_patch, control_net, cast)) for cast in (everybody, without)]
+    assert torch.equal(*results)
+
+
+def test_weight_scales_patch_and_tokens(id_patch):
+    one, half = (people_made.cast(CENTERS[:1], WIDTH, HEIGHT, [w]) for w in (1.0, 0.5))
+    images = [IDPatchImage.execute(id_patch, cast, "mean")[0] for cast in (one, half)]
+    assert torch.allclose(images[0] * 0.5, images[1]) and images[0].abs().max() > 0
+    tokens = [id_patch.tokens(cast.people, "mean") for cast in (one, half)]
+    assert torch.allclose(tokens[0] * 0.5, tokens[1])
+
+
+def test_nobody_left_leaves_the_prompt_alone(id_patch, control_net):
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT, [0.0, 0.0])
+    control = torch.rand(1, HEIGHT, WIDTH, 3)
+    assert torch.equal(IDPatchImage.execute(id_patch, cast, "mean", control)[0], control)
+    assert [e[0].shape[1] for e in apply(id_patch, control_net, cast)[0]] == [77]
+
+
+def test_a_b_a_is_bit_equal(id_patch, control_net, model):
+    a, b = (people_made.cast(centers, WIDTH, HEIGHT) for centers in (CENTERS, CENTERS[::-1]))
+    first, other, again = (sample(model, *apply(id_patch, control_net, cast)) for cast in (a, b, a))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+    assert torch.equal(sample(model, [text(1)], [text(2)]), sample(model, [text(1)], [text(2)]))
+
+
+def test_cancel_in_mid_run_leaves_the_next_run_right(id_patch, control_net, model):
+    applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
+    whole = sample(model, *applied)
+
+    def cancel(step, *_):
+        if step == 1:
+            comfy.model_management.interrupt_current_processing()
+            comfy.model_management.throw_exception_if_processing_interrupted()
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(model, *applied, callback=cancel)
+    assert torch.equal(sample(model, *applied), whole)
+
+
+def test_fifty_runs_leak_nothing(id_patch, control_net, model):
+    def live():
+        gc.collect()
+        return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
+
+    def run():
+        sample(model, *apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT)), steps=1)
+
+    run()
+    before = live()
+    for _ in range(50):
+        run()
+    assert live() <= before
+
+
+def test_offloaded_projections_give_the_same_tokens(id_patch):
+    """The path --lowvram takes: weights stay where they are and are cast layer by layer."""
+    people = people_made.cast(CENTERS, WIDTH, HEIGHT).people
+    whole = id_patch.tokens(people, "mean")
+    comfy.model_management.unload_all_models()
+    id_patch.patcher.load(id_patch.patcher.load_device, lowvram_model_memory=64)
+    assert torch.equal(id_patch.tokens(people, "mean"), whole)
+    id_patch.patcher.detach()
+
+
+# The condition image
+
+
+def test_preview_is_clamped_and_the_image_is_not(id_patch):
+    image, preview, report = IDPatchImage.execute(id_patch, people_made.cast(CENTERS, WIDTH, HEIGHT), "mean").args
+    assert image.dtype == torch.float32 and image.min() < 0 and image.max() > 1
+    assert preview.min() == 0 and preview.max() == 1
+    assert report == "person 1 and person 2: their patches overlap, so their faces may mix. Move them apart."
+
+
+def test_off_canvas_people_lose_patch_and_tokens_and_are_named(id_patch, control_net):
+    cast = people_made.cast([CENTERS[0], (WIDTH + 5.0, 20.0)], WIDTH, HEIGHT)
+    image, _, report = IDPatchImage.execute(id_patch, cast, "mean").args
+    assert torch.equal(image, IDPatchImage.execute(id_patch, Cast(cast.people[:1], WIDTH, HEIGHT), "mean")[0])
+    assert "person 2: off the canvas, left out." in report
+    assert apply(id_patch, control_net, cast)[0][1][0].shape[1] == 77 + 16
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_grey_rgba_and_half_precision_controls(id_patch, channels, dtype):
+    control = torch.rand(2, HEIGHT, WIDTH, channels).to(dtype)
+    image = IDPatchImage.execute(id_patch, people_made.cast([(-1000.0, 0.0)], WIDTH, HEIGHT), "mean", control)[0]
+    assert image.shape == (2, HEIGHT, WIDTH, 3) and image.dtype == torch.float32
+    assert torch.equal(image, control[..., :3].float().expand(-1, -1, -1, 3))
+
+
+# Bad input
+
+
+def test_photos_as_a_sequence(id_patch, tmp_path):
+    slot = people_made.cast(CENTERS[:1], WIDTH, HEIGHT).people[0].slot
+    three = Cast((Person(people_made.identity(5, photos=3), 1.0, slot),), WIDTH, HEIGHT)
+    tokens = {photos: id_patch.tokens(three.people, photos) for photos in ("mean", "normalised mean", "sequence")}
+    assert all(t.shape == (1, 16, 2048) for t in tokens.values())
+    assert not torch.allclose(tokens["mean"], tokens["sequence"])
+    torch.save(id_patch_file("mlp"), tmp_path / "mlp.bin")
+    with pytest.raises(SequenceUnsupported, match="person 5 has 3 photos to be used as a sequence"):
+        load_id_patch(str(tmp_path / "mlp.bin")).tokens(three.people, "sequence")
+
+
+def test_the_wrong_recogniser_is_named(id_patch):
+    slot = people_made.cast(CENTERS[:1], WIDTH, HEIGHT).people[0].slot
+    cast = Cast((Person(people_made.identity(1, recogniser="antelopev2"), 1.0, slot),), WIDTH, HEIGHT)
+    with pytest.raises(
+        RecogniserMissing, match=r"ID-Patch needs arcface-ir-se50, this identity \(person 1\) has antelopev2"
+    ):
+        IDPatchImage.execute(id_patch, cast, "mean")
+
+
+def test_nan_in_an_embedding(id_patch):
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
+    cast.people[1].identity.embeddings["arcface-ir-se50"][0, 7] = float("nan")
+    with pytest.raises(Exception, match="The arcface-ir-se50 embedding of person 2 cannot be used"):
+        IDPatchImage.execute(id_patch, cast, "mean")
+
+
+def test_a_cast_without_places(id_patch, control_net):
+    cast = Cast((Person(people_made.identity(1)), Person(people_made.identity(2))))
+    with pytest.raises(
+        NotPlaced, match="ID-Patch Condition Image needs to know where everybody stands, but person 1, person 2"
+    ):
+        IDPatchImage.execute(id_patch, cast, "mean")
+    with pytest.raises(NotPlaced, match="Apply ID-Patch needs to know"):
+        ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, cast, torch.zeros(1, 8, 8, 3), **DEFAULTS)
+
+
+def test_an_image_of_another_size_and_an_odd_canvas(id_patch):
+    with pytest.raises(BadSize, match="is 64x64 px; the cast's canvas is 128x96 px"):
+        IDPatchImage.execute(id_patch, people_made.cast(CENTERS, WIDTH, HEIGHT), "mean", torch.zeros(1, 64, 64, 3))
+    with pytest.raises(BadSize, match="is 130x96 px; both sides must be multiples of 8"):
+        IDPatchImage.execute(id_patch, people_made.cast(CENTERS, 130, HEIGHT), "mean")
+
+
+def test_sd15_conditioning(id_patch, control_net):
+    sd15 = [[torch.zeros(1, 77, 768), {}]]
+    with pytest.raises(
+        WrongBaseModel, match=r"made for SD1\.5 \(text width 768\), but SDXL \(text width 2048\) is needed"
+    ):
+        apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), sd15, sd15)
+
+
+def test_sd15_control_net(id_patch):
+    import comfy.cldm.cldm
+    import comfy.controlnet
+    import comfy.ops
+
+    config = {
+        key: value
+        for key, value in tiny_sdxl.HOST_CONFIG.items()
+        if key not in ("out_channels", "transformer_depth_output")
+    }
+    config |= {"context_dim": 768, "num_heads": 8, "hint_channels": 3, "operations": comfy.ops.disable_weight_init}
+    net = comfy.controlnet.ControlNet(comfy.cldm.cldm.ControlNet(**config), load_device=torch.device("cpu"))
+    with pytest.raises(WrongBaseModel, match=r"The ControlNet given to Apply ID-Patch is made for SD1\.5"):
+        apply(id_patch, net, people_made.cast(CENTERS, WIDTH, HEIGHT))
