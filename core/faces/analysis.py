@@ -1,0 +1,96 @@
+"""From a picture to ordered faces with embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from ..errors import BadEmbedding, FaceIndexOutOfRange, FaceNotFound, SeveralFaces
+from ..identities import why_bad
+from ..people import NOSE, Box, Face
+from .insight import align
+from .ladder import Detection, Detector, find_faces
+from .order import ordered
+from .pictures import Picture, to_image
+
+CROP = 112
+"""Side of the crops that are kept, in pixels."""
+
+
+class Recogniser(Protocol):
+    """What turns aligned crops into embeddings."""
+
+    id: str
+    crop_size: int
+
+    def embed(self, crops: Sequence[Picture]) -> Tensor:
+        """(n, 512) float32 CPU for n BGR crops of crop_size pixels."""
+        ...
+
+
+def detect(detector: Detector, picture: Picture, where: str) -> tuple[Detection, ...]:
+    """Every face of a picture, surest first.
+
+    Raises FaceNotFound, naming `where` and what was tried, when the whole ladder finds none.
+    """
+    found = find_faces(detector, picture)
+    if not found.faces:
+        raise FaceNotFound(where, picture.shape[1], picture.shape[0], found.tried)
+    return found.faces
+
+
+def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
+    """Faces in one of core.faces.order.ORDERS."""
+    anchors = [face.keypoints[NOSE] for face in faces]
+    areas = [area(face.box) for face in faces]
+    return [faces[index] for index in ordered(by, anchors, areas, [face.score for face in faces])]
+
+
+def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
+    """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
+
+    Raises SeveralFaces for `only`, FaceIndexOutOfRange for a number.
+    """
+    if which == "only":
+        if len(faces) > 1:
+            raise SeveralFaces(where, len(faces))
+        return faces[0]
+    if which == "largest":
+        return arrange(faces, "largest")[0]
+    number = int(which)
+    if not 1 <= number <= len(faces):
+        raise FaceIndexOutOfRange(where, number, len(faces))
+    return arrange(faces, "left to right")[number - 1]
+
+
+def recognise(
+    recognisers: Sequence[Recogniser], picture: Picture, faces: Sequence[Detection], where: str
+) -> tuple[Face, ...]:
+    """Align each face once per crop size and embed it with every recogniser.
+
+    Raises BadEmbedding, naming `where`, when a recogniser returns anything but 512 usable numbers.
+    """
+    sizes = {CROP, *(recogniser.crop_size for recogniser in recognisers)}
+    crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
+    embeddings = {recogniser.id: recogniser.embed(crops[recogniser.crop_size]) for recogniser in recognisers}
+    for recogniser, rows in embeddings.items():
+        if why := why_bad(rows):
+            raise BadEmbedding(where, recogniser, why)
+    return tuple(
+        Face(
+            face.box, face.keypoints, face.score, to_image(crops[CROP][n]), {key: e[n] for key, e in embeddings.items()}
+        )
+        for n, face in enumerate(faces)
+    )
+
+
+def area(box: Box) -> float:
+    """Square pixels."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def shorter_side(box: Box) -> float:
+    """Pixels."""
+    return min(box[2] - box[0], box[3] - box[1])

@@ -1,0 +1,185 @@
+"""ArcFace IR-SE50 as facexlib ships it, in plain torch, so that the host moves it like any other network.
+
+Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py). Batch norms are constant
+here, so they are folded into the layer before them; the one that a zero-padded convolution follows stays a scale and
+shift per channel, and PReLU needs a slope per channel: both are 1x1 depthwise convolutions, which every host can
+cast and move. No module here has parameters outside `ops`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..errors import UnsupportedCheckpoint
+
+State = Mapping[str, Tensor]
+Shapes = dict[str, tuple[int, ...]]
+
+CROP = 112
+_WIDTH = 512
+_GRID = 7
+_EPS = 1e-5
+# (channels in, channels out, stride) of the 24 residual units.
+_UNITS = tuple(
+    (before if unit == 0 else channels, channels, 2 if unit == 0 else 1)
+    for before, channels, units in ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
+    for unit in range(units)
+)
+
+
+class _PReLU(nn.Module):
+    def __init__(self, channels: int, ops: Any, **place: Any) -> None:
+        super().__init__()
+        self.slope = ops.Conv2d(channels, channels, 1, groups=channels, bias=False, **place)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.clamp(min=0) + self.slope(x.clamp(max=0))
+
+
+class _Unit(nn.Module):
+    """A residual unit with squeeze-and-excitation."""
+
+    def __init__(self, before: int, channels: int, stride: int, ops: Any, **place: Any) -> None:
+        super().__init__()
+        self.stride = stride
+        self.shortcut = ops.Conv2d(before, channels, 1, stride, **place) if before != channels else None
+        self.norm = ops.Conv2d(before, before, 1, groups=before, **place)
+        self.conv1 = ops.Conv2d(before, channels, 3, 1, 1, bias=False, **place)
+        self.prelu = _PReLU(channels, ops, **place)
+        self.conv2 = ops.Conv2d(channels, channels, 3, stride, 1, **place)
+        self.squeeze = ops.Conv2d(channels, channels // 16, 1, bias=False, **place)
+        self.excite = ops.Conv2d(channels // 16, channels, 1, bias=False, **place)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.conv2(self.prelu(self.conv1(self.norm(x))))
+        gate: Tensor = self.excite(self.squeeze(y.mean(dim=(2, 3), keepdim=True)).relu())
+        kept: Tensor = x[..., :: self.stride, :: self.stride] if self.shortcut is None else self.shortcut(x)
+        return y * gate.sigmoid() + kept
+
+
+class IRSE50(nn.Module):
+    """ops: a module with Conv2d and Linear (torch.nn, comfy.ops.manual_cast). Weights come from `fold`."""
+
+    def __init__(self, ops: Any, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        place = {"device": device, "dtype": dtype}
+        self.conv = ops.Conv2d(3, 64, 3, 1, 1, **place)
+        self.prelu = _PReLU(64, ops, **place)
+        self.units = nn.Sequential(*(_Unit(*unit, ops, **place) for unit in _UNITS))
+        self.embed = ops.Linear(_WIDTH * _GRID * _GRID, _WIDTH, **place)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        """crops: (n, 3, 112, 112) BGR, -1..1. Returns (n, 512) of length 1, as facexlib's Backbone does."""
+        features: Tensor = self.units(self.prelu(self.conv(crops)))
+        return functional.normalize(self.embed(features.flatten(1)), eps=0)
+
+
+def published_shapes() -> Shapes:
+    """Every tensor of the published file that matters, by its key."""
+    shapes: Shapes = {"input_layer.0.weight": (64, 3, 3, 3), **_norm_shapes("input_layer.1", 64)}
+    shapes["input_layer.2.weight"] = (64,)
+    for number, (before, channels, _) in enumerate(_UNITS):
+        shapes |= _unit_shapes(f"body.{number}", before, channels)
+    shapes |= _norm_shapes("output_layer.0", _WIDTH)
+    shapes |= {"output_layer.3.weight": (_WIDTH, _WIDTH * _GRID * _GRID), "output_layer.3.bias": (_WIDTH,)}
+    return shapes | _norm_shapes("output_layer.4", _WIDTH)
+
+
+def _norm_shapes(key: str, channels: int) -> Shapes:
+    return {f"{key}.{name}": (channels,) for name in ("weight", "bias", "running_mean", "running_var")}
+
+
+def _unit_shapes(key: str, before: int, channels: int) -> Shapes:
+    layer, squeezed = f"{key}.res_layer", channels // 16
+    shapes: Shapes = {
+        **_norm_shapes(f"{layer}.0", before),
+        f"{layer}.1.weight": (channels, before, 3, 3),
+        f"{layer}.2.weight": (channels,),
+        f"{layer}.3.weight": (channels, channels, 3, 3),
+        **_norm_shapes(f"{layer}.4", channels),
+        f"{layer}.5.fc1.weight": (squeezed, channels, 1, 1),
+        f"{layer}.5.fc2.weight": (channels, squeezed, 1, 1),
+    }
+    if before != channels:
+        shapes |= {f"{key}.shortcut_layer.0.weight": (channels, before, 1, 1)}
+        shapes |= _norm_shapes(f"{key}.shortcut_layer.1", channels)
+    return shapes
+
+
+def fold(state: State, path: str) -> dict[str, Tensor]:
+    """The published tensors as IRSE50's own, float32. Folding is done in double precision.
+
+    Raises UnsupportedCheckpoint, naming `path`, when a tensor is missing or has another shape.
+    """
+    for key, shape in published_shapes().items():
+        found = tuple(state[key].shape) if key in state else None
+        if found != shape:
+            what = "without" if found is None else f"of shape {found} for"
+            raise UnsupportedCheckpoint(
+                path,
+                f"a face network {what} {key}",
+                f"the ArcFace recogniser of facexlib (IR-SE50) with {key} of shape {shape}",
+                "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0.",
+            )
+    double = {key: state[key].double() for key in published_shapes()}
+    folded = {"prelu.slope.weight": _depthwise(double["input_layer.2.weight"])}
+    folded |= _convolution("conv", double["input_layer.0.weight"], _affine(double, "input_layer.1"))
+    for number in range(len(_UNITS)):
+        folded |= _fold_unit(double, f"body.{number}", f"units.{number}")
+    return {key: value.float() for key, value in {**folded, **_fold_output(double)}.items()}
+
+
+def _affine(state: State, key: str) -> tuple[Tensor, Tensor]:
+    """(scale, shift) of a batch norm at inference."""
+    scale = state[f"{key}.weight"] / (state[f"{key}.running_var"] + _EPS).sqrt()
+    return scale, state[f"{key}.bias"] - state[f"{key}.running_mean"] * scale
+
+
+def _depthwise(per_channel: Tensor) -> Tensor:
+    return per_channel[:, None, None, None]
+
+
+def _convolution(key: str, weight: Tensor, norm: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+    """A convolution without bias and the batch norm after it, as one with bias."""
+    scale, shift = norm
+    return {f"{key}.weight": weight * _depthwise(scale), f"{key}.bias": shift}
+
+
+def _fold_unit(state: State, source: str, target: str) -> dict[str, Tensor]:
+    layer = f"{source}.res_layer"
+    scale, shift = _affine(state, f"{layer}.0")
+    folded = {
+        f"{target}.norm.weight": _depthwise(scale),
+        f"{target}.norm.bias": shift,
+        f"{target}.conv1.weight": state[f"{layer}.1.weight"],
+        f"{target}.prelu.slope.weight": _depthwise(state[f"{layer}.2.weight"]),
+        f"{target}.squeeze.weight": state[f"{layer}.5.fc1.weight"],
+        f"{target}.excite.weight": state[f"{layer}.5.fc2.weight"],
+        **_convolution(f"{target}.conv2", state[f"{layer}.3.weight"], _affine(state, f"{layer}.4")),
+    }
+    shortcut = state.get(f"{source}.shortcut_layer.0.weight")
+    if shortcut is not None:
+        folded |= _convolution(f"{target}.shortcut", shortcut, _affine(state, f"{source}.shortcut_layer.1"))
+    return folded
+
+
+def _fold_output(state: State) -> dict[str, Tensor]:
+    """Batch norm, Linear, batch norm as one Linear; each channel covers a 7x7 grid of its inputs."""
+    weight = state["output_layer.3.weight"]
+    scale, shift = (values.repeat_interleave(_GRID * _GRID) for values in _affine(state, "output_layer.0"))
+    bias = state["output_layer.3.bias"] + weight @ shift
+    out_scale, out_shift = _affine(state, "output_layer.4")
+    return {
+        "embed.weight": weight * scale * out_scale[:, None],
+        "embed.bias": bias * out_scale + out_shift,
+    }
+
+
+def prepare(crops: Tensor) -> Tensor:
+    """(n, 112, 112, 3) 8-bit BGR to the network's input, (n, 3, 112, 112) float32 -1..1."""
+    return 2 * (crops.permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255) - 1

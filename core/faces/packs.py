@@ -1,0 +1,101 @@
+"""How people store face packs, read from file names only: this runs each time the page is loaded.
+
+What a file really is decides core.faces.onnx_file when it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePath
+
+LOOSE = "loose files"
+"""The pack of files that lie directly in the model folder."""
+
+IR_SE50 = "arcface-ir-se50"
+
+# Files that other packages and the release zips put beside the two kinds we load.
+_DETECTORS = ("det_", "scrfd", "retinaface")
+_RECOGNISERS = ("glintr", "w600k_", "arcface", "auraface")
+_OTHERS = ("1k3d68", "2d106det", "genderage", "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
+
+# AuraFace's recogniser is called glintr100.onnx as well, but is another network; only the length tells them apart.
+_BY_LENGTH = {260665334: "antelopev2", 260694151: "auraface", 174383860: "w600k_r50", 13616099: "w600k_mbf"}
+_BY_STEM = {"glintr100": "antelopev2"}
+
+
+@dataclass(frozen=True)
+class Download:
+    """Where a missing file is found. `folder` is below the model folder."""
+
+    files: tuple[str, ...]
+    url: str
+    size: str
+
+
+_RELEASES = "https://github.com/deepinsight/insightface/releases/download/v0.7"
+_BUFFALO_L = Download(
+    ("buffalo_l/det_10g.onnx", "buffalo_l/w600k_r50.onnx"), f"{_RELEASES}/buffalo_l.zip", "289 MB, to be unpacked"
+)
+_BUFFALO_S = Download(
+    ("buffalo_s/det_500m.onnx", "buffalo_s/w600k_mbf.onnx"), f"{_RELEASES}/buffalo_s.zip", "128 MB, to be unpacked"
+)
+ANTELOPE = Download(
+    ("antelopev2/scrfd_10g_bnkps.onnx", "antelopev2/glintr100.onnx"),
+    f"{_RELEASES}/antelopev2.zip",
+    "361 MB, to be unpacked",
+)
+DOWNLOADS = {
+    "antelopev2": ANTELOPE,
+    "buffalo_l": _BUFFALO_L,
+    "w600k_r50": _BUFFALO_L,
+    "buffalo_s": _BUFFALO_S,
+    "w600k_mbf": _BUFFALO_S,
+    IR_SE50: Download(
+        ("recognition_arcface_ir_se50.pth",),
+        "https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",
+        "175 MB",
+    ),
+}
+"""By pack or recogniser id."""
+
+
+def pack_of(name: str) -> str:
+    """The pack a file belongs to, from its name relative to the model folder.
+
+    insightface's own layout (models/antelopev2/x.onnx) and what unpacking the release zip into a folder of its
+    own makes (antelopev2/antelopev2/x.onnx) are the pack antelopev2 as well.
+    """
+    folders = list(PurePath(name).parts[:-1])
+    if folders[:1] == ["models"]:
+        del folders[0]
+    single = [folder for n, folder in enumerate(folders) if n == 0 or folder != folders[n - 1]]
+    return "/".join(single) or LOOSE
+
+
+def _stem(name: str) -> str:
+    return PurePath(name).stem
+
+
+def maybe_detector(name: str) -> bool:
+    """Whether a file of this name may be a detector; unknown names may be anything."""
+    return not _stem(name).lower().startswith((*_RECOGNISERS, *_OTHERS))
+
+
+def maybe_recogniser(name: str) -> bool:
+    """Whether a file of this name may be a recogniser; unknown names may be anything."""
+    return not _stem(name).lower().startswith((*_DETECTORS, *_OTHERS))
+
+
+def recogniser_id(name: str, length: int) -> str:
+    """The id that travels with embeddings. length: of the file in bytes, the publishers never changed theirs."""
+    return _BY_LENGTH.get(length) or _BY_STEM.get(_stem(name), _stem(name))
+
+
+def packs(names: Iterable[str]) -> dict[str, list[str]]:
+    """pack -> its files that may be detectors, for the .onnx files among these names; packs sorted by name."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        if name.lower().endswith(".onnx") and maybe_detector(name):
+            found.setdefault(pack_of(name), []).append(name)
+    return dict(sorted(found.items(), key=lambda item: (item[0] == LOOSE, item[0])))

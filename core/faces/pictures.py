@@ -1,0 +1,30 @@
+"""IMAGE tensors to what the face networks read, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Picture = npt.NDArray[np.uint8]
+"""(H, W, 3) BGR, as OpenCV and insightface read pictures."""
+
+
+def to_picture(image: Tensor) -> Picture:
+    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR.
+
+    Transparent pixels become white, as viewers show them: their hidden colour is anything.
+    """
+    pixels = image.detach().float().cpu().nan_to_num()
+    if pixels.shape[-1] == 4:
+        alpha = pixels[..., 3:]
+        pixels = pixels[..., :3] * alpha + (1 - alpha)
+    rgb = pixels.expand(*pixels.shape[:2], 3)
+    return np.ascontiguousarray((rgb * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
+
+
+def to_image(picture: Picture) -> Tensor:
+    """8-bit BGR to (H, W, 3) float32 RGB 0..1."""
+    rgb: npt.NDArray[np.uint8] = np.ascontiguousarray(picture[..., ::-1])
+    return torch.from_numpy(rgb).float() / 255  # pyright: ignore[reportUnknownMemberType]

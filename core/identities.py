@@ -1,0 +1,154 @@
+"""Identities: checked, combined, blended, and as the tensors of a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from .errors import BadEmbedding, LikenessError, RecogniserMissing, UnsupportedCheckpoint
+from .people import Face, Identity
+
+LENGTH = 512
+PHOTOS = ("mean", "normalised mean", "sequence")
+"""The ways to use several photos of one person."""
+BLENDS = ("slerp", "lerp")
+
+_FORMAT = "likeness identity"
+_VERSION = "1"
+_EMBEDDING = "embedding."
+_CROPS = "crops"
+
+
+def why_bad(rows: Tensor) -> str | None:
+    """Why these embeddings, (n, 512), cannot be used, or None when they can."""
+    if rows.ndim != 2 or rows.shape[1] != LENGTH:
+        return f"it has the shape {tuple(rows.shape)} instead of (photos, {LENGTH})"
+    if rows.isnan().any():
+        return "it contains NaN"
+    if rows.isinf().any():
+        return "it contains infinity"
+    if (rows == 0).all(dim=1).any():
+        return "it is all zeros"
+    return None
+
+
+def check(identity: Identity) -> Identity:
+    """The identity itself. Raises BadEmbedding when one of its embeddings cannot be used."""
+    for recogniser, rows in identity.embeddings.items():
+        if why := why_bad(rows):
+            raise BadEmbedding(identity.name, recogniser, why)
+    return identity
+
+
+def photos_of(identity: Identity) -> int:
+    """How many photos the identity was made of; 0 when none of them showed a face."""
+    return len(identity.crops)
+
+
+def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> Identity:
+    """One person from the chosen face of each photo; no faces make an identity without photos."""
+    embeddings = {
+        recogniser: torch.stack([face.embeddings[recogniser] for face in faces]) if faces else torch.zeros(0, LENGTH)
+        for recogniser in recognisers
+    }
+    crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, 112, 112, 3)
+    return check(Identity(name, embeddings, crops))
+
+
+def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Tensor:
+    """The photos of one person as `method` wants them, float32.
+
+    photos: "mean" -> (1, 512), "normalised mean" -> (1, 512), the mean direction at the mean length, so that
+    photos with a strong embedding do not outweigh the others; "sequence" -> (photos, 512).
+    Raises RecogniserMissing, naming `method`, when the identity lacks this recogniser; BadEmbedding.
+    """
+    rows = identity.embeddings.get(recogniser)
+    if rows is None:
+        raise RecogniserMissing(method, recogniser, identity.name, sorted(identity.embeddings))
+    why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
+    if why:
+        raise BadEmbedding(identity.name, recogniser, why)
+    if photos == "sequence":
+        return rows
+    if photos == "normalised mean":
+        lengths = _lengths(rows)
+        direction = (rows / lengths).mean(dim=0, keepdim=True)
+        return direction / _lengths(direction) * lengths.mean()
+    return rows.mean(dim=0, keepdim=True)
+
+
+def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:
+    """A person between a (amount 0) and b (amount 1), one photo, for every recogniser that both have.
+
+    Each person counts as the mean of their photos. lerp mixes the vectors; slerp turns the direction at an even
+    pace and interpolates the length, so that the middle is not weaker than the ends. Crops are mixed for the eye.
+    Raises LikenessError when the two have no recogniser in common, BadEmbedding.
+    """
+    common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
+    if not common:
+        raise LikenessError(
+            f"{a.name} has {_names(a)} and {b.name} has {_names(b)}: no recogniser in common to blend.",
+            "Make both identities with the same Load Face Model.",
+        )
+    mix = slerp if method == "slerp" else torch.lerp
+    embeddings = {
+        recogniser: mix(
+            combine(a, recogniser, "mean", "Blend Identities"),
+            combine(b, recogniser, "mean", "Blend Identities"),
+            amount,
+        )
+        for recogniser in common
+    }
+    crops = torch.lerp(a.crops[:1], b.crops[:1], amount)
+    return check(Identity(name or f"{a.name} + {b.name}", embeddings, crops))
+
+
+def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
+    """Spherical interpolation of (n, c) vectors with the length interpolated linearly (Shoemake 1985).
+
+    Vectors that point the same or the opposite way leave no arc to follow: they are mixed linearly.
+    """
+    length_a, length_b = _lengths(a), _lengths(b)
+    unit_a, unit_b = a / length_a, b / length_b
+    angle = (unit_a * unit_b).sum(dim=1, keepdim=True).clamp(-1, 1).acos()
+    if (angle.sin() < 1e-4).any():
+        return torch.lerp(a, b, amount)
+    arc = (((1 - amount) * angle).sin() * unit_a + (amount * angle).sin() * unit_b) / angle.sin()
+    return arc * torch.lerp(length_a, length_b, amount)
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    return rows.square().sum(dim=1, keepdim=True).sqrt()
+
+
+def _names(identity: Identity) -> str:
+    return ", ".join(identity.embeddings) or "no embedding"
+
+
+def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors, metadata) of the safetensors file of one person. Raises BadEmbedding."""
+    check(identity)
+    tensors = {f"{_EMBEDDING}{recogniser}": rows for recogniser, rows in identity.embeddings.items()}
+    metadata = {"format": _FORMAT, "version": _VERSION, "name": identity.name}
+    return {**tensors, _CROPS: identity.crops}, metadata
+
+
+def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Identity:
+    """The person in a file.
+
+    Raises UnsupportedCheckpoint, naming `path`, for another kind of file or a newer version; BadEmbedding.
+    """
+    expected = "a person saved by Save Identity"
+    if metadata.get("format") != _FORMAT or _CROPS not in tensors:
+        found = f"a file with {json.dumps(sorted(tensors)[:3])} and no person"
+        raise UnsupportedCheckpoint(path, found, expected, "Choose a file that Save Identity wrote.")
+    if metadata["version"] != _VERSION:
+        found = f"written in version {metadata['version']} of the format"
+        raise UnsupportedCheckpoint(path, found, f"version {_VERSION}", "Update this node pack.")
+    embeddings = {
+        key.removeprefix(_EMBEDDING): rows.float() for key, rows in tensors.items() if key.startswith(_EMBEDDING)
+    }
+    return check(Identity(metadata["name"], embeddings, tensors[_CROPS].float()))
