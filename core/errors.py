@@ -62,7 +62,8 @@ class FaceNotFound(LikenessError):
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str]) -> None:
         super().__init__(
             f"No face found in {where} ({width}x{height} px) after trying {_listed(tried)}.",
-            "Use a photo in which the face is larger, sharper and not covered, or set on_no_face to skip.",
+            "Use a photo in which the face is larger, sharper and not covered. Identity can also leave such photos out: "
+            "on_no_face = skip.",
         )
 
 
@@ -72,7 +73,7 @@ class SeveralFaces(LikenessError):
     def __init__(self, where: str, count: int) -> None:
         super().__init__(
             f"{where} shows {count} faces where one person is meant.",
-            "Set which_face to the number in the picture that Detect Faces draws, or crop the photo to one person.",
+            "Set which_face to largest, or to the number in the picture that Detect Faces draws, or crop the photo.",
         )
 
 

@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from comfy_api.latest import io
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
 
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge import face_bank
+from ..bridge import face_model as face_models
+from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
-from ..core.errors import LikenessError
+from ..core import draw, identities, people
+from ..core.errors import FaceNotFound, LikenessError
+from ..core.faces import analysis, insight
+from ..core.faces.order import ORDERS
+from ..core.faces.pictures import to_picture
 from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
 
+logger = logging.getLogger("likeness")
+
+CATEGORY = "likeness/people"
 _PEOPLE = 8
-_NONE_FOUND = "none found"
 
 
-def _not_yet() -> LikenessError:
-    return LikenessError("This node is not written yet.", "Wait for the next commit.")
+def _captions(identity: people.Identity) -> list[str]:
+    return [f"{identity.name} {number}" for number in range(1, identities.photos_of(identity) + 1)]
+
+
+def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
+    """The faces an identity is made of, shown in the node; nothing when there are none."""
+    if not identities.photos_of(identity):
+        return None
+    return ui.PreviewImage(draw.contact_sheet(list(identity.crops), _captions(identity)), cls=cls)
 
 
 class LoadFaceModel(io.ComfyNode):
-    """Detector and recognisers."""
+    """Detector and recognisers, kept loaded."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -25,28 +47,29 @@ class LoadFaceModel(io.ComfyNode):
             io.Schema(
                 node_id="LikenessLoadFaceModel",
                 display_name="Load Face Model",
-                category="likeness/people",
+                category=CATEGORY,
                 description="Loads a face detector and the recognisers that turn a face into numbers. "
                 "Files are kept loaded, so another run costs nothing.",
                 inputs=[
                     io.Combo.Input(
                         "pack",
-                        options=[_NONE_FOUND],
+                        options=face_models.pack_names(),
                         tooltip="The insightface pack whose detector is used, from models/insightface.",
                     ),
                     io.Combo.Input(
                         "recognisers",
-                        options=["all found"],
+                        options=face_models.recogniser_names(),
+                        default=face_models.ALL,
                         tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
-                        "every recogniser in your model folders, so one identity fits every method; "
+                        "every recogniser in your model folders, so that one identity fits every method; "
                         "choose a single one to save time.",
                     ),
                     advanced(
                         io.Combo.Input(
                             "provider",
-                            options=["auto", "CPU", "CUDA", "CoreML", "DirectML", "ROCm", "OpenVINO"],
-                            tooltip="What onnxruntime computes on. auto takes the fastest one installed; "
-                            "the CPU always stands by where the chosen one fails.",
+                            options=list(insight.PROVIDERS),
+                            tooltip="What onnxruntime computes on. auto takes the fastest one it has; the CPU "
+                            "stands by where the chosen one fails. The log says which one is active.",
                         )
                     ),
                 ],
@@ -56,8 +79,17 @@ class LoadFaceModel(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, pack: str, recognisers: str) -> bool | str:
+        error = face_models.check(pack, recognisers)
+        return str(error) if error else True
+
+    @classmethod
+    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str) -> str:
+        return str((pack, recognisers, provider, face_models.fingerprint()))
+
+    @classmethod
     def execute(cls, pack: str, recognisers: str, provider: str) -> io.NodeOutput:
-        raise _not_yet()
+        return io.NodeOutput(face_models.load_face_model(pack, recognisers, provider))
 
 
 class DetectFaces(io.ComfyNode):
@@ -69,14 +101,14 @@ class DetectFaces(io.ComfyNode):
             io.Schema(
                 node_id="LikenessDetectFaces",
                 display_name="Detect Faces",
-                category="likeness/people",
+                category=CATEGORY,
                 description="Finds the faces of one picture and numbers them in the order you choose.",
                 inputs=[
                     FaceModel.Input("face_model"),
                     io.Image.Input("image", tooltip="One picture."),
                     io.Combo.Input(
                         "order",
-                        options=["left to right", "top to bottom", "largest", "score"],
+                        options=list(ORDERS),
                         tooltip="Decides which face is number 1, 2, ... Left and right are those of the picture.",
                     ),
                     io.Int.Input(
@@ -104,8 +136,21 @@ class DetectFaces(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, face_model, image, order: str, min_size: int, max_faces: int) -> io.NodeOutput:
-        raise _not_yet()
+    def execute(
+        cls, face_model: face_models.FaceModel, image: Tensor, order: str, min_size: int, max_faces: int
+    ) -> io.NodeOutput:
+        if len(image) != 1:
+            raise LikenessError(
+                f"Detect Faces got a batch of {len(image)} pictures; it reads one.",
+                "Pick one with Image From Batch, or use one Detect Faces per picture.",
+            )
+        picture = to_picture(image[0])
+        found = analysis.large_enough(analysis.detect(face_model.detector, picture, "the picture"), min_size)
+        kept = analysis.arrange(found, order)[: max_faces or None]
+        embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
+        faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
+        preview = draw.numbered_faces(image[0], faces)[None]
+        return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
 class Identity(io.ComfyNode):
@@ -117,7 +162,7 @@ class Identity(io.ComfyNode):
             io.Schema(
                 node_id="LikenessIdentity",
                 display_name="Identity",
-                category="likeness/people",
+                category=CATEGORY,
                 description="Makes one person out of one or more photos. Every photo is kept; the method that uses "
                 "the identity decides how they are combined.",
                 inputs=[
@@ -148,8 +193,30 @@ class Identity(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, face_model, image, name: str, which_face: str, on_no_face: str) -> io.NodeOutput:
-        raise _not_yet()
+    def execute(
+        cls, face_model: face_models.FaceModel, image: Tensor, name: str, which_face: str, on_no_face: str
+    ) -> io.NodeOutput:
+        name = name.strip() or "person"
+        faces: list[people.Face] = []
+        report: list[str] = []
+        for number, photo in enumerate(stepwise(image.unbind()), 1):
+            where = f"photo {number} of {len(image)} of {name}"
+            try:
+                face = analysis.face_of(
+                    face_model.detector, face_model.recognisers, to_picture(photo), which_face, where
+                )
+            except FaceNotFound as error:
+                if on_no_face == "error":
+                    raise
+                report.append(f"{where}: dropped. {error.problem}")
+                continue
+            faces.append(face)
+            report.append(f"{where}: used, {analysis.describe(face)}")
+        identity = identities.from_faces(name, faces, [recogniser.id for recogniser in face_model.recognisers])
+        text = "\n".join([f"{name}: {len(faces)} of {len(image)} photos used", *report])
+        log = logger.info if len(faces) == len(image) else logger.warning
+        log("Identity %s", text)
+        return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
 
 
 class BlendIdentities(io.ComfyNode):
@@ -161,7 +228,7 @@ class BlendIdentities(io.ComfyNode):
             io.Schema(
                 node_id="LikenessBlendIdentities",
                 display_name="Blend Identities",
-                category="likeness/people",
+                category=CATEGORY,
                 description="Makes a person between two people, for every recogniser that both have.",
                 inputs=[
                     IdentitySocket.Input("a"),
@@ -171,8 +238,8 @@ class BlendIdentities(io.ComfyNode):
                     ),
                     io.Combo.Input(
                         "method",
-                        options=["slerp", "lerp"],
-                        tooltip="slerp turns from a to b at even pace and keeps the strength of the embedding; "
+                        options=list(identities.BLENDS),
+                        tooltip="slerp turns from a to b at an even pace and keeps the strength of the embedding; "
                         "lerp mixes the numbers, which weakens unlike faces in the middle.",
                     ),
                     io.String.Input("name", default="", tooltip="Name of the new person; empty joins both names."),
@@ -183,8 +250,8 @@ class BlendIdentities(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, a, b, amount: float, method: str, name: str) -> io.NodeOutput:
-        raise _not_yet()
+    def execute(cls, a: people.Identity, b: people.Identity, amount: float, method: str, name: str) -> io.NodeOutput:
+        return io.NodeOutput(identities.blend(a, b, amount, method, name.strip()))
 
 
 class SaveIdentity(io.ComfyNode):
@@ -196,7 +263,7 @@ class SaveIdentity(io.ComfyNode):
             io.Schema(
                 node_id="LikenessSaveIdentity",
                 display_name="Save Identity",
-                category="likeness/people",
+                category=CATEGORY,
                 description="Saves a person as a small safetensors file in models/likeness_faces, "
                 "to be used later without the photos.",
                 inputs=[
@@ -217,8 +284,9 @@ class SaveIdentity(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, identity, filename: str) -> io.NodeOutput:
-        raise _not_yet()
+    def execute(cls, identity: people.Identity, filename: str) -> io.NodeOutput:
+        path = face_bank.save_identity(identity, filename)
+        return io.NodeOutput(identity, path, ui=_crops_preview(cls, identity))
 
 
 class LoadIdentity(io.ComfyNode):
@@ -230,9 +298,15 @@ class LoadIdentity(io.ComfyNode):
             io.Schema(
                 node_id="LikenessLoadIdentity",
                 display_name="Load Identity",
-                category="likeness/people",
+                category=CATEGORY,
                 description="Loads a person that Save Identity saved. Needs neither photos nor a face model.",
-                inputs=[io.Combo.Input("file", options=[_NONE_FOUND], tooltip="From models/likeness_faces.")],
+                inputs=[
+                    io.Combo.Input(
+                        "file",
+                        options=face_bank.files() or [face_models.NONE_FOUND],
+                        tooltip="From models/likeness_faces.",
+                    )
+                ],
                 outputs=[
                     IdentitySocket.Output("identity", display_name="identity"),
                     io.Image.Output("crops", display_name="crops", tooltip="The aligned faces, one per photo."),
@@ -242,8 +316,22 @@ class LoadIdentity(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        try:
+            face_bank.path_of(file)
+        except LikenessError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> str:
+        state = os.stat(face_bank.path_of(file))
+        return f"{file} {state.st_size} {state.st_mtime_ns}"
+
+    @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        raise _not_yet()
+        identity = face_bank.load_identity(file)
+        return io.NodeOutput(identity, identity.crops, ui=_crops_preview(cls, identity))
 
 
 class Cast(io.ComfyNode):
@@ -256,25 +344,12 @@ class Cast(io.ComfyNode):
             io.Schema(
                 node_id="LikenessCast",
                 display_name="Cast",
-                category="likeness/people",
+                category=CATEGORY,
                 description="Lists the people of one picture, in order. Connect another Cast to have more than eight.",
                 inputs=[
                     CastSocket.Input("cast", optional=True, tooltip="People who come before those listed here."),
                     *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
-                    *(
-                        advanced(
-                            io.Float.Input(
-                                f"weight_{n}",
-                                default=1.0,
-                                min=0.0,
-                                max=1.5,
-                                step=0.05,
-                                optional=True,
-                                tooltip=f"How much of person {n} is used: 1 as trained, 0 as if not listed.",
-                            )
-                        )
-                        for n in numbers
-                    ),
+                    *(_weight(n) for n in numbers),
                 ],
                 outputs=[
                     CastSocket.Output("extended_cast", display_name="cast"),
@@ -285,8 +360,50 @@ class Cast(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(cls, cast=None, **people_and_weights) -> io.NodeOutput:
-        raise _not_yet()
+    def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
+        listed = _listed(people_and_weights)
+        present = [person for person in listed if identities.photos_of(person.identity)]
+        absent = [person.identity.name for person in listed if not identities.photos_of(person.identity)]
+        before = cast or people.Cast(())
+        if not before.people and not present:
+            who = f"none of {', '.join(absent)} has a photo with a face" if absent else "no person is connected"
+            raise LikenessError(f"The cast is empty: {who}.", "Connect at least one Identity or Load Identity.")
+        whole = people.Cast((*before.people, *present), before.width, before.height)
+        preview = _cast_preview(whole.people)
+        shown = ui.PreviewImage(preview, cls=cls).as_dict()
+        if absent:
+            text = f"Left out, no photo with a face: {', '.join(absent)}"
+            logger.warning("Cast: %s", text)
+            shown["text"] = (text,)
+        return io.NodeOutput(whole, preview, ui=shown)
+
+
+def _weight(number: int) -> io.Float.Input:
+    # 1 is what was trained. Above it networks extrapolate: the range ends at half as much again.
+    widget = io.Float.Input(
+        f"weight_{number}",
+        default=1.0,
+        min=0.0,
+        max=1.5,
+        step=0.05,
+        optional=True,
+        tooltip=f"How much of person {number} is used: 1 as trained, 0 as if not listed.",
+    )
+    return advanced(widget)
+
+
+def _listed(inputs: dict[str, Any]) -> list[people.Person]:
+    numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
+    return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
+
+
+def _cast_preview(persons: Sequence[people.Person]) -> Tensor:
+    """(1, H, W, 3)."""
+    captions = [
+        f"{number} {person.identity.name}" + (f" x{person.weight:g}" if person.weight != 1 else "")
+        for number, person in enumerate(persons, 1)
+    ]
+    return draw.contact_sheet([person.identity.crops[0] for person in persons], captions)
 
 
 NODES = [LoadFaceModel, DetectFaces, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast]

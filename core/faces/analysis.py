@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import BadEmbedding, FaceIndexOutOfRange, FaceNotFound, SeveralFaces
+from ..errors import BadEmbedding, FaceIndexOutOfRange, FaceNotFound, LikenessError, SeveralFaces
 from ..identities import why_bad
 from ..people import NOSE, Box, Face
 from .insight import align
@@ -84,6 +84,34 @@ def recognise(
         )
         for n, face in enumerate(faces)
     )
+
+
+def face_of(detector: Detector, recognisers: Sequence[Recogniser], picture: Picture, which: str, where: str) -> Face:
+    """The one face of a photo that is meant, embedded. Raises as detect, choose and recognise do."""
+    chosen = choose(detect(detector, picture, where), which, where)
+    return recognise(recognisers, picture, [chosen], where)[0]
+
+
+def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
+    """Faces whose box is at least min_size pixels on its shorter side.
+
+    Raises LikenessError when that leaves none of them.
+    """
+    kept = [face for face in faces if shorter_side(face.box) >= min_size]
+    if not kept:
+        largest = max(shorter_side(face.box) for face in faces)
+        raise LikenessError(
+            f"The picture has {len(faces)} faces, but the largest is {largest:.0f} px and min_size is {min_size} px.",
+            "Lower min_size or use a larger picture.",
+        )
+    return kept
+
+
+def describe(face: Face) -> str:
+    """Size and score of a face, for reports; says so when it is smaller than what recognisers read."""
+    x0, y0, x1, y1 = face.box
+    note = "; small, a larger photo gives a better likeness" if shorter_side(face.box) < CROP else ""
+    return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
 
 
 def area(box: Box) -> float:

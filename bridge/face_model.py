@@ -1,0 +1,194 @@
+"""Face packs and recognisers from the model folders, loaded once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.checkpoints import require
+from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..core.faces import insight, ir_se50, packs
+from ..core.faces.analysis import Recogniser
+from ..core.faces.ladder import Detector
+from ..core.faces.onnx_file import Kind, inspect
+from ..core.faces.pictures import Picture
+from . import folders, load
+
+logger = logging.getLogger("likeness")
+
+ALL = "all found"
+NONE_FOUND = "none found"
+
+_ONNX_KEY = "insightface"
+_TORCH_KEYS = ("facexlib", "insightface")
+_TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".sft")
+# Stands near the start of the file whether it is a safetensors file or either kind of pickle.
+_IR_SE50_MARK = b"body.23.res_layer.5.fc1.weight"
+_HEAD = 1 << 20
+
+Stamp = tuple[str, int, int]
+"""Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceModel:
+    """What travels on LIKENESS_FACE_MODEL."""
+
+    detector: Detector
+    recognisers: tuple[Recogniser, ...]
+
+    def get_models(self) -> list[Any]:
+        """The ModelPatchers in it, for the host's memory accounting."""
+        return [recogniser.patcher for recogniser in self.recognisers if isinstance(recogniser, IRSE50Recogniser)]
+
+
+class IRSE50Recogniser:
+    """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
+
+    id = packs.IR_SE50
+    crop_size = ir_se50.CROP
+
+    def __init__(self, patcher: Any) -> None:
+        self.patcher = patcher
+
+    def embed(self, crops: Sequence[Picture]) -> Tensor:
+        pixels = ir_se50.prepare(torch.from_numpy(np.stack(crops)))
+        with torch.inference_mode():
+            return self.patcher.model(load.on_device(self.patcher, pixels)).float().cpu()
+
+
+def pack_names() -> list[str]:
+    """Face packs for a menu."""
+    return list(packs.packs(_onnx_files())) or [NONE_FOUND]
+
+
+def recogniser_names() -> list[str]:
+    """Recogniser ids for a menu."""
+    return [ALL, *sorted(_recogniser_paths(""))]
+
+
+def fingerprint() -> tuple[Stamp, ...]:
+    """Changes when a file that "all found" may mean is added, replaced or removed."""
+    return tuple(_stamp(path) for path in sorted({*_recogniser_paths("").values(), *_onnx_files().values()}))
+
+
+def check(pack: str, recognisers: str) -> LikenessError | None:
+    """Why this choice cannot be loaded, as far as file names tell."""
+    if pack not in packs.packs(_onnx_files()):
+        return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
+    found = _recogniser_paths(pack)
+    if recognisers != ALL and recognisers not in found:
+        return _missing(f"The face recogniser {recognisers}", recognisers)
+    return None if found else _missing("A face recogniser", "antelopev2")
+
+
+def load_face_model(pack: str, recognisers: str, provider: str) -> FaceModel:
+    """Load the detector of `pack` and one recogniser, or all of them.
+
+    Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, MissingDependency.
+    """
+    if error := check(pack, recognisers):
+        raise error
+    providers = insight.providers_for(provider)
+    detector = _session(*_stamp(_detector_path(pack)), providers)
+    paths = _recogniser_paths(pack)
+    wanted = paths if recognisers == ALL else {recognisers: paths[recognisers]}
+    loaded = [_recogniser(identifier, path, providers, recognisers != ALL) for identifier, path in wanted.items()]
+    usable = tuple(recogniser for recogniser in loaded if recogniser)
+    if not usable:
+        raise _missing("A face recogniser", "antelopev2")
+    names = ", ".join(recogniser.id for recogniser in usable)
+    logger.info("Face model: %s on %s, recognisers %s", pack, insight.provider_of(detector), names)
+    if packs.IR_SE50 not in wanted:
+        logger.info("ID-Patch needs %s. %s", packs.IR_SE50, _missing("It is", packs.IR_SE50).advice)
+    return FaceModel(insight.Scrfd(detector), usable)
+
+
+def _files(endings: tuple[str, ...], *keys: str) -> dict[str, str]:
+    """Relative name -> full path of the files under these keys."""
+    names = (name for name in folders.listed(*keys) if name.lower().endswith(endings))
+    return {name: path for name in names if (path := folders.find(name, *keys))}
+
+
+def _onnx_files() -> dict[str, str]:
+    return _files((".onnx",), _ONNX_KEY)
+
+
+def _recogniser_paths(pack: str) -> dict[str, str]:
+    """Recogniser id -> path. Where an id occurs several times, the file in `pack` is taken."""
+    files = sorted(_onnx_files().items(), key=lambda file: packs.pack_of(file[0]) != pack)
+    found: dict[str, str] = {}
+    for name, path in files:
+        if packs.maybe_recogniser(name):
+            found.setdefault(packs.recogniser_id(name, os.path.getsize(path)), path)
+    if path := _ir_se50_path():
+        found[packs.IR_SE50] = path
+    return found
+
+
+def _ir_se50_path() -> str | None:
+    paths = _files(_TORCH_ENDINGS, *_TORCH_KEYS).values()
+    return next((path for path in paths if _looks_like_ir_se50(*_stamp(path))), None)
+
+
+@lru_cache(maxsize=256)
+def _looks_like_ir_se50(path: str, size: int, changed: int) -> bool:
+    """By its keys, or by its name: a damaged file is to be explained, not to be overlooked."""
+    with open(path, "rb") as file:
+        return _IR_SE50_MARK in file.read(_HEAD) or "arcface_ir_se50" in os.path.basename(path).lower()
+
+
+def _stamp(path: str) -> Stamp:
+    state = os.stat(path)
+    return path, state.st_size, state.st_mtime_ns
+
+
+def _missing(what: str, key: str) -> ModelMissing:
+    download = packs.DOWNLOADS.get(key, packs.ANTELOPE)
+    searched = folders.folders(*(_TORCH_KEYS if key == packs.IR_SE50 else (_ONNX_KEY,)))
+    return ModelMissing(what, download.files, searched, download.url, download.size)
+
+
+def _detector_path(pack: str) -> str:
+    """The detector with keypoints in a pack; the largest of several."""
+    files = _onnx_files()
+    kinds = {files[name]: inspect(files[name]).kind for name in packs.packs(files)[pack]}
+    detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
+    if not detectors:
+        path, kind = next(iter(kinds.items()))
+        advice = f"Choose another pack in Load Face Model; antelopev2 is at {packs.ANTELOPE.url}."
+        raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
+    return max(detectors, key=os.path.getsize)
+
+
+def _recogniser(identifier: str, path: str, providers: tuple[str, ...], asked_for: bool) -> Recogniser | None:
+    """None for a file that is something else, unless it was asked for by name."""
+    if identifier == packs.IR_SE50:
+        return _ir_se50(*_stamp(path))
+    kind = inspect(path).kind
+    if kind is Kind.RECOGNISER:
+        return insight.ArcFace(identifier, _session(*_stamp(path), providers))
+    if asked_for:
+        raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
+    return None
+
+
+@lru_cache(maxsize=8)
+def _session(path: str, size: int, changed: int, providers: tuple[str, ...]) -> Any:
+    return insight.open_model(path, providers)
+
+
+@lru_cache(maxsize=2)
+def _ir_se50(path: str, size: int, changed: int) -> IRSE50Recogniser:
+    advice = f"The right file is at {packs.DOWNLOADS[packs.IR_SE50].url}."
+    state = load.read_state_dict(path, "the ArcFace recogniser of facexlib (IR-SE50)", advice)
+    require(state, packs.IR_SE50, path, advice)
+    return IRSE50Recogniser(load.in_patcher(ir_se50.IRSE50, ir_se50.fold(state, path)))
