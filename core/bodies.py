@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .errors import BadChoice
 from .people import Box, Joint, Keypoints, Point, Pose
 
 SEEN = 0.3
@@ -61,8 +62,10 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     """A standing person whose eyes and nose are these keypoints.
 
     The neck goes behind the face of a turned head, whose far ear is hidden. The body hangs straight down unless the
-    head lies on its side (beyond 45 degrees). amount: bust, half or full.
+    head lies on its side (beyond 45 degrees). amount: bust, half or full, else BadChoice is raised.
     """
+    if amount not in _PAIRS:
+        raise BadChoice("body", amount, BODIES)
     left, right, nose = keypoints[:3]
     head, eyes = head_of_face(keypoints), _middle(left, right)
     down = _unit(eyes, _middle(keypoints[3], keypoints[4]))

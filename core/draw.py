@@ -94,19 +94,28 @@ class _Sheet:
         (x, y), radius = point, self.line * 1.3
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
 
-    def label(self, number: str, name: str, anchor: Point, color: Color) -> None:
-        """A plate, its lower left corner at `anchor` but always in the picture: a large number, then a small name."""
-        words = [(number, self.letters), (name, round(self.letters * 0.6))]
-        parts = [(text, _font(text, size)) for text, size in words if text]
+    def label(self, number: str, name: str, anchor: Point, color: Color, width: float = 0.0) -> None:
+        """A plate of at most `width`, its lower left corner at `anchor` but always in the picture: a large number,
+        then a name in small letters, cut when too long."""
         pad = max(2, self.letters // 6)
-        wide = sum(self.pen.textlength(text, font) + pad for text, font in parts) + pad
-        high = max(font.getbbox("0")[3] for _, font in parts) + pad
+        large, small = _font(number, self.letters), _font(name, round(self.letters * 0.6))
+        first = pad + self.pen.textlength(number, large) + pad
+        name = _cut(name, small, max(width, 3.5 * self.letters) - first - pad)
+        wide = first + (self.pen.textlength(name, small) + pad if name else 0)
+        high = large.getbbox("0")[3] + pad
         x = max(0.0, min(anchor[0], self.picture.width - wide))
         y = max(0.0, min(anchor[1] - high, self.picture.height - high))
         self.pen.rectangle((x, y, x + wide, y + high), fill=color)
-        for text, font in parts:
-            self.pen.text((x + pad, y + high - pad / 2), text, fill=(0, 0, 0), font=font, anchor="lb")
-            x += self.pen.textlength(text, font) + pad
+        self.pen.text((x + pad, y + high - pad / 2), number, fill=(0, 0, 0), font=large, anchor="lb")
+        self.pen.text((x + first, y + high - pad / 2), name, fill=(0, 0, 0), font=small, anchor="lb")
+
+    def footer(self, lines: Sequence[str]) -> None:
+        size = max(12, self.letters // 2)
+        for row, text in enumerate(reversed(lines)):
+            y = self.picture.height - (row + 1) * round(size * 1.4)
+            self.pen.rectangle((0, y, self.picture.width, y + round(size * 1.4)), fill=(255, 255, 255))
+            font = _font(text, size)
+            self.pen.text((4, y), _cut(text, font, self.picture.width - 8), fill=(0, 0, 0), font=font)
 
     def tensor(self) -> Tensor:
         return torch.as_tensor(np.array(self.picture)).float() / 255
@@ -133,6 +142,15 @@ def _own_font(size: int) -> Any:
 
 def _font(text: str, size: int) -> Any:
     return _own_font(size) if text.isascii() else _system_font(size)
+
+
+def _cut(text: str, font: Any, width: float) -> str:
+    """`text`, or as much of its beginning as fits into `width` pixels, with dots after it."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text and text + "..."
 
 
 def _picture(image: Tensor) -> Image.Image:
@@ -179,27 +197,19 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
         scale = cell / max(picture.size)
         picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
         sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
-        text, font = _cut(sheet.pen, caption, cell), _font(caption, 15)
-        sheet.pen.text((x + cell / 2, y + cell + 3), text, (235, 235, 235), font, anchor="ma")
+        font = _font(caption, 15)
+        below = (x + cell / 2, y + cell + 3)
+        sheet.pen.text(below, _cut(caption, font, cell), (235, 235, 235), font, anchor="ma")
     return sheet.tensor()[None]
 
 
-def _cut(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
-    font = _font(text, 15)
-    if pen.textlength(text, font) <= width:
-        return text
-    while text and pen.textlength(text + "...", font) > width:
-        text = text[:-1]
-    return text + "..."
-
-
 def numbered_layout(
-    layout: Layout, background: Tensor | None = None, captions: Sequence[str] | None = None, note: str = ""
+    layout: Layout, background: Tensor | None = None, captions: Sequence[str] | None = None, notes: Sequence[str] = ()
 ) -> Tensor:
     """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
 
     background: (H, W, 1|3|4) float 0..1, scaled to the canvas; captions: a name per place, "" for none;
-    note: a line at the lower edge.
+    notes: lines at the lower edge.
     Returns (height, width, 3) float32 0..1.
     """
     size = (layout.width, layout.height)
@@ -208,10 +218,10 @@ def numbered_layout(
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, _color(number))
     for number, slot in enumerate(layout.slots):
-        name = captions[number] if captions else ""
-        sheet.label(str(number + 1), name, (slot.box or patch_rect(slot.center))[:2], _color(number))
-    if note:
-        sheet.label("", note, (0, layout.height), (255, 255, 255))
+        x0, y0, x1, _ = slot.box or patch_rect(slot.center)
+        # Neighbours of a row stand at least this many faces apart, so their names do not run into each other.
+        sheet.label(str(number + 1), captions[number] if captions else "", (x0, y0), _color(number), 2.4 * (x1 - x0))
+    sheet.footer(notes)
     return sheet.tensor()
 
 

@@ -128,6 +128,23 @@ class NotPlaced(LikenessError):
         )
 
 
+class BadChoice(LikenessError):
+    """A word that a combo does not offer, as API calls may send."""
+
+    def __init__(self, name: str, found: str, offered: Sequence[str]) -> None:
+        super().__init__(f"{name} is {found!r}, which this node does not know.", f"Choose one of: {_listed(offered)}.")
+
+
+class NoFaces(LikenessError):
+    """A template photo in which nobody was found. The size is (width, height) in pixels."""
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        super().__init__(
+            f"The faces input is empty: Detect Faces kept no face of the {size[0]}x{size[1]} px photo.",
+            "Use a photo that shows faces, or lower min_size in Detect Faces.",
+        )
+
+
 class NoRoom(LikenessError):
     """A canvas on which so many people cannot stand without touching faces. Sizes are (width, height) in pixels."""
 

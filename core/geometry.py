@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 
-from .errors import BadSize
+from .errors import BadChoice, BadSize
 from .people import Box, Joint, Point
 
 PATCH = 64
@@ -30,6 +30,9 @@ def check_size(what: str, width: int, height: int) -> None:
     )
 
 
+FITS = ("crop", "pad", "stretch")
+
+
 @dataclass(frozen=True)
 class Fit:
     """How coordinates of a source picture land on a canvas: scale, then shift, per axis."""
@@ -43,8 +46,10 @@ class Fit:
     def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> Fit:
         """`crop` fills the canvas and cuts evenly, `pad` shows all and leaves borders, `stretch` distorts.
 
-        source, canvas: (width, height) in pixels.
+        source, canvas: (width, height) in pixels. Raises BadChoice.
         """
+        if mode not in FITS:
+            raise BadChoice("fit", mode, FITS)
         x, y = canvas[0] / source[0], canvas[1] / source[1]
         if mode != "stretch":
             x = y = max(x, y) if mode == "crop" else min(x, y)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from . import bodies
 from .bodies import KNEELING, SEATED, STANDING, Posture
-from .errors import NoRoom, TooManyRows
+from .errors import BadChoice, NoRoom, TooManyRows
 from .geometry import check_size
 from .people import Layout, Point, Slot
 
+FRAMINGS = ("bust", "half", "full")
 MOST_ROWS = 4
 
 # From the crown of the front row down to the lower edge of the picture; with `full` the feet decide.
@@ -68,9 +69,11 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
     """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
 
     framing: bust, half or full (front rows then sit or kneel); rows: 0 chooses. The same input gives the same layout.
-    Faces and patches never overlap or leave the canvas. Raises BadSize, TooManyRows and NoRoom.
+    Faces and patches never overlap or leave the canvas. Raises BadSize, BadChoice, TooManyRows and NoRoom.
     """
     check_size("The layout", width, height)
+    if framing not in FRAMINGS:
+        raise BadChoice("framing", framing, FRAMINGS)
     if rows > count:
         raise TooManyRows(rows, count)
     plan = _plan(count, framing, rows) if rows else _best(count, framing, width, height)

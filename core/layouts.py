@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import bodies, poses
-from .errors import BadPoses, EmptyMask, NoPose
+from .errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoPose
 from .geometry import Fit, check_size
 from .people import NOSE, Face, Faces, Layout, Point, Pose, Slot
 
@@ -17,9 +17,11 @@ from .people import NOSE, Face, Faces, Layout, Point, Pose, Slot
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:
     """One place per face, in their order, with the face's embeddings.
 
-    fit: see geometry.Fit.into; body: bust, half, full or none. Raises BadSize.
+    fit: see geometry.Fit.into; body: one of bodies.BODIES. Raises BadSize, BadChoice and NoFaces.
     """
     check_size("The layout", width, height)
+    if not faces.faces:
+        raise NoFaces((faces.width, faces.height))
     into = Fit.into((faces.width, faces.height), (width, height), fit)
     return Layout(width, height, tuple(_of_face(face, into, body, (width, height)) for face in faces.faces))
 
@@ -34,17 +36,16 @@ def _of_face(face: Face, into: Fit, body: str, canvas: tuple[int, int]) -> Slot:
 
 @dataclass(frozen=True)
 class PosedLayout:
-    """notes: per place, "" or what was guessed; note: who was left out, or ""."""
+    """notes: what was guessed, and who was left out."""
 
     layout: Layout
     notes: tuple[str, ...]
-    note: str
 
 
 def from_poses(keypoints: Any, width: int, height: int, fit: str) -> PosedLayout:
     """One place per person of a POSE_KEYPOINT; width or height 0 takes the pose's own.
 
-    Raises BadPoses (see poses.read; also when nobody has a head or a neck) and BadSize.
+    Raises BadPoses (see poses.read; also when nobody has a head or a neck), BadSize and BadChoice.
     """
     picture = poses.read(keypoints)
     canvas = (width or picture.width, height or picture.height)
@@ -54,10 +55,11 @@ def from_poses(keypoints: Any, width: int, height: int, fit: str) -> PosedLayout
     found = [place for place in placed if place is not None]
     if not found:
         raise BadPoses("nobody in it shows a head or a neck", "Use a picture that shows people from the neck up.")
-    slots, notes = zip(*found, strict=True)
+    guessed = [f"Place {number}: {note}" for number, (_, note) in enumerate(found, 1) if note]
     left_out = len(placed) - len(found)
-    note = f"{left_out} of {len(placed)} left out: no head, no neck" if left_out else ""
-    return PosedLayout(Layout(*canvas, slots), notes, note)
+    if left_out:
+        guessed.append(f"{left_out} of {len(placed)} people left out: neither head nor neck is seen")
+    return PosedLayout(Layout(*canvas, tuple(slot for slot, _ in found)), tuple(guessed))
 
 
 def _of_pose(person: poses.Posed, into: Fit) -> tuple[Slot, str] | None:
@@ -73,9 +75,9 @@ def _of_pose(person: poses.Posed, into: Fit) -> tuple[Slot, str] | None:
 
 
 # How many heads of a person a painted region shows, from the crown down.
-_REGION_HEADS = {"bust": 2.1, "half": 4.1, "full": 7.5, "none": 1.0}
-# How many heads wide a region must be at least: shoulders, or the head alone.
-_REGION_WIDTH = {"bust": 1.4, "half": 1.4, "full": 1.4, "none": 0.7}
+_REGION_HEADS = {"bust": 2.1, "half": 4.1, "full": 7.5, "none": 2.1}
+# How many heads wide a region is at least: a head and most of the shoulders.
+_REGION_WIDTH = 1.4
 
 
 def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
@@ -83,8 +85,11 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
 
     The crown touches the top of the region; across, the head is in the middle of what the region shows at its own
     height. The head is as tall as `body` lets the region's height and width hold.
-    masks: (people, H, W) float 0..1; width or height 0 takes the masks' own. Raises BadSize and EmptyMask.
+    masks: (people, H, W) float 0..1; width or height 0 takes the masks' own.
+    Raises BadSize, BadChoice and EmptyMask.
     """
+    if body not in _REGION_HEADS:
+        raise BadChoice("body", body, bodies.BODIES)
     masks = masks.reshape(-1, *masks.shape[-2:]).float().cpu()
     canvas = (width or masks.shape[-1], height or masks.shape[-2])
     check_size("The layout", *canvas)
@@ -110,7 +115,7 @@ def _head_in(region: Tensor, body: str) -> tuple[Point, float]:
     rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
     top, high = int(rows[0]), int(rows[-1] - rows[0]) + 1
     wide = int(columns[-1] - columns[0]) + 1
-    head = min(high / _REGION_HEADS[body], wide / _REGION_WIDTH[body])
+    head = min(high / _REGION_HEADS[body], wide / _REGION_WIDTH)
     level = region[top : top + max(1, round(head))]
     x = float(level.nonzero()[:, 1].float().mean()) + 0.5
     return (x, top - bodies.CROWN * head), head

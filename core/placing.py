@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import geometry
-from .errors import BadEmbedding, BadOrder, CannotMatch, PeoplePlacesMismatch
+from .errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, PeoplePlacesMismatch
 from .people import Cast, Identity, Layout, Person, Slot
 from .thirdparty import require
 
@@ -26,8 +26,10 @@ Places = tuple[int | None, ...]
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     """Give every place a person. order: one of ORDERS; custom_order: see `_custom`.
 
-    Raises PeoplePlacesMismatch (except for custom), BadOrder, CannotMatch, BadEmbedding.
+    Raises PeoplePlacesMismatch (except for custom), BadChoice, BadOrder, CannotMatch, BadEmbedding.
     """
+    if order not in ORDERS:
+        raise BadChoice("order", order, ORDERS)
     if order == "custom":
         return _custom(custom_order, len(cast.people), len(layout.slots))
     if len(cast.people) != len(layout.slots):

@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.schema import searchable
-from ..core import draw, group, layouts, placing
+from ..core import draw, geometry, group, layouts, placing
 from ..core.people import Cast, Faces, Layout
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
 
@@ -30,7 +30,7 @@ def _canvas(default: int, tooltip: str) -> list[io.Input]:
 def _fit() -> io.Input:
     return io.Combo.Input(
         "fit",
-        options=["crop", "pad", "stretch"],
+        options=list(geometry.FITS),
         tooltip="When the shapes differ: crop = fill the canvas and cut evenly, pad = show everything and leave "
         "borders, stretch = distort.",
     )
@@ -43,10 +43,8 @@ def _layout_outputs() -> list[io.Output]:
     ]
 
 
-def _shown(
-    cls: type[io.ComfyNode], layout: Layout, captions: Sequence[str] | None = None, note: str = ""
-) -> io.NodeOutput:
-    preview = draw.numbered_layout(layout, captions=captions, note=note)[None]
+def _shown(cls: type[io.ComfyNode], layout: Layout, notes: Sequence[str] = ()) -> io.NodeOutput:
+    preview = draw.numbered_layout(layout, notes=notes)[None]
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -94,7 +92,7 @@ class LayoutFromPoses(io.ComfyNode):
     @classmethod
     def execute(cls, poses: Any, width: int, height: int, fit: str) -> io.NodeOutput:
         posed = layouts.from_poses(poses, width, height, fit)
-        return _shown(cls, posed.layout, posed.notes, posed.note)
+        return _shown(cls, posed.layout, posed.notes)
 
 
 class LayoutFromMasks(io.ComfyNode):
@@ -111,8 +109,9 @@ class LayoutFromMasks(io.ComfyNode):
                 io.Combo.Input(
                     "body",
                     options=["half", "bust", "full", "none"],
-                    tooltip="How much of the person each region shows; the size of the face follows from it. "
-                    "none = the region is the head alone and no skeleton is made. " + _BODY_TIP,
+                    tooltip="How much of the person each region shows, from the crown down: bust = to the chest, "
+                    "half = to the hips, full = to the feet. Size of face and skeleton follow from it. "
+                    "none = no skeleton, the face sized as for bust.",
                 ),
             ],
             outputs=_layout_outputs(),
@@ -137,12 +136,14 @@ class GroupLayout(io.ComfyNode):
                 io.Int.Input("count", default=2, min=1, max=12, tooltip="How many people."),
                 io.Combo.Input(
                     "framing",
-                    options=["bust", "half", "full"],
+                    options=list(group.FRAMINGS),
                     default="half",
                     tooltip="How close the camera is: bust = head and chest, half = down to the hips, full = down to "
                     "the feet. With full, front rows sit or kneel.",
                 ),
-                io.Int.Input("rows", default=0, min=0, max=4, tooltip="Rows of people; 0 = what gives large faces."),
+                io.Int.Input(
+                    "rows", default=0, min=0, max=group.MOST_ROWS, tooltip="Rows of people; 0 = what gives large faces."
+                ),
                 *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
             ],
             outputs=_layout_outputs(),
@@ -187,7 +188,7 @@ class PlaceCast(io.ComfyNode):
                 LayoutSocket.Input("layout", tooltip="From one of the Layout nodes: the numbered places."),
                 io.Combo.Input(
                     "order",
-                    options=["left to right", "as listed", "match faces", "custom"],
+                    options=list(placing.ORDERS),
                     tooltip="left to right = first person to the leftmost place; as listed = person 1 to place 1; "
                     "match faces = to the most similar face of the template photo; custom = see custom_order.",
                 ),
