@@ -1,0 +1,116 @@
+"""The workflow files and help pages in the host's own frontend, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import chromium
+import pytest
+import workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "workflows").glob("*.json"))
+READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
+# A first visit would otherwise cover the canvas with the template gallery.
+SKIP_TOUR = (
+    "fetch('/api/settings/Comfy.TutorialCompleted', {method: 'POST', headers: {'Content-Type': 'application/json'},"
+    " body: 'true'}).then(answer => answer.status)"
+)
+# What the editor made of the file: its graph saved again, the prompt it would send, sizes as drawn, unknown types.
+INSPECT = """(async workflow => {
+  await app.loadGraphData(workflow);
+  await new Promise(drawn => setTimeout(drawn, 500));
+  const nodes = app.graph._nodes;
+  const drawn = node => node.size.map((side, i) => Math.max(side, node.computeSize()[i]));
+  return {
+    saved: app.graph.serialize(),
+    prompt: (await app.graphToPrompt()).output,
+    unknown: nodes.filter(node => !LiteGraph.registered_node_types[node.type]).map(node => node.type),
+    boxes: nodes.map(node => [node.title, node.pos[0], node.pos[1], ...drawn(node)]),
+  };
+})"""
+
+Graph = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def page(host_server: Any) -> Iterator[chromium.Page]:
+    if chromium.executable() is None:
+        pytest.skip("NO CHROMIUM: the workflow files were not opened in a real frontend (apt-get install chromium)")
+    with chromium.browser() as page:
+        page.open(host_server.url, READY)
+        page.evaluate(SKIP_TOUR)
+        page.open(host_server.url, READY)
+        yield page
+
+
+@pytest.fixture(params=FILES, ids=lambda path: path.stem, scope="module")
+def opened(request: pytest.FixtureRequest, page: chromium.Page) -> tuple[Graph, Graph]:
+    """(the file, what the editor made of it)"""
+    graph = json.loads(request.param.read_text("utf-8"))
+    return graph, page.evaluate(f"{INSPECT}({json.dumps(graph)})")
+
+
+def comparable(prompt: Graph, object_info: Graph) -> Graph:
+    """Class and inputs by node id.
+
+    Ids are numbers in one frontend and strings in the other; PreviewAny of frontend 1.27 sends its own text box along.
+    """
+
+    def inputs(node: Graph) -> Graph:
+        known = {n for section in object_info[node["class_type"]]["input"].values() for n in section}
+        return {n: [*map(str, v)] if isinstance(v, list) else v for n, v in node["inputs"].items() if n in known}
+
+    return {str(number): {**node, "inputs": inputs(node), "_meta": None} for number, node in prompt.items()}
+
+
+def test_no_node_is_missing(opened: tuple[Graph, Graph]) -> None:
+    assert opened[1]["unknown"] == []
+
+
+def test_nodes_links_and_groups_survive(opened: tuple[Graph, Graph]) -> None:
+    graph, seen = opened
+    saved = seen["saved"]
+    assert {str(n["id"]): n["type"] for n in saved["nodes"]} == {str(n["id"]): n["type"] for n in graph["nodes"]}
+    assert sorted([*map(str, link)] for link in saved["links"]) == sorted([*map(str, link)] for link in graph["links"])
+    assert [group["title"] for group in saved["groups"]] == [group["title"] for group in graph["groups"]]
+
+
+def test_no_two_nodes_cover_each_other_as_drawn(opened: tuple[Graph, Graph]) -> None:
+    boxes = opened[1]["boxes"]
+    piled = [
+        (one[0], other[0])
+        for number, one in enumerate(boxes)
+        for other in boxes[number + 1 :]
+        if one[1] < other[1] + other[3]
+        and other[1] < one[1] + one[3]
+        and one[2] - 30 < other[2] + other[4]
+        and other[2] - 30 < one[2] + one[4]
+    ]
+    assert not piled
+
+
+def test_the_editor_sends_what_the_scripts_send(opened: tuple[Graph, Graph], host_server: Any) -> None:
+    graph, seen = opened
+    known = host_server.object_info()
+    assert comparable(seen["prompt"], known) == comparable(workflow.to_prompt(graph, known), known)
+
+
+def test_workflows_are_offered_as_templates_with_pictures(host_server: Any) -> None:
+    assert set(host_server.get("/workflow_templates")[host_server.pack_name]) == {path.stem for path in FILES}
+    for path in FILES:
+        address = f"/api/workflow_templates/{urllib.parse.quote(host_server.pack_name)}/{path.stem}"
+        assert json.loads(host_server.read(f"{address}.json")) == json.loads(path.read_text("utf-8"))
+        assert host_server.read(f"{address}.jpg")[:3] == b"\xff\xd8\xff"
+
+
+def test_help_page_is_shown_with_its_picture(page: chromium.Page, host_server: Any) -> None:
+    """As the frontend asks for them: /extensions/<folder>/docs/<NodeId>.md, pictures relative to it."""
+    for document in sorted((ROOT / "web" / "docs").rglob("*.*")):
+        name = document.relative_to(ROOT / "web")
+        address = f"/extensions/{host_server.pack_name}/{name.as_posix()}"
+        assert page.evaluate(f"fetch({json.dumps(address)}).then(answer => answer.status)") == 200

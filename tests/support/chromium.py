@@ -1,0 +1,119 @@
+"""A headless Chromium driven over its debugging protocol, with aiohttp, which every host brings."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+)  # fmt: skip
+
+
+def executable() -> str | None:
+    """The browser in CHROMIUM or on the PATH."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+class Page:
+    """One tab. Every call waits for its answer."""
+
+    def __init__(self, port: int) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._calls = 0
+        self._loop.run_until_complete(self._connect(port))
+
+    async def _connect(self, port: int) -> None:
+        self._session = aiohttp.ClientSession()
+        async with self._session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+            tab = next(target for target in await answer.json() if target["type"] == "page")
+        self._socket = await self._session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0)
+
+    async def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        self._calls += 1
+        number = self._calls
+        await self._socket.send_json({"id": number, "method": method, "params": parameters})
+        async for message in self._socket:
+            data = json.loads(message.data)
+            if data.get("id") == number:
+                if "error" in data:
+                    raise RuntimeError(f"{method}: {data['error']['message']}")
+                return data["result"]
+        raise RuntimeError("Chromium closed the connection")
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """One command of the debugging protocol."""
+        return self._loop.run_until_complete(self._answer(method, parameters))
+
+    def evaluate(self, script: str) -> Any:
+        """The JSON value of a JavaScript expression; promises are awaited. A JavaScript exception is raised."""
+        result = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if details := result.get("exceptionDetails"):
+            raise RuntimeError(details.get("exception", {}).get("description") or details["text"])
+        return result["result"].get("value")
+
+    def open(self, url: str, ready: str, seconds: float = 60) -> None:
+        """Load `url` and wait until the JavaScript expression `ready` is true."""
+        self.call("Page.enable")
+        self.call("Page.navigate", url=url)
+        deadline = time.monotonic() + seconds
+        while not self._holds(ready):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{url} was not ready after {seconds:.0f} s: {ready}")
+            time.sleep(0.2)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.evaluate(condition))
+        except RuntimeError:  # the page is still changing
+            return False
+
+    def screenshot(self, path: Path, width: int, height: int) -> None:
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._socket.close())
+        self._loop.run_until_complete(self._session.close())
+        self._loop.close()
+
+
+@contextmanager
+def browser() -> Iterator[Page]:
+    """A fresh browser with an empty profile."""
+    found = executable()
+    if found is None:
+        raise FileNotFoundError(f"no Chromium: none of {', '.join(NAMES)} is on the PATH and CHROMIUM is not set")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [found, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            page = Page(_port(Path(profile)))
+            yield page
+            page.close()
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _port(profile: Path) -> int:
+    written = profile / "DevToolsActivePort"
+    for _ in range(300):
+        if written.is_file() and "\n" in (text := written.read_text()):
+            return int(text.split()[0])
+        time.sleep(0.1)
+    raise TimeoutError("Chromium did not open its debugging port within 30 s")
