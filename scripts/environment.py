@@ -1,0 +1,241 @@
+"""Finds ComfyUI and makes the Python environment that the other scripts run in. Standard library only.
+
+python scripts/environment.py      make or check the environment, print its Python
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+# Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
+ROOT = Path(__file__).absolute().parents[1]
+VENV = ROOT / ".venv"
+CACHE = ROOT / ".cache"
+INSTALLED_HOST = CACHE / "ComfyUI"
+"""Where scripts/demo.py installs a host when none is found."""
+
+_STAMP = VENV / "likeness-installed.txt"
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
+
+
+class SetupError(Exception):
+    """Something the user has to fix; the text says what and how."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A ComfyUI folder. `version` is a tuple so that 0.3.64 sorts before 0.33.0."""
+
+    path: Path
+    version: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"ComfyUI {'.'.join(map(str, self.version))}"
+
+
+def say(text: str) -> None:
+    """Progress, on stderr so that what a script prints as its result stays alone on stdout."""
+    print(f"[likeness] {text}", file=sys.stderr, flush=True)
+
+
+def fail(text: str) -> NoReturn:
+    """End the script with a message instead of a traceback."""
+    say(text)
+    sys.exit(1)
+
+
+def find_hosts() -> list[Host]:
+    """Every ComfyUI on this machine that the scripts know to look for, the newest first.
+
+    Searched: COMFYUI_PATH, the ComfyUI in whose custom_nodes this pack sits, ~/comfy/ComfyUI and ~/comfy/ComfyUI-*,
+    and the one the demo has installed. Raises SetupError when COMFYUI_PATH is set to something else.
+    """
+    named = os.environ.get("COMFYUI_PATH")
+    if named and not host_at(Path(named)):
+        raise SetupError(f"COMFYUI_PATH is {named}, which is not a ComfyUI folder (no main.py and comfyui_version.py).")
+    comfy = Path.home() / "comfy"
+    folders = [
+        *([Path(named)] if named else []),
+        *([ROOT.parent.parent] if ROOT.parent.name == "custom_nodes" else []),
+        comfy / "ComfyUI",
+        *sorted(comfy.glob("ComfyUI-*")),
+        INSTALLED_HOST,
+    ]
+    found = {host.path: host for folder in folders if (host := host_at(folder))}
+    return sorted(found.values(), key=lambda host: host.version, reverse=True)
+
+
+def host_at(folder: Path) -> Host | None:
+    version = folder / "comfyui_version.py"
+    if not ((folder / "main.py").is_file() and version.is_file()):
+        return None
+    number = re.search(r"__version__ = \"([\d.]+)", version.read_text("utf-8"))
+    return Host(folder.resolve(), tuple(map(int, number[1].split(".")))) if number else None
+
+
+def python_for(hosts: Sequence[Host], given: str | None = None, modules: Iterable[str] = ()) -> Path:
+    """The Python to run in: the `given` one, else an active ComfyUI environment, else our own .venv, made if need be.
+
+    modules: what must be importable. A given Python is never installed into.
+    """
+    needed = ["torch", *modules]
+    if given:
+        lacking = _lacking(Path(given), needed)
+        if lacking:
+            raise SetupError(f"{given} lacks {', '.join(lacking)}. {_advice(given)}")
+        return Path(given)
+    active = _active_python()
+    if active and "torch" not in (lacking := _lacking(active, [*needed, *_host_modules(hosts)])):
+        if not lacking:
+            say(f"Using the active environment {active}.")
+            return active
+        say(f"The active environment {active} lacks {', '.join(lacking)}. {_advice(active)} Using .venv instead.")
+    return _own_python(hosts)
+
+
+def _advice(python: Path | str) -> str:
+    return f"To use it: {python} -m pip install -r requirements.txt -r requirements-dev.txt"
+
+
+def _active_python() -> Path | None:
+    """The interpreter of an activated virtual environment other than ours."""
+    if sys.prefix != sys.base_prefix:
+        active = Path(sys.prefix)
+    elif folder := os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX"):
+        active = Path(folder)
+    else:
+        return None
+    python = _python_in(active)
+    return python if python.is_file() and active.resolve() != VENV.resolve() else None
+
+
+def _python_in(environment: Path) -> Path:
+    if os.name != "nt":
+        return environment / "bin" / "python"
+    scripts = environment / "Scripts" / "python.exe"
+    return scripts if scripts.is_file() or environment == VENV else environment / "python.exe"
+
+
+def _host_modules(hosts: Sequence[Host]) -> list[str]:
+    return ["aiohttp", "safetensors", "transformers", "yaml", "einops", "av"] if hosts else []
+
+
+def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
+    code = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if not u.find_spec(m)])"
+    try:
+        return _read([str(python), "-c", code, *modules]).split()
+    except (OSError, subprocess.CalledProcessError) as cause:
+        raise SetupError(f"{python} is not a Python that runs ({cause}).") from cause
+
+
+def _own_python(hosts: Sequence[Host]) -> Path:
+    """Our .venv, brought up to date only when something that went into it has changed."""
+    if sys.version_info < (3, 10):  # noqa: UP036 - the one script that starts in whatever Python there is
+        raise SetupError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
+    python = _python_in(VENV)
+    files = [
+        ROOT / "requirements-dev.txt",
+        ROOT / "requirements.txt",
+        *(h.path / "requirements.txt" for h in hosts[:1]),
+    ]
+    stamp = _stamp(files)
+    if python.is_file() and _STAMP.is_file() and _STAMP.read_text("utf-8") == stamp:
+        return python
+    if not python.is_file():
+        say(f"Making a Python environment in {VENV}")
+        if subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], stdout=sys.stderr).returncode:
+            raise SetupError("python -m venv failed; on Debian and Ubuntu install the package python3-venv first.")
+    say(f"Installing what the scripts need, torch included; the first time this takes minutes. From: {_names(files)}")
+    _STAMP.unlink(missing_ok=True)
+    requirements = [argument for file in files for argument in ("-r", str(file))]
+    pip_install(python, *requirements)
+    _STAMP.write_text(stamp, "utf-8")
+    return python
+
+
+def _stamp(files: Sequence[Path]) -> str:
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest() + "\n"
+
+
+def _names(files: Sequence[Path]) -> str:
+    return ", ".join(str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file) for file in files)
+
+
+def host_environment(host: Host, python: Path) -> dict[str, str]:
+    """Environment variables under which `host` runs in `python`.
+
+    A ComfyUI pins its frontend and templates exactly. Those of the newest host are in the environment; for another
+    host its own are put into a folder of their own, first on PYTHONPATH.
+    """
+    variables = {**os.environ, "COMFYUI_PATH": str(host.path), "PYTHONUTF8": "1"}
+    wanted = _unmet_pins(host, python)
+    if not wanted:
+        return variables
+    folder = CACHE / "pins" / hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:12]
+    done = folder / "complete"
+    if not done.is_file():
+        say(f"Installing what {host} pins: {', '.join(wanted)}")
+        pip_install(python, "--no-deps", "--upgrade", "--target", str(folder), *wanted)
+        done.touch()
+    before = os.environ.get("PYTHONPATH")
+    return {**variables, "PYTHONPATH": os.pathsep.join([str(folder), *([before] if before else [])])}
+
+
+def _unmet_pins(host: Host, python: Path) -> list[str]:
+    """`name==version` lines of the host's requirements whose version is not the one in the environment."""
+    lines = (host.path / "requirements.txt").read_text("utf-8").splitlines()
+    pins = [match.group(1, 2) for line in lines if (match := _PINNED.match(line))]
+    code = "import importlib.metadata as m, json; print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    installed = {_plain(name): version for name, version in json.loads(_read([str(python), "-c", code])).items()}
+    return [f"{name}=={version}" for name, version in pins if installed.get(_plain(name)) != version]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _read(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def pip_install(python: Path, *arguments: str) -> None:
+    """pip install, showing only what takes time. Raises SetupError; pip itself has said what is wrong by then."""
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as pip:
+        assert pip.stdout
+        for line in pip.stdout:
+            if line.strip().startswith(("Downloading", "Building", "Installing")):
+                say("  " + line.strip()[:100])
+    if pip.returncode:
+        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
+
+
+def enter(python: Path) -> None:
+    """Run the calling script again in `python`, unless this is it already."""
+    if os.environ.get("LIKENESS_PYTHON") == str(python):
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(
+            subprocess.run([str(python), *sys.argv], env={**os.environ, "LIKENESS_PYTHON": str(python)}).returncode
+        )
+    sys.exit(130)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Make or check the environment and print its Python.")
+    parser.add_argument("--python", help="a Python that has everything already")
+    try:
+        print(python_for(find_hosts(), parser.parse_args().python))
+    except SetupError as problem:
+        fail(str(problem))

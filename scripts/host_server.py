@@ -1,0 +1,275 @@
+"""A headless ComfyUI of our own with this pack in it, driven over HTTP and its websocket.
+
+It runs in a base directory of its own (input, output, user, custom_nodes), so nothing of the user's ComfyUI is
+written to and no other pack is loaded; the user's model folders are only read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import environment
+from environment import Host
+
+Event = dict[str, Any]
+Prompt = dict[str, dict[str, Any]]
+
+START_SECONDS = 180
+_FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
+# Nothing between us and a server on this machine, whatever http_proxy says.
+_OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+class HostError(Exception):
+    """The host did not start, or refused or failed a prompt; the text is what the host says."""
+
+
+@dataclass
+class Run:
+    """What one prompt did. Node ids are those of the prompt."""
+
+    id: str = ""
+    status: str = ""
+    outputs: dict[str, Any] = field(default_factory=dict)
+    cached: list[str] = field(default_factory=list)
+    executed: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    error: str = ""
+
+
+class HostServer:
+    """A running ComfyUI; use it in a `with` statement.
+
+    base: emptied folder it writes into. models: folders with one sub-folder per model key, searched in this order.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        python: Path,
+        base: Path,
+        models: Iterable[Path] = (),
+        pack_name: str = "likeness",
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.host, self.base, self.pack_name = host, base, pack_name
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        self._python, self._models = python, [*models, host.path / "models"]
+        self._variables = {**environment.host_environment(host, python), **(variables or {})}
+
+    @property
+    def log(self) -> str:
+        return (self.base / "host.log").read_text("utf-8", errors="replace")
+
+    def __enter__(self) -> HostServer:
+        shutil.rmtree(self.base, ignore_errors=True)
+        for folder in _FOLDERS:
+            (self.base / folder).mkdir(parents=True)
+        link_pack(self.base / "custom_nodes" / self.pack_name)
+        # JSON is YAML.
+        (self.base / "models.yaml").write_text(json.dumps(_model_paths(self._models)), "utf-8")
+        with (self.base / "host.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command(), cwd=self.host.path, env=self._variables, stdout=log, stderr=subprocess.STDOUT
+            )
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _command(self) -> list[str]:
+        options = ["--port", self.url.rsplit(":", 1)[1], "--base-directory", str(self.base), "--disable-auto-launch"]
+        options += [
+            "--extra-model-paths-config",
+            str(self.base / "models.yaml"),
+            "--database-url",
+            "sqlite:///:memory:",
+        ]
+        return [str(self._python), "main.py", *options, "--disable-api-nodes", *([] if _has_gpu() else ["--cpu"])]
+
+    def _wait_until_ready(self) -> None:
+        give_up = time.monotonic() + START_SECONDS
+        while time.monotonic() < give_up:
+            if self._process.poll() is not None:
+                raise HostError(f"{self.host} ended while starting. The end of its log:\n{_tail(self.log)}")
+            try:
+                self.get("/system_stats")
+            except OSError:
+                time.sleep(0.2)
+            else:
+                return
+        raise HostError(f"{self.host} did not answer within {START_SECONDS} s. The end of its log:\n{_tail(self.log)}")
+
+    def stop(self) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def read(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
+        """GET, or POST where there is data."""
+        with _OPEN(urllib.request.Request(self.url + path, data, headers), timeout=60) as response:
+            return response.read()
+
+    def get(self, path: str) -> Any:
+        return json.loads(self.read(path))
+
+    def object_info(self) -> dict[str, Any]:
+        return self.get("/object_info")
+
+    def interrupt(self) -> None:
+        self.read("/interrupt", b"{}", **{"Content-Type": "application/json"})
+
+    def upload_image(self, path: Path, name: str | None = None) -> str:
+        """Put a picture into the host's input folder through its own route; the name to use in LoadImage."""
+        boundary = uuid.uuid4().hex
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name or path.name}"\r\n\r\n'
+        body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+        answer = self.read("/upload/image", body, **{"Content-Type": f"multipart/form-data; boundary={boundary}"})
+        return json.loads(answer)["name"]
+
+    def file(self, output: Mapping[str, str]) -> Path:
+        """Where an output that the host names ({"filename", "subfolder", "type"}) lies."""
+        return self.base / output["type"] / output["subfolder"] / output["filename"]
+
+    def import_seconds(self) -> float:
+        """What the host says this pack's import took."""
+        found = re.findall(rf"([\d.]+) seconds[^:]*: .*[/\\]{re.escape(self.pack_name)}$", self.log, re.MULTILINE)
+        if not found:
+            raise HostError(f"The host does not report an import of {self.pack_name}:\n{_tail(self.log)}")
+        return float(found[-1])
+
+    def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float = 900) -> Run:
+        """Queue an API prompt and wait for its end.
+
+        on_event: called with every message about this prompt. Raises HostError with the host's words when the prompt is
+        refused or a node fails; an interrupted run comes back with status "interrupted".
+        """
+        run = asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
+        if run.error:
+            raise HostError(run.error)
+        return run
+
+    async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
+        client, run = uuid.uuid4().hex, Run()
+        async with (
+            aiohttp.ClientSession(self.url) as session,
+            session.ws_connect(f"/ws?clientId={client}", max_msg_size=0) as messages,
+        ):
+            async with session.post("/prompt", json={"prompt": prompt, "client_id": client}) as answer:
+                if answer.status != 200:
+                    run.error = refusal(await answer.json())
+                    return run
+                run.id = (await answer.json())["prompt_id"]
+            clock = _Clock()
+            async for message in messages:
+                event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
+                if event.get("data", {}).get("prompt_id") != run.id:
+                    continue
+                if event["type"] == "executing":
+                    clock.switch(event["data"]["node"], run.seconds)
+                _note(event, run)
+                if on_event:
+                    on_event(event)
+                # The one message that comes after the history has been written.
+                if event["type"] == "executing" and event["data"]["node"] is None:
+                    break
+        run.outputs = self.get(f"/history/{run.id}")[run.id]["outputs"]
+        return run
+
+
+@dataclass
+class _Clock:
+    """Which node is running since when."""
+
+    node: str | None = None
+    since: float = 0.0
+
+    def switch(self, node: str | None, seconds: dict[str, float]) -> None:
+        now = time.monotonic()
+        if self.node is not None:
+            seconds[self.node] = round(seconds.get(self.node, 0.0) + now - self.since, 3)
+        self.node, self.since = node, now
+
+
+def _note(event: Event, run: Run) -> None:
+    data = event["data"]
+    match event["type"]:
+        case "execution_cached":
+            run.cached = list(data["nodes"])
+        case "executing" if data["node"] is not None:
+            run.executed.append(data["node"])
+        case "execution_success":
+            run.status = "success"
+        case "execution_interrupted":
+            run.status = "interrupted"
+        case "execution_error":
+            run.status = "error"
+            run.error = f"{data['node_type']} (node {data['node_id']}): {data['exception_message'].strip()}"
+        case _:
+            pass
+
+
+def refusal(answer: Mapping[str, Any]) -> str:
+    """The host's 400 answer to a prompt, as lines for people: node, input, what is wrong."""
+    lines = [f"{answer['error']['message']} {answer['error']['details']}".strip()]
+    for number, node in (answer.get("node_errors") or {}).items():
+        lines += [f"{node['class_type']} (node {number}): {e['message']}: {e['details']}" for e in node["errors"]]
+    return "\n".join(lines)
+
+
+def link_pack(target: Path) -> None:
+    """This pack as a folder of any name; a copy where links are not allowed (Windows without developer mode)."""
+    try:
+        target.symlink_to(environment.ROOT, target_is_directory=True)
+    except OSError:
+        unneeded = shutil.ignore_patterns(".git", ".venv", ".cache", "output", "tests", "__pycache__")
+        shutil.copytree(environment.ROOT, target, ignore=unneeded)
+
+
+def _model_paths(folders: Iterable[Path]) -> dict[str, dict[str, str]]:
+    """extra_model_paths.yaml: every sub-folder of each folder under the model key of the same name."""
+    return {
+        f"models_{number}": {
+            "base_path": str(folder),
+            **{entry.name: entry.name for entry in sorted(folder.iterdir()) if entry.is_dir()},
+        }
+        for number, folder in enumerate(folder for folder in folders if folder.is_dir())
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
+
+
+def _tail(log: str, lines: int = 25) -> str:
+    return "\n".join(log.splitlines()[-lines:])

