@@ -24,8 +24,8 @@ at that percentage already has the ID tokens, as in the released code (`i < T * 
 _FAMILIES = {768: "SD1.5 (text width 768)", 1024: "SD2 (text width 1024)", 2048: "SDXL (text width 2048)"}
 
 
-def _family(width: int) -> str:
-    return _FAMILIES.get(width, f"a model with text width {width}")
+def _family(width: int | None) -> str:
+    return _FAMILIES.get(width or 0, f"another family (text width {width or 'unknown'})")
 
 
 def append_tokens(conditioning: Conditioning, tokens: Tensor, start_percent: float, what: str) -> Conditioning:
@@ -62,6 +62,8 @@ class ControlAttachment:
     """
 
     control_net: Any
+    width: int
+    """Of the text context the net, and so the model, must have."""
     hint: Tensor
     """(B, H, W, 3), values may lie outside 0..1."""
     strength: float
@@ -78,8 +80,23 @@ class ControlAttachment:
         if previous not in self._copies:
             copy = self.control_net.copy()
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
-            self._copies[previous] = copy.set_previous_controlnet(previous)
+            copy.set_previous_controlnet(previous)
+            self._copies[previous] = _checks_the_model(copy, self.width)
         return {**options, "control": self._copies[previous], "control_apply_to_uncond": False}
+
+
+def _checks_the_model(control_net: Any, width: int) -> Any:
+    """Our own copy of a net, made to look at the MODEL before the first step: no node before the sampler sees both."""
+    pre_run = control_net.pre_run
+
+    def checked(model: Any, percent_to_sigma: Any) -> None:
+        found = model.model_config.unet_config.get("context_dim")
+        if found != width:
+            raise WrongBaseModel("The MODEL given to the sampler", _family(found), _family(width))
+        pre_run(model, percent_to_sigma)
+
+    control_net.pre_run = checked
+    return control_net
 
 
 def check_control_net(control_net: Any, width: int, what: str) -> None:

@@ -145,11 +145,17 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], centers: Sequenc
     control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
     """
-    canvas = torch.zeros(control.shape[1:], dtype=torch.float32)  # H W 3
+    control = control.float()
+    canvas = torch.zeros(control.shape[1:])  # H W 3
     height, width = canvas.shape[:2]
+    touched: list[tuple[slice, slice]] = []
     for patch, center in zip(patches, centers, strict=True):
         x0, y0, x1, y1 = geometry.patch_rect(center, patch.shape[-1])
         top, left, bottom, right = max(y0, 0), max(x0, 0), min(y1, height), min(x1, width)
-        inside = patch[:, top - y0 : bottom - y0, left - x0 : right - x0]
-        canvas[top:bottom, left:right] += inside.permute(1, 2, 0)
-    return control.float() + canvas
+        touched.append((slice(top, bottom), slice(left, right)))
+        canvas[touched[-1]] += patch[:, top - y0 : bottom - y0, left - x0 : right - x0].permute(1, 2, 0)
+    image = control.clone()
+    # Only where a patch lies, from the untouched control: the same sum as control + canvas, in a fraction of the time.
+    for rows, columns in touched:
+        image[:, rows, columns] = control[:, rows, columns] + canvas[rows, columns]
+    return image

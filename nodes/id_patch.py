@@ -199,7 +199,7 @@ class ApplyIDPatch(io.ComfyNode):
             nobody = id_patch.unconditional_tokens(len(people))
             positive = append_tokens(positive, tokens, id_start_percent, APPLY)
             negative = append_tokens(negative, nobody, id_start_percent, APPLY)
-        attachment = ControlAttachment(control_net, image, strength, (start_percent, end_percent), vae)
+        attachment = ControlAttachment(control_net, id_patch.width, image, strength, (start_percent, end_percent), vae)
         return io.NodeOutput(attachment.to(positive), attachment.to(negative))
 
 

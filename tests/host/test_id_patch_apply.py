@@ -328,3 +328,11 @@ def test_sd15_control_net(id_patch):
     net = comfy.controlnet.ControlNet(comfy.cldm.cldm.ControlNet(**config), load_device=torch.device("cpu"))
     with pytest.raises(WrongBaseModel, match=r"The ControlNet given to Apply ID-Patch is made for SD1\.5"):
         apply(id_patch, net, people_made.cast(CENTERS, WIDTH, HEIGHT))
+
+
+def test_sd15_model(id_patch, control_net, model, monkeypatch):
+    """Only the sampler sees MODEL and conditioning together; it is told by the ControlNet before the first step."""
+    applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
+    monkeypatch.setitem(model.model.model_config.unet_config, "context_dim", 768)
+    with pytest.raises(WrongBaseModel, match=r"The MODEL given to the sampler is made for SD1\.5 \(text width 768\)"):
+        sample(model, *applied)
