@@ -29,9 +29,9 @@ def imports(path: Path) -> list[tuple[int, str]]:
 
 
 def calls(path: Path) -> set[str]:
-    return {
-        ast.unparse(item.func) for item in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(item, ast.Call)
-    }
+    """Names of everything called; `torch.load` only where it would unpickle anything (without weights_only=True)."""
+    found = [item for item in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(item, ast.Call)]
+    return {ast.unparse(call.func) for call in found if "weights_only=True" not in map(ast.unparse, call.keywords)}
 
 
 def resolve(path: Path, root: Path, level: int, name: str) -> str:
