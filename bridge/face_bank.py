@@ -57,7 +57,7 @@ def _target(filename: str) -> str:
     name = filename.strip().removesuffix(_ENDING)
     if not name or name.endswith(("/", "\\")):
         raise LikenessError(f"The file name {filename!r} is empty.", "Write a name, such as anna or family/anna.")
-    return folders.within(folders.folders(KEY)[0], name + _ENDING)
+    return folders.within(folders.folders(KEY)[0], name) + _ENDING
 
 
 def load_identity(file: str) -> Identity:

@@ -1,0 +1,521 @@
+"""The people nodes inside the real host: model folders, photos through Load Image, the face bank, the cast."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import real_faces
+import torch
+from arcface_seeded import crops, published_state
+from PIL import Image
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "arcface_ir_se50.safetensors"
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    from pack import nodes
+    from pack.nodes import people
+
+    assert nodes.Likeness  # registers the model folders
+    return people
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch, nodes):
+    """An empty models folder: `insightface` has two paths, as with extra_model_paths.yaml."""
+    import folder_paths
+
+    known = folder_paths.folder_names_and_paths
+    paths = {
+        "insightface": ["insightface", "more/insightface"],
+        "facexlib": ["facexlib"],
+        "likeness_faces": ["likeness_faces"],
+    }
+    for key, names in paths.items():
+        monkeypatch.setitem(known, key, ([str(tmp_path / name) for name in names], known[key][1]))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return tmp_path
+
+
+def put(source: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.symlink(source, target)
+    return target
+
+
+@pytest.fixture
+def pack(models):
+    """A small pack in the place the release zip of antelopev2 unpacks to."""
+    folder = models / "insightface" / "antelopev2" / "antelopev2"
+    put(real_faces.DETECTOR, folder / "scrfd_10g_bnkps.onnx")
+    put(real_faces.RECOGNISER, folder / "w600k_mbf.onnx")
+    put(real_faces.LANDMARKS, folder / "2d106det.onnx")
+    return folder
+
+
+@pytest.fixture
+def face_model(nodes, pack):
+    return nodes.LoadFaceModel.execute("antelopev2", "all found", "auto").args[0]
+
+
+@pytest.fixture(scope="session")
+def ir_se50_file(tmp_path_factory):
+    from pack.core.faces.ir_se50 import published_shapes
+
+    path = tmp_path_factory.mktemp("facexlib") / "recognition_arcface_ir_se50.pth"
+    torch.save(published_state(published_shapes()), path)
+    return path
+
+
+def options(node, name):
+    return next(widget.options for widget in node.define_schema().inputs if widget.id == name)
+
+
+# Model folders
+
+
+@pytest.mark.parametrize(
+    ("files", "pack"),
+    [
+        ("insightface/buffalo_s", "buffalo_s"),
+        ("insightface/models/buffalo_s", "buffalo_s"),
+        ("insightface/buffalo_s/buffalo_s", "buffalo_s"),
+        ("insightface/models/buffalo_s/buffalo_s", "buffalo_s"),
+        ("more/insightface/models/buffalo_s", "buffalo_s"),
+        ("insightface", "loose files"),
+    ],
+)
+def test_every_layout_is_found_and_loads(nodes, models, files, pack):
+    put(real_faces.DETECTOR, models / files / "det_500m.onnx")
+    put(real_faces.RECOGNISER, models / files / "w600k_mbf.onnx")
+    assert options(nodes.LoadFaceModel, "pack") == [pack]
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "w600k_mbf"]
+    assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
+    loaded = nodes.LoadFaceModel.execute(pack, "w600k_mbf", "CPU").args[0]
+    assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf"]
+
+
+def test_only_detector_and_recognisers_are_loaded(nodes, pack, monkeypatch):
+    from pack.core.faces import insight
+
+    opened = []
+    plain = insight.open_model
+    monkeypatch.setattr(insight, "open_model", lambda path, providers: opened.append(path) or plain(path, providers))
+    for name, source in (("scrfd_10g_bnkps.onnx", real_faces.DETECTOR), ("w600k_mbf.onnx", real_faces.RECOGNISER)):
+        (pack / name).unlink()
+        shutil.copyfile(source, pack / name)  # another time of change: nothing is loaded from earlier tests
+    nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
+    assert sorted(Path(path).name for path in opened) == ["scrfd_10g_bnkps.onnx", "w600k_mbf.onnx"]
+    nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "CPU")
+    assert len(opened) == 2
+
+
+def test_changed_files_are_loaded_again(nodes, models):
+    folder = models / "insightface" / "own"
+    folder.mkdir(parents=True)
+    for source in (real_faces.DETECTOR, real_faces.RECOGNISER):
+        shutil.copy(source, folder / source.name)
+    first = nodes.LoadFaceModel.execute("own", "all found", "CPU").args[0]
+    before = nodes.LoadFaceModel.fingerprint_inputs("own", "all found", "CPU")
+    assert nodes.LoadFaceModel.execute("own", "all found", "CPU").args[0].detector._model is first.detector._model
+    os.utime(folder / real_faces.DETECTOR.name, ns=(1, 1))
+    assert nodes.LoadFaceModel.fingerprint_inputs("own", "all found", "CPU") != before
+    assert nodes.LoadFaceModel.execute("own", "all found", "CPU").args[0].detector._model is not first.detector._model
+
+
+def test_nothing_installed_is_explained_before_the_run(nodes, models):
+    assert options(nodes.LoadFaceModel, "pack") == ["none found"]
+    assert options(nodes.LoadIdentity, "file") == ["none found"]
+    message = nodes.LoadFaceModel.validate_inputs("none found", "all found")
+    assert message == (
+        "A face pack not found: antelopev2/scrfd_10g_bnkps.onnx, antelopev2/glintr100.onnx is in none of the folders "
+        f"searched ({models}/insightface, {models}/more/insightface). Download it from "
+        "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB, to be unpacked), "
+        "put it into one of these folders and press R in ComfyUI to refresh."
+    )
+    assert "No saved person 'none found'" in nodes.LoadIdentity.validate_inputs("none found")
+
+
+def test_missing_recogniser_names_file_folders_and_address(nodes, models, pack):
+    message = nodes.LoadFaceModel.validate_inputs("antelopev2", "arcface-ir-se50")
+    assert "recognition_arcface_ir_se50.pth is in none of the folders searched" in message
+    assert f"({models}/facexlib, {models}/insightface, {models}/more/insightface)" in message
+    assert "xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth (175 MB)" in message
+
+
+def test_pack_without_recogniser(nodes, models):
+    put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
+    message = nodes.LoadFaceModel.validate_inputs("buffalo_s", "all found")
+    assert message.startswith("A face recogniser not found: ")
+
+
+def test_pack_without_detector_names_what_it_found(nodes, models):
+    from pack.core.errors import UnsupportedCheckpoint
+
+    put(real_faces.LANDMARKS, models / "insightface/odd/faces.onnx")
+    put(real_faces.RECOGNISER, models / "insightface/odd/w600k_mbf.onnx")
+    with pytest.raises(
+        UnsupportedCheckpoint, match=r"odd/faces\.onnx is an ONNX model that is neither .* detector nor"
+    ):
+        nodes.LoadFaceModel.execute("odd", "all found", "CPU")
+
+
+def test_truncated_recogniser_is_named(nodes, pack):
+    from pack.core.errors import UnsupportedCheckpoint
+
+    (pack / "glintr100.onnx").write_bytes(real_faces.RECOGNISER.read_bytes()[:100_000])
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "w600k_mbf"]
+    with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx is an ONNX file that was cut off while download"):
+        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
+
+
+# IR-SE50
+
+
+def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack, ir_se50_file):
+    put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "arcface-ir-se50", "w600k_mbf"]
+    loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
+    assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf", "arcface-ir-se50"]
+    ours = loaded.recognisers[1].embed(list(crops().numpy()))
+    assert (ours - load_file(GOLDEN)["embeddings"]).abs().max() <= 1e-5
+    import comfy.model_management
+    import comfy.model_patcher
+
+    (patcher,) = loaded.get_models()
+    assert isinstance(patcher, comfy.model_patcher.ModelPatcher)
+    assert any(entry.model is patcher for entry in comfy.model_management.current_loaded_models)
+    again = nodes.LoadFaceModel.execute("antelopev2", "arcface-ir-se50", "CPU").args[0]
+    assert again.get_models() == [patcher]
+
+
+@pytest.mark.parametrize("form", ["zip", "old pickle", "safetensors"])
+def test_ir_se50_is_recognised_by_its_keys(nodes, models, pack, form):
+    from pack.core.faces.ir_se50 import published_shapes
+    from safetensors.torch import save_file
+
+    state = {key: torch.zeros(1) for key in published_shapes()}
+    path = models / "facexlib" / f"renamed.{'safetensors' if form == 'safetensors' else 'pth'}"
+    path.parent.mkdir()
+    if form == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+    assert "arcface-ir-se50" in options(nodes.LoadFaceModel, "recognisers")
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [(b"<!DOCTYPE html><html></html>", "a web page"), (b"PK\x03\x04 and nothing more", "damaged or cut off")],
+)
+def test_damaged_ir_se50_is_explained_not_overlooked(nodes, models, pack, data, found):
+    from pack.core.errors import UnsupportedCheckpoint
+
+    path = models / "facexlib" / "recognition_arcface_ir_se50.pth"
+    path.parent.mkdir()
+    path.write_bytes(data)
+    with pytest.raises(UnsupportedCheckpoint, match=rf"recognition_arcface_ir_se50\.pth is {found}"):
+        nodes.LoadFaceModel.execute("antelopev2", "arcface-ir-se50", "CPU")
+
+
+def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
+    path = models / "facexlib" / "detection_Resnet50_Final.pth"
+    path.parent.mkdir()
+    torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "w600k_mbf"]
+
+
+# Without packages
+
+
+BLOCK = """
+import sys
+for name in ("insightface", "onnxruntime", "cv2", "onnx", "skimage"):
+    sys.modules[name] = None
+sys.path.insert(0, {tests!r})
+import conftest, asyncio
+import pack
+from pack.nodes import people
+blocked = [name for name in ("insightface", "onnxruntime", "cv2") if sys.modules[name] is not None]
+nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
+infos = [node.GET_SCHEMA().node_id for node in nodes if node.INPUT_TYPES()]
+from pack.core.faces import insight
+try:
+    insight.providers_for("auto")
+except Exception as error:
+    print(len(infos), blocked, error)
+"""
+
+
+def test_all_nodes_register_without_insightface_and_say_what_to_install():
+    code = BLOCK.format(tests=str(ROOT / "tests"))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    last = result.stdout.strip().splitlines()[-1] if result.stdout else result.stderr
+    from pack.nodes import id_patch, people, places
+
+    count = len([*people.NODES, *places.NODES, *id_patch.NODES])
+    assert last.startswith(f"{count} [] Finding and recognising faces needs the Python package onnxruntime"), last
+    assert 'python -m pip install "onnxruntime"' in last
+
+
+def test_missing_insightface_names_the_command(nodes, pack, monkeypatch):
+    from pack.bridge import face_model
+    from pack.core.errors import MissingDependency
+
+    face_model._session.cache_clear()
+    monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
+    with pytest.raises(MissingDependency, match=r'insightface, which .*: python -m pip install "insightface>=2\.0"'):
+        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
+
+
+def test_importing_the_nodes_imports_no_optional_package():
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import conftest, folder_paths, comfy_api.latest\n"
+        "import comfy.model_management, comfy.controlnet\n"
+        "before = set(sys.modules)\n"
+        "import pack.nodes.people\n"
+        "pack.nodes.people.LoadFaceModel.define_schema()\n"
+        "print(sorted({'cv2', 'onnx', 'onnxruntime', 'insightface', 'skimage'} & (set(sys.modules) - before)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.stdout.strip().splitlines()[-1:] == ["[]"], result.stderr
+
+
+# Faces and identities
+
+
+def test_detect_faces_numbers_the_picture(nodes, face_model):
+    image = real_faces.image(real_faces.SIX_FRIENDS)
+    output = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0)
+    faces, preview, count = output.args
+    assert count == len(faces.faces) == 6
+    assert (faces.width, faces.height) == (1280, 886)
+    assert preview.shape == image.shape and (preview != image).any()
+    assert output.ui.as_dict()["images"]
+    largest = nodes.DetectFaces.execute(face_model, image, "largest", 0, 2).args[0]
+    assert len(largest.faces) == 2
+    assert largest.faces[0].box in [face.box for face in faces.faces]
+
+
+def test_detect_faces_reads_one_picture(nodes, face_model):
+    from pack.core.errors import LikenessError
+
+    with pytest.raises(LikenessError, match="Detect Faces got a batch of 3 pictures; it reads one"):
+        nodes.DetectFaces.execute(face_model, torch.zeros(3, 64, 64, 3), "left to right", 0, 0)
+
+
+def batch(*paths: Path) -> torch.Tensor:
+    return torch.cat([real_faces.image(path)[:, :280, :220] for path in paths])
+
+
+def test_photos_of_one_person_are_all_kept(nodes, face_model):
+    photos = torch.cat([real_faces.image(real_faces.YAO), real_faces.image(real_faces.YAO).flip(2)])
+    identity, faces, report = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args
+    assert identity.name == "Yao"
+    assert identity.embeddings["w600k_mbf"].shape == (2, 512)
+    assert torch.equal(faces, identity.crops) and faces.shape == (2, 112, 112, 3)
+    assert report.startswith("Yao: 2 of 2 photos used\nphoto 1 of 2 of Yao: used, face of 105x139 px, score 0.84")
+
+
+def test_dropped_photos_are_named(nodes, face_model, caplog):
+    photos = batch(real_faces.YAO, real_faces.COFFEE, real_faces.YAO)
+    identity, faces, report = nodes.Identity.execute(face_model, photos, "Yao", "only", "skip").args
+    assert len(faces) == len(identity.embeddings["w600k_mbf"]) == 2
+    assert "Yao: 2 of 3 photos used" in report
+    assert "photo 2 of 3 of Yao: dropped. No face found in photo 2 of 3 of Yao (220x280 px) after trying" in report
+    assert "photo 2 of 3 of Yao: dropped" in caplog.text
+
+
+def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
+    from pack.core.errors import FaceNotFound
+
+    with pytest.raises(FaceNotFound, match="No face found in photo 2 of 2 of Yao"):
+        nodes.Identity.execute(face_model, batch(real_faces.YAO, real_faces.COFFEE), "Yao", "only", "error")
+
+
+def test_which_face(nodes, face_model):
+    from pack.core.errors import FaceIndexOutOfRange, SeveralFaces
+
+    image = real_faces.image(real_faces.SIX_FRIENDS)
+    faces = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0].faces
+    third = nodes.Identity.execute(face_model, image, "Ross", "3", "error").args[0]
+    assert torch.equal(third.embeddings["w600k_mbf"][0], faces[2].embeddings["w600k_mbf"])
+    with pytest.raises(SeveralFaces, match="photo 1 of 1 of Ross shows 6 faces where one person is meant"):
+        nodes.Identity.execute(face_model, image, "Ross", "only", "error")
+    with pytest.raises(FaceIndexOutOfRange, match=r"Face 7 was asked for, but photo 1 of 1 of Ross has 6"):
+        nodes.Identity.execute(face_model, image, "Ross", "7", "error")
+
+
+def test_cancel_stops_between_photos_and_the_next_run_is_right(nodes, face_model):
+    import comfy.model_management as management
+
+    photos = real_faces.image(real_faces.YAO)
+    expected = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
+    management.interrupt_current_processing(True)
+    with pytest.raises(management.InterruptProcessingException):
+        nodes.Identity.execute(face_model, photos, "Yao", "only", "error")
+    again = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
+    assert torch.equal(again.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
+
+
+def save_photo(form: str, path: Path) -> str:
+    """The astronaut in one of the forms photos come in."""
+    photo = Image.open(real_faces.ASTRONAUT).convert("RGB")
+    if form == "exif":
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+        photo.transpose(Image.Transpose.ROTATE_90).save(path / "photo.jpg", quality=95, exif=exif)
+        return "photo.jpg"
+    if form == "16 bit":
+        import cv2
+
+        cv2.imwrite(str(path / "photo.png"), np.array(photo).astype(np.uint16)[..., ::-1] * 257)
+    elif form == "16 bit grey":
+        Image.fromarray(np.array(photo.convert("L")).astype(np.uint16) * 257).save(path / "photo.png")
+    elif form == "rgba":
+        cut_out = photo.convert("RGBA")
+        cut_out.putalpha(
+            Image.fromarray(np.where(np.arange(512)[:, None] < 300, 255, 0).repeat(512, 1).astype(np.uint8))
+        )
+        cut_out.save(path / "photo.png")
+    else:
+        photo.convert({"grey": "L", "palette": "P"}.get(form, "RGB")).save(path / "photo.png")
+    return "photo.png"
+
+
+@pytest.mark.parametrize("form", ["exif", "16 bit", "16 bit grey", "rgba", "grey", "palette"])
+def test_photos_through_load_image(nodes, face_model, tmp_path, monkeypatch, form):
+    import folder_paths
+
+    from nodes import LoadImage
+
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path))
+    loaded = LoadImage().load_image(save_photo(form, tmp_path))[0]
+    if ((loaded == 0) | (loaded == 1)).all():
+        pytest.skip("this host's Load Image turns such files into black and white before we see them")
+    plain = nodes.Identity.execute(face_model, real_faces.image(real_faces.ASTRONAUT), "a", "only", "error").args[0]
+    person = nodes.Identity.execute(face_model, loaded, "a", "only", "error").args[0]
+    alike = torch.cosine_similarity(plain.embeddings["w600k_mbf"], person.embeddings["w600k_mbf"]).item()
+    assert alike > 0.8
+
+
+def test_half_precision_images_of_the_host(nodes, face_model, tmp_path, monkeypatch):
+    import comfy.cli_args
+    import folder_paths
+
+    from nodes import LoadImage
+
+    if not hasattr(comfy.cli_args.args, "fp16_intermediates"):
+        pytest.skip("this host always hands over float32")
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path))
+    monkeypatch.setattr(comfy.cli_args.args, "fp16_intermediates", True)
+    loaded = LoadImage().load_image(save_photo("rgb", tmp_path))[0]
+    assert loaded.dtype == torch.float16
+    faces, preview, count = nodes.DetectFaces.execute(face_model, loaded, "score", 0, 0).args
+    assert count == 1 and preview.dtype == torch.float32
+    assert faces.faces[0].embeddings["w600k_mbf"].dtype == torch.float32
+
+
+# Face bank and cast
+
+
+@pytest.fixture
+def yao(nodes, face_model):
+    return nodes.Identity.execute(face_model, real_faces.image(real_faces.YAO), "Yao", "only", "error").args[0]
+
+
+def test_saved_people_come_back_bit_equal(nodes, models, yao):
+    saved, path = nodes.SaveIdentity.execute(yao, "team/yao").args
+    assert saved is yao
+    assert Path(path) == models / "likeness_faces" / "team" / "yao.safetensors"
+    assert os.listdir(Path(path).parent) == ["yao.safetensors"]
+    (file,) = options(nodes.LoadIdentity, "file")
+    assert nodes.LoadIdentity.validate_inputs(file) is True
+    loaded, faces = nodes.LoadIdentity.execute(file).args
+    assert loaded.name == "Yao"
+    assert torch.equal(loaded.embeddings["w600k_mbf"], yao.embeddings["w600k_mbf"])
+    assert torch.equal(faces, yao.crops)
+
+
+def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
+    path = nodes.SaveIdentity.execute(yao, "yao.safetensors").args[1]
+    before = nodes.LoadIdentity.fingerprint_inputs("yao.safetensors")
+    os.utime(path, ns=(1, 1))
+    assert nodes.LoadIdentity.fingerprint_inputs("yao.safetensors") != before
+
+
+@pytest.mark.parametrize("name", ["../yao", "a/../../yao", "/tmp/yao", ".."])
+def test_file_names_that_climb_are_refused(nodes, models, yao, name):
+    from pack.core.errors import UnsafePath
+
+    with pytest.raises(UnsafePath, match=r"leads outside of .*likeness_faces"):
+        nodes.SaveIdentity.execute(yao, name)
+    assert not list(models.rglob("yao*"))
+    assert "leads outside of" in nodes.LoadIdentity.validate_inputs(f"{name}/x.safetensors")
+
+
+@pytest.mark.parametrize("name", ["", "  ", ".safetensors", "family/"])
+def test_empty_file_name(nodes, models, yao, name):
+    from pack.core.errors import LikenessError
+
+    with pytest.raises(LikenessError, match=r"is empty\. Write a name, such as anna or family/anna"):
+        nodes.SaveIdentity.execute(yao, name)
+
+
+def test_damaged_saved_person(nodes, models, yao):
+    from pack.core.errors import UnsupportedCheckpoint
+
+    path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):
+        nodes.LoadIdentity.execute("yao.safetensors")
+
+
+def test_person_without_photos_is_not_saved(nodes, models, face_model):
+    from pack.core.errors import LikenessError
+
+    nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
+    with pytest.raises(LikenessError, match="Nobody has no photo with a face, so there is nothing to save"):
+        nodes.SaveIdentity.execute(nobody, "nobody")
+
+
+def test_cast_lists_people_in_order(nodes, yao):
+    first = nodes.Cast.execute(person_2=yao, person_5=yao, weight_5=0.5)
+    cast, preview = first.args
+    assert [person.weight for person in cast.people] == [1.0, 0.5]
+    assert preview.shape[0] == 1 and first.ui["images"]
+    longer = nodes.Cast.execute(cast=cast, person_1=yao, weight_1=0.25).args[0]
+    assert [person.weight for person in longer.people] == [1.0, 0.5, 0.25]
+
+
+def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, yao, caplog):
+    nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
+    output = nodes.Cast.execute(person_1=nobody, person_2=yao)
+    assert [person.identity.name for person in output.args[0].people] == ["Yao"]
+    assert output.ui["text"] == ("Left out, no photo with a face: Nobody",)
+    assert "Left out, no photo with a face: Nobody" in caplog.text
+
+
+def test_empty_cast(nodes, face_model):
+    from pack.core.errors import LikenessError
+
+    with pytest.raises(LikenessError, match=r"The cast is empty: no person is connected\. Connect at least one"):
+        nodes.Cast.execute()
+    nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
+    with pytest.raises(LikenessError, match="The cast is empty: none of Nobody has a photo with a face"):
+        nodes.Cast.execute(person_3=nobody)
+
+
+def test_blend_identities(nodes, yao):
+    blended = nodes.BlendIdentities.execute(yao, yao, 0.5, "slerp", " Twin ").args[0]
+    assert blended.name == "Twin"
+    assert torch.allclose(blended.embeddings["w600k_mbf"], yao.embeddings["w600k_mbf"], atol=1e-4)
