@@ -145,7 +145,8 @@ def _font(text: str, size: int) -> Any:
 
 
 def _cut(text: str, font: Any, width: float) -> str:
-    """`text`, or as much of its beginning as fits into `width` pixels, with dots after it."""
+    """`text` in one line, or as much of its beginning as fits into `width` pixels, with dots after it."""
+    text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "...") > width:

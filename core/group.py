@@ -24,8 +24,9 @@ _FEET = 0.4  # below the ankles of the front row
 _STEP = 0.2  # a row further back stands this much higher in the picture
 _SWAY = 0.06  # people differ in height
 
-# The smallest head, in pixels, whose 64 px ID patches keep clear of each other at the least distances above.
-_LEAST_HEAD = 64
+# The smallest head, in pixels, whose 64 px ID patches keep clear of each other at the least distances above:
+# beside each other in one row, above each other in several.
+_LEAST_HEAD = (42, 60)
 # A face of 96 px: smaller ones lose their likeness.
 _GOOD_HEAD = 116
 
@@ -44,8 +45,9 @@ class Plan:
         places = [x for row in self.across for x in row]
         return max(places) - min(places)
 
-    def wide(self, beside: float = _BESIDE[0]) -> float:
-        return self.span * beside + 2 * _SIDE
+    @property
+    def wide(self) -> float:
+        return self.span * _BESIDE[0] + 2 * _SIDE
 
     def up(self, rise: float = _RISE[0]) -> list[float]:
         """Of each row, the nose over the lower edge of the picture."""
@@ -61,8 +63,16 @@ class Plan:
     def high(self, rise: float = _RISE[0]) -> float:
         return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE
 
+    @property
+    def least_head(self) -> int:
+        return _LEAST_HEAD[len(self.across) > 1]
+
     def head(self, width: int, height: int) -> float:
-        return min(width / self.wide(), height / self.high())
+        """The largest head, in pixels, with which everybody is in the picture."""
+        return min(width / self.wide, height / self.high())
+
+    def fits(self, width: int, height: int) -> bool:
+        return self.head(width, height) >= self.least_head
 
 
 def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layout:
@@ -77,22 +87,22 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
     if rows > count:
         raise TooManyRows(rows, count)
     plan = _plan(count, framing, rows) if rows else _best(count, framing, width, height)
-    head = plan.head(width, height)
-    if head < _LEAST_HEAD:
-        raise NoRoom(count, framing, len(plan.across), (width, height), _least(plan))
-    return Layout(width, height, _stand(plan, head, width, height))
+    if not plan.fits(width, height):
+        raise NoRoom(count, framing, len(plan.across), (width, height), _least_canvas(plan))
+    return Layout(width, height, _stand(plan, width, height))
 
 
 def _best(count: int, framing: str, width: int, height: int) -> Plan:
     """The fewest rows whose faces are good and not much smaller than the largest possible."""
-    plans = [_plan(count, framing, rows) for rows in range(1, min(MOST_ROWS, count) + 1)]
+    every = [_plan(count, framing, rows) for rows in range(1, min(MOST_ROWS, count) + 1)]
+    plans = [plan for plan in every if plan.fits(width, height)] or every
     heads = [plan.head(width, height) for plan in plans]
     enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
     return next(plan for plan, head in zip(plans, heads, strict=True) if head >= enough)
 
 
-def _least(plan: Plan) -> tuple[int, int]:
-    wide, high = (math.ceil(side * _LEAST_HEAD / 8) * 8 for side in (plan.wide(), plan.high()))
+def _least_canvas(plan: Plan) -> tuple[int, int]:
+    wide, high = (math.ceil(side * plan.least_head / 8) * 8 for side in (plan.wide, plan.high()))
     return wide, high
 
 
@@ -125,10 +135,11 @@ def _lowest(posture: Posture) -> float:
     return max(offset[1] for offset in posture if offset is not None)
 
 
-def _stand(plan: Plan, head: float, width: int, height: int) -> tuple[Slot, ...]:
+def _stand(plan: Plan, width: int, height: int) -> tuple[Slot, ...]:
+    head = plan.head(width, height)
     beside = min(_BESIDE[1], (width / head - 2 * _SIDE) / plan.span) if plan.span else 0.0
     rise = _roomy_rise(plan, height / head)
-    # What is left goes mostly below: people rather stand low in a picture than high, but faces draw the eye.
+    # Height that is left over goes a little more below the group than above it, as photographers frame it.
     lift = (height / head - plan.high(rise)) * 0.6
     rows = [
         [(width / 2 + x * beside * head, height - (up + lift + _sway(row, n)) * head) for n, x in enumerate(places)]

@@ -1,0 +1,125 @@
+"""The Places nodes in the real host: ids that saved workflows depend on, outputs, previews, and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import people_made
+import pytest
+import torch
+from pack.core import bodies, draw
+from pack.core.errors import BadSize, LikenessError, NoPose, PeoplePlacesMismatch
+from pack.core.people import Cast, Face, Faces, Layout, Person
+from pack.nodes import places
+
+IDS = {
+    "LikenessLayoutFromFaces": (["faces", "width", "height", "fit", "body"], ["layout", "preview"]),
+    "LikenessLayoutFromPoses": (["poses", "width", "height", "fit"], ["layout", "preview"]),
+    "LikenessLayoutFromMasks": (["masks", "width", "height", "body"], ["layout", "preview"]),
+    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height"], ["layout", "preview"]),
+    "LikenessPoseImage": (["layout"], ["image"]),
+    "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
+}
+
+
+def test_ids_are_the_ones_saved_workflows_use() -> None:
+    schemas = [node.GET_SCHEMA() for node in places.NODES]
+    assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
+
+
+def test_choices_are_the_ones_saved_workflows_use() -> None:
+    combos = {
+        (node.GET_SCHEMA().node_id, entry.id): list(entry.options)
+        for node in places.NODES
+        for entry in node.GET_SCHEMA().inputs
+        if hasattr(entry, "options")
+    }
+    body, fit = ["half", "bust", "full", "none"], ["crop", "pad", "stretch"]
+    assert combos == {
+        ("LikenessLayoutFromFaces", "fit"): fit,
+        ("LikenessLayoutFromFaces", "body"): body,
+        ("LikenessLayoutFromPoses", "fit"): fit,
+        ("LikenessLayoutFromMasks", "body"): body,
+        ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
+        ("LikenessPlaceCast", "order"): ["left to right", "as listed", "match faces", "custom"],
+    }
+
+
+def shown(output: Any) -> Path:
+    """The preview file that the node shows."""
+    (image,) = output.ui.as_dict()["images"]
+    return Path(folder_paths.get_temp_directory()) / image["subfolder"] / image["filename"]
+
+
+def group(count: int = 3, **changed: Any) -> Any:
+    options = {"framing": "half", "rows": 0, "width": 512, "height": 512, **changed}
+    return places.GroupLayout.execute(count, **options)
+
+
+def cast(count: int) -> Cast:
+    return Cast(tuple(Person(people_made.identity(n)) for n in range(1, count + 1)))
+
+
+def made_by_each() -> dict[str, Any]:
+    face = Face(bodies.face_box((90, 90), 80), bodies.face_keypoints((90, 90), 80), 0.9, torch.zeros(112, 112, 3))
+    masks = torch.zeros(2, 256, 384)
+    masks[0, 20:, 20:150] = masks[1, 40:, 200:380] = 1
+    flat = [v for joint in draw.openpose(bodies.body((200, 80), 60)) for v in joint]
+    poses = [{"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}]
+    return {
+        "faces": places.LayoutFromFaces.execute(Faces((face,), 384, 256), 384, 256, "crop", "half"),
+        "poses": places.LayoutFromPoses.execute(poses, 0, 0, "crop"),
+        "masks": places.LayoutFromMasks.execute(masks, 0, 0, "half"),
+        "group": group(2, width=384, height=256),
+    }
+
+
+@pytest.mark.parametrize("source", ["faces", "poses", "masks", "group"])
+def test_every_layout_node_shows_what_it_made(source: str) -> None:
+    output = made_by_each()[source]
+    layout, preview = output.args
+    assert isinstance(layout, Layout)
+    assert (layout.width, layout.height) == (384, 256)
+    assert preview.shape == (1, 256, 384, 3)
+    assert shown(output).is_file()
+    image = places.PoseImage.execute(layout)
+    assert image.args[0].shape == (1, 256, 384, 3)
+    assert image.args[0].any()
+    assert shown(image).is_file()
+
+
+def test_guesses_are_said_in_the_picture() -> None:
+    flat = [v for joint in draw.openpose(bodies.body((200, 80), 60)) for v in joint]
+    frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}
+    unsure = {**frame, "people": [{"pose_keypoints_2d": [0.0, 0.0, 0.0, *flat[3:]]}]}
+    sure_picture, unsure_picture = (places.LayoutFromPoses.execute([f], 0, 0, "crop").args[1] for f in (frame, unsure))
+    assert (sure_picture[0, -8:, 300:] < 0.2).all()
+    assert (unsure_picture[0, -8:, 300:] == 1).all()
+
+
+def test_place_cast_binds_shows_and_reports() -> None:
+    layout = group().args[0]
+    output = places.PlaceCast.execute(cast(3), layout, "left to right", "")
+    placed, preview, report = output.args
+    found = [person.slot.center[0] for person in placed.people]
+    assert found == sorted(slot.center[0] for slot in layout.slots)
+    assert preview.shape == (1, 512, 512, 3)
+    assert shown(output).is_file()
+    assert report.splitlines()[0].startswith("Place ")
+    assert "under 96 px" in report
+
+
+@pytest.mark.parametrize(
+    ("refused", "error"),
+    [
+        (lambda: group(width=513), BadSize),
+        (lambda: places.PlaceCast.execute(cast(2), group().args[0], "as listed", ""), PeoplePlacesMismatch),
+        (lambda: places.PoseImage.execute(Layout(64, 64, ())), NoPose),
+        (lambda: places.LayoutFromPoses.execute([], 0, 0, "crop"), LikenessError),
+    ],
+)
+def test_refusals_reach_the_user_as_explained_errors(refused: Any, error: type[LikenessError]) -> None:
+    with pytest.raises(error):
+        refused()

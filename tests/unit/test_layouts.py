@@ -1,0 +1,348 @@
+"""Layouts from faces, poses and masks: where everything lands, and every reason to refuse."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from pack.core import bodies, draw, group, layouts
+from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoPose
+from pack.core.people import Face, Faces, Layout, Pose, Slot
+
+SEEN = 0.3
+
+
+def face(x: float, y: float, head: float, **embeddings: torch.Tensor) -> Face:
+    keypoints = bodies.face_keypoints((x, y), head)
+    return Face(bodies.face_box((x, y), head), keypoints, 0.9, torch.zeros(112, 112, 3), embeddings)
+
+
+def seen(pose: Pose | None) -> set[int]:
+    assert pose
+    return {n for n, joint in enumerate(pose) if joint[2] >= SEEN}
+
+
+# faces
+
+
+def test_places_are_the_faces_in_their_order_with_their_embeddings() -> None:
+    row = torch.rand(512)
+    faces = Faces((face(700, 300, 200), face(200, 320, 180, w600k_mbf=row)), 1024, 768)
+    layout = layouts.from_faces(faces, 1024, 768, "crop", "half")
+    assert [slot.center for slot in layout.slots] == [(700, 300), (200, 320)]
+    assert layout.slots[1].embeddings["w600k_mbf"] is row
+    assert layout.slots[0].box == pytest.approx(faces.faces[0].box)
+    assert (layout.width, layout.height) == (1024, 768)
+
+
+@pytest.mark.parametrize(("fit", "wide", "high"), [("crop", 128, 128), ("pad", 64, 64), ("stretch", 64, 128)])
+def test_fit_of_a_wide_photo_on_a_square(fit: str, wide: float, high: float) -> None:
+    one = Face((936, 436, 1064, 564), bodies.face_keypoints((1000, 500), 120), 0.9, torch.zeros(112, 112, 3))
+    layout = layouts.from_faces(Faces((one,), 2000, 1000), 1000, 1000, fit, "none")
+    (slot,) = layout.slots
+    assert slot.center == pytest.approx((500, 500))
+    assert slot.box
+    assert (slot.box[2] - slot.box[0], slot.box[3] - slot.box[1]) == pytest.approx((wide, high))
+
+
+def test_crop_can_leave_a_face_off_the_canvas_where_pad_does_not() -> None:
+    faces = Faces((face(100, 500, 120),), 2000, 1000)
+    assert layouts.from_faces(faces, 1000, 1000, "crop", "half").slots[0].center[0] == pytest.approx(-400)
+    assert layouts.from_faces(faces, 1000, 1000, "pad", "half").slots[0].center[0] == pytest.approx(50)
+
+
+def test_body_says_how_much_of_the_skeleton_there_is() -> None:
+    faces = Faces((face(500, 150, 100),), 1000, 1000)
+    poses = {
+        body: layouts.from_faces(faces, 1000, 1000, "crop", body).slots[0].pose for body in ("bust", "half", "full")
+    }
+    assert {body: len(seen(pose)) for body, pose in poses.items()} == {"bust": 7, "half": 13, "full": 17}
+    assert layouts.from_faces(faces, 1000, 1000, "crop", "none").slots[0].pose is None
+
+
+def test_skeleton_keeps_the_eyes_and_the_nose_of_the_face() -> None:
+    keypoints = ((470.0, 290.0), (535.0, 310.0), (498.0, 340.0), (465.0, 370.0), (525.0, 380.0))
+    faces = Faces((Face((430, 220, 570, 420), keypoints, 0.9, torch.zeros(112, 112, 3)),), 1024, 1024)
+    pose = layouts.from_faces(faces, 1024, 1024, "crop", "half").slots[0].pose
+    assert pose
+    # COCO's left is the person's own, insightface's the viewer's.
+    assert pose[0][:2] == keypoints[2]
+    assert pose[1][:2] == keypoints[1]
+    assert pose[2][:2] == keypoints[0]
+    left_shoulder, right_shoulder = pose[5], pose[6]
+    assert left_shoulder[0] > 535 > 470 > right_shoulder[0]
+    assert min(left_shoulder[1], right_shoulder[1]) > 380
+
+
+def test_turned_head_hides_the_far_ear_and_moves_the_neck_behind() -> None:
+    straight = bodies.face_keypoints((500, 500), 200)
+    turned = (*straight[:2], (straight[2][0] + 18, straight[2][1]), *straight[3:])
+    pose = bodies.body_around(turned, "half")
+    assert (pose[3][2], pose[4][2]) == (0, 1)  # it looks to the viewer's right, where the person's left ear is
+    assert draw.openpose(pose)[1][0] < 500
+    mirrored = (*straight[:2], (straight[2][0] - 18, straight[2][1]), *straight[3:])
+    assert bodies.body_around(mirrored, "half")[4][2] == 0
+
+
+def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> None:
+    def rolled(degrees: float) -> Pose:
+        turn = math.radians(degrees)
+        points = tuple(
+            (
+                500 + (x - 500) * math.cos(turn) - (y - 500) * math.sin(turn),
+                500 + (x - 500) * math.sin(turn) + (y - 500) * math.cos(turn),
+            )
+            for x, y in bodies.face_keypoints((500, 500), 100)
+        )
+        return bodies.body_around(points, "full")
+
+    neck = draw.openpose(rolled(20))[1]
+    assert neck[0] == pytest.approx(500, abs=12)
+    assert neck[1] == pytest.approx(570, abs=1)
+    hip = rolled(90)[11]
+    assert hip[0] < 300
+    assert hip[1] == pytest.approx(540, abs=12)
+
+
+def test_head_size_survives_turning_and_nodding() -> None:
+    left, right, nose, *mouth = bodies.face_keypoints((0, 0), 100)
+    turned = ((left[0] / 3, left[1]), (right[0] / 3, right[1]), nose, *((x / 3, y) for x, y in mouth))
+    nodding = tuple((x, y / 2) for x, y in (left, right, nose, *mouth))
+    assert bodies.head_of_face((left, right, nose, *mouth)) == pytest.approx(100)
+    assert bodies.head_of_face(turned) == pytest.approx(100)
+    assert bodies.head_of_face(nodding) == pytest.approx(100)
+
+
+def test_limbs_far_off_the_canvas_are_not_seen() -> None:
+    layout = layouts.from_faces(Faces((face(500, 750, 200),), 1000, 1000), 1000, 1000, "crop", "full")
+    assert seen(layout.slots[0].pose) == set(range(7))
+
+
+def test_faces_input_without_faces() -> None:
+    with pytest.raises(NoFaces, match="Detect Faces kept no face of the 640x480 px photo"):
+        layouts.from_faces(Faces((), 640, 480), 512, 512, "crop", "half")
+
+
+def test_unknown_body_is_explained() -> None:
+    with pytest.raises(BadChoice, match=r"body is 'torso', .* Choose one of: bust, half, full, none"):
+        layouts.from_faces(Faces((face(50, 50, 40),), 100, 100), 512, 512, "crop", "torso")
+    with pytest.raises(BadChoice, match="body is 'torso'"):
+        layouts.from_masks(torch.ones(1, 64, 64), 0, 0, "torso")
+
+
+# poses
+
+
+def pose_keypoint(people: list[Pose], width: int, height: int, parts: bool = False) -> list[dict[str, Any]]:
+    """As DWPose and SDPose nodes make it: the neck is one of eighteen points, unseen ones are zeros."""
+    divide = (width, height) if parts else (1, 1)
+    flat = [
+        [v for x, y, s in draw.openpose(pose) for v in ((x / divide[0], y / divide[1], s) if s else (0.0, 0.0, 0.0))]
+        for pose in people
+    ]
+    people_ = [
+        {"pose_keypoints_2d": numbers, "face_keypoints_2d": None, "hand_left_keypoints_2d": None} for numbers in flat
+    ]
+    return [{"people": people_, "canvas_width": width, "canvas_height": height}]
+
+
+def standing(count: int = 2, width: int = 1024, height: int = 768) -> list[Pose]:
+    return layouts.drawn(group.layout(count, "half", 1, width, height))
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
+    poses = standing()
+    layout = layouts.from_poses(pose_keypoint(poses, 1024, 768, parts), 0, 0, "crop").layout
+    assert (layout.width, layout.height) == (1024, 768)
+    for slot, pose in zip(layout.slots, poses, strict=True):
+        assert slot.center == pytest.approx(pose[0][:2])
+        for n in seen(pose):
+            assert slot.pose
+            assert slot.pose[n] == pytest.approx(pose[n])
+
+
+def test_round_trip_draws_the_same_picture() -> None:
+    poses = standing(3)
+    again = layouts.from_poses(pose_keypoint(poses, 1024, 768), 0, 0, "crop").layout
+    assert torch.equal(draw.skeleton(layouts.drawn(again), 1024, 768), draw.skeleton(poses, 1024, 768))
+
+
+def test_face_is_estimated_from_the_pose() -> None:
+    source = group.layout(2, "half", 1, 1024, 768)
+    layout = layouts.from_poses(pose_keypoint(layouts.drawn(source), 1024, 768), 0, 0, "crop").layout
+    for slot, expected in zip(layout.slots, source.slots, strict=True):
+        assert slot.box == pytest.approx(expected.box, abs=2)
+        assert slot.keypoints
+        assert expected.keypoints
+        for point, other in zip(slot.keypoints, expected.keypoints, strict=True):
+            assert point == pytest.approx(other, abs=2)
+
+
+def test_triples_a_lone_dictionary_and_body_less_people_are_accepted() -> None:
+    (frame,) = pose_keypoint(standing(1), 1024, 768)
+    flat = frame["people"][0]["pose_keypoints_2d"]
+    nested = {**frame, "people": [{"pose_keypoints_2d": [flat[n : n + 3] for n in range(0, 54, 3)]}]}
+    nested["people"].append({"pose_keypoints_2d": None})
+    assert layouts.from_poses(nested, 0, 0, "crop") == layouts.from_poses([frame], 0, 0, "crop")
+
+
+@pytest.mark.parametrize(("fit", "scale"), [("crop", (2 / 3, 2 / 3)), ("pad", (0.5, 0.5)), ("stretch", (0.5, 2 / 3))])
+def test_pose_canvas_and_layout_may_differ(fit: str, scale: tuple[float, float]) -> None:
+    poses = standing(2)
+    layout = layouts.from_poses(pose_keypoint(poses, 1024, 768), 512, 512, fit).layout
+    assert (layout.width, layout.height) == (512, 512)
+    for slot, pose in zip(layout.slots, poses, strict=True):
+        x, y, _ = pose[0]
+        assert slot.center == pytest.approx((256 + (x - 512) * scale[0], 256 + (y - 384) * scale[1]))
+
+
+def without(pose: Pose, *joints: int) -> Pose:
+    return tuple((0.0, 0.0, 0.0) if n in joints else joint for n, joint in enumerate(pose))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "words"),
+    [((0,), "eyes"), ((0, 1), "eyes"), ((0, 1, 2), "ears"), ((0, 1, 2, 3, 4), "neck")],
+)
+def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str) -> None:
+    (pose,) = standing(1)
+    posed = layouts.from_poses(pose_keypoint([without(pose, *hidden)], 1024, 768), 0, 0, "crop")
+    head = bodies.head_of_pose(pose)
+    assert head
+    (slot,) = posed.layout.slots
+    assert math.dist(slot.center, pose[0][:2]) < 0.25 * head
+    assert posed.notes == (f"Place 1: nose guessed from the {words}",)
+
+
+def test_unsure_nose_is_not_trusted() -> None:
+    (pose,) = standing(1)
+    lost = ((10.0, 10.0, 0.29), *pose[1:])
+    posed = layouts.from_poses(pose_keypoint([lost], 1024, 768), 0, 0, "crop")
+    assert posed.layout.slots[0].center == pytest.approx(pose[0][:2], abs=3)
+
+
+def test_legs_alone_are_left_out_and_said() -> None:
+    pose, legs = standing(2)
+    posed = layouts.from_poses(pose_keypoint([pose, without(legs, *range(11))], 1024, 768), 0, 0, "crop")
+    assert len(posed.layout.slots) == 1
+    assert posed.notes == ("1 of 2 people left out: neither head nor neck is seen",)
+
+
+def test_a_nose_alone_makes_a_place_without_a_size() -> None:
+    (pose,) = standing(1)
+    slot = layouts.from_poses(pose_keypoint([without(pose, *range(1, 17))], 1024, 768), 0, 0, "crop").layout.slots[0]
+    assert slot.center == pytest.approx(pose[0][:2])
+    assert slot.box is None
+    assert slot.keypoints is None
+
+
+def frame_of(**changed: Any) -> list[dict[str, Any]]:
+    return [{**pose_keypoint(standing(1), 1024, 768)[0], **changed}]
+
+
+@pytest.mark.parametrize(
+    ("poses", "message"),
+    [
+        (frame_of() * 3, "it holds 3 pictures, a layout is made of one"),
+        ([], "it is no list of OpenPose dictionaries"),
+        ([{"version": "ap10k", "animals": []}], "animal poses have no places for faces"),
+        ("{}", "it is no list of OpenPose dictionaries"),
+        (frame_of(people=[]), "it shows nobody"),
+        (frame_of(people=[{"pose_keypoints_2d": [0.0] * 54}]), "it shows nobody"),
+        (frame_of(people=[{"pose_keypoints_2d": [5.0, 5.0, 1.0] * 25}]), "person 1 has 75 numbers instead of 54"),
+        (frame_of(people=[{"pose_keypoints_2d": ["a"] * 54}]), "person 1 holds something else than numbers"),
+        (frame_of(canvas_width=None), "its canvas_width is None"),
+        (
+            frame_of(people=[{"pose_keypoints_2d": [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]}]),
+            "nobody in it shows a head or a",
+        ),
+    ],
+)
+def test_bad_poses_are_explained(poses: Any, message: str) -> None:
+    with pytest.raises(BadPoses, match="The pose input cannot be used: ") as caught:
+        layouts.from_poses(poses, 512, 512, "crop")
+    assert message in str(caught.value)
+
+
+def test_nan_joints_count_as_unseen() -> None:
+    frames = frame_of()
+    frames[0]["people"][0]["pose_keypoints_2d"][:3] = [math.nan, 1.0, 1.0]
+    assert layouts.from_poses(frames, 0, 0, "crop").notes == ("Place 1: nose guessed from the eyes",)
+
+
+def test_pose_canvas_off_the_grid_needs_a_size() -> None:
+    with pytest.raises(BadSize, match=r"The layout is 1021x768 px; .* Set width and height to 1024x768"):
+        layouts.from_poses(frame_of(canvas_width=1021), 0, 0, "crop")
+
+
+# masks
+
+
+def test_face_sits_at_the_top_of_its_region() -> None:
+    masks = torch.zeros(2, 512, 768)
+    masks[0, 100:500, 50:250] = 1
+    masks[1, 40:440, 400:700] = 1
+    layout = layouts.from_masks(masks, 0, 0, "half")
+    for slot, (left, top, right) in zip(layout.slots, ((50, 100, 250), (400, 40, 700)), strict=True):
+        head = 400 / 4.1
+        assert slot.center == pytest.approx(((left + right) / 2, top + 0.7 * head))
+        assert slot.box
+        assert slot.box[1] > top
+        assert slot.mask is not None
+        assert slot.mask.shape == (512, 768)
+        assert seen(slot.pose) == set(range(13))
+    assert torch.equal(layout.slots[0].mask, masks[0])  # pyright: ignore[reportArgumentType]
+
+
+def test_region_that_leans_puts_the_face_over_its_top() -> None:
+    y, x = torch.meshgrid(torch.arange(512.0), torch.arange(512.0), indexing="ij")
+    mask = ((x - 100 - 0.5 * y).abs() < 60) & (y > 50) & (y < 450)
+    slot = layouts.from_masks(mask.float()[None], 0, 0, "full").slots[0]
+    assert slot.center[0] == pytest.approx(100 + 0.5 * 80, abs=10)
+
+
+def test_narrow_region_limits_the_head() -> None:
+    mask = torch.zeros(1, 512, 512)
+    mask[0, :, 200:270] = 1
+    slot = layouts.from_masks(mask, 0, 0, "bust").slots[0]
+    assert slot.box
+    assert slot.box[3] - slot.box[1] == pytest.approx(0.83 * 50)
+
+
+def test_mask_is_stretched_to_the_layout_and_kept_soft() -> None:
+    mask = torch.zeros(1, 100, 200, dtype=torch.float16)
+    mask[0, 20:80, 40:100] = 0.4
+    slot = layouts.from_masks(mask, 400, 400, "none").slots[0]
+    assert slot.mask is not None
+    assert slot.mask.dtype == torch.float32
+    assert slot.mask.shape == (400, 400)
+    assert float(slot.mask.max()) == pytest.approx(0.4, abs=1e-3)
+    assert slot.center[0] == pytest.approx(140, abs=2)
+    assert slot.pose is None
+
+
+def test_single_mask_without_a_batch_is_one_person() -> None:
+    assert len(layouts.from_masks(torch.ones(64, 64), 0, 0, "half").slots) == 1
+
+
+def test_empty_mask_is_named() -> None:
+    masks = torch.ones(3, 64, 128)
+    masks[1] = 0
+    with pytest.raises(EmptyMask, match=r"Mask 2 \(128x64 px\) is empty"):
+        layouts.from_masks(masks, 0, 0, "half")
+
+
+def test_mask_size_off_the_grid() -> None:
+    with pytest.raises(BadSize, match="The layout is 101x64 px; both sides must be multiples of 8"):
+        layouts.from_masks(torch.ones(1, 64, 101), 0, 0, "half")
+
+
+# skeletons
+
+
+def test_layout_without_skeletons_cannot_be_drawn() -> None:
+    with pytest.raises(NoPose, match=r"The layout has 2 places and no skeleton to draw\. Set body to half"):
+        layouts.drawn(Layout(64, 64, (Slot((1, 1)), Slot((2, 2)))))

@@ -1,0 +1,254 @@
+"""Who stands where, and what the report says about it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from pack.core import bodies, group, layouts, placing
+from pack.core.errors import (
+    BadChoice,
+    BadEmbedding,
+    BadOrder,
+    CannotMatch,
+    MissingDependency,
+    PeoplePlacesMismatch,
+)
+from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
+
+NAMES = ("Ann", "Bob", "Cid", "Dee")
+
+
+def cast(count: int, **embeddings: torch.Tensor) -> Cast:
+    """embeddings: recogniser -> (count, photos, 512)."""
+    return Cast(
+        tuple(
+            Person(
+                Identity(NAMES[n], {name: rows[n] for name, rows in embeddings.items()}, torch.zeros(1, 112, 112, 3))
+            )
+            for n in range(count)
+        )
+    )
+
+
+def layout(*centers: tuple[float, float], head: float = 200.0) -> Layout:
+    return Layout(1024, 768, tuple(Slot(center, bodies.face_box(center, head)) for center in centers))
+
+
+def names(placed: Cast) -> dict[str, tuple[float, float]]:
+    return {person.identity.name: person.slot.center for person in placed.people if person.slot}
+
+
+def placed(people: Cast, places: Layout, order: str, custom: str = "") -> Cast:
+    return placing.place(people, places, placing.assign(people, places, order, custom))
+
+
+SPREAD = ((600.0, 300.0), (100.0, 300.0), (900.0, 200.0))
+
+
+def test_left_to_right_gives_the_leftmost_place_to_the_first() -> None:
+    result = placed(cast(3), layout(*SPREAD), "left to right")
+    assert names(result) == {"Ann": (100, 300), "Bob": (600, 300), "Cid": (900, 200)}
+    assert [person.identity.name for person in result.people] == ["Ann", "Bob", "Cid"]
+    assert (result.width, result.height) == (1024, 768)
+
+
+def test_left_to_right_of_a_mirrored_picture_mirrors_the_people() -> None:
+    mirrored = layout(*((1024 - x, y) for x, y in SPREAD))
+    assert names(placed(cast(3), mirrored, "left to right")) == {
+        "Ann": (124, 200),
+        "Bob": (424, 300),
+        "Cid": (924, 300),
+    }
+
+
+def test_as_listed_follows_the_numbers() -> None:
+    assert names(placed(cast(3), layout(*SPREAD), "as listed")) == dict(zip(NAMES, SPREAD, strict=False))
+
+
+@pytest.mark.parametrize("text", ["2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1"])
+def test_custom_order_names_the_person_of_each_place(text: str) -> None:
+    result = placed(cast(3), layout(*SPREAD), "custom", text)
+    assert names(result) == {"Bob": (600, 300), "Cid": (100, 300), "Ann": (900, 200)}
+
+
+def test_custom_order_can_leave_places_and_people_out() -> None:
+    people, places = cast(3), layout(*SPREAD)
+    assert names(placed(people, places, "custom", "0,3,0")) == {"Cid": (100, 300)}
+    assert names(placed(cast(2), places, "custom", "1,0,2")) == {"Ann": (600, 300), "Bob": (900, 200)}
+
+
+def test_weights_and_embeddings_travel_along() -> None:
+    people = cast(2, w600k_mbf=torch.rand(2, 3, 512))
+    people = replace(people, people=(replace(people.people[0], weight=0.5), people.people[1]))
+    result = placed(people, layout((500, 300), (100, 300)), "left to right")
+    assert result.people[0].weight == 0.5
+    assert result.people[0].identity is people.people[0].identity
+
+
+@pytest.mark.parametrize("order", ["left to right", "as listed", "match faces"])
+@pytest.mark.parametrize(("people", "words"), [(2, "fewer people than places"), (4, "more people than places")])
+def test_numbers_must_agree(order: str, people: int, words: str) -> None:
+    with pytest.raises(
+        PeoplePlacesMismatch, match=f"The cast has {people} people and the layout has 3 places: {words}"
+    ):
+        placing.assign(cast(people), layout(*SPREAD), order, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "it has 0 numbers for 3 places"),
+        ("1,2", "it has 2 numbers for 3 places"),
+        ("1,2,4", "there is no person 4"),
+        ("1,2,2", "person 2 stands in 2 places"),
+        ("1,two,3", "'two' is not a number"),
+        ("1,-2,3", "'-2' is not a number"),
+        ("1,2,99999", "'99999' is not a number"),
+    ],
+)
+def test_bad_custom_orders_say_why(text: str, why: str) -> None:
+    with pytest.raises(BadOrder) as caught:
+        placing.assign(cast(3), layout(*SPREAD), "custom", text)
+    assert f"The order {text!r} cannot be used: {why}. Write one number per place (3)" in str(caught.value)
+
+
+def test_unknown_order() -> None:
+    with pytest.raises(BadChoice, match=r"order is 'random', .* Choose one of: left to right, as listed, match faces"):
+        placing.assign(cast(3), layout(*SPREAD), "random", "")
+
+
+# match faces
+
+
+def unit_rows(*rows: Sequence[float]) -> torch.Tensor:
+    """Rows with the given first numbers, padded to 512, of length one."""
+    padded = torch.zeros(len(rows), 512)
+    for n, row in enumerate(rows):
+        padded[n, : len(row)] = torch.tensor(row)
+    return torch.nn.functional.normalize(padded, dim=-1)
+
+
+def template(rows: torch.Tensor, recogniser: str = "w600k_mbf") -> Layout:
+    faces = [
+        Face(bodies.face_box((200.0 * n + 150, 300), 120), bodies.face_keypoints((200.0 * n + 150, 300), 120), 0.9,
+             torch.zeros(112, 112, 3), {recogniser: row})
+        for n, row in enumerate(rows)
+    ]  # fmt: skip
+    return layouts.from_faces(Faces(tuple(faces), 1024, 768), 1024, 768, "crop", "none")
+
+
+def test_match_faces_finds_everybody() -> None:
+    rows = torch.randn(3, 512, generator=torch.Generator().manual_seed(5))
+    noisy = torch.stack([rows + 0.7 * torch.randn(3, 512, generator=torch.Generator().manual_seed(n)) for n in (1, 2)])
+    people = cast(3, w600k_mbf=noisy.transpose(0, 1) * 20)
+    result = placed(people, template(rows[[2, 0, 1]]), "match faces")
+    assert {name: round(x) for name, (x, _) in names(result).items()} == {"Ann": 350, "Bob": 550, "Cid": 150}
+
+
+def test_match_faces_maximises_the_sum_not_each_choice() -> None:
+    # Ann is a little closer to place 1 than Bob is, but Bob has nothing else: the best pairs in total win.
+    ann, bob = (0.8, 0.6, 0.0), (0.75, -0.3, 0.59)
+    people = cast(2, w600k_mbf=unit_rows(ann, bob)[:, None])
+    places = template(unit_rows((1.0, 0.0, 0.0), (0.5, 0.86, 0.0)))
+    assert placing.assign(people, places, "match faces", "") == (1, 0)
+
+
+def test_match_faces_uses_only_what_everybody_has() -> None:
+    rows = unit_rows((1.0,), (0.0, 1.0))
+    people = cast(2, w600k_mbf=rows.flip(0)[:, None], antelopev2=rows[:, None])
+    assert placing.assign(people, template(rows), "match faces", "") == (1, 0)
+    assert placing.assign(people, template(rows, "antelopev2"), "match faces", "") == (0, 1)
+
+
+def test_match_faces_needs_faces_in_the_layout() -> None:
+    with pytest.raises(CannotMatch, match=r"there is no face to compare with in place 1, 2\. Make the layout with"):
+        placing.assign(
+            cast(2, w600k_mbf=torch.rand(2, 1, 512)), group.layout(2, "half", 0, 1024, 768), "match faces", ""
+        )
+
+
+def test_match_faces_needs_a_recogniser_in_common() -> None:
+    people = cast(2, w600k_mbf=torch.rand(2, 1, 512))
+    places = template(unit_rows((1.0,), (0.0, 1.0)), "antelopev2")
+    with pytest.raises(CannotMatch, match="the identities know w600k_mbf, the faces of the layout antelopev2, nothing"):
+        placing.assign(people, places, "match faces", "")
+
+
+def test_match_faces_refuses_nan() -> None:
+    rows = unit_rows((1.0,), (0.0, 1.0))
+    spoiled = rows[:, None].clone()
+    spoiled[1, 0, 7] = torch.nan
+    with pytest.raises(BadEmbedding, match="The w600k_mbf embedding of Bob cannot be used"):
+        placing.assign(cast(2, w600k_mbf=spoiled), template(rows), "match faces", "")
+
+
+def test_match_faces_without_scipy_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    rows = unit_rows((1.0,), (0.0, 1.0))
+    with pytest.raises(MissingDependency, match="Matching faces needs the Python package scipy"):
+        placing.assign(cast(2, w600k_mbf=rows[:, None]), template(rows), "match faces", "")
+
+
+# report
+
+
+def report(people: Cast, places: Layout, order: str = "as listed", custom: str = "") -> list[str]:
+    return placing.report(people, places, placing.assign(people, places, order, custom)).splitlines()
+
+
+def test_report_of_a_good_layout() -> None:
+    assert report(cast(2), layout((300, 300), (700, 310))) == [
+        "Place 1: Ann at (300, 300), face 166 px",
+        "Place 2: Bob at (700, 310), face 166 px",
+        "No problems found.",
+    ]
+
+
+def test_report_names_overlapping_patches() -> None:
+    lines = report(cast(2), layout((300, 300), (350, 310)))
+    assert lines[-1] == (
+        "The ID patches of Ann (place 1) and Bob (place 2) overlap by 14x54 px, so their faces may mix. "
+        "Move them 64 px apart, sideways or up and down."
+    )
+
+
+def test_report_names_faces_off_the_canvas_and_leaves_them_out_of_overlaps() -> None:
+    lines = report(cast(2), layout((-20, 300), (10, 310)))
+    assert lines[-1] == (
+        "Ann (place 1) is off the canvas: the face is at (-20, 300), the canvas is 1024x768 px. "
+        "ID-Patch leaves this person out."
+    )
+    assert not any("overlap" in line for line in lines)
+
+
+def test_report_names_small_faces_with_their_size() -> None:
+    lines = report(cast(2), layout((300, 300), (700, 310), head=100.0))
+    assert lines[-2].startswith("The face of Ann (place 1) is 83 px, under 96 px: it may not look like the person.")
+
+
+def test_report_names_people_of_weight_0() -> None:
+    people = cast(2)
+    people = replace(people, people=(people.people[0], replace(people.people[1], weight=0.0)))
+    lines = report(people, layout((300, 300), (350, 310)))
+    assert lines[-1] == "Bob has weight 0 and is treated as absent."
+
+
+def test_report_names_empty_places_and_people_left_out() -> None:
+    lines = report(cast(3), group.layout(2, "half", 0, 1024, 768), "custom", "0,2")
+    assert lines[0].startswith("Place 2: Bob at (")
+    assert lines[1:] == [
+        "Place 1 stays empty; its skeleton is still in the pose picture.",
+        "Ann (person 1) has no place and is left out.",
+        "Cid (person 3) has no place and is left out.",
+    ]
+
+
+def test_report_of_points_without_boxes() -> None:
+    assert report(cast(1), Layout(512, 512, (Slot((100, 100)),))) == [
+        "Place 1: Ann at (100, 100)",
+        "No problems found.",
+    ]
