@@ -35,3 +35,12 @@ def test_pictures_named_in_pages_exist(root: Path) -> None:
     assert [image for image in sorted(named) if not (docs / image).is_file()] == []
     drawn = {f"img/{path.name}" for path in (docs / "img").glob("*")}
     assert drawn <= named | {"img/overview.png"}
+
+
+def test_graphs_fit_the_help_panel(root: Path) -> None:
+    """The panel beside the canvas shows 38 columns before it scrolls."""
+    graphs = {name: re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for name, text in pages(root).items()}
+    wide = {
+        name for name, blocks in graphs.items() for block in blocks for line in block.splitlines() if len(line) > 38
+    }
+    assert not wide
