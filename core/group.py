@@ -9,7 +9,7 @@ from . import bodies
 from .bodies import KNEELING, SEATED, STANDING, Posture
 from .errors import BadChoice, NoRoom, TooManyRows
 from .geometry import check_size
-from .people import Layout, Point, Slot
+from .people import Layout, Point, Pose, Slot
 
 FRAMINGS = ("bust", "half", "full")
 MOST_ROWS = 4
@@ -142,14 +142,16 @@ def _stand(plan: Plan, width: int, height: int) -> tuple[Slot, ...]:
     # Height that is left over goes a little more below the group than above it, as photographers frame it.
     lift = (height / head - plan.high(rise)) * 0.6
     rows = [
-        [(width / 2 + x * beside * head, height - (up + lift + _sway(row, n)) * head) for n, x in enumerate(places)]
-        for row, (places, up) in enumerate(zip(plan.across, plan.up(rise), strict=True))
+        [(width / 2 + x * beside * head, height - (up + lift) * head) for x in places]
+        for places, up in zip(plan.across, plan.up(rise), strict=True)
     ]
-    return tuple(
-        _slot(nose, head, plan.postures[row], [nose for front in rows[row + 1 :] for nose in front], (width, height))
-        for row, noses in enumerate(rows)
-        for nose in noses
-    )
+    slots: list[Slot] = []
+    for row, noses in enumerate(rows):
+        front = [(nose, head) for other in rows[row + 1 :] for nose in other]
+        for n, nose in enumerate(noses):
+            pose = bodies.on_canvas(bodies.body(nose, head, plan.postures[row]), head, width, height)
+            slots.append(_raised(nose, bodies.behind(pose, front), head, _sway(row, n) * head))
+    return tuple(slots)
 
 
 def _roomy_rise(plan: Plan, room: float) -> float:
@@ -163,7 +165,8 @@ def _sway(row: int, place: int) -> float:
     return _SWAY * (2 * ((3 * row + place + 1) * 0.618 % 1) - 1)
 
 
-def _slot(nose: Point, head: float, posture: Posture, front: list[Point], canvas: tuple[int, int]) -> Slot:
-    pose = bodies.on_canvas(bodies.body(nose, head, posture), head, *canvas)
-    pose = bodies.behind(pose, [(other, head) for other in front])
+def _raised(nose: Point, pose: Pose, head: float, by: float) -> Slot:
+    """A place, the whole person `by` higher: only now, so that a row shows the same joints of everybody."""
+    nose = (nose[0], nose[1] - by)
+    pose = tuple((x, y - by, seen) for x, y, seen in pose)
     return Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose)

@@ -106,6 +106,12 @@ def test_everybody_has_a_skeleton_with_a_face_and_shoulders(all_layouts) -> None
             assert all(-60 < joint[0] < layout.width + 60 for joint in slot.pose if joint[2]), case
 
 
+def test_a_single_row_shows_the_same_of_everybody(all_layouts) -> None:
+    for case, layout in all_layouts:
+        if case[2] == 1:
+            assert len({tuple(joint[2] for joint in slot.pose or ()) for slot in layout.slots}) == 1, case
+
+
 @pytest.mark.parametrize(("framing", "lowest"), [("bust", 5), ("half", 11), ("full", 15)])
 def test_framing_is_how_much_a_lone_person_shows(framing: str, lowest: int) -> None:
     (slot,) = group.layout(1, framing, 0, 1024, 1024).slots
