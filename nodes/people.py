@@ -79,7 +79,9 @@ class LoadFaceModel(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, pack: str, recognisers: str) -> bool | str:
+    def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool | str:
+        if pack is None or recognisers is None:
+            return True  # linked: known only when it runs
         error = face_models.check(pack, recognisers)
         return str(error) if error else True
 
@@ -316,15 +318,18 @@ class LoadIdentity(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
+    def validate_inputs(cls, file: str | None) -> bool | str:
         try:
-            face_bank.path_of(file)
+            if file is not None:  # linked: known only when it runs
+                face_bank.path_of(file)
         except LikenessError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> str:
+    def fingerprint_inputs(cls, file: str | None) -> str:
+        if file is None:
+            return ""
         state = os.stat(face_bank.path_of(file))
         return f"{file} {state.st_size} {state.st_mtime_ns}"
 

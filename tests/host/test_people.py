@@ -145,6 +145,12 @@ def test_nothing_installed_is_explained_before_the_run(nodes, models):
     assert "No saved person 'none found'" in nodes.LoadIdentity.validate_inputs("none found")
 
 
+def test_linked_choices_are_left_to_the_run(nodes, models):
+    assert nodes.LoadFaceModel.validate_inputs(None, "all found") is True
+    assert nodes.LoadIdentity.validate_inputs(None) is True
+    assert nodes.LoadIdentity.fingerprint_inputs(None) == ""
+
+
 def test_missing_recogniser_names_file_folders_and_address(nodes, models, pack):
     message = nodes.LoadFaceModel.validate_inputs("antelopev2", "arcface-ir-se50")
     assert "recognition_arcface_ir_se50.pth is in none of the folders searched" in message
