@@ -15,6 +15,7 @@ _KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "insightface": ("insightface", (".onnx", *_WEIGHTS)),
     "facexlib": ("facexlib", _WEIGHTS),
     "id_patch": ("id_patch", _WEIGHTS),
+    "instantid": ("instantid", _WEIGHTS),
     "likeness_faces": ("likeness_faces", (".safetensors",)),
 }
 

@@ -101,6 +101,11 @@ def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
     return flat
 
 
+def below(prefix: str, state: State) -> dict[str, Tensor]:
+    """The entries whose keys start with `prefix`, without it."""
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+
+
 def identify(state: State) -> Known | None:
     """The first entry of the table that matches, or None."""
     return next((known for known in KNOWN if known.matches(state)), None)

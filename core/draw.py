@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .bodies import SEEN
 from .geometry import patch_rect
-from .people import Faces, Joint, Layout, Point, Pose, Slot
+from .people import NOSE, Faces, Joint, Keypoints, Layout, Point, Pose, Slot
 from .thirdparty import require
 
 Color = tuple[int, int, int]
@@ -75,6 +75,33 @@ def _stick(cv2: Any, a: Joint, b: Joint) -> Any:
     half_length = int(((a[1] - b[1]) ** 2 + (a[0] - b[0]) ** 2) ** 0.5 / 2)
     angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
     return cv2.ellipse2Poly(middle, (half_length, 4), angle, 0, 360, 1)
+
+
+_KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
+_FACE_LIMBS = ((0, NOSE), (1, NOSE), (3, NOSE), (4, NOSE))
+
+
+def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tensor:
+    """The hint IdentityNet was trained with: (height, width, 3) float32 0..1, black background.
+
+    Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
+    single face is exactly the published drawing. Raises MissingDependency without cv2.
+    """
+    cv2 = require("cv2", "Drawing face keypoints")
+    drawn = np.zeros((height, width, 3), np.uint8)
+    for points in faces:
+        drawn = np.maximum(drawn, _one_face(cv2, points, width, height))
+    return torch.as_tensor(drawn).float() / 255
+
+
+def _one_face(cv2: Any, points: Keypoints, width: int, height: int) -> Any:
+    image = np.zeros((height, width, 3), np.uint8)
+    for a, b in _FACE_LIMBS:
+        cv2.fillConvexPoly(image, _stick(cv2, (*points[a], 1.0), (*points[b], 1.0)), _KEYPOINT_COLORS[a])
+    image = (image * 0.6).astype(np.uint8)
+    for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
+        cv2.circle(image, (int(x), int(y)), 10, color, -1)
+    return image
 
 
 class _Sheet:

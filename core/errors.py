@@ -228,6 +228,61 @@ class SequenceUnsupported(LikenessError):
         )
 
 
+class AdapterMismatch(LikenessError):
+    """An adapter whose layers do not fit the MODEL's cross-attention layers."""
+
+    def __init__(self, adapter: str, model: str, theirs: int, ours: int, why: str) -> None:
+        super().__init__(
+            f"This {adapter} file has {ours} cross-attention layers and does not fit the MODEL ({model}, {theirs} "
+            f"layers): {why}.",
+            "Use a MODEL with SDXL's own layout (SDXL, Turbo, Lightning, LCM and their fine-tunes), or an adapter "
+            "that was trained for this one.",
+        )
+
+
+class BadRegion(LikenessError):
+    """A part of the picture that cannot belong to one person."""
+
+    def __init__(self, who: str, why: str) -> None:
+        super().__init__(
+            f"The region of {who} cannot be used: {why}.",
+            "Give every person a place of their own in Place Cast, or connect one mask per person.",
+        )
+
+
+class NoKeypoints(LikenessError):
+    """No face keypoints where InstantID needs them."""
+
+    def __init__(self, node: str, places: Sequence[str]) -> None:
+        where = (
+            f"place {_listed(places)} has no face keypoints" if places else "there is no face in the keypoints image"
+        )
+        super().__init__(
+            f"{node}: {where}.",
+            "Make the layout from faces, poses or Group Layout, which know where eyes, nose and mouth are.",
+        )
+
+
+class ModelNotPatched(LikenessError):
+    """The sampler was given a MODEL that does not come from our apply node."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"The sampler's conditioning comes from {node}, but its MODEL does not, so the faces would be lost.",
+            f"Connect the model output of {node} to the sampler (other model nodes may stand between).",
+        )
+
+
+class NotAControlNet(LikenessError):
+    """Something else where IdentityNet is needed."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"The control_net input got {found}, but IdentityNet is a plain SDXL ControlNet.",
+            "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
+        )
+
+
 class UnsafePath(LikenessError):
     """A file name that points outside its folder."""
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import geometry
+from .checkpoints import below
 from .identities import combine
 from .people import Cast, Person, Point
 from .resampler import Resampler
@@ -64,8 +65,8 @@ class IDPatchNet(nn.Module):
 
     def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.patch_proj = _projection(_below("patch_proj.", state), ops, **factory)
-        self.prompt_proj = _projection(_below("prompt_proj.", state), ops, **factory)
+        self.patch_proj = _projection(below("patch_proj.", state), ops, **factory)
+        self.prompt_proj = _projection(below("prompt_proj.", state), ops, **factory)
         made = (self.patch_proj.tokens, self.patch_proj.width)
         if made != (3, math.isqrt(made[1]) ** 2):
             raise ValueError(f"patch_proj makes {made[0]} tokens of {made[1]} values, not three square colour planes")
@@ -83,10 +84,6 @@ class IDPatchNet(nn.Module):
         """(1, n, 512) -> (3, size, size): three tokens become three colour planes, signed and unbounded."""
         planes = self.patch_proj(embeddings)[0]
         return planes.unflatten(-1, (math.isqrt(planes.shape[-1]), -1))
-
-
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ IdentitySocket = io.Custom("LIKENESS_IDENTITY")  # core.people.Identity
 CastSocket = io.Custom("LIKENESS_CAST")  # core.people.Cast
 LayoutSocket = io.Custom("LIKENESS_LAYOUT")  # core.people.Layout
 IDPatchSocket = io.Custom("LIKENESS_ID_PATCH")  # bridge.id_patch.IDPatch
+InstantIDSocket = io.Custom("LIKENESS_INSTANT_ID")  # bridge.instant_id.InstantID
 PoseKeypoint = io.Custom(
     "POSE_KEYPOINT"
 )  # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them

@@ -112,7 +112,7 @@ def test_sampling_equals_diffusers(host, peers, loaded, people, kind, record_pro
     time_ids = torch.tensor([[height, width, 0, 0, height, width]])
     reference = tiny_sdxl.diffusers_sample(
         peers[0], start, sigmas, timesteps, lambda i: text if i < 8 * 0.2 else with_ids, pooled, time_ids, 5.0,
-        (peers[1], condition.permute(0, 3, 1, 2), 0.8),
+        control=lambda i: (peers[1], condition.permute(0, 3, 1, 2), 0.8, None),
     )  # fmt: skip
     difference = relative(sample(start, sigmas, 5.0), reference)
     record_property("relative_difference", difference)

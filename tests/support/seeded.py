@@ -36,7 +36,9 @@ def fill(module: nn.Module, seed: int) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def resampler_shapes(queries: int, out: int, width: int = 64, depth: int = 4, embedding: int = 512) -> Shapes:
+def resampler_shapes(
+    queries: int, out: int, width: int = 64, depth: int = 4, embedding: int = 512, heads: int = 1
+) -> Shapes:
     shapes: dict[str, tuple[int, ...]] = {
         "latents": (1, queries, width),
         "proj_in.weight": (width, embedding),
@@ -51,9 +53,9 @@ def resampler_shapes(queries: int, out: int, width: int = 64, depth: int = 4, em
         for norm in (f"{attention}.norm1", f"{attention}.norm2", f"{feed_forward}.0"):
             shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
         shapes |= {
-            f"{attention}.to_q.weight": (64, width),
-            f"{attention}.to_kv.weight": (128, width),
-            f"{attention}.to_out.weight": (width, 64),
+            f"{attention}.to_q.weight": (64 * heads, width),
+            f"{attention}.to_kv.weight": (128 * heads, width),
+            f"{attention}.to_out.weight": (width, 64 * heads),
             f"{feed_forward}.1.weight": (4 * width, width),
             f"{feed_forward}.3.weight": (width, 4 * width),
         }
@@ -78,3 +80,14 @@ def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> d
     """The contents of an id-patch.bin of this kind, with the golden files' sizes."""
     shapes = KINDS[kind]
     return {"patch_proj": seeded(shapes(3, 4096), patch_seed), "prompt_proj": seeded(shapes(16, 2048), prompt_seed)}
+
+
+def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Shapes]:
+    """The contents of an ip-adapter.bin for a UNet whose cross-attention layers have these widths (diffusers' order)."""
+    adapter = {
+        f"{2 * layer + 1}.to_{side}_ip.weight": (width, 2048)
+        for layer, width in enumerate(layer_widths)
+        for side in "kv"
+    }
+    resampler = resampler_shapes(16, 2048, width=128, heads=2)
+    return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
@@ -45,20 +46,28 @@ HOST_CONFIG = {
 }
 
 
-def diffusers_unet(seed: int = 151) -> UNet2DConditionModel:
+# As SSD-1B differs from SDXL: other depths in every up block, no attention in the middle.
+SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2, 2], "transformer_depth_middle": -1}
+SSD_CHANGES = {
+    "reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1],
+    "mid_block_type": "UNetMidBlock2D",
+}
+
+
+def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
     with safe_open(GOLDEN, "pt") as golden:
         config = json.loads(golden.metadata()["unet"])
-    return fill(UNet2DConditionModel(**config), seed)
+    return fill(UNet2DConditionModel(**config, **changes), seed)
 
 
 def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> ControlNetModel:
     return fill(ControlNetModel.from_unet(unet, load_weights_from_unet=False), seed)
 
 
-def host_model(unet: UNet2DConditionModel) -> comfy.model_patcher.ModelPatcher:
-    config = comfy.supported_models.SDXL(dict(HOST_CONFIG, dtype=torch.float32))
+def host_model(unet: UNet2DConditionModel, shape: dict[str, Any] = HOST_CONFIG) -> comfy.model_patcher.ModelPatcher:
+    config = comfy.supported_models.SDXL(dict(shape, dtype=torch.float32))
     model = config.get_model({})
-    names = comfy.utils.unet_to_diffusers(HOST_CONFIG)
+    names = comfy.utils.unet_to_diffusers(shape)
     state = {names[key]: value for key, value in unet.state_dict().items()}
     model.diffusion_model.load_state_dict(state, strict=True)
     return _patcher(model)
@@ -116,22 +125,32 @@ def host_sample(model, start: Tensor, sigmas: Tensor, positive, negative, cfg: f
     return out * LATENT_SCALE
 
 
-def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg, control=None):
+def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg, control=None, **more):
     """Plain Euler in diffusers' own modules.
 
-    contexts(i) -> (2, tokens, 2048), row 0 unconditional; control: (net, hint BCHW, strength) or None.
+    contexts(i) -> (2, tokens, 2048), row 0 unconditional. control(i) -> None or (net, hint BCHW, strength, context or
+    None for the UNet's). more: further added_cond_kwargs, such as image_embeds. x may be a batch.
     """
-    added = {"text_embeds": pooled, "time_ids": time_ids.expand(2, -1)}
+    batch = len(x)
+
+    def rows(two):
+        return two.repeat_interleave(batch, dim=0)
+
+    added = {"text_embeds": rows(pooled), "time_ids": time_ids.expand(2 * batch, -1), **more}
     for i, timestep in enumerate(timesteps):
-        scaled = (x / (sigmas[i] ** 2 + 1).sqrt()).expand(2, -1, -1, -1)
-        common = {"encoder_hidden_states": contexts(i), "added_cond_kwargs": added, "return_dict": False}
+        scaled = (x / (sigmas[i] ** 2 + 1).sqrt()).repeat(2, 1, 1, 1)
+        text = rows(contexts(i))
         residuals = {}
-        if control is not None:
-            net, hint, strength = control
+        if control is not None and (given := control(i)) is not None:
+            net, hint, strength, context = given
             down, mid = net(
-                scaled, timestep, controlnet_cond=hint.expand(2, -1, -1, -1), conditioning_scale=strength, **common
-            )
+                scaled, timestep, controlnet_cond=hint.expand(2 * batch, -1, -1, -1), conditioning_scale=strength,
+                encoder_hidden_states=text if context is None else rows(context),
+                added_cond_kwargs={key: added[key] for key in ("text_embeds", "time_ids")}, return_dict=False,
+            )  # fmt: skip
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
-        uncond, cond = unet(scaled, timestep, **common, **residuals)[0].chunk(2)
+        uncond, cond = unet(
+            scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals
+        )[0].chunk(2)
         x = x + (uncond + cfg * (cond - uncond)) * (sigmas[i + 1] - sigmas[i])
     return x

@@ -1,0 +1,286 @@
+"""Image tokens in cross-attention: they ride in CONDITIONING, a stateless patch on the MODEL reads them.
+
+An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the patch needs
+no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache. A
+custom COND carries the injections of a conditioning entry row by row, so that positive and negative, masks,
+timestep ranges and combined prompts work as the host made them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import comfy.conds
+import comfy.patcher_extension
+import torch
+from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
+from torch import Tensor
+
+from ..core.attention import decoupled, on_grid, region_weights
+from ..core.errors import WrongBaseModel
+
+KEY = "likeness_injections"
+_CACHE = "likeness_cache"
+ALWAYS = (999999999.9, 0.0)
+"""The host's sigmas for 0 % and 100 % of the schedule."""
+_WRAPPERS = comfy.patcher_extension.WrappersMP
+Conditioning = list[list[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """What one apply node adds to one side (positive or negative) of the conditioning.
+
+    source: the same object on both sides; IdentityNet finds its tokens by it.
+    tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
+    layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
+    Empty where the adapter is switched off.
+    regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
+    sigmas: (start, end), first and last sigma at which the adapter works.
+    """
+
+    source: object
+    tokens: Tensor
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    regions: Tensor | None
+    sigmas: tuple[float, float]
+    _crops: dict[tuple[int, ...], Injection] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: Any) -> Injection:
+        return self  # immutable, and shared by every clone on purpose
+
+    def cropped(self, area: Sequence[int]) -> Injection:
+        """For an entry with an area (height, width, y, x in latent pixels): the UNet sees only that part."""
+        if self.regions is None:
+            return self
+        key = tuple(area)
+        if key not in self._crops:
+            height, width, y, x = (8 * side for side in key)
+            self._crops[key] = replace(self, regions=self.regions[:, y : y + height, x : x + width], _crops={})
+        return self._crops[key]
+
+    def alike(self, other: Injection) -> bool:
+        """Whether rows with these two can be computed in one batch."""
+        same_regions = self.regions is other.regions
+        return (
+            same_regions
+            and self.source is other.source
+            and self.sigmas == other.sigmas
+            and self.tokens.shape == other.tokens.shape
+            and len(self.layers) == len(other.layers)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The injections of a batch: one tuple per chunk, as the host concatenates conditioning."""
+
+    chunks: tuple[tuple[Injection, ...], ...]
+
+    def of(self, source: object) -> list[Injection]:
+        """Each chunk's injection from one apply node."""
+        return [injection for chunk in self.chunks for injection in chunk if injection.source is source]
+
+
+class InjectionsCond(comfy.conds.CONDRegular):
+    """A COND whose value is a tuple of injections; joined, it becomes Rows. `area` crops the regions."""
+
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> InjectionsCond:
+        return self if area is None else InjectionsCond(tuple(injection.cropped(area) for injection in self.cond))
+
+    def can_concat(self, other: InjectionsCond) -> bool:
+        return len(self.cond) == len(other.cond) and all(a.alike(b) for a, b in zip(self.cond, other.cond, strict=True))
+
+    def concat(self, others: Sequence[InjectionsCond]) -> Rows:
+        return Rows((self.cond, *(other.cond for other in others)))
+
+    def size(self) -> list[int]:
+        return [1]
+
+
+def inject(conditioning: Conditioning, injection: Injection) -> Conditioning:
+    """Every entry with one more injection."""
+    return [[text, _with_injection(options, injection)] for text, options in conditioning]
+
+
+def _with_injection(options: dict[str, Any], injection: Injection) -> dict[str, Any]:
+    conds = options.get("model_conds", {})
+    before = conds[KEY].cond if KEY in conds else ()
+    return {**options, "model_conds": {**conds, KEY: InjectionsCond((*before, injection))}}
+
+
+# The MODEL
+
+
+def attention_layers(model: Any) -> list[tuple[str, int, int, int]]:
+    """(block, number, index, query width) of every cross-attention layer, in diffusers' order: down, up, mid.
+
+    Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
+    """
+    unet = model.get_model_object("diffusion_model")
+    if not hasattr(unet, "middle_block"):
+        raise WrongBaseModel("The MODEL", type(unet).__name__, "a UNet of the SDXL family")
+    blocks = [
+        *(("input", number, block) for number, block in enumerate(unet.input_blocks)),
+        *(("output", number, block) for number, block in enumerate(unet.output_blocks)),
+        ("middle", 0, unet.middle_block or ()),  # some distilled models have none
+    ]
+    return [
+        (name, number, index, transformer.attn2.to_q.out_features)
+        for name, number, block in blocks
+        for module in block
+        if isinstance(module, SpatialTransformer)
+        for index, transformer in enumerate(module.transformer_blocks)
+    ]
+
+
+def patched(model: Any) -> Any:
+    """A clone of the MODEL that reads injections; a MODEL that does already is returned as it is."""
+    if is_patched(model):
+        return model
+    clone = model.clone()
+    clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, KEY, _with_cache)
+    clone.add_wrapper_with_key(_WRAPPERS.DIFFUSION_MODEL, KEY, _hand_over)
+    options = clone.model_options["transformer_options"]
+    existing = options.get("patches_replace", {}).get("attn2", {})
+    for layer, (name, number, index, _) in enumerate(attention_layers(model)):
+        # A 3-tuple hides a 2-tuple of the same block, so either one is called by ours.
+        before = existing.get((name, number, index)) or existing.get((name, number))
+        clone.set_model_attn2_replace(DecoupledAttention(layer, before), name, number, index)
+    return clone
+
+
+def is_patched(model: Any) -> bool:
+    """Whether this MODEL reads injections."""
+    wrappers = model.wrappers.get(_WRAPPERS.DIFFUSION_MODEL, {})
+    return KEY in wrappers
+
+
+class DecoupledAttention:
+    """The attn2 replacement of one layer: whatever was there before, plus the injections of the rows it is given.
+
+    Immutable but for `add`, which other packs call on what they find in their place (IPAdapter_plus, InstantID,
+    PuLID): callback(out, q, k, v, extra_options, **kwargs) between the sigmas in kwargs.
+    """
+
+    def __init__(self, layer: int, before: Callable[..., Tensor] | None) -> None:
+        self.layer, self.before = layer, before
+        self.added: list[tuple[Callable[..., Tensor], dict[str, Any]]] = []
+
+    def __deepcopy__(self, memo: Any) -> DecoupledAttention:
+        copy = DecoupledAttention(self.layer, self.before)
+        copy.added = list(self.added)
+        return copy
+
+    def add(self, callback: Callable[..., Tensor], **kwargs: Any) -> None:
+        self.added.append((callback, kwargs))
+
+    def to(self, target: Any) -> DecoupledAttention:
+        """The host moves patches by this; passed on to what was there before."""
+        if hasattr(self.before, "to"):
+            self.before = self.before.to(target)
+        return self
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        attend = attend_with(extra_options)
+        out = self.before(q, k, v, extra_options) if self.before else attend(q, k, v)
+        for callback, kwargs in self.added:
+            if kwargs.get("sigma_start", 1e9) >= extra_options["sigmas"][0] >= kwargs.get("sigma_end", 0.0):
+                out = out + callback(out, q, k, v, extra_options, **kwargs)
+        for plan in extra_options.get(KEY, ()):
+            out = out + plan.attended(q, self.layer, extra_options["activations_shape"], attend)
+        return out
+
+
+def attend_with(extra_options: dict[str, Any]) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    heads, precision = extra_options["n_heads"], extra_options["attn_precision"]
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return optimized_attention(q, k, v, heads, attn_precision=precision, transformer_options=extra_options)
+
+    return attend
+
+
+# One sampling run
+
+
+@dataclass(eq=False)
+class Plan:
+    """Injections of the chunks of one batch, on the device: keys, values and weights per layer, made on first use."""
+
+    injections: tuple[Injection, ...]
+    """One per chunk, all alike."""
+    layers: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    weights: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def attended(self, q: Tensor, layer: int, shape: Sequence[int], attend: Any) -> Tensor:
+        """What these injections add to one layer; q: (B, N, C), shape: of the block's input (B, C, H, W)."""
+        rows = len(q) // len(self.injections)
+        keys, values = (x.repeat_interleave(rows, dim=1) for x in self._layer(layer, q))
+        return decoupled(q, keys, values, self._weights((shape[-2], shape[-1]), q), attend)
+
+    def _layer(self, layer: int, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (people, chunks, T, C) in the query's dtype and place."""
+        if layer not in self.layers:
+            pairs = zip(*(injection.layers[layer] for injection in self.injections), strict=True)
+            keys, values = (torch.stack(sides, dim=1).to(q) for sides in pairs)
+            self.layers[layer] = keys, values
+        return self.layers[layer]
+
+    def _weights(self, grid: tuple[int, int], q: Tensor) -> Tensor | None:
+        regions = self.injections[0].regions
+        if regions is None:
+            return None
+        if grid not in self.weights:
+            self.weights[grid] = on_grid(region_weights(regions), *grid)[:, None].to(q)  # people 1 tokens 1
+        return self.weights[grid]
+
+
+class RunCache:
+    """The plans of one sampling run, gone with it. No dictionary: the host copies those at every step."""
+
+    def __init__(self) -> None:
+        self._plans: dict[tuple[Injection, ...], Plan] = {}
+
+    def __deepcopy__(self, memo: Any) -> RunCache:
+        return self
+
+    def plans(self, rows: Rows, sigma: float | None) -> tuple[Plan, ...]:
+        """One plan per injection that is switched on at this sigma (None: whatever its range)."""
+        together = zip(*rows.chunks, strict=True)
+        return tuple(self._plan(injections) for injections in together if _is_on(injections[0], sigma))
+
+    def _plan(self, injections: tuple[Injection, ...]) -> Plan:
+        if injections not in self._plans:
+            self._plans[injections] = Plan(injections)
+        return self._plans[injections]
+
+
+def _is_on(injection: Injection, sigma: float | None) -> bool:
+    start, end = injection.sigmas
+    return bool(injection.layers) and (sigma is None or start >= sigma >= end)
+
+
+def _with_cache(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """OUTER_SAMPLE: the guider's options are this run's own copy."""
+    executor.class_obj.model_options.setdefault("transformer_options", {})[_CACHE] = RunCache()
+    return executor(*args, **kwargs)
+
+
+def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """DIFFUSION_MODEL: from the batched conditioning to where the attention patches can see it."""
+    rows: Rows | None = kwargs.pop(KEY, None)
+    if rows is None:
+        return executor(*args, **kwargs)
+    *others, options = args
+    always = all(_is_always_on(injection) for chunk in rows.chunks for injection in chunk)
+    sigma = None if always else float(options["sigmas"].max())  # asking a GPU for a number makes it wait
+    cache = options.get(_CACHE) or RunCache()
+    return executor(*others, {**options, KEY: cache.plans(rows, sigma)}, **kwargs)
+
+
+def _is_always_on(injection: Injection) -> bool:
+    start, end = injection.sigmas
+    return end <= 0.0 and start >= ALWAYS[0]

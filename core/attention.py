@@ -1,0 +1,44 @@
+"""Decoupled cross-attention: image tokens read beside the text, by everybody or by region.
+
+The attention kernel is an argument: attend(q, k, v) with (B, N, heads * d) tensors, (B, N, heads * d) out.
+Source: IP-Adapter (arXiv 2308.06721), section 3.2.2; the regions are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | None, attend: Attend) -> Tensor:
+    """What the image tokens add to cross-attention, before the output projection: (B, N, C).
+
+    query: (B, N, C). keys, values: (groups, B, T, C); a group is one person, whose adapter scale is in the values.
+    weights: (groups, B, N, 1), how much each pixel listens to each group; None where one group is heard everywhere.
+    A pixel in a single region of weight 1 gets exactly what that person alone would give it.
+    """
+    if weights is None:
+        return attend(query, keys[0], values[0])
+    out = torch.zeros_like(query)
+    for key, value, weight in zip(keys, values, weights, strict=True):
+        out = out + weight * attend(query, key, value)
+    return out
+
+
+def region_weights(regions: Tensor) -> Tensor:
+    """Regions (groups, H, W), 0..1, as weights that add up to at most 1 per pixel.
+
+    Where regions overlap their people share the pixel; outside all of them nobody is heard.
+    """
+    return regions / regions.sum(dim=0, keepdim=True).clamp(min=1.0)
+
+
+def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
+    """Weights (groups, H, W) at a layer's token grid, (groups, height * width, 1): nearest, as InstantID's own mask."""
+    grid = functional.interpolate(weights[:, None], size=(height, width), mode="nearest")
+    return grid.flatten(1)[..., None]

@@ -1,0 +1,263 @@
+"""InstantID: load the adapter, draw the face keypoints, apply adapter and IdentityNet for one person or many."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge import adapter, folders
+from ..bridge.conditioning import Conditioning, ControlAttachment, check_control_net
+from ..bridge.identity_net import IdentityNet
+from ..bridge.instant_id import URL, InstantID, check_layout, load_instant_id, make_injections
+from ..bridge.schema import advanced, searchable
+from ..core import draw, errors, geometry, identities, regions
+from ..core.people import Cast, Layout
+from ..core.pictures import as_rgb
+from .sockets import CastSocket, InstantIDSocket, LayoutSocket
+
+KEY = "instantid"
+CATEGORY = "likeness/instantid"
+IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID"
+
+logger = logging.getLogger("likeness")
+
+
+def _missing(file: str) -> errors.ModelMissing:
+    return errors.ModelMissing("The InstantID adapter", [file or "ip-adapter.bin"], folders.folders(KEY), URL, "1.7 GB")
+
+
+class LoadInstantID(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLoadInstantID",
+            display_name="Load InstantID",
+            category=CATEGORY,
+            description="Loads InstantID's ip-adapter.bin. IdentityNet, the ControlNet released with it, is loaded "
+            "with the host's Load ControlNet Model.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folders.listed(KEY),
+                    tooltip="ip-adapter.bin, or a safetensors copy of it, from models/instantid.",
+                )
+            ],
+            outputs=[InstantIDSocket.Output("instant_id", display_name="instant_id")],
+        )
+        return searchable(schema, "instantid", "instant id", "face", "ip-adapter", "identity")
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        try:
+            return True if folders.find(file, KEY) else str(_missing(file))
+        except errors.UnsafePath as error:
+            return str(error)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> float:
+        path = folders.find(file, KEY)
+        return os.path.getmtime(path) if path else 0.0
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        path = folders.find(file, KEY)
+        if path is None:
+            raise _missing(file)
+        return io.NodeOutput(load_instant_id(path))
+
+
+class FaceKeypointsImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessFaceKeypointsImage",
+            display_name=IMAGE,
+            category=CATEGORY,
+            description="Draws the five keypoints of every face, in place and at the size of the canvas, as "
+            "InstantID's IdentityNet was trained on them.",
+            inputs=[
+                CastSocket.Input("cast", optional=True, tooltip="People with places, from Place Cast."),
+                LayoutSocket.Input("layout", optional=True, tooltip="Places without people, instead of a cast."),
+            ],
+            outputs=[io.Image.Output("image", display_name="image")],
+        )
+        return searchable(schema, "instantid", "face keypoints", "kps", "face pose", "landmarks")
+
+    @classmethod
+    def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
+        canvas = cast or layout
+        if canvas is None:
+            raise errors.NotPlaced(IMAGE, ["nobody: neither a cast nor a layout is connected, so everybody"])
+        slots = _slots_of(cast) if cast else layout.slots
+        geometry.check_size("The canvas", canvas.width, canvas.height)
+        faces = [slot.keypoints for slot in slots]
+        if not faces or None in faces:
+            raise errors.NoKeypoints(IMAGE, [str(n) for n, points in enumerate(faces, 1) if points is None])
+        image = draw.face_keypoints(faces, canvas.width, canvas.height)[None]
+        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
+
+
+def _slots_of(cast: Cast) -> list[Any]:
+    unplaced = [person.identity.name for person in cast.people if person.slot is None]
+    if unplaced:
+        raise errors.NotPlaced(IMAGE, unplaced)
+    return [person.slot for person in cast.people]
+
+
+class ApplyInstantID(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        percent = {"min": 0.0, "max": 1.0, "step": 0.001}
+        schema = io.Schema(
+            node_id="LikenessApplyInstantID",
+            display_name=APPLY,
+            category=CATEGORY,
+            description="InstantID for one person, or for many in one pass, each in their own region. The tokens "
+            "travel in both conditionings; the MODEL only learns to read them. Use the model output for the sampler.",
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL model: SDXL, Turbo, Lightning, LCM and fine-tunes."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                InstantIDSocket.Input("instant_id", tooltip="From Load InstantID."),
+                io.ControlNet.Input("control_net", tooltip="IdentityNet, the ControlNet released with InstantID."),
+                CastSocket.Input("cast", tooltip="One person (no place needed) or several with places."),
+                io.Image.Input(
+                    "image", tooltip="From Face Keypoints Image; a batch gives every picture its own keypoints."
+                ),
+                io.Float.Input(
+                    "adapter_weight", default=0.8, min=0.0, max=3.0, step=0.01,
+                    tooltip="How strongly the UNet reads the face. 0 switches this half off.",
+                ),
+                io.Float.Input(
+                    "control_strength", default=0.8, min=0.0, max=10.0, step=0.01,
+                    tooltip="Strength of IdentityNet, which puts the face where its keypoints are. 0 switches it off.",
+                ),
+                io.Float.Input("start_percent", default=0.0, **percent, tooltip="When IdentityNet starts."),
+                io.Float.Input("end_percent", default=1.0, **percent, tooltip="When IdentityNet stops."),
+                advanced(
+                    io.Float.Input(
+                        "adapter_start_percent", default=0.0, **percent,
+                        tooltip="When the adapter starts; 0.1 to 0.2 leaves more of the style.",
+                    )
+                ),
+                advanced(io.Float.Input("adapter_end_percent", default=1.0, **percent, tooltip="When it stops.")),
+                io.Float.Input(
+                    "negative_noise", default=0.0, min=0.0, max=1.0, step=0.01,
+                    tooltip="Noise in the face of the negative, against burnt colours; 0 is InstantID as published, "
+                    "0.35 is what other packs use.",
+                ),
+                advanced(io.Int.Input("noise_seed", default=0, min=0, max=2**32 - 1, tooltip="Of negative_noise.")),
+                advanced(
+                    io.Combo.Input(
+                        "photos", options=list(identities.PHOTOS), default="mean",
+                        tooltip="How several photos of one person are joined: average, average direction at the usual "
+                        "length, or all of them as a sequence.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "region_margin", default=0.75, min=0.0, max=4.0, step=0.05,
+                        tooltip="Several people: how far a person's region reaches beyond the face box, in face sizes.",
+                    )
+                ),
+                advanced(
+                    io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
+                ),
+                io.Mask.Input(
+                    "mask", optional=True,
+                    tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model_out", display_name="model"),
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+            ],
+        )  # fmt: skip
+        return searchable(
+            schema, "instantid", "instant id", "identitynet", "face", "identity", "multi id", "group photo"
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Conditioning,
+        negative: Conditioning,
+        instant_id: InstantID,
+        control_net: Any,
+        cast: Cast,
+        image: Tensor,
+        adapter_weight: float,
+        control_strength: float,
+        start_percent: float,
+        end_percent: float,
+        adapter_start_percent: float,
+        adapter_end_percent: float,
+        negative_noise: float,
+        noise_seed: int,
+        photos: str,
+        region_margin: float,
+        feather: int,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        people = tuple(person for person in cast.people if person.weight > 0)
+        if not people or (adapter_weight == 0 and control_strength == 0):
+            return io.NodeOutput(model, positive, negative)
+        cast = Cast(people, cast.width, cast.height)
+        check_control_net(control_net, instant_id.width, APPLY)
+        check_layout(instant_id, model)
+        sampling = model.get_model_object("model_sampling")
+        injections = make_injections(
+            instant_id,
+            people,
+            photos,
+            weight=adapter_weight,
+            regions=_regions(cast, mask, region_margin, feather),
+            sigmas=(
+                sampling.percent_to_sigma(adapter_start_percent), sampling.percent_to_sigma(adapter_end_percent)
+            ),
+            negative_noise=negative_noise,
+            noise_seed=noise_seed,
+        )  # fmt: skip
+        sides = [adapter.inject(positive, injections.positive), adapter.inject(negative, injections.negative)]
+        if control_strength > 0:
+            net = IdentityNet(control_net, injections.positive.source, injections.nobody)
+            window = (start_percent, end_percent)
+            attachment = ControlAttachment(net, instant_id.width, _hint(image, cast), control_strength, window)
+            sides = [attachment.to(side) for side in sides]
+        return io.NodeOutput(adapter.patched(model), *sides)
+
+
+def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> Tensor | None:
+    """(people, H, W) weights, or None where one person is heard everywhere."""
+    if mask is not None:
+        found = regions.of_masks(mask, cast if cast.width else Cast(cast.people, mask.shape[-1], mask.shape[-2]))
+        return None if len(found) == 1 and bool((found == 1).all()) else found
+    if len(cast.people) == 1:
+        return None
+    unplaced = [person.identity.name for person in cast.people if person.slot is None]
+    if unplaced:
+        raise errors.NotPlaced(APPLY, unplaced)
+    return regions.of_cast(cast, margin, feather)
+
+
+def _hint(image: Tensor, cast: Cast) -> Tensor:
+    size = (image.shape[2], image.shape[1])
+    if cast.width and size != (cast.width, cast.height):
+        raise errors.BadSize(
+            "The keypoints image",
+            size,
+            f"the cast's canvas is {cast.width}x{cast.height} px",
+            "Draw the keypoints from the same cast or layout with Face Keypoints Image.",
+        )
+    if not image.any():
+        raise errors.NoKeypoints(APPLY, [])
+    return as_rgb(image)
+
+
+NODES = [LoadInstantID, FaceKeypointsImage, ApplyInstantID]
