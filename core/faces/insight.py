@@ -46,7 +46,11 @@ def providers_for(choice: str) -> tuple[str, ...]:
     wanted = _AUTO if choice == "auto" else (choice,)
     found = [name for option in wanted for name in _PROVIDERS[option] if name in available][:1]
     if choice != "auto" and not found:
-        logger.warning("onnxruntime has no %s here (it has %s); faces are computed on the CPU.", choice, available)
+        logger.warning(
+            "onnxruntime has no %s here (it has %s); faces are computed on the CPU.",
+            choice,
+            ", ".join(sorted(available)),
+        )
     return tuple(dict.fromkeys([*found, _CPU]))
 
 
