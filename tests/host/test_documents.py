@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pack.nodes import id_patch, people, places
+from pack.nodes import Likeness
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = {
-    schema.node_id: schema for module in (people, places, id_patch) for schema in (n.GET_SCHEMA() for n in module.NODES)
-}
+SCHEMAS = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list()))}
 CORE_TITLES = {"Upscale Image", "Load Image", "Load ControlNet Model", "KSampler"}
 
 
