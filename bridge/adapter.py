@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import comfy.conds
@@ -136,13 +137,17 @@ def attention_layers(model: Any) -> list[tuple[str, int, int, int]]:
     ]
 
 
-def patched(model: Any) -> Any:
-    """A clone of the MODEL that reads injections; a MODEL that does already is returned as it is."""
+def patched(model: Any, before_sampling: Callable[[Any], None]) -> Any:
+    """A clone of the MODEL that reads injections; a MODEL that does already is returned as it is.
+
+    before_sampling: called with the guider at the start of every run.
+    """
     if is_patched(model):
         return model
     clone = model.clone()
-    clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, KEY, _with_cache)
+    clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, KEY, partial(_with_cache, before_sampling))
     clone.add_wrapper_with_key(_WRAPPERS.DIFFUSION_MODEL, KEY, _hand_over)
+    clone.add_callback_with_key(comfy.patcher_extension.CallbacksMP.ON_CLONE, KEY, _own_patches)
     options = clone.model_options["transformer_options"]
     existing = options.get("patches_replace", {}).get("attn2", {})
     for layer, (name, number, index, _) in enumerate(attention_layers(model)):
@@ -158,6 +163,12 @@ def is_patched(model: Any) -> bool:
     return KEY in wrappers
 
 
+def _own_patches(_: Any, clone: Any) -> None:
+    """Give a clone its own copies: other packs add to the patch they find, which 0.33 shares between clones."""
+    attn2 = clone.model_options["transformer_options"]["patches_replace"]["attn2"]
+    attn2.update({key: patch.copy() for key, patch in attn2.items() if isinstance(patch, DecoupledAttention)})
+
+
 class DecoupledAttention:
     """The attn2 replacement of one layer: whatever was there before, plus the injections of the rows it is given.
 
@@ -169,10 +180,13 @@ class DecoupledAttention:
         self.layer, self.before = layer, before
         self.added: list[tuple[Callable[..., Tensor], dict[str, Any]]] = []
 
-    def __deepcopy__(self, memo: Any) -> DecoupledAttention:
+    def copy(self) -> DecoupledAttention:
         copy = DecoupledAttention(self.layer, self.before)
         copy.added = list(self.added)
         return copy
+
+    def __deepcopy__(self, memo: Any) -> DecoupledAttention:
+        return self.copy()
 
     def add(self, callback: Callable[..., Tensor], **kwargs: Any) -> None:
         self.added.append((callback, kwargs))
@@ -263,8 +277,9 @@ def _is_on(injection: Injection, sigma: float | None) -> bool:
     return bool(injection.layers) and (sigma is None or start >= sigma >= end)
 
 
-def _with_cache(executor: Any, *args: Any, **kwargs: Any) -> Any:
+def _with_cache(before_sampling: Callable[[Any], None], executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
+    before_sampling(executor.class_obj)
     executor.class_obj.model_options.setdefault("transformer_options", {})[_CACHE] = RunCache()
     return executor(*args, **kwargs)
 

@@ -34,13 +34,19 @@ def append_tokens(conditioning: Conditioning, tokens: Tensor, start_percent: flo
     Ranges that entries already have are respected; an entry that ends before or starts after the point stays one.
     Raises WrongBaseModel when the widths differ.
     """
-    return [part for entry in conditioning for part in _split(entry, tokens, start_percent, what)]
+    check_conditioning(conditioning, tokens.shape[-1], what)
+    return [part for entry in conditioning for part in _split(entry, tokens, start_percent)]
 
 
-def _split(entry: Entry, tokens: Tensor, start_percent: float, what: str) -> Iterator[Entry]:
+def check_conditioning(conditioning: Conditioning, width: int, what: str) -> None:
+    """Raise WrongBaseModel when a text is of another width than the models `what` is made for."""
+    for text, _ in conditioning:
+        if text.shape[-1] != width:
+            raise WrongBaseModel(f"The conditioning given to {what}", _family(text.shape[-1]), _family(width))
+
+
+def _split(entry: Entry, tokens: Tensor, start_percent: float) -> Iterator[Entry]:
     text, options = entry
-    if text.shape[-1] != tokens.shape[-1]:
-        raise WrongBaseModel(f"The conditioning given to {what}", _family(text.shape[-1]), _family(tokens.shape[-1]))
     start, end = options.get("start_percent", 0.0), options.get("end_percent", 1.0)
     boundary = start_percent - _OFF_THE_GRID
     joined = torch.cat([text, tokens.to(text).expand(len(text), -1, -1)], dim=1)

@@ -51,6 +51,12 @@ def _instant_id(state: State) -> bool:
     return latents.shape[1] == 16 and inputs.shape[1] == 512
 
 
+def _face_id(state: State) -> bool:
+    """Any IP-Adapter that reads a 512-number face embedding through an MLP."""
+    first = state.get("image_proj.proj.0.weight")
+    return first is not None and first.shape[1] == 512 and _ending("to_k_ip.weight")(state)
+
+
 def _unet_context(width: int) -> Callable[[State], bool]:
     """A full checkpoint or UNet in the host's own layout with this text width."""
     needle = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
@@ -74,6 +80,7 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "pulid", "a PuLID adapter", _under("id_adapter_attn_layers."), "It belongs to a PuLID node, in models/pulid."
     ),
+    Known("face-id", "an IP-Adapter FaceID adapter", _face_id, _IP_ADAPTER),
     Known("ip-adapter-sdxl", "an SDXL IP-Adapter", _ip_adapter(2048), _IP_ADAPTER),
     Known("ip-adapter-sd15", "an SD1.5 IP-Adapter", _ip_adapter(768), _IP_ADAPTER),
     Known("ip-adapter", "an IP-Adapter", _ending("to_k_ip.weight"), _IP_ADAPTER),

@@ -62,8 +62,8 @@ class FaceNotFound(LikenessError):
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str]) -> None:
         super().__init__(
             f"No face found in {where} ({width}x{height} px) after trying {_listed(tried)}.",
-            "Use a photo in which the face is larger, sharper and not covered. Identity can also leave such photos out: "
-            "on_no_face = skip.",
+            "Use a photo in which the face is larger, sharper and not covered. Identity can also leave such photos "
+            "out: on_no_face = skip.",
         )
 
 

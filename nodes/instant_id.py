@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import adapter, folders
-from ..bridge.conditioning import Conditioning, ControlAttachment, check_control_net
+from ..bridge import adapter, folders, notes
+from ..bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import URL, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, searchable
@@ -23,7 +23,11 @@ KEY = "instantid"
 CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID"
 
-logger = logging.getLogger("likeness")
+HIGH_CFG = 6.0
+WATERMARKS = (
+    "The size is exactly 1024x1024: InstantID was trained on pictures with watermarks at that size. "
+    "1016x1016 or 1024x768 have none."
+)
 
 
 def _missing(file: str) -> errors.ModelMissing:
@@ -172,6 +176,7 @@ class ApplyInstantID(io.ComfyNode):
                     tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
             outputs=[
                 io.Model.Output("model_out", display_name="model"),
                 io.Conditioning.Output("positive_out", display_name="positive"),
@@ -209,6 +214,7 @@ class ApplyInstantID(io.ComfyNode):
         if not people or (adapter_weight == 0 and control_strength == 0):
             return io.NodeOutput(model, positive, negative)
         cast = Cast(people, cast.width, cast.height)
+        check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
         sampling = model.get_model_object("model_sampling")
@@ -230,7 +236,16 @@ class ApplyInstantID(io.ComfyNode):
             window = (start_percent, end_percent)
             attachment = ControlAttachment(net, instant_id.width, _hint(image, cast), control_strength, window)
             sides = [attachment.to(side) for side in sides]
-        return io.NodeOutput(adapter.patched(model), *sides)
+        node = cls.hidden.unique_id if cls.hidden else None
+        if image.shape[1:3] == (1024, 1024):
+            notes.tell(node, WATERMARKS)
+        return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides)
+
+
+def _check_cfg(node: str | None, guider: Any) -> None:
+    cfg = getattr(guider, "cfg", 0.0)
+    if cfg > HIGH_CFG:
+        notes.tell(node, f"CFG is {cfg:g}: above {HIGH_CFG:g} InstantID burns colours. 4 to 5 is what it was made for.")
 
 
 def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> Tensor | None:

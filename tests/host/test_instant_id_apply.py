@@ -1,0 +1,463 @@
+"""Apply InstantID in the real host: regions, other packs, order of runs, and every way to misuse it."""
+
+from __future__ import annotations
+
+import gc
+
+import comfy.model_management
+import comfy.samplers
+import people_made
+import pytest
+import tiny_sdxl
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from instant_id_made import DEFAULTS, person
+from pack.bridge import adapter
+from pack.bridge.instant_id import load_instant_id
+from pack.core import errors
+from pack.core.people import Cast, Layout, Slot
+from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, LoadInstantID
+from seeded import instant_id_file
+
+WIDTH, HEIGHT = 128, 96
+KEYPOINTS = ((20.0, 30.0), (40.0, 30.0), (30.0, 40.0), (22.0, 50.0), (38.0, 50.0))
+
+
+@pytest.fixture(scope="module")
+def host():
+    unet = tiny_sdxl.diffusers_unet()
+    return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
+
+
+@pytest.fixture(scope="module")
+def file(host):
+    return instant_id_file([width for *_, width in adapter.attention_layers(host[0])])
+
+
+@pytest.fixture(scope="module")
+def instant_id(file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
+    torch.save(file, path)
+    return load_instant_id(str(path))
+
+
+def text(seed, tokens=77, **options):
+    generator = torch.Generator().manual_seed(seed)
+    tensor = torch.randn(1, tokens, 2048, generator=generator)
+    return [tensor, {"pooled_output": torch.randn(1, 1280, generator=generator), **options}]
+
+
+def face(seed):
+    return torch.randn(1, 512, generator=torch.Generator().manual_seed(seed)) * 1.5
+
+
+def slot(x0, y0, x1, y1, mask=None):
+    return Slot(((x0 + x1) / 2, (y0 + y1) / 2), (x0, y0, x1, y1), KEYPOINTS, mask=mask)
+
+
+def one(seed=1, weight=1.0):
+    return Cast((person(f"person {seed}", face(seed), weight=weight),))
+
+
+def halves():
+    """Two people, each owning one half of the canvas."""
+    left = torch.zeros(HEIGHT, WIDTH)
+    left[:, : WIDTH // 2] = 1
+    people = [
+        person("left", face(1), slot(10, 20, 50, 60, left)),
+        person("right", face(2), slot(70, 20, 110, 60, 1 - left)),
+    ]
+    return Cast(tuple(people), WIDTH, HEIGHT)
+
+
+HINT = FaceKeypointsImage.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)))[0]
+
+
+def apply(host, instant_id, cast, positive=None, negative=None, model=None, hint=HINT, **changed):
+    return ApplyInstantID.execute(
+        model or host[0], positive or [text(1)], negative or [text(2)], instant_id, host[1], cast, hint,
+        **{**DEFAULTS, **changed},
+    ).args  # fmt: skip
+
+
+def sample(model, positive, negative, steps=3, batch=1, cfg=5.0, **kwargs):
+    start = torch.randn(batch, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
+    return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, cfg, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def plain(host):
+    return sample(host[0], [text(1)], [text(2)])
+
+
+# Nothing on means nothing changed
+
+
+@pytest.mark.parametrize(
+    ("cast", "changed"),
+    [(one(), {"adapter_weight": 0.0, "control_strength": 0.0}), (one(weight=0.0), {})],
+)
+def test_switched_off_is_the_unpatched_picture(host, instant_id, plain, cast, changed):
+    assert torch.equal(sample(*apply(host, instant_id, cast, **changed)), plain)
+
+
+def test_a_patched_model_without_injections_is_the_unpatched_picture(host, instant_id, plain):
+    model, *_ = apply(host, instant_id, one())
+    assert torch.equal(sample(model, [text(1)], [text(2)]), plain)
+
+
+def test_weight_zero_equals_a_cast_without_that_person(host, instant_id):
+    both = halves()
+    absent = Cast((both.people[0], person("right", face(2), both.people[1].slot, weight=0.0)), WIDTH, HEIGHT)
+    alone = Cast(both.people[:1], WIDTH, HEIGHT)
+    assert torch.equal(sample(*apply(host, instant_id, absent)), sample(*apply(host, instant_id, alone)))
+
+
+def test_a_b_a_is_bit_equal(host, instant_id, plain):
+    runs = [sample(*apply(host, instant_id, one(seed))) for seed in (1, 2, 1)]
+    assert torch.equal(runs[0], runs[2]) and not torch.equal(runs[0], runs[1])
+    assert torch.equal(sample(host[0], [text(1)], [text(2)]), plain), "bypassing the node leaves no trace"
+
+
+def test_cancel_in_mid_run_leaves_the_next_run_right(host, instant_id):
+    applied = apply(host, instant_id, halves())
+    whole = sample(*applied)
+
+    def cancel(step, *_):
+        if step == 1:
+            comfy.model_management.interrupt_current_processing()
+            comfy.model_management.throw_exception_if_processing_interrupted()
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(*applied, callback=cancel)
+    assert torch.equal(sample(*applied), whole)
+
+
+def test_fifty_runs_leak_nothing(host, instant_id):
+    def live():
+        gc.collect()
+        return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
+
+    def run():
+        sample(*apply(host, instant_id, halves()), steps=1)
+
+    run()
+    before = live()
+    for _ in range(50):
+        run()
+    assert live() <= before
+
+
+# Regions
+
+
+def test_a_region_of_everything_is_no_region(host, instant_id):
+    masked = apply(host, instant_id, one(), mask=torch.ones(1, HEIGHT, WIDTH))
+    assert torch.equal(sample(*masked), sample(*apply(host, instant_id, one())))
+
+
+def test_two_disjoint_regions_are_single_person_attention_in_every_layer(host, instant_id, monkeypatch):
+    """Inside each region, away from nothing: exact, at every layer of the UNet."""
+    seen = []
+    attended = adapter.Plan.attended
+
+    def compare(plan, q, layer, shape, attend):
+        together = attended(plan, q, layer, shape, attend)
+        height, width = shape[-2:]
+        columns = torch.arange(width).repeat(height)
+        for who, inside in ((0, columns < width // 2), (1, columns >= width // 2)):
+            keys, values = (
+                torch.cat([i.layers[layer][side][who : who + 1] for i in plan.injections]) for side in (0, 1)
+            )
+            alone = attend(q, keys, values)
+            seen.append(torch.equal(together[:, inside], alone[:, inside]))
+        return together
+
+    monkeypatch.setattr(adapter.Plan, "attended", compare)
+    sample(*apply(host, instant_id, halves()), steps=1)
+    assert len(seen) == 2 * len(adapter.attention_layers(host[0])) and all(seen)
+
+
+def test_an_empty_region_adds_nothing_there(host, instant_id):
+    """Half of the picture belongs to nobody: there the adapter adds zero."""
+    cast = Cast(halves().people[:1], WIDTH, HEIGHT)
+    _, positive, _ = apply(host, instant_id, cast, mask=halves().people[0].slot.mask[None], control_strength=0.0)
+    injection = positive[0][1]["model_conds"][adapter.KEY].cond[0]
+    q = torch.randn(1, 12 * 16, 128)
+
+    def attend(q, k, v):
+        return optimized_attention(q, k, v, 2)
+
+    added = adapter.Plan((injection,)).attended(q, 0, (1, 64, 12, 16), attend)[0].unflatten(0, (12, 16))
+    assert added[:, :8].abs().min() > 0 and not added[:, 8:].any()
+
+
+def test_four_people_by_regions_and_a_batch(host, instant_id):
+    boxes = [(4, 8, 28, 40), (36, 8, 60, 40), (68, 8, 92, 40), (100, 8, 124, 40)]
+    cast = Cast(tuple(person(str(n), face(n), slot(*box)) for n, box in enumerate(boxes)), WIDTH, HEIGHT)
+    swapped = Cast(tuple(person(str(n), face(3 - n), slot(*box)) for n, box in enumerate(boxes)), WIDTH, HEIGHT)
+    results = [sample(*apply(host, instant_id, c), batch=2) for c in (cast, swapped)]
+    assert all(r.isfinite().all() for r in results) and not torch.equal(*results)
+
+
+def test_regional_prompts_choose_their_own_person(host, instant_id):
+    """Two prompts with masks, each through its own apply node on one MODEL: the second finds the model patched."""
+    left = torch.zeros(1, HEIGHT, WIDTH)
+    left[..., : WIDTH // 2] = 1
+    model, first, negative = apply(host, instant_id, one(1), [text(1, mask=left)], control_strength=0.0)
+    again, second, _ = apply(host, instant_id, one(2), [text(3, mask=1 - left)], model=model, control_strength=0.0)
+    assert again is model
+    together = sample(model, first + second, negative)
+    assert together.isfinite().all() and not torch.equal(together, sample(model, first, negative))
+
+
+def test_two_apply_nodes_on_one_conditioning_add_up(host, instant_id):
+    first = apply(host, instant_id, one(1), control_strength=0.0)
+    both = apply(host, instant_id, one(2), first[1], first[2], model=first[0], control_strength=0.0)
+    assert not torch.equal(sample(*both), sample(*first))
+
+
+def test_an_area_sees_its_own_part_of_the_regions(host, instant_id):
+    area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), strength=1.0), text(4)]
+    positive = apply(host, instant_id, halves(), area, control_strength=0.0)[1]
+    cropped = positive[0][1]["model_conds"][adapter.KEY].process_cond(
+        1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)
+    )
+    regions = cropped.cond[0].regions
+    assert regions.shape == (2, HEIGHT, WIDTH // 2) and not regions[0].any() and regions[1].all()
+    assert sample(*apply(host, instant_id, halves(), area, control_strength=0.0)).isfinite().all()
+
+
+# Beside others
+
+
+def test_a_chained_control_net_keeps_the_text(host, instant_id, monkeypatch):
+    """A depth net before IdentityNet and one after it read the prompt; IdentityNet reads the face."""
+    contexts = []
+    forward = type(host[1].control_model).forward
+
+    def watched(self, x, hint, timesteps, context, **rest):
+        contexts.append(context.shape[1])
+        return forward(self, x, hint, timesteps, context, **rest)
+
+    monkeypatch.setattr(type(host[1].control_model), "forward", watched)
+
+    def depth(previous):
+        net = host[1].copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH), 0.5, (0.0, 1.0))
+        return net.set_previous_controlnet(previous)
+
+    before = depth(None)
+    model, positive, negative = apply(host, instant_id, one(), [text(1, control=before)], [text(2, control=before)])
+    after = depth(positive[0][1]["control"])
+    for side in (positive, negative):
+        side[0][1]["control"] = after
+    sample(model, positive, negative, steps=1)
+    assert contexts == [77, 16, 77]
+
+
+class OtherPack:
+    """How IPAdapter_plus, PuLID and the older InstantID nodes patch: an object per key, `.add` on what is there."""
+
+    def __init__(self, callback, **kwargs):
+        self.entries = [(callback, kwargs)]
+
+    def add(self, callback, **kwargs):
+        self.entries.append((callback, kwargs))
+
+    def __call__(self, q, k, v, extra_options):
+        out = optimized_attention(q, k, v, extra_options["n_heads"])
+        for callback, kwargs in self.entries:
+            out = out + callback(out, q, k, v, extra_options, **kwargs)
+        return out
+
+
+def other_pack(model, amount=0.05):
+    clone = model.clone()
+    options = clone.model_options["transformer_options"]
+    attn2 = options.setdefault("patches_replace", {}).setdefault("attn2", {})
+    for name, number, index, _ in adapter.attention_layers(model):
+
+        def callback(out, q, k, v, extra_options, weight, **_):
+            return weight * q
+
+        kwargs = {"weight": amount, "sigma_start": 1e9, "sigma_end": 0.0}
+        if (name, number, index) in attn2:
+            attn2[name, number, index].add(callback, **kwargs)
+        else:
+            attn2[name, number, index] = OtherPack(callback, **kwargs)
+    return clone
+
+
+def test_other_packs_before_or_after_lose_nothing(host, instant_id):
+    ours = apply(host, instant_id, one())
+    before = sample(*apply(host, instant_id, one(), model=other_pack(host[0])))
+    after = sample(other_pack(ours[0]), *ours[1:])
+    assert (before - after).abs().max() / before.abs().max() < 1e-5
+    assert not torch.allclose(before, sample(*ours)), "theirs works"
+    assert not torch.allclose(before, sample(other_pack(host[0]), [text(1)], [text(2)])), "ours works"
+
+
+def test_what_others_add_downstream_does_not_leak_back(host, instant_id):
+    """The host caches our output; another pack's node on a clone of it must leave that output as it was."""
+    ours = apply(host, instant_id, one())
+    first = sample(*ours)
+    other_pack(ours[0])
+    other_pack(ours[0].clone().clone())
+    assert torch.equal(sample(*ours), first)
+
+
+def test_a_lora_on_the_model_changes_nothing_of_the_faces(host, instant_id):
+    key = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_q.weight"
+    with_lora = host[0].clone()
+    with_lora.add_patches({key: (torch.randn(128, 128) * 0.01,)}, 1.0, 1.0)
+    before = apply(host, instant_id, one(), model=with_lora)
+    after = apply(host, instant_id, one())
+    after[0].add_patches({key: before[0].patches[key][0][1]}, 1.0, 1.0)
+    assert torch.equal(sample(*before), sample(*after))
+
+
+def test_cfg_one_and_long_prompts(host, instant_id):
+    applied = apply(host, instant_id, halves(), [text(1, tokens=154)])
+    assert sample(*applied).isfinite().all() and sample(*applied, cfg=1.0).isfinite().all()
+
+
+def test_every_picture_of_a_batch_can_have_its_own_keypoints(host, instant_id):
+    hints = torch.cat([HINT, HINT.flip(2)])
+    latents = sample(*apply(host, instant_id, one(), hint=hints), batch=2)
+    alone = sample(*apply(host, instant_id, one(), hint=HINT), batch=2)
+    assert torch.allclose(latents[0], alone[0], atol=1e-4) and not torch.allclose(latents[1], alone[1], atol=1e-2)
+
+
+def test_noise_in_the_negative_has_its_own_seed(host, instant_id):
+    state = torch.get_rng_state()
+    noisy = [apply(host, instant_id, one(), negative_noise=0.35, noise_seed=seed)[2] for seed in (1, 1, 2)]
+    tokens = [n[0][1]["model_conds"][adapter.KEY].cond[0].tokens for n in noisy]
+    assert torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[0], tokens[2])
+    assert torch.equal(torch.get_rng_state(), state), "nobody else's random numbers change"
+
+
+def test_offloaded_adapter_gives_the_same_tokens(host, instant_id):
+    """The path --lowvram takes: weights stay where they are and are cast layer by layer."""
+    whole = instant_id.tokens([face(1)[None]])
+    comfy.model_management.unload_all_models()
+    instant_id.patcher.load(instant_id.patcher.load_device, lowvram_model_memory=64)
+    assert torch.equal(instant_id.tokens([face(1)[None]]), whole)
+    instant_id.patcher.detach()
+
+
+def test_notes_where_the_result_is_right_but_could_be_better(host, instant_id, caplog):
+    applied = apply(host, instant_id, one(), control_strength=0.0, hint=torch.ones(1, 1024, 1024, 3))
+    assert "The size is exactly 1024x1024" in caplog.text and "CFG" not in caplog.text
+    sample(*applied, steps=1, cfg=7.5)
+    assert "CFG is 7.5: above 6 InstantID burns colours" in caplog.text
+
+
+# Bad input
+
+
+def refused(error, message, *args, **changed):
+    with pytest.raises(error, match=message):
+        apply(*args, **changed)
+
+
+def test_the_model_output_must_reach_the_sampler(host, instant_id):
+    _, positive, negative = apply(host, instant_id, one())
+    with pytest.raises(errors.ModelNotPatched, match="comes from Apply InstantID, but its MODEL does not"):
+        sample(host[0], positive, negative)
+
+
+def test_wrong_recogniser(host, instant_id):
+    cast = Cast((people_made.cast([(1, 1)], 8, 8).people[0],))
+    refused(
+        errors.RecogniserMissing,
+        "InstantID needs antelopev2, this identity .* has arcface-ir-se50",
+        host,
+        instant_id,
+        cast,
+    )
+
+
+def test_many_without_places_and_with_the_same_place(host, instant_id):
+    two = Cast((person("a", face(1)), person("b", face(2))))
+    refused(errors.NotPlaced, "Apply InstantID needs to know where everybody stands, but a, b", host, instant_id, two)
+    same = Cast(tuple(person(n, face(1), slot(10, 10, 30, 30)) for n in "ab"), WIDTH, HEIGHT)
+    refused(errors.BadRegion, "a and b cannot be used: both have the same region", host, instant_id, same)
+    off = Cast(
+        (person("a", face(1), slot(10, 10, 30, 30)), person("b", face(2), slot(900, 10, 930, 30))), WIDTH, HEIGHT
+    )
+    refused(
+        errors.BadRegion,
+        "region of b cannot be used: the region is empty or lies off the canvas",
+        host,
+        instant_id,
+        off,
+    )
+
+
+def test_keypoint_images_that_cannot_be_right(host, instant_id):
+    refused(
+        errors.NoKeypoints,
+        "there is no face in the keypoints image",
+        host,
+        instant_id,
+        one(),
+        hint=torch.zeros(1, 8, 8, 3),
+    )
+    refused(errors.BadSize, "The keypoints image is 64x64 px; the cast's canvas is 128x96", host, instant_id, halves(),
+            hint=torch.ones(1, 64, 64, 3))  # fmt: skip
+    with pytest.raises(errors.NoKeypoints, match="place 2 has no face keypoints"):
+        FaceKeypointsImage.execute(layout=Layout(64, 64, (slot(1, 1, 9, 9), Slot((5.0, 5.0)))))
+    with pytest.raises(errors.NotPlaced, match="neither a cast nor a layout is connected"):
+        FaceKeypointsImage.execute()
+
+
+def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
+    fewer = {
+        "image_proj": file["image_proj"],
+        "ip_adapter": {k: v for k, v in file["ip_adapter"].items() if not k.startswith("33.")},
+    }
+    torch.save(fewer, tmp_path / "fewer.bin")
+    other = load_instant_id(str(tmp_path / "fewer.bin"))
+    refused(
+        errors.AdapterMismatch,
+        r"16 cross-attention layers and does not fit the MODEL \(SDXL, 17 layers\): another number",
+        host,
+        other,
+        one(),
+    )
+    sd15 = [[torch.zeros(1, 77, 768), {}]]
+    refused(
+        errors.WrongBaseModel,
+        r"The conditioning given to Apply InstantID is made for SD1\.5",
+        host,
+        instant_id,
+        one(),
+        positive=sd15,
+        negative=sd15,
+    )
+
+
+def test_no_control_net(host, instant_id):
+    refused(errors.NotAControlNet, "got T2IAdapter, but IdentityNet is a plain SDXL ControlNet",
+            (host[0], type("T2IAdapter", (), {})()), instant_id, one())  # fmt: skip
+
+
+def test_files_that_are_something_else(tmp_path, monkeypatch):
+    import folder_paths
+
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(tmp_path)], {".bin"}))
+    torch.save({"id_adapter_attn_layers.0.weight": torch.zeros(1), "x": torch.zeros(1)}, tmp_path / "pulid.bin")
+    torch.save(
+        {
+            "image_proj": {"proj.0.weight": torch.zeros(1024, 512)},
+            "ip_adapter": {"1.to_k_ip.weight": torch.zeros(640, 2048)},
+        },
+        tmp_path / "faceid.bin",
+    )
+    for name, what in (("pulid", "a PuLID adapter"), ("faceid", "an IP-Adapter FaceID adapter")):
+        with pytest.raises(errors.UnsupportedCheckpoint, match=f"is {what}.*huggingface.co/InstantX/InstantID"):
+            LoadInstantID.execute(f"{name}.bin")
+    message = LoadInstantID.validate_inputs("ip-adapter.bin")
+    assert "ip-adapter.bin" in message and str(tmp_path) in message and "InstantX/InstantID" in message
+    assert "leads outside of" in LoadInstantID.validate_inputs("../x.bin")
