@@ -8,12 +8,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +26,7 @@ CACHE = ROOT / ".cache"
 INSTALLED_HOST = CACHE / "ComfyUI"
 """Where scripts/demo.py installs a host when none is found."""
 
+# Hashes of the requirement files that were installed.
 _STAMP = VENV / "likeness-installed.txt"
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
@@ -116,11 +118,11 @@ def _active_python() -> Path | None:
         active = Path(folder)
     else:
         return None
-    python = _python_in(active)
+    python = python_in(active)
     return python if python.is_file() and active.resolve() != VENV.resolve() else None
 
 
-def _python_in(environment: Path) -> Path:
+def python_in(environment: Path) -> Path:
     if os.name != "nt":
         return environment / "bin" / "python"
     scripts = environment / "Scripts" / "python.exe"
@@ -143,14 +145,11 @@ def _own_python(hosts: Sequence[Host]) -> Path:
     """Our .venv, brought up to date only when something that went into it has changed."""
     if sys.version_info < (3, 10):  # noqa: UP036 - the one script that starts in whatever Python there is
         raise SetupError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
-    python = _python_in(VENV)
-    files = [
-        ROOT / "requirements-dev.txt",
-        ROOT / "requirements.txt",
-        *(h.path / "requirements.txt" for h in hosts[:1]),
-    ]
-    stamp = _stamp(files)
-    if python.is_file() and _STAMP.is_file() and _STAMP.read_text("utf-8") == stamp:
+    python = python_in(VENV)
+    folders = [ROOT, *(host.path for host in hosts[:1])]
+    files = [ROOT / "requirements-dev.txt", *(folder / "requirements.txt" for folder in folders)]
+    wanted = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
+    if python.is_file() and _STAMP.is_file() and wanted.keys() <= set(_STAMP.read_text("utf-8").split()):
         return python
     if not python.is_file():
         say(f"Making a Python environment in {VENV}")
@@ -158,14 +157,9 @@ def _own_python(hosts: Sequence[Host]) -> Path:
             raise SetupError("python -m venv failed; on Debian and Ubuntu install the package python3-venv first.")
     say(f"Installing what the scripts need, torch included; the first time this takes minutes. From: {_names(files)}")
     _STAMP.unlink(missing_ok=True)
-    requirements = [argument for file in files for argument in ("-r", str(file))]
-    pip_install(python, *requirements)
-    _STAMP.write_text(stamp, "utf-8")
+    pip_install(python, *(argument for file in files for argument in ("-r", str(file))))
+    _STAMP.write_text("\n".join(wanted) + "\n", "utf-8")
     return python
-
-
-def _stamp(files: Sequence[Path]) -> str:
-    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest() + "\n"
 
 
 def _names(files: Sequence[Path]) -> str:
@@ -210,15 +204,30 @@ def _read(command: list[str]) -> str:
 
 
 def pip_install(python: Path, *arguments: str) -> None:
-    """pip install, showing only what takes time. Raises SetupError; pip itself has said what is wrong by then."""
+    """pip install, showing only what takes time and what goes wrong. Raises SetupError."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as pip:
-        assert pip.stdout
-        for line in pip.stdout:
-            if line.strip().startswith(("Downloading", "Building", "Installing")):
-                say("  " + line.strip()[:100])
-    if pip.returncode:
+    worth_showing = ("Downloading", "Building", "Installing", "ERROR")
+    if run_showing(command, lambda line: line.startswith(worth_showing)):
         raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
+
+
+def run_showing(command: list[str], show: Callable[[str], bool], variables: Mapping[str, str] | None = None) -> int:
+    """Run a command and pass on the lines that `show` accepts, cut to 160 letters; its exit status."""
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, env=variables, **pipe) as process:
+        assert process.stdout
+        for line in map(str.strip, process.stdout):
+            if show(line):
+                say("  " + line[:160])
+    return process.returncode
+
+
+def package_file(package: str, *parts: str) -> Path:
+    """A file of an installed Python package, found without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise SetupError(f"The Python package {package} is not installed. {_advice(sys.executable)}")
+    return Path(spec.origin).parent.joinpath(*parts)
 
 
 def enter(python: Path) -> None:

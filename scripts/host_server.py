@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import socket
@@ -54,7 +55,8 @@ class Run:
 class HostServer:
     """A running ComfyUI; use it in a `with` statement.
 
-    base: emptied folder it writes into. models: folders with one sub-folder per model key, searched in this order.
+    base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
+    own. first_on_path: a folder whose modules come before all others in the host's Python.
     """
 
     def __init__(
@@ -64,12 +66,15 @@ class HostServer:
         base: Path,
         models: Iterable[Path] = (),
         pack_name: str = "likeness",
-        variables: Mapping[str, str] | None = None,
+        first_on_path: Path | None = None,
     ) -> None:
         self.host, self.base, self.pack_name = host, base, pack_name
         self.url = f"http://127.0.0.1:{_free_port()}"
-        self._python, self._models = python, [*models, host.path / "models"]
-        self._variables = {**environment.host_environment(host, python), **(variables or {})}
+        self._python, self._models = python, [host.path / "models", *models]
+        self._variables = environment.host_environment(host, python)
+        if first_on_path:
+            path = [str(first_on_path), self._variables.get("PYTHONPATH", "")]
+            self._variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
 
     @property
     def log(self) -> str:
@@ -177,12 +182,13 @@ class HostServer:
             aiohttp.ClientSession(self.url) as session,
             session.ws_connect(f"/ws?clientId={client}", max_msg_size=0) as messages,
         ):
-            async with session.post("/prompt", json={"prompt": prompt, "client_id": client}) as answer:
-                if answer.status != 200:
-                    run.error = refusal(await answer.json())
-                    return run
-                run.id = (await answer.json())["prompt_id"]
-            clock = _Clock()
+            async with session.post("/prompt", json={"prompt": prompt, "client_id": client}) as response:
+                answer = await response.json()
+            # The host may accept a prompt and leave out the outputs that have something wrong before them.
+            run.error = refusal(answer)
+            if "prompt_id" not in answer:
+                return run
+            run.id, clock = answer["prompt_id"], _Clock()
             async for message in messages:
                 event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
                 if event.get("data", {}).get("prompt_id") != run.id:
@@ -232,8 +238,8 @@ def _note(event: Event, run: Run) -> None:
 
 
 def refusal(answer: Mapping[str, Any]) -> str:
-    """The host's 400 answer to a prompt, as lines for people: node, input, what is wrong."""
-    lines = [f"{answer['error']['message']} {answer['error']['details']}".strip()]
+    """What the host has against a prompt, as lines for people: node, input, what is wrong; empty when nothing."""
+    lines = [f"{error['message']} {error['details']}".strip() for error in [answer.get("error")] if error]
     for number, node in (answer.get("node_errors") or {}).items():
         lines += [f"{node['class_type']} (node {number}): {e['message']}: {e['details']}" for e in node["errors"]]
     return "\n".join(lines)

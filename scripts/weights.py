@@ -1,0 +1,98 @@
+"""Which model files the demo uses: the real ones where ComfyUI has them, else stand-ins, and it says which."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import standins
+import workflow
+
+CHECKPOINT = "CheckpointLoaderSimple.ckpt_name"
+CONTROL_NET = "ControlNetLoader.control_net_name"
+PROJECTIONS = "LikenessLoadIDPatch.file"
+FACE_PACK = "LikenessLoadFaceModel.pack"
+_PACKS = ("antelopev2", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """inputs: "NodeClass.input" -> file. missing: real files of the picture networks that are not there; if there is
+    one, all of these are stand-ins, because sizes of stand-ins and real ones do not fit each other."""
+
+    inputs: dict[str, str]
+    missing: tuple[str, ...]
+    real_recogniser: bool
+
+    @property
+    def real(self) -> bool:
+        """Whether the picture will be more than noise."""
+        return not self.missing
+
+    def lines(self) -> list[str]:
+        """For people: what is real and what is not."""
+        if self.real:
+            found = [f"Real weights: {', '.join(self.inputs.values())}"]
+        else:
+            found = [
+                f"Not in this ComfyUI's model folders: {', '.join(self.missing)}",
+                "So the picture networks are stand-ins with the real keys and random weights: the result will be "
+                "noise. Faces, places and condition image are computed as always.",
+            ]
+        if not self.real_recogniser:
+            found.append("ID-Patch's face recogniser (recognition_arcface_ir_se50.pth) is a stand-in as well.")
+        return found
+
+    def report(self) -> list[dict[str, str]]:
+        kinds = {role: "real" if self.real or role == FACE_PACK else "stand-in" for role in self.inputs}
+        files = [{"input": role, "file": file, "weights": kinds[role]} for role, file in self.inputs.items()]
+        kind = "real" if self.real_recogniser else "stand-in"
+        return [*files, {"input": "arcface-ir-se50", "file": "recognition_arcface_ir_se50.pth", "weights": kind}]
+
+
+def choose(prompt: workflow.Prompt, known: Mapping[str, Any], facexlib: Collection[str], checkpoints: Path) -> Weights:
+    """The files for a prompt.
+
+    known: /object_info. facexlib: files the host lists under that key. checkpoints: the host's own folder of them.
+    """
+    # Other names than the workflow's that will do as well.
+    fits: dict[str, Callable[[str], bool]] = {
+        CHECKPOINT: lambda name: is_sdxl(checkpoints / name),
+        CONTROL_NET: lambda name: "idpatch" in "".join(filter(str.isalnum, name.lower())),
+        PROJECTIONS: lambda _: True,
+    }
+    named = {
+        f"{node['class_type']}.{name}": value for node in prompt.values() for name, value in node["inputs"].items()
+    }
+    chosen: dict[str, str] = {}
+    stand_ins: dict[str, str] = {}
+    for role, fit in fits.items():
+        offered = sorted(workflow.options(known, *role.split(".")), key=lambda name: name != named[role])
+        stand_ins[role] = next(name for name in offered if _is_standin(name))
+        real = next((n for n in offered if not _is_standin(n) and (n == named[role] or fit(n))), None)
+        if real:
+            chosen[role] = real
+    missing = tuple(named[role] for role in fits if role not in chosen)
+    packs = workflow.options(known, *FACE_PACK.split("."))
+    pack = {FACE_PACK: next(pack for pack in _PACKS if pack in packs)}
+    recogniser = any("ir_se50" in name and not _is_standin(name) for name in facexlib)
+    return Weights({**(stand_ins if missing else chosen), **pack}, missing, recogniser)
+
+
+def _is_standin(name: str) -> bool:
+    return name.startswith(standins.PREFIX)
+
+
+def is_sdxl(path: Path) -> bool:
+    """Whether a safetensors checkpoint is of the SDXL family, for text to image; read from its header."""
+    if path.suffix != ".safetensors" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    unet = "model.diffusion_model.input_blocks"
+    text = header.get(f"{unet}.4.1.transformer_blocks.0.attn2.to_k.weight", {"shape": [0]})["shape"]
+    picture = header.get(f"{unet}.0.0.weight", {"shape": [0, 0]})["shape"]
+    return text[-1] == 2048 and picture[1] == 4

@@ -1,0 +1,113 @@
+"""The pack starts in this host: under any folder name, without its optional packages, quickly, and explains itself."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from environment import Host
+from host_server import HostError, HostServer, link_pack
+from standins import Standins
+
+ROOT = Path(__file__).resolve().parents[2]
+REGISTERED = re.findall(r"\*(\w+)\.NODES", (ROOT / "nodes" / "__init__.py").read_text("utf-8"))
+NODE_IDS = {
+    found
+    for module in REGISTERED
+    for found in re.findall(r'node_id="(Likeness\w+)"', (ROOT / "nodes" / f"{module}.py").read_text("utf-8"))
+}
+IMPORT_SECONDS = 0.2
+# What a Python without our requirements looks like from inside.
+BLOCK = """
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        blocked = name.split(".")[0] in ("insightface", "onnxruntime", "cv2")
+        return None if blocked else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+
+
+@pytest.fixture(scope="module")
+def bare_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    """The host in a Python where insightface, onnxruntime and cv2 cannot be imported; the folder's name has a dot."""
+    folder = tmp_path_factory.mktemp("bare")
+    (folder / "sitecustomize.py").write_text(BLOCK)
+    with HostServer(
+        host, Path(sys.executable), folder / "base", [standin_models.root], "likeness.v0", first_on_path=folder
+    ) as server:
+        yield server
+
+
+def ours(server: HostServer) -> dict[str, Any]:
+    return {name: info for name, info in server.object_info().items() if name.startswith("Likeness")}
+
+
+@pytest.fixture(scope="module")
+def infos(host_server: HostServer) -> dict[str, Any]:
+    return ours(host_server)
+
+
+def test_every_node_registers(infos: dict[str, Any]) -> None:
+    assert NODE_IDS
+    assert set(infos) == NODE_IDS
+    assert {info["python_module"] for info in infos.values()} == {"custom_nodes.likeness-nodes"}
+
+
+def test_every_node_registers_without_optional_packages(bare_server: HostServer) -> None:
+    assert set(ours(bare_server)) == NODE_IDS
+
+
+def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> None:
+    loader = {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto"}
+    prompt = {
+        "1": {"class_type": "LikenessLoadFaceModel", "inputs": loader},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
+    }
+    with pytest.raises(HostError) as error:
+        bare_server.run(prompt)
+    assert "LikenessLoadFaceModel (node 1)" in str(error.value)
+    assert "needs the Python package onnxruntime, which cannot be imported" in str(error.value)
+    assert "python -m pip install" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["likeness", "Likeness-Nodes-main", "likeness.v1.2", "with a space", "名前"])
+def test_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the host's own loader."""
+    import nodes
+
+    monkeypatch.setattr(nodes, "NODE_CLASS_MAPPINGS", dict(nodes.NODE_CLASS_MAPPINGS))
+    monkeypatch.setattr(nodes, "EXTENSION_WEB_DIRS", {})
+    link_pack(tmp_path / name)
+    assert asyncio.run(nodes.load_custom_node(str(tmp_path / name), module_parent="custom_nodes"))
+    loaded = {key: node for key, node in nodes.NODE_CLASS_MAPPINGS.items() if key.startswith("Likeness")}
+    assert set(loaded) == NODE_IDS
+    assert {node.RELATIVE_PYTHON_MODULE for node in loaded.values()} == {f"custom_nodes.{name}"}
+    assert list(nodes.EXTENSION_WEB_DIRS.values()) == [str((tmp_path / name / "web").absolute())]
+
+
+@pytest.mark.parametrize("node", sorted(NODE_IDS))
+def test_node_explains_itself(node: str, infos: dict[str, Any]) -> None:
+    info = infos[node]
+    assert len(info["description"]) > 20
+    assert info["category"].startswith("likeness/")
+    widgets = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+    silent = [
+        name
+        for section in ("required", "optional")
+        for name, spec in info["input"].get(section, {}).items()
+        if (isinstance(spec[0], list) or spec[0] in widgets) and not spec[1].get("tooltip")
+    ]
+    assert silent == []
+
+
+def test_import_adds_little_to_the_start(host_server: HostServer, bare_server: HostServer) -> None:
+    """As the host reports it, in tenths of a second; the better of two starts, as others may be busy."""
+    assert min(host_server.import_seconds(), bare_server.import_seconds()) < IMPORT_SECONDS

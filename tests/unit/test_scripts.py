@@ -1,0 +1,144 @@
+"""Finding hosts, sorting pytest's arguments, and what test.py says and returns."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Behind everything else; scripts/test.py would otherwise hide the standard library's `test`.
+sys.path.append(str(ROOT / "scripts"))
+
+import environment  # noqa: E402
+from pack.scripts import test as runner  # noqa: E402
+
+
+def make_host(folder: Path, version: str) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "main.py").touch()
+    (folder / "comfyui_version.py").write_text(f'__version__ = "{version}"\n')
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder, and a pack outside of any ComfyUI."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    monkeypatch.delenv("COMFYUI_PATH", raising=False)
+    monkeypatch.setattr(environment, "ROOT", tmp_path / "likeness")
+    monkeypatch.setattr(environment, "INSTALLED_HOST", tmp_path / "installed")
+    return tmp_path / "home"
+
+
+def test_no_host_anywhere(home: Path) -> None:
+    assert environment.find_hosts() == []
+
+
+def test_hosts_of_the_home_folder_newest_first(home: Path) -> None:
+    make_host(home / "comfy" / "ComfyUI", "0.3.64")
+    make_host(home / "comfy" / "ComfyUI-next", "0.33.0")
+    (home / "comfy" / "ComfyUI-empty").mkdir()
+    assert [str(host) for host in environment.find_hosts()] == ["ComfyUI 0.33.0", "ComfyUI 0.3.64"]
+
+
+def test_the_host_this_pack_sits_in(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = make_host(tmp_path / "elsewhere", "0.20.1")
+    monkeypatch.setattr(environment, "ROOT", host / "custom_nodes" / "any name")
+    assert [found.path for found in environment.find_hosts()] == [host]
+
+
+def test_comfyui_path_is_found_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = make_host(home / "comfy" / "ComfyUI", "0.33.0")
+    monkeypatch.setenv("COMFYUI_PATH", str(host))
+    assert [found.version for found in environment.find_hosts()] == [(0, 33, 0)]
+
+
+def test_comfyui_path_that_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMFYUI_PATH", str(home))
+    with pytest.raises(environment.SetupError, match="is not a ComfyUI folder"):
+        environment.find_hosts()
+
+
+def test_given_python_is_used_as_it_is(home: Path) -> None:
+    assert environment.python_for([], sys.executable, ["pytest"]) == Path(sys.executable)
+
+
+def test_given_python_that_lacks_something(home: Path) -> None:
+    with pytest.raises(environment.SetupError, match=r"lacks no_such_module\. To use it: .* -m pip install -r"):
+        environment.python_for([], sys.executable, ["pytest", "no_such_module"])
+
+
+def test_given_python_that_is_none(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(environment.SetupError, match="is not a Python that runs"):
+        environment.python_for([], str(tmp_path / "python"))
+
+
+def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
+    host = environment.host_at(make_host(tmp_path / "host", "0.3.64"))
+    assert host
+    lines = [f"pytest=={pytest.__version__}", "numpy>=1.25.0", "# nothing==1", "Comfyui_Frontend.Package==0.0.1"]
+    (host.path / "requirements.txt").write_text("\n".join(lines))
+    assert environment._unmet_pins(host, Path(sys.executable)) == ["Comfyui_Frontend.Package==0.0.1"]
+
+
+def test_without_paths_everything_runs() -> None:
+    options, host_less, on_hosts = runner.split(["-x", "-k", "tests"])
+    assert options == ["-x", "-k", "tests"]
+    assert str(ROOT / "tests" / "unit") in host_less
+    assert str(ROOT / "tests" / "host") in on_hosts
+
+
+def test_paths_choose_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    unit, host = "tests/unit/test_scripts.py::test_no_host_anywhere", "tests/host/conftest.py"
+    assert runner.split([unit, "-q"]) == (["-q"], [unit], [])
+    assert runner.split(["--maxfail", "1", host]) == (["--maxfail", "1"], [], [host])
+    assert runner.split(["tests"])[1:] == runner.split([])[1:]
+
+
+def test_counts_read_like_pytest() -> None:
+    assert runner.line(Counter(passed=3, failed=1, skipped=0)) == "1 failed, 3 passed"
+    assert runner.line(Counter()) == "no tests ran"
+
+
+def run(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """scripts/test.py for real, in the Python that runs this."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ("COMFYUI_PATH", "CI")}
+    command = [sys.executable, str(ROOT / "scripts" / "test.py"), "--python", sys.executable, *arguments]
+    settings = {**inherited, "HOME": str(home), "USERPROFILE": str(home), **variables}
+    return subprocess.run(command, env=settings, capture_output=True, text=True)
+
+
+@pytest.fixture
+def three_tests(tmp_path: Path) -> str:
+    path = tmp_path / "test_three.py"
+    path.write_text("import pytest\ndef test_a(): pass\ndef test_b(): pass\ndef test_c(): pytest.skip('c')\n")
+    return str(path)
+
+
+def test_last_line_sums_up(three_tests: str, tmp_path: Path) -> None:
+    result = run(three_tests, "-k", "test_a or test_c", home=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1].startswith("==== 1 passed, 1 skipped in ")
+
+
+def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> None:
+    result = run(three_tests, "-k", "no_such_test", home=tmp_path)
+    assert result.returncode == 1
+    assert "no tests ran" in result.stdout.splitlines()[-1]
+
+
+@pytest.mark.skipif((ROOT.parent.parent / "main.py").exists(), reason="this pack sits in a ComfyUI")
+@pytest.mark.parametrize(("ci", "status", "word"), [("true", 1, "FAILED"), ("", 0, "SKIPPED")])
+def test_no_host(three_tests: str, tmp_path: Path, ci: str, status: int, word: str) -> None:
+    if environment.host_at(environment.INSTALLED_HOST):
+        pytest.skip("the demo has installed a ComfyUI")
+    result = run(three_tests, str(ROOT / "tests" / "host"), home=tmp_path, CI=ci)
+    assert result.returncode == status
+    assert f"{word}: No ComfyUI was found, so the host tests did NOT run." in result.stderr

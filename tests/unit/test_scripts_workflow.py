@@ -1,0 +1,185 @@
+"""UI workflows to prompts, the choice between real weights and stand-ins, and the stand-ins themselves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts"))
+
+import standins  # noqa: E402
+import weights  # noqa: E402
+import workflow  # noqa: E402
+
+
+def definition(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
+    return {"input": {"required": required, "optional": optional}, "display_name": "Shown"}
+
+
+KNOWN = {
+    "LoadImage": definition({"image": [["a.png"], {"image_upload": True}]}),
+    "Sampler": definition(
+        {
+            "model": ["MODEL"],
+            "seed": ["INT", {"control_after_generate": True}],
+            "steps": ["INT", {"default": 20}],
+            "name": ["COMBO", {"options": ["euler", "heun"]}],
+        },
+        latent=["LATENT", {}],
+        denoise=["FLOAT", {"default": 1.0}],
+        text=["STRING", {"forceInput": True}],
+    ),
+    "OldSeed": definition({"noise_seed": ["INT"]}),
+}
+
+
+def node(number: int, kind: str, values: list[Any], *linked: tuple[str, int], mode: int = 0) -> dict[str, Any]:
+    inputs = [{"name": name, "link": link} for name, link in linked]
+    return {"id": number, "type": kind, "mode": mode, "inputs": inputs, "widgets_values": values}
+
+
+def graph(*nodes: dict[str, Any], links: tuple[list[Any], ...] = ()) -> dict[str, Any]:
+    return {"nodes": list(nodes), "links": list(links)}
+
+
+def test_widgets_links_and_what_the_editor_adds() -> None:
+    ui = graph(
+        node(1, "LoadImage", ["b.png", "image"]),
+        node(2, "Sampler", [7, "randomize", 30, "heun", 0.5], ("model", 5), ("steps", 6), ("latent", 0)),
+        node(3, "OldSeed", [9, "fixed"]),
+        node(4, "MarkdownNote", ["read me"]),
+        links=([5, 1, 0, 2, 0, "MODEL"], [6, 3, 1, 2, 1, "INT"], [0, 1, 1, 2, 4, "LATENT"]),
+    )
+    prompt = workflow.to_prompt(ui, KNOWN)
+    assert {key: value["inputs"] for key, value in prompt.items()} == {
+        "1": {"image": "b.png"},
+        "2": {
+            "model": ["1", 0],
+            "seed": 7,
+            "steps": ["3", 1],
+            "name": "heun",
+            "denoise": 0.5,
+            "latent": ["1", 1],
+        },
+        "3": {"noise_seed": 9},
+    }
+    assert prompt["1"]["_meta"] == {"title": "Shown"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (node(1, "Unknown", []), r"Unknown \(node 1\) is not known to this ComfyUI"),
+        (node(1, "LoadImage", ["a.png", "image"], mode=4), r"LoadImage \(node 1\) is muted or bypassed"),
+        (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) has 1 widget values for 2 widgets"),
+    ],
+)
+def test_what_cannot_become_a_prompt_is_named(broken: dict[str, Any], message: str) -> None:
+    with pytest.raises(workflow.WorkflowError, match=message):
+        workflow.to_prompt(graph(broken), KNOWN)
+
+
+def test_substitute_keeps_links_unless_the_node_is_named() -> None:
+    prompt = {"1": {"class_type": "Latent", "inputs": {"width": ["2", 0], "height": 512}}}
+    assert workflow.substitute(prompt, {"*.width": 256, "*.height": 256})["1"]["inputs"] == {
+        "width": ["2", 0],
+        "height": 256,
+    }
+    assert workflow.substitute(prompt, {"Latent.width": 64})["1"]["inputs"] == {"width": 64, "height": 512}
+    assert prompt["1"]["inputs"] == {"width": ["2", 0], "height": 512}
+
+
+def offered(checkpoints: list[str], nets: list[str], projections: list[str], packs: list[str]) -> dict[str, Any]:
+    return {
+        "CheckpointLoaderSimple": definition({"ckpt_name": [["standin-sdxl.ckpt", *checkpoints]]}),
+        "ControlNetLoader": definition({"control_net_name": ["COMBO", {"options": [*nets, "standin-controlnet.pth"]}]}),
+        "LikenessLoadIDPatch": definition({"file": ["COMBO", {"options": ["standin-id-patch.bin", *projections]}]}),
+        "LikenessLoadFaceModel": definition({"pack": ["COMBO", {"options": packs}]}),
+    }
+
+
+PROMPT = {
+    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "jugger.safetensors"}},
+    "2": {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "ID-Patch/model.safetensors"}},
+    "3": {"class_type": "LikenessLoadIDPatch", "inputs": {"file": "id-patch.bin"}},
+}
+
+
+def test_real_weights_where_all_are_there(tmp_path: Path) -> None:
+    known = offered(["a.ckpt", "jugger.safetensors"], ["canny.pth", "idpatch_net.pth"], ["x.bin"], ["buffalo_sc", "zz"])
+    chosen = weights.choose(PROMPT, known, ["recognition_arcface_ir_se50.pth"], tmp_path)
+    assert chosen.real and chosen.real_recogniser
+    assert chosen.inputs == {
+        weights.CHECKPOINT: "jugger.safetensors",
+        weights.CONTROL_NET: "idpatch_net.pth",
+        weights.PROJECTIONS: "x.bin",
+        weights.FACE_PACK: "buffalo_sc",
+    }
+    assert {entry["weights"] for entry in chosen.report()} == {"real"}
+
+
+def test_stand_ins_as_soon_as_one_is_missing(tmp_path: Path) -> None:
+    known = offered(
+        ["a.ckpt"], ["canny.pth", "ID-Patch/model.safetensors"], ["id-patch.bin"], ["buffalo_sc", "antelopev2"]
+    )
+    chosen = weights.choose(PROMPT, known, ["standin/recognition_arcface_ir_se50.pth"], tmp_path)
+    assert chosen.missing == ("jugger.safetensors",)
+    assert chosen.inputs == {
+        weights.CHECKPOINT: "standin-sdxl.ckpt",
+        weights.CONTROL_NET: "standin-controlnet.pth",
+        weights.PROJECTIONS: "standin-id-patch.bin",
+        weights.FACE_PACK: "antelopev2",
+    }
+    text = "\n".join(chosen.lines())
+    assert "Not in this ComfyUI's model folders: jugger.safetensors" in text
+    assert "the result will be noise" in text
+    assert "recognition_arcface_ir_se50.pth) is a stand-in" in text
+
+
+@pytest.mark.parametrize(("text", "channels", "expected"), [(2048, 4, True), (2048, 9, False), (768, 4, False)])
+def test_an_sdxl_checkpoint_of_another_name_will_do(tmp_path: Path, text: int, channels: int, expected: bool) -> None:
+    unet = "model.diffusion_model.input_blocks"
+    tensors = {
+        f"{unet}.4.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(2, text),
+        f"{unet}.0.0.weight": torch.zeros(2, channels, 3, 3),
+    }
+    save_file(tensors, tmp_path / "other.safetensors")
+    known = offered(["other.safetensors"], ["idpatch.pth"], ["id-patch.bin"], ["buffalo_sc"])
+    assert weights.choose(PROMPT, known, [], tmp_path).real is expected
+
+
+@pytest.fixture(scope="module")
+def built() -> standins.Standins:
+    return standins.build()
+
+
+def test_stand_ins_are_small_and_built_once(built: standins.Standins) -> None:
+    written = built.checkpoint.stat().st_mtime_ns
+    assert standins.build() == built
+    assert built.checkpoint.stat().st_mtime_ns == written
+    assert sum(path.stat().st_size for path in built.root.rglob("*") if path.is_file()) < 100e6
+
+
+def test_stand_in_checkpoint_has_real_sizes(built: standins.Standins) -> None:
+    state = torch.load(built.checkpoint, weights_only=True)
+    assert state["conditioner.embedders.1.model.text_projection"].shape == (1280, 1280)
+    assert state["model.diffusion_model.label_emb.0.0.weight"].shape == (1280, 2816)
+    buffers = {tensor.untyped_storage().data_ptr(): tensor for tensor in state.values()}
+    assert len(buffers) < 20
+    assert all(b.as_strided((b.untyped_storage().nbytes() // 2,), (1,), 0).isfinite().all() for b in buffers.values())
+    # Windows into one buffer, but never the same window twice.
+    keys = [f"model.diffusion_model.input_blocks.{n}.0.in_layers.2.weight" for n in (1, 2)]
+    assert not torch.equal(state[keys[0]], state[keys[1]])
+
+
+def test_both_kinds_of_projections(built: standins.Standins) -> None:
+    resampler = torch.load(built.id_patch, weights_only=True)
+    mlp = torch.load(built.id_patch_mlp, weights_only=True)
+    assert resampler["patch_proj"]["latents"].shape == (1, 3, 64)
+    assert mlp["prompt_proj"]["proj.2.weight"].shape == (16 * 2048, 1024)
