@@ -58,10 +58,10 @@ def fail(text: str) -> NoReturn:
 
 
 def find_hosts() -> list[Host]:
-    """Every ComfyUI on this machine that the scripts know to look for, the newest first.
+    """Every ComfyUI on this machine that the scripts know to look for, the one meant most first.
 
-    Searched: COMFYUI_PATH, the ComfyUI in whose custom_nodes this pack sits, ~/comfy/ComfyUI and ~/comfy/ComfyUI-*,
-    and the one the demo has installed. Raises SetupError when COMFYUI_PATH is set to something else.
+    In this order: COMFYUI_PATH, the ComfyUI in whose custom_nodes this pack sits, ~/comfy/ComfyUI and other
+    ~/comfy/ComfyUI-*, the one the demo has installed. Raises SetupError when COMFYUI_PATH is set to something else.
     """
     named = os.environ.get("COMFYUI_PATH")
     if named and not host_at(Path(named)):
@@ -74,8 +74,7 @@ def find_hosts() -> list[Host]:
         *sorted(comfy.glob("ComfyUI-*")),
         INSTALLED_HOST,
     ]
-    found = {host.path: host for folder in folders if (host := host_at(folder))}
-    return sorted(found.values(), key=lambda host: host.version, reverse=True)
+    return list({host.path: host for folder in folders if (host := host_at(folder))}.values())
 
 
 def host_at(folder: Path) -> Host | None:
@@ -146,7 +145,8 @@ def _own_python(hosts: Sequence[Host]) -> Path:
     if sys.version_info < (3, 10):  # noqa: UP036 - the one script that starts in whatever Python there is
         raise SetupError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
     python = python_in(VENV)
-    folders = [ROOT, *(host.path for host in hosts[:1])]
+    newest = sorted(hosts, key=lambda host: host.version)[-1:]
+    folders = [ROOT, *(host.path for host in newest)]
     files = [ROOT / "requirements-dev.txt", *(folder / "requirements.txt" for folder in folders)]
     wanted = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
     if python.is_file() and _STAMP.is_file() and wanted.keys() <= set(_STAMP.read_text("utf-8").split()):
@@ -206,8 +206,7 @@ def _read(command: list[str]) -> str:
 def pip_install(python: Path, *arguments: str) -> None:
     """pip install, showing only what takes time and what goes wrong. Raises SetupError."""
     command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
-    worth_showing = ("Downloading", "Building", "Installing", "ERROR")
-    if run_showing(command, lambda line: line.startswith(worth_showing)):
+    if run_showing(command, lambda line: line.startswith(("Building", "Installing", "ERROR")) or " MB)" in line):
         raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
 
 

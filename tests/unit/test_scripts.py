@@ -40,11 +40,11 @@ def test_no_host_anywhere(home: Path) -> None:
     assert environment.find_hosts() == []
 
 
-def test_hosts_of_the_home_folder_newest_first(home: Path) -> None:
-    make_host(home / "comfy" / "ComfyUI", "0.3.64")
+def test_hosts_of_the_home_folder(home: Path) -> None:
     make_host(home / "comfy" / "ComfyUI-next", "0.33.0")
+    make_host(home / "comfy" / "ComfyUI", "0.3.64")
     (home / "comfy" / "ComfyUI-empty").mkdir()
-    assert [str(host) for host in environment.find_hosts()] == ["ComfyUI 0.33.0", "ComfyUI 0.3.64"]
+    assert [str(host) for host in environment.find_hosts()] == ["ComfyUI 0.3.64", "ComfyUI 0.33.0"]
 
 
 def test_the_host_this_pack_sits_in(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,10 +53,10 @@ def test_the_host_this_pack_sits_in(home: Path, tmp_path: Path, monkeypatch: pyt
     assert [found.path for found in environment.find_hosts()] == [host]
 
 
-def test_comfyui_path_is_found_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    host = make_host(home / "comfy" / "ComfyUI", "0.33.0")
-    monkeypatch.setenv("COMFYUI_PATH", str(host))
-    assert [found.version for found in environment.find_hosts()] == [(0, 33, 0)]
+def test_comfyui_path_comes_first_and_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_host(home / "comfy" / "ComfyUI", "0.33.0")
+    monkeypatch.setenv("COMFYUI_PATH", str(make_host(home / "comfy" / "ComfyUI-old", "0.3.64")))
+    assert [found.version for found in environment.find_hosts()] == [(0, 3, 64), (0, 33, 0)]
 
 
 def test_comfyui_path_that_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
