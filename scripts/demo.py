@@ -69,10 +69,10 @@ def installed_host(python: Path) -> list[Host]:
         if not comfy.is_file():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(tool)], check=True)
             environment.pip_install(environment.python_in(tool), "comfy-cli")
-        # comfy-cli installs into the active environment: ours. Its banners, boxes and JSON are not shown.
+        # comfy-cli installs into the active environment: ours.
         variables = {**os.environ, "VIRTUAL_ENV": str(VENV), "DO_NOT_TRACK": "1"}
         command += ["--version", RELEASE, "--skip-manager"]
-        if status := environment.run_showing(command, lambda line: line[:1].isalpha(), variables):
+        if status := environment.run_showing(command, worth_showing, variables):
             raise SetupError(f"comfy-cli ended with status {status}.")
         hosts = environment.find_hosts()
         environment.python_for(hosts)
@@ -80,6 +80,13 @@ def installed_host(python: Path) -> list[Host]:
         say(f"That did not work: {cause}")
         return []
     return hosts
+
+
+def worth_showing(line: str) -> bool:
+    """Of comfy-cli's output: neither its boxes and JSON nor what pip finds in place."""
+    return line[:1].isalpha() and not line.startswith(
+        ("Requirement already", "Collecting", "Looking in", "Using cached")
+    )
 
 
 def accelerator(python: Path) -> str:
