@@ -84,9 +84,8 @@ def installed_host(python: Path) -> list[Host]:
 
 def worth_showing(line: str) -> bool:
     """Of comfy-cli's output: neither its boxes and JSON nor what pip finds in place."""
-    return line[:1].isalpha() and not line.startswith(
-        ("Requirement already", "Collecting", "Looking in", "Using cached")
-    )
+    told = ("Requirement already", "Collecting", "Looking in", "Using cached")
+    return line[:1].isalpha() and not line.startswith(told)
 
 
 def accelerator(python: Path) -> str:
