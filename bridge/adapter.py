@@ -101,15 +101,15 @@ class InjectionsCond(comfy.conds.CONDRegular):
         return [1]
 
 
-def inject(conditioning: Conditioning, injection: Injection) -> Conditioning:
-    """Every entry with one more injection."""
-    return [[text, _with_injection(options, injection)] for text, options in conditioning]
+def inject(conditioning: Conditioning, injection: Any, key: str = KEY) -> Conditioning:
+    """Every entry with one more injection under `key`."""
+    return [[text, _with_injection(options, injection, key)] for text, options in conditioning]
 
 
-def _with_injection(options: dict[str, Any], injection: Injection) -> dict[str, Any]:
+def _with_injection(options: dict[str, Any], injection: Any, key: str) -> dict[str, Any]:
     conds = options.get("model_conds", {})
-    before = conds[KEY].cond if KEY in conds else ()
-    return {**options, "model_conds": {**conds, KEY: InjectionsCond((*before, injection))}}
+    before = conds[key].cond if key in conds else ()
+    return {**options, "model_conds": {**conds, key: InjectionsCond((*before, injection))}}
 
 
 # The MODEL
@@ -120,16 +120,24 @@ def attention_layers(model: Any) -> list[tuple[str, int, int, int]]:
 
     Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
     """
-    unet = model.get_model_object("diffusion_model")
+    found = transformers(model.get_model_object("diffusion_model"))
+    return [(name, number, index, block.attn2.to_q.out_features) for name, number, index, block in found]
+
+
+def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
+    """(block, number, index, BasicTransformerBlock) of a UNet, in diffusers' order: down, up, mid.
+
+    Raises WrongBaseModel for a network that is not a UNet with cross-attention.
+    """
     if not hasattr(unet, "middle_block"):
-        raise WrongBaseModel("The MODEL", type(unet).__name__, "a UNet of the SDXL family")
+        raise WrongBaseModel("The MODEL", type(unet).__name__, "a UNet of the SD family")
     blocks = [
         *(("input", number, block) for number, block in enumerate(unet.input_blocks)),
         *(("output", number, block) for number, block in enumerate(unet.output_blocks)),
         ("middle", 0, unet.middle_block or ()),  # some distilled models have none
     ]
     return [
-        (name, number, index, transformer.attn2.to_q.out_features)
+        (name, number, index, transformer)
         for name, number, block in blocks
         for module in block
         if isinstance(module, SpatialTransformer)

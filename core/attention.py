@@ -42,3 +42,25 @@ def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
     """Weights (groups, H, W) at a layer's token grid, (groups, height * width, 1): nearest, as InstantID's own mask."""
     grid = functional.interpolate(weights[:, None], size=(height, width), mode="nearest")
     return grid.flatten(1)[..., None]
+
+
+def shared(
+    query: Tensor,
+    own: tuple[Tensor, Tensor],
+    parts: tuple[Tensor, Tensor],
+    sink: bool,
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Self-attention over one's own tokens and those of the parts: (B, N, C).
+
+    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part.
+    sink: append one token of key 0 and value 0, whose logit the kernel's bias raises to stand for many of them.
+    Source: Parts2Whole (arXiv 2404.15267), section 3.3; the sink is exact, see core.parts2whole.features.key_bias.
+    """
+    keys, values = (_joined(mine, theirs, sink) for mine, theirs in zip(own, parts, strict=True))
+    return attend(query, keys, values)
+
+
+def _joined(own: Tensor, parts: Tensor, sink: bool) -> Tensor:
+    rest = parts if not sink else torch.cat([parts, parts.new_zeros(1, 1, parts.shape[-1])], dim=1)
+    return torch.cat([own, rest.expand(len(own), -1, -1)], dim=1)

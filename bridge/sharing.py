@@ -1,0 +1,222 @@
+"""Masked shared self-attention on the host: recorded by one UNet, read by another.
+
+The conditioning carries the bank of the parts; a row that carries none attends to itself alone. The MODEL patch is
+stateless: it projects the parts' tokens with each layer's own modules, once per run, so that LoRAs, casts and
+offloading of the denoiser apply to them as to everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import comfy.model_management
+import comfy.patcher_extension
+import torch
+from comfy.ldm.modules.attention import optimized_attention
+from torch import Tensor
+
+from ..core.attention import shared
+from ..core.parts2whole.features import Bank, Block, Share, key_bias
+from .adapter import InjectionsCond, Rows, inject, transformers
+
+KEY = "likeness_sharing"
+_WRAPPERS = comfy.patcher_extension.WrappersMP
+
+
+@dataclass(frozen=True, eq=False)
+class Sharing:
+    """What Apply Parts adds to one side of the conditioning.
+
+    bank: what the reference UNet saw, or None where this side attends to itself alone (the negative).
+    pose: (1, C, h, w) added after the first convolution, or None. sigmas: (start, end) of the sharing.
+    """
+
+    source: object
+    bank: Bank | None
+    share: Share
+    pose: Tensor | None
+    sigmas: tuple[float, float]
+
+    def __deepcopy__(self, memo: Any) -> Sharing:
+        return self  # immutable, and shared by every clone on purpose
+
+    def cropped(self, area: Sequence[int]) -> Sharing:
+        return self
+
+    def alike(self, other: Sharing) -> bool:
+        """Rows of both sides of one node go through the UNet in one batch."""
+        return self.source is other.source
+
+
+def share_with(conditioning: list[list[Any]], sharing: Sharing) -> list[list[Any]]:
+    """Every entry with the parts in it."""
+    return inject(conditioning, sharing, KEY)
+
+
+def record(model: Any, latent: Tensor, context: Tensor) -> dict[Block, Tensor]:
+    """Run a UNet once at t = 0 and keep what every layer's self-attention sees: block -> (tokens, C), on the CPU.
+
+    model: a loaded ModelPatcher. latent: (1, 4, h, w) as the UNet takes it. context: (1, T, width).
+    """
+    seen: dict[Block, Tensor] = {}
+
+    def recorder(n: Tensor, keys: Tensor, values: Tensor, extra: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        seen[(*extra["block"], extra["block_index"])] = n[0].cpu()
+        return n, keys, values
+
+    unet, device = model.model.diffusion_model, model.load_device
+    dtype = model.model.manual_cast_dtype or model.model.get_dtype()
+    options = {"patches": {"attn1_patch": [recorder]}}
+    inputs = (latent.to(device, dtype), torch.zeros(1, device=device), context.to(device, dtype))
+    unet(*inputs, control=None, transformer_options=options)
+    return seen
+
+
+# The MODEL
+
+
+def patched(model: Any) -> Any:
+    """A clone of the MODEL that reads shared parts; a MODEL that does already is returned as it is."""
+    if KEY in model.wrappers.get(_WRAPPERS.DIFFUSION_MODEL, {}):
+        return model
+    clone = model.clone()
+    clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, KEY, _with_memory)
+    clone.add_wrapper_with_key(_WRAPPERS.DIFFUSION_MODEL, KEY, _hand_over)
+    clone.set_model_input_block_patch(_add_pose)
+    existing = clone.model_options["transformer_options"].get("patches_replace", {}).get("attn1", {})
+    blocks: dict[tuple[str, int], int] = {}
+    for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
+        blocks[name, number] = index + 1
+    for (name, number), depth in blocks.items():
+        # Block-wide keys, as the host's own guidance nodes use for a pass of theirs. What others have put on a
+        # single layer hides those, so there ours goes on that layer and calls theirs.
+        before = existing.get((name, number))
+        clone.set_model_attn1_replace(SharedAttention(before), name, number)
+        for index in range(depth):
+            if single := existing.get((name, number, index)):
+                clone.set_model_attn1_replace(SharedAttention(single), name, number, index)
+    return clone
+
+
+class SharedAttention:
+    """The attn1 replacement of a block: rows with parts look at these too, all other rows are left as they were."""
+
+    def __init__(self, before: Callable[..., Tensor] | None) -> None:
+        self.before = before
+
+    def __deepcopy__(self, memo: Any) -> SharedAttention:
+        return self  # immutable
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        turn: Turn | None = extra_options.get(KEY)
+        if turn is None or not turn.shares or len(q) % len(turn.chunks):
+            return self._alone(q, k, v, extra_options)
+        rows = len(q) // len(turn.chunks)
+        pieces = [
+            self._of_chunk(sharing, *(x[i * rows : (i + 1) * rows] for x in (q, k, v)), turn, extra_options)
+            for i, sharing in enumerate(turn.chunks)
+        ]
+        return torch.cat(pieces)
+
+    def _of_chunk(
+        self, sharing: Sharing | None, q: Tensor, k: Tensor, v: Tensor, turn: Turn, extra_options: dict[str, Any]
+    ) -> Tensor:
+        if sharing is None or sharing.bank is None:
+            return self._alone(q, k, v, extra_options)
+        block = (*extra_options["block"], extra_options["block_index"])
+        parts = turn.parts(sharing, block, q, extra_options["activations_shape"][-2:])
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return _attention(q, k, v, extra_options, mask=parts.bias)
+
+        return shared(q, (k, v), (parts.keys, parts.values), parts.sink, attend)
+
+    def _alone(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        return self.before(q, k, v, extra_options) if self.before else _attention(q, k, v, extra_options)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any], mask: Tensor | None = None) -> Tensor:
+    return optimized_attention(
+        q, k, v, extra_options["n_heads"], mask=mask,
+        attn_precision=extra_options["attn_precision"], transformer_options=extra_options,
+    )  # fmt: skip
+
+
+def _add_pose(h: Tensor, options: dict[str, Any]) -> Tensor:
+    turn: Turn | None = options.get(KEY)
+    if turn is None or options["block"] != ("input", 0):
+        return h
+    pieces = h.chunk(len(turn.chunks))
+    poses = [sharing.pose if sharing else None for sharing in turn.chunks]
+    return torch.cat([x if pose is None else x + pose.to(x) for x, pose in zip(pieces, poses, strict=True)])
+
+
+# One sampling run
+
+
+@dataclass(frozen=True)
+class Projected:
+    """The parts of one layer, ready to be attended to. keys, values: (1, kept, C); bias: see features.key_bias."""
+
+    keys: Tensor
+    values: Tensor
+    sink: bool
+    bias: Tensor | None
+
+
+class Memory:
+    """What has been projected in one sampling run. No dictionary: the host copies those at every step."""
+
+    def __init__(self) -> None:
+        self.projected: dict[tuple[Any, ...], Projected] = {}
+
+    def __deepcopy__(self, memo: Any) -> Memory:
+        return self
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One forward of the UNet: who shares, the layers' modules, and what the run remembers."""
+
+    chunks: tuple[Sharing | None, ...]
+    modules: dict[Block, Any]
+    memory: Memory
+    shares: bool = field(default=True)
+
+    def parts(self, sharing: Sharing, block: Block, q: Tensor, grid: Sequence[int]) -> Projected:
+        key = (sharing, block, tuple(grid))
+        if key not in self.memory.projected:
+            self.memory.projected[key] = self._project(sharing, block, q, (int(grid[0]), int(grid[1])))
+        return self.memory.projected[key]
+
+    def _project(self, sharing: Sharing, block: Block, q: Tensor, grid: tuple[int, int]) -> Projected:
+        assert sharing.bank is not None
+        tokens = torch.cat([part.kept for part in sharing.bank[block]])[None].to(q)
+        attention = self.modules[block].attn1
+        bias = key_bias(sharing.bank[block], q.shape[1], sharing.share, grid)
+        sink = any(part.dropped for part in sharing.bank[block])
+        keys, values = attention.to_k(tokens), attention.to_v(tokens)
+        return Projected(keys, values, sink, None if bias is None else bias.to(q))
+
+
+def _with_memory(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """OUTER_SAMPLE: the guider's options are this run's own copy."""
+    executor.class_obj.model_options.setdefault("transformer_options", {})[f"{KEY}_memory"] = Memory()
+    return executor(*args, **kwargs)
+
+
+def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
+    """DIFFUSION_MODEL: from the batched conditioning to where the attention patches can see it."""
+    rows: Rows | None = kwargs.pop(KEY, None)
+    if rows is None:
+        return executor(*args, **kwargs)
+    *others, options = args
+    sigma = float(options["sigmas"].max())
+    chunks = tuple(next(iter(chunk), None) for chunk in rows.chunks)
+    on = any(s is not None and s.sigmas[0] >= sigma >= s.sigmas[1] for s in chunks)
+    modules = {(name, number, index): module for name, number, index, module in transformers(executor.class_obj)}
+    turn = Turn(chunks, modules, options.get(f"{KEY}_memory") or Memory(), on)
+    return executor(*others, {**options, KEY: turn}, **kwargs)

@@ -1,0 +1,87 @@
+"""What the reference UNet saw of the parts, without the tokens that a mask takes away.
+
+Source: Parts2Whole (arXiv 2404.15267), section 3.3, and parts2whole/models/mutual_self_attention.py (MIT).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+Block = tuple[str, int, int]
+"""("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
+
+
+def token_mask(mask: Tensor, tokens: int) -> Tensor:
+    """A part's mask (H, W), 0..1, at the grid of a layer with this many tokens: (tokens,), 0..1.
+
+    Nearest to the size after as many halvings as fit, widened by one token on every side.
+    """
+    height, width = mask.shape
+    scale = 1 << math.ceil(math.log2(height * width / tokens) / 2)
+    grid = (math.ceil(height / scale), math.ceil(width / scale))
+    small = functional.interpolate(mask[None, None].float(), size=grid)
+    return functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1).flatten()
+
+
+@dataclass(frozen=True, eq=False)
+class PartTokens:
+    """One part at one layer: the tokens that count, (kept, C), already times their mask, and how many were dropped.
+
+    A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
+    """
+
+    kept: Tensor
+    dropped: int
+
+
+def keep(states: Tensor, mask: Tensor) -> PartTokens:
+    """states (tokens, C) of a layer after its first norm, mask (H, W) of the part's picture."""
+    weights = token_mask(mask, len(states)).to(states)
+    inside = weights > 0
+    return PartTokens(states[inside] * weights[inside, None], int((~inside).sum()))
+
+
+Bank = Mapping[Block, Sequence[PartTokens]]
+"""Per layer, the tokens of every part in order."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How much a layer listens to each part. weights: one per part, 1 as published, 0 not at all.
+
+    targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
+    """
+
+    weights: Sequence[float]
+    targets: Tensor | None = None
+
+
+def key_bias(parts: Sequence[PartTokens], own: int, share: Share, grid: tuple[int, int]) -> Tensor | None:
+    """What is added to the logits of [own tokens | kept tokens | sink]: (1, 1 | queries, own + kept + sink), float32.
+
+    The sink stands for all dropped tokens: logit log(their number), value 0. None where nothing has to be added.
+    A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w).
+    """
+    dropped = torch.tensor([float(part.dropped) for part in parts])
+    weights = torch.tensor(share.weights)
+    if share.targets is None:
+        if not dropped.any() and bool((weights == 1).all()):
+            return None
+        weights = weights[:, None]  # parts queries
+    else:
+        regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
+        weights = weights[:, None] * regions
+    logs = _log(weights).repeat_interleave(torch.tensor([len(part.kept) for part in parts]), dim=0)
+    sink = _log((weights * dropped[:, None]).sum(dim=0, keepdim=True)) if dropped.any() else logs[:0]
+    return torch.cat([torch.zeros(own, logs.shape[1]), logs, sink]).T[None]
+
+
+def _log(weights: Tensor) -> Tensor:
+    # As low as float16 goes: its exponential is exactly 0, and no kernel makes a NaN of it.
+    return weights.log().clamp(min=-60000.0)

@@ -1,0 +1,63 @@
+"""One tiny SD1.5-shaped UNet with the same weights twice: in diffusers and in the host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import comfy.model_patcher
+import comfy.supported_models
+import comfy.utils
+import torch
+from diffusers import UNet2DConditionModel
+from safetensors import safe_open
+from seeded import fill
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "parts2whole.safetensors"
+
+HOST_CONFIG = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "channel_mult": [1, 1, 2, 2],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": 48,
+    "use_linear_in_transformer": False,
+    "use_spatial_transformer": True,
+    "use_temporal_attention": False,
+    "adm_in_channels": None,
+    "legacy": False,
+}
+
+
+def diffusers_unet(seed: int) -> UNet2DConditionModel:
+    with safe_open(GOLDEN, "pt") as golden:
+        config = json.loads(golden.metadata()["config"])
+    return fill(UNet2DConditionModel(**config), seed)
+
+
+def host_model(unet: UNet2DConditionModel) -> comfy.model_patcher.ModelPatcher:
+    config = comfy.supported_models.SD15(dict(HOST_CONFIG, dtype=torch.float32))
+    # The golden networks have 4 heads everywhere, where SD1.5 has 8.
+    config.unet_config |= {"num_heads": 4, "num_head_channels": -1}
+    model = config.get_model({})
+    names = comfy.utils.unet_to_diffusers(HOST_CONFIG)
+    model.diffusion_model.load_state_dict({names[k]: v for k, v in unet.state_dict().items()}, strict=True)
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+
+
+def diffusers_name(block: tuple[str, int, int]) -> str:
+    """The diffusers module of one of the host's transformer blocks, for three blocks per level as in SD1.5."""
+    name, number, index = block
+    if name == "middle":
+        return f"mid_block.attentions.0.transformer_blocks.{index}"
+    level, position = divmod(number, 3)
+    if name == "input":
+        return f"down_blocks.{level}.attentions.{position - 1}.transformer_blocks.{index}"
+    return f"up_blocks.{level}.attentions.{position}.transformer_blocks.{index}"
