@@ -21,6 +21,7 @@ from ..core.faces.ladder import Detector
 from ..core.faces.onnx_file import Kind, inspect
 from ..core.faces.pictures import Picture
 from . import folders, load
+from .folders import Stamp, stamp
 
 logger = logging.getLogger("likeness")
 
@@ -33,9 +34,6 @@ _TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".sft")
 # Stands near the start of the file whether it is a safetensors file or either kind of pickle.
 _IR_SE50_MARK = b"body.23.res_layer.5.fc1.weight"
 _HEAD = 1 << 20
-
-Stamp = tuple[str, int, int]
-"""Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +75,7 @@ def recogniser_names() -> list[str]:
 
 def fingerprint() -> tuple[Stamp, ...]:
     """Changes when a file that "all found" may mean is added, replaced or removed."""
-    return tuple(_stamp(path) for path in sorted({*_recogniser_paths("").values(), *_onnx_files().values()}))
+    return tuple(stamp(path) for path in sorted({*_recogniser_paths("").values(), *_onnx_files().values()}))
 
 
 def check(pack: str, recognisers: str) -> LikenessError | None:
@@ -98,7 +96,7 @@ def load_face_model(pack: str, recognisers: str, provider: str) -> FaceModel:
     if error := check(pack, recognisers):
         raise error
     providers = insight.providers_for(provider)
-    detector = _session(*_stamp(_detector_path(pack)), providers)
+    detector = _session(*stamp(_detector_path(pack)), providers)
     paths = _recogniser_paths(pack)
     wanted = paths if recognisers == ALL else {recognisers: paths[recognisers]}
     loaded = [_recogniser(identifier, path, providers, recognisers != ALL) for identifier, path in wanted.items()]
@@ -136,7 +134,7 @@ def _recogniser_paths(pack: str) -> dict[str, str]:
 
 def _ir_se50_path() -> str | None:
     paths = _files(_TORCH_ENDINGS, *_TORCH_KEYS).values()
-    return next((path for path in paths if _looks_like_ir_se50(*_stamp(path))), None)
+    return next((path for path in paths if _looks_like_ir_se50(*stamp(path))), None)
 
 
 @lru_cache(maxsize=256)
@@ -144,11 +142,6 @@ def _looks_like_ir_se50(path: str, size: int, changed: int) -> bool:
     """By its keys, or by its name: a damaged file is to be explained, not to be overlooked."""
     with open(path, "rb") as file:
         return _IR_SE50_MARK in file.read(_HEAD) or "arcface_ir_se50" in os.path.basename(path).lower()
-
-
-def _stamp(path: str) -> Stamp:
-    state = os.stat(path)
-    return path, state.st_size, state.st_mtime_ns
 
 
 def _missing(what: str, key: str) -> ModelMissing:
@@ -172,10 +165,10 @@ def _detector_path(pack: str) -> str:
 def _recogniser(identifier: str, path: str, providers: tuple[str, ...], asked_for: bool) -> Recogniser | None:
     """None for a file that is something else, unless it was asked for by name."""
     if identifier == packs.IR_SE50:
-        return _ir_se50(*_stamp(path))
+        return _ir_se50(*stamp(path))
     kind = inspect(path).kind
     if kind is Kind.RECOGNISER:
-        return insight.ArcFace(identifier, _session(*_stamp(path), providers))
+        return insight.ArcFace(identifier, _session(*stamp(path), providers))
     if asked_for:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
     return None

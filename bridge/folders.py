@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import folder_paths
 
-from ..core.errors import UnsafePath
+from ..core.errors import LikenessError, UnsafePath
 
 _WEIGHTS = (".safetensors", ".sft", ".bin", ".pth", ".pt")
 
@@ -18,6 +19,10 @@ _KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "instantid": ("instantid", _WEIGHTS),
     "likeness_faces": ("likeness_faces", (".safetensors",)),
 }
+
+
+Stamp = tuple[str, int, int]
+"""Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
 
 
 def register() -> None:
@@ -62,3 +67,24 @@ def within(folder: str, name: str) -> str:
     if not path.startswith(root + os.sep):
         raise UnsafePath(name, folder)
     return path
+
+
+def stamp(path: str) -> Stamp:
+    """What tells this file from the one that was here before."""
+    state = os.stat(path)
+    return path, state.st_size, state.st_mtime_ns
+
+
+def found_or_why(path_of: Callable[[str], str], file: str | None) -> bool | str:
+    """A loader's validate_inputs: True, or why path_of raises for the chosen file. None: linked, known when it runs."""
+    try:
+        if file is not None:
+            path_of(file)
+    except LikenessError as error:
+        return str(error)
+    return True
+
+
+def fingerprint(path_of: Callable[[str], str], file: str | None) -> str:
+    """A loader's fingerprint_inputs: another text when the chosen file is replaced."""
+    return "" if file is None else str(stamp(path_of(file)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,14 +10,19 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core import id_patch
-from ..core.checkpoints import require
-from ..core.errors import SequenceUnsupported, UnsupportedCheckpoint
+from ..core.errors import SequenceUnsupported
 from ..core.people import Person
 from . import load
 
-URL = "https://huggingface.co/ByteDance/ID-Patch"
-ADVICE = f"ID-Patch's own file is id-patch.bin from {URL}; it belongs into models/id_patch."
-FILE = "the ID-Patch projections (id-patch.bin)"
+FILE = load.Published(
+    method=id_patch.METHOD,
+    what="ID-Patch file",
+    format="id-patch",
+    name="id-patch.bin",
+    key="id_patch",
+    url="https://huggingface.co/ByteDance/ID-Patch",
+    size="size on its page",
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class IDPatch:
         """(3, size, size) float32 on the CPU per person, times the person's weight."""
         return [self._run(self.net.patch, person, photos) * person.weight for person in people]
 
-    def _run(self, projection, person: Person, photos: str) -> Tensor:
+    def _run(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:
         embeddings = id_patch.embeddings(person, photos)
         if embeddings.shape[1] > 1 and not self.net.takes_sequences:
             raise SequenceUnsupported(person.identity.name, embeddings.shape[1])
@@ -60,10 +66,4 @@ def load_id_patch(path: str) -> IDPatch:
 
     Raises UnsupportedCheckpoint, naming what the file is instead.
     """
-    state = load.read_state_dict(path, FILE, ADVICE)
-    require(state, "id-patch", path, ADVICE)
-    try:
-        return IDPatch(load.in_patcher(lambda **factory: id_patch.IDPatchNet(state, **factory), state))
-    except (KeyError, RuntimeError, ValueError) as error:
-        what = f"an incomplete ID-Patch file ({load.in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, FILE, ADVICE) from error
+    return IDPatch(FILE.load(path, id_patch.IDPatchNet))

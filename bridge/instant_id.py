@@ -11,14 +11,19 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core import instant_id
-from ..core.checkpoints import require
-from ..core.errors import AdapterMismatch, UnsupportedCheckpoint
+from ..core.errors import AdapterMismatch
 from ..core.people import Person
 from . import adapter, load
 
-URL = "https://huggingface.co/InstantX/InstantID"
-ADVICE = f"InstantID's own file is ip-adapter.bin from {URL}; it belongs into models/instantid."
-FILE = "the InstantID adapter (ip-adapter.bin)"
+FILE = load.Published(
+    method=instant_id.METHOD,
+    what="InstantID adapter",
+    format="instant-id",
+    name="ip-adapter.bin",
+    key="instantid",
+    url="https://huggingface.co/InstantX/InstantID",
+    size="1.7 GB",
+)
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,7 @@ def load_instant_id(path: str) -> InstantID:
 
     Raises UnsupportedCheckpoint, naming what the file is instead.
     """
-    state = load.read_state_dict(path, FILE, ADVICE)
-    require(state, "instant-id", path, ADVICE)
-    try:
-        return InstantID(load.in_patcher(lambda **factory: instant_id.InstantIDNet(state, **factory), state))
-    except (KeyError, RuntimeError, ValueError) as error:
-        what = f"an incomplete InstantID file ({load.in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, FILE, ADVICE) from error
+    return InstantID(FILE.load(path, instant_id.InstantIDNet))
 
 
 def check_layout(loaded: InstantID, model: Any) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pickle import UnpicklingError
 
 import comfy.model_management
@@ -14,8 +16,9 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ..core.checkpoints import flatten
-from ..core.errors import UnsupportedCheckpoint
+from ..core.checkpoints import flatten, require
+from ..core.errors import ModelMissing, UnsupportedCheckpoint
+from . import folders
 
 # What the first bytes of a file that is no model at all look like.
 _NOT_A_MODEL = (
@@ -80,3 +83,42 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
     """Load the network and move its input beside it, as float32: these networks are small and run once."""
     comfy.model_management.load_model_gpu(patcher)
     return inputs.to(patcher.load_device, torch.float32)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A method's own weights: one file, one network.
+
+    what: the file in words. format: its id in core.checkpoints.KNOWN. key: its model key, also the folder's name.
+    """
+
+    method: str
+    what: str
+    format: str
+    name: str
+    key: str
+    url: str
+    size: str
+
+    def path(self, file: str) -> str:
+        """Full path of the file that was chosen. Raises ModelMissing, UnsafePath."""
+        path = folders.find(file, self.key)
+        if path is None:
+            searched = folders.folders(self.key)
+            raise ModelMissing(f"The {self.what}", [file or self.name], searched, self.url, self.size)
+        return path
+
+    def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
+        """network(state, ops=..., device=..., dtype=...) with the weights of a file, pickled or safetensors.
+
+        Raises UnsupportedCheckpoint, naming what the file is instead.
+        """
+        expected = f"the {self.what} ({self.name})"
+        advice = f"{self.method}'s own file is {self.name} from {self.url}; it belongs into models/{self.key}."
+        state = read_state_dict(path, expected, advice)
+        require(state, self.format, path, advice)
+        try:
+            return in_patcher(partial(network, state), state)
+        except (KeyError, RuntimeError, ValueError) as error:
+            what = f"an incomplete {self.method} file ({in_one_line(error)})"
+            raise UnsupportedCheckpoint(path, what, expected, advice) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from ..bridge import folders
 from ..bridge.conditioning import Conditioning, ControlAttachment, append_tokens, check_control_net
-from ..bridge.id_patch import URL, IDPatch, load_id_patch
+from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import advanced, searchable
 from ..core import errors, geometry, identities
 from ..core import id_patch as formulas
@@ -19,7 +18,6 @@ from ..core.people import Cast
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, IDPatchSocket
 
-KEY = "id_patch"
 CATEGORY = "likeness/id-patch"
 IMAGE, APPLY = "ID-Patch Condition Image", "Apply ID-Patch"
 PHOTOS_TOOLTIP = (
@@ -31,12 +29,6 @@ PHOTOS_TOOLTIP = (
 
 def _photos() -> io.Combo.Input:
     return advanced(io.Combo.Input("photos", options=list(identities.PHOTOS), default="mean", tooltip=PHOTOS_TOOLTIP))
-
-
-def _missing(file: str) -> errors.ModelMissing:
-    return errors.ModelMissing(
-        "The ID-Patch file", [file or "id-patch.bin"], folders.folders(KEY), URL, "size on its page"
-    )
 
 
 class LoadIDPatch(io.ComfyNode):
@@ -52,7 +44,7 @@ class LoadIDPatch(io.ComfyNode):
                 inputs=[
                     io.Combo.Input(
                         "file",
-                        options=folders.listed(KEY),
+                        options=folders.listed(FILE.key),
                         tooltip="id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet "
                         "that belongs to it is loaded with the host's Load ControlNet Model.",
                     )
@@ -63,23 +55,16 @@ class LoadIDPatch(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        try:
-            return True if folders.find(file, KEY) else str(_missing(file))
-        except errors.UnsafePath as error:
-            return str(error)
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return folders.found_or_why(FILE.path, file)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> float:
-        path = folders.find(file, KEY)
-        return os.path.getmtime(path) if path else 0.0
+    def fingerprint_inputs(cls, file: str | None) -> str:
+        return folders.fingerprint(FILE.path, file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        path = folders.find(file, KEY)
-        if path is None:
-            raise _missing(file)
-        return io.NodeOutput(load_id_patch(path))
+        return io.NodeOutput(load_id_patch(FILE.path(file)))
 
 
 class IDPatchImage(io.ComfyNode):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Any
 
@@ -12,14 +11,13 @@ from torch import Tensor
 from ..bridge import adapter, folders, notes
 from ..bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net
 from ..bridge.identity_net import IdentityNet
-from ..bridge.instant_id import URL, InstantID, check_layout, load_instant_id, make_injections
+from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, searchable
 from ..core import draw, errors, geometry, identities, regions
 from ..core.people import Cast, Layout
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, InstantIDSocket, LayoutSocket
 
-KEY = "instantid"
 CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID"
 
@@ -28,10 +26,6 @@ WATERMARKS = (
     "The size is exactly 1024x1024: InstantID was trained on pictures with watermarks at that size. "
     "1016x1016 or 1024x768 have none."
 )
-
-
-def _missing(file: str) -> errors.ModelMissing:
-    return errors.ModelMissing("The InstantID adapter", [file or "ip-adapter.bin"], folders.folders(KEY), URL, "1.7 GB")
 
 
 class LoadInstantID(io.ComfyNode):
@@ -46,7 +40,7 @@ class LoadInstantID(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=folders.listed(KEY),
+                    options=folders.listed(FILE.key),
                     tooltip="ip-adapter.bin, or a safetensors copy of it, from models/instantid.",
                 )
             ],
@@ -55,23 +49,16 @@ class LoadInstantID(io.ComfyNode):
         return searchable(schema, "instantid", "instant id", "face", "ip-adapter", "identity")
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        try:
-            return True if folders.find(file, KEY) else str(_missing(file))
-        except errors.UnsafePath as error:
-            return str(error)
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return folders.found_or_why(FILE.path, file)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str) -> float:
-        path = folders.find(file, KEY)
-        return os.path.getmtime(path) if path else 0.0
+    def fingerprint_inputs(cls, file: str | None) -> str:
+        return folders.fingerprint(FILE.path, file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        path = folders.find(file, KEY)
-        if path is None:
-            raise _missing(file)
-        return io.NodeOutput(load_instant_id(path))
+        return io.NodeOutput(load_instant_id(FILE.path(file)))
 
 
 class FaceKeypointsImage(io.ComfyNode):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import face_bank
+from ..bridge import face_bank, folders
 from ..bridge import face_model as face_models
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
@@ -319,19 +318,11 @@ class LoadIdentity(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        try:
-            if file is not None:  # linked: known only when it runs
-                face_bank.path_of(file)
-        except LikenessError as error:
-            return str(error)
-        return True
+        return folders.found_or_why(face_bank.path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:
-        if file is None:
-            return ""
-        state = os.stat(face_bank.path_of(file))
-        return f"{file} {state.st_size} {state.st_mtime_ns}"
+        return folders.fingerprint(face_bank.path_of, file)
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:

@@ -124,3 +124,8 @@ def test_a_replaced_file_is_noticed(folder):
     before = LoadIDPatch.fingerprint_inputs("id-patch.bin")
     os.utime(folder / "id-patch.bin", (2, 2))
     assert LoadIDPatch.fingerprint_inputs("id-patch.bin") != before
+
+
+def test_a_linked_file_is_left_to_the_run(folder):
+    assert LoadIDPatch.validate_inputs(None) is True
+    assert LoadIDPatch.fingerprint_inputs(None) == ""

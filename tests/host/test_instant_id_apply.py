@@ -461,3 +461,4 @@ def test_files_that_are_something_else(tmp_path, monkeypatch):
     message = LoadInstantID.validate_inputs("ip-adapter.bin")
     assert "ip-adapter.bin" in message and str(tmp_path) in message and "InstantX/InstantID" in message
     assert "leads outside of" in LoadInstantID.validate_inputs("../x.bin")
+    assert LoadInstantID.validate_inputs(None) is True, "linked: left to the run"

@@ -83,7 +83,7 @@ def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> d
 
 
 def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Shapes]:
-    """The contents of an ip-adapter.bin for a UNet whose cross-attention layers have these widths (diffusers' order)."""
+    """An ip-adapter.bin for a UNet whose cross-attention layers have these widths, in diffusers' order."""
     adapter = {
         f"{2 * layer + 1}.to_{side}_ip.weight": (width, 2048)
         for layer, width in enumerate(layer_widths)
