@@ -23,7 +23,7 @@ from ..core.attention import decoupled, on_grid, region_weights
 from ..core.errors import WrongBaseModel
 
 KEY = "likeness_injections"
-_CACHE = "likeness_cache"
+CACHE = "likeness_cache"
 ALWAYS = (999999999.9, 0.0)
 """The host's sigmas for 0 % and 100 % of the schedule."""
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -288,7 +288,7 @@ def _is_on(injection: Injection, sigma: float | None) -> bool:
 def _with_cache(before_sampling: Callable[[Any], None], executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
     before_sampling(executor.class_obj)
-    executor.class_obj.model_options.setdefault("transformer_options", {})[_CACHE] = RunCache()
+    executor.class_obj.model_options.setdefault("transformer_options", {})[CACHE] = RunCache()
     return executor(*args, **kwargs)
 
 
@@ -300,7 +300,7 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     *others, options = args
     always = all(_is_always_on(injection) for chunk in rows.chunks for injection in chunk)
     sigma = None if always else float(options["sigmas"].max())  # asking a GPU for a number makes it wait
-    cache = options.get(_CACHE) or RunCache()
+    cache = options.get(CACHE) or RunCache()
     return executor(*others, {**options, KEY: cache.plans(rows, sigma)}, **kwargs)
 
 

@@ -10,56 +10,21 @@ exact on any machine.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bench_instant_id
+import bench_sdxl
 import environment
+from bench_measure import COUNTED, interleaved, peak_gib, report, teraflops
+from bench_sdxl import SIDE
 
-PEOPLE, SIDE = 8, 1024
+PEOPLE = 8
 CENTERS = [(64.0 + 128 * i, 300.0 + 200 * (i % 2)) for i in range(PEOPLE)]
-SDXL = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 320,
-    "channel_mult": [1, 2, 4],
-    "num_res_blocks": [2, 2, 2],
-    "transformer_depth": [0, 0, 2, 2, 10, 10],
-    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-    "transformer_depth_middle": 10,
-    "context_dim": 2048,
-    "adm_in_channels": 2816,
-    "num_classes": "sequential",
-    "use_linear_in_transformer": True,
-    "use_spatial_transformer": True,
-    "use_temporal_attention": False,
-    "legacy": False,
-}
-
-
-def report(name: str, ours: float, peer: float, unit: str, target: float, device: str, **more: Any) -> None:
-    """Print one case. `target` is the largest ratio wanted."""
-    ratio = ours / peer
-    line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ratio, 4), "target": target}
-    print(json.dumps({**line, "device": device, **more}), flush=True)
-
-
-def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -> tuple[float, float]:
-    """Median seconds of each, measured in turns after one warm-up of both."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for turn in range(rounds + 1):
-        for side, run in zip(times, (ours, peer), strict=True):
-            started = time.perf_counter()
-            run()
-            if turn:
-                side.append(time.perf_counter() - started)
-    return statistics.median(times[0]), statistics.median(times[1])
 
 
 def load(host: environment.Host) -> None:
@@ -78,23 +43,6 @@ def load(host: environment.Host) -> None:
     spec.loader.exec_module(sys.modules["pack"])
 
 
-def sdxl(device: Any, dtype: Any) -> tuple[Any, Any]:
-    """SDXL's UNet and ControlNet at real size, without weights worth the name."""
-    import comfy.cldm.cldm
-    import comfy.ops
-    import comfy.supported_models
-    import torch
-
-    with torch.device(device):
-        unet = comfy.supported_models.SDXL({**SDXL, "dtype": dtype}).get_model({}, device=device)
-        shape = {key: value for key, value in SDXL.items() if key not in ("out_channels", "transformer_depth_output")}
-        net = comfy.cldm.cldm.ControlNet(
-            **shape, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=dtype, device=device,
-            operations=comfy.ops.disable_weight_init,
-        )  # fmt: skip
-    return unet, net
-
-
 def contexts(dtype: Any, device: Any) -> tuple[Any, Any]:
     """(with ID tokens of 8 people, without): what Apply ID-Patch hands over after the switch, and the prompt alone."""
     import torch
@@ -110,37 +58,26 @@ def step(unet: Any, net: Any, context: Any, dtype: Any, device: Any) -> Any:
     import torch
 
     with torch.inference_mode():
-        x = torch.zeros(2, 4, SIDE // 8, SIDE // 8, dtype=dtype, device=device)
-        timesteps = torch.full((2,), 500.0, dtype=dtype, device=device)
+        given = bench_sdxl.inputs(dtype, device)
         hint = torch.zeros(2, 3, SIDE, SIDE, dtype=dtype, device=device)
-        y = torch.zeros(2, 2816, dtype=dtype, device=device)
-        control = net(x=x, hint=hint, timesteps=timesteps, context=context, y=y)
-        return unet.diffusion_model(x, timesteps, context=context, y=y, control=control, transformer_options={})
+        control = net(**given, hint=hint, context=context)
+        return unet.diffusion_model(**given, context=context, control=control, transformer_options={})
 
 
 def id_patch_operations() -> None:
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
     dtype = torch.float16
-    unet, net = sdxl("meta", dtype)
-    counts: list[float] = []
-    for context in contexts(dtype, "meta"):
-        with FlopCounterMode(display=False) as counter:
-            step(unet, net, context, dtype, "meta")
-        counts.append(counter.get_total_flops() / 1e12)
-    report("id_patch_step_operations_8_people", *counts, "TFLOP", 1.05, "any (counted)")
+    unet, net = bench_sdxl.networks("meta", dtype)
+    counts = [teraflops(partial(step, unet, net, context, dtype, "meta")) for context in contexts(dtype, "meta")]
+    report("id_patch_step_operations_8_people", *counts, "TFLOP", 1.05, COUNTED)
 
 
 def id_patch_gpu_step() -> None:
     import torch
 
     device, dtype = torch.device("cuda"), torch.float16
-    unet, net = sdxl("cpu", dtype)
-    for module in (unet, net):
-        module.to(device)
-        for parameter in module.parameters():
-            parameter.data.normal_(0, 0.01)
+    unet, net = bench_sdxl.networks(device, dtype)
     with_ids, without = contexts(dtype, device)
 
     def timed(context: Any) -> Callable[[], None]:
@@ -150,9 +87,8 @@ def id_patch_gpu_step() -> None:
 
         return run
 
-    torch.cuda.reset_peak_memory_stats()
     ours, peer = interleaved(timed(with_ids), timed(without), 15)
-    memory = torch.cuda.max_memory_allocated() / 2**30
+    memory = peak_gib(timed(with_ids))
     more = {"seconds_for_50_steps": round(ours * 50, 2), "peak_memory_gib": round(memory, 2)}
     report("id_patch_step_time_8_people", ours, peer, "s", 1.08, torch.cuda.get_device_name(), **more)
 
@@ -204,8 +140,9 @@ CASES: dict[str, Callable[[], None]] = {
     "condition_image": condition_image,
     "faces": faces,
     "id_patch_gpu_step": id_patch_gpu_step,
+    **bench_instant_id.CASES,
 }
-NEED_GPU = {"id_patch_gpu_step"}
+NEED_GPU = {"id_patch_gpu_step", *bench_instant_id.NEED_GPU}
 
 
 def main(arguments: list[str]) -> None:

@@ -1,0 +1,52 @@
+"""How a case of bench.py is measured and printed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+COUNTED = "any (counted)"
+"""The device of a case that counts operations instead of seconds."""
+
+
+def report(name: str, ours: float, peer: float, unit: str, target: float, device: str, **more: Any) -> None:
+    """Print one case. `target` is the largest ratio wanted."""
+    ratio = ours / peer
+    line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ratio, 4), "target": target}
+    print(json.dumps({**line, "device": device, **more}), flush=True)
+
+
+def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -> tuple[float, float]:
+    """Median seconds of each, measured in turns after one warm-up of both; who begins changes every round."""
+    times: tuple[list[float], list[float]] = ([], [])
+    sides = list(zip(times, (ours, peer), strict=True))
+    for turn in range(rounds + 1):
+        for side, run in sides if turn % 2 else sides[::-1]:
+            started = time.perf_counter()
+            run()
+            if turn:
+                side.append(time.perf_counter() - started)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def teraflops(run: Callable[[], Any]) -> float:
+    """Operations of `run` in 1e12: matrix products, convolutions and attention, on any device, meta too."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops() / 1e12
+
+
+def peak_gib(run: Callable[[], Any]) -> float:
+    """The most CUDA memory allocated at any moment of `run`, what was there before included."""
+    import torch
+
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated() / 2**30

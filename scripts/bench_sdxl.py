@@ -1,0 +1,56 @@
+"""SDXL's UNet and ControlNet at real size in the host, without weights worth the name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SIDE = 1024
+SHAPE = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "channel_mult": [1, 2, 4],
+    "num_res_blocks": [2, 2, 2],
+    "transformer_depth": [0, 0, 2, 2, 10, 10],
+    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 10,
+    "context_dim": 2048,
+    "adm_in_channels": 2816,
+    "num_classes": "sequential",
+    "use_linear_in_transformer": True,
+    "use_spatial_transformer": True,
+    "use_temporal_attention": False,
+    "legacy": False,
+}
+
+
+def networks(device: Any, dtype: Any) -> tuple[Any, Any]:
+    """The host's UNet model and ControlNet network; on a real device with small random weights."""
+    import comfy.cldm.cldm
+    import comfy.ops
+    import comfy.supported_models
+    import torch
+
+    with torch.device(device):
+        unet = comfy.supported_models.SDXL({**SHAPE, "dtype": dtype}).get_model({}, device=device)
+        shape = {key: value for key, value in SHAPE.items() if key not in ("out_channels", "transformer_depth_output")}
+        net = comfy.cldm.cldm.ControlNet(
+            **shape, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=dtype, device=device,
+            operations=comfy.ops.disable_weight_init,
+        )  # fmt: skip
+    for module in (unet, net) if str(device) != "meta" else ():
+        for parameter in module.parameters():
+            parameter.data.normal_(0, 0.01)
+    return unet, net
+
+
+def inputs(dtype: Any, device: Any) -> dict[str, Any]:
+    """What the UNet and every ControlNet of one step with CFG are given: two rows."""
+    import torch
+
+    return {
+        "x": torch.zeros(2, 4, SIDE // 8, SIDE // 8, dtype=dtype, device=device),
+        "timesteps": torch.full((2,), 500.0, dtype=dtype, device=device),
+        "y": torch.zeros(2, 2816, dtype=dtype, device=device),
+    }
