@@ -16,7 +16,6 @@ from ..bridge.schema import advanced, searchable
 from ..core import draw, identities, people
 from ..core.errors import FaceNotFound, LikenessError
 from ..core.faces import analysis, insight
-from ..core.faces.order import ORDERS
 from ..core.faces.pictures import to_picture
 from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
 
@@ -109,7 +108,7 @@ class DetectFaces(io.ComfyNode):
                     io.Image.Input("image", tooltip="One picture."),
                     io.Combo.Input(
                         "order",
-                        options=list(ORDERS),
+                        options=list(analysis.ORDERS),
                         tooltip="Decides which face is number 1, 2, ... Left and right are those of the picture.",
                     ),
                     io.Int.Input(

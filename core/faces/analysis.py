@@ -12,11 +12,12 @@ from ..identities import why_bad
 from ..people import NOSE, Box, Face
 from .insight import align
 from .ladder import Detection, Detector, find_faces
-from .order import ordered
 from .pictures import Picture, to_image
 
 CROP = 112
 """Side of the crops that are kept, in pixels."""
+
+ORDERS = ("left to right", "top to bottom", "largest", "score")
 
 
 class Recogniser(Protocol):
@@ -42,10 +43,14 @@ def detect(detector: Detector, picture: Picture, where: str) -> tuple[Detection,
 
 
 def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
-    """Faces in one of core.faces.order.ORDERS."""
-    anchors = [face.keypoints[NOSE] for face in faces]
-    areas = [area(face.box) for face in faces]
-    return [faces[index] for index in ordered(by, anchors, areas, [face.score for face in faces])]
+    """Faces in one of ORDERS, by their noses, as ID-Patch sorts them; equal ones left to right, then top to bottom."""
+
+    def key(face: Detection) -> tuple[float, float, float]:
+        x, y = face.keypoints[NOSE]
+        first = {"left to right": x, "top to bottom": y, "largest": -area(face.box), "score": -face.score}[by]
+        return first, x, y
+
+    return sorted(faces, key=key)
 
 
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
