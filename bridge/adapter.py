@@ -20,7 +20,7 @@ from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
 from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
-from ..core.errors import WrongBaseModel
+from ..core.errors import CrossAttentionTaken, WrongBaseModel
 
 KEY = "likeness_injections"
 CACHE = "likeness_cache"
@@ -78,9 +78,9 @@ class Injection:
 class Rows:
     """The injections of a batch: one tuple per chunk, as the host concatenates conditioning."""
 
-    chunks: tuple[tuple[Injection, ...], ...]
+    chunks: tuple[tuple[Any, ...], ...]
 
-    def of(self, source: object) -> list[Injection]:
+    def of(self, source: object) -> list[Any]:
         """Each chunk's injection from one apply node."""
         return [injection for chunk in self.chunks for injection in chunk if injection.source is source]
 
@@ -209,7 +209,7 @@ class DecoupledAttention:
         attend = attend_with(extra_options)
         out = self.before(q, k, v, extra_options) if self.before else attend(q, k, v)
         for callback, kwargs in self.added:
-            if kwargs.get("sigma_start", 1e9) >= extra_options["sigmas"][0] >= kwargs.get("sigma_end", 0.0):
+            if _is_within((kwargs.get("sigma_start", 1e9), kwargs.get("sigma_end", 0.0)), extra_options["sigmas"]):
                 out = out + callback(out, q, k, v, extra_options, **kwargs)
         for plan in extra_options.get(KEY, ()):
             out = out + plan.attended(q, self.layer, extra_options["activations_shape"], attend)
@@ -230,34 +230,41 @@ def attend_with(extra_options: dict[str, Any]) -> Callable[[Tensor, Tensor, Tens
 
 @dataclass(eq=False)
 class Plan:
-    """Injections of the chunks of one batch, on the device: keys, values and weights per layer, made on first use."""
+    """Injections of the chunks of one batch, on the device: keys, values and weights per layer, made on first use.
+
+    The device is part of the keys: with several GPUs the host shares one run, and so one plan, between them.
+    """
 
     injections: tuple[Injection, ...]
     """One per chunk, all alike."""
-    layers: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    weights: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    layers: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    weights: dict[tuple[int, int, torch.device], Tensor] = field(default_factory=dict)
+    reached: set[int] = field(default_factory=set)
+    """Layers that have read it."""
 
     def attended(self, q: Tensor, layer: int, shape: Sequence[int], attend: Any) -> Tensor:
         """What these injections add to one layer; q: (B, N, C), shape: of the block's input (B, C, H, W)."""
-        rows = len(q) // len(self.injections)
-        keys, values = (x.repeat_interleave(rows, dim=1) for x in self._layer(layer, q))
-        return decoupled(q, keys, values, self._weights((shape[-2], shape[-1]), q), attend)
+        self.reached.add(layer)
+        return decoupled(q, *self._layer(layer, q), self._weights(shape[-2], shape[-1], q), attend)
 
     def _layer(self, layer: int, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values (people, chunks, T, C) in the query's dtype and place."""
-        if layer not in self.layers:
+        """Keys and values (people, B, T, C) in the query's dtype and place."""
+        key = layer, len(q), q.device
+        if key not in self.layers:
+            rows = len(q) // len(self.injections)
             pairs = zip(*(injection.layers[layer] for injection in self.injections), strict=True)
-            keys, values = (torch.stack(sides, dim=1).to(q) for sides in pairs)
-            self.layers[layer] = keys, values
-        return self.layers[layer]
+            keys, values = (torch.stack(sides, dim=1).to(q).repeat_interleave(rows, dim=1) for sides in pairs)
+            self.layers[key] = keys, values
+        return self.layers[key]
 
-    def _weights(self, grid: tuple[int, int], q: Tensor) -> Tensor | None:
+    def _weights(self, height: int, width: int, q: Tensor) -> Tensor | None:
         regions = self.injections[0].regions
         if regions is None:
             return None
-        if grid not in self.weights:
-            self.weights[grid] = on_grid(region_weights(regions), *grid)[:, None].to(q)  # people 1 tokens 1
-        return self.weights[grid]
+        key = height, width, q.device
+        if key not in self.weights:
+            self.weights[key] = on_grid(region_weights(regions), height, width)[:, None].to(q)  # people 1 tokens 1
+        return self.weights[key]
 
 
 class RunCache:
@@ -269,10 +276,10 @@ class RunCache:
     def __deepcopy__(self, memo: Any) -> RunCache:
         return self
 
-    def plans(self, rows: Rows, sigma: float | None) -> tuple[Plan, ...]:
-        """One plan per injection that is switched on at this sigma (None: whatever its range)."""
+    def plans(self, rows: Rows, sigmas: Tensor) -> tuple[Plan, ...]:
+        """One plan per injection that is switched on at these sigmas."""
         together = zip(*rows.chunks, strict=True)
-        return tuple(self._plan(injections) for injections in together if _is_on(injections[0], sigma))
+        return tuple(self._plan(each) for each in together if each[0].layers and _is_within(each[0].sigmas, sigmas))
 
     def _plan(self, injections: tuple[Injection, ...]) -> Plan:
         if injections not in self._plans:
@@ -280,9 +287,10 @@ class RunCache:
         return self._plans[injections]
 
 
-def _is_on(injection: Injection, sigma: float | None) -> bool:
-    start, end = injection.sigmas
-    return bool(injection.layers) and (sigma is None or start >= sigma >= end)
+def _is_within(window: tuple[float, float], sigmas: Tensor) -> bool:
+    """Whether (start, end) is on. The whole schedule always is: asking a GPU for a number makes everybody wait."""
+    start, end = window
+    return (start >= ALWAYS[0] and end <= ALWAYS[1]) or start >= float(sigmas[0]) >= end
 
 
 def _with_cache(before_sampling: Callable[[Any], None], executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -298,12 +306,20 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     if rows is None:
         return executor(*args, **kwargs)
     *others, options = args
-    always = all(_is_always_on(injection) for chunk in rows.chunks for injection in chunk)
-    sigma = None if always else float(options["sigmas"].max())  # asking a GPU for a number makes it wait
-    cache = options.get(CACHE) or RunCache()
-    return executor(*others, {**options, KEY: cache.plans(rows, sigma)}, **kwargs)
+    plans = (options.get(CACHE) or RunCache()).plans(rows, options["sigmas"])
+    out = executor(*others, {**options, KEY: plans}, **kwargs)
+    for plan in plans:
+        _check_reached(plan, options)
+    return out
 
 
-def _is_always_on(injection: Injection) -> bool:
-    start, end = injection.sigmas
-    return end <= 0.0 and start >= ALWAYS[0]
+def _check_reached(plan: Plan, options: dict[str, Any]) -> None:
+    """Raise CrossAttentionTaken when another node put its own function over ours without calling it."""
+    if len(plan.reached) == len(plan.injections[0].layers):
+        return
+    attn2 = options.get("patches_replace", {}).get("attn2", {}).values()
+    lost = len(plan.injections[0].layers) - sum(isinstance(patch, DecoupledAttention) for patch in attn2)
+    others = [patch for patch in attn2 if not isinstance(patch, DecoupledAttention)]
+    if lost > 0 and others:
+        taker = others[0]
+        raise CrossAttentionTaken(getattr(taker, "__module__", None) or type(taker).__module__, lost)

@@ -8,11 +8,9 @@ offloading of the denoiser apply to them as to everything else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
-import comfy.model_management
 import comfy.patcher_extension
 import torch
 from comfy.ldm.modules.attention import optimized_attention
@@ -20,7 +18,7 @@ from torch import Tensor
 
 from ..core.attention import shared
 from ..core.parts2whole.features import Bank, Block, Share, key_bias
-from .adapter import InjectionsCond, Rows, inject, transformers
+from .adapter import Rows, inject, transformers
 
 KEY = "likeness_sharing"
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -30,7 +28,8 @@ _WRAPPERS = comfy.patcher_extension.WrappersMP
 class Sharing:
     """What Apply Parts adds to one side of the conditioning.
 
-    bank: what the reference UNet saw, or None where this side attends to itself alone (the negative).
+    bank: what the reference UNet saw, or None where this side attends to itself alone (the negative). A layer that
+    is not in the bank attends to itself alone, too.
     pose: (1, C, h, w) added after the first convolution, or None. sigmas: (start, end) of the sharing.
     """
 
@@ -39,6 +38,8 @@ class Sharing:
     share: Share
     pose: Tensor | None
     sigmas: tuple[float, float]
+    live: Callable[[Any, Tensor, float], Bank] | None = None
+    """Instead of a bank: (UNet, timesteps, sigma) -> the bank of this step, recorded by the denoiser itself."""
 
     def __deepcopy__(self, memo: Any) -> Sharing:
         return self  # immutable, and shared by every clone on purpose
@@ -56,23 +57,29 @@ def share_with(conditioning: list[list[Any]], sharing: Sharing) -> list[list[Any
     return inject(conditioning, sharing, KEY)
 
 
-def record(model: Any, latent: Tensor, context: Tensor) -> dict[Block, Tensor]:
-    """Run a UNet once at t = 0 and keep what every layer's self-attention sees: block -> (tokens, C), on the CPU.
+def record(unet: Any, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None) -> dict[Block, Tensor]:
+    """Run a UNet and keep what every layer's self-attention sees after its norm: block -> (B, tokens, C).
 
-    model: a loaded ModelPatcher. latent: (1, 4, h, w) as the UNet takes it. context: (1, T, width).
+    x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL.
+    Other packs' patches take no part.
     """
     seen: dict[Block, Tensor] = {}
 
     def recorder(n: Tensor, keys: Tensor, values: Tensor, extra: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        seen[(*extra["block"], extra["block_index"])] = n[0].cpu()
+        seen[(*extra["block"], extra["block_index"])] = n
         return n, keys, values
 
-    unet, device = model.model.diffusion_model, model.load_device
-    dtype = model.model.manual_cast_dtype or model.model.get_dtype()
-    options = {"patches": {"attn1_patch": [recorder]}}
-    inputs = (latent.to(device, dtype), torch.zeros(1, device=device), context.to(device, dtype))
-    unet(*inputs, control=None, transformer_options=options)
+    unet(x, timesteps, context=context, y=y, control=None, transformer_options={"patches": {"attn1_patch": [recorder]}})
     return seen
+
+
+def record_at_zero(model: Any, latent: Tensor, context: Tensor, y: Tensor | None = None) -> dict[Block, Tensor]:
+    """`record` once at t = 0 with a loaded ModelPatcher, kept on the CPU: block -> (tokens, C). One part, (1, ...)."""
+    device, dtype = model.load_device, model.model.manual_cast_dtype or model.model.get_dtype()
+    x, context = latent.to(device, dtype), context.to(device, dtype)
+    y = None if y is None else y.to(device, dtype)
+    seen = record(model.model.diffusion_model, x, torch.zeros(1, device=device), context, y)
+    return {block: states[0].cpu() for block, states in seen.items()}
 
 
 # The MODEL
@@ -115,18 +122,15 @@ class SharedAttention:
         if turn is None or not turn.shares or len(q) % len(turn.chunks):
             return self._alone(q, k, v, extra_options)
         rows = len(q) // len(turn.chunks)
-        pieces = [
-            self._of_chunk(sharing, *(x[i * rows : (i + 1) * rows] for x in (q, k, v)), turn, extra_options)
-            for i, sharing in enumerate(turn.chunks)
-        ]
-        return torch.cat(pieces)
+        chunks = zip(turn.chunks, q.split(rows), k.split(rows), v.split(rows), strict=True)
+        return torch.cat([self._of_chunk(who, q, k, v, turn, extra_options) for who, q, k, v in chunks])
 
     def _of_chunk(
         self, sharing: Sharing | None, q: Tensor, k: Tensor, v: Tensor, turn: Turn, extra_options: dict[str, Any]
     ) -> Tensor:
-        if sharing is None or sharing.bank is None:
-            return self._alone(q, k, v, extra_options)
         block = (*extra_options["block"], extra_options["block_index"])
+        if sharing is None or sharing.bank is None or block not in sharing.bank:
+            return self._alone(q, k, v, extra_options)
         parts = turn.parts(sharing, block, q, extra_options["activations_shape"][-2:])
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -184,7 +188,7 @@ class Turn:
     chunks: tuple[Sharing | None, ...]
     modules: dict[Block, Any]
     memory: Memory
-    shares: bool = field(default=True)
+    shares: bool
 
     def parts(self, sharing: Sharing, block: Block, q: Tensor, grid: Sequence[int]) -> Projected:
         key = (sharing, block, tuple(grid))
@@ -218,5 +222,19 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     chunks = tuple(next(iter(chunk), None) for chunk in rows.chunks)
     on = any(s is not None and s.sigmas[0] >= sigma >= s.sigmas[1] for s in chunks)
     modules = {(name, number, index): module for name, number, index, module in transformers(executor.class_obj)}
-    turn = Turn(chunks, modules, options.get(f"{KEY}_memory") or Memory(), on)
-    return executor(*others, {**options, KEY: turn}, **kwargs)
+    memory = options.get(f"{KEY}_memory") or Memory()
+    if on and any(s is not None and s.live for s in chunks):
+        # What is recorded at this step is projected for this step alone.
+        chunks, memory = _recorded(chunks, executor.class_obj, args[1], sigma), Memory()
+    return executor(*others, {**options, KEY: Turn(chunks, modules, memory, on)}, **kwargs)
+
+
+def _recorded(
+    chunks: tuple[Sharing | None, ...], unet: Any, timesteps: Tensor, sigma: float
+) -> tuple[Sharing | None, ...]:
+    """The chunks with this step's bank in place of `live`; one recording for all chunks of one node."""
+    banks: dict[Any, Bank] = {}
+    for sharing in chunks:
+        if sharing is not None and sharing.live and sharing.live not in banks:
+            banks[sharing.live] = sharing.live(unet, timesteps[:1], sigma)
+    return tuple(replace(s, bank=banks[s.live], live=None) if s is not None and s.live else s for s in chunks)

@@ -24,9 +24,9 @@ def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | Non
     """
     if weights is None:
         return attend(query, keys[0], values[0])
-    out = torch.zeros_like(query)
-    for key, value, weight in zip(keys, values, weights, strict=True):
-        out = out + weight * attend(query, key, value)
+    out = attend(query, keys[0], values[0]) * weights[0]
+    for key, value, weight in zip(keys[1:], values[1:], weights[1:], strict=True):
+        out.addcmul_(weight, attend(query, key, value))
     return out
 
 

@@ -40,11 +40,11 @@ class PartTokens:
     dropped: int
 
 
-def keep(states: Tensor, mask: Tensor) -> PartTokens:
-    """states (tokens, C) of a layer after its first norm, mask (H, W) of the part's picture."""
-    weights = token_mask(mask, len(states)).to(states)
-    inside = weights > 0
-    return PartTokens(states[inside] * weights[inside, None], int((~inside).sum()))
+def keep(states: Tensor, weights: Tensor) -> PartTokens:
+    """states (tokens, C) of a layer after its first norm, weights (tokens,) of token_mask, on the CPU."""
+    inside = weights.nonzero()[:, 0]
+    kept = states[inside.to(states.device)] * weights[inside, None].to(states)
+    return PartTokens(kept, len(weights) - len(inside))
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]

@@ -8,7 +8,7 @@ import pytest
 import tiny_sd15
 import torch
 from pack.bridge import adapter, sharing
-from pack.core.parts2whole.features import Share, keep
+from pack.core.parts2whole.features import Share, keep, token_mask
 from pack.core.parts2whole.image_tokens import DecoupledAttn, padded
 from pack.core.parts2whole.pose_guider import PoseGuider
 from safetensors.torch import load_file
@@ -29,10 +29,15 @@ def reference():
 
 @pytest.fixture(scope="module")
 def bank(reference):
-    recorded = [sharing.record(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"]) for n in (0, 1)]
+    recorded = [
+        sharing.record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"]) for n in (0, 1)
+    ]
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
     return {
-        block: [keep(seen[block], mask) for seen, mask in zip(recorded, masks, strict=True)] for block in recorded[0]
+        block: [
+            keep(seen[block], token_mask(mask, len(seen[block]))) for seen, mask in zip(recorded, masks, strict=True)
+        ]
+        for block in recorded[0]
     }
 
 
