@@ -34,7 +34,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         self.control_model = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
         self.source, self.nobody = source, nobody
-        self._by_region: dict[int, _ByRegion] = {}
+        self._run = _Run()
         net.copy_to(self)
 
     def copy(self) -> IdentityNet:
@@ -48,7 +48,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
 
     def cleanup(self) -> None:
         super().cleanup()
-        self._by_region.clear()
+        self._run = _Run()
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], *args: Any) -> Any:
         before = self.previous_controlnet
@@ -57,28 +57,47 @@ class IdentityNet(comfy.controlnet.ControlNet):
         injections = rows.of(self.source) if rows is not None else []
         if not injections:
             return done
-        context = self._context(injections).repeat_interleave(len(x_noisy) // len(injections), dim=0)
         with self._alone(done, injections[0].regions):
+            context = self._context(tuple(injections), x_noisy)
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
 
-    def _context(self, injections: list[adapter.Injection]) -> Tensor:
-        """(chunks, tokens, width): everybody's tokens, and nobody's at the end where there are regions."""
-        tokens = torch.stack([injection.tokens for injection in injections])  # chunks people T width
-        if injections[0].regions is not None:
-            tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
-        return tokens.flatten(1, 2)
+    def _context(self, injections: tuple[adapter.Injection, ...], x: Tensor) -> Tensor:
+        """(B, tokens, width) beside x: everybody's tokens, and nobody's at the end where there are regions."""
+        key = injections, len(x)
+        if key not in self._run.contexts:
+            tokens = torch.stack([injection.tokens for injection in injections])  # chunks people T width
+            if injections[0].regions is not None:
+                tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
+            dtype = self.manual_cast_dtype or self.control_model.dtype
+            rows = tokens.flatten(1, 2).repeat_interleave(len(x) // len(injections), dim=0)
+            self._run.contexts[key] = rows.to(x.device, dtype)
+        return self._run.contexts[key]
 
     @contextmanager
     def _alone(self, done: Any, regions: Tensor | None) -> Any:
         """The rest of the chain already computed, with its own context; the network reading by region."""
         before, network = self.previous_controlnet, self.control_model
         self.previous_controlnet = _Computed(done) if before is not None else None
-        if regions is not None:
-            self.control_model = self._by_region.setdefault(id(regions), _ByRegion(network, regions))
+        self.control_model = self._run.network(network, regions)
         try:
             yield
         finally:
             self.previous_controlnet, self.control_model = before, network
+
+
+class _Run:
+    """What stays the same through one sampling run."""
+
+    def __init__(self) -> None:
+        self.contexts: dict[tuple[tuple[adapter.Injection, ...], int], Tensor] = {}
+        self._networks: dict[Tensor | None, _Network] = {}
+
+    def network(self, plain: Any, regions: Tensor | None) -> Any:
+        if plain.control_add_embedding is not None:
+            raise NotAControlNet("a union ControlNet")
+        if regions not in self._networks:
+            self._networks[regions] = _Network(plain, regions)
+        return self._networks[regions]
 
 
 class _Computed:
@@ -91,38 +110,43 @@ class _Computed:
         return self._control
 
 
-class _ByRegion:
-    """The host's ControlNet forward with cross-attention by region.
+class _Network:
+    """The host's ControlNet forward, the keypoints read once per run, and cross-attention by region where there are.
 
     The host does not hand transformer_options to a ControlNet's blocks, but they take them: this is its plain
     forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
     """
 
-    def __init__(self, network: Any, regions: Tensor) -> None:
-        weights = region_weights(regions)
-        self._weights = torch.cat([weights, 1 - weights.sum(dim=0, keepdim=True)])
+    def __init__(self, network: Any, regions: Tensor | None) -> None:
         self._network, self.dtype = network, network.dtype
+        self._weights: Tensor | None = None
+        if regions is not None:
+            weights = region_weights(regions)
+            self._weights = torch.cat([weights, 1 - weights.sum(dim=0, keepdim=True)])
         self._on_grid: dict[tuple[int, int], Tensor] = {}
+        self._hint: Tensor | None = None
+        self._keypoints: Tensor | None = None
 
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
     ) -> dict[str, list[Tensor]]:
         net = self._network
-        if net.control_add_embedding is not None:
-            raise NotAControlNet("a union ControlNet")
         emb = net.time_embed(timestep_embedding(timesteps, net.model_channels, repeat_only=False).to(x.dtype))
-        hint = net.input_hint_block(hint, emb, context)
+        if self._hint is not hint:
+            self._hint, self._keypoints = hint, net.input_hint_block(hint, emb, context)
         if net.num_classes is not None:
             emb = emb + net.label_emb(y)
         outputs: list[Tensor] = []
         for number, (block, zero_conv) in enumerate(zip(net.input_blocks, net.zero_convs, strict=True)):
             x = block(x, emb, context, self._options("input", number))
-            x = x + hint if number == 0 else x
+            x = x + self._keypoints if number == 0 else x
             outputs.append(zero_conv(x, emb, context))
         x = net.middle_block(x, emb, context, self._options("middle", 0))
         return {"middle": [net.middle_block_out(x, emb, context)], "output": outputs}
 
     def _options(self, name: str, number: int) -> dict[str, Any]:
+        if self._weights is None:
+            return {}
         return {"block": (name, number), "patches_replace": {"attn2": {(name, number): self._attention}}}
 
     def _attention(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:

@@ -32,7 +32,6 @@ class ModelMissing(LikenessError):
     """A model file is in none of the folders searched."""
 
     def __init__(self, what: str, files: Sequence[str], folders: Sequence[str], url: str, size: str) -> None:
-        self.files, self.folders = tuple(files), tuple(folders)
         super().__init__(
             f"{what} not found: {_listed(files)} is in none of the folders searched ({_listed(folders)}).",
             f"Download it from {url} ({size}), put it into one of these folders and press R in ComfyUI to refresh.",
@@ -49,10 +48,10 @@ class UnsupportedCheckpoint(LikenessError):
 class WrongBaseModel(LikenessError):
     """Something made for one model family was given to another."""
 
-    def __init__(self, what: str, found: str, expected: str) -> None:
+    def __init__(self, what: str, found: str, expected: str, advice: str | None = None) -> None:
         super().__init__(
             f"{what} is made for {found}, but {expected} is needed.",
-            "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input.",
+            advice or "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input.",
         )
 
 
@@ -273,6 +272,17 @@ class ModelNotPatched(LikenessError):
         )
 
 
+class CrossAttentionTaken(LikenessError):
+    """Another node put its function where ours was, without calling it; `module` is where that function lives."""
+
+    def __init__(self, module: str, layers: int) -> None:
+        super().__init__(
+            f"A MODEL node after Apply InstantID (its code: {module}) replaced the cross-attention of {layers} layers, "
+            "so they no longer read the faces.",
+            "Move that node in front of Apply InstantID, which keeps what it finds.",
+        )
+
+
 class NotAControlNet(LikenessError):
     """Something else where IdentityNet is needed."""
 
@@ -280,6 +290,36 @@ class NotAControlNet(LikenessError):
         super().__init__(
             f"The control_net input got {found}, but IdentityNet is a plain SDXL ControlNet.",
             "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
+        )
+
+
+class BadPart(LikenessError):
+    """A part that the picture could show nothing of."""
+
+    def __init__(self, label: str, why: str, advice: str) -> None:
+        super().__init__(f"The part {label!r} cannot be used: {why}.", advice)
+
+
+class PartsCount(LikenessError):
+    """No part, or more of them than there are image tokens."""
+
+    def __init__(self, count: int, most: int) -> None:
+        found = f"There are {count} parts" if count else "There is no part with a weight above 0"
+        super().__init__(
+            f"{found}; Parts2Whole takes 1 to {most}, one image token each.",
+            "Take parts out of the chain of Part nodes, or show several garments in one part."
+            if count
+            else "Raise the weight of a Part, or bypass the nodes of Parts2Whole.",
+        )
+
+
+class PartsTwice(LikenessError):
+    """Parts on a conditioning that has parts."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"The conditioning given to {node} carries parts already.",
+            "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
         )
 
 

@@ -68,7 +68,8 @@ class Step:
             return {}
         model = adapter.patched(self._patcher(), lambda guider: None)
         options = model.model_options["transformer_options"]
-        return {**options, "wrappers": model.wrappers, adapter.CACHE: adapter.RunCache()}
+        run = {adapter.CACHE: adapter.RunCache(), "sigmas": self.given["timesteps"]}
+        return {**options, "wrappers": model.wrappers, **run}
 
     def _identity_net(self, net: Any, device: Any) -> Any:
         import comfy.controlnet
