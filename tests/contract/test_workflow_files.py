@@ -83,7 +83,7 @@ def test_models_offered_are_the_ones_chosen(graph: Graph) -> None:
         for model in node["properties"].get("models", []):
             assert model["name"] in node["widgets_values"]
             assert model["url"].startswith(DOWNLOADABLE)
-            assert model["directory"] in {"checkpoints", "controlnet", "id_patch"}
+            assert model["directory"] in {"checkpoints", "controlnet", "id_patch", "instantid"}
 
 
 def test_a_note_says_what_to_change_first(graph: Graph) -> None:
