@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from torch import Tensor
 
 from .errors import BadChoice, BadSize
-from .people import Box, Joint, Point
+from .people import Box, Cast, Joint, Point
 
 PATCH = 64
 """Side of an ID patch in pixels, as ID-Patch was trained."""
@@ -28,6 +29,13 @@ def check_size(what: str, width: int, height: int) -> None:
         "both sides must be multiples of 8",
         f"Set width and height to {near[0]}x{near[1]}.",
     )
+
+
+def check_canvas(what: str, image: Tensor, cast: Cast, advice: str) -> None:
+    """Raise BadSize unless a picture (B, H, W, C) has the size of the cast's canvas."""
+    size = (image.shape[2], image.shape[1])
+    if size != (cast.width, cast.height):
+        raise BadSize(what, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
 
 
 FITS = ("crop", "pad", "stretch")
@@ -76,13 +84,13 @@ def patch_rect(center: Point, size: int = PATCH) -> Rect:
     return (x, y, x + size, y + size)
 
 
-def off_canvas(center: Point, width: int, height: int, size: int = PATCH) -> bool:
+def off_canvas(center: Point, width: int, height: int) -> bool:
     """Whether ID-Patch drops this face: the middle of its patch lies outside of the canvas.
 
     A patch that merely crosses the border is cut, not dropped.
     """
-    x0, y0, x1, y1 = patch_rect(center, size)
-    half = size // 2
+    x0, y0, x1, y1 = patch_rect(center)
+    half = PATCH // 2
     return x0 + half < 0 or x1 - half >= width or y0 + half < 0 or y1 - half >= height
 
 

@@ -101,19 +101,22 @@ def presence(cast: Cast) -> Presence:
     The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     Every person must have a slot.
     """
-    off = {id(p) for p in cast.people if geometry.off_canvas(center_of(p), cast.width, cast.height)}
+
+    def off(person: Person) -> bool:
+        return geometry.off_canvas(center_of(person), cast.width, cast.height)
+
     return Presence(
-        people=tuple(p for p in cast.people if p.weight > 0 and id(p) not in off),
-        off_canvas=tuple(p.identity.name for p in cast.people if id(p) in off),
+        people=tuple(p for p in cast.people if p.weight > 0 and not off(p)),
+        off_canvas=tuple(p.identity.name for p in cast.people if off(p)),
         weightless=tuple(p.identity.name for p in cast.people if p.weight <= 0),
     )
 
 
-def report(present: Presence, size: int = 64) -> str:
-    """Plain words on who was left out and whose patches (`size` px squares) run into each other."""
+def report(present: Presence) -> str:
+    """Plain words on who was left out and whose patches run into each other."""
     lines = [f"{name}: off the canvas, left out." for name in present.off_canvas]
     lines += [f"{name}: weight 0, left out." for name in present.weightless]
-    rects = [geometry.patch_rect(center_of(person), size) for person in present.people]
+    rects = [geometry.patch_rect(center_of(person)) for person in present.people]
     names = [person.identity.name for person in present.people]
     lines += [
         f"{names[i]} and {names[j]}: their patches overlap, so their faces may mix. Move them apart."

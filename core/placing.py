@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import geometry
-from .errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, PeoplePlacesMismatch
+from .errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, PeoplePlacesMismatch
 from .people import Cast, Identity, Layout, Person, Slot
 from .thirdparty import require
 
@@ -46,6 +46,14 @@ def place(cast: Cast, layout: Layout, places: Places) -> Cast:
     slots = {person: slot for person, slot in zip(places, layout.slots, strict=True) if person is not None}
     placed = [replace(person, slot=slots[n]) for n, person in enumerate(cast.people) if n in slots]
     return Cast(tuple(placed), layout.width, layout.height)
+
+
+def require_places(cast: Cast, node: str) -> tuple[Slot, ...]:
+    """Everybody's place. Raises NotPlaced, naming the node that needs them."""
+    unplaced = [person.identity.name for person in cast.people if person.slot is None]
+    if unplaced:
+        raise NotPlaced(node, unplaced)
+    return tuple(person.slot for person in cast.people if person.slot)
 
 
 def _left_to_right(slots: Sequence[Slot]) -> Places:
@@ -117,37 +125,49 @@ def _likeness(identity: Identity, slots: Sequence[Slot], recognisers: Sequence[s
     return total
 
 
+@dataclass(frozen=True, eq=False)
+class _Standing:
+    """Somebody at a place of a layout."""
+
+    number: int
+    person: Person
+    slot: Slot
+
+    @property
+    def who(self) -> str:
+        return f"{self.person.identity.name} (place {self.number})"
+
+    @property
+    def face_size(self) -> int | None:
+        """Longer side of the face box, px."""
+        if self.slot.box is None:
+            return None
+        x0, y0, x1, y1 = self.slot.box
+        return round(max(x1 - x0, y1 - y0))
+
+
 def report(cast: Cast, layout: Layout, places: Places) -> str:
     """Who stands where, a line each, and then what may go wrong: nobody's places, people left out or of weight 0,
     faces off the canvas, overlapping ID patches, faces under SMALL_FACE pixels."""
     standing = [
-        (number, cast.people[person], slot)
+        _Standing(number, cast.people[person], slot)
         for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1)
         if person is not None
     ]
-    lines = [_where(number, person, slot) for number, person, slot in standing]
+    off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
     troubles = [
         *_nobody(cast, layout, places),
-        *_off_canvas(standing, layout),
-        *_overlaps(standing, layout),
+        *_off_canvas(off, layout),
+        *_overlaps([one for one in standing if one.person.weight > 0 and one not in off]),
         *_small(standing),
     ]
-    return "\n".join([*lines, *(troubles or ["No problems found."])])
+    return "\n".join([*map(_where, standing), *(troubles or ["No problems found."])])
 
 
-Standing = Sequence[tuple[int, Person, Slot]]
-
-
-def _where(number: int, person: Person, slot: Slot) -> str:
-    x, y = (round(axis) for axis in slot.center)
-    size = f", face {_face_size(slot)} px" if slot.box else ""
-    return f"Place {number}: {person.identity.name} at ({x}, {y}){size}"
-
-
-def _face_size(slot: Slot) -> int:
-    assert slot.box is not None
-    x0, y0, x1, y1 = slot.box
-    return round(max(x1 - x0, y1 - y0))
+def _where(one: _Standing) -> str:
+    x, y = (round(axis) for axis in one.slot.center)
+    size = "" if one.face_size is None else f", face {one.face_size} px"
+    return f"Place {one.number}: {one.person.identity.name} at ({x}, {y}){size}"
 
 
 def _nobody(cast: Cast, layout: Layout, places: Places) -> list[str]:
@@ -165,37 +185,26 @@ def _nobody(cast: Cast, layout: Layout, places: Places) -> list[str]:
     return lines
 
 
-def _off_canvas(standing: Standing, layout: Layout) -> list[str]:
+def _off_canvas(off: Sequence[_Standing], layout: Layout) -> list[str]:
     return [
-        f"{person.identity.name} (place {number}) is off the canvas: the face is at ({x:.0f}, {y:.0f}), the canvas is "
-        f"{layout.width}x{layout.height} px. ID-Patch leaves this person out."
-        for number, person, slot in standing
-        for x, y in [slot.center]
-        if geometry.off_canvas(slot.center, layout.width, layout.height)
+        f"{one.who} is off the canvas: the face is at ({one.slot.center[0]:.0f}, {one.slot.center[1]:.0f}), the canvas "
+        f"is {layout.width}x{layout.height} px. ID-Patch leaves this person out."
+        for one in off
     ]
 
 
-def _overlaps(standing: Standing, layout: Layout) -> list[str]:
-    present = [
-        one
-        for one in standing
-        if one[1].weight > 0 and not geometry.off_canvas(one[2].center, layout.width, layout.height)
-    ]
+def _overlaps(present: Sequence[_Standing]) -> list[str]:
     return [
-        f"The ID patches of {_who(present[i])} and {_who(present[j])} overlap by {wide}x{high} px, so their faces may "
+        f"The ID patches of {present[i].who} and {present[j].who} overlap by {wide}x{high} px, so their faces may "
         f"mix. Move them {geometry.PATCH} px apart, sideways or up and down."
-        for i, j, wide, high in geometry.overlaps([geometry.patch_rect(slot.center) for _, _, slot in present])
+        for i, j, wide, high in geometry.overlaps([geometry.patch_rect(one.slot.center) for one in present])
     ]
 
 
-def _who(one: tuple[int, Person, Slot]) -> str:
-    return f"{one[1].identity.name} (place {one[0]})"
-
-
-def _small(standing: Standing) -> list[str]:
+def _small(standing: Sequence[_Standing]) -> list[str]:
     return [
-        f"The face of {_who(one)} is {_face_size(one[2])} px, under {SMALL_FACE} px: it may not look like the person. "
+        f"The face of {one.who} is {size} px, under {SMALL_FACE} px: it may not look like the person. "
         "Use a larger canvas, a closer framing or fewer people."
         for one in standing
-        if one[2].box and _face_size(one[2]) < SMALL_FACE
+        if (size := one.face_size) is not None and size < SMALL_FACE
     ]

@@ -32,13 +32,13 @@ def _of_person(person: Person, cast: Cast, margin: float, feather: float) -> Ten
 
 
 def of_masks(masks: Tensor, cast: Cast) -> Tensor:
-    """A MASK batch (people, h, w), one per person in the cast's order, at the canvas size.
+    """A MASK batch (people, h, w), one per person in the cast's order, at the size of the canvas if there is one.
 
     Raises BadRegion when the numbers differ, a mask is empty or two are the same.
     """
     if len(masks) != len(cast.people):
         raise BadRegion(", ".join(names(cast.people)), f"there are {len(masks)} masks for {len(cast.people)} people")
-    size = (cast.height, cast.width)
+    size = (cast.height or masks.shape[-2], cast.width or masks.shape[-1])
     return checked(functional.interpolate(masks.float()[:, None], size=size, mode="nearest")[:, 0], names(cast.people))
 
 

@@ -12,7 +12,7 @@ from ..bridge import folders
 from ..bridge.conditioning import Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import advanced, searchable
-from ..core import errors, geometry, identities
+from ..core import geometry, identities, placing
 from ..core import id_patch as formulas
 from ..core.people import Cast
 from ..core.pictures import as_rgb
@@ -189,9 +189,7 @@ class ApplyIDPatch(io.ComfyNode):
 
 
 def _presence(cast: Cast, node: str) -> formulas.Presence:
-    unplaced = [person.identity.name for person in cast.people if person.slot is None]
-    if unplaced:
-        raise errors.NotPlaced(node, unplaced)
+    placing.require_places(cast, node)
     geometry.check_size("The cast's canvas", cast.width, cast.height)
     return formulas.presence(cast)
 
@@ -200,14 +198,8 @@ def _control(image: Tensor | None, cast: Cast) -> Tensor:
     """The picture under the patches, (B, H, W, 3) float32 on the CPU."""
     if image is None:
         return torch.zeros(1, cast.height, cast.width, 3)
-    size = (image.shape[2], image.shape[1])
-    if size != (cast.width, cast.height):
-        raise errors.BadSize(
-            "The image under the ID patches",
-            size,
-            f"the cast's canvas is {cast.width}x{cast.height} px",
-            "Resize the image to the canvas, or give the layout node the size of the image.",
-        )
+    advice = "Resize the image to the canvas, or give the layout node the size of the image."
+    geometry.check_canvas("The image under the ID patches", image, cast, advice)
     return as_rgb(image)
 
 

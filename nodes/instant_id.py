@@ -13,7 +13,7 @@ from ..bridge.conditioning import Conditioning, ControlAttachment, check_conditi
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, searchable
-from ..core import draw, errors, geometry, identities, regions
+from ..core import draw, errors, geometry, identities, placing, regions
 from ..core.people import Cast, Layout
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, InstantIDSocket, LayoutSocket
@@ -80,23 +80,17 @@ class FaceKeypointsImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
-        canvas = cast or layout
-        if canvas is None:
+        if cast is not None:
+            layout = Layout(cast.width, cast.height, placing.require_places(cast, IMAGE))
+        if layout is None:
             raise errors.NotPlaced(IMAGE, ["nobody: neither a cast nor a layout is connected, so everybody"])
-        slots = _slots_of(cast) if cast else layout.slots
-        geometry.check_size("The canvas", canvas.width, canvas.height)
-        faces = [slot.keypoints for slot in slots]
-        if not faces or None in faces:
-            raise errors.NoKeypoints(IMAGE, [str(n) for n, points in enumerate(faces, 1) if points is None])
-        image = draw.face_keypoints(faces, canvas.width, canvas.height)[None]
+        geometry.check_size("The canvas", layout.width, layout.height)
+        faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
+        if not faces or len(faces) < len(layout.slots):
+            bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
+            raise errors.NoKeypoints(IMAGE, bare)
+        image = draw.face_keypoints(faces, layout.width, layout.height)[None]
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
-
-
-def _slots_of(cast: Cast) -> list[Any]:
-    unplaced = [person.identity.name for person in cast.people if person.slot is None]
-    if unplaced:
-        raise errors.NotPlaced(IMAGE, unplaced)
-    return [person.slot for person in cast.people]
 
 
 class ApplyInstantID(io.ComfyNode):
@@ -238,25 +232,18 @@ def _check_cfg(node: str | None, guider: Any) -> None:
 def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> Tensor | None:
     """(people, H, W) weights, or None where one person is heard everywhere."""
     if mask is not None:
-        found = regions.of_masks(mask, cast if cast.width else Cast(cast.people, mask.shape[-1], mask.shape[-2]))
+        found = regions.of_masks(mask, cast)
         return None if len(found) == 1 and bool((found == 1).all()) else found
     if len(cast.people) == 1:
         return None
-    unplaced = [person.identity.name for person in cast.people if person.slot is None]
-    if unplaced:
-        raise errors.NotPlaced(APPLY, unplaced)
+    placing.require_places(cast, APPLY)
     return regions.of_cast(cast, margin, feather)
 
 
 def _hint(image: Tensor, cast: Cast) -> Tensor:
-    size = (image.shape[2], image.shape[1])
-    if cast.width and size != (cast.width, cast.height):
-        raise errors.BadSize(
-            "The keypoints image",
-            size,
-            f"the cast's canvas is {cast.width}x{cast.height} px",
-            "Draw the keypoints from the same cast or layout with Face Keypoints Image.",
-        )
+    if cast.width:
+        advice = "Draw the keypoints from the same cast or layout with Face Keypoints Image."
+        geometry.check_canvas("The keypoints image", image, cast, advice)
     if not image.any():
         raise errors.NoKeypoints(APPLY, [])
     return as_rgb(image)
