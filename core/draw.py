@@ -15,6 +15,7 @@ from torch import Tensor
 from .bodies import SEEN
 from .geometry import patch_rect
 from .people import NOSE, Faces, Joint, Keypoints, Layout, Point, Pose, Slot
+from .pictures import as_rgb
 from .thirdparty import require
 
 Color = tuple[int, int, int]
@@ -115,7 +116,7 @@ class _Sheet:
         self.letters = max(14, round(short / 20))
 
     def frame(self, box: Sequence[float], color: Color, line: int | None = None) -> None:
-        self.pen.rectangle((*box[:2], *box[2:]), outline=color, width=line or self.line)
+        self.pen.rectangle(box, outline=color, width=line or self.line)
 
     def dot(self, point: Point, color: Color) -> None:
         (x, y), radius = point, self.line * 1.3
@@ -183,7 +184,7 @@ def _cut(text: str, font: Any, width: float) -> str:
 
 def _picture(image: Tensor) -> Image.Image:
     """(H, W, 1|3|4) float 0..1 to an RGB picture; transparency is ignored."""
-    rgb = image.detach().float().cpu()[..., :3].expand(-1, -1, 3).clamp(0, 1)
+    rgb = as_rgb(image.detach()).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
 
 

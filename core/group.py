@@ -33,8 +33,8 @@ _GOOD_HEAD = 116
 
 @dataclass(frozen=True)
 class Plan:
-    """Rows from back to front: across, per row, noses in units of neighbours' distance, the middle being 0;
-    up, per row, the nose above the one of the front row."""
+    """Rows from back to front. across: per row the noses, in distances of neighbours, 0 in the middle of the group.
+    `wide` and `high`: the least room they need, in heads."""
 
     across: tuple[tuple[float, ...], ...]
     postures: tuple[Posture, ...]
@@ -50,7 +50,7 @@ class Plan:
         return self.span * _BESIDE[0] + 2 * _SIDE
 
     def up(self, rise: float = _RISE[0]) -> list[float]:
-        """Of each row, the nose over the lower edge of the picture."""
+        """Of each row, the nose over the lower edge of the picture, when each row is `rise` above the one in front."""
         behind = range(len(self.across) - 1, -1, -1)
         if self.framing != "full":
             return [_SHOWN[self.framing] + bodies.CROWN + row * rise for row in behind]

@@ -11,7 +11,7 @@ from torch import Tensor
 from . import bodies, poses
 from .errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoPose
 from .geometry import Fit, check_size
-from .people import NOSE, Face, Faces, Layout, Point, Pose, Slot
+from .people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
 
 
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:
@@ -28,10 +28,15 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
 
 def _of_face(face: Face, into: Fit, body: str, canvas: tuple[int, int]) -> Slot:
     keypoints = tuple(into.point(point) for point in face.keypoints)
-    pose = None
-    if body != "none":
-        pose = bodies.on_canvas(bodies.body_around(keypoints, body), bodies.head_of_face(keypoints), *canvas)
+    pose = _skeleton(keypoints, body, canvas)
     return Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
+
+
+def _skeleton(keypoints: Keypoints, body: str, canvas: tuple[int, int]) -> Pose | None:
+    """body: one of bodies.BODIES, else BadChoice is raised."""
+    if body == "none":
+        return None
+    return bodies.on_canvas(bodies.body_around(keypoints, body), bodies.head_of_face(keypoints), *canvas)
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,8 @@ def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> S
     if mask.shape != (height, width):
         mask = torch.nn.functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
     nose, head = _head_in(mask > mask.amax() / 2, body)
-    pose = None
-    if body != "none":
-        standing = bodies.body_around(bodies.face_keypoints(nose, head), body)
-        pose = bodies.on_canvas(standing, head, width, height)
-    return Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose, mask.clamp(0, 1))
+    keypoints = bodies.face_keypoints(nose, head)
+    return Slot(nose, bodies.face_box(nose, head), keypoints, _skeleton(keypoints, body, canvas), mask.clamp(0, 1))
 
 
 def _head_in(region: Tensor, body: str) -> tuple[Point, float]:

@@ -8,16 +8,15 @@ cast and move. No module here has parameters outside `ops`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..checkpoints import State
 from ..errors import UnsupportedCheckpoint
 
-State = Mapping[str, Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
 CROP = 112

@@ -84,11 +84,11 @@ def _doubtful(face: Detection) -> bool:
 
 def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, ...]:
     turned = np.rot90(picture, rung.turns)
-    border = round(rung.border * max(turned.shape[:2]))
-    padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
     height, width = turned.shape[:2]
     if min(height, width) * rung.size < max(height, width):
         return ()  # fitted into the square, the shorter side would have no pixel left
+    border = round(rung.border * max(height, width))
+    padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
 
     def back(point: Point) -> Point:
         return _turn_back(point[0] - border, point[1] - border, width, height, rung.turns)

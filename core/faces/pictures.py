@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..pictures import as_rgb
+
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV and insightface read pictures."""
 
@@ -20,8 +22,7 @@ def to_picture(image: Tensor) -> Picture:
     if pixels.shape[-1] == 4:
         alpha = pixels[..., 3:]
         pixels = pixels[..., :3] * alpha + (1 - alpha)
-    rgb = pixels.expand(*pixels.shape[:2], 3)
-    return np.ascontiguousarray((rgb * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
+    return np.ascontiguousarray((as_rgb(pixels) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
 
 
 def to_image(picture: Picture) -> Tensor:
