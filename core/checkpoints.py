@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -65,6 +66,8 @@ def _unet_context(width: int) -> Callable[[State], bool]:
 
 _CONTROLNET = "It is a ControlNet: put it into models/controlnet and load it with Load ControlNet Model."
 _IP_ADAPTER = "It belongs to an IP-Adapter node, in models/ipadapter."
+_LORA = "Put it into models/loras and load it with Load LoRA."
+_PULID = "It belongs to a PuLID node, in models/pulid."
 _CHECKPOINT = "It is a whole model: put it into models/checkpoints and load it with Load Checkpoint."
 
 KNOWN: tuple[Known, ...] = (
@@ -76,18 +79,19 @@ KNOWN: tuple[Known, ...] = (
         "Put it into models/facexlib; Load Face Model finds it there.",
     ),
     Known("instant-id", "an InstantID adapter (ip-adapter.bin)", _instant_id, "It belongs into models/instantid."),
-    Known("pulid", "a PuLID adapter", _under("pulid_ca."), "It belongs to a PuLID node, in models/pulid."),
     Known(
-        "pulid", "a PuLID adapter", _under("id_adapter_attn_layers."), "It belongs to a PuLID node, in models/pulid."
+        "parts2whole", "Parts2Whole in one file", _under("denoiser.", "reference_unet."), "It is for Load Parts2Whole."
     ),
+    Known("pulid", "a PuLID adapter", _under("pulid_ca."), _PULID),
+    Known("pulid", "a PuLID adapter", _under("id_adapter_attn_layers."), _PULID),
     Known("face-id", "an IP-Adapter FaceID adapter", _face_id, _IP_ADAPTER),
     Known("ip-adapter-sdxl", "an SDXL IP-Adapter", _ip_adapter(2048), _IP_ADAPTER),
     Known("ip-adapter-sd15", "an SD1.5 IP-Adapter", _ip_adapter(768), _IP_ADAPTER),
     Known("ip-adapter", "an IP-Adapter", _ending("to_k_ip.weight"), _IP_ADAPTER),
     Known("controlnet", "a ControlNet (diffusers)", _has("controlnet_cond_embedding.conv_in.weight"), _CONTROLNET),
     Known("controlnet", "a ControlNet (cldm)", _ending("zero_convs.0.0.weight"), _CONTROLNET),
-    Known("lora", "a LoRA", _ending("lora_down.weight"), "Put it into models/loras and load it with Load LoRA."),
-    Known("lora", "a LoRA", _ending("lora_A.weight"), "Put it into models/loras and load it with Load LoRA."),
+    Known("lora", "a LoRA", _ending("lora_down.weight"), _LORA),
+    Known("lora", "a LoRA", _ending("lora_A.weight"), _LORA),
     Known("sdxl", "an SDXL model", _unet_context(2048), _CHECKPOINT),
     Known("sd15", "an SD1.5 model", _unet_context(768), _CHECKPOINT),
     Known("unet", "a diffusion model", _under("model.diffusion_model."), _CHECKPOINT),
@@ -95,6 +99,13 @@ KNOWN: tuple[Known, ...] = (
     Known("clip-vision", "a CLIP vision encoder", _under("vision_model."), "It belongs into models/clip_vision."),
     Known("vae", "a VAE", _under("encoder.", "decoder."), "It belongs into models/vae."),
 )
+
+
+def is_safetensors(path: Path) -> bool:
+    """By its first bytes, whatever its name says: the length of the header, then the header, which is JSON."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
 def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
