@@ -12,10 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import comfy.conds
+import comfy.model_management
 import torch
 from torch import Tensor
 
+from ..core.errors import WrongBaseModel
 from ..core.parts2whole.features import Bank, Block, keep, token_mask
+from ..core.parts2whole.parts import Part, Parts, Prepared, prepared
+from .adapter import transformers
 from .sharing import record, record_at_zero
 
 
@@ -80,3 +85,55 @@ LAYERS: dict[str, Callable[[Block, float], bool]] = {
 }
 """Which layers share: all; those on the way up; those at half the latent's resolution and finer; the coarser rest.
 (block, how much smaller the layer's side is than the latent's) -> whether it shares."""
+
+
+@torch.no_grad()
+def reference_of(
+    model: Any, parts: Parts, clip: Any, vae: Any, size: tuple[int, int], layers: str, seed: int
+) -> SelfReference:
+    """The parts with a weight as `model` itself reads them, at size (width, height), with noise from `seed`.
+
+    Raises BadPart, WrongBaseModel where clip or vae belong to another model.
+    """
+    present = parts.present
+    ready = [prepared(part, *size) for part in present]
+    latents = torch.cat([_latent(model, vae, part) for part in ready])
+    texts = [_text(model, clip, part) for part in present]
+    adm = [model.model.encode_adm(pooled_output=pooled, width=size[0], height=size[1]) for _, pooled in texts]
+    first, *others = [comfy.conds.CONDCrossAttn(context) for context, _ in texts]
+    return SelfReference(
+        model_sampling=model.get_model_object("model_sampling"),
+        latents=latents,
+        contexts=first.concat(others),
+        adm=None if adm[0] is None else torch.cat(adm),
+        masks=[part.mask for part in ready],
+        noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)),
+        layers=layers,
+    )
+
+
+def recorded_once(reference: SelfReference, model: Any) -> Bank:
+    """SelfReference.at_zero with the MODEL loaded by the host."""
+    needed = model.memory_required(reference.latents[:1].shape)
+    comfy.model_management.load_models_gpu([model], memory_required=needed)
+    return reference.at_zero(model)
+
+
+def _latent(model: Any, vae: Any, part: Prepared) -> Tensor:
+    latent, wanted = vae.encode(part.picture[None]), model.model.latent_format.latent_channels
+    if latent.shape[1] != wanted:
+        found = f"models with {latent.shape[1]} latent channels"
+        raise WrongBaseModel("The vae input", found, f"one with {wanted}", _SAME)
+    return model.model.process_latent_in(latent.float().cpu())
+
+
+def _text(model: Any, clip: Any, part: Part) -> tuple[Tensor, Tensor]:
+    context, pooled = clip.encode_from_tokens(clip.tokenize(part.label), return_pooled=True)
+    wanted = transformers(model.get_model_object("diffusion_model"))[0][-1].attn2.to_k.in_features
+    if context.shape[-1] != wanted:
+        found = f"models with text width {context.shape[-1]}"
+        raise WrongBaseModel("The clip input", found, f"one with {wanted}", _SAME)
+    return context.float().cpu(), pooled.float().cpu()
+
+
+_SAME = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."

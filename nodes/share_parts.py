@@ -1,0 +1,99 @@
+"""Parts on any SD1.5 or SDXL model, without training: the model is its own reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..bridge import sharing
+from ..bridge.schema import advanced, searchable
+from ..bridge.self_sharing import LAYERS, recorded_once, reference_of
+from ..core import geometry
+from ..core.parts2whole.features import Share
+from ..core.parts2whole.parts import Parts, targets
+from .sockets import PartsSocket
+
+EVERY_STEP, ONCE = "at every step", "once"
+
+
+class SharePartsAttention(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        percent = {"min": 0.0, "max": 1.0, "step": 0.001}
+        schema = io.Schema(
+            node_id="LikenessSharePartsAttention",
+            display_name="Share Parts Attention",
+            category="likeness/parts",
+            description="Clothes, hair or a face from pictures of parts on any SD1.5 or SDXL model, without training: "
+            "the picture's self-attention also looks at what the model itself sees of the parts, under their masks. "
+            "Works on the same MODEL as ID-Patch and InstantID: these people, in these clothes.",
+            inputs=[
+                io.Model.Input("model", tooltip="Any SD1.5 or SDXL model, LoRAs included."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                PartsSocket.Input("parts", tooltip="From Part nodes."),
+                io.Clip.Input("clip", tooltip="Of the same checkpoint; reads the parts' labels."),
+                io.Vae.Input("vae", tooltip="Of the same checkpoint."),
+                io.Int.Input("width", default=1024, min=64, max=8192, step=8, tooltip="Of the picture to generate."),
+                io.Int.Input("height", default=1024, min=64, max=8192, step=8, tooltip="Of the picture to generate."),
+                io.Float.Input("strength", default=1.0, min=0.0, max=4.0, step=0.01,
+                               tooltip="The parts' share of the attention. 0 switches them off."),
+                io.Float.Input("start_percent", default=0.0, **percent, tooltip="When the sharing starts."),
+                io.Float.Input("end_percent", default=1.0, **percent, tooltip="When the sharing stops."),
+                io.Combo.Input("layers", options=list(LAYERS),
+                               tooltip="Which layers share. up blocks: appearance more than pose. fine: texture. "
+                               "coarse: shapes and colours."),
+                io.Combo.Input("reference", options=[EVERY_STEP, ONCE],
+                               tooltip="at every step: the parts are noised and seen by the model at every step, which "
+                               "costs about as much as that many more pictures. once: seen without noise before the "
+                               "sampling, nearly free and less faithful."),
+                advanced(io.Int.Input("seed", default=0, min=0, max=2**32 - 1, tooltip="Of the noise on the parts.")),
+            ],
+            outputs=[
+                io.Model.Output("model_out", display_name="model"),
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+            ],
+        )  # fmt: skip
+        return searchable(schema, "parts", "clothes", "outfit", "garment", "try on", "reference only", "style")
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Any,
+        negative: Any,
+        parts: Parts,
+        clip: Any,
+        vae: Any,
+        width: int,
+        height: int,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        layers: str,
+        reference: str,
+        seed: int,
+    ) -> io.NodeOutput:
+        if strength == 0 or not parts.present:
+            return io.NodeOutput(model, positive, negative)
+        geometry.check_size("The picture", width, height)
+        seen = reference_of(model, parts, clip, vae, (width, height), layers, seed)
+        sampling = model.get_model_object("model_sampling")
+        common = {
+            "source": object(),
+            "share": Share([part.weight * strength for part in parts.present], targets(parts.present, width, height)),
+            "pose": None,
+            "sigmas": (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)),
+        }
+        bank = recorded_once(seen, model) if reference == ONCE else None
+        live = seen if reference == EVERY_STEP else None
+        return io.NodeOutput(
+            sharing.patched(model),
+            sharing.share_with(positive, sharing.Sharing(bank=bank, live=live, **common)),
+            sharing.share_with(negative, sharing.Sharing(bank=None, **common)),
+        )
+
+
+NODES = [SharePartsAttention]

@@ -1,0 +1,158 @@
+"""Parts2Whole at SD1.5's real size, 768x512 with CFG, beside the published algorithm written plainly.
+
+The peer concatenates the dense bank of every part, masked tokens as zeros, projects keys and values of all of it at
+every step, computes shared attention for both rows, and plain attention for the unconditional row once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bench_measure import interleaved, report
+
+HEIGHT, WIDTH, PARTS, COVER = 768, 512, 4, 0.2
+SHAPE = {
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 320,
+    "channel_mult": [1, 2, 4, 4],
+    "num_res_blocks": [2, 2, 2, 2],
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+    "transformer_depth_middle": 1,
+    "context_dim": 768,
+    "use_linear_in_transformer": False,
+    "use_spatial_transformer": True,
+    "use_temporal_attention": False,
+    "adm_in_channels": None,
+    "legacy": False,
+}
+
+
+class Bench:
+    """The UNet with random weights, and the parts' dense states per layer."""
+
+    def __init__(self, device: Any, dtype: Any) -> None:
+        import comfy.supported_models
+        import torch
+        from pack.bridge.adapter import transformers
+        from pack.bridge.sharing import record
+
+        self.device, self.dtype = device, dtype
+        with torch.device(device):
+            self.unet = comfy.supported_models.SD15({**SHAPE, "dtype": dtype}).get_model({}, device=device)
+        self.unet = self.unet.diffusion_model
+        for parameter in self.unet.parameters():
+            parameter.data.normal_(0, 0.02)
+        self.inputs = {
+            "x": torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, dtype=dtype, device=device),
+            "timesteps": torch.full((2,), 500.0, dtype=dtype, device=device),
+            "context": torch.randn(2, 77, 768, dtype=dtype, device=device),
+        }
+        with torch.inference_mode():
+            one = {key: value[:1] for key, value in self.inputs.items()}
+            self.states = record(self.unet, **one)
+        self.modules = {(n, i, j): block for n, i, j, block in transformers(self.unet)}
+
+    def run(self, options: dict[str, Any]) -> None:
+        import torch
+
+        with torch.inference_mode():
+            self.unet(**self.inputs, control=None, transformer_options=options)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def unpatched(self) -> Callable[[], None]:
+        return lambda: self.run({})
+
+    def ours(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
+        """A step of ours after the first, and the bytes of the kept features with their keys and values."""
+        from pack.bridge.sharing import KEY, Memory, SharedAttention, Sharing, Turn
+        from pack.core.parts2whole.features import Share, keep, token_mask
+
+        bank = {
+            block: [keep(states[0], token_mask(mask, states.shape[1])) for mask in masks]
+            for block, states in self.states.items()
+        }
+        sharing = Sharing(object(), bank, Share([1.0] * len(masks)), None, (1e9, 0.0))
+        turn = Turn((None, sharing), self.modules, Memory(), True)
+        patch = SharedAttention(None)
+        replace = {"attn1": {block[:2]: patch for block in self.states}}
+        kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)
+        return lambda: self.run({KEY: turn, "patches_replace": replace}), 3 * kept
+
+    def published(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
+        """A step as published, and the bytes of its bank (both rows) with the largest layer's keys and values."""
+        import torch
+        from comfy.ldm.modules.attention import optimized_attention
+        from pack.core.parts2whole.features import token_mask
+
+        bank = {
+            block: torch.cat([states * token_mask(m, states.shape[1])[:, None].to(states) for m in masks], dim=1)
+            for block, states in self.states.items()
+        }
+
+        def append(n: Any, _k: Any, _v: Any, extra: Any) -> Any:
+            both = torch.cat([n, bank[(*extra["block"], extra["block_index"])].expand(len(n), -1, -1)], dim=1)
+            return n, both, both
+
+        def attend(q: Any, k: Any, v: Any, extra: Any) -> Any:
+            out = optimized_attention(q, k, v, extra["n_heads"])
+            tokens = q.shape[1]
+            alone = optimized_attention(q[:1], k[:1, :tokens], v[:1, :tokens], extra["n_heads"])
+            return torch.cat([alone, out[1:]])
+
+        options = {
+            "patches": {"attn1_patch": [append]},
+            "patches_replace": {"attn1": {block[:2]: attend for block in self.states}},
+        }
+        largest = max(4 * (bank[b].nbytes + self.states[b].nbytes) for b in bank)
+        return lambda: self.run(options), 2 * sum(dense.nbytes for dense in bank.values()) + largest
+
+
+def mask(number: int, cover: float) -> Any:
+    """A part's mask: a band of the picture's height, `cover` of it."""
+    import torch
+
+    out = torch.zeros(HEIGHT, WIDTH)
+    start = round(number * HEIGHT * (1 - cover) / max(PARTS - 1, 1))
+    out[start : start + round(HEIGHT * cover)] = 1
+    return out
+
+
+def measure(device: Any, dtype: Any, rounds: int, limits: dict[str, float], name: str) -> None:
+    bench = Bench(device, dtype)
+    masks = [mask(n, COVER) for n in range(PARTS)]
+    (ours, kept), (published, dense) = bench.ours(masks), bench.published(masks)
+    title = f"parts_step_{PARTS}_parts_{COVER:.0%}".replace("%", "_percent")
+    seconds = interleaved(ours, published, rounds)
+    report(f"{title}_vs_published", *seconds, "s", limits["published"], name)
+    report(f"{title}_vs_unpatched", *interleaved(ours, bench.unpatched(), rounds), "s", limits["unpatched"], name)
+    report("parts_memory_vs_published", kept / 2**20, dense / 2**20, "MiB", 0.35, name)
+    whole = [mask(0, 1.0)]
+    times = interleaved(bench.ours(whole)[0], bench.published(whole)[0], rounds)
+    report("parts_step_1_whole_part_vs_published", *times, "s", 0.8, name)
+    for count in (1, 2, 4, 6):
+        some = [mask(n % PARTS, COVER) for n in range(count)]
+        times = interleaved(bench.ours(some)[0], bench.unpatched(), rounds)
+        report(f"parts_step_{count}_parts_vs_unpatched", *times, "s", 1.2, name, parts=count)
+
+
+def on_cpu() -> None:
+    import torch
+
+    limits = {"published": 0.45, "unpatched": 1.10}
+    measure(torch.device("cpu"), torch.float32, 2, limits, f"CPU, {torch.get_num_threads()} threads")
+
+
+def on_gpu() -> None:
+    import torch
+
+    limits = {"published": 0.6, "unpatched": 1.2}
+    measure(torch.device("cuda"), torch.float16, 15, limits, torch.cuda.get_device_name())
+
+
+CASES: dict[str, Callable[[], None]] = {"parts_cpu_step": on_cpu, "parts_gpu_step": on_gpu}
+NEED_GPU = {"parts_gpu_step"}

@@ -1,0 +1,177 @@
+"""Share Parts Attention: the model as its own reference, on tiny SD1.5- and SDXL-shaped networks."""
+
+from __future__ import annotations
+
+import comfy.samplers
+import pytest
+import tiny_sd15
+import tiny_sdxl
+import torch
+import torch.nn.functional as functional
+from pack.bridge import sharing
+from pack.bridge.adapter import transformers
+from pack.bridge.self_sharing import LAYERS, SelfReference, recorded_once
+from pack.core.parts2whole.features import Share, token_mask
+
+WIDTH, HEIGHT = 88, 120  # odd multiples of 8
+
+
+@pytest.fixture(scope="module", params=["sd15", "sdxl"])
+def model(request):
+    if request.param == "sd15":
+        return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
+
+
+def normal(seed, *shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def width_of(model):
+    return transformers(model.model.diffusion_model)[0][-1].attn2.to_k.in_features
+
+
+def text(model, seed):
+    options = {"pooled_output": normal(seed + 50, 1, 1280)} if width_of(model) == 2048 else {}
+    return [[normal(seed, 1, 77, width_of(model)), options]]
+
+
+def masks(count, cover=0.5):
+    made = torch.zeros(count, HEIGHT, WIDTH)
+    for n in range(count):
+        made[n, n * 20 : n * 20 + int(HEIGHT * cover)] = 1
+    return list(made)
+
+
+def reference(model, count=2, layers="all", cover=0.5):
+    adm = None if width_of(model) != 2048 else normal(9, count, 2816)
+    return SelfReference(
+        model_sampling=model.get_model_object("model_sampling"),
+        latents=normal(3, count, 4, HEIGHT // 8, WIDTH // 8),
+        contexts=normal(4, count, 77, width_of(model)),
+        adm=adm,
+        masks=masks(count, cover),
+        noise=normal(5, count, 4, HEIGHT // 8, WIDTH // 8),
+        layers=layers,
+    )
+
+
+def sides(model, live=None, bank=None, weights=(1.0, 1.0), targets=None, sigmas=(1e9, 0.0)):
+    common = {"source": object(), "share": Share(list(weights), targets), "pose": None, "sigmas": sigmas}
+    return (
+        sharing.share_with(text(model, 1), sharing.Sharing(bank=bank, live=live, **common)),
+        sharing.share_with(text(model, 2), sharing.Sharing(bank=None, **common)),
+    )
+
+
+def sample(model, positive, negative, steps=3, cfg=4.0, batch=1):
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
+    start = normal(7, batch, 4, HEIGHT // 8, WIDTH // 8) * 14
+    return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, cfg)
+
+
+def oracle(model, ours):
+    """The same written plainly: before every forward the parts' own forward, all tokens kept, masked ones as zeros."""
+    state = {}
+
+    def forward(executor, *args, **kwargs):
+        kwargs.pop(sharing.KEY, None)
+        timesteps, options = args[1], args[-1]
+        sigma = options["sigmas"].max()
+        noisy = (ours.latents + sigma * ours.noise) / (sigma**2 + 1).sqrt()
+        seen = {}
+
+        def record(n, k, v, extra):
+            seen[(*extra["block"], extra["block_index"])] = n
+            return n, k, v
+
+        count = len(noisy)
+        executor.class_obj._forward(
+            noisy, timesteps[:1].expand(count), ours.contexts, ours.adm, None, {"patches": {"attn1_patch": [record]}}
+        )
+        state["seen"] = seen
+        return executor(*args, **kwargs)
+
+    def append(n, k, v, extra):
+        seen = state["seen"][(*extra["block"], extra["block_index"])]
+        dense = torch.cat([s * token_mask(m, len(s))[:, None] for s, m in zip(seen, ours.masks, strict=True)])
+        both = torch.cat([n, dense.expand(len(n), -1, -1)], dim=1)
+        return n, both, both
+
+    def attend(q, k, v, extra):
+        heads, tokens, out = extra["n_heads"], q.shape[1], []
+        for row, side in enumerate(extra["cond_or_uncond"]):
+            used = k.shape[1] if side == 0 else tokens
+            split = (x.unflatten(-1, (heads, -1)).transpose(0, 1) for x in (q[row], k[row, :used], v[row, :used]))
+            out.append(functional.scaled_dot_product_attention(*split).transpose(0, 1).flatten(1))
+        return torch.stack(out)
+
+    clone = model.clone()
+    clone.add_wrapper_with_key(sharing._WRAPPERS.DIFFUSION_MODEL, "oracle", forward)
+    clone.set_model_attn1_patch(append)
+    for name, number, _, _ in transformers(model.model.diffusion_model):
+        clone.set_model_attn1_replace(attend, name, number)
+    return clone
+
+
+def test_every_step_equals_the_idea_written_plainly(model):
+    ours = reference(model)
+    result = sample(sharing.patched(model), *sides(model, live=ours))
+    expected = sample(oracle(model, ours), text(model, 1), text(model, 2))
+    assert (result - expected).abs().max() / expected.abs().max() <= 1e-5
+
+
+def test_recorded_once_differs_and_is_stable(model):
+    ours = reference(model)
+    once = sides(model, bank=recorded_once(ours, model))
+    results = [sample(sharing.patched(model), *once) for _ in range(2)]
+    assert torch.equal(*results)
+    assert not torch.allclose(results[0], sample(sharing.patched(model), *sides(model, live=ours)))
+
+
+def test_a_patched_model_without_parts_is_the_unpatched_picture(model):
+    plain = sample(model, text(model, 1), text(model, 2))
+    assert torch.equal(sample(sharing.patched(model), text(model, 1), text(model, 2)), plain)
+    off = sides(model, live=reference(model), sigmas=(-1.0, -2.0))
+    assert torch.equal(sample(sharing.patched(model), *off), plain)
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_layers_are_chosen(model, layers):
+    bank = recorded_once(reference(model, layers=layers), model)
+    blocks = {block for block, *_ in bank}
+    everything = len(transformers(model.model.diffusion_model))
+    if layers == "all":
+        assert len(bank) == everything
+    elif layers == "up blocks":
+        assert blocks == {"output"}
+    else:
+        assert 0 < len(bank) < everything
+    assert sample(sharing.patched(model), *sides(model, bank=bank), steps=1).isfinite().all()
+
+
+def test_a_weight_of_almost_nothing_is_almost_unpatched(model):
+    plain = sample(model, text(model, 1), text(model, 2))
+    faint = sample(sharing.patched(model), *sides(model, live=reference(model), weights=(1e-9, 1e-9)))
+    assert (faint - plain).abs().max() / plain.abs().max() <= 1e-5
+
+
+def test_targets_keep_a_part_in_its_region(model):
+    """Rows of the first self-attention outside a part's target see the picture alone."""
+    ours = reference(model, count=1, cover=1.0)
+    target = torch.zeros(1, HEIGHT, WIDTH)
+    target[..., : WIDTH // 2] = 1
+    everywhere = sample(sharing.patched(model), *sides(model, live=ours, weights=[1.0]))
+    left = sample(sharing.patched(model), *sides(model, live=ours, weights=[1.0], targets=target))
+    nowhere = sample(model, text(model, 1), text(model, 2))
+    assert not torch.allclose(left, everywhere) and not torch.allclose(left, nowhere)
+    ones = sides(model, live=ours, weights=[1.0], targets=torch.ones(1, HEIGHT, WIDTH))
+    assert (sample(sharing.patched(model), *ones) - everywhere).abs().max() / everywhere.abs().max() <= 1e-5
+
+
+def test_batches_and_a_b_a(model):
+    a, b = sides(model, live=reference(model, 2)), sides(model, live=reference(model, 1), weights=[1.0])
+    first = sample(sharing.patched(model), *a, batch=2)
+    other = sample(sharing.patched(model), *b, batch=2)
+    again = sample(sharing.patched(model), *a, batch=2)
+    assert torch.equal(first, again) and not torch.equal(first, other)
