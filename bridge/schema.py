@@ -1,10 +1,15 @@
-"""What ComfyUI 0.3.64 lacks in node schemas, set so that it is used where the host knows it and ignored elsewhere."""
+"""Pieces of node schemas: inputs that several methods have, and what ComfyUI 0.3.64 lacks.
+
+What it lacks is set so that it is used where the host knows it and ignored elsewhere.
+"""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from comfy_api.latest import io
+
+from ..core.identities import PHOTOS
 
 InputT = TypeVar("InputT", bound=io.Input)
 
@@ -19,3 +24,13 @@ def advanced(widget: InputT) -> InputT:
     """Fold a widget away under "advanced"; the keyword is a TypeError in 0.3.64, the extra dict works in both."""
     widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
     return widget
+
+
+def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A point of the sampling schedule, 0..1."""
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+
+
+def photos_input(tooltip: str) -> io.Combo.Input:
+    """How several photos of one person are joined."""
+    return advanced(io.Combo.Input("photos", options=list(PHOTOS), default="mean", tooltip=tooltip))

@@ -11,8 +11,8 @@ from torch import Tensor
 from ..bridge import folders
 from ..bridge.conditioning import Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
-from ..bridge.schema import advanced, searchable
-from ..core import geometry, identities, placing
+from ..bridge.schema import percent_input, photos_input, searchable
+from ..core import geometry, placing
 from ..core import id_patch as formulas
 from ..core.people import Cast
 from ..core.pictures import as_rgb
@@ -25,10 +25,6 @@ PHOTOS_TOOLTIP = (
     "direction, usual length. sequence: all photos go in together (Resampler files only). Choose the same on the "
     "image node and the apply node."
 )
-
-
-def _photos() -> io.Combo.Input:
-    return advanced(io.Combo.Input("photos", options=list(identities.PHOTOS), default="mean", tooltip=PHOTOS_TOOLTIP))
 
 
 class LoadIDPatch(io.ComfyNode):
@@ -87,7 +83,7 @@ class IDPatchImage(io.ComfyNode):
                         "were trained on these), a depth or canny picture, or nothing (black). Must have the size "
                         "of the cast's canvas; a batch gives a batch.",
                     ),
-                    _photos(),
+                    photos_input(PHOTOS_TOOLTIP),
                 ],
                 outputs=[
                     io.Image.Output(
@@ -135,20 +131,15 @@ class ApplyIDPatch(io.ComfyNode):
                         step=0.01,
                         tooltip="Strength of the ControlNet. 0 switches ID-Patch off, tokens included.",
                     ),
-                    io.Float.Input("start_percent", default=0.0, min=0.0, max=1.0, step=0.001,
-                                   tooltip="From which part of the schedule on the ControlNet works."),
-                    io.Float.Input("end_percent", default=1.0, min=0.0, max=1.0, step=0.001,
-                                   tooltip="Up to which part of the schedule the ControlNet works."),
-                    io.Float.Input(
+                    percent_input("start_percent", 0.0, "From which part of the schedule on the ControlNet works."),
+                    percent_input("end_percent", 1.0, "Up to which part of the schedule the ControlNet works."),
+                    percent_input(
                         "id_start_percent",
-                        default=0.2,
-                        min=0.0,
-                        max=1.0,
-                        step=0.001,
-                        tooltip="From which part of the schedule on the ID tokens are read; before it the prompt "
+                        0.2,
+                        "From which part of the schedule on the ID tokens are read; before it the prompt "
                         "alone decides the scene. Earlier: more likeness. Later: more of the prompt.",
                     ),
-                    _photos(),
+                    photos_input(PHOTOS_TOOLTIP),
                     io.Vae.Input("vae", optional=True, tooltip="Only for ControlNets that need one."),
                 ],
                 outputs=[

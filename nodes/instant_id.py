@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +13,8 @@ from ..bridge import adapter, folders, notes
 from ..bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
-from ..bridge.schema import advanced, searchable
-from ..core import draw, errors, geometry, identities, placing, regions
+from ..bridge.schema import advanced, percent_input, photos_input, searchable
+from ..core import draw, errors, geometry, placing, regions
 from ..core.people import Cast, Layout
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, InstantIDSocket, LayoutSocket
@@ -96,7 +97,6 @@ class FaceKeypointsImage(io.ComfyNode):
 class ApplyInstantID(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        percent = {"min": 0.0, "max": 1.0, "step": 0.001}
         schema = io.Schema(
             node_id="LikenessApplyInstantID",
             display_name=APPLY,
@@ -121,27 +121,23 @@ class ApplyInstantID(io.ComfyNode):
                     "control_strength", default=0.8, min=0.0, max=10.0, step=0.01,
                     tooltip="Strength of IdentityNet, which puts the face where its keypoints are. 0 switches it off.",
                 ),
-                io.Float.Input("start_percent", default=0.0, **percent, tooltip="When IdentityNet starts."),
-                io.Float.Input("end_percent", default=1.0, **percent, tooltip="When IdentityNet stops."),
+                percent_input("start_percent", 0.0, "When IdentityNet starts."),
+                percent_input("end_percent", 1.0, "When IdentityNet stops."),
                 advanced(
-                    io.Float.Input(
-                        "adapter_start_percent", default=0.0, **percent,
-                        tooltip="When the adapter starts; 0.1 to 0.2 leaves more of the style.",
+                    percent_input(
+                        "adapter_start_percent", 0.0, "When the adapter starts; 0.1 to 0.2 leaves more of the style."
                     )
                 ),
-                advanced(io.Float.Input("adapter_end_percent", default=1.0, **percent, tooltip="When it stops.")),
+                advanced(percent_input("adapter_end_percent", 1.0, "When it stops.")),
                 io.Float.Input(
                     "negative_noise", default=0.0, min=0.0, max=1.0, step=0.01,
                     tooltip="Noise in the face of the negative, against burnt colours; 0 is InstantID as published, "
                     "0.35 is what other packs use.",
                 ),
                 advanced(io.Int.Input("noise_seed", default=0, min=0, max=2**32 - 1, tooltip="Of negative_noise.")),
-                advanced(
-                    io.Combo.Input(
-                        "photos", options=list(identities.PHOTOS), default="mean",
-                        tooltip="How several photos of one person are joined: average, average direction at the usual "
-                        "length, or all of them as a sequence.",
-                    )
+                photos_input(
+                    "How several photos of one person are joined: average, average direction at the usual length, or "
+                    "all of them as a sequence."
                 ),
                 advanced(
                     io.Float.Input(
@@ -191,26 +187,23 @@ class ApplyInstantID(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        people = tuple(person for person in cast.people if person.weight > 0)
-        if not people or (adapter_weight == 0 and control_strength == 0):
+        cast = replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
+        if not cast.people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
-        cast = Cast(people, cast.width, cast.height)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
-        sampling = model.get_model_object("model_sampling")
+        to_sigma = model.get_model_object("model_sampling").percent_to_sigma
         injections = make_injections(
             instant_id,
-            people,
+            cast.people,
             photos,
             weight=adapter_weight,
             regions=_regions(cast, mask, region_margin, feather),
-            sigmas=(
-                sampling.percent_to_sigma(adapter_start_percent), sampling.percent_to_sigma(adapter_end_percent)
-            ),
+            sigmas=(to_sigma(adapter_start_percent), to_sigma(adapter_end_percent)),
             negative_noise=negative_noise,
             noise_seed=noise_seed,
-        )  # fmt: skip
+        )
         sides = [adapter.inject(positive, injections.positive), adapter.inject(negative, injections.negative)]
         if control_strength > 0:
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
