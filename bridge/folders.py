@@ -17,6 +17,7 @@ _KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "facexlib": ("facexlib", _WEIGHTS),
     "id_patch": ("id_patch", _WEIGHTS),
     "instantid": ("instantid", _WEIGHTS),
+    "parts2whole": ("parts2whole", _WEIGHTS),
     "likeness_faces": ("likeness_faces", (".safetensors",)),
 }
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from pickle import UnpicklingError
 
 import comfy.model_management
@@ -14,9 +15,10 @@ import comfy.ops
 import comfy.utils
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..core.checkpoints import flatten, require
+from ..core.checkpoints import flatten, is_safetensors, require
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
 from . import folders
 
@@ -43,6 +45,8 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
         if head.startswith(start):
             raise UnsupportedCheckpoint(path, f"{what} ({size} bytes)", expected, f"Download it again. {advice}")
     try:
+        if not path.endswith((".safetensors", ".sft")) and is_safetensors(Path(path)):
+            return load_file(path)  # the host would go by the name
         return flatten(comfy.utils.load_torch_file(path, safe_load=True))
     except (
         RuntimeError,

@@ -7,16 +7,18 @@ offloading of the denoiser apply to them as to everything else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import comfy.patcher_extension
+import comfy.utils
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
 from ..core.attention import shared
+from ..core.errors import BadSize, PartsTwice
 from ..core.parts2whole.features import Bank, Block, Share, key_bias
 from .adapter import Rows, inject, transformers
 
@@ -30,7 +32,8 @@ class Sharing:
 
     bank: what the reference UNet saw, or None where this side attends to itself alone (the negative). A layer that
     is not in the bank attends to itself alone, too.
-    pose: (1, C, h, w) added after the first convolution, or None. sigmas: (start, end) of the sharing.
+    pose: (B, C, h, w) added after the first convolution, or None; one for all pictures, or one for each.
+    sigmas: (start, end) of the sharing.
     """
 
     source: object
@@ -40,20 +43,38 @@ class Sharing:
     sigmas: tuple[float, float]
     live: Callable[[Any, Tensor, float], Bank] | None = None
     """Instead of a bank: (UNet, timesteps, sigma) -> the bank of this step, recorded by the denoiser itself."""
+    size: tuple[int, int] | None = None
+    """(width, height) in pixels of the picture the parts were encoded for, or None: of any."""
+    _crops: dict[tuple[int, ...], Sharing] = field(default_factory=dict, init=False)
 
     def __deepcopy__(self, memo: Any) -> Sharing:
         return self  # immutable, and shared by every clone on purpose
 
     def cropped(self, area: Sequence[int]) -> Sharing:
-        return self
+        """For an entry with an area (height, width, y, x in latent pixels): the UNet sees only that part."""
+        if self.pose is None and self.share.targets is None:
+            return self
+        key = tuple(area)
+        if key not in self._crops:
+            # Remembered, because what is projected for a Sharing is found by it at the next step.
+            share = replace(self.share, targets=_cut(self.share.targets, [8 * side for side in key]))
+            self._crops[key] = replace(self, pose=_cut(self.pose, key), share=share)
+        return self._crops[key]
 
     def alike(self, other: Sharing) -> bool:
         """Rows of both sides of one node go through the UNet in one batch."""
         return self.source is other.source
 
 
+def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
+    height, width, y, x = area
+    return None if picture is None else picture[..., y : y + height, x : x + width]
+
+
 def share_with(conditioning: list[list[Any]], sharing: Sharing) -> list[list[Any]]:
-    """Every entry with the parts in it."""
+    """Every entry with the parts in it. Raises PartsTwice where there are parts already."""
+    if any(KEY in options.get("model_conds", {}) for _, options in conditioning):
+        raise PartsTwice
     return inject(conditioning, sharing, KEY)
 
 
@@ -155,7 +176,11 @@ def _add_pose(h: Tensor, options: dict[str, Any]) -> Tensor:
         return h
     pieces = h.chunk(len(turn.chunks))
     poses = [sharing.pose if sharing else None for sharing in turn.chunks]
-    return torch.cat([x if pose is None else x + pose.to(x) for x, pose in zip(pieces, poses, strict=True)])
+    return torch.cat([x if pose is None else _with_pose(x, pose) for x, pose in zip(pieces, poses, strict=True)])
+
+
+def _with_pose(x: Tensor, pose: Tensor) -> Tensor:
+    return x + comfy.utils.repeat_to_batch_size(pose, len(x)).to(x)
 
 
 # One sampling run
@@ -208,8 +233,22 @@ class Turn:
 
 def _with_memory(executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
+    latent = args[1] if len(args) > 1 else kwargs["latent_image"]
+    _check_size(executor.class_obj.conds, (8 * latent.shape[-1], 8 * latent.shape[-2]))
     executor.class_obj.model_options.setdefault("transformer_options", {})[f"{KEY}_memory"] = Memory()
     return executor(*args, **kwargs)
+
+
+def _check_size(conds: Mapping[str, Sequence[dict[str, Any]]], size: tuple[int, int]) -> None:
+    """Raise BadSize for parts that were encoded for a picture of another size than this run's."""
+    entries = [entry["model_conds"][KEY] for side in conds.values() for entry in side if KEY in entry["model_conds"]]
+    for sharing in (sharing for entry in entries for sharing in entry.cond):
+        if sharing.size not in (None, size):
+            raise BadSize(
+                "The latent", size, f"the parts were encoded for {sharing.size[0]}x{sharing.size[1]} px",
+                "Give the latent and Encode Parts the same width and height; for a second pass at another size encode "
+                "the parts once more at that size.",
+            )  # fmt: skip
 
 
 def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:

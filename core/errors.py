@@ -316,9 +316,9 @@ class PartsCount(LikenessError):
 class PartsTwice(LikenessError):
     """Parts on a conditioning that has parts."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"The conditioning given to {node} carries parts already.",
+            "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
             "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
         )
 

@@ -9,6 +9,9 @@ CastSocket = io.Custom("LIKENESS_CAST")  # core.people.Cast
 LayoutSocket = io.Custom("LIKENESS_LAYOUT")  # core.people.Layout
 IDPatchSocket = io.Custom("LIKENESS_ID_PATCH")  # bridge.id_patch.IDPatch
 InstantIDSocket = io.Custom("LIKENESS_INSTANT_ID")  # bridge.instant_id.InstantID
+PartsSocket = io.Custom("LIKENESS_PARTS")  # core.parts2whole.parts.Parts
+Parts2WholeSocket = io.Custom("LIKENESS_PARTS2WHOLE")  # bridge.parts2whole.Parts2Whole
+PartFeatures = io.Custom("LIKENESS_PART_FEATURES")  # bridge.parts2whole.Features
 PoseKeypoint = io.Custom(
     "POSE_KEYPOINT"
 )  # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them

@@ -19,23 +19,27 @@ class DecoupledAttn(nn.Module):
     """Keys and values of the image tokens for every cross-attention layer.
 
     state: "<diffusers layer>.attn2.processor.to_{k,v}_dc.weight"; other keys are not looked at.
+    width: of one image token. layer_widths: of the keys of every layer.
     """
 
     def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.names = sorted(_layers(state), key=_position)
+        first = [state[f"{name}{_PROCESSOR}to_k_dc.weight"] for name in _layers(state)]
+        self.width = first[0].shape[1]
+        self.layer_widths = [len(weight) for weight in first]
         self.to_k_dc, self.to_v_dc = (
             nn.ModuleList(
-                _linear(state[f"{name}{_PROCESSOR}to_{side}_dc.weight"], ops, **factory) for name in self.names
+                _linear(state[f"{name}{_PROCESSOR}to_{side}_dc.weight"], ops, **factory) for name in _layers(state)
             )
             for side in "kv"
         )
 
-    def own_state(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    @staticmethod
+    def own_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`state` under this module's keys."""
         return {
             f"to_{side}_dc.{n}.weight": state[f"{name}{_PROCESSOR}to_{side}_dc.weight"]
-            for n, name in enumerate(self.names)
+            for n, name in enumerate(_layers(state))
             for side in "kv"
         }
 
@@ -47,8 +51,8 @@ class DecoupledAttn(nn.Module):
 _PROCESSOR = ".attn2.processor."
 
 
-def _layers(state: Mapping[str, Tensor]) -> set[str]:
-    return {key.split(_PROCESSOR)[0] for key in state if key.endswith("to_k_dc.weight")}
+def _layers(state: Mapping[str, Tensor]) -> list[str]:
+    return sorted({key.split(_PROCESSOR)[0] for key in state if key.endswith("to_k_dc.weight")}, key=_position)
 
 
 def _position(name: str) -> tuple[int, list[int]]:

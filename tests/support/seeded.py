@@ -23,7 +23,7 @@ def seeded(shapes: Shapes, seed: int) -> dict[str, Tensor]:
 def _scaled(key: str, r: Tensor) -> Tensor:
     if key == "latents":
         return r
-    if r.dim() == 1:
+    if r.dim() <= 1:
         return 1 + 0.1 * r if "norm" in key and key.endswith("weight") else 0.1 * r
     return r / math.sqrt(r[0].numel())
 

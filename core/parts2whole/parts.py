@@ -1,0 +1,177 @@
+"""The parts a person is made of: pictures, what counts of them, and how the networks want to see them.
+
+Source: Parts2Whole, parts2whole/pipelines/pipeline_refs2image.py (MIT): preprocess_image, load_mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from PIL import Image
+from torch import Tensor
+
+from ..errors import BadPart
+from ..pictures import as_rgb
+from .features import token_mask
+
+LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
+"""What Parts2Whole was trained with, word for word."""
+
+_INVERTED = 0.9
+"""A mask that keeps more of a picture than this is more likely a mask of the background."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part. picture: (H, W, 3) float32 0..1. alpha: (H, W) or None. mask: (h, w), any size, or None.
+
+    weight: 1 as published, 0 as if the part were not there. target: (h, w), where in the new picture the part may
+    be looked at, or None: everywhere.
+    """
+
+    label: str
+    picture: Tensor
+    alpha: Tensor | None = None
+    mask: Tensor | None = None
+    weight: float = 1.0
+    target: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Every part of one person, in order."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def present(self) -> tuple[Part, ...]:
+        """Those with a weight."""
+        return tuple(part for part in self.parts if part.weight > 0)
+
+
+def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
+    """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (1, h, w).
+
+    Raises BadPart for an image without a picture or with several, and for masks that would make the part vanish.
+    """
+    if image.numel() == 0:
+        raise BadPart(label, "its image has no picture in it", "Connect a picture of the part.")
+    if len(image) > 1:
+        why = f"its image is a batch of {len(image)} pictures"
+        raise BadPart(label, why, "A part is one picture: make one Part node for each.")
+    alpha = image[0, ..., 3].float().cpu() if image.shape[-1] == 4 else None
+    part = Part(label, as_rgb(image[0]), alpha, _one(mask), weight, _one(target))
+    for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
+        if kept is not None and not kept.any():
+            raise BadPart(label, f"its {name} ({_size(kept)}) is all zero, so this part would vanish", _EMPTY)
+    return part
+
+
+_EMPTY = (
+    "Paint white what shall count. Load Image gives an empty 64x64 mask for a picture without transparency: leave "
+    "mask unconnected to use the whole picture."
+)
+
+
+def _one(mask: Tensor | None) -> Tensor | None:
+    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])[0].float().cpu()
+
+
+def _size(picture: Tensor) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]} px"
+
+
+def hints(part: Part) -> list[str]:
+    """What works, but may not be meant."""
+    found: list[str] = []
+    if part.label not in LABELS:
+        found.append(
+            f"{part.label!r} is none of the six labels Parts2Whole was trained with; it is used as it is written."
+        )
+    if part.mask is None:
+        return found
+    if part.mask.shape != part.picture.shape[:2]:
+        sizes = f"{_size(part.mask)} and its picture {_size(part.picture)}"
+        found.append(f"The mask of {part.label!r} is {sizes}: the mask is stretched over the picture.")
+    share = float((part.mask > 0.5).float().mean())
+    if share > _INVERTED:
+        found.append(
+            f"The mask of {part.label!r} keeps {share:.0%} of the picture. If that is the background, put Invert Mask "
+            "in between: the mask of Load Image is white where a picture is transparent."
+        )
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A part at the size of the new picture. picture: (height, width, 3), on white. mask: (height, width), 0..1."""
+
+    picture: Tensor
+    mask: Tensor
+
+
+def prepared(part: Part, width: int, height: int) -> Prepared:
+    """The part as Parts2Whole reads it. Raises BadPart where too little of the mask is left at this size."""
+    ready = resized(part, width, height)
+    if not token_mask(ready.mask, (height // 8) * (width // 8)).any():
+        why = f"nothing of its mask is left at {width}x{height} px, so this part would vanish"
+        raise BadPart(part.label, why, "Mask a larger area, or crop the picture closer to the part.")
+    return ready
+
+
+def resized(part: Part, width: int, height: int) -> Prepared:
+    """Picture and alpha together with Pillow's bicubic, on white; the mask, where there is one, by itself."""
+    alpha = torch.ones(part.picture.shape[:2]) if part.alpha is None else part.alpha
+    rgba = _resized(torch.cat([part.picture, alpha[..., None]], dim=-1), "RGBA", width, height)
+    picture, alpha = rgba[..., :3], rgba[..., 3]
+    mask = alpha if part.mask is None else _resized(part.mask, "L", width, height)
+    return Prepared(picture * alpha[..., None] + (1 - alpha[..., None]), mask)
+
+
+def _resized(picture: Tensor, mode: str, width: int, height: int) -> Tensor:
+    return _tensor(_pillow(picture, mode).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _pillow(picture: Tensor, mode: str) -> Image.Image:
+    size = (picture.shape[1], picture.shape[0])
+    # From bytes, not from an array: as an array 8-bit grey would be ambiguous to Pillow's newest releases.
+    return Image.frombytes(mode, size, (picture.clamp(0, 1) * 255).round().byte().contiguous().numpy().tobytes())
+
+
+def _tensor(picture: Image.Image) -> Tensor:
+    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).float() / 255
+    shape = (picture.height, picture.width)
+    return flat.reshape(*shape, -1) if len(picture.getbands()) > 1 else flat.reshape(shape)
+
+
+def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
+    """Pose pictures (B, H, W, 1|3|4) as the pose guider reads them, (B, 3, height, width), with Pillow's Lanczos."""
+    rgb = as_rgb(image)
+    if rgb.shape[1:3] != (height, width):
+        pictures = (_pillow(picture, "RGB").resize((width, height), Image.Resampling.LANCZOS) for picture in rgb)
+        rgb = torch.stack([_tensor(picture) for picture in pictures])
+    return rgb.movedim(-1, 1)
+
+
+def targets(parts: tuple[Part, ...], width: int, height: int) -> Tensor | None:
+    """Where in the picture each part may be looked at, (parts, height, width), or None: all of them everywhere."""
+    if all(part.target is None for part in parts):
+        return None
+    everywhere = torch.ones(height, width)
+    size = (height, width)
+    return torch.stack(
+        [
+            everywhere
+            if part.target is None
+            else functional.interpolate(part.target[None, None], size=size, mode="area")[0, 0]
+            for part in parts
+        ]
+    )
+
+
+def laid_over(ready: Prepared) -> Tensor:
+    """The picture with what does not count in dim magenta: (height, width, 3)."""
+    outside = 0.25 * ready.picture + 0.35 * torch.tensor([1.0, 0.0, 1.0])
+    return torch.lerp(outside, ready.picture, ready.mask[..., None])

@@ -1,0 +1,117 @@
+"""The released files of Parts2Whole: which there are, what is in them, and what is left out on purpose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ModelMissing, UnsupportedCheckpoint
+
+URL = "https://huggingface.co/huanngzh/Parts2Whole"
+SIZE = "about 7 GB"
+EXPECTED = "the released folder of Parts2Whole, or a .safetensors file that scripts/to_safetensors.py made of it"
+ADVICE = f"Get all of {URL} ({SIZE}) and put it into a folder below models/parts2whole."
+
+
+@dataclass(frozen=True)
+class _File:
+    """Where a network is in the release, under the first of these names that exists, and how large it is."""
+
+    names: tuple[str, ...]
+    size: str
+
+
+def _weights(folder: str, size: str) -> _File:
+    stem, ends = f"{folder}/diffusion_pytorch_model", (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
+    return _File(tuple(f"{stem}{end}" for end in ends), size)
+
+
+SCHEDULER = "scheduler"
+_FILES: dict[str, _File] = {
+    "denoiser": _weights("unet", "3.4 GB, or 1.7 GB in fp16"),
+    "reference_unet": _weights("reference_unet", "3.4 GB, or 1.7 GB in fp16"),
+    "pose_guider": _weights("pose_guider", "4 MB"),
+    "decoupled_attn": _File(("decoupled_attn.pth", "decoupled_attn.safetensors", "decoupled_attn.bin"), "77 MB"),
+    SCHEDULER: _File(("scheduler/scheduler_config.json",), "1 kB"),
+}
+NETWORKS = tuple(name for name in _FILES if name != SCHEDULER)
+"""Prefixes of the keys in a single file."""
+
+
+def is_release(folder: Path) -> bool:
+    """Whether a folder looks like a diffusers folder, complete or not."""
+    return (folder / "unet").is_dir() or (folder / "reference_unet").is_dir()
+
+
+def locate(folder: Path) -> dict[str, Path]:
+    """The file of every network and of the scheduler.
+
+    Raises ModelMissing with the names and sizes of what is not there, UnsupportedCheckpoint for another model's
+    diffusers folder.
+    """
+    found = {
+        name: path
+        for name, file in _FILES.items()
+        if (path := next((folder / entry for entry in file.names if (folder / entry).is_file()), None))
+    }
+    missing = [name for name in _FILES if name not in found]
+    if not {"reference_unet", "pose_guider", "decoupled_attn"} - set(missing):
+        what = f"a plain {_family(folder)} diffusers folder (no reference_unet, pose_guider or decoupled_attn)"
+        raise UnsupportedCheckpoint(str(folder), what, EXPECTED, ADVICE)
+    if missing:
+        files = [_FILES[name].names[0] for name in missing]
+        sizes = ", ".join(_FILES[name].size for name in missing)
+        raise ModelMissing("Something of the Parts2Whole release is", files, [str(folder)], URL, sizes)
+    return found
+
+
+def _family(folder: Path) -> str:
+    try:
+        width = json.loads((folder / "unet" / "config.json").read_text("utf-8"))["cross_attention_dim"]
+    except (OSError, ValueError, KeyError):
+        return "Stable Diffusion"
+    return {768: "SD1.5", 1024: "SD2", 2048: "SDXL"}.get(width, "Stable Diffusion")
+
+
+def betas(scheduler: Mapping[str, Any], path: str) -> Tensor:
+    """The noise schedule of a diffusers scheduler_config.json, (timesteps,) float64.
+
+    "linear" is linear in beta, unlike the host's schedule of that name. Raises UnsupportedCheckpoint.
+    """
+    steps = int(scheduler.get("num_train_timesteps", 1000))
+    start, end = float(scheduler.get("beta_start", 0.00085)), float(scheduler.get("beta_end", 0.012))
+    kind = scheduler.get("beta_schedule", "linear")
+    if kind == "linear":
+        return torch.linspace(start, end, steps, dtype=torch.float64)
+    if kind == "scaled_linear":
+        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
+    what = f"a model with beta_schedule = {kind!r}"
+    raise UnsupportedCheckpoint(path, what, "linear or scaled_linear", ADVICE)
+
+
+def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
+    """The reference UNet with zeros where the release has nothing: after the input of its last self-attention.
+
+    Nothing reads what comes out of these layers. Raises UnsupportedCheckpoint where anything else is missing.
+    """
+    lost = denoiser.keys() - reference.keys()
+    unexpected = sorted(key for key in lost if not key.startswith(_tail(denoiser)))
+    if unexpected:
+        what = f"an incomplete reference UNet ({len(unexpected)} tensors missing: {unexpected[0]}, ...)"
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+    return {**reference, **{key: torch.zeros_like(denoiser[key]) for key in lost}}
+
+
+def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """What the keys start with that come after the last layer that is recorded."""
+    blocks = [key.split(".") for key in unet if key.startswith("up_blocks.") and ".transformer_blocks." in key]
+    level, number, depth = max((int(parts[1]), int(parts[3]), int(parts[5])) for parts in blocks)
+    last = f"up_blocks.{level}.attentions.{number}"
+    inside = tuple(f"{last}.transformer_blocks.{depth}.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff"))
+    return (*inside, f"{last}.proj_out.", "conv_norm_out.", "conv_out.")

@@ -1,0 +1,224 @@
+"""Parts2Whole: parts of a person, the released networks, what they see of the parts, parts in the picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge import folders, notes
+from ..bridge import parts2whole as bridge
+from ..bridge.conditioning import Conditioning
+from ..bridge.schema import searchable
+from ..core import draw, errors
+from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, resized
+from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
+
+CATEGORY = "likeness/parts"
+OTHER = "other"
+
+
+class Part(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessPart",
+            display_name="Part",
+            category=CATEGORY,
+            description="One part of a person: a face, a haircut, a jacket, shoes, from a photo of its own with a "
+            "mask. Chain one node per part.",
+            inputs=[
+                io.Image.Input("image", tooltip="One picture that shows the part."),
+                io.Combo.Input(
+                    "label", options=[*LABELS, OTHER], default=LABELS[0],
+                    tooltip="What the part is. Parts2Whole was trained with these six; other = other_label.",
+                ),
+                io.String.Input("other_label", default="", tooltip="Your own words, when label is other."),
+                io.Float.Input(
+                    "weight", default=1.0, min=0.0, max=4.0, step=0.05,
+                    tooltip="How much the picture looks at this part. 0 = as if it were not there.",
+                ),
+                io.Mask.Input(
+                    "mask", optional=True,
+                    tooltip="White where the picture shows the part. Without one: the image's alpha, else all of it.",
+                ),
+                io.Mask.Input(
+                    "target_mask", optional=True,
+                    tooltip="Where in the new picture this part may be looked at. Without one: everywhere.",
+                ),
+                PartsSocket.Input("parts", optional=True, tooltip="Parts to add this one to, from another Part node."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                PartsSocket.Output("parts_out", display_name="parts"),
+                io.Image.Output("preview", display_name="preview"),
+            ],
+        )  # fmt: skip
+        return searchable(schema, "parts2whole", "garment", "clothes", "outfit", "try on", "face", "hair")
+
+    @classmethod
+    def execute(
+        cls,
+        image: Tensor,
+        label: str,
+        other_label: str,
+        weight: float,
+        mask: Tensor | None = None,
+        target_mask: Tensor | None = None,
+        parts: Parts | None = None,
+    ) -> io.NodeOutput:
+        part = make_part(_label(label, other_label), image, mask, weight, target_mask)
+        if found := hints(part):
+            notes.tell(cls.hidden.unique_id if cls.hidden else None, "\n".join(found))
+        everything = Parts((*(parts.parts if parts else ()), part))
+        sheet = _sheet(everything.parts)
+        return io.NodeOutput(everything, sheet, ui=ui.PreviewImage(sheet, cls=cls))
+
+
+def _label(label: str, other: str) -> str:
+    if label != OTHER:
+        return label
+    if not other.strip():
+        raise errors.BadChoice("other_label", other, [*LABELS, "or your own words, such as 'glasses'"])
+    return other.strip()
+
+
+def _sheet(parts: tuple[Any, ...], size: tuple[int, int] | None = None) -> Tensor:
+    """(1, H, W, 3): the parts with what does not count in magenta, at `size` or in their own shape."""
+    pictures = [laid_over(resized(part, *(size or _small(part.picture)))) for part in parts]
+    captions = [f"{n} {part.label}" + f" {part.weight:g}" * (part.weight != 1) for n, part in enumerate(parts, 1)]
+    return draw.contact_sheet(pictures, captions)
+
+
+def _small(picture: Tensor) -> tuple[int, int]:
+    height, width = picture.shape[:2]
+    scale = min(1.0, 320 / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+class LoadParts2Whole(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLoadParts2Whole",
+            display_name="Load Parts2Whole",
+            category=CATEGORY,
+            description="Loads the released folder of Parts2Whole, or one .safetensors file made of it: the model for "
+            "the sampler with its own noise schedule, and the networks that look at the parts.",
+            inputs=[
+                io.Combo.Input("folder", options=bridge.choices(), tooltip="A folder or file below models/parts2whole.")
+            ],
+            outputs=[
+                io.Model.Output("model", display_name="model"),
+                Parts2WholeSocket.Output("parts2whole", display_name="parts2whole"),
+            ],
+        )
+        return searchable(schema, "parts2whole", "parts", "reference unet", "garment", "outfit")
+
+    @classmethod
+    def validate_inputs(cls, folder: str | None) -> bool | str:
+        return folders.found_or_why(bridge.path_of, folder)
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str | None) -> str:
+        return bridge.fingerprint(folder)
+
+    @classmethod
+    def execute(cls, folder: str) -> io.NodeOutput:
+        return io.NodeOutput(*bridge.load_parts2whole(bridge.path_of(folder)))
+
+
+class EncodeParts(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        side = {"min": 64, "max": 4096, "step": 8}
+        schema = io.Schema(
+            node_id="LikenessEncodeParts",
+            display_name="Encode Parts",
+            category=CATEGORY,
+            description="Shows every part to the networks of Parts2Whole once. Another seed, prompt or strength does "
+            "not run this again.",
+            inputs=[
+                Parts2WholeSocket.Input("parts2whole", tooltip="From Load Parts2Whole."),
+                PartsSocket.Input("parts", tooltip="From the last Part node; up to 6 parts."),
+                io.Clip.Input("clip", tooltip="Of any SD1.5 checkpoint: it reads the labels."),
+                io.ClipVision.Input("clip_vision", tooltip="CLIP ViT-L/14, from Load CLIP Vision."),
+                io.Vae.Input("vae", tooltip="An SD1.5 VAE; Parts2Whole was trained with vae-ft-mse."),
+                io.Int.Input("width", default=512, **side, tooltip="Of the new picture and its latent, px."),
+                io.Int.Input("height", default=768, **side, tooltip="Of the new picture, px."),
+            ],
+            outputs=[
+                PartFeatures.Output("features", display_name="features"),
+                io.Image.Output("preview", display_name="preview"),
+            ],
+        )
+        return searchable(schema, "parts2whole", "reference unet", "garment", "outfit", "features")
+
+    @classmethod
+    def execute(
+        cls, parts2whole: Any, parts: Parts, clip: Any, clip_vision: Any, vae: Any, width: int, height: int
+    ) -> io.NodeOutput:
+        features = bridge.encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
+        sheet = _sheet(parts.present, (width, height))
+        return io.NodeOutput(features, sheet, ui=ui.PreviewImage(sheet, cls=cls))
+
+
+class ApplyParts(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        percent = {"min": 0.0, "max": 1.0, "step": 0.001}
+        schema = io.Schema(
+            node_id="LikenessApplyParts",
+            display_name="Apply Parts",
+            category=CATEGORY,
+            description="Puts the parts into the positive conditioning, so that the new picture looks at them, and "
+            "the pose into both. Use the model output for the sampler.",
+            inputs=[
+                io.Model.Input("model", tooltip="From Load Parts2Whole, LoRAs in between are fine."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                PartFeatures.Input("features", tooltip="From Encode Parts."),
+                io.Float.Input(
+                    "strength", default=1.0, min=0.0, max=2.0, step=0.05,
+                    tooltip="The parts' share of the picture's attention. 1 = as published, 0 = off.",
+                ),
+                io.Float.Input("start_percent", default=0.0, **percent, tooltip="When the parts come in."),
+                io.Float.Input("end_percent", default=1.0, **percent, tooltip="When they go."),
+                io.Image.Input(
+                    "pose", optional=True,
+                    tooltip="The pose as a DensePose picture, in the aspect of the parts; works at any strength.",
+                ),
+            ],
+            outputs=[
+                io.Model.Output("model_out", display_name="model"),
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+            ],
+        )  # fmt: skip
+        return searchable(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Conditioning,
+        negative: Conditioning,
+        features: bridge.Features,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        pose: Tensor | None = None,
+    ) -> io.NodeOutput:
+        if strength == 0 and pose is None:
+            return io.NodeOutput(model, positive, negative)
+        bridge.check_model(model, features)
+        bridge.check_text([*positive, *negative], features)
+        posed = None if pose is None else bridge.pose_features(features, pose)
+        sampling = model.get_model_object("model_sampling")
+        window = (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent))
+        sides = bridge.put_in((positive, negative), features, strength, window, posed)
+        return io.NodeOutput(bridge.patched(model), *sides)
+
+
+NODES = [Part, LoadParts2Whole, EncodeParts, ApplyParts]

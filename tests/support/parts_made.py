@@ -1,0 +1,177 @@
+"""Everything Parts2Whole is made of, real and tiny: seeded networks in the host, and the released folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+import comfy.clip_vision
+import comfy.sd
+import comfy.sd1_clip
+import comfy.supported_models_base
+import comfy.taesd.taesd
+import tiny_sd15
+import torch
+from diffusers import UNet2DConditionModel
+from pack.bridge import load
+from pack.bridge.parts2whole import Parts2Whole
+from pack.core.parts2whole.image_tokens import DecoupledAttn
+from pack.core.parts2whole.parts import LABELS, Parts, make_part
+from pack.core.parts2whole.pose_guider import PoseGuider
+from safetensors.torch import save_file
+from seeded import fill, seeded
+from torch import Tensor
+
+SCHEDULER = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
+WIDTH, HEIGHT = 88, 120
+"""A size whose latent, 11 by 15, no halving divides."""
+
+
+def pose_guider_state(out: int) -> dict[str, Tensor]:
+    shapes, channels = {}, 3
+    widths = (16, 16, 32, 32, 96, 96, 256, out)
+    names = ("conv_in", *(f"blocks.{n}" for n in range(6)), "conv_out")
+    for name, width in zip(names, widths, strict=True):
+        shapes |= {f"{name}.weight": (width, channels, 3, 3), f"{name}.bias": (width,)}
+        channels = width
+    return seeded(shapes, 114)
+
+
+def decoupled_state(unet: UNet2DConditionModel, tokens: int) -> dict[str, Tensor]:
+    names = [name.removesuffix(".processor") for name in unet.attn_processors if "attn2" in name]
+    shapes = {
+        f"{name}.processor.to_{side}_dc.weight": (unet.get_submodule(name).to_k.out_features, tokens)
+        for name in names
+        for side in "kv"
+    }
+    return seeded(shapes, 113)
+
+
+@dataclass(frozen=True)
+class Made:
+    """The same weights three times: as the host has them, as diffusers has them, as tensors."""
+
+    model: Any
+    networks: Parts2Whole
+    denoiser: UNet2DConditionModel
+    reference: UNet2DConditionModel
+    decoupled: dict[str, Tensor]
+    pose_guider: dict[str, Tensor]
+
+
+@cache
+def made() -> Made:
+    denoiser, reference = tiny_sd15.diffusers_unet(111), tiny_sd15.diffusers_unet(112)
+    decoupled, pose_guider = decoupled_state(denoiser, 48), pose_guider_state(32)
+
+    def patcher(kind, state, own):
+        return load.in_patcher(lambda **build: kind(state, **build), own)
+
+    networks = Parts2Whole(
+        tiny_sd15.host_model(reference),
+        patcher(DecoupledAttn, decoupled, DecoupledAttn.own_state(decoupled)),
+        patcher(PoseGuider, pose_guider, pose_guider),
+    )
+    return Made(tiny_sd15.host_model(denoiser), networks, denoiser, reference, decoupled, pose_guider)
+
+
+@cache
+def clip(width: int = 48) -> comfy.sd.CLIP:
+    config = {
+        "hidden_act": "quick_gelu", "hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": 4,
+        "num_hidden_layers": 2, "max_position_embeddings": 77, "eos_token_id": 49407, "vocab_size": 49408,
+        "projection_dim": width, "layer_norm_eps": 1e-5,
+    }  # fmt: skip
+    target = comfy.supported_models_base.ClipTarget(comfy.sd1_clip.SD1Tokenizer, comfy.sd1_clip.SD1ClipModel)
+    options = {"clip_l_model_config": config, "dtype": torch.float32}
+    made = comfy.sd.CLIP(target, model_options=options)
+    fill(made.cond_stage_model, 116)
+    return made
+
+
+@cache
+def clip_vision(width: int = 48) -> comfy.clip_vision.ClipVisionModel:
+    config = {
+        "hidden_act": "quick_gelu", "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2,
+        "num_hidden_layers": 2, "image_size": 28, "patch_size": 14, "num_channels": 3, "projection_dim": width,
+        "layer_norm_eps": 1e-5, "model_type": "clip_vision_model",
+    }  # fmt: skip
+    with NamedTemporaryFile("w", suffix=".json") as file:  # 0.3.64 reads the configuration from a file only
+        json.dump(config, file)
+        file.flush()
+        made = comfy.clip_vision.ClipVisionModel(file.name)
+    fill(made.model, 117)
+    return made
+
+
+@cache
+def vae() -> comfy.sd.VAE:
+    return comfy.sd.VAE(sd=fill(comfy.taesd.taesd.TAESD(), 118).state_dict())
+
+
+def picture(seed: int, width: int = 100, height: int = 140, channels: int = 3) -> Tensor:
+    """(1, height, width, channels), in steps of 1/255 like pictures from files."""
+    values = torch.randint(0, 256, (1, height, width, channels), generator=torch.Generator().manual_seed(seed))
+    return values.float() / 255
+
+
+def box_mask(x0: int, y0: int, x1: int, y1: int, width: int = 100, height: int = 140) -> Tensor:
+    mask = torch.zeros(1, height, width)
+    mask[:, y0:y1, x0:x1] = 1
+    return mask
+
+
+MASKS = (
+    box_mask(10, 10, 60, 70), box_mask(0, 80, 100, 140), box_mask(40, 20, 90, 110),
+    box_mask(5, 100, 45, 135), box_mask(60, 0, 100, 40), box_mask(20, 40, 80, 90),
+)  # fmt: skip
+
+
+def parts(count: int) -> Parts:
+    return Parts(tuple(make_part(LABELS[n], picture(n), MASKS[n], 1.0, None) for n in range(count)))
+
+
+# Files
+
+
+def sd15_shaped(seed: int) -> UNet2DConditionModel:
+    """As small as the host's detection of SD1.5 lets it be: its text width and channels, two levels, one layer each."""
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        block_out_channels=(320, 320),
+        layers_per_block=1,
+        cross_attention_dim=768,
+        attention_head_dim=8,
+    )
+    return fill(unet, seed)
+
+
+LAST = "up_blocks.1.attentions.1"
+TAIL = (
+    *(f"{LAST}.transformer_blocks.0.{name}" for name in ("attn1", "norm2", "attn2", "norm3", "ff")),
+    f"{LAST}.proj_out", "conv_norm_out", "conv_out",
+)  # fmt: skip
+
+
+def without_tail(unet: UNet2DConditionModel) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in unet.state_dict().items() if not key.startswith(TAIL)}
+
+
+def write_release(folder: Path) -> Path:
+    """The released folder with the stand-in's weights: safetensors, pickle, and a .pth that is really safetensors."""
+    denoiser = sd15_shaped(121)
+    for name in ("unet", "reference_unet", "pose_guider", "scheduler"):
+        (folder / name).mkdir(parents=True)
+    save_file(denoiser.state_dict(), folder / "unet" / "diffusion_pytorch_model.safetensors")
+    save_file(without_tail(sd15_shaped(122)), folder / "reference_unet" / "diffusion_pytorch_model.safetensors")
+    torch.save(pose_guider_state(320), folder / "pose_guider" / "diffusion_pytorch_model.bin")
+    save_file(decoupled_state(denoiser, 768), folder / "decoupled_attn.pth")
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER), "utf-8")
+    (folder / "unet" / "config.json").write_text(json.dumps({"cross_attention_dim": 768}), "utf-8")
+    return folder
