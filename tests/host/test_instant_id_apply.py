@@ -5,22 +5,19 @@ from __future__ import annotations
 import gc
 
 import comfy.model_management
-import comfy.samplers
 import people_made
 import pytest
 import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import optimized_attention
-from instant_id_made import DEFAULTS, person
+from instant_id_made import person
+from instant_id_run import HEIGHT, HINT, WIDTH, apply, face, halves, one, sample, slot, text
 from pack.bridge import adapter
 from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.core.people import Cast, Layout, Slot
-from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, LoadInstantID
+from pack.nodes.instant_id import FaceKeypointsImage, LoadInstantID
 from seeded import instant_id_file
-
-WIDTH, HEIGHT = 128, 96
-KEYPOINTS = ((20.0, 30.0), (40.0, 30.0), (30.0, 40.0), (22.0, 50.0), (38.0, 50.0))
 
 
 @pytest.fixture(scope="module")
@@ -39,51 +36,6 @@ def instant_id(file, tmp_path_factory):
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
     torch.save(file, path)
     return load_instant_id(str(path))
-
-
-def text(seed, tokens=77, **options):
-    generator = torch.Generator().manual_seed(seed)
-    tensor = torch.randn(1, tokens, 2048, generator=generator)
-    return [tensor, {"pooled_output": torch.randn(1, 1280, generator=generator), **options}]
-
-
-def face(seed):
-    return torch.randn(1, 512, generator=torch.Generator().manual_seed(seed)) * 1.5
-
-
-def slot(x0, y0, x1, y1, mask=None):
-    return Slot(((x0 + x1) / 2, (y0 + y1) / 2), (x0, y0, x1, y1), KEYPOINTS, mask=mask)
-
-
-def one(seed=1, weight=1.0):
-    return Cast((person(f"person {seed}", face(seed), weight=weight),))
-
-
-def halves():
-    """Two people, each owning one half of the canvas."""
-    left = torch.zeros(HEIGHT, WIDTH)
-    left[:, : WIDTH // 2] = 1
-    people = [
-        person("left", face(1), slot(10, 20, 50, 60, left)),
-        person("right", face(2), slot(70, 20, 110, 60, 1 - left)),
-    ]
-    return Cast(tuple(people), WIDTH, HEIGHT)
-
-
-HINT = FaceKeypointsImage.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)))[0]
-
-
-def apply(host, instant_id, cast, positive=None, negative=None, model=None, hint=HINT, **changed):
-    return ApplyInstantID.execute(
-        model or host[0], positive or [text(1)], negative or [text(2)], instant_id, host[1], cast, hint,
-        **{**DEFAULTS, **changed},
-    ).args  # fmt: skip
-
-
-def sample(model, positive, negative, steps=3, batch=1, cfg=5.0, **kwargs):
-    start = torch.randn(batch, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
-    return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, cfg, **kwargs)
 
 
 @pytest.fixture(scope="module")

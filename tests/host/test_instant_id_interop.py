@@ -1,0 +1,172 @@
+"""Apply InstantID beside the host's own model nodes, and in every way the host stores and moves weights."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.model_management
+import comfy.ops
+import comfy.supported_models
+import pytest
+import tiny_sdxl
+import torch
+from instant_id_run import apply, halves, one, sample, text
+from pack.bridge import adapter
+from pack.bridge.identity_net import IdentityNet
+from pack.bridge.instant_id import load_instant_id
+from pack.core import errors
+from seeded import instant_id_file
+
+CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
+
+
+@pytest.fixture(scope="module")
+def networks():
+    unet = tiny_sdxl.diffusers_unet()
+    return unet, tiny_sdxl.diffusers_control_net(unet, 172)
+
+
+@pytest.fixture(scope="module")
+def host(networks):
+    return tiny_sdxl.host_model(networks[0]), tiny_sdxl.host_control_net(networks[1])
+
+
+@pytest.fixture(scope="module")
+def instant_id(host, tmp_path_factory):
+    path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
+    torch.save(instant_id_file([width for *_, width in adapter.attention_layers(host[0])]), path)
+    return load_instant_id(str(path))
+
+
+# The host's own nodes; the last column is whether they do anything to an SDXL model of this size
+
+
+LAYERS = {"double_layers": "0", "single_layers": "0", "start_percent": 0.0, "end_percent": 1.0}
+NODES = {
+    "PAG": ("nodes_pag.PerturbedAttentionGuidance", {"scale": 3.0}, True),
+    "SLG": ("nodes_slg.SkipLayerGuidanceDiT", {**LAYERS, "scale": 3.0}, False),
+    "SLG, negative only": ("nodes_slg.SkipLayerGuidanceDiTSimple", LAYERS, False),
+    "HyperTile": (
+        "nodes_hypertile.HyperTile", {"tile_size": 32, "swap_size": 2, "max_depth": 1, "scale_depth": False}, True
+    ),
+    "ToMe": ("nodes_tomesd.TomePatchModel", {"ratio": 0.3}, False),
+    "FreeU": ("nodes_freelunch.FreeU_V2", {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2}, True),
+}  # fmt: skip
+
+
+def patch(name, model):
+    where, inputs, _ = NODES[name]
+    module, _, kind = where.partition(".")
+    node = getattr(importlib.import_module(f"comfy_extras.{module}"), kind)
+    return (node.execute if hasattr(node, "execute") else node().patch)(model, **inputs)[0]
+
+
+def picture(*applied, **kwargs):
+    torch.manual_seed(0)  # HyperTile draws its tiles from the global generator
+    return sample(*applied, steps=2, **kwargs)
+
+
+def difference(picture, reference):
+    return ((picture - reference).abs().max() / reference.abs().max()).item()
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_host_nodes_before_or_after_lose_nothing(host, instant_id, name):
+    ours = apply(host, instant_id, one())
+    alone = picture(*ours)
+    before = picture(*apply(host, instant_id, one(), model=patch(name, host[0])))
+    after = picture(patch(name, ours[0]), *ours[1:])
+    assert torch.equal(before, after)
+    assert (difference(before, alone) > 0.01) == NODES[name][2], "theirs works"
+    without = picture(patch(name, host[0]), [text(1)], [text(2)])
+    assert difference(before, without) > 0.05, "ours works"
+    assert torch.equal(picture(*ours), alone), "nothing of theirs is left"
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_host_nodes_with_regions_a_batch_and_cfg_one(host, instant_id, name):
+    model, *sides = apply(host, instant_id, halves())
+    assert picture(patch(name, model), *sides, batch=2, cfg=1.0).isfinite().all()
+
+
+def test_a_node_that_takes_our_attention_away_is_named(host, instant_id):
+    def theirs(q, k, v, extra_options):
+        return q * 0
+
+    model, *sides = apply(host, instant_id, one())
+    taken = model.clone()
+    taken.set_model_attn2_replace(theirs, "input", 4, 0)
+    message = r"after Apply InstantID \(its code: .*test_instant_id_interop.*\) replaced the .* of 1 layers.*in front"
+    with pytest.raises(errors.CrossAttentionTaken, match=message):
+        picture(taken, *sides)
+
+    first = host[0].clone()
+    first.set_model_attn2_replace(theirs, "input", 4, 0)
+    kept = picture(*apply(host, instant_id, one(), model=first))
+    assert kept.isfinite().all() and not torch.equal(kept, picture(first, [text(1)], [text(2)]))
+
+
+# How the host stores and moves weights
+
+
+def fp8_host(networks):
+    """Weights stored as float8, computed in float32."""
+    config = comfy.supported_models.SDXL(dict(tiny_sdxl.HOST_CONFIG))
+    config.set_inference_dtype(FP8, torch.float32)
+    plain, net = tiny_sdxl.host_model(networks[0]), tiny_sdxl.host_control_net(networks[1])
+    model = config.get_model({})
+    model.diffusion_model.load_state_dict(plain.model.diffusion_model.state_dict())
+    shape = {k: v for k, v in tiny_sdxl.HOST_CONFIG.items() if k not in ("out_channels", "transformer_depth_output")}
+    control = comfy.cldm.cldm.ControlNet(
+        **shape, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=FP8, operations=comfy.ops.manual_cast
+    )
+    control.load_state_dict(net.control_model.state_dict())
+    patcher = type(plain)(model, load_device=CPU, offload_device=CPU)
+    return patcher, comfy.controlnet.ControlNet(control.eval(), load_device=CPU, manual_cast_dtype=torch.float32)
+
+
+def rounded_host(networks):
+    unet, net = (copy.deepcopy(network) for network in networks)
+    for parameter in (*unet.parameters(), *net.parameters()):
+        parameter.data = parameter.data.to(FP8).float()
+    return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(net)
+
+
+@pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])
+def test_fp8_weights(networks, instant_id, cast):
+    """The same picture as with the same rounded weights in float32."""
+    stored, computed = (
+        picture(*apply(host, instant_id, cast)) for host in (fp8_host(networks), rounded_host(networks))
+    )
+    assert difference(stored, computed) <= 1e-4
+
+
+@pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])
+def test_lowvram_gives_the_same_picture(networks, instant_id, monkeypatch, cast):
+    """--novram's path: every weight stays where it is and is cast layer by layer."""
+    host = tiny_sdxl.host_model(networks[0]), tiny_sdxl.host_control_net(networks[1])
+    applied = apply(host, instant_id, cast)
+    whole = picture(*applied)
+    comfy.model_management.unload_all_models()
+    with monkeypatch.context() as forced:
+        forced.setattr(comfy.model_management, "is_device_cpu", lambda device: False)
+        forced.setattr(comfy.model_management, "vram_state", comfy.model_management.VRAMState.NO_VRAM)
+        offloaded = picture(*applied)
+        assert host[0].model.model_lowvram and host[1].control_model_wrapped.model.model_lowvram
+    comfy.model_management.unload_all_models()
+    assert torch.equal(offloaded, whole)
+
+
+@pytest.mark.skipif(not hasattr(comfy.controlnet.ControlNet, "deepclone_multigpu"), reason="newer hosts only")
+def test_the_copy_for_another_gpu_is_an_identity_net_too(host, instant_id):
+    model, positive, negative = apply(host, instant_id, halves())
+    expected = picture(model, positive, negative)
+    net = positive[0][1]["control"]
+    clone = net.deepclone_multigpu(CPU)
+    assert isinstance(clone, IdentityNet) and clone.control_model is not net.control_model
+    for side in (positive, negative):
+        side[0][1]["control"] = clone
+    assert torch.equal(picture(model, positive, negative), expected)
