@@ -28,6 +28,10 @@ INSTALLED_HOST = CACHE / "ComfyUI"
 
 # Hashes of the requirement files that were installed.
 _STAMP = VENV / "likeness-installed.txt"
+# For every Python that is started from here: with more work than cores, threads that spin while they wait can make
+# torch 30 times as slow.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
 
