@@ -129,7 +129,7 @@ class _Weights:
         if key.endswith("num_batches_tracked"):
             return torch.tensor(1)
         if len(shape) < 2:
-            value = 1.0 if key.endswith(("weight", "running_var", "logit_scale")) else 0.0
+            value = 1.0 if key.endswith(("weight", "running_var", "scale")) else 0.0
             return self.constants[value].expand(shape)
         # Variance is kept from layer to layer; rounding the scale to a power of two keeps the buffers few.
         return self._window(shape, 2.0 ** round(math.log2(math.prod(shape[1:]) ** -0.5)))
@@ -272,45 +272,25 @@ def _clip_g() -> Shapes:
 
 
 def _vae() -> Shapes:
-    widths = (128, 256, 512, 512)
-    yield from _layer("encoder.conv_in", 128, 3, 3, 3)
-    previous = 128
-    for level, width in enumerate(widths):
-        for number in range(2):
-            yield from _vae_residual(f"encoder.down.{level}.block.{number}", previous, width)
-            previous = width
-        if level < 3:
-            yield from _layer(f"encoder.down.{level}.downsample.conv", width, width, 3, 3)
-    yield from _vae_ends("encoder", 512, 8)
-    yield from _layer("decoder.conv_in", 512, 4, 3, 3)
-    for level in (3, 2, 1, 0):
-        for number in range(3):
-            yield from _vae_residual(f"decoder.up.{level}.block.{number}", previous, widths[level])
-            previous = widths[level]
-        if level:
-            yield from _layer(f"decoder.up.{level}.upsample.conv", previous, previous, 3, 3)
-    yield from _vae_ends("decoder", 128, 3)
-    yield from _layer("quant_conv", 8, 8, 1, 1)
-    yield from _layer("post_quant_conv", 4, 4, 1, 1)
+    """The tiny autoencoder that the host takes in a VAE's place (TAESD): a CPU decodes it in a moment."""
+    yield "vae_scale", ()
+    yield "vae_shift", ()
+    yield from _layer("taesd_encoder.0", 64, 3, 3, 3)
+    yield from _tiny_blocks("taesd_encoder", blocks=(1, *range(3, 6), *range(7, 10), *range(11, 14)), scaled=(2, 6, 10))
+    yield from _layer("taesd_encoder.14", 4, 64, 3, 3)
+    yield from _layer("taesd_decoder.1", 64, 4, 3, 3)
+    yield from _tiny_blocks(
+        "taesd_decoder", blocks=(*range(3, 6), *range(8, 11), *range(13, 16), 18), scaled=(7, 12, 17)
+    )
+    yield from _layer("taesd_decoder.19", 3, 64, 3, 3)
 
 
-def _vae_ends(half: str, width: int, channels_out: int) -> Shapes:
-    yield from _vae_residual(f"{half}.mid.block_1", 512, 512)
-    yield from _layer(f"{half}.mid.attn_1.norm", 512)
-    for name in ("q", "k", "v", "proj_out"):
-        yield from _layer(f"{half}.mid.attn_1.{name}", 512, 512, 1, 1)
-    yield from _vae_residual(f"{half}.mid.block_2", 512, 512)
-    yield from _layer(f"{half}.norm_out", width)
-    yield from _layer(f"{half}.conv_out", channels_out, width, 3, 3)
-
-
-def _vae_residual(block: str, channels_in: int, channels_out: int) -> Shapes:
-    yield from _layer(f"{block}.norm1", channels_in)
-    yield from _layer(f"{block}.conv1", channels_out, channels_in, 3, 3)
-    yield from _layer(f"{block}.norm2", channels_out)
-    yield from _layer(f"{block}.conv2", channels_out, channels_out, 3, 3)
-    if channels_in != channels_out:
-        yield from _layer(f"{block}.nin_shortcut", channels_out, channels_in, 1, 1)
+def _tiny_blocks(half: str, blocks: tuple[int, ...], scaled: tuple[int, ...]) -> Shapes:
+    for number in blocks:
+        for conv in (0, 2, 4):
+            yield from _layer(f"{half}.{number}.conv.{conv}", 64, 64, 3, 3)
+    for number in scaled:
+        yield f"{half}.{number}.weight", (64, 64, 3, 3)
 
 
 # --- id-patch.bin: two projections of a 512-d face embedding, in one of the two published kinds.
