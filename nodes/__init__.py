@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import folders
-from . import id_patch, instant_id, parts, people, places
+from . import id_patch, instant_id, parts, people, places, share_parts
 
 folders.register()
 
@@ -14,4 +14,5 @@ class Likeness(ComfyExtension):
     """What the host asks for the pack's nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*people.NODES, *places.NODES, *id_patch.NODES, *instant_id.NODES, *parts.NODES]
+        steps = (people, places, id_patch, instant_id, parts, share_parts)
+        return [node for step in steps for node in step.NODES]

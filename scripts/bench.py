@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_instant_id
+import bench_parts
 import bench_sdxl
 import environment
 from bench_measure import COUNTED, interleaved, peak_gib, report, teraflops
@@ -69,8 +70,8 @@ def id_patch_operations() -> None:
 
     dtype = torch.float16
     unet, net = bench_sdxl.networks("meta", dtype)
-    counts = [teraflops(partial(step, unet, net, context, dtype, "meta")) for context in contexts(dtype, "meta")]
-    report("id_patch_step_operations_8_people", *counts, "TFLOP", 1.05, COUNTED)
+    ours, peer = (teraflops(partial(step, unet, net, context, dtype, "meta")) for context in contexts(dtype, "meta"))
+    report("id_patch_step_operations_8_people", ours, peer, "TFLOP", 1.05, COUNTED)
 
 
 def id_patch_gpu_step() -> None:
@@ -119,7 +120,7 @@ def faces() -> None:
     providers = ("CPUExecutionProvider",)
     detector = insight.Scrfd(insight.open_model(files[0], providers))
     recogniser = insight.ArcFace("w600k_mbf", insight.open_model(files[1], providers))
-    direct = [get_model(file, providers=list(providers)) for file in files]
+    direct: list[Any] = [get_model(file, providers=list(providers)) for file in files]
     direct[0].prepare(-1, input_size=(640, 640), det_thresh=0.5)
 
     def ours() -> None:
@@ -141,8 +142,9 @@ CASES: dict[str, Callable[[], None]] = {
     "faces": faces,
     "id_patch_gpu_step": id_patch_gpu_step,
     **bench_instant_id.CASES,
+    **bench_parts.CASES,
 }
-NEED_GPU = {"id_patch_gpu_step", *bench_instant_id.NEED_GPU}
+NEED_GPU = {"id_patch_gpu_step", *bench_instant_id.NEED_GPU, *bench_parts.NEED_GPU}
 
 
 def main(arguments: list[str]) -> None:
