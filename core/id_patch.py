@@ -7,7 +7,7 @@ modules/inferencer.py (Apache-2.0).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import geometry
-from .checkpoints import below
+from .checkpoints import State, below
 from .identities import combine
 from .people import Cast, Person, Point
 from .resampler import Resampler
@@ -28,32 +28,27 @@ METHOD = "ID-Patch"
 class FaceIDMLP(nn.Module):
     """IP-Adapter FaceID's projection: Linear, GELU, Linear, then one LayerNorm per token.
 
-    (B, 1, embedding) -> (B, tokens, width).
+    (B, 1, embedding) -> (B, tokens, width), with the sizes of `state`; its weights are not loaded.
+    KeyError names the key that is missing.
     """
 
-    def __init__(self, *, embedding: int, hidden: int, tokens: int, width: int, ops: Any, **factory: Any) -> None:
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.embedding, self.tokens, self.width = embedding, tokens, width
+        hidden, self.embedding = state["proj.0.weight"].shape
+        out, self.width = state["proj.2.weight"].shape[0], state["norm.weight"].shape[0]
+        self.tokens = out // self.width
         self.proj = nn.Sequential(
-            ops.Linear(embedding, hidden, **factory), nn.GELU(), ops.Linear(hidden, tokens * width, **factory)
+            ops.Linear(self.embedding, hidden, **factory), nn.GELU(), ops.Linear(hidden, out, **factory)
         )
-        self.norm = ops.LayerNorm(width, **factory)
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> FaceIDMLP:
-        """An instance with the sizes of `state` (weights not loaded). KeyError names the key that is missing."""
-        hidden, embedding = state["proj.0.weight"].shape
-        width = state["norm.weight"].shape[0]
-        tokens = state["proj.2.weight"].shape[0] // width
-        return cls(embedding=embedding, hidden=hidden, tokens=tokens, width=width, ops=ops, **factory)
+        self.norm = ops.LayerNorm(self.width, **factory)
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
 
 
-def _projection(state: Mapping[str, Tensor], ops: Any, **factory: Any) -> Resampler | FaceIDMLP:
+def _projection(state: State, ops: Any, **factory: Any) -> Resampler | FaceIDMLP:
     kind = FaceIDMLP if "norm.weight" in state else Resampler
-    return kind.from_state_dict(state, ops=ops, **factory)
+    return kind(state, ops=ops, **factory)
 
 
 class IDPatchNet(nn.Module):
@@ -63,7 +58,7 @@ class IDPatchNet(nn.Module):
     Raises ValueError when patch_proj does not make three square planes.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.patch_proj = _projection(below("patch_proj.", state), ops, **factory)
         self.prompt_proj = _projection(below("prompt_proj.", state), ops, **factory)

@@ -6,13 +6,12 @@ pipeline_stable_diffusion_xl_instantid.py (Apache-2.0).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import below
+from .checkpoints import State, below
 from .identities import combine
 from .people import Person
 from .resampler import Resampler
@@ -25,7 +24,7 @@ METHOD = "InstantID"
 class AdapterLayer(nn.Module):
     """Keys and values of the image tokens for one cross-attention layer."""
 
-    def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         out, width = state["to_k_ip.weight"].shape
         self.to_k_ip = ops.Linear(width, out, bias=False, **factory)
@@ -38,9 +37,9 @@ class InstantIDNet(nn.Module):
     state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does.
     """
 
-    def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.image_proj = Resampler.from_state_dict(below("image_proj.", state), ops=ops, **factory)
+        self.image_proj = Resampler(below("image_proj.", state), ops=ops, **factory)
         adapter = below("ip_adapter.", state)
         numbers = sorted({int(key.split(".")[0]) for key in adapter})
         self.ip_adapter = nn.ModuleDict(

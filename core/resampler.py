@@ -7,12 +7,13 @@ Source: IP-Adapter, ip_adapter/resampler.py (Apache-2.0), after the Flamingo pap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+
+from .checkpoints import State
 
 HEAD_DIM = 64
 """Fixed in every published file; the number of heads follows from the width of to_q."""
@@ -66,50 +67,28 @@ class ResamplerLayer(nn.ModuleList):
 
 
 class Resampler(nn.Module):
-    """(B, n, embedding) -> (B, queries, out)."""
+    """(B, n, embedding) -> (B, tokens, width), with the sizes of `state`; its weights are not loaded.
 
-    def __init__(
-        self,
-        *,
-        embedding: int,
-        width: int,
-        inner: int,
-        feed_forward: int,
-        depth: int,
-        queries: int,
-        out: int,
-        ops: Any,
-        **factory: Any,
-    ) -> None:
+    KeyError names the key that is missing.
+    """
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.embedding, self.tokens, self.width = embedding, queries, out
-        self.latents = nn.Parameter(torch.empty(1, queries, width, **factory))
-        self.proj_in = ops.Linear(embedding, width, **factory)
-        self.proj_out = ops.Linear(width, out, **factory)
-        self.norm_out = ops.LayerNorm(out, **factory)
+        _, self.tokens, inside = state["latents"].shape
+        self.embedding, self.width = state["proj_in.weight"].shape[1], state["proj_out.weight"].shape[0]
+        inner, feed_forward = state["layers.0.0.to_q.weight"].shape[0], state["layers.0.1.1.weight"].shape[0]
+        depth = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("layers."))
+        self.latents = nn.Parameter(torch.empty(1, self.tokens, inside, **factory))
+        self.proj_in = ops.Linear(self.embedding, inside, **factory)
+        self.proj_out = ops.Linear(inside, self.width, **factory)
+        self.norm_out = ops.LayerNorm(self.width, **factory)
         self.layers = nn.ModuleList(
-            ResamplerLayer(width=width, inner=inner, feed_forward=feed_forward, ops=ops, **factory)
+            ResamplerLayer(width=inside, inner=inner, feed_forward=feed_forward, ops=ops, **factory)
             for _ in range(depth)
         )
 
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> Resampler:
-        """An instance with the sizes of `state` (weights not loaded). KeyError names the key that is missing."""
-        _, queries, width = state["latents"].shape
-        return cls(
-            embedding=state["proj_in.weight"].shape[1],
-            width=width,
-            inner=state["layers.0.0.to_q.weight"].shape[0],
-            feed_forward=state["layers.0.1.1.weight"].shape[0],
-            depth=1 + max(int(key.split(".")[1]) for key in state if key.startswith("layers.")),
-            queries=queries,
-            out=state["proj_out.weight"].shape[0],
-            ops=ops,
-            **factory,
-        )
-
     def forward(self, embeddings: Tensor) -> Tensor:
-        """embeddings (B, n, embedding) of n photos of each of B people -> tokens (B, queries, out)."""
+        """embeddings (B, n, embedding) of n photos of each of B people -> tokens (B, tokens, width)."""
         # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
         latents = self.latents.to(embeddings).expand(len(embeddings), -1, -1)
         inputs = self.proj_in(embeddings)

@@ -13,11 +13,6 @@ from ..core import draw, geometry, group, layouts, placing
 from ..core.people import Cast, Faces, Layout
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
 
-_BODY_TIP = (
-    "The released ID-Patch weights expect a skeleton: half = down to the hips, bust = head and shoulders, "
-    "full = down to the ankles, none = no skeleton."
-)
-
 
 def _canvas(default: int, tooltip: str) -> list[io.Input]:
     low = 0 if default == 0 else 64
@@ -34,6 +29,10 @@ def _fit() -> io.Input:
         tooltip="When the shapes differ: crop = fill the canvas and cut evenly, pad = show everything and leave "
         "borders, stretch = distort.",
     )
+
+
+def _body(tooltip: str) -> io.Input:
+    return io.Combo.Input("body", options=["half", "bust", "full", "none"], tooltip=tooltip)
 
 
 def _layout_outputs() -> list[io.Output]:
@@ -61,7 +60,10 @@ class LayoutFromFaces(io.ComfyNode):
                 FacesSocket.Input("faces", tooltip="From Detect Faces on the template photo."),
                 *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
                 _fit(),
-                io.Combo.Input("body", options=["half", "bust", "full", "none"], tooltip=_BODY_TIP),
+                _body(
+                    "The released ID-Patch weights expect a skeleton: half = down to the hips, bust = head and "
+                    "shoulders, full = down to the ankles, none = no skeleton."
+                ),
             ],
             outputs=_layout_outputs(),
         )
@@ -106,10 +108,8 @@ class LayoutFromMasks(io.ComfyNode):
             inputs=[
                 io.Mask.Input("masks", tooltip="A batch of masks, one per person, white where that person is."),
                 *_canvas(0, "Size of the picture to generate, a multiple of 8; 0 = the size of the masks."),
-                io.Combo.Input(
-                    "body",
-                    options=["half", "bust", "full", "none"],
-                    tooltip="How much of the person each region shows, from the crown down: bust = to the chest, "
+                _body(
+                    "How much of the person each region shows, from the crown down: bust = to the chest, "
                     "half = to the hips, full = to the feet. Size of face and skeleton follow from it. "
                     "none = no skeleton, the face sized as for bust.",
                 ),
