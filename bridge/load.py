@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.utils
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -48,18 +47,18 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
         if not path.endswith((".safetensors", ".sft")) and is_safetensors(Path(path)):
             return load_file(path)  # the host would go by the name
         return flatten(comfy.utils.load_torch_file(path, safe_load=True))
-    except (
-        RuntimeError,
-        ValueError,
-        EOFError,
-        KeyError,
-        OSError,
-        AttributeError,
-        UnpicklingError,
-        SafetensorError,
-    ) as error:
-        what = f"damaged or cut off while downloading ({size} bytes; {in_one_line(error)})"
+    except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
+        what = _unreadable(error, size)
         raise UnsupportedCheckpoint(path, what, expected, f"Delete it and download it again. {advice}") from error
+
+
+def _unreadable(error: Exception, size: int) -> str:
+    """What a file is that could not be read. torch's own text is left out where it advises to load unsafely."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if wanted:
+        return f"a pickle that wants to run code or holds more than tensors ({wanted[1]}), so it was not opened"
+    why = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
+    return f"damaged or cut off while downloading ({size} bytes{why})"
 
 
 def in_one_line(error: Exception) -> str:
@@ -123,6 +122,6 @@ class Published:
         require(state, self.format, path, advice)
         try:
             return in_patcher(partial(network, state), state)
-        except (KeyError, RuntimeError, ValueError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
             what = f"an incomplete {self.method} file ({in_one_line(error)})"
             raise UnsupportedCheckpoint(path, what, expected, advice) from error

@@ -42,26 +42,26 @@ def _ending(suffix: str) -> Callable[[State], bool]:
 
 def _ip_adapter(width: int) -> Callable[[State], bool]:
     """An IP-Adapter for UNets whose text context has this width."""
-    return lambda state: any(key.endswith("to_k_ip.weight") and t.shape[-1] == width for key, t in state.items())
+    return lambda state: any(key.endswith("to_k_ip.weight") and t.shape[-1:] == (width,) for key, t in state.items())
 
 
 def _instant_id(state: State) -> bool:
     latents, inputs = state.get("image_proj.latents"), state.get("image_proj.proj_in.weight")
     if latents is None or inputs is None or not _ip_adapter(2048)(state):
         return False
-    return latents.shape[1] == 16 and inputs.shape[1] == 512
+    return latents.shape[1:2] == (16,) and inputs.shape[1:2] == (512,)
 
 
 def _face_id(state: State) -> bool:
     """Any IP-Adapter that reads a 512-number face embedding through an MLP."""
     first = state.get("image_proj.proj.0.weight")
-    return first is not None and first.shape[1] == 512 and _ending("to_k_ip.weight")(state)
+    return first is not None and first.shape[1:2] == (512,) and _ending("to_k_ip.weight")(state)
 
 
 def _unet_context(width: int) -> Callable[[State], bool]:
     """A full checkpoint or UNet in the host's own layout with this text width."""
     needle = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
-    return lambda state: any(key.endswith(needle) and t.shape[-1] == width for key, t in state.items())
+    return lambda state: any(key.endswith(needle) and t.shape[-1:] == (width,) for key, t in state.items())
 
 
 _CONTROLNET = "It is a ControlNet: put it into models/controlnet and load it with Load ControlNet Model."

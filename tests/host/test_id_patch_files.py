@@ -28,6 +28,7 @@ def refused(path, *parts):
     message = str(error.value)
     for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *parts):
         assert part in message, message
+    return message
 
 
 @pytest.mark.parametrize("kind", ["resampler", "mlp"])
@@ -78,11 +79,39 @@ class RunsCode:
 
 
 def test_a_pickle_that_runs_code_is_refused(folder, capsys):
-    (folder / "evil.bin").write_bytes(pickle.dumps({"patch_proj": RunsCode()}))
-    refused(folder / "evil.bin")
+    (folder / "evil.bin").write_bytes(pickle.dumps({"patch_proj": RunsCode()}, protocol=2))
     torch.save({"patch_proj": RunsCode(), "prompt_proj": RunsCode()}, folder / "zip.bin")
-    refused(folder / "zip.bin")
+    for name in ("evil.bin", "zip.bin"):
+        message = refused(folder / name, "a pickle that wants to run code or holds more than tensors (")
+        assert "print)" in message and "weights_only" not in message
     assert "this pickle ran code" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [5, None, "text", [torch.zeros(1)], torch.zeros(3)])
+def test_a_pickle_of_anything_else(folder, content):
+    torch.save(content, folder / "other.bin")
+    refused(folder / "other.bin", "damaged or cut off while downloading")
+
+
+def test_noise_is_refused_without_torchs_advice_to_load_it_unsafely(folder):
+    generator = torch.Generator().manual_seed(0)
+    for size in (10, 100, 1000) * 5:
+        noise = torch.randint(256, (size,), dtype=torch.uint8, generator=generator)
+        (folder / "noise.bin").write_bytes(noise.numpy().tobytes())
+        assert "weights_only" not in refused(
+            folder / "noise.bin", f"damaged or cut off while downloading ({size} bytes"
+        )
+
+
+@pytest.mark.parametrize("shape", [(), (0,)])
+def test_right_keys_with_tensors_of_another_rank(folder, shape):
+    keys = [f"{part}.{key}" for part, state in id_patch_file("mlp").items() for key in state]
+    torch.save({key: torch.zeros(shape) for key in keys}, folder / "rank.bin")
+    refused(folder / "rank.bin", "an incomplete ID-Patch file")
+    torch.save(
+        {"image_proj.proj.0.weight": torch.zeros(shape), "1.to_k_ip.weight": torch.zeros(shape)}, folder / "ip.bin"
+    )
+    refused(folder / "ip.bin", "is an IP-Adapter")
 
 
 def test_other_models_are_named(folder):
