@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..bridge import sharing
-from ..bridge.schema import advanced, searchable
+from ..bridge.schema import advanced, percent_input, searchable
 from ..bridge.self_sharing import LAYERS, recorded_once, reference_of
 from ..core import geometry
 from ..core.parts2whole.features import Share
@@ -20,7 +20,6 @@ EVERY_STEP, ONCE = "at every step", "once"
 class SharePartsAttention(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        percent = {"min": 0.0, "max": 1.0, "step": 0.001}
         schema = io.Schema(
             node_id="LikenessSharePartsAttention",
             display_name="Share Parts Attention",
@@ -39,8 +38,8 @@ class SharePartsAttention(io.ComfyNode):
                 io.Int.Input("height", default=1024, min=64, max=8192, step=8, tooltip="Of the picture to generate."),
                 io.Float.Input("strength", default=1.0, min=0.0, max=4.0, step=0.01,
                                tooltip="The parts' share of the attention. 0 switches them off."),
-                io.Float.Input("start_percent", default=0.0, **percent, tooltip="When the sharing starts."),
-                io.Float.Input("end_percent", default=1.0, **percent, tooltip="When the sharing stops."),
+                percent_input("start_percent", 0.0, "When the sharing starts."),
+                percent_input("end_percent", 1.0, "When the sharing stops."),
                 io.Combo.Input("layers", options=list(LAYERS),
                                tooltip="Which layers share. up blocks: appearance more than pose. fine: texture. "
                                "coarse: shapes and colours."),
