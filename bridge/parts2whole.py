@@ -331,7 +331,7 @@ def check_model(model: Any, features: Features) -> None:
         return
     name = type(model.model.model_config).__name__
     raise WrongBaseModel(
-        "The features of the parts",
+        "The features input",
         f"a UNet with {len(ours)} attention layers and text width {text_width(features.networks.reference)}",
         f"one with {len(theirs)} and text width {text_width(model)} ({name})",
         "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention.",

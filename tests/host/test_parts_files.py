@@ -1,0 +1,236 @@
+"""The release of Parts2Whole, as a folder and as one file, loaded by the host from whatever ComfyUI's folders offer."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import comfy.model_management
+import folder_paths
+import parts_made
+import pytest
+import torch
+from comfy.model_sampling import ModelSamplingDiscrete
+from diffusers import DDIMScheduler
+from pack.bridge import parts2whole, sharing
+from pack.core import errors
+from pack.nodes.parts import LoadParts2Whole
+from safetensors.torch import load_file, save_file
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "to_safetensors.py"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("parts2whole")
+
+
+@pytest.fixture(autouse=True)
+def registered(root, monkeypatch):
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(root)], {".safetensors"}))
+
+
+@pytest.fixture(scope="module")
+def folder(root):
+    return parts_made.write_release(root / "released")
+
+
+@pytest.fixture(scope="module")
+def single(folder):
+    done = subprocess.run([sys.executable, str(SCRIPT), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    return parts2whole.load_parts2whole(str(folder))
+
+
+def test_folders_and_single_files_are_offered(folder, single, root):
+    assert parts2whole.choices() == ["released", "released.safetensors"]
+    assert parts2whole.path_of("released") == str(folder)
+    assert parts2whole.path_of("released.safetensors") == str(single)
+    assert LoadParts2Whole.validate_inputs("released") is True
+    (combo,) = LoadParts2Whole.GET_SCHEMA().inputs
+    assert combo.options == ["released", "released.safetensors"]
+
+
+def test_a_release_put_straight_into_the_model_folder(folder, monkeypatch):
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(folder)], {".safetensors"}))
+    assert parts2whole.choices() == ["."] and parts2whole.path_of(".") == str(folder)
+
+
+@torch.no_grad()
+def test_the_denoiser_computes_what_diffusers_computes(loaded):
+    x, text = torch.randn(1, 4, 9, 7), torch.randn(1, 77, 768)
+    comfy.model_management.load_models_gpu([loaded[0]])
+    ours = loaded[0].model.diffusion_model(x, torch.tensor([301.0]), context=text, transformer_options={})
+    theirs = parts_made.sd15_shaped(121)(x, 301, encoder_hidden_states=text).sample
+    assert (ours - theirs).abs().max() / theirs.abs().max() <= 1e-5
+
+
+@torch.no_grad()
+def test_the_reference_sees_the_same_without_its_tail(loaded):
+    """What is recorded of the net with zeros in its tail is what the whole net's layers see."""
+    x, text = torch.randn(1, 4, 9, 7), torch.randn(1, 77, 768)
+    comfy.model_management.load_models_gpu([loaded[1].reference])
+    seen = sharing.record_at_zero(loaded[1].reference, x, text)
+    whole, states = parts_made.sd15_shaped(122), {}
+    for name, module in whole.named_modules():
+        if name.endswith("norm1") and "transformer_blocks" in name:
+            module.register_forward_hook(lambda _m, _i, out, name=name: states.__setitem__(name, out[0]))
+    whole(x, 0, encoder_hidden_states=text)
+    addresses = {
+        "down_blocks.0.attentions.0": ("input", 1, 0), "mid_block.attentions.0": ("middle", 0, 0),
+        "up_blocks.1.attentions.0": ("output", 2, 0), "up_blocks.1.attentions.1": ("output", 3, 0),
+    }  # fmt: skip
+    assert len(seen) == len(addresses) == len(states)
+    for name, block in addresses.items():
+        theirs = states[f"{name}.transformer_blocks.0.norm1"]
+        assert (seen[block] - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+def test_one_file_holds_the_same(loaded, single):
+    assert (
+        "exists already"
+        in subprocess.run(
+            [sys.executable, str(SCRIPT), str(single.with_suffix(""))], capture_output=True, text=True
+        ).stderr
+    )
+    model, networks = parts2whole.load_parts2whole(str(single))
+    pairs = [(model, loaded[0]), *zip(vars(networks).values(), vars(loaded[1]).values(), strict=True)]
+    for ours, theirs in pairs:
+        # Without the noise schedule of a UNet: the host puts ours in its place as soon as the MODEL is loaded.
+        a, b = (getattr(m.model, "diffusion_model", m.model).state_dict() for m in (ours, theirs))
+        assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    sigmas = [m.get_model_object("model_sampling").sigmas for m in (model, loaded[0])]
+    assert torch.equal(*sigmas)
+
+
+def test_the_schedule_is_the_checkpoints_own(loaded):
+    """Linear in beta, which the host calls something else."""
+    scheduler = DDIMScheduler(beta_schedule="linear", beta_start=0.00085, beta_end=0.012)
+    alphas = scheduler.alphas_cumprod.double()
+    ours = loaded[0].get_model_object("model_sampling").sigmas
+    theirs = ((1 - alphas) / alphas).sqrt().float()
+    assert (ours / theirs - 1).abs().max() <= 1e-4, "float32 betas in diffusers, float64 here"
+    assert (ours[-1] - ModelSamplingDiscrete().sigmas[-1]).abs() > 1, "the host's own is another one"
+    assert loaded[0].clone().get_model_object("model_sampling").sigmas is ours
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "why"),
+    [
+        ({"beta_schedule": "squaredcos_cap_v2"}, "a model with beta_schedule = 'squaredcos_cap_v2'"),
+        ({"prediction_type": "sample"}, "a model with prediction_type = 'sample'"),
+    ],
+)
+def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
+    with pytest.raises(errors.UnsupportedCheckpoint, match=why):
+        parts2whole._sampling(loaded[0], scheduler, "x")
+
+
+def test_scaled_linear_is_the_hosts_own_schedule(loaded):
+    ours = parts2whole._sampling(loaded[0], {**parts_made.SCHEDULER, "beta_schedule": "scaled_linear"}, "x")
+    assert torch.allclose(ours.sigmas, ModelSamplingDiscrete().sigmas, rtol=1e-6)
+
+
+# What can be wrong with a folder
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return Path(shutil.copytree(folder, tmp_path / "copy", copy_function=lambda a, b: Path(b).symlink_to(a)))
+
+
+def test_nothing_there():
+    with pytest.raises(errors.ModelMissing) as error:
+        parts2whole.path_of("elsewhere")
+    assert "Parts2Whole not found: elsewhere is in none of the folders searched" in str(error.value)
+    assert "huanngzh/Parts2Whole (about 7 GB)" in str(error.value)
+    assert "Parts2Whole not found" in LoadParts2Whole.validate_inputs("elsewhere")
+    assert "leads outside" in LoadParts2Whole.validate_inputs("../x")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("reference_unet/diffusion_pytorch_model.safetensors", "3.4 GB, or 1.7 GB in fp16"),
+        ("decoupled_attn.pth", "77 MB"),
+        ("scheduler/scheduler_config.json", "1 kB"),
+    ],
+)
+def test_a_missing_file_is_named_with_its_place_and_size(copy, name, size):
+    (copy / name).unlink()
+    with pytest.raises(errors.ModelMissing) as error:
+        parts2whole.load_parts2whole(str(copy))
+    assert f"not found: {name} is in none of the folders searched ({copy})" in str(error.value)
+    assert f"({size})" in str(error.value)
+
+
+def test_a_plain_sd15_folder_is_named(copy):
+    for name in ("reference_unet", "pose_guider"):
+        shutil.rmtree(copy / name)
+    (copy / "decoupled_attn.pth").unlink()
+    with pytest.raises(errors.UnsupportedCheckpoint) as error:
+        parts2whole.load_parts2whole(str(copy))
+    assert "is a plain SD1.5 diffusers folder (no reference_unet, pose_guider or decoupled_attn)" in str(error.value)
+
+
+def test_another_family_in_the_folder_is_named(copy, folder):
+    name = "unet/diffusion_pytorch_model.safetensors"
+    state = load_file(folder / name)
+    wide = {k: torch.zeros(v.shape[0], 2048) if k.endswith("attn2.to_k.weight") else v for k, v in state.items()}
+    (copy / name).unlink()
+    save_file(wide, copy / name)
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1.5 UNet but a diffusers UNet \(text width 2048\)"):
+        parts2whole.load_parts2whole(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "message"),
+    [
+        ("unet", "mid_block.resnets.0.conv1.weight", "no complete SD1.5 UNet \\(1 tensors missing or unknown: middle"),
+        (
+            "reference_unet",
+            "mid_block.resnets.0.conv1.weight",
+            "an incomplete reference UNet \\(1 tensors missing: mid",
+        ),
+    ],
+)
+def test_an_incomplete_network_is_named(copy, folder, name, lost, message):
+    file = copy / name / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    del state[lost]
+    file.unlink()
+    save_file(state, file)
+    with pytest.raises(errors.UnsupportedCheckpoint, match=message):
+        parts2whole.load_parts2whole(str(copy))
+
+
+def test_a_damaged_small_network_is_named(copy):
+    (copy / "pose_guider" / "diffusion_pytorch_model.bin").unlink()
+    torch.save({"conv_in.weight": torch.zeros(16, 3, 3, 3)}, copy / "pose_guider" / "diffusion_pytorch_model.bin")
+    with pytest.raises(errors.UnsupportedCheckpoint, match="a Parts2Whole whose PoseGuider is damaged"):
+        parts2whole.load_parts2whole(str(copy))
+
+
+def test_other_single_files_are_named(tmp_path):
+    save_file({"lora_unet_x.lora_down.weight": torch.zeros(4, 320)}, tmp_path / "x.safetensors")
+    with pytest.raises(errors.UnsupportedCheckpoint, match="is a LoRA; this node needs Parts2Whole in one file"):
+        parts2whole.load_parts2whole(str(tmp_path / "x.safetensors"))
+    save_file({f"{name}.x": torch.zeros(1) for name in ("denoiser", "reference_unet")}, tmp_path / "y.safetensors")
+    with pytest.raises(errors.UnsupportedCheckpoint, match="without its noise schedule or one of its networks"):
+        parts2whole.load_parts2whole(str(tmp_path / "y.safetensors"))
+
+
+def test_replaced_files_are_noticed(copy, folder):
+    before = LoadParts2Whole.fingerprint_inputs("released")
+    assert before == LoadParts2Whole.fingerprint_inputs("released")
+    config = folder / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps({**parts_made.SCHEDULER, "steps_offset": 1}), "utf-8")
+    assert before != LoadParts2Whole.fingerprint_inputs("released")

@@ -1,0 +1,201 @@
+"""Parts prepared as Parts2Whole prepares them, and what may be wrong with one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pack.core.errors import BadPart
+from pack.core.parts2whole.features import Share, keep, key_bias, token_mask
+from pack.core.parts2whole.parts import (
+    LABELS,
+    Parts,
+    hints,
+    laid_over,
+    make_part,
+    pose_picture,
+    prepared,
+    targets,
+)
+from PIL import Image
+
+
+def picture(seed, width=90, height=130, channels=3):
+    values = torch.randint(0, 256, (1, height, width, channels), generator=torch.Generator().manual_seed(seed))
+    return values.float() / 255
+
+
+def part(image=None, label="face", mask=None, weight=1.0, target=None):
+    return make_part(label, picture(1) if image is None else image, mask, weight, target)
+
+
+def box(width=90, height=130):
+    mask = torch.zeros(1, height, width)
+    mask[:, 20:70, 10:60] = 1
+    return mask
+
+
+def pil(values, mode):
+    return Image.fromarray((values.numpy() * 255).round().astype(np.uint8), mode)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (200, 304)])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_preparation_equals_pillow(channels, size):
+    image = picture(channels, channels=channels)
+    rgb = image[0].expand(-1, -1, 3) if channels == 1 else image[0]
+    rgba = np.asarray(pil(rgb, "RGBA" if channels == 4 else "RGB").convert("RGBA").resize(size)) / np.float32(255)
+    alpha = rgba[..., 3:]
+    ready = prepared(part(image), *size)
+    assert np.abs(ready.picture.numpy() - (rgba[..., :3] * alpha + 1 - alpha)).max() <= 1e-6
+    assert np.abs(ready.mask.numpy() - alpha[..., 0]).max() == 0
+
+
+def test_a_mask_wins_over_alpha_and_is_resized_by_itself():
+    mask = box(45, 45) * 0.6
+    ready = prepared(part(picture(2, channels=4), mask=mask), 64, 96)
+    expected = np.asarray(pil(mask[0], "L").resize((64, 96))) / np.float32(255)
+    assert np.array_equal(ready.mask.numpy(), expected)
+
+
+def test_without_mask_and_alpha_everything_counts():
+    assert bool((prepared(part(), 64, 96).mask == 1).all())
+
+
+def test_pose_pictures_equal_pillows_lanczos():
+    image = picture(3)
+    expected = np.asarray(pil(image[0], "RGB").resize((64, 96), Image.Resampling.LANCZOS)) / np.float32(255)
+    assert np.abs(pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
+    assert torch.equal(pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size is left alone"
+
+
+def test_half_precision_and_pictures_that_are_slightly_out_of_range():
+    ready = prepared(part((picture(4) * 1.1).half()), 64, 96)
+    assert ready.picture.dtype == torch.float32 and float(ready.picture.max()) <= 1
+
+
+def test_what_does_not_count_is_dim_magenta():
+    ready = prepared(part(torch.ones(1, 96, 64, 3), mask=box(64, 96)), 64, 96)
+    shown = laid_over(ready)
+    assert torch.allclose(shown[30, 30], torch.ones(3)) and torch.allclose(shown[90, 2], torch.tensor([0.6, 0.25, 0.6]))
+
+
+def test_targets_are_everywhere_where_none_is_given():
+    half = torch.zeros(1, 10, 8)
+    half[..., :4] = 1
+    both = targets((part(), part(target=half)), 64, 96)
+    assert both.shape == (2, 96, 64) and bool((both[0] == 1).all())
+    assert bool((both[1, :, :32] == 1).all()) and not both[1, :, 32:].any()
+    assert targets((part(), part()), 64, 96) is None
+
+
+def test_a_weight_of_zero_is_no_part():
+    parts = Parts((part(weight=0.0), part(label="shoes")))
+    assert [p.label for p in parts.present] == ["shoes"]
+
+
+@pytest.mark.parametrize("where", ["mask", "target", "alpha"])
+def test_a_part_that_would_vanish_is_refused(where):
+    given = {where: torch.zeros(1, 64, 64)} if where != "alpha" else {"image": picture(1, channels=4) * 0}
+    with pytest.raises(BadPart) as error:
+        part(**given)
+    names = {"mask": "mask (64x64 px)", "target": "target_mask (64x64 px)", "alpha": "alpha channel (90x130 px)"}
+    assert f"The part 'face' cannot be used: its {names[where]} is all zero, so this part would vanish." in str(
+        error.value
+    )
+    assert "leave mask unconnected" in str(error.value)
+
+
+def test_a_speck_is_refused_when_nothing_of_it_is_left():
+    mask = torch.zeros(1, 2000, 2000)
+    mask[:, 1003, 1003] = 1
+    with pytest.raises(BadPart, match=r"nothing of its mask is left at 64x96 px, so this part would vanish"):
+        prepared(part(mask=mask), 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(0, 64, 64, 3), "its image has no picture in it"),
+        (torch.zeros(1, 0, 64, 3), "its image has no picture in it"),
+        (torch.ones(2, 64, 64, 3), "its image is a batch of 2 pictures"),
+    ],
+)
+def test_an_image_that_is_no_single_picture_is_refused(image, message):
+    with pytest.raises(BadPart, match=message):
+        part(image)
+
+
+def test_what_works_but_may_not_be_meant_is_said():
+    assert not hints(part()) and not hints(part(mask=box()))
+    assert not hints(part(picture(1, channels=4))), "an opaque picture is no mistake"
+    (unknown,) = hints(part(label="a red scarf"))
+    assert unknown.startswith("'a red scarf' is none of the six labels")
+    (stretched,) = hints(part(mask=box(64, 80)))
+    assert (
+        stretched == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
+    )
+    (inverted,) = hints(part(mask=1 - 0.9 * torch.eye(130)[:, :90][None]))
+    assert "keeps 99% of the picture" in inverted and "Invert Mask" in inverted
+    assert all(not hints(part(label=label)) for label in LABELS)
+
+
+def test_masks_of_all_sizes_fit_the_grids_of_a_unet():
+    """The grids that three halvings, rounded up, make of a latent; 64 is the smallest side the nodes take."""
+    for width in range(64, 300, 8):
+        for height in range(64, 300, 40):
+            w, h = width // 8, height // 8
+            for _ in range(4):
+                assert len(token_mask(torch.ones(height, width), w * h)) == w * h
+                w, h = -(-w // 2), -(-h // 2)
+
+
+# The sink
+
+
+def attend(q, k, v, bias):
+    logits = q @ k.T * q.shape[-1] ** -0.5
+    return (logits if bias is None else logits + bias).softmax(dim=-1) @ v
+
+
+def layer(masks, share, grid=(9, 7), channels=16):
+    """One layer of shared attention both ways: kept tokens and a sink, and dense zeros. (ours, theirs)."""
+    generator = torch.Generator().manual_seed(1)
+    own = grid[0] * grid[1]
+    x, to_k, to_v = (torch.randn(n, channels, generator=generator) for n in (own, channels, channels))
+    seen = [torch.randn(own, channels, generator=generator) for _ in masks]
+    parts = [keep(states, weights) for states, weights in zip(seen, masks, strict=True)]
+    bias = key_bias(parts, own, share, grid)
+    tokens = torch.cat([x, *(p.kept for p in parts)])
+    tokens = torch.cat([tokens, torch.zeros(1, channels)]) if any(p.dropped for p in parts) else tokens
+    ours = attend(x, tokens @ to_k, tokens @ to_v, None if bias is None else bias[0])
+    dense = torch.cat([x, *(states * weights[:, None] for states, weights in zip(seen, masks, strict=True))])
+    # A weight is a number of copies of the part's tokens: exact for whole numbers.
+    logits = torch.zeros(own, own)
+    for part_weight, n in zip(share.weights, range(len(masks)), strict=True):
+        region = torch.ones(own) if share.targets is None else share.targets[n].flatten()
+        logits = torch.cat([logits, (part_weight * region).log()[:, None].expand(-1, own)], dim=1)
+    return ours, attend(x, dense @ to_k, dense @ to_v, logits)
+
+
+ONE, ZERO = torch.ones(63), torch.zeros(63)
+HALF = (torch.arange(63) < 31).float()
+SOFT = torch.linspace(0, 1, 63)
+
+
+@pytest.mark.parametrize(
+    "masks", [[ONE], [HALF], [ZERO], [SOFT], [HALF, ONE, SOFT], [1 - HALF, ZERO, HALF, SOFT]], ids=len
+)
+@pytest.mark.parametrize("strength", [1.0, 0.4, 2.0])
+def test_the_sink_equals_dense_zeros(masks, strength, record_property):
+    ours, theirs = layer(masks, Share([strength * (1 + n / 4) for n in range(len(masks))]))
+    record_property("difference", (ours - theirs).abs().max().item())
+    assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
+
+
+def test_the_sink_equals_dense_zeros_under_target_masks():
+    left = torch.zeros(9, 7)
+    left[:, :3] = 1
+    share = Share([1.0, 0.5, 1.0], torch.stack([left, 1 - left, torch.full((9, 7), 0.3)]))
+    ours, theirs = layer([HALF, SOFT, ONE], share)
+    assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
