@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import safetensors
 from safetensors.torch import save
 
 from ..core import identities
-from ..core.errors import LikenessError, UnsupportedCheckpoint
+from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint
 from ..core.people import Identity
 from . import folders
 
@@ -36,17 +37,23 @@ def save_identity(identity: Identity, filename: str) -> str:
     """Write a person into the first folder of the face bank and return the full path.
 
     An interrupted write leaves an older file of that name as it was.
-    Raises UnsafePath when the name leads out of the folder, BadEmbedding, LikenessError without name or photos.
+    Raises UnsafePath when the name leads out of the folder, BadEmbedding, CannotSave, LikenessError without name or
+    photos.
     """
     path = _target(filename)
     if not identities.photos_of(identity):
         raise LikenessError(f"{identity.name} has no photo with a face, so there is nothing to save.", _MORE_PHOTOS)
     tensors, metadata = identities.to_tensors(identity)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     unfinished = f"{path}.part"
-    with open(unfinished, "wb") as file:
-        file.write(save(tensors, metadata))
-    os.replace(unfinished, path)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(unfinished, "wb") as file:
+            file.write(save(tensors, metadata))
+        os.replace(unfinished, path)
+    except (OSError, ValueError) as error:  # ValueError: characters that no file name has
+        with suppress(OSError, ValueError):
+            os.remove(unfinished)
+        raise CannotSave(path, getattr(error, "strerror", None) or str(error)) from error
     return path
 
 

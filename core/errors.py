@@ -323,6 +323,25 @@ class PartsTwice(LikenessError):
         )
 
 
+class CannotSave(LikenessError):
+    """A file that could not be written; nothing is left of the attempt."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(
+            f"{path} could not be written: {why}.",
+            "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
+        )
+
+
+class BadWeight(LikenessError):
+    """NaN or infinity as somebody's weight, as linked inputs may bring."""
+
+    def __init__(self, who: str, weight: float) -> None:
+        super().__init__(
+            f"The weight of {who} is {weight}.", "Use a number: 1 as trained, 0 as if the person were not listed."
+        )
+
+
 class UnsafePath(LikenessError):
     """A file name that points outside its folder."""
 

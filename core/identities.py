@@ -20,6 +20,7 @@ _FORMAT = "likeness identity"
 _VERSION = "1"
 _EMBEDDING = "embedding."
 _CROPS = "crops"
+_CROP = (112, 112, 3)
 
 
 def why_bad(rows: Tensor) -> str | None:
@@ -145,10 +146,17 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if metadata.get("format") != _FORMAT or _CROPS not in tensors:
         found = f"a file with {json.dumps(sorted(tensors)[:3])} and no person"
         raise UnsupportedCheckpoint(path, found, expected, "Choose a file that Save Identity wrote.")
-    if metadata["version"] != _VERSION:
-        found = f"written in version {metadata['version']} of the format"
+    if (version := metadata.get("version")) != _VERSION:
+        found = f"written in version {version} of the format"
         raise UnsupportedCheckpoint(path, found, f"version {_VERSION}", "Update this node pack.")
     embeddings = {
         key.removeprefix(_EMBEDDING): rows.float() for key, rows in tensors.items() if key.startswith(_EMBEDDING)
     }
-    return check(Identity(metadata["name"], embeddings, tensors[_CROPS].float()))
+    identity = check(Identity(metadata.get("name", "person"), embeddings, tensors[_CROPS].float()))
+    counts = {len(rows) for rows in embeddings.values()}
+    photos = next(iter(counts), 0)
+    if len(counts) != 1 or identity.crops.shape != (photos, *_CROP):
+        shapes = {key: tuple(tensor.shape) for key, tensor in sorted(tensors.items())}
+        found = f"damaged: its tensors do not belong to the same photos ({shapes})"
+        raise UnsupportedCheckpoint(path, found, expected, "Save the person again from the photos.")
+    return identity

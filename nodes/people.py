@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..bridge import face_model as face_models
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import draw, identities, people
-from ..core.errors import FaceNotFound, LikenessError
+from ..core.errors import BadWeight, FaceNotFound, LikenessError
 from ..core.faces import analysis, insight
 from ..core.faces.pictures import to_picture
 from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
@@ -197,6 +198,8 @@ class Identity(io.ComfyNode):
         cls, face_model: face_models.FaceModel, image: Tensor, name: str, which_face: str, on_no_face: str
     ) -> io.NodeOutput:
         name = name.strip() or "person"
+        if not len(image):
+            raise LikenessError(f"The image of {name} is an empty batch.", "Give Identity at least one photo.")
         faces: list[people.Face] = []
         report: list[str] = []
         for number, photo in enumerate(stepwise(image.unbind()), 1):
@@ -389,7 +392,11 @@ def _weight(number: int) -> io.Float.Input:
 
 def _listed(inputs: dict[str, Any]) -> list[people.Person]:
     numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
-    return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
+    listed = [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
+    for person in listed:
+        if not math.isfinite(person.weight):
+            raise BadWeight(person.identity.name, person.weight)
+    return listed
 
 
 def _cast_preview(persons: Sequence[people.Person]) -> Tensor:

@@ -341,6 +341,13 @@ def test_dropped_photos_are_named(nodes, face_model, caplog):
     assert "photo 2 of 3 of Yao: dropped" in caplog.text
 
 
+def test_no_photo_at_all(nodes, face_model):
+    from pack.core.errors import LikenessError
+
+    with pytest.raises(LikenessError, match=r"The image of Yao is an empty batch\. Give Identity at least one photo"):
+        nodes.Identity.execute(face_model, torch.zeros(0, 64, 64, 3), "Yao", "only", "skip")
+
+
 def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
     from pack.core.errors import FaceNotFound
 
@@ -477,6 +484,30 @@ def test_empty_file_name(nodes, models, yao, name):
         nodes.SaveIdentity.execute(yao, name)
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("x" * 300, "File name too long"), ("a\0b", "embedded null byte"), ("taken/yao", "File exists")]
+)
+def test_names_that_no_file_can_have(nodes, models, yao, name, why):
+    from pack.core.errors import CannotSave
+
+    nodes.SaveIdentity.execute(yao, "first")
+    (models / "likeness_faces" / "taken").write_text("a file, not a folder")
+    with pytest.raises(CannotSave, match=f"likeness_faces.* could not be written: {why}. Choose a shorter"):
+        nodes.SaveIdentity.execute(yao, name)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_leaves_the_older_file_and_no_half_one(nodes, models, yao):
+    from pack.core.errors import CannotSave
+
+    path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
+    before = path.read_bytes()
+    Path(f"{path}.part").symlink_to("/dev/full")
+    with pytest.raises(CannotSave, match=r"yao\.safetensors could not be written: No space left on device"):
+        nodes.SaveIdentity.execute(yao, "yao")
+    assert os.listdir(path.parent) == ["yao.safetensors"] and path.read_bytes() == before
+
+
 def test_damaged_saved_person(nodes, models, yao):
     from pack.core.errors import UnsupportedCheckpoint
 
@@ -519,6 +550,14 @@ def test_empty_cast(nodes, face_model):
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
     with pytest.raises(LikenessError, match="The cast is empty: none of Nobody has a photo with a face"):
         nodes.Cast.execute(person_3=nobody)
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_weight_that_is_no_number(nodes, yao, weight):
+    from pack.core.errors import BadWeight
+
+    with pytest.raises(BadWeight, match=f"The weight of Yao is {weight}. Use a number"):
+        nodes.Cast.execute(person_1=yao, weight_1=weight)
 
 
 def test_blend_identities(nodes, yao):

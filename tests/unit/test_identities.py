@@ -155,3 +155,26 @@ def test_newer_file_says_update():
     tensors, metadata = identities.to_tensors(person())
     with pytest.raises(UnsupportedCheckpoint, match=r"written in version 2 of the format.*Update this node pack"):
         identities.from_tensors(tensors, {**metadata, "version": "2"}, "anna.safetensors")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"crops": torch.zeros(())},
+        {"crops": torch.zeros(2, 112, 112, 3)},
+        {"crops": torch.zeros(3, 0, 0, 3)},
+        {"embedding.antelopev2": torch.ones(1, 512)},
+    ],
+)
+def test_a_file_whose_tensors_do_not_fit_together(change):
+    tensors, metadata = identities.to_tensors(person())
+    with pytest.raises(UnsupportedCheckpoint, match=r"anna\.safetensors is damaged: its tensors do not belong to the"):
+        identities.from_tensors({**tensors, **change}, metadata, "anna.safetensors")
+
+
+def test_a_file_without_embeddings_or_version():
+    tensors, metadata = identities.to_tensors(person())
+    with pytest.raises(UnsupportedCheckpoint, match="its tensors do not belong to the same photos"):
+        identities.from_tensors({"crops": tensors["crops"]}, metadata, "anna.safetensors")
+    with pytest.raises(UnsupportedCheckpoint, match="is written in version None of the format"):
+        identities.from_tensors(tensors, {"format": metadata["format"]}, "anna.safetensors")
