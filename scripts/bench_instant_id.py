@@ -9,13 +9,14 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import bench_sdxl
 import environment
-from bench_measure import COUNTED, interleaved, report, teraflops
+from bench_measure import COUNTED, interleaved, peak_gib, report, teraflops
 from bench_sdxl import SIDE
 
 TOKENS, WIDTH = 16, 2048
@@ -31,7 +32,7 @@ class Step:
         self.text = torch.zeros(2, 77, WIDTH, dtype=dtype, device=device)
         self.rows = self._rows(people) if people else None
         self.options = self._options()
-        self.net = self._identity_net(net, device) if net is not None else None
+        self.net: Any = self._identity_net(net, device) if net is not None else None
 
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
@@ -121,52 +122,68 @@ def quarters(people: int) -> Any:
 def operations() -> None:
     import torch
 
-    make = partial(Step, *bench_sdxl.networks("meta", torch.float16), dtype=torch.float16, device="meta")
-    without = Step(make.args[0], None, 0, torch.float16, "meta")
-    one, four = make(people=1), make(people=4)
-    unet = {people: teraflops(step.denoise) for people, step in ((0, without), (1, one), (4, four))}
-    net = {people: teraflops(step.control) for people, step in ((1, one), (4, four))}
-    report("instant_id_unet_operations_1_person_vs_no_adapter", unet[1], unet[0], "TFLOP", 1.01, COUNTED)
-    report("instant_id_unet_operations_4_people_vs_1", unet[4], unet[1], "TFLOP", 1.05, COUNTED)
-    report("instant_id_identitynet_operations_4_people_vs_1", net[4], net[1], "TFLOP", 1.05, COUNTED)
+    device, dtype = "meta", torch.float16
+    unet, net = bench_sdxl.networks(device, dtype)
+    without = Step(unet, None, 0, dtype, device)
+    one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
+    for case, ours, peer, target in (
+        ("unet_operations_1_person_vs_no_adapter", one.denoise, without.denoise, 1.01),
+        ("unet_operations_4_people_vs_1", four.denoise, one.denoise, 1.05),
+        ("identitynet_operations_4_people_vs_1", four.control, one.control, 1.05),
+    ):
+        report(f"instant_id_{case}", teraflops(ours), teraflops(peer), "TFLOP", target, COUNTED)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of the networks that are built twice: changes to the small configuration of the tests, in both vocabularies."""
+
+    side: int
+    device: str
+    dtype: str
+    diffusers: dict[str, Any]
+    host: dict[str, Any]
+
+
+SMALL = Size(256, "cpu", "float32", {}, {})
+REAL = Size(
+    SIDE,
+    "cuda",
+    "float16",
+    {
+        "block_out_channels": [320, 640, 1280],
+        "transformer_layers_per_block": [1, 2, 10],
+        "attention_head_dim": [5, 10, 20],
+        "sample_size": SIDE // 8,
+    },
+    bench_sdxl.SHAPE,
+)
 
 
 class Pair:
-    """The same small UNet, IdentityNet and adapter in the host (through Apply InstantID) and in diffusers."""
+    """The same UNet, IdentityNet and adapter in the host (through Apply InstantID) and in diffusers."""
 
-    STEPS, SIDE = 4, 512
+    STEPS = 4
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size) -> None:
         sys.path.append(str(environment.ROOT / "tests" / "support"))
         import comfy.samplers
         import tiny_sdxl
         import torch
         from instant_id_made import DEFAULTS, conditioning, person
-        from pack.bridge import adapter
-        from pack.bridge.instant_id import load_instant_id
         from pack.core.people import Cast
         from pack.nodes.instant_id import ApplyInstantID
-        from seeded import instant_id_file
 
-        self.tiny, generator = tiny_sdxl, torch.Generator().manual_seed(1)
-        self.unet = tiny_sdxl.diffusers_unet()
-        self.net = tiny_sdxl.diffusers_control_net(self.unet, 172)
-        host_unet, host_net = tiny_sdxl.host_model(self.unet), tiny_sdxl.host_control_net(self.net)
-        file = instant_id_file([width for *_, width in adapter.attention_layers(host_unet)])
-        with tempfile.TemporaryDirectory() as folder:
-            torch.save(file, Path(folder) / "ip-adapter.bin")
-            instant_id = load_instant_id(str(Path(folder) / "ip-adapter.bin"))
-        self.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)
-        # The authors' pipeline projects the face once per picture, not once per step.
-        self.unet.encoder_hid_proj = torch.nn.Identity()
-        self.unet.eval().requires_grad_(False)
-        for processor in self.unet.attn_processors.values():
-            if hasattr(processor, "scale"):
-                processor.scale = [DEFAULTS["adapter_weight"]]
-        self.text, self.pooled = (torch.randn(2, *shape, generator=generator) for shape in ((77, 2048), (1280,)))
+        self.tiny, self.size = tiny_sdxl, size
+        self.dtype, generator = getattr(torch, size.dtype), torch.Generator().manual_seed(1)
+        self.unet, self.net = self._networks()
+        shape = {**tiny_sdxl.HOST_CONFIG, **size.host}
+        host_unet, host_net = tiny_sdxl.host_model(self.unet, shape), tiny_sdxl.host_control_net(self.net, shape)
+        instant_id = self._adapter(host_unet)
+        self.text, self.pooled = (torch.randn(2, *shape, generator=generator) for shape in ((77, WIDTH), (1280,)))
         face = torch.randn(1, 512, generator=generator) * 1.5
-        self.hint = torch.rand(1, self.SIDE, self.SIDE, 3, generator=generator)
-        self.start = torch.randn(1, 4, self.SIDE // 8, self.SIDE // 8, generator=generator) * 14
+        self.hint = torch.rand(1, size.side, size.side, 3, generator=generator)
+        self.start = torch.randn(1, 4, size.side // 8, size.side // 8, generator=generator) * 14
         sampling = host_unet.get_model_object("model_sampling")
         self.sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", self.STEPS)
         self.timesteps = sampling.timestep(self.sigmas[:-1])
@@ -175,6 +192,55 @@ class Pair:
             host_unet, *conditioning(self.text, self.pooled), instant_id, host_net, Cast((person("her", face),)),
             self.hint, **DEFAULTS,
         ).args  # fmt: skip
+        self.peers = self._for_the_peer()
+
+    def _networks(self) -> tuple[Any, Any]:
+        """diffusers' UNet and ControlNet: weights random with the spread that keeps activations at their size."""
+        import torch
+        from diffusers.models.controlnets.controlnet import ControlNetModel
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+        torch.manual_seed(0)
+        with torch.device(self.size.device):
+            unet = UNet2DConditionModel(**{**self.tiny.diffusers_config(), **self.size.diffusers})
+            net = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
+        for module in (unet, net):
+            for name, parameter in module.named_parameters():
+                if parameter.dim() > 1:
+                    parameter.data.normal_(0, parameter[0].numel() ** -0.5)
+                else:
+                    parameter.data.fill_(float("norm" in name and name.endswith("weight")))
+            module.to(self.dtype).eval().requires_grad_(False)
+        return unet, net
+
+    def _adapter(self, host_unet: Any) -> Any:
+        """An ip-adapter.bin of the UNet's widths, loaded on both sides."""
+        import torch
+        from instant_id_made import DEFAULTS
+        from pack.bridge import adapter
+        from pack.bridge.instant_id import load_instant_id
+        from seeded import instant_id_file
+
+        file = instant_id_file([width for *_, width in adapter.attention_layers(host_unet)])
+        self.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)
+        self.unet.to(self.size.device, self.dtype).requires_grad_(False)
+        # The authors' pipeline projects the face once per picture, not once per step.
+        self.unet.encoder_hid_proj = torch.nn.Identity()
+        for processor in self.unet.attn_processors.values():
+            if hasattr(processor, "scale"):
+                processor.scale = [DEFAULTS["adapter_weight"]]
+        with tempfile.TemporaryDirectory() as folder:
+            torch.save(file, Path(folder) / "ip-adapter.bin")
+            return load_instant_id(str(Path(folder) / "ip-adapter.bin"))
+
+    def _for_the_peer(self) -> dict[str, Any]:
+        """Its inputs, where and as it wants them."""
+        import torch
+
+        ids = torch.tensor([[self.size.side, self.size.side, 0, 0, self.size.side, self.size.side]])
+        given = {"x": self.start, "text": self.text, "pooled": self.pooled, "tokens": self.tokens, "time_ids": ids,
+                 "hint": self.hint.movedim(-1, 1)}  # fmt: skip
+        return {key: value.to(self.size.device, self.dtype) for key, value in given.items()}
 
     def ours(self) -> Any:
         model, positive, negative = self.applied
@@ -183,27 +249,71 @@ class Pair:
     def peer(self) -> Any:
         import torch
 
+        given, sigmas, times = self.peers, self.sigmas.to(self.size.device), self.timesteps.to(self.size.device)
+        control = (self.net, given["hint"], 0.8, given["tokens"])
         with torch.inference_mode():
-            ids = torch.tensor([[self.SIDE, self.SIDE, 0, 0, self.SIDE, self.SIDE]])
-            control = (self.net, self.hint.movedim(-1, 1), 0.8, self.tokens)
             return self.tiny.diffusers_sample(
-                self.unet, self.start, self.sigmas, self.timesteps, lambda i: self.text, self.pooled, ids, 5.0,
-                lambda i: control, image_embeds=[self.tokens],
-            )  # fmt: skip
+                self.unet, given["x"], sigmas, times, lambda i: given["text"], given["pooled"], given["time_ids"], 5.0,
+                lambda i: control, image_embeds=[given["tokens"]],
+            ).cpu()  # fmt: skip
 
 
-def beside_diffusers() -> None:
-    pair = Pair()
-    ours, peer = pair.ours(), pair.peer()
+def beside_diffusers(name: str, size: Size, target: float, rounds: int) -> None:
+    pair = Pair(size)
+    ours, peer = pair.ours().float(), pair.peer().float()
     difference = float((ours - peer).abs().max() / peer.abs().max())
-    if difference > 1e-4:
+    if not difference < (1e-4 if size.dtype == "float32" else 0.1):
         raise environment.SetupError(f"The two do not do the same work: the pictures differ by {difference:.1e}.")
-    seconds = [t / pair.STEPS for t in interleaved(pair.ours, pair.peer, 10)]
-    report("instant_id_step_time_vs_diffusers_small", *seconds, "s", 1.0, "CPU", relative_difference=difference)
+    seconds = interleaved(pair.ours, pair.peer, rounds)
+    more: dict[str, Any] = {"relative_difference": difference}
+    if size.device == "cuda":
+        more |= {"peak_gib": peak_gib(pair.ours), "peer_peak_gib": peak_gib(pair.peer)}
+    report(name, *seconds, f"s for {pair.STEPS} steps", target, on(size.device), **more)
+
+
+def on(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
+
+
+def gpu_step() -> None:
+    """Time of the UNet and of IdentityNet alone; peak memory of a whole step."""
+    import torch
+
+    device, dtype = torch.device("cuda"), torch.float16
+    unet, net = bench_sdxl.networks(device, dtype)
+    without = Step(unet, None, 0, dtype, device)
+    one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
+    memory = {f"peak_gib_{people}": round(peak_gib(step.both), 2) for people, step in ((1, one), (4, four))}
+    for case, ours, peer, target in (
+        ("unet_time_1_person_vs_no_adapter", one.denoise, without.denoise, 1.03),
+        ("unet_time_4_people_vs_1", four.denoise, one.denoise, 1.1),
+        ("identitynet_time_4_people_vs_1", four.control, one.control, 1.1),
+    ):
+        times = interleaved(finished(ours), finished(peer), 15)
+        report(f"instant_id_{case}", *times, "s", target, on("cuda"), **memory)
+
+
+def finished(run: Callable[[], Any]) -> Callable[[], None]:
+    """`run` until the GPU is done with it."""
+    import torch
+
+    def timed() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    return timed
 
 
 CASES: dict[str, Callable[[], None]] = {
     "instant_id_operations": operations,
-    "instant_id_beside_diffusers": beside_diffusers,
+    "instant_id_beside_diffusers": partial(
+        beside_diffusers, "instant_id_step_time_vs_diffusers_small", SMALL, 1.0, rounds=10
+    ),
+    "instant_id_gpu_step": gpu_step,
+    "instant_id_gpu_beside_diffusers": partial(
+        beside_diffusers, "instant_id_step_time_vs_diffusers", REAL, 0.95, rounds=10
+    ),
 }
-NEED_GPU: set[str] = set()
+NEED_GPU = {"instant_id_gpu_step", "instant_id_gpu_beside_diffusers"}

@@ -54,10 +54,13 @@ SSD_CHANGES = {
 }
 
 
-def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
+def diffusers_config() -> dict[str, Any]:
     with safe_open(GOLDEN, "pt") as golden:
-        config = json.loads(golden.metadata()["unet"])
-    return fill(UNet2DConditionModel(**config, **changes), seed)
+        return json.loads(golden.metadata()["unet"])
+
+
+def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
+    return fill(UNet2DConditionModel(**diffusers_config(), **changes), seed)
 
 
 def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> ControlNetModel:
@@ -65,35 +68,30 @@ def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> Contro
 
 
 def host_model(unet: UNet2DConditionModel, shape: dict[str, Any] = HOST_CONFIG) -> comfy.model_patcher.ModelPatcher:
-    config = comfy.supported_models.SDXL(dict(shape, dtype=torch.float32))
-    model = config.get_model({})
+    """In the dtype and on the device of `unet`."""
+    config = comfy.supported_models.SDXL(dict(shape, dtype=unet.dtype))
+    model = config.get_model({}, device=unet.device)
     names = comfy.utils.unet_to_diffusers(shape)
     state = {names[key]: value for key, value in unet.state_dict().items()}
     model.diffusion_model.load_state_dict(state, strict=True)
-    return _patcher(model)
+    return comfy.model_patcher.ModelPatcher(model, load_device=unet.device, offload_device=torch.device("cpu"))
 
 
-def _patcher(model) -> comfy.model_patcher.ModelPatcher:
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
-
-
-def host_control_net(net: ControlNetModel) -> comfy.controlnet.ControlNet:
-    config = {
-        key: value for key, value in HOST_CONFIG.items() if key not in ("out_channels", "transformer_depth_output")
-    }
+def host_control_net(net: ControlNetModel, shape: dict[str, Any] = HOST_CONFIG) -> comfy.controlnet.ControlNet:
+    config = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     model = comfy.cldm.cldm.ControlNet(
         **config,
         num_heads=-1,
         num_head_channels=64,
         hint_channels=3,
-        dtype=torch.float32,
+        dtype=net.dtype,
+        device=net.device,
         operations=comfy.ops.disable_weight_init,
     )
-    names = comfy.utils.unet_to_diffusers(HOST_CONFIG)
+    names = comfy.utils.unet_to_diffusers(shape)
     state = {_control_name(key, names): value for key, value in net.state_dict().items()}
     model.load_state_dict(state, strict=True)
-    return comfy.controlnet.ControlNet(model.eval(), load_device=torch.device("cpu"))
+    return comfy.controlnet.ControlNet(model.eval(), load_device=net.device)
 
 
 def _control_name(key: str, names: dict[str, str]) -> str:
