@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
 FRONTEND_ONLY = {"MarkdownNote", "Note"}
 DOWNLOADABLE = ("https://huggingface.co/", "https://civitai.com/")
+FOLDERS = {"checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole"}
 
 Graph = dict[str, Any]
 
@@ -83,7 +84,7 @@ def test_models_offered_are_the_ones_chosen(graph: Graph) -> None:
         for model in node["properties"].get("models", []):
             assert model["name"] in node["widgets_values"]
             assert model["url"].startswith(DOWNLOADABLE)
-            assert model["directory"] in {"checkpoints", "controlnet", "id_patch", "instantid"}
+            assert model["directory"] in FOLDERS
 
 
 def test_a_note_says_what_to_change_first(graph: Graph) -> None:
