@@ -114,6 +114,7 @@ def without_host() -> int:
 def with_host(host: Host, python: Path) -> int:
     import standins
     from host_server import HostError, HostServer
+    from workflow import WorkflowError
 
     started = time.monotonic()
     say(f"Starting {host} ({host.path}) in a folder of its own; your ComfyUI is only read.")
@@ -121,7 +122,7 @@ def with_host(host: Host, python: Path) -> int:
         with HostServer(host, python, CACHE / "demo", [standins.build().root]) as server:
             ready = time.monotonic()
             report = generate(server)
-    except HostError as problem:
+    except (HostError, WorkflowError) as problem:
         environment.fail(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}")
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
     write({"host": str(host), **report, "seconds": {name: round(value, 2) for name, value in seconds.items()}})
@@ -145,7 +146,7 @@ def generate(server: HostServer) -> Report:
     for loader, photo in zip(loaders, photos.pair(), strict=True):
         prompt[loader]["inputs"]["image"] = server.upload_image(photo)
     prompt |= face_views(prompt, loaders)
-    run = server.run(prompt, Progress(prompt))
+    run = server.run(prompt, Progress(prompt), timeout=None)
     return {"models": chosen.report(), **results(server, prompt, run)}
 
 

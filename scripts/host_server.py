@@ -165,13 +165,18 @@ class HostServer:
             raise HostError(f"The host does not report an import of {self.pack_name}:\n{_tail(self.log)}")
         return float(found[-1])
 
-    def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float = 900) -> Run:
+    def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900) -> Run:
         """Queue an API prompt and wait for its end.
 
         on_event: called with every message about this prompt. Raises HostError with the host's words when the prompt is
         refused or a node fails; an interrupted run comes back with status "interrupted".
         """
-        run = asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
+        try:
+            run = asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
+        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as cause:
+            raise HostError(
+                f"It does not answer any more ({cause!r}). The end of its log:\n{_tail(self.log)}"
+            ) from cause
         if run.error:
             raise HostError(run.error)
         return run
