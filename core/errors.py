@@ -156,6 +156,13 @@ class NoRoom(LikenessError):
         )
 
 
+class BadCount(LikenessError):
+    """A number of people or rows below what makes sense, as linked inputs may bring."""
+
+    def __init__(self, name: str, found: int, least: int) -> None:
+        super().__init__(f"{name} is {found}.", f"Use {least} or more.")
+
+
 class TooManyRows(LikenessError):
     """More rows than people."""
 
@@ -181,6 +188,13 @@ class EmptyMask(LikenessError):
             f"Mask {number} ({size[0]}x{size[1]} px) is empty: there is no region for a person in it.",
             "Paint the region of that person white, or take the mask out of the batch.",
         )
+
+
+class NoMasks(LikenessError):
+    """A batch without a single mask."""
+
+    def __init__(self) -> None:
+        super().__init__("The masks input is an empty batch.", "Connect at least one mask, one per person.")
 
 
 class NoPose(LikenessError):

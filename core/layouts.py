@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from . import bodies, poses
-from .errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoPose
+from .errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoMasks, NoPose
 from .geometry import Fit, check_size
 from .people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
+from .pictures import as_masks
 
 
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:
@@ -91,11 +92,13 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
     The crown touches the top of the region; across, the head is in the middle of what the region shows at its own
     height. The head is as tall as `body` lets the region's height and width hold.
     masks: (people, H, W) float 0..1; width or height 0 takes the masks' own.
-    Raises BadSize, BadChoice and EmptyMask.
+    Raises BadSize, BadChoice, NoMasks and EmptyMask.
     """
     if body not in _REGION_HEADS:
         raise BadChoice("body", body, bodies.BODIES)
-    masks = masks.reshape(-1, *masks.shape[-2:]).float().cpu()
+    masks = as_masks(masks)
+    if not len(masks):
+        raise NoMasks()
     canvas = (width or masks.shape[-1], height or masks.shape[-2])
     check_size("The layout", *canvas)
     slots = [_of_mask(number, mask, canvas, body) for number, mask in enumerate(masks, 1)]
@@ -110,7 +113,7 @@ def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> S
         mask = torch.nn.functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
     nose, head = _head_in(mask > mask.amax() / 2, body)
     keypoints = bodies.face_keypoints(nose, head)
-    return Slot(nose, bodies.face_box(nose, head), keypoints, _skeleton(keypoints, body, canvas), mask.clamp(0, 1))
+    return Slot(nose, bodies.face_box(nose, head), keypoints, _skeleton(keypoints, body, canvas), mask)
 
 
 def _head_in(region: Tensor, body: str) -> tuple[Point, float]:

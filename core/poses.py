@@ -16,6 +16,8 @@ from .people import Joint, Pose
 _COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 _NECK = 1
 _JOINTS = 18
+_FAR = 1e5
+"""Pixels. No picture is that wide: a joint beyond it is a mistake, and drawing towards it takes minutes."""
 _BODY = "Use the 18-point body of DWPose, OpenPose or SDPose nodes."
 
 
@@ -44,9 +46,8 @@ def read(poses: Any) -> PosePicture:
     """
     frame = _only_picture(poses)
     width, height = (_side(frame, key) for key in ("canvas_width", "canvas_height"))
-    people: list[Mapping[str, Any]] = frame["people"] or []
-    numbers = [person.get("pose_keypoints_2d") for person in people]
-    bodies = [_joints(n, flat) for n, flat in enumerate(numbers, 1) if flat is not None and len(flat)]
+    numbers = [person.get("pose_keypoints_2d") for person in _people(frame)]
+    bodies = [_joints(n, flat) for n, flat in enumerate(numbers, 1) if flat is not None and np.size(flat)]
     if not any(joint[2] > 0 for joints in bodies for joint in joints):
         raise BadPoses("it shows nobody", "Use a picture in which the pose node finds people.")
     if _in_parts(bodies):
@@ -67,9 +68,16 @@ def _only_picture(poses: Any) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", frames[0])
 
 
+def _people(frame: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    people: Any = frame["people"] or []
+    if not isinstance(people, (list, tuple)) or not all(isinstance(one, Mapping) for one in cast("list[Any]", people)):
+        raise BadPoses("its people are no list of dictionaries", f"Each needs pose_keypoints_2d. {_BODY}")
+    return cast("list[Mapping[str, Any]]", people)
+
+
 def _side(frame: Mapping[str, Any], key: str) -> int:
     side = frame.get(key)
-    if not isinstance(side, (int, float)) or side < 1:
+    if not isinstance(side, (int, float)) or not 1 <= side <= _FAR:
         raise BadPoses(f"its {key} is {side!r}", "A pose picture needs its width and height in pixels.")
     return int(side)
 
@@ -89,7 +97,7 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
 
 
 def _joint(x: float, y: float, score: float) -> Joint:
-    if not all(map(math.isfinite, (x, y, score))):
+    if not (abs(x) <= _FAR and abs(y) <= _FAR and math.isfinite(score)):  # NaN is not within anything
         return (0.0, 0.0, 0.0)
     return (x, y, max(0.0, min(1.0, score)))
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .errors import BadRegion
 from .people import Box, Cast, Person
+from .pictures import as_masks
 
 
 def of_cast(cast: Cast, margin: float, feather: float) -> Tensor:
@@ -36,10 +37,11 @@ def of_masks(masks: Tensor, cast: Cast) -> Tensor:
 
     Raises BadRegion when the numbers differ, a mask is empty or two are the same.
     """
+    masks = as_masks(masks)
     if len(masks) != len(cast.people):
         raise BadRegion(", ".join(names(cast.people)), f"there are {len(masks)} masks for {len(cast.people)} people")
     size = (cast.height or masks.shape[-2], cast.width or masks.shape[-1])
-    return checked(functional.interpolate(masks.float()[:, None], size=size, mode="nearest")[:, 0], names(cast.people))
+    return checked(functional.interpolate(masks[:, None], size=size, mode="nearest")[:, 0], names(cast.people))
 
 
 def checked(regions: Tensor, people: Sequence[str]) -> Tensor:

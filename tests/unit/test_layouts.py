@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from pack.core import bodies, draw, group, layouts
-from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoPose
+from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoMasks, NoPose
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 
 SEEN = 0.3
@@ -255,6 +255,12 @@ def frame_of(**changed: Any) -> list[dict[str, Any]]:
         (frame_of(people=[{"pose_keypoints_2d": [5.0, 5.0, 1.0] * 25}]), "person 1 has 75 numbers instead of 54"),
         (frame_of(people=[{"pose_keypoints_2d": ["a"] * 54}]), "person 1 holds something else than numbers"),
         (frame_of(canvas_width=None), "its canvas_width is None"),
+        (frame_of(canvas_width=math.nan), "its canvas_width is nan"),
+        (frame_of(canvas_width=10**9), "its canvas_width is 1000000000"),
+        (frame_of(people={"a": 1}), "its people are no list of dictionaries"),
+        (frame_of(people=[None]), "its people are no list of dictionaries"),
+        (frame_of(people=[{"pose_keypoints_2d": 5}]), "person 1 has 1 numbers instead of 54"),
+        (frame_of(people=[{"pose_keypoints_2d": [1e9, 1e9, 1.0] * 18}]), "it shows nobody"),
         (
             frame_of(people=[{"pose_keypoints_2d": [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]}]),
             "nobody in it shows a head or a",
@@ -267,9 +273,10 @@ def test_bad_poses_are_explained(poses: Any, message: str) -> None:
     assert message in str(caught.value)
 
 
-def test_nan_joints_count_as_unseen() -> None:
+@pytest.mark.parametrize("x", [math.nan, math.inf, -1e9, 1e300])
+def test_joints_that_are_nowhere_count_as_unseen(x: float) -> None:
     frames = frame_of()
-    frames[0]["people"][0]["pose_keypoints_2d"][:3] = [math.nan, 1.0, 1.0]
+    frames[0]["people"][0]["pose_keypoints_2d"][:3] = [x, 1.0, 1.0]
     assert layouts.from_poses(frames, 0, 0, "crop").notes == ("Place 1: nose guessed from the eyes",)
 
 
@@ -310,6 +317,23 @@ def test_narrow_region_limits_the_head() -> None:
     slot = layouts.from_masks(mask, 0, 0, "bust").slots[0]
     assert slot.box
     assert slot.box[3] - slot.box[1] == pytest.approx(0.83 * 50)
+
+
+def test_numbers_that_no_mask_should_have() -> None:
+    mask = torch.zeros(1, 64, 64)
+    mask[0, 10:30, 20:40] = 255
+    mask[0, 40, 40], mask[0, 50, 50] = math.nan, -5
+    slot = layouts.from_masks(mask, 0, 0, "bust").slots[0]
+    assert slot.mask is not None
+    assert slot.mask.sum() == 20 * 20
+    assert layouts.from_masks(mask[0], 0, 0, "bust").slots[0].center == slot.center
+
+
+def test_no_mask_at_all() -> None:
+    with pytest.raises(NoMasks, match=r"The masks input is an empty batch\. Connect at least one mask"):
+        layouts.from_masks(torch.zeros(0, 64, 64), 0, 0, "bust")
+    with pytest.raises(EmptyMask, match=r"Mask 1 \(64x64 px\) is empty"):
+        layouts.from_masks(torch.full((1, 64, 64), math.nan), 0, 0, "bust")
 
 
 def test_mask_is_stretched_to_the_layout_and_kept_soft() -> None:

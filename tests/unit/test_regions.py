@@ -58,3 +58,10 @@ def test_unusable_masks_are_explained():
         regions.of_masks(torch.ones(3, 8, 8), two)
     with pytest.raises(BadRegion, match="person 1 cannot be used: the region is empty"):
         regions.of_masks(torch.zeros(2, 8, 8), two)
+
+
+def test_masks_of_older_nodes_and_odd_numbers():
+    mask = torch.zeros(64, 96)
+    mask[:, :48], mask[0, 90], mask[1, 90] = 255, float("nan"), -1
+    fitted = regions.of_masks(mask, cast(box(1, 1, 9, 9)))
+    assert fitted.shape == (1, 64, 96) and fitted[0, :, :48].eq(1).all() and not fitted[0, :, 48:].any()
