@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import folders, notes
 from ..bridge import parts2whole as bridge
 from ..bridge.conditioning import Conditioning
-from ..bridge.schema import searchable
+from ..bridge.schema import percent_input, searchable
 from ..core import draw, errors
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, resized
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
@@ -167,7 +167,6 @@ class EncodeParts(io.ComfyNode):
 class ApplyParts(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        percent = {"min": 0.0, "max": 1.0, "step": 0.001}
         schema = io.Schema(
             node_id="LikenessApplyParts",
             display_name="Apply Parts",
@@ -183,8 +182,8 @@ class ApplyParts(io.ComfyNode):
                     "strength", default=1.0, min=0.0, max=2.0, step=0.05,
                     tooltip="The parts' share of the picture's attention. 1 = as published, 0 = off.",
                 ),
-                io.Float.Input("start_percent", default=0.0, **percent, tooltip="When the parts come in."),
-                io.Float.Input("end_percent", default=1.0, **percent, tooltip="When they go."),
+                percent_input("start_percent", 0.0, "When the parts come in."),
+                percent_input("end_percent", 1.0, "When they go."),
                 io.Image.Input(
                     "pose", optional=True,
                     tooltip="The pose as a DensePose picture, in the aspect of the parts; works at any strength.",

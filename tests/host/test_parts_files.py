@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import comfy.model_management
+import comfy.sample
 import folder_paths
 import parts_made
 import pytest
@@ -17,7 +18,7 @@ from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
 from pack.bridge import parts2whole, sharing
 from pack.core import errors
-from pack.nodes.parts import LoadParts2Whole
+from pack.nodes.parts import ApplyParts, EncodeParts, LoadParts2Whole
 from safetensors.torch import load_file, save_file
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "to_safetensors.py"
@@ -137,6 +138,25 @@ def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
 def test_scaled_linear_is_the_hosts_own_schedule(loaded):
     ours = parts2whole._sampling(loaded[0], {**parts_made.SCHEDULER, "beta_schedule": "scaled_linear"}, "x")
     assert torch.allclose(ours.sigmas, ModelSamplingDiscrete().sigmas, rtol=1e-6)
+
+
+@torch.no_grad()
+def test_what_is_loaded_makes_a_picture_with_parts_in_it(loaded):
+    model, networks = loaded
+    size, encoders = (64, 96), (parts_made.clip(768), parts_made.clip_vision(768), parts_made.vae())
+    features = EncodeParts.execute(networks, parts_made.parts(2), *encoders, *size).args[0]
+    sides = [[[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(n)), {}]] for n in (1, 2)]
+    pose = parts_made.picture(3, *size)
+    latents = [
+        comfy.sample.sample(
+            patched, torch.randn(1, 4, 12, 8, generator=torch.Generator().manual_seed(4)), 2, 3.5, "ddim",
+            "ddim_uniform", positive, negative, torch.zeros(1, 4, 12, 8), seed=1, disable_pbar=True,
+        )
+        for patched, positive, negative in (
+            ApplyParts.execute(model, *sides, features, strength, 0.0, 1.0, pose).args for strength in (0.0, 1.0)
+        )
+    ]  # fmt: skip
+    assert all(x.isfinite().all() for x in latents) and not torch.allclose(*latents, rtol=1e-2)
 
 
 # What can be wrong with a folder
