@@ -34,12 +34,20 @@ def overlap(a: Graph, b: Graph) -> bool:
     return ax < bx + bw and bx < ax + aw and ay - 30 < by + bh and by - 30 < ay + ah
 
 
-def test_the_four_workflows_are_there() -> None:
+def test_the_workflows_are_there() -> None:
     assert {path.stem for path in FILES} >= {
         "id_patch_two_people",
         "id_patch_five_people_template",
         "id_patch_six_people_group_layout",
         "id_patch_with_canny_control",
+        "instant_id_few_steps",
+        "instant_id_four_people",
+        "instant_id_interpolation",
+        "instant_id_novel_view",
+        "instant_id_portrait",
+        "instant_id_stylised",
+        "instant_id_two_stage_group",
+        "instant_id_with_canny_control",
     }
 
 
