@@ -272,6 +272,7 @@ def _embed(networks: Parts2Whole, clip_vision: Any, part: Part) -> Tensor:
 
 
 def _latent(networks: Parts2Whole, vae: Any, part: Prepared) -> Tensor:
+    comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
     model = networks.reference.model
     wanted = model.latent_format.latent_channels
