@@ -20,7 +20,7 @@ from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
 from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
-from ..core.errors import CrossAttentionTaken, WrongBaseModel
+from ..core.errors import BadSize, CrossAttentionTaken, WrongBaseModel
 
 KEY = "likeness_injections"
 CACHE = "likeness_cache"
@@ -59,7 +59,12 @@ class Injection:
         key = tuple(area)
         if key not in self._crops:
             height, width, y, x = (8 * side for side in key)
-            self._crops[key] = replace(self, regions=self.regions[:, y : y + height, x : x + width], _crops={})
+            regions = self.regions[:, y : y + height, x : x + width]
+            if regions.shape[1:] != (height, width):
+                have = (self.regions.shape[2], self.regions.shape[1])
+                reach = f"the area of a prompt reaches to {x + width}x{y + height} px"
+                raise BadSize("The canvas of the people", have, reach, "Give canvas, masks and latent the same size.")
+            self._crops[key] = replace(self, regions=regions, _crops={})
         return self._crops[key]
 
     def alike(self, other: Injection) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.errors import WrongBaseModel
+from ..core.errors import BadRange, WrongBaseModel
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
@@ -77,6 +77,9 @@ class ControlAttachment:
     vae: Any = None
     _copies: dict[Any, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_range("The ControlNet", *self.timestep_percent_range)
+
     def to(self, conditioning: Conditioning) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain."""
         return [[text, self._attached(options)] for text, options in conditioning]
@@ -103,6 +106,12 @@ def _checks_the_model(control_net: Any, width: int) -> Any:
 
     control_net.pre_run = checked
     return control_net
+
+
+def check_range(what: str, start: float, end: float) -> None:
+    """Raise BadRange for a range that ends before it starts; an empty one switches off on purpose."""
+    if start > end:
+        raise BadRange(what, start, end)
 
 
 def check_control_net(control_net: Any, width: int, what: str) -> None:

@@ -297,6 +297,27 @@ class CrossAttentionTaken(LikenessError):
         )
 
 
+class NoPatches(LikenessError):
+    """Another picture where ID-Patch's condition image is needed."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
+            "do not.",
+            "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
+        )
+
+
+class BadRange(LikenessError):
+    """A part of the schedule that ends before it starts."""
+
+    def __init__(self, name: str, start: float, end: float) -> None:
+        super().__init__(
+            f"{name} starts at {start:g} and ends at {end:g} of the schedule, so it would never work.",
+            "Set the start below the end.",
+        )
+
+
 class NotAControlNet(LikenessError):
     """Something else where IdentityNet is needed."""
 

@@ -33,7 +33,9 @@ def _of_person(person: Person, cast: Cast, margin: float, feather: float) -> Ten
 
 
 def of_masks(masks: Tensor, cast: Cast) -> Tensor:
-    """A MASK batch (people, h, w), one per person in the cast's order, at the size of the canvas if there is one.
+    """A MASK batch, one per person in the cast's order, as (people, H, W) of those who are heard (weight above 0).
+
+    Of the size of the canvas if there is one.
 
     Raises BadRegion when the numbers differ, a mask is empty or two are the same.
     """
@@ -41,7 +43,9 @@ def of_masks(masks: Tensor, cast: Cast) -> Tensor:
     if len(masks) != len(cast.people):
         raise BadRegion(", ".join(names(cast.people)), f"there are {len(masks)} masks for {len(cast.people)} people")
     size = (cast.height or masks.shape[-2], cast.width or masks.shape[-1])
-    return checked(functional.interpolate(masks[:, None], size=size, mode="nearest")[:, 0], names(cast.people))
+    heard = [number for number, person in enumerate(cast.people) if person.weight > 0]
+    fitted = functional.interpolate(masks[heard, None], size=size, mode="nearest")[:, 0]
+    return checked(fitted, names([cast.people[number] for number in heard]))
 
 
 def checked(regions: Tensor, people: Sequence[str]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import percent_input, photos_input, searchable
 from ..core import geometry, placing
 from ..core import id_patch as formulas
-from ..core.people import Cast
+from ..core.errors import NoPatches
+from ..core.people import Cast, Person
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, IDPatchSocket
 
@@ -170,6 +172,9 @@ class ApplyIDPatch(io.ComfyNode):
             return io.NodeOutput(positive, negative)
         check_control_net(control_net, id_patch.width, APPLY)
         people = _presence(cast, APPLY).people
+        advice = "Make the image with ID-Patch Condition Image from the same cast."
+        geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
+        _check_patches(image, people)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
@@ -192,6 +197,13 @@ def _control(image: Tensor | None, cast: Cast) -> Tensor:
     advice = "Resize the image to the canvas, or give the layout node the size of the image."
     geometry.check_canvas("The image under the ID patches", image, cast, advice)
     return as_rgb(image)
+
+
+def _check_patches(image: Tensor, people: Sequence[Person]) -> None:
+    """Raise NoPatches for a preview or any other picture. Faint patches may stay within 0..1 and are not judged."""
+    strong = any(person.weight >= 0.5 for person in people)
+    if strong and not ((image < 0) | (image > 1)).any():
+        raise NoPatches(APPLY)
 
 
 NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch]

@@ -10,7 +10,13 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import adapter, folders, notes
-from ..bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net
+from ..bridge.conditioning import (
+    Conditioning,
+    ControlAttachment,
+    check_conditioning,
+    check_control_net,
+    check_range,
+)
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, percent_input, photos_input, searchable
@@ -82,7 +88,9 @@ class FaceKeypointsImage(io.ComfyNode):
     @classmethod
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
         if cast is not None:
-            layout = Layout(cast.width, cast.height, placing.require_places(cast, IMAGE))
+            # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
+            drawn = _heard(cast) if _heard(cast).people else cast
+            layout = Layout(cast.width, cast.height, placing.require_places(drawn, IMAGE))
         if layout is None:
             raise errors.NotPlaced(IMAGE, ["nobody: neither a cast nor a layout is connected, so everybody"])
         geometry.check_size("The canvas", layout.width, layout.height)
@@ -187,16 +195,17 @@ class ApplyInstantID(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        cast = replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
-        if not cast.people or adapter_weight == control_strength == 0:
+        people = _heard(cast).people
+        if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
+        check_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
         to_sigma = model.get_model_object("model_sampling").percent_to_sigma
         injections = make_injections(
             instant_id,
-            cast.people,
+            people,
             photos,
             weight=adapter_weight,
             regions=_regions(cast, mask, region_margin, feather),
@@ -216,6 +225,10 @@ class ApplyInstantID(io.ComfyNode):
         return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides)
 
 
+def _heard(cast: Cast) -> Cast:
+    return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
+
+
 def _check_cfg(node: str | None, guider: Any) -> None:
     cfg = getattr(guider, "cfg", 0.0)
     if cfg > HIGH_CFG:
@@ -223,10 +236,11 @@ def _check_cfg(node: str | None, guider: Any) -> None:
 
 
 def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> Tensor | None:
-    """(people, H, W) weights, or None where one person is heard everywhere."""
+    """(people, H, W) weights of those who are heard, or None where one person is heard everywhere."""
     if mask is not None:
         found = regions.of_masks(mask, cast)
         return None if len(found) == 1 and bool((found == 1).all()) else found
+    cast = _heard(cast)
     if len(cast.people) == 1:
         return None
     placing.require_places(cast, APPLY)

@@ -12,7 +12,15 @@ import tiny_sdxl
 import torch
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.id_patch import load_id_patch
-from pack.core.errors import BadSize, NotPlaced, RecogniserMissing, SequenceUnsupported, WrongBaseModel
+from pack.core.errors import (
+    BadRange,
+    BadSize,
+    NoPatches,
+    NotPlaced,
+    RecogniserMissing,
+    SequenceUnsupported,
+    WrongBaseModel,
+)
 from pack.core.people import Cast, Person
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
 from seeded import id_patch_file
@@ -304,6 +312,34 @@ def test_an_image_of_another_size_and_an_odd_canvas(id_patch):
         IDPatchImage.execute(id_patch, people_made.cast(CENTERS, WIDTH, HEIGHT), "mean", torch.zeros(1, 64, 64, 3))
     with pytest.raises(BadSize, match="is 130x96 px; both sides must be multiples of 8"):
         IDPatchImage.execute(id_patch, people_made.cast(CENTERS, 130, HEIGHT), "mean")
+
+
+def test_another_picture_than_the_condition_image(id_patch, control_net):
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
+
+    def refused(error, message, image):
+        with pytest.raises(error, match=message):
+            ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, cast, image, **DEFAULTS)
+
+    preview = IDPatchImage.execute(id_patch, cast, "mean")[1]
+    for image in (preview, torch.rand(1, HEIGHT, WIDTH, 4), torch.zeros(0, HEIGHT, WIDTH, 3)):
+        refused(NoPatches, "image given to Apply ID-Patch holds no ID patches.*not its preview", image)
+    smaller = IDPatchImage.execute(id_patch, people_made.cast(CENTERS, 64, 64), "mean")[0]
+    refused(BadSize, "The image given to Apply ID-Patch is 64x64 px; the cast's canvas is 128x96 px", smaller)
+
+
+def test_faint_patches_on_grey_are_still_patches(id_patch, control_net):
+    cast = people_made.cast(CENTERS[:1], WIDTH, HEIGHT, [0.05])
+    grey = torch.full((1, HEIGHT, WIDTH, 3), 0.5)
+    assert IDPatchImage.execute(id_patch, cast, "mean", grey)[0].amin() > 0
+    assert apply(id_patch, control_net, cast, control=grey)[0][1][0].shape[1] == 77 + 16
+
+
+def test_a_range_that_ends_before_it_starts(id_patch, control_net):
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
+    with pytest.raises(BadRange, match=r"The ControlNet starts at 0\.8 and ends at 0\.2 of the schedule"):
+        apply(id_patch, control_net, cast, start_percent=0.8, end_percent=0.2)
+    apply(id_patch, control_net, cast, start_percent=0.5, end_percent=0.5)
 
 
 def test_sd15_conditioning(id_patch, control_net):

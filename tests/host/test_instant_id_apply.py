@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 
 import comfy.model_management
 import people_made
@@ -11,7 +12,7 @@ import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from instant_id_made import person
-from instant_id_run import HEIGHT, HINT, WIDTH, apply, face, halves, one, sample, slot, text
+from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from pack.bridge import adapter
 from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
@@ -384,6 +385,43 @@ def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
         positive=sd15,
         negative=sd15,
     )
+
+
+def test_ranges_that_end_before_they_start(host, instant_id):
+    refused(errors.BadRange, r"The ControlNet starts at 0\.8 and ends at 0\.2", host, instant_id, one(),
+            start_percent=0.8, end_percent=0.2)  # fmt: skip
+    refused(errors.BadRange, r"The adapter starts at 0\.5 and ends at 0\.1", host, instant_id, one(),
+            adapter_start_percent=0.5, adapter_end_percent=0.1)  # fmt: skip
+
+
+def test_masks_stay_with_their_people_when_somebody_has_weight_zero(host, instant_id):
+    masks = torch.zeros(3, HEIGHT, WIDTH)
+    masks[0, :, :40], masks[1, :, 40:80], masks[2, :, 80:] = 1, 1, 1
+    three = Cast(tuple(person(n, face(k), weight=w) for n, k, w in (("a", 1, 1.0), ("b", 2, 0.0), ("c", 3, 1.0))))
+    two = Cast((three.people[0], three.people[2]))
+    without = sample(*apply(host, instant_id, two, mask=masks[[0, 2]]))
+    assert torch.equal(sample(*apply(host, instant_id, three, mask=masks)), without)
+    refused(errors.BadRegion, "there are 2 masks for 3 people", host, instant_id, three, mask=masks[:2])
+
+
+def test_people_of_weight_zero_have_no_keypoints(host, instant_id):
+    first, second = halves().people
+    moved = replace(second, slot=replace(second.slot, keypoints=tuple((x + 60, y) for x, y in KEYPOINTS)))
+    drawn = [
+        FaceKeypointsImage.execute(cast=Cast(people, WIDTH, HEIGHT))[0]
+        for people in ((first, replace(moved, weight=0.0)), (first,), (replace(first, weight=0.0),), (first, moved))
+    ]
+    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[2], drawn[1]) and not torch.equal(drawn[3], drawn[1])
+
+
+def test_an_area_outside_of_the_canvas(host, instant_id):
+    mask = torch.ones(1, 32, 32)
+    mask[0, 0, 0] = 0
+    applied = apply(host, instant_id, one(), positive=[text(1, area=(6, 8, 6, 8))], mask=mask)
+    with pytest.raises(
+        errors.BadSize, match="canvas of the people is 32x32 px; the area of a prompt reaches to 128x96"
+    ):
+        sample(*applied)
 
 
 def test_no_control_net(host, instant_id):
