@@ -6,7 +6,20 @@ import logging
 import sys
 from typing import Any
 
+from comfy_api.latest import ui
+from torch import Tensor
+
 logger = logging.getLogger("likeness")
+
+
+def show(node_id: str | None, image: Tensor) -> None:
+    """Put a picture, IMAGE (B, H, W, 3), into a node that has run already; only a running server can show it."""
+    server: Any = getattr(sys.modules.get("server"), "PromptServer", None)
+    if node_id is None or not hasattr(server, "instance"):
+        return
+    shown = {"node": node_id, "display_node": node_id, "output": ui.PreviewImage(image).as_dict()}
+    prompt = getattr(server.instance, "last_prompt_id", None)
+    server.instance.send_sync("executed", {**shown, "prompt_id": prompt}, server.instance.client_id)
 
 
 def tell(node_id: str | None, text: str) -> None:

@@ -353,6 +353,7 @@ def put_in(
     strength: float,
     sigmas: tuple[float, float],
     pose: Tensor | None,
+    watch: sharing.Watch | None = None,
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative with the parts; pose: (B, channels, h, w) for both, or None.
 
@@ -364,7 +365,7 @@ def put_in(
     size = (features.width, features.height)
     bank = features.bank if strength else None
     positive, negative = (
-        sharing.share_with(side, sharing.Sharing(source, tokens, share, pose, sigmas, size=size))
+        sharing.share_with(side, sharing.Sharing(source, tokens, share, pose, sigmas, size=size, watch=watch))
         for side, tokens in zip(sides, (bank, None), strict=True)
     )
     if not strength:

@@ -14,16 +14,30 @@ from typing import Any
 import comfy.patcher_extension
 import comfy.utils
 import torch
+import torch.nn.functional as functional
 from comfy.ldm.modules.attention import optimized_attention
 from torch import Tensor
 
-from ..core.attention import shared
+from ..core.attention import part_shares, shared
 from ..core.errors import BadSize, PartsTwice
 from ..core.parts2whole.features import Bank, Block, Share, key_bias
 from .adapter import Rows, inject, transformers
 
 KEY = "likeness_sharing"
+_WATCHED_TOKENS = 2048
+"""Finer layers are left out of the heat maps: every logit of a layer is held at once."""
 _WRAPPERS = comfy.patcher_extension.WrappersMP
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """step: counted from 1. show: given the parts' shares of the attention at that step, (parts, h, w), 0..1."""
+
+    step: int
+    show: Callable[[Tensor], None]
+
+    def __deepcopy__(self, memo: Any) -> Watch:
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +59,8 @@ class Sharing:
     """Instead of a bank: (UNet, timesteps, sigma) -> the bank of this step, recorded by the denoiser itself."""
     size: tuple[int, int] | None = None
     """(width, height) in pixels of the picture the parts were encoded for, or None: of any."""
+    watch: Watch | None = None
+    """Where the attention of one step goes is shown to this."""
     _crops: dict[tuple[int, ...], Sharing] = field(default_factory=dict, init=False)
 
     def __deepcopy__(self, memo: Any) -> Sharing:
@@ -152,7 +168,12 @@ class SharedAttention:
         block = (*extra_options["block"], extra_options["block_index"])
         if sharing is None or sharing.bank is None or block not in sharing.bank:
             return self._alone(q, k, v, extra_options)
-        parts = turn.parts(sharing, block, q, extra_options["activations_shape"][-2:])
+        grid = extra_options["activations_shape"][-2:]
+        parts = turn.parts(sharing, block, q, grid)
+        if turn.watched is not None and q.shape[1] <= _WATCHED_TOKENS:
+            counts = [len(part.kept) for part in sharing.bank[block]]
+            maps = part_shares(q[:1], k[:1], parts.keys, counts, parts.bias, extra_options["n_heads"])
+            turn.watched.append(maps.unflatten(1, (int(grid[0]), int(grid[1]))))
 
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return _attention(q, k, v, extra_options, mask=parts.bias)
@@ -214,6 +235,8 @@ class Turn:
     modules: dict[Block, Any]
     memory: Memory
     shares: bool
+    watched: list[Tensor] | None = None
+    """What the layers of this step have shown, (parts, h, w) each, where somebody watches."""
 
     def parts(self, sharing: Sharing, block: Block, q: Tensor, grid: Sequence[int]) -> Projected:
         key = (sharing, block, tuple(grid))
@@ -265,7 +288,26 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     if on and any(s is not None and s.live for s in chunks):
         # What is recorded at this step is projected for this step alone.
         chunks, memory = _recorded(chunks, executor.class_obj, args[1], sigma), Memory()
-    return executor(*others, {**options, KEY: Turn(chunks, modules, memory, on)}, **kwargs)
+    watch = _watching(chunks, sigma, options.get("sample_sigmas")) if on else None
+    turn = Turn(chunks, modules, memory, on, [] if watch else None)
+    out = executor(*others, {**options, KEY: turn}, **kwargs)
+    if watch and turn.watched:
+        watch.show(_joined(turn.watched))
+    return out
+
+
+def _watching(chunks: tuple[Sharing | None, ...], sigma: float, sigmas: Tensor | None) -> Watch | None:
+    """Who watches this step; sigmas: the whole schedule."""
+    if sigmas is None:
+        return None
+    step = int((sigmas > sigma * 1.000001).sum()) + 1
+    return next((s.watch for s in chunks if s is not None and s.bank and s.watch and s.watch.step == step), None)
+
+
+def _joined(maps: list[Tensor]) -> Tensor:
+    """The mean over the layers at the finest grid among them, (parts, h, w) on the CPU."""
+    size = max(tuple(one.shape[1:]) for one in maps)
+    return torch.stack([functional.interpolate(one[None], size=size)[0] for one in maps]).mean(dim=0).cpu()
 
 
 def _recorded(

@@ -6,7 +6,7 @@ Source: IP-Adapter (arXiv 2308.06721), section 3.2.2; the regions are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as functional
@@ -64,3 +64,21 @@ def shared(
 def _joined(own: Tensor, parts: Tensor, sink: bool) -> Tensor:
     rest = parts if not sink else torch.cat([parts, parts.new_zeros(1, 1, parts.shape[-1])], dim=1)
     return torch.cat([own, rest.expand(len(own), -1, -1)], dim=1)
+
+
+def part_shares(
+    query: Tensor, own_keys: Tensor, part_keys: Tensor, counts: Sequence[int], bias: Tensor | None, heads: int
+) -> Tensor:
+    """How much of each pixel's attention goes to each part: (parts, N) float32, 0..1, the mean over heads.
+
+    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), followed by the sink where `bias` has one key more.
+    """
+    sink = 0 if bias is None else bias.shape[-1] - own_keys.shape[1] - part_keys.shape[1]
+    keys = torch.cat([own_keys, part_keys, part_keys.new_zeros(1, sink, part_keys.shape[-1])], dim=1)
+    first = own_keys.shape[1]
+    total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
+    for q, k in zip(query[0].float().chunk(heads, dim=-1), keys[0].float().chunk(heads, dim=-1), strict=True):
+        logits = q @ k.T / q.shape[-1] ** 0.5 + (0 if bias is None else bias[0].float())
+        parts = logits.softmax(dim=-1)[:, first : first + sum(counts)]
+        total += torch.stack([part.sum(dim=-1) for part in parts.split(list(counts), dim=-1)])
+    return total / heads

@@ -172,6 +172,17 @@ def _font(text: str, size: int) -> Any:
     return _own_font(size) if text.isascii() else _system_font(size)
 
 
+def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
+    """Shares (parts, h, w), 0..1, as pictures side by side, (1, H, W, 3): black, red, yellow, white at the highest.
+
+    Every part has its own scale; its mean share stands in the caption.
+    """
+    scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
+    hot = (3 * scaled[..., None] - torch.arange(3.0)).clamp(0, 1)
+    captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]
+    return contact_sheet([picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot], captions)
+
+
 def _cut(text: str, font: Any, width: float) -> str:
     """`text` in one line, or as much of its beginning as fits into `width` pixels, with dots after it."""
     text = " ".join(text.split())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import folders, notes
+from ..bridge import folders, notes, sharing
 from ..bridge import parts2whole as bridge
 from ..bridge.conditioning import Conditioning
-from ..bridge.schema import percent_input, searchable
+from ..bridge.schema import advanced, percent_input, searchable
 from ..core import draw, errors
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, resized
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
@@ -184,6 +186,13 @@ class ApplyParts(io.ComfyNode):
                 ),
                 percent_input("start_percent", 0.0, "When the parts come in."),
                 percent_input("end_percent", 1.0, "When they go."),
+                advanced(
+                    io.Int.Input(
+                        "heat_map_step", default=0, min=0, max=1000,
+                        tooltip="Show in this node how much of the picture's attention goes to each part at this step, "
+                        "counted from 1. 0 = show nothing.",
+                    )
+                ),
                 io.Image.Input(
                     "pose", optional=True,
                     tooltip="The pose as a DensePose picture, in the aspect of the parts; works at any strength.",
@@ -194,6 +203,7 @@ class ApplyParts(io.ComfyNode):
                 io.Conditioning.Output("positive_out", display_name="positive"),
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
+            hidden=[io.Hidden.unique_id],
         )  # fmt: skip
         return searchable(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
 
@@ -207,6 +217,7 @@ class ApplyParts(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
+        heat_map_step: int,
         pose: Tensor | None = None,
     ) -> io.NodeOutput:
         if strength == 0 and pose is None:
@@ -216,8 +227,14 @@ class ApplyParts(io.ComfyNode):
         posed = None if pose is None else bridge.pose_features(features, pose)
         sampling = model.get_model_object("model_sampling")
         window = (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent))
-        sides = bridge.put_in((positive, negative), features, strength, window, posed)
+        show = partial(_show_heat_maps, cls.hidden.unique_id if cls.hidden else None, features.labels)
+        watch = sharing.Watch(heat_map_step, show) if heat_map_step else None
+        sides = bridge.put_in((positive, negative), features, strength, window, posed, watch)
         return io.NodeOutput(bridge.patched(model), *sides)
+
+
+def _show_heat_maps(node: str | None, labels: Sequence[str], shares: Tensor) -> None:
+    notes.show(node, draw.heat_maps(shares, labels))
 
 
 NODES = [Part, LoadParts2Whole, EncodeParts, ApplyParts]

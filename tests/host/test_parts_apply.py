@@ -60,7 +60,7 @@ def text(seed, **options):
 
 def apply(model, features, positive=None, negative=None, strength=1.0, start_percent=0.0, end_percent=1.0, pose=POSE):
     positive, negative = positive or [text(1)], negative or [text(2)]
-    return ApplyParts.execute(model, positive, negative, features, strength, start_percent, end_percent, pose).args
+    return ApplyParts.execute(model, positive, negative, features, strength, start_percent, end_percent, 0, pose).args
 
 
 def schedule(steps=STEPS):
@@ -455,3 +455,13 @@ def test_what_a_part_node_says(caplog):
     found = message(errors.BadChoice, lambda: make("other", " "))
     assert "other_label is ' '" in found
     assert "would vanish" in message(errors.BadPart, lambda: make(mask=torch.zeros(1, 64, 64)))
+
+
+def test_heat_maps_of_one_step(model, features):
+    """Shown once, at the step that was asked for; the shares of the parts are shares."""
+    seen = []
+    watch = sharing.Watch(2, seen.append)
+    sides = parts2whole.put_in(([text(1)], [text(2)]), features[3], 1.0, (1e9, 0.0), None, watch)
+    watched = sample(parts2whole.patched(model), *sides)
+    assert len(seen) == 1 and seen[0].shape[0] == 3 and seen[0].min() >= 0 and seen[0].sum(dim=0).max() <= 1
+    assert torch.equal(watched, sample(*apply(model, features[3], pose=None)))

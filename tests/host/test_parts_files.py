@@ -153,7 +153,7 @@ def test_what_is_loaded_makes_a_picture_with_parts_in_it(loaded):
             "ddim_uniform", positive, negative, torch.zeros(1, 4, 12, 8), seed=1, disable_pbar=True,
         )
         for patched, positive, negative in (
-            ApplyParts.execute(model, *sides, features, strength, 0.0, 1.0, pose).args for strength in (0.0, 1.0)
+            ApplyParts.execute(model, *sides, features, strength, 0.0, 1.0, 0, pose).args for strength in (0.0, 1.0)
         )
     ]  # fmt: skip
     assert all(x.isfinite().all() for x in latents) and not torch.allclose(*latents, rtol=1e-2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as functional
-from pack.core.attention import decoupled, on_grid, region_weights
+from pack.core.attention import decoupled, on_grid, part_shares, region_weights
 
 
 def attend(q, k, v, heads=4):
@@ -49,3 +49,18 @@ def test_grid_is_the_nearest_pixel():
     weights = torch.rand(3, 64, 40)
     grid = on_grid(weights, 8, 5)
     assert grid.shape == (3, 40, 1) and torch.equal(grid[..., 0].unflatten(1, (8, 5)), weights[:, ::8, ::8])
+
+
+def test_shares_of_the_parts_are_the_softmax():
+    """Against attention over values that mark the part: what comes out is how much was looked at it."""
+    generator = torch.Generator().manual_seed(2)
+    query, own = torch.randn(2, 1, 20, 32, generator=generator)
+    keys = torch.randn(1, 12, 32, generator=generator)
+    bias = torch.randn(1, 1, 20 + 12 + 1, generator=generator)
+    ours = part_shares(query, own, keys, [5, 7], bias, 4)
+    every = torch.cat([own, keys, torch.zeros(1, 1, 32)], dim=1)
+    marks = torch.zeros(1, 33, 32)
+    marks[:, 20:25, 0::8], marks[:, 25:32, 1::8] = 1, 1  # one place per head
+    q, k, v = (x.unflatten(-1, (4, -1)).transpose(1, 2) for x in (query, every, marks))
+    seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None])[0].mean(dim=0)
+    assert (ours - seen[:, :2].T).abs().max() <= 1e-6
