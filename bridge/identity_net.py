@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import comfy.controlnet
@@ -111,7 +112,7 @@ class _Computed:
 
 
 class _Network:
-    """The host's ControlNet forward, the keypoints read once per run, and cross-attention by region where there are.
+    """The host's ControlNet forward, reading keypoints and tokens once per run, the tokens by region where there are.
 
     The host does not hand transformer_options to a ControlNet's blocks, but they take them: this is its plain
     forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
@@ -124,35 +125,54 @@ class _Network:
             weights = region_weights(regions)
             self._weights = torch.cat([weights, 1 - weights.sum(dim=0, keepdim=True)])
         self._on_grid: dict[tuple[int, int], Tensor] = {}
-        self._hint: Tensor | None = None
-        self._keypoints: Tensor | None = None
+        self._keypoints: dict[Tensor, Tensor] = {}
+        self._read: dict[Tensor, _KeysAndValues] = {}
 
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
     ) -> dict[str, list[Tensor]]:
         net = self._network
         emb = net.time_embed(timestep_embedding(timesteps, net.model_channels, repeat_only=False).to(x.dtype))
-        if self._hint is not hint:
-            self._hint, self._keypoints = hint, net.input_hint_block(hint, emb, context)
+        if hint not in self._keypoints:
+            self._keypoints = {hint: net.input_hint_block(hint, emb, context)}
+        read = self._read.get(context, {})
+        attend = partial(self._attend, read)
+        # A block projects whatever context it is given; once all of it is read, one token is the least to give.
+        given = context[:, :1] if read else context
         if net.num_classes is not None:
             emb = emb + net.label_emb(y)
         outputs: list[Tensor] = []
         for number, (block, zero_conv) in enumerate(zip(net.input_blocks, net.zero_convs, strict=True)):
-            x = block(x, emb, context, self._options("input", number))
-            x = x + self._keypoints if number == 0 else x
+            x = block(x, emb, given, _replaced("input", number, attend))
+            x = x + self._keypoints[hint] if number == 0 else x
             outputs.append(zero_conv(x, emb, context))
-        x = net.middle_block(x, emb, context, self._options("middle", 0))
+        x = net.middle_block(x, emb, given, _replaced("middle", 0, attend))
+        self._read[context] = read  # complete: a cancelled step leaves nothing behind
         return {"middle": [net.middle_block_out(x, emb, context)], "output": outputs}
 
-    def _options(self, name: str, number: int) -> dict[str, Any]:
-        if self._weights is None:
-            return {}
-        return {"block": (name, number), "patches_replace": {"attn2": {(name, number): self._attention}}}
-
-    def _attention(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        groups = len(self._weights)
-        keys, values = (x.unflatten(1, (groups, -1)).transpose(0, 1) for x in (k, v))
+    def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        layer = *extra_options["block"], extra_options["block_index"]
+        if layer not in read:
+            groups = 1 if self._weights is None else len(self._weights)
+            read[layer] = _by_group(k, groups), _by_group(v, groups)
         height, width = extra_options["activations_shape"][-2:]
+        return decoupled(q, *read[layer], self._weights_on(height, width, q), adapter.attend_with(extra_options))
+
+    def _weights_on(self, height: int, width: int, q: Tensor) -> Tensor | None:
+        if self._weights is None:
+            return None
         if (height, width) not in self._on_grid:
             self._on_grid[height, width] = on_grid(self._weights, height, width)[:, None].to(q)
-        return decoupled(q, keys, values, self._on_grid[height, width], adapter.attend_with(extra_options))
+        return self._on_grid[height, width]
+
+
+_KeysAndValues = dict[tuple[Any, ...], tuple[Tensor, Tensor]]
+"""Per layer (block, number, index): (groups, B, T, C) each."""
+
+
+def _by_group(x: Tensor, groups: int) -> Tensor:
+    return x.unflatten(1, (groups, -1)).transpose(0, 1)
+
+
+def _replaced(name: str, number: int, attend: Any) -> dict[str, Any]:
+    return {"block": (name, number), "patches_replace": {"attn2": {(name, number): attend}}}

@@ -32,7 +32,7 @@ class Step:
         self.text = torch.zeros(2, 77, WIDTH, dtype=dtype, device=device)
         self.rows = self._rows(people) if people else None
         self.options = self._options()
-        self.net: Any = self._identity_net(net, device) if net is not None else None
+        self.net: Any = self._identity_net(net) if net is not None else None
 
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
@@ -41,14 +41,11 @@ class Step:
 
         widths = [width for *_, width in adapter.attention_layers(self._patcher())]
         regions = quarters(people) if people > 1 else None
-        source, device = object(), self.text.device
+        source = object()
 
         def injection() -> Any:
-            layers = tuple(
-                (torch.randn(people, TOKENS, width, device=device), torch.randn(people, TOKENS, width, device=device))
-                for width in widths
-            )
-            tokens = torch.randn(people, TOKENS, WIDTH, device=device)
+            layers = tuple(tuple(torch.randn(2, people, TOKENS, width)) for width in widths)
+            tokens = torch.randn(people, TOKENS, WIDTH)
             return adapter.Injection(source, tokens, layers, regions, adapter.ALWAYS)
 
         positive, negative = (adapter.InjectionsCond((injection(),)) for _ in range(2))
@@ -72,13 +69,13 @@ class Step:
         run = {adapter.CACHE: adapter.RunCache(), "sigmas": self.given["timesteps"]}
         return {**options, "wrappers": model.wrappers, **run}
 
-    def _identity_net(self, net: Any, device: Any) -> Any:
+    def _identity_net(self, net: Any) -> Any:
         import comfy.controlnet
         import torch
         from pack.bridge.identity_net import IdentityNet
 
         assert self.rows is not None
-        nobody = torch.randn(1, TOKENS, WIDTH, device=device)
+        nobody = torch.randn(1, TOKENS, WIDTH)
         plain = comfy.controlnet.ControlNet(net, load_device=self.text.device)
         identity = IdentityNet(plain, self.rows.chunks[0][0].source, nobody)
         identity.set_cond_hint(torch.zeros(1, 3, SIDE, SIDE), 0.8)

@@ -170,3 +170,24 @@ def test_the_copy_for_another_gpu_is_an_identity_net_too(host, instant_id):
     for side in (positive, negative):
         side[0][1]["control"] = clone
     assert torch.equal(picture(model, positive, negative), expected)
+
+
+# Work done once per run, not once per step
+
+
+@pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])
+def test_keypoints_and_tokens_are_read_once_per_run(host, instant_id, cast):
+    rows = {"keypoints": [], "tokens": []}
+    net = host[1].control_model
+    keys = next(layer for name, layer in net.named_modules() if name.endswith("attn2.to_k"))
+    hooks = [
+        net.input_hint_block[0].register_forward_pre_hook(lambda _, given: rows["keypoints"].append(len(given[0]))),
+        keys.register_forward_pre_hook(lambda _, given: rows["tokens"].append(given[0].shape[1])),
+    ]
+    applied = apply(host, instant_id, cast)
+    for _ in range(2):
+        sample(*applied, steps=3)
+    for hook in hooks:
+        hook.remove()
+    everybody = 16 if len(cast.people) == 1 else 3 * 16
+    assert rows == {"keypoints": [1, 1], "tokens": [everybody, 1, 1] * 2}
