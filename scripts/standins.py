@@ -28,7 +28,7 @@ PREFIX = "standin"
 """What the name of a stand-in starts with, relative to its model folder."""
 
 _SMALL = 1 << 18
-"""Random numbers per scale for the many files of Parts2Whole."""
+"""Random numbers per scale for networks of few layers, and for the many files of Parts2Whole."""
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
@@ -92,7 +92,7 @@ def _write(to: Standins) -> None:
     _save(to.control_net, _Weights(torch.float16).fill(_control_net()))
     projections = {to.id_patch: _resampler, to.id_patch_mlp: _face_id_mlp}
     for path, projection in projections.items():
-        weights = _Weights(torch.float32)
+        weights = _Weights(torch.float32, _SMALL)
         patch, prompt = weights.fill(projection(3, 64 * 64)), weights.fill(projection(16, 2048))
         _save(path, {"patch_proj": patch, "prompt_proj": prompt})
     weights = _Weights(torch.float16)
