@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..bridge import folders, notes, sharing
 from ..bridge import parts2whole as bridge
-from ..bridge.conditioning import Conditioning
+from ..bridge.conditioning import Conditioning, check_range
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import draw, errors
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, resized
@@ -222,6 +222,7 @@ class ApplyParts(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
+        check_range("The range of the parts", start_percent, end_percent)
         bridge.check_model(model, features)
         bridge.check_text([*positive, *negative], features)
         posed = None if pose is None else bridge.pose_features(features, pose)

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..bridge import sharing
+from ..bridge.conditioning import check_range
 from ..bridge.schema import advanced, percent_input, searchable
 from ..bridge.self_sharing import LAYERS, recorded_once, reference_of
 from ..core import geometry
@@ -78,6 +79,7 @@ class SharePartsAttention(io.ComfyNode):
         if strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
         geometry.check_size("The picture", width, height)
+        check_range("The range of the parts", start_percent, end_percent)
         seen = reference_of(model, parts, clip, vae, (width, height), layers, seed)
         sampling = model.get_model_object("model_sampling")
         common = {

@@ -465,3 +465,8 @@ def test_heat_maps_of_one_step(model, features):
     watched = sample(parts2whole.patched(model), *sides)
     assert len(seen) == 1 and seen[0].shape[0] == 3 and seen[0].min() >= 0 and seen[0].sum(dim=0).max() <= 1
     assert torch.equal(watched, sample(*apply(model, features[3], pose=None)))
+
+
+def test_a_range_that_ends_before_it_starts(model, features):
+    with pytest.raises(errors.BadRange, match="The range of the parts"):
+        apply(model, features[1], start_percent=0.8, end_percent=0.2)
