@@ -31,6 +31,11 @@ def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
 
 
+def seed_input(name: str, tooltip: str) -> io.Int.Input:
+    """A seed that stays as it is: one that changed by itself would run the node anew for every picture."""
+    return io.Int.Input(name, default=0, min=0, max=2**32 - 1, control_after_generate=False, tooltip=tooltip)
+
+
 def photos_input(tooltip: str) -> io.Combo.Input:
     """How several photos of one person are joined."""
     return advanced(io.Combo.Input("photos", options=list(PHOTOS), default="mean", tooltip=tooltip))

@@ -19,7 +19,7 @@ from ..bridge.conditioning import (
 )
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
-from ..bridge.schema import advanced, percent_input, photos_input, searchable
+from ..bridge.schema import advanced, percent_input, photos_input, searchable, seed_input
 from ..core import draw, errors, geometry, placing, regions
 from ..core.people import Cast, Layout
 from ..core.pictures import as_rgb
@@ -142,7 +142,7 @@ class ApplyInstantID(io.ComfyNode):
                     tooltip="Noise in the face of the negative, against burnt colours; 0 is InstantID as published, "
                     "0.35 is what other packs use.",
                 ),
-                advanced(io.Int.Input("noise_seed", default=0, min=0, max=2**32 - 1, tooltip="Of negative_noise.")),
+                advanced(seed_input("noise_seed", "Of negative_noise.")),
                 photos_input(
                     "How several photos of one person are joined: average, average direction at the usual length, or "
                     "all of them as a sequence."

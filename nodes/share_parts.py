@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..bridge import sharing
 from ..bridge.conditioning import check_range
-from ..bridge.schema import advanced, percent_input, searchable
+from ..bridge.schema import advanced, percent_input, searchable, seed_input
 from ..bridge.self_sharing import LAYERS, recorded_once, reference_of
 from ..core import geometry
 from ..core.parts2whole.features import Share
@@ -48,7 +48,7 @@ class SharePartsAttention(io.ComfyNode):
                                tooltip="at every step: the parts are noised and seen by the model at every step, which "
                                "costs about as much as that many more pictures. once: seen without noise before the "
                                "sampling, nearly free and less faithful."),
-                advanced(io.Int.Input("seed", default=0, min=0, max=2**32 - 1, tooltip="Of the noise on the parts.")),
+                advanced(seed_input("seed", "Of the noise on the parts.")),
             ],
             outputs=[
                 io.Model.Output("model_out", display_name="model"),
