@@ -6,6 +6,7 @@ every step, computes shared attention for both rows, and plain attention for the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,72 @@ def measure(device: Any, dtype: Any, rounds: int, limits: dict[str, float], name
         report(f"parts_step_{count}_parts_vs_unpatched", *times, "s", 1.2, name, parts=count)
 
 
+def sink_kernels() -> None:
+    """One layer of 4 parts at 20 %: the sink as an additive key mask, which is used, beside the two other exact ways.
+
+    peer: the other way; a ratio below 1 means that the key mask is the faster one here.
+    """
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.float16 if device.type == "cuda" else torch.float32
+    heads, width, own, dropped = 8, 40, HEIGHT * WIDTH // 64, int(PARTS * (1 - COVER) * HEIGHT * WIDTH // 64)
+    keys = own + int(PARTS * COVER * own)
+    shapes = [(1, heads, own, width), (1, heads, keys, width), (1, heads, keys, width)]
+    q, k, v = (torch.randn(shape, device=device, dtype=dtype) for shape in shapes)
+    ways = {"key_mask": _by_key_mask, "log_sum_exp": _by_log_sum_exp, "wider_head": _by_wider_head}
+    with torch.inference_mode():
+        results = {name: way(q, k, v, dropped) for name, way in ways.items()}
+        for name in ("log_sum_exp", "wider_head"):
+            apart = (results[name] - results["key_mask"]).abs().max().item()
+            assert apart < (1e-4 if dtype == torch.float32 else 1e-2), f"{name} differs by {apart}"
+            times = interleaved(
+                lambda: _done(_by_key_mask(q, k, v, dropped)),
+                lambda name=name: _done(ways[name](q, k, v, dropped)),
+                7,
+            )
+            where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+            report(f"parts_sink_key_mask_vs_{name}", *times, "s", 1.05, where)
+
+
+def _done(result: Any) -> None:
+    import torch
+
+    if result.is_cuda:
+        torch.cuda.synchronize()
+
+
+def _by_key_mask(q: Any, k: Any, v: Any, dropped: int) -> Any:
+    import torch
+    import torch.nn.functional as functional
+
+    k, v = (functional.pad(x, (0, 0, 0, 1)) for x in (k, v))
+    mask = torch.zeros(1, 1, 1, k.shape[2], dtype=q.dtype, device=q.device)
+    mask[..., -1] = math.log(dropped)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.expand(1, 1, q.shape[2], -1))
+
+
+def _by_log_sum_exp(q: Any, k: Any, v: Any, dropped: int) -> Any:
+    import torch
+
+    kernel = torch.ops.aten
+    if q.is_cuda:
+        out, lse = kernel._scaled_dot_product_flash_attention(q, k, v)[:2]
+    else:
+        out, lse = kernel._scaled_dot_product_flash_attention_for_cpu(q, k, v)
+    return out * (lse - math.log(dropped)).sigmoid()[..., None].to(out)
+
+
+def _by_wider_head(q: Any, k: Any, v: Any, dropped: int) -> Any:
+    import torch.nn.functional as functional
+
+    width = q.shape[-1]
+    q, k, v = (functional.pad(x, (0, 8)) for x in (q, k, v))
+    k, v = (functional.pad(x, (0, 0, 0, 1)) for x in (k, v))
+    q[..., width], k[..., -1, width] = 1, math.log(dropped) * width**0.5
+    return functional.scaled_dot_product_attention(q, k, v, scale=width**-0.5)[..., :width]
+
+
 def on_cpu() -> None:
     import torch
 
@@ -154,5 +221,9 @@ def on_gpu() -> None:
     measure(torch.device("cuda"), torch.float16, 15, limits, torch.cuda.get_device_name())
 
 
-CASES: dict[str, Callable[[], None]] = {"parts_cpu_step": on_cpu, "parts_gpu_step": on_gpu}
+CASES: dict[str, Callable[[], None]] = {
+    "parts_sink_kernels": sink_kernels,
+    "parts_cpu_step": on_cpu,
+    "parts_gpu_step": on_gpu,
+}
 NEED_GPU = {"parts_gpu_step"}
