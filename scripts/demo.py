@@ -25,6 +25,7 @@ from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
 
 if TYPE_CHECKING:
     from host_server import HostServer, Run
+    from standins import Standins
 
 RELEASE = "0.33.0"
 OUTPUT = ROOT / "output"
@@ -119,9 +120,10 @@ def with_host(host: Host, python: Path) -> int:
     started = time.monotonic()
     say(f"Starting {host} ({host.path}) in a folder of its own; your ComfyUI is only read.")
     try:
-        with HostServer(host, python, CACHE / "demo", [standins.build().root]) as server:
+        models = standins.build()
+        with HostServer(host, python, CACHE / "demo", [models.root]) as server:
             ready = time.monotonic()
-            report = generate(server)
+            report = generate(server, models)
     except (HostError, WorkflowError) as problem:
         environment.fail(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}")
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
@@ -130,7 +132,7 @@ def with_host(host: Host, python: Path) -> int:
     return 0
 
 
-def generate(server: HostServer) -> Report:
+def generate(server: HostServer, models: Standins) -> Report:
     """Run the workflow on the two photos, copy its pictures to output/ and return what there is to report."""
     import photos
     import weights
@@ -138,7 +140,8 @@ def generate(server: HostServer) -> Report:
 
     known = server.object_info()
     prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
-    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), server.host.path / "models" / "checkpoints")
+    checkpoints = server.host.path / "models" / "checkpoints"
+    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), checkpoints, models)
     for line in chosen.lines():
         say(line)
     prompt = workflow.substitute(prompt, {**chosen.inputs, **sampling(prompt, chosen.real)})

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import standins
 import workflow
+from standins import PREFIX, Standins
 
 CHECKPOINT = "CheckpointLoaderSimple.ckpt_name"
 CONTROL_NET = "ControlNetLoader.control_net_name"
@@ -53,11 +53,15 @@ class Weights:
         return [*files, {"input": "arcface-ir-se50", "file": "recognition_arcface_ir_se50.pth", "weights": kind}]
 
 
-def choose(prompt: workflow.Prompt, known: Mapping[str, Any], facexlib: Collection[str], checkpoints: Path) -> Weights:
+def choose(
+    prompt: workflow.Prompt, known: Mapping[str, Any], facexlib: Collection[str], checkpoints: Path, models: Standins
+) -> Weights:
     """The files for a prompt.
 
     known: /object_info. facexlib: files the host lists under that key. checkpoints: the host's own folder of them.
     """
+    stand_ins = {CHECKPOINT: models.checkpoint.name, CONTROL_NET: models.control_net.name}
+    stand_ins[PROJECTIONS] = models.id_patch.name
     # Other names than the workflow's that will do as well.
     fits: dict[str, Callable[[str], bool]] = {
         CHECKPOINT: lambda name: is_sdxl(checkpoints / name),
@@ -68,10 +72,8 @@ def choose(prompt: workflow.Prompt, known: Mapping[str, Any], facexlib: Collecti
         f"{node['class_type']}.{name}": value for node in prompt.values() for name, value in node["inputs"].items()
     }
     chosen: dict[str, str] = {}
-    stand_ins: dict[str, str] = {}
     for role, fit in fits.items():
         offered = sorted(workflow.options(known, *role.split(".")), key=lambda name: name != named[role])
-        stand_ins[role] = next(name for name in offered if _is_standin(name))
         real = next((n for n in offered if not _is_standin(n) and (n == named[role] or fit(n))), None)
         if real:
             chosen[role] = real
@@ -83,7 +85,7 @@ def choose(prompt: workflow.Prompt, known: Mapping[str, Any], facexlib: Collecti
 
 
 def _is_standin(name: str) -> bool:
-    return name.startswith(standins.PREFIX)
+    return name.startswith(PREFIX)
 
 
 def is_sdxl(path: Path) -> bool:

@@ -18,6 +18,11 @@ import weights  # noqa: E402
 import workflow  # noqa: E402
 
 
+@pytest.fixture(scope="module")
+def built() -> standins.Standins:
+    return standins.build()
+
+
 def definition(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
     return {"input": {"required": required, "optional": optional}, "display_name": "Shown"}
 
@@ -111,9 +116,9 @@ PROMPT = {
 }
 
 
-def test_real_weights_where_all_are_there(tmp_path: Path) -> None:
+def test_real_weights_where_all_are_there(tmp_path: Path, built: standins.Standins) -> None:
     known = offered(["a.ckpt", "jugger.safetensors"], ["canny.pth", "idpatch_net.pth"], ["x.bin"], ["buffalo_sc", "zz"])
-    chosen = weights.choose(PROMPT, known, ["recognition_arcface_ir_se50.pth"], tmp_path)
+    chosen = weights.choose(PROMPT, known, ["recognition_arcface_ir_se50.pth"], tmp_path, built)
     assert chosen.real and chosen.real_recogniser
     assert chosen.inputs == {
         weights.CHECKPOINT: "jugger.safetensors",
@@ -124,11 +129,11 @@ def test_real_weights_where_all_are_there(tmp_path: Path) -> None:
     assert {entry["weights"] for entry in chosen.report()} == {"real"}
 
 
-def test_stand_ins_as_soon_as_one_is_missing(tmp_path: Path) -> None:
+def test_stand_ins_as_soon_as_one_is_missing(tmp_path: Path, built: standins.Standins) -> None:
     known = offered(
         ["a.ckpt"], ["canny.pth", "ID-Patch/model.safetensors"], ["id-patch.bin"], ["buffalo_sc", "antelopev2"]
     )
-    chosen = weights.choose(PROMPT, known, ["standin/recognition_arcface_ir_se50.pth"], tmp_path)
+    chosen = weights.choose(PROMPT, known, ["standin/recognition_arcface_ir_se50.pth"], tmp_path, built)
     assert chosen.missing == ("jugger.safetensors",)
     assert chosen.inputs == {
         weights.CHECKPOINT: "standin-sdxl.ckpt",
@@ -143,7 +148,9 @@ def test_stand_ins_as_soon_as_one_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "channels", "expected"), [(2048, 4, True), (2048, 9, False), (768, 4, False)])
-def test_an_sdxl_checkpoint_of_another_name_will_do(tmp_path: Path, text: int, channels: int, expected: bool) -> None:
+def test_an_sdxl_checkpoint_of_another_name_will_do(
+    tmp_path: Path, built: standins.Standins, text: int, channels: int, expected: bool
+) -> None:
     unet = "model.diffusion_model.input_blocks"
     tensors = {
         f"{unet}.4.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(2, text),
@@ -151,12 +158,7 @@ def test_an_sdxl_checkpoint_of_another_name_will_do(tmp_path: Path, text: int, c
     }
     save_file(tensors, tmp_path / "other.safetensors")
     known = offered(["other.safetensors"], ["idpatch.pth"], ["id-patch.bin"], ["buffalo_sc"])
-    assert weights.choose(PROMPT, known, [], tmp_path).real is expected
-
-
-@pytest.fixture(scope="module")
-def built() -> standins.Standins:
-    return standins.build()
+    assert weights.choose(PROMPT, known, [], tmp_path, built).real is expected
 
 
 def test_stand_ins_are_small_and_built_once(built: standins.Standins) -> None:
