@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -266,9 +267,9 @@ def test_all_nodes_register_without_insightface_and_say_what_to_install():
     code = BLOCK.format(tests=str(ROOT / "tests"))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     last = result.stdout.strip().splitlines()[-1] if result.stdout else result.stderr
-    from pack.nodes import id_patch, people, places
+    from pack.nodes import Likeness
 
-    count = len([*people.NODES, *places.NODES, *id_patch.NODES])
+    count = len(asyncio.run(Likeness().get_node_list()))
     assert last.startswith(f"{count} [] Finding and recognising faces needs the Python package onnxruntime"), last
     assert 'python -m pip install "onnxruntime"' in last
 
