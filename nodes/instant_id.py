@@ -220,9 +220,18 @@ class ApplyInstantID(io.ComfyNode):
             attachment = ControlAttachment(net, instant_id.width, _hint(image, cast), control_strength, window)
             sides = [attachment.to(side) for side in sides]
         node = cls.hidden.unique_id if cls.hidden else None
-        if image.shape[1:3] == (1024, 1024):
-            notes.tell(node, WATERMARKS)
+        for hint in _hints(image, mask, cast):
+            notes.tell(node, hint)
         return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides)
+
+
+def _hints(image: Tensor, mask: Tensor | None, cast: Cast) -> list[str]:
+    """What works, but may not be meant."""
+    hints = [WATERMARKS] if image.shape[1:3] == (1024, 1024) else []
+    if mask is not None and cast.width and mask.shape[-2:] != (cast.height, cast.width):
+        sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
+        hints.append(f"The masks are {sizes}: they are stretched over the canvas.")
+    return hints
 
 
 def _heard(cast: Cast) -> Cast:

@@ -300,6 +300,9 @@ def test_notes_where_the_result_is_right_but_could_be_better(host, instant_id, c
     assert "The size is exactly 1024x1024" in caplog.text and "CFG" not in caplog.text
     sample(*applied, steps=1, cfg=7.5)
     assert "CFG is 7.5: above 6 InstantID burns colours" in caplog.text
+    masks = torch.stack([person.slot.mask for person in halves().people])[:, ::2, ::2]
+    apply(host, instant_id, halves(), control_strength=0.0, mask=masks)
+    assert "The masks are 64x48 px and the canvas 128x96 px: they are stretched over the canvas." in caplog.text
 
 
 # Bad input
