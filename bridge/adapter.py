@@ -206,8 +206,9 @@ class DecoupledAttention:
 
     def to(self, target: Any) -> DecoupledAttention:
         """The host moves patches by this; passed on to what was there before."""
-        if hasattr(self.before, "to"):
-            self.before = self.before.to(target)
+        move = getattr(self.before, "to", None)
+        if move is not None:
+            self.before = move(target)
         return self
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:

@@ -95,8 +95,10 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     steps = 2 if len(workflow.nodes_of(prompt, "KSampler")) == 1 else 1
     prompt = workflow.substitute(prompt, {**names, "*.width": width, "*.height": height, "*.steps": steps})
     prompt |= regions  # of any size: the layout's is what counts
+    sides = {"Width": width, "Height": height}
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
-        prompt[number]["inputs"]["value"] = {"Width": width, "Height": height}[prompt[number]["_meta"]["title"]]
+        value = prompt[number]["inputs"]
+        value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
     persons = iter(pictures.people)
     for number in workflow.nodes_of(prompt, "LoadImage"):
         title = prompt[number]["_meta"]["title"]
