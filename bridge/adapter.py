@@ -21,13 +21,13 @@ from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
 from ..core.errors import BadSize, CrossAttentionTaken, WrongBaseModel
+from .conditioning import Conditioning
 
 KEY = "likeness_injections"
 CACHE = "likeness_cache"
 ALWAYS = (999999999.9, 0.0)
 """The host's sigmas for 0 % and 100 % of the schedule."""
 _WRAPPERS = comfy.patcher_extension.WrappersMP
-Conditioning = list[list[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,8 @@ class Injection:
 
     def alike(self, other: Injection) -> bool:
         """Whether rows with these two can be computed in one batch."""
-        same_regions = self.regions is other.regions
         return (
-            same_regions
+            self.regions is other.regions
             and self.source is other.source
             and self.sigmas == other.sigmas
             and self.tokens.shape == other.tokens.shape
@@ -215,7 +214,7 @@ class DecoupledAttention:
         attend = attend_with(extra_options)
         out = self.before(q, k, v, extra_options) if self.before else attend(q, k, v)
         for callback, kwargs in self.added:
-            if _is_within((kwargs.get("sigma_start", 1e9), kwargs.get("sigma_end", 0.0)), extra_options["sigmas"]):
+            if is_within((kwargs.get("sigma_start", 1e9), kwargs.get("sigma_end", 0.0)), extra_options["sigmas"]):
                 out = out + callback(out, q, k, v, extra_options, **kwargs)
         for plan in extra_options.get(KEY, ()):
             out = out + plan.attended(q, self.layer, extra_options["activations_shape"], attend)
@@ -285,7 +284,7 @@ class RunCache:
     def plans(self, rows: Rows, sigmas: Tensor) -> tuple[Plan, ...]:
         """One plan per injection that is switched on at these sigmas."""
         together = zip(*rows.chunks, strict=True)
-        return tuple(self._plan(each) for each in together if each[0].layers and _is_within(each[0].sigmas, sigmas))
+        return tuple(self._plan(each) for each in together if each[0].layers and is_within(each[0].sigmas, sigmas))
 
     def _plan(self, injections: tuple[Injection, ...]) -> Plan:
         if injections not in self._plans:
@@ -293,7 +292,7 @@ class RunCache:
         return self._plans[injections]
 
 
-def _is_within(window: tuple[float, float], sigmas: Tensor) -> bool:
+def is_within(window: tuple[float, float], sigmas: Tensor) -> bool:
     """Whether (start, end) is on. The whole schedule always is: asking a GPU for a number makes everybody wait."""
     start, end = window
     return (start >= ALWAYS[0] and end <= ALWAYS[1]) or start >= float(sigmas[0]) >= end

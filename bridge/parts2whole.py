@@ -27,11 +27,11 @@ from ..core.parts2whole.image_tokens import SLOTS, DecoupledAttn, padded
 from ..core.parts2whole.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from ..core.parts2whole.pose_guider import PoseGuider
 from . import adapter, folders, load, sharing
+from .conditioning import Conditioning
 from .progress import stepwise
 
 KEY = "parts2whole"
 TEXT_WIDTH = 768
-Conditioning = list[list[Any]]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..core.attention import part_shares, shared
 from ..core.errors import BadSize, PartsTwice
 from ..core.parts2whole.features import Bank, Block, Share, key_bias
-from .adapter import Rows, inject, transformers
+from .adapter import Rows, inject, is_within, transformers
 
 KEY = "likeness_sharing"
 _WATCHED_TOKENS = 2048
@@ -280,15 +280,15 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     if rows is None:
         return executor(*args, **kwargs)
     *others, options = args
-    sigma = float(options["sigmas"].max())
+    sigmas = options["sigmas"]
     chunks = tuple(next(iter(chunk), None) for chunk in rows.chunks)
-    on = any(s is not None and s.sigmas[0] >= sigma >= s.sigmas[1] for s in chunks)
+    on = any(s is not None and is_within(s.sigmas, sigmas) for s in chunks)
     modules = {(name, number, index): module for name, number, index, module in transformers(executor.class_obj)}
     memory = options.get(f"{KEY}_memory") or Memory()
     if on and any(s is not None and s.live for s in chunks):
         # What is recorded at this step is projected for this step alone.
-        chunks, memory = _recorded(chunks, executor.class_obj, args[1], sigma), Memory()
-    watch = _watching(chunks, sigma, options.get("sample_sigmas")) if on else None
+        chunks, memory = _recorded(chunks, executor.class_obj, args[1], float(sigmas[0])), Memory()
+    watch = _watching(chunks, sigmas, options.get("sample_sigmas")) if on else None
     turn = Turn(chunks, modules, memory, on, [] if watch else None)
     out = executor(*others, {**options, KEY: turn}, **kwargs)
     if watch and turn.watched:
@@ -296,12 +296,13 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     return out
 
 
-def _watching(chunks: tuple[Sharing | None, ...], sigma: float, sigmas: Tensor | None) -> Watch | None:
-    """Who watches this step; sigmas: the whole schedule."""
-    if sigmas is None:
+def _watching(chunks: tuple[Sharing | None, ...], sigmas: Tensor, schedule: Tensor | None) -> Watch | None:
+    """Who watches the step at these sigmas; schedule: every sigma of the run."""
+    watches = [s.watch for s in chunks if s is not None and s.bank and s.watch]
+    if schedule is None or not watches:
         return None
-    step = int((sigmas > sigma * 1.000001).sum()) + 1
-    return next((s.watch for s in chunks if s is not None and s.bank and s.watch and s.watch.step == step), None)
+    step = int((schedule > float(sigmas[0]) * 1.000001).sum()) + 1
+    return next((watch for watch in watches if watch.step == step), None)
 
 
 def _joined(maps: list[Tensor]) -> Tensor:

