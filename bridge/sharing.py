@@ -15,7 +15,7 @@ import comfy.patcher_extension
 import comfy.utils
 import torch
 import torch.nn.functional as functional
-from comfy.ldm.modules.attention import optimized_attention
+from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from ..core.attention import part_shares, shared
@@ -175,17 +175,27 @@ class SharedAttention:
             maps = part_shares(q[:1], k[:1], parts.keys, counts, parts.bias, extra_options["n_heads"])
             turn.watched.append(maps.unflatten(1, (int(grid[0]), int(grid[1]))))
 
-        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return _attention(q, k, v, extra_options, mask=parts.bias)
+        # The host's choice for a CPU writes out all logits; torch's fused kernel takes a third of the time there.
+        kernel = attention_pytorch if q.device.type == "cpu" else optimized_attention
 
-        return shared(q, (k, v), (parts.keys, parts.values), parts.sink, attend)
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return _attention(q, k, v, extra_options, kernel, parts.bias)
+
+        return shared(q, (k, v), (parts.keys, parts.values), attend)
 
     def _alone(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
         return self.before(q, k, v, extra_options) if self.before else _attention(q, k, v, extra_options)
 
 
-def _attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any], mask: Tensor | None = None) -> Tensor:
-    return optimized_attention(
+def _attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    extra_options: dict[str, Any],
+    kernel: Callable[..., Tensor] = optimized_attention,
+    mask: Tensor | None = None,
+) -> Tensor:
+    return kernel(
         q, k, v, extra_options["n_heads"], mask=mask,
         attn_precision=extra_options["attn_precision"], transformer_options=extra_options,
     )  # fmt: skip
@@ -209,11 +219,10 @@ def _with_pose(x: Tensor, pose: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Projected:
-    """The parts of one layer, ready to be attended to. keys, values: (1, kept, C); bias: see features.key_bias."""
+    """The parts of one layer, ready to be attended to. keys, values: (1, kept + sink, C); bias: features.key_bias."""
 
     keys: Tensor
     values: Tensor
-    sink: bool
     bias: Tensor | None
 
 
@@ -250,8 +259,8 @@ class Turn:
         attention = self.modules[block].attn1
         bias = key_bias(sharing.bank[block], q.shape[1], sharing.share, grid)
         sink = any(part.dropped for part in sharing.bank[block])
-        keys, values = attention.to_k(tokens), attention.to_v(tokens)
-        return Projected(keys, values, sink, None if bias is None else bias.to(q))
+        keys, values = (functional.pad(to(tokens), (0, 0, 0, int(sink))) for to in (attention.to_k, attention.to_v))
+        return Projected(keys, values, None if bias is None else bias.to(q))
 
 
 def _with_memory(executor: Any, *args: Any, **kwargs: Any) -> Any:

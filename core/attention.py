@@ -44,26 +44,17 @@ def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
     return grid.flatten(1)[..., None]
 
 
-def shared(
-    query: Tensor,
-    own: tuple[Tensor, Tensor],
-    parts: tuple[Tensor, Tensor],
-    sink: bool,
-    attend: Callable[[Tensor, Tensor, Tensor], Tensor],
-) -> Tensor:
+def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
     """Self-attention over one's own tokens and those of the parts: (B, N, C).
 
-    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part.
-    sink: append one token of key 0 and value 0, whose logit the kernel's bias raises to stand for many of them.
+    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be the sink, key 0
+    and value 0, whose logit the kernel's bias raises to stand for all dropped tokens.
     Source: Parts2Whole (arXiv 2404.15267), section 3.3; the sink is exact, see core.parts2whole.features.key_bias.
     """
-    keys, values = (_joined(mine, theirs, sink) for mine, theirs in zip(own, parts, strict=True))
+    keys, values = (
+        torch.cat([mine, theirs.expand(len(mine), -1, -1)], dim=1) for mine, theirs in zip(own, parts, strict=True)
+    )
     return attend(query, keys, values)
-
-
-def _joined(own: Tensor, parts: Tensor, sink: bool) -> Tensor:
-    rest = parts if not sink else torch.cat([parts, parts.new_zeros(1, 1, parts.shape[-1])], dim=1)
-    return torch.cat([own, rest.expand(len(own), -1, -1)], dim=1)
 
 
 def part_shares(
@@ -71,10 +62,9 @@ def part_shares(
 ) -> Tensor:
     """How much of each pixel's attention goes to each part: (parts, N) float32, 0..1, the mean over heads.
 
-    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), followed by the sink where `bias` has one key more.
+    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sink where there is one.
     """
-    sink = 0 if bias is None else bias.shape[-1] - own_keys.shape[1] - part_keys.shape[1]
-    keys = torch.cat([own_keys, part_keys, part_keys.new_zeros(1, sink, part_keys.shape[-1])], dim=1)
+    keys = torch.cat([own_keys, part_keys], dim=1)
     first = own_keys.shape[1]
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
     for q, k in zip(query[0].float().chunk(heads, dim=-1), keys[0].float().chunk(heads, dim=-1), strict=True):

@@ -358,6 +358,17 @@ class PartsTwice(LikenessError):
         )
 
 
+class ModelNotUsed(LikenessError):
+    """A node that needs both outputs: the conditioning goes to the sampler and the model goes nowhere."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(
+            f"The model output of {node} is connected to nothing, so the picture would know nothing of the parts.",
+            f"Connect it to the sampler, or to the next node that changes the model. To switch {node} off, set its "
+            "strength to 0 or bypass it.",
+        )
+
+
 class CannotSave(LikenessError):
     """A file that could not be written; nothing is left of the attempt."""
 

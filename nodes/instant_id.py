@@ -20,7 +20,7 @@ from ..bridge.conditioning import (
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, percent_input, photos_input, searchable, seed_input
-from ..core import draw, errors, geometry, placing, regions
+from ..core import control_images, errors, geometry, placing, regions
 from ..core.people import Cast, Layout
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, InstantIDSocket, LayoutSocket
@@ -98,7 +98,7 @@ class FaceKeypointsImage(io.ComfyNode):
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
             raise errors.NoKeypoints(IMAGE, bare)
-        image = draw.face_keypoints(faces, layout.width, layout.height)[None]
+        image = control_images.face_keypoints(faces, layout.width, layout.height)[None]
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 

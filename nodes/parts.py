@@ -12,8 +12,9 @@ from torch import Tensor
 from ..bridge import folders, notes, sharing
 from ..bridge import parts2whole as bridge
 from ..bridge.conditioning import Conditioning, check_range
+from ..bridge.graph import check_model_used
 from ..bridge.schema import advanced, percent_input, searchable
-from ..core import draw, errors
+from ..core import errors, previews
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, resized
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
 
@@ -90,7 +91,7 @@ def _sheet(parts: tuple[Any, ...], size: tuple[int, int] | None = None) -> Tenso
     """(1, H, W, 3): the parts with what does not count in magenta, at `size` or in their own shape."""
     pictures = [laid_over(resized(part, *(size or _small(part.picture)))) for part in parts]
     captions = [f"{n} {part.label}" + f" {part.weight:g}" * (part.weight != 1) for n, part in enumerate(parts, 1)]
-    return draw.contact_sheet(pictures, captions)
+    return previews.contact_sheet(pictures, captions)
 
 
 def _small(picture: Tensor) -> tuple[int, int]:
@@ -203,7 +204,7 @@ class ApplyParts(io.ComfyNode):
                 io.Conditioning.Output("positive_out", display_name="positive"),
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )  # fmt: skip
         return searchable(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
 
@@ -222,6 +223,7 @@ class ApplyParts(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
+        check_model_used(cls.hidden, "Apply Parts")
         check_range("The range of the parts", start_percent, end_percent)
         bridge.check_model(model, features)
         bridge.check_text([*positive, *negative], features)
@@ -235,7 +237,7 @@ class ApplyParts(io.ComfyNode):
 
 
 def _show_heat_maps(node: str | None, labels: Sequence[str], shares: Tensor) -> None:
-    notes.show(node, draw.heat_maps(shares, labels))
+    notes.show(node, previews.heat_maps(shares, labels))
 
 
 NODES = [Part, LoadParts2Whole, EncodeParts, ApplyParts]

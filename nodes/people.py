@@ -14,7 +14,7 @@ from ..bridge import face_bank, folders
 from ..bridge import face_model as face_models
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
-from ..core import draw, identities, people
+from ..core import identities, people, previews
 from ..core.errors import BadWeight, FaceNotFound, LikenessError
 from ..core.faces import analysis, insight
 from ..core.faces.pictures import to_picture
@@ -34,7 +34,7 @@ def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.Pre
     """The faces an identity is made of, shown in the node; nothing when there are none."""
     if not identities.photos_of(identity):
         return None
-    return ui.PreviewImage(draw.contact_sheet(list(identity.crops), _captions(identity)), cls=cls)
+    return ui.PreviewImage(previews.contact_sheet(list(identity.crops), _captions(identity)), cls=cls)
 
 
 class LoadFaceModel(io.ComfyNode):
@@ -150,7 +150,7 @@ class DetectFaces(io.ComfyNode):
         kept = analysis.arrange(found, order)[: max_faces or None]
         embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
         faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-        preview = draw.numbered_faces(image[0], faces)[None]
+        preview = previews.numbered_faces(image[0], faces)[None]
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -405,7 +405,7 @@ def _cast_preview(persons: Sequence[people.Person]) -> Tensor:
         f"{number} {person.identity.name}" + (f" x{person.weight:g}" if person.weight != 1 else "")
         for number, person in enumerate(persons, 1)
     ]
-    return draw.contact_sheet([person.identity.crops[0] for person in persons], captions)
+    return previews.contact_sheet([person.identity.crops[0] for person in persons], captions)
 
 
 NODES = [LoadFaceModel, DetectFaces, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast]

@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.schema import searchable
-from ..core import draw, geometry, group, layouts, placing
+from ..core import control_images, geometry, group, layouts, placing, previews
 from ..core.people import Cast, Faces, Layout
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
 
@@ -43,7 +43,7 @@ def _layout_outputs() -> list[io.Output]:
 
 
 def _shown(cls: type[io.ComfyNode], layout: Layout, notes: Sequence[str] = ()) -> io.NodeOutput:
-    preview = draw.numbered_layout(layout, notes=notes)[None]
+    preview = previews.numbered_layout(layout, notes=notes)[None]
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -170,7 +170,7 @@ class PoseImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, layout: Layout) -> io.NodeOutput:
-        image = draw.skeleton(layouts.drawn(layout), layout.width, layout.height)[None]
+        image = control_images.skeleton(layouts.drawn(layout), layout.width, layout.height)[None]
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 
@@ -212,7 +212,7 @@ class PlaceCast(io.ComfyNode):
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
         places = placing.assign(cast, layout, order, custom_order)
         names = [cast.people[person].identity.name if person is not None else "" for person in places]
-        preview = draw.numbered_layout(layout, captions=names)[None]
+        preview = previews.numbered_layout(layout, captions=names)[None]
         placed = placing.place(cast, layout, places)
         report = placing.report(cast, layout, places)
         return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))

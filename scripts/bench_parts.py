@@ -6,8 +6,9 @@ every step, computes shared attention for both rows, and plain attention for the
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from bench_measure import interleaved, report
@@ -68,8 +69,11 @@ class Bench:
     def unpatched(self) -> Callable[[], None]:
         return lambda: self.run({})
 
-    def ours(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
-        """A step of ours after the first, and the bytes of the kept features with their keys and values."""
+    def ours(self, masks: list[Any], on: bool = True) -> tuple[Callable[[], None], int]:
+        """A step of ours after the first, and the bytes of the kept features with their keys and values.
+
+        on: False for a step outside of the range from start_percent to end_percent.
+        """
         from pack.bridge.sharing import KEY, Memory, SharedAttention, Sharing, Turn
         from pack.core.parts2whole.features import Share, keep, token_mask
 
@@ -78,7 +82,7 @@ class Bench:
             for block, states in self.states.items()
         }
         sharing = Sharing(object(), bank, Share([1.0] * len(masks)), None, (1e9, 0.0))
-        turn = Turn((None, sharing), self.modules, Memory(), True)
+        turn = Turn((None, sharing), self.modules, Memory(), on)
         patch = SharedAttention(None)
         replace = {"attn1": {block[:2]: patch for block in self.states}}
         kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)
@@ -87,7 +91,7 @@ class Bench:
     def published(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
         """A step as published, and the bytes of its bank (both rows) with the largest layer's keys and values."""
         import torch
-        from comfy.ldm.modules.attention import optimized_attention
+        from comfy.ldm.modules import attention
         from pack.core.parts2whole.features import token_mask
 
         bank = {
@@ -100,9 +104,9 @@ class Bench:
             return n, both, both
 
         def attend(q: Any, k: Any, v: Any, extra: Any) -> Any:
-            out = optimized_attention(q, k, v, extra["n_heads"])
+            out = attention.optimized_attention(q, k, v, extra["n_heads"])
             tokens = q.shape[1]
-            alone = optimized_attention(q[:1], k[:1, :tokens], v[:1, :tokens], extra["n_heads"])
+            alone = attention.optimized_attention(q[:1], k[:1, :tokens], v[:1, :tokens], extra["n_heads"])
             return torch.cat([alone, out[1:]])
 
         options = {
@@ -123,26 +127,49 @@ def mask(number: int, cover: float) -> Any:
     return out
 
 
-def measure(device: Any, dtype: Any, rounds: int, limits: dict[str, float], name: str) -> None:
-    bench = Bench(device, dtype)
+@contextlib.contextmanager
+def host_attention(name: str) -> Iterator[None]:
+    """The host's attention is this function of comfy.ldm.modules.attention, for its UNet and for the pack."""
+    from comfy.ldm.modules import attention
+    from pack.bridge import sharing
+
+    before = attention.optimized_attention
+    try:
+        attention.optimized_attention = sharing.optimized_attention = getattr(attention, name)
+        yield
+    finally:
+        attention.optimized_attention = sharing.optimized_attention = before
+
+
+def measure_step(bench: Bench, rounds: int, limits: dict[str, float], device: str, **more: Any) -> None:
     masks = [mask(n, COVER) for n in range(PARTS)]
-    (ours, kept), (published, dense) = bench.ours(masks), bench.published(masks)
+    ours = bench.ours(masks)[0]
     title = f"parts_step_{PARTS}_parts_{COVER:.0%}".replace("%", "_percent")
-    seconds = interleaved(ours, published, rounds)
-    report(f"{title}_vs_published", *seconds, "s", limits["published"], name)
-    report(f"{title}_vs_unpatched", *interleaved(ours, bench.unpatched(), rounds), "s", limits["unpatched"], name)
-    report("parts_memory_vs_published", kept / 2**20, dense / 2**20, "MiB", 0.35, name)
+    times = interleaved(ours, bench.published(masks)[0], rounds)
+    report(f"{title}_vs_published", *times, "s", limits["published"], device, **more)
+    times = interleaved(ours, bench.unpatched(), rounds)
+    report(f"{title}_vs_unpatched", *times, "s", limits["unpatched"], device, **more)
+
+
+def measure_rest(bench: Bench, rounds: int, device: str, **more: Any) -> None:
+    """Memory, a part without a mask, no part, and how the cost grows."""
+    masks = [mask(n, COVER) for n in range(PARTS)]
+    kept, dense = bench.ours(masks)[1], bench.published(masks)[1]
+    report("parts_memory_vs_published", kept / 2**20, dense / 2**20, "MiB", 0.35, device, **more)
     whole = [mask(0, 1.0)]
     times = interleaved(bench.ours(whole)[0], bench.published(whole)[0], rounds)
-    report("parts_step_1_whole_part_vs_published", *times, "s", 0.8, name)
+    report("parts_step_1_whole_part_vs_published", *times, "s", 0.8, device, **more)
+    times = interleaved(bench.ours(masks, on=False)[0], bench.unpatched(), 2 * rounds + 1)
+    report("parts_step_off_vs_unpatched", *times, "s", 1.01, device, **more)
     for count in (1, 2, 4, 6):
         some = [mask(n % PARTS, COVER) for n in range(count)]
         times = interleaved(bench.ours(some)[0], bench.unpatched(), rounds)
-        report(f"parts_step_{count}_parts_vs_unpatched", *times, "s", 1.2, name, parts=count)
+        report(f"parts_step_{count}_parts_vs_unpatched", *times, "s", 1.2, device, parts=count, **more)
 
 
 def sink_kernels() -> None:
-    """One layer of 4 parts at 20 %: the sink as an additive key mask, which is used, beside the two other exact ways.
+    """One layer of 4 parts at 20 %: the sink as an additive key mask, which is used, beside the two other exact ways,
+    and the same mask in the attention that the host takes on a CPU.
 
     peer: the other way; a ratio below 1 means that the key mask is the faster one here.
     """
@@ -155,9 +182,10 @@ def sink_kernels() -> None:
     shapes = [(1, heads, own, width), (1, heads, keys, width), (1, heads, keys, width)]
     q, k, v = (torch.randn(shape, device=device, dtype=dtype) for shape in shapes)
     ways = {"key_mask": _by_key_mask, "log_sum_exp": _by_log_sum_exp, "wider_head": _by_wider_head}
+    ways["sub_quad"] = _by_sub_quad
     with torch.inference_mode():
         results = {name: way(q, k, v, dropped) for name, way in ways.items()}
-        for name in ("log_sum_exp", "wider_head"):
+        for name in list(ways)[1:]:
             apart = (results[name] - results["key_mask"]).abs().max().item()
             assert apart < (1e-4 if dtype == torch.float32 else 1e-2), f"{name} differs by {apart}"
             times = interleaved(
@@ -177,13 +205,27 @@ def _done(result: Any) -> None:
 
 
 def _by_key_mask(q: Any, k: Any, v: Any, dropped: int) -> Any:
+    import torch.nn.functional as functional
+
+    k, v, mask = _with_sink(q, k, v, dropped)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+
+def _by_sub_quad(q: Any, k: Any, v: Any, dropped: int) -> Any:
+    from comfy.ldm.modules.attention import attention_sub_quad
+
+    k, v, mask = _with_sink(q, k, v, dropped)
+    return attention_sub_quad(q, k, v, q.shape[1], mask=mask, skip_reshape=True, skip_output_reshape=True)
+
+
+def _with_sink(q: Any, k: Any, v: Any, dropped: int) -> tuple[Any, Any, Any]:
     import torch
     import torch.nn.functional as functional
 
     k, v = (functional.pad(x, (0, 0, 0, 1)) for x in (k, v))
     mask = torch.zeros(1, 1, 1, k.shape[2], dtype=q.dtype, device=q.device)
     mask[..., -1] = math.log(dropped)
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask.expand(1, 1, q.shape[2], -1))
+    return k, v, mask.expand(1, 1, q.shape[2], -1)
 
 
 def _by_log_sum_exp(q: Any, k: Any, v: Any, dropped: int) -> Any:
@@ -208,17 +250,23 @@ def _by_wider_head(q: Any, k: Any, v: Any, dropped: int) -> Any:
 
 
 def on_cpu() -> None:
+    """With the attention that the host takes on a CPU, and with the one of --use-pytorch-cross-attention."""
     import torch
 
-    limits = {"published": 0.45, "unpatched": 1.10}
-    measure(torch.device("cpu"), torch.float32, 2, limits, f"CPU, {torch.get_num_threads()} threads")
+    bench, device = Bench(torch.device("cpu"), torch.float32), f"CPU, {torch.get_num_threads()} threads"
+    for attention in ("attention_sub_quad", "attention_pytorch"):
+        with host_attention(attention):
+            measure_step(bench, 3, {"published": 0.45, "unpatched": 1.10}, device, attention=attention)
+    with host_attention("attention_sub_quad"):
+        measure_rest(bench, 2, device, attention="attention_sub_quad")
 
 
 def on_gpu() -> None:
     import torch
 
-    limits = {"published": 0.6, "unpatched": 1.2}
-    measure(torch.device("cuda"), torch.float16, 15, limits, torch.cuda.get_device_name())
+    bench, device = Bench(torch.device("cuda"), torch.float16), torch.cuda.get_device_name()
+    measure_step(bench, 15, {"published": 0.6, "unpatched": 1.2}, device)
+    measure_rest(bench, 15, device)
 
 
 CASES: dict[str, Callable[[], None]] = {

@@ -17,7 +17,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(ROOT))
 
-from core import checkpoints, draw, group, id_patch, identities, layouts, placing
+from core import checkpoints, control_images, group, id_patch, identities, layouts, placing, previews
 from core.faces import analysis, insight, ir_se50, packs
 from core.faces.pictures import Picture, to_picture
 from core.people import Cast, Faces, Layout, Person
@@ -58,7 +58,7 @@ def run(workflow: Mapping[str, Any], photos: Sequence[Path], models: Standins, o
     layout = group.layout(count, framing, rows, width, height)
     cast = Cast(tuple(people))
     places = placing.assign(cast, layout, *widgets["LikenessPlaceCast"])
-    _save(draw.numbered_layout(layout, captions=names), output / "2_places.png")
+    _save(previews.numbered_layout(layout, captions=names), output / "2_places.png")
     _save(_condition(placing.place(cast, layout, places), layout, models.id_patch), output / "3_condition.png")
     return {
         "models": [
@@ -83,7 +83,7 @@ def _faces(photo: Path, detector: insight.Scrfd, recogniser: _IRSE50, name: str)
     faces = Faces(
         analysis.recognise([recogniser], picture, detected, f"the photo of {name}"), image.shape[1], image.shape[0]
     )
-    return faces, draw.numbered_faces(image, faces)
+    return faces, previews.numbered_faces(image, faces)
 
 
 def _condition(cast: Cast, layout: Layout, file: Path) -> Tensor:
@@ -92,7 +92,7 @@ def _condition(cast: Cast, layout: Layout, file: Path) -> Tensor:
     net.load_state_dict(state)
     present = id_patch.presence(cast).people
     patches = [net.patch(id_patch.embeddings(person, "mean")) for person in present]
-    control = draw.skeleton(layouts.drawn(layout), layout.width, layout.height)[None]
+    control = control_images.skeleton(layouts.drawn(layout), layout.width, layout.height)[None]
     return id_patch.condition_image(control, patches, [id_patch.center_of(person) for person in present])[0]
 
 

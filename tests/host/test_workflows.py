@@ -248,3 +248,31 @@ def test_what_is_wrong_with_parts_is_said_over_http(
         host_server.upload_image(host_server.host.path / "input" / "example.png")
     with pytest.raises(HostError, match=r"Likeness\w+ \(node \d+\): (?s:.*)" + message):
         host_server.run(workflow.substitute(from_parts, changed))
+
+
+def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:
+    (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
+    prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
+    with pytest.raises(HostError, match="The model output of Apply Parts is connected to nothing"):
+        host_server.run(prompt)
+    off = workflow.substitute(prompt, {"LikenessApplyParts.strength": 0.0})
+    del off[apply]["inputs"]["pose"]
+    assert host_server.run(off).status == "success"
+
+
+def test_heat_maps_arrive_while_it_samples(host_server: HostServer, from_parts: Prompt) -> None:
+    (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
+    (sampler,) = workflow.nodes_of(from_parts, "KSampler")
+    running, shown = "", []
+
+    def watch(event: dict[str, Any]) -> None:
+        nonlocal running
+        if event["type"] == "executing":
+            running = event["data"]["node"]
+        if event["type"] == "executed" and event["data"]["node"] == apply:
+            shown.append((running, event["data"]["output"]["images"]))
+
+    host_server.run(workflow.substitute(from_parts, {"LikenessApplyParts.heat_map_step": 2}), watch)
+    ((while_running, images),) = shown
+    assert while_running == sampler
+    assert np.asarray(Image.open(host_server.file(images[0]))).std() > 5

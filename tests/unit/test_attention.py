@@ -57,8 +57,9 @@ def test_shares_of_the_parts_are_the_softmax():
     query, own = torch.randn(2, 1, 20, 32, generator=generator)
     keys = torch.randn(1, 12, 32, generator=generator)
     bias = torch.randn(1, 1, 20 + 12 + 1, generator=generator)
-    ours = part_shares(query, own, keys, [5, 7], bias, 4)
-    every = torch.cat([own, keys, torch.zeros(1, 1, 32)], dim=1)
+    with_sink = torch.cat([keys, torch.zeros(1, 1, 32)], dim=1)
+    ours = part_shares(query, own, with_sink, [5, 7], bias, 4)
+    every = torch.cat([own, with_sink], dim=1)
     marks = torch.zeros(1, 33, 32)
     marks[:, 20:25, 0::8], marks[:, 25:32, 1::8] = 1, 1  # one place per head
     q, k, v = (x.unflatten(-1, (4, -1)).transpose(1, 2) for x in (query, every, marks))

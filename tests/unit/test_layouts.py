@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core import bodies, draw, group, layouts
+from pack.core import bodies, group, layouts
+from pack.core.control_images import openpose, skeleton
 from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoMasks, NoPose
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 
@@ -81,7 +82,7 @@ def test_turned_head_hides_the_far_ear_and_moves_the_neck_behind() -> None:
     turned = (*straight[:2], (straight[2][0] + 18, straight[2][1]), *straight[3:])
     pose = bodies.body_around(turned, "half")
     assert (pose[3][2], pose[4][2]) == (0, 1)  # it looks to the viewer's right, where the person's left ear is
-    assert draw.openpose(pose)[1][0] < 500
+    assert openpose(pose)[1][0] < 500
     mirrored = (*straight[:2], (straight[2][0] - 18, straight[2][1]), *straight[3:])
     assert bodies.body_around(mirrored, "half")[4][2] == 0
 
@@ -98,7 +99,7 @@ def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> No
         )
         return bodies.body_around(points, "full")
 
-    neck = draw.openpose(rolled(20))[1]
+    neck = openpose(rolled(20))[1]
     assert neck[0] == pytest.approx(500, abs=12)
     assert neck[1] == pytest.approx(570, abs=1)
     hip = rolled(90)[11]
@@ -139,7 +140,7 @@ def pose_keypoint(people: list[Pose], width: int, height: int, parts: bool = Fal
     """As DWPose and SDPose nodes make it: the neck is one of eighteen points, unseen ones are zeros."""
     divide = (width, height) if parts else (1, 1)
     flat = [
-        [v for x, y, s in draw.openpose(pose) for v in ((x / divide[0], y / divide[1], s) if s else (0.0, 0.0, 0.0))]
+        [v for x, y, s in openpose(pose) for v in ((x / divide[0], y / divide[1], s) if s else (0.0, 0.0, 0.0))]
         for pose in people
     ]
     people_ = [
@@ -167,7 +168,7 @@ def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
 def test_round_trip_draws_the_same_picture() -> None:
     poses = standing(3)
     again = layouts.from_poses(pose_keypoint(poses, 1024, 768), 0, 0, "crop").layout
-    assert torch.equal(draw.skeleton(layouts.drawn(again), 1024, 768), draw.skeleton(poses, 1024, 768))
+    assert torch.equal(skeleton(layouts.drawn(again), 1024, 768), skeleton(poses, 1024, 768))
 
 
 def test_face_is_estimated_from_the_pose() -> None:

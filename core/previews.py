@@ -1,4 +1,4 @@
-"""Pictures that show decisions: numbered faces and places, contact sheets, and OpenPose skeletons for ControlNets."""
+"""Pictures that show decisions: numbered faces and places, contact sheets, heat maps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .bodies import SEEN
+from .control_images import LIMBS, openpose, seen_limbs
 from .geometry import patch_rect
-from .people import NOSE, Faces, Joint, Keypoints, Layout, Point, Pose, Slot
+from .people import Faces, Layout, Point, Pose, Slot
 from .pictures import as_rgb
-from .thirdparty import require
 
 Color = tuple[int, int, int]
 
@@ -25,84 +24,6 @@ _COLORS: tuple[Color, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 190, 130), (240, 228, 66), (213, 94, 0), (204, 121, 167),
     (120, 150, 255), (255, 255, 255), (150, 220, 60), (255, 130, 120), (160, 230, 230), (190, 140, 255),
 )  # fmt: skip
-
-# Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
-_OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
-_LIMBS = (
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
-    (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
-)  # fmt: skip
-_LIMB_COLORS: tuple[Color, ...] = (
-    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
-    (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),
-    (255, 0, 170), (255, 0, 85),
-)  # fmt: skip
-
-
-def openpose(pose: Pose) -> tuple[Joint, ...]:
-    """Eighteen OpenPose joints of seventeen COCO ones. The neck is the middle of the shoulders, as sure as the less
-    sure of them."""
-    left, right = pose[5], pose[6]
-    neck = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2]))
-    return tuple(neck if joint < 0 else pose[joint] for joint in _OPENPOSE_FROM_COCO)
-
-
-def _seen_limbs(joints: Sequence[Joint]) -> list[int]:
-    return [n for n, (a, b) in enumerate(_LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
-
-
-def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
-    """The control picture ID-Patch was trained with: (height, width, 3) float32 0..1, black background.
-
-    Joints first, then limbs over a copy, blended 0.4 to 0.6 (ID-Patch, utils/draw_condition.py, from mmpose).
-    Raises MissingDependency without cv2, whose rasteriser is part of the format.
-    """
-    cv2 = require("cv2", "Drawing skeletons")
-    people = [openpose(pose) for pose in poses]
-    below = np.zeros((height, width, 3), np.uint8)
-    for joints in people:
-        for n in sorted({end for limb in _seen_limbs(joints) for end in _LIMBS[limb]}):
-            cv2.circle(below, (int(joints[n][0]), int(joints[n][1])), 4, _LIMB_COLORS[n], thickness=-1)
-    above = np.array(below)
-    for joints in people:
-        for n in _seen_limbs(joints):
-            a, b = _LIMBS[n]
-            cv2.fillConvexPoly(above, _stick(cv2, joints[a], joints[b]), _LIMB_COLORS[n])
-    return torch.as_tensor(cv2.addWeighted(below, 0.4, above, 0.6, 0)).float() / 255
-
-
-def _stick(cv2: Any, a: Joint, b: Joint) -> Any:
-    middle = (int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2))
-    half_length = int(((a[1] - b[1]) ** 2 + (a[0] - b[0]) ** 2) ** 0.5 / 2)
-    angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
-    return cv2.ellipse2Poly(middle, (half_length, 4), angle, 0, 360, 1)
-
-
-_KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
-_FACE_LIMBS = ((0, NOSE), (1, NOSE), (3, NOSE), (4, NOSE))
-
-
-def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tensor:
-    """The hint IdentityNet was trained with: (height, width, 3) float32 0..1, black background.
-
-    Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
-    single face is exactly the published drawing. Raises MissingDependency without cv2.
-    """
-    cv2 = require("cv2", "Drawing face keypoints")
-    drawn = np.zeros((height, width, 3), np.uint8)
-    for points in faces:
-        drawn = np.maximum(drawn, _one_face(cv2, points, width, height))
-    return torch.as_tensor(drawn).float() / 255
-
-
-def _one_face(cv2: Any, points: Keypoints, width: int, height: int) -> Any:
-    image = np.zeros((height, width, 3), np.uint8)
-    for a, b in _FACE_LIMBS:
-        cv2.fillConvexPoly(image, _stick(cv2, (*points[a], 1.0), (*points[b], 1.0)), _KEYPOINT_COLORS[a])
-    image = (image * 0.6).astype(np.uint8)
-    for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
-        cv2.circle(image, (int(x), int(y)), 10, color, -1)
-    return image
 
 
 class _Sheet:
@@ -172,17 +93,6 @@ def _font(text: str, size: int) -> Any:
     return _own_font(size) if text.isascii() else _system_font(size)
 
 
-def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
-    """Shares (parts, h, w), 0..1, as pictures side by side, (1, H, W, 3): black, red, yellow, white at the highest.
-
-    Every part has its own scale; its mean share stands in the caption.
-    """
-    scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
-    hot = (3 * scaled[..., None] - torch.arange(3.0)).clamp(0, 1)
-    captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]
-    return contact_sheet([picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot], captions)
-
-
 def _cut(text: str, font: Any, width: float) -> str:
     """`text` in one line, or as much of its beginning as fits into `width` pixels, with dots after it."""
     text = " ".join(text.split())
@@ -243,18 +153,24 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
     return sheet.tensor()[None]
 
 
-def numbered_layout(
-    layout: Layout, background: Tensor | None = None, captions: Sequence[str] | None = None, notes: Sequence[str] = ()
-) -> Tensor:
+def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
+    """Shares (parts, h, w), 0..1, as pictures side by side, (1, H, W, 3): black, red, yellow, white at the highest.
+
+    Every part has its own scale; its mean share stands in the caption.
+    """
+    scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
+    hot = (3 * scaled[..., None] - torch.arange(3.0)).clamp(0, 1)
+    captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]
+    return contact_sheet([picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot], captions)
+
+
+def numbered_layout(layout: Layout, captions: Sequence[str] | None = None, notes: Sequence[str] = ()) -> Tensor:
     """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
 
-    background: (H, W, 1|3|4) float 0..1, scaled to the canvas; captions: a name per place, "" for none;
-    notes: lines at the lower edge.
+    captions: a name per place, "" for none; notes: lines at the lower edge.
     Returns (height, width, 3) float32 0..1.
     """
-    size = (layout.width, layout.height)
-    canvas = Image.new("RGB", size, (20, 22, 26)) if background is None else _picture(background).resize(size)
-    sheet = _Sheet(canvas)
+    sheet = _Sheet(Image.new("RGB", (layout.width, layout.height), (20, 22, 26)))
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, _color(number))
     for number, slot in enumerate(layout.slots):
@@ -280,8 +196,8 @@ def _draw_slot(sheet: _Sheet, slot: Slot, color: Color) -> None:
 
 def _draw_body(sheet: _Sheet, pose: Pose, color: Color) -> None:
     joints = openpose(pose)
-    for n in _seen_limbs(joints):
-        a, b = _LIMBS[n]
+    for n in seen_limbs(joints):
+        a, b = LIMBS[n]
         sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
 
 

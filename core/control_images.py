@@ -1,0 +1,94 @@
+"""The pictures that ControlNets were trained with: OpenPose skeletons and the five keypoints of faces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .bodies import SEEN
+from .people import NOSE, Joint, Keypoints, Pose
+from .thirdparty import require
+
+# Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
+_OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+LIMBS = (
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
+    (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+)  # fmt: skip
+_LIMB_COLORS = (
+    (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
+    (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),
+    (255, 0, 170), (255, 0, 85),
+)  # fmt: skip
+
+
+def openpose(pose: Pose) -> tuple[Joint, ...]:
+    """Eighteen OpenPose joints of seventeen COCO ones. The neck is the middle of the shoulders, as sure as the less
+    sure of them."""
+    left, right = pose[5], pose[6]
+    neck = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2]))
+    return tuple(neck if joint < 0 else pose[joint] for joint in _OPENPOSE_FROM_COCO)
+
+
+def seen_limbs(joints: Sequence[Joint]) -> list[int]:
+    """The numbers of the LIMBS whose two ends are seen."""
+    return [n for n, (a, b) in enumerate(LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
+
+
+def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
+    """The control picture ID-Patch was trained with: (height, width, 3) float32 0..1, black background.
+
+    Joints first, then limbs over a copy, blended 0.4 to 0.6 (ID-Patch, utils/draw_condition.py, from mmpose).
+    Raises MissingDependency without cv2, whose rasteriser is part of the format.
+    """
+    cv2 = require("cv2", "Drawing skeletons")
+    people = [openpose(pose) for pose in poses]
+    below = np.zeros((height, width, 3), np.uint8)
+    for joints in people:
+        for n in sorted({end for limb in seen_limbs(joints) for end in LIMBS[limb]}):
+            cv2.circle(below, (int(joints[n][0]), int(joints[n][1])), 4, _LIMB_COLORS[n], thickness=-1)
+    above = np.array(below)
+    for joints in people:
+        for n in seen_limbs(joints):
+            a, b = LIMBS[n]
+            cv2.fillConvexPoly(above, _stick(cv2, joints[a], joints[b]), _LIMB_COLORS[n])
+    return torch.as_tensor(cv2.addWeighted(below, 0.4, above, 0.6, 0)).float() / 255
+
+
+def _stick(cv2: Any, a: Joint, b: Joint) -> Any:
+    middle = (int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2))
+    half_length = int(((a[1] - b[1]) ** 2 + (a[0] - b[0]) ** 2) ** 0.5 / 2)
+    angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
+    return cv2.ellipse2Poly(middle, (half_length, 4), angle, 0, 360, 1)
+
+
+_KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
+_FACE_LIMBS = ((0, NOSE), (1, NOSE), (3, NOSE), (4, NOSE))
+
+
+def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tensor:
+    """The hint IdentityNet was trained with: (height, width, 3) float32 0..1, black background.
+
+    Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
+    single face is exactly the published drawing. Raises MissingDependency without cv2.
+    """
+    cv2 = require("cv2", "Drawing face keypoints")
+    drawn = np.zeros((height, width, 3), np.uint8)
+    for points in faces:
+        drawn = np.maximum(drawn, _one_face(cv2, points, width, height))
+    return torch.as_tensor(drawn).float() / 255
+
+
+def _one_face(cv2: Any, points: Keypoints, width: int, height: int) -> Any:
+    image = np.zeros((height, width, 3), np.uint8)
+    for a, b in _FACE_LIMBS:
+        cv2.fillConvexPoly(image, _stick(cv2, (*points[a], 1.0), (*points[b], 1.0)), _KEYPOINT_COLORS[a])
+    image = (image * 0.6).astype(np.uint8)
+    for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
+        cv2.circle(image, (int(x), int(y)), 10, color, -1)
+    return image
