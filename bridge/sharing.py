@@ -278,8 +278,8 @@ def _check_size(conds: Mapping[str, Sequence[dict[str, Any]]], size: tuple[int, 
         if sharing.size not in (None, size):
             raise BadSize(
                 "The latent", size, f"the parts were encoded for {sharing.size[0]}x{sharing.size[1]} px",
-                "Give the latent and Encode Parts the same width and height; for a second pass at another size encode "
-                "the parts once more at that size.",
+                "Give the latent and the node of the parts (Encode Parts or Share Parts Attention) the same width and "
+                "height; a second pass at another size needs that node once more, at that size.",
             )  # fmt: skip
 
 

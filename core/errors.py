@@ -256,10 +256,21 @@ class AdapterMismatch(LikenessError):
 class BadRegion(LikenessError):
     """A part of the picture that cannot belong to one person."""
 
-    def __init__(self, who: str, why: str) -> None:
+    def __init__(self, who: str, why: str, advice: str = "") -> None:
         super().__init__(
             f"The region of {who} cannot be used: {why}.",
-            "Give every person a place of their own in Place Cast, or connect one mask per person.",
+            advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
+        )
+
+
+class NotInCast(LikenessError):
+    """The number of a person whom a placed cast does not have."""
+
+    def __init__(self, number: int, names: Sequence[str]) -> None:
+        listed = ", ".join(f"{n} {name}" for n, name in enumerate(names, 1)) or "nobody"
+        super().__init__(
+            f"There is no person {number} in the cast; those with a place are {listed}.",
+            "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
         )
 
 

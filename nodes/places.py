@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge.schema import searchable
-from ..core import control_images, geometry, group, layouts, placing, previews
+from ..core import control_images, geometry, group, layouts, placing, previews, regions
 from ..core.people import Cast, Faces, Layout
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
 
@@ -218,4 +219,48 @@ class PlaceCast(io.ComfyNode):
         return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, GroupLayout, PoseImage, PlaceCast]
+class PersonRegion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessPersonRegion",
+            display_name="Person Region",
+            category="likeness/places",
+            description="The part of the picture that belongs to one person of a placed cast, as a mask: for clothes "
+            "(target_mask of Part), a prompt of their own (Conditioning Set Mask), inpainting. It moves with the "
+            "person when Place Cast swaps people.",
+            inputs=[
+                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
+                io.Int.Input(
+                    "person", default=1, min=1, max=64,
+                    tooltip="Which person, in the order of the cast; whom Place Cast left out is not counted.",
+                ),
+                io.Combo.Input(
+                    "extent", options=list(regions.EXTENTS),
+                    tooltip="body = the place's own mask if it has one, else everything near skeleton and face; "
+                    "face = around the face alone.",
+                ),
+                io.Float.Input(
+                    "margin", default=0.5, min=0.0, max=4.0, step=0.05,
+                    tooltip="How far the region reaches beyond skeleton and face box, in face widths.",
+                ),
+                io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels."),
+            ],
+            outputs=[
+                io.Mask.Output("mask", display_name="mask", tooltip="Of the size of the layout."),
+                io.Image.Output("preview", display_name="preview", tooltip="The region among the places."),
+            ],
+        )  # fmt: skip
+        return searchable(schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint")
+
+    @classmethod
+    def execute(cls, cast: Cast, person: int, extent: regions.Extent, margin: float, feather: int) -> io.NodeOutput:
+        slots = placing.require_places(cast, "Person Region")
+        region = regions.of_person(cast, person, extent, margin, feather)
+        shown = [replace(slot, mask=region if n == person else None) for n, slot in enumerate(slots, 1)]
+        layout = Layout(cast.width, cast.height, tuple(shown))
+        preview = previews.numbered_layout(layout, captions=regions.names(cast.people))[None]
+        return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
+NODES = [LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, GroupLayout, PoseImage, PlaceCast, PersonRegion]

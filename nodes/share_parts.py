@@ -90,6 +90,7 @@ class SharePartsAttention(io.ComfyNode):
             "share": Share([part.weight * strength for part in parts.present], targets(parts.present, width, height)),
             "pose": None,
             "sigmas": (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)),
+            "size": (width, height),
         }
         bank = recorded_once(seen, model) if reference == ONCE else None
         live = seen if reference == EVERY_STEP else None

@@ -10,7 +10,7 @@ import people_made
 import pytest
 import torch
 from pack.core import bodies, control_images
-from pack.core.errors import BadSize, LikenessError, NoPose, PeoplePlacesMismatch
+from pack.core.errors import BadSize, LikenessError, NoPose, NotPlaced, PeoplePlacesMismatch
 from pack.core.people import Cast, Face, Faces, Layout, Person
 from pack.nodes import places
 
@@ -21,6 +21,7 @@ IDS = {
     "LikenessGroupLayout": (["count", "framing", "rows", "width", "height"], ["layout", "preview"]),
     "LikenessPoseImage": (["layout"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
+    "LikenessPersonRegion": (["cast", "person", "extent", "margin", "feather"], ["mask", "preview"]),
 }
 
 
@@ -44,6 +45,7 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         ("LikenessLayoutFromMasks", "body"): body,
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
         ("LikenessPlaceCast", "order"): ["left to right", "as listed", "match faces", "custom"],
+        ("LikenessPersonRegion", "extent"): ["body", "face"],
     }
 
 
@@ -111,6 +113,20 @@ def test_place_cast_binds_shows_and_reports() -> None:
     assert "under 96 px" in report
 
 
+def test_a_region_goes_along_when_people_swap() -> None:
+    layout = group(2).args[0]
+
+    def regions(order: str) -> list[torch.Tensor]:
+        placed = places.PlaceCast.execute(cast(2), layout, "custom", order).args[0]
+        outputs = [places.PersonRegion.execute(placed, number, "body", 0.5, 16) for number in (1, 2)]
+        assert all(shown(output).is_file() and output.args[1].shape == (1, 512, 512, 3) for output in outputs)
+        return [output.args[0] for output in outputs]
+
+    first, second = regions("1,2")
+    assert first.shape == (1, 512, 512) and not torch.equal(first, second)
+    assert all(torch.equal(a, b) for a, b in zip(regions("2,1"), (second, first), strict=True))
+
+
 @pytest.mark.parametrize(
     ("refused", "error"),
     [
@@ -118,6 +134,7 @@ def test_place_cast_binds_shows_and_reports() -> None:
         (lambda: places.PlaceCast.execute(cast(2), group().args[0], "as listed", ""), PeoplePlacesMismatch),
         (lambda: places.PoseImage.execute(Layout(64, 64, ())), NoPose),
         (lambda: places.LayoutFromPoses.execute([], 0, 0, "crop"), LikenessError),
+        (lambda: places.PersonRegion.execute(cast(2), 1, "body", 0.5, 16), NotPlaced),
     ],
 )
 def test_refusals_reach_the_user_as_explained_errors(refused: Any, error: type[LikenessError]) -> None:

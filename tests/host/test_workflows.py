@@ -22,7 +22,7 @@ SAMPLED = {"KSampler", "VAEDecode", "SaveImage"}
 BATCHED = {"ImageBatch"}
 DECIDING = {
     "LikenessDetectFaces", "LikenessIdentity", "LikenessPlaceCast", "LikenessPoseImage", "LikenessIDPatchImage",
-    "LikenessFaceKeypointsImage", "LikenessLayoutFromMasks", "LikenessPart", "LikenessEncodeParts",
+    "LikenessFaceKeypointsImage", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
 }  # fmt: skip
 APPLIED = ("LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyParts", "LikenessSharePartsAttention")
 
@@ -79,7 +79,6 @@ def size_of(file: Path) -> tuple[int, int]:
 
 def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pictures) -> Prompt:
     prompt = workflow.to_prompt(workflow.load(file), known)
-    regions = {number: prompt[number] for number in workflow.nodes_of(prompt, "SolidMask")}
     sd15 = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = {
         "CheckpointLoaderSimple.ckpt_name": (models.sd15 if sd15 else models.checkpoint).name,
@@ -94,7 +93,6 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if len(workflow.nodes_of(prompt, "KSampler")) == 1 else 1
     prompt = workflow.substitute(prompt, {**names, "*.width": width, "*.height": height, "*.steps": steps})
-    prompt |= regions  # of any size: the layout's is what counts
     sides = {"Width": width, "Height": height}
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
@@ -258,6 +256,14 @@ def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, f
     off = workflow.substitute(prompt, {"LikenessApplyParts.strength": 0.0})
     del off[apply]["inputs"]["pose"]
     assert host_server.run(off).status == "success"
+
+
+def test_parts_seen_at_another_size_are_explained(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    prompt = prepared(ROOT / "workflows" / "parts_training_free_sdxl.json", known, standin_models, pictures)
+    with pytest.raises(HostError, match="The latent is 256x256 px; the parts were encoded for 320x256 px"):
+        host_server.run(workflow.substitute(prompt, {"LikenessSharePartsAttention.width": 320}))
 
 
 def test_heat_maps_arrive_while_it_samples(host_server: HostServer, from_parts: Prompt) -> None:

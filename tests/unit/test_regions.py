@@ -5,8 +5,8 @@ from __future__ import annotations
 import people_made
 import pytest
 import torch
-from pack.core import regions
-from pack.core.errors import BadRegion
+from pack.core import bodies, regions
+from pack.core.errors import BadRegion, NotInCast
 from pack.core.people import Cast, Person, Slot
 
 
@@ -65,3 +65,56 @@ def test_masks_of_older_nodes_and_odd_numbers():
     mask[:, :48], mask[0, 90], mask[1, 90] = 255, float("nan"), -1
     fitted = regions.of_masks(mask, cast(box(1, 1, 9, 9)))
     assert fitted.shape == (1, 64, 96) and fitted[0, :, :48].eq(1).all() and not fitted[0, :, 48:].any()
+
+
+# One person
+
+
+def standing(x: float, head: float = 60.0):
+    pose = bodies.body((x, 40.0), head)
+    return Slot((x, 40.0), bodies.face_box((x, 40.0), head), pose=pose)
+
+
+def test_the_region_of_a_body_holds_its_joints_and_not_the_neighbours():
+    two = cast(standing(100), standing(400), width=512, height=384)
+    for number, (here, there) in enumerate([(0, 1), (1, 0)], 1):
+        region = regions.of_person(two, number, "body", 0.5, 8)
+        assert region.shape == (384, 512) and region.min() == 0 and region.max() == 1
+
+        def at(person, region=region):
+            joints = [(int(x), int(y)) for x, y, seen in two.people[person].slot.pose if seen > 0.3]
+            return [float(region[y, x]) for x, y in joints if 0 <= x < 512 and 0 <= y < 384]
+
+        assert len(at(here)) > 8 and all(value == 1 for value in at(here)) and not any(at(there))
+
+
+def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
+    """An arm's length away in every direction; beside a limb it falls by 1 over `feather` px."""
+    joint = (32.5, 32.5, 1.0)
+    region = regions.limbs_region((joint,) * 17, 10.0, 64, 64, 8.0)
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    expected = (1 - (torch.hypot(x - 32, y - 32) - 10).clamp(min=0) / 8).clamp(min=0)
+    assert (region - expected).abs().max() <= 1e-5
+
+
+def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
+    mask = torch.zeros(64, 96)
+    mask[10:20, 10:20] = 0.5
+    one = cast(Slot((15.0, 15.0), (40, 20, 50, 30), mask=mask))
+    assert torch.equal(regions.of_person(one, 1, "body", 0.5, 0), mask)
+    assert regions.of_person(one, 1, "face", 0.5, 0).nonzero().aminmax(dim=0).max.tolist() == [34, 54]
+
+
+@pytest.mark.parametrize(
+    ("slot", "number", "extent", "error", "message"),
+    [
+        (box(10, 10, 20, 20), 2, "face", NotInCast, "no person 2 in the cast; those with a place are 1 person 1"),
+        (box(10, 10, 20, 20), 0, "face", NotInCast, "no person 0"),
+        (box(10, 10, 20, 20), 1, "body", BadRegion, "neither a skeleton nor a mask.*Set body to half"),
+        (Slot((50.0, 50.0)), 1, "face", BadRegion, "its place is only a point"),
+        (box(300, 10, 320, 20), 1, "face", BadRegion, "empty or lies off the canvas"),
+    ],
+)
+def test_a_person_without_a_region_is_explained(slot, number, extent, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        regions.of_person(cast(slot), number, extent, 0.5, 8)
