@@ -20,7 +20,7 @@ from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
 from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
-from ..core.errors import BadSize, CrossAttentionTaken, WrongBaseModel
+from ..core.errors import AttentionTaken, BadSize, WrongBaseModel
 from .conditioning import Conditioning
 
 KEY = "likeness_injections"
@@ -319,12 +319,16 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _check_reached(plan: Plan, options: dict[str, Any]) -> None:
-    """Raise CrossAttentionTaken when another node put its own function over ours without calling it."""
+    """Raise AttentionTaken when another node put its own function over ours without calling it."""
     if len(plan.reached) == len(plan.injections[0].layers):
         return
     attn2 = options.get("patches_replace", {}).get("attn2", {}).values()
     lost = len(plan.injections[0].layers) - sum(isinstance(patch, DecoupledAttention) for patch in attn2)
     others = [patch for patch in attn2 if not isinstance(patch, DecoupledAttention)]
     if lost > 0 and others:
-        taker = others[0]
-        raise CrossAttentionTaken(getattr(taker, "__module__", None) or type(taker).__module__, lost)
+        raise AttentionTaken(module_of(others[0]), "Apply InstantID", "cross-attention", lost, "faces")
+
+
+def module_of(patch: Any) -> str:
+    """Where the code of another pack's patch lives."""
+    return getattr(patch, "__module__", None) or type(patch).__module__

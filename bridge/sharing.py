@@ -19,9 +19,9 @@ from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from ..core.attention import part_shares, shared
-from ..core.errors import BadSize, PartsTwice
-from ..core.parts2whole.features import Bank, Block, Share, key_bias
-from .adapter import Rows, inject, is_within, transformers
+from ..core.errors import AttentionTaken, BadSize, PartsTwice, TokensMoved
+from ..core.parts2whole.features import Bank, Block, PartTokens, Share, key_bias
+from .adapter import Rows, inject, is_within, module_of, transformers
 
 KEY = "likeness_sharing"
 _WATCHED_TOKENS = 2048
@@ -76,6 +76,10 @@ class Sharing:
             share = replace(self.share, targets=_cut(self.share.targets, [8 * side for side in key]))
             self._crops[key] = replace(self, pose=_cut(self.pose, key), share=share)
         return self._crops[key]
+
+    def bank_of(self, block: Block) -> Sequence[PartTokens]:
+        """What this layer reads: nothing where it attends to itself alone."""
+        return self.bank.get(block, ()) if self.bank else ()
 
     def alike(self, other: Sharing) -> bool:
         """Rows of both sides of one node go through the UNet in one batch."""
@@ -156,47 +160,55 @@ class SharedAttention:
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
         turn: Turn | None = extra_options.get(KEY)
-        if turn is None or not turn.shares or len(q) % len(turn.chunks):
+        if turn is None:
             return self._alone(q, k, v, extra_options)
-        rows = len(q) // len(turn.chunks)
-        chunks = zip(turn.chunks, q.split(rows), k.split(rows), v.split(rows), strict=True)
-        return torch.cat([self._of_chunk(who, q, k, v, turn, extra_options) for who, q, k, v in chunks])
-
-    def _of_chunk(
-        self, sharing: Sharing | None, q: Tensor, k: Tensor, v: Tensor, turn: Turn, extra_options: dict[str, Any]
-    ) -> Tensor:
         block = (*extra_options["block"], extra_options["block_index"])
-        if sharing is None or sharing.bank is None or block not in sharing.bank:
+        readers = turn.readers(block)
+        if not any(readers) or len(q) % len(readers):
             return self._alone(q, k, v, extra_options)
-        grid = extra_options["activations_shape"][-2:]
-        parts = turn.parts(sharing, block, q, grid)
-        if turn.watched is not None and q.shape[1] <= _WATCHED_TOKENS:
-            counts = [len(part.kept) for part in sharing.bank[block]]
-            maps = part_shares(q[:1], k[:1], parts.keys, counts, parts.bias, extra_options["n_heads"])
-            turn.watched.append(maps.unflatten(1, (int(grid[0]), int(grid[1]))))
-
-        # The host's choice for a CPU writes out all logits; torch's fused kernel takes a third of the time there.
-        kernel = attention_pytorch if q.device.type == "cpu" else optimized_attention
-
-        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-            return _attention(q, k, v, extra_options, kernel, parts.bias)
-
-        return shared(q, (k, v), (parts.keys, parts.values), attend)
+        rows = len(q) // len(readers)
+        # Others count on all rows of the batch, so theirs is called with all of them.
+        theirs = self.before(q, k, v, extra_options).split(rows) if self.before else None
+        # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
+        k, v = (x.reshape(len(q), -1, x.shape[-1]) for x in (k, v))
+        out: list[Tensor] = []
+        for n, (who, *own) in enumerate(zip(readers, q.split(rows), k.split(rows), v.split(rows), strict=True)):
+            if who:
+                out.append(_shared(turn, who, block, own, extra_options))
+            else:
+                out.append(theirs[n] if theirs else _attention(own, extra_options))
+        return torch.cat(out)
 
     def _alone(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        return self.before(q, k, v, extra_options) if self.before else _attention(q, k, v, extra_options)
+        return self.before(q, k, v, extra_options) if self.before else _attention((q, k, v), extra_options)
+
+
+def _shared(turn: Turn, sharing: Sharing, block: Block, own: Sequence[Tensor], extra_options: dict[str, Any]) -> Tensor:
+    """own: queries, keys and values of the picture, (B, N, C) each."""
+    q, k, v = own
+    height, width = (int(side) for side in extra_options["activations_shape"][-2:])
+    parts = turn.parts(sharing, block, q, k, (height, width))
+    if turn.watched is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
+        counts = [len(part.kept) for part in sharing.bank_of(block)]
+        maps = part_shares(q[:1], k[:1], parts.keys, counts, parts.bias, extra_options["n_heads"])
+        turn.watched.append(maps.unflatten(1, (height, width)))
+    # The host's choice for a CPU writes out all logits; torch's fused kernel takes a third of the time there.
+    kernel = attention_pytorch if q.device.type == "cpu" else optimized_attention
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return _attention((q, k, v), extra_options, kernel, parts.bias)
+
+    return shared(q, (k, v), (parts.keys, parts.values), attend)
 
 
 def _attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
+    qkv: Sequence[Tensor],
     extra_options: dict[str, Any],
     kernel: Callable[..., Tensor] = optimized_attention,
     mask: Tensor | None = None,
 ) -> Tensor:
     return kernel(
-        q, k, v, extra_options["n_heads"], mask=mask,
+        *qkv, extra_options["n_heads"], mask=mask,
         attn_precision=extra_options["attn_precision"], transformer_options=extra_options,
     )  # fmt: skip
 
@@ -227,10 +239,14 @@ class Projected:
 
 
 class Memory:
-    """What has been projected in one sampling run. No dictionary: the host copies those at every step."""
+    """What has been projected in one sampling run. No dictionary: the host copies those at every step.
 
-    def __init__(self) -> None:
+    others: the attn1 replacements of other nodes in this run, by their address in the host.
+    """
+
+    def __init__(self, others: Mapping[tuple[Any, ...], Any] | None = None) -> None:
         self.projected: dict[tuple[Any, ...], Projected] = {}
+        self.others = others or {}
 
     def __deepcopy__(self, memo: Any) -> Memory:
         return self
@@ -246,28 +262,44 @@ class Turn:
     shares: bool
     watched: list[Tensor] | None = None
     """What the layers of this step have shown, (parts, h, w) each, where somebody watches."""
+    reached: set[Block] = field(default_factory=set)
+    """Layers that have read parts."""
 
-    def parts(self, sharing: Sharing, block: Block, q: Tensor, grid: Sequence[int]) -> Projected:
-        key = (sharing, block, tuple(grid))
+    def readers(self, block: Block) -> tuple[Sharing | None, ...]:
+        """Per chunk, what it shares at this layer; all None where nobody does."""
+        return tuple(s if self.shares and s and s.bank_of(block) else None for s in self.chunks)
+
+    def parts(self, sharing: Sharing, block: Block, q: Tensor, k: Tensor, grid: tuple[int, int]) -> Projected:
+        """What is attended to beside one's own keys k (B, N, C), by the queries q (B, M, C).
+
+        grid: (height, width) of the layer. Raises TokensMoved where the queries are not that grid and regions count.
+        """
+        self.reached.add(block)
+        if sharing.share.targets is not None and q.shape[1] != grid[0] * grid[1]:
+            raise TokensMoved(q.shape[1], grid[1], grid[0])
+        key = (sharing, block, grid, k.shape[1], k.device)
         if key not in self.memory.projected:
-            self.memory.projected[key] = self._project(sharing, block, q, (int(grid[0]), int(grid[1])))
+            self.memory.projected[key] = self._project(sharing, block, k, grid)
         return self.memory.projected[key]
 
-    def _project(self, sharing: Sharing, block: Block, q: Tensor, grid: tuple[int, int]) -> Projected:
-        assert sharing.bank is not None
-        tokens = torch.cat([part.kept for part in sharing.bank[block]])[None].to(q)
+    def _project(self, sharing: Sharing, block: Block, own: Tensor, grid: tuple[int, int]) -> Projected:
+        bank = sharing.bank_of(block)
+        tokens = torch.cat([part.kept for part in bank])[None].to(own)
         attention = self.modules[block].attn1
-        bias = key_bias(sharing.bank[block], q.shape[1], sharing.share, grid)
-        sink = any(part.dropped for part in sharing.bank[block])
+        bias = key_bias(bank, own.shape[1], sharing.share, grid)
+        sink = any(part.dropped for part in bank)
         keys, values = (functional.pad(to(tokens), (0, 0, 0, int(sink))) for to in (attention.to_k, attention.to_v))
-        return Projected(keys, values, None if bias is None else bias.to(q))
+        return Projected(keys, values, None if bias is None else bias.to(own))
 
 
 def _with_memory(executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
     latent = args[1] if len(args) > 1 else kwargs["latent_image"]
     _check_size(executor.class_obj.conds, (8 * latent.shape[-1], 8 * latent.shape[-2]))
-    executor.class_obj.model_options.setdefault("transformer_options", {})[f"{KEY}_memory"] = Memory()
+    options = executor.class_obj.model_options.setdefault("transformer_options", {})
+    attn1 = options.get("patches_replace", {}).get("attn1", {})
+    others = {address: patch for address, patch in attn1.items() if not isinstance(patch, SharedAttention)}
+    options[f"{KEY}_memory"] = Memory(others)
     return executor(*args, **kwargs)
 
 
@@ -296,13 +328,28 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     memory = options.get(f"{KEY}_memory") or Memory()
     if on and any(s is not None and s.live for s in chunks):
         # What is recorded at this step is projected for this step alone.
-        chunks, memory = _recorded(chunks, executor.class_obj, args[1], float(sigmas[0])), Memory()
+        chunks = _recorded(chunks, executor.class_obj, args[1], float(sigmas[0]))
+        memory = Memory(memory.others)
     watch = _watching(chunks, sigmas, options.get("sample_sigmas")) if on else None
     turn = Turn(chunks, modules, memory, on, [] if watch else None)
     out = executor(*others, {**options, KEY: turn}, **kwargs)
+    _check_reached(turn)
     if watch and turn.watched:
         watch.show(_joined(turn.watched))
     return out
+
+
+def _check_reached(turn: Turn) -> None:
+    """Raise AttentionTaken when another node put its own function over ours without calling it."""
+    if not turn.shares or not turn.memory.others:
+        return
+    wanted = {block for sharing in turn.chunks if sharing and sharing.bank for block in sharing.bank}
+    lost = wanted - turn.reached
+    takers = [turn.memory.others.get(block) or turn.memory.others.get(block[:2]) for block in lost]
+    if found := [taker for taker in takers if taker]:
+        raise AttentionTaken(
+            module_of(found[0]), "Apply Parts or Share Parts Attention", "self-attention", len(found), "parts"
+        )
 
 
 def _watching(chunks: tuple[Sharing | None, ...], sigmas: Tensor, schedule: Tensor | None) -> Watch | None:

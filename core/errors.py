@@ -297,14 +297,14 @@ class ModelNotPatched(LikenessError):
         )
 
 
-class CrossAttentionTaken(LikenessError):
-    """Another node put its function where ours was, without calling it; `module` is where that function lives."""
+class AttentionTaken(LikenessError):
+    """Another node put its function where that of `node` was, without calling it; `module` is where it lives."""
 
-    def __init__(self, module: str, layers: int) -> None:
+    def __init__(self, module: str, node: str, attention: str, layers: int, reading: str) -> None:
         super().__init__(
-            f"A MODEL node after Apply InstantID (its code: {module}) replaced the cross-attention of {layers} layers, "
-            "so they no longer read the faces.",
-            "Move that node in front of Apply InstantID, which keeps what it finds.",
+            f"A MODEL node after {node} (its code: {module}) replaced the {attention} of {layers} "
+            f"layer{'s' * (layers != 1)}, so they no longer read the {reading}.",
+            f"Move that node in front of {node}, which keeps what it finds.",
         )
 
 
@@ -377,6 +377,17 @@ class ModelNotUsed(LikenessError):
             f"The model output of {node} is connected to nothing, so the picture would know nothing of the parts.",
             f"Connect it to the sampler, or to the next node that changes the model. To switch {node} off, set its "
             "strength to 0 or bypass it.",
+        )
+
+
+class TokensMoved(LikenessError):
+    """A node that splits or merges the picture's tokens, where parts are meant for regions of the picture."""
+
+    def __init__(self, tokens: int, width: int, height: int) -> None:
+        super().__init__(
+            f"Another MODEL node (HyperTile and Tome Patch Model do so) has made {tokens} tokens of the "
+            f"{width}x{height} of a layer, so nobody can say which of them lie in the target_mask of a part.",
+            "Take that node out, or the target_mask of every part.",
         )
 
 

@@ -1,0 +1,164 @@
+"""Apply Parts beside the host's own model nodes, and in every way the host stores and moves weights."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import comfy.supported_models
+import parts_made
+import pytest
+import torch
+from host_nodes import NODES, patch
+from pack.bridge import parts2whole
+from pack.core import errors
+from pack.core.parts2whole.parts import Parts, make_part
+from parts_run import apply, denoiser, encode, sample, text
+
+CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
+WITHOUT_EFFECT = {"SLG", "SLG, negative only"}
+"""On an SD1.5 model."""
+ATTN1 = {"SAG"}
+"""They put a function of theirs where ours is, and call nothing that they find there."""
+WIDTH, HEIGHT = 128, 192
+"""HyperTile has nothing to cut in a smaller picture."""
+
+
+@pytest.fixture(scope="module")
+def made():
+    return parts_made.made()
+
+
+@pytest.fixture(scope="module")
+def model(made):
+    return denoiser(made)
+
+
+@pytest.fixture(scope="module")
+def features(made):
+    return encode(made, parts_made.parts(3), WIDTH, HEIGHT)
+
+
+@pytest.fixture(scope="module")
+def with_targets(made):
+    target = torch.zeros(1, HEIGHT, WIDTH)
+    target[..., :64] = 1
+    part = make_part("face", parts_made.picture(1), None, 1.0, target)
+    return encode(made, Parts((part,)), WIDTH, HEIGHT)
+
+
+def picture(*applied, batch=1, cfg=3.5):
+    torch.manual_seed(0)  # HyperTile and ToMe draw from the global generator
+    start = torch.randn(batch, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 10
+    return sample(*applied, steps=2, start=start, batch=batch, cfg=cfg)
+
+
+def with_parts(model, features):
+    return apply(model, features, pose=None)
+
+
+def difference(picture, reference):
+    return ((picture - reference).abs().max() / reference.abs().max()).item()
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_host_nodes_before_or_after_lose_nothing(model, features, name):
+    ours = with_parts(model, features)
+    alone = picture(*ours)
+    before = picture(*with_parts(patch(name, model), features))
+    if name not in ATTN1:
+        assert torch.equal(before, picture(patch(name, ours[0]), *ours[1:]))
+    assert (difference(before, alone) > 1e-3) == (name not in WITHOUT_EFFECT), "theirs works"
+    without = picture(patch(name, model), [text(1)], [text(2)])
+    assert difference(before, without) > 0.01, "ours works"
+    assert torch.equal(picture(*ours), alone), "nothing of theirs is left"
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_host_nodes_with_a_batch_and_cfg_one(model, features, name):
+    ours, *sides = with_parts(patch(name, model), features)
+    assert picture(ours, *sides, batch=2, cfg=1.0).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
+def test_regions_of_moved_tokens_are_refused(model, with_targets, name):
+    with pytest.raises(errors.TokensMoved, match=r"tokens of the 16x24 of a layer.*target_mask"):
+        picture(*with_parts(patch(name, model), with_targets))
+
+
+def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
+    """Every tile sees all parts: with parts of next to no weight the picture is HyperTile's own."""
+    theirs = patch("HyperTile", model)
+    faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, (1e9, 0.0), None)
+    own = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, (1e9, 0.0), None)
+    shown = [picture(parts2whole.patched(theirs), *sides) for sides in (faint, own)]
+    assert difference(*shown) <= 1e-5
+
+
+def test_a_node_that_takes_our_attention_away_is_named(model, features):
+    ours, *sides = with_parts(model, features)
+    message = r"after Apply Parts .*\(its code: .*nodes_sag\) replaced the self-attention of 1 layer,.*in front"
+    with pytest.raises(errors.AttentionTaken, match=f"(?s){message}"):
+        picture(patch("SAG", ours), *sides)
+
+
+def test_a_replacement_before_ours_still_serves_the_other_rows(model, features):
+    """Theirs is called with the whole batch; rows without parts get exactly what it answers."""
+    seen = []
+
+    def theirs(q, k, v, extra_options):
+        seen.append(len(q) == len(extra_options["cond_or_uncond"]))
+        return q * 0.5
+
+    taken = model.clone()
+    taken.set_model_attn1_replace(theirs, "input", 1)
+    kept = picture(*with_parts(taken, features))
+    assert seen and all(seen)
+    assert not torch.equal(kept, picture(*with_parts(model, features)))
+
+
+# How the host stores and moves weights
+
+
+def fp8_model(made):
+    """Weights stored as float8, computed in float32."""
+    config = comfy.supported_models.SD15(dict(parts_made.tiny_sd15.HOST_CONFIG))
+    config.unet_config |= {"num_heads": 4, "num_head_channels": -1}
+    config.set_inference_dtype(FP8, torch.float32)
+    plain = denoiser(made)
+    stored = config.get_model({})
+    stored.diffusion_model.load_state_dict(plain.model.diffusion_model.state_dict())
+    patcher = type(plain)(stored, load_device=CPU, offload_device=CPU)
+    patcher.add_object_patch("model_sampling", plain.get_model_object("model_sampling"))
+    return patcher
+
+
+def rounded_model(made):
+    model = denoiser(made)
+    weights = {name: value.to(FP8).float() for name, value in model.model.diffusion_model.state_dict().items()}
+    config = comfy.supported_models.SD15(dict(parts_made.tiny_sd15.HOST_CONFIG, dtype=torch.float32))
+    config.unet_config |= {"num_heads": 4, "num_head_channels": -1}
+    rounded = config.get_model({})
+    rounded.diffusion_model.load_state_dict(weights)
+    patcher = type(model)(rounded, load_device=CPU, offload_device=CPU)
+    patcher.add_object_patch("model_sampling", model.get_model_object("model_sampling"))
+    return patcher
+
+
+def test_fp8_weights(made, features):
+    """The same picture as with the same rounded weights in float32."""
+    stored, computed = (picture(*with_parts(make(made), features)) for make in (fp8_model, rounded_model))
+    assert difference(stored, computed) <= 1e-4
+
+
+def test_lowvram_gives_the_same_picture(made, features, monkeypatch):
+    """--novram's path: every weight stays where it is and is cast layer by layer."""
+    model = denoiser(made)
+    applied = with_parts(model, features)
+    whole = picture(*applied)
+    comfy.model_management.unload_all_models()
+    with monkeypatch.context() as forced:
+        forced.setattr(comfy.model_management, "is_device_cpu", lambda device: False)
+        forced.setattr(comfy.model_management, "vram_state", comfy.model_management.VRAMState.NO_VRAM)
+        offloaded = picture(*applied)
+        assert model.model.model_lowvram
+    comfy.model_management.unload_all_models()
+    assert torch.equal(offloaded, whole)

@@ -1,0 +1,65 @@
+"""Parts through the pack's own nodes and the host's sampler, on the tiny networks."""
+
+from __future__ import annotations
+
+import comfy.k_diffusion.sampling
+import comfy.sample
+import comfy.samplers
+import parts_made
+import torch
+from diffusers import DDIMScheduler
+from pack.bridge import parts2whole
+from pack.nodes.parts import ApplyParts, EncodeParts
+from parts_made import HEIGHT, WIDTH, picture
+
+LATENT_SCALE = 0.18215
+STEPS = 8
+POSE = picture(90, WIDTH, HEIGHT)
+
+
+def denoiser(made):
+    """With the schedule that Parts2Whole was trained with, as the loader makes it."""
+    model = made.model.clone()
+    model.add_object_patch("model_sampling", parts2whole._sampling(model, parts_made.SCHEDULER, ""))
+    return model
+
+
+def encode(made, parts, width=WIDTH, height=HEIGHT, **changed):
+    inputs = {"clip": parts_made.clip(), "clip_vision": parts_made.clip_vision(), "vae": parts_made.vae(), **changed}
+    return EncodeParts.execute(made.networks, parts, width=width, height=height, **inputs).args[0]
+
+
+def text(seed, **options):
+    return [torch.randn(1, 77, 48, generator=torch.Generator().manual_seed(seed)), options]
+
+
+def apply(model, features, positive=None, negative=None, strength=1.0, start_percent=0.0, end_percent=1.0, pose=POSE):
+    positive, negative = positive or [text(1)], negative or [text(2)]
+    return ApplyParts.execute(model, positive, negative, features, strength, start_percent, end_percent, 0, pose).args
+
+
+def schedule(steps=STEPS):
+    """Sigmas and timesteps of the training schedule, from diffusers."""
+    alphas = DDIMScheduler(beta_schedule="linear", beta_start=0.00085, beta_end=0.012).alphas_cumprod.double()
+    timesteps = torch.arange(steps).flip(0) * (1000 // steps) + 1
+    sigmas = ((1 - alphas[timesteps]) / alphas[timesteps]).sqrt().float()
+    return torch.cat([sigmas, torch.zeros(1)]), timesteps
+
+
+def noise(batch=1, width=WIDTH, height=HEIGHT):
+    return torch.randn(batch, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(7)) * 10
+
+
+def sample(model, positive, negative, cfg=3.5, batch=1, steps=STEPS, start=None, callback=None):
+    start, (sigmas, _) = noise(batch) if start is None else start, schedule(steps)
+
+    def euler(wrapped, _noisy, sigmas, **rest):
+        return comfy.k_diffusion.sampling.sample_euler(wrapped, start, sigmas, **rest)
+
+    zeros = torch.zeros_like(start)
+    with torch.no_grad():
+        out = comfy.sample.sample_custom(
+            model, zeros, cfg, comfy.samplers.KSAMPLER(euler), sigmas, positive, negative, zeros,
+            seed=0, disable_pbar=True, callback=callback,
+        )  # fmt: skip
+    return out * LATENT_SCALE
