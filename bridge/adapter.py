@@ -326,7 +326,8 @@ def _check_reached(plan: Plan, options: dict[str, Any]) -> None:
     lost = len(plan.injections[0].layers) - sum(isinstance(patch, DecoupledAttention) for patch in attn2)
     others = [patch for patch in attn2 if not isinstance(patch, DecoupledAttention)]
     if lost > 0 and others:
-        raise AttentionTaken(module_of(others[0]), "Apply InstantID", "cross-attention", lost, "faces")
+        kept = "which keeps what it finds"
+        raise AttentionTaken(module_of(others[0]), "Apply InstantID", "cross-attention", lost, "faces", kept)
 
 
 def module_of(patch: Any) -> str:

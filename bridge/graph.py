@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from comfy_execution.graph_utils import is_link
@@ -10,18 +11,21 @@ from ..core.errors import ModelNotUsed
 
 MODEL = 0
 """The number of the MODEL among the outputs of a node that patches it."""
+PARTS_NODES = ("LikenessApplyParts", "LikenessSharePartsAttention")
+"""A MODEL that one of these has patched serves the conditioning of all of them."""
 
 
-def check_model_used(hidden: Any, name: str) -> None:
-    """Raise ModelNotUsed where other outputs of the node go on and its MODEL goes nowhere.
+def check_model_used(hidden: Any, name: str, alike: Collection[str] = PARTS_NODES) -> None:
+    """Raise ModelNotUsed where the conditioning of a node goes on and no MODEL that can read it does.
 
-    hidden: with unique_id and prompt, of the node that runs; None outside of a running graph. A node that another
-    one has made during the run is not in the prompt, and who reads it is not known.
+    hidden: with unique_id and prompt, of the node that runs; None outside of a running graph. alike: classes of nodes
+    whose MODEL will do. Checked when the node runs, so not when its outputs come from the cache; and not for a node
+    that another one has made during the run, which is not in the prompt.
     """
     prompt = hidden.prompt if hidden else None
     if not prompt or hidden.unique_id not in prompt:
         return
-    given = [value for node in prompt.values() for value in node["inputs"].values() if is_link(value)]
-    read = {output for node, output in given if node == hidden.unique_id}
-    if read and MODEL not in read:
+    read = {tuple(value) for node in prompt.values() for value in node["inputs"].values() if is_link(value)}
+    models = {(number, MODEL) for number, node in prompt.items() if node["class_type"] in alike}
+    if not read & models and any(number == hidden.unique_id for number, _ in read):
         raise ModelNotUsed(name)

@@ -150,7 +150,10 @@ def patched(model: Any) -> Any:
 
 
 class SharedAttention:
-    """The attn1 replacement of a block: rows with parts look at these too, all other rows are left as they were."""
+    """The attn1 replacement of a block: rows with parts look at these too, all other rows are left as they were.
+
+    before: another node's replacement, which goes on serving the rows without parts.
+    """
 
     def __init__(self, before: Callable[..., Tensor] | None) -> None:
         self.before = before
@@ -176,36 +179,41 @@ class SharedAttention:
             if who:
                 out.append(_shared(turn, who, block, own, extra_options))
             else:
-                out.append(theirs[n] if theirs else _attention(own, extra_options))
+                out.append(theirs[n] if theirs else _attention(own, extra_options, optimized_attention))
         return torch.cat(out)
 
     def _alone(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        return self.before(q, k, v, extra_options) if self.before else _attention((q, k, v), extra_options)
+        if self.before:
+            return self.before(q, k, v, extra_options)
+        return _attention((q, k, v), extra_options, optimized_attention)
 
 
 def _shared(turn: Turn, sharing: Sharing, block: Block, own: Sequence[Tensor], extra_options: dict[str, Any]) -> Tensor:
     """own: queries, keys and values of the picture, (B, N, C) each."""
     q, k, v = own
     height, width = (int(side) for side in extra_options["activations_shape"][-2:])
-    parts = turn.parts(sharing, block, q, k, (height, width))
+    if sharing.share.targets is not None and q.shape[1] != height * width:
+        raise TokensMoved(q.shape[1], width, height)
+    turn.reached.add(block)
+    parts = turn.parts(sharing, block, k, (height, width))
     if turn.watched is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
         counts = [len(part.kept) for part in sharing.bank_of(block)]
         maps = part_shares(q[:1], k[:1], parts.keys, counts, parts.bias, extra_options["n_heads"])
         turn.watched.append(maps.unflatten(1, (height, width)))
-    # The host's choice for a CPU writes out all logits; torch's fused kernel takes a third of the time there.
-    kernel = attention_pytorch if q.device.type == "cpu" else optimized_attention
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return _attention((q, k, v), extra_options, kernel, parts.bias)
+        return _attention((q, k, v), extra_options, _kernel(q.device), parts.bias)
 
     return shared(q, (k, v), (parts.keys, parts.values), attend)
 
 
+def _kernel(device: torch.device) -> Callable[..., Tensor]:
+    """Attention with parts. On a CPU the host's choices write out all logits, which takes three times as long."""
+    return attention_pytorch if device.type == "cpu" else optimized_attention
+
+
 def _attention(
-    qkv: Sequence[Tensor],
-    extra_options: dict[str, Any],
-    kernel: Callable[..., Tensor] = optimized_attention,
-    mask: Tensor | None = None,
+    qkv: Sequence[Tensor], extra_options: dict[str, Any], kernel: Callable[..., Tensor], mask: Tensor | None = None
 ) -> Tensor:
     return kernel(
         *qkv, extra_options["n_heads"], mask=mask,
@@ -269,17 +277,11 @@ class Turn:
         """Per chunk, what it shares at this layer; all None where nobody does."""
         return tuple(s if self.shares and s and s.bank_of(block) else None for s in self.chunks)
 
-    def parts(self, sharing: Sharing, block: Block, q: Tensor, k: Tensor, grid: tuple[int, int]) -> Projected:
-        """What is attended to beside one's own keys k (B, N, C), by the queries q (B, M, C).
-
-        grid: (height, width) of the layer. Raises TokensMoved where the queries are not that grid and regions count.
-        """
-        self.reached.add(block)
-        if sharing.share.targets is not None and q.shape[1] != grid[0] * grid[1]:
-            raise TokensMoved(q.shape[1], grid[1], grid[0])
-        key = (sharing, block, grid, k.shape[1], k.device)
+    def parts(self, sharing: Sharing, block: Block, own: Tensor, grid: tuple[int, int]) -> Projected:
+        """What is attended to beside one's own keys, (B, N, C), in a layer of this grid (height, width)."""
+        key = (sharing, block, grid, own.shape[1], own.device)
         if key not in self.memory.projected:
-            self.memory.projected[key] = self._project(sharing, block, k, grid)
+            self.memory.projected[key] = self._project(sharing, block, own, grid)
         return self.memory.projected[key]
 
     def _project(self, sharing: Sharing, block: Block, own: Tensor, grid: tuple[int, int]) -> Projected:
@@ -333,23 +335,24 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     watch = _watching(chunks, sigmas, options.get("sample_sigmas")) if on else None
     turn = Turn(chunks, modules, memory, on, [] if watch else None)
     out = executor(*others, {**options, KEY: turn}, **kwargs)
-    _check_reached(turn)
+    _check_reached(turn, options)
     if watch and turn.watched:
         watch.show(_joined(turn.watched))
     return out
 
 
-def _check_reached(turn: Turn) -> None:
-    """Raise AttentionTaken when another node put its own function over ours without calling it."""
-    if not turn.shares or not turn.memory.others:
-        return
-    wanted = {block for sharing in turn.chunks if sharing and sharing.bank for block in sharing.bank}
-    lost = wanted - turn.reached
-    takers = [turn.memory.others.get(block) or turn.memory.others.get(block[:2]) for block in lost]
-    if found := [taker for taker in takers if taker]:
-        raise AttentionTaken(
-            module_of(found[0]), "Apply Parts or Share Parts Attention", "self-attention", len(found), "parts"
-        )
+def _check_reached(turn: Turn, options: dict[str, Any]) -> None:
+    """Raise AttentionTaken when another node put its own function over ours without calling it.
+
+    What stands there in this forward alone (the host's guidance nodes do so for a pass of theirs) takes nothing away.
+    """
+    now, others = options.get("patches_replace", {}).get("attn1", {}), turn.memory.others
+    read = [block for sharing in turn.chunks if turn.shares and sharing for block in sharing.bank or ()]
+    places = [block if block in now else block[:2] for block in read if block not in turn.reached]
+    takers = [now[place] for place in places if place in others and now.get(place) is others[place]]
+    if takers:
+        node, there = "Apply Parts or Share Parts Attention", "where it works on the rows without parts, the negative"
+        raise AttentionTaken(module_of(takers[0]), node, "self-attention", len(takers), "parts", there)
 
 
 def _watching(chunks: tuple[Sharing | None, ...], sigmas: Tensor, schedule: Tensor | None) -> Watch | None:

@@ -1,7 +1,7 @@
-"""Decoupled cross-attention: image tokens read beside the text, by everybody or by region.
+"""Decoupled cross-attention (image tokens beside the text, by region), and self-attention shared with parts.
 
 The attention kernel is an argument: attend(q, k, v) with (B, N, heads * d) tensors, (B, N, heads * d) out.
-Source: IP-Adapter (arXiv 2308.06721), section 3.2.2; the regions are ours.
+Source: IP-Adapter (arXiv 2308.06721), section 3.2.2, the regions are ours; Parts2Whole (arXiv 2404.15267), 3.3.
 """
 
 from __future__ import annotations

@@ -15,6 +15,14 @@ from .people import Box, Joint, Keypoints, Point, Pose
 SEEN = 0.3
 """A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""
 
+# Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
+_OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+LIMBS = (
+    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
+    (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
+)  # fmt: skip
+"""Pairs of OpenPose points."""
+
 CROWN = -0.70
 """From the nose up to the crown, in heads."""
 _EYES, _MOUTH = (0.137, -0.157), (0.114, 0.160)
@@ -27,6 +35,8 @@ STANDING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.98), (0.70, 3.00), (0.40, 2.
 SEATED: Posture = (*_HEAD_AND_SHOULDERS, (0.80, 1.92), (0.45, 2.78), (0.42, 2.80), (0.52, 3.35), (0.46, 5.10))
 KNEELING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.92), (0.42, 2.85), (0.42, 2.75), (0.52, 3.45), None)
 
+_TRUNK = 2.15
+"""From the shoulders down to the hips, in heads."""
 _PAIRS = {"bust": 3, "half": 6, "full": 8}
 BODIES = (*_PAIRS, "none")
 
@@ -165,6 +175,35 @@ def behind(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
         )
 
     return tuple((*joint[:2], 0.0) if n > 6 and covered(joint) else joint for n, joint in enumerate(pose))
+
+
+def openpose(pose: Pose) -> tuple[Joint, ...]:
+    """Eighteen OpenPose joints of seventeen COCO ones. The neck is the middle of the shoulders, as sure as the less
+    sure of them."""
+    left, right = pose[5], pose[6]
+    neck = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2]))
+    return tuple(neck if joint < 0 else pose[joint] for joint in _OPENPOSE_FROM_COCO)
+
+
+def seen_limbs(joints: Sequence[Joint]) -> list[int]:
+    """The numbers of the LIMBS whose two ends are seen."""
+    return [n for n, (a, b) in enumerate(LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
+
+
+def torso(pose: Pose) -> tuple[Point, ...]:
+    """Shoulders and hips, in order around it; empty where a shoulder is not seen.
+
+    A hip that is not seen is taken to be straight below its shoulder.
+    """
+    head = head_of_pose(pose)
+    left, right = pose[5], pose[6]
+    if head is None or left[2] <= SEEN or right[2] <= SEEN:
+        return ()
+    hips = [
+        hip[:2] if hip[2] > SEEN else (shoulder[0], shoulder[1] + _TRUNK * head)
+        for shoulder, hip in ((right, pose[12]), (left, pose[11]))
+    ]
+    return (left[:2], right[:2], *hips)
 
 
 def _middle(a: Sequence[float], b: Sequence[float]) -> Point:

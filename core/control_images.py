@@ -10,34 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bodies import SEEN
+from .bodies import LIMBS, openpose, seen_limbs
 from .people import NOSE, Joint, Keypoints, Pose
 from .thirdparty import require
 
-# Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
-_OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
-LIMBS = (
-    (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
-    (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
-)  # fmt: skip
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
     (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),
     (255, 0, 170), (255, 0, 85),
 )  # fmt: skip
-
-
-def openpose(pose: Pose) -> tuple[Joint, ...]:
-    """Eighteen OpenPose joints of seventeen COCO ones. The neck is the middle of the shoulders, as sure as the less
-    sure of them."""
-    left, right = pose[5], pose[6]
-    neck = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2]))
-    return tuple(neck if joint < 0 else pose[joint] for joint in _OPENPOSE_FROM_COCO)
-
-
-def seen_limbs(joints: Sequence[Joint]) -> list[int]:
-    """The numbers of the LIMBS whose two ends are seen."""
-    return [n for n, (a, b) in enumerate(LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
 
 
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:

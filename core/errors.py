@@ -300,11 +300,11 @@ class ModelNotPatched(LikenessError):
 class AttentionTaken(LikenessError):
     """Another node put its function where that of `node` was, without calling it; `module` is where it lives."""
 
-    def __init__(self, module: str, node: str, attention: str, layers: int, reading: str) -> None:
+    def __init__(self, module: str, node: str, attention: str, layers: int, reading: str, there: str) -> None:
         super().__init__(
             f"A MODEL node after {node} (its code: {module}) replaced the {attention} of {layers} "
             f"layer{'s' * (layers != 1)}, so they no longer read the {reading}.",
-            f"Move that node in front of {node}, which keeps what it finds.",
+            f"Move that node in front of {node}, {there}.",
         )
 
 
@@ -374,9 +374,9 @@ class ModelNotUsed(LikenessError):
 
     def __init__(self, node: str) -> None:
         super().__init__(
-            f"The model output of {node} is connected to nothing, so the picture would know nothing of the parts.",
-            f"Connect it to the sampler, or to the next node that changes the model. To switch {node} off, set its "
-            "strength to 0 or bypass it.",
+            f"The model output of {node} is connected to nothing, so what it puts into the conditioning would have no "
+            "effect.",
+            f"Connect it to the sampler, or to the next node that changes the model. To switch {node} off, bypass it.",
         )
 
 
@@ -385,7 +385,7 @@ class TokensMoved(LikenessError):
 
     def __init__(self, tokens: int, width: int, height: int) -> None:
         super().__init__(
-            f"Another MODEL node (HyperTile and Tome Patch Model do so) has made {tokens} tokens of the "
+            f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens} tokens of the "
             f"{width}x{height} of a layer, so nobody can say which of them lie in the target_mask of a part.",
             "Take that node out, or the target_mask of every part.",
         )

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .control_images import LIMBS, openpose, seen_limbs
+from .bodies import LIMBS, openpose, seen_limbs
 from .geometry import patch_rect
 from .people import Faces, Layout, Point, Pose, Slot
 from .pictures import as_rgb

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
+from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .control_images import LIMBS, openpose, seen_limbs
+from .bodies import LIMBS, openpose, seen_limbs, torso
 from .errors import BadRegion, NotInCast
-from .people import Box, Cast, Joint, Person, Pose
+from .people import Box, Cast, Person, Point, Pose
 from .pictures import as_masks
+
+Extent = Literal["body", "face"]
+EXTENTS: tuple[Extent, ...] = get_args(Extent)
 
 
 def of_cast(cast: Cast, margin: float, feather: float) -> Tensor:
@@ -22,49 +27,53 @@ def of_cast(cast: Cast, margin: float, feather: float) -> Tensor:
     feather: width of the soft edge, px.
     Raises BadRegion for a place without box and mask, a region off the canvas, two people with the same region.
     """
-    return checked(torch.stack([_of_person(p, cast, margin, feather) for p in cast.people]), names(cast.people))
+    return checked(torch.stack([_mask_or_face(p, cast, margin, feather) for p in cast.people]), names(cast.people))
 
 
-def _of_person(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
-    slot = person.slot
-    if slot is not None and slot.mask is not None:
-        return slot.mask.float()
-    if slot is None or slot.box is None:
-        raise BadRegion(person.identity.name, "its place has neither a face box nor a mask")
-    return box_region(widened(slot.box, margin), cast.width, cast.height, feather)
-
-
-Extent = Literal["body", "face"]
-EXTENTS: tuple[Extent, ...] = get_args(Extent)
+def _mask_or_face(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
+    if person.slot is not None and person.slot.mask is not None:
+        return person.slot.mask.float()
+    return _face(person, cast, margin, feather)
 
 
 def of_person(cast: Cast, number: int, extent: Extent, margin: float, feather: float) -> Tensor:
     """(H, W) float32 0..1: the region of one person of a placed cast, counted from 1.
 
-    extent: "body" is the place's own mask, else everything near the skeleton and the face; "face" the face box.
-    margin: how far that reaches, in face widths and heights. feather: width of the soft edge, px.
+    extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" the face box.
+    margin: how far that reaches, in face sizes. feather: width of the soft edge, px. The faces of others are left out.
     Raises NotInCast, and BadRegion for a place without what is needed or a region off the canvas.
     """
     if not 0 < number <= len(cast.people):
         raise NotInCast(number, names(cast.people))
     person = cast.people[number - 1]
-    return checked(_extent(person, cast, extent, margin, feather)[None], [person.identity.name])[0]
+    if extent == "body" and person.slot and person.slot.mask is not None:
+        return person.slot.mask.float()
+    region = _face(person, cast, margin, feather)
+    if extent == "body":
+        region = torch.maximum(region, _body(person, cast, margin, feather))
+    others = [other.slot.box for other in cast.people if other is not person and other.slot and other.slot.box]
+    for box in others:
+        region = torch.minimum(region, 1 - box_region(box, cast.width, cast.height, 0))
+    if not region.any():
+        advice = "Use a larger canvas, or fit = pad in the layout node."
+        raise BadRegion(person.identity.name, "it lies off the canvas", advice)
+    return region
 
 
-def _extent(person: Person, cast: Cast, extent: Extent, margin: float, feather: float) -> Tensor:
+def _face(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
     slot = person.slot
-    if slot and slot.mask is not None and extent == "body":
-        return slot.mask.float()
     if slot is None or slot.box is None:
-        raise BadRegion(person.identity.name, "its place is only a point", "Use a layout whose places have a face box.")
-    face = box_region(widened(slot.box, margin), cast.width, cast.height, feather)
-    if extent == "face":
-        return face
-    if slot.pose is None:
+        advice = "Use a layout whose places have faces, or masks (Layout from Masks)."
+        raise BadRegion(person.identity.name, "its place has neither a face box nor a mask", advice)
+    return box_region(widened(slot.box, margin), cast.width, cast.height, feather)
+
+
+def _body(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
+    slot = person.slot
+    if slot is None or slot.box is None or slot.pose is None:
         advice = "Set body to half in the layout node, or extent to face."
         raise BadRegion(person.identity.name, "its place has neither a skeleton nor a mask", advice)
-    reach = margin * (slot.box[2] - slot.box[0])
-    return torch.maximum(face, limbs_region(slot.pose, reach, cast.width, cast.height, feather))
+    return body_region(slot.pose, margin * (slot.box[2] - slot.box[0]), cast.width, cast.height, feather)
 
 
 def of_masks(masks: Tensor, cast: Cast) -> Tensor:
@@ -112,19 +121,23 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
     return _edge(y, y0, y1, feather)[:, None] * _edge(x, x0, x1, feather)
 
 
-def limbs_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
-    """(height, width): 1 up to `reach` px from a limb of the skeleton, falling to 0 over `feather` px."""
-    joints = openpose(pose)
-    limbs = [(joints[a], joints[b]) for a, b in (LIMBS[n] for n in seen_limbs(joints))]
-    region = torch.zeros(height, width)
-    for a, b in limbs:
-        beyond = (_distance(a, b, width, height) - reach).clamp(min=0)
-        region = torch.maximum(region, 1 - beyond / max(feather, 1e-6))
-    return region
+def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
+    """(height, width): 1 in the torso and up to `reach` px from it and the limbs, then falling over `feather` px."""
+    joints, trunk = openpose(pose), torso(pose)
+    lines = [(joints[a][:2], joints[b][:2]) for a, b in (LIMBS[n] for n in seen_limbs(joints))]
+    lines += zip(trunk, (*trunk[1:], *trunk[:1]), strict=True)
+    nearest = torch.full((height, width), float("inf"))
+    for a, b in lines:
+        nearest = torch.minimum(nearest, _distance(a, b, width, height))
+    inside = Image.new("1", (width, height))
+    if trunk:
+        ImageDraw.Draw(inside).polygon(trunk, fill=1)
+    nearest[torch.as_tensor(np.array(inside))] = 0
+    return _falling(nearest - reach, feather)
 
 
-def _distance(a: Joint, b: Joint, width: int, height: int) -> Tensor:
-    """(height, width): from every pixel's centre to the line between two joints, px."""
+def _distance(a: Point, b: Point, width: int, height: int) -> Tensor:
+    """(height, width): from every pixel's centre to the line between two points, px."""
     x, y = torch.arange(width) + 0.5 - a[0], torch.arange(height)[:, None] + 0.5 - a[1]
     dx, dy = b[0] - a[0], b[1] - a[1]
     along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6)).clamp(0, 1)
@@ -132,5 +145,9 @@ def _distance(a: Joint, b: Joint, width: int, height: int) -> Tensor:
 
 
 def _edge(at: Tensor, low: float, high: float, feather: float) -> Tensor:
-    outside = torch.maximum(low - at, at - high).clamp(min=0)
-    return (1 - outside / max(feather, 1e-6)).clamp(min=0)
+    return _falling(torch.maximum(low - at, at - high), feather)
+
+
+def _falling(outside: Tensor, feather: float) -> Tensor:
+    """1 inside, falling to 0 over `feather` px; outside: the distance from the edge, px, negative inside."""
+    return (1 - outside.clamp(min=0) / max(feather, 1e-6)).clamp(min=0)

@@ -227,7 +227,7 @@ class PersonRegion(io.ComfyNode):
             display_name="Person Region",
             category="likeness/places",
             description="The part of the picture that belongs to one person of a placed cast, as a mask: for clothes "
-            "(target_mask of Part), a prompt of their own (Conditioning Set Mask), inpainting. It moves with the "
+            "(target_mask of Part), a prompt of their own, inpainting. It moves with the "
             "person when Place Cast swaps people.",
             inputs=[
                 CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
@@ -237,14 +237,16 @@ class PersonRegion(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "extent", options=list(regions.EXTENTS),
-                    tooltip="body = the place's own mask if it has one, else everything near skeleton and face; "
-                    "face = around the face alone.",
+                    tooltip="body = the place's own mask if it has one, else torso, limbs and face; "
+                    "face = the face alone.",
                 ),
                 io.Float.Input(
-                    "margin", default=0.5, min=0.0, max=4.0, step=0.05,
-                    tooltip="How far the region reaches beyond skeleton and face box, in face widths.",
+                    "margin", default=0.25, min=0.0, max=4.0, step=0.05,
+                    tooltip="How far the region reaches beyond body and face, in face sizes; a mask stays as it is.",
                 ),
-                io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels."),
+                io.Int.Input(
+                    "feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels; a mask stays as it is."
+                ),
             ],
             outputs=[
                 io.Mask.Output("mask", display_name="mask", tooltip="Of the size of the layout."),

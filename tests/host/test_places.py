@@ -9,7 +9,7 @@ import folder_paths
 import people_made
 import pytest
 import torch
-from pack.core import bodies, control_images
+from pack.core import bodies
 from pack.core.errors import BadSize, LikenessError, NoPose, NotPlaced, PeoplePlacesMismatch
 from pack.core.people import Cast, Face, Faces, Layout, Person
 from pack.nodes import places
@@ -68,7 +68,7 @@ def made_by_each() -> dict[str, Any]:
     face = Face(bodies.face_box((90, 90), 80), bodies.face_keypoints((90, 90), 80), 0.9, torch.zeros(112, 112, 3))
     masks = torch.zeros(2, 256, 384)
     masks[0, 20:, 20:150] = masks[1, 40:, 200:380] = 1
-    flat = [v for joint in control_images.openpose(bodies.body((200, 80), 60)) for v in joint]
+    flat = [v for joint in bodies.openpose(bodies.body((200, 80), 60)) for v in joint]
     poses = [{"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}]
     return {
         "faces": places.LayoutFromFaces.execute(Faces((face,), 384, 256), 384, 256, "crop", "half"),
@@ -93,7 +93,7 @@ def test_every_layout_node_shows_what_it_made(source: str) -> None:
 
 
 def test_guesses_are_said_in_the_picture() -> None:
-    flat = [v for joint in control_images.openpose(bodies.body((200, 80), 60)) for v in joint]
+    flat = [v for joint in bodies.openpose(bodies.body((200, 80), 60)) for v in joint]
     frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}
     unsure = {**frame, "people": [{"pose_keypoints_2d": [0.0, 0.0, 0.0, *flat[3:]]}]}
     sure_picture, unsure_picture = (places.LayoutFromPoses.execute([f], 0, 0, "crop").args[1] for f in (frame, unsure))

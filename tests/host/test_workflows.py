@@ -253,9 +253,22 @@ def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, f
     prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
     with pytest.raises(HostError, match="The model output of Apply Parts is connected to nothing"):
         host_server.run(prompt)
-    off = workflow.substitute(prompt, {"LikenessApplyParts.strength": 0.0})
-    del off[apply]["inputs"]["pose"]
-    assert host_server.run(off).status == "success"
+
+
+def test_one_patched_model_serves_two_nodes_of_parts(host_server: HostServer, from_parts: Prompt) -> None:
+    """A second Apply Parts, for a second sampler on the MODEL of the first."""
+    (apply,), (sampler,) = (workflow.nodes_of(from_parts, name) for name in ("LikenessApplyParts", "KSampler"))
+    (saver,), (decoder,) = (workflow.nodes_of(from_parts, name) for name in ("SaveImage", "VAEDecode"))
+    node, sides = from_parts[apply], {"positive": ["second", 1], "negative": ["second", 2]}
+    second = {
+        "second": {**node, "inputs": {**node["inputs"], "strength": 0.5}},
+        "sample": {**from_parts[sampler], "inputs": {**from_parts[sampler]["inputs"], **sides}},
+        "decode": {**from_parts[decoder], "inputs": {**from_parts[decoder]["inputs"], "samples": ["sample", 0]}},
+        "save": {**from_parts[saver], "inputs": {**from_parts[saver]["inputs"], "images": ["decode", 0]}},
+    }
+    run = host_server.run({**from_parts, **second})
+    first, other = (np.asarray(Image.open(host_server.file(run.outputs[n]["images"][0]))) for n in (saver, "save"))
+    assert run.status == "success" and not np.array_equal(first, other)
 
 
 def test_parts_seen_at_another_size_are_explained(

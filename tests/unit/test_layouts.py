@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from pack.core import bodies, group, layouts
-from pack.core.control_images import openpose, skeleton
+from pack.core.bodies import openpose
+from pack.core.control_images import skeleton
 from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoMasks, NoPose
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 

@@ -101,3 +101,14 @@ def test_contact_sheet_holds_every_crop() -> None:
 def test_contact_sheet_wants_a_caption_per_crop() -> None:
     with pytest.raises(ValueError, match="zip"):
         previews.contact_sheet([torch.zeros(8, 8, 3)], [])
+
+
+def test_heat_maps_are_black_at_nothing_and_white_at_their_highest() -> None:
+    shares = torch.zeros(2, 8, 8)
+    shares[0, 2:4, 2:4], shares[1, 4:, :] = 0.2, 0.7
+    shown = previews.heat_maps(shares, ["face", "shoes"])[0]
+    # Two cells of 160 px side by side, 6 px from the edges and from each other.
+    cells = [shown[6:166, x : x + 160] for x in (6, 172)]
+    for cell, share in zip(cells, shares, strict=True):
+        at = cell[10::20, 10::20]
+        assert torch.equal(at > 0.9, (share > 0)[..., None].expand(-1, -1, 3)) and (at[share == 0] < 0.1).all()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import people_made
 import pytest
 import torch
-from pack.core import bodies, regions
+from pack.core import bodies, group, regions
 from pack.core.errors import BadRegion, NotInCast
 from pack.core.people import Cast, Person, Slot
 
@@ -88,10 +90,36 @@ def test_the_region_of_a_body_holds_its_joints_and_not_the_neighbours():
         assert len(at(here)) > 8 and all(value == 1 for value in at(here)) and not any(at(there))
 
 
+@pytest.mark.parametrize("hidden", [(), (11, 12), (7, 8, 9, 10, 11, 12)], ids=["all seen", "no hips", "a bust"])
+def test_the_torso_has_no_hole(hidden):
+    """From the collar to the belly, also where the hips are not seen."""
+    slot = standing(256)
+    pose = tuple((*joint[:2], 0.0) if n in hidden else joint for n, joint in enumerate(slot.pose))
+    region = regions.of_person(cast(replace(slot, pose=pose), width=512, height=384), 1, "body", 0.0, 0)
+    shoulder, hip = slot.pose[6], slot.pose[12]
+    assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
+    assert not region[:, : int(shoulder[0]) - 12].any()
+
+
+def test_neighbours_of_our_own_layouts_have_regions_of_their_own():
+    """What both may look at would be in both people's clothes."""
+    layout = group.layout(2, "half", 0, 1152, 896)
+    two = cast(*layout.slots, width=1152, height=896)
+    both = [regions.of_person(two, number, "body", 0.25, 32) for number in (1, 2)]
+    assert not ((both[0] > 0.5) & (both[1] > 0.5)).any()
+
+
+def test_no_region_covers_the_face_of_another():
+    two = cast(standing(100), standing(150), width=512, height=384)
+    region = regions.of_person(two, 1, "body", 1.0, 8)
+    x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
+    assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any() and region[y1 + 4, x0 + 4] == 1
+
+
 def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
-    """An arm's length away in every direction; beside a limb it falls by 1 over `feather` px."""
+    """A single point: all limbs have no length."""
     joint = (32.5, 32.5, 1.0)
-    region = regions.limbs_region((joint,) * 17, 10.0, 64, 64, 8.0)
+    region = regions.body_region((joint,) * 17, 10.0, 64, 64, 8.0)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     expected = (1 - (torch.hypot(x - 32, y - 32) - 10).clamp(min=0) / 8).clamp(min=0)
     assert (region - expected).abs().max() <= 1e-5
@@ -111,8 +139,8 @@ def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
         (box(10, 10, 20, 20), 2, "face", NotInCast, "no person 2 in the cast; those with a place are 1 person 1"),
         (box(10, 10, 20, 20), 0, "face", NotInCast, "no person 0"),
         (box(10, 10, 20, 20), 1, "body", BadRegion, "neither a skeleton nor a mask.*Set body to half"),
-        (Slot((50.0, 50.0)), 1, "face", BadRegion, "its place is only a point"),
-        (box(300, 10, 320, 20), 1, "face", BadRegion, "empty or lies off the canvas"),
+        (Slot((50.0, 50.0)), 1, "face", BadRegion, "neither a face box nor a mask.*Use a layout"),
+        (box(300, 10, 320, 20), 1, "face", BadRegion, "it lies off the canvas.*fit = pad"),
     ],
 )
 def test_a_person_without_a_region_is_explained(slot, number, extent, error, message):
