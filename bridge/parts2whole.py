@@ -313,7 +313,7 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
     Raises BadSize where the pictures have another aspect than the parts.
     """
     found, width, height = (pose.shape[2], pose.shape[1]), features.width, features.height
-    if abs(found[0] * height - found[1] * width) > 0.02 * found[1] * width:
+    if abs(found[0] * height - found[1] * width) > 0.03 * found[1] * width:
         raise BadSize(
             "The pose image", found, f"the parts are encoded for {width}x{height} px, another aspect",
             "Crop or pad the pose image to that aspect; stretched it would stretch the body.",

@@ -100,10 +100,12 @@ class PeoplePlacesMismatch(LikenessError):
     """The cast and the layout do not have the same number."""
 
     def __init__(self, people: int, places: int) -> None:
-        verb = "more people than places" if people > places else "fewer people than places"
+        more = people > places
         super().__init__(
-            f"The cast has {people} people and the layout has {places} places: {verb}.",
-            "Remove or add people or places, or choose order = custom and leave places free with 0: '1,0,2'.",
+            f"The cast has {people} people and the layout has {places} places: {'more' if more else 'fewer'} people than "
+            "places.",
+            "Remove or add people or places, or choose order = custom and name "
+            + ("one person per place: '1,3' leaves out person 2." if more else "0 for an empty place: '1,0,2'."),
         )
 
 

@@ -15,7 +15,7 @@ from ..bridge.conditioning import Conditioning, check_range
 from ..bridge.graph import check_model_used
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
-from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, resized
+from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
 
 CATEGORY = "likeness/parts"
@@ -196,7 +196,7 @@ class ApplyParts(io.ComfyNode):
                 ),
                 io.Image.Input(
                     "pose", optional=True,
-                    tooltip="The pose as a DensePose picture, in the aspect of the parts; works at any strength.",
+                    tooltip="The pose as a DensePose IUV picture, in the aspect of the parts; works at any strength.",
                 ),
             ],
             outputs=[
@@ -227,10 +227,13 @@ class ApplyParts(io.ComfyNode):
         check_range("The range of the parts", start_percent, end_percent)
         bridge.check_model(model, features)
         bridge.check_text([*positive, *negative], features)
+        node = cls.hidden.unique_id if cls.hidden else None
         posed = None if pose is None else bridge.pose_features(features, pose)
+        if pose is not None and (hint := pose_hint(pose)):
+            notes.tell(node, hint)
         sampling = model.get_model_object("model_sampling")
         window = (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent))
-        show = partial(_show_heat_maps, cls.hidden.unique_id if cls.hidden else None, features.labels)
+        show = partial(_show_heat_maps, node, features.labels)
         watch = sharing.Watch(heat_map_step, show) if heat_map_step else None
         sides = bridge.put_in((positive, negative), features, strength, window, posed, watch)
         return io.NodeOutput(bridge.patched(model), *sides)

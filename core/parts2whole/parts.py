@@ -54,7 +54,8 @@ class Parts:
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
     """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (1, h, w).
 
-    Raises BadPart for an image without a picture or with several, and for masks that would make the part vanish.
+    Raises BadPart for an image without a picture or with several, and for masks that would make
+    a part with a weight vanish.
     """
     if image.numel() == 0:
         raise BadPart(label, "its image has no picture in it", "Connect a picture of the part.")
@@ -64,7 +65,7 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     alpha = image[0, ..., 3].float().cpu() if image.shape[-1] == 4 else None
     part = Part(label, as_rgb(image[0]), alpha, _one(mask), weight, _one(target))
     for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
-        if kept is not None and not kept.any():
+        if weight > 0 and kept is not None and not kept.any():
             raise BadPart(label, f"its {name} ({_size(kept)}) is all zero, so this part would vanish", _EMPTY)
     return part
 
@@ -88,7 +89,8 @@ def hints(part: Part) -> list[str]:
     found: list[str] = []
     if part.label not in LABELS:
         found.append(
-            f"{part.label!r} is none of the six labels Parts2Whole was trained with; it is used as it is written."
+            f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "
+            "words; Encode Parts uses them as they are written."
         )
     if part.mask is None:
         return found
@@ -153,6 +155,17 @@ def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
         pictures = (_pillow(picture, "RGB").resize((width, height), Image.Resampling.LANCZOS) for picture in rgb)
         rgb = torch.stack([_tensor(picture) for picture in pictures])
     return rgb.movedim(-1, 1)
+
+
+def pose_hint(image: Tensor) -> str | None:
+    """What to say of pose pictures (B, H, W, 1|3|4) that are no DensePose IUV: those have 0 to 24 of 255 in blue."""
+    if float((as_rgb(image)[..., 2] > 0.25).float().mean()) < 0.01:
+        return None
+    return (
+        "The pose image is not coloured like the DensePose IUV pictures that Parts2Whole was trained with (black "
+        "background, red and green gradients, hardly any blue), so it may be followed badly. Viridis and Parula "
+        "pictures are another encoding, OpenPose skeletons another thing."
+    )
 
 
 def targets(parts: tuple[Part, ...], width: int, height: int) -> Tensor | None:

@@ -13,6 +13,7 @@ from pack.core.parts2whole.parts import (
     hints,
     laid_over,
     make_part,
+    pose_hint,
     pose_picture,
     prepared,
     targets,
@@ -104,6 +105,7 @@ def test_a_part_that_would_vanish_is_refused(where):
         error.value
     )
     assert "leave mask unconnected" in str(error.value)
+    assert part(**given, weight=0.0).weight == 0, "left out, so nothing can vanish"
 
 
 def test_a_speck_is_refused_when_nothing_of_it_is_left():
@@ -138,6 +140,16 @@ def test_what_works_but_may_not_be_meant_is_said():
     (inverted,) = hints(part(mask=1 - 0.9 * torch.eye(130)[:, :90][None]))
     assert "keeps 99% of the picture" in inverted and "Invert Mask" in inverted
     assert all(not hints(part(label=label)) for label in LABELS)
+
+
+def test_poses_of_another_encoding_are_noticed():
+    iuv = torch.rand(1, 96, 64, 3, generator=torch.Generator().manual_seed(0))
+    iuv[..., 2] *= 24 / 255
+    assert pose_hint(iuv) is None and pose_hint(torch.zeros(2, 96, 64, 3)) is None
+    viridis = iuv.clone()
+    viridis[:, 20:40, ..., 2] = 0.4
+    found = pose_hint(viridis)
+    assert found and found.startswith("The pose image is not coloured like the DensePose IUV pictures")
 
 
 def test_masks_of_all_sizes_fit_the_grids_of_a_unet():
