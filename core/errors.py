@@ -100,12 +100,13 @@ class PeoplePlacesMismatch(LikenessError):
     """The cast and the layout do not have the same number."""
 
     def __init__(self, people: int, places: int) -> None:
-        more = people > places
+        if people > places:
+            verb, advice = "more", "one person per place: '1,3' leaves out person 2"
+        else:
+            verb, advice = "fewer", "0 for an empty place: '1,0,2'"
         super().__init__(
-            f"The cast has {people} people and the layout has {places} places: {'more' if more else 'fewer'} people than "
-            "places.",
-            "Remove or add people or places, or choose order = custom and name "
-            + ("one person per place: '1,3' leaves out person 2." if more else "0 for an empty place: '1,0,2'."),
+            f"The cast has {people} people and the layout has {places} places: {verb} people than places.",
+            f"Remove or add people or places, or choose order = custom and name {advice}.",
         )
 
 
