@@ -20,7 +20,7 @@ from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
 from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
-from ..core.errors import AttentionTaken, BadSize, WrongBaseModel
+from ..core.errors import AttentionTaken, BadSize, ModelNotPatched, WrongBaseModel
 from .conditioning import Conditioning
 
 KEY = "likeness_injections"
@@ -90,15 +90,27 @@ class Rows:
 
 
 class InjectionsCond(comfy.conds.CONDRegular):
-    """A COND whose value is a tuple of injections; joined, it becomes Rows. `area` crops the regions."""
+    """A COND whose value is a tuple of injections; joined, it becomes Rows. `area` crops the regions.
+
+    read: whether the MODEL of this sampling run reads them, see `serve`.
+    """
+
+    def __init__(self, cond: tuple[Any, ...], read: bool = False) -> None:
+        super().__init__(cond)
+        self.read = read
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> InjectionsCond:
-        return self if area is None else InjectionsCond(tuple(injection.cropped(area) for injection in self.cond))
+        if area is None:
+            return self
+        return InjectionsCond(tuple(injection.cropped(area) for injection in self.cond), self.read)
 
     def can_concat(self, other: InjectionsCond) -> bool:
         return len(self.cond) == len(other.cond) and all(a.alike(b) for a, b in zip(self.cond, other.cond, strict=True))
 
     def concat(self, others: Sequence[InjectionsCond]) -> Rows:
+        # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
+        if not self.read:
+            raise ModelNotPatched
         return Rows((self.cond, *(other.cond for other in others)))
 
     def size(self) -> list[int]:
@@ -114,6 +126,14 @@ def _with_injection(options: dict[str, Any], injection: Any, key: str) -> dict[s
     conds = options.get("model_conds", {})
     before = conds[key].cond if key in conds else ()
     return {**options, "model_conds": {**conds, key: InjectionsCond((*before, injection))}}
+
+
+def serve(guider: Any, key: str) -> None:
+    """Tell the conditioning of one sampling run (the guider's own copies) that its MODEL reads what is under `key`."""
+    for entry in (entry for side in guider.conds.values() for entry in side):
+        conds = entry["model_conds"]
+        if key in conds:
+            entry["model_conds"] = {**conds, key: InjectionsCond(conds[key].cond, read=True)}
 
 
 # The MODEL
@@ -154,7 +174,7 @@ def patched(model: Any, before_sampling: Callable[[Any], None]) -> Any:
 
     before_sampling: called with the guider at the start of every run.
     """
-    if is_patched(model):
+    if KEY in model.wrappers.get(_WRAPPERS.DIFFUSION_MODEL, {}):
         return model
     clone = model.clone()
     clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, KEY, partial(_with_cache, before_sampling))
@@ -167,12 +187,6 @@ def patched(model: Any, before_sampling: Callable[[Any], None]) -> Any:
         before = existing.get((name, number, index)) or existing.get((name, number))
         clone.set_model_attn2_replace(DecoupledAttention(layer, before), name, number, index)
     return clone
-
-
-def is_patched(model: Any) -> bool:
-    """Whether this MODEL reads injections."""
-    wrappers = model.wrappers.get(_WRAPPERS.DIFFUSION_MODEL, {})
-    return KEY in wrappers
 
 
 def _own_patches(_: Any, clone: Any) -> None:
@@ -301,6 +315,7 @@ def is_within(window: tuple[float, float], sigmas: Tensor) -> bool:
 def _with_cache(before_sampling: Callable[[Any], None], executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
     before_sampling(executor.class_obj)
+    serve(executor.class_obj, KEY)
     executor.class_obj.model_options.setdefault("transformer_options", {})[CACHE] = RunCache()
     return executor(*args, **kwargs)
 

@@ -13,7 +13,7 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
-from ..core.errors import ModelNotPatched, NotAControlNet
+from ..core.errors import NotAControlNet
 from . import adapter
 
 
@@ -40,12 +40,6 @@ class IdentityNet(comfy.controlnet.ControlNet):
 
     def copy(self) -> IdentityNet:
         return IdentityNet(self, self.source, self.nobody)
-
-    def pre_run(self, model: Any, percent_to_timestep_function: Any) -> None:
-        # The host offers no place before the sampler that sees both MODEL and conditioning.
-        if not adapter.is_patched(model.current_patcher):
-            raise ModelNotPatched("Apply InstantID")
-        super().pre_run(model, percent_to_timestep_function)
 
     def cleanup(self) -> None:
         super().cleanup()

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..core.attention import part_shares, shared
 from ..core.errors import AttentionTaken, BadSize, PartsTwice, TokensMoved
 from ..core.parts2whole.features import Bank, Block, PartTokens, Share, key_bias
-from .adapter import Rows, inject, is_within, module_of, transformers
+from .adapter import Rows, inject, is_within, module_of, serve, transformers
 
 KEY = "likeness_sharing"
 _WATCHED_TOKENS = 2048
@@ -297,6 +297,7 @@ class Turn:
 def _with_memory(executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
     latent = args[1] if len(args) > 1 else kwargs["latent_image"]
+    serve(executor.class_obj, KEY)
     _check_size(executor.class_obj.conds, (8 * latent.shape[-1], 8 * latent.shape[-2]))
     options = executor.class_obj.model_options.setdefault("transformer_options", {})
     attn1 = options.get("patches_replace", {}).get("attn1", {})

@@ -291,12 +291,13 @@ class NoKeypoints(LikenessError):
 
 
 class ModelNotPatched(LikenessError):
-    """The sampler was given a MODEL that does not come from our apply node."""
+    """The sampler was given conditioning of our apply nodes, and a MODEL that does not come from them."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self) -> None:
         super().__init__(
-            f"The sampler's conditioning comes from {node}, but its MODEL does not, so the faces would be lost.",
-            f"Connect the model output of {node} to the sampler (other model nodes may stand between).",
+            "The sampler's conditioning comes from Apply InstantID, Apply Parts or Share Parts Attention, but its "
+            "MODEL does not, so the faces or parts would be lost.",
+            "Connect the model output of that node to the sampler (other model nodes may stand between).",
         )
 
 
@@ -369,17 +370,6 @@ class PartsTwice(LikenessError):
         super().__init__(
             "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
             "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
-        )
-
-
-class ModelNotUsed(LikenessError):
-    """A node that needs both outputs: the conditioning goes to the sampler and the model goes nowhere."""
-
-    def __init__(self, node: str) -> None:
-        super().__init__(
-            f"The model output of {node} is connected to nothing, so what it puts into the conditioning would have no "
-            "effect.",
-            f"Connect it to the sampler, or to the next node that changes the model. To switch {node} off, bypass it.",
         )
 
 

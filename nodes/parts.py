@@ -12,7 +12,6 @@ from torch import Tensor
 from ..bridge import folders, notes, sharing
 from ..bridge import parts2whole as bridge
 from ..bridge.conditioning import Conditioning, check_range
-from ..bridge.graph import check_model_used
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
@@ -204,7 +203,7 @@ class ApplyParts(io.ComfyNode):
                 io.Conditioning.Output("positive_out", display_name="positive"),
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id],
         )  # fmt: skip
         return searchable(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
 
@@ -223,7 +222,6 @@ class ApplyParts(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
-        check_model_used(cls.hidden, "Apply Parts")
         check_range("The range of the parts", start_percent, end_percent)
         bridge.check_model(model, features)
         bridge.check_text([*positive, *negative], features)

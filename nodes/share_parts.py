@@ -8,7 +8,6 @@ from comfy_api.latest import io
 
 from ..bridge import sharing
 from ..bridge.conditioning import check_range
-from ..bridge.graph import check_model_used
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
 from ..bridge.self_sharing import LAYERS, recorded_once, reference_of
 from ..core import geometry
@@ -56,7 +55,6 @@ class SharePartsAttention(io.ComfyNode):
                 io.Conditioning.Output("positive_out", display_name="positive"),
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )  # fmt: skip
         return searchable(schema, "parts", "clothes", "outfit", "garment", "try on", "reference only", "style")
 
@@ -80,7 +78,6 @@ class SharePartsAttention(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
-        check_model_used(cls.hidden, "Share Parts Attention")
         geometry.check_size("The picture", width, height)
         check_range("The range of the parts", start_percent, end_percent)
         seen = reference_of(model, parts, clip, vae, (width, height), layers, seed)

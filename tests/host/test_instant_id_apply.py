@@ -314,9 +314,10 @@ def refused(error, message, *args, **changed):
 
 
 def test_the_model_output_must_reach_the_sampler(host, instant_id):
-    _, positive, negative = apply(host, instant_id, one())
-    with pytest.raises(errors.ModelNotPatched, match="comes from Apply InstantID, but its MODEL does not"):
-        sample(host[0], positive, negative)
+    for strength in (0.8, 0.0):
+        _, positive, negative = apply(host, instant_id, one(), control_strength=strength)
+        with pytest.raises(errors.ModelNotPatched, match=r"comes from Apply InstantID, .* but its MODEL does not"):
+            sample(host[0], positive, negative, steps=1)
 
 
 def test_wrong_recogniser(host, instant_id):
