@@ -110,7 +110,7 @@ def _checks_the_model(control_net: Any, width: int) -> Any:
 
 def check_range(what: str, start: float, end: float) -> None:
     """Raise BadRange for a range that ends before it starts; an empty one switches off on purpose."""
-    if start > end:
+    if not start <= end:  # also where one is no number
         raise BadRange(what, start, end)
 
 

@@ -28,11 +28,13 @@ from .sharing import record, record_at_zero
 class SelfReference:
     """Parts as a model reads them. latents: (parts, 4, h, w), scaled for the model; contexts: (parts, T, width);
 
+    beside: (parts, channels, h, w), what the model is given beside a noisy latent, no channels for most;
     adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
     """
 
     model_sampling: Any
     latents: Tensor
+    beside: Tensor
     contexts: Tensor
     adm: Tensor | None
     masks: Sequence[Tensor]
@@ -43,12 +45,12 @@ class SelfReference:
     def __deepcopy__(self, memo: Any) -> SelfReference:
         return self
 
-    def __call__(self, unet: Any, timesteps: Tensor, sigma: float) -> Bank:
+    def __call__(self, unet: Any, timesteps: Tensor, sigma: float, dtype: torch.dtype) -> Bank:
         """Record at the noise level of this step; `timesteps` (1,) is what the UNet is given for it."""
         at = torch.tensor([sigma])
         noisy = self.model_sampling.noise_scaling(at, self.noise.clone(), self.latents)
-        x = self.model_sampling.calculate_input(at, noisy)
-        place = {"device": timesteps.device, "dtype": unet.dtype}
+        x = torch.cat([self.model_sampling.calculate_input(at, noisy), self.beside], dim=1)
+        place = {"device": timesteps.device, "dtype": dtype}
         adm = None if self.adm is None else self.adm.to(**place)
         count = len(self.latents)
         seen = record(unet, x.to(**place), timesteps.expand(count), self.contexts.to(**place), adm)
@@ -57,9 +59,10 @@ class SelfReference:
     def at_zero(self, model: Any) -> Bank:
         """The cheap form: recorded once, without noise, at t = 0. `model` is a loaded ModelPatcher."""
         adm = self.adm if self.adm is not None else [None] * len(self.latents)
+        given = torch.cat([self.latents, self.beside], dim=1)
         parts = [
-            record_at_zero(model, latent[None], context[None], None if y is None else y[None])
-            for latent, context, y in zip(self.latents, self.contexts, adm, strict=True)
+            record_at_zero(model, x[None], context[None], None if y is None else y[None])
+            for x, context, y in zip(given, self.contexts, adm, strict=True)
         ]
         return self._bank({block: [part[block] for part in parts] for block in parts[0]})
 
@@ -93,7 +96,7 @@ def reference_of(
 ) -> SelfReference:
     """The parts with a weight as `model` itself reads them, at size (width, height), with noise from `seed`.
 
-    Raises BadPart, WrongBaseModel where clip or vae belong to another model.
+    Raises BadPart, WrongBaseModel where clip or vae belong to another model or the model is given more than a latent.
     """
     present = parts.present
     ready = [prepared(part, *size) for part in present]
@@ -104,6 +107,7 @@ def reference_of(
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"),
         latents=latents,
+        beside=_beside(model, latents),
         contexts=first.concat(others),
         adm=None if adm[0] is None else torch.cat(adm),
         masks=[part.mask for part in ready],
@@ -125,6 +129,15 @@ def _latent(model: Any, vae: Any, part: Prepared) -> Tensor:
         found = f"models with {latent.shape[1]} latent channels"
         raise WrongBaseModel("The vae input", found, f"one with {wanted}", _SAME)
     return model.model.process_latent_in(latent.float().cpu())
+
+
+def _beside(model: Any, latents: Tensor) -> Tensor:
+    """Inpainting models are told that nothing of a part is to be painted: a mask of zeros, and the part itself."""
+    channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latents.shape[1]
+    if channels not in (0, 1 + latents.shape[1]):
+        found = f"a model that is given {channels} more channels than a latent has"
+        raise WrongBaseModel("The MODEL", found, "an ordinary or an inpainting model")
+    return torch.cat([torch.zeros_like(latents[:, :1]), latents], dim=1) if channels else latents[:, :0]
 
 
 def _text(model: Any, clip: Any, part: Part) -> tuple[Tensor, Tensor]:

@@ -55,8 +55,8 @@ class Sharing:
     share: Share
     pose: Tensor | None
     sigmas: tuple[float, float]
-    live: Callable[[Any, Tensor, float], Bank] | None = None
-    """Instead of a bank: (UNet, timesteps, sigma) -> the bank of this step, recorded by the denoiser itself."""
+    live: Callable[[Any, Tensor, float, torch.dtype], Bank] | None = None
+    """Instead of a bank: (UNet, timesteps, sigma, dtype) -> the bank of this step, recorded by the denoiser itself."""
     size: tuple[int, int] | None = None
     """(width, height) in pixels of the picture the parts were encoded for, or None: of any."""
     watch: Watch | None = None
@@ -331,7 +331,7 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     memory = options.get(f"{KEY}_memory") or Memory()
     if on and any(s is not None and s.live for s in chunks):
         # What is recorded at this step is projected for this step alone.
-        chunks = _recorded(chunks, executor.class_obj, args[1], float(sigmas[0]))
+        chunks = _recorded(chunks, executor.class_obj, args[1], float(sigmas[0]), args[0].dtype)
         memory = Memory(memory.others)
     watch = _watching(chunks, sigmas, options.get("sample_sigmas")) if on else None
     turn = Turn(chunks, modules, memory, on, [] if watch else None)
@@ -372,11 +372,14 @@ def _joined(maps: list[Tensor]) -> Tensor:
 
 
 def _recorded(
-    chunks: tuple[Sharing | None, ...], unet: Any, timesteps: Tensor, sigma: float
+    chunks: tuple[Sharing | None, ...], unet: Any, timesteps: Tensor, sigma: float, dtype: torch.dtype
 ) -> tuple[Sharing | None, ...]:
-    """The chunks with this step's bank in place of `live`; one recording for all chunks of one node."""
+    """The chunks with this step's bank in place of `live`; one recording for all chunks of one node.
+
+    dtype: what the host computes in, which need not be what the weights are stored in.
+    """
     banks: dict[Any, Bank] = {}
     for sharing in chunks:
         if sharing is not None and sharing.live and sharing.live not in banks:
-            banks[sharing.live] = sharing.live(unet, timesteps[:1], sigma)
+            banks[sharing.live] = sharing.live(unet, timesteps[:1], sigma, dtype)
     return tuple(replace(s, bank=banks[s.live], live=None) if s is not None and s.live else s for s in chunks)

@@ -191,19 +191,44 @@ def seen_limbs(joints: Sequence[Joint]) -> list[int]:
 
 
 def torso(pose: Pose) -> tuple[Point, ...]:
-    """Shoulders and hips, in order around it; empty where a shoulder is not seen.
+    """Shoulders and hips, in order around it; empty where too little is seen.
 
-    A hip that is not seen is taken to be straight below its shoulder.
+    A shoulder that is not seen mirrors the other one at the nose, or stands where a person facing the camera has it; a
+    hip that is not seen hangs below its shoulder.
     """
     head = head_of_pose(pose)
-    left, right = pose[5], pose[6]
-    if head is None or left[2] <= SEEN or right[2] <= SEEN:
+    shoulders = None if head is None else _shoulders(pose, head)
+    if head is None or shoulders is None:
         return ()
+    left, right = shoulders
+    down = _down(left, right, pose[0])
     hips = [
-        hip[:2] if hip[2] > SEEN else (shoulder[0], shoulder[1] + _TRUNK * head)
+        hip[:2] if hip[2] > SEEN else _moved(shoulder, down, _TRUNK * head)
         for shoulder, hip in ((right, pose[12]), (left, pose[11]))
     ]
-    return (left[:2], right[:2], *hips)
+    return (left, right, *hips)
+
+
+def _shoulders(pose: Pose, head: float) -> tuple[Point, Point] | None:
+    nose = pose[0]
+    left, right = (joint[:2] if joint[2] > SEEN else None for joint in pose[5:7])
+    if nose[2] <= SEEN:
+        return (left, right) if left and right else None
+    if not left and not right:
+        x, y = 0.74 * head, nose[1] + 0.70 * head
+        return (nose[0] + x, y), (nose[0] - x, y)
+    mirrored = [(2 * nose[0] - seen[0], seen[1]) for seen in (left or right, right or left) if seen]
+    return left or mirrored[1], right or mirrored[0]
+
+
+def _down(left: Point, right: Point, nose: Joint) -> Point:
+    """Straight down, or for shoulders that stand steeper than 45 degrees away from the nose at right angles to them."""
+    x, y = _unit(right, left)
+    if abs(x) >= abs(y) or nose[2] <= SEEN:
+        return (0.0, 1.0)
+    middle = _middle(left, right)
+    side = 1 if _dot((-y, x), (middle[0] - nose[0], middle[1] - nose[1])) > 0 else -1
+    return (-y * side, x * side)
 
 
 def _middle(a: Sequence[float], b: Sequence[float]) -> Point:

@@ -395,12 +395,10 @@ class CannotSave(LikenessError):
 
 
 class BadWeight(LikenessError):
-    """NaN or infinity as somebody's weight, as linked inputs may bring."""
+    """NaN, infinity or less than nothing as a weight or another amount, as linked inputs may bring."""
 
-    def __init__(self, who: str, weight: float) -> None:
-        super().__init__(
-            f"The weight of {who} is {weight}.", "Use a number: 1 as trained, 0 as if the person were not listed."
-        )
+    def __init__(self, what: str, value: float) -> None:
+        super().__init__(f"{what} is {value}.", "Use a number from 0; a weight or strength of 0 is off, 1 as trained.")
 
 
 class UnsafePath(LikenessError):

@@ -1,7 +1,8 @@
-"""Sizes, fitting one picture into another, and the rectangles of ID-Patch."""
+"""Sizes and amounts, fitting one picture into another, and the rectangles of ID-Patch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -9,13 +10,19 @@ from itertools import combinations
 import numpy as np
 from torch import Tensor
 
-from .errors import BadChoice, BadSize
+from .errors import BadChoice, BadSize, BadWeight
 from .people import Box, Cast, Joint, Point
 
 PATCH = 64
 """Side of an ID patch in pixels, as ID-Patch was trained."""
 Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels, the last two exclusive."""
+
+
+def check_amount(what: str, value: float) -> None:
+    """Raise BadWeight unless the value is a number from 0."""
+    if not 0 <= value < math.inf:
+        raise BadWeight(what, value)
 
 
 def check_size(what: str, width: int, height: int) -> None:

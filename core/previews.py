@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from .bodies import LIMBS, openpose, seen_limbs
 from .geometry import patch_rect
@@ -204,6 +205,7 @@ def _draw_body(sheet: _Sheet, pose: Pose, color: Color) -> None:
 def _draw_region(sheet: _Sheet, mask: Tensor, color: Color) -> None:
     inside = (mask.float() > 0.5).float()[None, None]
     thick = 2 * sheet.line + 1
-    core = -torch.nn.functional.max_pool2d(-inside, thick, 1, sheet.line)
+    # First along one side, then along the other: the same, and in proportion to the window instead of its area.
+    core = -max_pool2d(max_pool2d(-inside, (thick, 1), 1, (sheet.line, 0)), (1, thick), 1, (0, sheet.line))
     alpha = ((inside - core) * 255 + core * 70)[0, 0].byte().numpy()
     sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .bodies import LIMBS, openpose, seen_limbs, torso
-from .errors import BadRegion, NotInCast
+from .errors import BadChoice, BadRegion, NotInCast
+from .geometry import check_amount
 from .people import Box, Cast, Person, Point, Pose
 from .pictures import as_masks
 
@@ -41,22 +42,29 @@ def of_person(cast: Cast, number: int, extent: Extent, margin: float, feather: f
 
     extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" the face box.
     margin: how far that reaches, in face sizes. feather: width of the soft edge, px. The faces of others are left out.
-    Raises NotInCast, and BadRegion for a place without what is needed or a region off the canvas.
+    Raises NotInCast, BadChoice, BadWeight, and BadRegion for a place without what is needed, a region off the canvas
+    or under other people's faces.
     """
+    if extent not in EXTENTS:
+        raise BadChoice("extent", extent, EXTENTS)
+    check_amount("The margin", margin)
     if not 0 < number <= len(cast.people):
         raise NotInCast(number, names(cast.people))
     person = cast.people[number - 1]
     if extent == "body" and person.slot and person.slot.mask is not None:
-        return person.slot.mask.float()
+        return person.slot.mask.float().clone()
     region = _face(person, cast, margin, feather)
     if extent == "body":
         region = torch.maximum(region, _body(person, cast, margin, feather))
-    others = [other.slot.box for other in cast.people if other is not person and other.slot and other.slot.box]
-    for box in others:
-        region = torch.minimum(region, 1 - box_region(box, cast.width, cast.height, 0))
     if not region.any():
         advice = "Use a larger canvas, or fit = pad in the layout node."
         raise BadRegion(person.identity.name, "it lies off the canvas", advice)
+    for other in cast.people:
+        if other is not person and other.weight > 0 and other.slot and other.slot.box:
+            region = torch.minimum(region, 1 - box_region(other.slot.box, cast.width, cast.height, 0))
+    if not region.any():
+        advice = "Move the two apart in the layout, or raise margin."
+        raise BadRegion(person.identity.name, "the faces of others cover it", advice)
     return region
 
 

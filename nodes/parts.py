@@ -14,6 +14,7 @@ from ..bridge import parts2whole as bridge
 from ..bridge.conditioning import Conditioning, check_range
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
+from ..core.geometry import check_amount
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
 
@@ -222,6 +223,7 @@ class ApplyParts(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
+        check_amount("The strength of Apply Parts", strength)
         check_range("The range of the parts", start_percent, end_percent)
         bridge.check_model(model, features)
         bridge.check_text([*positive, *negative], features)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,9 +14,10 @@ from ..bridge import face_model as face_models
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
-from ..core.errors import BadWeight, FaceNotFound, LikenessError
+from ..core.errors import FaceNotFound, LikenessError
 from ..core.faces import analysis, insight
 from ..core.faces.pictures import to_picture
+from ..core.geometry import check_amount
 from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
 
 logger = logging.getLogger("likeness")
@@ -394,8 +394,7 @@ def _listed(inputs: dict[str, Any]) -> list[people.Person]:
     numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
     listed = [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
     for person in listed:
-        if not math.isfinite(person.weight):
-            raise BadWeight(person.identity.name, person.weight)
+        check_amount(f"The weight of {person.identity.name}", person.weight)
     return listed
 
 

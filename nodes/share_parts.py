@@ -78,6 +78,7 @@ class SharePartsAttention(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
+        geometry.check_amount("The strength of Share Parts Attention", strength)
         geometry.check_size("The picture", width, height)
         check_range("The range of the parts", start_percent, end_percent)
         seen = reference_of(model, parts, clip, vae, (width, height), layers, seed)

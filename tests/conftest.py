@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -37,7 +39,9 @@ def _load_host(path: str) -> None:
         comfy.cli_args.args.cpu = not torch.cuda.is_available()
         import folder_paths
 
-        folder_paths.set_temp_directory(tempfile.mkdtemp(prefix="likeness-tests-"))
+        folder = tempfile.mkdtemp(prefix="likeness-tests-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        folder_paths.set_temp_directory(folder)
     finally:
         sys.argv = argv
 

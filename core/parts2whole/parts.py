@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadPart
-from ..pictures import as_rgb
+from ..geometry import check_amount
+from ..pictures import as_masks, as_rgb
 from .features import token_mask
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
@@ -54,9 +55,10 @@ class Parts:
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
     """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (1, h, w).
 
-    Raises BadPart for an image without a picture or with several, and for masks that would make
+    Raises BadWeight, and BadPart for an image without a picture or with several, and for masks that would make
     a part with a weight vanish.
     """
+    check_amount(f"The weight of the part {label!r}", weight)
     if image.numel() == 0:
         raise BadPart(label, "its image has no picture in it", "Connect a picture of the part.")
     if len(image) > 1:
@@ -77,7 +79,7 @@ _EMPTY = (
 
 
 def _one(mask: Tensor | None) -> Tensor | None:
-    return None if mask is None else mask.reshape(-1, *mask.shape[-2:])[0].float().cpu()
+    return None if mask is None else as_masks(mask)[0]
 
 
 def _size(picture: Tensor) -> str:

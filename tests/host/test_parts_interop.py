@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import comfy.model_management
 import comfy.supported_models
 import parts_made
@@ -13,6 +15,7 @@ from host_nodes import NODES, patch
 from pack.bridge import parts2whole
 from pack.core import errors
 from pack.core.parts2whole.parts import Parts, make_part
+from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
 from parts_run import apply, denoiser, encode, sample, text
 
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
@@ -120,24 +123,64 @@ def test_a_replacement_before_ours_still_serves_the_other_rows(model, features):
 # How the host stores and moves weights
 
 
-def stored(made, dtype):
-    """The weights rounded to float8, stored as `dtype`, computed in float32."""
+def stored(made, dtype, channels=4):
+    """The weights rounded to float8, stored as `dtype`, computed in float32; more channels of input read nothing."""
     plain = denoiser(made)
-    config = comfy.supported_models.SD15(dict(tiny_sd15.HOST_CONFIG))
+    config = comfy.supported_models.SD15(dict(tiny_sd15.HOST_CONFIG, in_channels=channels))
     config.unet_config |= {"num_heads": 4, "num_head_channels": -1}
     config.set_inference_dtype(dtype, torch.float32)
     model = config.get_model({})
-    weights = plain.model.diffusion_model.state_dict()
-    model.diffusion_model.load_state_dict({name: value.to(FP8).to(dtype) for name, value in weights.items()})
+    weights = {name: value.to(FP8).float() for name, value in plain.model.diffusion_model.state_dict().items()}
+    first = "input_blocks.0.0.weight"
+    weights[first] = torch.nn.functional.pad(weights[first], (0, 0, 0, 0, 0, channels - 4))
+    model.diffusion_model.load_state_dict({name: value.to(dtype) for name, value in weights.items()})
     patcher = type(plain)(model, load_device=CPU, offload_device=CPU)
     patcher.add_object_patch("model_sampling", plain.get_model_object("model_sampling"))
     return patcher
+
+
+def shared(model, reference, positive=None, negative=None, **changed):
+    inputs = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "layers": "all", "seed": 0, **changed}
+    return SharePartsAttention.execute(
+        model, positive or [text(1)], negative or [text(2)], parts_made.parts(2), parts_made.clip(), parts_made.vae(),
+        width=WIDTH, height=HEIGHT, reference=reference, **inputs,
+    ).args  # fmt: skip
 
 
 def test_fp8_weights(made, features):
     """The same picture as with the same rounded weights in float32."""
     eight, full = (picture(*with_parts(stored(made, dtype), features)) for dtype in (FP8, torch.float32))
     assert difference(eight, full) <= 1e-4
+
+
+@pytest.mark.parametrize("reference", [EVERY_STEP, ONCE])
+@pytest.mark.parametrize("dtype", [FP8, torch.float16])
+def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(made, dtype, reference):
+    small, full = (picture(*shared(stored(made, each), reference)) for each in (dtype, torch.float32))
+    assert difference(small, full) <= 1e-4
+
+
+@pytest.mark.parametrize("reference", [EVERY_STEP, ONCE])
+def test_an_inpainting_model_is_its_own_reference(made, reference):
+    """Its further channels read nothing here, so the picture is that of the plain model."""
+    inpainting = stored(made, torch.float32, channels=9)
+    inpainting.model.concat_keys = ("mask", "masked_image")
+    masked = {"concat_latent_image": torch.zeros(1, 4, HEIGHT // 8, WIDTH // 8)}
+    masked["concat_mask"] = torch.ones(1, 1, HEIGHT, WIDTH)
+    painted = picture(*shared(inpainting, reference, [text(1, **masked)], [text(2, **masked)]))
+    assert difference(painted, picture(*shared(stored(made, torch.float32), reference))) <= 1e-5
+    with pytest.raises(errors.WrongBaseModel, match="4 more channels than a latent has"):
+        shared(stored(made, torch.float32, channels=8), reference)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
+def test_strengths_that_linked_inputs_may_bring(made, model, features, value):
+    with pytest.raises(errors.BadWeight, match="The strength of Share Parts Attention is"):
+        shared(model, ONCE, strength=value)
+    with pytest.raises(errors.BadWeight, match="The strength of Apply Parts is"):
+        apply(model, features, strength=value)
+    with pytest.raises(errors.BadRange):
+        apply(model, features, start_percent=math.nan)
 
 
 def test_lowvram_gives_the_same_picture(made, features, monkeypatch):

@@ -48,6 +48,7 @@ def reference(model, count=2, layers="all", cover=0.5):
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"),
         latents=normal(3, count, 4, HEIGHT // 8, WIDTH // 8),
+        beside=torch.zeros(count, 0, HEIGHT // 8, WIDTH // 8),
         contexts=normal(4, count, 77, width_of(model)),
         adm=adm,
         masks=masks(count, cover),

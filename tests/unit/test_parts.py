@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from pack.core.errors import BadPart
+from pack.core.errors import BadPart, BadWeight
 from pack.core.parts2whole.features import Share, keep, key_bias, token_mask
 from pack.core.parts2whole.parts import (
     LABELS,
@@ -140,6 +142,16 @@ def test_what_works_but_may_not_be_meant_is_said():
     (inverted,) = hints(part(mask=1 - 0.9 * torch.eye(130)[:, :90][None]))
     assert "keeps 99% of the picture" in inverted and "Invert Mask" in inverted
     assert all(not hints(part(label=label)) for label in LABELS)
+
+
+def test_numbers_that_linked_inputs_may_bring():
+    for weight in (math.nan, math.inf, -1.0):
+        with pytest.raises(BadWeight, match="The weight of the part 'face' is"):
+            part(weight=weight)
+    target = torch.ones(1, 64, 64)
+    target[..., :32] = math.nan
+    clean = part(target=target).target
+    assert clean.isfinite().all() and not clean[:, :32].any() and clean[:, 32:].all()
 
 
 def test_poses_of_another_encoding_are_noticed():

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import people_made
 import pytest
 import torch
 from pack.core import bodies, group, regions
-from pack.core.errors import BadRegion, NotInCast
+from pack.core.errors import BadChoice, BadRegion, BadWeight, NotInCast
 from pack.core.people import Cast, Person, Slot
 
 
@@ -101,6 +102,29 @@ def test_the_torso_has_no_hole(hidden):
     assert not region[:, : int(shoulder[0]) - 12].any()
 
 
+def hide(pose, *joints):
+    return tuple((*joint[:2], 0.0) if n in joints else joint for n, joint in enumerate(pose))
+
+
+@pytest.mark.parametrize("hidden", [(5,), (6, 8, 10), (5, 6, 7, 8)], ids=["left", "right and its arm", "both"])
+def test_a_shoulder_that_is_not_seen_is_guessed(hidden):
+    seen = bodies.torso(bodies.body((256.0, 40.0), 60.0))
+    guessed = bodies.torso(hide(bodies.body((256.0, 40.0), 60.0), *hidden))
+    assert [v for point in guessed for v in point] == pytest.approx([v for point in seen for v in point], abs=0.5)
+
+
+@pytest.mark.parametrize("down", [(0.0, 1.0), (-1.0, 0.0), (1.0, 0.0)], ids=["upright", "lying left", "lying right"])
+def test_hips_that_are_not_seen_lie_where_the_body_points(down):
+    pose = bodies.body((256.0, 192.0), 40.0, bodies.STANDING, down)
+    corners = bodies.torso(hide(pose, 11, 12))
+    middle = [sum(axis) / 2 for axis in zip(*corners[2:], strict=True)]
+    assert middle == pytest.approx([256 + 2.85 * 40 * down[0], 192 + 2.85 * 40 * down[1]], abs=0.5)
+
+
+def test_nobody_to_be_seen_has_no_torso():
+    assert bodies.torso(((0.0, 0.0, 0.0),) * 17) == () == bodies.torso(hide(bodies.body((9.0, 9.0), 9.0), 0, 5))
+
+
 def test_neighbours_of_our_own_layouts_have_regions_of_their_own():
     """What both may look at would be in both people's clothes."""
     layout = group.layout(2, "half", 0, 1152, 896)
@@ -114,6 +138,11 @@ def test_no_region_covers_the_face_of_another():
     region = regions.of_person(two, 1, "body", 1.0, 8)
     x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
     assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any() and region[y1 + 4, x0 + 4] == 1
+    absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
+    assert regions.of_person(absent, 1, "body", 1.0, 8)[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
+    same = cast(standing(100), standing(100), width=512, height=384)
+    with pytest.raises(BadRegion, match=r"(?s)person 1 .*the faces of others cover it.*apart"):
+        regions.of_person(same, 1, "face", 0.0, 0)
 
 
 def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
@@ -125,11 +154,20 @@ def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
     assert (region - expected).abs().max() <= 1e-5
 
 
+@pytest.mark.parametrize(
+    ("margin", "extent", "error"), [(math.nan, "face", BadWeight), (-0.5, "body", BadWeight), (0.2, "whole", BadChoice)]
+)
+def test_numbers_and_choices_that_linked_inputs_may_bring(margin, extent, error):
+    with pytest.raises(error):
+        regions.of_person(cast(standing(40)), 1, extent, margin, 8)
+
+
 def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
     mask = torch.zeros(64, 96)
     mask[10:20, 10:20] = 0.5
     one = cast(Slot((15.0, 15.0), (40, 20, 50, 30), mask=mask))
-    assert torch.equal(regions.of_person(one, 1, "body", 0.5, 0), mask)
+    region = regions.of_person(one, 1, "body", 0.5, 0)
+    assert torch.equal(region, mask) and region.data_ptr() != mask.data_ptr(), "a copy: others may write into it"
     assert regions.of_person(one, 1, "face", 0.5, 0).nonzero().aminmax(dim=0).max.tolist() == [34, 54]
 
 
