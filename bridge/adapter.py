@@ -47,7 +47,7 @@ class Injection:
     layers: tuple[tuple[Tensor, Tensor], ...]
     regions: Tensor | None
     sigmas: tuple[float, float]
-    _crops: dict[tuple[int, ...], Injection] = field(default_factory=dict)
+    _crops: dict[tuple[int, ...], Injection] = field(default_factory=dict, init=False)
 
     def __deepcopy__(self, memo: Any) -> Injection:
         return self  # immutable, and shared by every clone on purpose
@@ -64,7 +64,7 @@ class Injection:
                 have = (self.regions.shape[2], self.regions.shape[1])
                 reach = f"the area of a prompt reaches to {x + width}x{y + height} px"
                 raise BadSize("The canvas of the people", have, reach, "Give canvas, masks and latent the same size.")
-            self._crops[key] = replace(self, regions=regions, _crops={})
+            self._crops[key] = replace(self, regions=regions)
         return self._crops[key]
 
     def alike(self, other: Injection) -> bool:
@@ -169,7 +169,12 @@ def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
     ]
 
 
-def patched(model: Any, before_sampling: Callable[[Any], None]) -> Any:
+def text_width(model: Any) -> int:
+    """Of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL that is none."""
+    return transformers(model.get_model_object("diffusion_model"))[0][-1].attn2.to_k.in_features
+
+
+def patched(model: Any, before_sampling: Callable[[Any], None] | None = None) -> Any:
     """A clone of the MODEL that reads injections; a MODEL that does already is returned as it is.
 
     before_sampling: called with the guider at the start of every run.
@@ -312,9 +317,10 @@ def is_within(window: tuple[float, float], sigmas: Tensor) -> bool:
     return (start >= ALWAYS[0] and end <= ALWAYS[1]) or start >= float(sigmas[0]) >= end
 
 
-def _with_cache(before_sampling: Callable[[Any], None], executor: Any, *args: Any, **kwargs: Any) -> Any:
+def _with_cache(before_sampling: Callable[[Any], None] | None, executor: Any, *args: Any, **kwargs: Any) -> Any:
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
-    before_sampling(executor.class_obj)
+    if before_sampling:
+        before_sampling(executor.class_obj)
     serve(executor.class_obj, KEY)
     executor.class_obj.model_options.setdefault("transformer_options", {})[CACHE] = RunCache()
     return executor(*args, **kwargs)

@@ -114,6 +114,13 @@ def check_range(what: str, start: float, end: float) -> None:
         raise BadRange(what, start, end)
 
 
+def sigmas_of(model: Any, what: str, start: float, end: float) -> tuple[float, float]:
+    """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises BadRange."""
+    check_range(what, start, end)
+    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    return to_sigma(start), to_sigma(end)
+
+
 def check_control_net(control_net: Any, width: int, what: str) -> None:
     """Raise WrongBaseModel when the net's cross-attention reads another text width. Nets without any pass."""
     model = getattr(control_net, "control_model", None)

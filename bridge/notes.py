@@ -6,10 +6,15 @@ import logging
 import sys
 from typing import Any
 
-from comfy_api.latest import ui
+from comfy_api.latest import io, ui
 from torch import Tensor
 
 logger = logging.getLogger("likeness")
+
+
+def node_of(cls: type[io.ComfyNode]) -> str | None:
+    """The id of the running node (a class with Hidden.unique_id), or None outside of a graph."""
+    return cls.hidden.unique_id if cls.hidden else None
 
 
 def show(node_id: str | None, image: Tensor) -> None:

@@ -259,7 +259,7 @@ def encode(
 
 def _context(networks: Parts2Whole, clip: Any, part: Part) -> Tensor:
     context = clip.encode_from_tokens(clip.tokenize(part.label))
-    wanted = text_width(networks.reference)
+    wanted = adapter.text_width(networks.reference)
     _check("The clip input", context.shape[-1], wanted, "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14).")
     return context
 
@@ -283,11 +283,6 @@ def _latent(networks: Parts2Whole, vae: Any, part: Prepared) -> Tensor:
 def _check(what: str, found: int, wanted: int, advice: str, unit: str = "wide") -> None:
     if found != wanted:
         raise WrongBaseModel(what, f"another family ({found} {unit})", f"SD1.5's ({wanted} {unit})", advice)
-
-
-def text_width(model: ModelPatcher) -> int:
-    """Of the text a UNet reads."""
-    return adapter.transformers(model.get_model_object("diffusion_model"))[0][-1].attn2.to_k.in_features
 
 
 def _record(
@@ -328,13 +323,13 @@ def check_model(model: Any, features: Features) -> None:
     theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
     ours = {block: tokens[0].kept.shape[-1] for block, tokens in features.bank.items()}
     fits = features.networks.decoupled.model.layer_widths == [layer.attn2.to_q.out_features for *_, layer in layers]
-    if fits and ours == theirs and text_width(model) == text_width(features.networks.reference):
+    if fits and ours == theirs and adapter.text_width(model) == adapter.text_width(features.networks.reference):
         return
     name = type(model.model.model_config).__name__
     raise WrongBaseModel(
         "The features input",
-        f"a UNet with {len(ours)} attention layers and text width {text_width(features.networks.reference)}",
-        f"one with {len(theirs)} and text width {text_width(model)} ({name})",
+        f"a UNet with {len(ours)} attention layers and text width {adapter.text_width(features.networks.reference)}",
+        f"one with {len(theirs)} and text width {adapter.text_width(model)} ({name})",
         "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention.",
     )
 
@@ -343,7 +338,7 @@ def check_text(conditioning: Conditioning, features: Features) -> None:
     """Raise WrongBaseModel when a text is of another width than the networks read."""
     for text, _ in conditioning:
         advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-        _check("The conditioning", text.shape[-1], text_width(features.networks.reference), advice)
+        _check("The conditioning", text.shape[-1], adapter.text_width(features.networks.reference), advice)
 
 
 @torch.no_grad()
@@ -383,8 +378,4 @@ def put_in(
 
 def patched(model: Any) -> Any:
     """The MODEL, taught to read parts and image tokens."""
-    return sharing.patched(adapter.patched(model, _nothing))
-
-
-def _nothing(guider: Any) -> None:
-    """adapter.patched asks for something to do before sampling; here there is nothing to check."""
+    return sharing.patched(adapter.patched(model))

@@ -20,7 +20,7 @@ from torch import Tensor
 from ..core.errors import WrongBaseModel
 from ..core.parts2whole.features import Bank, Block, keep, token_mask
 from ..core.parts2whole.parts import Part, Parts, Prepared, prepared
-from .adapter import transformers
+from .adapter import text_width
 from .sharing import record, record_at_zero
 
 
@@ -142,7 +142,7 @@ def _beside(model: Any, latents: Tensor) -> Tensor:
 
 def _text(model: Any, clip: Any, part: Part) -> tuple[Tensor, Tensor]:
     context, pooled = clip.encode_from_tokens(clip.tokenize(part.label), return_pooled=True)
-    wanted = transformers(model.get_model_object("diffusion_model"))[0][-1].attn2.to_k.in_features
+    wanted = text_width(model)
     if context.shape[-1] != wanted:
         found = f"models with text width {context.shape[-1]}"
         raise WrongBaseModel("The clip input", found, f"one with {wanted}", _SAME)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import comfy.patcher_extension
@@ -22,6 +23,7 @@ from ..core.attention import part_shares, shared
 from ..core.errors import AttentionTaken, BadSize, PartsTwice, TokensMoved
 from ..core.parts2whole.features import Bank, Block, PartTokens, Share, key_bias
 from .adapter import Rows, inject, is_within, module_of, serve, transformers
+from .conditioning import Conditioning
 
 KEY = "likeness_sharing"
 _WATCHED_TOKENS = 2048
@@ -91,7 +93,7 @@ def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
     return None if picture is None else picture[..., y : y + height, x : x + width]
 
 
-def share_with(conditioning: list[list[Any]], sharing: Sharing) -> list[list[Any]]:
+def share_with(conditioning: Conditioning, sharing: Sharing) -> Conditioning:
     """Every entry with the parts in it. Raises PartsTwice where there are parts already."""
     if any(KEY in options.get("model_conds", {}) for _, options in conditioning):
         raise PartsTwice
@@ -226,12 +228,12 @@ def _add_pose(h: Tensor, options: dict[str, Any]) -> Tensor:
     if turn is None or options["block"] != ("input", 0):
         return h
     pieces = h.chunk(len(turn.chunks))
-    poses = [sharing.pose if sharing else None for sharing in turn.chunks]
+    poses = [turn.pose(sharing, h) if sharing else None for sharing in turn.chunks]
     return torch.cat([x if pose is None else _with_pose(x, pose) for x, pose in zip(pieces, poses, strict=True)])
 
 
 def _with_pose(x: Tensor, pose: Tensor) -> Tensor:
-    return x + comfy.utils.repeat_to_batch_size(pose, len(x)).to(x)
+    return x + comfy.utils.repeat_to_batch_size(pose, len(x))
 
 
 # One sampling run
@@ -247,25 +249,33 @@ class Projected:
 
 
 class Memory:
-    """What has been projected in one sampling run. No dictionary: the host copies those at every step.
+    """What one sampling run needs to make once only. No dictionary: the host copies those at every step.
 
     others: the attn1 replacements of other nodes in this run, by their address in the host.
     """
 
     def __init__(self, others: Mapping[tuple[Any, ...], Any] | None = None) -> None:
-        self.projected: dict[tuple[Any, ...], Projected] = {}
         self.others = others or {}
+        self.projected: dict[tuple[Any, ...], Projected] = {}
+        self.biases: dict[tuple[Any, ...], Tensor | None] = {}
+        self.poses: dict[tuple[Any, ...], Tensor] = {}
 
     def __deepcopy__(self, memo: Any) -> Memory:
         return self
 
+    def for_one_step(self) -> Memory:
+        """With nothing projected: a reference that is recorded at every step shows other tokens each time."""
+        memory = Memory(self.others)
+        memory.biases = self.biases
+        return memory
+
 
 @dataclass(frozen=True)
 class Turn:
-    """One forward of the UNet: who shares, the layers' modules, and what the run remembers."""
+    """One forward of the UNet: who shares, and what the run remembers."""
 
     chunks: tuple[Sharing | None, ...]
-    modules: dict[Block, Any]
+    unet: Any
     memory: Memory
     shares: bool
     watched: list[Tensor] | None = None
@@ -277,6 +287,15 @@ class Turn:
         """Per chunk, what it shares at this layer; all None where nobody does."""
         return tuple(s if self.shares and s and s.bank_of(block) else None for s in self.chunks)
 
+    def pose(self, sharing: Sharing, x: Tensor) -> Tensor | None:
+        """The pose of a chunk beside x, (B, C, h, w) or None."""
+        if sharing.pose is None:
+            return None
+        key = (sharing, x.device, x.dtype)
+        if key not in self.memory.poses:
+            self.memory.poses[key] = sharing.pose.to(x)
+        return self.memory.poses[key]
+
     def parts(self, sharing: Sharing, block: Block, own: Tensor, grid: tuple[int, int]) -> Projected:
         """What is attended to beside one's own keys, (B, N, C), in a layer of this grid (height, width)."""
         key = (sharing, block, grid, own.shape[1], own.device)
@@ -287,11 +306,23 @@ class Turn:
     def _project(self, sharing: Sharing, block: Block, own: Tensor, grid: tuple[int, int]) -> Projected:
         bank = sharing.bank_of(block)
         tokens = torch.cat([part.kept for part in bank])[None].to(own)
-        attention = self.modules[block].attn1
-        bias = key_bias(bank, own.shape[1], sharing.share, grid)
+        attention = self._modules[block].attn1
         sink = any(part.dropped for part in bank)
         keys, values = (functional.pad(to(tokens), (0, 0, 0, int(sink))) for to in (attention.to_k, attention.to_v))
-        return Projected(keys, values, None if bias is None else bias.to(own))
+        return Projected(keys, values, self._bias(bank, sharing.share, own, grid))
+
+    @cached_property
+    def _modules(self) -> dict[Block, Any]:
+        return {(name, number, index): module for name, number, index, module in transformers(self.unet)}
+
+    def _bias(self, bank: Sequence[PartTokens], share: Share, own: Tensor, grid: tuple[int, int]) -> Tensor | None:
+        """features.key_bias, one for all layers and steps that need the same: with targets it is large."""
+        counts = tuple((len(part.kept), part.dropped) for part in bank)
+        key = (share, counts, own.shape[1], grid, own.device, own.dtype)
+        if key not in self.memory.biases:
+            bias = key_bias(bank, own.shape[1], share, grid)
+            self.memory.biases[key] = None if bias is None else bias.to(own)
+        return self.memory.biases[key]
 
 
 def _with_memory(executor: Any, *args: Any, **kwargs: Any) -> Any:
@@ -327,14 +358,12 @@ def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
     sigmas = options["sigmas"]
     chunks = tuple(next(iter(chunk), None) for chunk in rows.chunks)
     on = any(s is not None and is_within(s.sigmas, sigmas) for s in chunks)
-    modules = {(name, number, index): module for name, number, index, module in transformers(executor.class_obj)}
     memory = options.get(f"{KEY}_memory") or Memory()
     if on and any(s is not None and s.live for s in chunks):
-        # What is recorded at this step is projected for this step alone.
         chunks = _recorded(chunks, executor.class_obj, args[1], float(sigmas[0]), args[0].dtype)
-        memory = Memory(memory.others)
+        memory = memory.for_one_step()
     watch = _watching(chunks, sigmas, options.get("sample_sigmas")) if on else None
-    turn = Turn(chunks, modules, memory, on, [] if watch else None)
+    turn = Turn(chunks, executor.class_obj, memory, on, [] if watch else None)
     out = executor(*others, {**options, KEY: turn}, **kwargs)
     _check_reached(turn, options)
     if watch and turn.watched:

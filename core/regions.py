@@ -68,20 +68,23 @@ def of_person(cast: Cast, number: int, extent: Extent, margin: float, feather: f
     return region
 
 
-def _face(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
-    slot = person.slot
-    if slot is None or slot.box is None:
+def _box(person: Person) -> Box:
+    if person.slot is None or person.slot.box is None:
         advice = "Use a layout whose places have faces, or masks (Layout from Masks)."
         raise BadRegion(person.identity.name, "its place has neither a face box nor a mask", advice)
-    return box_region(widened(slot.box, margin), cast.width, cast.height, feather)
+    return person.slot.box
+
+
+def _face(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
+    return box_region(widened(_box(person), margin), cast.width, cast.height, feather)
 
 
 def _body(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
-    slot = person.slot
-    if slot is None or slot.box is None or slot.pose is None:
+    x0, _, x1, _ = _box(person)
+    if person.slot is None or person.slot.pose is None:
         advice = "Set body to half in the layout node, or extent to face."
         raise BadRegion(person.identity.name, "its place has neither a skeleton nor a mask", advice)
-    return body_region(slot.pose, margin * (slot.box[2] - slot.box[0]), cast.width, cast.height, feather)
+    return body_region(person.slot.pose, margin * (x1 - x0), cast.width, cast.height, feather)
 
 
 def of_masks(masks: Tensor, cast: Cast) -> Tensor:

@@ -15,7 +15,7 @@ from ..bridge.conditioning import (
     ControlAttachment,
     check_conditioning,
     check_control_net,
-    check_range,
+    sigmas_of,
 )
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
@@ -198,28 +198,27 @@ class ApplyInstantID(io.ComfyNode):
         people = _heard(cast).people
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
-        check_range("The adapter", adapter_start_percent, adapter_end_percent)
+        window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
-        to_sigma = model.get_model_object("model_sampling").percent_to_sigma
         injections = make_injections(
             instant_id,
             people,
             photos,
             weight=adapter_weight,
             regions=_regions(cast, mask, region_margin, feather),
-            sigmas=(to_sigma(adapter_start_percent), to_sigma(adapter_end_percent)),
+            sigmas=window,
             negative_noise=negative_noise,
             noise_seed=noise_seed,
         )
         sides = [adapter.inject(positive, injections.positive), adapter.inject(negative, injections.negative)]
         if control_strength > 0:
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
-            window = (start_percent, end_percent)
-            attachment = ControlAttachment(net, instant_id.width, _hint(image, cast), control_strength, window)
+            percents = (start_percent, end_percent)
+            attachment = ControlAttachment(net, instant_id.width, _hint(image, cast), control_strength, percents)
             sides = [attachment.to(side) for side in sides]
-        node = cls.hidden.unique_id if cls.hidden else None
+        node = notes.node_of(cls)
         for hint in _hints(image, mask, cast):
             notes.tell(node, hint)
         return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..bridge import folders, notes, sharing
 from ..bridge import parts2whole as bridge
-from ..bridge.conditioning import Conditioning, check_range
+from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
 from ..core.geometry import check_amount
@@ -73,7 +73,7 @@ class Part(io.ComfyNode):
     ) -> io.NodeOutput:
         part = make_part(_label(label, other_label), image, mask, weight, target_mask)
         if found := hints(part):
-            notes.tell(cls.hidden.unique_id if cls.hidden else None, "\n".join(found))
+            notes.tell(notes.node_of(cls), "\n".join(found))
         everything = Parts((*(parts.parts if parts else ()), part))
         sheet = _sheet(everything.parts)
         return io.NodeOutput(everything, sheet, ui=ui.PreviewImage(sheet, cls=cls))
@@ -224,15 +224,13 @@ class ApplyParts(io.ComfyNode):
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
         check_amount("The strength of Apply Parts", strength)
-        check_range("The range of the parts", start_percent, end_percent)
+        window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         bridge.check_model(model, features)
         bridge.check_text([*positive, *negative], features)
-        node = cls.hidden.unique_id if cls.hidden else None
+        node = notes.node_of(cls)
         posed = None if pose is None else bridge.pose_features(features, pose)
         if pose is not None and (hint := pose_hint(pose)):
             notes.tell(node, hint)
-        sampling = model.get_model_object("model_sampling")
-        window = (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent))
         show = partial(_show_heat_maps, node, features.labels)
         watch = sharing.Watch(heat_map_step, show) if heat_map_step else None
         sides = bridge.put_in((positive, negative), features, strength, window, posed, watch)

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..bridge import sharing
-from ..bridge.conditioning import check_range
+from ..bridge.conditioning import sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
 from ..bridge.self_sharing import LAYERS, recorded_once, reference_of
 from ..core import geometry
@@ -80,14 +80,13 @@ class SharePartsAttention(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         geometry.check_amount("The strength of Share Parts Attention", strength)
         geometry.check_size("The picture", width, height)
-        check_range("The range of the parts", start_percent, end_percent)
+        window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         seen = reference_of(model, parts, clip, vae, (width, height), layers, seed)
-        sampling = model.get_model_object("model_sampling")
         common = {
             "source": object(),
             "share": Share([part.weight * strength for part in parts.present], targets(parts.present, width, height)),
             "pose": None,
-            "sigmas": (sampling.percent_to_sigma(start_percent), sampling.percent_to_sigma(end_percent)),
+            "sigmas": window,
             "size": (width, height),
         }
         bank = recorded_once(seen, model) if reference == ONCE else None

@@ -21,7 +21,7 @@ import bench_instant_id
 import bench_parts
 import bench_sdxl
 import environment
-from bench_measure import COUNTED, interleaved, peak_gib, report, teraflops
+from bench_measure import COUNTED, finished, interleaved, peak_gib, report, teraflops
 from bench_sdxl import SIDE
 
 PEOPLE = 8
@@ -81,15 +81,9 @@ def id_patch_gpu_step() -> None:
     unet, net = bench_sdxl.networks(device, dtype)
     with_ids, without = contexts(dtype, device)
 
-    def timed(context: Any) -> Callable[[], None]:
-        def run() -> None:
-            step(unet, net, context, dtype, device)
-            torch.cuda.synchronize()
-
-        return run
-
-    ours, peer = interleaved(timed(with_ids), timed(without), 15)
-    memory = peak_gib(timed(with_ids))
+    run, other = (finished(partial(step, unet, net, context, dtype, device)) for context in (with_ids, without))
+    ours, peer = interleaved(run, other, 15)
+    memory = peak_gib(run)
     more = {"seconds_for_50_steps": round(ours * 50, 2), "peak_memory_gib": round(memory, 2)}
     report("id_patch_step_time_8_people", ours, peer, "s", 1.08, torch.cuda.get_device_name(), **more)
 

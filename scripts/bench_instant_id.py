@@ -16,7 +16,7 @@ from typing import Any
 
 import bench_sdxl
 import environment
-from bench_measure import COUNTED, interleaved, peak_gib, report, teraflops
+from bench_measure import COUNTED, finished, interleaved, peak_gib, report, teraflops
 from bench_sdxl import SIDE
 
 TOKENS, WIDTH = 16, 2048
@@ -290,17 +290,6 @@ def gpu_step() -> None:
     ):
         times = interleaved(finished(ours), finished(peer), 15)
         report(f"instant_id_{case}", *times, "s", target, on("cuda"), **memory)
-
-
-def finished(run: Callable[[], Any]) -> Callable[[], None]:
-    """`run` until the GPU is done with it."""
-    import torch
-
-    def timed() -> None:
-        run()
-        torch.cuda.synchronize()
-
-    return timed
 
 
 CASES: dict[str, Callable[[], None]] = {

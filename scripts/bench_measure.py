@@ -32,6 +32,18 @@ def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -
     return statistics.median(times[0]), statistics.median(times[1])
 
 
+def finished(run: Callable[[], Any]) -> Callable[[], None]:
+    """`run` until a GPU, where there is one, is done with it."""
+    import torch
+
+    def timed() -> None:
+        run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    return timed
+
+
 def teraflops(run: Callable[[], Any]) -> float:
     """Operations of `run` in 1e12: matrix products, convolutions and attention, on any device, meta too."""
     from torch.utils.flop_counter import FlopCounterMode

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
-from bench_measure import interleaved, report
+from bench_measure import finished, interleaved, report
 
 HEIGHT, WIDTH, PARTS, COVER = 768, 512, 4, 0.2
 SHAPE = {
@@ -39,10 +40,8 @@ class Bench:
     def __init__(self, device: Any, dtype: Any) -> None:
         import comfy.supported_models
         import torch
-        from pack.bridge.adapter import transformers
         from pack.bridge.sharing import record
 
-        self.device, self.dtype = device, dtype
         with torch.device(device):
             self.unet = comfy.supported_models.SD15({**SHAPE, "dtype": dtype}).get_model({}, device=device)
         self.unet = self.unet.diffusion_model
@@ -56,15 +55,12 @@ class Bench:
         with torch.inference_mode():
             one = {key: value[:1] for key, value in self.inputs.items()}
             self.states = record(self.unet, **one)
-        self.modules = {(n, i, j): block for n, i, j, block in transformers(self.unet)}
 
     def run(self, options: dict[str, Any]) -> None:
         import torch
 
         with torch.inference_mode():
-            self.unet(**self.inputs, control=None, transformer_options=options)
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+            finished(partial(self.unet, **self.inputs, control=None, transformer_options=options))()
 
     def unpatched(self) -> Callable[[], None]:
         return lambda: self.run({})
@@ -82,7 +78,7 @@ class Bench:
             for block, states in self.states.items()
         }
         sharing = Sharing(object(), bank, Share([1.0] * len(masks)), None, (1e9, 0.0))
-        turn = Turn((None, sharing), self.modules, Memory(), on)
+        turn = Turn((None, sharing), self.unet, Memory(), on)
         patch = SharedAttention(None)
         replace = {"attn1": {block[:2]: patch for block in self.states}}
         kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)
@@ -189,19 +185,10 @@ def sink_kernels() -> None:
             apart = (results[name] - results["key_mask"]).abs().max().item()
             assert apart < (1e-4 if dtype == torch.float32 else 1e-2), f"{name} differs by {apart}"
             times = interleaved(
-                lambda: _done(_by_key_mask(q, k, v, dropped)),
-                lambda name=name: _done(ways[name](q, k, v, dropped)),
-                7,
+                finished(partial(_by_key_mask, q, k, v, dropped)), finished(partial(ways[name], q, k, v, dropped)), 7
             )
             where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
             report(f"parts_sink_key_mask_vs_{name}", *times, "s", 1.05, where)
-
-
-def _done(result: Any) -> None:
-    import torch
-
-    if result.is_cuda:
-        torch.cuda.synchronize()
 
 
 def _by_key_mask(q: Any, k: Any, v: Any, dropped: int) -> Any:

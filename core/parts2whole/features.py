@@ -51,7 +51,7 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 """Per layer, the tokens of every part in order."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Share:
     """How much a layer listens to each part. weights: one per part, 1 as published, 0 not at all.
 

@@ -12,7 +12,7 @@ import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
-from host_nodes import NODES, patch
+from host_nodes import NODES, novram, patch
 from instant_id_run import apply, halves, one, sample, text
 from pack.bridge import adapter
 from pack.bridge.identity_net import IdentityNet
@@ -129,18 +129,13 @@ def test_fp8_weights(networks, instant_id, cast):
 
 
 @pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])
-def test_lowvram_gives_the_same_picture(networks, instant_id, monkeypatch, cast):
-    """--novram's path: every weight stays where it is and is cast layer by layer."""
+def test_lowvram_gives_the_same_picture(networks, instant_id, cast):
     host = tiny_sdxl.host_model(networks[0]), tiny_sdxl.host_control_net(networks[1])
     applied = apply(host, instant_id, cast)
     whole = picture(*applied)
-    comfy.model_management.unload_all_models()
-    with monkeypatch.context() as forced:
-        forced.setattr(comfy.model_management, "is_device_cpu", lambda device: False)
-        forced.setattr(comfy.model_management, "vram_state", comfy.model_management.VRAMState.NO_VRAM)
+    with novram():
         offloaded = picture(*applied)
         assert host[0].model.model_lowvram and host[1].control_model_wrapped.model.model_lowvram
-    comfy.model_management.unload_all_models()
     assert torch.equal(offloaded, whole)
 
 

@@ -11,7 +11,7 @@ import pytest
 import tiny_sd15
 import torch
 from comfy.ldm.modules.attention import optimized_attention
-from host_nodes import NODES, patch
+from host_nodes import NODES, novram, patch
 from pack.bridge import parts2whole
 from pack.core import errors
 from pack.core.parts2whole.parts import Parts, make_part
@@ -183,16 +183,11 @@ def test_strengths_that_linked_inputs_may_bring(made, model, features, value):
         apply(model, features, start_percent=math.nan)
 
 
-def test_lowvram_gives_the_same_picture(made, features, monkeypatch):
-    """--novram's path: every weight stays where it is and is cast layer by layer."""
+def test_lowvram_gives_the_same_picture(made, features):
     model = denoiser(made)
     applied = with_parts(model, features)
     whole = picture(*applied)
-    comfy.model_management.unload_all_models()
-    with monkeypatch.context() as forced:
-        forced.setattr(comfy.model_management, "is_device_cpu", lambda device: False)
-        forced.setattr(comfy.model_management, "vram_state", comfy.model_management.VRAMState.NO_VRAM)
+    with novram():
         offloaded = picture(*applied)
         assert model.model.model_lowvram
-    comfy.model_management.unload_all_models()
     assert torch.equal(offloaded, whole)

@@ -176,3 +176,18 @@ def test_batches_and_a_b_a(model):
     other = sample(sharing.patched(model), *b, batch=2)
     again = sample(sharing.patched(model), *a, batch=2)
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):
+    """With targets they are large, and the same for all layers of a grid and at every step."""
+    made, plain = [], sharing.key_bias
+
+    def counted(bank, own, share, grid):
+        made.append(grid)
+        return plain(bank, own, share, grid)
+
+    monkeypatch.setattr(sharing, "key_bias", counted)
+    target = torch.zeros(2, HEIGHT, WIDTH)
+    target[0, :, : WIDTH // 2], target[1, :, WIDTH // 2 :] = 1, 1
+    sample(sharing.patched(model), *sides(model, live=reference(model), targets=target), steps=3)
+    assert len(made) == len(set(made)) < len(transformers(model.model.diffusion_model))

@@ -186,6 +186,14 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, tw
     assert np.array_equal(result(host_server, prompt, host_server.run(prompt)), expected)
 
 
+def said_about(server: HostServer, prompt: Prompt, changed: dict[str, Any], message: str) -> None:
+    """One of our nodes refuses the changed prompt with this message."""
+    if "LoadImage.image" in changed:
+        server.upload_image(server.host.path / "input" / "example.png")
+    with pytest.raises(HostError, match=r"Likeness\w+ \(node \d+\): (?s:.*)" + message):
+        server.run(workflow.substitute(prompt, changed))
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -201,10 +209,7 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, tw
 def test_what_is_wrong_is_said_over_http(
     changed: dict[str, Any], message: str, host_server: HostServer, two_people: Prompt
 ) -> None:
-    if "LoadImage.image" in changed:
-        host_server.upload_image(host_server.host.path / "input" / "example.png")
-    with pytest.raises(HostError, match=r"Likeness\w+ \(node \d+\): (?s:.*)" + message):
-        host_server.run(workflow.substitute(two_people, changed))
+    said_about(host_server, two_people, changed, message)
 
 
 @pytest.fixture
@@ -222,8 +227,7 @@ def four_people(known: dict[str, Any], standin_models: Standins, pictures: Pictu
 def test_what_is_wrong_with_instant_id_is_said_over_http(
     changed: dict[str, Any], message: str, host_server: HostServer, four_people: Prompt
 ) -> None:
-    with pytest.raises(HostError, match=r"Likeness\w+ \(node \d+\): (?s:.*)" + message):
-        host_server.run(workflow.substitute(four_people, changed))
+    said_about(host_server, four_people, changed, message)
 
 
 @pytest.fixture
@@ -242,10 +246,7 @@ def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictur
 def test_what_is_wrong_with_parts_is_said_over_http(
     changed: dict[str, Any], message: str, host_server: HostServer, from_parts: Prompt
 ) -> None:
-    if "LoadImage.image" in changed:
-        host_server.upload_image(host_server.host.path / "input" / "example.png")
-    with pytest.raises(HostError, match=r"Likeness\w+ \(node \d+\): (?s:.*)" + message):
-        host_server.run(workflow.substitute(from_parts, changed))
+    said_about(host_server, from_parts, changed, message)
 
 
 def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:

@@ -1,9 +1,14 @@
-"""The host's own nodes that patch a MODEL, called as a graph would call them."""
+"""The host's own nodes that patch a MODEL, called as a graph would call them, and its way without any VRAM."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import comfy.model_management
+import pytest
 
 LAYERS = {"double_layers": "0", "single_layers": "0", "start_percent": 0.0, "end_percent": 1.0}
 NODES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -25,3 +30,15 @@ def patch(name: str, model: Any) -> Any:
     module, _, kind = where.partition(".")
     node = getattr(importlib.import_module(f"comfy_extras.{module}"), kind)
     return (node.execute if hasattr(node, "execute") else node().patch)(model, **inputs)[0]
+
+
+@contextmanager
+def novram() -> Iterator[None]:
+    """--novram's path: every weight stays where it is and is cast layer by layer."""
+    management = comfy.model_management
+    management.unload_all_models()
+    with pytest.MonkeyPatch.context() as forced:
+        forced.setattr(management, "is_device_cpu", lambda device: False)
+        forced.setattr(management, "vram_state", management.VRAMState.NO_VRAM)
+        yield
+    management.unload_all_models()
