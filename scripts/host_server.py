@@ -72,6 +72,8 @@ class HostServer:
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._python, self._models = python, [host.path / "models", *models]
         self._variables = environment.host_environment(host, python)
+        # As on a user's machine: what one start has compiled the next one finds.
+        self._variables.pop("PYTHONDONTWRITEBYTECODE", None)
         if first_on_path:
             path = [str(first_on_path), self._variables.get("PYTHONPATH", "")]
             self._variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
