@@ -39,8 +39,7 @@ Graph = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def page(host_server: Any) -> Iterator[chromium.Page]:
-    if chromium.executable() is None:
-        pytest.skip("NO CHROMIUM: the workflow files were not opened in a real frontend (apt-get install chromium)")
+    chromium.require()
     with chromium.browser() as page:
         page.open(host_server.url, READY)
         page.evaluate(SKIP_TOUR)

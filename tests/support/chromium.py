@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
@@ -23,10 +24,19 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 )  # fmt: skip
 
+ADVICE = "Install it (apt-get install chromium), or set CHROMIUM to the program of a Chrome or Chromium."
+
 
 def executable() -> str | None:
     """The browser in CHROMIUM or on the PATH."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def require() -> None:
+    """Without a browser: fail with CI=true, skip loudly elsewhere, as without a host."""
+    if executable() is None:
+        missing = f"NO CHROMIUM: nothing was opened in a real frontend. {ADVICE}"
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
 
 
 class Page:
@@ -97,7 +107,7 @@ def browser() -> Iterator[Page]:
     """A fresh browser with an empty profile."""
     found = executable()
     if found is None:
-        raise FileNotFoundError(f"no Chromium: none of {', '.join(NAMES)} is on the PATH and CHROMIUM is not set")
+        raise FileNotFoundError(f"no Chromium: none of {', '.join(NAMES)} is on the PATH. {ADVICE}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [found, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
