@@ -1,17 +1,20 @@
 """Speed as ratios: ours and a peer in one run, interleaved, medians. One JSON line per case.
 
-    python scripts/bench.py [--python PATH] [case ...]
+    python scripts/bench.py [--python PATH] [--tiny] [case ...]
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Cases that need a GPU are left out, and named,
 where there is none. Floating-point operations are counted on meta tensors at SDXL's real shapes, so that figure is
-exact on any machine.
+exact on any machine. A case that fails is named, and the next one runs. --tiny only shows that every case runs: small
+networks, one round, the GPU's cases on any machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,10 +24,10 @@ import bench_instant_id
 import bench_parts
 import bench_sdxl
 import environment
-from bench_measure import COUNTED, finished, interleaved, peak_gib, report, teraflops
+from bench_measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report, teraflops
 from bench_sdxl import SIDE
 
-PEOPLE = 8
+PEOPLE, CANVAS = 8, 1024
 CENTERS = [(64.0 + 128 * i, 300.0 + 200 * (i % 2)) for i in range(PEOPLE)]
 
 
@@ -77,7 +80,7 @@ def id_patch_operations() -> None:
 def id_patch_gpu_step() -> None:
     import torch
 
-    device, dtype = torch.device("cuda"), torch.float16
+    device, dtype = accelerator(), torch.float16
     unet, net = bench_sdxl.networks(device, dtype)
     with_ids, without = contexts(dtype, device)
 
@@ -85,7 +88,7 @@ def id_patch_gpu_step() -> None:
     ours, peer = interleaved(run, other, 15)
     memory = peak_gib(run)
     more = {"seconds_for_50_steps": round(ours * 50, 2), "peak_memory_gib": round(memory, 2)}
-    report("id_patch_step_time_8_people", ours, peer, "s", 1.08, torch.cuda.get_device_name(), **more)
+    report("id_patch_step_time_8_people", ours, peer, "s", 1.08, named(device), **more)
 
 
 def condition_image() -> None:
@@ -94,7 +97,7 @@ def condition_image() -> None:
     from pack.core.id_patch import condition_image as add_patches
 
     generator = torch.Generator().manual_seed(0)
-    control = torch.rand(1, SIDE, SIDE, 3, generator=generator)
+    control = torch.rand(1, CANVAS, CANVAS, 3, generator=generator)
     patches = list(torch.randn(PEOPLE, 3, 64, 64, generator=generator))
     ours, _ = interleaved(lambda: add_patches(control, patches, CENTERS), lambda: None, 25)
     report("id_patch_condition_image_8_people", ours * 1000, 20.0, "ms", 1.0, "CPU")
@@ -141,28 +144,39 @@ CASES: dict[str, Callable[[], None]] = {
 NEED_GPU = {"id_patch_gpu_step", *bench_instant_id.NEED_GPU, *bench_parts.NEED_GPU}
 
 
-def main(arguments: list[str]) -> None:
-    given = arguments[1] if arguments[:1] == ["--python"] else None
-    chosen = (arguments[2:] if given else arguments) or list(CASES)
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Measure the pack beside a peer, case by case.")
+    parser.add_argument("--python", help="a Python that has everything already")
+    parser.add_argument("--tiny", action="store_true", help="small networks, one round: whether every case runs")
+    parser.add_argument("case", nargs="*", help="all of them when none is named")
+    given = parser.parse_args()
+    chosen = given.case or list(CASES)
     if unknown := [case for case in chosen if case not in CASES]:
         raise environment.SetupError(f"No such case: {', '.join(unknown)}. There are: {', '.join(CASES)}.")
     hosts = environment.find_hosts()
     if not hosts:
         raise environment.SetupError("bench.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
-    environment.enter(environment.python_for(hosts, given))
+    environment.enter(environment.python_for(hosts, given.python))
     load(hosts[0])
     import torch
 
+    failed = False
     for case in chosen:
-        if case in NEED_GPU and not torch.cuda.is_available():
+        if case in NEED_GPU and not (torch.cuda.is_available() or TINY):
             environment.say(f"{case}: left out, there is no CUDA device here.")
             continue
-        CASES[case]()
+        try:
+            CASES[case]()
+        except Exception as error:  # noqa: BLE001 - the other cases are to run
+            traceback.print_exc()
+            environment.say(f"{case}: failed, {type(error).__name__}: {error}")
+            failed = True
+    return int(failed)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("ORT_LOGGING_LEVEL", "3")
     try:
-        main(sys.argv[1:])
+        sys.exit(main())
     except environment.SetupError as problem:
         environment.fail(str(problem))

@@ -16,7 +16,7 @@ from typing import Any
 
 import bench_sdxl
 import environment
-from bench_measure import COUNTED, finished, interleaved, peak_gib, report, teraflops
+from bench_measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report, teraflops
 from bench_sdxl import SIDE
 
 TOKENS, WIDTH = 16, 2048
@@ -48,7 +48,7 @@ class Step:
             tokens = torch.randn(people, TOKENS, WIDTH)
             return adapter.Injection(source, tokens, layers, regions, adapter.ALWAYS)
 
-        positive, negative = (adapter.InjectionsCond((injection(),)) for _ in range(2))
+        positive, negative = (adapter.InjectionsCond((injection(),), read=True) for _ in range(2))
         assert positive.can_concat(negative)
         return positive.concat([negative])
 
@@ -265,20 +265,14 @@ def beside_diffusers(name: str, size: Size, target: float, rounds: int) -> None:
     more: dict[str, Any] = {"relative_difference": difference}
     if size.device == "cuda":
         more |= {"peak_gib": peak_gib(pair.ours), "peer_peak_gib": peak_gib(pair.peer)}
-    report(name, *seconds, f"s for {pair.STEPS} steps", target, on(size.device), **more)
-
-
-def on(device: str) -> str:
-    import torch
-
-    return torch.cuda.get_device_name() if device == "cuda" else "CPU"
+    report(name, *seconds, f"s for {pair.STEPS} steps", target, named(size.device), **more)
 
 
 def gpu_step() -> None:
     """Time of the UNet and of IdentityNet alone; peak memory of a whole step."""
     import torch
 
-    device, dtype = torch.device("cuda"), torch.float16
+    device, dtype = accelerator(), torch.float16
     unet, net = bench_sdxl.networks(device, dtype)
     without = Step(unet, None, 0, dtype, device)
     one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
@@ -289,7 +283,7 @@ def gpu_step() -> None:
         ("identitynet_time_4_people_vs_1", four.control, one.control, 1.1),
     ):
         times = interleaved(finished(ours), finished(peer), 15)
-        report(f"instant_id_{case}", *times, "s", target, on("cuda"), **memory)
+        report(f"instant_id_{case}", *times, "s", target, named(device), **memory)
 
 
 CASES: dict[str, Callable[[], None]] = {
@@ -299,7 +293,7 @@ CASES: dict[str, Callable[[], None]] = {
     ),
     "instant_id_gpu_step": gpu_step,
     "instant_id_gpu_beside_diffusers": partial(
-        beside_diffusers, "instant_id_step_time_vs_diffusers", REAL, 0.95, rounds=10
+        beside_diffusers, "instant_id_step_time_vs_diffusers", SMALL if TINY else REAL, 0.95, rounds=10
     ),
 }
 NEED_GPU = {"instant_id_gpu_step", "instant_id_gpu_beside_diffusers"}

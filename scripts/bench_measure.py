@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+TINY = "--tiny" in sys.argv
+"""Every case runs once, on small networks and without a GPU too: whether it runs is the question, not how fast."""
 COUNTED = "any (counted)"
 """The device of a case that counts operations instead of seconds."""
 
@@ -23,13 +26,26 @@ def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -
     """Median seconds of each, measured in turns after one warm-up of both; who begins changes every round."""
     times: tuple[list[float], list[float]] = ([], [])
     sides = list(zip(times, (ours, peer), strict=True))
-    for turn in range(rounds + 1):
+    for turn in range((1 if TINY else rounds) + 1):
         for side, run in sides if turn % 2 else sides[::-1]:
             started = time.perf_counter()
             run()
             if turn:
                 side.append(time.perf_counter() - started)
     return statistics.median(times[0]), statistics.median(times[1])
+
+
+def accelerator() -> Any:
+    """The device of the cases that need a GPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def named(device: Any) -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.device(device).type == "cuda" else "CPU"
 
 
 def finished(run: Callable[[], Any]) -> Callable[[], None]:
@@ -54,9 +70,11 @@ def teraflops(run: Callable[[], Any]) -> float:
 
 
 def peak_gib(run: Callable[[], Any]) -> float:
-    """The most CUDA memory allocated at any moment of `run`, what was there before included."""
+    """The most CUDA memory allocated at any moment of `run`, what was there before included; 0 without a GPU."""
     import torch
 
+    if not torch.cuda.is_available():
+        return 0.0
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     run()

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bench_measure import finished, interleaved, report
+from bench_measure import TINY, accelerator, finished, interleaved, named, report
 
-HEIGHT, WIDTH, PARTS, COVER = 768, 512, 4, 0.2
+HEIGHT, WIDTH = (128, 64) if TINY else (768, 512)
+PARTS, COVER = 4, 0.2
 SHAPE = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
-    "model_channels": 320,
+    "model_channels": 32 if TINY else 320,
     "channel_mult": [1, 2, 4, 4],
     "num_res_blocks": [2, 2, 2, 2],
     "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
@@ -171,7 +172,7 @@ def sink_kernels() -> None:
     """
     import torch
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = accelerator()
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     heads, width, own, dropped = 8, 40, HEIGHT * WIDTH // 64, int(PARTS * (1 - COVER) * HEIGHT * WIDTH // 64)
     keys = own + int(PARTS * COVER * own)
@@ -187,8 +188,7 @@ def sink_kernels() -> None:
             times = interleaved(
                 finished(partial(_by_key_mask, q, k, v, dropped)), finished(partial(ways[name], q, k, v, dropped)), 7
             )
-            where = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
-            report(f"parts_sink_key_mask_vs_{name}", *times, "s", 1.05, where)
+            report(f"parts_sink_key_mask_vs_{name}", *times, "s", 1.05, named(device))
 
 
 def _by_key_mask(q: Any, k: Any, v: Any, dropped: int) -> Any:
@@ -251,7 +251,7 @@ def on_cpu() -> None:
 def on_gpu() -> None:
     import torch
 
-    bench, device = Bench(torch.device("cuda"), torch.float16), torch.cuda.get_device_name()
+    bench, device = Bench(accelerator(), torch.float16), named(accelerator())
     measure_step(bench, 15, {"published": 0.6, "unpatched": 1.2}, device)
     measure_rest(bench, 15, device)
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-SIDE = 1024
+from bench_measure import TINY
+
+SIDE = 256 if TINY else 1024
 SHAPE = {
     "image_size": 32,
     "in_channels": 4,
     "out_channels": 4,
-    "model_channels": 320,
-    "channel_mult": [1, 2, 4],
+    "model_channels": 64 if TINY else 320,
+    "channel_mult": [1, 2, 2] if TINY else [1, 2, 4],
     "num_res_blocks": [2, 2, 2],
-    "transformer_depth": [0, 0, 2, 2, 10, 10],
-    "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
-    "transformer_depth_middle": 10,
+    "transformer_depth": [0, 0, 1, 1, 2, 2] if TINY else [0, 0, 2, 2, 10, 10],
+    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2] if TINY else [0, 0, 0, 2, 2, 2, 10, 10, 10],
+    "transformer_depth_middle": 2 if TINY else 10,
     "context_dim": 2048,
     "adm_in_channels": 2816,
     "num_classes": "sequential",

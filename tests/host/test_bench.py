@@ -1,0 +1,47 @@
+"""scripts/bench.py starts every case in this host, and goes on behind one that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WITHOUT_INSIGHTFACE = "import sys\nsys.modules['insightface'] = None\n"
+
+
+def bench(*cases: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """On small networks, in the Python and the host of this session."""
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "--python", sys.executable, "--tiny", *cases]
+    return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+
+
+def names(run: subprocess.CompletedProcess[str]) -> list[str]:
+    return [json.loads(line)["name"] for line in run.stdout.splitlines()]
+
+
+def test_every_case_runs() -> None:
+    run = bench()
+    assert run.returncode == 0, run.stderr
+    assert "left out" not in run.stderr
+    said = names(run)
+    assert said[0] == "id_patch_step_operations_8_people"
+    assert {"id_patch_step_time_8_people", "detect_and_embed_6_faces", "instant_id_step_time_vs_diffusers"} < set(said)
+    assert said.count("parts_step_6_parts_vs_unpatched") == 2, "on the CPU and on a GPU"
+
+
+def test_a_case_that_fails_is_named_and_the_next_one_runs(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_INSIGHTFACE)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    run = bench("faces", "condition_image", PYTHONPATH=path)
+    assert run.returncode == 1
+    assert "[likeness] faces: failed, ModuleNotFoundError: import of insightface halted" in run.stderr
+    assert names(run) == ["id_patch_condition_image_8_people"]
+
+
+def test_a_case_that_does_not_exist() -> None:
+    run = bench("no_such_case")
+    assert run.returncode == 1
+    assert "No such case: no_such_case. There are: id_patch_operations, " in run.stderr
