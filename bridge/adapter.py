@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import comfy.conds
@@ -20,8 +20,8 @@ from comfy.ldm.modules.attention import SpatialTransformer, optimized_attention
 from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
-from ..core.errors import AttentionTaken, BadSize, ModelNotPatched, WrongBaseModel
-from .conditioning import Conditioning
+from ..core.errors import AttentionTaken, ModelNotPatched, WrongBaseModel
+from .conditioning import Canvas, Conditioning
 
 KEY = "likeness_injections"
 CACHE = "likeness_cache"
@@ -40,6 +40,8 @@ class Injection:
     Empty where the adapter is switched off.
     regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
     sigmas: (start, end), first and last sigma at which the adapter works.
+    canvas: what the regions are parts of, or None where somebody else looks at its size.
+    latent: (height, width) of the latent of this sampling run, or None outside of one.
     """
 
     source: object
@@ -47,6 +49,8 @@ class Injection:
     layers: tuple[tuple[Tensor, Tensor], ...]
     regions: Tensor | None
     sigmas: tuple[float, float]
+    canvas: Canvas | None = None
+    latent: tuple[int, int] | None = None
     _crops: dict[tuple[int, ...], Injection] = field(default_factory=dict, init=False)
 
     def __deepcopy__(self, memo: Any) -> Injection:
@@ -58,13 +62,11 @@ class Injection:
             return self
         key = tuple(area)
         if key not in self._crops:
-            height, width, y, x = (8 * side for side in key)
-            regions = self.regions[:, y : y + height, x : x + width]
-            if regions.shape[1:] != (height, width):
-                have = (self.regions.shape[2], self.regions.shape[1])
-                reach = f"the area of a prompt reaches to {x + width}x{y + height} px"
-                raise BadSize("The canvas of the people", have, reach, "Give canvas, masks and latent the same size.")
-            self._crops[key] = replace(self, regions=regions)
+            high, wide = self.regions.shape[1:]
+            latent_high, latent_wide = self.latent or (high // 8, wide // 8)
+            height, width, y, x = key
+            rows, columns = _part(y, height, high, latent_high), _part(x, width, wide, latent_wide)
+            self._crops[key] = replace(self, regions=self.regions[:, rows, columns])
         return self._crops[key]
 
     def alike(self, other: Injection) -> bool:
@@ -76,6 +78,11 @@ class Injection:
             and self.tokens.shape == other.tokens.shape
             and len(self.layers) == len(other.layers)
         )
+
+
+def _part(start: int, length: int, pixels: int, cells: int) -> slice:
+    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch."""
+    return slice(start * pixels // cells, -(-(start + length) * pixels // cells))
 
 
 @dataclass(frozen=True, eq=False)
@@ -321,9 +328,24 @@ def _with_cache(before_sampling: Callable[[Any], None] | None, executor: Any, *a
     """OUTER_SAMPLE: the guider's options are this run's own copy."""
     if before_sampling:
         before_sampling(executor.class_obj)
+    _fit(executor.class_obj, args[1] if len(args) > 1 else kwargs["latent_image"])
     serve(executor.class_obj, KEY)
     executor.class_obj.model_options.setdefault("transformer_options", {})[CACHE] = RunCache()
     return executor(*args, **kwargs)
+
+
+def _fit(guider: Any, latent: Tensor) -> None:
+    """Tell the injections of one sampling run (the guider's own copies) how large it is."""
+    height, width = latent.shape[-2:]
+    fitted = cache(lambda injection: replace(injection, latent=(height, width)))
+    canvases: dict[Canvas, Tensor] = {}
+    for entry in (entry for side in guider.conds.values() for entry in side):
+        conds = entry["model_conds"]
+        if KEY in conds:
+            entry["model_conds"] = {**conds, KEY: InjectionsCond(tuple(map(fitted, conds[KEY].cond)))}
+            canvases |= {i.canvas: i.regions for i in conds[KEY].cond if i.canvas and i.regions is not None}
+    for canvas, regions in canvases.items():
+        canvas.check((regions.shape[2], regions.shape[1]), (8 * width, 8 * height))
 
 
 def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:

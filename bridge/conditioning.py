@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+import comfy.conds
+import comfy.controlnet
 import torch
 from torch import Tensor
 
+from ..core import geometry
 from ..core.errors import BadRange, WrongBaseModel
+from . import notes
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
@@ -31,8 +36,8 @@ def _family(width: int | None) -> str:
 def append_tokens(conditioning: Conditioning, tokens: Tensor, start_percent: float, what: str) -> Conditioning:
     """Each entry split in two: as it is before `start_percent`, with `tokens` (1, n, width) appended from there on.
 
-    Ranges that entries already have are respected; an entry that ends before or starts after the point stays one.
-    Raises WrongBaseModel when the widths differ.
+    Ranges that nodes before or after this one give to entries hold as well. Raises WrongBaseModel when the widths
+    differ.
     """
     check_conditioning(conditioning, tokens.shape[-1], what)
     return [part for entry in conditioning for part in _split(entry, tokens, start_percent)]
@@ -47,7 +52,9 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str) -> Non
 
 def _split(entry: Entry, tokens: Tensor, start_percent: float) -> Iterator[Entry]:
     text, options = entry
-    start, end = options.get("start_percent", 0.0), options.get("end_percent", 1.0)
+    # The range of a CLIP schedule: the host intersects it with start_percent and end_percent, which every node that
+    # sets a range overwrites.
+    start, end = options.get("clip_start_percent", 0.0), options.get("clip_end_percent", 1.0)
     boundary = start_percent - _OFF_THE_GRID
     joined = torch.cat([text, tokens.to(text).expand(len(text), -1, -1)], dim=1)
     if start_percent >= end:
@@ -55,8 +62,32 @@ def _split(entry: Entry, tokens: Tensor, start_percent: float) -> Iterator[Entry
     elif boundary <= start:
         yield [joined, options.copy()]
     else:
-        yield [text, {**options, "start_percent": start, "end_percent": boundary}]
-        yield [joined, {**options, "start_percent": boundary, "end_percent": end}]
+        yield [text, {**options, "clip_start_percent": start, "clip_end_percent": boundary}]
+        yield [joined, {**options, "clip_start_percent": boundary, "clip_end_percent": end}]
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """Where an apply node has put people, for runs of another size.
+
+    node_id, node: to tell the user, and the node's name. scaled: what becomes of what this method puts on the canvas.
+    """
+
+    node_id: str | None
+    node: str
+    scaled: Callable[[float], str]
+
+    def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
+        """Tell where the latent is scaled, raise BadSize where it has another shape. Sizes (width, height) in px."""
+        scale = geometry.scale(f"the canvas of {self.node}", size, latent)
+        if scale is not None:
+            (width, height), (wide, high) = size, latent
+            notes.tell(
+                self.node_id,
+                f"The latent is {wide}x{high} px and the canvas of {self.node} {width}x{height} px: everybody is "
+                f"scaled {scale:.3g} times, {self.scaled(scale)}. For the best likeness give this pass a layout, an "
+                f"image and an apply node of its own at {wide}x{high} px.",
+            )
 
 
 @dataclass
@@ -74,6 +105,8 @@ class ControlAttachment:
     """(B, H, W, 3), values may lie outside 0..1."""
     strength: float
     timestep_percent_range: tuple[float, float]
+    canvas: Canvas | None = None
+    """What the hint shows, or None where somebody else looks at its size."""
     vae: Any = None
     _copies: dict[Any, Any] = field(default_factory=dict)
 
@@ -87,25 +120,90 @@ class ControlAttachment:
     def _attached(self, options: dict[str, Any]) -> dict[str, Any]:
         previous = options.get("control")
         if previous not in self._copies:
-            copy = self.control_net.copy()
+            copy = _attached(self.control_net.copy(), self.width, self.canvas)
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
-            self._copies[previous] = _checks_the_model(copy, self.width)
-        return {**options, "control": self._copies[previous], "control_apply_to_uncond": False}
+            self._copies[previous] = copy
+        conds = {**options.get("model_conds", {}), _WHOLE: _Whole(True)}
+        control = {"control": self._copies[previous], "control_apply_to_uncond": False}
+        return {**options, "model_conds": conds, **control}
 
 
-def _checks_the_model(control_net: Any, width: int) -> Any:
-    """Our own copy of a net, made to look at the MODEL before the first step: no node before the sampler sees both."""
-    pre_run = control_net.pre_run
+_WHOLE = "likeness_whole"
 
-    def checked(model: Any, percent_to_sigma: Any) -> None:
-        found = model.model_config.unet_config.get("context_dim")
-        if found != width:
-            raise WrongBaseModel("The MODEL given to the sampler", _family(found), _family(width))
-        pre_run(model, percent_to_sigma)
 
-    control_net.pre_run = checked
+class _Whole(comfy.conds.CONDConstant):
+    """Whether rows are the whole picture or the area of a prompt, which the host fits the whole hint to."""
+
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> _Whole:
+        return _Whole(area is None)
+
+
+def _attached(control_net: Any, width: int, canvas: Canvas | None) -> Any:
+    """A copy of a net, of whatever class, as one of ours."""
+    control_net.__class__ = _attached_class(type(control_net))
+    control_net.width, control_net.canvas, control_net.checked = width, canvas, set()
     return control_net
+
+
+@cache
+def _attached_class(kind: type) -> type:
+    return type(kind.__name__, (_Attached, kind), {})
+
+
+class _Attached(comfy.controlnet.ControlBase):
+    """Our own copy of a net: it reads the text that the UNet reads, and looks at what no node before the sampler sees.
+
+    width, canvas: as in ControlAttachment. checked: sizes of latents that this run has shown.
+    """
+
+    width: int
+    canvas: Canvas | None
+    checked: set[tuple[int, int]]
+
+    def copy(self) -> Any:
+        return _attached(super().copy(), self.width, self.canvas)  # plain, as every class of the host names itself
+
+    def pre_run(self, model: Any, percent_to_sigma: Any) -> None:
+        found = model.model_config.unet_config.get("context_dim")
+        if found != self.width:
+            raise WrongBaseModel("The MODEL given to the sampler", _family(found), _family(self.width))
+        self.checked.clear()
+        self.cond_hint = None  # a cancelled run leaves its own
+        super().pre_run(model, percent_to_sigma)
+
+    def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], *args: Any) -> Any:
+        if self.canvas and cond.get(_WHOLE):
+            self._check_latent(self.canvas, (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]))
+        # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
+        # for the rest of it, which therefore comes first.
+        own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
+        before = self.previous_controlnet
+        if before is not None:
+            self.previous_controlnet = _Computed(before.get_control(x_noisy, t, cond, *args))
+        try:
+            return super().get_control(x_noisy, t, own, *args)
+        finally:
+            self.previous_controlnet = before
+
+    def _check_latent(self, canvas: Canvas, latent: tuple[int, int]) -> None:
+        """Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves."""
+        width, height = latent
+        fitted = self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width)
+        if not fitted and latent not in self.checked:
+            self.checked.add(latent)
+            original = self.cond_hint_original
+            canvas.check((original.shape[-1], original.shape[-2]), latent)
+
+
+class _Computed:
+    """Stands in for the previous net of a chain."""
+
+    def __init__(self, control: Any) -> None:
+        self._control = control
+
+    def get_control(self, *_: Any) -> Any:
+        return self._control
 
 
 def check_range(what: str, start: float, end: float) -> None:

@@ -18,7 +18,7 @@ from . import adapter
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
-    """Shares the network of the ControlNet it is made from; the other nets of a chain keep the text.
+    """Shares the network of the ControlNet it is made from; ControlAttachment computes the rest of a chain before.
 
     source: whose injections are its context. nobody: (1, T, width), read outside of all regions.
     """
@@ -46,13 +46,12 @@ class IdentityNet(comfy.controlnet.ControlNet):
         self._run = _Run()
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], *args: Any) -> Any:
-        before = self.previous_controlnet
-        done = before.get_control(x_noisy, t, cond, *args) if before is not None else None
         rows = cond.get(adapter.KEY)
         injections = rows.of(self.source) if rows is not None else []
         if not injections:
-            return done
-        with self._alone(done, injections[0].regions):
+            before = self.previous_controlnet
+            return before.get_control(x_noisy, t, cond, *args) if before is not None else None
+        with self._by_region(injections[0].regions):
             context = self._context(tuple(injections), x_noisy)
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
 
@@ -69,15 +68,13 @@ class IdentityNet(comfy.controlnet.ControlNet):
         return self._run.contexts[key]
 
     @contextmanager
-    def _alone(self, done: Any, regions: Tensor | None) -> Any:
-        """The rest of the chain already computed, with its own context; the network reading by region."""
-        before, network = self.previous_controlnet, self.control_model
-        self.previous_controlnet = _Computed(done) if before is not None else None
+    def _by_region(self, regions: Tensor | None) -> Any:
+        network = self.control_model
         self.control_model = self._run.network(network, regions)
         try:
             yield
         finally:
-            self.previous_controlnet, self.control_model = before, network
+            self.control_model = network
 
 
 class _Run:
@@ -93,16 +90,6 @@ class _Run:
         if regions not in self._networks:
             self._networks[regions] = _Network(plain, regions)
         return self._networks[regions]
-
-
-class _Computed:
-    """Stands in for the previous net of a chain."""
-
-    def __init__(self, control: Any) -> None:
-        self._control = control
-
-    def get_control(self, *_: Any) -> Any:
-        return self._control
 
 
 class _Network:

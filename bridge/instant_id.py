@@ -14,6 +14,7 @@ from ..core import instant_id
 from ..core.errors import AdapterMismatch
 from ..core.people import Person
 from . import adapter, load
+from .conditioning import Canvas
 
 FILE = load.Published(
     method=instant_id.METHOD,
@@ -89,6 +90,7 @@ def make_injections(
     sigmas: tuple[float, float],
     negative_noise: float,
     noise_seed: int,
+    canvas: Canvas | None = None,
 ) -> Injections:
     """Tokens, and keys and values per layer, of `people`; one person without regions is heard everywhere."""
     faces = loaded.tokens([instant_id.embeddings(person, photos) for person in people])
@@ -99,6 +101,6 @@ def make_injections(
 
     def injection(tokens: Tensor) -> adapter.Injection:
         layers = loaded.keys_and_values(tokens, scales) if weight else ()
-        return adapter.Injection(source, tokens, layers, regions, sigmas)
+        return adapter.Injection(source, tokens, layers, regions, sigmas, canvas)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

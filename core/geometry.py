@@ -45,6 +45,24 @@ def check_canvas(what: str, image: Tensor, cast: Cast, advice: str) -> None:
         raise BadSize(what, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
 
 
+def scale(what: str, size: tuple[int, int], latent: tuple[int, int]) -> float | None:
+    """How many times as large as a canvas a latent is, or None where it is as large, in whole steps of its grid.
+
+    size, latent: (width, height) in pixels. Raises BadSize for another shape, but for a step of either grid.
+    """
+    (width, height), (wide, high) = size, latent
+    if latent == (width // 8 * 8, height // 8 * 8):
+        return None
+    if abs(wide * height - high * width) > 8 * max(width + height, wide + high):
+        raise BadSize(
+            "The latent", latent,
+            f"{what} is {width}x{height} px, which has another shape, so people would be moved or cut off",
+            "Give the latent and the layout node the same width and height; a pass of another shape needs a layout, "
+            "an image and an apply node of its own.",
+        )  # fmt: skip
+    return math.sqrt(wide * high / (width * height))
+
+
 FITS = ("crop", "pad", "stretch")
 
 

@@ -9,8 +9,8 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import folders
-from ..bridge.conditioning import Conditioning, ControlAttachment, append_tokens, check_control_net
+from ..bridge import folders, notes
+from ..bridge.conditioning import Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import percent_input, photos_input, searchable
 from ..core import geometry, placing
@@ -144,6 +144,7 @@ class ApplyIDPatch(io.ComfyNode):
                     photos_input(PHOTOS_TOOLTIP),
                     io.Vae.Input("vae", optional=True, tooltip="Only for ControlNets that need one."),
                 ],
+                hidden=[io.Hidden.unique_id],
                 outputs=[
                     io.Conditioning.Output("positive_out", display_name="positive"),
                     io.Conditioning.Output("negative_out", display_name="negative"),
@@ -180,8 +181,14 @@ class ApplyIDPatch(io.ComfyNode):
             nobody = id_patch.unconditional_tokens(len(people))
             positive = append_tokens(positive, tokens, id_start_percent, APPLY)
             negative = append_tokens(negative, nobody, id_start_percent, APPLY)
-        attachment = ControlAttachment(control_net, id_patch.width, image, strength, (start_percent, end_percent), vae)
+        canvas = Canvas(notes.node_of(cls), APPLY, _scaled)
+        percents = (start_percent, end_percent)
+        attachment = ControlAttachment(control_net, id_patch.width, image, strength, percents, canvas, vae)
         return io.NodeOutput(attachment.to(positive), attachment.to(negative))
+
+
+def _scaled(scale: float) -> str:
+    return f"ID patches to {geometry.PATCH * scale:.3g} px where the ControlNet was trained on {geometry.PATCH} px"
 
 
 def _presence(cast: Cast, node: str) -> formulas.Presence:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..bridge import adapter, folders, notes
 from ..bridge.conditioning import (
+    Canvas,
     Conditioning,
     ControlAttachment,
     check_conditioning,
@@ -202,23 +203,34 @@ class ApplyInstantID(io.ComfyNode):
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
+        node = notes.node_of(cls)
+        shares = _regions(cast, mask, region_margin, feather)
+        canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions")
+        # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
+        placed = shares is not None and cast.width > 0
         injections = make_injections(
             instant_id,
             people,
             photos,
             weight=adapter_weight,
-            regions=_regions(cast, mask, region_margin, feather),
+            regions=shares,
             sigmas=window,
             negative_noise=negative_noise,
             noise_seed=noise_seed,
+            canvas=canvas if placed else None,
         )
         sides = [adapter.inject(positive, injections.positive), adapter.inject(negative, injections.negative)]
         if control_strength > 0:
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
-            percents = (start_percent, end_percent)
-            attachment = ControlAttachment(net, instant_id.width, _hint(image, cast), control_strength, percents)
+            attachment = ControlAttachment(
+                net,
+                instant_id.width,
+                _hint(image, cast),
+                control_strength,
+                (start_percent, end_percent),
+                None if placed else canvas,
+            )
             sides = [attachment.to(side) for side in sides]
-        node = notes.node_of(cls)
         for hint in _hints(image, mask, cast):
             notes.tell(node, hint)
         return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides)

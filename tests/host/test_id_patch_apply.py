@@ -6,6 +6,7 @@ import gc
 
 import comfy.model_management
 import comfy.samplers
+import comfy.utils
 import people_made
 import pytest
 import tiny_sdxl
@@ -24,6 +25,8 @@ from pack.core.errors import (
 from pack.core.people import Cast, Person
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
 from seeded import id_patch_file
+
+import nodes
 
 WIDTH, HEIGHT = 128, 96
 CENTERS = [(40.0, 50.0), (90.0, 40.0)]
@@ -67,9 +70,9 @@ def apply(id_patch, control_net, cast, positive=None, negative=None, control=Non
     ).args
 
 
-def sample(model, positive, negative, steps=3, batch=1, **kwargs):
+def sample(model, positive, negative, steps=3, batch=1, size=(WIDTH, HEIGHT), **kwargs):
     generator = torch.Generator().manual_seed(7)
-    start = torch.randn(batch, 4, HEIGHT // 8, WIDTH // 8, generator=generator) * 14
+    start = torch.randn(batch, 4, size[1] // 8, size[0] // 8, generator=generator) * 14
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
     return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, **kwargs)
 
@@ -111,18 +114,45 @@ def test_the_switch_happens_at_the_percentage(model):
     assert (active(model, [without], earlier), active(model, [with_tokens], earlier)) == (1, 0)
 
 
-def test_ranges_of_the_user_are_kept():
-    tokens = torch.zeros(1, 16, 2048)
-    entries = [
-        text(1, start_percent=0.0, end_percent=0.1),
-        text(2, start_percent=0.1, end_percent=0.6),
-        text(3, start_percent=0.6),
-    ]
-    split = append_tokens(entries, tokens, 0.2, "test")
-    ranges = [(e[0].shape[1], e[1].get("start_percent", 0), e[1].get("end_percent", 1)) for e in split]
-    assert ranges == [
-        (77, 0.0, 0.1), (77, 0.1, pytest.approx(0.2, abs=1e-6)), (93, pytest.approx(0.2, abs=1e-6), 0.6), (93, 0.6, 1),
-    ]  # fmt: skip
+def in_range(conditioning, start, end):
+    return nodes.ConditioningSetTimestepRange().set_range(conditioning, start, end)[0]
+
+
+def test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold(model):
+    ranges, tokens = [(0.0, 0.1), (0.1, 0.6), (0.6, 1.0)], torch.zeros(1, 16, 2048)
+    entries = [text(1, tokens=77 * n) for n in (1, 2, 3)]
+    ways = {
+        "in front": append_tokens(
+            [e for entry, r in zip(entries, ranges, strict=True) for e in in_range([entry], *r)], tokens, 0.2, "test"
+        ),
+        "behind": [
+            e
+            for entry, r in zip(entries, ranges, strict=True)
+            for e in in_range(append_tokens([entry], tokens, 0.2, "test"), *r)
+        ],
+        "clip": append_tokens(
+            [
+                [tensor, {**options, "clip_start_percent": start, "clip_end_percent": end}]
+                for (tensor, options), (start, end) in zip(entries, ranges, strict=True)
+            ],
+            tokens, 0.2, "test",
+        ),
+    }  # fmt: skip
+    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    for name, conditioning in ways.items():
+        for percent in (0.05, 0.15, 0.25, 0.55, 0.65, 0.95):
+            sigma = torch.tensor(to_sigma(percent))
+            served = [entry[0].shape[1] for entry in conditioning if active(model, [entry], sigma)]
+            which = 77 * (1 + (percent > 0.1) + (percent > 0.6))
+            assert served == [which + 16 * (percent > 0.2)], (name, percent)
+
+
+@pytest.mark.parametrize("ranges", [[(0.0, 1.0)], [(0.0, 0.1), (0.1, 1.0)], [(0.0, 0.37), (0.37, 1.0)]])
+def test_a_prompt_in_ranges_that_meet_is_the_prompt(id_patch, control_net, model, ranges):
+    applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
+    whole = sample(model, *applied, steps=5)
+    parts = [[e for r in ranges for e in in_range(side, *r)] for side in applied]
+    assert torch.equal(sample(model, *parts, steps=5), whole)
 
 
 # What the conditioning holds
@@ -159,6 +189,103 @@ def test_another_control_net_stays_in_the_chain(id_patch, control_net):
     out = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive, negative)
     nets = {id(e[1]["control"]): e[1]["control"] for e in out[0] + out[1]}
     assert len(nets) == 1 and next(iter(nets.values())).previous_controlnet is first
+
+
+def cubiqs_instant_id(control_net, positive, negative):
+    """How the older InstantID nodes leave conditioning: a net, and faces instead of the text for all of the chain."""
+    nets, sides = {}, []
+    for seed, side in enumerate((positive, negative)):
+        faces = text(seed, tokens=16)[0]
+        for _, options in side:
+            previous = options.get("control")
+            if previous not in nets:
+                nets[previous] = control_net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH), 0.5, (0.0, 1.0))
+                nets[previous].set_previous_controlnet(previous)
+        sides.append([[t, {**o, "control": nets[o.get("control")], "cross_attn_controlnet": faces}] for t, o in side])
+    return sides
+
+
+def test_faces_that_another_pack_gives_to_the_chain_are_not_read(id_patch, control_net, model):
+    contexts = []
+    keys = next(layer for name, layer in control_net.control_model.named_modules() if name.endswith("attn2.to_k"))
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
+    behind = cubiqs_instant_id(control_net, *apply(id_patch, control_net, cast, id_start_percent=0.0))
+    theirs = cubiqs_instant_id(control_net, [text(1)], [text(2)])
+    before = apply(id_patch, control_net, cast, *theirs, id_start_percent=0.0)
+    copied = [[[t, {**o, "control": o["control"].copy()}] for t, o in before[0]], []]
+    hook = keys.register_forward_pre_hook(lambda _, given: contexts.append(given[0].shape[1]))
+    first, second = sample(model, *behind, steps=1), sample(model, *before, steps=1)
+    sample(model, *copied, steps=1, cfg=1.0)
+    hook.remove()
+    assert contexts == [77 + 2 * 16, 16, 16, 77 + 2 * 16, 77 + 2 * 16]
+    assert (first - second).abs().max() / second.abs().max() < 1e-5
+
+
+# Latents of another size than the canvas
+
+
+SCALED = (192, 144)
+
+
+def test_a_latent_of_another_scale_is_said_and_the_picture_is_scaled(id_patch, control_net, model, caplog):
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
+    applied = apply(id_patch, control_net, cast)
+    assert sample(model, *applied).isfinite().all() and not caplog.text
+    scaled = sample(model, *applied, size=SCALED)
+    said = (
+        "The latent is 192x144 px and the canvas of Apply ID-Patch 128x96 px: everybody is scaled 1.5 times, ID "
+        "patches to 96 px where the ControlNet was trained on 64 px. For the best likeness give this pass a layout"
+    )
+    assert caplog.text.count(said) == 1
+
+    image = IDPatchImage.execute(id_patch, cast, "mean")[0].movedim(-1, 1)
+    image = comfy.utils.common_upscale(image, *SCALED, "nearest-exact", "disabled").movedim(1, -1)
+    own = Cast(cast.people, *SCALED)
+    by_hand = ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, own, image, **DEFAULTS).args
+    assert torch.equal(scaled, sample(model, *by_hand, size=SCALED))
+    assert caplog.text.count("The latent is") == 1
+
+
+def test_it_is_said_again_after_a_cancelled_run(id_patch, control_net, model, caplog):
+    applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
+
+    def cancel(*_):
+        raise comfy.model_management.InterruptProcessingException
+
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        sample(model, *applied, size=SCALED, callback=cancel)
+    sample(model, *applied, size=SCALED)
+    assert caplog.text.count("The latent is 192x144 px") == 2
+
+
+@pytest.mark.parametrize("size", [(256, 96), (128, 192), (96, 128)])
+def test_a_latent_of_another_shape(id_patch, control_net, model, size):
+    applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
+    steps = []
+    message = rf"The latent is {size[0]}x{size[1]} px; the canvas of Apply ID-Patch is 128x96 px, which has another"
+    with pytest.raises(BadSize, match=message):
+        sample(model, *applied, size=size, callback=lambda *given: steps.append(given))
+    assert not steps
+
+
+def test_the_area_of_a_prompt_is_not_another_shape(id_patch, control_net, model, caplog):
+    positive = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
+    applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive)
+    assert sample(model, *applied).isfinite().all() and not caplog.text
+
+
+def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(id_patch, control_net, model, caplog):
+    """ComfyUI-TiledDiffusion sets cond_hint before it asks the net for a tile."""
+    (tensor, options), *_ = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))[0]
+    net, sampling = options["control"], model.get_model_object("model_sampling")
+    net.pre_run(model.model, sampling.percent_to_sigma)
+    net.cond_hint = torch.zeros(1, 3, 64, 64)
+    conds = {key: cond.process_cond(batch_size=1).cond for key, cond in options["model_conds"].items()}
+    sigma = torch.tensor([sampling.percent_to_sigma(0.5)])
+    given = {**conds, "c_crossattn": tensor, "y": torch.zeros(1, 2816)}
+    assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, given, 1, {})["output"]
+    net.cleanup()
+    assert not caplog.text
 
 
 # Strength, weight, order of runs

@@ -6,6 +6,7 @@ import gc
 from dataclasses import replace
 
 import comfy.model_management
+import comfy.utils
 import people_made
 import pytest
 import tiny_sdxl
@@ -180,6 +181,74 @@ def test_an_area_sees_its_own_part_of_the_regions(host, instant_id):
     regions = cropped.cond[0].regions
     assert regions.shape == (2, HEIGHT, WIDTH // 2) and not regions[0].any() and regions[1].all()
     assert sample(*apply(host, instant_id, halves(), area, control_strength=0.0)).isfinite().all()
+
+
+# Latents of another size than the canvas
+
+
+def scaled_to(width, height):
+    """halves() and its hint at another size, pixel by pixel as the host scales a hint."""
+
+    def larger(picture, mode):
+        return comfy.utils.common_upscale(picture[None, None], width, height, mode, "disabled")[0, 0]
+
+    people = [replace(p, slot=replace(p.slot, mask=larger(p.slot.mask, "nearest"))) for p in halves().people]
+    hint = comfy.utils.common_upscale(HINT.movedim(-1, 1), width, height, "nearest-exact", "disabled").movedim(1, -1)
+    return Cast(tuple(people), width, height), hint
+
+
+@pytest.mark.parametrize("scale", [1.5, 2])
+def test_keypoints_and_regions_follow_a_scaled_latent(host, instant_id, caplog, scale):
+    size = int(WIDTH * scale), int(HEIGHT * scale)
+    scaled = sample(*apply(host, instant_id, halves()), size=size)
+    said = (
+        f"The latent is {size[0]}x{size[1]} px and the canvas of Apply InstantID 128x96 px: everybody is scaled "
+        f"{scale} times, with keypoints and regions."
+    )
+    assert caplog.text.count(said) == 1
+    cast, hint = scaled_to(*size)
+    assert torch.equal(scaled, sample(*apply(host, instant_id, cast, hint=hint), size=size))
+    assert caplog.text.count("The latent is") == 1, "the size of the canvas needs no word"
+
+
+def test_an_area_sees_its_own_part_of_the_regions_in_a_scaled_latent(host, instant_id):
+    area = [text(1, area=(18, 10, 0, 14)), text(4)]
+    size = int(WIDTH * 1.5), int(HEIGHT * 1.5)
+    cast, hint = scaled_to(*size)
+    found, expected = (
+        sample(*apply(host, instant_id, who, area, control_strength=0.0, hint=drawn), size=size)
+        for who, drawn in ((halves(), HINT), (cast, hint))
+    )
+    assert torch.equal(found, expected)
+
+
+def test_masks_of_any_resolution_with_an_area(host, instant_id):
+    """Without a canvas, masks are stretched over the latent, and an area sees its part of them."""
+    mask = torch.ones(1, 32, 32)
+    mask[0, 16:] = 0
+    area = [text(1, area=(6, 8, 6, 8))]
+    found, expected = (
+        sample(*apply(host, instant_id, one(), area, mask=masks, control_strength=0.0))
+        for masks in (mask, torch.nn.functional.interpolate(mask[None], size=(HEIGHT, WIDTH))[0])
+    )
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("cast", "changed"), [(one(), {}), (halves(), {}), (halves(), {"control_strength": 0.0})],
+    ids=["keypoints", "both", "regions"],
+)  # fmt: skip
+def test_a_latent_of_another_shape(host, instant_id, cast, changed):
+    message = r"The latent is 256x96 px; the canvas of Apply InstantID is 128x96 px, which has another shape"
+    with pytest.raises(errors.BadSize, match=message):
+        sample(*apply(host, instant_id, cast, **changed), size=(256, 96))
+
+
+def test_a_canvas_that_is_no_multiple_of_8(host, instant_id, caplog):
+    hint = comfy.utils.common_upscale(HINT.movedim(-1, 1), 135, 101, "nearest-exact", "disabled").movedim(1, -1)
+    assert sample(*apply(host, instant_id, one(), hint=hint)).isfinite().all() and not caplog.text
+    sample(*apply(host, instant_id, one()), size=(64, 48))
+    assert caplog.text.count("The latent is 64x48 px and the canvas of Apply InstantID 128x96 px") == 1
 
 
 # Beside others
@@ -416,16 +485,6 @@ def test_people_of_weight_zero_have_no_keypoints(host, instant_id):
         for people in ((first, replace(moved, weight=0.0)), (first,), (replace(first, weight=0.0),), (first, moved))
     ]
     assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[2], drawn[1]) and not torch.equal(drawn[3], drawn[1])
-
-
-def test_an_area_outside_of_the_canvas(host, instant_id):
-    mask = torch.ones(1, 32, 32)
-    mask[0, 0, 0] = 0
-    applied = apply(host, instant_id, one(), positive=[text(1, area=(6, 8, 6, 8))], mask=mask)
-    with pytest.raises(
-        errors.BadSize, match="canvas of the people is 32x32 px; the area of a prompt reaches to 128x96"
-    ):
-        sample(*applied)
 
 
 def test_no_control_net(host, instant_id):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pack.core.errors import BadChoice, BadSize
-from pack.core.geometry import FITS, Fit, check_size, off_canvas, overlaps, patch_rect
+from pack.core.geometry import FITS, Fit, check_size, off_canvas, overlaps, patch_rect, scale
 
 
 def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
@@ -95,3 +95,27 @@ def test_bad_size_suggests_one_that_works() -> None:
     with pytest.raises(BadSize, match="Set width and height to 768x512"):
         check_size("The layout", 770, 513)
     check_size("The layout", 768, 512)
+
+
+@pytest.mark.parametrize(
+    ("canvas", "latent", "expected"),
+    [
+        ((1024, 768), (1024, 768), None),
+        ((1021, 775), (1016, 768), None),  # the host rounds down to its grid
+        ((1024, 768), (1536, 1152), 1.5),
+        ((1021, 775), (1528, 1152), 1.49),
+        ((1216, 832), (1824, 1248), 1.5),
+        ((1024, 768), (512, 384), 0.5),
+        ((1024, 1024), (1016, 1024), 0.996),
+        ((128, 96), (16, 8), 0.1),
+    ],
+)
+def test_scale_of_a_latent(canvas: tuple[int, int], latent: tuple[int, int], expected: float | None) -> None:
+    assert scale("the canvas", canvas, latent) == (expected and pytest.approx(expected, abs=0.01))
+
+
+@pytest.mark.parametrize("latent", [(2048, 768), (1024, 1536), (768, 1024), (1152, 896), (1024, 800)])
+def test_latents_of_another_shape_are_refused(latent: tuple[int, int]) -> None:
+    message = f"The latent is {latent[0]}x{latent[1]} px; the canvas is 1024x768 px, which has another shape"
+    with pytest.raises(BadSize, match=message):
+        scale("the canvas", (1024, 768), latent)
