@@ -40,6 +40,11 @@ class IDPatch:
         """Of one token: the text width of the models this file is made for."""
         return self.net.prompt_proj.width
 
+    @property
+    def side(self) -> int:
+        """Of a patch, px."""
+        return self.net.side
+
     def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
         """(1, people * tokens, width) float32 on the CPU, each person's tokens times the person's weight."""
         rows = [self._run(self.net.tokens, person, photos) * person.weight for person in people]

@@ -32,8 +32,11 @@ def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
 
 
 def seed_input(name: str, tooltip: str) -> io.Int.Input:
-    """A seed that stays as it is: one that changed by itself would run the node anew for every picture."""
-    return io.Int.Input(name, default=0, min=0, max=2**32 - 1, control_after_generate=False, tooltip=tooltip)
+    """A seed that stays as it is: one that changed by itself would run the node anew for every picture.
+
+    As large as the samplers' own, so that one seed can be linked to all.
+    """
+    return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False, tooltip=tooltip)
 
 
 def photos_input(tooltip: str) -> io.Combo.Input:

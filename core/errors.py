@@ -137,6 +137,33 @@ class BadChoice(LikenessError):
         super().__init__(f"{name} is {found!r}, which this node does not know.", f"Choose one of: {_listed(offered)}.")
 
 
+class BadInput(LikenessError):
+    """Something else than an input takes: a number out of its limits, nothing, an object of another kind."""
+
+    def __init__(self, what: str, found: str, expected: str) -> None:
+        super().__init__(
+            f"{what} is {found}; {expected} is needed.",
+            "Look at the node that is linked to it: it may be bypassed, have failed or be the wrong one.",
+        )
+
+
+class BadPicture(LikenessError):
+    """An IMAGE or MASK that is no picture."""
+
+    def __init__(self, what: str, why: str, advice: str | None = None) -> None:
+        super().__init__(
+            f"{what} cannot be used: {why}.",
+            advice or "Look at the node before it: it makes something else than Load Image does.",
+        )
+
+
+class BadLayout(LikenessError):
+    """A place that is on no canvas."""
+
+    def __init__(self, which: str, why: str) -> None:
+        super().__init__(f"{which} {why}.", "Make the layout with one of the Layout nodes.")
+
+
 class NoFaces(LikenessError):
     """A template photo in which nobody was found. The size is (width, height) in pixels."""
 
@@ -157,13 +184,6 @@ class NoRoom(LikenessError):
             f"row{'s' * (rows > 1)} need at least {needed[0]}x{needed[1]} px.",
             "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
         )
-
-
-class BadCount(LikenessError):
-    """A number of people or rows below what makes sense, as linked inputs may bring."""
-
-    def __init__(self, name: str, found: int, least: int) -> None:
-        super().__init__(f"{name} is {found}.", f"Use {least} or more.")
 
 
 class TooManyRows(LikenessError):
@@ -193,13 +213,6 @@ class EmptyMask(LikenessError):
         )
 
 
-class NoMasks(LikenessError):
-    """A batch without a single mask."""
-
-    def __init__(self) -> None:
-        super().__init__("The masks input is an empty batch.", "Connect at least one mask, one per person.")
-
-
 class NoPose(LikenessError):
     """A layout without a single skeleton where skeletons are needed."""
 
@@ -227,10 +240,10 @@ class BadSize(LikenessError):
 class BadEmbedding(LikenessError):
     """NaN, infinity, zeros or a wrong length where a face embedding should be."""
 
-    def __init__(self, identity: str, recogniser: str, why: str) -> None:
+    def __init__(self, identity: str, recogniser: str, why: str, advice: str | None = None) -> None:
         super().__init__(
             f"The {recogniser} embedding of {identity} cannot be used: {why}.",
-            "Make the identity again from its photos; if it came from a file, that file is damaged.",
+            advice or "Make the identity again from its photos; if it came from a file, that file is damaged.",
         )
 
 
@@ -323,6 +336,16 @@ class NoPatches(LikenessError):
         )
 
 
+class OtherPatches(LikenessError):
+    """A condition image that was made from another cast."""
+
+    def __init__(self, node: str, why: str) -> None:
+        super().__init__(
+            f"The image given to {node} was made from another cast: {why}.",
+            "Give ID-Patch Condition Image and this node the same cast.",
+        )
+
+
 class BadRange(LikenessError):
     """A part of the schedule that ends before it starts."""
 
@@ -392,13 +415,6 @@ class CannotSave(LikenessError):
             f"{path} could not be written: {why}.",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         )
-
-
-class BadWeight(LikenessError):
-    """NaN, infinity or less than nothing as a weight or another amount, as linked inputs may bring."""
-
-    def __init__(self, what: str, value: float) -> None:
-        super().__init__(f"{what} is {value}.", "Use a number from 0; a weight or strength of 0 is off, 1 as trained.")
 
 
 class UnsafePath(LikenessError):

@@ -1,4 +1,4 @@
-"""Sizes and amounts, fitting one picture into another, and the rectangles of ID-Patch."""
+"""Sizes, fitting one picture into another, and the rectangles of ID-Patch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 from torch import Tensor
 
-from .errors import BadChoice, BadSize, BadWeight
+from .errors import BadChoice, BadSize
 from .people import Box, Cast, Joint, Point
 
 PATCH = 64
@@ -19,21 +19,19 @@ Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels, the last two exclusive."""
 
 
-def check_amount(what: str, value: float) -> None:
-    """Raise BadWeight unless the value is a number from 0."""
-    if not 0 <= value < math.inf:
-        raise BadWeight(what, value)
+LARGEST = 8192
+"""Side of a canvas in pixels. Nobody generates larger ones, and a few pictures of that size fill the memory."""
 
 
 def check_size(what: str, width: int, height: int) -> None:
-    """Raise BadSize unless both sides are positive multiples of 8, the step of the latent grid."""
-    if width > 0 and height > 0 and width % 8 == 0 and height % 8 == 0:
+    """Raise BadSize unless both sides are multiples of 8, the step of the latent grid, from 8 to LARGEST."""
+    if all(0 < side <= LARGEST and side % 8 == 0 for side in (width, height)):
         return
-    near = tuple(max(8, round(side / 8) * 8) for side in (width, height))
+    near = tuple(min(LARGEST, max(8, round(side / 8) * 8)) for side in (width, height))
     raise BadSize(
         what,
         (width, height),
-        "both sides must be multiples of 8",
+        f"both sides must be multiples of 8, at most {LARGEST}",
         f"Set width and height to {near[0]}x{near[1]}.",
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import bodies
 from .bodies import KNEELING, SEATED, STANDING, Posture
-from .errors import BadChoice, BadCount, NoRoom, TooManyRows
+from .errors import BadChoice, NoRoom, TooManyRows
 from .geometry import check_size
 from .people import Layout, Point, Pose, Slot
 
@@ -79,15 +79,11 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
     """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
 
     framing: bust, half or full (front rows then sit or kneel); rows: 0 chooses. The same input gives the same layout.
-    Faces and patches never overlap or leave the canvas. Raises BadSize, BadChoice, BadCount,
-    TooManyRows and NoRoom.
+    Faces and patches never overlap or leave the canvas. Raises BadSize, BadChoice, TooManyRows and NoRoom.
     """
     check_size("The layout", width, height)
     if framing not in FRAMINGS:
         raise BadChoice("framing", framing, FRAMINGS)
-    for name, found, least in (("count", count, 1), ("rows", rows, 0)):
-        if found < least:
-            raise BadCount(name, found, least)
     if rows > count:
         raise TooManyRows(rows, count)
     plan = _plan(count, framing, rows) if rows else _best(count, framing, width, height)

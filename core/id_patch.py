@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import geometry
 from .checkpoints import State, below
+from .errors import NoPatches, OtherPatches
 from .identities import combine
 from .people import Cast, Person, Point
 from .resampler import Resampler
@@ -67,6 +68,11 @@ class IDPatchNet(nn.Module):
             raise ValueError(f"patch_proj makes {made[0]} tokens of {made[1]} values, not three square colour planes")
 
     @property
+    def side(self) -> int:
+        """Of a patch, px."""
+        return math.isqrt(self.patch_proj.width)
+
+    @property
     def takes_sequences(self) -> bool:
         """Whether several photos of one person can go in together; the MLP reads one embedding only."""
         return isinstance(self.patch_proj, Resampler) and isinstance(self.prompt_proj, Resampler)
@@ -77,8 +83,7 @@ class IDPatchNet(nn.Module):
 
     def patch(self, embeddings: Tensor) -> Tensor:
         """(1, n, 512) -> (3, size, size): three tokens become three colour planes, signed and unbounded."""
-        planes = self.patch_proj(embeddings)[0]
-        return planes.unflatten(-1, (math.isqrt(planes.shape[-1]), -1))
+        return self.patch_proj(embeddings)[0].unflatten(-1, (self.side, -1))
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,42 @@ def report(present: Presence) -> str:
     return "\n".join(lines) or f"{len(names)} people, every patch on its own place."
 
 
+_OVERSHOOT = 0.25
+"""How far a control picture may leave 0..1, as bicubic resizing does at hard edges."""
+_FAINT = 0.5
+"""Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
+
+
+def check_patches(image: Tensor, people: Sequence[Person], side: int, node: str) -> None:
+    """Raise NoPatches for a picture within 0..1, as a preview is, OtherPatches for one made from another cast.
+
+    image: condition image (B, H, W, 3). people: who is present; their patches and no others must be in it.
+    side: of a patch, px.
+    """
+    beyond = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # H W
+    if not (beyond > 0).any() and any(person.weight >= _FAINT for person in people):
+        raise NoPatches(node)
+    if not (beyond > _OVERSHOOT).any():
+        return
+    places = [_cut(geometry.patch_rect(center_of(person), side), *beyond.shape) for person in people]
+    covered = torch.zeros_like(beyond)
+    for place in places:
+        covered[place] += 1
+    for person, place in zip(people, places, strict=True):
+        alone = beyond[place][covered[place] == 1]
+        if person.weight >= _FAINT and len(alone) > side and not (alone > 0).any():
+            x, y = center_of(person)
+            raise OtherPatches(node, f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})")
+    for y, x in ((beyond > _OVERSHOOT) & (covered == 0)).nonzero()[:1]:
+        raise OtherPatches(node, f"there is an ID patch around ({x}, {y}), where nobody of this cast stands")
+
+
+def _cut(rect: geometry.Rect, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a rectangle that are on the canvas."""
+    x0, y0, x1, y1 = rect
+    return slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
+
+
 def center_of(person: Person) -> Point:
     """The anchor of a placed person."""
     assert person.slot is not None
@@ -145,10 +186,11 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], centers: Sequenc
     height, width = canvas.shape[:2]
     touched: list[tuple[slice, slice]] = []
     for patch, center in zip(patches, centers, strict=True):
-        x0, y0, x1, y1 = geometry.patch_rect(center, patch.shape[-1])
-        top, left, bottom, right = max(y0, 0), max(x0, 0), min(y1, height), min(x1, width)
-        touched.append((slice(top, bottom), slice(left, right)))
-        canvas[touched[-1]] += patch[:, top - y0 : bottom - y0, left - x0 : right - x0].permute(1, 2, 0)
+        x0, y0, _, _ = rect = geometry.patch_rect(center, patch.shape[-1])
+        rows, columns = _cut(rect, height, width)
+        touched.append((rows, columns))
+        seen = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
+        canvas[rows, columns] += seen.permute(1, 2, 0)
     image = control.clone()
     # Only where a patch lies, from the untouched control: the same sum as control + canvas, in a fraction of the time.
     for rows, columns in touched:

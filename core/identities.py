@@ -12,6 +12,10 @@ from .errors import BadEmbedding, LikenessError, RecogniserMissing, UnsupportedC
 from .people import Face, Identity
 
 LENGTH = 512
+_SIZES = (1e-6, 1e4)
+"""Between these lies the largest number of every embedding; recognisers give some units."""
+_OPPOSITE = 1e-3
+"""A mean of photos that is shorter than this, in parts of their own length, is made of opposites and rounding."""
 PHOTOS = ("mean", "normalised mean", "sequence")
 """The ways to use several photos of one person."""
 BLENDS = ("slerp", "lerp")
@@ -31,8 +35,11 @@ def why_bad(rows: Tensor) -> str | None:
         return "it contains NaN"
     if rows.isinf().any():
         return "it contains infinity"
-    if (rows == 0).all(dim=1).any():
-        return "it is all zeros"
+    least, most = (float(end) for end in rows.abs().amax(dim=1).aminmax()) if len(rows) else _SIZES
+    if least < _SIZES[0]:
+        return "it is all zeros" if not least else f"none of its numbers is above {least:g}"
+    if most > _SIZES[1]:
+        return f"its numbers reach {most:g}"
     return None
 
 
@@ -74,11 +81,12 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
         raise BadEmbedding(identity.name, recogniser, why)
     if photos == "sequence":
         return rows
-    if photos == "normalised mean":
-        lengths = _lengths(rows)
-        direction = (rows / lengths).mean(dim=0, keepdim=True)
-        return direction / _lengths(direction) * lengths.mean()
-    return rows.mean(dim=0, keepdim=True)
+    normalised, lengths = photos == "normalised mean", _lengths(rows)
+    mean = (rows / lengths if normalised else rows).mean(dim=0, keepdim=True)
+    if _lengths(mean) < _OPPOSITE * (1 if normalised else lengths.mean()):
+        why = "its photos are opposites, so nothing is left of their mean"
+        raise BadEmbedding(identity.name, recogniser, why, "Leave out a photo, or use a sequence.")
+    return mean / _lengths(mean) * lengths.mean() if normalised else mean
 
 
 def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:

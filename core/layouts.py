@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from . import bodies, poses
-from .errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoMasks, NoPose
+from .errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoPose
 from .geometry import Fit, check_size
 from .people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
 from .pictures import as_masks
@@ -69,8 +69,8 @@ def from_poses(keypoints: Any, width: int, height: int, fit: str) -> PosedLayout
 
 
 def _of_pose(person: poses.Posed, into: Fit) -> tuple[Slot, str] | None:
-    pose = tuple(into.joint(joint) for joint in person.pose)
-    nose = bodies.nose_of_pose(pose, into.joint(person.neck))
+    pose = tuple(poses.near(into.joint(joint)) for joint in person.pose)
+    nose = bodies.nose_of_pose(pose, poses.near(into.joint(person.neck)))
     if nose is None:
         return None
     center, note = nose
@@ -92,13 +92,11 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
     The crown touches the top of the region; across, the head is in the middle of what the region shows at its own
     height. The head is as tall as `body` lets the region's height and width hold.
     masks: (people, H, W) float 0..1; width or height 0 takes the masks' own.
-    Raises BadSize, BadChoice, NoMasks and EmptyMask.
+    Raises BadSize, BadChoice and EmptyMask.
     """
     if body not in _REGION_HEADS:
         raise BadChoice("body", body, bodies.BODIES)
     masks = as_masks(masks)
-    if not len(masks):
-        raise NoMasks()
     canvas = (width or masks.shape[-1], height or masks.shape[-2])
     check_size("The layout", *canvas)
     slots = [_of_mask(number, mask, canvas, body) for number, mask in enumerate(masks, 1)]

@@ -47,7 +47,7 @@ def read(poses: Any) -> PosePicture:
     frame = _only_picture(poses)
     width, height = (_side(frame, key) for key in ("canvas_width", "canvas_height"))
     numbers = [person.get("pose_keypoints_2d") for person in _people(frame)]
-    bodies = [_joints(n, flat) for n, flat in enumerate(numbers, 1) if flat is not None and np.size(flat)]
+    bodies = [joints for n, flat in enumerate(numbers, 1) if (joints := _joints(n, flat))]
     if not any(joint[2] > 0 for joints in bodies for joint in joints):
         raise BadPoses("it shows nobody", "Use a picture in which the pose node finds people.")
     if _in_parts(bodies):
@@ -83,20 +83,22 @@ def _side(frame: Mapping[str, Any], key: str) -> int:
 
 
 def _joints(person: int, numbers: Any) -> list[Joint]:
-    """Flat [x, y, confidence, ...], or a list of triples."""
+    """Flat [x, y, confidence, ...], or a list of triples; none for somebody of whom nothing is given."""
     try:
-        flat: list[float] = np.asarray(numbers, dtype=np.float64).ravel().tolist()
-    except (TypeError, ValueError) as cause:
+        flat: list[float] = np.asarray([] if numbers is None else numbers, dtype=np.float64).ravel().tolist()
+    except (TypeError, ValueError, OverflowError) as cause:
         raise BadPoses(f"person {person} holds something else than numbers", _BODY) from cause
-    if len(flat) != 3 * _JOINTS:
+    if flat and len(flat) != 3 * _JOINTS:
         raise BadPoses(
             f"person {person} has {len(flat)} numbers instead of {3 * _JOINTS} (18 OpenPose points)",
             _BODY,
         )
-    return [_joint(*flat[n : n + 3]) for n in range(0, len(flat), 3)]
+    return [near((flat[n], flat[n + 1], flat[n + 2])) for n in range(0, len(flat), 3)]
 
 
-def _joint(x: float, y: float, score: float) -> Joint:
+def near(joint: Joint) -> Joint:
+    """The joint, or one that is not seen where it is further away than any picture is wide."""
+    x, y, score = joint
     if not (abs(x) <= _FAR and abs(y) <= _FAR and math.isfinite(score)):  # NaN is not within anything
         return (0.0, 0.0, 0.0)
     return (x, y, max(0.0, min(1.0, score)))

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from .bodies import LIMBS, openpose, seen_limbs, torso
 from .errors import BadChoice, BadRegion, NotInCast
-from .geometry import check_amount
 from .people import Box, Cast, Person, Point, Pose
 from .pictures import as_masks
 
@@ -42,12 +41,11 @@ def of_person(cast: Cast, number: int, extent: Extent, margin: float, feather: f
 
     extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" the face box.
     margin: how far that reaches, in face sizes. feather: width of the soft edge, px. The faces of others are left out.
-    Raises NotInCast, BadChoice, BadWeight, and BadRegion for a place without what is needed, a region off the canvas
-    or under other people's faces.
+    Raises NotInCast, BadChoice, and BadRegion for a place without what is needed, a region off the canvas or under
+    other people's faces.
     """
     if extent not in EXTENTS:
         raise BadChoice("extent", extent, EXTENTS)
-    check_amount("The margin", margin)
     if not 0 < number <= len(cast.people):
         raise NotInCast(number, names(cast.people))
     person = cast.people[number - 1]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import folders
+from ..bridge import folders, inputs
 from . import id_patch, instant_id, parts, people, places, share_parts
 
 folders.register()
+
+STEPS = (people, places, id_patch, instant_id, parts, share_parts)
+NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 
 
 class Likeness(ComfyExtension):
     """What the host asks for the pack's nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        steps = (people, places, id_patch, instant_id, parts, share_parts)
-        return [node for step in steps for node in step.NODES]
+        return NODES

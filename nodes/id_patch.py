@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +14,7 @@ from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import percent_input, photos_input, searchable
 from ..core import geometry, placing
 from ..core import id_patch as formulas
-from ..core.errors import NoPatches
-from ..core.people import Cast, Person
+from ..core.people import Cast
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, IDPatchSocket
 
@@ -26,6 +24,11 @@ PHOTOS_TOOLTIP = (
     "How several photos of one person are joined. mean: average of the embeddings. normalised mean: average "
     "direction, usual length. sequence: all photos go in together (Resampler files only). Choose the same on the "
     "image node and the apply node."
+)
+
+NOBODY = (
+    "Everybody in the cast has weight 0 or is off the canvas, so no face is put in. The picture under the patches, "
+    "such as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
 )
 
 
@@ -175,12 +178,15 @@ class ApplyIDPatch(io.ComfyNode):
         people = _presence(cast, APPLY).people
         advice = "Make the image with ID-Patch Condition Image from the same cast."
         geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
-        _check_patches(image, people)
+        image = as_rgb(image)
+        formulas.check_patches(image, people, id_patch.side, APPLY)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
             positive = append_tokens(positive, tokens, id_start_percent, APPLY)
             negative = append_tokens(negative, nobody, id_start_percent, APPLY)
+        else:
+            notes.tell(notes.node_of(cls), NOBODY)
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(control_net, id_patch.width, image, strength, percents, canvas, vae)
@@ -204,13 +210,6 @@ def _control(image: Tensor | None, cast: Cast) -> Tensor:
     advice = "Resize the image to the canvas, or give the layout node the size of the image."
     geometry.check_canvas("The image under the ID patches", image, cast, advice)
     return as_rgb(image)
-
-
-def _check_patches(image: Tensor, people: Sequence[Person]) -> None:
-    """Raise NoPatches for a preview or any other picture. Faint patches may stay within 0..1 and are not judged."""
-    strong = any(person.weight >= 0.5 for person in people)
-    if strong and not ((image < 0) | (image > 1)).any():
-        raise NoPatches(APPLY)
 
 
 NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch]

@@ -14,7 +14,6 @@ from ..bridge import parts2whole as bridge
 from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
-from ..core.geometry import check_amount
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
 
@@ -72,7 +71,7 @@ class Part(io.ComfyNode):
         parts: Parts | None = None,
     ) -> io.NodeOutput:
         part = make_part(_label(label, other_label), image, mask, weight, target_mask)
-        if found := hints(part):
+        if found := hints(part, mask=mask, target_mask=target_mask):
             notes.tell(notes.node_of(cls), "\n".join(found))
         everything = Parts((*(parts.parts if parts else ()), part))
         sheet = _sheet(everything.parts)
@@ -223,7 +222,6 @@ class ApplyParts(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
-        check_amount("The strength of Apply Parts", strength)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         bridge.check_model(model, features)
         bridge.check_text([*positive, *negative], features)

@@ -17,7 +17,6 @@ from ..core import identities, people, previews
 from ..core.errors import FaceNotFound, LikenessError
 from ..core.faces import analysis, insight
 from ..core.faces.pictures import to_picture
-from ..core.geometry import check_amount
 from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
 
 logger = logging.getLogger("likeness")
@@ -198,8 +197,6 @@ class Identity(io.ComfyNode):
         cls, face_model: face_models.FaceModel, image: Tensor, name: str, which_face: str, on_no_face: str
     ) -> io.NodeOutput:
         name = name.strip() or "person"
-        if not len(image):
-            raise LikenessError(f"The image of {name} is an empty batch.", "Give Identity at least one photo.")
         faces: list[people.Face] = []
         report: list[str] = []
         for number, photo in enumerate(stepwise(image.unbind()), 1):
@@ -392,10 +389,7 @@ def _weight(number: int) -> io.Float.Input:
 
 def _listed(inputs: dict[str, Any]) -> list[people.Person]:
     numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
-    listed = [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
-    for person in listed:
-        check_amount(f"The weight of {person.identity.name}", person.weight)
-    return listed
+    return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
 
 
 def _cast_preview(persons: Sequence[people.Person]) -> Tensor:

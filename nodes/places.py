@@ -18,8 +18,8 @@ from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
 def _canvas(default: int, tooltip: str) -> list[io.Input]:
     low = 0 if default == 0 else 64
     return [
-        io.Int.Input("width", default=default, min=low, max=8192, step=8, tooltip=tooltip),
-        io.Int.Input("height", default=default, min=low, max=8192, step=8, tooltip=tooltip),
+        io.Int.Input("width", default=default, min=low, max=geometry.LARGEST, step=8, tooltip=tooltip),
+        io.Int.Input("height", default=default, min=low, max=geometry.LARGEST, step=8, tooltip=tooltip),
     ]
 
 

@@ -21,6 +21,7 @@ EVERY_STEP, ONCE = "at every step", "once"
 class SharePartsAttention(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        side = {"min": 64, "max": geometry.LARGEST, "step": 8}
         schema = io.Schema(
             node_id="LikenessSharePartsAttention",
             display_name="Share Parts Attention",
@@ -35,8 +36,8 @@ class SharePartsAttention(io.ComfyNode):
                 PartsSocket.Input("parts", tooltip="From Part nodes."),
                 io.Clip.Input("clip", tooltip="Of the same checkpoint; reads the parts' labels."),
                 io.Vae.Input("vae", tooltip="Of the same checkpoint."),
-                io.Int.Input("width", default=1024, min=64, max=8192, step=8, tooltip="Of the picture to generate."),
-                io.Int.Input("height", default=1024, min=64, max=8192, step=8, tooltip="Of the picture to generate."),
+                io.Int.Input("width", default=1024, **side, tooltip="Of the picture to generate."),
+                io.Int.Input("height", default=1024, **side, tooltip="Of the picture to generate."),
                 io.Float.Input("strength", default=1.0, min=0.0, max=4.0, step=0.01,
                                tooltip="The parts' share of the attention. 0 switches them off."),
                 percent_input("start_percent", 0.0, "When the sharing starts."),
@@ -78,7 +79,6 @@ class SharePartsAttention(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
-        geometry.check_amount("The strength of Share Parts Attention", strength)
         geometry.check_size("The picture", width, height)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         seen = reference_of(model, parts, clip, vae, (width, height), layers, seed)

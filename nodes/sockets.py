@@ -1,17 +1,32 @@
-"""Every socket of the pack; payload types are in core.people and bridge."""
+"""Every socket of the pack, and what travels on it."""
+
+from typing import Any
 
 from comfy_api.latest import io
 
-FaceModel = io.Custom("LIKENESS_FACE_MODEL")  # bridge.face_model.FaceModel
-FacesSocket = io.Custom("LIKENESS_FACES")  # core.people.Faces
-IdentitySocket = io.Custom("LIKENESS_IDENTITY")  # core.people.Identity
-CastSocket = io.Custom("LIKENESS_CAST")  # core.people.Cast
-LayoutSocket = io.Custom("LIKENESS_LAYOUT")  # core.people.Layout
-IDPatchSocket = io.Custom("LIKENESS_ID_PATCH")  # bridge.id_patch.IDPatch
-InstantIDSocket = io.Custom("LIKENESS_INSTANT_ID")  # bridge.instant_id.InstantID
-PartsSocket = io.Custom("LIKENESS_PARTS")  # core.parts2whole.parts.Parts
-Parts2WholeSocket = io.Custom("LIKENESS_PARTS2WHOLE")  # bridge.parts2whole.Parts2Whole
-PartFeatures = io.Custom("LIKENESS_PART_FEATURES")  # bridge.parts2whole.Features
-PoseKeypoint = io.Custom(
-    "POSE_KEYPOINT"
-)  # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them
+from ..bridge.face_model import FaceModel as LoadedFaceModel
+from ..bridge.id_patch import IDPatch
+from ..bridge.instant_id import InstantID
+from ..bridge.parts2whole import Features, Parts2Whole
+from ..core.parts2whole.parts import Parts
+from ..core.people import Cast, Faces, Identity, Layout
+
+
+def _socket(name: str, payload: Any) -> type[io.ComfyTypeIO]:
+    socket = io.Custom(name)
+    socket.Type = payload
+    return socket
+
+
+FaceModel = _socket("LIKENESS_FACE_MODEL", LoadedFaceModel)
+FacesSocket = _socket("LIKENESS_FACES", Faces)
+IdentitySocket = _socket("LIKENESS_IDENTITY", Identity)
+CastSocket = _socket("LIKENESS_CAST", Cast)
+LayoutSocket = _socket("LIKENESS_LAYOUT", Layout)
+IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
+InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
+PartsSocket = _socket("LIKENESS_PARTS", Parts)
+Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
+PartFeatures = _socket("LIKENESS_PART_FEATURES", Features)
+# OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them
+PoseKeypoint = _socket("POSE_KEYPOINT", Any)

@@ -18,7 +18,7 @@ def to_picture(image: Tensor) -> Picture:
 
     Transparent pixels become white, as viewers show them: their hidden colour is anything.
     """
-    pixels = image.detach().float().cpu().nan_to_num()
+    pixels = image.detach().float().cpu()
     if pixels.shape[-1] == 4:
         alpha = pixels[..., 3:]
         pixels = pixels[..., :3] * alpha + (1 - alpha)

@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadPart
-from ..geometry import check_amount
 from ..pictures import as_masks, as_rgb
 from .features import token_mask
 
@@ -55,12 +54,8 @@ class Parts:
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
     """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (1, h, w).
 
-    Raises BadWeight, and BadPart for an image without a picture or with several, and for masks that would make
-    a part with a weight vanish.
+    Raises BadPart for several pictures, and for masks that would make a part with a weight vanish.
     """
-    check_amount(f"The weight of the part {label!r}", weight)
-    if image.numel() == 0:
-        raise BadPart(label, "its image has no picture in it", "Connect a picture of the part.")
     if len(image) > 1:
         why = f"its image is a batch of {len(image)} pictures"
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")
@@ -86,9 +81,13 @@ def _size(picture: Tensor) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]} px"
 
 
-def hints(part: Part) -> list[str]:
-    """What works, but may not be meant."""
-    found: list[str] = []
+def hints(part: Part, **masks: Tensor | None) -> list[str]:
+    """What works, but may not be meant. masks: as they were given, by the names of their inputs."""
+    found = [
+        f"The {name} of {part.label!r} is a batch of {len(mask)} masks: the first one is used."
+        for name, mask in masks.items()
+        if mask is not None and mask.ndim > 2 and len(mask) > 1
+    ]
     if part.label not in LABELS:
         found.append(
             f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "

@@ -18,6 +18,7 @@ from pack.core.errors import (
     BadSize,
     NoPatches,
     NotPlaced,
+    OtherPatches,
     RecogniserMissing,
     SequenceUnsupported,
     WrongBaseModel,
@@ -449,10 +450,61 @@ def test_another_picture_than_the_condition_image(id_patch, control_net):
             ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, cast, image, **DEFAULTS)
 
     preview = IDPatchImage.execute(id_patch, cast, "mean")[1]
-    for image in (preview, torch.rand(1, HEIGHT, WIDTH, 4), torch.zeros(0, HEIGHT, WIDTH, 3)):
+    for image in (preview, torch.rand(1, HEIGHT, WIDTH, 4), torch.rand(2, HEIGHT, WIDTH, 1)):
         refused(NoPatches, "image given to Apply ID-Patch holds no ID patches.*not its preview", image)
     smaller = IDPatchImage.execute(id_patch, people_made.cast(CENTERS, 64, 64), "mean")[0]
     refused(BadSize, "The image given to Apply ID-Patch is 64x64 px; the cast's canvas is 128x96 px", smaller)
+
+
+def applied(control_net, id_patch, cast, image):
+    return ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, cast, image, **DEFAULTS).args
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["apart", "overlapping"])
+def test_a_condition_image_of_another_cast(id_patch, control_net, apart):
+    size = (256, 128) if apart else (WIDTH, HEIGHT)
+    centers = [(40.0, 50.0), (200.0, 90.0)] if apart else CENTERS
+    both = people_made.cast(centers, *size)
+    casts = {"both": both, "nobody": people_made.cast(centers, *size, [0.0, 0.0])}
+    casts |= {name: Cast((person,), *size) for name, person in zip(("first", "second"), both.people, strict=True)}
+    skeletons = torch.rand(2, size[1], size[0], 3)
+    images = {name: IDPatchImage.execute(id_patch, cast, "mean", skeletons)[0] for name, cast in casts.items()}
+    somebody = r"was made from another cast: there is an ID patch around \(\d+, \d+\), where nobody of this cast stands"
+    absent = r"there is no ID patch of person 2 at \({:.0f}, {:.0f}\).*the same cast".format(*centers[1])
+    for cast, made_for, message in (
+        ("first", "both", somebody), ("second", "both", somebody), ("nobody", "both", somebody),
+        ("nobody", "first", somebody), ("both", "first", absent), ("second", "first", "another cast"),
+    ):  # fmt: skip
+        with pytest.raises(OtherPatches, match=message):
+            applied(control_net, id_patch, casts[cast], images[made_for])
+    for name, cast in casts.items():
+        assert applied(control_net, id_patch, cast, images[name])
+
+
+def test_controls_that_overshoot_are_no_patches(id_patch, control_net):
+    """As bicubic resizing makes them of lines."""
+    lines = torch.zeros(1, 3, 24, 32)
+    lines[..., ::6, :] = lines[..., ::5] = 1
+    control = torch.nn.functional.interpolate(lines, (HEIGHT, WIDTH), mode="bicubic").movedim(1, -1)
+    assert control.amin() < -0.05 and control.amax() > 1.05
+    assert apply(id_patch, control_net, people_made.cast([(40.0, 40.0)], WIDTH, HEIGHT), control=control)
+
+
+def test_alpha_and_other_precisions_do_no_harm_to_the_condition_image(id_patch, control_net):
+    cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
+    image = IDPatchImage.execute(id_patch, cast, "mean")[0]
+    alpha = torch.cat([image, torch.zeros(1, HEIGHT, WIDTH, 1)], dim=-1).double()
+    hints = [
+        applied(control_net, id_patch, cast, given)[0][0][1]["control"].cond_hint_original for given in (image, alpha)
+    ]
+    assert torch.equal(*hints) and hints[0].dtype == torch.float32
+
+
+def test_a_cast_that_nobody_is_heard_of_is_said(id_patch, control_net, caplog):
+    apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [1.0, 0.0]))
+    assert not caplog.text
+    apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [0.0, 0.0]))
+    assert "Everybody in the cast has weight 0 or is off the canvas, so no face is put in. The picture" in caplog.text
 
 
 def test_faint_patches_on_grey_are_still_patches(id_patch, control_net):

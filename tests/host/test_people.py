@@ -342,13 +342,6 @@ def test_dropped_photos_are_named(nodes, face_model, caplog):
     assert "photo 2 of 3 of Yao: dropped" in caplog.text
 
 
-def test_no_photo_at_all(nodes, face_model):
-    from pack.core.errors import LikenessError
-
-    with pytest.raises(LikenessError, match=r"The image of Yao is an empty batch\. Give Identity at least one photo"):
-        nodes.Identity.execute(face_model, torch.zeros(0, 64, 64, 3), "Yao", "only", "skip")
-
-
 def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
     from pack.core.errors import FaceNotFound
 
@@ -551,14 +544,6 @@ def test_empty_cast(nodes, face_model):
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
     with pytest.raises(LikenessError, match="The cast is empty: none of Nobody has a photo with a face"):
         nodes.Cast.execute(person_3=nobody)
-
-
-@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
-def test_a_weight_that_is_no_number(nodes, yao, weight):
-    from pack.core.errors import BadWeight
-
-    with pytest.raises(BadWeight, match=f"The weight of Yao is {weight}. Use a number"):
-        nodes.Cast.execute(person_1=yao, weight_1=weight)
 
 
 def test_blend_identities(nodes, yao):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pack.core.errors import BadChoice, BadSize
-from pack.core.geometry import FITS, Fit, check_size, off_canvas, overlaps, patch_rect, scale
+from pack.core.geometry import FITS, LARGEST, Fit, check_size, off_canvas, overlaps, patch_rect, scale
 
 
 def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
@@ -85,7 +85,7 @@ def test_unknown_fit_is_explained() -> None:
     assert FITS[0] == "crop"
 
 
-@pytest.mark.parametrize("size", [(1023, 1024), (1024, 4), (0, 512), (-8, 512), (512, 516)])
+@pytest.mark.parametrize("size", [(1023, 1024), (1024, 4), (0, 512), (-8, 512), (512, 516), (8200, 512)])
 def test_sizes_off_the_grid_are_refused(size: tuple[int, int]) -> None:
     with pytest.raises(BadSize, match=f"The canvas is {size[0]}x{size[1]} px; both sides must be multiples of 8"):
         check_size("The canvas", *size)
@@ -95,6 +95,9 @@ def test_bad_size_suggests_one_that_works() -> None:
     with pytest.raises(BadSize, match="Set width and height to 768x512"):
         check_size("The layout", 770, 513)
     check_size("The layout", 768, 512)
+    check_size("The layout", LARGEST, LARGEST)
+    with pytest.raises(BadSize, match=r"at most 8192\. Set width and height to 8192x8"):
+        check_size("The layout", 10**12, 1)
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,12 @@ def test_missing_recogniser_names_the_method():
         (lambda rows: rows.index_fill(1, torch.tensor([7]), float("nan")), "it contains NaN"),
         (lambda rows: rows.index_fill(1, torch.tensor([7]), float("inf")), "it contains infinity"),
         (lambda rows: rows.index_fill(0, torch.tensor([1]), 0.0), "it is all zeros"),
+        (lambda rows: rows * 1e-30, r"none of its numbers is above \d\.\d+e-3\d"),
+        (lambda rows: rows * 1e25, r"its numbers reach \d\.\d+e\+2\d"),
         (lambda rows: rows[:, :511], r"it has the shape \(3, 511\) instead of \(photos, 512\)"),
         (lambda rows: rows[0], r"it has the shape \(512,\)"),
     ],
-    ids=["nan", "inf", "zeros", "length", "dimensions"],
+    ids=["nan", "inf", "zeros", "tiny", "huge", "length", "dimensions"],
 )
 def test_bad_embeddings_are_refused_everywhere(damage, why):
     anna = person()
@@ -79,6 +81,16 @@ def test_bad_embeddings_are_refused_everywhere(damage, why):
     tensors, metadata = identities.to_tensors(anna)
     with pytest.raises(BadEmbedding, match=message):
         identities.from_tensors({**tensors, f"embedding.{ARC}": bad.embeddings[ARC]}, metadata, "anna.safetensors")
+
+
+@pytest.mark.parametrize("photos", ["mean", "normalised mean"])
+def test_opposite_photos_have_no_mean(photos):
+    rows = person(photos=1).embeddings[ARC]
+    both = torch.cat([rows, -rows * (1 + 1e-6)])
+    opposite = replace(person(), embeddings={ARC: both})
+    with pytest.raises(BadEmbedding, match=r"of Anna cannot be used: its photos are opposites.*or use a sequence"):
+        identities.combine(opposite, ARC, photos, "ID-Patch")
+    assert torch.equal(identities.combine(opposite, ARC, "sequence", "ID-Patch"), both)
 
 
 def test_bad_embedding_is_refused_when_the_identity_is_made():

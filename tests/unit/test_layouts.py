@@ -10,7 +10,7 @@ import torch
 from pack.core import bodies, group, layouts
 from pack.core.bodies import openpose
 from pack.core.control_images import skeleton
-from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoMasks, NoPose
+from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoPose
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 
 SEEN = 0.3
@@ -262,6 +262,11 @@ def frame_of(**changed: Any) -> list[dict[str, Any]]:
         (frame_of(people={"a": 1}), "its people are no list of dictionaries"),
         (frame_of(people=[None]), "its people are no list of dictionaries"),
         (frame_of(people=[{"pose_keypoints_2d": 5}]), "person 1 has 1 numbers instead of 54"),
+        (frame_of(people=[{"pose_keypoints_2d": [[1.0, 2.0, 1.0], [3.0]] * 9}]), "holds something else than numbers"),
+        (frame_of(people=[{"pose_keypoints_2d": [10**400] * 54}]), "holds something else than numbers"),
+        (frame_of(people=[{"pose_keypoints_2d": {}}]), "holds something else than numbers"),
+        (frame_of(people=[{"pose_keypoints_2d": []}, {"pose_keypoints_2d": None}, {}]), "it shows nobody"),
+        (frame_of(canvas_width=1, canvas_height=1), "nobody in it shows a head or a neck"),
         (frame_of(people=[{"pose_keypoints_2d": [1e9, 1e9, 1.0] * 18}]), "it shows nobody"),
         (
             frame_of(people=[{"pose_keypoints_2d": [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]}]),
@@ -271,7 +276,7 @@ def frame_of(**changed: Any) -> list[dict[str, Any]]:
 )
 def test_bad_poses_are_explained(poses: Any, message: str) -> None:
     with pytest.raises(BadPoses, match="The pose input cannot be used: ") as caught:
-        layouts.from_poses(poses, 512, 512, "crop")
+        layouts.from_poses(poses, 8192, 8192, "crop")
     assert message in str(caught.value)
 
 
@@ -280,6 +285,12 @@ def test_joints_that_are_nowhere_count_as_unseen(x: float) -> None:
     frames = frame_of()
     frames[0]["people"][0]["pose_keypoints_2d"][:3] = [x, 1.0, 1.0]
     assert layouts.from_poses(frames, 0, 0, "crop").notes == ("Place 1: nose guessed from the eyes",)
+
+
+@pytest.mark.parametrize("size", [(80_000, 80_000), (24_000, 24_000), (64, 8200)])
+def test_a_pose_canvas_that_fills_the_memory(size: tuple[int, int]) -> None:
+    with pytest.raises(BadSize, match=rf"{size[0]}x{size[1]} px; both sides .* at most 8192\. .* to \d+x8192\."):
+        layouts.from_poses(frame_of(canvas_width=size[0], canvas_height=size[1]), 0, 0, "crop")
 
 
 def test_pose_canvas_off_the_grid_needs_a_size() -> None:
@@ -331,9 +342,7 @@ def test_numbers_that_no_mask_should_have() -> None:
     assert layouts.from_masks(mask[0], 0, 0, "bust").slots[0].center == slot.center
 
 
-def test_no_mask_at_all() -> None:
-    with pytest.raises(NoMasks, match=r"The masks input is an empty batch\. Connect at least one mask"):
-        layouts.from_masks(torch.zeros(0, 64, 64), 0, 0, "bust")
+def test_a_mask_of_no_numbers() -> None:
     with pytest.raises(EmptyMask, match=r"Mask 1 \(64x64 px\) is empty"):
         layouts.from_masks(torch.full((1, 64, 64), math.nan), 0, 0, "bust")
 

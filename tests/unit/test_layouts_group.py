@@ -7,7 +7,7 @@ import re
 
 import pytest
 from pack.core import group
-from pack.core.errors import BadChoice, BadCount, BadSize, NoRoom, TooManyRows
+from pack.core.errors import BadChoice, BadSize, NoRoom, TooManyRows
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Layout, Slot
 
@@ -189,11 +189,3 @@ def test_size_off_the_grid() -> None:
 def test_unknown_framing() -> None:
     with pytest.raises(BadChoice, match=r"framing is 'wide', .* Choose one of: bust, half, full"):
         group.layout(2, "wide", 0, 1024, 1024)
-
-
-@pytest.mark.parametrize(
-    ("count", "rows", "message"), [(0, 0, "count is 0. Use 1 or"), (3, -1, "rows is -1. Use 0 or")]
-)
-def test_numbers_below_what_makes_sense(count: int, rows: int, message: str) -> None:
-    with pytest.raises(BadCount, match=message):
-        group.layout(count, "half", rows, 1024, 1024)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import people_made
 import pytest
 import torch
 from pack.core import bodies, group, regions
-from pack.core.errors import BadChoice, BadRegion, BadWeight, NotInCast
+from pack.core.errors import BadChoice, BadRegion, NotInCast
 from pack.core.people import Cast, Person, Slot
 
 
@@ -154,12 +153,9 @@ def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
     assert (region - expected).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("margin", "extent", "error"), [(math.nan, "face", BadWeight), (-0.5, "body", BadWeight), (0.2, "whole", BadChoice)]
-)
-def test_numbers_and_choices_that_linked_inputs_may_bring(margin, extent, error):
-    with pytest.raises(error):
-        regions.of_person(cast(standing(40)), 1, extent, margin, 8)
+def test_an_extent_that_is_none():
+    with pytest.raises(BadChoice):
+        regions.of_person(cast(standing(40)), 1, "whole", 0.2, 8)
 
 
 def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():

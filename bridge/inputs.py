@@ -1,0 +1,79 @@
+"""What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..core import inputs
+from ..core.errors import BadChoice, BadInput
+
+# What an object of the host's must be able to do: other packs make them of classes of their own.
+_METHODS = {
+    io.Model.io_type: "get_model_object",
+    io.Clip.io_type: "tokenize",
+    io.Vae.io_type: "encode",
+    io.ClipVision.io_type: "encode_image",
+    io.ControlNet.io_type: "set_cond_hint",
+}
+_CLOSER: dict[str, Callable[[str, Any], None]] = {
+    io.Image.io_type: inputs.picture,
+    io.Mask.io_type: inputs.masks,
+    "LIKENESS_LAYOUT": inputs.layout,
+    "LIKENESS_CAST": inputs.cast,
+}
+
+
+def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """The node itself, which from now on refuses what does not fit its inputs before it runs.
+
+    Raises BadInput for a number out of its limits and for an object of another kind, BadChoice for a word that is not
+    offered, and what core.inputs says of pictures, masks, layouts and casts. Whole floats are taken for whole numbers;
+    None at an optional socket is taken for nothing linked.
+    """
+    run: Callable[..., io.NodeOutput] = node.execute.__func__
+    names = list(inspect.signature(run).parameters)[1:]
+
+    @wraps(run)
+    def execute(cls: type[io.ComfyNode], *args: Any, **linked: Any) -> io.NodeOutput:
+        given = {**dict(zip(names, args, strict=False)), **linked}
+        return run(cls, **{name: _taken(node, name, value) for name, value in given.items()})
+
+    node.execute = classmethod(execute)
+    return node
+
+
+@cache
+def _schema(node: type[io.ComfyNode]) -> tuple[str, dict[str, io.Input], list[str]]:
+    """The node's name, its inputs, and those whose words it judges itself: files may be newer than the schema."""
+    schema, judged = node.define_schema(), inspect.getfullargspec(node.validate_inputs).args
+    return str(schema.display_name), {one.id: one for one in schema.inputs}, judged
+
+
+def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
+    title, known, judged = _schema(node)
+    if name not in known:
+        return value
+    kind, what = known[name], f"The {name} input of {title}"
+    if kind.io_type in (io.Int.io_type, io.Float.io_type):
+        return inputs.number(what, value, kind.min, kind.max, whole=kind.io_type == io.Int.io_type)
+    if value is None and kind.optional:
+        return None
+    if not _fits(kind, value):
+        raise BadInput(what, inputs.named(value), str(kind.io_type))
+    if kind.io_type == io.Combo.io_type and name not in judged and value not in kind.options:
+        raise BadChoice(what, str(value), kind.options)
+    if kind.io_type in _CLOSER:
+        _CLOSER[kind.io_type](what, value)
+    return value
+
+
+def _fits(kind: io.Input, value: Any) -> bool:
+    """Classes are compared by name: after a pack was loaded anew there are two of each."""
+    if kind.io_type in _METHODS:
+        return hasattr(value, _METHODS[kind.io_type])
+    return value is not None and (kind.Type is Any or kind.Type.__name__ in {c.__name__ for c in type(value).__mro__})

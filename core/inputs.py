@@ -1,0 +1,112 @@
+"""What a node is given, held to what it takes: links bring what no widget would let through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any
+
+from torch import Tensor
+
+from .errors import BadInput, BadLayout, BadPicture
+from .geometry import check_size
+from .people import Cast, Layout, Slot
+
+FAR = 1e6
+"""Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
+
+
+def number(what: str, value: Any, least: float, most: float, whole: bool) -> float:
+    """The value as int (`whole`) or float. Raises BadInput unless it is a finite number from `least` to `most`."""
+    try:
+        found = int(value) if whole else float(value)
+        fits = bool(found == value) and math.isfinite(found) and least <= found <= most  # NaN equals nothing
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        found, fits = 0, False
+    if not fits:
+        limits = f"from {_plain(least)}" + f" to {_plain(most)}" * math.isfinite(most)
+        raise BadInput(what, named(value), f"a {'whole ' * whole}number {limits}")
+    return found
+
+
+def _plain(limit: float) -> str:
+    return f"{limit:g}" if isinstance(limit, float) else str(limit)
+
+
+def named(value: Any) -> str:
+    """What somebody has linked, for a message."""
+    if value is None:
+        return "nothing (None)"
+    if isinstance(value, str):
+        return f"the text {value if len(value) < 40 else value[:40] + '...'!r}"
+    if isinstance(value, Real):
+        return "a number of too many digits" if isinstance(value, int) and value.bit_length() > 99 else str(value)
+    shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return f"an object of type {type(value).__name__}{shape}"
+
+
+def picture(what: str, image: Tensor) -> None:
+    """Raise BadPicture unless this is (B, H, W, 1|3|4) of a float type, with pixels, all of them finite."""
+    if image.ndim != 4:
+        raise BadPicture(what, f"its shape is {tuple(image.shape)} instead of (pictures, height, width, channels)")
+    _has_pixels(what, image.shape[0], image.shape[1:3])
+    if image.shape[3] not in (1, 3, 4):
+        why = f"it has {image.shape[3]} channels instead of 1 (grey), 3 (colour) or 4 (colour and alpha)"
+        raise BadPicture(what, why)
+    if not image.is_floating_point():
+        raise BadPicture(what, f"its values are of type {image.dtype} instead of float, 0 to 1")
+    if not all(math.isfinite(end) for end in image.aminmax()):
+        wrong = int((~image.isfinite()).sum())
+        raise BadPicture(
+            what,
+            f"{wrong} of its {image.numel()} values are NaN or infinite",
+            "A node before it makes them, often a VAE or a model in half precision: --fp32-vae may help.",
+        )
+
+
+def masks(what: str, mask: Tensor) -> None:
+    """Raise BadPicture unless this is (B, H, W), (H, W) or (B, 1, H, W) with pixels and of real numbers."""
+    if mask.ndim not in (2, 3) and (mask.ndim != 4 or mask.shape[1] != 1):
+        raise BadPicture(
+            what,
+            f"its shape is {tuple(mask.shape)} instead of (masks, height, width)",
+            "Connect a MASK; Convert Image to Mask makes one of a picture.",
+        )
+    _has_pixels(what, len(mask) if mask.ndim > 2 else 1, mask.shape[-2:])
+    if mask.is_complex():
+        raise BadPicture(what, f"its values are of type {mask.dtype} instead of float, 0 to 1")
+
+
+def _has_pixels(what: str, count: int, size: Sequence[int]) -> None:
+    if not count:
+        raise BadPicture(what, "it is an empty batch", "Connect at least one.")
+    if not all(size):
+        raise BadPicture(what, f"it has no pixels ({size[1]}x{size[0]} px)")
+
+
+def layout(what: str, given: Layout) -> None:
+    """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
+    check_size(what, given.width, given.height)
+    for number, slot in enumerate(given.slots, 1):
+        _on_earth(f"{what} cannot be used: place {number}", slot)
+
+
+def cast(what: str, given: Cast) -> None:
+    """Raise BadInput for a weight that is no number from 0, BadSize and BadLayout as `layout` does."""
+    for person in given.people:
+        number(f"The weight of {person.identity.name}", person.weight, 0, math.inf, whole=False)
+        if person.slot is not None:
+            _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot)
+    if any(person.slot is not None for person in given.people):
+        check_size("The cast's canvas", given.width, given.height)
+
+
+def _on_earth(which: str, slot: Slot) -> None:
+    points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
+    numbers = [*(slot.box or ()), *(axis for point in points for axis in point)]
+    wrong = next((axis for axis in numbers if not abs(axis) <= FAR), None)  # NaN is not within anything
+    if wrong is not None:
+        raise BadLayout(which, f"has a coordinate that is on no canvas ({wrong:g})")
+    if slot.box is not None and (slot.box[0] > slot.box[2] or slot.box[1] > slot.box[3]):
+        raise BadLayout(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in slot.box)})")

@@ -1,0 +1,167 @@
+"""What nodes are given: numbers, pictures, masks, layouts and casts, and what is said of those that are none."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import people_made
+import pytest
+import torch
+from pack.core import bodies, inputs
+from pack.core.errors import BadInput, BadLayout, BadPicture, BadSize
+from pack.core.people import Cast, Layout, Slot
+
+WHAT = "The width input of Group Layout"
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "found"),
+    [(512, True, 512), (512.0, True, 512), (np.int64(512), True, 512), (True, True, 1), (2**64 - 1, True, 2**64 - 1),
+     (torch.tensor(64), True, 64), (0.25, False, 0.25), (1, False, 1.0), (np.float32(0.5), False, 0.5)],
+)  # fmt: skip
+def test_numbers_of_every_kind_are_taken(value: Any, whole: bool, found: float) -> None:
+    taken = inputs.number(WHAT, value, 0, 2**64 - 1 if whole else 1.0, whole)
+    assert taken == found and type(taken) is (int if whole else float)
+
+
+@pytest.mark.parametrize(
+    ("value", "whole", "named"),
+    [(None, True, "nothing (None)"), (math.nan, True, "nan"), (math.inf, True, "inf"), (-math.inf, False, "-inf"),
+     (math.nan, False, "nan"), (np.float32("nan"), False, "nan"), (1.5, True, "1.5"), (8.001, False, "8.001"),
+     (-0.001, False, "-0.001"), (10**12, True, "1000000000000"), (10**400, False, "a number of too many digits"),
+     ("4", True, "the text '4'"), ("\ud800" * 50, False, "the text '" + "\\ud800" * 40 + "...'"),
+     (1j, False, "an object of type complex"), ([4], True, "an object of type list"),
+     (torch.zeros(2), False, "an object of type Tensor of shape (2,)")],
+)  # fmt: skip
+def test_what_is_no_number_within_the_limits_is_named(value: Any, whole: bool, named: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        inputs.number(WHAT, value, 0 if whole else 0.0, 8 if whole else 8.0, whole)
+    wanted = "a whole number from 0 to 8" if whole else "a number from 0 to 8"
+    assert caught.value.problem == f"{WHAT} is {named}; {wanted} is needed."
+
+
+def rgb(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return torch.zeros(shape, dtype=dtype)
+
+
+def spoilt(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    image = rgb(2, 8, 8, 3, dtype=dtype)
+    image[1, 3, 4, 0] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (rgb(), "its shape is () instead of (pictures, height, width, channels)"),
+        (rgb(8, 8), "its shape is (8, 8) instead"),
+        (rgb(8, 8, 3), "its shape is (8, 8, 3) instead"),
+        (rgb(1, 2, 8, 8, 3), "its shape is (1, 2, 8, 8, 3) instead"),
+        (rgb(0, 8, 8, 3), "it is an empty batch"),
+        (rgb(1, 0, 8, 3), "it has no pixels (8x0 px)"),
+        (rgb(1, 8, 0, 3), "it has no pixels (0x8 px)"),
+        (rgb(1, 8, 8, 0), "it has 0 channels instead of 1 (grey), 3 (colour) or 4 (colour and alpha)"),
+        (rgb(1, 8, 8, 2), "it has 2 channels"),
+        (rgb(1, 8, 8, 5), "it has 5 channels"),
+        (rgb(1, 8, 8, 3, dtype=torch.uint8), "its values are of type torch.uint8 instead of float, 0 to 1"),
+        (rgb(1, 8, 8, 3, dtype=torch.bool), "its values are of type torch.bool"),
+        (rgb(1, 8, 8, 3, dtype=torch.complex64), "its values are of type torch.complex64"),
+        (spoilt(math.nan), "1 of its 384 values are NaN or infinite"),
+        (spoilt(math.nan, torch.float16), "1 of its 384 values are NaN or infinite"),
+        (spoilt(-math.inf, torch.bfloat16), "1 of its 384 values are NaN or infinite"),
+    ],
+)
+def test_what_is_no_picture_is_named(image: torch.Tensor, why: str) -> None:
+    with pytest.raises(BadPicture) as caught:
+        inputs.picture("The image input of Identity", image)
+    assert caught.value.problem.startswith(f"The image input of Identity cannot be used: {why}")
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pictures_of_every_precision_and_signed_ones_are_taken(dtype: torch.dtype, channels: int) -> None:
+    inputs.picture("An image", 40 * torch.randn(2, 8, 9, channels).to(dtype))
+
+
+@pytest.mark.parametrize(
+    ("mask", "why"),
+    [
+        (rgb(), "its shape is () instead of (masks, height, width). Connect a MASK; Convert Image to Mask"),
+        (rgb(8), "its shape is (8,) instead"),
+        (rgb(1, 8, 8, 3), "its shape is (1, 8, 8, 3) instead"),
+        (rgb(1, 1, 1, 8, 8), "its shape is (1, 1, 1, 8, 8) instead"),
+        (rgb(0, 8, 8), "it is an empty batch"),
+        (rgb(0, 8), "it has no pixels (8x0 px)"),
+        (rgb(1, 8, 0), "it has no pixels (0x8 px)"),
+        (rgb(1, 8, 8, dtype=torch.complex64), "its values are of type torch.complex64 instead of float, 0 to 1"),
+    ],
+)
+def test_what_is_no_mask_is_named(mask: torch.Tensor, why: str) -> None:
+    with pytest.raises(BadPicture) as caught:
+        inputs.masks("The mask input of Part", mask)
+    assert str(caught.value).startswith(f"The mask input of Part cannot be used: {why}")
+
+
+@pytest.mark.parametrize("mask", [rgb(8, 9), rgb(2, 8, 9, dtype=torch.bool), rgb(2, 1, 8, 9), rgb(1, 8, 9) / 0])
+def test_masks_of_older_nodes_are_taken(mask: torch.Tensor) -> None:
+    inputs.masks("A mask", mask)
+
+
+PLACE = Slot((40.0, 40.0), (10.0, 10.0, 70.0, 80.0), bodies.face_keypoints((40, 40), 60), bodies.body((40, 40), 60))
+
+
+def broken(field: str, value: float) -> Slot:
+    if field == "center":
+        return replace(PLACE, center=(value, 1.0))
+    first = getattr(PLACE, field)
+    if field == "box":
+        return replace(PLACE, box=(first[0], value, *first[2:]))
+    return replace(PLACE, **{field: ((1.0, value, *first[0][2:]), *first[1:])})
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e9, -1e30])
+@pytest.mark.parametrize("field", ["center", "box", "keypoints", "pose"])
+def test_a_place_on_no_canvas_is_named_in_layouts_and_casts(field: str, value: float) -> None:
+    message = f"has a coordinate that is on no canvas ({value:g}). Make the layout with one of the Layout nodes."
+    bad = broken(field, value)
+    with pytest.raises(BadLayout) as caught:
+        inputs.layout("The layout input of Pose Image", Layout(64, 64, (PLACE, bad)))
+    assert str(caught.value) == f"The layout input of Pose Image cannot be used: place 2 {message}"
+    with pytest.raises(BadLayout) as caught:
+        inputs.cast("The cast input of Place Cast", standing(bad))
+    assert str(caught.value) == f"The cast input of Place Cast cannot be used: the place of person 1 {message}"
+
+
+def standing(slot: Slot, weight: float = 1.0, size: tuple[int, int] = (64, 64)) -> Cast:
+    (person,) = people_made.cast([(1.0, 1.0)], 64, 64).people
+    return Cast((replace(person, slot=slot, weight=weight),), *size)
+
+
+def test_a_face_box_of_negative_size() -> None:
+    bad = replace(PLACE, box=(30.0, 10.0, 20.0, 40.0))
+    with pytest.raises(BadLayout, match=r"place 1 has a face box of negative size \(30, 10, 20, 40\)"):
+        inputs.layout("The layout", Layout(64, 64, (bad,)))
+
+
+@pytest.mark.parametrize("size", [(0, 0), (-8, -8), (80_000, 80_000), (8, 1)])
+def test_a_canvas_that_is_none(size: tuple[int, int]) -> None:
+    with pytest.raises(BadSize, match=f"The layout input of Pose Image is {size[0]}x{size[1]} px"):
+        inputs.layout("The layout input of Pose Image", Layout(*size, (PLACE,)))
+    with pytest.raises(BadSize, match=f"The cast's canvas is {size[0]}x{size[1]} px"):
+        inputs.cast("The cast", standing(PLACE, size=size))
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -0.5])
+def test_a_weight_that_is_none(weight: float) -> None:
+    with pytest.raises(BadInput, match=rf"The weight of person 1 is {weight}; a number from 0 is needed\."):
+        inputs.cast("The cast", standing(PLACE, weight))
+
+
+def test_layouts_and_casts_as_our_nodes_make_them_are_taken() -> None:
+    far = replace(PLACE, center=(-5e5, 5e5))
+    inputs.layout("The layout", Layout(8, 8192, (PLACE, far, Slot((1, 1)))))
+    inputs.cast("The cast", standing(far, weight=0.0))
+    inputs.cast("The cast", Cast(tuple(replace(person, slot=None) for person in standing(PLACE).people)))
