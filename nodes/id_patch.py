@@ -199,7 +199,6 @@ def _scaled(scale: float) -> str:
 
 def _presence(cast: Cast, node: str) -> formulas.Presence:
     placing.require_places(cast, node)
-    geometry.check_size("The cast's canvas", cast.width, cast.height)
     return formulas.presence(cast)
 
 

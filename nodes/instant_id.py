@@ -94,7 +94,6 @@ class FaceKeypointsImage(io.ComfyNode):
             layout = Layout(cast.width, cast.height, placing.require_places(drawn, IMAGE))
         if layout is None:
             raise errors.NotPlaced(IMAGE, ["nobody: neither a cast nor a layout is connected, so everybody"])
-        geometry.check_size("The canvas", layout.width, layout.height)
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 
+import comfy.controlnet
 import comfy.model_management
 import comfy.utils
 import people_made
@@ -390,7 +391,7 @@ def test_the_model_output_must_reach_the_sampler(host, instant_id):
 
 
 def test_wrong_recogniser(host, instant_id):
-    cast = Cast((people_made.cast([(1, 1)], 8, 8).people[0],))
+    cast = people_made.cast([(1, 1)], 8, 8)
     refused(
         errors.RecogniserMissing,
         "InstantID needs antelopev2, this identity .* has arcface-ir-se50",
@@ -488,8 +489,9 @@ def test_people_of_weight_zero_have_no_keypoints(host, instant_id):
 
 
 def test_no_control_net(host, instant_id):
-    refused(errors.NotAControlNet, "got T2IAdapter, but IdentityNet is a plain SDXL ControlNet",
-            (host[0], type("T2IAdapter", (), {})()), instant_id, one())  # fmt: skip
+    other = comfy.controlnet.T2IAdapter(torch.nn.Identity(), 3, 8, "nearest-exact")
+    message = "got T2IAdapter, but IdentityNet is a plain SDXL ControlNet"
+    refused(errors.NotAControlNet, message, (host[0], other), instant_id, one())
 
 
 def test_files_that_are_something_else(tmp_path, monkeypatch):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import comfy.model_management
 import comfy.supported_models
 import parts_made
@@ -171,16 +169,6 @@ def test_an_inpainting_model_is_its_own_reference(made, reference):
     assert difference(painted, picture(*shared(stored(made, torch.float32), reference))) <= 1e-5
     with pytest.raises(errors.WrongBaseModel, match="4 more channels than a latent has"):
         shared(stored(made, torch.float32, channels=8), reference)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
-def test_strengths_that_linked_inputs_may_bring(made, model, features, value):
-    with pytest.raises(errors.BadWeight, match="The strength of Share Parts Attention is"):
-        shared(model, ONCE, strength=value)
-    with pytest.raises(errors.BadWeight, match="The strength of Apply Parts is"):
-        apply(model, features, strength=value)
-    with pytest.raises(errors.BadRange):
-        apply(model, features, start_percent=math.nan)
 
 
 def test_lowvram_gives_the_same_picture(made, features):
