@@ -17,8 +17,6 @@ PATCH = 64
 """Side of an ID patch in pixels, as ID-Patch was trained."""
 Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels, the last two exclusive."""
-
-
 LARGEST = 8192
 """Side of a canvas in pixels. Nobody generates larger ones, and a few pictures of that size fill the memory."""
 

@@ -10,6 +10,7 @@ import people_made
 import pytest
 import torch
 from comfy_api.internal import make_locked_method_func
+from host_server import HostError, HostServer
 from pack.bridge.schema import seed_input
 from pack.core.errors import BadChoice, BadInput, BadLayout, BadPicture, BadSize
 from pack.core.people import Cast, Layout, Slot
@@ -110,6 +111,20 @@ def test_a_class_that_was_loaded_twice_is_still_that_class() -> None:
     drawn = next(node for node in NODES if node.__name__ == "FaceKeypointsImage")
     again = type("Layout", (), {"width": 64, "height": 64, "slots": (Slot((4.0, 4.0), keypoints=((4.0, 4.0),) * 5),)})
     assert run(drawn, layout=again())[0].shape == (1, 64, 64, 3)
+
+
+def test_over_http(host_server: HostServer) -> None:
+    """The widget would not let it through; the link does."""
+    inputs = {"count": 2, "framing": "half", "rows": 0, "width": ["wide", 0], "height": 384}
+    prompt = {
+        "wide": {"class_type": "PrimitiveInt", "inputs": {"value": 100_000}},
+        "group": {"class_type": "LikenessGroupLayout", "inputs": inputs},
+        "shown": {"class_type": "PreviewImage", "inputs": {"images": ["group", 1]}},
+    }
+    with pytest.raises(HostError, match="width input of Group Layout is 100000; a whole number from 64 to 8192 is nee"):
+        host_server.run(prompt)
+    prompt["wide"]["inputs"]["value"] = 512
+    assert host_server.run(prompt).outputs["shown"]["images"]
 
 
 def test_any_seed_of_the_sampler_fits() -> None:

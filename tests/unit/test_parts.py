@@ -117,6 +117,14 @@ def test_a_speck_is_refused_when_nothing_of_it_is_left():
         prepared(part(mask=mask), 64, 96)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_pictures_of_another_precision(dtype):
+    given = picture(1, channels=4).to(dtype)
+    made, same = part(given), part(given.float())
+    assert made.picture.dtype == torch.float32 and torch.equal(made.picture, same.picture)
+    assert torch.equal(made.alpha, same.alpha)
+
+
 def test_an_image_that_is_no_single_picture_is_refused():
     with pytest.raises(BadPart, match="its image is a batch of 2 pictures"):
         part(torch.ones(2, 64, 64, 3))
