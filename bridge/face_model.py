@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,10 +19,9 @@ from ..core.faces.analysis import Recogniser
 from ..core.faces.ladder import Detector
 from ..core.faces.onnx_file import Kind, inspect
 from ..core.faces.pictures import Picture
+from ..core.text import logger
 from . import folders, load
 from .folders import Stamp, stamp
-
-logger = logging.getLogger("likeness")
 
 ALL = "all found"
 NONE_FOUND = "none found"

@@ -45,7 +45,7 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
             raise UnsupportedCheckpoint(path, f"{what} ({size} bytes)", expected, f"Download it again. {advice}")
     try:
         if not path.endswith((".safetensors", ".sft")) and is_safetensors(Path(path)):
-            return load_file(path)  # the host would go by the name
+            return flatten(load_file(path))  # the host would go by the name
         return flatten(comfy.utils.load_torch_file(path, safe_load=True))
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
         what = _unreadable(error, size)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
+import html
 import sys
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-logger = logging.getLogger("likeness")
+from ..core.text import logger, plain_lines
 
 
 def node_of(cls: type[io.ComfyNode]) -> str | None:
@@ -33,4 +33,13 @@ def tell(node_id: str | None, text: str) -> None:
     # Looked up, not imported: a script that uses the nodes without the server has no need of it.
     server: Any = getattr(sys.modules.get("server"), "PromptServer", None)
     if node_id is not None and hasattr(server, "instance"):
-        server.instance.send_progress_text(text, node_id)
+        server.instance.send_progress_text(_literal(text), node_id)
+
+
+def _literal(text: str) -> str:
+    """The text as HTML that shows nothing but the text.
+
+    The frontends read a note as HTML: 1.27.10 runs its scripts, 1.49.6 drops its tags and makes links of
+    [[label|address]] and __LNK0__. Both show these entities as the letters they are.
+    """
+    return html.escape(plain_lines(text), quote=False).replace("[", "&#91;").replace("_", "&#95;")

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from .errors import UnsupportedCheckpoint
+from .text import plain
 
 State = Mapping[str, Tensor]
 
@@ -109,11 +110,14 @@ def is_safetensors(path: Path) -> bool:
 
 
 def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys."""
+    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys.
+
+    Keys are made plain: errors of torch's own quote them, and a pickle may hold any text.
+    """
     flat: dict[str, Tensor] = {}
     for key, value in state.items():
         if isinstance(value, Tensor):
-            flat[f"{prefix}{key}"] = value
+            flat[plain(f"{prefix}{key}")] = value
         elif isinstance(value, Mapping):
             flat.update(flatten(value, f"{prefix}{key}."))  # type: ignore[arg-type]
     return flat

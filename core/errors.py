@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .text import plain
+
+_LONGEST = 4000
+"""Letters of each half of a message: lists of people and folders fit, a book pasted into a name does not."""
+
 
 def _listed(items: Sequence[object], nothing: str = "none") -> str:
     return ", ".join(str(item) for item in items) or nothing
@@ -13,9 +18,10 @@ class LikenessError(Exception):
     """Base of the family. `problem` says what is wrong and where, `advice` what to do about it."""
 
     def __init__(self, problem: str, advice: str) -> None:
-        self.problem = problem
-        self.advice = advice
-        super().__init__(f"{problem} {advice}")
+        # Whatever a name or a file brings, the host can log it and show it.
+        self.problem = plain(problem, _LONGEST)
+        self.advice = plain(advice, _LONGEST)
+        super().__init__(f"{self.problem} {self.advice}")
 
 
 class MissingDependency(LikenessError):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .errors import BadEmbedding, LikenessError, RecogniserMissing, UnsupportedCheckpoint
 from .people import Face, Identity
+from .text import plain
 
 LENGTH = 512
 _SIZES = (1e-6, 1e4)
@@ -112,7 +113,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
         for recogniser in common
     }
     crops = torch.lerp(a.crops[:1], b.crops[:1], amount)
-    return check(Identity(name or f"{a.name} + {b.name}", embeddings, crops))
+    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops))
 
 
 def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
@@ -142,7 +143,8 @@ def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
     check(identity)
     tensors = {f"{_EMBEDDING}{recogniser}": rows for recogniser, rows in identity.embeddings.items()}
     metadata = {"format": _FORMAT, "version": _VERSION, "name": identity.name}
-    return {**tensors, _CROPS: identity.crops}, metadata
+    # Copies, because a file cannot hold rows that share their memory.
+    return {key: rows.contiguous().clone() for key, rows in {**tensors, _CROPS: identity.crops}.items()}, metadata
 
 
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Identity:

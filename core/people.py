@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from .text import NAME, plain
+
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1."""
@@ -62,11 +64,16 @@ class Identity:
     embeddings: recogniser id -> (photos, 512) float32 CPU; every photo is kept so that the way of
     combining them is chosen where they are used.
     crops: (photos, 112, 112, 3) float32 RGB 0..1, for the eye.
+    name: one line of at most NAME letters.
     """
 
     name: str
     embeddings: Mapping[str, Tensor]
     crops: Tensor
+
+    def __post_init__(self) -> None:
+        # A name also comes out of files that others have made.
+        object.__setattr__(self, "name", plain(self.name, NAME) or "person")
 
 
 @dataclass(frozen=True)

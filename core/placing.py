@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from . import geometry
 from .errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, PeoplePlacesMismatch
 from .people import Cast, Identity, Layout, Person, Slot
+from .text import plain
 from .thirdparty import require
 
 ORDERS = ("left to right", "as listed", "match faces", "custom")
@@ -68,7 +69,7 @@ def _custom(text: str, people: int, places: int) -> Places:
     def refuse(why: str) -> BadOrder:
         return BadOrder(text, why, people, places)
 
-    words = [word for word in re.split("[,;\uff0c\\s]+", text) if word]
+    words = [word for word in re.split("[,;\uff0c\\s]+", plain(text)) if word]
     wrong = next((word for word in words if not re.fullmatch("[0-9]{1,4}", word)), None)
     if wrong is not None:
         raise refuse(f"{wrong!r} is not a number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from .bodies import LIMBS, openpose, seen_limbs
 from .geometry import patch_rect
 from .people import Faces, Layout, Point, Pose, Slot
 from .pictures import as_rgb
+from .text import plain
 
 Color = tuple[int, int, int]
 
@@ -90,18 +92,21 @@ def _own_font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
+_LETTERS = 1000
+"""Of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts."""
+
+
 def _font(text: str, size: int) -> Any:
     return _own_font(size) if text.isascii() else _system_font(size)
 
 
 def _cut(text: str, font: Any, width: float) -> str:
     """`text` in one line, or as much of its beginning as fits into `width` pixels, with dots after it."""
-    text = " ".join(text.split())
+    text = plain(text[:_LETTERS])
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text and text + "..."
+    fits = bisect_right(range(1, len(text)), width, key=lambda letters: font.getlength(text[:letters] + "..."))
+    return text[:fits] and text[:fits] + "..."
 
 
 def _picture(image: Tensor) -> Image.Image:

@@ -15,6 +15,7 @@ from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
 from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
+from ..core.text import plain
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
 
 CATEGORY = "likeness/parts"
@@ -79,11 +80,11 @@ class Part(io.ComfyNode):
 
 
 def _label(label: str, other: str) -> str:
-    if label != OTHER:
-        return label
-    if not other.strip():
-        raise errors.BadChoice("other_label", other, [*LABELS, "or your own words, such as 'glasses'"])
-    return other.strip()
+    words = plain(other if label == OTHER else label)
+    if not words:
+        name = "other_label" if label == OTHER else "label"
+        raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
+    return words
 
 
 def _sheet(parts: tuple[Any, ...], size: tuple[int, int] | None = None) -> Tensor:

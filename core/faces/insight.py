@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,10 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..people import Keypoints
+from ..text import logger
 from ..thirdparty import require
 from .ladder import Detection
 from .pictures import Picture
-
-logger = logging.getLogger("likeness")
 
 _PURPOSE = "Finding and recognising faces"
 _CPU = "CPUExecutionProvider"

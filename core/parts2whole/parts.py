@@ -14,11 +14,14 @@ from torch import Tensor
 
 from ..errors import BadPart
 from ..pictures import as_masks, as_rgb
+from ..text import plain
 from .features import token_mask
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""
 
+_LONGEST = 1000
+"""Letters of a label: some three prompts of CLIP's 77 tokens."""
 _INVERTED = 0.9
 """A mask that keeps more of a picture than this is more likely a mask of the background."""
 
@@ -56,6 +59,10 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
 
     Raises BadPart for several pictures, and for masks that would make a part with a weight vanish.
     """
+    label = plain(label)
+    if len(label) > _LONGEST:
+        why = f"its label has {len(label)} letters"
+        raise BadPart(plain(label, 60), why, f"Say in a few words what the part is, in {_LONGEST} letters at most.")
     if len(image) > 1:
         why = f"its image is a batch of {len(image)} pictures"
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")

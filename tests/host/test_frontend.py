@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,3 +114,28 @@ def test_help_page_is_shown_with_its_picture(page: chromium.Page, host_server: A
         name = document.relative_to(ROOT / "web")
         address = f"/extensions/{host_server.pack_name}/{name.as_posix()}"
         assert page.evaluate(f"fetch({json.dumps(address)}).then(answer => answer.status)") == 200
+
+
+LABEL = '<img src=x onerror="window.ran = true"> Anna & Ben <3 &amp; [[a|http://b.c]] __LNK0__ [b]www.d.e[/b]'
+
+
+def test_a_note_shows_what_was_typed_and_runs_nothing(page: chromium.Page, tmp_path: Path) -> None:
+    """In a note on the node, which both frontends read as HTML."""
+    prompt = {
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+        "2": {
+            "class_type": "LikenessPart",
+            "inputs": {"image": ["1", 0], "label": "other", "other_label": LABEL, "weight": 1.0},
+        },
+        "3": {"class_type": "PreviewImage", "inputs": {"images": ["2", 1]}},
+    }
+    page.evaluate(f"app.loadApiJson({json.dumps(prompt)}, 'note.json')")
+    page.wait("app.graph._nodes.map(node => node.type).sort()[1] === 'LikenessPart'")
+    page.evaluate("app.queuePrompt(0).then(queued => !!queued)")
+    shown = f"document.body.innerText.includes({json.dumps(repr(LABEL) + ' is none of the six labels')})"
+    deadline = time.monotonic() + 30
+    while not page.evaluate(shown):
+        assert time.monotonic() < deadline, page.evaluate("document.body.innerText")
+        page.screenshot(tmp_path / "drawn.png", 1400, 900)  # nothing is drawn for nobody
+    time.sleep(1)
+    assert page.evaluate("window.ran") is None

@@ -80,10 +80,14 @@ class Page:
         """Load `url` and wait until the JavaScript expression `ready` is true."""
         self.call("Page.enable")
         self.call("Page.navigate", url=url)
+        self.wait(ready, seconds)
+
+    def wait(self, condition: str, seconds: float = 60) -> None:
+        """Until the JavaScript expression is true."""
         deadline = time.monotonic() + seconds
-        while not self._holds(ready):
+        while not self._holds(condition):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{url} was not ready after {seconds:.0f} s: {ready}")
+                raise TimeoutError(f"Not so after {seconds:.0f} s: {condition}")
             time.sleep(0.2)
 
     def _holds(self, condition: str) -> bool:

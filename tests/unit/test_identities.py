@@ -9,6 +9,7 @@ import torch
 from pack.core import identities
 from pack.core.errors import BadEmbedding, LikenessError, RecogniserMissing, UnsupportedCheckpoint
 from pack.core.people import Face, Identity
+from safetensors.torch import load, save
 
 ARC = "arcface-ir-se50"
 
@@ -156,6 +157,25 @@ def test_tensors_and_back_are_bit_equal():
     assert list(again.embeddings) == list(anna.embeddings)
     assert all(torch.equal(again.embeddings[key], rows) for key, rows in anna.embeddings.items())
     assert torch.equal(again.crops, anna.crops)
+
+
+def test_rows_that_share_their_memory_are_saved():
+    rows = torch.rand(1, 512).expand(3, -1)
+    anna = Identity("Anna", {ARC: rows, "antelopev2": rows}, torch.rand(3, 112, 112, 3).flip(1).transpose(1, 2))
+    tensors, metadata = identities.to_tensors(anna)
+    again = identities.from_tensors(load(save(tensors, metadata)), metadata, "anna.safetensors")
+    assert torch.equal(again.embeddings[ARC], rows) and torch.equal(again.crops, anna.crops)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("An\x1b[31mna\n\ud800", "An [31mna"), ("x" * 2_000_000, "x" * 97 + "..."), (" \t", "person")],
+)
+def test_names_are_one_line_of_letters_wherever_they_come_from(name, shown):
+    tensors, metadata = identities.to_tensors(person(name))
+    assert metadata["name"] == shown
+    assert identities.from_tensors(tensors, {**metadata, "name": name}, "anna.safetensors").name == shown
+    assert identities.blend(person("a"), person("b"), 0.5, "slerp", name).name == shown.replace("person", "a + b")
 
 
 def test_another_file_is_named_for_what_it_is():

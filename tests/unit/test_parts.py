@@ -42,6 +42,13 @@ def pil(values, mode):
     return Image.fromarray((values.numpy() * 255).round().astype(np.uint8), mode)
 
 
+def test_labels_are_one_line_of_some_letters():
+    assert part(label="red\ud800\n glasses \x1b").label == "red glasses"
+    assert len(part(label="x" * 1000).label) == 1000
+    with pytest.raises(BadPart, match=r"The part 'x{57}\.{3}' cannot be used: its label has 1001 letters\. Say in"):
+        part(label="x" * 1001)
+
+
 @pytest.mark.parametrize("size", [(64, 96), (200, 304)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_preparation_equals_pillow(channels, size):

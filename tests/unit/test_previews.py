@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 from pack.core import previews
@@ -78,6 +80,24 @@ def test_any_name_can_be_written(name: str) -> None:
     layout = Layout(256, 256, (Slot((100, 150), (80, 120, 120, 170)),))
     shown = previews.numbered_layout(layout, captions=[name], notes=[name])
     assert shown.shape == (256, 256, 3)
+
+
+@pytest.mark.parametrize("name", ["x" * 2500, "王" * 2500, "e" + "\u0301" * 2500, "Anna " * 400_000])
+def test_the_longest_names_are_drawn_at_once(name: str) -> None:
+    layout = Layout(1024, 256, tuple(Slot((100 + 80 * n, 150), (80, 120, 120, 170)) for n in range(12)))
+    started = time.monotonic()
+    previews.numbered_layout(layout, captions=[name] * 12, notes=[name])
+    previews.contact_sheet([torch.zeros(8, 8, 3)] * 12, [name] * 12)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize("width", [3, 40, 100, 333, 5000])
+def test_a_name_is_cut_after_the_last_letter_that_fits(width: int) -> None:
+    for name in ("Wilhelmina Ågren-Illič", "王小明和他的朋友們", "illi Ill.ill," * 9, "W"):
+        font = previews._font(name, 15)
+        fits = [n for n in range(1, len(name)) if font.getlength(name[:n] + "...") <= width]
+        whole = font.getlength(name) <= width
+        assert previews._cut(name, font, width) == (name if whole else name[: fits[-1]] + "..." if fits else "")
 
 
 def test_notes_stand_at_the_lower_edge() -> None:

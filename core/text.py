@@ -1,0 +1,33 @@
+"""Text that people typed or files brought, as it may stand in a name, a message or a line of the log."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+# Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates): no
+# console can write those, and an error while an error is logged ends the host's only worker.
+_UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+
+NAME = 100
+"""Letters of a person's name that are kept."""
+
+
+def plain(text: object, most: int | None = None) -> str:
+    """One line of letters of any script, at most `most` of them; None, as a link may bring it, is empty."""
+    line = "" if text is None else _UNFIT.sub(" ", str(text)).strip()
+    return line if most is None or len(line) <= most else f"{line[: most - 3]}..."
+
+
+def plain_lines(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(plain, text.split("\n")))
+
+
+def _in_plain_lines(record: logging.LogRecord) -> bool:
+    record.msg, record.args = plain_lines(record.getMessage()), ()
+    return True
+
+
+logger = logging.getLogger("likeness")
+logger.addFilter(_in_plain_lines)

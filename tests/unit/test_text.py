@@ -1,0 +1,52 @@
+"""Whatever people type or files bring becomes one line that every console, log and picture can take."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from pack.core.checkpoints import flatten
+from pack.core.errors import LikenessError
+from pack.core.text import logger, plain
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("  Änne\tvan  der 王小明 \n", "Änne van der 王小明"),
+        ("Zoë 👩‍👩‍👧 مريم ‌می‌خواهم नेहा O'Neil <3 & co.", "Zoë 👩‍👩‍👧 مريم ‌می‌خواهم नेहा O'Neil <3 & co."),
+        ("An\ud800na", "An na"),
+        ("\x1b[2J\x1b]0;owned\x07Anna\x9b31m\x00", "[2J ]0;owned Anna 31m"),
+        ("Anna\r\n[INFO] all\u2028is\u0085well", "Anna [INFO] all is well"),
+        ("\u202eannA\u2066", "annA"),
+        (None, ""),
+        (5, "5"),
+    ],
+)
+def test_letters_stay_and_what_steers_goes(typed: object, shown: str) -> None:
+    assert plain(typed) == shown
+    assert plain(shown).encode() == shown.encode()
+
+
+def test_long_texts_are_shortened_to_the_letter() -> None:
+    assert plain("x" * 100, 100) == "x" * 100
+    assert plain("x" * 101, 100) == "x" * 97 + "..."
+    assert plain(plain("x" * 5000, 100), 100) == plain("x" * 5000, 100)
+
+
+def test_every_message_of_ours_can_be_written_to_a_console() -> None:
+    error = LikenessError("The name \ud800 of\n\x1b[31mAnna" + "!" * 10_000_000 + " is odd.", "Choose\nanother\x07.")
+    assert str(error).startswith("The name of [31mAnna!!!") and str(error).endswith("!... Choose another .")
+    assert len(str(error).encode()) < 5000
+    assert error.advice == "Choose another ."
+
+
+def test_the_log_keeps_our_lines_and_takes_no_other_signs(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        logger.info("Identity %s", "Anna: 1 of 1\nphoto \ud800 of \x1b[31mAnna")
+    assert caplog.messages == ["Identity Anna: 1 of 1\nphoto of [31mAnna"]
+
+
+def test_keys_of_a_model_file_can_be_quoted() -> None:
+    assert list(flatten({"a\ud800": {"b\x1b.weight": torch.zeros(1)}})) == ["a .b .weight"]
