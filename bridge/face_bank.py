@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
 
 import safetensors
 from safetensors.torch import save
@@ -11,10 +16,32 @@ from safetensors.torch import save
 from ..core import identities
 from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint
 from ..core.people import Identity
+from ..core.text import plain
 from . import folders
 
 KEY = "likeness_faces"
 _ENDING = ".safetensors"
+_LONGEST, _DEEPEST = 255, 32
+"""Bytes of a name that file systems take, and how deep sub-folders may lie."""
+
+Prompt = Mapping[str, Any]
+"""Nodes by their ids, as the host runs them."""
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The last save to a path. who: person and node. prompt: the one that ran, None outside of a graph.
+
+    lost: how often the file had been deleted when it was saved once more.
+    """
+
+    who: str
+    prompt: Prompt | None
+    lost: int
+
+
+# By path, since the host started: a file tells neither which node wrote it nor that it has been deleted.
+_saved: dict[str, _Saved] = {}
 
 
 def files() -> list[str]:
@@ -33,38 +60,101 @@ def path_of(file: str) -> str:
     return path
 
 
-def save_identity(identity: Identity, filename: str) -> str:
+def save_identity(identity: Identity, filename: str, node: str | None = None, prompt: Prompt | None = None) -> str:
     """Write a person into the first folder of the face bank and return the full path.
 
-    An interrupted write leaves an older file of that name as it was.
-    Raises UnsafePath when the name leads out of the folder, BadEmbedding, CannotSave, LikenessError without name or
-    photos.
+    node, prompt: the node that saves and the graph it is in, as the host hands them over. An interrupted write leaves
+    an older file of that name as it was. Raises UnsafePath when the name leads out of the folder, BadEmbedding,
+    CannotSave, LikenessError without name or photos and where one run would save two people to one file.
     """
     path = _target(filename)
     if not identities.photos_of(identity):
         raise LikenessError(f"{identity.name} has no photo with a face, so there is nothing to save.", _MORE_PHOTOS)
-    tensors, metadata = identities.to_tensors(identity)
-    unfinished = f"{path}.part"
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(unfinished, "wb") as file:
-            file.write(save(tensors, metadata))
-        os.replace(unfinished, path)
-    except (OSError, ValueError) as error:  # ValueError: characters that no file name has
-        with suppress(OSError, ValueError):
-            os.remove(unfinished)
-        raise CannotSave(path, getattr(error, "strerror", None) or str(error)) from error
+    who = f"{identity.name} (node {node})"
+    if others := _others(path, node, prompt):
+        raise LikenessError(
+            f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost.",
+            "Give every Save Identity a file name of its own.",
+        )
+    data, lost = save(*identities.to_tensors(identity)), _lost(path)
+    _write(path, data)
+    _saved[path] = _Saved(who, prompt, lost)
     return path
 
 
 _MORE_PHOTOS = "Give Identity a photo in which the face is found."
 
 
-def _target(filename: str) -> str:
-    name = filename.strip().removesuffix(_ENDING)
+def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
+    """Who else is saved to this path in the same run: nodes of that name, also those that need not run again, and
+    whoever was saved already under a name that was made while the graph ran."""
+    if prompt is None:
+        return []
+    before, own = _saved.get(path), prompt.get(node or "")
+    written = [before.who] if before and before.prompt is prompt else []
+    if own is None:
+        return written  # not in the graph itself: another node made this one while it ran
+    name, kind = own["inputs"].get("filename"), own["class_type"]
+    named = (
+        number
+        for number, other in prompt.items()
+        if number != node and other["class_type"] == kind and _same(other["inputs"].get("filename"), name, path)
+    )
+    return written or [f"node {number}" for number in named]
+
+
+def _same(other: object, name: object, path: str) -> bool:
+    """Whether another node's file name, typed or linked, is this node's: the same text or link, or the same file."""
+    try:
+        return other == name or _target(other) == path
+    except LikenessError:
+        return False
+
+
+def fingerprint(filename: str | None) -> int:
+    """Another number once a file that was saved under this name has been deleted. None: linked, not known before."""
+    try:
+        return 0 if filename is None else _lost(_target(filename))
+    except LikenessError:
+        return 0  # told when it runs
+
+
+def _lost(path: str) -> int:
+    """How often the file was deleted after it had been saved here."""
+    before = _saved.get(path)
+    return before.lost + (not os.path.exists(path)) if before else 0
+
+
+def _target(filename: object) -> str:
+    name = plain(filename).removesuffix(_ENDING)
     if not name or name.endswith(("/", "\\")):
         raise LikenessError(f"The file name {filename!r} is empty.", "Write a name, such as anna or family/anna.")
+    parts = PurePath(name + _ENDING).parts
+    longest = max(len(part.encode()) for part in parts)
+    if longest > _LONGEST:
+        raise LikenessError(
+            f"The file name {plain(name, 60)!r} takes {longest} bytes with its ending; file systems take {_LONGEST}.",
+            "Choose a shorter name.",
+        )
+    if len(parts) > _DEEPEST:
+        raise LikenessError(
+            f"The file name {plain(name, 60)!r} has {len(parts) - 1} sub-folders.", f"Use fewer than {_DEEPEST}."
+        )
     return folders.within(folders.folders(KEY)[0], name) + _ENDING
+
+
+def _write(path: str, data: bytes) -> None:
+    # A new file under a short name of its own: it follows no link, and it is there only until it is complete.
+    unfinished = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}.part")
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(unfinished, "xb") as file:
+            file.write(data)
+        os.replace(unfinished, path)
+    except (OSError, ValueError) as error:  # ValueError: letters that this system's file names lack
+        with suppress(OSError, ValueError):
+            os.remove(unfinished)
+        raise CannotSave(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def load_identity(file: str) -> Identity:

@@ -53,7 +53,7 @@ def choices() -> list[str]:
 
 def _choices_in(root: str) -> list[str]:
     found: list[str] = []
-    for folder, below_it, files in os.walk(root, followlinks=True):
+    for folder, below_it, files in folders.walk(root):
         if released.is_release(Path(folder)):
             found.append(os.path.relpath(folder, root))
             below_it.clear()  # its files belong to it

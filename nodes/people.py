@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import face_bank, folders
+from ..bridge import face_bank, folders, notes
 from ..bridge import face_model as face_models
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
@@ -17,9 +16,8 @@ from ..core import identities, people, previews
 from ..core.errors import FaceNotFound, LikenessError
 from ..core.faces import analysis, insight
 from ..core.faces.pictures import to_picture
+from ..core.text import NAME, logger, plain
 from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
-
-logger = logging.getLogger("likeness")
 
 CATEGORY = "likeness/people"
 _PEOPLE = 8
@@ -168,7 +166,9 @@ class Identity(io.ComfyNode):
                 inputs=[
                     FaceModel.Input("face_model"),
                     io.Image.Input("image", tooltip="One photo, or a batch of photos of the same person."),
-                    io.String.Input("name", default="", tooltip="Shown in previews, reports and error messages."),
+                    io.String.Input(
+                        "name", default="", tooltip="Shown in previews, reports and messages; 100 letters at most."
+                    ),
                     io.Combo.Input(
                         "which_face",
                         options=["only", "largest", *(str(number) for number in range(1, 13))],
@@ -196,7 +196,7 @@ class Identity(io.ComfyNode):
     def execute(
         cls, face_model: face_models.FaceModel, image: Tensor, name: str, which_face: str, on_no_face: str
     ) -> io.NodeOutput:
-        name = name.strip() or "person"
+        name = plain(name, NAME) or "person"
         faces: list[people.Face] = []
         report: list[str] = []
         for number, photo in enumerate(stepwise(image.unbind()), 1):
@@ -251,7 +251,7 @@ class BlendIdentities(io.ComfyNode):
 
     @classmethod
     def execute(cls, a: people.Identity, b: people.Identity, amount: float, method: str, name: str) -> io.NodeOutput:
-        return io.NodeOutput(identities.blend(a, b, amount, method, name.strip()))
+        return io.NodeOutput(identities.blend(a, b, amount, method, name))
 
 
 class SaveIdentity(io.ComfyNode):
@@ -271,7 +271,8 @@ class SaveIdentity(io.ComfyNode):
                     io.String.Input(
                         "filename",
                         default="person",
-                        tooltip="Sub-folders are allowed: family/anna. A file of that name is replaced.",
+                        tooltip="Sub-folders are allowed: family/anna. A file of that name is replaced, but two nodes "
+                        "of one graph need names of their own.",
                     ),
                 ],
                 outputs=[
@@ -279,13 +280,18 @@ class SaveIdentity(io.ComfyNode):
                     io.String.Output("path", display_name="path"),
                 ],
                 is_output_node=True,
+                hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             ),
             "face bank", "save face", "save embedding", "store person",
         )  # fmt: skip
 
     @classmethod
+    def fingerprint_inputs(cls, identity: None, filename: str | None) -> int:
+        return face_bank.fingerprint(filename)
+
+    @classmethod
     def execute(cls, identity: people.Identity, filename: str) -> io.NodeOutput:
-        path = face_bank.save_identity(identity, filename)
+        path = face_bank.save_identity(identity, filename, notes.node_of(cls), cls.hidden and cls.hidden.prompt)
         return io.NodeOutput(identity, path, ui=_crops_preview(cls, identity))
 
 
@@ -388,6 +394,12 @@ def _weight(number: int) -> io.Float.Input:
 
 
 def _listed(inputs: dict[str, Any]) -> list[people.Person]:
+    known = {f"{name}_{n}" for name in ("person", "weight") for n in range(1, _PEOPLE + 1)}
+    if beyond := [name for name in inputs if name not in known]:
+        raise LikenessError(
+            f"Cast takes person_1 to person_{_PEOPLE} and got {', '.join(beyond)} as well, who would be lost.",
+            "Connect them to another Cast, and this one to its cast input.",
+        )
     numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
     return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
 

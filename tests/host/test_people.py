@@ -478,28 +478,96 @@ def test_empty_file_name(nodes, models, yao, name):
         nodes.SaveIdentity.execute(yao, name)
 
 
-@pytest.mark.parametrize(
-    ("name", "why"), [("x" * 300, "File name too long"), ("a\0b", "embedded null byte"), ("taken/yao", "File exists")]
-)
-def test_names_that_no_file_can_have(nodes, models, yao, name, why):
+def test_a_folder_that_is_a_file(nodes, models, yao):
     from pack.core.errors import CannotSave
 
     nodes.SaveIdentity.execute(yao, "first")
     (models / "likeness_faces" / "taken").write_text("a file, not a folder")
-    with pytest.raises(CannotSave, match=f"likeness_faces.* could not be written: {why}. Choose a shorter"):
+    with pytest.raises(CannotSave, match=r"likeness_faces.* could not be written: File exists\. Choose a shorter"):
+        nodes.SaveIdentity.execute(yao, "taken/yao")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (
+            "x" * 244,
+            r"The file name 'x{57}\.\.\.' takes 256 bytes with its ending; file systems take 255\. Cho",
+        ),
+        ("王" * 82, "takes 258 bytes"),
+        ("new/" + "x" * 2_000_000, "takes 2000012 bytes"),
+        ("a/" * 5000 + "yao", r"The file name '(a/){28}a\.\.\.' has 5000 sub-folders\. Use fewer than 32"),
+    ],
+    ids=["letters", "bytes", "two megabytes", "levels"],
+)
+def test_names_that_no_file_can_have(nodes, models, yao, name, why):
+    from pack.core.errors import LikenessError
+
+    with pytest.raises(LikenessError, match=why):
         nodes.SaveIdentity.execute(yao, name)
+    assert not (models / "likeness_faces").exists()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+@pytest.mark.parametrize("name", ["x" * 243, "王" * 81, "/".join("abcdefghijklmnopqrstuvwxyz")])
+def test_names_that_just_fit(nodes, models, yao, name):
+    assert Path(nodes.SaveIdentity.execute(yao, name).args[1]).is_file()
+    assert options(nodes.LoadIdentity, "file") == [f"{name}.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["An\ud800na", "An\0na", " An\nna\x1b ", "An  na.safetensors"])
+def test_file_names_are_one_line_of_letters(nodes, models, yao, name):
+    assert Path(nodes.SaveIdentity.execute(yao, name).args[1]).name == "An na.safetensors"
+
+
 def test_a_full_disk_leaves_the_older_file_and_no_half_one(nodes, models, yao):
+    resource = pytest.importorskip("resource", reason="the system sets no limit to the size of files")
     from pack.core.errors import CannotSave
 
     path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
-    before = path.read_bytes()
-    Path(f"{path}.part").symlink_to("/dev/full")
-    with pytest.raises(CannotSave, match=r"yao\.safetensors could not be written: No space left on device"):
-        nodes.SaveIdentity.execute(yao, "yao")
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(CannotSave, match=r"yao\.safetensors could not be written: File too large"):
+            nodes.SaveIdentity.execute(yao, "yao")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(path.parent) == ["yao.safetensors"] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize("ending", ["", ".part"])
+def test_saving_overwrites_nothing_behind_a_link(nodes, models, yao, ending):
+    path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
+    path.unlink()
+    other = models / "precious.txt"
+    other.write_text("kept")
+    Path(f"{path}{ending}").symlink_to(other)
+    nodes.SaveIdentity.execute(yao, "yao")
+    assert other.read_text() == "kept"
+    assert path.is_file() and not path.is_symlink()
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+@pytest.mark.parametrize(
+    ("node", "widget", "folder", "file", "name"),
+    [
+        ("LoadIdentity", "file", "likeness_faces", "family/anna.safetensors", "family/anna.safetensors"),
+        ("LoadFaceModel", "pack", "insightface", "buffalo_s/det_500m.onnx", "buffalo_s"),
+    ],
+)
+def test_links_that_go_in_circles(nodes, models, loops, node, widget, folder, file, name):
+    """Every folder is listed once, also where its only name is a link, and the menu comes at once."""
+    path = models / folder / file
+    path.parent.mkdir(parents=True)
+    path.touch()
+    for number in range(loops):
+        (models / folder / f"again {number}").symlink_to(models / folder)
+        (path.parent / f"up {number}").symlink_to(models)
+    elsewhere = models / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / path.name).touch()
+    (models / folder / "linked").symlink_to(elsewhere)
+    linked = "linked" + f"/{path.name}" * (node == "LoadIdentity")
+    assert set(options(getattr(nodes, node), widget)) == {name, linked}
 
 
 def test_damaged_saved_person(nodes, models, yao):
@@ -526,6 +594,15 @@ def test_cast_lists_people_in_order(nodes, yao):
     assert preview.shape[0] == 1 and first.ui["images"]
     longer = nodes.Cast.execute(cast=cast, person_1=yao, weight_1=0.25).args[0]
     assert [person.weight for person in longer.people] == [1.0, 0.5, 0.25]
+
+
+def test_people_beyond_eight_are_not_dropped(nodes, yao):
+    from pack.core.errors import LikenessError
+
+    with pytest.raises(
+        LikenessError, match=r"Cast takes person_1 to person_8 and got person_9, person_10 as well, who would be lost"
+    ):
+        nodes.Cast.execute(person_1=yao, person_9=yao, person_10=yao)
 
 
 def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, yao, caplog):

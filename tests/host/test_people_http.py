@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import real_faces
+import torch
 from host_server import HostError, HostServer
+from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +77,113 @@ def test_errors_of_a_run_reach_the_user(host_server, prompt):
     prompt["ross"] = identity("friends", "Ross")
     with pytest.raises(HostError, match="photo 1 of 1 of Ross shows 6 faces where one person is meant"):
         host_server.run(prompt)
+
+
+# Text and files of a shared workflow
+
+EVIL = "An\ud800na\x1b[2J\n[INFO] all is well"
+CLEAN = r"An na \[2J \[INFO\] all is well"
+
+
+def bank(server: HostServer, name: str) -> Path:
+    """The file of a saved person in the first folder of the face bank."""
+    return server.base / "models" / "likeness_faces" / f"{name}.safetensors"
+
+
+@pytest.fixture
+def people(host_server):
+    """Two nodes that load Anna and Ben, made without photos."""
+    nodes = {}
+    for number, name in enumerate(("anna", "ben"), 1):
+        file = bank(host_server, f"made/{name}")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        tensors = {"embedding.antelopev2": torch.full((1, 512), float(number)), "crops": torch.zeros(1, 112, 112, 3)}
+        save_file(tensors, file, {"format": "likeness identity", "version": "1", "name": name.title()})
+        nodes[name] = node("LikenessLoadIdentity", file=f"made/{name}.safetensors")
+    return nodes
+
+
+def save(person: str, filename: object):
+    return node("LikenessSaveIdentity", identity=[person, 0], filename=filename)
+
+
+def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, people):
+    file = bank(host_server, "deleted by hand")
+    people |= {"save": save("anna", "deleted by hand"), "cast": node("LikenessCast", person_1=["save", 0])}
+    people["view"] = node("PreviewImage", images=["cast", 1])
+    del people["ben"]
+    assert set(host_server.run(people).executed) == {*people}
+    for _ in range(2):
+        assert host_server.run(people).executed == []
+        file.unlink()
+        assert "save" in host_server.run(people).executed and file.is_file()
+    assert host_server.run(people).executed == []
+
+
+@pytest.mark.parametrize("again", ["twins.safetensors", " twins ", ["name", 0], ["text", 0]])
+def test_two_people_are_never_saved_to_one_file(host_server, people, again):
+    """The name is typed twice, linked twice, or made twice while the graph runs."""
+    linked = isinstance(again, list)
+    people |= {name: node("PrimitiveString", value="twins") for name in ("name", "text") if linked}
+    people |= {"5": save("anna", ["name", 0] if linked else "twins"), "7": save("ben", again)}
+    bank(host_server, "twins").unlink(missing_ok=True)
+    with pytest.raises(
+        HostError, match=r"(Anna|Ben) \(node [57]\) and .*node [57].* are to be saved to one file, .*twins"
+    ):
+        host_server.run(people)
+    people["7"]["inputs"]["filename"] = "ben"
+    host_server.run(people)
+    if not linked:  # Anna's node does not run again, and her file is not lost either
+        kept = bank(host_server, "twins").read_bytes()
+        people["7"]["inputs"]["filename"] = again
+        with pytest.raises(HostError, match=r"Ben \(node 7\) and node 5 are to be saved to one file"):
+            host_server.run(people)
+        assert bank(host_server, "twins").read_bytes() == kept
+
+
+def test_whatever_a_name_holds_it_is_saved_and_the_host_goes_on(host_server, people):
+    people["5"] = save("anna", EVIL)
+    people["6"] = node("PreviewAny", source=["5", 1])
+    path = Path(host_server.run(people, timeout=60).outputs["6"]["text"][0])
+    assert path.name == "An na [2J [INFO] all is well.safetensors" and path.is_file()
+
+
+@pytest.mark.parametrize("kind", ["name", "file", "order"])
+def test_messages_with_any_text_reach_console_and_user(host_server, people, kind):
+    people |= {
+        "text": node("PrimitiveString", value=EVIL),
+        "blend": node("LikenessBlendIdentities", a=["anna", 0], b=["ben", 0], amount=0.5, method="slerp", name=EVIL),
+        "cast": node("LikenessCast", person_1=["blend", 0]),
+        "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=512, height=512),
+        "name": node("LikenessPersonRegion", cast=["cast", 0], person=1, extent="body", margin=0.25, feather=32),
+        "file": node("LikenessLoadIDPatch", file=EVIL),
+        "order": node(
+            "LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="custom", custom_order=["text", 0]
+        ),
+    }
+    people["view"] = node("PreviewAny", source=[kind, 0])
+    messages = {
+        "name": f"everybody stands, but {CLEAN} has no place",
+        "file": f"not found: {CLEAN} is in none of the folders",
+        "order": "cannot be used: 'An' is not a number",
+    }
+    with pytest.raises(HostError, match=messages[kind]):
+        host_server.run(people, timeout=60)
+    assert host_server.run({"1": node("PreviewAny", source="still there")}, timeout=60).status == "success"
+    assert "\x1b[2J" not in host_server.log and "\n[INFO] all is well" not in host_server.log
+
+
+def test_links_in_circles_do_not_keep_the_page_from_loading(host_server):
+    links = [
+        host_server.base / "models" / key / f"again {number}"
+        for key in ("insightface", "facexlib", "id_patch", "instantid", "parts2whole", "likeness_faces")
+        for number in range(2)
+    ]
+    for link in links:
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(link.parent)
+    try:
+        assert "LikenessLoadParts2Whole" in host_server.object_info()
+    finally:
+        for link in links:
+            link.unlink()
