@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -28,7 +29,7 @@ Detector = Callable[[Picture, int], Sequence[Detection]]
 class Rung:
     """One way to look at a picture. border: as part of the longer side, on each side. turns: 90 degrees each."""
 
-    what: str
+    what: str = field(compare=False)
     size: int = 640
     border: float = 0.0
     turns: int = 0
@@ -58,21 +59,23 @@ class Found:
 
 def find_faces(detector: Detector, picture: Picture) -> Found:
     """Climb the ladder until a face is found. Nothing found on any rung is an answer, not an error."""
+
+    @cache
+    def look(rung: Rung) -> tuple[Detection, ...]:
+        return _look(detector, picture, rung)
+
+    def upright(rung: Rung) -> tuple[Detection, ...]:
+        """This rung tells which way up the photo is; the faces are those of the photo turned that way, from below."""
+        turns = max(range(4), key=lambda turns: sum(face.score for face in look(replace(rung, turns=turns))))
+        return next(faces for lower in LADDER if (faces := look(replace(lower, turns=turns))))
+
     tried: list[str] = []
     for rung in LADDER:
         if rung.what not in tried:
             tried.append(rung.what)
-        faces = _look(detector, picture, rung)
-        if faces:
-            return Found(_upright(detector, picture, rung, faces), tuple(tried))
+        if faces := look(rung):
+            return Found(upright(rung) if rung.turns or _doubtful(faces[0]) else faces, tuple(tried))
     return Found((), tuple(tried))
-
-
-def _upright(detector: Detector, picture: Picture, rung: Rung, faces: tuple[Detection, ...]) -> tuple[Detection, ...]:
-    if rung.turns or not _doubtful(faces[0]):
-        return faces
-    turned = (_look(detector, picture, replace(rung, turns=turns)) for turns in (1, 2, 3))
-    return max([faces, *turned], key=lambda found: sum(face.score for face in found))
 
 
 def _doubtful(face: Detection) -> bool:
