@@ -7,9 +7,10 @@ from typing import Any
 
 from .errors import MissingDependency
 
-# Import name -> the requirement that brings it.
+# Import name -> the requirement that brings it. insightface brings opencv-python: the other wheels of OpenCV, beside it,
+# would overwrite its files.
 _PROVIDED_BY = {
-    "cv2": "opencv-python-headless",
+    "cv2": "opencv-python",
     "onnxruntime": "onnxruntime",
     "insightface": "insightface>=2.0",
     "scipy": "scipy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import cv2
@@ -123,7 +124,9 @@ def test_nothing_seen_is_black() -> None:
     assert not pixels([], 64, 64).any()
 
 
-def test_skeleton_without_cv2_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skeleton_without_cv2_names_the_wheel_that_insightface_brings(monkeypatch: pytest.MonkeyPatch) -> None:
+    brought = [requirement for requirement in requires("insightface") or () if requirement.startswith("opencv")]
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingDependency, match="Drawing skeletons needs the Python package opencv-python-headless"):
+    with pytest.raises(MissingDependency, match="Drawing skeletons needs the Python package opencv-python,") as caught:
         skeleton([], 64, 64)
+    assert f'python -m pip install "{brought[0]}"' in str(caught.value)
