@@ -27,13 +27,22 @@ def show(node_id: str | None, image: Tensor) -> None:
     server.instance.send_sync("executed", {**shown, "prompt_id": prompt}, server.instance.client_id)
 
 
+# A browser takes a note away for nothing but the next one: nodes whose last note stands there.
+_told: set[str] = set()
+
+
 def tell(node_id: str | None, text: str) -> None:
-    """Show `text` under the node (None: nowhere) and log it. Without a running server it is only logged."""
-    logger.warning(text)
+    """Show `text` under the node (None: nowhere) and log it; "" takes an earlier one away.
+
+    Without a running server it is only logged.
+    """
+    if text:
+        logger.warning(text)
     # Looked up, not imported: a script that uses the nodes without the server has no need of it.
     server: Any = getattr(sys.modules.get("server"), "PromptServer", None)
-    if node_id is not None and hasattr(server, "instance"):
-        server.instance.send_progress_text(_literal(text), node_id)
+    if node_id is not None and hasattr(server, "instance") and (text or node_id in _told):
+        (_told.add if text else _told.discard)(node_id)
+        server.instance.send_progress_text(_literal(text) or " ", node_id)
 
 
 def _literal(text: str) -> str:

@@ -14,6 +14,11 @@ def _listed(items: Sequence[object], nothing: str = "none") -> str:
     return ", ".join(str(item) for item in items) or nothing
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number and what it counts: 1 place, 2 places."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 class LikenessError(Exception):
     """Base of the family. `problem` says what is wrong and where, `advice` what to do about it."""
 
@@ -78,7 +83,8 @@ class SeveralFaces(LikenessError):
     def __init__(self, where: str, count: int) -> None:
         super().__init__(
             f"{where} shows {count} faces where one person is meant.",
-            "Set which_face to largest, or to the number in the picture that Detect Faces draws, or crop the photo.",
+            "Set which_face to largest, or to a number that Identity now shows in the photo (all faces, from left to "
+            "right), or crop the photo.",
         )
 
 
@@ -87,8 +93,8 @@ class FaceIndexOutOfRange(LikenessError):
 
     def __init__(self, where: str, index: int, count: int) -> None:
         super().__init__(
-            f"Face {index} was asked for, but {where} has {count} (numbered 1 to {count}).",
-            "Choose a number that the numbered picture shows.",
+            f"Face {index} was asked for, but {where} has {count}{f' (numbered 1 to {count})' * (count > 1)}.",
+            "Choose a number that Identity now shows in the photo: all faces, from left to right.",
         )
 
 
@@ -103,16 +109,22 @@ class RecogniserMissing(LikenessError):
 
 
 class PeoplePlacesMismatch(LikenessError):
-    """The cast and the layout do not have the same number."""
+    """The cast and the layout do not have the same number.
 
-    def __init__(self, people: int, places: int) -> None:
-        if people > places:
-            verb, advice = "more", "one person per place: '1,3' leaves out person 2"
+    numbers: in the list, of the people who are there; absent: the names of those who are not.
+    """
+
+    def __init__(self, numbers: Sequence[int], absent: Sequence[str], places: int) -> None:
+        order = ",".join(map(str, [*numbers[:places], *[0] * (places - len(numbers))]))
+        if len(numbers) > places:
+            others = f"{'person' if len(numbers) == places + 1 else 'people'} {_listed(numbers[places:])}"
+            verb, custom = "more", f"name one person per place: {order!r} leaves out {others}"
         else:
-            verb, advice = "fewer", "0 for an empty place: '1,0,2'"
+            verb, custom = "fewer", f"write 0 for an empty place: {order!r}"
+        people = counted(len(numbers), "person", "people") + (f" (left out: {_listed(absent)})" if absent else "")
         super().__init__(
-            f"The cast has {people} people and the layout has {places} places: {verb} people than places.",
-            f"Remove or add people or places, or choose order = custom and name {advice}.",
+            f"The cast has {people} and the layout has {counted(places, 'place')}: {verb} people than places.",
+            f"Remove or add people or places, or choose order = custom and {custom}.",
         )
 
 
@@ -127,11 +139,13 @@ class BadOrder(LikenessError):
 
 
 class NotPlaced(LikenessError):
-    """A cast without places where places are needed."""
+    """A cast without places where places are needed, or (who is empty) neither a cast nor a layout."""
 
     def __init__(self, node: str, who: Sequence[str]) -> None:
+        why = f"{_listed(who)} {'have' if len(who) > 1 else 'has'} no place"
+        why = why if who else "neither a cast nor a layout is connected"
         super().__init__(
-            f"{node} needs to know where everybody stands, but {_listed(who)} has no place.",
+            f"{node} needs to know where everybody stands, but {why}.",
             "Put Place Cast between Cast and this node and give it a layout.",
         )
 
@@ -184,10 +198,10 @@ class NoRoom(LikenessError):
     """A canvas on which so many people cannot stand without touching faces. Sizes are (width, height) in pixels."""
 
     def __init__(self, people: int, framing: str, rows: int, found: tuple[int, int], needed: tuple[int, int]) -> None:
-        who = "1 person" if people == 1 else f"{people} people"
+        who = counted(people, "person", "people")
         super().__init__(
-            f"The canvas is {found[0]}x{found[1]} px; {who} with framing = {framing} in {rows} "
-            f"row{'s' * (rows > 1)} need at least {needed[0]}x{needed[1]} px.",
+            f"The canvas is {found[0]}x{found[1]} px; {who} with framing = {framing} in {counted(rows, 'row')} "
+            f"need at least {needed[0]}x{needed[1]} px.",
             "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
         )
 
@@ -224,7 +238,7 @@ class NoPose(LikenessError):
 
     def __init__(self, places: int) -> None:
         super().__init__(
-            f"The layout has {places} place{'s' * (places != 1)} and no skeleton to draw.",
+            f"The layout has {counted(places, 'place')} and no skeleton to draw.",
             "Set body to half in the layout node, or use Layout from Poses or Group Layout.",
         )
 
@@ -300,9 +314,8 @@ class NoKeypoints(LikenessError):
     """No face keypoints where InstantID needs them."""
 
     def __init__(self, node: str, places: Sequence[str]) -> None:
-        where = (
-            f"place {_listed(places)} has no face keypoints" if places else "there is no face in the keypoints image"
-        )
+        which = f"places {_listed(places)} have" if len(places) > 1 else f"place {_listed(places)} has"
+        where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
         super().__init__(
             f"{node}: {where}.",
             "Make the layout from faces, poses or Group Layout, which know where eyes, nose and mouth are.",
@@ -314,8 +327,8 @@ class ModelNotPatched(LikenessError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The sampler's conditioning comes from Apply InstantID, Apply Parts or Share Parts Attention, but its "
-            "MODEL does not, so the faces or parts would be lost.",
+            "The sampler's conditioning comes from Apply InstantID (Likeness), Apply Parts or Share Parts Attention, "
+            "but its MODEL does not, so the faces or parts would be lost.",
             "Connect the model output of that node to the sampler (other model nodes may stand between).",
         )
 

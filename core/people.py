@@ -105,17 +105,33 @@ class Layout:
 
 @dataclass(frozen=True)
 class Person:
-    """A cast member. weight 1 is the reference behaviour, 0 is as if the person were not in the cast."""
+    """A cast member. weight 1 is the reference behaviour, 0 is as if the person were not in the cast.
+
+    place: the number of the slot in its layout, from 1, or 0 without one.
+    """
 
     identity: Identity
     weight: float = 1.0
     slot: Slot | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
 class Cast:
-    """People in the order they were listed; width and height of the canvas once they have places, else 0."""
+    """People in the order they were listed; width and height of the canvas once they have places, else 0.
+
+    absent: number in the list, from 1, and name of those who were listed and have no photo with a face. They keep
+    their numbers, and their places stay free.
+    """
 
     people: tuple[Person, ...]
     width: int = 0
     height: int = 0
+    absent: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of the people, in the list."""
+        away = {number for number, _ in self.absent}
+        listed = range(1, len(self.people) + len(self.absent) + 1)
+        return tuple(number for number in listed if number not in away)

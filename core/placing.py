@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import geometry
-from .errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, PeoplePlacesMismatch
-from .people import Cast, Identity, Layout, Person, Slot
+from .errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, PeoplePlacesMismatch, counted
+from .people import Cast, Identity, Layout, Person, Point, Slot
 from .text import plain
 from .thirdparty import require
 
@@ -27,25 +27,34 @@ Places = tuple[int | None, ...]
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     """Give every place a person. order: one of ORDERS; custom_order: see `_custom`.
 
+    Where the layout has a place for everybody who was listed, the places of those who are absent stay free; where it
+    has one only for those who are there, they take them all.
     Raises PeoplePlacesMismatch (except for custom), BadChoice, BadOrder, CannotMatch, BadEmbedding.
     """
     if order not in ORDERS:
         raise BadChoice("order", order, ORDERS)
+    places = len(layout.slots)
+    by_number: dict[int, int] = {number: person for person, number in enumerate(cast.numbers)}
+    listed = range(1, len(cast.people) + len(cast.absent) + 1)
     if order == "custom":
-        return _custom(custom_order, len(cast.people), len(layout.slots))
-    if len(cast.people) != len(layout.slots):
-        raise PeoplePlacesMismatch(len(cast.people), len(layout.slots))
-    if order == "left to right":
-        return _left_to_right(layout.slots)
+        return tuple(map(by_number.get, _custom(custom_order, len(listed), places)))
+    if places not in (len(cast.people), len(listed)):
+        raise PeoplePlacesMismatch(cast.numbers, [name for _, name in cast.absent], places)
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
-    return tuple(range(len(cast.people)))
+    numbers = cast.numbers if places == len(cast.people) else listed
+    ranks = _left_to_right(layout.slots) if order == "left to right" else range(places)
+    return tuple(by_number.get(numbers[rank]) for rank in ranks)
 
 
 def place(cast: Cast, layout: Layout, places: Places) -> Cast:
     """The cast with places, in the order it was listed; people without a place are taken out."""
-    slots = {person: slot for person, slot in zip(places, layout.slots, strict=True) if person is not None}
-    placed = [replace(person, slot=slots[n]) for n, person in enumerate(cast.people) if n in slots]
+    number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
+    placed = [
+        replace(person, slot=layout.slots[number_of[n] - 1], place=number_of[n])
+        for n, person in enumerate(cast.people)
+        if n in number_of
+    ]
     return Cast(tuple(placed), layout.width, layout.height)
 
 
@@ -57,13 +66,13 @@ def require_places(cast: Cast, node: str) -> tuple[Slot, ...]:
     return tuple(person.slot for person in cast.people if person.slot)
 
 
-def _left_to_right(slots: Sequence[Slot]) -> Places:
+def _left_to_right(slots: Sequence[Slot]) -> list[int]:
+    """Per place, how many are further left."""
     found = sorted(range(len(slots)), key=lambda n: slots[n].center)
-    people = {slot: person for person, slot in enumerate(found)}
-    return tuple(people[slot] for slot in range(len(slots)))
+    return [found.index(n) for n in range(len(slots))]
 
 
-def _custom(text: str, people: int, places: int) -> Places:
+def _custom(text: str, people: int, places: int) -> list[int]:
     """'2,1,0': per place the number of a person from 1, or 0 for nobody."""
 
     def refuse(why: str) -> BadOrder:
@@ -75,21 +84,22 @@ def _custom(text: str, people: int, places: int) -> Places:
         raise refuse(f"{wrong!r} is not a number")
     numbers = [int(word) for word in words]
     if len(numbers) != places:
-        raise refuse(f"it has {len(numbers)} numbers for {places} places")
+        raise refuse(f"it has {counted(len(numbers), 'number')} for {counted(places, 'place')}")
     for number in numbers:
         if number > people:
             raise refuse(f"there is no person {number}")
         if number and numbers.count(number) > 1:
             raise refuse(f"person {number} stands in {numbers.count(number)} places")
-    return tuple(number - 1 if number else None for number in numbers)
+    return numbers
 
 
 def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
-    """The assignment with the largest sum of similarities, over all recognisers that everybody has."""
+    """The assignment with the largest sum of similarities, over all recognisers that everybody has; with fewer people
+    than places, places stay free."""
     bare = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
     if bare:
         raise CannotMatch(
-            f"there is no face to compare with in place {', '.join(bare)}",
+            f"there is no face to compare with in place{'s' * (len(bare) > 1)} {', '.join(bare)}",
             "Make the layout with Layout from Faces from a photo of the people, or choose another order.",
         )
     shared = _shared([*(person.embeddings for person in identities), *(slot.embeddings for slot in slots)])
@@ -102,7 +112,7 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
     optimize = require("scipy.optimize", "Matching faces")
     people, found = optimize.linear_sum_assignment(likeness.numpy(), maximize=True)
     of_slot = dict(zip(map(int, found), map(int, people), strict=True))
-    return tuple(of_slot[slot] for slot in range(len(slots)))
+    return tuple(of_slot.get(slot) for slot in range(len(slots)))
 
 
 def _shared(embeddings: Sequence[Mapping[str, Tensor]]) -> list[str]:
@@ -148,21 +158,42 @@ class _Standing:
 
 
 def report(cast: Cast, layout: Layout, places: Places) -> str:
-    """Who stands where, a line each, and then what may go wrong: nobody's places, people left out or of weight 0,
-    faces off the canvas, overlapping ID patches, faces under SMALL_FACE pixels."""
-    standing = [
+    """Who stands where, a line each, and then what may go wrong."""
+    where = [_where(one) for one in _standing(cast, layout, places)]
+    return "\n".join([*where, *(troubles(cast, layout, places) or ["No problems found."])])
+
+
+def troubles(cast: Cast, layout: Layout, places: Places) -> list[str]:
+    """What may go wrong, a line each: people without a face, faces off the canvas, overlapping ID patches, faces under
+    SMALL_FACE pixels, nobody's places, people left out or of weight 0."""
+    standing = _standing(cast, layout, places)
+    off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
+    present = [one for one in standing if one.person.weight > 0 and one not in off]
+    return [
+        *(f"{name} (person {number}) is left out: no photo shows a face." for number, name in cast.absent),
+        *_off_canvas(off, layout),
+        *overlaps([(one.who, one.slot.center) for one in present]),
+        *_small(standing),
+        *_nobody(cast, layout, places),
+    ]
+
+
+def overlaps(present: Sequence[tuple[str, Point]]) -> list[str]:
+    """Whose ID patches, around these centres, run into each other."""
+    rects = [geometry.patch_rect(center) for _, center in present]
+    return [
+        f"The ID patches of {present[i][0]} and {present[j][0]} overlap by {wide}x{high} px, so their faces may mix. "
+        f"Move them {geometry.PATCH} px apart, sideways or up and down."
+        for i, j, wide, high in geometry.overlaps(rects)
+    ]
+
+
+def _standing(cast: Cast, layout: Layout, places: Places) -> list[_Standing]:
+    return [
         _Standing(number, cast.people[person], slot)
         for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1)
         if person is not None
     ]
-    off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
-    troubles = [
-        *_nobody(cast, layout, places),
-        *_off_canvas(off, layout),
-        *_overlaps([one for one in standing if one.person.weight > 0 and one not in off]),
-        *_small(standing),
-    ]
-    return "\n".join([*map(_where, standing), *(troubles or ["No problems found."])])
 
 
 def _where(one: _Standing) -> str:
@@ -177,10 +208,10 @@ def _nobody(cast: Cast, layout: Layout, places: Places) -> list[str]:
         if person is None:
             skeleton = "; its skeleton is still in the pose picture" if slot.pose else ""
             lines.append(f"Place {number} stays empty{skeleton}.")
-    for number, person in enumerate(cast.people):
+    for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
         name = person.identity.name
-        if number not in places:
-            lines.append(f"{name} (person {number + 1}) has no place and is left out.")
+        if index not in places:
+            lines.append(f"{name} (person {number}) has no place and is left out.")
         elif person.weight <= 0:
             lines.append(f"{name} has weight 0 and is treated as absent.")
     return lines
@@ -191,14 +222,6 @@ def _off_canvas(off: Sequence[_Standing], layout: Layout) -> list[str]:
         f"{one.who} is off the canvas: the face is at ({one.slot.center[0]:.0f}, {one.slot.center[1]:.0f}), the canvas "
         f"is {layout.width}x{layout.height} px. ID-Patch leaves this person out."
         for one in off
-    ]
-
-
-def _overlaps(present: Sequence[_Standing]) -> list[str]:
-    return [
-        f"The ID patches of {present[i].who} and {present[j].who} overlap by {wide}x{high} px, so their faces may "
-        f"mix. Move them {geometry.PATCH} px apart, sideways or up and down."
-        for i, j, wide, high in geometry.overlaps([geometry.patch_rect(one.slot.center) for one in present])
     ]
 
 

@@ -14,9 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from .attention import region_weights
 from .bodies import LIMBS, openpose, seen_limbs
+from .faces.ladder import Detection
 from .geometry import patch_rect
-from .people import Faces, Layout, Point, Pose, Slot
+from .people import Face, Layout, Person, Point, Pose, Slot
 from .pictures import as_rgb
 from .text import plain
 
@@ -27,6 +29,7 @@ _COLORS: tuple[Color, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 190, 130), (240, 228, 66), (213, 94, 0), (204, 121, 167),
     (120, 150, 255), (255, 255, 255), (150, 220, 60), (255, 130, 120), (160, 230, 230), (190, 140, 255),
 )  # fmt: skip
+_BACKGROUND: Color = (20, 22, 26)
 
 
 class _Sheet:
@@ -119,19 +122,19 @@ def _color(number: int) -> Color:
     return _COLORS[number % len(_COLORS)]
 
 
-def numbered_faces(image: Tensor, faces: Faces) -> Tensor:
+def numbered_faces(image: Tensor, faces: Sequence[Detection | Face]) -> Tensor:
     """The picture with a box, five keypoints and a number, from 1, on every face.
 
     image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
     """
     sheet = _Sheet(_picture(image))
-    for number, face in enumerate(faces.faces):
+    for number, face in enumerate(faces):
         color = _color(number)
         sheet.frame(face.box, color)
         for point in face.keypoints:
             sheet.dot(point, color)
     # Numbers last, so that no neighbour's box covers them.
-    for number, face in enumerate(faces.faces):
+    for number, face in enumerate(faces):
         sheet.label(str(number + 1), "", face.box[:2], _color(number))
     return sheet.tensor()
 
@@ -176,7 +179,7 @@ def numbered_layout(layout: Layout, captions: Sequence[str] | None = None, notes
     captions: a name per place, "" for none; notes: lines at the lower edge.
     Returns (height, width, 3) float32 0..1.
     """
-    sheet = _Sheet(Image.new("RGB", (layout.width, layout.height), (20, 22, 26)))
+    sheet = _Sheet(Image.new("RGB", (layout.width, layout.height), _BACKGROUND))
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, _color(number))
     for number, slot in enumerate(layout.slots):
@@ -184,6 +187,32 @@ def numbered_layout(layout: Layout, captions: Sequence[str] | None = None, notes
         # Neighbours of a row stand at least this many faces apart, so their names do not run into each other.
         sheet.label(str(number + 1), captions[number] if captions else "", (x0, y0), _color(number), 2.4 * (x1 - x0))
     sheet.footer(notes)
+    return sheet.tensor()
+
+
+def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
+    """Where each person's face is read: a colour as strong as their share there, face box and name.
+
+    Numbers and colours are those of the places, or of the order where there are none.
+    regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
+    """
+    colors = [_color((person.place or number) - 1) for number, person in enumerate(people, 1)]
+    background = torch.tensor(_BACKGROUND)
+    picture = background.expand(*regions.shape[1:], 3) / 255
+    for share, color in zip(region_weights(regions), colors, strict=True):
+        picture = picture + share[..., None] * (torch.tensor(color) - background) / 510
+    sheet = _Sheet(_picture(picture))
+    for number, (region, person, color) in enumerate(zip(regions, people, colors, strict=True), 1):
+        slot = person.slot
+        rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
+        box = (float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1]))
+        if slot and slot.box:
+            box = slot.box
+            sheet.frame(box, color)
+        for point in (slot and slot.keypoints) or ():
+            sheet.dot(point, color)
+        name = person.identity.name
+        sheet.label(str(person.place or number), name, box[:2], color, 2.4 * (box[2] - box[0]))
     return sheet.tensor()
 
 

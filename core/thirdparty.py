@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import MissingDependency
 
-# Import name -> the requirement that brings it. insightface brings opencv-python: the other wheels of OpenCV, beside it,
+# Import name -> the requirement that brings it. OpenCV as insightface brings it: another wheel of it, beside that one,
 # would overwrite its files.
 _PROVIDED_BY = {
     "cv2": "opencv-python",

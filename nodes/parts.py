@@ -72,8 +72,7 @@ class Part(io.ComfyNode):
         parts: Parts | None = None,
     ) -> io.NodeOutput:
         part = make_part(_label(label, other_label), image, mask, weight, target_mask)
-        if found := hints(part, mask=mask, target_mask=target_mask):
-            notes.tell(notes.node_of(cls), "\n".join(found))
+        notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))
         sheet = _sheet(everything.parts)
         return io.NodeOutput(everything, sheet, ui=ui.PreviewImage(sheet, cls=cls))

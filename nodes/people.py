@@ -13,8 +13,9 @@ from ..bridge import face_model as face_models
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
-from ..core.errors import FaceNotFound, LikenessError
+from ..core.errors import FaceIndexOutOfRange, FaceNotFound, LikenessError, SeveralFaces, counted
 from ..core.faces import analysis, insight
+from ..core.faces.ladder import Detection
 from ..core.faces.pictures import to_picture
 from ..core.text import NAME, logger, plain
 from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
@@ -107,7 +108,8 @@ class DetectFaces(io.ComfyNode):
                     io.Combo.Input(
                         "order",
                         options=list(analysis.ORDERS),
-                        tooltip="Decides which face is number 1, 2, ... Left and right are those of the picture.",
+                        tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
+                        "from Faces. Left and right are those of the picture.",
                     ),
                     io.Int.Input(
                         "min_size",
@@ -147,7 +149,7 @@ class DetectFaces(io.ComfyNode):
         kept = analysis.arrange(found, order)[: max_faces or None]
         embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
         faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-        preview = previews.numbered_faces(image[0], faces)[None]
+        preview = previews.numbered_faces(image[0], embedded)[None]
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -173,8 +175,8 @@ class Identity(io.ComfyNode):
                         "which_face",
                         options=["only", "largest", *(str(number) for number in range(1, 13))],
                         tooltip="only: a photo with several faces is an error, so that nobody is mixed up. "
-                        "largest: the biggest face. A number: the face with that number from left to right, "
-                        "as Detect Faces shows it.",
+                        "largest: the biggest face. A number: the face with that number from left to right, all "
+                        "faces counted; where only one face is meant and there are more, this node shows the numbers.",
                     ),
                     io.Combo.Input(
                         "on_no_face",
@@ -188,6 +190,7 @@ class Identity(io.ComfyNode):
                     io.Image.Output("crops", display_name="crops", tooltip="The aligned faces the recognisers saw."),
                     io.String.Output("report", display_name="report", tooltip="What was used and what was dropped."),
                 ],
+                hidden=[io.Hidden.unique_id],
             ),
             "face embedding", "face id", "person", "reference face", "faceid", "likeness",
         )  # fmt: skip
@@ -199,24 +202,40 @@ class Identity(io.ComfyNode):
         name = plain(name, NAME) or "person"
         faces: list[people.Face] = []
         report: list[str] = []
+        remarks: list[str] = []
         for number, photo in enumerate(stepwise(image.unbind()), 1):
             where = f"photo {number} of {len(image)} of {name}"
+            picture = to_picture(photo)
             try:
-                face = analysis.face_of(
-                    face_model.detector, face_model.recognisers, to_picture(photo), which_face, where
-                )
+                found = analysis.detect(face_model.detector, picture, where)
             except FaceNotFound as error:
                 if on_no_face == "error":
                     raise
                 report.append(f"{where}: dropped. {error.problem}")
+                remarks.append(f"Dropped, no face found: {where}.")
                 continue
-            faces.append(face)
-            report.append(f"{where}: used, {analysis.describe(face)}")
+            chosen = _chosen(cls, photo, found, which_face, where)
+            faces += analysis.recognise(face_model.recognisers, picture, [chosen], where)
+            report.append(f"{where}: used, {analysis.describe(faces[-1])}")
+            if analysis.small(faces[-1]):
+                remarks.append(f"Small, a larger photo gives a better likeness: {where}.")
         identity = identities.from_faces(name, faces, [recogniser.id for recogniser in face_model.recognisers])
-        text = "\n".join([f"{name}: {len(faces)} of {len(image)} photos used", *report])
-        log = logger.info if len(faces) == len(image) else logger.warning
-        log("Identity %s", text)
+        text = "\n".join([f"{name}: {len(faces)} of {counted(len(image), 'photo')} used", *report])
+        logger.info("Identity %s", text)
+        notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
+
+
+def _chosen(
+    cls: type[io.ComfyNode], photo: Tensor, found: Sequence[Detection], which_face: str, where: str
+) -> Detection:
+    """The face that is meant; where it is not clear which, the node shows the numbers to choose from."""
+    try:
+        return analysis.choose(found, which_face, where)
+    except (FaceIndexOutOfRange, SeveralFaces):
+        numbered = previews.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
+        notes.show(notes.node_of(cls), numbered[None])
+        raise
 
 
 class BlendIdentities(io.ComfyNode):
@@ -356,25 +375,30 @@ class Cast(io.ComfyNode):
                     CastSocket.Output("extended_cast", display_name="cast"),
                     io.Image.Output("preview", display_name="preview", tooltip="Number, name and face of everybody."),
                 ],
+                hidden=[io.Hidden.unique_id],
             ),
             "people", "group", "multi id", "several faces", "list of people", "family photo",
         )  # fmt: skip
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
-        listed = _listed(people_and_weights)
-        present = [person for person in listed if identities.photos_of(person.identity)]
-        absent = [person.identity.name for person in listed if not identities.photos_of(person.identity)]
         before = cast or people.Cast(())
-        if not before.people and not present:
-            who = f"none of {', '.join(absent)} has a photo with a face" if absent else "no person is connected"
+        present, absent = list(before.people), list(before.absent)
+        for number, person in enumerate(_listed(people_and_weights), len(present) + len(absent) + 1):
+            if identities.photos_of(person.identity):
+                present.append(person)
+            else:
+                absent.append((number, person.identity.name))
+        names = ", ".join(name for _, name in absent[len(before.absent) :])
+        if not present:
+            who = f"none of {names} has a photo with a face" if names else "no person is connected"
             raise LikenessError(f"The cast is empty: {who}.", "Connect at least one Identity or Load Identity.")
-        whole = people.Cast((*before.people, *present), before.width, before.height)
-        preview = _cast_preview(whole.people)
+        whole = people.Cast(tuple(present), before.width, before.height, tuple(absent))
+        preview = _cast_preview(whole)
         shown = ui.PreviewImage(preview, cls=cls).as_dict()
-        if absent:
-            text = f"Left out, no photo with a face: {', '.join(absent)}"
-            logger.warning("Cast: %s", text)
+        text = f"Left out, no photo with a face: {names}" if names else ""
+        notes.tell(notes.node_of(cls), text)
+        if text:
             shown["text"] = (text,)
         return io.NodeOutput(whole, preview, ui=shown)
 
@@ -404,13 +428,13 @@ def _listed(inputs: dict[str, Any]) -> list[people.Person]:
     return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
 
 
-def _cast_preview(persons: Sequence[people.Person]) -> Tensor:
+def _cast_preview(cast: people.Cast) -> Tensor:
     """(1, H, W, 3)."""
     captions = [
         f"{number} {person.identity.name}" + (f" x{person.weight:g}" if person.weight != 1 else "")
-        for number, person in enumerate(persons, 1)
+        for number, person in zip(cast.numbers, cast.people, strict=True)
     ]
-    return previews.contact_sheet([person.identity.crops[0] for person in persons], captions)
+    return previews.contact_sheet([person.identity.crops[0] for person in cast.people], captions)
 
 
 NODES = [LoadFaceModel, DetectFaces, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast]

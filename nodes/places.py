@@ -9,6 +9,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
+from ..bridge import notes
 from ..bridge.schema import searchable
 from ..core import control_images, geometry, group, layouts, placing, previews, regions
 from ..core.people import Cast, Faces, Layout
@@ -43,8 +44,8 @@ def _layout_outputs() -> list[io.Output]:
     ]
 
 
-def _shown(cls: type[io.ComfyNode], layout: Layout, notes: Sequence[str] = ()) -> io.NodeOutput:
-    preview = previews.numbered_layout(layout, notes=notes)[None]
+def _shown(cls: type[io.ComfyNode], layout: Layout, guessed: Sequence[str] = ()) -> io.NodeOutput:
+    preview = previews.numbered_layout(layout, notes=guessed)[None]
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -206,6 +207,7 @@ class PlaceCast(io.ComfyNode):
                 io.Image.Output("preview", display_name="preview", tooltip="The places with numbers and names."),
                 io.String.Output("report", display_name="report", tooltip="Who stands where, and what may go wrong."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(schema, "position", "assign", "bind", "who is where", "swap people", "ID-Patch")
 
@@ -216,6 +218,7 @@ class PlaceCast(io.ComfyNode):
         preview = previews.numbered_layout(layout, captions=names)[None]
         placed = placing.place(cast, layout, places)
         report = placing.report(cast, layout, places)
+        notes.tell(notes.node_of(cls), "\n".join(placing.troubles(cast, layout, places)))
         return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 

@@ -83,7 +83,7 @@ def _faces(photo: Path, detector: insight.Scrfd, recogniser: _IRSE50, name: str)
     faces = Faces(
         analysis.recognise([recogniser], picture, detected, f"the photo of {name}"), image.shape[1], image.shape[0]
     )
-    return faces, previews.numbered_faces(image, faces)
+    return faces, previews.numbered_faces(image, faces.faces)
 
 
 def _condition(cast: Cast, layout: Layout, file: Path) -> Tensor:

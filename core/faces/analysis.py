@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import BadEmbedding, FaceIndexOutOfRange, FaceNotFound, LikenessError, SeveralFaces
+from ..errors import BadEmbedding, FaceIndexOutOfRange, FaceNotFound, LikenessError, SeveralFaces, counted
 from ..identities import why_bad
 from ..people import NOSE, Box, Face
 from .insight import align
@@ -18,6 +18,8 @@ CROP = 112
 """Side of the crops that are kept, in pixels."""
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
+NUMBERED = "left to right"
+"""The order in which `choose` counts faces."""
 
 
 class Recogniser(Protocol):
@@ -67,7 +69,7 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     number = int(which)
     if not 1 <= number <= len(faces):
         raise FaceIndexOutOfRange(where, number, len(faces))
-    return arrange(faces, "left to right")[number - 1]
+    return arrange(faces, NUMBERED)[number - 1]
 
 
 def recognise(
@@ -91,12 +93,6 @@ def recognise(
     )
 
 
-def face_of(detector: Detector, recognisers: Sequence[Recogniser], picture: Picture, which: str, where: str) -> Face:
-    """The one face of a photo that is meant, embedded. Raises as detect, choose and recognise do."""
-    chosen = choose(detect(detector, picture, where), which, where)
-    return recognise(recognisers, picture, [chosen], where)[0]
-
-
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     """Faces whose box is at least min_size pixels on its shorter side.
 
@@ -106,16 +102,22 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     if not kept:
         largest = max(shorter_side(face.box) for face in faces)
         raise LikenessError(
-            f"The picture has {len(faces)} faces, but the largest is {largest:.0f} px and min_size is {min_size} px.",
+            f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px and min_size is "
+            f"{min_size} px.",
             "Lower min_size or use a larger picture.",
         )
     return kept
 
 
+def small(face: Face) -> bool:
+    """Whether a face has fewer pixels than recognisers read."""
+    return shorter_side(face.box) < CROP
+
+
 def describe(face: Face) -> str:
-    """Size and score of a face, for reports; says so when it is smaller than what recognisers read."""
+    """Size and score of a face, for reports; says so when it is small."""
     x0, y0, x1, y1 = face.box
-    note = "; small, a larger photo gives a better likeness" if shorter_side(face.box) < CROP else ""
+    note = "; small, a larger photo gives a better likeness" if small(face) else ""
     return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
 
 

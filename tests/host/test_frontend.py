@@ -11,6 +11,7 @@ from typing import Any
 
 import chromium
 import pytest
+import real_faces
 import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,3 +140,34 @@ def test_a_note_shows_what_was_typed_and_runs_nothing(page: chromium.Page, tmp_p
         page.screenshot(tmp_path / "drawn.png", 1400, 900)  # nothing is drawn for nobody
     time.sleep(1)
     assert page.evaluate("window.ran") is None
+
+
+def noted(page: chromium.Page, node: int, wanted: str) -> str:
+    """The note under a node once the queue has run and the note begins with `wanted`, or what it is instead."""
+    page.evaluate("app.queuePrompt(0, 1).then(() => 1)")
+    name = "'$$node-text-preview'"
+    found, give_up = "", time.monotonic() + 60
+    while time.monotonic() < give_up and not found.startswith(wanted):
+        time.sleep(0.2)
+        found = page.evaluate(f"app.graph.getNodeById({node}).widgets.find(w => w.name == {name})?.value ?? ''")
+    return found
+
+
+def test_a_note_stands_under_its_node_until_its_cause_is_gone(page: chromium.Page, host_server: Any) -> None:
+    def node(kind: str, **inputs: Any) -> Graph:
+        return {"class_type": kind, "inputs": inputs}
+
+    yao = {"name": "Yao", "which_face": "only", "on_no_face": "error"}
+    prompt = {
+        "1": node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="all found", provider="CPU"),
+        "2": node("LoadImage", image=host_server.upload_image(real_faces.YAO)),
+        "3": node("LikenessIdentity", face_model=["1", 0], image=["2", 0], **yao),
+        "4": node("LikenessCast", person_1=["3", 0]),
+        "5": node("LikenessGroupLayout", count=1, framing="full", rows=1, width=512, height=512),
+        "6": node("LikenessPlaceCast", cast=["4", 0], layout=["5", 0], order="left to right", custom_order=""),
+        "7": node("PreviewImage", images=["6", 1]),
+    }
+    page.evaluate(f"(async prompt => {{await app.loadApiJson(prompt, 'note'); return 1}})({json.dumps(prompt)})")
+    assert noted(page, 6, "The face of Yao").startswith("The face of Yao (place 1) is ")
+    page.evaluate("app.graph.getNodeById(5).widgets.find(w => w.name == 'framing').value = 'bust'")
+    assert noted(page, 6, " ") == " "

@@ -324,13 +324,14 @@ def batch(*paths: Path) -> torch.Tensor:
     return torch.cat([real_faces.image(path)[:, :280, :220] for path in paths])
 
 
-def test_photos_of_one_person_are_all_kept(nodes, face_model):
+def test_photos_of_one_person_are_all_kept(nodes, face_model, caplog):
     photos = torch.cat([real_faces.image(real_faces.YAO), real_faces.image(real_faces.YAO).flip(2)])
     identity, faces, report = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args
     assert identity.name == "Yao"
     assert identity.embeddings["w600k_mbf"].shape == (2, 512)
     assert torch.equal(faces, identity.crops) and faces.shape == (2, 112, 112, 3)
     assert report.startswith("Yao: 2 of 2 photos used\nphoto 1 of 2 of Yao: used, face of 105x139 px, score 0.84")
+    assert caplog.messages[-1].startswith("Small, a larger photo gives a better likeness: photo 1 of 2 of Yao.\n")
 
 
 def test_dropped_photos_are_named(nodes, face_model, caplog):
@@ -339,7 +340,7 @@ def test_dropped_photos_are_named(nodes, face_model, caplog):
     assert len(faces) == len(identity.embeddings["w600k_mbf"]) == 2
     assert "Yao: 2 of 3 photos used" in report
     assert "photo 2 of 3 of Yao: dropped. No face found in photo 2 of 3 of Yao (220x280 px) after trying" in report
-    assert "photo 2 of 3 of Yao: dropped" in caplog.text
+    assert "Dropped, no face found: photo 2 of 3 of Yao." in caplog.messages[-1]
 
 
 def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
@@ -360,6 +361,26 @@ def test_which_face(nodes, face_model):
         nodes.Identity.execute(face_model, image, "Ross", "only", "error")
     with pytest.raises(FaceIndexOutOfRange, match=r"Face 7 was asked for, but photo 1 of 1 of Ross has 6"):
         nodes.Identity.execute(face_model, image, "Ross", "7", "error")
+
+
+def test_numbers_of_detect_faces_are_those_of_the_places(nodes, face_model):
+    """Whatever the order and the filter: place 1 of Layout from Faces is face 1."""
+    from pack.core import layouts, previews
+
+    image = real_faces.image(real_faces.SIX_FRIENDS)
+    for order, min_size in (("largest", 0), ("top to bottom", 90)):
+        faces, preview, count = nodes.DetectFaces.execute(face_model, image, order, min_size, 3).args
+        assert torch.equal(preview[0], previews.numbered_faces(image[0], faces.faces)) and count == 3
+        layout = layouts.from_faces(faces, faces.width, 880, "stretch", "none")
+        assert [slot.center[0] for slot in layout.slots] == [face.keypoints[2][0] for face in faces.faces]
+
+
+def test_which_face_counts_all_faces_from_left_to_right(nodes, face_model):
+    image = real_faces.image(real_faces.SIX_FRIENDS)
+    faces = nodes.DetectFaces.execute(face_model, image, "largest", 0, 0).args[0].faces
+    for number, face in enumerate(sorted(faces, key=lambda face: face.keypoints[2][0]), 1):
+        person = nodes.Identity.execute(face_model, image, "Ross", str(number), "error").args[0]
+        assert torch.equal(person.embeddings["w600k_mbf"][0], face.embeddings["w600k_mbf"])
 
 
 def test_cancel_stops_between_photos_and_the_next_run_is_right(nodes, face_model):
@@ -608,9 +629,15 @@ def test_people_beyond_eight_are_not_dropped(nodes, yao):
 def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, yao, caplog):
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
     output = nodes.Cast.execute(person_1=nobody, person_2=yao)
-    assert [person.identity.name for person in output.args[0].people] == ["Yao"]
+    cast = output.args[0]
+    assert [person.identity.name for person in cast.people] == ["Yao"]
     assert output.ui["text"] == ("Left out, no photo with a face: Nobody",)
-    assert "Left out, no photo with a face: Nobody" in caplog.text
+    assert caplog.messages[-1] == "Left out, no photo with a face: Nobody"
+    assert (cast.numbers, cast.absent) == ((2,), ((1, "Nobody"),))
+    caplog.clear()
+    longer = nodes.Cast.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao).args[0]
+    assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
+    assert caplog.messages == ["Left out, no photo with a face: Nobody"], "the first was named by the Cast before"
 
 
 def test_empty_cast(nodes, face_model):

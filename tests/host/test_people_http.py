@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import real_faces
 import torch
 from host_server import HostError, HostServer
+from PIL import Image
 from safetensors.torch import save_file
 
 
@@ -60,6 +62,42 @@ def test_people_from_photos_to_a_cast_and_nothing_twice(host_server, prompt):
     prompt = {"load": node("LikenessLoadIdentity", file="family/child.safetensors")}
     prompt["view"] = node("PreviewImage", images=["load", 1])
     assert len(host_server.run(prompt).outputs["view"]["images"]) == 1
+
+
+def test_the_place_of_somebody_without_a_face_stays_free(host_server, prompt):
+    """Ross and Yao stand where they stand with three, and the node says who is missing."""
+    prompt |= {
+        "ross": identity("friends", "Ross", "3"),
+        "nobody": identity("coffee", "Nobody", on_no_face="skip"),
+        "yao_id": identity("yao", "Yao"),
+        "cast": node("LikenessCast", person_1=["ross", 0], person_2=["nobody", 0], person_3=["yao_id", 0]),
+        "layout": node("LikenessGroupLayout", count=3, framing="half", rows=1, width=1216, height=832),
+        "placed": node(
+            "LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="left to right", custom_order=""
+        ),
+        "report": node("PreviewAny", source=["placed", 2]),
+    }
+    lines = host_server.run(prompt).outputs["report"]["text"][0].splitlines()
+    assert [line.split(" at ")[0] for line in lines[:2]] == ["Place 1: Ross", "Place 3: Yao"]
+    assert lines[2] == "Nobody (person 2) is left out: no photo shows a face."
+    assert lines[-1].startswith("Place 2 stays empty")
+
+
+def test_identity_shows_its_numbers_where_it_refuses(host_server, prompt):
+    """All faces from left to right, whatever the order that Detect Faces was given elsewhere."""
+    faces = {"face_model": ["model", 0], "image": ["friends", 0], "min_size": 0, "max_faces": 0}
+    detect = node("LikenessDetectFaces", **faces, order="left to right")
+    run = host_server.run({**prompt, "detect": detect, "out": node("PreviewImage", images=["detect", 1])})
+    wanted = host_server.file(run.outputs["detect"]["images"][0])
+    prompt["out"] = node("LikenessSaveIdentity", identity=["ross", 0], filename="x")
+    shown = []
+    for which, said in (("only", "6 faces where one person is meant"), ("7", "Face 7 was asked for")):
+        prompt["ross"] = identity("friends", "Ross", which)
+        with pytest.raises(HostError, match=f"{said}.* that Identity now shows in the photo"):
+            host_server.run(prompt, lambda event: event["type"] == "executed" and shown.append(event["data"]))
+    pictures = [data["output"]["images"][0] for data in shown if data["node"] == "ross"]
+    assert len(pictures) == 2
+    assert all(np.array_equal(Image.open(host_server.file(p)), Image.open(wanted)) for p in pictures)
 
 
 def test_missing_files_are_explained_when_the_prompt_is_queued(host_server, prompt):

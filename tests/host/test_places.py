@@ -11,7 +11,7 @@ import pytest
 import torch
 from pack.core import bodies
 from pack.core.errors import BadSize, LikenessError, NoPose, NotPlaced, PeoplePlacesMismatch
-from pack.core.people import Cast, Face, Faces, Layout, Person
+from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.nodes import places
 
 IDS = {
@@ -111,6 +111,23 @@ def test_place_cast_binds_shows_and_reports() -> None:
     assert shown(output).is_file()
     assert report.splitlines()[0].startswith("Place ")
     assert "under 96 px" in report
+
+
+def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture) -> None:
+    def stand(*slots: tuple[float, float, float]) -> str:
+        """x, y and height of the head of each."""
+        found = tuple(Slot((x, y), bodies.face_box((x, y), head)) for x, y, head in slots)
+        layout = Layout(512, 512, found)
+        return places.PlaceCast.execute(cast(len(slots)), layout, "as listed", "").args[2]
+
+    assert stand((90, 90, 200), (300, 90, 200)).endswith("No problems found.") and not caplog.messages
+    report = stand((90, 90, 200), (100, 100, 200), (-40, 90, 200), (300, 300, 100))
+    (told,) = caplog.messages
+    assert report.splitlines()[4:] == told.splitlines()
+    off, overlap, small = told.splitlines()
+    assert off.startswith("person 3 (place 3) is off the canvas: the face is at (-40, 90)")
+    assert overlap.startswith("The ID patches of person 1 (place 1) and person 2 (place 2) overlap by 54x54 px")
+    assert small.startswith("The face of person 4 (place 4) is 83 px, under 96 px")
 
 
 def test_a_region_goes_along_when_people_swap() -> None:

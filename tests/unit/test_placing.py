@@ -99,9 +99,29 @@ def test_numbers_must_agree(order: str, people: int, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("people", "places", "message"),
+    [
+        (1, 3, "has 1 person and the layout has 3 places: fewer people than places. Remove or add people or places, "
+         "or choose order = custom and write 0 for an empty place: '1,0,0'."),
+        (2, 1, "has 2 people and the layout has 1 place: more people than places. Remove or add people or places, or "
+         "choose order = custom and name one person per place: '1' leaves out person 2."),
+        (4, 2, "has 4 people and the layout has 2 places: more people than places. Remove or add people or places, or "
+         "choose order = custom and name one person per place: '1,2' leaves out people 3, 4."),
+    ],
+)  # fmt: skip
+def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message: str) -> None:
+    with pytest.raises(PeoplePlacesMismatch) as caught:
+        placing.assign(cast(people), layout(*SPREAD[:places]), "left to right", "")
+    assert str(caught.value) == f"The cast {message}"
+    advised = message.split("'")[1]
+    assert len(placed(cast(people), layout(*SPREAD[:places]), "custom", advised).people) == min(people, places)
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "it has 0 numbers for 3 places"),
+        ("2", "it has 1 number for 3 places"),
         ("1,2", "it has 2 numbers for 3 places"),
         ("1,2,4", "there is no person 4"),
         ("1,2,2", "person 2 stands in 2 places"),
@@ -119,6 +139,74 @@ def test_bad_custom_orders_say_why(text: str, why: str) -> None:
 def test_unknown_order() -> None:
     with pytest.raises(BadChoice, match=r"order is 'random', .* Choose one of: left to right, as listed, match faces"):
         placing.assign(cast(3), layout(*SPREAD), "random", "")
+
+
+# people without a photo of their face
+
+
+def without(number: int, people: Cast) -> Cast:
+    """The cast after the person of this number was left out, as Cast makes it."""
+    present = (*people.people[: number - 1], *people.people[number:])
+    return replace(people, people=present, absent=((number, NAMES[number - 1]),))
+
+
+@pytest.mark.parametrize("order", ["left to right", "as listed"])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_somebody_without_a_face_leaves_a_place_free(order: str, number: int) -> None:
+    whole = names(placed(cast(3), layout(*SPREAD), order))
+    assert names(placed(without(number, cast(3)), layout(*SPREAD), order)) == {
+        name: at for name, at in whole.items() if name != NAMES[number - 1]
+    }
+
+
+@pytest.mark.parametrize("order", ["left to right", "as listed"])
+def test_a_layout_for_those_who_are_there_has_no_free_place(order: str) -> None:
+    two = layout(*SPREAD[:2])
+    whole = placed(Cast((cast(3).people[0], cast(3).people[2])), two, order)
+    assert names(placed(without(2, cast(3)), two, order)) == names(whole)
+
+
+def test_custom_order_keeps_everybodys_number() -> None:
+    people = without(2, cast(3))
+    assert people.numbers == (1, 3)
+    assert names(placed(people, layout(*SPREAD), "custom", "3,2,1")) == {"Cid": (600, 300), "Ann": (900, 200)}
+    assert names(placed(people, layout(*SPREAD[:2]), "custom", "3,0")) == {"Cid": (600, 300)}
+    with pytest.raises(BadOrder, match="there is no person 4"):
+        placed(people, layout(*SPREAD), "custom", "4,2,1")
+
+
+def test_other_numbers_of_places_name_who_is_left_out() -> None:
+    with pytest.raises(PeoplePlacesMismatch) as caught:
+        placed(without(2, cast(3)), layout(*SPREAD, (300.0, 300.0)), "as listed")
+    assert str(caught.value) == (
+        "The cast has 2 people (left out: Bob) and the layout has 4 places: fewer people than places. Remove or add "
+        "people or places, or choose order = custom and write 0 for an empty place: '1,3,0,0'."
+    )
+
+
+def test_match_faces_leaves_the_place_free_that_is_like_nobody() -> None:
+    rows = torch.randn(3, 512, generator=torch.Generator().manual_seed(5))
+    people = without(2, cast(3, w600k_mbf=rows[:, None]))
+    assert placing.assign(people, template(rows[[2, 1, 0]]), "match faces", "") == (1, None, 0)
+
+
+def test_report_names_those_without_a_face_and_their_place() -> None:
+    lines = report(without(2, cast(3)), group.layout(3, "half", 1, 1024, 768))
+    assert [line.split(" at ")[0] for line in lines[:2]] == ["Place 1: Ann", "Place 3: Cid"]
+    assert [lines[2], lines[-1]] == [
+        "Bob (person 2) is left out: no photo shows a face.",
+        "Place 2 stays empty; its skeleton is still in the pose picture.",
+    ]
+    lines = report(without(2, cast(3)), layout(*SPREAD[:1]), "custom", "1")
+    assert lines[-2:] == [
+        "Bob (person 2) is left out: no photo shows a face.",
+        "Cid (person 3) has no place and is left out.",
+    ]
+
+
+def test_everybody_knows_the_number_of_their_place() -> None:
+    result = placed(cast(3), layout(*SPREAD), "custom", "3,0,1")
+    assert [(person.identity.name, person.place) for person in result.people] == [("Ann", 3), ("Cid", 1)]
 
 
 # match faces
@@ -165,7 +253,7 @@ def test_match_faces_uses_only_what_everybody_has() -> None:
 
 
 def test_match_faces_needs_faces_in_the_layout() -> None:
-    with pytest.raises(CannotMatch, match=r"there is no face to compare with in place 1, 2\. Make the layout with"):
+    with pytest.raises(CannotMatch, match=r"there is no face to compare with in places 1, 2\. Make the layout with"):
         placing.assign(
             cast(2, w600k_mbf=torch.rand(2, 1, 512)), group.layout(2, "half", 0, 1024, 768), "match faces", ""
         )

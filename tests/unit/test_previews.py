@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 from pack.core import previews
-from pack.core.people import Face, Faces, Layout, Pose, Slot
+from pack.core.people import Face, Identity, Layout, Person, Pose, Slot
 
 
 def face(x: float, y: float, size: float) -> Face:
@@ -20,8 +20,7 @@ def face(x: float, y: float, size: float) -> Face:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_numbered_faces_keeps_the_picture_and_marks_each_face(channels: int, dtype: torch.dtype) -> None:
     image = torch.full((240, 320, channels), 0.5, dtype=dtype)
-    faces = Faces((face(40, 60, 60), face(200, 100, 80)), 320, 240)
-    shown = previews.numbered_faces(image, faces)
+    shown = previews.numbered_faces(image, [face(40, 60, 60), face(200, 100, 80)])
     assert shown.shape == (240, 320, 3)
     assert shown.dtype == torch.float32
     changed = (shown - 0.5).abs().amax(-1) > 0.01
@@ -34,7 +33,7 @@ def test_numbered_faces_keeps_the_picture_and_marks_each_face(channels: int, dty
 def test_every_number_is_on_the_picture_even_at_its_edges() -> None:
     blank = torch.zeros(200, 300, 3)
     for corner in ((-30, -30), (290, 0), (290, 190), (0, 190), (-500, 900)):
-        plate = previews.numbered_faces(blank, Faces((face(*corner, 40),), 300, 200))
+        plate = previews.numbered_faces(blank, [face(*corner, 40)])
         blue = (plate * 255).round().byte() == torch.tensor([86, 180, 233])
         assert int(blue.all(-1).sum()) > 100, corner
 
@@ -42,10 +41,46 @@ def test_every_number_is_on_the_picture_even_at_its_edges() -> None:
 def test_numbers_grow_with_the_picture() -> None:
     def plate(scale: int) -> int:
         blank = torch.zeros(400 * scale, 600 * scale, 3)
-        shown = previews.numbered_faces(blank, Faces((face(200 * scale, 200 * scale, 80 * scale),), 600, 400))
+        shown = previews.numbered_faces(blank, [face(200 * scale, 200 * scale, 80 * scale)])
         return int((shown[: 200 * scale] > 0).any(-1).any(1).sum())
 
     assert 1.7 < plate(3) / plate(1) / 1.5 < 2.3
+
+
+def test_regions_have_the_colours_of_the_places_and_their_shares() -> None:
+    """Where two overlap both colours are half as strong."""
+    regions = torch.zeros(2, 100, 300)
+    regions[0, :, :200] = regions[1, :, 100:] = 1
+
+    def at(x: int, places: tuple[int, int]) -> torch.Tensor:
+        people = [
+            Person(Identity(name, {}, torch.zeros(1, 112, 112, 3)), place=place)
+            for name, place in zip(("Ann", "Bob"), places, strict=True)
+        ]
+        return previews.read_regions(regions, people)[90, x]
+
+    def half(*colours: tuple[int, int, int]) -> torch.Tensor:
+        return (torch.tensor(colours).float().mean(0) + torch.tensor([20, 22, 26])) / 510
+
+    blue, orange, yellow = (86, 180, 233), (230, 159, 0), (240, 228, 66)
+    for places, first, second in (((0, 0), blue, orange), ((2, 1), orange, blue), ((4, 1), yellow, blue)):
+        seen = [at(x, places) for x in (50, 150, 250)]
+        wanted = [half(first), half(first, second), half(second)]
+        assert all(torch.allclose(a, b, atol=0.005) for a, b in zip(seen, wanted, strict=True))
+
+
+def test_regions_show_face_boxes_and_keypoints() -> None:
+    regions = torch.zeros(1, 200, 300)
+    regions[0, 50:150, 100:200] = 1
+    slot = Slot((150, 100), (120, 70, 180, 130), ((140, 90), (160, 90), (150, 100), (142, 115), (158, 115)))
+    plain, boxed = (
+        previews.read_regions(regions, [Person(Identity("Ann", {}, torch.zeros(1, 112, 112, 3)), slot=at)])
+        for at in (None, slot)
+    )
+    color = torch.tensor([86, 180, 233]) / 255
+    assert torch.allclose(boxed[100, 120], color, atol=0.005) and torch.allclose(boxed[90, 140], color, atol=0.005)
+    assert not torch.allclose(plain[100, 120], color, atol=0.1)
+    assert torch.allclose(plain[45, 101], color, atol=0.005), "without a box the name stands at the region"
 
 
 def test_numbered_layout_shows_box_patch_body_and_region() -> None:
