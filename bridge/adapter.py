@@ -370,7 +370,7 @@ def _check_reached(plan: Plan, options: dict[str, Any]) -> None:
     others = [patch for patch in attn2 if not isinstance(patch, DecoupledAttention)]
     if lost > 0 and others:
         kept = "which keeps what it finds"
-        raise AttentionTaken(module_of(others[0]), "Apply InstantID", "cross-attention", lost, "faces", kept)
+        raise AttentionTaken(module_of(others[0]), "Apply InstantID (Likeness)", "cross-attention", lost, "faces", kept)
 
 
 def module_of(patch: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import geometry
+from . import geometry, placing
 from .checkpoints import State, below
 from .errors import NoPatches, OtherPatches
 from .identities import combine
@@ -112,17 +112,30 @@ def presence(cast: Cast) -> Presence:
     )
 
 
-def report(present: Presence) -> str:
-    """Plain words on who was left out and whose patches run into each other."""
+def left_out(present: Presence) -> list[str]:
+    """Who does not take part, and why, a line each."""
     lines = [f"{name}: off the canvas, left out." for name in present.off_canvas]
-    lines += [f"{name}: weight 0, left out." for name in present.weightless]
-    rects = [geometry.patch_rect(center_of(person)) for person in present.people]
-    names = [person.identity.name for person in present.people]
-    lines += [
-        f"{names[i]} and {names[j]}: their patches overlap, so their faces may mix. Move them apart."
-        for i, j, _, _ in geometry.overlaps(rects)
-    ]
-    return "\n".join(lines) or f"{len(names)} people, every patch on its own place."
+    return lines + [f"{name}: weight 0, left out." for name in present.weightless]
+
+
+def troubles(cast: Cast) -> list[str]:
+    """Who is left out of a placed cast, and whose patches run into each other or over the border, a line each."""
+    present = presence(cast)
+    people = [(person.identity.name, center_of(person)) for person in present.people]
+    return [*left_out(present), *placing.overlaps(people), *_cut(people, cast.width, cast.height)]
+
+
+def _cut(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
+    lines: list[str] = []
+    for name, center in people:
+        x0, y0, x1, y1 = geometry.patch_rect(center)
+        wide, high = min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)
+        if min(wide, high) < geometry.PATCH:
+            lines.append(
+                f"The ID patch of {name} runs over the border and is cut to {wide}x{high} px of its "
+                f"{geometry.PATCH}x{geometry.PATCH}: the face may not look like the person."
+            )
+    return lines
 
 
 _OVERSHOOT = 0.25

@@ -14,6 +14,7 @@ from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import percent_input, photos_input, searchable
 from ..core import geometry, placing
 from ..core import id_patch as formulas
+from ..core.errors import counted
 from ..core.people import Cast
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, IDPatchSocket
@@ -95,8 +96,11 @@ class IDPatchImage(io.ComfyNode):
                         "condition", display_name="image", tooltip="Signed values, never clamped: for Apply ID-Patch."
                     ),
                     io.Image.Output("preview", display_name="preview", tooltip="The same, made visible."),
-                    io.String.Output("report", display_name="report", tooltip="Who was left out, which patches meet."),
+                    io.String.Output(
+                        "report", display_name="report", tooltip="Who was left out, which patches meet or are cut."
+                    ),
                 ],
+                hidden=[io.Hidden.unique_id],
             ),
             "id-patch", "idpatch", "condition image", "control image", "face position", "group photo",
         )  # fmt: skip
@@ -107,8 +111,10 @@ class IDPatchImage(io.ComfyNode):
         centers = [formulas.center_of(person) for person in present.people]
         condition = formulas.condition_image(_control(image, cast), id_patch.patches(present.people, photos), centers)
         preview = condition.clamp(0, 1)
-        report = formulas.report(present)
-        return io.NodeOutput(condition, preview, report, ui=ui.PreviewImage(preview, cls=cls))
+        report = "\n".join(formulas.troubles(cast))
+        notes.tell(notes.node_of(cls), report)
+        fine = f"{counted(len(present.people), 'person', 'people')}, every patch whole and on its own place."
+        return io.NodeOutput(condition, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class ApplyIDPatch(io.ComfyNode):
@@ -175,7 +181,8 @@ class ApplyIDPatch(io.ComfyNode):
         if strength == 0:
             return io.NodeOutput(positive, negative)
         check_control_net(control_net, id_patch.width, APPLY)
-        people = _presence(cast, APPLY).people
+        present = _presence(cast, APPLY)
+        people = present.people
         advice = "Make the image with ID-Patch Condition Image from the same cast."
         geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
         image = as_rgb(image)
@@ -185,11 +192,10 @@ class ApplyIDPatch(io.ComfyNode):
             nobody = id_patch.unconditional_tokens(len(people))
             positive = append_tokens(positive, tokens, id_start_percent, APPLY)
             negative = append_tokens(negative, nobody, id_start_percent, APPLY)
-        else:
-            notes.tell(notes.node_of(cls), NOBODY)
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(control_net, id_patch.width, image, strength, percents, canvas, vae)
+        notes.tell(notes.node_of(cls), "\n".join([*formulas.left_out(present), *([] if people else [NOBODY])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative))
 
 

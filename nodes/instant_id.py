@@ -21,13 +21,13 @@ from ..bridge.conditioning import (
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, percent_input, photos_input, searchable, seed_input
-from ..core import control_images, errors, geometry, placing, regions
+from ..core import control_images, errors, geometry, placing, previews, regions
 from ..core.people import Cast, Layout
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, InstantIDSocket, LayoutSocket
 
 CATEGORY = "likeness/instantid"
-IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID"
+IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
 
 HIGH_CFG = 6.0
 WATERMARKS = (
@@ -93,7 +93,7 @@ class FaceKeypointsImage(io.ComfyNode):
             drawn = _heard(cast) if _heard(cast).people else cast
             layout = Layout(cast.width, cast.height, placing.require_places(drawn, IMAGE))
         if layout is None:
-            raise errors.NotPlaced(IMAGE, ["nobody: neither a cast nor a layout is connected, so everybody"])
+            raise errors.NotPlaced(IMAGE, [])
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
@@ -203,16 +203,16 @@ class ApplyInstantID(io.ComfyNode):
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
         node = notes.node_of(cls)
-        shares = _regions(cast, mask, region_margin, feather)
+        areas = _regions(cast, mask, region_margin, feather)
         canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions")
         # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-        placed = shares is not None and cast.width > 0
+        placed = areas is not None and cast.width > 0
         injections = make_injections(
             instant_id,
             people,
             photos,
             weight=adapter_weight,
-            regions=shares,
+            regions=areas,
             sigmas=window,
             negative_noise=negative_noise,
             noise_seed=noise_seed,
@@ -230,14 +230,16 @@ class ApplyInstantID(io.ComfyNode):
                 None if placed else canvas,
             )
             sides = [attachment.to(side) for side in sides]
-        for hint in _hints(image, mask, cast):
-            notes.tell(node, hint)
-        return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides)
+        notes.tell(node, "\n".join(_hints(image, mask, cast)))
+        shown = None if areas is None else ui.PreviewImage(previews.read_regions(areas, people)[None], cls=cls)
+        return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides, ui=shown)
 
 
 def _hints(image: Tensor, mask: Tensor | None, cast: Cast) -> list[str]:
     """What works, but may not be meant."""
-    hints = [WATERMARKS] if image.shape[1:3] == (1024, 1024) else []
+    hints = [f"{person.identity.name}: weight 0, left out." for person in cast.people if person.weight <= 0]
+    if image.shape[1:3] == (1024, 1024):
+        hints.append(WATERMARKS)
     if mask is not None and cast.width and mask.shape[-2:] != (cast.height, cast.width):
         sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
         hints.append(f"The masks are {sizes}: they are stretched over the canvas.")

@@ -21,6 +21,12 @@ NODE_IDS = {
     for found in re.findall(r'node_id="(Likeness\w+)"', module.read_text("utf-8"))
 }
 IMPORT_SECONDS = 0.2
+# How the face packs that people use beside this one call their nodes (ComfyUI_InstantID, PuLID_ComfyUI).
+PEERS = {
+    "Load InstantID Model", "InstantID Face Analysis", "Apply InstantID", "Apply InstantID Advanced",
+    "Face Keypoints Preprocessor", "InstantID Patch Attention", "InstantID Apply ControlNet", "Load PuLID Model",
+    "Load InsightFace (PuLID)", "Load Eva Clip (PuLID)", "Apply PuLID", "Apply PuLID Advanced",
+}  # fmt: skip
 # What a Python without our requirements looks like from inside.
 BLOCK = """
 import sys
@@ -58,6 +64,12 @@ def test_every_node_registers(infos: dict[str, Any]) -> None:
     assert NODE_IDS
     assert set(infos) == NODE_IDS
     assert {info["python_module"] for info in infos.values()} == {"custom_nodes.likeness-nodes"}
+
+
+def test_nobody_else_has_a_node_of_the_same_name(infos: dict[str, Any], host_server: HostServer) -> None:
+    """In the menu and on the node only the name tells two nodes apart."""
+    others = [info["display_name"] for name, info in host_server.object_info().items() if name not in infos]
+    assert {info["display_name"] for info in infos.values()} & (PEERS | set(others)) == set()
 
 
 def test_every_node_registers_without_optional_packages(bare_server: HostServer) -> None:

@@ -371,19 +371,38 @@ def test_offloaded_projections_give_the_same_tokens(id_patch):
 # The condition image
 
 
-def test_preview_is_clamped_and_the_image_is_not(id_patch):
+def test_preview_is_clamped_and_the_image_is_not(id_patch, caplog):
     image, preview, report = IDPatchImage.execute(id_patch, people_made.cast(CENTERS, WIDTH, HEIGHT), "mean").args
     assert image.dtype == torch.float32 and image.min() < 0 and image.max() > 1
     assert preview.min() == 0 and preview.max() == 1
-    assert report == "person 1 and person 2: their patches overlap, so their faces may mix. Move them apart."
+    assert report == (
+        "The ID patches of person 1 and person 2 overlap by 14x54 px, so their faces may mix. Move them 64 px apart, "
+        "sideways or up and down."
+    )
+    assert caplog.messages == [report]
 
 
-def test_off_canvas_people_lose_patch_and_tokens_and_are_named(id_patch, control_net):
-    cast = people_made.cast([CENTERS[0], (WIDTH + 5.0, 20.0)], WIDTH, HEIGHT)
+def test_a_report_without_troubles(id_patch, caplog):
+    for centers, people in ((CENTERS[:1], "1 person"), ([(32.0, 32.0), (96.0, 32.0)], "2 people")):
+        report = IDPatchImage.execute(id_patch, people_made.cast(centers, WIDTH, HEIGHT), "mean")[2]
+        assert report == f"{people}, every patch whole and on its own place."
+    assert not caplog.messages
+
+
+def test_patches_that_run_over_the_border_are_named(id_patch):
+    for center, size in (((10.0, 90.0), "42x38"), ((126.0, 32.0), "34x64"), ((64.0, 0.0), "64x32")):
+        report = IDPatchImage.execute(id_patch, people_made.cast([center], WIDTH, HEIGHT), "mean")[2]
+        assert report.startswith(f"The ID patch of person 1 runs over the border and is cut to {size} px of its 64x64:")
+
+
+def test_off_canvas_people_lose_patch_and_tokens_and_are_named(id_patch, control_net, caplog):
+    cast = people_made.cast([CENTERS[0], (WIDTH + 5.0, 20.0), (1.0, 1.0)], WIDTH, HEIGHT, [1.0, 1.0, 0.0])
     image, _, report = IDPatchImage.execute(id_patch, cast, "mean").args
     assert torch.equal(image, IDPatchImage.execute(id_patch, Cast(cast.people[:1], WIDTH, HEIGHT), "mean")[0])
-    assert "person 2: off the canvas, left out." in report
+    told = "person 2: off the canvas, left out.\nperson 3: weight 0, left out."
+    assert report == told and caplog.messages == [told]
     assert apply(id_patch, control_net, cast)[0][1][0].shape[1] == 77 + 16
+    assert caplog.messages == [told] * 3, "the condition image once more, and Apply ID-Patch"
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

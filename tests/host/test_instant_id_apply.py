@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from pathlib import Path
 
 import comfy.controlnet
 import comfy.model_management
 import comfy.utils
+import folder_paths
+import numpy as np
 import people_made
 import pytest
 import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import optimized_attention
-from instant_id_made import person
+from instant_id_made import DEFAULTS, person
 from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from pack.bridge import adapter
 from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.core.people import Cast, Layout, Slot
-from pack.nodes.instant_id import FaceKeypointsImage, LoadInstantID
+from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, LoadInstantID
+from PIL import Image
 from seeded import instant_id_file
 
 
@@ -375,6 +379,45 @@ def test_notes_where_the_result_is_right_but_could_be_better(host, instant_id, c
     assert "The masks are 64x48 px and the canvas 128x96 px: they are stretched over the canvas." in caplog.text
 
 
+def test_all_that_is_to_be_said_is_said_at_once(host, instant_id, caplog):
+    """A second note would take the place of the first under the node."""
+    left, right = halves().people
+    apply(host, instant_id, Cast((left, replace(right, weight=0.0))), control_strength=0.0,
+          hint=torch.ones(1, 1024, 1024, 3))  # fmt: skip
+    (told,) = caplog.messages
+    assert told.splitlines()[0] == "right: weight 0, left out." and "exactly 1024x1024" in told.splitlines()[1]
+
+
+def shown(output):
+    """The picture that the node shows, (H, W, 3) 0..1; None where it shows none."""
+    if output.ui is None:
+        return None
+    (image,) = output.ui.as_dict()["images"]
+    path = Path(folder_paths.get_temp_directory()) / image["subfolder"] / image["filename"]
+    return torch.from_numpy(np.array(Image.open(path))).float() / 255
+
+
+def test_regions_are_shown_on_the_node(host, instant_id):
+    """The places' own, those derived from face boxes, and those of the mask input."""
+
+    def run(cast, **changed):
+        options = {**DEFAULTS, "control_strength": 0.0, **changed}
+        return shown(ApplyInstantID.execute(host[0], [text(1)], [text(2)], instant_id, host[1], cast, HINT, **options))
+
+    assert run(one()) is None, "one person without a mask is read everywhere"
+    own = run(halves())
+    assert own.shape == (HEIGHT, WIDTH, 3)
+    blue, orange, dark = (torch.tensor(rgb) / 255 for rgb in ((53, 101, 130), (125, 90, 13), (20, 22, 26)))
+    assert torch.allclose(own[90, 5], blue, atol=0.01) and torch.allclose(own[90, 120], orange, atol=0.01)
+    faces = Cast(tuple(replace(p, slot=replace(p.slot, mask=None)) for p in halves().people), WIDTH, HEIGHT)
+    derived = run(faces, region_margin=0.0, feather=0)
+    assert torch.allclose(derived[55, 14], blue, atol=0.01) and torch.allclose(derived[90, 5], dark, atol=0.01)
+    masks = torch.stack([person.slot.mask for person in halves().people]).flip(0)
+    assert torch.allclose(run(halves(), mask=masks)[90, 5], orange, atol=0.01)
+    whole = Cast((person("left", face(1)),))
+    assert torch.allclose(run(whole, mask=masks[1:])[90, 5], blue, atol=0.01)
+
+
 # Bad input
 
 
@@ -386,7 +429,9 @@ def refused(error, message, *args, **changed):
 def test_the_model_output_must_reach_the_sampler(host, instant_id):
     for strength in (0.8, 0.0):
         _, positive, negative = apply(host, instant_id, one(), control_strength=strength)
-        with pytest.raises(errors.ModelNotPatched, match=r"comes from Apply InstantID, .* but its MODEL does not"):
+        with pytest.raises(
+            errors.ModelNotPatched, match=r"comes from Apply InstantID \(Likeness\), .* but its MODEL does not"
+        ):
             sample(host[0], positive, negative, steps=1)
 
 
@@ -403,7 +448,13 @@ def test_wrong_recogniser(host, instant_id):
 
 def test_many_without_places_and_with_the_same_place(host, instant_id):
     two = Cast((person("a", face(1)), person("b", face(2))))
-    refused(errors.NotPlaced, "Apply InstantID needs to know where everybody stands, but a, b", host, instant_id, two)
+    refused(
+        errors.NotPlaced,
+        r"Apply InstantID \(Likeness\) needs to know where everybody stands, but a, b have no place",
+        host,
+        instant_id,
+        two,
+    )
     same = Cast(tuple(person(n, face(1), slot(10, 10, 30, 30)) for n in "ab"), WIDTH, HEIGHT)
     refused(errors.BadRegion, "a and b cannot be used: both have the same region", host, instant_id, same)
     off = Cast(
@@ -431,6 +482,8 @@ def test_keypoint_images_that_cannot_be_right(host, instant_id):
             hint=torch.ones(1, 64, 64, 3))  # fmt: skip
     with pytest.raises(errors.NoKeypoints, match="place 2 has no face keypoints"):
         FaceKeypointsImage.execute(layout=Layout(64, 64, (slot(1, 1, 9, 9), Slot((5.0, 5.0)))))
+    with pytest.raises(errors.NoKeypoints, match="places 1, 2 have no face keypoints"):
+        FaceKeypointsImage.execute(layout=Layout(64, 64, (Slot((1.0, 1.0)), Slot((5.0, 5.0)))))
     with pytest.raises(errors.NotPlaced, match="neither a cast nor a layout is connected"):
         FaceKeypointsImage.execute()
 
@@ -452,7 +505,7 @@ def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
     sd15 = [[torch.zeros(1, 77, 768), {}]]
     refused(
         errors.WrongBaseModel,
-        r"The conditioning given to Apply InstantID is made for SD1\.5",
+        r"The conditioning given to Apply InstantID \(Likeness\) is made for SD1\.5",
         host,
         instant_id,
         one(),

@@ -83,7 +83,7 @@ def test_a_node_that_takes_our_attention_away_is_named(host, instant_id):
     model, *sides = apply(host, instant_id, one())
     taken = model.clone()
     taken.set_model_attn2_replace(theirs, "input", 4, 0)
-    message = r"after Apply InstantID \(its code: .*test_instant_id_interop.*\) replaced the .* of 1 layer,.*in front"
+    message = r"after Apply InstantID \(Likeness\) \(its code: .*_interop.*\) replaced the .* of 1 layer,.*in front"
     with pytest.raises(errors.AttentionTaken, match=message):
         picture(taken, *sides)
 

@@ -252,7 +252,9 @@ def test_what_is_wrong_with_parts_is_said_over_http(
 def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:
     (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
     prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
-    with pytest.raises(HostError, match=r"comes from Apply InstantID, Apply Parts or .*, but its MODEL does not"):
+    with pytest.raises(
+        HostError, match=r"comes from Apply InstantID \(Likeness\), Apply Parts or .*, but its MODEL does not"
+    ):
         host_server.run(prompt)
 
 
