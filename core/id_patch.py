@@ -122,10 +122,10 @@ def troubles(cast: Cast) -> list[str]:
     """Who is left out of a placed cast, and whose patches run into each other or over the border, a line each."""
     present = presence(cast)
     people = [(person.identity.name, center_of(person)) for person in present.people]
-    return [*left_out(present), *placing.overlaps(people), *_cut(people, cast.width, cast.height)]
+    return [*left_out(present), *placing.overlaps(people), *_over_the_border(people, cast.width, cast.height)]
 
 
-def _cut(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
+def _over_the_border(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
     lines: list[str] = []
     for name, center in people:
         x0, y0, x1, y1 = geometry.patch_rect(center)
