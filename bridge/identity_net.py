@@ -45,9 +45,12 @@ class IdentityNet(comfy.controlnet.ControlNet):
         super().cleanup()
         self._run = _Run()
 
-    def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], *args: Any) -> Any:
-        rows = cond.get(adapter.KEY)
-        injections = rows.of(self.source) if rows is not None else []
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: dict[str, Any]
+    ) -> Any:
+        args = batched_number, transformer_options
+        chunks = adapter.carried(cond, transformer_options, adapter.KEY)
+        injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
         if not injections:
             before = self.previous_controlnet
             return before.get_control(x_noisy, t, cond, *args) if before is not None else None

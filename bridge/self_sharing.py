@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import comfy.conds
-import comfy.model_management
 import torch
 from torch import Tensor
 
@@ -21,7 +20,7 @@ from ..core.errors import WrongBaseModel
 from ..core.parts2whole.features import Bank, Block, keep, token_mask
 from ..core.parts2whole.parts import Part, Parts, Prepared, prepared
 from .adapter import text_width
-from .sharing import record, record_at_zero
+from .sharing import record, record_one
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +29,7 @@ class SelfReference:
 
     beside: (parts, channels, h, w), what the model is given beside a noisy latent, no channels for most;
     adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
+    every_step: or once per run, without noise, at t = 0.
     """
 
     model_sampling: Any
@@ -40,30 +40,33 @@ class SelfReference:
     masks: Sequence[Tensor]
     noise: Tensor
     layers: str
+    every_step: bool = True
     _weights: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: Any) -> SelfReference:
         return self
 
     def __call__(self, unet: Any, timesteps: Tensor, sigma: float, dtype: torch.dtype) -> Bank:
-        """Record at the noise level of this step; `timesteps` (1,) is what the UNet is given for it."""
+        """`timesteps` (1,) is what the UNet is given for this step, `dtype` what the host computes in."""
+        place = {"device": timesteps.device, "dtype": dtype}
+        contexts, adm = self.contexts.to(**place), None if self.adm is None else self.adm.to(**place)
+        return (
+            self._at(unet, timesteps, sigma, contexts, adm) if self.every_step else self._at_zero(unet, contexts, adm)
+        )
+
+    def _at(self, unet: Any, timesteps: Tensor, sigma: float, contexts: Tensor, adm: Tensor | None) -> Bank:
+        """All parts in one batch, at the noise level of this step."""
         at = torch.tensor([sigma])
         noisy = self.model_sampling.noise_scaling(at, self.noise.clone(), self.latents)
-        x = torch.cat([self.model_sampling.calculate_input(at, noisy), self.beside], dim=1)
-        place = {"device": timesteps.device, "dtype": dtype}
-        adm = None if self.adm is None else self.adm.to(**place)
-        count = len(self.latents)
-        seen = record(unet, x.to(**place), timesteps.expand(count), self.contexts.to(**place), adm)
+        x = torch.cat([self.model_sampling.calculate_input(at, noisy), self.beside], dim=1).to(contexts)
+        seen = record(unet, x, timesteps.expand(len(x)), contexts, adm)
         return self._bank({block: list(states) for block, states in seen.items()})
 
-    def at_zero(self, model: Any) -> Bank:
-        """The cheap form: recorded once, without noise, at t = 0. `model` is a loaded ModelPatcher."""
-        adm = self.adm if self.adm is not None else [None] * len(self.latents)
-        given = torch.cat([self.latents, self.beside], dim=1)
-        parts = [
-            record_at_zero(model, x[None], context[None], None if y is None else y[None])
-            for x, context, y in zip(given, self.contexts, adm, strict=True)
-        ]
+    def _at_zero(self, unet: Any, contexts: Tensor, adm: Tensor | None) -> Bank:
+        """One part after another, kept on the CPU."""
+        given = torch.cat([self.latents, self.beside], dim=1).to(contexts)
+        rows = [slice(n, n + 1) for n in range(len(given))]
+        parts = [record_one(unet, given[n], contexts[n], None if adm is None else adm[n]) for n in rows]
         return self._bank({block: [part[block] for part in parts] for block in parts[0]})
 
     def _bank(self, seen: dict[Block, list[Tensor]]) -> Bank:
@@ -92,9 +95,9 @@ LAYERS: dict[str, Callable[[Block, float], bool]] = {
 
 @torch.no_grad()
 def reference_of(
-    model: Any, parts: Parts, clip: Any, vae: Any, size: tuple[int, int], layers: str, seed: int
+    model: Any, parts: Parts, clip: Any, vae: Any, size: tuple[int, int], layers: str, every_step: bool, seed: int
 ) -> SelfReference:
-    """The parts with a weight as `model` itself reads them, at size (width, height), with noise from `seed`.
+    """The parts with a weight as `model` itself will read them, at size (width, height), with noise from `seed`.
 
     Raises BadPart, WrongBaseModel where clip or vae belong to another model or the model is given more than a latent.
     """
@@ -113,14 +116,8 @@ def reference_of(
         masks=[part.mask for part in ready],
         noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)),
         layers=layers,
+        every_step=every_step,
     )
-
-
-def recorded_once(reference: SelfReference, model: Any) -> Bank:
-    """SelfReference.at_zero with the MODEL loaded by the host."""
-    needed = model.memory_required(reference.latents[:1].shape)
-    comfy.model_management.load_models_gpu([model], memory_required=needed)
-    return reference.at_zero(model)
 
 
 def _latent(model: Any, vae: Any, part: Prepared) -> Tensor:

@@ -1,8 +1,8 @@
 """Masked shared self-attention on the host: recorded by one UNet, read by another.
 
-The conditioning carries the bank of the parts; a row that carries none attends to itself alone. The MODEL patch is
-stateless: it projects the parts' tokens with each layer's own modules, once per run, so that LoRAs, casts and
-offloading of the denoiser apply to them as to everything else.
+The conditioning carries the bank of the parts; a row that carries none attends to itself alone. A sampling run
+projects the parts' tokens with each layer's own modules, once, so that LoRAs, casts and offloading of the denoiser
+apply to them as to everything else.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
-import comfy.patcher_extension
 import comfy.utils
 import torch
 import torch.nn.functional as functional
@@ -20,15 +19,14 @@ from comfy.ldm.modules.attention import attention_pytorch, optimized_attention
 from torch import Tensor
 
 from ..core.attention import part_shares, shared
-from ..core.errors import AttentionTaken, BadSize, PartsTwice, TokensMoved
+from ..core.errors import BadSize, PartsTwice, TokensMoved
 from ..core.parts2whole.features import Bank, Block, PartTokens, Share, key_bias
-from .adapter import Rows, inject, is_within, module_of, serve, transformers
+from .adapter import Run, inject, is_within, replaced, standing, taught, transformers
 from .conditioning import Conditioning
 
 KEY = "likeness_sharing"
 _WATCHED_TOKENS = 2048
 """Finer layers are left out of the heat maps: every logit of a layer is held at once."""
-_WRAPPERS = comfy.patcher_extension.WrappersMP
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +38,17 @@ class Watch:
 
     def __deepcopy__(self, memo: Any) -> Watch:
         return self
+
+
+class Reference(Protocol):
+    """Parts that the denoiser itself sees, at every step or once per run."""
+
+    @property
+    def every_step(self) -> bool: ...
+
+    def __call__(self, unet: Any, timesteps: Tensor, sigma: float, dtype: torch.dtype) -> Bank:
+        """Recorded by the denoiser as it is now: with its LoRAs, cast and offloaded as in this run."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +66,8 @@ class Sharing:
     share: Share
     pose: Tensor | None
     sigmas: tuple[float, float]
-    live: Callable[[Any, Tensor, float, torch.dtype], Bank] | None = None
-    """Instead of a bank: (UNet, timesteps, sigma, dtype) -> the bank of this step, recorded by the denoiser itself."""
+    live: Reference | None = None
+    """Instead of a bank: who records it while sampling."""
     size: tuple[int, int] | None = None
     """(width, height) in pixels of the picture the parts were encoded for, or None: of any."""
     watch: Watch | None = None
@@ -68,9 +77,28 @@ class Sharing:
     def __deepcopy__(self, memo: Any) -> Sharing:
         return self  # immutable, and shared by every clone on purpose
 
+    @property
+    def heard(self) -> bool:
+        """Whether the UNet reads anything of it."""
+        return bool(self.bank) or self.live is not None or self.pose is not None
+
+    @property
+    def placed(self) -> bool:
+        """Whether it matters which part of the picture the UNet is given."""
+        return self.pose is not None or self.share.targets is not None
+
+    def of(self, picture: int) -> Sharing:
+        """For one picture of a batch."""
+        if self.pose is None or len(self.pose) == 1:
+            return self
+        key = (picture,)
+        if key not in self._crops:
+            self._crops[key] = replace(self, pose=self.pose[[picture % len(self.pose)]])
+        return self._crops[key]
+
     def cropped(self, area: Sequence[int]) -> Sharing:
         """For an entry with an area (height, width, y, x in latent pixels): the UNet sees only that part."""
-        if self.pose is None and self.share.targets is None:
+        if not self.placed:
             return self
         key = tuple(area)
         if key not in self._crops:
@@ -116,12 +144,15 @@ def record(unet: Any, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor |
     return seen
 
 
-def record_at_zero(model: Any, latent: Tensor, context: Tensor, y: Tensor | None = None) -> dict[Block, Tensor]:
-    """`record` once at t = 0 with a loaded ModelPatcher, kept on the CPU: block -> (tokens, C). One part, (1, ...)."""
-    device, dtype = model.load_device, model.model.manual_cast_dtype or model.model.get_dtype()
-    x, context = latent.to(device, dtype), context.to(device, dtype)
-    y = None if y is None else y.to(device, dtype)
-    seen = record(model.model.diffusion_model, x, torch.zeros(1, device=device), context, y)
+def record_at_zero(model: Any, latent: Tensor, context: Tensor) -> dict[Block, Tensor]:
+    """`record_one` with a loaded ModelPatcher."""
+    place = model.load_device, model.model.manual_cast_dtype or model.model.get_dtype()
+    return record_one(model.model.diffusion_model, latent.to(*place), context.to(*place))
+
+
+def record_one(unet: Any, x: Tensor, context: Tensor, y: Tensor | None = None) -> dict[Block, Tensor]:
+    """`record` of one part, (1, ...), once at t = 0, kept on the CPU: block -> (tokens, C)."""
+    seen = record(unet, x, torch.zeros(1, device=x.device), context, y)
     return {block: states[0].cpu() for block, states in seen.items()}
 
 
@@ -130,46 +161,23 @@ def record_at_zero(model: Any, latent: Tensor, context: Tensor, y: Tensor | None
 
 def patched(model: Any) -> Any:
     """A clone of the MODEL that reads shared parts; a MODEL that does already is returned as it is."""
-    if KEY in model.wrappers.get(_WRAPPERS.DIFFUSION_MODEL, {}):
-        return model
-    clone = model.clone()
-    clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, KEY, _with_memory)
-    clone.add_wrapper_with_key(_WRAPPERS.DIFFUSION_MODEL, KEY, _hand_over)
-    clone.set_model_input_block_patch(_add_pose)
-    existing = clone.model_options["transformer_options"].get("patches_replace", {}).get("attn1", {})
-    blocks: dict[tuple[str, int], int] = {}
-    for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
-        blocks[name, number] = index + 1
-    for (name, number), depth in blocks.items():
-        # Block-wide keys, as the host's own guidance nodes use for a pass of theirs. What others have put on a
-        # single layer hides those, so there ours goes on that layer and calls theirs.
-        before = existing.get((name, number))
-        clone.set_model_attn1_replace(SharedAttention(before), name, number)
-        for index in range(depth):
-            if single := existing.get((name, number, index)):
-                clone.set_model_attn1_replace(SharedAttention(single), name, number, index)
-    return clone
+    return taught(model, KEY, SharingRun)
 
 
+@dataclass(frozen=True, eq=False)
 class SharedAttention:
-    """The attn1 replacement of a block: rows with parts look at these too, all other rows are left as they were.
+    """The attn1 of one layer in one forward: rows with parts look at these too, all others are left as they were.
 
     before: another node's replacement, which goes on serving the rows without parts.
     """
 
-    def __init__(self, before: Callable[..., Tensor] | None) -> None:
-        self.before = before
-
-    def __deepcopy__(self, memo: Any) -> SharedAttention:
-        return self  # immutable
+    turn: Turn
+    before: Callable[..., Tensor] | None
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        turn: Turn | None = extra_options.get(KEY)
-        if turn is None:
-            return self._alone(q, k, v, extra_options)
         block = (*extra_options["block"], extra_options["block_index"])
-        readers = turn.readers(block)
-        if not any(readers) or len(q) % len(readers):
+        readers = self.turn.readers(block)
+        if len(q) % len(readers):
             return self._alone(q, k, v, extra_options)
         rows = len(q) // len(readers)
         # Others count on all rows of the batch, so theirs is called with all of them.
@@ -179,7 +187,7 @@ class SharedAttention:
         out: list[Tensor] = []
         for n, (who, *own) in enumerate(zip(readers, q.split(rows), k.split(rows), v.split(rows), strict=True)):
             if who:
-                out.append(_shared(turn, who, block, own, extra_options))
+                out.append(_shared(self.turn, who, block, own, extra_options))
             else:
                 out.append(theirs[n] if theirs else _attention(own, extra_options, optimized_attention))
         return torch.cat(out)
@@ -196,7 +204,6 @@ def _shared(turn: Turn, sharing: Sharing, block: Block, own: Sequence[Tensor], e
     height, width = (int(side) for side in extra_options["activations_shape"][-2:])
     if sharing.share.targets is not None and q.shape[1] != height * width:
         raise TokensMoved(q.shape[1], width, height)
-    turn.reached.add(block)
     parts = turn.parts(sharing, block, k, (height, width))
     if turn.watched is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
         counts = [len(part.kept) for part in sharing.bank_of(block)]
@@ -223,15 +230,6 @@ def _attention(
     )  # fmt: skip
 
 
-def _add_pose(h: Tensor, options: dict[str, Any]) -> Tensor:
-    turn: Turn | None = options.get(KEY)
-    if turn is None or options["block"] != ("input", 0):
-        return h
-    pieces = h.chunk(len(turn.chunks))
-    poses = [turn.pose(sharing, h) if sharing else None for sharing in turn.chunks]
-    return torch.cat([x if pose is None else _with_pose(x, pose) for x, pose in zip(pieces, poses, strict=True)])
-
-
 def _with_pose(x: Tensor, pose: Tensor) -> Tensor:
     return x + comfy.utils.repeat_to_batch_size(pose, len(x))
 
@@ -249,25 +247,30 @@ class Projected:
 
 
 class Memory:
-    """What one sampling run needs to make once only. No dictionary: the host copies those at every step.
+    """What one sampling run needs to make once only."""
 
-    others: the attn1 replacements of other nodes in this run, by their address in the host.
-    """
-
-    def __init__(self, others: Mapping[tuple[Any, ...], Any] | None = None) -> None:
-        self.others = others or {}
+    def __init__(self) -> None:
         self.projected: dict[tuple[Any, ...], Projected] = {}
         self.biases: dict[tuple[Any, ...], Tensor | None] = {}
         self.poses: dict[tuple[Any, ...], Tensor] = {}
-
-    def __deepcopy__(self, memo: Any) -> Memory:
-        return self
+        self._banks: dict[Reference, Bank] = {}
+        self._recorded: dict[Sharing, Sharing] = {}
 
     def for_one_step(self) -> Memory:
         """With nothing projected: a reference that is recorded at every step shows other tokens each time."""
-        memory = Memory(self.others)
+        memory = Memory()
         memory.biases = self.biases
         return memory
+
+    def recorded(self, sharing: Sharing, record: Callable[[Reference], Bank]) -> Sharing:
+        """With a bank in place of `live`; one recording for everything that one node has put in."""
+        if sharing.live is None:
+            return sharing
+        if sharing.live not in self._banks:
+            self._banks[sharing.live] = record(sharing.live)
+        if sharing not in self._recorded:
+            self._recorded[sharing] = replace(sharing, bank=self._banks[sharing.live], live=None)
+        return self._recorded[sharing]
 
 
 @dataclass(frozen=True)
@@ -280,14 +283,26 @@ class Turn:
     shares: bool
     watched: list[Tensor] | None = None
     """What the layers of this step have shown, (parts, h, w) each, where somebody watches."""
-    reached: set[Block] = field(default_factory=set)
-    """Layers that have read parts."""
+
+    @property
+    def blocks(self) -> set[Block]:
+        """Where anybody shares."""
+        banks = [sharing.bank for sharing in self.chunks if self.shares and sharing and sharing.bank]
+        return {block for bank in banks for block, tokens in bank.items() if tokens}
 
     def readers(self, block: Block) -> tuple[Sharing | None, ...]:
         """Per chunk, what it shares at this layer; all None where nobody does."""
         return tuple(s if self.shares and s and s.bank_of(block) else None for s in self.chunks)
 
-    def pose(self, sharing: Sharing, x: Tensor) -> Tensor | None:
+    def with_pose(self, h: Tensor, options: dict[str, Any]) -> Tensor:
+        """The host's input block patch: each chunk's pose, added behind the first convolution."""
+        if options["block"] != ("input", 0):
+            return h
+        pieces = h.chunk(len(self.chunks))
+        poses = [self._pose(sharing, h) if sharing else None for sharing in self.chunks]
+        return torch.cat([x if pose is None else _with_pose(x, pose) for x, pose in zip(pieces, poses, strict=True)])
+
+    def _pose(self, sharing: Sharing, x: Tensor) -> Tensor | None:
         """The pose of a chunk beside x, (B, C, h, w) or None."""
         if sharing.pose is None:
             return None
@@ -325,16 +340,49 @@ class Turn:
         return self.memory.biases[key]
 
 
-def _with_memory(executor: Any, *args: Any, **kwargs: Any) -> Any:
-    """OUTER_SAMPLE: the guider's options are this run's own copy."""
-    latent = args[1] if len(args) > 1 else kwargs["latent_image"]
-    serve(executor.class_obj, KEY)
-    _check_size(executor.class_obj.conds, (8 * latent.shape[-1], 8 * latent.shape[-2]))
-    options = executor.class_obj.model_options.setdefault("transformer_options", {})
-    attn1 = options.get("patches_replace", {}).get("attn1", {})
-    others = {address: patch for address, patch in attn1.items() if not isinstance(patch, SharedAttention)}
-    options[f"{KEY}_memory"] = Memory(others)
-    return executor(*args, **kwargs)
+class SharingRun(Run):
+    """What one sampling run shows of parts, and what other nodes have put on the MODEL for all of it."""
+
+    key = KEY
+
+    def __init__(self, guider: Any, latent: Tensor) -> None:
+        super().__init__(guider)
+        _check_size(guider.conds, (8 * latent.shape[-1], 8 * latent.shape[-2]))
+        self._memory = Memory()
+        self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
+
+    def denoise(self, carried: tuple[tuple[Any, ...], ...], executor: Any, *args: Any, **kwargs: Any) -> Any:
+        *others, options = args
+        chunks, sigmas = tuple(next(iter(chunk), None) for chunk in carried), options["sigmas"]
+        on = any(s is not None and is_within(s.sigmas, sigmas) for s in chunks)
+        memory = self._memory
+        if on and (live := next((s.live for s in chunks if s is not None and s.live), None)):
+            memory = memory.for_one_step() if live.every_step else memory
+            x, timesteps, unet = args[0], args[1][:1], executor.class_obj
+            chunks = tuple(
+                s and memory.recorded(s, lambda live: live(unet, timesteps, float(sigmas[0]), x.dtype)) for s in chunks
+            )
+        watch = _watching(chunks, sigmas, options.get("sample_sigmas")) if on else None
+        turn = Turn(chunks, executor.class_obj, memory, on, [] if watch else None)
+        out = executor(*others, self._with(turn, options), **kwargs)
+        if watch and turn.watched:
+            watch.show(_joined(turn.watched))
+        return out
+
+    def _with(self, turn: Turn, options: dict[str, Any]) -> dict[str, Any]:
+        """transformer_options with the attention and the poses of this forward.
+
+        What others put in place of self-attention for this forward alone stays (the host's guidance nodes do so for a
+        pass of theirs); what stands there through the run serves the rows without parts.
+        """
+        found = {block: standing(options, "attn1", block) for block in turn.blocks}
+        kept = {b: f for b, f in found.items() if f is None or f is standing(self._others, "attn1", b)}
+        options = replaced(options, "attn1", {block: SharedAttention(turn, f) for block, f in kept.items()})
+        if any(sharing and sharing.pose is not None for sharing in turn.chunks):
+            patches = options.get("patches", {})
+            with_ours = [*patches.get("input_block_patch", ()), turn.with_pose]
+            options["patches"] = {**patches, "input_block_patch": with_ours}
+        return options
 
 
 def _check_size(conds: Mapping[str, Sequence[dict[str, Any]]], size: tuple[int, int]) -> None:
@@ -347,42 +395,6 @@ def _check_size(conds: Mapping[str, Sequence[dict[str, Any]]], size: tuple[int, 
                 "Give the latent and the node of the parts (Encode Parts or Share Parts Attention) the same width and "
                 "height; a second pass at another size needs that node once more, at that size.",
             )  # fmt: skip
-
-
-def _hand_over(executor: Any, *args: Any, **kwargs: Any) -> Any:
-    """DIFFUSION_MODEL: from the batched conditioning to where the attention patches can see it."""
-    rows: Rows | None = kwargs.pop(KEY, None)
-    if rows is None:
-        return executor(*args, **kwargs)
-    *others, options = args
-    sigmas = options["sigmas"]
-    chunks = tuple(next(iter(chunk), None) for chunk in rows.chunks)
-    on = any(s is not None and is_within(s.sigmas, sigmas) for s in chunks)
-    memory = options.get(f"{KEY}_memory") or Memory()
-    if on and any(s is not None and s.live for s in chunks):
-        chunks = _recorded(chunks, executor.class_obj, args[1], float(sigmas[0]), args[0].dtype)
-        memory = memory.for_one_step()
-    watch = _watching(chunks, sigmas, options.get("sample_sigmas")) if on else None
-    turn = Turn(chunks, executor.class_obj, memory, on, [] if watch else None)
-    out = executor(*others, {**options, KEY: turn}, **kwargs)
-    _check_reached(turn, options)
-    if watch and turn.watched:
-        watch.show(_joined(turn.watched))
-    return out
-
-
-def _check_reached(turn: Turn, options: dict[str, Any]) -> None:
-    """Raise AttentionTaken when another node put its own function over ours without calling it.
-
-    What stands there in this forward alone (the host's guidance nodes do so for a pass of theirs) takes nothing away.
-    """
-    now, others = options.get("patches_replace", {}).get("attn1", {}), turn.memory.others
-    read = [block for sharing in turn.chunks if turn.shares and sharing for block in sharing.bank or ()]
-    places = [block if block in now else block[:2] for block in read if block not in turn.reached]
-    takers = [now[place] for place in places if place in others and now.get(place) is others[place]]
-    if takers:
-        node, there = "Apply Parts or Share Parts Attention", "where it works on the rows without parts, the negative"
-        raise AttentionTaken(module_of(takers[0]), node, "self-attention", len(takers), "parts", there)
 
 
 def _watching(chunks: tuple[Sharing | None, ...], sigmas: Tensor, schedule: Tensor | None) -> Watch | None:
@@ -398,17 +410,3 @@ def _joined(maps: list[Tensor]) -> Tensor:
     """The mean over the layers at the finest grid among them, (parts, h, w) on the CPU."""
     size = max(tuple(one.shape[1:]) for one in maps)
     return torch.stack([functional.interpolate(one[None], size=size)[0] for one in maps]).mean(dim=0).cpu()
-
-
-def _recorded(
-    chunks: tuple[Sharing | None, ...], unet: Any, timesteps: Tensor, sigma: float, dtype: torch.dtype
-) -> tuple[Sharing | None, ...]:
-    """The chunks with this step's bank in place of `live`; one recording for all chunks of one node.
-
-    dtype: what the host computes in, which need not be what the weights are stored in.
-    """
-    banks: dict[Any, Bank] = {}
-    for sharing in chunks:
-        if sharing is not None and sharing.live and sharing.live not in banks:
-            banks[sharing.live] = sharing.live(unet, timesteps[:1], sigma, dtype)
-    return tuple(replace(s, bank=banks[s.live], live=None) if s is not None and s.live else s for s in chunks)

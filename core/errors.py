@@ -333,14 +333,14 @@ class ModelNotPatched(LikenessError):
         )
 
 
-class AttentionTaken(LikenessError):
-    """Another node put its function where that of `node` was, without calling it; `module` is where it lives."""
+class ConditioningLost(LikenessError):
+    """Another pack's function around the MODEL, `module` is where it lives, that does not hand on what ours carries."""
 
-    def __init__(self, module: str, node: str, attention: str, layers: int, reading: str, there: str) -> None:
+    def __init__(self, module: str, why: str) -> None:
         super().__init__(
-            f"A MODEL node after {node} (its code: {module}) replaced the {attention} of {layers} "
-            f"layer{'s' * (layers != 1)}, so they no longer read the {reading}.",
-            f"Move that node in front of {node}, {there}.",
+            f"A node on this MODEL runs it through a function of its own (its code: {module}), which {why}. So what "
+            "Apply InstantID (Likeness), Apply Parts or Share Parts Attention put into the conditioning would be lost.",
+            "Bypass that node, or give it a sampler of its own, without the Likeness node.",
         )
 
 

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..bridge import sharing
 from ..bridge.conditioning import sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
-from ..bridge.self_sharing import LAYERS, recorded_once, reference_of
+from ..bridge.self_sharing import LAYERS, reference_of
 from ..core import geometry
 from ..core.parts2whole.features import Share
 from ..core.parts2whole.parts import Parts, targets
@@ -48,7 +48,7 @@ class SharePartsAttention(io.ComfyNode):
                 io.Combo.Input("reference", options=[EVERY_STEP, ONCE],
                                tooltip="at every step: the parts are noised and seen by the model at every step, which "
                                "costs about as much as that many more pictures. once: seen without noise before the "
-                               "sampling, nearly free and less faithful."),
+                               "first step, nearly free and less faithful."),
                 advanced(seed_input("seed", "Of the noise on the parts.")),
             ],
             outputs=[
@@ -81,7 +81,7 @@ class SharePartsAttention(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         geometry.check_size("The picture", width, height)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
-        seen = reference_of(model, parts, clip, vae, (width, height), layers, seed)
+        live = reference_of(model, parts, clip, vae, (width, height), layers, reference == EVERY_STEP, seed)
         common = {
             "source": object(),
             "share": Share([part.weight * strength for part in parts.present], targets(parts.present, width, height)),
@@ -89,11 +89,9 @@ class SharePartsAttention(io.ComfyNode):
             "sigmas": window,
             "size": (width, height),
         }
-        bank = recorded_once(seen, model) if reference == ONCE else None
-        live = seen if reference == EVERY_STEP else None
         return io.NodeOutput(
             sharing.patched(model),
-            sharing.share_with(positive, sharing.Sharing(bank=bank, live=live, **common)),
+            sharing.share_with(positive, sharing.Sharing(bank=None, live=live, **common)),
             sharing.share_with(negative, sharing.Sharing(bank=None, **common)),
         )
 

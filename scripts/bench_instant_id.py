@@ -30,9 +30,15 @@ class Step:
 
         self.unet, self.given = unet, bench_sdxl.inputs(dtype, device)
         self.text = torch.zeros(2, 77, WIDTH, dtype=dtype, device=device)
+        self.run = self._run() if people else None
         self.rows = self._rows(people) if people else None
-        self.options = self._options()
         self.net: Any = self._identity_net(net) if net is not None else None
+
+    def _run(self) -> Any:
+        """A run of the sampler."""
+        from pack.bridge import adapter
+
+        return adapter.InjectionsRun(SimpleNamespace(model_patcher=self._patcher(), conds={}), self.given["x"])
 
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
@@ -48,7 +54,7 @@ class Step:
             tokens = torch.randn(people, TOKENS, WIDTH)
             return adapter.Injection(source, tokens, layers, regions, adapter.ALWAYS)
 
-        positive, negative = (adapter.InjectionsCond((injection(),), read=True) for _ in range(2))
+        positive, negative = (adapter.InjectionsCond((injection(),), self.run) for _ in range(2))
         assert positive.can_concat(negative)
         return positive.concat([negative])
 
@@ -59,25 +65,25 @@ class Step:
         return comfy.model_patcher.ModelPatcher(self.unet, load_device=device, offload_device=device)
 
     def _options(self) -> dict[str, Any]:
-        """What a run of the sampler starts with: the patches and wrappers of the MODEL, and this run's cache."""
+        """As in every step of the run."""
+        import comfy.patcher_extension
         from pack.bridge import adapter
 
-        if self.rows is None:
+        if self.run is None:
             return {}
-        model = adapter.patched(self._patcher(), lambda guider: None)
-        options = model.model_options["transformer_options"]
-        run = {adapter.CACHE: adapter.RunCache(), "sigmas": self.given["timesteps"]}
-        return {**options, "wrappers": model.wrappers, **run}
+        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+        wrappers = {kind: {adapter.KEY: [self.run.forward]}}
+        return {"sigmas": self.given["timesteps"], adapter.KEY: self.run, "wrappers": wrappers}
 
     def _identity_net(self, net: Any) -> Any:
         import comfy.controlnet
         import torch
         from pack.bridge.identity_net import IdentityNet
 
-        assert self.rows is not None
+        assert self.run is not None
         nobody = torch.randn(1, TOKENS, WIDTH)
         plain = comfy.controlnet.ControlNet(net, load_device=self.text.device)
-        identity = IdentityNet(plain, self.rows.chunks[0][0].source, nobody)
+        identity = IdentityNet(plain, self.run.read(self.rows)[0].carried[0].source, nobody)
         identity.set_cond_hint(torch.zeros(1, 3, SIDE, SIDE), 0.8)
         identity.model_sampling_current = self.unet.model_sampling
         return identity
@@ -90,7 +96,7 @@ class Step:
         kept = {} if self.rows is None else {adapter.KEY: self.rows}
         with torch.inference_mode():
             return self.unet.diffusion_model(
-                **self.given, context=self.text, control=control, transformer_options=dict(self.options), **kept
+                **self.given, context=self.text, control=control, transformer_options=self._options(), **kept
             )
 
     def control(self) -> Any:
@@ -100,7 +106,7 @@ class Step:
 
         cond = {"c_crossattn": self.text, "y": self.given["y"], adapter.KEY: self.rows}
         with torch.inference_mode():
-            return self.net.get_control(self.given["x"], self.given["timesteps"], cond, 2, {})
+            return self.net.get_control(self.given["x"], self.given["timesteps"], cond, 2, self._options())
 
     def both(self) -> Any:
         return self.denoise(self.control())

@@ -71,7 +71,7 @@ class Bench:
 
         on: False for a step outside of the range from start_percent to end_percent.
         """
-        from pack.bridge.sharing import KEY, Memory, SharedAttention, Sharing, Turn
+        from pack.bridge.sharing import Memory, SharedAttention, Sharing, Turn
         from pack.core.parts2whole.features import Share, keep, token_mask
 
         bank = {
@@ -80,10 +80,9 @@ class Bench:
         }
         sharing = Sharing(object(), bank, Share([1.0] * len(masks)), None, (1e9, 0.0))
         turn = Turn((None, sharing), self.unet, Memory(), on)
-        patch = SharedAttention(None)
-        replace = {"attn1": {block[:2]: patch for block in self.states}}
+        replace = {"attn1": {block: SharedAttention(turn, None) for block in turn.blocks}}
         kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)
-        return lambda: self.run({KEY: turn, "patches_replace": replace}), 3 * kept
+        return lambda: self.run({"patches_replace": replace}), 3 * kept
 
     def published(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
         """A step as published, and the bytes of its bank (both rows) with the largest layer's keys and values."""

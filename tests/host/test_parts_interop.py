@@ -10,6 +10,7 @@ import tiny_sd15
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from host_nodes import NODES, novram, patch
+from other_packs import KEYS, adapter_pack
 from pack.bridge import parts2whole
 from pack.core import errors
 from pack.core.parts2whole.parts import Parts, make_part
@@ -19,8 +20,6 @@ from parts_run import apply, denoiser, encode, sample, text
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
 WITHOUT_EFFECT = {"SLG", "SLG, negative only"}
 """On an SD1.5 model."""
-ATTN1 = {"SAG"}
-"""They put a function of theirs where ours is, and call nothing that they find there."""
 WIDTH, HEIGHT = 128, 192
 """HyperTile has nothing to cut in a smaller picture."""
 
@@ -67,8 +66,7 @@ def test_host_nodes_before_or_after_lose_nothing(model, features, name):
     ours = with_parts(model, features)
     alone = picture(*ours)
     before = picture(*with_parts(patch(name, model), features))
-    if name not in ATTN1:
-        assert torch.equal(before, picture(patch(name, ours[0]), *ours[1:]))
+    assert torch.equal(before, picture(patch(name, ours[0]), *ours[1:]))
     assert (difference(before, alone) > 1e-3) == (name not in WITHOUT_EFFECT), "theirs works"
     without = picture(patch(name, model), [text(1)], [text(2)])
     assert difference(before, without) > 0.01, "ours works"
@@ -97,14 +95,17 @@ def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     assert difference(*shown) <= 1e-5
 
 
-def test_a_node_that_takes_our_attention_away_is_named(model, features):
-    ours, *sides = with_parts(model, features)
-    message = r"after Apply Parts .*\(its code: .*nodes_sag\) replaced the self-attention of 1 layer,.*in front"
-    with pytest.raises(errors.AttentionTaken, match=f"(?s){message}"):
-        picture(patch("SAG", ours), *sides)
+@pytest.mark.parametrize("keys", KEYS)
+def test_packs_of_adapters_before_or_after_lose_nothing(model, features, keys):
+    ours = with_parts(model, features)
+    before = picture(*with_parts(adapter_pack(model, keys), features))
+    assert torch.equal(before, picture(adapter_pack(ours[0], keys), *ours[1:]))
+    assert difference(before, picture(*ours)) > 1e-3, "theirs works"
+    assert difference(before, picture(adapter_pack(model, keys), [text(1)], [text(2)])) > 0.01, "ours works"
 
 
-def test_a_replacement_before_ours_still_serves_the_other_rows(model, features):
+@pytest.mark.parametrize("place", [("input", 1), ("input", 1, 0)])
+def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, features, place):
     """Theirs is called with the whole batch; only what it answers for rows without parts is used."""
 
     def theirs(q, k, v, extra_options):
@@ -113,9 +114,15 @@ def test_a_replacement_before_ours_still_serves_the_other_rows(model, features):
         out[extra_options["cond_or_uncond"].index(0)] = torch.nan
         return out
 
-    taken = model.clone()
-    taken.set_model_attn1_replace(theirs, "input", 1)
-    assert difference(picture(*with_parts(taken, features)), picture(*with_parts(model, features))) <= 1e-6
+    def taken(model):
+        clone = model.clone()
+        clone.set_model_attn1_replace(theirs, *place)
+        return clone
+
+    ours, *sides = with_parts(model, features)
+    before = picture(*with_parts(taken(model), features))
+    assert difference(before, picture(ours, *sides)) <= 1e-6
+    assert torch.equal(before, picture(taken(ours), *sides))
 
 
 # How the host stores and moves weights
@@ -156,6 +163,23 @@ def test_fp8_weights(made, features):
 def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(made, dtype, reference):
     small, full = (picture(*shared(stored(made, each), reference)) for each in (dtype, torch.float32))
     assert difference(small, full) <= 1e-4
+
+
+@pytest.mark.parametrize("reference", [EVERY_STEP, ONCE])
+def test_a_lora_before_or_after_a_model_that_is_its_own_reference(model, reference):
+    """The model sees the parts with it either way."""
+    key = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_v.weight"
+    change = torch.randn(32, 32, generator=torch.Generator().manual_seed(3)) * 0.2
+
+    def with_lora(model):
+        clone = model.clone()
+        clone.add_patches({key: ("diff", (change,))}, 1.0, 1.0)
+        return clone
+
+    before = picture(*shared(with_lora(model), reference))
+    ours, *sides = shared(model, reference)
+    assert torch.equal(picture(with_lora(ours), *sides), before)
+    assert difference(picture(ours, *sides), before) > 1e-3
 
 
 @pytest.mark.parametrize("reference", [EVERY_STEP, ONCE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import comfy.patcher_extension
 import comfy.samplers
 import pytest
 import tiny_sd15
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 from pack.bridge import sharing
 from pack.bridge.adapter import transformers
-from pack.bridge.self_sharing import LAYERS, SelfReference, recorded_once
+from pack.bridge.self_sharing import LAYERS, SelfReference
 from pack.core.parts2whole.features import Share, token_mask
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
@@ -43,7 +44,7 @@ def masks(count, cover=0.5):
     return list(made)
 
 
-def reference(model, count=2, layers="all", cover=0.5):
+def reference(model, count=2, layers="all", cover=0.5, every_step=True):
     adm = None if width_of(model) != 2048 else normal(9, count, 2816)
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"),
@@ -54,6 +55,7 @@ def reference(model, count=2, layers="all", cover=0.5):
         masks=masks(count, cover),
         noise=normal(5, count, 4, HEIGHT // 8, WIDTH // 8),
         layers=layers,
+        every_step=every_step,
     )
 
 
@@ -108,7 +110,7 @@ def oracle(model, ours):
         return torch.stack(out)
 
     clone = model.clone()
-    clone.add_wrapper_with_key(sharing._WRAPPERS.DIFFUSION_MODEL, "oracle", forward)
+    clone.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "oracle", forward)
     clone.set_model_attn1_patch(append)
     for name, number, _, _ in transformers(model.model.diffusion_model):
         clone.set_model_attn1_replace(attend, name, number)
@@ -122,12 +124,27 @@ def test_every_step_equals_the_idea_written_plainly(model):
     assert (result - expected).abs().max() / expected.abs().max() <= 1e-5
 
 
+def bank_at_zero(model, ours):
+    return ours(model.model.diffusion_model, torch.zeros(1), 0.0, torch.float32)
+
+
 def test_recorded_once_differs_and_is_stable(model):
-    ours = reference(model)
-    once = sides(model, bank=recorded_once(ours, model))
+    once = sides(model, reference(model, every_step=False))
     results = [sample(sharing.patched(model), *once) for _ in range(2)]
     assert torch.equal(*results)
-    assert not torch.allclose(results[0], sample(sharing.patched(model), *sides(model, live=ours)))
+    assert not torch.allclose(results[0], sample(sharing.patched(model), *sides(model, reference(model))))
+
+
+def test_once_means_once_per_run_each_part_alone(model):
+    rows = []
+    hook = model.model.diffusion_model.time_embed.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
+    live = sides(model, reference(model, every_step=False))
+    for _ in range(2):
+        sample(sharing.patched(model), *live, steps=3)
+    hook.remove()
+    assert rows == [1, 1, 2, 2, 2] * 2
+    bank = bank_at_zero(model, reference(model, every_step=False))
+    assert torch.equal(sample(sharing.patched(model), *sides(model, bank=bank)), sample(sharing.patched(model), *live))
 
 
 def test_a_patched_model_without_parts_is_the_unpatched_picture(model):
@@ -139,7 +156,8 @@ def test_a_patched_model_without_parts_is_the_unpatched_picture(model):
 
 @pytest.mark.parametrize("layers", LAYERS)
 def test_layers_are_chosen(model, layers):
-    bank = recorded_once(reference(model, layers=layers), model)
+    ours = reference(model, layers=layers, every_step=False)
+    bank = bank_at_zero(model, ours)
     blocks = {block for block, *_ in bank}
     everything = len(transformers(model.model.diffusion_model))
     if layers == "all":
@@ -148,7 +166,7 @@ def test_layers_are_chosen(model, layers):
         assert blocks == {"output"}
     else:
         assert 0 < len(bank) < everything
-    assert sample(sharing.patched(model), *sides(model, bank=bank), steps=1).isfinite().all()
+    assert sample(sharing.patched(model), *sides(model, ours), steps=1).isfinite().all()
 
 
 def test_a_weight_of_almost_nothing_is_almost_unpatched(model):

@@ -1,0 +1,189 @@
+"""Beside packs that put a function of theirs around the MODEL: what conditioning carries arrives, or they are named."""
+
+from __future__ import annotations
+
+import gc
+
+import instant_id_run
+import other_packs
+import parts_made
+import parts_run
+import pytest
+import tiny_sdxl
+import torch
+from pack.bridge import adapter, sharing
+from pack.bridge.instant_id import load_instant_id
+from pack.core import errors
+from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
+from parts_made import HEIGHT, WIDTH
+from parts_run import POSE
+from seeded import instant_id_file
+
+METHODS = ["InstantID", "InstantID, two by region", "parts", "parts with a pose", "share at every step", "share once"]
+
+
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory):
+    unet = tiny_sdxl.diffusers_unet()
+    host = tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
+    path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
+    torch.save(instant_id_file([width for *_, width in adapter.attention_layers(host[0])]), path)
+    return host, load_instant_id(str(path))
+
+
+@pytest.fixture(scope="module")
+def sd15():
+    made = parts_made.made()
+    return made, parts_run.denoiser(made)
+
+
+def share(model, reference, parts):
+    return SharePartsAttention.execute(
+        model, [parts_run.text(1)], [parts_run.text(2)], parts, parts_made.clip(), parts_made.vae(), WIDTH, HEIGHT,
+        strength=1.0, start_percent=0.0, end_percent=1.0, layers="all", reference=reference, seed=0,
+    ).args  # fmt: skip
+
+
+@pytest.fixture
+def method(request):
+    """(MODEL, a function from a MODEL to what our node makes of it, a function from that to a picture)."""
+    name = request.param
+    if name.startswith("InstantID"):
+        host, instant_id = request.getfixturevalue("sdxl")
+        cast = instant_id_run.halves() if "two" in name else instant_id_run.one()
+        strength = 0.0 if "adapter" in name else 0.8
+
+        def faces(model):
+            return instant_id_run.apply(host, instant_id, cast, model=model, control_strength=strength)
+
+        return host[0], faces, lambda *applied: instant_id_run.sample(*applied, steps=2, batch=2)
+    made, model = request.getfixturevalue("sd15")
+    if name.startswith("parts"):
+        features = parts_run.encode(made, parts_made.parts(2))
+        poses = torch.cat([POSE, parts_made.picture(91, WIDTH, HEIGHT)]) if "pose" in name else None
+
+        def ours(model):
+            return parts_run.apply(model, features, pose=poses)
+    else:
+
+        def ours(model):
+            return share(model, ONCE if "once" in name else EVERY_STEP, parts_made.parts(2))
+
+    return model, ours, lambda *applied: parts_run.sample(*applied, steps=2, batch=2)
+
+
+def difference(picture, reference):
+    return ((picture - reference).abs().max() / reference.abs().max()).item()
+
+
+def both_orders(method, function):
+    """Our node behind theirs and in front of it."""
+    model, ours, picture = method
+    before = ours(other_packs.around(model, function))
+    yield lambda: picture(*before)
+    behind = ours(model)
+    yield lambda: picture(other_packs.around(behind[0], function), *behind[1:])
+
+
+@pytest.mark.parametrize("method", METHODS, indirect=True)
+def test_rows_one_by_one_keep_what_they_carry(method):
+    model, ours, picture = method
+    expected = picture(*ours(model))
+    for shown in both_orders(method, other_packs.one_by_one):
+        assert difference(shown(), expected) <= 1e-5
+
+
+@pytest.mark.parametrize("method", ["InstantID, two by region", "parts with a pose"], indirect=True)
+def test_rows_in_another_order_keep_what_they_carry(method):
+    model, ours, picture = method
+    patched, *sides = ours(model)
+    shown = picture(other_packs.around(patched, other_packs.reversed_rows), *sides)
+    assert difference(shown, picture(patched, *sides)) <= 1e-5
+
+
+@pytest.mark.parametrize("method", ["InstantID's adapter", "parts", "share once"], indirect=True)
+def test_tiles_keep_what_they_carry(method):
+    """Where no region matters: tiles in one batch are as tiles whose rows come one by one."""
+    model, ours, picture = method
+    patched, *sides = ours(model)
+
+    def rows_of_tiles(apply_model, given):
+        return other_packs.in_tiles(
+            lambda x, t, **c: other_packs.one_by_one(apply_model, {"input": x, "timestep": t, "c": c}), given
+        )
+
+    shown = [picture(other_packs.around(patched, each), *sides) for each in (other_packs.in_tiles, rows_of_tiles)]
+    plain = [[[text, {k: v for k, v in o.items() if k != "model_conds"}] for text, o in side] for side in sides]
+    without = picture(other_packs.around(model, other_packs.in_tiles), *plain)
+    assert difference(*shown) <= 1e-5 < 1e-3 < difference(shown[0], without)
+
+
+LOST = {
+    other_packs.only_what_it_knows: "drops conditions that it does not know, or makes transformer_options of its own",
+    other_packs.its_own_options: "drops conditions that it does not know, or makes transformer_options of its own",
+    other_packs.one_by_one_where_it_knows: "hands over conditions of 4 rows with 1 of the pictures",
+}
+
+
+@pytest.mark.parametrize("function", LOST)
+@pytest.mark.parametrize("method", METHODS, indirect=True)
+def test_a_function_that_loses_them_is_named(method, function):
+    message = rf"of its own \(its code: other_packs\), which {LOST[function]}\. .* Bypass that node"
+    for shown in both_orders(method, function):
+        with pytest.raises(errors.ConditioningLost, match=message):
+            shown()
+
+
+def test_tiles_of_a_picture_with_places_are_named(sdxl, sd15):
+    host, instant_id = sdxl
+    faces = instant_id_run.apply(host, instant_id, instant_id_run.halves(), control_strength=0.0)
+    made, model = sd15
+    posed = parts_run.apply(model, parts_run.encode(made, parts_made.parts(1)))
+    for (tiled, *sides), sample, shown in (
+        (faces, instant_id_run.sample, "64x96 of 128x96"),
+        (posed, parts_run.sample, "48x120 of 88x120"),
+    ):
+        with pytest.raises(errors.ConditioningLost, match=rf"code: other_packs\), which shows it {shown} px, but"):
+            sample(other_packs.around(tiled, other_packs.in_tiles), *sides, steps=1)
+
+
+def test_what_the_unet_does_not_read_cannot_be_lost(sdxl):
+    """IdentityNet alone."""
+    host, instant_id = sdxl
+    applied = instant_id_run.apply(host, instant_id, instant_id_run.one(), adapter_weight=0.0)
+    dropped = other_packs.around(applied[0], other_packs.only_what_it_knows)
+    expected = instant_id_run.sample(*applied, steps=1)
+    assert torch.equal(instant_id_run.sample(dropped, *applied[1:], steps=1), expected)
+
+
+def test_a_model_wrapper_that_loses_them_is_named(sd15):
+    """The host's newer way to put a function around the MODEL."""
+    made, model = sd15
+    patched, *sides = parts_run.apply(model, parts_run.encode(made, parts_made.parts(1)))
+
+    def theirs(executor, *args, **kwargs):
+        return executor(*args, **{key: value for key, value in kwargs.items() if not key.startswith("likeness")})
+
+    theirs.__module__ = "some_pack.nodes"
+    wrapped = patched.clone()
+    wrapped.add_wrapper_with_key("apply_model", "theirs", theirs)
+    with pytest.raises(errors.ConditioningLost, match=r"\(its code: some_pack\.nodes\), which drops"):
+        parts_run.sample(wrapped, *sides, steps=1)
+
+
+def test_nothing_of_a_run_is_left_behind_it(sdxl, sd15):
+    """Keys and values fill gigabytes: they go with the run, and need no garbage collector."""
+    host, instant_id = sdxl
+    made, model = sd15
+    faces = instant_id_run.apply(host, instant_id, instant_id_run.one())
+    parts = parts_run.apply(model, parts_run.encode(made, parts_made.parts(1)))
+    gc.collect()
+    gc.disable()
+    try:
+        instant_id_run.sample(*faces, steps=1)
+        parts_run.sample(*parts, steps=1)
+        kinds = (adapter.Run, adapter.Plan, sharing.Memory)
+        left = [one for one in gc.get_objects() if issubclass(type(one), kinds)]
+    finally:
+        gc.enable()
+    assert not left
