@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import importlib.util
 import os
 import shutil
 import sys
@@ -16,39 +15,24 @@ ROOT = Path(__file__).resolve().parent.parent
 HOST = os.environ.get("COMFYUI_PATH")
 # Before torch is imported: with more work than cores, threads that spin while they wait can make it 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
+sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
+
+from rig.pack import load_host, load_pack  # noqa: E402
 
 
-def _load_pack() -> None:
-    # With the pack's root on sys.path the host's `import nodes` would find our nodes folder.
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
-    spec = importlib.util.spec_from_file_location("pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
-    assert spec and spec.loader
-    sys.path.append(str(ROOT / "tests" / "support"))
-    sys.modules["pack"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def _write_below_a_folder_of_its_own() -> None:
+    import folder_paths
+
+    folder = tempfile.mkdtemp(prefix="likeness-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    folder_paths.set_temp_directory(folder)
 
 
-def _load_host(path: str) -> None:
-    sys.path.insert(0, path)
-    # The host reads sys.argv while it is imported; pytest's own arguments are not for it.
-    argv, sys.argv = sys.argv, sys.argv[:1]
-    try:
-        import comfy.cli_args
-        import torch
-
-        comfy.cli_args.args.cpu = not torch.cuda.is_available()
-        import folder_paths
-
-        folder = tempfile.mkdtemp(prefix="likeness-tests-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        folder_paths.set_temp_directory(folder)
-    finally:
-        sys.argv = argv
-
-
-_load_pack()
+load_pack()
 if HOST:
-    _load_host(HOST)
+    load_host(HOST)
+    _write_below_a_folder_of_its_own()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -37,7 +37,7 @@ def test_a_case_that_fails_is_named_and_the_next_one_runs(tmp_path: Path) -> Non
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     run = bench("faces", "condition_image", PYTHONPATH=path)
     assert run.returncode == 1
-    assert "[likeness] faces: failed, ModuleNotFoundError: import of insightface halted" in run.stderr
+    assert "[likeness] faces: failed, ModuleNotFoundError: " in run.stderr
     assert names(run) == ["id_patch_condition_image_8_people"]
 
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench_measure import TINY
+import comfy.cldm.cldm
+import comfy.ops
+import comfy.supported_models
+import torch
+
+from bench.measure import TINY
 
 SIDE = 256 if TINY else 1024
 SHAPE = {
@@ -29,11 +34,6 @@ SHAPE = {
 
 def networks(device: Any, dtype: Any) -> tuple[Any, Any]:
     """The host's UNet model and ControlNet network; on a real device with small random weights."""
-    import comfy.cldm.cldm
-    import comfy.ops
-    import comfy.supported_models
-    import torch
-
     with torch.device(device):
         unet = comfy.supported_models.SDXL({**SHAPE, "dtype": dtype}).get_model({}, device=device)
         shape = {key: value for key, value in SHAPE.items() if key not in ("out_channels", "transformer_depth_output")}
@@ -49,8 +49,6 @@ def networks(device: Any, dtype: Any) -> tuple[Any, Any]:
 
 def inputs(dtype: Any, device: Any) -> dict[str, Any]:
     """What the UNet and every ControlNet of one step with CFG are given: two rows."""
-    import torch
-
     return {
         "x": torch.zeros(2, 4, SIDE // 8, SIDE // 8, dtype=dtype, device=device),
         "timesteps": torch.full((2,), 500.0, dtype=dtype, device=device),

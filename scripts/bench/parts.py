@@ -7,12 +7,18 @@ every step, computes shared attention for both rows, and plain attention for the
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from bench_measure import TINY, accelerator, finished, interleaved, named, report
+import comfy.supported_models
+import torch
+from comfy.ldm.modules import attention
+from pack.bridge import sharing
+from pack.bridge.sharing import Memory, SharedAttention, Sharing, Turn, record
+from pack.core.parts2whole.features import Share, keep, token_mask
+
+from bench.measure import TINY, accelerator, finished, interleaved, named, report
 
 HEIGHT, WIDTH = (128, 64) if TINY else (768, 512)
 PARTS, COVER = 4, 0.2
@@ -39,10 +45,6 @@ class Bench:
     """The UNet with random weights, and the parts' dense states per layer."""
 
     def __init__(self, device: Any, dtype: Any) -> None:
-        import comfy.supported_models
-        import torch
-        from pack.bridge.sharing import record
-
         with torch.device(device):
             self.unet = comfy.supported_models.SD15({**SHAPE, "dtype": dtype}).get_model({}, device=device)
         self.unet = self.unet.diffusion_model
@@ -58,8 +60,6 @@ class Bench:
             self.states = record(self.unet, **one)
 
     def run(self, options: dict[str, Any]) -> None:
-        import torch
-
         with torch.inference_mode():
             finished(partial(self.unet, **self.inputs, control=None, transformer_options=options))()
 
@@ -71,9 +71,6 @@ class Bench:
 
         on: False for a step outside of the range from start_percent to end_percent.
         """
-        from pack.bridge.sharing import Memory, SharedAttention, Sharing, Turn
-        from pack.core.parts2whole.features import Share, keep, token_mask
-
         bank = {
             block: [keep(states[0], token_mask(mask, states.shape[1])) for mask in masks]
             for block, states in self.states.items()
@@ -86,10 +83,6 @@ class Bench:
 
     def published(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
         """A step as published, and the bytes of its bank (both rows) with the largest layer's keys and values."""
-        import torch
-        from comfy.ldm.modules import attention
-        from pack.core.parts2whole.features import token_mask
-
         bank = {
             block: torch.cat([states * token_mask(m, states.shape[1])[:, None].to(states) for m in masks], dim=1)
             for block, states in self.states.items()
@@ -115,8 +108,6 @@ class Bench:
 
 def mask(number: int, cover: float) -> Any:
     """A part's mask: a band of the picture's height, `cover` of it."""
-    import torch
-
     out = torch.zeros(HEIGHT, WIDTH)
     start = round(number * HEIGHT * (1 - cover) / max(PARTS - 1, 1))
     out[start : start + round(HEIGHT * cover)] = 1
@@ -126,9 +117,6 @@ def mask(number: int, cover: float) -> Any:
 @contextlib.contextmanager
 def host_attention(name: str) -> Iterator[None]:
     """The host's attention is this function of comfy.ldm.modules.attention, for its UNet and for the pack."""
-    from comfy.ldm.modules import attention
-    from pack.bridge import sharing
-
     before = attention.optimized_attention
     try:
         attention.optimized_attention = sharing.optimized_attention = getattr(attention, name)
@@ -163,100 +151,23 @@ def measure_rest(bench: Bench, rounds: int, device: str, **more: Any) -> None:
         report(f"parts_step_{count}_parts_vs_unpatched", *times, "s", 1.2, device, parts=count, **more)
 
 
-def sink_kernels() -> None:
-    """One layer of 4 parts at 20 %: the sink as an additive key mask, which is used, beside the two other exact ways,
-    and the same mask in the attention that the host takes on a CPU.
-
-    peer: the other way; a ratio below 1 means that the key mask is the faster one here.
-    """
-    import torch
-
-    device = accelerator()
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    heads, width, own, dropped = 8, 40, HEIGHT * WIDTH // 64, int(PARTS * (1 - COVER) * HEIGHT * WIDTH // 64)
-    keys = own + int(PARTS * COVER * own)
-    shapes = [(1, heads, own, width), (1, heads, keys, width), (1, heads, keys, width)]
-    q, k, v = (torch.randn(shape, device=device, dtype=dtype) for shape in shapes)
-    ways = {"key_mask": _by_key_mask, "log_sum_exp": _by_log_sum_exp, "wider_head": _by_wider_head,
-            "sub_quad": _by_sub_quad}  # fmt: skip
-    with torch.inference_mode():
-        results = {name: way(q, k, v, dropped) for name, way in ways.items()}
-        for name in list(ways)[1:]:
-            apart = (results[name] - results["key_mask"]).abs().max().item()
-            assert apart < (1e-4 if dtype == torch.float32 else 1e-2), f"{name} differs by {apart}"
-            times = interleaved(
-                finished(partial(_by_key_mask, q, k, v, dropped)), finished(partial(ways[name], q, k, v, dropped)), 7
-            )
-            report(f"parts_sink_key_mask_vs_{name}", *times, "s", 1.05, named(device))
-
-
-def _by_key_mask(q: Any, k: Any, v: Any, dropped: int) -> Any:
-    import torch.nn.functional as functional
-
-    k, v, mask = _with_sink(q, k, v, dropped)
-    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def _by_sub_quad(q: Any, k: Any, v: Any, dropped: int) -> Any:
-    from comfy.ldm.modules.attention import attention_sub_quad
-
-    k, v, mask = _with_sink(q, k, v, dropped)
-    return attention_sub_quad(q, k, v, q.shape[1], mask=mask, skip_reshape=True, skip_output_reshape=True)
-
-
-def _with_sink(q: Any, k: Any, v: Any, dropped: int) -> tuple[Any, Any, Any]:
-    import torch
-    import torch.nn.functional as functional
-
-    k, v = (functional.pad(x, (0, 0, 0, 1)) for x in (k, v))
-    mask = torch.zeros(1, 1, 1, k.shape[2], dtype=q.dtype, device=q.device)
-    mask[..., -1] = math.log(dropped)
-    return k, v, mask.expand(1, 1, q.shape[2], -1)
-
-
-def _by_log_sum_exp(q: Any, k: Any, v: Any, dropped: int) -> Any:
-    import torch
-
-    kernel = torch.ops.aten
-    if q.is_cuda:
-        out, lse = kernel._scaled_dot_product_flash_attention(q, k, v)[:2]
-    else:
-        out, lse = kernel._scaled_dot_product_flash_attention_for_cpu(q, k, v)
-    return out * (lse - math.log(dropped)).sigmoid()[..., None].to(out)
-
-
-def _by_wider_head(q: Any, k: Any, v: Any, dropped: int) -> Any:
-    import torch.nn.functional as functional
-
-    width = q.shape[-1]
-    q, k, v = (functional.pad(x, (0, 8)) for x in (q, k, v))
-    k, v = (functional.pad(x, (0, 0, 0, 1)) for x in (k, v))
-    q[..., width], k[..., -1, width] = 1, math.log(dropped) * width**0.5
-    return functional.scaled_dot_product_attention(q, k, v, scale=width**-0.5)[..., :width]
-
-
 def on_cpu() -> None:
     """With the attention that the host takes on a CPU, and with the one of --use-pytorch-cross-attention."""
-    import torch
-
     bench, device = Bench(torch.device("cpu"), torch.float32), f"CPU, {torch.get_num_threads()} threads"
-    for attention, rounds in (("attention_sub_quad", 2), ("attention_pytorch", 4)):
-        with host_attention(attention):
-            measure_step(bench, rounds, {"published": 0.45, "unpatched": 1.10}, device, attention=attention)
+    for kernel, rounds in (("attention_sub_quad", 2), ("attention_pytorch", 4)):
+        with host_attention(kernel):
+            measure_step(bench, rounds, {"published": 0.45, "unpatched": 1.10}, device, attention=kernel)
     with host_attention("attention_sub_quad"):
         measure_rest(bench, 2, device, attention="attention_sub_quad")
 
 
 def on_gpu() -> None:
-    import torch
-
     bench, device = Bench(accelerator(), torch.float16), named(accelerator())
     measure_step(bench, 15, {"published": 0.6, "unpatched": 1.2}, device)
     measure_rest(bench, 15, device)
 
 
 CASES: dict[str, Callable[[], None]] = {
-    "parts_sink_kernels": sink_kernels,
     "parts_cpu_step": on_cpu,
     "parts_gpu_step": on_gpu,
 }

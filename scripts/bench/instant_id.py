@@ -6,18 +6,34 @@ transformer_options, and IdentityNet called as the host's sampler calls a Contro
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import bench_sdxl
+import comfy.controlnet
+import comfy.model_patcher
+import comfy.patcher_extension
+import comfy.samplers
 import environment
-from bench_measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report, teraflops
-from bench_sdxl import SIDE
+import tiny_sdxl
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from instant_id_made import DEFAULTS, conditioning, person
+from pack.bridge import adapter
+from pack.bridge.identity_net import IdentityNet
+from pack.bridge.instant_id import load_instant_id
+from pack.core.people import Cast
+from pack.nodes.instant_id import ApplyInstantID
+from seeded import instant_id_file
+
+from bench import sdxl
+from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report, teraflops
+from bench.sdxl import SIDE
 
 TOKENS, WIDTH = 16, 2048
 
@@ -26,9 +42,7 @@ class Step:
     """One step of `people` with CFG at SDXL's real size; 0 people: the same networks without InstantID."""
 
     def __init__(self, unet: Any, net: Any, people: int, dtype: Any, device: Any) -> None:
-        import torch
-
-        self.unet, self.given = unet, bench_sdxl.inputs(dtype, device)
+        self.unet, self.given = unet, sdxl.inputs(dtype, device)
         self.text = torch.zeros(2, 77, WIDTH, dtype=dtype, device=device)
         self.run = self._run() if people else None
         self.rows = self._rows(people) if people else None
@@ -36,15 +50,10 @@ class Step:
 
     def _run(self) -> Any:
         """A run of the sampler."""
-        from pack.bridge import adapter
-
         return adapter.InjectionsRun(SimpleNamespace(model_patcher=self._patcher(), conds={}), self.given["x"])
 
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
-        import torch
-        from pack.bridge import adapter
-
         widths = [width for *_, width in adapter.attention_layers(self._patcher())]
         regions = quarters(people) if people > 1 else None
         source = object()
@@ -59,16 +68,11 @@ class Step:
         return positive.concat([negative])
 
     def _patcher(self) -> Any:
-        import comfy.model_patcher
-
         device = self.text.device
         return comfy.model_patcher.ModelPatcher(self.unet, load_device=device, offload_device=device)
 
     def _options(self) -> dict[str, Any]:
         """As in every step of the run."""
-        import comfy.patcher_extension
-        from pack.bridge import adapter
-
         if self.run is None:
             return {}
         kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
@@ -76,10 +80,6 @@ class Step:
         return {"sigmas": self.given["timesteps"], adapter.KEY: self.run, "wrappers": wrappers}
 
     def _identity_net(self, net: Any) -> Any:
-        import comfy.controlnet
-        import torch
-        from pack.bridge.identity_net import IdentityNet
-
         assert self.run is not None
         nobody = torch.randn(1, TOKENS, WIDTH)
         plain = comfy.controlnet.ControlNet(net, load_device=self.text.device)
@@ -90,9 +90,6 @@ class Step:
 
     def denoise(self, control: Any = None) -> Any:
         """The UNet alone, as the host's model calls it."""
-        import torch
-        from pack.bridge import adapter
-
         kept = {} if self.rows is None else {adapter.KEY: self.rows}
         with torch.inference_mode():
             return self.unet.diffusion_model(
@@ -101,9 +98,6 @@ class Step:
 
     def control(self) -> Any:
         """IdentityNet alone, as the host's sampler calls it."""
-        import torch
-        from pack.bridge import adapter
-
         cond = {"c_crossattn": self.text, "y": self.given["y"], adapter.KEY: self.rows}
         with torch.inference_mode():
             return self.net.get_control(self.given["x"], self.given["timesteps"], cond, 2, self._options())
@@ -114,8 +108,6 @@ class Step:
 
 def quarters(people: int) -> Any:
     """(people, SIDE, SIDE): side by side, a hard edge between them."""
-    import torch
-
     regions = torch.zeros(people, SIDE, SIDE)
     for who, columns in enumerate(torch.arange(SIDE).chunk(people)):
         regions[who, :, columns] = 1
@@ -123,10 +115,8 @@ def quarters(people: int) -> Any:
 
 
 def operations() -> None:
-    import torch
-
     device, dtype = "meta", torch.float16
-    unet, net = bench_sdxl.networks(device, dtype)
+    unet, net = sdxl.networks(device, dtype)
     without = Step(unet, None, 0, dtype, device)
     one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
     for case, ours, peer, target in (
@@ -159,7 +149,7 @@ REAL = Size(
         "attention_head_dim": [5, 10, 20],
         "sample_size": SIDE // 8,
     },
-    bench_sdxl.SHAPE,
+    sdxl.SHAPE,
 )
 
 
@@ -169,15 +159,7 @@ class Pair:
     STEPS = 4
 
     def __init__(self, size: Size) -> None:
-        sys.path.append(str(environment.ROOT / "tests" / "support"))
-        import comfy.samplers
-        import tiny_sdxl
-        import torch
-        from instant_id_made import DEFAULTS, conditioning, person
-        from pack.core.people import Cast
-        from pack.nodes.instant_id import ApplyInstantID
-
-        self.tiny, self.size = tiny_sdxl, size
+        self.size = size
         self.dtype, generator = getattr(torch, size.dtype), torch.Generator().manual_seed(1)
         self.unet, self.net = self._networks()
         shape = {**tiny_sdxl.HOST_CONFIG, **size.host}
@@ -199,13 +181,9 @@ class Pair:
 
     def _networks(self) -> tuple[Any, Any]:
         """diffusers' UNet and ControlNet: weights random with the spread that keeps activations at their size."""
-        import torch
-        from diffusers.models.controlnets.controlnet import ControlNetModel
-        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
         torch.manual_seed(0)
         with torch.device(self.size.device):
-            unet = UNet2DConditionModel(**{**self.tiny.diffusers_config(), **self.size.diffusers})
+            unet = UNet2DConditionModel(**{**tiny_sdxl.diffusers_config(), **self.size.diffusers})
             net = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
         for module in (unet, net):
             for name, parameter in module.named_parameters():
@@ -218,12 +196,6 @@ class Pair:
 
     def _adapter(self, host_unet: Any) -> Any:
         """An ip-adapter.bin of the UNet's widths, loaded on both sides."""
-        import torch
-        from instant_id_made import DEFAULTS
-        from pack.bridge import adapter
-        from pack.bridge.instant_id import load_instant_id
-        from seeded import instant_id_file
-
         file = instant_id_file([width for *_, width in adapter.attention_layers(host_unet)])
         self.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)
         self.unet.to(self.size.device, self.dtype).requires_grad_(False)
@@ -238,8 +210,6 @@ class Pair:
 
     def _for_the_peer(self) -> dict[str, Any]:
         """Its inputs, where and as it wants them."""
-        import torch
-
         ids = torch.tensor([[self.size.side, self.size.side, 0, 0, self.size.side, self.size.side]])
         given = {"x": self.start, "text": self.text, "pooled": self.pooled, "tokens": self.tokens, "time_ids": ids,
                  "hint": self.hint.movedim(-1, 1)}  # fmt: skip
@@ -247,15 +217,13 @@ class Pair:
 
     def ours(self) -> Any:
         model, positive, negative = self.applied
-        return self.tiny.host_sample(model, self.start, self.sigmas, positive, negative, 5.0)
+        return tiny_sdxl.host_sample(model, self.start, self.sigmas, positive, negative, 5.0)
 
     def peer(self) -> Any:
-        import torch
-
         given, sigmas, times = self.peers, self.sigmas.to(self.size.device), self.timesteps.to(self.size.device)
         control = (self.net, given["hint"], 0.8, given["tokens"])
         with torch.inference_mode():
-            return self.tiny.diffusers_sample(
+            return tiny_sdxl.diffusers_sample(
                 self.unet, given["x"], sigmas, times, lambda i: given["text"], given["pooled"], given["time_ids"], 5.0,
                 lambda i: control, image_embeds=[given["tokens"]],
             ).cpu()  # fmt: skip
@@ -276,10 +244,8 @@ def beside_diffusers(name: str, size: Size, target: float, rounds: int) -> None:
 
 def gpu_step() -> None:
     """Time of the UNet and of IdentityNet alone; peak memory of a whole step."""
-    import torch
-
     device, dtype = accelerator(), torch.float16
-    unet, net = bench_sdxl.networks(device, dtype)
+    unet, net = sdxl.networks(device, dtype)
     without = Step(unet, None, 0, dtype, device)
     one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
     memory = {f"peak_gib_{people}": round(peak_gib(step.both), 2) for people, step in ((1, one), (4, four))}

@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 TINY = "--tiny" in sys.argv
 """Every case runs once, on small networks and without a GPU too: whether it runs is the question, not how fast."""
 COUNTED = "any (counted)"
@@ -37,20 +40,15 @@ def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -
 
 def accelerator() -> Any:
     """The device of the cases that need a GPU."""
-    import torch
-
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def named(device: Any) -> str:
-    import torch
-
     return torch.cuda.get_device_name() if torch.device(device).type == "cuda" else "CPU"
 
 
 def finished(run: Callable[[], Any]) -> Callable[[], None]:
     """`run` until a GPU, where there is one, is done with it."""
-    import torch
 
     def timed() -> None:
         run()
@@ -62,8 +60,6 @@ def finished(run: Callable[[], Any]) -> Callable[[], None]:
 
 def teraflops(run: Callable[[], Any]) -> float:
     """Operations of `run` in 1e12: matrix products, convolutions and attention, on any device, meta too."""
-    from torch.utils.flop_counter import FlopCounterMode
-
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops() / 1e12
@@ -71,8 +67,6 @@ def teraflops(run: Callable[[], Any]) -> float:
 
 def peak_gib(run: Callable[[], Any]) -> float:
     """The most CUDA memory allocated at any moment of `run`, what was there before included; 0 without a GPU."""
-    import torch
-
     if not torch.cuda.is_available():
         return 0.0
     torch.cuda.synchronize()
