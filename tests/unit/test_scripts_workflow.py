@@ -1,4 +1,4 @@
-"""UI workflows to prompts, the choice between real weights and stand-ins, and the stand-ins themselves."""
+"""UI workflows to prompts, the choice between real weights and the miniature, and the stand-ins themselves."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ sys.path.append(str(ROOT / "scripts"))
 import standins  # noqa: E402
 import weights  # noqa: E402
 import workflow  # noqa: E402
+from miniature import export  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -100,11 +101,14 @@ def test_substitute_keeps_links_unless_the_node_is_named() -> None:
     assert prompt["1"]["inputs"] == {"width": ["2", 0], "height": 512}
 
 
+CARTOON = export.files(Path())
+
+
 def offered(checkpoints: list[str], nets: list[str], projections: list[str], packs: list[str]) -> dict[str, Any]:
     return {
-        "CheckpointLoaderSimple": definition({"ckpt_name": [["standin-sdxl.ckpt", *checkpoints]]}),
-        "ControlNetLoader": definition({"control_net_name": ["COMBO", {"options": [*nets, "standin-controlnet.pth"]}]}),
-        "LikenessLoadIDPatch": definition({"file": ["COMBO", {"options": ["standin-id-patch.bin", *projections]}]}),
+        "CheckpointLoaderSimple": definition({"ckpt_name": [[CARTOON.checkpoint.name, *checkpoints]]}),
+        "ControlNetLoader": definition({"control_net_name": ["COMBO", {"options": [*nets, CARTOON.control_net.name]}]}),
+        "LikenessLoadIDPatch": definition({"file": ["COMBO", {"options": [CARTOON.id_patch.name, *projections]}]}),
         "LikenessLoadFaceModel": definition({"pack": ["COMBO", {"options": packs}]}),
     }
 
@@ -116,9 +120,9 @@ PROMPT = {
 }
 
 
-def test_real_weights_where_all_are_there(tmp_path: Path, built: standins.Standins) -> None:
+def test_real_weights_where_all_are_there(tmp_path: Path) -> None:
     known = offered(["a.ckpt", "jugger.safetensors"], ["canny.pth", "idpatch_net.pth"], ["x.bin"], ["buffalo_sc", "zz"])
-    chosen = weights.choose(PROMPT, known, ["recognition_arcface_ir_se50.pth"], tmp_path, built)
+    chosen = weights.choose(PROMPT, known, [weights.RECOGNISER], tmp_path, CARTOON)
     assert chosen.real and chosen.real_recogniser
     assert chosen.inputs == {
         weights.CHECKPOINT: "jugger.safetensors",
@@ -129,28 +133,35 @@ def test_real_weights_where_all_are_there(tmp_path: Path, built: standins.Standi
     assert {entry["weights"] for entry in chosen.report()} == {"real"}
 
 
-def test_stand_ins_as_soon_as_one_is_missing(tmp_path: Path, built: standins.Standins) -> None:
+@pytest.mark.parametrize(
+    ("checkpoints", "recogniser", "missing"),
+    [
+        (["a.ckpt"], weights.RECOGNISER, ("jugger.safetensors",)),
+        (["jugger.safetensors"], f"{export.PREFIX}/{weights.RECOGNISER}", (weights.RECOGNISER,)),
+    ],
+)
+def test_the_miniature_as_soon_as_one_is_missing(
+    checkpoints: list[str], recogniser: str, missing: tuple[str, ...], tmp_path: Path
+) -> None:
     known = offered(
-        ["a.ckpt"], ["canny.pth", "ID-Patch/model.safetensors"], ["id-patch.bin"], ["buffalo_sc", "antelopev2"]
+        checkpoints, ["canny.pth", "ID-Patch/model.safetensors"], ["id-patch.bin"], ["buffalo_sc", "antelopev2"]
     )
-    chosen = weights.choose(PROMPT, known, ["standin/recognition_arcface_ir_se50.pth"], tmp_path, built)
-    assert chosen.missing == ("jugger.safetensors",)
+    chosen = weights.choose(PROMPT, known, [recogniser], tmp_path, CARTOON)
+    assert chosen.missing == missing and chosen.real_recogniser == (recogniser == weights.RECOGNISER)
     assert chosen.inputs == {
-        weights.CHECKPOINT: "standin-sdxl.ckpt",
-        weights.CONTROL_NET: "standin-controlnet.pth",
-        weights.PROJECTIONS: "standin-id-patch.bin",
+        weights.CHECKPOINT: "standin-miniature.ckpt",
+        weights.CONTROL_NET: "standin-miniature-controlnet.pth",
+        weights.PROJECTIONS: "standin-miniature-id-patch.bin",
         weights.FACE_PACK: "antelopev2",
     }
+    assert {entry["weights"] for entry in chosen.report()} == {"real", weights.MINIATURE}
     text = "\n".join(chosen.lines())
-    assert "Not in this ComfyUI's model folders: jugger.safetensors" in text
-    assert "the result will be noise" in text
-    assert "recognition_arcface_ir_se50.pth) is a stand-in" in text
+    assert f"Not in this ComfyUI's model folders: {missing[0]}" in text
+    assert "a cartoon stand-in" in text and "says nothing about the quality of the released weights" in text
 
 
 @pytest.mark.parametrize(("text", "channels", "expected"), [(2048, 4, True), (2048, 9, False), (768, 4, False)])
-def test_an_sdxl_checkpoint_of_another_name_will_do(
-    tmp_path: Path, built: standins.Standins, text: int, channels: int, expected: bool
-) -> None:
+def test_an_sdxl_checkpoint_of_another_name_will_do(tmp_path: Path, text: int, channels: int, expected: bool) -> None:
     unet = "model.diffusion_model.input_blocks"
     tensors = {
         f"{unet}.4.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(2, text),
@@ -158,7 +169,7 @@ def test_an_sdxl_checkpoint_of_another_name_will_do(
     }
     save_file(tensors, tmp_path / "other.safetensors")
     known = offered(["other.safetensors"], ["idpatch.pth"], ["id-patch.bin"], ["buffalo_sc"])
-    assert weights.choose(PROMPT, known, [], tmp_path, built).real is expected
+    assert weights.choose(PROMPT, known, [weights.RECOGNISER], tmp_path, CARTOON).real is expected
 
 
 def test_stand_ins_are_small_and_built_once(built: standins.Standins) -> None:

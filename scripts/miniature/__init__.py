@@ -1,0 +1,29 @@
+"""A miniature of ID-Patch: a few megabytes, trained on drawn people, that draw a cartoon group photo.
+
+Widened without loss it becomes files of the real shapes with the real keys, which run through the real nodes and the
+real host. It shows that everybody gets their own look in their own place; it says nothing about the quality of the
+released weights.
+
+    looks.py          what the miniature knows of a person
+    recogniser.py     IR-SE50 whose embedding is a grid of colours, written by hand
+    portraits.py      drawn photos of people
+    places.py         where drawn people stand
+    avatars.py        the cartoon: people of a look in their places
+    unet.py           UNet and ControlNet in plain torch, 64 channels
+    autoencoder.py    pixels to latents and back
+    net.py            the whole: projections, networks, sampler
+    stored.py         miniature.safetensors: eight bits a number
+    export.py         widened, as the files a ComfyUI loads
+    measure.py        whose look is seen in which place
+    read_photos.py    training, part 1: embeddings to looks
+    train.py          training, part 2: pictures
+    evaluate.py       every figure, on people it has not seen
+"""
+
+import sys
+
+from environment import ROOT
+
+# For the pack's core, behind everything else, so that no module of a host is hidden.
+if str(ROOT) not in sys.path:
+    sys.path.append(str(ROOT))

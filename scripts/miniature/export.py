@@ -1,0 +1,210 @@
+"""The miniature as files of the real shapes: every channel five times, which changes nothing of what it computes.
+
+Rows of a weight (its outputs) are repeated, its columns (inputs) repeated and divided; the statistics of GroupNorm and
+LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
+
+    python -m miniature.export FOLDER     in scripts/: into the model folders of a ComfyUI, e.g. ComfyUI/models
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from environment import CACHE
+from standins import PREFIX as STANDIN
+from standins import TEXT, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack
+from standins import WIDTH as LARGE
+from torch import Tensor
+
+from . import recogniser, stored
+from .unet import WIDTH as SMALL
+
+State = dict[str, Tensor]
+PREFIX = f"{STANDIN}-miniature"
+"""What the name of each file starts with, relative to its model folder: by it the scripts tell it from real ones."""
+_TIMES, _TEXT_TIMES = LARGE // SMALL, TEXT // SMALL
+_UNET, _VAE = "model.diffusion_model.", "first_stage_model."
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the files are; `root` has one folder per model key and is what the host is pointed to."""
+
+    root: Path
+    checkpoint: Path
+    control_net: Path
+    id_patch: Path
+    recogniser: Path
+    face_pack: Path
+
+
+def files(root: Path) -> Files:
+    return Files(
+        root=root,
+        checkpoint=root / "checkpoints" / f"{PREFIX}.ckpt",
+        control_net=root / "controlnet" / f"{PREFIX}-controlnet.pth",
+        id_patch=root / "id_patch" / f"{PREFIX}-id-patch.bin",
+        # Listed behind the real one, which so is never taken for this.
+        recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
+        face_pack=root / "insightface" / "models" / "buffalo_sc",
+    )
+
+
+def build() -> Files:
+    """All files, written once per version of the miniature."""
+    sources = [stored.FILE, *sorted(Path(__file__).parent.glob("*.py"))]
+    recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    to = files(CACHE / "miniature" / recipe)
+    if not to.root.is_dir():
+        to.root.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = files(Path(tempfile.mkdtemp(dir=to.root.parent, prefix="unfinished-")))
+        write(unfinished)
+        copy_face_pack(unfinished.face_pack)
+        try:
+            os.replace(unfinished.root, to.root)
+        except OSError:  # somebody else was faster
+            shutil.rmtree(unfinished.root)
+    return to
+
+
+def write(to: Files) -> None:
+    """Everything but the face pack."""
+    state = stored.load().state_dict()
+    _save(to.checkpoint, checkpoint(state))
+    _save(to.control_net, _in_half(widened(_below("control.", state), control_net_shapes())))
+    _save(to.id_patch, id_patch(state))
+    _save(to.recogniser, recogniser.state())
+
+
+def _save(path: Path, state: State | dict[str, State]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, path)
+
+
+def _below(prefix: str, state: State) -> State:
+    return {key.removeprefix(prefix): weight for key, weight in state.items() if key.startswith(prefix)}
+
+
+# --- The three files
+
+
+def checkpoint(state: State) -> State:
+    """UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place."""
+    shapes = dict(checkpoint_shapes())
+    unet = ((key.removeprefix(_UNET), shape) for key, shape in shapes.items() if key.startswith(_UNET))
+    made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
+    made |= {_UNET + key: weight for key, weight in widened(_below("unet.", state), unet).items()}
+    for key, weight in _below("decoder.", state).items():
+        name = f"{_VAE}taesd_decoder.{key}"
+        made[name] = _padded(weight, shapes[name])
+    # The decoder takes the sampler's own numbers: the host divides them by SDXL's scale first.
+    made[f"{_VAE}vae_scale"] = torch.tensor(0.13025)
+    half = _in_half(made)
+    half["v_pred"] = torch.tensor([])  # by this key the host knows a model that predicts velocities
+    return half
+
+
+def id_patch(state: State) -> dict[str, State]:
+    """Both projections, the tokens as wide as the text."""
+    prompt = _below("prompt_proj.", state)
+    for key in ("proj_out.weight", "proj_out.bias", "norm_out.weight", "norm_out.bias"):
+        prompt[key] = prompt[key].repeat_interleave(_TEXT_TIMES, 0)
+    return {"patch_proj": _below("patch_proj.", state), "prompt_proj": prompt}
+
+
+def _in_half(state: State) -> State:
+    """fp16; zeros that are one number expanded stay so, and torch stores them once."""
+    zero = torch.zeros((), dtype=torch.float16)
+    return {
+        key: zero.expand(weight.shape) if weight.ndim and not any(weight.stride()) else weight.half().contiguous()
+        for key, weight in state.items()
+    }
+
+
+# --- Widening
+
+
+def widened(small: State, shapes: Shapes) -> State:
+    """The same network at these shapes; what the small one lacks (label_emb) is zero."""
+    return {
+        key: _rule(key)(small[key], shape) if key in small else torch.zeros(()).expand(shape) for key, shape in shapes
+    }
+
+
+def _rule(key: str) -> Callable[[Tensor, tuple[int, ...]], Tensor]:
+    for part, rule in _RULES:
+        if part in key:
+            return rule
+    return _repeated
+
+
+def _repeated(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A layer between channels: rows repeated, and columns repeated and divided where there are more of them."""
+    weight = weight.repeat_interleave(shape[0] // weight.shape[0], 0)
+    if len(shape) < 2:
+        return weight
+    times = shape[1] // weight.shape[1]
+    return weight.repeat_interleave(times, 1) / times
+
+
+def _queries(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Whole heads are copied: 64 rows are one head at every width."""
+    times = shape[1] // weight.shape[1]
+    return weight.repeat_interleave(times, 1).repeat(shape[0] // weight.shape[0], 1) / times
+
+
+def _from_heads(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    times = shape[1] // weight.shape[1]
+    return weight.repeat_interleave(shape[0] // weight.shape[0], 0).repeat(1, times) / times
+
+
+def _time(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Of the large model's frequencies every fifth is one of the small one's."""
+    large = torch.zeros(weight.shape[0], shape[1])
+    large[:, ::_TIMES] = weight
+    return large.repeat_interleave(shape[0] // weight.shape[0], 0)
+
+
+def _padded(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Further channels are zero."""
+    large = torch.zeros(shape)
+    large[tuple(slice(side) for side in weight.shape)] = weight
+    return large
+
+
+def _hint_out(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """From a padded layer to the model's channels."""
+    return _padded(weight.repeat_interleave(_TIMES, 0), shape)
+
+
+_RULES = (
+    ("time_embed.0.weight", _time),
+    (".to_q.", _queries),
+    (".to_k.", _queries),
+    (".to_v.", _queries),
+    (".to_out.0.weight", _from_heads),
+    ("input_hint_block.14.", _hint_out),
+    ("input_hint_block.", _padded),
+)
+
+
+def main() -> None:
+    to = files(Path(sys.argv[1]))
+    if not to.root.is_dir():
+        sys.exit(f"{to.root} is no folder. Give the model folder of a ComfyUI, e.g. ComfyUI/models.")
+    write(to)
+    written = [to.checkpoint, to.control_net, to.id_patch, to.recogniser]
+    print("\n".join(f"{path} ({path.stat().st_size / 2**20:.0f} MiB)" for path in written))
+    print(f"A cartoon stand-in for trying the workflows. Delete {to.recogniser.parent} before you use real weights.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,21 @@
+"""What the miniature knows of a person: a look, eleven numbers from 0 to 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+HAIR, SKIN, SHIRT, LENGTH, BEARD = slice(0, 3), slice(3, 6), slice(6, 9), 9, 10
+"""RGB of hair, skin and shirt; whether the hair is long; whether there is a beard."""
+PARTS = {"hair": HAIR, "shirt": SHIRT, "skin": SKIN}
+SIZE = 11
+NOBODY = torch.tensor([0.45, 0.45, 0.47, 0.74, 0.74, 0.76, 0.60, 0.60, 0.62, 0.0, 0.0])
+"""Who stands in a place that has a skeleton and no person: a grey figure."""
+
+
+def worn(looks: Tensor) -> Tensor:
+    """(..., 11) as drawn: hair is short or long, a beard is there or not, with little between."""
+    drawn = looks.clamp(0, 1).clone()
+    drawn[..., LENGTH] = ((drawn[..., LENGTH] - 0.4) / 0.2).clamp(0, 1)
+    drawn[..., BEARD] = ((drawn[..., BEARD] - 0.3) / 0.3).clamp(0, 1)
+    return drawn

@@ -1,0 +1,115 @@
+"""Whose look is seen in which place: association, leakage, and how well each colour is met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from .autoencoder import CELL
+from .avatars import Area, Areas, area
+from .looks import PARTS
+
+_SEEN = {"hair": Area.HAIR, "shirt": Area.SHIRT, "skin": Area.SKIN}
+_LEAST = 1e-3  # cells
+
+
+class Seen(NamedTuple):
+    """One picture. Nine colours per person: RGB of hair, shirt and skin; NaN where a part is hidden."""
+
+    found: Tensor
+    """(P, 9): in the places."""
+    meant: Tensor
+    """(P, 9): of the people who belong there."""
+
+
+def colours_of(looks: Tensor) -> Tensor:
+    """(P, 11) -> (P, 9)."""
+    return torch.cat([looks[:, PARTS[part]] for part in _SEEN], dim=1).clamp(0, 1)
+
+
+def cells_of(pixels: Tensor) -> Tensor:
+    """A picture (H, W, 3), 0..1 -> (3, H/8, W/8): its mean colours."""
+    return functional.avg_pool2d(pixels.permute(2, 0, 1)[None], CELL)[0]
+
+
+def found_in(cells: Tensor, areas: Areas, people: int) -> Tensor:
+    """(P, 9): mean colours of the cells (3, h, w) that a right picture would fill with the part."""
+    height, width = cells.shape[1:]
+    rows = [
+        torch.cat([_mean(cells, _cover(areas, area(person, part), (height, width))) for part in _SEEN.values()])
+        for person in range(people)
+    ]
+    return torch.stack(rows)
+
+
+def _cover(areas: Areas, number: int, size: tuple[int, int]) -> Tensor:
+    """(h, w): the share of the area in every cell, sharpened, so that cells full of it count."""
+    on = torch.from_numpy((areas == number).astype("float32"))[None]
+    return functional.adaptive_avg_pool2d(on, size)[0] ** 4
+
+
+def _mean(cells: Tensor, weight: Tensor) -> Tensor:
+    if weight.sum() < _LEAST:
+        return torch.full((3,), torch.nan)
+    return (cells * weight).sum((1, 2)) / weight.sum()
+
+
+def nearest(seen: Seen) -> list[int]:
+    """For every place the index of the person whose look is nearest to what is found there."""
+    return [int((found - seen.meant).square().nanmean(1).argmin()) for found in seen.found]
+
+
+def association(pictures: Sequence[Seen]) -> float:
+    """The share of places, in pictures of two and more, that look most like the person who belongs there."""
+    right = [own == place for seen in pictures if len(seen.found) > 1 for place, own in enumerate(nearest(seen))]
+    return sum(right) / len(right)
+
+
+def leakage(pictures: Sequence[Seen]) -> tuple[float, float]:
+    """What is found, as a regression on one's own look and on a neighbour's: 1 and 0 in a right picture."""
+    found, own, other = (torch.cat(rows) for rows in zip(*_pairs(pictures), strict=True))
+    known = ~found.isnan()
+    about = torch.stack([own[known] - 0.5, other[known] - 0.5, torch.ones(int(known.sum()))], dim=1)
+    slopes = torch.linalg.lstsq(about, found[known][:, None] - 0.5).solution[:, 0].tolist()
+    return slopes[0], slopes[1]
+
+
+def _pairs(pictures: Sequence[Seen]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    for seen in pictures:
+        for place in range(len(seen.found)):
+            for other in range(len(seen.found)):
+                if other != place:
+                    yield seen.found[place], seen.meant[place], seen.meant[other]
+
+
+def fit(pictures: Sequence[Seen], part: str) -> float:
+    """R2 of the colours of "hair", "shirt" or "skin" over everybody."""
+    found, meant = _known(pictures, part)
+    return float(1 - (found - meant).square().mean() / meant.var(0, correction=0).mean())
+
+
+def error(pictures: Sequence[Seen], part: str) -> float:
+    """The root of the mean squared error of the same colours."""
+    found, meant = _known(pictures, part)
+    return float((found - meant).square().mean().sqrt())
+
+
+def _known(pictures: Sequence[Seen], part: str) -> tuple[Tensor, Tensor]:
+    first = 3 * list(_SEEN).index(part)
+    found, meant = (torch.cat(side)[:, first : first + 3] for side in zip(*pictures, strict=True))
+    known = ~found.isnan().any(1)
+    return found[known], meant[known]
+
+
+def figures(pictures: Sequence[Seen]) -> dict[str, float]:
+    """All of it, rounded, for tables and reports."""
+    own, leak = leakage(pictures)
+    told = {"people": sum(len(seen.found) for seen in pictures), "association": association(pictures)}
+    told |= {"own": own, "leakage": leak}
+    for part in _SEEN:
+        told |= {f"{part}_r2": fit(pictures, part), f"{part}_rms": error(pictures, part)}
+    return {name: round(value, 3) for name, value in told.items()}

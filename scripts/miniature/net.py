@@ -1,0 +1,169 @@
+"""The whole miniature: both projections of a face embedding, UNet and ControlNet, the decoder, and a sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from core.id_patch import condition_image
+from core.resampler import Resampler
+
+from .autoencoder import Decoder, Encoder
+from .looks import LENGTH, SIZE
+from .unet import WIDTH, ControlNet, UNet
+
+TEXT, TOKENS = 77, 16
+"""Tokens of a prompt, and of one person."""
+PATCH = 64
+EMBEDDING = 512
+
+_HAIR, _SKIN, _SHIRT, _STYLE, _NOTHING = range(5)
+_STEEP = 32.0
+
+
+def bands() -> Tensor:
+    """(64, 64): what each pixel of a patch says, as flat fields that any offset against the 8 px cells leaves readable.
+
+    Above hair, below shirt and skin, clear of the skeleton's eyes and ears; between them nothing, and at both ends of
+    that the style: hair length in red, beard in green, 1 in blue.
+    """
+    band = torch.full((PATCH, PATCH), _HAIR)
+    band[20:32], band[32:46], band[46:] = _NOTHING, _SHIRT, _SKIN
+    band[20:32, :16] = band[20:32, 48:] = _STYLE
+    return band
+
+
+def _resampler(tokens: int, width: int) -> Resampler:
+    inner, feed_forward, depth = 64, 256, 2
+    sizes = {
+        "latents": torch.empty(1, tokens, inner),
+        "proj_in.weight": torch.empty(inner, EMBEDDING),
+        "proj_out.weight": torch.empty(width, inner),
+        "layers.0.0.to_q.weight": torch.empty(inner, inner),
+        "layers.0.1.1.weight": torch.empty(feed_forward, inner),
+    }
+    return Resampler(sizes | {f"layers.{layer}.any": torch.empty(0) for layer in range(depth)}, ops=nn)
+
+
+class Miniature(nn.Module):
+    """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_proj, self.prompt_proj = _resampler(3, PATCH * PATCH), _resampler(TOKENS, WIDTH)
+        self.unet, self.control = UNet(), ControlNet()
+        self.decoder, self.encoder = Decoder(), Encoder()
+        _write_bands(self.patch_proj)
+
+    def patches(self, embeddings: Tensor) -> Tensor:
+        """(P, 512) -> (P, 3, 64, 64), about -1..1."""
+        return self.patch_proj(embeddings[:, None]).unflatten(-1, (PATCH, PATCH))
+
+    def looks(self, embeddings: Tensor) -> Tensor:
+        """(P, 512) -> (P, 11): what the patches say, and so what a right picture shows."""
+        said, band = self.patches(embeddings) / 2 + 0.5, bands()
+        hair, skin, shirt, style = (said[..., band == part].mean(-1) for part in (_HAIR, _SKIN, _SHIRT, _STYLE))
+        return torch.cat([hair, skin, shirt, style[:, : SIZE - LENGTH]], dim=1)
+
+    def tokens(self, embeddings: Tensor) -> Tensor:
+        """(P, 512) -> (P, 16, 64)."""
+        return self.prompt_proj(embeddings[:, None])
+
+    def velocity(self, x: Tensor, steps: Tensor, hint: Tensor, context: Tensor, strength: float = 1.0) -> Tensor:
+        return self.unet(x, steps, context, self.control(x, steps, context, hint), strength)
+
+
+def _write_bands(projection: Resampler) -> None:
+    """Let the last layers write each token's first four numbers flat into the bands.
+
+    The LayerNorm would change them; a large fixed pattern makes it nearly linear, and the bias takes the pattern away
+    again. The field that says nothing takes up the mean.
+    """
+    band = bands().flatten()
+    places = torch.arange(PATCH * PATCH)
+    pattern = _STEEP * ((places // PATCH + places % PATCH) % 2 * 2 - 1).float()
+    live = band != _NOTHING
+    weight = torch.zeros(PATCH * PATCH, WIDTH)
+    weight[live, band[live]] = 1.0
+    weight[~live] = -weight.sum(0) / (~live).sum()
+    with torch.no_grad():
+        projection.proj_out.weight.copy_(weight)
+        projection.proj_out.bias.copy_(pattern)
+        projection.norm_out.weight.copy_(live * (_STEEP**2 + 1) ** 0.5)
+        projection.norm_out.bias.copy_(-pattern * live)
+
+
+def hint(skeleton: Tensor, patches: Tensor, centers: Sequence[tuple[float, float]]) -> Tensor:
+    """skeleton (H, W, 3) and a patch (3, 64, 64) around each centre, as the pack adds them: (1, 3, H, W), signed."""
+    return condition_image(skeleton[None], list(patches), centers).permute(0, 3, 1, 2)
+
+
+def context(tokens: Tensor | None, at_least: int = 0) -> Tensor:
+    """(P, 16, 64) or nothing -> (1, 77 + 16 P, 64): the prompt says zeros. at_least: people, the missing ones zeros."""
+    people = torch.zeros(0, WIDTH) if tokens is None else tokens.flatten(0, 1)
+    empty = torch.zeros(TEXT + max(0, at_least * TOKENS - len(people)), WIDTH)
+    return torch.cat([empty, people])[None]
+
+
+def noise_levels() -> Tensor:
+    """(1000,): the share of the picture that is left at each step, squared; Stable Diffusion's schedule."""
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return torch.cumprod(1 - betas, 0)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Those of the nodes: KSampler (Euler, normal), and strength and id_start_percent of Apply ID-Patch."""
+
+    steps: int = 8
+    cfg: float = 5.0
+    strength: float = 0.8
+    id_start: float = 0.2
+    seed: int = 1
+
+
+@torch.inference_mode()
+def sample(net: Miniature, hints: Tensor, people: Sequence[Tensor | None], settings: Settings) -> Tensor:
+    """Latents (B, 4, h, w) for hints (B, 3, H, W) and everybody's tokens (P, 16, 64) per picture.
+
+    The host's KSampler does the same with the widened networks.
+    """
+    most = max((len(tokens) for tokens in people if tokens is not None), default=0)
+    nobody = net.tokens(torch.zeros(1, EMBEDDING))
+    negative = [None if tokens is None else nobody.expand(len(tokens), -1, -1) for tokens in people]
+    told, opposed = (torch.cat([context(tokens, most) for tokens in side]) for side in (people, negative))
+    times, sigmas = _schedule(settings.steps)
+    random = torch.Generator().manual_seed(settings.seed)
+    noise = torch.randn(len(hints), 4, *(side // 8 for side in hints.shape[2:]), generator=random)
+    x = noise * (1 + sigmas[0] ** 2).sqrt()
+    for time, sigma, following in zip(times, sigmas, sigmas[1:], strict=False):
+        clean = partial(_clean, net, x, time, sigma, hints, settings.strength)
+        if time > 999 * (1 - settings.id_start):  # without ID tokens both sides are the same
+            found = clean(torch.zeros_like(told))
+        else:
+            found = clean(told)
+            if settings.cfg != 1:
+                found = (other := clean(opposed)) + settings.cfg * (found - other)
+        x = found + (x - found) / sigma * following
+    return x
+
+
+def _clean(
+    net: Miniature, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, told: Tensor
+) -> Tensor:
+    """What the picture will be, as far as x tells."""
+    scale = 1 / (sigma**2 + 1).sqrt()
+    velocity = net.velocity(x * scale, time.expand(len(x)), hints, told, strength)
+    return x * scale**2 - velocity * sigma * scale
+
+
+def _schedule(steps: int) -> tuple[Tensor, Tensor]:
+    """(steps,) times from 999 to 0 and (steps + 1,) sigmas down to 0, as the host's scheduler `normal` has them."""
+    times, kept = torch.linspace(999, 0, steps), noise_levels()
+    logs = ((1 - kept) / kept).sqrt().log().float()
+    sigmas = torch.lerp(logs[times.floor().long()], logs[times.ceil().long()], times.frac()).exp()
+    return times, torch.cat([sigmas, torch.zeros(1)])

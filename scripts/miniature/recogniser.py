@@ -1,0 +1,81 @@
+"""ArcFace's IR-SE50 with weights written by hand: a linear pyramid, four times blurred and halved.
+
+The unit embedding then says the colours of a 7x7 grid of the aligned face, and nothing is trained or stored. The file
+has the published keys and shapes, and the pack's own loader runs it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from standins import ir_se50_shapes
+from torch import Tensor
+
+_WIDTH, _GRID = 512, 7
+_COLOURS = 3 * _GRID * _GRID
+_CONSTANT = 6.0
+"""Beside the colours stands a constant, so that brightness can still be read after normalisation."""
+_HALVING = (0, 3, 7, 21)  # the first residual unit of each stage
+_UNIT = 1 - 1e-5  # running_var with which a batch norm of eps 1e-5 changes nothing
+
+
+def basis() -> Tensor:
+    """(512, 148): orthonormal columns, one per colour of the grid and one for the constant."""
+    random = torch.Generator().manual_seed(11)
+    return torch.linalg.qr(torch.randn(_WIDTH, _COLOURS + 1, generator=random))[0]
+
+
+def _blur() -> Tensor:
+    line = torch.tensor([1.0, 2.0, 1.0])
+    return line[:, None] * line / 16
+
+
+def embed(crops: np.ndarray) -> Tensor:
+    """(n, 112, 112, 3) RGB uint8 -> (n, 512) of length 1: what the network below makes of them, in a moment."""
+    pixels = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).float().permute(0, 3, 1, 2) / 127.5 - 1
+    for _ in range(4):
+        pixels = functional.conv2d(pixels, _blur().expand(3, 1, 3, 3), stride=2, padding=1, groups=3)
+    columns = basis()
+    told = pixels.flatten(1) @ columns[:, :_COLOURS].T + _CONSTANT * columns[:, _COLOURS]
+    return functional.normalize(told, dim=-1)
+
+
+def state() -> dict[str, Tensor]:
+    """recognition_arcface_ir_se50.pth. Zeros are one number expanded, which torch stores once."""
+    shapes = dict(ir_se50_shapes())
+    made = {key: _unchanging(key, shape) for key, shape in shapes.items()}
+    made["input_layer.0.weight"] = _diagonal(shapes["input_layer.0.weight"])
+    for key, shape in shapes.items():
+        if key.endswith("shortcut_layer.0.weight"):
+            made[key] = _diagonal(shape)
+    # Where it halves: a shortcut that takes every second pixel, plus half (the gate of zeros says 1/2) of
+    # twice what blurring changes.
+    for unit in _HALVING:
+        first, second = (f"body.{unit}.res_layer.{layer}.weight" for layer in (1, 3))
+        made[first] = _diagonal(shapes[first])
+        made[second] = torch.zeros(shapes[second])
+        change = 2 * _blur()
+        change[1, 1] -= 2
+        made[second][range(3), range(3)] = change
+    columns = basis()
+    told = torch.zeros(_WIDTH, _WIDTH, _GRID * _GRID)
+    told[:, :3] = columns[:, :_COLOURS].reshape(_WIDTH, 3, -1)
+    made["output_layer.3.weight"], made["output_layer.3.bias"] = told.flatten(1), _CONSTANT * columns[:, _COLOURS]
+    return made
+
+
+def _unchanging(key: str, shape: tuple[int, ...]) -> Tensor:
+    """Batch norms and PReLUs that leave everything as it is, and weights of zero."""
+    if key.endswith("num_batches_tracked"):
+        return torch.tensor(1)
+    value = _UNIT if key.endswith("running_var") else float(key.endswith("weight") and len(shape) == 1)
+    return torch.tensor(value).expand(shape)
+
+
+def _diagonal(shape: tuple[int, ...]) -> Tensor:
+    """A convolution that hands on the first three channels."""
+    weight = torch.zeros(shape)
+    middle = shape[-1] // 2
+    weight[range(3), range(3), middle, middle] = 1
+    return weight
