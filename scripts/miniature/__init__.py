@@ -15,8 +15,7 @@ released weights.
     stored.py         miniature.safetensors: eight bits a number
     export.py         widened, as the files a ComfyUI loads
     measure.py        whose look is seen in which place
-    read_photos.py    training, part 1: embeddings to looks
-    train.py          training, part 2: pictures
+    train.py          one command; fit_autoencoder.py, fit_projections.py and fit_networks.py are its parts
     evaluate.py       every figure, on people it has not seen
 """
 

@@ -1,8 +1,6 @@
 """Pixels to latents and back: three latent channels are the mean colours of 8x8 cells, a fourth is learned.
 
 The decoder has TAESD's layout at 16 channels; padded with zeros to 64 it is the host's own decoder exactly.
-
-    python -m miniature.autoencoder MINUTES OUT.pt [--resume FILE]     in scripts/; five minutes are enough
 """
 
 from __future__ import annotations

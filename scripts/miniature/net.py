@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -115,8 +115,7 @@ def noise_levels() -> Tensor:
     return torch.cumprod(1 - betas, 0)
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """Those of the nodes: KSampler (Euler, normal), and strength and id_start_percent of Apply ID-Patch."""
 
     steps: int = 8

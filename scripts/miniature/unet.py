@@ -147,7 +147,7 @@ class _Encoder(nn.Module):
     def time(self, steps: Tensor, dtype: torch.dtype) -> Tensor:
         """(B,) from 0 to 999 -> (B, 256)."""
         half = WIDTH // 2
-        frequencies = torch.exp(-math.log(10000) * torch.arange(half) / half)
+        frequencies = torch.exp(-math.log(10000) * torch.arange(half, device=steps.device) / half)
         angles = steps.float()[:, None] * frequencies
         return self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=1).to(dtype))
 

@@ -1,0 +1,178 @@
+"""Every figure of the miniature, on people it has not seen: drawn ones, and the real photos that come with packages.
+
+    python -m miniature.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
+
+--pictures: what is meant above what is drawn. --note: write the figures into miniature.safetensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import photos
+import torch
+from environment import say
+from PIL import Image
+from torch import Tensor
+
+from core.faces import analysis, insight
+from core.faces.pictures import to_picture
+
+from . import avatars, export, fit_projections, measure, net, places, portraits, recogniser, stored, train
+from .autoencoder import colours
+from .looks import HAIR, NOBODY, SHIRT, SKIN
+from .net import Miniature, Settings
+
+TRAINED = Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
+DEMO = Settings()
+SHOWN = 24
+_ABLATED = 60  # people
+
+
+class Scene(NamedTuple):
+    standing: list[places.Place]
+    embeddings: Tensor
+    size: tuple[int, int]
+
+
+def scenes(embeddings: Tensor, size: tuple[int, int], people: int, seed: int) -> Iterator[Scene]:
+    """Pictures of 2 to 6 (small: 2 and 3) until `people` have been in one; nobody twice before everybody once."""
+    rng, order = random.Random(seed), list[int]()
+    counts = (2, 3) if size == places.SMALL else (2, 3, 4, 5, 6)
+    number = 0
+    while people > 0:
+        count = counts[number % len(counts)]
+        if len(order) < count:
+            order += rng.sample(range(len(embeddings)), len(embeddings))
+        chosen, order = order[:count], order[count:]
+        yield Scene(places.draw(rng, size, count), embeddings[chosen], size)
+        people, number = people - count, number + 1
+
+
+@torch.inference_mode()
+def draw(
+    model: Miniature, scene: Scene, settings: Settings, patches: Sequence[float] = (), tokens: bool = True
+) -> Tensor:
+    """Latents (4, h, w). patches: a factor on everybody's patch, 0 for somebody who is not there."""
+    kept = torch.tensor(patches or [1.0] * len(scene.standing))
+    said = model.patches(scene.embeddings) * kept[:, None, None, None]
+    noses = [place.nose for place in scene.standing]
+    hint = net.hint(places.skeleton(scene.standing, scene.size), said, noses)
+    named = model.tokens(scene.embeddings[kept > 0] if any(patches) else scene.embeddings)
+    return net.sample(model, hint, [named if tokens else None], settings)[0]
+
+
+@torch.inference_mode()
+def seen(model: Miniature, scene: Scene, latents: Tensor, looks: Tensor | None = None) -> measure.Seen:
+    """looks: other ones than the people's own."""
+    meant = model.looks(scene.embeddings) if looks is None else looks
+    areas = avatars.draw(scene.standing, meant, scene.size)
+    cells = colours(latents)
+    return measure.Seen(measure.found_in(cells, areas, len(meant)), measure.colours_of(meant))
+
+
+def drawn_people(count: int) -> Tensor:
+    return fit_projections.pool(train.HELD_OUT, count).embeddings
+
+
+def real_people() -> Tensor:
+    """(n, 512): every face on the photos at hand."""
+    file = export.build().face_pack / "det_500m.onnx"
+    detector = insight.Scrfd(insight.open_model(str(file), insight.providers_for("CPU")))
+    crops: list[np.ndarray] = []
+    for path in (*photos.pair(), photos.group(), photos.team()):
+        with Image.open(path) as opened:
+            picture = to_picture(torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255)
+        faces = analysis.detect(detector, picture, path.name)
+        crops += [insight.align(picture, face.keypoints, portraits.CROP) for face in faces]
+    return recogniser.embed(np.stack(crops)[..., ::-1])
+
+
+def twice(model: Miniature, count: int = 100) -> dict[str, float]:
+    """Two photos of each of so many drawn people: how alike embedding and avatar are."""
+    rng = random.Random(train.HELD_OUT + 1)
+    people = [portraits.person(rng) for _ in range(count)]
+    pairs = [recogniser.embed(np.stack([portraits.photo(rng, who)[0] for who in people])) for _ in range(2)]
+    first, second = (model.looks(embeddings) for embeddings in pairs)
+    apart = {
+        part: float((first - second)[:, rows].square().mean().sqrt())
+        for part, rows in (("hair", HAIR), ("skin", SKIN), ("shirt", SHIRT))
+    }
+    return {"cosine": float((pairs[0] * pairs[1]).sum(1).mean()), **apart}
+
+
+def ablations(model: Miniature, embeddings: Tensor) -> Iterator[tuple[str, list[measure.Seen]]]:
+    """The same pictures in other ways."""
+    chosen = list(scenes(embeddings, places.LARGE, _ABLATED, 7))
+    ways = {
+        "4 steps, CFG 1": TRAINED,
+        "8 steps, CFG 1": TRAINED._replace(steps=8),
+        "20 steps, CFG 1": TRAINED._replace(steps=20),
+        "strength 0.8": TRAINED._replace(strength=0.8),
+        "id_start_percent 0.2": TRAINED._replace(id_start=0.2),
+        "patches alone": TRAINED._replace(id_start=1.0),
+        "CFG 5": TRAINED._replace(cfg=5.0),
+        "the workflow's own, 8 steps": DEMO,
+    }
+    for name, settings in ways.items():
+        yield name, [seen(model, scene, draw(model, scene, settings)) for scene in chosen]
+    none = [seen(model, scene, draw(model, scene, TRAINED, [0.0] * len(scene.standing))) for scene in chosen]
+    yield "ID tokens alone", none
+    yield "weight 0 for the first", [without_first(model, scene) for scene in chosen]
+
+
+def without_first(model: Miniature, scene: Scene) -> measure.Seen:
+    looks = model.looks(scene.embeddings)
+    looks[0] = NOBODY
+    latents = draw(model, scene, TRAINED, [0.0, *[1.0] * (len(scene.standing) - 1)])
+    return seen(model, scene, latents, looks)
+
+
+def sheet(model: Miniature, embeddings: Tensor, path: Path) -> None:
+    """What is meant above what is drawn, 24 times."""
+    cells: list[Tensor] = []
+    for scene in scenes(embeddings, places.LARGE, 4 * SHOWN, 5):
+        meant, _ = avatars.picture(scene.standing, model.looks(scene.embeddings), scene.size)
+        drawn = model.decoder(draw(model, scene, DEMO)[None])[0].clamp(0, 1)
+        cells.append(torch.cat([meant, drawn], dim=1))
+    cells = cells[:SHOWN]
+    rows = [torch.cat(cells[start : start + 6], dim=2) for start in range(0, len(cells), 6)]
+    pixels = torch.cat(rows, dim=1)[:, ::2, ::2].permute(1, 2, 0)
+    Image.fromarray((255 * pixels).byte().numpy()).save(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--people", type=int, default=300)
+    parser.add_argument("--pictures", type=Path)
+    parser.add_argument("--note", action="store_true")
+    given = parser.parse_args()
+    model = stored.load()
+    kinds = {"drawn": drawn_people(max(given.people, 2)), "real": real_people()}
+    said: dict[str, dict[str, float]] = {}
+
+    def tell(name: str, figures: dict[str, float]) -> None:
+        said[name] = {key: round(value, 3) for key, value in figures.items()}
+        say(f"{name:32} " + " ".join(f"{key} {value:g}" for key, value in said[name].items()))
+
+    for kind, embeddings in kinds.items():
+        for size in (places.LARGE, places.SMALL):
+            made = [seen(model, s, draw(model, s, TRAINED)) for s in scenes(embeddings, size, given.people, 3)]
+            tell(f"{kind} {size[0]}x{size[1]}", measure.figures(made))
+    for name, made in ablations(model, kinds["drawn"]):
+        tell(name, measure.figures(made))
+    tell("two photos of one person", twice(model))
+    if given.note:
+        stored.note({"figures": json.dumps(said)})
+    if given.pictures:
+        sheet(model, kinds["drawn"], given.pictures)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""The miniature through the nodes and the host's own loaders and sampler: whose look is seen in which place."""
+
+from __future__ import annotations
+
+import random
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import comfy.controlnet
+import comfy.sd
+import pytest
+import torch
+from pack.bridge.conditioning import append_tokens
+from pack.bridge.id_patch import load_id_patch
+from pack.core.id_patch import RECOGNISER
+from pack.core.people import Cast, Identity, Layout, Person
+from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
+from pack.nodes.places import GroupLayout, PlaceCast, PoseImage
+from torch import Tensor
+
+import nodes as host_nodes
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts"))
+
+from miniature import avatars, export, looks, measure, net, places, portraits, recogniser, stored  # noqa: E402
+
+SMALL, LARGE = places.SMALL, places.LARGE
+PLAIN = net.Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
+AUTHORS = net.Settings(steps=4)
+"""CFG 5, strength 0.8 and ID tokens from a fifth of the schedule on."""
+
+
+class Host(NamedTuple):
+    model: Any
+    clip: Any
+    vae: Any
+    control_net: Any
+    id_patch: Any
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Host:
+    files = export.build()
+    model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(files.checkpoint))
+    control_net = comfy.controlnet.load_controlnet(str(files.control_net))
+    return Host(model, clip, vae, control_net, load_id_patch(str(files.id_patch)))
+
+
+@pytest.fixture(scope="module")
+def small() -> net.Miniature:
+    return stored.load()
+
+
+@pytest.fixture(scope="module")
+def people() -> list[Identity]:
+    """Six drawn people whose hair and skin are easily told apart."""
+    rng = random.Random(0)
+    colours = [
+        ((0.08, 0.06, 0.06), (0.95, 0.82, 0.72)), ((0.90, 0.80, 0.55), (0.40, 0.26, 0.19)),
+        ((0.70, 0.28, 0.12), (0.90, 0.76, 0.62)), ((0.20, 0.14, 0.10), (0.33, 0.21, 0.16)),
+        ((0.85, 0.85, 0.84), (0.72, 0.52, 0.40)), ((0.45, 0.28, 0.16), (0.98, 0.86, 0.80)),
+    ]  # fmt: skip
+    found: list[Identity] = []
+    for number, (hair, skin) in enumerate(colours):
+        person = replace(
+            portraits.person(rng),
+            hair=torch.tensor(hair).numpy(),
+            skin=torch.tensor(skin).numpy(),
+            bald=False,
+            beard=0.0,
+        )
+        pixels, _ = portraits.photo(rng, person)
+        embedding = recogniser.embed(pixels[None])
+        found.append(Identity(f"person {number + 1}", {RECOGNISER: embedding}, torch.from_numpy(pixels)[None] / 255))
+    return found
+
+
+def standing(chosen: list[Identity], size: tuple[int, int] = SMALL, order: str = "", weights=None, count: int = 0):
+    """(cast, layout, report) as Group Layout and Place Cast make them."""
+    weights = weights or [1.0] * len(chosen)
+    cast = Cast(tuple(Person(identity, weight) for identity, weight in zip(chosen, weights, strict=True)))
+    layout = GroupLayout.execute(count or len(chosen), "half", 0, *size).args[0]
+    placed, _, report = PlaceCast.execute(cast, layout, "custom" if order else "left to right", order).args
+    return placed, layout, report
+
+
+def draw(host: Host, cast: Cast, layout: Layout, settings: net.Settings = PLAIN, image: Tensor | None = None) -> Tensor:
+    """(H, W, 3): the usual chain of nodes. image: another condition image."""
+    if image is None:
+        image = IDPatchImage.execute(host.id_patch, cast, "mean", PoseImage.execute(layout).args[0]).args[0]
+    empty = host_nodes.CLIPTextEncode().encode(host.clip, "")[0]
+    positive, negative = ApplyIDPatch.execute(
+        empty,
+        empty,
+        host.control_net,
+        host.id_patch,
+        cast,
+        image,
+        settings.strength,
+        0.0,
+        1.0,
+        settings.id_start,
+        "mean",
+    ).args
+    return sample(host, positive, negative, layout, settings)
+
+
+def sample(host: Host, positive: Any, negative: Any, layout: Layout, settings: net.Settings) -> Tensor:
+    latent = {"samples": torch.zeros(1, 4, layout.height // 8, layout.width // 8)}
+    options = (settings.seed, settings.steps, settings.cfg, "euler", "normal", positive, negative, latent)
+    (made,) = host_nodes.common_ksampler(host.model, *options)
+    return host.vae.decode(made["samples"])[0]
+
+
+def seen(small: net.Miniature, pixels: Tensor, layout: Layout, by_place: list[Tensor]) -> measure.Seen:
+    """by_place: the look (11,) meant for every place of the layout."""
+    meant = torch.stack(by_place)
+    areas = avatars.draw(places.of_slots(layout.slots), meant, (layout.width, layout.height))
+    found = measure.found_in(measure.cells_of(pixels), areas, len(meant))
+    return measure.Seen(found, measure.colours_of(meant))
+
+
+def looks_of(small: net.Miniature, chosen: list[Identity]) -> list[Tensor]:
+    return list(small.looks(torch.cat([identity.embeddings[RECOGNISER] for identity in chosen])))
+
+
+def far(a: Tensor, b: Tensor) -> float:
+    """Between nine colours and nine."""
+    return float((a - b).square().nanmean().sqrt())
+
+
+@pytest.mark.parametrize("settings", [PLAIN, AUTHORS], ids=["cfg 1", "authors' settings"])
+@pytest.mark.parametrize("order", ["1,2", "2,1"])
+def test_everybody_is_in_their_place_as_without_a_host(
+    loaded: Host, small: net.Miniature, people: list[Identity], order: str, settings: net.Settings
+) -> None:
+    """Swapping two people in Place Cast swaps them in the picture; the small net draws the same one alone."""
+    by_place = [people[int(number) - 1] for number in order.split(",")]
+    cast, layout, _ = standing(people[:2], order=order)
+    pixels = draw(loaded, cast, layout, settings)
+    assert measure.association([seen(small, pixels, layout, looks_of(small, by_place))]) == 1
+
+    embeddings = torch.cat([person.identity.embeddings[RECOGNISER] for person in cast.people])
+    control = PoseImage.execute(layout).args[0][0]
+    hint = net.hint(control, small.patches(embeddings), [person.slot.center for person in cast.people])
+    alone = small.decoder(net.sample(small, hint, [small.tokens(embeddings)], settings))[0].permute(1, 2, 0)
+    difference = (alone.clamp(0, 1) - pixels).abs()
+    assert difference.mean() < 1 / 255
+    assert difference.quantile(0.99) < 2 / 255
+
+
+@pytest.mark.parametrize("how", ["weight 0", "left out"])
+def test_nobody_looks_like_a_person_who_is_not_there(
+    how: str, loaded: Host, small: net.Miniature, people: list[Identity]
+) -> None:
+    """The place keeps its skeleton, a grey figure, and the others their looks."""
+    if how == "weight 0":
+        cast, layout, _ = standing(people[:3], weights=[1.0, 0.0, 1.0])
+    else:
+        cast, layout, _ = standing(people[:3], order="1,0,3")
+    pixels = draw(loaded, cast, layout)
+    gone = looks_of(small, people[:3])
+    shown = seen(small, pixels, layout, [gone[0], looks.NOBODY, gone[2]])
+    assert measure.association([shown]) == 1
+    missing = measure.colours_of(gone[1][None])[0]
+    assert far(shown.found[1], missing) > 2 * far(shown.found[1], shown.meant[1])
+
+
+def test_six_people(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
+    cast, layout, _ = standing(people, LARGE, order="1,2,3,4,5,6")
+    pixels = draw(loaded, cast, layout, PLAIN._replace(steps=3))
+    assert measure.association([seen(small, pixels, layout, looks_of(small, people))]) == 1
+
+
+def test_people_who_overlap_are_reported_and_seen(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
+    """Two noses 24 px apart: their patches add up, and so neither look is right."""
+    _, layout, _ = standing(people[:2])
+    near = replace(layout, slots=tuple(moved(slot, 24 * (n - 0.5)) for n, slot in enumerate(layout.slots)))
+    errors = {}
+    for name, where in (("apart", layout), ("near", near)):
+        cast = Cast(tuple(Person(identity) for identity in people[:2]))
+        placed, _, report = PlaceCast.execute(cast, where, "left to right", "").args
+        pixels = draw(loaded, placed, where)
+        errors[name] = measure.error([seen(small, pixels, where, looks_of(small, people[:2]))], "shirt")
+        assert ("overlap" in report) == (name == "near")
+    assert errors["near"] > 2 * errors["apart"]
+
+
+def moved(slot: Any, across: float) -> Any:
+    """A place whose nose is `across` px from the middle of the small picture."""
+    by = SMALL[0] / 2 + across - slot.center[0]
+    x0, y0, x1, y1 = slot.box
+    return replace(
+        slot,
+        center=(slot.center[0] + by, slot.center[1]),
+        box=(x0 + by, y0, x1 + by, y1),
+        keypoints=tuple((x + by, y) for x, y in slot.keypoints),
+        pose=tuple((x + by, y, seen) for x, y, seen in slot.pose),
+    )
+
+
+def test_patches_alone_tell_who_stands_where(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
+    cast, layout, _ = standing(people[:3])
+    pixels = draw(loaded, cast, layout, PLAIN._replace(id_start=1.0))
+    assert measure.association([seen(small, pixels, layout, looks_of(small, people[:3]))]) == 1
+
+
+def test_tokens_alone_tell_who_is_there_and_not_where(loaded: Host, people: list[Identity]) -> None:
+    """Without patches both orders are one picture; other people are another one."""
+    pictures = []
+    for chosen in (people[:2], people[1::-1], people[2:4]):
+        cast, layout, _ = standing(chosen)
+        positive = host_nodes.CLIPTextEncode().encode(loaded.clip, "")[0]
+        positive = append_tokens(positive, loaded.id_patch.tokens(cast.people, "mean"), 0.0, "this test")
+        skeleton = PoseImage.execute(layout).args[0]
+        apply = host_nodes.ControlNetApplyAdvanced().apply_controlnet
+        both = apply(positive, positive, loaded.control_net, skeleton, 1.0, 0.0, 1.0)
+        pictures.append(sample(loaded, *both, layout, PLAIN))
+    one, swapped, others = pictures
+    assert (one - swapped).abs().max() < 1 / 255
+    assert (one - others).abs().mean() > 2 / 255
+
+
+def test_another_cast_in_between_leaves_no_trace(loaded: Host, people: list[Identity]) -> None:
+    casts = [standing(people[:2]), standing(people[2:4]), standing(people[:2])]
+    first, other, again = (draw(loaded, cast, layout, PLAIN._replace(steps=2)) for cast, layout, _ in casts)
+    assert torch.equal(first, again)
+    assert (first - other).abs().mean() > 4 / 255
