@@ -1,4 +1,4 @@
-"""Stand-in model files: the real formats, keys and shapes with random weights, for tests and for the demo.
+"""Stand-in model files: the real formats, keys and shapes with random weights, for tests.
 
 Every tensor is an overlapping window into one small buffer of random numbers, and torch stores a buffer once, so a
 whole SDXL-family checkpoint is a file of a few megabytes that is written in a second. A picture made with these is

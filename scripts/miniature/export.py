@@ -8,10 +8,10 @@ LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -197,13 +197,20 @@ _RULES = (
 
 
 def main() -> None:
-    to = files(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="the model folder of a ComfyUI, e.g. ComfyUI/models")
+    to = files(parser.parse_args().folder)
     if not to.root.is_dir():
-        sys.exit(f"{to.root} is no folder. Give the model folder of a ComfyUI, e.g. ComfyUI/models.")
+        parser.error(f"{to.root} is no folder.")
     write(to)
     written = [to.checkpoint, to.control_net, to.id_patch, to.recogniser]
     print("\n".join(f"{path} ({path.stat().st_size / 2**20:.0f} MiB)" for path in written))
-    print(f"A cartoon stand-in for trying the workflows. Delete {to.recogniser.parent} before you use real weights.")
+    print(
+        "A cartoon stand-in for trying the workflows: 512x384, 8 steps. Delete these four before you use real weights."
+    )
+    real = to.recogniser.parents[1] / to.recogniser.name
+    if real.is_file():
+        print(f"{real} is the real recogniser and is found first: move it away while you try this.")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,129 @@
+"""The miniature itself, without a host: how many unseen people are seen in their own place, and how well."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pack.core.faces import ir_se50
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts"))
+
+from miniature import (  # noqa: E402
+    avatars,
+    evaluate,
+    export,
+    fit_networks,
+    measure,
+    net,
+    places,
+    portraits,
+    recogniser,
+    stored,
+)
+from standins import control_net_shapes  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def model() -> net.Miniature:
+    return stored.load()
+
+
+@pytest.fixture(scope="module")
+def unseen() -> torch.Tensor:
+    return evaluate.drawn_people(60)
+
+
+def test_the_file_is_small_and_says_where_it_comes_from() -> None:
+    assert stored.FILE.stat().st_size < 6e6
+    assert {"trained", "commit", "figures"} <= stored.told().keys()
+
+
+def test_the_recogniser_is_a_grid_of_colours() -> None:
+    crops, _ = portraits.draw(random.Random(2), 3)
+    network = ir_se50.IRSE50(torch.nn).eval()
+    network.load_state_dict(ir_se50.fold(recogniser.state(), "the recogniser"))
+    with torch.inference_mode():
+        found = network(ir_se50.prepare(torch.from_numpy(np.ascontiguousarray(crops[..., ::-1]))))
+    assert (found - recogniser.embed(crops)).abs().max() < 1e-6
+
+
+def test_unseen_people_are_in_their_places(model: net.Miniature, unseen: torch.Tensor) -> None:
+    scenes = list(evaluate.scenes(unseen, places.SMALL, 40, 1))
+    drawn = [evaluate.seen(model, scene, evaluate.draw(model, scene, evaluate.TRAINED)) for scene in scenes]
+    figures = measure.figures(drawn)
+    assert figures["association"] >= 0.9, figures
+    assert abs(figures["leakage"]) < 0.06, figures
+    assert figures["hair_r2"] > 0.8 and figures["shirt_r2"] > 0.8 and figures["skin_r2"] > 0.6, figures
+
+
+def test_a_right_cartoon_measures_as_right(model: net.Miniature, unseen: torch.Tensor) -> None:
+    """What the measure itself costs; and looks in the wrong places are found to be wrong."""
+    right, wrong = [], []
+    for scene in evaluate.scenes(unseen, places.LARGE, 20, 2):
+        looks = model.looks(scene.embeddings)
+        pixels, areas = avatars.picture(scene.standing, looks, scene.size)
+        found = measure.found_in(measure.cells_of(pixels.permute(1, 2, 0)), areas, len(looks))
+        right.append(measure.Seen(found, measure.colours_of(looks)))
+        wrong.append(measure.Seen(found, measure.colours_of(looks.roll(1, 0))))
+    assert measure.association(right) == 1 and measure.association(wrong) == 0
+    assert measure.fit(right, "skin") > 0.9 and abs(measure.leakage(right)[1]) < 0.02
+
+
+def test_two_photos_of_a_person_have_one_hair_and_skin(model: net.Miniature) -> None:
+    """In other light, before another wall. The shirt stands for the photo, not for the person."""
+    alike = evaluate.twice(model, 40)
+    assert alike["cosine"] > alike["cosine_others"] + 0.1, alike
+    assert alike["skin"] < 0.13 and alike["hair"] < 0.13, alike
+
+
+def test_real_photos_are_in_their_places(model: net.Miniature) -> None:
+    scenes = list(evaluate.scenes(evaluate.real_people(), places.SMALL, 30, 1))
+    drawn = [evaluate.seen(model, scene, evaluate.draw(model, scene, evaluate.TRAINED)) for scene in scenes]
+    assert measure.association(drawn) >= 0.85
+
+
+def test_a_wider_layer_says_the_same_more_often() -> None:
+    """The rule behind every widened weight, on a convolution: repeated channels in, the same repeated channels out."""
+    small = torch.nn.Conv2d(8, 4, 3, padding=1)
+    large = torch.nn.Conv2d(40, 20, 3, padding=1)
+    shapes = ((key, tuple(weight.shape)) for key, weight in large.state_dict().items())
+    large.load_state_dict(export.widened(small.state_dict(), shapes))
+    x = torch.randn(1, 8, 6, 6)
+    assert torch.allclose(large(x.repeat_interleave(5, 1)), small(x).repeat_interleave(5, 1), atol=1e-5)
+
+
+def test_widened_files_have_the_real_keys_and_shapes(model: net.Miniature) -> None:
+    state = {key.removeprefix("control."): v for key, v in model.state_dict().items() if key.startswith("control.")}
+    wide = export.widened(state, control_net_shapes())
+    assert {key: tuple(weight.shape) for key, weight in wide.items()} == dict(control_net_shapes())
+
+
+def test_training_goes_on_where_it_stopped(unseen: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two steps, kept, and two more from what was kept."""
+    monkeypatch.setattr(fit_networks, "BATCH", dict.fromkeys(fit_networks.BATCH, 1))
+    training = fit_networks.begin(stored.load())
+    before = {key: weight.clone() for key, weight in training.net.state_dict().items()}
+
+    class Enough(Exception):
+        pass
+
+    def stop() -> None:
+        if training.step % 2 == 0:
+            raise Enough
+
+    for steps in (2, 4):
+        with pytest.raises(Enough):
+            fit_networks.fit(training, unseen, 60, 1e-3, "cpu", stop)
+        assert training.step == steps and all(0 < loss < 5 for loss in training.losses)
+        kept = training.state()
+        training = fit_networks.begin(stored.load())
+        training.load(kept)
+    changed = {key for key, weight in training.net.state_dict().items() if not torch.equal(weight, before[key])}
+    assert any(key.startswith("unet.") for key in changed) and any(key.startswith("control.") for key in changed)
+    assert not [key for key in changed if key.startswith(("patch_proj.", "encoder.", "decoder."))]
