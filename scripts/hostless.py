@@ -88,11 +88,10 @@ def run(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, outp
 
 
 def settings_in(workflow: Mapping[str, Any]) -> net.Settings:
-    """The workflow's, with fewer steps."""
+    """The workflow's, but for steps and CFG."""
     widgets = _widgets(workflow)
-    seed, _, _, cfg, *_ = widgets["KSampler"]
     strength, _, _, id_start, _ = widgets["LikenessApplyIDPatch"]
-    return net.Settings(cfg=cfg, strength=strength, id_start=id_start, seed=seed)
+    return net.Settings(strength=strength, id_start=id_start, seed=widgets["KSampler"][0])
 
 
 def names_in(workflow: Mapping[str, Any]) -> list[str]:

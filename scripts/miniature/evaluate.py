@@ -119,7 +119,8 @@ def ablations(model: Miniature, embeddings: Tensor) -> Iterator[tuple[str, list[
         "id_start_percent 0.2": TRAINED._replace(id_start=0.2),
         "patches alone": TRAINED._replace(id_start=1.0),
         "CFG 5": TRAINED._replace(cfg=5.0),
-        "the workflow's own, 8 steps": DEMO,
+        "the demo's": DEMO,
+        "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(cfg=5.0),
     }
     for name, settings in ways.items():
         yield name, [seen(model, scene, draw(model, scene, settings)) for scene in chosen]

@@ -205,9 +205,7 @@ def main() -> None:
     write(to)
     written = [to.checkpoint, to.control_net, to.id_patch, to.recogniser]
     print("\n".join(f"{path} ({path.stat().st_size / 2**20:.0f} MiB)" for path in written))
-    print(
-        "A cartoon stand-in for trying the workflows: 512x384, 8 steps. Delete these four before you use real weights."
-    )
+    print("A cartoon stand-in to try the workflows with: 512x384, 8 steps, CFG 1. Delete the four for the real ones.")
     real = to.recogniser.parents[1] / to.recogniser.name
     if real.is_file():
         print(f"{real} is the real recogniser and is found first: move it away while you try this.")

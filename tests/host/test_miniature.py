@@ -29,7 +29,7 @@ from miniature import avatars, export, looks, measure, net, places, portraits, r
 
 SMALL, LARGE = places.SMALL, places.LARGE
 PLAIN = net.Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
-AUTHORS = net.Settings(steps=4)
+AUTHORS = net.Settings(steps=4, cfg=5.0)
 """CFG 5, strength 0.8 and ID tokens from a fifth of the schedule on."""
 
 
