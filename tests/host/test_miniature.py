@@ -108,6 +108,7 @@ def draw(host: Host, cast: Cast, layout: Layout, settings: net.Settings = PLAIN,
     return sample(host, positive, negative, layout, settings)
 
 
+@torch.no_grad()
 def sample(host: Host, positive: Any, negative: Any, layout: Layout, settings: net.Settings) -> Tensor:
     latent = {"samples": torch.zeros(1, 4, layout.height // 8, layout.width // 8)}
     options = (settings.seed, settings.steps, settings.cfg, "euler", "normal", positive, negative, latent)

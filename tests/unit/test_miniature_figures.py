@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from pack.core.faces import ir_se50
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "scripts"))
 
+import hostless  # noqa: E402
+import photos  # noqa: E402
 from miniature import (  # noqa: E402
     avatars,
     evaluate,
@@ -86,6 +89,18 @@ def test_real_photos_are_in_their_places(model: net.Miniature) -> None:
     scenes = list(evaluate.scenes(evaluate.real_people(), places.SMALL, 30, 1))
     drawn = [evaluate.seen(model, scene, evaluate.draw(model, scene, evaluate.TRAINED)) for scene in scenes]
     assert measure.association(drawn) >= 0.85
+
+
+def test_the_demo_without_a_host(tmp_path: Path) -> None:
+    """Photos in; faces, places, condition image, a picture and what is seen in it out."""
+    text = (ROOT / "workflows" / "id_patch_two_people.json").read_text("utf-8")
+    report = hostless.run(json.loads(text), photos.pair(), export.build(), tmp_path)
+    assert report["faces_found"] == [1, 1]
+    assert report["association"]["looks_like"] == {"Anna": "Anna", "Ben": "Ben"}
+    assert max(report["association"]["colour_error"].values()) < 0.15
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "1_faces_1.png", "1_faces_2.png", "2_places.png", "3_condition.png", "4_result.png"
+    }  # fmt: skip
 
 
 def test_a_wider_layer_says_the_same_more_often() -> None:

@@ -16,6 +16,8 @@ sys.path.append(str(ROOT / "scripts"))
 import standins  # noqa: E402
 import weights  # noqa: E402
 import workflow  # noqa: E402
+from environment import Host  # noqa: E402
+from host_server import HostServer  # noqa: E402
 from miniature import export  # noqa: E402
 
 
@@ -189,6 +191,18 @@ def test_stand_in_checkpoint_has_real_sizes(built: standins.Standins) -> None:
     # Windows into one buffer, but never the same window twice.
     keys = [f"model.diffusion_model.input_blocks.{n}.0.in_layers.2.weight" for n in (1, 2)]
     assert not torch.equal(state[keys[0]], state[keys[1]])
+
+
+def test_a_host_without_its_own_files_of_a_kind(tmp_path: Path) -> None:
+    """As the demo starts it where the real recogniser is there and the rest is not."""
+    for folder in ("host/models/facexlib", "host/models/vae", "ours/facexlib"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "host" / "requirements.txt").touch()
+    host = Host(tmp_path / "host", (0, 33, 0))
+    for without, shown in (((), {"facexlib", "vae"}), (("facexlib",), {"vae"})):
+        server = HostServer(host, Path(sys.executable), tmp_path / "base", [tmp_path / "ours"], without=without)
+        own, ours = server._model_paths().values()
+        assert own.keys() - {"base_path"} == shown and "facexlib" in ours
 
 
 def test_both_kinds_of_projections(built: standins.Standins) -> None:
