@@ -25,8 +25,8 @@ import environment
 from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from host_server import HostServer, Run
     from miniature.export import Files
+    from rig.host_server import HostServer, Run
 
 RELEASE = "0.33.0"
 OUTPUT = ROOT / "output"
@@ -106,10 +106,8 @@ def accelerator(python: Path) -> str:
 
 
 def without_host() -> int:
-    import hostless
-    import photos
-    import weights
     from miniature import export
+    from rig import hostless, photos, weights
 
     say("Doing without ComfyUI.")
     say(weights.CARTOON)
@@ -130,9 +128,9 @@ def seen(association: Report) -> str:
 
 
 def with_host(host: Host, python: Path) -> int:
-    from host_server import HostError, HostServer
     from miniature import export
-    from workflow import WorkflowError
+    from rig.host_server import HostError, HostServer
+    from rig.workflow import WorkflowError
 
     started = time.monotonic()
     say(f"Starting {host} ({host.path}) in a folder of its own; your ComfyUI is only read.")
@@ -155,9 +153,7 @@ def with_host(host: Host, python: Path) -> int:
 def generate(server: HostServer, models: Files) -> Report:
     """Run the workflow on the two photos, copy its pictures to output/ and return what there is to report; nothing
     where the miniature is meant and the host would give it the real recogniser."""
-    import photos
-    import weights
-    import workflow
+    from rig import photos, weights, workflow
 
     known = server.object_info()
     prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
@@ -179,8 +175,7 @@ def generate(server: HostServer, models: Files) -> Report:
 
 def measured(models: Files) -> Report:
     """Only a picture by the miniature can be measured: what it should show is known."""
-    import hostless
-    import photos
+    from rig import hostless, photos
 
     group = hostless.people(json.loads(WORKFLOW.read_text("utf-8")), photos.pair(), models)
     association = hostless.association(group, OUTPUT / "4_result.png")
@@ -237,7 +232,7 @@ def title(prompt: Prompt, node: str) -> str:
 
 
 def results(server: HostServer, prompt: Prompt, run: Run) -> Report:
-    import workflow
+    from rig import workflow
 
     def only(node_class: str) -> str:
         return workflow.nodes_of(prompt, node_class)[0]

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import photos
 import torch
 from environment import package_file, say
 from PIL import Image
+from rig import photos
 from torch import Tensor
 
 from core.faces import analysis, insight

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import torch
 from environment import CACHE
-from standins import PREFIX as STANDIN
-from standins import TEXT, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack
-from standins import WIDTH as LARGE
+from rig.standins import PREFIX as STANDIN
+from rig.standins import TEXT, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack
+from rig.standins import WIDTH as LARGE
 from torch import Tensor
 
 from . import recogniser, stored

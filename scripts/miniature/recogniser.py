@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from standins import ir_se50_shapes
+from rig.standins import ir_se50_shapes
 from torch import Tensor
 
 _WIDTH, _GRID = 512, 7

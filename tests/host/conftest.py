@@ -7,14 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-# Behind everything else, so that no host module is hidden.
-sys.path.append(str(ROOT / "scripts"))
-
-from environment import Host, host_at  # noqa: E402
-from host_server import HostServer  # noqa: E402
-from standins import Standins, build  # noqa: E402
+from environment import Host, host_at
+from rig.host_server import HostServer
+from rig.standins import Standins, build
 
 
 @pytest.fixture(scope="session")

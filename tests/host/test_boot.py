@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from environment import Host
-from host_server import HostError, HostServer, link_pack
-from standins import Standins
+from rig.host_server import HostError, HostServer, link_pack
+from rig.standins import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_IDS = {

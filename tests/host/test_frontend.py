@@ -12,7 +12,7 @@ from typing import Any
 import chromium
 import pytest
 import real_faces
-import workflow
+from rig import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))

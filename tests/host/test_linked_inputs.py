@@ -10,11 +10,11 @@ import people_made
 import pytest
 import torch
 from comfy_api.internal import make_locked_method_func
-from host_server import HostError, HostServer
 from pack.bridge.schema import seed_input
 from pack.core.errors import BadChoice, BadInput, BadLayout, BadPicture, BadSize
 from pack.core.people import Cast, Layout, Slot
 from pack.nodes import NODES
+from rig.host_server import HostError, HostServer
 
 INPUTS = [(node, entry) for node in NODES for entry in node.define_schema().inputs]
 NUMBERS = [pair for pair in INPUTS if pair[1].io_type in ("INT", "FLOAT")]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import comfy.controlnet
 import comfy.sd
 import pytest
 import torch
+from miniature import avatars, export, looks, measure, net, places, portraits, recogniser, stored
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.id_patch import load_id_patch
 from pack.core.id_patch import RECOGNISER
@@ -21,11 +20,6 @@ from pack.nodes.places import GroupLayout, PlaceCast, PoseImage
 from torch import Tensor
 
 import nodes as host_nodes
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "scripts"))
-
-from miniature import avatars, export, looks, measure, net, places, portraits, recogniser, stored  # noqa: E402
 
 SMALL, LARGE = places.SMALL, places.LARGE
 PLAIN = net.Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)

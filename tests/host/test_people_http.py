@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from host_server import HostError, HostServer
 from PIL import Image
+from rig.host_server import HostError, HostServer
 from safetensors.torch import save_file
 
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import photos
 import pytest
-import workflow
-from host_server import HostError, HostServer, Run
 from PIL import Image
-from standins import Standins
+from rig import photos, workflow
+from rig.host_server import HostError, HostServer, Run
+from rig.standins import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import real_faces
@@ -21,10 +18,7 @@ from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import LADDER, Rung, find_faces
 from pack.core.faces.pictures import to_image, to_picture
 from pack.core.people import NOSE
-
-sys.path.append(str(Path(__file__).parents[2] / "scripts"))
-
-import photos
+from rig import photos
 
 
 @pytest.fixture(scope="module")

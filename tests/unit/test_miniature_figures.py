@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from pack.core.faces import ir_se50
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "scripts"))
-
-import hostless  # noqa: E402
-import photos  # noqa: E402
-from miniature import (  # noqa: E402
+from miniature import (
     avatars,
     evaluate,
     export,
@@ -29,7 +21,11 @@ from miniature import (  # noqa: E402
     recogniser,
     stored,
 )
-from standins import control_net_shapes  # noqa: E402
+from pack.core.faces import ir_se50
+from rig import hostless, photos
+from rig.standins import control_net_shapes
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

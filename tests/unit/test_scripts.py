@@ -8,14 +8,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import environment
 import pytest
+from pack.scripts import test as runner
 
 ROOT = Path(__file__).resolve().parents[2]
-# Behind everything else; scripts/test.py would otherwise hide the standard library's `test`.
-sys.path.append(str(ROOT / "scripts"))
-
-import environment  # noqa: E402
-from pack.scripts import test as runner  # noqa: E402
 
 
 def make_host(folder: Path, version: str) -> Path:

@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from environment import Host
+from miniature import export
+from rig import standins, weights, workflow
+from rig.host_server import HostServer
 from safetensors.torch import save_file
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT / "scripts"))
-
-import standins  # noqa: E402
-import weights  # noqa: E402
-import workflow  # noqa: E402
-from environment import Host  # noqa: E402
-from host_server import HostServer  # noqa: E402
-from miniature import export  # noqa: E402
 
 
 @pytest.fixture(scope="module")

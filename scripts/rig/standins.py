@@ -18,12 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import environment
 import torch
 from environment import package_file
 from safetensors.torch import save_file
 from torch import Tensor
 
-CACHE = Path(__file__).resolve().parent.parent / ".cache" / "standins"
+CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
 """What the name of a stand-in starts with, relative to its model folder."""
 

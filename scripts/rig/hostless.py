@@ -17,7 +17,8 @@ from miniature.export import Files
 from miniature.looks import PARTS
 from PIL import Image
 from torch import Tensor
-from weights import MINIATURE
+
+from rig.weights import MINIATURE
 
 sys.path.insert(0, str(ROOT))
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import workflow
 from miniature.export import Files
-from standins import PREFIX
+
+from rig import workflow
+from rig.standins import PREFIX
 
 CHECKPOINT = "CheckpointLoaderSimple.ckpt_name"
 CONTROL_NET = "ControlNetLoader.control_net_name"
