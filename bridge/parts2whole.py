@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from ..core.checkpoints import below, identify, require
 from ..core.errors import BadSize, ModelMissing, PartsCount, UnsupportedCheckpoint, WrongBaseModel
+from ..core.parts.bank import Bank, Block, PartTokens, Share, keep, token_mask
+from ..core.parts.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from ..core.parts2whole import released
-from ..core.parts2whole.features import Bank, Block, PartTokens, Share, keep, token_mask
 from ..core.parts2whole.image_tokens import SLOTS, DecoupledAttn, padded
-from ..core.parts2whole.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from ..core.parts2whole.pose_guider import PoseGuider
 from . import adapter, folders, load, sharing
 from .conditioning import Conditioning

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..core.errors import WrongBaseModel
-from ..core.parts2whole.features import Bank, Block, keep, token_mask
-from ..core.parts2whole.parts import Part, Parts, Prepared, prepared
+from ..core.parts.bank import Bank, Block, keep, token_mask
+from ..core.parts.parts import Part, Parts, Prepared, prepared
 from .adapter import text_width
 from .sharing import record, record_one
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..core.attention import part_shares, shared
 from ..core.errors import BadSize, PartsTwice, TokensMoved
-from ..core.parts2whole.features import Bank, Block, PartTokens, Share, key_bias
+from ..core.parts.bank import Bank, Block, PartTokens, Share, key_bias
 from .adapter import Run, inject, is_within, replaced, standing, taught, transformers
 from .conditioning import Conditioning
 

@@ -49,7 +49,7 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
 
     own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be the sink, key 0
     and value 0, whose logit the kernel's bias raises to stand for all dropped tokens.
-    Source: Parts2Whole (arXiv 2404.15267), section 3.3; the sink is exact, see core.parts2whole.features.key_bias.
+    Source: Parts2Whole (arXiv 2404.15267), section 3.3; the sink is exact, see core.parts.bank.key_bias.
     """
     keys, values = (
         torch.cat([mine, theirs.expand(len(mine), -1, -1)], dim=1) for mine, theirs in zip(own, parts, strict=True)

@@ -14,11 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import geometry, placing
+from . import geometry
 from .checkpoints import State, below
 from .errors import NoPatches, OtherPatches
 from .identities import combine
 from .people import Cast, Person, Point
+from .places import placing
 from .resampler import Resampler
 
 RECOGNISER = "arcface-ir-se50"

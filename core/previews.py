@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from .attention import region_weights
-from .bodies import LIMBS, openpose, seen_limbs
 from .faces.ladder import Detection
 from .geometry import patch_rect
 from .people import Face, Layout, Person, Point, Pose, Slot
 from .pictures import as_rgb
+from .places.bodies import LIMBS, openpose, seen_limbs
 from .text import plain
 
 Color = tuple[int, int, int]

@@ -12,11 +12,12 @@ from ..bridge import folders, notes
 from ..bridge.conditioning import Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import percent_input, photos_input, searchable
-from ..core import geometry, placing
+from ..core import geometry
 from ..core import id_patch as formulas
 from ..core.errors import counted
 from ..core.people import Cast
 from ..core.pictures import as_rgb
+from ..core.places import placing
 from .sockets import CastSocket, IDPatchSocket
 
 CATEGORY = "likeness/id-patch"

@@ -21,9 +21,10 @@ from ..bridge.conditioning import (
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, percent_input, photos_input, searchable, seed_input
-from ..core import control_images, errors, geometry, placing, previews, regions
+from ..core import errors, geometry, previews
 from ..core.people import Cast, Layout
 from ..core.pictures import as_rgb
+from ..core.places import control_images, placing, regions
 from .sockets import CastSocket, InstantIDSocket, LayoutSocket
 
 CATEGORY = "likeness/instantid"

@@ -14,7 +14,7 @@ from ..bridge import parts2whole as bridge
 from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
-from ..core.parts2whole.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
+from ..core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
 from ..core.text import plain
 from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
 

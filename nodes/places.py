@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..bridge import notes
 from ..bridge.schema import searchable
-from ..core import control_images, geometry, group, layouts, placing, previews, regions
+from ..core import geometry, previews
 from ..core.people import Cast, Faces, Layout
+from ..core.places import control_images, group, layouts, placing, regions
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
 
 

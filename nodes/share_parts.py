@@ -11,8 +11,8 @@ from ..bridge.conditioning import sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
 from ..bridge.self_sharing import LAYERS, reference_of
 from ..core import geometry
-from ..core.parts2whole.features import Share
-from ..core.parts2whole.parts import Parts, targets
+from ..core.parts.bank import Share
+from ..core.parts.parts import Parts, targets
 from .sockets import PartsSocket
 
 EVERY_STEP, ONCE = "at every step", "once"

@@ -8,7 +8,7 @@ from ..bridge.face_model import FaceModel as LoadedFaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.parts2whole import Features, Parts2Whole
-from ..core.parts2whole.parts import Parts
+from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
 
 

@@ -16,7 +16,7 @@ import torch
 from comfy.ldm.modules import attention
 from pack.bridge import sharing
 from pack.bridge.sharing import Memory, SharedAttention, Sharing, Turn, record
-from pack.core.parts2whole.features import Share, keep, token_mask
+from pack.core.parts.bank import Share, keep, token_mask
 
 from bench.measure import TINY, accelerator, finished, interleaved, named, report
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from core.bodies import SEEN
 from core.people import Point
+from core.places.bodies import SEEN
 
 from .looks import BEARD, HAIR, LENGTH, SHIRT, SKIN, worn
 from .places import Place

@@ -22,10 +22,11 @@ from rig.weights import MINIATURE
 
 sys.path.insert(0, str(ROOT))
 
-from core import control_images, group, id_patch, identities, layouts, placing, previews
+from core import id_patch, identities, previews
 from core.faces import analysis, insight, ir_se50, packs
 from core.faces.pictures import Picture, to_picture
 from core.people import Cast, Faces, Layout, Person
+from core.places import control_images, group, layouts, placing
 
 
 class _IRSE50:

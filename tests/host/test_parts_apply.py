@@ -20,8 +20,8 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from pack.bridge import parts2whole, sharing
 from pack.core import errors
-from pack.core.parts2whole.features import key_bias
-from pack.core.parts2whole.parts import LABELS, Parts, make_part, prepared
+from pack.core.parts.bank import key_bias
+from pack.core.parts.parts import LABELS, Parts, make_part, prepared
 from pack.nodes.parts import Part
 from parts_made import HEIGHT, WIDTH, picture
 from parts_run import LATENT_SCALE, POSE, apply, denoiser, encode, noise, sample, schedule, text

@@ -13,7 +13,7 @@ from host_nodes import NODES, novram, patch
 from other_packs import KEYS, adapter_pack
 from pack.bridge import parts2whole
 from pack.core import errors
-from pack.core.parts2whole.parts import Parts, make_part
+from pack.core.parts.parts import Parts, make_part
 from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
 from parts_run import apply, denoiser, encode, sample, text
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_sd15
 import torch
 from pack.bridge import adapter, sharing
-from pack.core.parts2whole.features import Share, keep, token_mask
+from pack.core.parts.bank import Share, keep, token_mask
 from pack.core.parts2whole.image_tokens import DecoupledAttn, padded
 from pack.core.parts2whole.pose_guider import PoseGuider
 from safetensors.torch import load_file

@@ -9,9 +9,9 @@ import folder_paths
 import people_made
 import pytest
 import torch
-from pack.core import bodies
 from pack.core.errors import BadSize, LikenessError, NoPose, NotPlaced, PeoplePlacesMismatch
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
+from pack.core.places import bodies
 from pack.nodes import places
 
 IDS = {

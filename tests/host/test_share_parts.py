@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from pack.bridge import sharing
 from pack.bridge.adapter import transformers
 from pack.bridge.self_sharing import LAYERS, SelfReference
-from pack.core.parts2whole.features import Share, token_mask
+from pack.core.parts.bank import Share, token_mask
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
 

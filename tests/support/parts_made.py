@@ -19,8 +19,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from pack.bridge import load
 from pack.bridge.parts2whole import Parts2Whole
+from pack.core.parts.parts import LABELS, Parts, make_part
 from pack.core.parts2whole.image_tokens import DecoupledAttn
-from pack.core.parts2whole.parts import LABELS, Parts, make_part
 from pack.core.parts2whole.pose_guider import PoseGuider
 from safetensors.torch import save_file
 from seeded import fill, seeded

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pack.core.control_images import face_keypoints
+from pack.core.places.control_images import face_keypoints
 from safetensors.torch import load_file
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "instant_id.safetensors")

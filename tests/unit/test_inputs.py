@@ -10,9 +10,10 @@ import numpy as np
 import people_made
 import pytest
 import torch
-from pack.core import bodies, inputs
+from pack.core import inputs
 from pack.core.errors import BadInput, BadLayout, BadPicture, BadSize
 from pack.core.people import Cast, Layout, Slot
+from pack.core.places import bodies
 
 WHAT = "The width input of Group Layout"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core import bodies, group, layouts
-from pack.core.bodies import openpose
-from pack.core.control_images import skeleton
 from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoPose
 from pack.core.people import Face, Faces, Layout, Pose, Slot
+from pack.core.places import bodies, group, layouts
+from pack.core.places.bodies import openpose
+from pack.core.places.control_images import skeleton
 
 SEEN = 0.3
 

@@ -6,10 +6,10 @@ import itertools
 import re
 
 import pytest
-from pack.core import group
 from pack.core.errors import BadChoice, BadSize, NoRoom, TooManyRows
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Layout, Slot
+from pack.core.places import group
 
 CANVASES = [(1024, 1024), (832, 1216), (1216, 832), (1344, 768), (768, 1344), (1536, 1024), (2048, 2048)]
 CASES = list(itertools.product(range(1, 13), group.FRAMINGS, range(5), CANVASES))

@@ -8,18 +8,8 @@ import numpy as np
 import pytest
 import torch
 from pack.core.errors import BadPart
-from pack.core.parts2whole.features import Share, keep, key_bias, token_mask
-from pack.core.parts2whole.parts import (
-    LABELS,
-    Parts,
-    hints,
-    laid_over,
-    make_part,
-    pose_hint,
-    pose_picture,
-    prepared,
-    targets,
-)
+from pack.core.parts.bank import Share, keep, key_bias, token_mask
+from pack.core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, pose_picture, prepared, targets
 from PIL import Image
 
 

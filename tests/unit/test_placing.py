@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core import bodies, group, layouts, placing
 from pack.core.errors import (
     BadChoice,
     BadEmbedding,
@@ -18,6 +17,7 @@ from pack.core.errors import (
     PeoplePlacesMismatch,
 )
 from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
+from pack.core.places import bodies, group, layouts, placing
 
 NAMES = ("Ann", "Bob", "Cid", "Dee")
 

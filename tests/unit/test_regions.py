@@ -7,9 +7,9 @@ from dataclasses import replace
 import people_made
 import pytest
 import torch
-from pack.core import bodies, group, regions
 from pack.core.errors import BadChoice, BadRegion, NotInCast
 from pack.core.people import Cast, Person, Slot
+from pack.core.places import bodies, group, regions
 
 
 def cast(*slots, width=96, height=64):

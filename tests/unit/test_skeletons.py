@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pack.core.control_images import skeleton
 from pack.core.errors import MissingDependency
 from pack.core.people import Pose
+from pack.core.places.control_images import skeleton
 from PIL import Image
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "skeletons.png"

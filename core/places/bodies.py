@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .errors import BadChoice
-from .people import Box, Joint, Keypoints, Point, Pose
+from ..errors import BadChoice
+from ..people import Box, Joint, Keypoints, Point, Pose
 
 SEEN = 0.3
 """A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ..errors import BadChoice, NoRoom, TooManyRows
+from ..geometry import check_size
+from ..people import Layout, Point, Pose, Slot
 from . import bodies
 from .bodies import KNEELING, SEATED, STANDING, Posture
-from .errors import BadChoice, NoRoom, TooManyRows
-from .geometry import check_size
-from .people import Layout, Point, Pose, Slot
 
 FRAMINGS = ("bust", "half", "full")
 MOST_ROWS = 4

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..people import NOSE, Joint, Keypoints, Pose
+from ..thirdparty import require
 from .bodies import LIMBS, openpose, seen_limbs
-from .people import NOSE, Joint, Keypoints, Pose
-from .thirdparty import require
 
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import BadPart
 from ..pictures import as_masks, as_rgb
 from ..text import plain
-from .features import token_mask
+from .bank import token_mask
 
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""

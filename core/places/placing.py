@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from . import geometry
-from .errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, PeoplePlacesMismatch, counted
-from .people import Cast, Identity, Layout, Person, Point, Slot
-from .text import plain
-from .thirdparty import require
+from .. import geometry
+from ..errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, PeoplePlacesMismatch, counted
+from ..people import Cast, Identity, Layout, Person, Point, Slot
+from ..text import plain
+from ..thirdparty import require
 
 ORDERS = ("left to right", "as listed", "match faces", "custom")
 SMALL_FACE = 96

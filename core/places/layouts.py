@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoPose
+from ..geometry import Fit, check_size
+from ..people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
+from ..pictures import as_masks
 from . import bodies, poses
-from .errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoPose
-from .geometry import Fit, check_size
-from .people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
-from .pictures import as_masks
 
 
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:

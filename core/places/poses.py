@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import numpy as np
 
-from .errors import BadPoses
-from .people import Joint, Pose
+from ..errors import BadPoses
+from ..people import Joint, Pose
 
 # OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.
 _COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)

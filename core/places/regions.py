@@ -11,10 +11,10 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..errors import BadChoice, BadRegion, NotInCast
+from ..people import Box, Cast, Person, Point, Pose
+from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
-from .errors import BadChoice, BadRegion, NotInCast
-from .people import Box, Cast, Person, Point, Pose
-from .pictures import as_masks
 
 Extent = Literal["body", "face"]
 EXTENTS: tuple[Extent, ...] = get_args(Extent)

@@ -1,0 +1,1 @@
+"""Where people stand: layouts, skeletons, regions, and who gets which place."""
