@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core import geometry
 from ..core.errors import BadRange, WrongBaseModel
 from . import notes
+from .unet import family
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
@@ -25,12 +26,6 @@ _OFF_THE_GRID = 2.5e-7
 between two ranges serves some sigma not at all. Both ranges therefore share one boundary, put a hair (a few float32
 steps of 999 * (1 - percent)) before the percentage asked for: no scheduler's sigma lies there, and the sigma exactly
 at that percentage already has the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
-
-_FAMILIES = {768: "SD1.5 (text width 768)", 1024: "SD2 (text width 1024)", 2048: "SDXL (text width 2048)"}
-
-
-def _family(width: int | None) -> str:
-    return _FAMILIES.get(width or 0, f"another family (text width {width or 'unknown'})")
 
 
 def append_tokens(conditioning: Conditioning, tokens: Tensor, start_percent: float, what: str) -> Conditioning:
@@ -47,7 +42,7 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str) -> Non
     """Raise WrongBaseModel when a text is of another width than the models `what` is made for."""
     for text, _ in conditioning:
         if text.shape[-1] != width:
-            raise WrongBaseModel(f"The conditioning given to {what}", _family(text.shape[-1]), _family(width))
+            raise WrongBaseModel(f"The conditioning given to {what}", family(text.shape[-1]), family(width))
 
 
 def _split(entry: Entry, tokens: Tensor, start_percent: float) -> Iterator[Entry]:
@@ -167,7 +162,7 @@ class _Attached(comfy.controlnet.ControlBase):
     def pre_run(self, model: Any, percent_to_sigma: Any) -> None:
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
-            raise WrongBaseModel("The MODEL given to the sampler", _family(found), _family(self.width))
+            raise WrongBaseModel("The MODEL given to the sampler", family(found), family(self.width))
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
         super().pre_run(model, percent_to_sigma)
@@ -225,5 +220,5 @@ def check_control_net(control_net: Any, width: int, what: str) -> None:
     for name, module in model.named_modules() if model is not None else ():
         if name.endswith("attn2.to_k"):
             if module.in_features != width:
-                raise WrongBaseModel(f"The ControlNet given to {what}", _family(module.in_features), _family(width))
+                raise WrongBaseModel(f"The ControlNet given to {what}", family(module.in_features), family(width))
             return

@@ -71,12 +71,12 @@ def recogniser_names() -> list[str]:
     return [ALL, *sorted(_recogniser_paths(""))]
 
 
-def fingerprint() -> tuple[Stamp, ...]:
+def files_stamp() -> tuple[Stamp, ...]:
     """Changes when a file that "all found" may mean is added, replaced or removed."""
     return tuple(stamp(path) for path in sorted({*_recogniser_paths("").values(), *_onnx_files().values()}))
 
 
-def check(pack: str, recognisers: str) -> LikenessError | None:
+def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """Why this choice cannot be loaded, as far as file names tell."""
     if pack not in packs.packs(_onnx_files()):
         return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
@@ -91,7 +91,7 @@ def load_face_model(pack: str, recognisers: str, provider: str) -> FaceModel:
 
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, MissingDependency.
     """
-    if error := check(pack, recognisers):
+    if error := refusal(pack, recognisers):
         raise error
     providers = insight.providers_for(provider)
     detector = _session(*stamp(_detector_path(pack)), providers)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
 from ..core.errors import NotAControlNet
-from . import adapter
+from . import carried, cross_attention, unet
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
@@ -49,7 +49,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: dict[str, Any]
     ) -> Any:
         args = batched_number, transformer_options
-        chunks = adapter.carried(cond, transformer_options, adapter.KEY)
+        chunks = carried.chunks_of(cond, transformer_options, cross_attention.KEY)
         injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
         if not injections:
             before = self.previous_controlnet
@@ -58,7 +58,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
             context = self._context(tuple(injections), x_noisy)
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
 
-    def _context(self, injections: tuple[adapter.Injection, ...], x: Tensor) -> Tensor:
+    def _context(self, injections: tuple[cross_attention.Injection, ...], x: Tensor) -> Tensor:
         """(B, tokens, width) beside x: everybody's tokens, and nobody's at the end where there are regions."""
         key = injections, len(x)
         if key not in self._run.contexts:
@@ -84,7 +84,7 @@ class _Run:
     """What stays the same through one sampling run."""
 
     def __init__(self) -> None:
-        self.contexts: dict[tuple[tuple[adapter.Injection, ...], int], Tensor] = {}
+        self.contexts: dict[tuple[tuple[cross_attention.Injection, ...], int], Tensor] = {}
         self._networks: dict[Tensor | None, _Network] = {}
 
     def network(self, plain: Any, regions: Tensor | None) -> Any:
@@ -140,7 +140,7 @@ class _Network:
             groups = 1 if self._weights is None else len(self._weights)
             read[layer] = _by_group(k, groups), _by_group(v, groups)
         height, width = extra_options["activations_shape"][-2:]
-        return decoupled(q, *read[layer], self._weights_on(height, width, q), adapter.attend_with(extra_options))
+        return decoupled(q, *read[layer], self._weights_on(height, width, q), unet.attend_with(extra_options))
 
     def _weights_on(self, height: int, width: int, q: Tensor) -> Tensor | None:
         if self._weights is None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..core import instant_id
 from ..core.errors import AdapterMismatch
 from ..core.people import Person
-from . import adapter, load
+from . import cross_attention, load, unet
 from .conditioning import Canvas
 
 FILE = load.Published(
@@ -63,7 +63,7 @@ def load_instant_id(path: str) -> InstantID:
 
 def check_layout(loaded: InstantID, model: Any) -> None:
     """Raise AdapterMismatch unless every layer of the file finds a cross-attention layer of its width."""
-    ours, theirs = loaded.net.layer_widths, [width for *_, width in adapter.attention_layers(model)]
+    ours, theirs = loaded.net.layer_widths, [width for *_, width in unet.attention_layers(model)]
     if ours != theirs:
         different = [i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
         why = "another number of layers" if not different else f"layer {different[0]} has another width"
@@ -75,8 +75,8 @@ def check_layout(loaded: InstantID, model: Any) -> None:
 class Injections:
     """For the positive and the negative, and what IdentityNet reads where nobody stands."""
 
-    positive: adapter.Injection
-    negative: adapter.Injection
+    positive: cross_attention.Injection
+    negative: cross_attention.Injection
     nobody: Tensor
 
 
@@ -99,8 +99,8 @@ def make_injections(
     scales = torch.tensor([weight * person.weight for person in people])
     source = object()
 
-    def injection(tokens: Tensor) -> adapter.Injection:
+    def injection(tokens: Tensor) -> cross_attention.Injection:
         layers = loaded.keys_and_values(tokens, scales) if weight else ()
-        return adapter.Injection(source, tokens, layers, regions, sigmas, canvas)
+        return cross_attention.Injection(source, sigmas, tokens, layers, regions, canvas)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

@@ -17,6 +17,9 @@ from .text import plain
 
 State = Mapping[str, Tensor]
 
+FAMILIES = {768: "SD1.5", 1024: "SD2", 2048: "SDXL"}
+"""By the width of the text that a model's cross-attention reads."""
+
 
 @dataclass(frozen=True)
 class Known:

@@ -13,8 +13,8 @@ from ..bridge.conditioning import Canvas, Conditioning, ControlAttachment, appen
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import percent_input, photos_input, searchable
 from ..core import geometry
-from ..core import id_patch as formulas
 from ..core.errors import counted
+from ..core.id_patch import Presence, center_of, check_patches, condition_image, left_out, presence, troubles
 from ..core.people import Cast
 from ..core.pictures import as_rgb
 from ..core.places import placing
@@ -109,10 +109,10 @@ class IDPatchImage(io.ComfyNode):
     @classmethod
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
         present = _presence(cast, IMAGE)
-        centers = [formulas.center_of(person) for person in present.people]
-        condition = formulas.condition_image(_control(image, cast), id_patch.patches(present.people, photos), centers)
+        centers = [center_of(person) for person in present.people]
+        condition = condition_image(_control(image, cast), id_patch.patches(present.people, photos), centers)
         preview = condition.clamp(0, 1)
-        report = "\n".join(formulas.troubles(cast))
+        report = "\n".join(troubles(cast))
         notes.tell(notes.node_of(cls), report)
         fine = f"{counted(len(present.people), 'person', 'people')}, every patch whole and on its own place."
         return io.NodeOutput(condition, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
@@ -187,7 +187,7 @@ class ApplyIDPatch(io.ComfyNode):
         advice = "Make the image with ID-Patch Condition Image from the same cast."
         geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
         image = as_rgb(image)
-        formulas.check_patches(image, people, id_patch.side, APPLY)
+        check_patches(image, people, id_patch.side, APPLY)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
@@ -196,7 +196,7 @@ class ApplyIDPatch(io.ComfyNode):
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(control_net, id_patch.width, image, strength, percents, canvas, vae)
-        notes.tell(notes.node_of(cls), "\n".join([*formulas.left_out(present), *([] if people else [NOBODY])]))
+        notes.tell(notes.node_of(cls), "\n".join([*left_out(present), *([] if people else [NOBODY])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative))
 
 
@@ -204,9 +204,9 @@ def _scaled(scale: float) -> str:
     return f"ID patches to {geometry.PATCH * scale:.3g} px where the ControlNet was trained on {geometry.PATCH} px"
 
 
-def _presence(cast: Cast, node: str) -> formulas.Presence:
+def _presence(cast: Cast, node: str) -> Presence:
     placing.require_places(cast, node)
-    return formulas.presence(cast)
+    return presence(cast)
 
 
 def _control(image: Tensor | None, cast: Cast) -> Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import adapter, folders, notes
+from ..bridge import cross_attention, folders, notes
 from ..bridge.conditioning import (
     Canvas,
     Conditioning,
@@ -219,7 +219,10 @@ class ApplyInstantID(io.ComfyNode):
             noise_seed=noise_seed,
             canvas=canvas if placed else None,
         )
-        sides = [adapter.inject(positive, injections.positive), adapter.inject(negative, injections.negative)]
+        sides = [
+            cross_attention.inject(positive, injections.positive),
+            cross_attention.inject(negative, injections.negative),
+        ]
         if control_strength > 0:
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
             attachment = ControlAttachment(
@@ -233,7 +236,7 @@ class ApplyInstantID(io.ComfyNode):
             sides = [attachment.to(side) for side in sides]
         notes.tell(node, "\n".join(_hints(image, mask, cast)))
         shown = None if areas is None else ui.PreviewImage(previews.read_regions(areas, people)[None], cls=cls)
-        return io.NodeOutput(adapter.patched(model, partial(_check_cfg, node)), *sides, ui=shown)
+        return io.NodeOutput(cross_attention.patched(model, partial(_check_cfg, node)), *sides, ui=shown)
 
 
 def _hints(image: Tensor, mask: Tensor | None, cast: Cast) -> list[str]:

@@ -9,14 +9,15 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import folders, notes, sharing
-from ..bridge import parts2whole as bridge
+from ..bridge import folders, notes, self_attention
 from ..bridge.conditioning import Conditioning, sigmas_of
+from ..bridge.parts2whole import Features, check_model, check_text, encode, patched, pose_features, put_in
+from ..bridge.parts2whole_files import choices, fingerprint, load_parts2whole, path_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
 from ..core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
 from ..core.text import plain
-from .sockets import PartFeatures, Parts2WholeSocket, PartsSocket
+from .sockets import PartFeaturesSocket, Parts2WholeSocket, PartsSocket
 
 CATEGORY = "likeness/parts"
 OTHER = "other"
@@ -108,9 +109,7 @@ class LoadParts2Whole(io.ComfyNode):
             category=CATEGORY,
             description="Loads the released folder of Parts2Whole, or one .safetensors file made of it: the model for "
             "the sampler with its own noise schedule, and the networks that look at the parts.",
-            inputs=[
-                io.Combo.Input("folder", options=bridge.choices(), tooltip="A folder or file below models/parts2whole.")
-            ],
+            inputs=[io.Combo.Input("folder", options=choices(), tooltip="A folder or file below models/parts2whole.")],
             outputs=[
                 io.Model.Output("model", display_name="model"),
                 Parts2WholeSocket.Output("parts2whole", display_name="parts2whole"),
@@ -120,15 +119,15 @@ class LoadParts2Whole(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool | str:
-        return folders.found_or_why(bridge.path_of, folder)
+        return folders.found_or_why(path_of, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None) -> str:
-        return bridge.fingerprint(folder)
+        return fingerprint(folder)
 
     @classmethod
     def execute(cls, folder: str) -> io.NodeOutput:
-        return io.NodeOutput(*bridge.load_parts2whole(bridge.path_of(folder)))
+        return io.NodeOutput(*load_parts2whole(path_of(folder)))
 
 
 class EncodeParts(io.ComfyNode):
@@ -151,7 +150,7 @@ class EncodeParts(io.ComfyNode):
                 io.Int.Input("height", default=768, **side, tooltip="Of the new picture, px."),
             ],
             outputs=[
-                PartFeatures.Output("features", display_name="features"),
+                PartFeaturesSocket.Output("features", display_name="features"),
                 io.Image.Output("preview", display_name="preview"),
             ],
         )
@@ -161,7 +160,7 @@ class EncodeParts(io.ComfyNode):
     def execute(
         cls, parts2whole: Any, parts: Parts, clip: Any, clip_vision: Any, vae: Any, width: int, height: int
     ) -> io.NodeOutput:
-        features = bridge.encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
+        features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
         sheet = _sheet(parts.present, (width, height))
         return io.NodeOutput(features, sheet, ui=ui.PreviewImage(sheet, cls=cls))
 
@@ -179,7 +178,7 @@ class ApplyParts(io.ComfyNode):
                 io.Model.Input("model", tooltip="From Load Parts2Whole, LoRAs in between are fine."),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                PartFeatures.Input("features", tooltip="From Encode Parts."),
+                PartFeaturesSocket.Input("features", tooltip="From Encode Parts."),
                 io.Float.Input(
                     "strength", default=1.0, min=0.0, max=2.0, step=0.05,
                     tooltip="The parts' share of the picture's attention. 1 = as published, 0 = off.",
@@ -213,7 +212,7 @@ class ApplyParts(io.ComfyNode):
         model: Any,
         positive: Conditioning,
         negative: Conditioning,
-        features: bridge.Features,
+        features: Features,
         strength: float,
         start_percent: float,
         end_percent: float,
@@ -223,16 +222,16 @@ class ApplyParts(io.ComfyNode):
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
-        bridge.check_model(model, features)
-        bridge.check_text([*positive, *negative], features)
+        check_model(model, features)
+        check_text([*positive, *negative], features)
         node = notes.node_of(cls)
-        posed = None if pose is None else bridge.pose_features(features, pose)
+        posed = None if pose is None else pose_features(features, pose)
         if pose is not None and (hint := pose_hint(pose)):
             notes.tell(node, hint)
         show = partial(_show_heat_maps, node, features.labels)
-        watch = sharing.Watch(heat_map_step, show) if heat_map_step else None
-        sides = bridge.put_in((positive, negative), features, strength, window, posed, watch)
-        return io.NodeOutput(bridge.patched(model), *sides)
+        watch = self_attention.Watch(heat_map_step, show) if heat_map_step else None
+        sides = put_in((positive, negative), features, strength, window, posed, watch)
+        return io.NodeOutput(patched(model), *sides)
 
 
 def _show_heat_maps(node: str | None, labels: Sequence[str], shares: Tensor) -> None:

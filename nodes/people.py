@@ -9,7 +9,16 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import face_bank, folders, notes
-from ..bridge import face_model as face_models
+from ..bridge.face_model import (
+    ALL,
+    NONE_FOUND,
+    FaceModel,
+    files_stamp,
+    load_face_model,
+    pack_names,
+    recogniser_names,
+    refusal,
+)
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
@@ -18,7 +27,7 @@ from ..core.faces import analysis, insight
 from ..core.faces.ladder import Detection
 from ..core.faces.pictures import to_picture
 from ..core.text import NAME, logger, plain
-from .sockets import CastSocket, FaceModel, FacesSocket, IdentitySocket
+from .sockets import CastSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
 CATEGORY = "likeness/people"
 _PEOPLE = 8
@@ -50,13 +59,13 @@ class LoadFaceModel(io.ComfyNode):
                 inputs=[
                     io.Combo.Input(
                         "pack",
-                        options=face_models.pack_names(),
+                        options=pack_names(),
                         tooltip="The insightface pack whose detector is used, from models/insightface.",
                     ),
                     io.Combo.Input(
                         "recognisers",
-                        options=face_models.recogniser_names(),
-                        default=face_models.ALL,
+                        options=recogniser_names(),
+                        default=ALL,
                         tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
                         "every recogniser in your model folders, so that one identity fits every method; "
                         "choose a single one to save time.",
@@ -70,7 +79,7 @@ class LoadFaceModel(io.ComfyNode):
                         )
                     ),
                 ],
-                outputs=[FaceModel.Output("face_model", display_name="face_model")],
+                outputs=[FaceModelSocket.Output("face_model", display_name="face_model")],
             ),
             "insightface", "antelopev2", "buffalo", "arcface", "face analysis", "face embedder", "face loader",
         )  # fmt: skip
@@ -79,16 +88,16 @@ class LoadFaceModel(io.ComfyNode):
     def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool | str:
         if pack is None or recognisers is None:
             return True  # linked: known only when it runs
-        error = face_models.check(pack, recognisers)
+        error = refusal(pack, recognisers)
         return str(error) if error else True
 
     @classmethod
     def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str) -> str:
-        return str((pack, recognisers, provider, face_models.fingerprint()))
+        return str((pack, recognisers, provider, files_stamp()))
 
     @classmethod
     def execute(cls, pack: str, recognisers: str, provider: str) -> io.NodeOutput:
-        return io.NodeOutput(face_models.load_face_model(pack, recognisers, provider))
+        return io.NodeOutput(load_face_model(pack, recognisers, provider))
 
 
 class DetectFaces(io.ComfyNode):
@@ -103,7 +112,7 @@ class DetectFaces(io.ComfyNode):
                 category=CATEGORY,
                 description="Finds the faces of one picture and numbers them in the order you choose.",
                 inputs=[
-                    FaceModel.Input("face_model"),
+                    FaceModelSocket.Input("face_model"),
                     io.Image.Input("image", tooltip="One picture."),
                     io.Combo.Input(
                         "order",
@@ -136,9 +145,7 @@ class DetectFaces(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def execute(
-        cls, face_model: face_models.FaceModel, image: Tensor, order: str, min_size: int, max_faces: int
-    ) -> io.NodeOutput:
+    def execute(cls, face_model: FaceModel, image: Tensor, order: str, min_size: int, max_faces: int) -> io.NodeOutput:
         if len(image) != 1:
             raise LikenessError(
                 f"Detect Faces got a batch of {len(image)} pictures; it reads one.",
@@ -166,7 +173,7 @@ class Identity(io.ComfyNode):
                 description="Makes one person out of one or more photos. Every photo is kept; the method that uses "
                 "the identity decides how they are combined.",
                 inputs=[
-                    FaceModel.Input("face_model"),
+                    FaceModelSocket.Input("face_model"),
                     io.Image.Input("image", tooltip="One photo, or a batch of photos of the same person."),
                     io.String.Input(
                         "name", default="", tooltip="Shown in previews, reports and messages; 100 letters at most."
@@ -197,7 +204,7 @@ class Identity(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, face_model: face_models.FaceModel, image: Tensor, name: str, which_face: str, on_no_face: str
+        cls, face_model: FaceModel, image: Tensor, name: str, which_face: str, on_no_face: str
     ) -> io.NodeOutput:
         name = plain(name, NAME) or "person"
         faces: list[people.Face] = []
@@ -328,7 +335,7 @@ class LoadIdentity(io.ComfyNode):
                 inputs=[
                     io.Combo.Input(
                         "file",
-                        options=face_bank.files() or [face_models.NONE_FOUND],
+                        options=face_bank.files() or [NONE_FOUND],
                         tooltip="From models/likeness_faces.",
                     )
                 ],

@@ -14,7 +14,7 @@ from ..bridge.schema import searchable
 from ..core import geometry, previews
 from ..core.people import Cast, Faces, Layout
 from ..core.places import control_images, group, layouts, placing, regions
-from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypoint
+from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 
 def _canvas(default: int, tooltip: str) -> list[io.Input]:
@@ -86,7 +86,9 @@ class LayoutFromPoses(io.ComfyNode):
             category="likeness/places",
             description="Makes one place per person of an OpenPose, DWPose or SDPose result, skeleton included.",
             inputs=[
-                PoseKeypoint.Input("poses", tooltip="POSE_KEYPOINT of one picture, from a DWPose or SDPose node."),
+                PoseKeypointSocket.Input(
+                    "poses", tooltip="POSE_KEYPOINT of one picture, from a DWPose or SDPose node."
+                ),
                 *_canvas(0, "Size of the picture to generate, a multiple of 8; 0 = the size of the pose's picture."),
                 _fit(),
             ],

@@ -6,13 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..bridge import sharing
+from ..bridge import self_attention
 from ..bridge.conditioning import sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
-from ..bridge.self_sharing import LAYERS, reference_of
+from ..bridge.share_parts import LAYERS, put_in, reference_of
 from ..core import geometry
-from ..core.parts.bank import Share
-from ..core.parts.parts import Parts, targets
+from ..core.parts.parts import Parts
 from .sockets import PartsSocket
 
 EVERY_STEP, ONCE = "at every step", "once"
@@ -82,18 +81,8 @@ class SharePartsAttention(io.ComfyNode):
         geometry.check_size("The picture", width, height)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         live = reference_of(model, parts, clip, vae, (width, height), layers, reference == EVERY_STEP, seed)
-        common = {
-            "source": object(),
-            "share": Share([part.weight * strength for part in parts.present], targets(parts.present, width, height)),
-            "pose": None,
-            "sigmas": window,
-            "size": (width, height),
-        }
-        return io.NodeOutput(
-            sharing.patched(model),
-            sharing.share_with(positive, sharing.Sharing(bank=None, live=live, **common)),
-            sharing.share_with(negative, sharing.Sharing(bank=None, **common)),
-        )
+        sides = put_in((positive, negative), live, parts, (width, height), strength, window)
+        return io.NodeOutput(self_attention.patched(model), *sides)
 
 
 NODES = [SharePartsAttention]

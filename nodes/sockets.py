@@ -4,7 +4,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..bridge.face_model import FaceModel as LoadedFaceModel
+from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.parts2whole import Features, Parts2Whole
@@ -18,7 +18,7 @@ def _socket(name: str, payload: Any) -> type[io.ComfyTypeIO]:
     return socket
 
 
-FaceModel = _socket("LIKENESS_FACE_MODEL", LoadedFaceModel)
+FaceModelSocket = _socket("LIKENESS_FACE_MODEL", FaceModel)
 FacesSocket = _socket("LIKENESS_FACES", Faces)
 IdentitySocket = _socket("LIKENESS_IDENTITY", Identity)
 CastSocket = _socket("LIKENESS_CAST", Cast)
@@ -27,6 +27,6 @@ IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
-PartFeatures = _socket("LIKENESS_PART_FEATURES", Features)
+PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)
 # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them
-PoseKeypoint = _socket("POSE_KEYPOINT", Any)
+PoseKeypointSocket = _socket("POSE_KEYPOINT", Any)

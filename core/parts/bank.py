@@ -52,7 +52,7 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class PartWeights:
     """How much a layer listens to each part. weights: one per part, 1 as published, 0 not at all.
 
     targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
@@ -62,7 +62,7 @@ class Share:
     targets: Tensor | None = None
 
 
-def key_bias(parts: Sequence[PartTokens], own: int, share: Share, grid: tuple[int, int]) -> Tensor | None:
+def key_bias(parts: Sequence[PartTokens], own: int, share: PartWeights, grid: tuple[int, int]) -> Tensor | None:
     """What is added to the logits of [own tokens | kept tokens | sink]: (1, 1 | queries, own + kept + sink), float32.
 
     The sink stands for all dropped tokens: logit log(their number), value 0. None where nothing has to be added.

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..checkpoints import FAMILIES
 from ..errors import ModelMissing, UnsupportedCheckpoint
 
 URL = "https://huggingface.co/huanngzh/Parts2Whole"
@@ -76,7 +77,7 @@ def _family(folder: Path) -> str:
         width = json.loads((folder / "unet" / "config.json").read_text("utf-8"))["cross_attention_dim"]
     except (OSError, ValueError, KeyError):
         return "Stable Diffusion"
-    return {768: "SD1.5", 1024: "SD2", 2048: "SDXL"}.get(width, "Stable Diffusion")
+    return FAMILIES.get(width, "Stable Diffusion")
 
 
 def betas(scheduler: Mapping[str, Any], path: str) -> Tensor:

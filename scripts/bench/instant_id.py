@@ -24,7 +24,7 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from instant_id_made import DEFAULTS, conditioning, person
-from pack.bridge import adapter
+from pack.bridge import carried, cross_attention, unet
 from pack.bridge.identity_net import IdentityNet
 from pack.bridge.instant_id import load_instant_id
 from pack.core.people import Cast
@@ -50,20 +50,20 @@ class Step:
 
     def _run(self) -> Any:
         """A run of the sampler."""
-        return adapter.InjectionsRun(SimpleNamespace(model_patcher=self._patcher(), conds={}), self.given["x"])
+        return cross_attention.InjectionsRun(SimpleNamespace(model_patcher=self._patcher(), conds={}), self.given["x"])
 
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
-        widths = [width for *_, width in adapter.attention_layers(self._patcher())]
+        widths = [width for *_, width in unet.attention_layers(self._patcher())]
         regions = quarters(people) if people > 1 else None
         source = object()
 
         def injection() -> Any:
             layers = tuple(tuple(torch.randn(2, people, TOKENS, width)) for width in widths)
             tokens = torch.randn(people, TOKENS, WIDTH)
-            return adapter.Injection(source, tokens, layers, regions, adapter.ALWAYS)
+            return cross_attention.Injection(source, carried.ALWAYS, tokens, layers, regions)
 
-        positive, negative = (adapter.InjectionsCond((injection(),), self.run) for _ in range(2))
+        positive, negative = (carried.CarriedCond((injection(),), self.run) for _ in range(2))
         assert positive.can_concat(negative)
         return positive.concat([negative])
 
@@ -76,8 +76,8 @@ class Step:
         if self.run is None:
             return {}
         kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-        wrappers = {kind: {adapter.KEY: [self.run.forward]}}
-        return {"sigmas": self.given["timesteps"], adapter.KEY: self.run, "wrappers": wrappers}
+        wrappers = {kind: {cross_attention.KEY: [self.run.forward]}}
+        return {"sigmas": self.given["timesteps"], cross_attention.KEY: self.run, "wrappers": wrappers}
 
     def _identity_net(self, net: Any) -> Any:
         assert self.run is not None
@@ -90,7 +90,7 @@ class Step:
 
     def denoise(self, control: Any = None) -> Any:
         """The UNet alone, as the host's model calls it."""
-        kept = {} if self.rows is None else {adapter.KEY: self.rows}
+        kept = {} if self.rows is None else {cross_attention.KEY: self.rows}
         with torch.inference_mode():
             return self.unet.diffusion_model(
                 **self.given, context=self.text, control=control, transformer_options=self._options(), **kept
@@ -98,7 +98,7 @@ class Step:
 
     def control(self) -> Any:
         """IdentityNet alone, as the host's sampler calls it."""
-        cond = {"c_crossattn": self.text, "y": self.given["y"], adapter.KEY: self.rows}
+        cond = {"c_crossattn": self.text, "y": self.given["y"], cross_attention.KEY: self.rows}
         with torch.inference_mode():
             return self.net.get_control(self.given["x"], self.given["timesteps"], cond, 2, self._options())
 
@@ -196,7 +196,7 @@ class Pair:
 
     def _adapter(self, host_unet: Any) -> Any:
         """An ip-adapter.bin of the UNet's widths, loaded on both sides."""
-        file = instant_id_file([width for *_, width in adapter.attention_layers(host_unet)])
+        file = instant_id_file([width for *_, width in unet.attention_layers(host_unet)])
         self.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)
         self.unet.to(self.size.device, self.dtype).requires_grad_(False)
         # The authors' pipeline projects the face once per picture, not once per step.

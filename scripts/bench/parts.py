@@ -14,9 +14,8 @@ from typing import Any
 import comfy.supported_models
 import torch
 from comfy.ldm.modules import attention
-from pack.bridge import sharing
-from pack.bridge.sharing import Memory, SharedAttention, Sharing, Turn, record
-from pack.core.parts.bank import Share, keep, token_mask
+from pack.bridge.self_attention import Forward, Memory, SharedAttention, SharedParts, record
+from pack.core.parts.bank import PartWeights, keep, token_mask
 
 from bench.measure import TINY, accelerator, finished, interleaved, named, report
 
@@ -75,9 +74,9 @@ class Bench:
             block: [keep(states[0], token_mask(mask, states.shape[1])) for mask in masks]
             for block, states in self.states.items()
         }
-        sharing = Sharing(object(), bank, Share([1.0] * len(masks)), None, (1e9, 0.0))
-        turn = Turn((None, sharing), self.unet, Memory(), on)
-        replace = {"attn1": {block: SharedAttention(turn, None) for block in turn.blocks}}
+        parts = SharedParts(object(), (1e9, 0.0), bank, PartWeights([1.0] * len(masks)))
+        forward = Forward((None, parts), self.unet, Memory(), on)
+        replace = {"attn1": {block: SharedAttention(forward, None) for block in forward.blocks}}
         kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)
         return lambda: self.run({"patches_replace": replace}), 3 * kept
 
@@ -119,10 +118,10 @@ def host_attention(name: str) -> Iterator[None]:
     """The host's attention is this function of comfy.ldm.modules.attention, for its UNet and for the pack."""
     before = attention.optimized_attention
     try:
-        attention.optimized_attention = sharing.optimized_attention = getattr(attention, name)
+        attention.optimized_attention = getattr(attention, name)
         yield
     finally:
-        attention.optimized_attention = sharing.optimized_attention = before
+        attention.optimized_attention = before
 
 
 def measure_step(bench: Bench, rounds: int, limits: dict[str, float], device: str, **more: Any) -> None:

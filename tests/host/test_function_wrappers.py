@@ -11,7 +11,7 @@ import parts_run
 import pytest
 import tiny_sdxl
 import torch
-from pack.bridge import adapter, sharing
+from pack.bridge import carried, cross_attention, self_attention
 from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
@@ -27,7 +27,7 @@ def sdxl(tmp_path_factory):
     unet = tiny_sdxl.diffusers_unet()
     host = tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
-    torch.save(instant_id_file([width for *_, width in adapter.attention_layers(host[0])]), path)
+    torch.save(instant_id_file([width for *_, width in unet.attention_layers(host[0])]), path)
     return host, load_instant_id(str(path))
 
 
@@ -182,7 +182,7 @@ def test_nothing_of_a_run_is_left_behind_it(sdxl, sd15):
     try:
         instant_id_run.sample(*faces, steps=1)
         parts_run.sample(*parts, steps=1)
-        kinds = (adapter.Run, adapter.Plan, sharing.Memory)
+        kinds = (carried.Run, cross_attention.Plan, self_attention.Memory)
         left = [one for one in gc.get_objects() if issubclass(type(one), kinds)]
     finally:
         gc.enable()

@@ -14,7 +14,7 @@ import tiny_sdxl
 import torch
 from host_nodes import NODES, novram, patch
 from instant_id_run import apply, halves, one, sample, text
-from pack.bridge import adapter
+from pack.bridge import unet
 from pack.bridge.identity_net import IdentityNet
 from pack.bridge.instant_id import load_instant_id
 from seeded import instant_id_file
@@ -36,7 +36,7 @@ def host(networks):
 @pytest.fixture(scope="module")
 def instant_id(host, tmp_path_factory):
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
-    torch.save(instant_id_file([width for *_, width in adapter.attention_layers(host[0])]), path)
+    torch.save(instant_id_file([width for *_, width in unet.attention_layers(host[0])]), path)
     return load_instant_id(str(path))
 
 

@@ -10,7 +10,7 @@ import tiny_sdxl
 import torch
 from diffusers import EulerDiscreteScheduler
 from instant_id_made import DEFAULTS, conditioning, person
-from pack.bridge import adapter
+from pack.bridge import unet
 from pack.bridge.instant_id import load_instant_id
 from pack.core.people import Cast
 from pack.nodes.instant_id import ApplyInstantID
@@ -33,7 +33,7 @@ class Pair:
         self.net = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(151), 172)
         self.model = tiny_sdxl.host_model(self.unet, shape)
         self.control_net = tiny_sdxl.host_control_net(self.net)
-        file = instant_id_file([width for *_, width in adapter.attention_layers(self.model)])
+        file = instant_id_file([width for *_, width in unet.attention_layers(self.model)])
         torch.save(file, folder / f"{layout}.bin")
         self.instant_id = load_instant_id(str(folder / f"{layout}.bin"))
         self.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)

@@ -18,7 +18,7 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 from diffusers.models.attention_processor import AttnProcessor
-from pack.bridge import parts2whole, sharing
+from pack.bridge import parts2whole, self_attention
 from pack.core import errors
 from pack.core.parts.bank import key_bias
 from pack.core.parts.parts import LABELS, Parts, make_part, prepared
@@ -270,9 +270,9 @@ def test_a_target_mask_keeps_the_part_to_its_region(made, model):
     left[..., : WIDTH // 2] = 1
     part = make_part("face", picture(5), None, 1.0, left)
     _, positive, _ = apply(model, encode(made, Parts((part,))), pose=None)
-    sharing_in = positive[0][1]["model_conds"][sharing.KEY].cond[0]
+    shared_in = positive[0][1]["model_conds"][self_attention.KEY].cond[0]
     block = ("input", 1, 0)
-    bias = key_bias(sharing_in.bank[block], 15 * 11, sharing_in.share, (15, 11))[0].unflatten(0, (15, 11))
+    bias = key_bias(shared_in.bank[block], 15 * 11, shared_in.weights, (15, 11))[0].unflatten(0, (15, 11))
     theirs = bias[..., 15 * 11 :]
     assert (theirs[:, :5] == 0).all() and (theirs[:, 6:] < -1e4).all() and (bias[..., : 15 * 11] == 0).all()
 
@@ -312,10 +312,10 @@ def test_prompts_with_masks_areas_and_ranges(model, features):
     applied = apply(model, features[3], prompts)
     first = sample(*applied)
     assert first.isfinite().all() and torch.equal(first, sample(*applied))
-    cond = applied[1][1][1]["model_conds"][sharing.KEY]
-    cut = cond.process_cond(1, area=area).cond[0]
-    assert torch.equal(cut.pose, cond.cond[0].pose[..., 4:12, 2:8])
-    assert cond.process_cond(1, area=area).cond[0] is cut, "found again at the next step"
+    whole = applied[1][1][1]["model_conds"][self_attention.KEY].cond[0]
+    cut = whole.cropped(area, (15, 11))
+    assert torch.equal(cut.pose, whole.pose[..., 4:12, 2:8])
+    assert whole.cropped(area, (15, 11)) is cut, "found again at the next step"
 
 
 def test_a_prompt_without_parts_beside_one_with_parts(model, features):
@@ -346,7 +346,10 @@ def test_seven_parts_are_one_too_many_and_none_too_few(made):
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
-        ({"clip": lambda: parts_made.clip(64)}, "The clip input is made for another family (64 wide), but SD1.5's (48"),
+        (
+            {"clip": lambda: parts_made.clip(64)},
+            "The clip input is made for another family (text width 64), but one with text",
+        ),
         ({"clip_vision": lambda: parts_made.clip_vision(64)}, "The clip_vision input is made for another family (64"),
     ],
 )
@@ -413,7 +416,7 @@ def test_what_a_part_node_says(caplog):
 def test_heat_maps_of_one_step(model, features):
     """Shown once, at the step that was asked for; the shares of the parts are shares."""
     seen = []
-    watch = sharing.Watch(2, seen.append)
+    watch = self_attention.Watch(2, seen.append)
     sides = parts2whole.put_in(([text(1)], [text(2)]), features[3], 1.0, (1e9, 0.0), None, watch)
     watched = sample(parts2whole.patched(model), *sides)
     assert len(seen) == 1 and seen[0].shape[0] == 3 and seen[0].min() >= 0 and seen[0].sum(dim=0).max() <= 1

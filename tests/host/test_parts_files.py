@@ -16,7 +16,7 @@ import pytest
 import torch
 from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
-from pack.bridge import parts2whole, sharing
+from pack.bridge import parts2whole_files, self_attention
 from pack.core import errors
 from pack.nodes.parts import ApplyParts, EncodeParts, LoadParts2Whole
 from safetensors.torch import load_file, save_file
@@ -48,13 +48,13 @@ def single(folder):
 
 @pytest.fixture(scope="module")
 def loaded(folder):
-    return parts2whole.load_parts2whole(str(folder))
+    return parts2whole_files.load_parts2whole(str(folder))
 
 
 def test_folders_and_single_files_are_offered(folder, single, root):
-    assert parts2whole.choices() == ["released", "released.safetensors"]
-    assert parts2whole.path_of("released") == str(folder)
-    assert parts2whole.path_of("released.safetensors") == str(single)
+    assert parts2whole_files.choices() == ["released", "released.safetensors"]
+    assert parts2whole_files.path_of("released") == str(folder)
+    assert parts2whole_files.path_of("released.safetensors") == str(single)
     assert LoadParts2Whole.validate_inputs("released") is True
     (combo,) = LoadParts2Whole.GET_SCHEMA().inputs
     assert combo.options == ["released", "released.safetensors"]
@@ -62,7 +62,7 @@ def test_folders_and_single_files_are_offered(folder, single, root):
 
 def test_a_release_put_straight_into_the_model_folder(folder, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(folder)], {".safetensors"}))
-    assert parts2whole.choices() == ["."] and parts2whole.path_of(".") == str(folder)
+    assert parts2whole_files.choices() == ["."] and parts2whole_files.path_of(".") == str(folder)
 
 
 @torch.no_grad()
@@ -79,7 +79,7 @@ def test_the_reference_sees_the_same_without_its_tail(loaded):
     """What is recorded of the net with zeros in its tail is what the whole net's layers see."""
     x, text = torch.randn(1, 4, 9, 7), torch.randn(1, 77, 768)
     comfy.model_management.load_models_gpu([loaded[1].reference])
-    seen = sharing.record_at_zero(loaded[1].reference, x, text)
+    seen = self_attention.record_at_zero(loaded[1].reference, x, text)
     whole, states = parts_made.sd15_shaped(122), {}
     for name, module in whole.named_modules():
         if name.endswith("norm1") and "transformer_blocks" in name:
@@ -102,7 +102,7 @@ def test_one_file_holds_the_same(loaded, single):
             [sys.executable, str(SCRIPT), str(single.with_suffix(""))], capture_output=True, text=True
         ).stderr
     )
-    model, networks = parts2whole.load_parts2whole(str(single))
+    model, networks = parts2whole_files.load_parts2whole(str(single))
     pairs = [(model, loaded[0]), *zip(vars(networks).values(), vars(loaded[1]).values(), strict=True)]
     for ours, theirs in pairs:
         # Without the noise schedule of a UNet: the host puts ours in its place as soon as the MODEL is loaded.
@@ -132,11 +132,11 @@ def test_the_schedule_is_the_checkpoints_own(loaded):
 )
 def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
     with pytest.raises(errors.UnsupportedCheckpoint, match=why):
-        parts2whole._sampling(loaded[0], scheduler, "x")
+        parts2whole_files._sampling(loaded[0], scheduler, "x")
 
 
 def test_scaled_linear_is_the_hosts_own_schedule(loaded):
-    ours = parts2whole._sampling(loaded[0], {**parts_made.SCHEDULER, "beta_schedule": "scaled_linear"}, "x")
+    ours = parts2whole_files._sampling(loaded[0], {**parts_made.SCHEDULER, "beta_schedule": "scaled_linear"}, "x")
     assert torch.allclose(ours.sigmas, ModelSamplingDiscrete().sigmas, rtol=1e-6)
 
 
@@ -169,7 +169,7 @@ def copy(folder, tmp_path):
 
 def test_nothing_there():
     with pytest.raises(errors.ModelMissing) as error:
-        parts2whole.path_of("elsewhere")
+        parts2whole_files.path_of("elsewhere")
     assert "Parts2Whole not found: elsewhere is in none of the folders searched" in str(error.value)
     assert "huanngzh/Parts2Whole (about 7 GB)" in str(error.value)
     assert "Parts2Whole not found" in LoadParts2Whole.validate_inputs("elsewhere")
@@ -187,7 +187,7 @@ def test_nothing_there():
 def test_a_missing_file_is_named_with_its_place_and_size(copy, name, size):
     (copy / name).unlink()
     with pytest.raises(errors.ModelMissing) as error:
-        parts2whole.load_parts2whole(str(copy))
+        parts2whole_files.load_parts2whole(str(copy))
     assert f"not found: {name} is in none of the folders searched ({copy})" in str(error.value)
     assert f"({size})" in str(error.value)
 
@@ -197,7 +197,7 @@ def test_a_plain_sd15_folder_is_named(copy):
         shutil.rmtree(copy / name)
     (copy / "decoupled_attn.pth").unlink()
     with pytest.raises(errors.UnsupportedCheckpoint) as error:
-        parts2whole.load_parts2whole(str(copy))
+        parts2whole_files.load_parts2whole(str(copy))
     assert "is a plain SD1.5 diffusers folder (no reference_unet, pose_guider or decoupled_attn)" in str(error.value)
 
 
@@ -208,7 +208,7 @@ def test_another_family_in_the_folder_is_named(copy, folder):
     (copy / name).unlink()
     save_file(wide, copy / name)
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1.5 UNet but a diffusers UNet \(text width 2048\)"):
-        parts2whole.load_parts2whole(str(copy))
+        parts2whole_files.load_parts2whole(str(copy))
 
 
 @pytest.mark.parametrize(
@@ -229,23 +229,23 @@ def test_an_incomplete_network_is_named(copy, folder, name, lost, message):
     file.unlink()
     save_file(state, file)
     with pytest.raises(errors.UnsupportedCheckpoint, match=message):
-        parts2whole.load_parts2whole(str(copy))
+        parts2whole_files.load_parts2whole(str(copy))
 
 
 def test_a_damaged_small_network_is_named(copy):
     (copy / "pose_guider" / "diffusion_pytorch_model.bin").unlink()
     torch.save({"conv_in.weight": torch.zeros(16, 3, 3, 3)}, copy / "pose_guider" / "diffusion_pytorch_model.bin")
     with pytest.raises(errors.UnsupportedCheckpoint, match="a Parts2Whole whose PoseGuider is damaged"):
-        parts2whole.load_parts2whole(str(copy))
+        parts2whole_files.load_parts2whole(str(copy))
 
 
 def test_other_single_files_are_named(tmp_path):
     save_file({"lora_unet_x.lora_down.weight": torch.zeros(4, 320)}, tmp_path / "x.safetensors")
     with pytest.raises(errors.UnsupportedCheckpoint, match="is a LoRA; this node needs Parts2Whole in one file"):
-        parts2whole.load_parts2whole(str(tmp_path / "x.safetensors"))
+        parts2whole_files.load_parts2whole(str(tmp_path / "x.safetensors"))
     save_file({f"{name}.x": torch.zeros(1) for name in ("denoiser", "reference_unet")}, tmp_path / "y.safetensors")
     with pytest.raises(errors.UnsupportedCheckpoint, match="without its noise schedule or one of its networks"):
-        parts2whole.load_parts2whole(str(tmp_path / "y.safetensors"))
+        parts2whole_files.load_parts2whole(str(tmp_path / "y.safetensors"))
 
 
 def test_replaced_files_are_noticed(copy, folder):

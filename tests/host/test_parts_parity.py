@@ -7,8 +7,8 @@ import comfy.samplers
 import pytest
 import tiny_sd15
 import torch
-from pack.bridge import adapter, sharing
-from pack.core.parts.bank import Share, keep, token_mask
+from pack.bridge import carried, cross_attention, self_attention
+from pack.core.parts.bank import PartWeights, keep, token_mask
 from pack.core.parts2whole.image_tokens import DecoupledAttn, padded
 from pack.core.parts2whole.pose_guider import PoseGuider
 from safetensors.torch import load_file
@@ -30,7 +30,8 @@ def reference():
 @pytest.fixture(scope="module")
 def bank(reference):
     recorded = [
-        sharing.record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"]) for n in (0, 1)
+        self_attention.record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"])
+        for n in (0, 1)
     ]
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
     return {
@@ -80,17 +81,19 @@ def dc_shapes(unet):
     return {f"{name}.processor.to_{side}_dc.weight": shape for name, shape in widths.items() for side in "kv"}
 
 
-def sides(bank, text, negative, image_embeds, pose, dc, share):
+def sides(bank, text, negative, image_embeds, pose, dc, weights):
     """Positive and negative as Apply Parts makes them."""
-    source, everywhere = object(), adapter.ALWAYS
+    source, everywhere = object(), carried.ALWAYS
     tokens = padded(list(image_embeds[:, None]))
     layers = tuple((k, v) for k, v in dc(tokens))
     silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in layers)
-    positive = sharing.share_with([[text, {}]], sharing.Sharing(source, bank, share, pose, everywhere))
-    negative = sharing.share_with([[negative, {}]], sharing.Sharing(source, None, share, pose, everywhere))
+    positive, negative = (
+        self_attention.share_with([[side, {}]], self_attention.SharedParts(source, everywhere, seen, weights, pose))
+        for side, seen in ((text, bank), (negative, None))
+    )
     return (
-        adapter.inject(positive, adapter.Injection(source, tokens, layers, None, everywhere)),
-        adapter.inject(negative, adapter.Injection(source, tokens, silent, None, everywhere)),
+        cross_attention.inject(positive, cross_attention.Injection(source, everywhere, tokens, layers, None)),
+        cross_attention.inject(negative, cross_attention.Injection(source, everywhere, tokens, silent, None)),
     )
 
 
@@ -124,9 +127,9 @@ def test_predictions_equal_the_authors(denoiser, bank, timestep, record_property
     dc.load_state_dict(dc.own_state(dc_state), strict=True)
     pose = GOLDEN["pose_features"]
     positive, negative = sides(
-        bank, GOLDEN["in.prompt"], GOLDEN["in.neg"], GOLDEN["in.image_embeds"], pose, dc, Share([1.0, 1.0])
+        bank, GOLDEN["in.prompt"], GOLDEN["in.neg"], GOLDEN["in.image_embeds"], pose, dc, PartWeights([1.0, 1.0])
     )
-    model = sharing.patched(adapter.patched(denoiser, lambda guider: None))
+    model = self_attention.patched(cross_attention.patched(denoiser, lambda guider: None))
     eps = predictions(model, GOLDEN["in.x"], timestep, positive, negative)
     for side, ours in eps.items():
         golden = GOLDEN[f"eps.{side}.{timestep}"]

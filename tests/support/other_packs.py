@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from comfy.ldm.modules.attention import optimized_attention
-from pack.bridge.adapter import transformers
+from pack.bridge.unet import transformers
 from torch import Tensor
 
 # A function around the MODEL: (apply_model, {"input", "timestep", "c", "cond_or_uncond"}) -> what apply_model returns

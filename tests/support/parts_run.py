@@ -8,7 +8,7 @@ import comfy.samplers
 import parts_made
 import torch
 from diffusers import DDIMScheduler
-from pack.bridge import parts2whole
+from pack.bridge import parts2whole_files
 from pack.nodes.parts import ApplyParts, EncodeParts
 from parts_made import HEIGHT, WIDTH, picture
 
@@ -20,7 +20,7 @@ POSE = picture(90, WIDTH, HEIGHT)
 def denoiser(made):
     """With the schedule that Parts2Whole was trained with, as the loader makes it."""
     model = made.model.clone()
-    model.add_object_patch("model_sampling", parts2whole._sampling(model, parts_made.SCHEDULER, ""))
+    model.add_object_patch("model_sampling", parts2whole_files._sampling(model, parts_made.SCHEDULER, ""))
     return model
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.errors import BadPart
-from pack.core.parts.bank import Share, keep, key_bias, token_mask
+from pack.core.parts.bank import PartWeights, keep, key_bias, token_mask
 from pack.core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, pose_picture, prepared, targets
 from PIL import Image
 
@@ -211,7 +211,7 @@ SOFT = torch.linspace(0, 1, 63)
 )
 @pytest.mark.parametrize("strength", [1.0, 0.4, 2.0])
 def test_the_sink_equals_dense_zeros(masks, strength, record_property):
-    ours, theirs = layer(masks, Share([strength * (1 + n / 4) for n in range(len(masks))]))
+    ours, theirs = layer(masks, PartWeights([strength * (1 + n / 4) for n in range(len(masks))]))
     record_property("difference", (ours - theirs).abs().max().item())
     assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
 
@@ -219,6 +219,6 @@ def test_the_sink_equals_dense_zeros(masks, strength, record_property):
 def test_the_sink_equals_dense_zeros_under_target_masks():
     left = torch.zeros(9, 7)
     left[:, :3] = 1
-    share = Share([1.0, 0.5, 1.0], torch.stack([left, 1 - left, torch.full((9, 7), 0.3)]))
+    share = PartWeights([1.0, 0.5, 1.0], torch.stack([left, 1 - left, torch.full((9, 7), 0.3)]))
     ours, theirs = layer([HALF, SOFT, ONE], share)
     assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()

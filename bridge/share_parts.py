@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 
 from ..core.errors import WrongBaseModel
-from ..core.parts.bank import Bank, Block, keep, token_mask
-from ..core.parts.parts import Part, Parts, Prepared, prepared
-from .adapter import text_width
-from .sharing import record, record_one
+from ..core.parts.bank import Bank, Block, PartWeights, keep, token_mask
+from ..core.parts.parts import Parts, prepared, targets
+from . import self_attention
+from .conditioning import Conditioning
+from .encode import latent_of, text_of
+from .self_attention import SharedParts, record, record_one
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +105,8 @@ def reference_of(
     """
     present = parts.present
     ready = [prepared(part, *size) for part in present]
-    latents = torch.cat([_latent(model, vae, part) for part in ready])
-    texts = [_text(model, clip, part) for part in present]
+    latents = torch.cat([latent_of(vae, part, model, _SAME) for part in ready])
+    texts = [text_of(clip, part.label, model, _SAME) for part in present]
     adm = [model.model.encode_adm(pooled_output=pooled, width=size[0], height=size[1]) for _, pooled in texts]
     first, *others = [comfy.conds.CONDCrossAttn(context) for context, _ in texts]
     return SelfReference(
@@ -120,14 +122,6 @@ def reference_of(
     )
 
 
-def _latent(model: Any, vae: Any, part: Prepared) -> Tensor:
-    latent, wanted = vae.encode(part.picture[None]), model.model.latent_format.latent_channels
-    if latent.shape[1] != wanted:
-        found = f"models with {latent.shape[1]} latent channels"
-        raise WrongBaseModel("The vae input", found, f"one with {wanted}", _SAME)
-    return model.model.process_latent_in(latent.float().cpu())
-
-
 def _beside(model: Any, latents: Tensor) -> Tensor:
     """Inpainting models are told that nothing of a part is to be painted: a mask of zeros, and the part itself."""
     channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latents.shape[1]
@@ -137,13 +131,26 @@ def _beside(model: Any, latents: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(latents[:, :1]), latents], dim=1) if channels else latents[:, :0]
 
 
-def _text(model: Any, clip: Any, part: Part) -> tuple[Tensor, Tensor]:
-    context, pooled = clip.encode_from_tokens(clip.tokenize(part.label), return_pooled=True)
-    wanted = text_width(model)
-    if context.shape[-1] != wanted:
-        found = f"models with text width {context.shape[-1]}"
-        raise WrongBaseModel("The clip input", found, f"one with {wanted}", _SAME)
-    return context.float().cpu(), pooled.float().cpu()
+@torch.no_grad()
+def put_in(
+    sides: tuple[Conditioning, Conditioning],
+    reference: SelfReference,
+    parts: Parts,
+    size: tuple[int, int],
+    strength: float,
+    sigmas: tuple[float, float],
+) -> tuple[Conditioning, Conditioning]:
+    """Positive and negative with the parts, which the positive looks at. size: (width, height) of the picture.
+
+    strength scales the parts' share of the attention. Raises PartsTwice.
+    """
+    source = object()
+    weights = PartWeights([part.weight * strength for part in parts.present], targets(parts.present, *size))
+    positive, negative = (
+        self_attention.share_with(side, SharedParts(source, sigmas, None, weights, live=live, size=size))
+        for side, live in zip(sides, (reference, None), strict=True)
+    )
+    return positive, negative
 
 
 _SAME = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."

@@ -1,0 +1,177 @@
+"""Image tokens in cross-attention: what each person's tokens add to what the text says, layer by layer.
+
+An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
+no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
+
+The attention is put around whatever stands in each layer when a forward starts. So other packs never meet ours, and
+the order of the nodes does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.attention import decoupled, on_grid, region_weights
+from .carried import Carried, Run, install, put
+from .conditioning import Canvas, Conditioning
+from .unet import Attend, attend_with, attention_layers, replaced, standing
+
+KEY = "likeness_injections"
+
+
+@dataclass(frozen=True, eq=False)
+class Injection(Carried):
+    """What one apply node adds to one side of the conditioning; IdentityNet finds its tokens by the source.
+
+    tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
+    layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
+    Empty where the adapter is switched off.
+    regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
+    canvas: what the regions are parts of, or None where somebody else looks at its size.
+    """
+
+    tokens: Tensor
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    regions: Tensor | None
+    canvas: Canvas | None = None
+
+    @property
+    def heard(self) -> bool:
+        return bool(self.layers)
+
+    @property
+    def placed(self) -> bool:
+        return self.regions is not None
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Injection:
+        assert self.regions is not None
+        height, width, y, x = area
+        high, wide = self.regions.shape[1:]
+        rows, columns = _part(y, height, high, latent[0]), _part(x, width, wide, latent[1])
+        return replace(self, regions=self.regions[:, rows, columns])
+
+    def alike(self, other: Any) -> bool:
+        return (
+            self.regions is other.regions
+            and self.source is other.source
+            and self.sigmas == other.sigmas
+            and self.tokens.shape == other.tokens.shape
+            and len(self.layers) == len(other.layers)
+        )
+
+
+def _part(start: int, length: int, pixels: int, cells: int) -> slice:
+    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch."""
+    return slice(start * pixels // cells, -(-(start + length) * pixels // cells))
+
+
+def inject(conditioning: Conditioning, injection: Injection) -> Conditioning:
+    """Every entry with one more injection."""
+    return put(conditioning, injection, KEY)
+
+
+def patched(model: Any, before_sampling: Callable[[Any], None] | None = None) -> Any:
+    """A clone of the MODEL that reads injections; a MODEL that does already is returned as it is.
+
+    before_sampling: called with the guider at the start of every run.
+    """
+    return install(model, KEY, partial(_begin, before_sampling))
+
+
+def _begin(before_sampling: Callable[[Any], None] | None, guider: Any, latent: Tensor) -> InjectionsRun:
+    if before_sampling:
+        before_sampling(guider)
+    return InjectionsRun(guider, latent)
+
+
+class InjectionsRun(Run):
+    """The plans of one sampling run, gone with it."""
+
+    key = KEY
+
+    def __init__(self, guider: Any, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        self._layers = [(name, number, index) for name, number, index, _ in attention_layers(guider.model_patcher)]
+        self._plans: dict[tuple[Injection, ...], Plan] = {}
+        pixels = (8 * latent.shape[-1], 8 * latent.shape[-2])
+        canvases = {one.canvas: one.regions for one in self.everything(guider) if one.canvas and one.placed}
+        for canvas, regions in canvases.items():
+            canvas.check((regions.shape[2], regions.shape[1]), pixels)
+
+    def denoise(self, chunks: tuple[tuple[Any, ...], ...], executor: Any, *args: Any, **kwargs: Any) -> Any:
+        *others, options = args
+        if plans := self.plans(chunks, options["sigmas"]):
+            ours = {
+                block: DecoupledAttention(layer, standing(options, "attn2", block), plans)
+                for layer, block in enumerate(self._layers)
+            }
+            options = replaced(options, "attn2", ours)
+        return executor(*others, options, **kwargs)
+
+    def plans(self, chunks: tuple[tuple[Injection, ...], ...], sigmas: Tensor) -> tuple[Plan, ...]:
+        """One plan per injection that is switched on at these sigmas."""
+        together = zip(*chunks, strict=True)
+        return tuple(self._plan(each) for each in together if each[0].heard and each[0].is_on(sigmas))
+
+    def _plan(self, injections: tuple[Injection, ...]) -> Plan:
+        if injections not in self._plans:
+            self._plans[injections] = Plan(injections)
+        return self._plans[injections]
+
+
+@dataclass(frozen=True)
+class DecoupledAttention:
+    """The attn2 of one layer in one forward: what stands there, or the layer's own, plus the rows' injections."""
+
+    layer: int
+    before: Callable[..., Tensor] | None
+    plans: tuple[Plan, ...]
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        attend = attend_with(extra_options)
+        out = self.before(q, k, v, extra_options) if self.before else attend(q, k, v)
+        for plan in self.plans:
+            out = out + plan.attended(q, self.layer, extra_options["activations_shape"], attend)
+        return out
+
+
+@dataclass(eq=False)
+class Plan:
+    """Injections of the chunks of one batch, on the device: keys, values and weights per layer, made on first use.
+
+    The device is part of the keys: with several GPUs the host shares one run, and so one plan, between them.
+    """
+
+    injections: tuple[Injection, ...]
+    """One per chunk, all alike."""
+    layers: dict[tuple[int, int, torch.device], tuple[Tensor, Tensor]] = field(default_factory=dict)
+    weights: dict[tuple[int, int, torch.device], Tensor] = field(default_factory=dict)
+
+    def attended(self, q: Tensor, layer: int, shape: Sequence[int], attend: Attend) -> Tensor:
+        """What these injections add to one layer; q: (B, N, C), shape: of the block's input (B, C, H, W)."""
+        return decoupled(q, *self._layer(layer, q), self._weights(shape[-2], shape[-1], q), attend)
+
+    def _layer(self, layer: int, q: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (people, B, T, C) in the query's dtype and place."""
+        key = layer, len(q), q.device
+        if key not in self.layers:
+            rows = len(q) // len(self.injections)
+            pairs = zip(*(injection.layers[layer] for injection in self.injections), strict=True)
+            keys, values = (torch.stack(sides, dim=1).to(q).repeat_interleave(rows, dim=1) for sides in pairs)
+            self.layers[key] = keys, values
+        return self.layers[key]
+
+    def _weights(self, height: int, width: int, q: Tensor) -> Tensor | None:
+        regions = self.injections[0].regions
+        if regions is None:
+            return None
+        key = height, width, q.device
+        if key not in self.weights:
+            self.weights[key] = on_grid(region_weights(regions), height, width)[:, None].to(q)  # people 1 tokens 1
+        return self.weights[key]

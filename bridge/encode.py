@@ -1,0 +1,38 @@
+"""What CLIP and VAE make of a part, held to the model that is to read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.model_management
+from torch import Tensor
+
+from ..core.errors import WrongBaseModel
+from ..core.parts.parts import Prepared
+from .unet import text_width
+
+
+def text_of(clip: Any, label: str, model: Any, advice: str) -> tuple[Tensor, Tensor]:
+    """A label as this MODEL reads it, (1, T, width), and pooled, (1, width); float32 on the CPU.
+
+    Raises WrongBaseModel with `advice` for the CLIP of another family.
+    """
+    context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
+    _check("The clip input", "text width", context.shape[-1], text_width(model), advice)
+    return context.float().cpu(), pooled.float().cpu()
+
+
+def latent_of(vae: Any, part: Prepared, model: Any, advice: str) -> Tensor:
+    """A part as this MODEL is given it, (1, channels, h, w) float32 on the CPU, scaled.
+
+    Raises WrongBaseModel with `advice` for the VAE of another family.
+    """
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    latent = vae.encode(part.picture[None])
+    _check("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)
+    return model.model.process_latent_in(latent.float().cpu())
+
+
+def _check(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
+    if found != wanted:
+        raise WrongBaseModel(what, f"another family ({measure} {found})", f"one with {measure} {wanted}", advice)
