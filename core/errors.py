@@ -361,7 +361,7 @@ class OtherPatches(LikenessError):
     def __init__(self, node: str, why: str) -> None:
         super().__init__(
             f"The image given to {node} was made from another cast: {why}.",
-            "Give ID-Patch Condition Image and this node the same cast.",
+            "Give ID-Patch Condition Image and this node the same cast, and put no other node between them.",
         )
 
 

@@ -7,7 +7,7 @@ modules/inferencer.py (Apache-2.0).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -154,8 +154,13 @@ def check_patches(image: Tensor, people: Sequence[Person], side: int, node: str)
     beyond = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # H W
     if not (beyond > 0).any() and any(person.weight >= _FAINT for person in people):
         raise NoPatches(node)
-    if not (beyond > _OVERSHOOT).any():
-        return
+    if (beyond > _OVERSHOOT).any():
+        for why in (*_missing(beyond, people, side), *_strangers(beyond, people, side)):
+            raise OtherPatches(node, why)
+
+
+def _missing(beyond: Tensor, people: Sequence[Person], side: int) -> Iterator[str]:
+    """Who has no patch, judged where nobody else's is."""
     places = [_cut(geometry.patch_rect(center_of(person), side), *beyond.shape) for person in people]
     covered = torch.zeros_like(beyond)
     for place in places:
@@ -164,9 +169,16 @@ def check_patches(image: Tensor, people: Sequence[Person], side: int, node: str)
         alone = beyond[place][covered[place] == 1]
         if person.weight >= _FAINT and len(alone) > side and not (alone > 0).any():
             x, y = center_of(person)
-            raise OtherPatches(node, f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})")
-    for y, x in ((beyond > _OVERSHOOT) & (covered == 0)).nonzero()[:1]:
-        raise OtherPatches(node, f"there is an ID patch around ({x}, {y}), where nobody of this cast stands")
+            yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"
+
+
+def _strangers(beyond: Tensor, people: Sequence[Person], side: int) -> Iterator[str]:
+    """Where a patch is that is nobody's. There is room around everybody: picture and layout may have been resized."""
+    others = beyond > _OVERSHOOT
+    for person in people:
+        others[_cut(geometry.patch_rect(center_of(person), 2 * side), *beyond.shape)] = False
+    for y, x in others.nonzero()[:1]:
+        yield f"there is an ID patch around ({x}, {y}), where nobody of this cast stands"
 
 
 def _cut(rect: geometry.Rect, height: int, width: int) -> tuple[slice, slice]:

@@ -240,9 +240,9 @@ def test_a_latent_of_another_scale_is_said_and_the_picture_is_scaled(id_patch, c
     assert caplog.text.count(said) == 1
 
     image = IDPatchImage.execute(id_patch, cast, "mean")[0].movedim(-1, 1)
-    image = comfy.utils.common_upscale(image, *SCALED, "nearest-exact", "disabled").movedim(1, -1)
-    own = Cast(cast.people, *SCALED)
-    by_hand = ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, own, image, **DEFAULTS).args
+    image = comfy.utils.common_upscale(image, *SCALED, "nearest-exact", "disabled")
+    net = applied[0][0][1]["control"].copy().set_cond_hint(image, DEFAULTS["strength"], (0.0, 1.0))
+    by_hand = [[[entry, {**options, "control": net}] for entry, options in side] for side in applied]
     assert torch.equal(scaled, sample(model, *by_hand, size=SCALED))
     assert caplog.text.count("The latent is") == 1
 
@@ -498,6 +498,12 @@ def test_a_condition_image_of_another_cast(id_patch, control_net, apart):
             applied(control_net, id_patch, casts[cast], images[made_for])
     for name, cast in casts.items():
         assert applied(control_net, id_patch, cast, images[name])
+
+
+def test_a_condition_image_that_was_resized_with_its_layout(id_patch, control_net):
+    cast, twice = (people_made.cast([(k * 40.0, k * 50.0)], k * 96, k * 96) for k in (1, 2))
+    image = IDPatchImage.execute(id_patch, cast, "mean")[0]
+    assert applied(control_net, id_patch, twice, image.repeat_interleave(2, 1).repeat_interleave(2, 2))
 
 
 def test_controls_that_overshoot_are_no_patches(id_patch, control_net):
