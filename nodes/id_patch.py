@@ -37,25 +37,25 @@ NOBODY = (
 class LoadIDPatch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLoadIDPatch",
+            display_name="Load ID-Patch",
+            category=CATEGORY,
+            description="Loads id-patch.bin: the two small networks that turn a face into a patch of the "
+            "ControlNet image and into tokens of the prompt.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folders.listed(FILE.key),
+                    tooltip="id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet "
+                    "that belongs to it is loaded with the host's Load ControlNet Model.",
+                )
+            ],
+            outputs=[IDPatchSocket.Output("id_patch", display_name="id_patch")],
+        )
         return searchable(
-            io.Schema(
-                node_id="LikenessLoadIDPatch",
-                display_name="Load ID-Patch",
-                category=CATEGORY,
-                description="Loads id-patch.bin: the two small networks that turn a face into a patch of the "
-                "ControlNet image and into tokens of the prompt.",
-                inputs=[
-                    io.Combo.Input(
-                        "file",
-                        options=folders.listed(FILE.key),
-                        tooltip="id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet "
-                        "that belongs to it is loaded with the host's Load ControlNet Model.",
-                    )
-                ],
-                outputs=[IDPatchSocket.Output("id_patch", display_name="id_patch")],
-            ),
-            "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity",
-        )  # fmt: skip
+            schema, "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity"
+        )
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
@@ -73,38 +73,38 @@ class LoadIDPatch(io.ComfyNode):
 class IDPatchImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessIDPatchImage",
+            display_name=IMAGE,
+            category=CATEGORY,
+            description="Puts every person's ID patch, 64x64 px, on the nose of that person's place. The result "
+            "goes to Apply ID-Patch only: its values are signed and must not pass through other image nodes.",
+            inputs=[
+                IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
+                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="What the patches are added to: the skeletons of Pose Image (the released weights "
+                    "were trained on these), a depth or canny picture, or nothing (black). Must have the size "
+                    "of the cast's canvas; a batch gives a batch.",
+                ),
+                photos_input(PHOTOS_TOOLTIP),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "condition", display_name="image", tooltip="Signed values, never clamped: for Apply ID-Patch."
+                ),
+                io.Image.Output("preview", display_name="preview", tooltip="The same, made visible."),
+                io.String.Output(
+                    "report", display_name="report", tooltip="Who was left out, which patches meet or are cut."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
         return searchable(
-            io.Schema(
-                node_id="LikenessIDPatchImage",
-                display_name=IMAGE,
-                category=CATEGORY,
-                description="Puts every person's ID patch, 64x64 px, on the nose of that person's place. The result "
-                "goes to Apply ID-Patch only: its values are signed and must not pass through other image nodes.",
-                inputs=[
-                    IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
-                    CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
-                    io.Image.Input(
-                        "image",
-                        optional=True,
-                        tooltip="What the patches are added to: the skeletons of Pose Image (the released weights "
-                        "were trained on these), a depth or canny picture, or nothing (black). Must have the size "
-                        "of the cast's canvas; a batch gives a batch.",
-                    ),
-                    photos_input(PHOTOS_TOOLTIP),
-                ],
-                outputs=[
-                    io.Image.Output(
-                        "condition", display_name="image", tooltip="Signed values, never clamped: for Apply ID-Patch."
-                    ),
-                    io.Image.Output("preview", display_name="preview", tooltip="The same, made visible."),
-                    io.String.Output(
-                        "report", display_name="report", tooltip="Who was left out, which patches meet or are cut."
-                    ),
-                ],
-                hidden=[io.Hidden.unique_id],
-            ),
-            "id-patch", "idpatch", "condition image", "control image", "face position", "group photo",
-        )  # fmt: skip
+            schema, "id-patch", "idpatch", "condition image", "control image", "face position", "group photo"
+        )
 
     @classmethod
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
@@ -121,47 +121,47 @@ class IDPatchImage(io.ComfyNode):
 class ApplyIDPatch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessApplyIDPatch",
+            display_name=APPLY,
+            category=CATEGORY,
+            description="Several particular people in one picture, each in their own place: appends everybody's "
+            "ID tokens to both conditionings and attaches the ID-Patch ControlNet. The MODEL stays as it is.",
+            inputs=[
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.ControlNet.Input("control_net", tooltip="The ControlNet released with ID-Patch (SDXL)."),
+                IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
+                CastSocket.Input("cast", tooltip="The same cast that made the condition image."),
+                io.Image.Input("image", tooltip="The image output of ID-Patch Condition Image."),
+                io.Float.Input(
+                    "strength",
+                    default=0.8,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Strength of the ControlNet. 0 switches ID-Patch off, tokens included.",
+                ),
+                percent_input("start_percent", 0.0, "From which part of the schedule on the ControlNet works."),
+                percent_input("end_percent", 1.0, "Up to which part of the schedule the ControlNet works."),
+                percent_input(
+                    "id_start_percent",
+                    0.2,
+                    "From which part of the schedule on the ID tokens are read; before it the prompt "
+                    "alone decides the scene. Earlier: more likeness. Later: more of the prompt.",
+                ),
+                photos_input(PHOTOS_TOOLTIP),
+                io.Vae.Input("vae", optional=True, tooltip="Only for ControlNets that need one."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+            ],
+        )
         return searchable(
-            io.Schema(
-                node_id="LikenessApplyIDPatch",
-                display_name=APPLY,
-                category=CATEGORY,
-                description="Several particular people in one picture, each in their own place: appends everybody's "
-                "ID tokens to both conditionings and attaches the ID-Patch ControlNet. The MODEL stays as it is.",
-                inputs=[
-                    io.Conditioning.Input("positive"),
-                    io.Conditioning.Input("negative"),
-                    io.ControlNet.Input("control_net", tooltip="The ControlNet released with ID-Patch (SDXL)."),
-                    IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
-                    CastSocket.Input("cast", tooltip="The same cast that made the condition image."),
-                    io.Image.Input("image", tooltip="The image output of ID-Patch Condition Image."),
-                    io.Float.Input(
-                        "strength",
-                        default=0.8,
-                        min=0.0,
-                        max=10.0,
-                        step=0.01,
-                        tooltip="Strength of the ControlNet. 0 switches ID-Patch off, tokens included.",
-                    ),
-                    percent_input("start_percent", 0.0, "From which part of the schedule on the ControlNet works."),
-                    percent_input("end_percent", 1.0, "Up to which part of the schedule the ControlNet works."),
-                    percent_input(
-                        "id_start_percent",
-                        0.2,
-                        "From which part of the schedule on the ID tokens are read; before it the prompt "
-                        "alone decides the scene. Earlier: more likeness. Later: more of the prompt.",
-                    ),
-                    photos_input(PHOTOS_TOOLTIP),
-                    io.Vae.Input("vae", optional=True, tooltip="Only for ControlNets that need one."),
-                ],
-                hidden=[io.Hidden.unique_id],
-                outputs=[
-                    io.Conditioning.Output("positive_out", display_name="positive"),
-                    io.Conditioning.Output("negative_out", display_name="negative"),
-                ],
-            ),
-            "id-patch", "idpatch", "group photo", "several people", "multi id", "identity", "face swap",
-        )  # fmt: skip
+            schema, "id-patch", "idpatch", "group photo", "several people", "multi id", "identity", "face swap"
+        )
 
     @classmethod
     def execute(

@@ -123,11 +123,19 @@ class ApplyInstantID(io.ComfyNode):
                     "image", tooltip="From Face Keypoints Image; a batch gives every picture its own keypoints."
                 ),
                 io.Float.Input(
-                    "adapter_weight", default=0.8, min=0.0, max=3.0, step=0.01,
+                    "adapter_weight",
+                    default=0.8,
+                    min=0.0,
+                    max=3.0,
+                    step=0.01,
                     tooltip="How strongly the UNet reads the face. 0 switches this half off.",
                 ),
                 io.Float.Input(
-                    "control_strength", default=0.8, min=0.0, max=10.0, step=0.01,
+                    "control_strength",
+                    default=0.8,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
                     tooltip="Strength of IdentityNet, which puts the face where its keypoints are. 0 switches it off.",
                 ),
                 percent_input("start_percent", 0.0, "When IdentityNet starts."),
@@ -139,7 +147,11 @@ class ApplyInstantID(io.ComfyNode):
                 ),
                 advanced(percent_input("adapter_end_percent", 1.0, "When it stops.")),
                 io.Float.Input(
-                    "negative_noise", default=0.0, min=0.0, max=1.0, step=0.01,
+                    "negative_noise",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
                     tooltip="Noise in the face of the negative, against burnt colours; 0 is InstantID as published, "
                     "0.35 is what other packs use.",
                 ),
@@ -150,7 +162,11 @@ class ApplyInstantID(io.ComfyNode):
                 ),
                 advanced(
                     io.Float.Input(
-                        "region_margin", default=0.75, min=0.0, max=4.0, step=0.05,
+                        "region_margin",
+                        default=0.75,
+                        min=0.0,
+                        max=4.0,
+                        step=0.05,
                         tooltip="Several people: how far a person's region reaches beyond the face box, in face sizes.",
                     )
                 ),
@@ -158,7 +174,8 @@ class ApplyInstantID(io.ComfyNode):
                     io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
                 ),
                 io.Mask.Input(
-                    "mask", optional=True,
+                    "mask",
+                    optional=True,
                     tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
                 ),
             ],
@@ -168,7 +185,7 @@ class ApplyInstantID(io.ComfyNode):
                 io.Conditioning.Output("positive_out", display_name="positive"),
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
-        )  # fmt: skip
+        )
         return searchable(
             schema, "instantid", "instant id", "identitynet", "face", "identity", "multi id", "group photo"
         )

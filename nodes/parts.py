@@ -35,20 +35,28 @@ class Part(io.ComfyNode):
             inputs=[
                 io.Image.Input("image", tooltip="One picture that shows the part."),
                 io.Combo.Input(
-                    "label", options=[*LABELS, OTHER], default=LABELS[0],
+                    "label",
+                    options=[*LABELS, OTHER],
+                    default=LABELS[0],
                     tooltip="What the part is. Parts2Whole was trained with these six; other = other_label.",
                 ),
                 io.String.Input("other_label", default="", tooltip="Your own words, when label is other."),
                 io.Float.Input(
-                    "weight", default=1.0, min=0.0, max=4.0, step=0.05,
+                    "weight",
+                    default=1.0,
+                    min=0.0,
+                    max=4.0,
+                    step=0.05,
                     tooltip="How much the picture looks at this part. 0 = as if it were not there.",
                 ),
                 io.Mask.Input(
-                    "mask", optional=True,
+                    "mask",
+                    optional=True,
                     tooltip="White where the picture shows the part. Without one: the image's alpha, else all of it.",
                 ),
                 io.Mask.Input(
-                    "target_mask", optional=True,
+                    "target_mask",
+                    optional=True,
                     tooltip="Where in the new picture this part may be looked at. Without one: everywhere.",
                 ),
                 PartsSocket.Input("parts", optional=True, tooltip="Parts to add this one to, from another Part node."),
@@ -58,7 +66,7 @@ class Part(io.ComfyNode):
                 PartsSocket.Output("parts_out", display_name="parts"),
                 io.Image.Output("preview", display_name="preview"),
             ],
-        )  # fmt: skip
+        )
         return searchable(schema, "parts2whole", "garment", "clothes", "outfit", "try on", "face", "hair")
 
     @classmethod
@@ -180,20 +188,28 @@ class ApplyParts(io.ComfyNode):
                 io.Conditioning.Input("negative"),
                 PartFeaturesSocket.Input("features", tooltip="From Encode Parts."),
                 io.Float.Input(
-                    "strength", default=1.0, min=0.0, max=2.0, step=0.05,
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=2.0,
+                    step=0.05,
                     tooltip="The parts' share of the picture's attention. 1 = as published, 0 = off.",
                 ),
                 percent_input("start_percent", 0.0, "When the parts come in."),
                 percent_input("end_percent", 1.0, "When they go."),
                 advanced(
                     io.Int.Input(
-                        "heat_map_step", default=0, min=0, max=1000,
+                        "heat_map_step",
+                        default=0,
+                        min=0,
+                        max=1000,
                         tooltip="Show in this node how much of the picture's attention goes to each part at this step, "
                         "counted from 1. 0 = show nothing.",
                     )
                 ),
                 io.Image.Input(
-                    "pose", optional=True,
+                    "pose",
+                    optional=True,
                     tooltip="The pose as a DensePose IUV picture, in the aspect of the parts; works at any strength.",
                 ),
             ],
@@ -203,7 +219,7 @@ class ApplyParts(io.ComfyNode):
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
             hidden=[io.Hidden.unique_id],
-        )  # fmt: skip
+        )
         return searchable(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
 
     @classmethod

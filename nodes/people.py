@@ -49,40 +49,40 @@ class LoadFaceModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLoadFaceModel",
+            display_name="Load Face Model",
+            category=CATEGORY,
+            description="Loads a face detector and the recognisers that turn a face into numbers. "
+            "Files are kept loaded, so another run costs nothing.",
+            inputs=[
+                io.Combo.Input(
+                    "pack",
+                    options=pack_names(),
+                    tooltip="The insightface pack whose detector is used, from models/insightface.",
+                ),
+                io.Combo.Input(
+                    "recognisers",
+                    options=recogniser_names(),
+                    default=ALL,
+                    tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
+                    "every recogniser in your model folders, so that one identity fits every method; "
+                    "choose a single one to save time.",
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "provider",
+                        options=list(insight.PROVIDERS),
+                        tooltip="What onnxruntime computes on. auto takes the fastest one it has; the CPU "
+                        "stands by where the chosen one fails. The log says which one is active.",
+                    )
+                ),
+            ],
+            outputs=[FaceModelSocket.Output("face_model", display_name="face_model")],
+        )
         return searchable(
-            io.Schema(
-                node_id="LikenessLoadFaceModel",
-                display_name="Load Face Model",
-                category=CATEGORY,
-                description="Loads a face detector and the recognisers that turn a face into numbers. "
-                "Files are kept loaded, so another run costs nothing.",
-                inputs=[
-                    io.Combo.Input(
-                        "pack",
-                        options=pack_names(),
-                        tooltip="The insightface pack whose detector is used, from models/insightface.",
-                    ),
-                    io.Combo.Input(
-                        "recognisers",
-                        options=recogniser_names(),
-                        default=ALL,
-                        tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
-                        "every recogniser in your model folders, so that one identity fits every method; "
-                        "choose a single one to save time.",
-                    ),
-                    advanced(
-                        io.Combo.Input(
-                            "provider",
-                            options=list(insight.PROVIDERS),
-                            tooltip="What onnxruntime computes on. auto takes the fastest one it has; the CPU "
-                            "stands by where the chosen one fails. The log says which one is active.",
-                        )
-                    ),
-                ],
-                outputs=[FaceModelSocket.Output("face_model", display_name="face_model")],
-            ),
-            "insightface", "antelopev2", "buffalo", "arcface", "face analysis", "face embedder", "face loader",
-        )  # fmt: skip
+            schema, "insightface", "antelopev2", "buffalo", "arcface", "face analysis", "face embedder", "face loader"
+        )
 
     @classmethod
     def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool | str:
@@ -105,44 +105,44 @@ class DetectFaces(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessDetectFaces",
+            display_name="Detect Faces",
+            category=CATEGORY,
+            description="Finds the faces of one picture and numbers them in the order you choose.",
+            inputs=[
+                FaceModelSocket.Input("face_model"),
+                io.Image.Input("image", tooltip="One picture."),
+                io.Combo.Input(
+                    "order",
+                    options=list(analysis.ORDERS),
+                    tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
+                    "from Faces. Left and right are those of the picture.",
+                ),
+                io.Int.Input(
+                    "min_size",
+                    default=0,
+                    min=0,
+                    max=16384,
+                    tooltip="Faces whose box is smaller than this (shorter side, in pixels) are left out.",
+                ),
+                io.Int.Input(
+                    "max_faces",
+                    default=0,
+                    min=0,
+                    max=100,
+                    tooltip="Keep only the first so many faces in the chosen order. 0 keeps all.",
+                ),
+            ],
+            outputs=[
+                FacesSocket.Output("faces", display_name="faces"),
+                io.Image.Output("preview", display_name="preview", tooltip="The picture with numbered faces."),
+                io.Int.Output("count", display_name="count"),
+            ],
+        )
         return searchable(
-            io.Schema(
-                node_id="LikenessDetectFaces",
-                display_name="Detect Faces",
-                category=CATEGORY,
-                description="Finds the faces of one picture and numbers them in the order you choose.",
-                inputs=[
-                    FaceModelSocket.Input("face_model"),
-                    io.Image.Input("image", tooltip="One picture."),
-                    io.Combo.Input(
-                        "order",
-                        options=list(analysis.ORDERS),
-                        tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
-                        "from Faces. Left and right are those of the picture.",
-                    ),
-                    io.Int.Input(
-                        "min_size",
-                        default=0,
-                        min=0,
-                        max=16384,
-                        tooltip="Faces whose box is smaller than this (shorter side, in pixels) are left out.",
-                    ),
-                    io.Int.Input(
-                        "max_faces",
-                        default=0,
-                        min=0,
-                        max=100,
-                        tooltip="Keep only the first so many faces in the chosen order. 0 keeps all.",
-                    ),
-                ],
-                outputs=[
-                    FacesSocket.Output("faces", display_name="faces"),
-                    io.Image.Output("preview", display_name="preview", tooltip="The picture with numbered faces."),
-                    io.Int.Output("count", display_name="count"),
-                ],
-            ),
-            "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces",
-        )  # fmt: skip
+            schema, "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces"
+        )
 
     @classmethod
     def execute(cls, face_model: FaceModel, image: Tensor, order: str, min_size: int, max_faces: int) -> io.NodeOutput:
@@ -165,42 +165,40 @@ class Identity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return searchable(
-            io.Schema(
-                node_id="LikenessIdentity",
-                display_name="Identity",
-                category=CATEGORY,
-                description="Makes one person out of one or more photos. Every photo is kept; the method that uses "
-                "the identity decides how they are combined.",
-                inputs=[
-                    FaceModelSocket.Input("face_model"),
-                    io.Image.Input("image", tooltip="One photo, or a batch of photos of the same person."),
-                    io.String.Input(
-                        "name", default="", tooltip="Shown in previews, reports and messages; 100 letters at most."
-                    ),
-                    io.Combo.Input(
-                        "which_face",
-                        options=["only", "largest", *(str(number) for number in range(1, 13))],
-                        tooltip="only: a photo with several faces is an error, so that nobody is mixed up. "
-                        "largest: the biggest face. A number: the face with that number from left to right, all "
-                        "faces counted; where only one face is meant and there are more, this node shows the numbers.",
-                    ),
-                    io.Combo.Input(
-                        "on_no_face",
-                        options=["error", "skip"],
-                        tooltip="What to do with a photo in which no face is found. skip leaves it out and names it "
-                        "in the report; when no photo is left, Cast leaves this person out.",
-                    ),
-                ],
-                outputs=[
-                    IdentitySocket.Output("identity", display_name="identity"),
-                    io.Image.Output("crops", display_name="crops", tooltip="The aligned faces the recognisers saw."),
-                    io.String.Output("report", display_name="report", tooltip="What was used and what was dropped."),
-                ],
-                hidden=[io.Hidden.unique_id],
-            ),
-            "face embedding", "face id", "person", "reference face", "faceid", "likeness",
-        )  # fmt: skip
+        schema = io.Schema(
+            node_id="LikenessIdentity",
+            display_name="Identity",
+            category=CATEGORY,
+            description="Makes one person out of one or more photos. Every photo is kept; the method that uses "
+            "the identity decides how they are combined.",
+            inputs=[
+                FaceModelSocket.Input("face_model"),
+                io.Image.Input("image", tooltip="One photo, or a batch of photos of the same person."),
+                io.String.Input(
+                    "name", default="", tooltip="Shown in previews, reports and messages; 100 letters at most."
+                ),
+                io.Combo.Input(
+                    "which_face",
+                    options=["only", "largest", *(str(number) for number in range(1, 13))],
+                    tooltip="only: a photo with several faces is an error, so that nobody is mixed up. "
+                    "largest: the biggest face. A number: the face with that number from left to right, all "
+                    "faces counted; where only one face is meant and there are more, this node shows the numbers.",
+                ),
+                io.Combo.Input(
+                    "on_no_face",
+                    options=["error", "skip"],
+                    tooltip="What to do with a photo in which no face is found. skip leaves it out and names it "
+                    "in the report; when no photo is left, Cast leaves this person out.",
+                ),
+            ],
+            outputs=[
+                IdentitySocket.Output("identity", display_name="identity"),
+                io.Image.Output("crops", display_name="crops", tooltip="The aligned faces the recognisers saw."),
+                io.String.Output("report", display_name="report", tooltip="What was used and what was dropped."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(schema, "face embedding", "face id", "person", "reference face", "faceid", "likeness")
 
     @classmethod
     def execute(
@@ -250,30 +248,28 @@ class BlendIdentities(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return searchable(
-            io.Schema(
-                node_id="LikenessBlendIdentities",
-                display_name="Blend Identities",
-                category=CATEGORY,
-                description="Makes a person between two people, for every recogniser that both have.",
-                inputs=[
-                    IdentitySocket.Input("a"),
-                    IdentitySocket.Input("b"),
-                    io.Float.Input(
-                        "amount", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="0 is a, 1 is b, 0.5 is half way."
-                    ),
-                    io.Combo.Input(
-                        "method",
-                        options=list(identities.BLENDS),
-                        tooltip="slerp turns from a to b at an even pace and keeps the strength of the embedding; "
-                        "lerp mixes the numbers, which weakens unlike faces in the middle.",
-                    ),
-                    io.String.Input("name", default="", tooltip="Name of the new person; empty joins both names."),
-                ],
-                outputs=[IdentitySocket.Output("identity", display_name="identity")],
-            ),
-            "mix faces", "merge faces", "interpolate", "average face", "slerp", "face morph",
-        )  # fmt: skip
+        schema = io.Schema(
+            node_id="LikenessBlendIdentities",
+            display_name="Blend Identities",
+            category=CATEGORY,
+            description="Makes a person between two people, for every recogniser that both have.",
+            inputs=[
+                IdentitySocket.Input("a"),
+                IdentitySocket.Input("b"),
+                io.Float.Input(
+                    "amount", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="0 is a, 1 is b, 0.5 is half way."
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=list(identities.BLENDS),
+                    tooltip="slerp turns from a to b at an even pace and keeps the strength of the embedding; "
+                    "lerp mixes the numbers, which weakens unlike faces in the middle.",
+                ),
+                io.String.Input("name", default="", tooltip="Name of the new person; empty joins both names."),
+            ],
+            outputs=[IdentitySocket.Output("identity", display_name="identity")],
+        )
+        return searchable(schema, "mix faces", "merge faces", "interpolate", "average face", "slerp", "face morph")
 
     @classmethod
     def execute(cls, a: people.Identity, b: people.Identity, amount: float, method: str, name: str) -> io.NodeOutput:
@@ -285,31 +281,29 @@ class SaveIdentity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return searchable(
-            io.Schema(
-                node_id="LikenessSaveIdentity",
-                display_name="Save Identity",
-                category=CATEGORY,
-                description="Saves a person as a small safetensors file in models/likeness_faces, "
-                "to be used later without the photos.",
-                inputs=[
-                    IdentitySocket.Input("identity"),
-                    io.String.Input(
-                        "filename",
-                        default="person",
-                        tooltip="Sub-folders are allowed: family/anna. A file of that name is replaced, but two nodes "
-                        "of one graph need names of their own.",
-                    ),
-                ],
-                outputs=[
-                    IdentitySocket.Output("saved_identity", display_name="identity"),
-                    io.String.Output("path", display_name="path"),
-                ],
-                is_output_node=True,
-                hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-            ),
-            "face bank", "save face", "save embedding", "store person",
-        )  # fmt: skip
+        schema = io.Schema(
+            node_id="LikenessSaveIdentity",
+            display_name="Save Identity",
+            category=CATEGORY,
+            description="Saves a person as a small safetensors file in models/likeness_faces, "
+            "to be used later without the photos.",
+            inputs=[
+                IdentitySocket.Input("identity"),
+                io.String.Input(
+                    "filename",
+                    default="person",
+                    tooltip="Sub-folders are allowed: family/anna. A file of that name is replaced, but two nodes "
+                    "of one graph need names of their own.",
+                ),
+            ],
+            outputs=[
+                IdentitySocket.Output("saved_identity", display_name="identity"),
+                io.String.Output("path", display_name="path"),
+            ],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+        )
+        return searchable(schema, "face bank", "save face", "save embedding", "store person")
 
     @classmethod
     def fingerprint_inputs(cls, identity: None, filename: str | None) -> int:
@@ -326,26 +320,24 @@ class LoadIdentity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        return searchable(
-            io.Schema(
-                node_id="LikenessLoadIdentity",
-                display_name="Load Identity",
-                category=CATEGORY,
-                description="Loads a person that Save Identity saved. Needs neither photos nor a face model.",
-                inputs=[
-                    io.Combo.Input(
-                        "file",
-                        options=face_bank.files() or [NONE_FOUND],
-                        tooltip="From models/likeness_faces.",
-                    )
-                ],
-                outputs=[
-                    IdentitySocket.Output("identity", display_name="identity"),
-                    io.Image.Output("crops", display_name="crops", tooltip="The aligned faces, one per photo."),
-                ],
-            ),
-            "face bank", "load face", "load embedding", "person",
-        )  # fmt: skip
+        schema = io.Schema(
+            node_id="LikenessLoadIdentity",
+            display_name="Load Identity",
+            category=CATEGORY,
+            description="Loads a person that Save Identity saved. Needs neither photos nor a face model.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=face_bank.files() or [NONE_FOUND],
+                    tooltip="From models/likeness_faces.",
+                )
+            ],
+            outputs=[
+                IdentitySocket.Output("identity", display_name="identity"),
+                io.Image.Output("crops", display_name="crops", tooltip="The aligned faces, one per photo."),
+            ],
+        )
+        return searchable(schema, "face bank", "load face", "load embedding", "person")
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
@@ -367,25 +359,23 @@ class Cast(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _PEOPLE + 1)
-        return searchable(
-            io.Schema(
-                node_id="LikenessCast",
-                display_name="Cast",
-                category=CATEGORY,
-                description="Lists the people of one picture, in order. Connect another Cast to have more than eight.",
-                inputs=[
-                    CastSocket.Input("cast", optional=True, tooltip="People who come before those listed here."),
-                    *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
-                    *(_weight(n) for n in numbers),
-                ],
-                outputs=[
-                    CastSocket.Output("extended_cast", display_name="cast"),
-                    io.Image.Output("preview", display_name="preview", tooltip="Number, name and face of everybody."),
-                ],
-                hidden=[io.Hidden.unique_id],
-            ),
-            "people", "group", "multi id", "several faces", "list of people", "family photo",
-        )  # fmt: skip
+        schema = io.Schema(
+            node_id="LikenessCast",
+            display_name="Cast",
+            category=CATEGORY,
+            description="Lists the people of one picture, in order. Connect another Cast to have more than eight.",
+            inputs=[
+                CastSocket.Input("cast", optional=True, tooltip="People who come before those listed here."),
+                *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
+                *(_weight(n) for n in numbers),
+            ],
+            outputs=[
+                CastSocket.Output("extended_cast", display_name="cast"),
+                io.Image.Output("preview", display_name="preview", tooltip="Number, name and face of everybody."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(schema, "people", "group", "multi id", "several faces", "list of people", "family photo")
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:

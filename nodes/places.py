@@ -238,16 +238,24 @@ class PersonRegion(io.ComfyNode):
             inputs=[
                 CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
                 io.Int.Input(
-                    "person", default=1, min=1, max=64,
+                    "person",
+                    default=1,
+                    min=1,
+                    max=64,
                     tooltip="Which person, in the order of the cast; whom Place Cast left out is not counted.",
                 ),
                 io.Combo.Input(
-                    "extent", options=list(regions.EXTENTS),
+                    "extent",
+                    options=list(regions.EXTENTS),
                     tooltip="body = the place's own mask if it has one, else torso, limbs and face; "
                     "face = the face alone.",
                 ),
                 io.Float.Input(
-                    "margin", default=0.25, min=0.0, max=4.0, step=0.05,
+                    "margin",
+                    default=0.25,
+                    min=0.0,
+                    max=4.0,
+                    step=0.05,
                     tooltip="How far the region reaches beyond body and face, in face sizes; a mask stays as it is.",
                 ),
                 io.Int.Input(
@@ -258,7 +266,7 @@ class PersonRegion(io.ComfyNode):
                 io.Mask.Output("mask", display_name="mask", tooltip="Of the size of the layout."),
                 io.Image.Output("preview", display_name="preview", tooltip="The region among the places."),
             ],
-        )  # fmt: skip
+        )
         return searchable(schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint")
 
     @classmethod

@@ -37,17 +37,29 @@ class SharePartsAttention(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="Of the same checkpoint."),
                 io.Int.Input("width", default=1024, **side, tooltip="Of the picture to generate."),
                 io.Int.Input("height", default=1024, **side, tooltip="Of the picture to generate."),
-                io.Float.Input("strength", default=1.0, min=0.0, max=4.0, step=0.01,
-                               tooltip="The parts' share of the attention. 0 switches them off."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=4.0,
+                    step=0.01,
+                    tooltip="The parts' share of the attention. 0 switches them off.",
+                ),
                 percent_input("start_percent", 0.0, "When the sharing starts."),
                 percent_input("end_percent", 1.0, "When the sharing stops."),
-                io.Combo.Input("layers", options=list(LAYERS),
-                               tooltip="Which layers share. up blocks: appearance more than pose. fine: texture. "
-                               "coarse: shapes and colours."),
-                io.Combo.Input("reference", options=[EVERY_STEP, ONCE],
-                               tooltip="at every step: the parts are noised and seen by the model at every step, which "
-                               "costs about as much as that many more pictures. once: seen without noise before the "
-                               "first step, nearly free and less faithful."),
+                io.Combo.Input(
+                    "layers",
+                    options=list(LAYERS),
+                    tooltip="Which layers share. up blocks: appearance more than pose. fine: texture. "
+                    "coarse: shapes and colours.",
+                ),
+                io.Combo.Input(
+                    "reference",
+                    options=[EVERY_STEP, ONCE],
+                    tooltip="at every step: the parts are noised and seen by the model at every step, which "
+                    "costs about as much as that many more pictures. once: seen without noise before the "
+                    "first step, nearly free and less faithful.",
+                ),
                 advanced(seed_input("seed", "Of the noise on the parts.")),
             ],
             outputs=[
@@ -55,7 +67,7 @@ class SharePartsAttention(io.ComfyNode):
                 io.Conditioning.Output("positive_out", display_name="positive"),
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
-        )  # fmt: skip
+        )
         return searchable(schema, "parts", "clothes", "outfit", "garment", "try on", "reference only", "style")
 
     @classmethod
