@@ -14,7 +14,15 @@ import safetensors
 from safetensors.torch import save
 
 from ..core import identities
-from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint
+from ..core.errors import (
+    LikenessError,
+    UnsupportedCheckpoint,
+    bad_file_name,
+    cannot_write,
+    not_saved,
+    nothing_to_save,
+    saved_twice,
+)
 from ..core.people import Identity
 from ..core.text import plain
 from . import folders
@@ -50,13 +58,10 @@ def files() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a saved person. Raises LikenessError naming the folders searched, UnsafePath."""
+    """Full path of a saved person. Raises CannotSave naming the folders searched, UnsafePath."""
     path = folders.find(file, KEY)
     if path is None:
-        raise LikenessError(
-            f"No saved person {file!r} in the folders searched ({', '.join(folders.folders(KEY))}).",
-            "Save one with Save Identity, or copy a file there, and press R in ComfyUI to refresh.",
-        )
+        raise not_saved(file, folders.folders(KEY))
     return path
 
 
@@ -65,24 +70,18 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
 
     node, prompt: the node that saves and the graph it is in, as the host hands them over. An interrupted write leaves
     an older file of that name as it was. Raises UnsafePath when the name leads out of the folder, BadEmbedding,
-    CannotSave, LikenessError without name or photos and where one run would save two people to one file.
+    and CannotSave, also without name or photos and where one run would save two people to one file.
     """
     path = _target(filename)
     if not identities.photos_of(identity):
-        raise LikenessError(f"{identity.name} has no photo with a face, so there is nothing to save.", _MORE_PHOTOS)
+        raise nothing_to_save(identity.name)
     who = f"{identity.name} (node {node})"
     if others := _others(path, node, prompt):
-        raise LikenessError(
-            f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost.",
-            "Give every Save Identity a file name of its own.",
-        )
+        raise saved_twice(who, others, path)
     data, lost = save(*identities.to_tensors(identity)), _lost(path)
     _write(path, data)
     _saved[path] = _Saved(who, prompt, lost)
     return path
-
-
-_MORE_PHOTOS = "Give Identity a photo in which the face is found."
 
 
 def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
@@ -128,18 +127,14 @@ def _lost(path: str) -> int:
 def _target(filename: object) -> str:
     name = plain(filename).removesuffix(_ENDING)
     if not name or name.endswith(("/", "\\")):
-        raise LikenessError(f"The file name {filename!r} is empty.", "Write a name, such as anna or family/anna.")
+        raise bad_file_name(str(filename), "is empty", "Write a name, such as anna or family/anna.")
     parts = PurePath(name + _ENDING).parts
     longest = max(len(part.encode()) for part in parts)
     if longest > _LONGEST:
-        raise LikenessError(
-            f"The file name {plain(name, 60)!r} takes {longest} bytes with its ending; file systems take {_LONGEST}.",
-            "Choose a shorter name.",
-        )
+        why = f"takes {longest} bytes with its ending; file systems take {_LONGEST}"
+        raise bad_file_name(plain(name, 60), why, "Choose a shorter name.")
     if len(parts) > _DEEPEST:
-        raise LikenessError(
-            f"The file name {plain(name, 60)!r} has {len(parts) - 1} sub-folders.", f"Use fewer than {_DEEPEST}."
-        )
+        raise bad_file_name(plain(name, 60), f"has {len(parts) - 1} sub-folders", f"Use fewer than {_DEEPEST}.")
     return folders.within(folders.folders(KEY)[0], name) + _ENDING
 
 
@@ -154,7 +149,7 @@ def _write(path: str, data: bytes) -> None:
     except (OSError, ValueError) as error:  # ValueError: letters that this system's file names lack
         with suppress(OSError, ValueError):
             os.remove(unfinished)
-        raise CannotSave(path, getattr(error, "strerror", None) or str(error)) from error
+        raise cannot_write(path, getattr(error, "strerror", None) or str(error)) from error
 
 
 def load_identity(file: str) -> Identity:

@@ -10,7 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core.errors import BadSize, PartsCount, WrongBaseModel
+from ..core.errors import BadSize, WrongBaseModel, parts_count
 from ..core.parts.bank import Bank, Block, PartTokens, PartWeights, keep, token_mask
 from ..core.parts.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from ..core.parts2whole.image_tokens import SLOTS, padded
@@ -50,7 +50,7 @@ def encode(
 ) -> Features:
     """Every part with a weight through CLIP, CLIP vision, VAE and once through the reference UNet, at t = 0.
 
-    size: (width, height). Raises PartsCount, BadPart, BadSize, WrongBaseModel.
+    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel.
     """
     width, height = size
     if width % 8 or height % 8 or min(size) < 64:
@@ -59,7 +59,7 @@ def encode(
         )
     present = parts.present
     if not 1 <= len(present) <= SLOTS:
-        raise PartsCount(len(present), SLOTS)
+        raise parts_count(len(present), SLOTS)
     ready = [prepared(part, width, height) for part in present]
     contexts = [text_of(clip, part.label, networks.reference, _CLIP)[0] for part in present]
     embeds = [_embed(networks, clip_vision, part) for part in present]
@@ -157,7 +157,7 @@ def put_in(
     """Positive and negative with the parts; pose: (B, channels, h, w) for both, or None.
 
     strength scales the parts' share of the attention and what their image tokens add; at 0 only the pose is left.
-    Raises PartsTwice.
+    Raises BadParts.
     """
     source = object()
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)

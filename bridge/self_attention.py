@@ -18,7 +18,7 @@ import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
-from ..core.errors import BadSize, PartsTwice, TokensMoved
+from ..core.errors import BadSize, TokensMoved, parts_twice
 from ..core.parts.attention import part_shares, shared
 from ..core.parts.bank import Bank, Block, PartTokens, PartWeights, key_bias
 from .carried import Carried, Run, install, put
@@ -105,9 +105,9 @@ def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
 
 
 def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:
-    """Every entry with the parts in it. Raises PartsTwice where there are parts already."""
+    """Every entry with the parts in it. Raises BadParts where there are parts already."""
     if any(KEY in options.get("model_conds", {}) for _, options in conditioning):
-        raise PartsTwice
+        raise parts_twice()
     return put(conditioning, parts, KEY)
 
 

@@ -142,7 +142,7 @@ def put_in(
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative with the parts, which the positive looks at. size: (width, height) of the picture.
 
-    strength scales the parts' share of the attention. Raises PartsTwice.
+    strength scales the parts' share of the attention. Raises BadParts.
     """
     source = object()
     weights = PartWeights([part.weight * strength for part in parts.present], targets(parts.present, *size))

@@ -77,27 +77,6 @@ class FaceNotFound(LikenessError):
         )
 
 
-class SeveralFaces(LikenessError):
-    """More faces than the one that was meant."""
-
-    def __init__(self, where: str, count: int) -> None:
-        super().__init__(
-            f"{where} shows {count} faces where one person is meant.",
-            "Set which_face to largest, or to a number that Identity now shows in the photo (all faces, from left to "
-            "right), or crop the photo.",
-        )
-
-
-class FaceIndexOutOfRange(LikenessError):
-    """A face number that does not exist."""
-
-    def __init__(self, where: str, index: int, count: int) -> None:
-        super().__init__(
-            f"Face {index} was asked for, but {where} has {count}{f' (numbered 1 to {count})' * (count > 1)}.",
-            "Choose a number that Identity now shows in the photo: all faces, from left to right.",
-        )
-
-
 class RecogniserMissing(LikenessError):
     """An identity lacks the embedding a method was trained on."""
 
@@ -105,26 +84,6 @@ class RecogniserMissing(LikenessError):
         super().__init__(
             f"{method} needs {needed}, this identity ({identity}) has {_listed(available, 'no embedding')}.",
             f"Load {needed} in Load Face Model and make the identity again from the photos.",
-        )
-
-
-class PeoplePlacesMismatch(LikenessError):
-    """The cast and the layout do not have the same number.
-
-    numbers: in the list, of the people who are there; absent: the names of those who are not.
-    """
-
-    def __init__(self, numbers: Sequence[int], absent: Sequence[str], places: int) -> None:
-        order = ",".join(map(str, [*numbers[:places], *[0] * (places - len(numbers))]))
-        if len(numbers) > places:
-            others = f"{'person' if len(numbers) == places + 1 else 'people'} {_listed(numbers[places:])}"
-            verb, custom = "more", f"name one person per place: {order!r} leaves out {others}"
-        else:
-            verb, custom = "fewer", f"write 0 for an empty place: {order!r}"
-        people = counted(len(numbers), "person", "people") + (f" (left out: {_listed(absent)})" if absent else "")
-        super().__init__(
-            f"The cast has {people} and the layout has {counted(places, 'place')}: {verb} people than places.",
-            f"Remove or add people or places, or choose order = custom and {custom}.",
         )
 
 
@@ -177,70 +136,11 @@ class BadPicture(LikenessError):
         )
 
 
-class BadLayout(LikenessError):
-    """A place that is on no canvas."""
-
-    def __init__(self, which: str, why: str) -> None:
-        super().__init__(f"{which} {why}.", "Make the layout with one of the Layout nodes.")
-
-
-class NoFaces(LikenessError):
-    """A template photo in which nobody was found. The size is (width, height) in pixels."""
-
-    def __init__(self, size: tuple[int, int]) -> None:
-        super().__init__(
-            f"The faces input is empty: Detect Faces kept no face of the {size[0]}x{size[1]} px photo.",
-            "Use a photo that shows faces, or lower min_size in Detect Faces.",
-        )
-
-
-class NoRoom(LikenessError):
-    """A canvas on which so many people cannot stand without touching faces. Sizes are (width, height) in pixels."""
-
-    def __init__(self, people: int, framing: str, rows: int, found: tuple[int, int], needed: tuple[int, int]) -> None:
-        who = counted(people, "person", "people")
-        super().__init__(
-            f"The canvas is {found[0]}x{found[1]} px; {who} with framing = {framing} in {counted(rows, 'row')} "
-            f"need at least {needed[0]}x{needed[1]} px.",
-            "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
-        )
-
-
-class TooManyRows(LikenessError):
-    """More rows than people."""
-
-    def __init__(self, rows: int, people: int) -> None:
-        super().__init__(
-            f"{rows} rows were asked for, but there {'is 1 person' if people == 1 else f'are {people} people'}.",
-            "Set rows to 0 to have them chosen, or to no more than the number of people.",
-        )
-
-
 class BadPoses(LikenessError):
     """A POSE_KEYPOINT that no layout can be made of."""
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(f"The pose input cannot be used: {why}.", advice)
-
-
-class EmptyMask(LikenessError):
-    """A mask that selects nothing. The size is (width, height) in pixels."""
-
-    def __init__(self, number: int, size: tuple[int, int]) -> None:
-        super().__init__(
-            f"Mask {number} ({size[0]}x{size[1]} px) is empty: there is no region for a person in it.",
-            "Paint the region of that person white, or take the mask out of the batch.",
-        )
-
-
-class NoPose(LikenessError):
-    """A layout without a single skeleton where skeletons are needed."""
-
-    def __init__(self, places: int) -> None:
-        super().__init__(
-            f"The layout has {counted(places, 'place')} and no skeleton to draw.",
-            "Set body to half in the layout node, or use Layout from Poses or Group Layout.",
-        )
 
 
 class CannotMatch(LikenessError):
@@ -299,17 +199,6 @@ class BadRegion(LikenessError):
         )
 
 
-class NotInCast(LikenessError):
-    """The number of a person whom a placed cast does not have."""
-
-    def __init__(self, number: int, names: Sequence[str]) -> None:
-        listed = ", ".join(f"{n} {name}" for n, name in enumerate(names, 1)) or "nobody"
-        super().__init__(
-            f"There is no person {number} in the cast; those with a place are {listed}.",
-            "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
-        )
-
-
 class NoKeypoints(LikenessError):
     """No face keypoints where InstantID needs them."""
 
@@ -344,27 +233,6 @@ class ConditioningLost(LikenessError):
         )
 
 
-class NoPatches(LikenessError):
-    """Another picture where ID-Patch's condition image is needed."""
-
-    def __init__(self, node: str) -> None:
-        super().__init__(
-            f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
-            "do not.",
-            "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
-        )
-
-
-class OtherPatches(LikenessError):
-    """A condition image that was made from another cast."""
-
-    def __init__(self, node: str, why: str) -> None:
-        super().__init__(
-            f"The image given to {node} was made from another cast: {why}.",
-            "Give ID-Patch Condition Image and this node the same cast, and put no other node between them.",
-        )
-
-
 class BadRange(LikenessError):
     """A part of the schedule that ends before it starts."""
 
@@ -392,29 +260,6 @@ class BadPart(LikenessError):
         super().__init__(f"The part {label!r} cannot be used: {why}.", advice)
 
 
-class PartsCount(LikenessError):
-    """No part, or more of them than there are image tokens."""
-
-    def __init__(self, count: int, most: int) -> None:
-        found = f"There are {count} parts" if count else "There is no part with a weight above 0"
-        super().__init__(
-            f"{found}; Parts2Whole takes 1 to {most}, one image token each.",
-            "Take parts out of the chain of Part nodes, or show several garments in one part."
-            if count
-            else "Raise the weight of a Part, or bypass the nodes of Parts2Whole.",
-        )
-
-
-class PartsTwice(LikenessError):
-    """Parts on a conditioning that has parts."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
-            "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
-        )
-
-
 class TokensMoved(LikenessError):
     """A node that splits or merges the picture's tokens, where parts are meant for regions of the picture."""
 
@@ -426,16 +271,6 @@ class TokensMoved(LikenessError):
         )
 
 
-class CannotSave(LikenessError):
-    """A file that could not be written; nothing is left of the attempt."""
-
-    def __init__(self, path: str, why: str) -> None:
-        super().__init__(
-            f"{path} could not be written: {why}.",
-            "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
-        )
-
-
 class UnsafePath(LikenessError):
     """A file name that points outside its folder."""
 
@@ -444,3 +279,232 @@ class UnsafePath(LikenessError):
             f"The name {name!r} leads outside of {folder}.",
             "Use a plain name; sub-folders of that folder are fine, '..' and absolute paths are not.",
         )
+
+
+class BadLayout(LikenessError):
+    """Places that cannot be made or used: no room, nobody there, no skeleton, off every canvas."""
+
+
+class BadCast(LikenessError):
+    """People who do not fit the places, or who are not there."""
+
+
+class BadPatches(LikenessError):
+    """Another picture where ID-Patch's condition image of this cast is needed."""
+
+
+class BadParts(LikenessError):
+    """Too few or too many parts, or parts twice."""
+
+
+class BadPhoto(LikenessError):
+    """A photo in which nobody can say who is meant."""
+
+
+class CannotSave(LikenessError):
+    """A person who cannot be saved, or is not among the saved; nothing is left of the attempt."""
+
+
+# What these six say
+
+
+def several_faces(where: str, count: int) -> BadPhoto:
+    """More faces than the one that was meant."""
+    return BadPhoto(
+        f"{where} shows {count} faces where one person is meant.",
+        "Set which_face to largest, or to a number that Identity now shows in the photo (all faces, from left to "
+        "right), or crop the photo.",
+    )
+
+
+def face_index_out_of_range(where: str, index: int, count: int) -> BadPhoto:
+    """A face number that does not exist."""
+    return BadPhoto(
+        f"Face {index} was asked for, but {where} has {count}{f' (numbered 1 to {count})' * (count > 1)}.",
+        "Choose a number that Identity now shows in the photo: all faces, from left to right.",
+    )
+
+
+def people_places_mismatch(numbers: Sequence[int], absent: Sequence[str], places: int) -> BadCast:
+    """The cast and the layout do not have the same number.
+
+    numbers: in the list, of the people who are there; absent: the names of those who are not.
+    """
+    order = ",".join(map(str, [*numbers[:places], *[0] * (places - len(numbers))]))
+    if len(numbers) > places:
+        others = f"{'person' if len(numbers) == places + 1 else 'people'} {_listed(numbers[places:])}"
+        verb, custom = "more", f"name one person per place: {order!r} leaves out {others}"
+    else:
+        verb, custom = "fewer", f"write 0 for an empty place: {order!r}"
+    people = counted(len(numbers), "person", "people") + (f" (left out: {_listed(absent)})" if absent else "")
+    return BadCast(
+        f"The cast has {people} and the layout has {counted(places, 'place')}: {verb} people than places.",
+        f"Remove or add people or places, or choose order = custom and {custom}.",
+    )
+
+
+def faces_too_small(count: int, largest: float, min_size: int) -> BadPhoto:
+    """No face of a picture is as large as asked for. Sizes in pixels."""
+    return BadPhoto(
+        f"The picture has {counted(count, 'face')}, but the largest is {largest:.0f} px and min_size is {min_size} px.",
+        "Lower min_size or use a larger picture.",
+    )
+
+
+def several_pictures(count: int) -> BadPhoto:
+    """A batch where one picture is read."""
+    return BadPhoto(
+        f"Detect Faces got a batch of {count} pictures; it reads one.",
+        "Pick one with Image From Batch, or use one Detect Faces per picture.",
+    )
+
+
+def empty_cast(absent: str) -> BadCast:
+    """Nobody who could be shown; absent: the names of those without a photo."""
+    who = f"none of {absent} has a photo with a face" if absent else "no person is connected"
+    return BadCast(f"The cast is empty: {who}.", "Connect at least one Identity or Load Identity.")
+
+
+def too_many_people(names: Sequence[str], most: int) -> BadCast:
+    """Inputs beyond those that Cast has, as API calls may send."""
+    return BadCast(
+        f"Cast takes person_1 to person_{most} and got {_listed(names)} as well, who would be lost.",
+        "Connect them to another Cast, and this one to its cast input.",
+    )
+
+
+def nothing_in_common(a: str, theirs: str, b: str, others: str) -> BadCast:
+    """Two people of different recognisers: name and recognisers of each."""
+    return BadCast(
+        f"{a} has {theirs} and {b} has {others}: no recogniser in common to blend.",
+        "Make both identities with the same Load Face Model.",
+    )
+
+
+def on_no_canvas(which: str, why: str) -> BadLayout:
+    """A place that is on no canvas."""
+    return BadLayout(f"{which} {why}.", "Make the layout with one of the Layout nodes.")
+
+
+def no_faces(size: tuple[int, int]) -> BadLayout:
+    """A template photo in which nobody was found. The size is (width, height) in pixels."""
+    return BadLayout(
+        f"The faces input is empty: Detect Faces kept no face of the {size[0]}x{size[1]} px photo.",
+        "Use a photo that shows faces, or lower min_size in Detect Faces.",
+    )
+
+
+def no_room(people: int, framing: str, rows: int, found: tuple[int, int], needed: tuple[int, int]) -> BadLayout:
+    """A canvas on which so many people cannot stand without touching faces. Sizes are (width, height) in pixels."""
+    who = counted(people, "person", "people")
+    return BadLayout(
+        f"The canvas is {found[0]}x{found[1]} px; {who} with framing = {framing} in {counted(rows, 'row')} "
+        f"need at least {needed[0]}x{needed[1]} px.",
+        "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
+    )
+
+
+def too_many_rows(rows: int, people: int) -> BadLayout:
+    """More rows than people."""
+    return BadLayout(
+        f"{rows} rows were asked for, but there {'is 1 person' if people == 1 else f'are {people} people'}.",
+        "Set rows to 0 to have them chosen, or to no more than the number of people.",
+    )
+
+
+def empty_mask(number: int, size: tuple[int, int]) -> BadLayout:
+    """A mask that selects nothing. The size is (width, height) in pixels."""
+    return BadLayout(
+        f"Mask {number} ({size[0]}x{size[1]} px) is empty: there is no region for a person in it.",
+        "Paint the region of that person white, or take the mask out of the batch.",
+    )
+
+
+def no_pose(places: int) -> BadLayout:
+    """A layout without a single skeleton where skeletons are needed."""
+    return BadLayout(
+        f"The layout has {counted(places, 'place')} and no skeleton to draw.",
+        "Set body to half in the layout node, or use Layout from Poses or Group Layout.",
+    )
+
+
+def not_in_cast(number: int, names: Sequence[str]) -> BadCast:
+    """The number of a person whom a placed cast does not have."""
+    listed = ", ".join(f"{n} {name}" for n, name in enumerate(names, 1)) or "nobody"
+    return BadCast(
+        f"There is no person {number} in the cast; those with a place are {listed}.",
+        "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
+    )
+
+
+def no_patches(node: str) -> BadPatches:
+    """Another picture where ID-Patch's condition image is needed."""
+    return BadPatches(
+        f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
+        "do not.",
+        "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
+    )
+
+
+def other_patches(node: str, why: str) -> BadPatches:
+    """A condition image that was made from another cast."""
+    return BadPatches(
+        f"The image given to {node} was made from another cast: {why}.",
+        "Give ID-Patch Condition Image and this node the same cast, and put no other node between them.",
+    )
+
+
+def parts_count(count: int, most: int) -> BadParts:
+    """No part, or more of them than there are image tokens."""
+    found = f"There are {count} parts" if count else "There is no part with a weight above 0"
+    return BadParts(
+        f"{found}; Parts2Whole takes 1 to {most}, one image token each.",
+        "Take parts out of the chain of Part nodes, or show several garments in one part."
+        if count
+        else "Raise the weight of a Part, or bypass the nodes of Parts2Whole.",
+    )
+
+
+def parts_twice() -> BadParts:
+    """Parts on a conditioning that has parts."""
+    return BadParts(
+        "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
+        "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
+    )
+
+
+def cannot_write(path: str, why: str) -> CannotSave:
+    """A file that could not be written; nothing is left of the attempt."""
+    return CannotSave(
+        f"{path} could not be written: {why}.",
+        "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
+    )
+
+
+def not_saved(file: str, folders: Sequence[str]) -> CannotSave:
+    """A file that is not in the face bank."""
+    return CannotSave(
+        f"No saved person {file!r} in the folders searched ({_listed(folders)}).",
+        "Save one with Save Identity, or copy a file there, and press R in ComfyUI to refresh.",
+    )
+
+
+def nothing_to_save(name: str) -> CannotSave:
+    """Somebody without photos."""
+    return CannotSave(
+        f"{name} has no photo with a face, so there is nothing to save.",
+        "Give Identity a photo in which the face is found.",
+    )
+
+
+def saved_twice(who: str, others: Sequence[str], path: str) -> CannotSave:
+    """Several people for one file in one run."""
+    return CannotSave(
+        f"{who} and {_listed(others)} are to be saved to one file, {path}: one of them would be lost.",
+        "Give every Save Identity a file name of its own.",
+    )
+
+
+def bad_file_name(name: str, why: str, advice: str) -> CannotSave:
+    """A file name that no file can have."""
+    return CannotSave(f"The file name {name!r} {why}.", advice)

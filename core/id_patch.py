@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from . import geometry
 from .checkpoints import State, below
-from .errors import NoPatches, OtherPatches
+from .errors import no_patches, other_patches
 from .identities import combine
 from .people import Cast, Person, Point
 from .places import placing
@@ -146,17 +146,17 @@ _FAINT = 0.5
 
 
 def check_patches(image: Tensor, people: Sequence[Person], side: int, node: str) -> None:
-    """Raise NoPatches for a picture within 0..1, as a preview is, OtherPatches for one made from another cast.
+    """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
 
     image: condition image (B, H, W, 3). people: who is present; their patches and no others must be in it.
     side: of a patch, px.
     """
     beyond = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # H W
     if not (beyond > 0).any() and any(person.weight >= _FAINT for person in people):
-        raise NoPatches(node)
+        raise no_patches(node)
     if (beyond > _OVERSHOOT).any():
         for why in (*_missing(beyond, people, side), *_strangers(beyond, people, side)):
-            raise OtherPatches(node, why)
+            raise other_patches(node, why)
 
 
 def _missing(beyond: Tensor, people: Sequence[Person], side: int) -> Iterator[str]:

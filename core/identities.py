@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from .errors import BadEmbedding, LikenessError, RecogniserMissing, UnsupportedCheckpoint
+from .errors import BadEmbedding, RecogniserMissing, UnsupportedCheckpoint, nothing_in_common
 from .people import Face, Identity
 from .text import plain
 
@@ -95,14 +95,11 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
 
     Each person counts as the mean of their photos. lerp mixes the vectors; slerp turns the direction at an even
     pace and interpolates the length, so that the middle is not weaker than the ends. Crops are mixed for the eye.
-    Raises LikenessError when the two have no recogniser in common, BadEmbedding.
+    Raises BadCast when the two have no recogniser in common, BadEmbedding.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common:
-        raise LikenessError(
-            f"{a.name} has {_names(a)} and {b.name} has {_names(b)}: no recogniser in common to blend.",
-            "Make both identities with the same Load Face Model.",
-        )
+        raise nothing_in_common(a.name, _names(a), b.name, _names(b))
     mix = slerp if method == "slerp" else torch.lerp
     embeddings = {
         recogniser: mix(

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .errors import BadInput, BadLayout, BadPicture
+from .errors import BadInput, BadPicture, on_no_canvas
 from .geometry import check_size
 from .people import Cast, Layout, Slot
 
@@ -107,6 +107,6 @@ def _on_earth(which: str, slot: Slot) -> None:
     numbers = [*(slot.box or ()), *(axis for point in points for axis in point)]
     wrong = next((axis for axis in numbers if not abs(axis) <= FAR), None)  # NaN is not within anything
     if wrong is not None:
-        raise BadLayout(which, f"has a coordinate that is on no canvas ({wrong:g})")
+        raise on_no_canvas(which, f"has a coordinate that is on no canvas ({wrong:g})")
     if slot.box is not None and (slot.box[0] > slot.box[2] or slot.box[1] > slot.box[3]):
-        raise BadLayout(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in slot.box)})")
+        raise on_no_canvas(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in slot.box)})")

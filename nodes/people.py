@@ -22,7 +22,7 @@ from ..bridge.face_model import (
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
-from ..core.errors import FaceIndexOutOfRange, FaceNotFound, LikenessError, SeveralFaces, counted
+from ..core.errors import BadPhoto, FaceNotFound, counted, empty_cast, several_pictures, too_many_people
 from ..core.faces import analysis, insight
 from ..core.faces.ladder import Detection
 from ..core.faces.pictures import to_picture
@@ -147,10 +147,7 @@ class DetectFaces(io.ComfyNode):
     @classmethod
     def execute(cls, face_model: FaceModel, image: Tensor, order: str, min_size: int, max_faces: int) -> io.NodeOutput:
         if len(image) != 1:
-            raise LikenessError(
-                f"Detect Faces got a batch of {len(image)} pictures; it reads one.",
-                "Pick one with Image From Batch, or use one Detect Faces per picture.",
-            )
+            raise several_pictures(len(image))
         picture = to_picture(image[0])
         found = analysis.large_enough(analysis.detect(face_model.detector, picture, "the picture"), min_size)
         kept = analysis.arrange(found, order)[: max_faces or None]
@@ -237,7 +234,7 @@ def _chosen(
     """The face that is meant; where it is not clear which, the node shows the numbers to choose from."""
     try:
         return analysis.choose(found, which_face, where)
-    except (FaceIndexOutOfRange, SeveralFaces):
+    except BadPhoto:
         numbered = previews.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])
         raise
@@ -388,8 +385,7 @@ class Cast(io.ComfyNode):
                 absent.append((number, person.identity.name))
         names = ", ".join(name for _, name in absent[len(before.absent) :])
         if not present:
-            who = f"none of {names} has a photo with a face" if names else "no person is connected"
-            raise LikenessError(f"The cast is empty: {who}.", "Connect at least one Identity or Load Identity.")
+            raise empty_cast(names)
         whole = people.Cast(tuple(present), before.width, before.height, tuple(absent))
         preview = _cast_preview(whole)
         shown = ui.PreviewImage(preview, cls=cls).as_dict()
@@ -417,10 +413,7 @@ def _weight(number: int) -> io.Float.Input:
 def _listed(inputs: dict[str, Any]) -> list[people.Person]:
     known = {f"{name}_{n}" for name in ("person", "weight") for n in range(1, _PEOPLE + 1)}
     if beyond := [name for name in inputs if name not in known]:
-        raise LikenessError(
-            f"Cast takes person_1 to person_{_PEOPLE} and got {', '.join(beyond)} as well, who would be lost.",
-            "Connect them to another Cast, and this one to its cast input.",
-        )
+        raise too_many_people(beyond, _PEOPLE)
     numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
     return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
 

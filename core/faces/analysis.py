@@ -7,7 +7,13 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import BadEmbedding, FaceIndexOutOfRange, FaceNotFound, LikenessError, SeveralFaces, counted
+from ..errors import (
+    BadEmbedding,
+    FaceNotFound,
+    face_index_out_of_range,
+    faces_too_small,
+    several_faces,
+)
 from ..identities import why_bad
 from ..people import NOSE, Box, Face
 from .insight import align
@@ -58,17 +64,17 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
 
-    Raises SeveralFaces for `only`, FaceIndexOutOfRange for a number.
+    Raises BadPhoto where that is not one of the faces.
     """
     if which == "only":
         if len(faces) > 1:
-            raise SeveralFaces(where, len(faces))
+            raise several_faces(where, len(faces))
         return faces[0]
     if which == "largest":
         return arrange(faces, "largest")[0]
     number = int(which)
     if not 1 <= number <= len(faces):
-        raise FaceIndexOutOfRange(where, number, len(faces))
+        raise face_index_out_of_range(where, number, len(faces))
     return arrange(faces, NUMBERED)[number - 1]
 
 
@@ -96,16 +102,12 @@ def recognise(
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     """Faces whose box is at least min_size pixels on its shorter side.
 
-    Raises LikenessError when that leaves none of them.
+    Raises BadPhoto when that leaves none of them.
     """
     kept = [face for face in faces if shorter_side(face.box) >= min_size]
     if not kept:
         largest = max(shorter_side(face.box) for face in faces)
-        raise LikenessError(
-            f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px and min_size is "
-            f"{min_size} px.",
-            "Lower min_size or use a larger picture.",
-        )
+        raise faces_too_small(len(faces), largest, min_size)
     return kept
 
 

@@ -210,15 +210,23 @@ def torso(pose: Pose) -> tuple[Point, ...]:
 
 
 def _shoulders(pose: Pose, head: float) -> tuple[Point, Point] | None:
+    """Left and right, or None where neither both of them nor the nose are seen."""
     nose = pose[0]
     left, right = (joint[:2] if joint[2] > SEEN else None for joint in pose[5:7])
+    if left and right:
+        return left, right
     if nose[2] <= SEEN:
-        return (left, right) if left and right else None
-    if not left and not right:
-        x, y = 0.74 * head, nose[1] + 0.70 * head
-        return (nose[0] + x, y), (nose[0] - x, y)
-    mirrored = [(2 * nose[0] - seen[0], seen[1]) for seen in (left or right, right or left) if seen]
-    return left or mirrored[1], right or mirrored[0]
+        return None
+    if left:
+        return left, _mirrored(left, nose)
+    if right:
+        return _mirrored(right, nose), right
+    across, down = 0.74 * head, 0.70 * head
+    return (nose[0] + across, nose[1] + down), (nose[0] - across, nose[1] + down)
+
+
+def _mirrored(point: Point, nose: Joint) -> Point:
+    return (2 * nose[0] - point[0], point[1])
 
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..errors import BadChoice, NoRoom, TooManyRows
+from ..errors import BadChoice, no_room, too_many_rows
 from ..geometry import check_size
 from ..people import Layout, Point, Pose, Slot
 from . import bodies
@@ -79,16 +79,16 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
     """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
 
     framing: bust, half or full (front rows then sit or kneel); rows: 0 chooses. The same input gives the same layout.
-    Faces and patches never overlap or leave the canvas. Raises BadSize, BadChoice, TooManyRows and NoRoom.
+    Faces and patches never overlap or leave the canvas. Raises BadSize, BadChoice, BadLayout.
     """
     check_size("The layout", width, height)
     if framing not in FRAMINGS:
         raise BadChoice("framing", framing, FRAMINGS)
     if rows > count:
-        raise TooManyRows(rows, count)
+        raise too_many_rows(rows, count)
     plan = _plan(count, framing, rows) if rows else _best(count, framing, width, height)
     if not plan.fits(width, height):
-        raise NoRoom(count, framing, len(plan.across), (width, height), _least_canvas(plan))
+        raise no_room(count, framing, len(plan.across), (width, height), _least_canvas(plan))
     return Layout(width, height, _stand(plan, width, height))
 
 

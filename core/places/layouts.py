@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BadChoice, BadPoses, EmptyMask, NoFaces, NoPose
+from ..errors import BadChoice, BadPoses, empty_mask, no_faces, no_pose
 from ..geometry import Fit, check_size
 from ..people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
 from ..pictures import as_masks
@@ -18,11 +18,11 @@ from . import bodies, poses
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:
     """One place per face, in their order, with the face's embeddings.
 
-    fit: see geometry.Fit.into; body: one of bodies.BODIES. Raises BadSize, BadChoice and NoFaces.
+    fit: see geometry.Fit.into; body: one of bodies.BODIES. Raises BadSize, BadChoice and BadLayout.
     """
     check_size("The layout", width, height)
     if not faces.faces:
-        raise NoFaces((faces.width, faces.height))
+        raise no_faces((faces.width, faces.height))
     into = Fit.into((faces.width, faces.height), (width, height), fit)
     return Layout(width, height, tuple(_of_face(face, into, body, (width, height)) for face in faces.faces))
 
@@ -92,7 +92,7 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
     The crown touches the top of the region; across, the head is in the middle of what the region shows at its own
     height. The head is as tall as `body` lets the region's height and width hold.
     masks: (people, H, W) float 0..1; width or height 0 takes the masks' own.
-    Raises BadSize, BadChoice and EmptyMask.
+    Raises BadSize, BadChoice and BadLayout.
     """
     if body not in _REGION_HEADS:
         raise BadChoice("body", body, bodies.BODIES)
@@ -106,7 +106,7 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
 def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> Slot:
     width, height = canvas
     if mask.amax() <= 0:
-        raise EmptyMask(number, (mask.shape[-1], mask.shape[-2]))
+        raise empty_mask(number, (mask.shape[-1], mask.shape[-2]))
     if mask.shape != (height, width):
         mask = torch.nn.functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
     nose, head = _head_in(mask > mask.amax() / 2, body)
@@ -125,8 +125,8 @@ def _head_in(region: Tensor, body: str) -> tuple[Point, float]:
 
 
 def drawn(layout: Layout) -> list[Pose]:
-    """The skeletons of a layout. Raises NoPose when there is none."""
+    """The skeletons of a layout. Raises BadLayout when there is none."""
     found = [slot.pose for slot in layout.slots if slot.pose is not None]
     if not found:
-        raise NoPose(len(layout.slots))
+        raise no_pose(len(layout.slots))
     return found

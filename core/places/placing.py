@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .. import geometry
-from ..errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, PeoplePlacesMismatch, counted
+from ..errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, counted, people_places_mismatch
 from ..people import Cast, Identity, Layout, Person, Point, Slot
 from ..text import plain
 from ..thirdparty import require
@@ -29,7 +29,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
 
     Where the layout has a place for everybody who was listed, the places of those who are absent stay free; where it
     has one only for those who are there, they take them all.
-    Raises PeoplePlacesMismatch (except for custom), BadChoice, BadOrder, CannotMatch, BadEmbedding.
+    Raises BadCast (except for custom), BadChoice, BadOrder, CannotMatch, BadEmbedding.
     """
     if order not in ORDERS:
         raise BadChoice("order", order, ORDERS)
@@ -39,7 +39,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     if order == "custom":
         return tuple(map(by_number.get, _custom(custom_order, len(listed), places)))
     if places not in (len(cast.people), len(listed)):
-        raise PeoplePlacesMismatch(cast.numbers, [name for _, name in cast.absent], places)
+        raise people_places_mismatch(cast.numbers, [name for _, name in cast.absent], places)
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
     numbers = cast.numbers if places == len(cast.people) else listed

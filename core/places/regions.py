@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadChoice, BadRegion, NotInCast
+from ..errors import BadChoice, BadRegion, not_in_cast
 from ..people import Box, Cast, Person, Point, Pose
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
@@ -41,13 +41,13 @@ def of_person(cast: Cast, number: int, extent: Extent, margin: float, feather: f
 
     extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" the face box.
     margin: how far that reaches, in face sizes. feather: width of the soft edge, px. The faces of others are left out.
-    Raises NotInCast, BadChoice, and BadRegion for a place without what is needed, a region off the canvas or under
+    Raises BadCast, BadChoice, and BadRegion for a place without what is needed, a region off the canvas or under
     other people's faces.
     """
     if extent not in EXTENTS:
         raise BadChoice("extent", extent, EXTENTS)
     if not 0 < number <= len(cast.people):
-        raise NotInCast(number, names(cast.people))
+        raise not_in_cast(number, names(cast.people))
     person = cast.people[number - 1]
     if extent == "body" and person.slot and person.slot.mask is not None:
         return person.slot.mask.float().clone()

@@ -14,11 +14,10 @@ import torch
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.id_patch import load_id_patch
 from pack.core.errors import (
+    BadPatches,
     BadRange,
     BadSize,
-    NoPatches,
     NotPlaced,
-    OtherPatches,
     RecogniserMissing,
     SequenceUnsupported,
     WrongBaseModel,
@@ -470,7 +469,7 @@ def test_another_picture_than_the_condition_image(id_patch, control_net):
 
     preview = IDPatchImage.execute(id_patch, cast, "mean")[1]
     for image in (preview, torch.rand(1, HEIGHT, WIDTH, 4), torch.rand(2, HEIGHT, WIDTH, 1)):
-        refused(NoPatches, "image given to Apply ID-Patch holds no ID patches.*not its preview", image)
+        refused(BadPatches, "image given to Apply ID-Patch holds no ID patches.*not its preview", image)
     smaller = IDPatchImage.execute(id_patch, people_made.cast(CENTERS, 64, 64), "mean")[0]
     refused(BadSize, "The image given to Apply ID-Patch is 64x64 px; the cast's canvas is 128x96 px", smaller)
 
@@ -494,7 +493,7 @@ def test_a_condition_image_of_another_cast(id_patch, control_net, apart):
         ("first", "both", somebody), ("second", "both", somebody), ("nobody", "both", somebody),
         ("nobody", "first", somebody), ("both", "first", absent), ("second", "first", "another cast"),
     ):  # fmt: skip
-        with pytest.raises(OtherPatches, match=message):
+        with pytest.raises(BadPatches, match=message):
             applied(control_net, id_patch, casts[cast], images[made_for])
     for name, cast in casts.items():
         assert applied(control_net, id_patch, cast, images[name])

@@ -338,9 +338,9 @@ def message(error, call):
 
 def test_seven_parts_are_one_too_many_and_none_too_few(made):
     seven = Parts((*parts_made.parts(6).parts, *parts_made.parts(1).parts))
-    assert "There are 7 parts; Parts2Whole takes 1 to 6" in message(errors.PartsCount, lambda: encode(made, seven))
+    assert "There are 7 parts; Parts2Whole takes 1 to 6" in message(errors.BadParts, lambda: encode(made, seven))
     nobody = Parts((dataclasses.replace(parts_made.parts(1).parts[0], weight=0.0),))
-    assert "There is no part with a weight above 0" in message(errors.PartsCount, lambda: encode(made, nobody))
+    assert "There is no part with a weight above 0" in message(errors.BadParts, lambda: encode(made, nobody))
 
 
 @pytest.mark.parametrize(
@@ -394,7 +394,7 @@ def test_a_text_of_another_width_is_named(model, features):
 
 def test_parts_twice_on_one_prompt_are_refused(model, features):
     first = apply(model, features[1])
-    found = message(errors.PartsTwice, lambda: apply(first[0], features[3], first[1], first[2]))
+    found = message(errors.BadParts, lambda: apply(first[0], features[3], first[1], first[2]))
     assert "The conditioning carries parts already" in found and "target_mask" in found
 
 

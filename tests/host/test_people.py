@@ -351,15 +351,15 @@ def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
 
 
 def test_which_face(nodes, face_model):
-    from pack.core.errors import FaceIndexOutOfRange, SeveralFaces
+    from pack.core.errors import BadPhoto
 
     image = real_faces.image(real_faces.SIX_FRIENDS)
     faces = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0].faces
     third = nodes.Identity.execute(face_model, image, "Ross", "3", "error").args[0]
     assert torch.equal(third.embeddings["w600k_mbf"][0], faces[2].embeddings["w600k_mbf"])
-    with pytest.raises(SeveralFaces, match="photo 1 of 1 of Ross shows 6 faces where one person is meant"):
+    with pytest.raises(BadPhoto, match="photo 1 of 1 of Ross shows 6 faces where one person is meant"):
         nodes.Identity.execute(face_model, image, "Ross", "only", "error")
-    with pytest.raises(FaceIndexOutOfRange, match=r"Face 7 was asked for, but photo 1 of 1 of Ross has 6"):
+    with pytest.raises(BadPhoto, match=r"Face 7 was asked for, but photo 1 of 1 of Ross has 6"):
         nodes.Identity.execute(face_model, image, "Ross", "7", "error")
 
 

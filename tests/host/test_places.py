@@ -9,7 +9,7 @@ import folder_paths
 import people_made
 import pytest
 import torch
-from pack.core.errors import BadSize, LikenessError, NoPose, NotPlaced, PeoplePlacesMismatch
+from pack.core.errors import BadCast, BadLayout, BadSize, LikenessError, NotPlaced
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
@@ -148,8 +148,8 @@ def test_a_region_goes_along_when_people_swap() -> None:
     ("refused", "error"),
     [
         (lambda: group(width=513), BadSize),
-        (lambda: places.PlaceCast.execute(cast(2), group().args[0], "as listed", ""), PeoplePlacesMismatch),
-        (lambda: places.PoseImage.execute(Layout(64, 64, ())), NoPose),
+        (lambda: places.PlaceCast.execute(cast(2), group().args[0], "as listed", ""), BadCast),
+        (lambda: places.PoseImage.execute(Layout(64, 64, ())), BadLayout),
         (lambda: places.LayoutFromPoses.execute([], 0, 0, "crop"), LikenessError),
         (lambda: places.PersonRegion.execute(cast(2), 1, "body", 0.5, 16), NotPlaced),
     ],

@@ -8,10 +8,9 @@ import real_faces
 import torch
 from pack.core.errors import (
     BadEmbedding,
-    FaceIndexOutOfRange,
+    BadPhoto,
     FaceNotFound,
     LikenessError,
-    SeveralFaces,
     UnsupportedCheckpoint,
 )
 from pack.core.faces import analysis, insight
@@ -201,13 +200,13 @@ def test_ladder_goes_down_to_192_and_turns_last():
 
 def test_several_faces_where_one_is_meant(detector, friends):
     faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(SeveralFaces, match=r"photo 1 of 1 of Ross shows 6 faces where one person is meant\."):
+    with pytest.raises(BadPhoto, match=r"photo 1 of 1 of Ross shows 6 faces where one person is meant\."):
         analysis.choose(faces, "only", "photo 1 of 1 of Ross")
 
 
 def test_face_number_out_of_range(detector, friends):
     faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(FaceIndexOutOfRange, match=r"Face 7 was asked for, but the photo has 6 \(numbered 1 to 6\)\."):
+    with pytest.raises(BadPhoto, match=r"Face 7 was asked for, but the photo has 6 \(numbered 1 to 6\)\."):
         analysis.choose(faces, "7", "the photo")
 
 

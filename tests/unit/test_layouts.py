@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core.errors import BadChoice, BadPoses, BadSize, EmptyMask, NoFaces, NoPose
+from pack.core.errors import BadChoice, BadLayout, BadPoses, BadSize
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
@@ -123,7 +123,7 @@ def test_limbs_far_off_the_canvas_are_not_seen() -> None:
 
 
 def test_faces_input_without_faces() -> None:
-    with pytest.raises(NoFaces, match="Detect Faces kept no face of the 640x480 px photo"):
+    with pytest.raises(BadLayout, match="Detect Faces kept no face of the 640x480 px photo"):
         layouts.from_faces(Faces((), 640, 480), 512, 512, "crop", "half")
 
 
@@ -343,7 +343,7 @@ def test_numbers_that_no_mask_should_have() -> None:
 
 
 def test_a_mask_of_no_numbers() -> None:
-    with pytest.raises(EmptyMask, match=r"Mask 1 \(64x64 px\) is empty"):
+    with pytest.raises(BadLayout, match=r"Mask 1 \(64x64 px\) is empty"):
         layouts.from_masks(torch.full((1, 64, 64), math.nan), 0, 0, "bust")
 
 
@@ -366,7 +366,7 @@ def test_single_mask_without_a_batch_is_one_person() -> None:
 def test_empty_mask_is_named() -> None:
     masks = torch.ones(3, 64, 128)
     masks[1] = 0
-    with pytest.raises(EmptyMask, match=r"Mask 2 \(128x64 px\) is empty"):
+    with pytest.raises(BadLayout, match=r"Mask 2 \(128x64 px\) is empty"):
         layouts.from_masks(masks, 0, 0, "half")
 
 
@@ -379,5 +379,5 @@ def test_mask_size_off_the_grid() -> None:
 
 
 def test_layout_without_skeletons_cannot_be_drawn() -> None:
-    with pytest.raises(NoPose, match=r"The layout has 2 places and no skeleton to draw\. Set body to half"):
+    with pytest.raises(BadLayout, match=r"The layout has 2 places and no skeleton to draw\. Set body to half"):
         layouts.drawn(Layout(64, 64, (Slot((1, 1)), Slot((2, 2)))))

@@ -6,7 +6,7 @@ import itertools
 import re
 
 import pytest
-from pack.core.errors import BadChoice, BadSize, NoRoom, TooManyRows
+from pack.core.errors import BadChoice, BadLayout, BadSize
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Layout, Slot
 from pack.core.places import group
@@ -23,7 +23,7 @@ def made() -> list[tuple[tuple[int, str, int, tuple[int, int]], Layout]]:
             continue
         try:
             found.append(((count, framing, rows, size), group.layout(count, framing, rows, *size)))
-        except NoRoom:
+        except BadLayout:
             continue
     return found
 
@@ -142,7 +142,7 @@ def test_people_in_front_hide_those_behind() -> None:
 
 
 def test_no_room_says_how_much_is_needed_and_that_is_enough() -> None:
-    with pytest.raises(NoRoom) as caught:
+    with pytest.raises(BadLayout) as caught:
         group.layout(12, "full", 1, 512, 512)
     message = str(caught.value)
     assert "The canvas is 512x512 px; 12 people with framing = full in 1 row need at least" in message
@@ -157,7 +157,7 @@ def test_least_canvas_of_every_group_holds_it(framing: str) -> None:
     for count, rows in itertools.product(range(1, 13), range(1, 5)):
         if rows > count:
             continue
-        with pytest.raises(NoRoom) as caught:
+        with pytest.raises(BadLayout) as caught:
             group.layout(count, framing, rows, 64, 64)
         needed = re.search(r"at least (\d+)x(\d+) px", str(caught.value))
         assert needed
@@ -169,7 +169,7 @@ def test_least_canvas_of_every_group_holds_it(framing: str) -> None:
 
 def test_small_canvas_takes_the_rows_that_fit() -> None:
     """Two rows would have larger heads here, but not the distance that ID patches need between rows."""
-    with pytest.raises(NoRoom, match="in 2 rows"):
+    with pytest.raises(BadLayout, match="in 2 rows"):
         group.layout(5, "half", 2, 360, 256)
     layout = group.layout(5, "half", 0, 360, 256)
     heights = [slot.center[1] for slot in layout.slots]
@@ -177,7 +177,7 @@ def test_small_canvas_takes_the_rows_that_fit() -> None:
 
 
 def test_more_rows_than_people() -> None:
-    with pytest.raises(TooManyRows, match=r"3 rows were asked for, but there are 2 people\. Set rows to 0"):
+    with pytest.raises(BadLayout, match=r"3 rows were asked for, but there are 2 people\. Set rows to 0"):
         group.layout(2, "half", 3, 1024, 1024)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import people_made
 import pytest
 import torch
-from pack.core.errors import BadChoice, BadRegion, NotInCast
+from pack.core.errors import BadCast, BadChoice, BadRegion
 from pack.core.people import Cast, Person, Slot
 from pack.core.places import bodies, group, regions
 
@@ -170,8 +170,8 @@ def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
 @pytest.mark.parametrize(
     ("slot", "number", "extent", "error", "message"),
     [
-        (box(10, 10, 20, 20), 2, "face", NotInCast, "no person 2 in the cast; those with a place are 1 person 1"),
-        (box(10, 10, 20, 20), 0, "face", NotInCast, "no person 0"),
+        (box(10, 10, 20, 20), 2, "face", BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
+        (box(10, 10, 20, 20), 0, "face", BadCast, "no person 0"),
         (box(10, 10, 20, 20), 1, "body", BadRegion, "neither a skeleton nor a mask.*Set body to half"),
         (Slot((50.0, 50.0)), 1, "face", BadRegion, "neither a face box nor a mask.*Use a layout"),
         (box(300, 10, 320, 20), 1, "face", BadRegion, "it lies off the canvas.*fit = pad"),
