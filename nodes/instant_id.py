@@ -236,20 +236,13 @@ class ApplyInstantID(io.ComfyNode):
             noise_seed=noise_seed,
             canvas=canvas if placed else None,
         )
-        sides = [
-            cross_attention.inject(positive, injections.positive),
-            cross_attention.inject(negative, injections.negative),
-        ]
+        pairs = ((positive, injections.positive), (negative, injections.negative))
+        sides = [cross_attention.inject(side, injection) for side, injection in pairs]
         if control_strength > 0:
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
-            attachment = ControlAttachment(
-                net,
-                instant_id.width,
-                _hint(image, cast),
-                control_strength,
-                (start_percent, end_percent),
-                None if placed else canvas,
-            )
+            hint, percents = _hint(image, cast), (start_percent, end_percent)
+            seen = None if placed else canvas
+            attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
         notes.tell(node, "\n".join(_hints(image, mask, cast)))
         shown = None if areas is None else ui.PreviewImage(previews.read_regions(areas, people)[None], cls=cls)

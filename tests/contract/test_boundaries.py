@@ -81,8 +81,66 @@ def test_node_modules_do_not_import_each_other(root: Path) -> None:
 
 
 def test_scripts_use_the_pack_only_through_core(root: Path) -> None:
-    """Scripts run where no host is; core is what works there."""
-    assert not [reach for reach in reaches(root, "scripts") if reach[1].split(".")[0] not in ("scripts", "core")]
+    """Scripts run where no host is, and core is what works there. The benchmark's cases run inside a host."""
+    reached = [
+        (str(path.relative_to(root)), name)
+        for path in python_files(root, "scripts")
+        for level, name in imports(path)
+        if not level and name.split(".")[0] in ("pack", "core", "bridge", "nodes")
+    ]
+    assert any(name.startswith("core.") for _, name in reached) and any(name.startswith("pack.") for _, name in reached)
+    inside = "scripts/bench/"
+    assert not [
+        reach for reach in reached if not reach[1].startswith("pack." if reach[0].startswith(inside) else "core")
+    ]
+    assert not [reach for reach in reaches(root, "scripts") if not reach[1].startswith("scripts.")]
+
+
+def test_the_two_attentions_share_only_the_way_to_them(root: Path) -> None:
+    """Cross-attention and self-attention both rest on carried.py and unet.py, and never on each other."""
+    files = {"bridge/cross_attention.py", "bridge/self_attention.py"}
+    theirs = {(file, target.split(".")[1]) for file, target in reaches(root, "bridge") if file in files}
+    assert {(file, room) for file in files for room in ("carried", "unet")} <= theirs
+    assert not {(file, room) for file, room in theirs if room in ("cross_attention", "self_attention")}
+
+
+@pytest.mark.parametrize("folder", ["core", "bridge", "nodes", "scripts"])
+def test_functions_fit_on_a_screen(root: Path, folder: str) -> None:
+    """Under 60 lines. A node's schema is a list, however long."""
+    functions = [
+        (str(path.relative_to(root)), item.name, (item.end_lineno or 0) - item.lineno + 1)
+        for path in python_files(root, folder)
+        for item in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name != "define_schema"
+    ]
+    assert functions and not [function for function in functions if function[2] >= 60]
+
+
+@pytest.mark.parametrize("folder", ["core", "bridge", "nodes"])
+def test_no_module_goes_by_the_name_of_another(root: Path, folder: str) -> None:
+    """`from . import x as y` hides which of our files is meant."""
+    renamed = [
+        (str(path.relative_to(root)), alias.name, alias.asname)
+        for path in python_files(root, folder)
+        for item in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(item, ast.ImportFrom) and item.level
+        for alias in item.names
+        if alias.asname
+    ]
+    assert not renamed
+
+
+def test_every_message_is_in_the_errors_file(root: Path) -> None:
+    """Elsewhere an error is made by its class or function there, never from prose of its own."""
+    made = [
+        (str(path.relative_to(root)), item.lineno)
+        for folder in ("core", "bridge", "nodes")
+        for path in python_files(root, folder)
+        if path.name != "errors.py"
+        for item in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(item, ast.Call) and ast.unparse(item.func).split(".")[-1] == "LikenessError"
+    ]
+    assert not made
 
 
 @pytest.mark.parametrize("folder", ["core", "bridge", "nodes"])
