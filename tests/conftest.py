@@ -36,10 +36,10 @@ if HOST:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests under tests/host need a ComfyUI; scripts/test.py runs them once per host it finds."""
+    """Tests under tests/host and tests/parity need a ComfyUI; scripts/test.py runs them once per host it finds."""
     if HOST:
         return
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
-        if (ROOT / "tests" / "host") in item.path.parents:
+        if {ROOT / "tests" / "host", ROOT / "tests" / "parity"} & set(item.path.parents):
             item.add_marker(skip)

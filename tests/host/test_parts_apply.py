@@ -18,6 +18,7 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 from diffusers.models.attention_processor import AttnProcessor
+from figures import relative
 from pack.bridge import parts2whole, self_attention
 from pack.core import errors
 from pack.core.parts.bank import key_bias
@@ -61,10 +62,6 @@ def expected(made, parts, cfg=3.5, batch=1, pose=POSE):
         sigmas, timesteps = schedule()
         texts = (text(2)[0], text(1)[0])
         return parts_oracle.sample(made.denoiser, noise(batch), sigmas, timesteps, texts, embeds, posed, cfg)
-
-
-def relative(ours, theirs):
-    return ((ours - theirs).abs().max() / theirs.abs().max()).item()
 
 
 # Against the published algorithm

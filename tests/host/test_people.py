@@ -14,6 +14,7 @@ import pytest
 import real_faces
 import torch
 from arcface_seeded import crops, published_state
+from host_nodes import novram
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -186,6 +187,15 @@ def test_truncated_recogniser_is_named(nodes, pack):
 
 
 # IR-SE50
+
+
+def test_the_torch_recogniser_embeds_alike_without_any_vram(nodes, models, pack, ir_se50_file):
+    put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
+    (recogniser,) = nodes.LoadFaceModel.execute("antelopev2", "arcface-ir-se50", "CPU").args[0].recognisers
+    whole = recogniser.embed(list(crops().numpy()))
+    with novram():
+        assert torch.equal(recogniser.embed(list(crops().numpy())), whole)
+        assert recogniser.patcher.model.model_lowvram
 
 
 def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack, ir_se50_file):

@@ -7,6 +7,7 @@ import pytest
 import tiny_sdxl
 import torch
 from diffusers import EulerDiscreteScheduler
+from figures import relative
 from pack.core.people import Cast, Identity, Person, Slot
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage, LoadIDPatch
 from safetensors import safe_open
@@ -62,10 +63,6 @@ def run_nodes(host, id_patch, cast, control, text, pooled, id_start_percent):
     return condition, lambda start, sigmas, cfg: tiny_sdxl.host_sample(
         model, start, sigmas, applied[0], applied[1], cfg
     )
-
-
-def relative(ours, reference):
-    return ((ours - reference).abs().max() / reference.abs().max()).item()
 
 
 def test_golden_sampling_of_the_authors(host, loaded, record_property):

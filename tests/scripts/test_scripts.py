@@ -93,7 +93,7 @@ def test_without_paths_everything_runs() -> None:
 
 def test_paths_choose_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    unit, host = "tests/unit/test_scripts.py::test_no_host_anywhere", "tests/host/conftest.py"
+    unit, host = "tests/scripts/test_scripts.py::test_no_host_anywhere", "tests/host/conftest.py"
     assert runner.split([unit, "-q"]) == (["-q"], [unit], [])
     assert runner.split(["--maxfail", "1", host]) == (["--maxfail", "1"], [], [host])
     assert runner.split(["tests"])[1:] == runner.split([])[1:]

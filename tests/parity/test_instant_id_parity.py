@@ -9,6 +9,7 @@ import pytest
 import tiny_sdxl
 import torch
 from diffusers import EulerDiscreteScheduler
+from figures import relative
 from instant_id_made import DEFAULTS, conditioning, person
 from pack.bridge import unet
 from pack.bridge.instant_id import load_instant_id
@@ -50,10 +51,6 @@ class Pair:
 def pairs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("instantid")
     return {layout: Pair(layout, folder) for layout in LAYOUTS}
-
-
-def relative(ours, reference):
-    return ((ours - reference).abs().max() / reference.abs().max()).item()
 
 
 def test_golden_sampling_of_the_authors(pairs, record_property):
