@@ -30,6 +30,8 @@ Event = dict[str, Any]
 Prompt = dict[str, dict[str, Any]]
 
 START_SECONDS = 180
+_TEXT = 3
+"""The host's number of a text for a node among its binary messages (protocol.py)."""
 _FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
 # Nothing between us and a server on this machine, whatever http_proxy says.
 _OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -49,7 +51,11 @@ class Run:
     cached: list[str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    """What nodes showed while they ran: (node, text)."""
     error: str = ""
+    error_type: str = ""
+    """The full name of the exception behind `error`; empty for what the host refused."""
 
 
 class HostServer:
@@ -190,15 +196,21 @@ class HostServer:
         on_event: called with every message about this prompt. Raises HostError with the host's words when the prompt is
         refused or a node fails; an interrupted run comes back with status "interrupted".
         """
+        run = self.attempt(prompt, on_event, timeout)
+        if run.error:
+            raise HostError(run.error)
+        return run
+
+    def attempt(
+        self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900
+    ) -> Run:
+        """`run`, but what the host says against the prompt comes back as its `error`."""
         try:
-            run = asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
+            return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
         except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as cause:
             raise HostError(
                 f"It does not answer any more ({cause!r}). The end of its log:\n{_tail(self.log)}"
             ) from cause
-        if run.error:
-            raise HostError(run.error)
-        return run
 
     async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
         client, run = uuid.uuid4().hex, Run()
@@ -214,6 +226,9 @@ class HostServer:
                 return run
             run.id, clock = answer["prompt_id"], _Clock()
             async for message in messages:
+                if message.type == aiohttp.WSMsgType.BINARY:
+                    run.notes += _notes(message.data)
+                    continue
                 event = json.loads(message.data) if message.type == aiohttp.WSMsgType.TEXT else {}
                 if event.get("data", {}).get("prompt_id") != run.id:
                     continue
@@ -257,8 +272,17 @@ def _note(event: Event, run: Run) -> None:
         case "execution_error":
             run.status = "error"
             run.error = f"{data['node_type']} (node {data['node_id']}): {data['exception_message'].strip()}"
+            run.error_type = data["exception_type"]
         case _:
             pass
+
+
+def _notes(message: bytes) -> list[tuple[str, str]]:
+    """The text for a node in one of the host's binary messages: kind, length of the node's id, id, text."""
+    if int.from_bytes(message[:4], "big") != _TEXT:
+        return []
+    end = 8 + int.from_bytes(message[4:8], "big")
+    return [(message[8:end].decode(), message[end:].decode())]
 
 
 def refusal(answer: Mapping[str, Any]) -> str:

@@ -1,0 +1,569 @@
+"""The cases of test_attack.py, in sections: inputs one after the other, then what only several nodes together do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from attack_graphs import DEFAULTS, SAMPLED, check, ended, node, ours, plain, sampled, sampler, value
+from attack_run import DAMAGED, FORGED, Case, explained, right, told
+from pack.nodes import id_patch, instant_id, parts, share_parts
+from pack.nodes import people as people_nodes
+from pack.nodes import places as places_nodes
+
+SURROGATE = "Anna \ud800"
+ESCAPES = f"Anna \x1b[31m{FORGED}\n{FORGED}\r{FORGED}"
+HTML = f"Anna <b>{FORGED}</b><img src=x onerror=alert(1)>"
+
+# Inputs, one after the other, as the nodes' own schemas list them
+
+NODES = {
+    schema.node_id: schema.inputs
+    for module in (people_nodes, places_nodes, id_patch, instant_id, parts, share_parts)
+    for schema in (node.define_schema() for node in module.NODES)
+}
+
+
+def inputs(*types: str) -> Iterator[tuple[str, Any]]:
+    """(node, input) of these types, of every node; without types all sockets. Of inputs in rows the first."""
+    for kind, known in NODES.items():
+        for one in known:
+            found = one.get_io_type()
+            wanted = found in types if types else found not in ("FLOAT", "INT", "COMBO", "STRING")
+            if wanted and not re.search("_[2-9]$", one.id):
+                yield kind, one
+
+
+def given(kind: str, name: str, expression: str, *a: Any):
+    """What is made of a node when this value is linked to one of its inputs."""
+    return ended(ours(kind, **{name: value(expression, *a)}))
+
+
+BAD_PICTURES = {
+    "all NaN": ("a * nan", "NaN"),
+    "one NaN": ("spoiled(a)", "NaN"),
+    "one infinite": ("spoiled(a, inf)", "infinit"),
+    "2 channels": ("a[..., :2]", "2 channels"),
+    "no channels": ("a[..., :0]", "0 channels"),
+    "5 channels": ("torch.cat([a, a], dim=-1)[..., :5]", "5 channels"),
+    "no pixels": ("a[:, :0, :0]", "no pixels"),
+    "no width": ("a[:, :, :0]", "no pixels"),
+    "empty batch": ("a[:0]", "empty batch"),
+    "rank 2": ("a[0, :, :, 0]", "its shape is"),
+    "rank 3": ("a[0]", "its shape is"),
+    "rank 5": ("a[None]", "its shape is"),
+    "complex": ("a.to(torch.complex64)", "complex"),
+    "whole numbers": ("(a * 255).byte()", "uint8"),
+    "bool": ("a > 0.5", "bool"),
+    "a text": ("'picture'", "the text 'picture'"),
+    "a number": ("3", "is 3"),
+    "a list": ("[a, a]", "list"),
+    "a numpy array": ("a.numpy()", "ndarray"),
+}
+GOOD_PICTURES = {
+    "alpha": "torch.cat([a, a], dim=-1)[..., :4]",
+    "float64": "a.double()",
+    "half": "a.half()",
+    "bfloat16": "a.bfloat16()",
+    "not contiguous": "a.transpose(1, 2).contiguous().transpose(1, 2)",
+    "one channel": "a[..., :1]",
+}
+
+
+def pictures() -> Iterator[Case]:
+    for kind, one in inputs("IMAGE"):
+        before = DEFAULTS[kind].get(one.id, value("image()"))
+        for what, (expression, words) in BAD_PICTURES.items():
+            yield explained(f"{kind}.{one.id}: {what}", words, given(kind, one.id, expression, before))
+        for what, expression in GOOD_PICTURES.items():
+            yield right(f"{kind}.{one.id}: {what}", given(kind, one.id, expression, before))
+
+
+BAD_MASKS = {
+    "rank 0": ("torch.tensor(1.0)", r"its shape is \(\)"),
+    "rank 1": ("torch.ones(8)", r"its shape is \(8,\)"),
+    "rank 4": ("image()", r"its shape is \(1, 96, 128, 3\)"),
+    "empty batch": ("mask(2)[:0]", "empty batch"),
+    "no pixels": ("torch.ones(1, 0, 0)", "no pixels"),
+    "no width": ("torch.ones(1, 96, 0)", "no pixels"),
+    "complex": ("mask(2).to(torch.complex64)", "complex"),
+    "a text": ("'mask'", "the text 'mask'"),
+    "a number": ("3", "is 3"),
+    "a list": ("[mask()]", "list"),
+    "black": ("mask(2) * 0", "is empty|all zero"),
+    "NaN": ("mask(2) * nan", "is empty|all zero"),
+}
+
+
+def masks() -> Iterator[Case]:
+    for kind, one in inputs("MASK"):
+        for what, (expression, words) in BAD_MASKS.items():
+            yield explained(f"{kind}.{one.id}: {what}", words, given(kind, one.id, expression))
+    for name in ("mask", "target_mask"):
+        for batch in (2, 64):
+            graph = given("LikenessPart", name, f"mask({batch})")
+            yield told(f"LikenessPart.{name}: batch of {batch}", f"batch of {batch} masks", graph)
+    for what, expression, words in [
+        ("three for two people", "mask(3)", "3 masks for 2 people"),
+        ("two alike", "torch.ones(2, 96, 128)", "same region"),
+    ]:
+        graph = given("LikenessApplyInstantID", "mask", expression)
+        yield explained(f"LikenessApplyInstantID.mask: {what}", words, graph)
+    other = given("LikenessApplyInstantID", "mask", "mask(2, 64, 48)")
+    yield told("LikenessApplyInstantID.mask: another size", "64x48.*128x96", other)
+    for what, expression in {
+        "bool": "mask(2) > 0",
+        "whole numbers": "mask(2).byte()",
+        "half": "mask(2).half()",
+        "too large": "mask(2) * 255",
+        "another size": "mask(2, 64, 48)",
+        "64 of them": "mask(64)",
+    }.items():
+        graph = given("LikenessLayoutFromMasks", "masks", expression)
+        yield right(f"LikenessLayoutFromMasks.masks: {what}", graph)
+
+
+def numbers() -> Iterator[Case]:
+    for kind, one in inputs("FLOAT", "INT"):
+        for found, expression in {
+            "nan": "nan",
+            "inf": "inf",
+            "the text 'twelve'": "'twelve'",
+            "nothing": "None",
+            repr(one.min - 1): repr(one.min - 1),
+            repr(one.max + 1): repr(one.max + 1),
+        }.items():
+            graph = given(kind, one.id, expression)
+            yield explained(f"{kind}.{one.id}: {expression}, linked", f"{one.id} input.* is {found}", graph)
+    for kind, one in inputs("FLOAT"):
+        graph = ended(ours(kind, **{one.id: float("nan")}))
+        yield explained(f"{kind}.{one.id}: NaN in the widget", f"{one.id} input.* is nan", graph)
+    for kind, one in inputs("INT"):
+        yield explained(f"{kind}.{one.id}: 1.5, linked", r"is 1\.5", given(kind, one.id, "1.5"))
+        digits = given(kind, one.id, "10**400")
+        yield explained(f"{kind}.{one.id}: 400 digits, linked", "too many digits", digits)
+        whole = given(kind, one.id, f"float({DEFAULTS[kind].get(one.id, one.default)})")
+        yield right(f"{kind}.{one.id}: as a float, linked", whole)
+        if one.id == "width":
+            odd = given(kind, one.id, "513")
+            yield explained(f"{kind}.width: no multiple of 8, linked", "513x", odd)
+    for kind, name, expression, words in [
+        ("LikenessPersonRegion", "person", "3", "no person 3"),
+        ("LikenessGroupLayout", "rows", "3", "3 rows"),
+    ]:
+        yield explained(f"{kind}.{name}: {expression}, linked", words, given(kind, name, expression))
+    for kind in SAMPLED:
+        backwards = {"start_percent": 0.8, "end_percent": 0.2}
+        yield explained(f"{kind}: ends before it starts", r"0\.8.*0\.2", ended(ours(kind, **backwards)))
+
+
+def words() -> Iterator[Case]:
+    """Of combos and texts."""
+    for kind, one in inputs("COMBO"):
+        for how, given_word in {"": "sideways", ", linked": value("'sideways'")}.items():
+            graph = ended(ours(kind, **{one.id: given_word}))
+            yield explained(f"{kind}.{one.id}: an unknown word{how}", "sideways", graph)
+    for kind, one in inputs("COMBO", "STRING"):
+        for what, found in {"None": "nothing", "7": "is 7", "['a']": "list"}.items():
+            graph = given(kind, one.id, what)
+            yield explained(f"{kind}.{one.id}: {what}, linked", f"{one.id} input.* {found}", graph)
+
+
+ONLY = (("LikenessCast", "person_1"), ("LikenessFaceKeypointsImage", "cast"))
+"""Optional inputs that are the only ones of theirs that DEFAULTS connects."""
+
+
+def sockets() -> Iterator[Case]:
+    """That bring nothing, as bypassed loaders do, or something else."""
+    for kind, one in inputs():
+        name, graph = f"{kind}.{one.id}: None", given(kind, one.id, "None")
+        needed = not one.optional or (kind, one.id) in ONLY
+        yield explained(name, f"{one.id} input.* nothing|connected", graph) if needed else right(name, graph)
+    for kind, name, expression in [
+        ("LikenessCast", "person_1", "'Anna'"),
+        ("LikenessCast", "person_1", "cast()"),
+        ("LikenessSaveIdentity", "identity", "cast()"),
+        ("LikenessPlaceCast", "cast", "identity()"),
+        ("LikenessPlaceCast", "layout", "cast()"),
+        ("LikenessApplyParts", "features", "networks()"),
+        ("LikenessEncodeParts", "parts", "[]"),
+        ("LikenessEncodeParts", "clip", "vae()"),
+        ("LikenessEncodeParts", "vae", "sd15()"),
+        ("LikenessApplyInstantID", "instant_id", "loaded('id_patch')"),
+        ("LikenessApplyIDPatch", "id_patch", "loaded('instant_id')"),
+        ("LikenessApplyIDPatch", "control_net", "clip()"),
+        ("LikenessApplyInstantID", "control_net", "sdxl()"),
+    ]:
+        graph = given(kind, name, expression)
+        yield explained(f"{kind}.{name}: {expression}", f"{name} input", graph)
+    as_text = ended(ours("LikenessCast", person_1="Anna"))
+    yield explained("LikenessCast.person_1: a text in the prompt itself", "person_1 input.*'Anna'", as_text)
+    yield explained("LikenessCast: nobody", "no person is connected", ended(node("LikenessCast")))
+    yield explained("LikenessFaceKeypointsImage: nothing", "neither", ended(node("LikenessFaceKeypointsImage")))
+
+
+# Places
+
+SPOILED_PLACES = {
+    "NaN": ("layout(slot(nan, nan))", "(?i)nan"),
+    "infinite": ("layout(slot(inf, 40.0))", "(?i)inf"),
+    "1e30 away": ("layout(slot(1e30, 40.0))", r"1e\+30"),
+    "a joint 1e9 away": ("layout(slot(pose=((1e9, 1e9, 1.0),) * 17))", r"1e\+09"),
+    "keypoints of NaN": ("layout(slot(keypoints=((nan, nan),) * 5))", "(?i)nan"),
+    "canvas 0x0": ("layout(slot(), width=0, height=0)", "0x0"),
+    "canvas -8x8": ("layout(slot(), width=-8, height=8)", "-8x8"),
+    "canvas 80000x80000": ("layout(slot(), width=80000, height=80000)", "80000x80000"),
+    "nobody": ("Layout(128, 96, ())", "0 places|no face"),
+}
+DRAWS_PLACES = ("LikenessPlaceCast", "LikenessPoseImage", "LikenessFaceKeypointsImage")
+
+
+def places() -> Iterator[Case]:
+    for kind in DRAWS_PLACES:
+        for what, (expression, words) in SPOILED_PLACES.items():
+            yield explained(f"{kind}: {what}", words, ended(on_layout(kind, expression)))
+    spoiled_box = "layout(slot(box=(nan, 0.0, 9.0, 9.0)))"
+    negative_box = "layout(slot(box=(60.0, 60.0, 20.0, 20.0)))"
+    for what, (expression, words) in {
+        "a box of NaN": (spoiled_box, "(?i)nan"),
+        "a box turned inside out": (negative_box, "60|box"),
+    }.items():
+        yield explained(f"LikenessPlaceCast: {what}", words, ended(on_layout("LikenessPlaceCast", expression)))
+    for what, (expression, words) in SPOILED_PLACES.items():
+        if expression.startswith("layout"):
+            cast = value(f"cast(identity(), places={expression})")
+            yield explained(f"LikenessPersonRegion: {what}", words, ended(ours("LikenessPersonRegion", cast=cast)))
+    for what, (width, height) in {"100000x100000": ("100000", "100000"), "24000x24000": ("24000", "24000")}.items():
+        for kind in ("LikenessGroupLayout", "LikenessLayoutFromFaces", "LikenessLayoutFromMasks"):
+            graph = ended(ours(kind, width=value(width), height=value(height)))
+            yield explained(f"{kind}: {what} linked", width, graph)
+    yield explained("LikenessLayoutFromFaces: a face of NaN", "(?i)nan", ended(of_faces("face(box=(nan,) * 4)")))
+    far = "face(keypoints=((nan, nan),) * 5)"
+    yield explained("LikenessLayoutFromFaces: keypoints of NaN", "(?i)nan", ended(of_faces(far)))
+    yield explained("LikenessLayoutFromFaces: no face", "empty", ended(of_faces("")))
+    for custom, words in {
+        "": "0 numbers", "1": "1 number", "1,1": "2 places", "3,1": "no person 3", "1,x": "'x'", "1,-2": "'-2'",
+        "1," + "9" * 5000: "not a number", "1\n2\n3": "3 numbers", "\u0662,\u0661": "not a number",
+    }.items():  # fmt: skip
+        graph = ended(ours("LikenessPlaceCast", order="custom", custom_order=custom))
+        yield explained(f"LikenessPlaceCast: order {custom[:9]!r}", words, graph)
+    one = ours("LikenessPlaceCast", layout=value("layout(slot())"))
+    yield explained("LikenessPlaceCast: one place too few", "more people than places", ended(one))
+    match = ours("LikenessPlaceCast", order="match faces")
+    yield explained("LikenessPlaceCast: no faces to match", "no face to compare", ended(match))
+    yield right("LikenessPlaceCast: swapped", ended(ours("LikenessPlaceCast", order="custom", custom_order="2;1")))
+
+
+def on_layout(kind: str, expression: str):
+    people = {"cast": value("unplaced(identity())")} if kind == "LikenessPlaceCast" else {}
+    given = {**DEFAULTS[kind], "layout": value(expression), **people}
+    if kind == "LikenessFaceKeypointsImage":
+        del given["cast"]
+    return node(kind, **given)
+
+
+def of_faces(expression: str):
+    faces = f"faces({expression})" if expression else "Faces((), 128, 96)"
+    return ours("LikenessLayoutFromFaces", faces=value(faces))
+
+
+# Poses
+
+BAD_POSES = {
+    "ragged": ("pose([[1.0, 2.0], [3.0]])", "numbers"),
+    "a huge integer": ("pose([10**400, 1, 1] * 18)", "numbers|far|large"),
+    "a text": ("pose(['x'] * 54)", "numbers"),
+    "None": ("pose([None] * 54)", "numbers|nobody"),
+    "17 points": ("pose([1.0] * 51)", "51"),
+    "NaN": ("pose([nan] * 54)", "nobody"),
+    "infinite": ("pose([inf, inf, 1.0] * 18)", "nobody"),
+    "nobody": ("[{'people': [], 'canvas_width': 128, 'canvas_height': 96}]", "nobody"),
+    "no list": ("7", "OpenPose"),
+    "no people": ("[{'canvas_width': 128}]", "people"),
+    "two pictures": ("pose() * 2", "2 pictures"),
+    "no width": ("pose(width=None)", "canvas_width"),
+    "width NaN": ("pose(width=nan)", "canvas_width"),
+    "width 0": ("pose(width=0)", "canvas_width"),
+    "people a text": ("[{'people': 'abc', 'canvas_width': 128, 'canvas_height': 96}]", "people"),
+    "a dictionary inside": ("pose([{'x': 1}] * 54)", "numbers"),
+}
+
+
+def poses() -> Iterator[Case]:
+    for what, (expression, words) in BAD_POSES.items():
+        graph = ended(ours("LikenessLayoutFromPoses", poses=value(expression)))
+        yield explained(f"poses: {what}", words, graph)
+    for what, canvas in {"80000x80000": "80000", "24000x24000": "24000"}.items():
+        graph = ours(
+            "LikenessLayoutFromPoses", poses=value(f"pose(width={canvas}, height={canvas})"), width=0, height=0
+        )
+        yield explained(f"poses: canvas of {what}", what, ended(graph))
+    one = ours("LikenessLayoutFromPoses", poses=value("pose(width=1, height=1)"), width=8192, height=8192)
+    drawn = ended(node("LikenessPoseImage", layout=one))
+    yield explained("poses: canvas 1x1, drawn at 8192", "nobody", drawn)
+    yield right("poses: 0 takes the canvas", ended(ours("LikenessLayoutFromPoses", width=0, height=0)))
+
+
+# People
+
+
+def people() -> Iterator[Case]:
+    for method in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
+        for what, rows, photos, words in [
+            ("weights of 1e25, mean", "normal(1, 2, 512) * 1e25", "mean", "large|1e|length"),
+            ("weights of 1e25, normalised mean", "normal(1, 2, 512) * 1e25", "normalised mean", "large|1e|length"),
+            ("weights of 1e25, sequence", "normal(1, 2, 512) * 1e25", "sequence", "large|1e|length"),
+            ("opposites, mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "mean", "opposite|cancel|zero"),
+            ("opposites, normalised mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "normalised mean",
+             "opposite|cancel|zero"),
+            ("NaN", "normal(1, 1, 512) * nan", "mean", "NaN"),
+            ("infinite", "normal(1, 1, 512) * inf", "mean", "infinity|NaN"),
+            ("zeros", "torch.zeros(1, 512)", "mean", "zeros"),
+            ("256 numbers", "torch.ones(1, 256)", "mean", "256"),
+        ]:  # fmt: skip
+            cast = value(f"cast(identity(rows={rows}), identity('Boris'))")
+            graph = ended(ours(method, cast=cast, image=picture_of(method, cast, photos), photos=photos))
+            yield explained(f"{method}: {what}", words, graph)
+        for what, weights in {"NaN": "[nan, 1.0]", "infinite": "[inf, 1.0]", "-1": "[-1.0, 1.0]"}.items():
+            cast = value(f"cast(weights={weights})")
+            graph = ended(ours(method, cast=cast, image=picture_of(method, cast)))
+            yield explained(f"{method}: weight {what} in the cast", "(?i)weight.*(nan|inf|-1)", graph)
+        cast = value("unplaced()")
+        yield explained(f"{method}: nobody has a place", "no place", ended(ours(method, cast=cast)))
+        cast = value("cast(identity(recognisers=['other']), identity('Boris'))")
+        yield explained(f"{method}: another recogniser", "other", ended(ours(method, cast=cast)))
+    nobody = value("cast(weights=[0.0, 0.0])")
+    applied = ours("LikenessApplyInstantID", cast=nobody, image=picture_of("LikenessApplyInstantID", nobody))
+    alike = check("alike(a, b)", sampled(applied), plain("LikenessApplyInstantID"))
+    yield right("LikenessApplyInstantID: everybody of weight 0", alike)
+    applied = ours("LikenessApplyIDPatch", cast=nobody, image=picture_of("LikenessApplyIDPatch", nobody))
+    yield told("LikenessApplyIDPatch: everybody of weight 0", "weight 0", ended(applied))
+    off = {kind: {"strength": 0.0} for kind in SAMPLED}
+    off["LikenessApplyInstantID"] = {"adapter_weight": 0.0, "control_strength": 0.0}
+    for kind, changed in off.items():
+        applied = ours(kind, **changed)
+        if kind == "LikenessApplyParts":
+            applied = node(kind, **{name: given for name, given in applied.inputs.items() if name != "pose"})
+        yield right(f"{kind}: off", check("alike(a, b)", sampled(applied), plain(kind)))
+        yield right(f"{kind}: has an effect", check("unlike(a, b)", sampled(ours(kind)), plain(kind)))
+    two = ours("LikenessIDPatchImage", cast=value("cast()"))
+    one = ours("LikenessApplyIDPatch", cast=value("cast(identity())"), image=two)
+    yield explained("ID-Patch: the image shows two people, the cast one", "2|people|cast", ended(one))
+    preview = ours("LikenessApplyIDPatch", image=ours("LikenessIDPatchImage")[1])
+    yield explained("ID-Patch: the preview for the image", "no ID patches", ended(preview))
+    ninth = {f"person_{n}": value("identity()") for n in range(1, 10)}
+    yield explained("Cast: person_9", "person_9", ended(ours("LikenessCast", **ninth)))
+    long = ours("LikenessCast", person_1=value("identity('x' * 2500)"))
+    yield right("Cast: a name of 2500 letters", ended(long))
+    placed = ours("LikenessPlaceCast", cast=value("unplaced(identity('x' * 2500), identity())"))
+    yield right("Place Cast: a name of 2500 letters", ended(placed))
+    saved = ours("LikenessSaveIdentity", identity=value("identity('x' * 2_000_000)"))
+    yield right("Save Identity: a name of 2 MB", ended(saved))
+    for what, name in {"None": "None", "a number": "7"}.items():
+        for kind, given in {
+            "LikenessPlaceCast": {"cast": value(f"unplaced(identity({name}, rows=normal(1, 1, 512)), identity())")},
+            "LikenessSaveIdentity": {"identity": value(f"identity({name}, rows=normal(1, 1, 512))")},
+        }.items():
+            yield right(f"{kind}: the name is {what}", ended(ours(kind, **given)))
+
+
+def picture_of(method: str, cast, photos: str = "mean"):
+    if method == "LikenessApplyIDPatch":
+        return ours("LikenessIDPatchImage", cast=cast, photos=photos)
+    return ours("LikenessFaceKeypointsImage", cast=cast)
+
+
+# The face bank
+
+
+def bank() -> Iterator[Case]:
+    for what, filename, words in [
+        ("leads out", "../anna", "leads outside"),
+        ("is absolute", "/tmp/anna", "leads outside"),
+        ("is empty", "  ", "empty"),
+        ("is a folder", "family/", "empty"),
+        ("has 5000 levels", "a/" * 5000 + "a", "5000 sub-folders"),
+        ("has 300 letters", "a" * 300, "312 bytes"),
+        ("has 100 wide letters", "名" * 100, "312 bytes"),
+        ("is a lone surrogate", "\ud800", "is empty"),
+    ]:
+        yield explained(
+            f"Save Identity: the file name {what}", words, ended(ours("LikenessSaveIdentity", filename=filename))
+        )
+    for what, filename in {
+        "a sub-folder": "family/anna",
+        "an ending": "anna.safetensors",
+        "other letters": "名前 ü",
+        "240 letters": "a" * 240,
+        "dots": "anna.b.c",
+        "a NUL": "an\0na",
+        "a lone surrogate and more": SURROGATE,
+    }.items():
+        graph = check("None if Path(a).is_file() else 'no file'", ours("LikenessSaveIdentity", filename=filename)[1])
+        yield right(f"Save Identity: {what}", graph)
+    shared = value("Identity('Anna', dict.fromkeys(RECOGNISERS, normal(1, 1, 512)), torch.zeros(1, 112, 112, 3))")
+    yield right(
+        "Save Identity: rows that share memory", ended(ours("LikenessSaveIdentity", identity=shared, filename="shared"))
+    )
+    nobody = value("Identity('Anna', {}, torch.zeros(0, 112, 112, 3))")
+    yield explained("Save Identity: nobody", "no photo", ended(ours("LikenessSaveIdentity", identity=nobody)))
+    two = [
+        ours("LikenessSaveIdentity", identity=value(f"identity('{name}')"), filename="both")
+        for name in ("Anna", "Boris")
+    ]
+    yield explained("Save Identity: two of one name in one prompt", "both", *two)
+    for file in ("nobody.safetensors", "../x.safetensors", ""):
+        graph = ended(node("LikenessLoadIdentity", file=file))
+        yield explained(f"Load Identity: {file!r}", "(?i)no saved|outside|not in list", graph)
+    for file in DAMAGED:
+        yield explained(f"Load Identity: {file!r}", "damaged", ended(node("LikenessLoadIdentity", file=file)))
+
+
+# Texts of a user
+
+
+def texts() -> Iterator[Case]:
+    for what, name in {"a lone surrogate": SURROGATE, "terminal escapes": ESCAPES, "HTML": HTML}.items():
+        yao = ours("LikenessIdentity", name=name)
+        nobody = ours("LikenessIdentity", name=name, image=value("photo('COFFEE')"), on_no_face="skip")
+        no_face = ours("LikenessIdentity", name=name, image=value("photo('COFFEE')"))
+        cast = ours("LikenessCast", person_1=yao)
+        placed = ours("LikenessPlaceCast", cast=cast, layout=value("layout(slot())"))
+        alike = ours("LikenessCast", cast=cast, person_1=yao)
+        alike = ours("LikenessPlaceCast", cast=alike, layout=value("layout(slot(), slot())"))
+        other = value("identity('Boris', recognisers=['other'])")
+        yield explained(f"{what}: Identity, no face", "No face found", ended(no_face))
+        yield right(f"{what}: Identity", ended(yao))
+        yield right(
+            f"{what}: somebody left out", ended(ours("LikenessCast", person_1=nobody, person_2=value("identity()")))
+        )
+        yield explained(f"{what}: nobody left", "empty", ended(ours("LikenessCast", person_1=nobody)))
+        yield explained(f"{what}: weight", "(?i)nan", ended(ours("LikenessCast", person_1=yao, weight_1=value("nan"))))
+        yield explained(f"{what}: no place", "no place", ended(ours("LikenessIDPatchImage", cast=cast)))
+        yield explained(f"{what}: no recogniser", "ID-Patch needs", ended(ours("LikenessIDPatchImage", cast=placed)))
+        hint = value("image()")
+        regions = ours("LikenessApplyInstantID", cast=alike, image=hint)
+        yield explained(f"{what}: regions alike", "same region", ended(regions))
+        yield explained(f"{what}: person 9", "no person 9", ended(ours("LikenessPersonRegion", cast=placed, person=9)))
+        yield right(f"{what}: placed", ended(placed))
+        yield explained(f"{what}: blend", "in common", ended(ours("LikenessBlendIdentities", a=yao, b=other)))
+        yield right(f"{what}: blended name", ended(ours("LikenessBlendIdentities", name=name)))
+        yield explained(
+            f"{what}: custom order", "number", ended(ours("LikenessPlaceCast", order="custom", custom_order=name))
+        )
+        label = ours("LikenessPart", label="other", other_label=name)
+        yield told(f"{what}: label", "none of the six", ended(label))
+        share = ours("LikenessSharePartsAttention", parts=label)
+        yield right(f"{what}: label, shared", ended(share))
+        yield right(f"{what}: label, encoded", ended(ours("LikenessEncodeParts", parts=label)))
+        for kind, given in {
+            "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
+            "LikenessLoadIdentity": "file",
+        }.items():  # fmt: skip
+            for how, text in {"": name, ", linked": value(repr(name))}.items():
+                graph = check("None", node(kind, **{given: text}))
+                yield explained(f"{what}: {kind}{how}", "(?i)no saved|not found|not in list|name", graph)
+        yield explained(f"{what}: other_label empty", "other_label", ended(ours("LikenessPart", label="other")))
+
+
+# The size of the latent
+
+LATENTS = {
+    "half the size": (64, 48, told),
+    "twice as large": (256, 192, told),
+    "twice as wide": (256, 96, explained),
+    "twice as high": (128, 192, explained),
+    "a bit smaller": (120, 88, told),
+    "16x16": (16, 16, told),
+    "8x8": (8, 8, told),
+}
+
+
+def latents() -> Iterator[Case]:
+    for kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
+        for what, (width, height, said) in LATENTS.items():
+            graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
+            yield said(f"{kind}: the latent is {what}", f"{width}x{height} px.*128x96 px", graph)
+        first = sampled(ours(kind))
+        larger = node(
+            "LatentUpscale", samples=first, upscale_method="nearest-exact", width=192, height=144, crop="disabled"
+        )
+        second = sampled(ours(kind), larger, denoise=0.5)
+        yield told(f"{kind}: a second pass at 1.5 times the size", "192x144", check("drawn(a)", second))
+        batch = check("drawn(a)", sampled(ours(kind), value("latent(batch=2)")))
+        yield right(f"{kind}: a batch of 2", batch)
+    for kind in ("LikenessApplyParts", "LikenessSharePartsAttention"):
+        for what, (width, height, _) in LATENTS.items():
+            graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
+            yield explained(f"{kind}: the latent is {what}", f"{width}x{height} px.*128x96 px", graph)
+
+
+# The schedule
+
+
+def schedules() -> Iterator[Case]:
+    def ranged(given, start, end):
+        return node("ConditioningSetTimestepRange", conditioning=given, start=start, end=end)
+
+    for kind in SAMPLED:
+        applied, whole = ours(kind), sampled(ours(kind), steps=4)
+        model = value("sdxl()") if kind == "LikenessApplyIDPatch" else applied
+        positive, negative = (applied, applied[1]) if kind == "LikenessApplyIDPatch" else (applied[1], applied[2])
+        behind = sampler(model, ranged(positive, 0.0, 1.0), ranged(negative, 0.0, 1.0), steps=4)
+        yield right(f"{kind}: a range of 0 to 1 behind it", check("alike(a, b)", behind, whole))
+        given = {side: ranged(DEFAULTS[kind][side], 0.0, 1.0) for side in ("positive", "negative")}
+        before = sampled(ours(kind, **given), steps=4)
+        yield right(f"{kind}: a range of 0 to 1 before it", check("alike(a, b)", before, whole))
+        halves = [ranged(positive, 0.0, 0.5), ranged(positive, 0.5, 1.0)]
+        joined = node("ConditioningCombine", conditioning_1=halves[0], conditioning_2=halves[1])
+        met = sampler(model, joined, negative, steps=4)
+        yield right(f"{kind}: two ranges that meet behind it", check("alike(a, b, 1e-5)", met, whole))
+        given_latent = value("{'samples': normal(3, 1, 4, 12, 16)}")
+        none = node("SamplerCustom", model=model, add_noise=True, noise_seed=1, cfg=4.0, positive=positive,
+                    negative=negative, sampler=node("KSamplerSelect", sampler_name="euler"),
+                    sigmas=value("torch.zeros(0)"), latent_image=given_latent)  # fmt: skip
+        yield right(f"{kind}: no steps", check("alike(a, b)", none, given_latent))
+        for scheduler in ("karras", "sgm_uniform", "beta"):
+            yield right(f"{kind}: {scheduler}", check("drawn(a)", sampled(ours(kind), scheduler=scheduler)))
+
+
+# Conditioning and models of another kind
+
+
+def others() -> Iterator[Case]:
+    for kind in SAMPLED:
+        width = 48 if kind in ("LikenessApplyParts", "LikenessSharePartsAttention") else 2048
+        other = value("text(1, 77)")
+        words = "77|another family"
+        yield explained(f"{kind}: text of another width", words, ended(ours(kind, positive=other)))
+        twice = value(f"text(1, {width}) + text(2, {width})")
+        yield right(f"{kind}: two prompts", ended(ours(kind, positive=twice)))
+        if kind != "LikenessApplyIDPatch":
+            model = "sd15()" if kind == "LikenessApplyInstantID" else "sdxl()"
+            yield explained(f"{kind}: a model of another family", "made for|fit", ended(ours(kind, model=value(model))))
+            applied = ours(kind)
+            bare = sampler(DEFAULTS[kind]["model"], applied[1], applied[2])
+            yield explained(f"{kind}: its model goes nowhere", "its MODEL does not", check("drawn(a)", bare))
+    for kind in SAMPLED[1:]:
+        for way, losing in WRAPPERS.items():
+            model, applied = DEFAULTS[kind]["model"], ours(kind)
+            graphs = {
+                "before": sampled(ours(kind, model=value(f"wrapped(a, '{way}')", model))),
+                "behind": sampler(value(f"wrapped(a, '{way}')", applied), applied[1], applied[2]),
+            }
+            for where, graph in graphs.items():
+                name = f"{kind}: a function around the MODEL {where} it passes on {way}"
+                if losing:
+                    yield explained(name, "function of its own.*attack_values", check("drawn(a)", graph))
+                else:
+                    yield right(name, check("alike(a, b, 1e-3)", graph, sampled(applied)))
+
+
+WRAPPERS = {
+    "everything": False, "rows one by one": False, "the last row first": False, "every row twice": False,
+    "what it knows": True, "transformer_options of its own": True,
+}  # fmt: skip
+"""What functions of other packs pass on to the MODEL; whether that loses our conditions, see attack_values.wrapped."""
+
+SECTIONS = (pictures, masks, numbers, words, sockets, places, poses, people, bank, texts, latents, schedules, others)

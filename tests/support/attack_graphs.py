@@ -1,0 +1,165 @@
+"""Small graphs for test_attack.py: our nodes with inputs that are right, and whatever is put in their place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SAMPLED = ("LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyParts", "LikenessSharePartsAttention")
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A node of a prompt; as the input of another it stands for its first output."""
+
+    kind: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, output: int) -> Output:
+        return Output(self, output)
+
+
+@dataclass(frozen=True)
+class Output:
+    node: Node
+    number: int
+
+
+def node(kind: str, **inputs: Any) -> Node:
+    return Node(kind, {name: value for name, value in inputs.items() if value is not UNCONNECTED})
+
+
+UNCONNECTED = object()
+
+
+def value(expression: str, a: Any = UNCONNECTED, b: Any = UNCONNECTED) -> Node:
+    return node("AttackValue", expression=expression, a=a, b=b)
+
+
+def check(expression: str, a: Any = UNCONNECTED, b: Any = UNCONNECTED, c: Any = UNCONNECTED) -> Node:
+    return node("AttackCheck", expression=expression, a=a, b=b, c=c)
+
+
+def prompt(*last: Node) -> dict[str, dict[str, Any]]:
+    """The API prompt that ends in these nodes."""
+    made: dict[str, dict[str, Any]] = {}
+    numbers: dict[int, str] = {}
+
+    def number(one: Node) -> str:
+        if id(one) not in numbers:
+            inputs = {name: linked(given) for name, given in one.inputs.items()}
+            numbers[id(one)] = str(len(numbers) + 1)
+            made[numbers[id(one)]] = {"class_type": one.kind, "inputs": inputs}
+        return numbers[id(one)]
+
+    def linked(given: Any) -> Any:
+        if isinstance(given, Node):
+            return [number(given), 0]
+        return [number(given.node), given.number] if isinstance(given, Output) else given
+
+    for one in last:
+        number(one)
+    return made
+
+
+def _sides(width: int) -> dict[str, Node]:
+    return {"positive": value(f"text(1, {width})"), "negative": value(f"text(2, {width})")}
+
+
+def _defaults() -> dict[str, dict[str, Any]]:
+    models = {"buffalo": node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")}
+    faces = {"face_model": models["buffalo"], "image": value("photo()")}
+    size = {"width": 128, "height": 96}
+    range_ = {"start_percent": 0.0, "end_percent": 1.0}
+    part = node("LikenessPart", image=value("image()"), label="face", other_label="", weight=1.0)
+    parts2whole = value("networks()")
+    encoders = {"clip": value("clip()"), "clip_vision": value("clip_vision()"), "vae": value("vae()")}
+    id_patch, instant_id = value("loaded('id_patch')"), value("loaded('instant_id')")
+    cast = value("cast()")
+    condition = node("LikenessIDPatchImage", id_patch=id_patch, cast=cast, photos="mean")
+    encode = node("LikenessEncodeParts", parts2whole=parts2whole, parts=part, **encoders, **size)
+    return {
+        "LikenessLoadFaceModel": models["buffalo"].inputs,
+        "LikenessLoadIdentity": {"file": "anna.safetensors"},
+        "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
+        "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
+        "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
+        "LikenessDetectFaces": {**faces, "order": "left to right", "min_size": 0, "max_faces": 0},
+        "LikenessIdentity": {**faces, "name": "Yao", "which_face": "largest", "on_no_face": "error"},
+        "LikenessBlendIdentities": {
+            "a": value("identity('Anna')"), "b": value("identity('Boris')"), "amount": 0.5, "method": "slerp",
+            "name": "",
+        },
+        "LikenessSaveIdentity": {"identity": value("identity('Anna')"), "filename": "anna"},
+        "LikenessCast": {"person_1": value("identity('Anna')"), "weight_1": 1.0},
+        "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
+        "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
+        "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
+        "LikenessGroupLayout": {"count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512},
+        "LikenessPoseImage": {"layout": value("layout()")},
+        "LikenessPlaceCast": {
+            "cast": value("unplaced()"), "layout": value("layout()"), "order": "left to right", "custom_order": "",
+        },
+        "LikenessPersonRegion": {"cast": cast, "person": 1, "extent": "body", "margin": 0.25, "feather": 8},
+        "LikenessIDPatchImage": {"id_patch": id_patch, "cast": cast, "photos": "mean"},
+        "LikenessApplyIDPatch": {
+            **_sides(2048), "control_net": value("control_net()"), "id_patch": id_patch, "cast": cast,
+            "image": condition, "strength": 0.8, **range_, "id_start_percent": 0.2, "photos": "mean",
+        },
+        "LikenessFaceKeypointsImage": {"cast": cast},
+        "LikenessApplyInstantID": {
+            "model": value("sdxl()"), **_sides(2048), "instant_id": instant_id,
+            "control_net": value("control_net()"), "cast": cast,
+            "image": node("LikenessFaceKeypointsImage", cast=cast),
+            "adapter_weight": 0.8, "control_strength": 0.8, **range_, "adapter_start_percent": 0.0,
+            "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0, "photos": "mean",
+            "region_margin": 0.75, "feather": 8,
+        },
+        "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
+        "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
+        "LikenessApplyParts": {
+            "model": value("denoiser()"), **_sides(48), "features": encode, "strength": 1.0, **range_,
+            "heat_map_step": 0, "pose": value("image()"),
+        },
+        "LikenessSharePartsAttention": {
+            "model": value("sd15()"), **_sides(48), "parts": part, "clip": value("clip()"), "vae": value("vae()"),
+            **size, "strength": 1.0, **range_, "layers": "all", "reference": "at every step", "seed": 0,
+        },
+    }  # fmt: skip
+
+
+DEFAULTS = _defaults()
+"""Every node of ours: inputs with which it runs."""
+
+
+def ours(kind: str, **changed: Any) -> Node:
+    """One of our nodes with its defaults and some inputs of another kind."""
+    return node(kind, **{**DEFAULTS[kind], **changed})
+
+
+def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **changed: Any) -> Node:
+    settings = {"seed": 1, "steps": 2, "cfg": 4.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    latent = latent or value("latent()")
+    return node(
+        "KSampler", model=model, positive=positive, negative=negative, latent_image=latent, **{**settings, **changed}
+    )
+
+
+def sampled(applied: Node, latent: Any = None, **changed: Any) -> Node:
+    """What the sampler makes of one of the four nodes that end in a sampler."""
+    if applied.kind == "LikenessApplyIDPatch":
+        return sampler(value("sdxl()"), applied, applied[1], latent, **changed)
+    return sampler(applied, applied[1], applied[2], latent, **changed)
+
+
+def plain(kind: str, latent: Any = None, **changed: Any) -> Node:
+    """The same without our node."""
+    given = DEFAULTS[kind]
+    return sampler(given.get("model", value("sdxl()")), given["positive"], given["negative"], latent, **changed)
+
+
+def ended(applied: Node) -> Node:
+    """Whether what one of our nodes gives, or what is drawn with it, is sound."""
+    if applied.kind in SAMPLED:
+        return check("drawn(a)", sampled(applied))
+    return check("sound(a)", applied)

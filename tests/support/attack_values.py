@@ -1,0 +1,267 @@
+"""What the expressions of test_attack.py are made of: tiny real networks, people, pictures, questions to results.
+
+Imported by attack_pack inside the host, which has the pack under test under the name `pack`.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import parts_made
+import parts_run
+import real_faces
+import tiny_sd15
+import tiny_sdxl
+import torch
+from pack.bridge import id_patch, instant_id, unet
+from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
+from pack.core.places import bodies
+from seeded import id_patch_file, instant_id_file
+
+WIDTH, HEIGHT = 128, 96
+RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf")
+nan, inf = math.nan, math.inf
+
+
+# Networks
+
+
+@cache
+def sdxl() -> Any:
+    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
+
+
+@cache
+def control_net() -> Any:
+    return tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
+
+
+@cache
+def loaded(kind: str) -> Any:
+    """`id_patch` or `instant_id`, from a file as a user has it."""
+    if kind == "id_patch":
+        file, load = id_patch_file("resampler"), id_patch.load_id_patch
+    else:
+        file = instant_id_file([width for *_, width in unet.attention_layers(sdxl())])
+        load = instant_id.load_instant_id
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{kind}.bin"
+        torch.save(file, path)
+        return load(str(path))
+
+
+@cache
+def sd15() -> Any:
+    return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+
+
+@cache
+def denoiser() -> Any:
+    return parts_run.denoiser(parts_made.made())
+
+
+def networks() -> Any:
+    return parts_made.made().networks
+
+
+clip, clip_vision, vae = parts_made.clip, parts_made.clip_vision, parts_made.vae
+
+
+def wrapped(model: Any, way: str) -> Any:
+    """The MODEL with a UNet function wrapper as other packs put it there."""
+    clone = model.clone()
+    clone.set_model_unet_function_wrapper(_WAYS[way])
+    return clone
+
+
+def _rows(value: Any, which: list[int], count: int) -> Any:
+    """These rows of every tensor of `count` rows, however deep: a ControlNet's are in lists in a dictionary."""
+    if isinstance(value, dict):
+        return {key: _rows(one, which, count) for key, one in value.items()}
+    if isinstance(value, list) and any(isinstance(one, torch.Tensor) for one in value):
+        return [_rows(one, which, count) for one in value]
+    return value[which] if isinstance(value, torch.Tensor) and len(value) == count else value
+
+
+def _apply_rows(apply: Any, given: dict[str, Any], which: list[int]) -> Any:
+    x, t, c = (_rows(given[key], which, len(given["input"])) for key in ("input", "timestep", "c"))
+    return apply(x, t, **c)
+
+
+def _rows_one_by_one(apply: Any, given: dict[str, Any]) -> Any:
+    return torch.cat([_apply_rows(apply, given, [n]) for n in range(len(given["input"]))])
+
+
+def _last_row_first(apply: Any, given: dict[str, Any]) -> Any:
+    return _apply_rows(apply, given, list(range(len(given["input"])))[::-1]).flip(0)
+
+
+def _rows_twice(apply: Any, given: dict[str, Any]) -> Any:
+    rows = list(range(len(given["input"])))
+    return _apply_rows(apply, given, rows * 2)[: len(rows)]
+
+
+def _what_it_knows(apply: Any, given: dict[str, Any]) -> Any:
+    known = ("c_crossattn", "c_concat", "y", "control", "transformer_options")
+    return apply(given["input"], given["timestep"], **{key: given["c"][key] for key in known if key in given["c"]})
+
+
+def _options_of_its_own(apply: Any, given: dict[str, Any]) -> Any:
+    options = {key: given["c"]["transformer_options"].get(key) for key in ("cond_or_uncond", "sigmas")}
+    return apply(given["input"], given["timestep"], **{**given["c"], "transformer_options": options})
+
+
+def _everything(apply: Any, given: dict[str, Any]) -> Any:
+    return apply(given["input"], given["timestep"], **given["c"])
+
+
+_WAYS = {
+    "everything": _everything,
+    "rows one by one": _rows_one_by_one,
+    "the last row first": _last_row_first,
+    "every row twice": _rows_twice,
+    "what it knows": _what_it_knows,
+    "transformer_options of its own": _options_of_its_own,
+}
+
+# People
+
+
+def normal(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def identity(
+    name: str = "Anna", rows: torch.Tensor | None = None, recognisers: Iterable[str] = RECOGNISERS
+) -> Identity:
+    """rows: (photos, 512)."""
+    rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
+    return Identity(name, {one: rows.clone() for one in recognisers}, torch.zeros(len(rows), 112, 112, 3))
+
+
+def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
+    return ((x - 6, y - 6), (x + 6, y - 6), (x, y), (x - 5, y + 6), (x + 5, y + 6))
+
+
+def slot(x: float = 40.0, y: float = 40.0, **changed: Any) -> Slot:
+    points = keypoints(x, y)
+    made = Slot((x, y), (x - 14, y - 16, x + 14, y + 16), points, bodies.body_around(points, "half"))
+    return replace(made, **changed)
+
+
+def layout(*slots: Slot, width: int = WIDTH, height: int = HEIGHT) -> Layout:
+    return Layout(width, height, slots or (slot(), slot(94.0)))
+
+
+def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None = None) -> Cast:
+    """A placed cast of Anna and Boris, or of whom is given."""
+    people = people or (identity("Anna"), identity("Boris"))
+    weights = list(weights) or [1.0] * len(people)
+    where = places or layout(*layout().slots[: len(people)])
+    persons = (Person(*one) for one in zip(people, weights, where.slots, strict=True))
+    return Cast(tuple(persons), where.width, where.height)
+
+
+def unplaced(*people: Identity) -> Cast:
+    return Cast(tuple(Person(one) for one in people or (identity("Anna"), identity("Boris"))))
+
+
+def face(**changed: Any) -> Face:
+    made = Face((20.0, 20.0, 60.0, 60.0), keypoints(40.0, 40.0), 0.9, torch.zeros(112, 112, 3))
+    return replace(made, **changed)
+
+
+def faces(*found: Face, width: int = WIDTH, height: int = HEIGHT) -> Faces:
+    return Faces(found or (face(),), width, height)
+
+
+def pose(numbers: Any = None, width: Any = WIDTH, height: Any = HEIGHT) -> list[dict[str, Any]]:
+    """POSE_KEYPOINT of one standing person."""
+    if numbers is None:
+        joints = [(64, 20), (64, 30), (56, 30), (54, 45), (52, 60), (72, 30), (74, 45), (76, 60), (58, 60), (58, 75),
+                  (58, 90), (70, 60), (70, 75), (70, 90), (62, 17), (66, 17), (60, 18), (68, 18)]  # fmt: skip
+        numbers = [number for x, y in joints for number in (float(x), float(y), 1.0)]
+    return [{"people": [{"pose_keypoints_2d": numbers}], "canvas_width": width, "canvas_height": height}]
+
+
+# Pictures
+
+
+def image(width: int = WIDTH, height: int = HEIGHT, channels: int = 3, batch: int = 1, seed: int = 5) -> torch.Tensor:
+    return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(seed))
+
+
+def spoiled(picture: torch.Tensor, value: float = nan) -> torch.Tensor:
+    """One value in the middle of it is another."""
+    picture = picture.clone()
+    picture.view(-1)[picture.numel() // 2] = value
+    return picture
+
+
+@cache
+def photo(which: str = "YAO") -> torch.Tensor:
+    return real_faces.image(getattr(real_faces, which))
+
+
+def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tensor:
+    """Bands beside each other, one per mask."""
+    made = torch.zeros(batch, height, width)
+    for n, columns in enumerate(torch.arange(width).chunk(batch)):
+        made[n, :, columns] = 1
+    return made
+
+
+def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:
+    return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
+
+
+def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:
+    pooled = {"pooled_output": normal(seed + 50, 1, 1280)} if width == 2048 else {}
+    return [[normal(seed, 1, 77, width), {**pooled, **options}]]
+
+
+# What is asked of a result: None where it is as it must be, else what is wrong
+
+
+def sound(value: Any) -> str | None:
+    """No NaN and nothing infinite in it, however deep."""
+    if isinstance(value, torch.Tensor):
+        bad = 0 if not value.is_floating_point() else int((~value.isfinite()).sum())
+        return f"{bad} of {value.numel()} values are NaN or infinite" if bad else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"a number is {value}"
+    if isinstance(value, dict):
+        return next(filter(None, map(sound, value.values())), None)
+    if isinstance(value, (list, tuple)):
+        return next(filter(None, map(sound, value)), None)
+    if is_dataclass(value):
+        return sound([getattr(value, field.name) for field in fields(value)])
+    return None
+
+
+def drawn(value: dict[str, Any]) -> str | None:
+    """A latent that is sound and not the same everywhere."""
+    samples = value["samples"]
+    return sound(samples) or ("the same value everywhere" if samples.min() == samples.max() else None)
+
+
+def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
+    """The largest difference of two latents, in parts of the larger one's largest value."""
+    one, other = a["samples"], b["samples"]
+    return float((one - other).abs().max() / max(one.abs().max(), other.abs().max()))
+
+
+def alike(a: dict[str, Any], b: dict[str, Any], tolerance: float = 0.0) -> str | None:
+    wrong = drawn(a) or drawn(b)
+    return wrong or (f"{apart(a, b):.2e} away from what it must equal" if not apart(a, b) <= tolerance else None)
+
+
+def unlike(a: dict[str, Any], b: dict[str, Any], least: float = 1e-4) -> str | None:
+    wrong = drawn(a) or drawn(b)
+    return wrong or (f"only {apart(a, b):.2e} away: no effect" if not apart(a, b) >= least else None)
