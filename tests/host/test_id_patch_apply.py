@@ -230,7 +230,7 @@ SCALED = (192, 144)
 def test_a_latent_of_another_scale_is_said_and_the_picture_is_scaled(id_patch, control_net, model, caplog):
     cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
     applied = apply(id_patch, control_net, cast)
-    assert sample(model, *applied).isfinite().all() and not caplog.text
+    assert sample(model, *applied).isfinite().all() and "The latent is" not in caplog.text
     scaled = sample(model, *applied, size=SCALED)
     said = (
         "The latent is 192x144 px and the canvas of Apply ID-Patch 128x96 px: everybody is scaled 1.5 times, ID "
@@ -271,7 +271,7 @@ def test_a_latent_of_another_shape(id_patch, control_net, model, size):
 def test_the_area_of_a_prompt_is_not_another_shape(id_patch, control_net, model, caplog):
     positive = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
     applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive)
-    assert sample(model, *applied).isfinite().all() and not caplog.text
+    assert sample(model, *applied).isfinite().all() and "The latent is" not in caplog.text
 
 
 def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(id_patch, control_net, model, caplog):
@@ -285,7 +285,7 @@ def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(id_patch, contro
     given = {**conds, "c_crossattn": tensor, "y": torch.zeros(1, 2816)}
     assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, given, 1, {})["output"]
     net.cleanup()
-    assert not caplog.text
+    assert "The latent is" not in caplog.text
 
 
 # Strength, weight, order of runs
@@ -526,7 +526,7 @@ def test_alpha_and_other_precisions_do_no_harm_to_the_condition_image(id_patch, 
 
 def test_a_cast_that_nobody_is_heard_of_is_said(id_patch, control_net, caplog):
     apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [1.0, 0.0]))
-    assert not caplog.text
+    assert "Everybody" not in caplog.text
     apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [0.0, 0.0]))
     assert "Everybody in the cast has weight 0 or is off the canvas, so no face is put in. The picture" in caplog.text
 
