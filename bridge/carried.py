@@ -182,7 +182,7 @@ class Run:
         self._numbers, self._free = dict[Chunk, int](), count()
         self._chunks: dict[int, Chunk] = {}
         self._batches: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
-        self._whole: dict[int, tuple[Chunk, ...]] = {}
+        self._whole: dict[Hashable, tuple[Chunk, ...]] = {}
         self._asked = self._arrived = False
         self._around: str = ""
 
@@ -203,18 +203,22 @@ class Run:
         if batch not in self._batches:
             numbers = [self._numbers.setdefault(chunk, next(self._free)) for chunk in chunks]
             self._chunks |= dict(zip(numbers, chunks, strict=True))
-            lines = [(number, picture) for number in numbers for picture in range(pictures)]
+            lines = tuple((number, picture) for number in numbers for picture in range(pictures))
             kept = self._batches.setdefault(batch, torch.tensor(lines, device=self._device))
-            self._whole[id(kept)] = chunks
+            self._whole[id(kept)] = self._whole[lines] = chunks
         return self._batches[batch]
 
     def read(self, rows: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch, of equally many rows each: the host's, or one per row where others have cut it."""
         whole = self._whole.get(id(rows))
-        if whole is not None:
-            return whole
-        chunks = [(self._chunks[number], picture) for number, picture in rows.tolist()]
-        return tuple(Chunk(tuple(one.of(picture) for one in carried), size) for (carried, size), picture in chunks)
+        if whole is None:
+            lines = tuple(map(tuple, rows.tolist()))
+            whole = self._whole.get(lines) or tuple(self._row(number, int(picture)) for number, picture in lines)
+        return whole
+
+    def _row(self, number: int, picture: int) -> Chunk:
+        carried, size = self._chunks[number]
+        return Chunk(tuple(one.of(picture) for one in carried), size)
 
     def evaluate(
         self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
@@ -258,7 +262,11 @@ class Run:
 
 def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:
     """What each chunk of a batch carries under `key`, for a ControlNet that the host asks before the UNet."""
-    return [chunk.carried for chunk in options[key].read(cond[key])] if key in cond else []
+    if key not in cond:
+        return []
+    if key not in options:
+        raise ConditioningLost("unknown", "asks the ControlNet with transformer_options of its own")
+    return [chunk.carried for chunk in options[key].read(cond[key])]
 
 
 def _heard(chunks: Sequence[Chunk]) -> bool:
@@ -277,4 +285,5 @@ def _around(model_options: Mapping[str, Any]) -> str:
 
 
 def _module_of(function: Any) -> str:
+    function = function.func if isinstance(function, partial) else function
     return getattr(function, "__module__", None) or type(function).__module__

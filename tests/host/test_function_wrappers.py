@@ -13,6 +13,7 @@ import tiny_sdxl
 import torch
 from pack.bridge import carried, cross_attention, self_attention
 from pack.bridge.instant_id import load_instant_id
+from pack.bridge.unet import attention_layers
 from pack.core import errors
 from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
 from parts_made import HEIGHT, WIDTH
@@ -24,10 +25,10 @@ METHODS = ["InstantID", "InstantID, two by region", "parts", "parts with a pose"
 
 @pytest.fixture(scope="module")
 def sdxl(tmp_path_factory):
-    unet = tiny_sdxl.diffusers_unet()
-    host = tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
+    made = tiny_sdxl.diffusers_unet()
+    host = tiny_sdxl.host_model(made), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(made, 172))
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
-    torch.save(instant_id_file([width for *_, width in unet.attention_layers(host[0])]), path)
+    torch.save(instant_id_file([width for *_, width in attention_layers(host[0])]), path)
     return host, load_instant_id(str(path))
 
 
@@ -94,11 +95,13 @@ def test_rows_one_by_one_keep_what_they_carry(method):
 
 
 @pytest.mark.parametrize("method", ["InstantID, two by region", "parts with a pose"], indirect=True)
-def test_rows_in_another_order_keep_what_they_carry(method):
+def test_rows_in_another_order_or_copied_keep_what_they_carry(method):
     model, ours, picture = method
     patched, *sides = ours(model)
+    expected = picture(patched, *sides)
     shown = picture(other_packs.around(patched, other_packs.reversed_rows), *sides)
-    assert difference(shown, picture(patched, *sides)) <= 1e-5
+    assert difference(shown, expected) <= 1e-5
+    assert torch.equal(picture(other_packs.around(patched, other_packs.copied), *sides), expected)
 
 
 @pytest.mark.parametrize("method", ["InstantID's adapter", "parts", "share once"], indirect=True)

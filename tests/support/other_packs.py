@@ -26,6 +26,12 @@ def one_by_one(apply_model: Any, given: dict[str, Any]) -> Tensor:
     return torch.cat([apply_model(x[row], t[row], **_rows(c, row, len(x))) for row in rows])
 
 
+def copied(apply_model: Any, given: dict[str, Any]) -> Tensor:
+    """Every condition as another tensor, as on another device."""
+    c = {key: v.clone() if torch.is_tensor(v) else v for key, v in given["c"].items()}
+    return apply_model(given["input"], given["timestep"], **c)
+
+
 def reversed_rows(apply_model: Any, given: dict[str, Any]) -> Tensor:
     x, t, c = given["input"], given["timestep"], given["c"]
     order = torch.arange(len(x)).flip(0)
