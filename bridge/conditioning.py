@@ -82,6 +82,7 @@ class Canvas:
                 f"The latent is {wide}x{high} px and the canvas of {self.node} {width}x{height} px: everybody is "
                 f"scaled {scale:.3g} times, {self.scaled(scale)}. For the best likeness give this pass a layout, an "
                 f"image and an apply node of its own at {wide}x{high} px.",
+                "latent",
             )
 
 
@@ -203,7 +204,7 @@ class _Computed:
 
 def check_range(what: str, start: float, end: float) -> None:
     """Raise BadRange for a range that ends before it starts; an empty one switches off on purpose."""
-    if not start <= end:  # also where one is no number
+    if start > end:
         raise BadRange(what, start, end)
 
 

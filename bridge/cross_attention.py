@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..core.attention import decoupled, on_grid, region_weights
+from ..core.attention import Attend, decoupled, on_grid, region_weights
 from .carried import Carried, Run, install, put
 from .conditioning import Canvas, Conditioning
-from .unet import Attend, attend_with, attention_layers, replaced, standing
+from .unet import attend_with, attention_layers, replaced, standing
 
 KEY = "likeness_injections"
 
@@ -34,12 +33,14 @@ class Injection(Carried):
     Empty where the adapter is switched off.
     regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
     canvas: what the regions are parts of, or None where somebody else looks at its size.
+    begins: called with the guider at the start of every run.
     """
 
     tokens: Tensor
     layers: tuple[tuple[Tensor, Tensor], ...]
     regions: Tensor | None
     canvas: Canvas | None = None
+    begins: Callable[[Any], None] | None = None
 
     @property
     def heard(self) -> bool:
@@ -76,18 +77,9 @@ def inject(conditioning: Conditioning, injection: Injection) -> Conditioning:
     return put(conditioning, injection, KEY)
 
 
-def patched(model: Any, before_sampling: Callable[[Any], None] | None = None) -> Any:
-    """A clone of the MODEL that reads injections; a MODEL that does already is returned as it is.
-
-    before_sampling: called with the guider at the start of every run.
-    """
-    return install(model, KEY, partial(_begin, before_sampling))
-
-
-def _begin(before_sampling: Callable[[Any], None] | None, guider: Any, latent: Tensor) -> InjectionsRun:
-    if before_sampling:
-        before_sampling(guider)
-    return InjectionsRun(guider, latent)
+def patched(model: Any) -> Any:
+    """A clone of the MODEL that reads injections; a MODEL that does already is returned as it is."""
+    return install(model, KEY, InjectionsRun)
 
 
 class InjectionsRun(Run):
@@ -100,7 +92,10 @@ class InjectionsRun(Run):
         self._layers = [(name, number, index) for name, number, index, _ in attention_layers(guider.model_patcher)]
         self._plans: dict[tuple[Injection, ...], Plan] = {}
         pixels = (8 * latent.shape[-1], 8 * latent.shape[-2])
-        canvases = {one.canvas: one.regions for one in self.everything(guider) if one.canvas and one.placed}
+        everything = self.everything(guider)
+        for begins in dict.fromkeys(one.begins for one in everything if one.begins):
+            begins(guider)
+        canvases = {one.canvas: one.regions for one in everything if one.canvas and one.placed}
         for canvas, regions in canvases.items():
             canvas.check((regions.shape[2], regions.shape[1]), pixels)
 

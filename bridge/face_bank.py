@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -80,6 +80,8 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
         raise saved_twice(who, others, path)
     data, lost = save(*identities.to_tensors(identity)), _lost(path)
     _write(path, data)
+    # Only the run that saves now can save twice: what earlier ones looked like is forgotten.
+    _saved.update({other: replace(one, prompt=None) for other, one in _saved.items() if one.prompt is not prompt})
     _saved[path] = _Saved(who, prompt, lost)
     return path
 

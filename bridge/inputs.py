@@ -23,6 +23,7 @@ _METHODS = {
 _CLOSER: dict[str, Callable[[str, Any], None]] = {
     io.Image.io_type: inputs.picture,
     io.Mask.io_type: inputs.masks,
+    "LIKENESS_FACES": inputs.faces,
     "LIKENESS_LAYOUT": inputs.layout,
     "LIKENESS_CAST": inputs.cast,
 }

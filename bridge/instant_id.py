@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +91,7 @@ def make_injections(
     negative_noise: float,
     noise_seed: int,
     canvas: Canvas | None = None,
+    begins: Callable[[Any], None] | None = None,
 ) -> Injections:
     """Tokens, and keys and values per layer, of `people`; one person without regions is heard everywhere."""
     faces = loaded.tokens([instant_id.embeddings(person, photos) for person in people])
@@ -101,6 +102,6 @@ def make_injections(
 
     def injection(tokens: Tensor) -> cross_attention.Injection:
         layers = loaded.keys_and_values(tokens, scales) if weight else ()
-        return cross_attention.Injection(source, sigmas, tokens, layers, regions, canvas)
+        return cross_attention.Injection(source, sigmas, tokens, layers, regions, canvas, begins)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

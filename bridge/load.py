@@ -47,6 +47,8 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
         if not path.endswith((".safetensors", ".sft")) and is_safetensors(Path(path)):
             return flatten(load_file(path))  # the host would go by the name
         return flatten(comfy.utils.load_torch_file(path, safe_load=True))
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise  # the file may be good
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
         what = _unreadable(error, size)
         raise UnsupportedCheckpoint(path, what, expected, f"Delete it and download it again. {advice}") from error

@@ -19,30 +19,39 @@ def node_of(cls: type[io.ComfyNode]) -> str | None:
 
 def show(node_id: str | None, image: Tensor) -> None:
     """Put a picture, IMAGE (B, H, W, 3), into a node that has run already; only a running server can show it."""
-    server: Any = getattr(sys.modules.get("server"), "PromptServer", None)
-    if node_id is None or not hasattr(server, "instance"):
+    server = _server()
+    if node_id is None or server is None:
         return
     shown = {"node": node_id, "display_node": node_id, "output": ui.PreviewImage(image).as_dict()}
-    prompt = getattr(server.instance, "last_prompt_id", None)
-    server.instance.send_sync("executed", {**shown, "prompt_id": prompt}, server.instance.client_id)
+    prompt = getattr(server, "last_prompt_id", None)
+    server.send_sync("executed", {**shown, "prompt_id": prompt}, server.client_id)
 
 
-# A browser takes a note away for nothing but the next one: nodes whose last note stands there.
-_told: set[str] = set()
+# What stands under each node, by topic: a browser shows one text, and takes it away for nothing but the next one.
+_told: dict[str, dict[str, str]] = {}
 
 
-def tell(node_id: str | None, text: str) -> None:
+def tell(node_id: str | None, text: str, topic: str = "") -> None:
     """Show `text` under the node (None: nowhere) and log it; "" takes an earlier one away.
 
-    Without a running server it is only logged.
+    topic: "" for what a running node says of itself, which takes away all that was said before; anything else for what
+    is added while sampling. Without a running server it is only logged.
     """
     if text:
         logger.warning(text)
-    # Looked up, not imported: a script that uses the nodes without the server has no need of it.
-    server: Any = getattr(sys.modules.get("server"), "PromptServer", None)
-    if node_id is not None and hasattr(server, "instance") and (text or node_id in _told):
-        (_told.add if text else _told.discard)(node_id)
-        server.instance.send_progress_text(_literal(text) or " ", node_id)
+    server = _server()
+    if node_id is None or server is None:
+        return
+    before = _told.get(node_id, {})
+    told = {**(before if topic else {}), topic: text}
+    _told[node_id] = {about: said for about, said in told.items() if said}
+    if before or _told[node_id]:
+        server.send_progress_text(_literal("\n".join(_told[node_id].values())) or " ", node_id)
+
+
+def _server() -> Any:
+    """The running server, or None. Looked up, not imported: scripts use the nodes without it."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 
 def _literal(text: str) -> str:

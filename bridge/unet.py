@@ -9,11 +9,11 @@ import comfy.ldm.modules.attention
 from comfy.ldm.modules.attention import SpatialTransformer
 from torch import Tensor
 
+from ..core.attention import Attend
 from ..core.checkpoints import FAMILIES
 from ..core.errors import WrongBaseModel
 
-Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(queries, keys, values), (B, N, heads * d) each, to the same."""
+_UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
 
 
 def family(width: int | None) -> str:
@@ -41,19 +41,22 @@ def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
     Raises WrongBaseModel for a network that is not a UNet with cross-attention.
     """
     if not hasattr(unet, "middle_block"):
-        raise WrongBaseModel("The MODEL", type(unet).__name__, "a UNet of the SD family")
+        raise WrongBaseModel("The MODEL", type(unet).__name__, _UNETS, _USE)
     blocks = [
         *(("input", number, block) for number, block in enumerate(unet.input_blocks)),
         *(("output", number, block) for number, block in enumerate(unet.output_blocks)),
         ("middle", 0, unet.middle_block or ()),  # some distilled models have none
     ]
-    return [
+    found = [
         (name, number, index, transformer)
         for name, number, block in blocks
         for module in block
         if isinstance(module, SpatialTransformer)
         for index, transformer in enumerate(module.transformer_blocks)
     ]
+    if not found:
+        raise WrongBaseModel("The MODEL", "a UNet without cross-attention", _UNETS, _USE)
+    return found
 
 
 def attend_with(

@@ -92,7 +92,7 @@ class BadOrder(LikenessError):
 
     def __init__(self, text: str, why: str, people: int, places: int) -> None:
         super().__init__(
-            f"The order {text!r} cannot be used: {why}.",
+            f"The order {plain(text, 100)!r} cannot be used: {why}.",
             f"Write one number per place ({places}), each person 1 to {people} at most once, 0 for an empty place.",
         )
 
@@ -382,8 +382,8 @@ def nothing_in_common(a: str, theirs: str, b: str, others: str) -> BadCast:
 
 
 def on_no_canvas(which: str, why: str) -> BadLayout:
-    """A place that is on no canvas."""
-    return BadLayout(f"{which} {why}.", "Make the layout with one of the Layout nodes.")
+    """A place or a face that is on no canvas."""
+    return BadLayout(f"{which} {why}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
 
 
 def no_faces(size: tuple[int, int]) -> BadLayout:

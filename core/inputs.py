@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .errors import BadInput, BadPicture, on_no_canvas
 from .geometry import check_size
-from .people import Cast, Layout, Slot
+from .people import Box, Cast, Faces, Layout, Point, Slot
 
 FAR = 1e6
 """Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
@@ -102,11 +102,21 @@ def cast(what: str, given: Cast) -> None:
         check_size("The cast's canvas", given.width, given.height)
 
 
+def faces(what: str, given: Faces) -> None:
+    """Raise BadLayout for a face that is in no picture."""
+    for number, face in enumerate(given.faces, 1):
+        _within_reach(f"{what} cannot be used: face {number}", face.keypoints, face.box)
+
+
 def _on_earth(which: str, slot: Slot) -> None:
     points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
-    numbers = [*(slot.box or ()), *(axis for point in points for axis in point)]
+    _within_reach(which, points, slot.box)
+
+
+def _within_reach(which: str, points: Sequence[Point], box: Box | None) -> None:
+    numbers = [*(box or ()), *(axis for point in points for axis in point)]
     wrong = next((axis for axis in numbers if not abs(axis) <= FAR), None)  # NaN is not within anything
     if wrong is not None:
         raise on_no_canvas(which, f"has a coordinate that is on no canvas ({wrong:g})")
-    if slot.box is not None and (slot.box[0] > slot.box[2] or slot.box[1] > slot.box[3]):
-        raise on_no_canvas(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in slot.box)})")
+    if box is not None and (box[0] > box[2] or box[1] > box[3]):
+        raise on_no_canvas(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in box)})")

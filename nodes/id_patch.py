@@ -180,6 +180,7 @@ class ApplyIDPatch(io.ComfyNode):
         vae: Any = None,
     ) -> io.NodeOutput:
         if strength == 0:
+            notes.tell(notes.node_of(cls), "")
             return io.NodeOutput(positive, negative)
         check_control_net(control_net, id_patch.width, APPLY)
         present = _presence(cast, APPLY)

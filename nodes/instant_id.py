@@ -91,7 +91,8 @@ class FaceKeypointsImage(io.ComfyNode):
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
         if cast is not None:
             # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-            drawn = _heard(cast) if _heard(cast).people else cast
+            heard = _heard(cast)
+            drawn = heard if heard.people else cast
             layout = Layout(cast.width, cast.height, placing.require_places(drawn, IMAGE))
         if layout is None:
             raise errors.NotPlaced(IMAGE, [])
@@ -213,14 +214,14 @@ class ApplyInstantID(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        people = _heard(cast).people
+        people, node = _heard(cast).people, notes.node_of(cls)
+        notes.tell(node, "\n".join(_remarks(image, mask, cast)))
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
-        node = notes.node_of(cls)
         areas = _regions(cast, mask, region_margin, feather)
         canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions")
         # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
@@ -235,6 +236,7 @@ class ApplyInstantID(io.ComfyNode):
             negative_noise=negative_noise,
             noise_seed=noise_seed,
             canvas=canvas if placed else None,
+            begins=partial(_check_cfg, node),
         )
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [cross_attention.inject(side, injection) for side, injection in pairs]
@@ -244,12 +246,11 @@ class ApplyInstantID(io.ComfyNode):
             seen = None if placed else canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
-        notes.tell(node, "\n".join(_hints(image, mask, cast)))
         shown = None if areas is None else ui.PreviewImage(previews.read_regions(areas, people)[None], cls=cls)
-        return io.NodeOutput(cross_attention.patched(model, partial(_check_cfg, node)), *sides, ui=shown)
+        return io.NodeOutput(cross_attention.patched(model), *sides, ui=shown)
 
 
-def _hints(image: Tensor, mask: Tensor | None, cast: Cast) -> list[str]:
+def _remarks(image: Tensor, mask: Tensor | None, cast: Cast) -> list[str]:
     """What works, but may not be meant."""
     hints = [f"{person.identity.name}: weight 0, left out." for person in cast.people if person.weight <= 0]
     if image.shape[1:3] == (1024, 1024):
@@ -266,8 +267,8 @@ def _heard(cast: Cast) -> Cast:
 
 def _check_cfg(node: str | None, guider: Any) -> None:
     cfg = getattr(guider, "cfg", 0.0)
-    if cfg > HIGH_CFG:
-        notes.tell(node, f"CFG is {cfg:g}: above {HIGH_CFG:g} InstantID burns colours. 4 to 5 is what it was made for.")
+    high = f"CFG is {cfg:g}: above {HIGH_CFG:g} InstantID burns colours. 4 to 5 is what it was made for."
+    notes.tell(node, high if cfg > HIGH_CFG else "", "CFG")
 
 
 def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> Tensor | None:

@@ -235,15 +235,14 @@ class ApplyParts(io.ComfyNode):
         heat_map_step: int,
         pose: Tensor | None = None,
     ) -> io.NodeOutput:
+        node = notes.node_of(cls)
+        notes.tell(node, "" if pose is None else pose_hint(pose))
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         check_model(model, features)
         check_text([*positive, *negative], features)
-        node = notes.node_of(cls)
         posed = None if pose is None else pose_features(features, pose)
-        if pose is not None and (hint := pose_hint(pose)):
-            notes.tell(node, hint)
         show = partial(_show_heat_maps, node, features.labels)
         watch = self_attention.Watch(heat_map_step, show) if heat_map_step else None
         sides = put_in((positive, negative), features, strength, window, posed, watch)

@@ -388,12 +388,8 @@ class Cast(io.ComfyNode):
             raise empty_cast(names)
         whole = people.Cast(tuple(present), before.width, before.height, tuple(absent))
         preview = _cast_preview(whole)
-        shown = ui.PreviewImage(preview, cls=cls).as_dict()
-        text = f"Left out, no photo with a face: {names}" if names else ""
-        notes.tell(notes.node_of(cls), text)
-        if text:
-            shown["text"] = (text,)
-        return io.NodeOutput(whole, preview, ui=shown)
+        notes.tell(notes.node_of(cls), f"Left out, no photo with a face: {names}" if names else "")
+        return io.NodeOutput(whole, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
 def _weight(number: int) -> io.Float.Input:

@@ -7,9 +7,10 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..bridge import self_attention
-from ..bridge.conditioning import sigmas_of
+from ..bridge.conditioning import check_conditioning, sigmas_of
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
 from ..bridge.share_parts import LAYERS, put_in, reference_of
+from ..bridge.unet import text_width
 from ..core import geometry
 from ..core.parts.parts import Parts
 from .sockets import PartsSocket
@@ -90,6 +91,7 @@ class SharePartsAttention(io.ComfyNode):
     ) -> io.NodeOutput:
         if strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
+        check_conditioning([*positive, *negative], text_width(model), "Share Parts Attention")
         geometry.check_size("The picture", width, height)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         live = reference_of(model, parts, clip, vae, (width, height), layers, reference == EVERY_STEP, seed)

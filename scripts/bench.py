@@ -20,7 +20,7 @@ from rig.pack import load_host, load_pack
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure the pack beside a peer, case by case.")
+    parser = argparse.ArgumentParser(description="Measure the pack beside a peer, case by case.", allow_abbrev=False)
     parser.add_argument("--python", help="a Python that has everything already")
     parser.add_argument("--tiny", action="store_true", help="small networks, one round: whether every case runs")
     parser.add_argument("case", nargs="*", help="all of them when none is named")

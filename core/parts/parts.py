@@ -165,10 +165,10 @@ def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
     return rgb.movedim(-1, 1)
 
 
-def pose_hint(image: Tensor) -> str | None:
+def pose_hint(image: Tensor) -> str:
     """What to say of pose pictures (B, H, W, 1|3|4) that are no DensePose IUV: those have 0 to 24 of 255 in blue."""
     if float((as_rgb(image)[..., 2] > 0.25).float().mean()) < 0.01:
-        return None
+        return ""
     return (
         "The pose image is not coloured like the DensePose IUV pictures that Parts2Whole was trained with (black "
         "background, red and green gradients, hardly any blue), so it may be followed badly. Viridis and Parula "

@@ -81,7 +81,7 @@ def _custom(text: str, people: int, places: int) -> list[int]:
     words = [word for word in re.split("[,;\uff0c\\s]+", plain(text)) if word]
     wrong = next((word for word in words if not re.fullmatch("[0-9]{1,4}", word)), None)
     if wrong is not None:
-        raise refuse(f"{wrong!r} is not a number")
+        raise refuse(f"{plain(wrong, 40)!r} is not a number")
     numbers = [int(word) for word in words]
     if len(numbers) != places:
         raise refuse(f"it has {counted(len(numbers), 'number')} for {counted(places, 'place')}")

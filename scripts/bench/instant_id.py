@@ -24,9 +24,10 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from instant_id_made import DEFAULTS, conditioning, person
-from pack.bridge import carried, cross_attention, unet
+from pack.bridge import carried, cross_attention
 from pack.bridge.identity_net import IdentityNet
 from pack.bridge.instant_id import load_instant_id
+from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
 from pack.nodes.instant_id import ApplyInstantID
 from seeded import instant_id_file
@@ -54,7 +55,7 @@ class Step:
 
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
-        widths = [width for *_, width in unet.attention_layers(self._patcher())]
+        widths = [width for *_, width in attention_layers(self._patcher())]
         regions = quarters(people) if people > 1 else None
         source = object()
 
@@ -196,7 +197,7 @@ class Pair:
 
     def _adapter(self, host_unet: Any) -> Any:
         """An ip-adapter.bin of the UNet's widths, loaded on both sides."""
-        file = instant_id_file([width for *_, width in unet.attention_layers(host_unet)])
+        file = instant_id_file([width for *_, width in attention_layers(host_unet)])
         self.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)
         self.unet.to(self.size.device, self.dtype).requires_grad_(False)
         # The authors' pipeline projects the face once per picture, not once per step.

@@ -80,7 +80,6 @@ def _paths(root: Path) -> Standins:
         recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
         antelope=root / "insightface" / PREFIX / "glintr100.onnx",
         face_pack=root / "insightface" / "models" / "buffalo_sc",
-        # Listed behind the SDXL one: the demo takes the first stand-in of a menu.
         sd15=root / "checkpoints" / f"{PREFIX}-v1-5.ckpt",
         vae=root / "vae" / f"{PREFIX}-vae.pth",
         clip_vision=root / "clip_vision" / f"{PREFIX}-vit-l.pth",

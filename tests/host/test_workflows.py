@@ -297,3 +297,23 @@ def test_heat_maps_arrive_while_it_samples(host_server: HostServer, from_parts: 
     ((while_running, images),) = shown
     assert while_running == sampler
     assert np.asarray(Image.open(host_server.file(images[0]))).std() > 5
+
+
+def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    """And another run of the node takes both away."""
+    prompt = prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
+    (cast,) = workflow.nodes_of(prompt, "LikenessCast")
+    (apply,) = workflow.nodes_of(prompt, "LikenessApplyIDPatch")
+    (latent,) = workflow.nodes_of(prompt, "EmptyLatentImage")
+    larger = {**prompt[latent], "inputs": {**prompt[latent]["inputs"], "width": 576, "height": 512}}
+    prompt[cast]["inputs"]["weight_1"] = 0.0
+
+    def said(graph: Prompt) -> str:
+        return [text for node, text in host_server.run(graph).notes if node == apply][-1]
+
+    both = said({**prompt, latent: larger})
+    assert "weight 0, left out." in both and "everybody is scaled 1.49 times" in both
+    prompt[apply]["inputs"]["strength"] = 0.0
+    assert said(prompt).strip() == ""

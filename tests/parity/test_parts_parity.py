@@ -129,7 +129,7 @@ def test_predictions_equal_the_authors(denoiser, bank, timestep, record_property
     positive, negative = sides(
         bank, GOLDEN["in.prompt"], GOLDEN["in.neg"], GOLDEN["in.image_embeds"], pose, dc, PartWeights([1.0, 1.0])
     )
-    model = self_attention.patched(cross_attention.patched(denoiser, lambda guider: None))
+    model = self_attention.patched(cross_attention.patched(denoiser))
     eps = predictions(model, GOLDEN["in.x"], timestep, positive, negative)
     for side, ours in eps.items():
         golden = GOLDEN[f"eps.{side}.{timestep}"]

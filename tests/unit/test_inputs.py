@@ -126,7 +126,8 @@ def broken(field: str, value: float) -> Slot:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e9, -1e30])
 @pytest.mark.parametrize("field", ["center", "box", "keypoints", "pose"])
 def test_a_place_on_no_canvas_is_named_in_layouts_and_casts(field: str, value: float) -> None:
-    message = f"has a coordinate that is on no canvas ({value:g}). Make the layout with one of the Layout nodes."
+    advice = "Make layouts with the Layout nodes, and faces with Detect Faces."
+    message = f"has a coordinate that is on no canvas ({value:g}). {advice}"
     bad = broken(field, value)
     with pytest.raises(BadLayout) as caught:
         inputs.layout("The layout input of Pose Image", Layout(64, 64, (PLACE, bad)))
