@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as functional
-from pack.core.attention import decoupled, on_grid, part_shares, region_weights
+from pack.core.attention import decoupled, on_grid, region_weights
+from pack.core.parts.attention import part_shares
 
 
 def attend(q, k, v, heads=4):
