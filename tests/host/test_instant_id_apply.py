@@ -206,8 +206,8 @@ def test_keypoints_and_regions_follow_a_scaled_latent(host, instant_id, caplog, 
     size = int(WIDTH * scale), int(HEIGHT * scale)
     scaled = sample(*apply(host, instant_id, halves()), size=size)
     said = (
-        f"The latent is {size[0]}x{size[1]} px and the canvas of Apply InstantID 128x96 px: everybody is scaled "
-        f"{scale} times, with keypoints and regions."
+        f"The latent is {size[0]}x{size[1]} px and the canvas of Apply InstantID (Likeness) 128x96 px: everybody is "
+        f"scaled {scale} times, with keypoints and regions."
     )
     assert caplog.text.count(said) == 1
     cast, hint = scaled_to(*size)
@@ -243,7 +243,9 @@ def test_masks_of_any_resolution_with_an_area(host, instant_id):
     ids=["keypoints", "both", "regions"],
 )  # fmt: skip
 def test_a_latent_of_another_shape(host, instant_id, cast, changed):
-    message = r"The latent is 256x96 px; the canvas of Apply InstantID is 128x96 px, which has another shape"
+    message = (
+        r"The latent is 256x96 px; the canvas of Apply InstantID \(Likeness\) is 128x96 px, which has"
+    )
     with pytest.raises(errors.BadSize, match=message):
         sample(*apply(host, instant_id, cast, **changed), size=(256, 96))
 
@@ -252,7 +254,7 @@ def test_a_canvas_that_is_no_multiple_of_8(host, instant_id, caplog):
     hint = comfy.utils.common_upscale(HINT.movedim(-1, 1), 135, 101, "nearest-exact", "disabled").movedim(1, -1)
     assert sample(*apply(host, instant_id, one(), hint=hint)).isfinite().all() and not caplog.text
     sample(*apply(host, instant_id, one()), size=(64, 48))
-    assert caplog.text.count("The latent is 64x48 px and the canvas of Apply InstantID 128x96 px") == 1
+    assert caplog.text.count("The latent is 64x48 px and the canvas of Apply InstantID (Likeness) 128x96 px") == 1
 
 
 # Beside others
@@ -348,7 +350,7 @@ def test_notes_where_the_result_is_right_but_could_be_better(host, instant_id, c
 def test_all_that_is_to_be_said_is_said_at_once(host, instant_id, caplog):
     """A second note would take the place of the first under the node."""
     left, right = halves().people
-    apply(host, instant_id, Cast((left, replace(right, weight=0.0))), control_strength=0.0,
+    apply(host, instant_id, Cast((left, replace(right, weight=0.0)), WIDTH, HEIGHT), control_strength=0.0,
           hint=torch.ones(1, 1024, 1024, 3))  # fmt: skip
     (told,) = caplog.messages
     assert told.splitlines()[0] == "right: weight 0, left out." and "exactly 1024x1024" in told.splitlines()[1]
