@@ -34,7 +34,7 @@ def fit(net: Miniature, minutes: float) -> float:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
-    return float(loss)
+    return loss.item()
 
 
 def _crops(rng: random.Random) -> Tensor:

@@ -159,7 +159,7 @@ class _Learner:
         loss = self._loss(batch, rng)
         loss.backward()
         self._learn(rate)
-        return float(loss)
+        return loss.item()
 
     def _loss(self, batch: list[Example], rng: random.Random) -> Tensor:
         model, device = self.training.net, self.device

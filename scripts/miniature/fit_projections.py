@@ -67,7 +67,7 @@ def fit(net: Miniature, known: Pool, steps: int = 4000) -> float:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return float(loss)
+    return loss.item()
 
 
 def _cost() -> Tensor:

@@ -25,6 +25,7 @@ from .net import Miniature
 CHECKPOINT = CACHE / "miniature" / "training.pt"
 TRAINED_ON, HELD_OUT = 1, 1_000_003
 """Seeds of the drawn people that it learns from, and of those that it has never seen."""
+PROVENANCE = {"data": "drawn people only (portraits.py, avatars.py), no photo of anybody", "licence": "Apache-2.0"}
 _SAVE_SECONDS, _TELL_STEPS = 600, 50
 
 
@@ -39,14 +40,17 @@ def main() -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     say("Drawing photos.")
     known = fit_projections.pool(TRAINED_ON)
+    history = {} if given.from_nothing else stored.told()
     training = fit_networks.begin(start(given.from_nothing, known), settled=not given.from_nothing)
     if CHECKPOINT.is_file():
         training.load(torch.load(CHECKPOINT, map_location="cpu", weights_only=True))
         say(f"On from step {training.step}.")
     fit_networks.fit(training, known.embeddings, given.minutes, given.rate, device, _Keeper(training))
     save(training)
-    told = {"trained": f"{training.step} steps, {training.seconds / 60:.0f} minutes on {device}", "commit": commit()}
-    stored.save(training.average.cpu(), stored.FILE, told)
+    trained = f"{training.step} steps, {training.seconds / 60:.0f} minutes on {device}"
+    if before := history.get("trained"):
+        trained = f"{before}; then {trained}"
+    stored.save(training.average.cpu(), stored.FILE, {"trained": trained, "commit": commit(), **PROVENANCE})
     say(f"Wrote {stored.FILE}. Now: python -m miniature.evaluate")
 
 
