@@ -243,9 +243,7 @@ def test_masks_of_any_resolution_with_an_area(host, instant_id):
     ids=["keypoints", "both", "regions"],
 )  # fmt: skip
 def test_a_latent_of_another_shape(host, instant_id, cast, changed):
-    message = (
-        r"The latent is 256x96 px; the canvas of Apply InstantID \(Likeness\) is 128x96 px, which has"
-    )
+    message = r"The latent is 256x96 px; the canvas of Apply InstantID \(Likeness\) is 128x96 px, which has"
     with pytest.raises(errors.BadSize, match=message):
         sample(*apply(host, instant_id, cast, **changed), size=(256, 96))
 
