@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import comfy.conds
@@ -179,7 +178,7 @@ class Run:
         self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
         """(height, width) of what is denoised, in latent pixels."""
         self._device = guider.model_patcher.load_device
-        self._numbers, self._free = dict[Chunk, int](), count()
+        self._numbers = dict[Chunk, int]()
         self._chunks: dict[int, Chunk] = {}
         self._batches: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
         self._whole: dict[Hashable, tuple[Chunk, ...]] = {}
@@ -201,7 +200,7 @@ class Run:
         self._asked |= _heard(chunks)
         batch = chunks, pictures
         if batch not in self._batches:
-            numbers = [self._numbers.setdefault(chunk, next(self._free)) for chunk in chunks]
+            numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
             self._chunks |= dict(zip(numbers, chunks, strict=True))
             lines = tuple((number, picture) for number in numbers for picture in range(pictures))
             kept = self._batches.setdefault(batch, torch.tensor(lines, device=self._device))

@@ -111,12 +111,12 @@ class ControlAttachment:
 
     def to(self, conditioning: Conditioning) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain."""
-        return [[text, self._attached(options)] for text, options in conditioning]
+        return [[text, self._with_net(options)] for text, options in conditioning]
 
-    def _attached(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
         previous = options.get("control")
         if previous not in self._copies:
-            copy = _attached(self.control_net.copy(), self.width, self.canvas)
+            copy = _as_ours(self.control_net.copy(), self.width, self.canvas)
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
@@ -135,19 +135,19 @@ class _Whole(comfy.conds.CONDConstant):
         return _Whole(area is None)
 
 
-def _attached(control_net: Any, width: int, canvas: Canvas | None) -> Any:
+def _as_ours(control_net: Any, width: int, canvas: Canvas | None) -> Any:
     """A copy of a net, of whatever class, as one of ours."""
-    control_net.__class__ = _attached_class(type(control_net))
+    control_net.__class__ = _our_class(type(control_net))
     control_net.width, control_net.canvas, control_net.checked = width, canvas, set()
     return control_net
 
 
 @cache
-def _attached_class(kind: type) -> type:
-    return type(kind.__name__, (_Attached, kind), {})
+def _our_class(kind: type) -> type:
+    return type(kind.__name__, (_AttachedNet, kind), {})
 
 
-class _Attached(comfy.controlnet.ControlBase):
+class _AttachedNet(comfy.controlnet.ControlBase):
     """Our own copy of a net: it reads the text that the UNet reads, and looks at what no node before the sampler sees.
 
     width, canvas: as in ControlAttachment. checked: sizes of latents that this run has shown.
@@ -158,7 +158,7 @@ class _Attached(comfy.controlnet.ControlBase):
     checked: set[tuple[int, int]]
 
     def copy(self) -> Any:
-        return _attached(super().copy(), self.width, self.canvas)  # plain, as every class of the host names itself
+        return _as_ours(super().copy(), self.width, self.canvas)  # plain, as every class of the host names itself
 
     def pre_run(self, model: Any, percent_to_sigma: Any) -> None:
         found = model.model_config.unet_config.get("context_dim")

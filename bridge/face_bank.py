@@ -6,7 +6,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -36,20 +36,17 @@ Prompt = Mapping[str, Any]
 """Nodes by their ids, as the host runs them."""
 
 
-@dataclass(frozen=True)
-class _Saved:
-    """The last save to a path. who: person and node. prompt: the one that ran, None outside of a graph.
+@dataclass
+class _Run:
+    """The latest run that saved somebody. prompt: None outside of a graph. saved: path -> person and node."""
 
-    lost: how often the file had been deleted when it was saved once more.
-    """
-
-    who: str
-    prompt: Prompt | None
-    lost: int
+    prompt: Prompt | None = None
+    saved: dict[str, str] = field(default_factory=dict)
 
 
-# By path, since the host started: a file tells neither which node wrote it nor that it has been deleted.
-_saved: dict[str, _Saved] = {}
+_latest = _Run()
+# Path -> how often the file had been deleted when it was saved again, since the host started: no file tells that.
+_deleted: dict[str, int] = {}
 
 
 def files() -> list[str]:
@@ -80,9 +77,9 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
         raise saved_twice(who, others, path)
     data, lost = save(*identities.to_tensors(identity)), _lost(path)
     _write(path, data)
-    # Only the run that saves now can save twice: what earlier ones looked like is forgotten.
-    _saved.update({other: replace(one, prompt=None) for other, one in _saved.items() if one.prompt is not prompt})
-    _saved[path] = _Saved(who, prompt, lost)
+    if _latest.prompt is not prompt:
+        _latest.prompt, _latest.saved = prompt, {}
+    _latest.saved[path], _deleted[path] = who, lost
     return path
 
 
@@ -91,8 +88,8 @@ def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
     whoever was saved already under a name that was made while the graph ran."""
     if prompt is None:
         return []
-    before, own = _saved.get(path), prompt.get(node or "")
-    written = [before.who] if before and before.prompt is prompt else []
+    own = prompt.get(node or "")
+    written = [_latest.saved[path]] if _latest.prompt is prompt and path in _latest.saved else []
     if own is None:
         return written  # not in the graph itself: another node made this one while it ran
     name, kind = own["inputs"].get("filename"), own["class_type"]
@@ -122,8 +119,7 @@ def fingerprint(filename: str | None) -> int:
 
 def _lost(path: str) -> int:
     """How often the file was deleted after it had been saved here."""
-    before = _saved.get(path)
-    return before.lost + (not os.path.exists(path)) if before else 0
+    return _deleted[path] + (not os.path.exists(path)) if path in _deleted else 0
 
 
 def _target(filename: object) -> str:

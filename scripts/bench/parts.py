@@ -16,28 +16,13 @@ import torch
 from comfy.ldm.modules import attention
 from pack.bridge.self_attention import Forward, Memory, SharedAttention, SharedParts, record
 from pack.core.parts.bank import PartWeights, keep, token_mask
+from tiny_sd15 import HOST_CONFIG
 
 from bench.measure import TINY, accelerator, finished, interleaved, named, report
 
 HEIGHT, WIDTH = (128, 64) if TINY else (768, 512)
 PARTS, COVER = 4, 0.2
-SHAPE = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32 if TINY else 320,
-    "channel_mult": [1, 2, 4, 4],
-    "num_res_blocks": [2, 2, 2, 2],
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-    "transformer_depth_middle": 1,
-    "context_dim": 768,
-    "use_linear_in_transformer": False,
-    "use_spatial_transformer": True,
-    "use_temporal_attention": False,
-    "adm_in_channels": None,
-    "legacy": False,
-}
+SHAPE = HOST_CONFIG | {"model_channels": 32 if TINY else 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768}
 
 
 class Bench:

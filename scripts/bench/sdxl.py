@@ -8,28 +8,23 @@ import comfy.cldm.cldm
 import comfy.ops
 import comfy.supported_models
 import torch
+from tiny_sdxl import HOST_CONFIG
 
 from bench.measure import TINY
 
 SIDE = 256 if TINY else 1024
-SHAPE = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 64 if TINY else 320,
-    "channel_mult": [1, 2, 2] if TINY else [1, 2, 4],
-    "num_res_blocks": [2, 2, 2],
-    "transformer_depth": [0, 0, 1, 1, 2, 2] if TINY else [0, 0, 2, 2, 10, 10],
-    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2] if TINY else [0, 0, 0, 2, 2, 2, 10, 10, 10],
-    "transformer_depth_middle": 2 if TINY else 10,
-    "context_dim": 2048,
-    "adm_in_channels": 2816,
-    "num_classes": "sequential",
-    "use_linear_in_transformer": True,
-    "use_spatial_transformer": True,
-    "use_temporal_attention": False,
-    "legacy": False,
-}
+SHAPE = (
+    HOST_CONFIG
+    if TINY
+    else HOST_CONFIG
+    | {
+        "model_channels": 320,
+        "channel_mult": [1, 2, 4],
+        "transformer_depth": [0, 0, 2, 2, 10, 10],
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+        "transformer_depth_middle": 10,
+    }
+)
 
 
 def networks(device: Any, dtype: Any) -> tuple[Any, Any]:

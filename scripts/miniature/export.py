@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +17,7 @@ from pathlib import Path
 import torch
 from environment import CACHE
 from rig.standins import PREFIX as STANDIN
-from rig.standins import TEXT, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack
+from rig.standins import TEXT, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once
 from rig.standins import WIDTH as LARGE
 from torch import Tensor
 
@@ -62,17 +59,13 @@ def build() -> Files:
     """All files, written once per version of the miniature."""
     sources = [stored.FILE, *sorted(Path(__file__).parent.glob("*.py"))]
     recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    to = files(CACHE / "miniature" / recipe)
-    if not to.root.is_dir():
-        to.root.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = files(Path(tempfile.mkdtemp(dir=to.root.parent, prefix="unfinished-")))
-        write(unfinished)
-        copy_face_pack(unfinished.face_pack)
-        try:
-            os.replace(unfinished.root, to.root)
-        except OSError:  # somebody else was faster
-            shutil.rmtree(unfinished.root)
-    return to
+    return files(once(CACHE / "miniature" / recipe, _everything))
+
+
+def _everything(root: Path) -> None:
+    to = files(root)
+    write(to)
+    copy_face_pack(to.face_pack)
 
 
 def write(to: Files) -> None:

@@ -54,7 +54,7 @@ class Group:
 
     @property
     def embeddings(self) -> Tensor:
-        """(P, 512), as the places are numbered from front to back in the cast."""
+        """(P, 512), in the order of the cast."""
         return torch.cat([id_patch.embeddings(person, "mean")[:, 0] for person in self.cast.people])
 
 

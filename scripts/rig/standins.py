@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,16 +56,20 @@ class Standins:
 def build() -> Standins:
     """All stand-ins, written once per version of this file."""
     recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-    paths = _paths(CACHE / recipe)
-    if not paths.root.is_dir():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        unfinished = _paths(Path(tempfile.mkdtemp(dir=CACHE, prefix="unfinished-")))
-        _write(unfinished)
+    return _paths(once(CACHE / recipe, lambda root: _write(_paths(root))))
+
+
+def once(root: Path, write: Callable[[Path], None]) -> Path:
+    """The folder `root` with all that `write` puts into the folder it is given; it is there complete or not at all."""
+    if not root.is_dir():
+        root.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix="unfinished-"))
+        write(unfinished)
         try:
-            os.replace(unfinished.root, paths.root)
+            os.replace(unfinished, root)
         except OSError:  # somebody else was faster
-            shutil.rmtree(unfinished.root)
-    return paths
+            shutil.rmtree(unfinished)
+    return root
 
 
 def _paths(root: Path) -> Standins:
