@@ -143,9 +143,10 @@ def _looks_like_ir_se50(path: str, size: int, changed: int) -> bool:
 
 
 def _missing(what: str, key: str) -> ModelMissing:
-    download = packs.DOWNLOADS.get(key, packs.ANTELOPE)
+    published = packs.published(key)
     searched = folders.folders(*(_TORCH_KEYS if key == packs.IR_SE50 else (_ONNX_KEY,)))
-    return ModelMissing(what, download.files, searched, download.url, download.size)
+    files = [file.names[0].removeprefix("models/") for file in published.files]
+    return ModelMissing(what, files, searched, published.url, published.size_text)
 
 
 def _detector_path(pack: str) -> str:
@@ -155,7 +156,8 @@ def _detector_path(pack: str) -> str:
     detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
     if not detectors:
         path, kind = next(iter(kinds.items()))
-        advice = f"Choose another pack in Load Face Model; antelopev2 is at {packs.ANTELOPE.url}."
+        url = packs.published("antelopev2").url
+        advice = f"Choose another pack in Load Face Model; antelopev2 is at {url}."
         raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
     return max(detectors, key=os.path.getsize)
 
@@ -179,7 +181,7 @@ def _session(path: str, size: int, changed: int, providers: tuple[str, ...]) -> 
 
 @lru_cache(maxsize=2)
 def _ir_se50(path: str, size: int, changed: int) -> IRSE50Recogniser:
-    advice = f"The right file is at {packs.DOWNLOADS[packs.IR_SE50].url}."
+    advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
     state = load.read_state_dict(path, "the ArcFace recogniser of facexlib (IR-SE50)", advice)
     require(state, packs.IR_SE50, path, advice)
     return IRSE50Recogniser(load.in_patcher(ir_se50.IRSE50, ir_se50.fold(state, path)))

@@ -9,20 +9,12 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core import id_patch
+from ..core import id_patch, manifest
 from ..core.errors import SequenceUnsupported
 from ..core.people import Person
 from . import load
 
-FILE = load.Published(
-    method=id_patch.METHOD,
-    what="ID-Patch file",
-    format="id-patch",
-    name="id-patch.bin",
-    key="id_patch",
-    url="https://huggingface.co/ByteDance/ID-Patch",
-    size="size on its page",
-)
+FILE = load.Published(id_patch.METHOD, "ID-Patch file", manifest.model("id-patch"))
 
 
 @dataclass(frozen=True)

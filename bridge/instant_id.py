@@ -10,21 +10,13 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core import instant_id
+from ..core import instant_id, manifest
 from ..core.errors import AdapterMismatch
 from ..core.people import Person
 from . import cross_attention, load, unet
 from .conditioning import Canvas
 
-FILE = load.Published(
-    method=instant_id.METHOD,
-    what="InstantID adapter",
-    format="instant-id",
-    name="ip-adapter.bin",
-    key="instantid",
-    url="https://huggingface.co/InstantX/InstantID",
-    size="1.7 GB",
-)
+FILE = load.Published(instant_id.METHOD, "InstantID adapter", manifest.model("instantid"))
 
 
 @dataclass(frozen=True)

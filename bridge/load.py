@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,18 +16,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..core.checkpoints import flatten, is_safetensors, require
+from ..core.checkpoints import flatten, is_safetensors, no_model, require, unreadable
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
+from ..core.manifest import Model
+from ..core.text import in_one_line
 from . import folders
-
-# What the first bytes of a file that is no model at all look like.
-_NOT_A_MODEL = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
-    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
-    (b"<html", "a web page (HTML) saved under a model's name"),
-    (b"<?xml", "a web page (XML) saved under a model's name"),
-    (b'{"error', "an error answer of the download server"),
-)
 
 
 def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
@@ -37,12 +29,8 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
     Raises UnsupportedCheckpoint for a file that is none: empty, a saved web page, a truncated download, a pickle
     that wants to run code.
     """
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        head = file.read(512).lstrip().lower()
-    for start, what in _NOT_A_MODEL:
-        if head.startswith(start):
-            raise UnsupportedCheckpoint(path, f"{what} ({size} bytes)", expected, f"Download it again. {advice}")
+    if what := no_model(Path(path)):
+        raise UnsupportedCheckpoint(path, what, expected, f"Download it again. {advice}")
     try:
         if not path.endswith((".safetensors", ".sft")) and is_safetensors(Path(path)):
             return flatten(load_file(path))  # the host would go by the name
@@ -50,22 +38,8 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
-        what = _unreadable(error, size)
+        what = unreadable(error, os.path.getsize(path))
         raise UnsupportedCheckpoint(path, what, expected, f"Delete it and download it again. {advice}") from error
-
-
-def _unreadable(error: Exception, size: int) -> str:
-    """What a file is that could not be read. torch's own text is left out where it advises to load unsafely."""
-    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if wanted:
-        return f"a pickle that wants to run code or holds more than tensors ({wanted[1]}), so it was not opened"
-    why = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
-    return f"damaged or cut off while downloading ({size} bytes{why})"
-
-
-def in_one_line(error: Exception) -> str:
-    """The start of an error's text, or its type where it has none, to be quoted inside a message of ours."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
@@ -92,25 +66,24 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 
 @dataclass(frozen=True)
 class Published:
-    """A method's own weights: one file, one network.
-
-    what: the file in words. format: its id in core.checkpoints.KNOWN. key: its model key, also the folder's name.
-    """
+    """A method's own weights: one file, one network. what: the file in words."""
 
     method: str
     what: str
-    format: str
-    name: str
-    key: str
-    url: str
-    size: str
+    model: Model
+
+    @property
+    def key(self) -> str:
+        """The model key, also the folder's name."""
+        return self.model.key
 
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath."""
         path = folders.find(file, self.key)
         if path is None:
             searched = folders.folders(self.key)
-            raise ModelMissing(f"The {self.what}", [file or self.name], searched, self.url, self.size)
+            name, url, size = file or self.model.name, self.model.url, self.model.size_text
+            raise ModelMissing(f"The {self.what}", [name], searched, url, size)
         return path
 
     def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
@@ -118,10 +91,11 @@ class Published:
 
         Raises UnsupportedCheckpoint, naming what the file is instead.
         """
-        expected = f"the {self.what} ({self.name})"
-        advice = f"{self.method}'s own file is {self.name} from {self.url}; it belongs into models/{self.key}."
+        name = self.model.name
+        expected = f"the {self.what} ({name})"
+        advice = f"{self.method}'s own file is {name} from {self.model.page}; it belongs into models/{self.key}."
         state = read_state_dict(path, expected, advice)
-        require(state, self.format, path, advice)
+        require(state, self.model.format, path, advice)
         try:
             return in_patcher(partial(network, state), state)
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:

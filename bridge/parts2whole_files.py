@@ -22,6 +22,7 @@ from ..core.errors import ModelMissing, UnsupportedCheckpoint
 from ..core.parts2whole import released
 from ..core.parts2whole.image_tokens import DecoupledAttn
 from ..core.parts2whole.pose_guider import PoseGuider
+from ..core.walk import walk
 from . import folders, load
 
 KEY = "parts2whole"
@@ -44,7 +45,7 @@ def choices() -> list[str]:
 
 def _choices_in(root: str) -> list[str]:
     found: list[str] = []
-    for folder, below_it, files in folders.walk(root):
+    for folder, below_it, files in walk(root):
         if released.is_release(Path(folder)):
             found.append(os.path.relpath(folder, root))
             below_it.clear()  # its files belong to it
@@ -69,7 +70,8 @@ def path_of(name: str) -> str:
         if name and os.path.isdir(path):
             released.locate(Path(path))
             return path
-    raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), released.URL, released.SIZE)
+    published = released.MODEL
+    raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), published.page, published.size_text)
 
 
 def fingerprint(name: str | None) -> str:

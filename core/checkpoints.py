@@ -5,15 +5,19 @@ A loader asks for one entry; anything else is named for what it is, so that a fi
 
 from __future__ import annotations
 
+import json
+import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .errors import UnsupportedCheckpoint
-from .text import plain
+from .text import in_one_line, plain
 
 State = Mapping[str, Tensor]
 
@@ -105,11 +109,72 @@ KNOWN: tuple[Known, ...] = (
 )
 
 
+# What the first bytes of a file that is no model at all look like.
+_NOT_A_MODEL = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
+    (b"<html", "a web page (HTML) saved under a model's name"),
+    (b"<?xml", "a web page (XML) saved under a model's name"),
+    (b'{"error', "an error answer of the download server"),
+)
+
+
+def no_model(path: Path) -> str | None:
+    """What a file is that is no model at all, by its first bytes; None where they do not tell."""
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    size = path.stat().st_size
+    return next((f"{what} ({size} bytes)" for start, what in _NOT_A_MODEL if head.startswith(start)), None)
+
+
+def unreadable(error: Exception, size: int) -> str:
+    """What a file is that could not be read. torch's own text is left out where it advises to load unsafely."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if wanted:
+        return f"a pickle that wants to run code or holds more than tensors ({wanted[1]}), so it was not opened"
+    why = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
+    return f"damaged or cut off while downloading ({size} bytes{why})"
+
+
 def is_safetensors(path: Path) -> bool:
     """By its first bytes, whatever its name says: the length of the header, then the header, which is JSON."""
     with path.open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
+def shapes(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name and shape only, on the meta device or mapped: gigabytes are not read.
+
+    Raises ValueError, saying what the file is instead, for one that is cut off or holds something else.
+    """
+    try:
+        if is_safetensors(path):
+            return _header(path)
+        # A pickle of before torch 1.6 cannot be mapped.
+        state: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+        return flatten(state)
+    except MemoryError:
+        raise  # the file may be good
+    except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
+        raise ValueError(unreadable(error, path.stat().st_size)) from error
+
+
+def _header(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if path.stat().st_size < end:
+        raise ValueError(f"{end} bytes announced")
+    return {key: torch.empty(entry["shape"], device="meta") for key, entry in header.items()}
+
+
+def family(state: State) -> str | None:
+    """The model family by the width of the text that cross-attention reads, None where there is none."""
+    widths = (tensor.shape[-1] for key, tensor in state.items() if key.endswith("attn2.to_k.weight"))
+    return FAMILIES.get(next(widths, 0))
 
 
 def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:

@@ -24,6 +24,11 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(plain, text.split("\n")))
 
 
+def in_one_line(error: Exception) -> str:
+    """The start of an error's text, or its type where it has none, to be quoted inside a message of ours."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def _in_plain_lines(record: logging.LogRecord) -> bool:
     record.msg, record.args = plain_lines(record.getMessage()), ()
     return True

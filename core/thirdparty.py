@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
+from collections.abc import Sequence
 from typing import Any
 
 from .errors import MissingDependency
@@ -27,3 +29,10 @@ def require(module: str, purpose: str) -> Any:
     except ImportError as cause:
         package = module.split(".")[0]
         raise MissingDependency(_PROVIDED_BY[package], purpose, str(cause)) from cause
+
+
+def installed(folders: Sequence[str] | None = None) -> dict[str, str]:
+    """Name -> version of the installed packages, in lower case with dashes; folders: where, None for this Python."""
+    found = importlib.metadata.distributions(**({} if folders is None else {"path": list(folders)}))
+    named = ((one.metadata["Name"], one.version) for one in found)
+    return {name.lower().replace("_", "-"): version for name, version in named if name}

@@ -6,8 +6,9 @@ What a file really is decides core.faces.onnx_file when it is loaded.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import PurePath
+
+from ..manifest import File, Model, model, models
 
 LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
@@ -24,40 +25,13 @@ _BY_LENGTH = {260665334: "antelopev2", 260694151: "auraface", 174383860: "w600k_
 _BY_STEM = {"glintr100": "antelopev2"}
 
 
-@dataclass(frozen=True)
-class Download:
-    """Where a missing file is found. `folder` is below the model folder."""
-
-    files: tuple[str, ...]
-    url: str
-    size: str
+def published(key: str) -> Model:
+    """Where the files of a pack or recogniser id are found; those of antelopev2 for one that nobody publishes."""
+    return next((one for one in models() if key in (one.id, *map(_stem_of, one.files))), model("antelopev2"))
 
 
-_RELEASES = "https://github.com/deepinsight/insightface/releases/download/v0.7"
-_BUFFALO_L = Download(
-    ("buffalo_l/det_10g.onnx", "buffalo_l/w600k_r50.onnx"), f"{_RELEASES}/buffalo_l.zip", "289 MB, to be unpacked"
-)
-_BUFFALO_S = Download(
-    ("buffalo_s/det_500m.onnx", "buffalo_s/w600k_mbf.onnx"), f"{_RELEASES}/buffalo_s.zip", "128 MB, to be unpacked"
-)
-ANTELOPE = Download(
-    ("antelopev2/scrfd_10g_bnkps.onnx", "antelopev2/glintr100.onnx"),
-    f"{_RELEASES}/antelopev2.zip",
-    "361 MB, to be unpacked",
-)
-DOWNLOADS = {
-    "antelopev2": ANTELOPE,
-    "buffalo_l": _BUFFALO_L,
-    "w600k_r50": _BUFFALO_L,
-    "buffalo_s": _BUFFALO_S,
-    "w600k_mbf": _BUFFALO_S,
-    IR_SE50: Download(
-        ("recognition_arcface_ir_se50.pth",),
-        "https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth",
-        "175 MB",
-    ),
-}
-"""By pack or recogniser id."""
+def _stem_of(file: File) -> str:
+    return _stem(file.names[0])
 
 
 def pack_of(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +12,15 @@ from torch import Tensor
 
 from ..checkpoints import FAMILIES
 from ..errors import ModelMissing, UnsupportedCheckpoint
+from ..manifest import File, human, model
 
-URL = "https://huggingface.co/huanngzh/Parts2Whole"
-SIZE = "about 7 GB"
+MODEL = model("parts2whole")
 EXPECTED = "the released folder of Parts2Whole, or a .safetensors file that scripts/to_safetensors.py made of it"
-ADVICE = f"Get all of {URL} ({SIZE}) and put it into a folder below models/parts2whole."
-
-
-@dataclass(frozen=True)
-class _File:
-    """Where a network is in the release, under the first of these names that exists, and how large it is."""
-
-    names: tuple[str, ...]
-    size: str
-
-
-def _weights(folder: str, size: str) -> _File:
-    stem, ends = f"{folder}/diffusion_pytorch_model", (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
-    return _File(tuple(f"{stem}{end}" for end in ends), size)
+ADVICE = f"Get all of {MODEL.page} ({MODEL.size_text}) and put it into a folder below models/parts2whole."
 
 
 SCHEDULER = "scheduler"
-_FILES: dict[str, _File] = {
-    "denoiser": _weights("unet", "3.4 GB, or 1.7 GB in fp16"),
-    "reference_unet": _weights("reference_unet", "3.4 GB, or 1.7 GB in fp16"),
-    "pose_guider": _weights("pose_guider", "4 MB"),
-    "decoupled_attn": _File(("decoupled_attn.pth", "decoupled_attn.safetensors", "decoupled_attn.bin"), "77 MB"),
-    SCHEDULER: _File(("scheduler/scheduler_config.json",), "1 kB"),
-}
+_FILES = {file.part: file for file in MODEL.files}
 NETWORKS = tuple(name for name in _FILES if name != SCHEDULER)
 """Prefixes of the keys in a single file."""
 
@@ -59,17 +39,22 @@ def locate(folder: Path) -> dict[str, Path]:
     found = {
         name: path
         for name, file in _FILES.items()
-        if (path := next((folder / entry for entry in file.names if (folder / entry).is_file()), None))
+        if (path := next((path for entry in _entries(file) if (path := folder / entry).is_file()), None))
     }
     missing = [name for name in _FILES if name not in found]
     if not {"reference_unet", "pose_guider", "decoupled_attn"} - set(missing):
         what = f"a plain {_family(folder)} diffusers folder (no reference_unet, pose_guider or decoupled_attn)"
         raise UnsupportedCheckpoint(str(folder), what, EXPECTED, ADVICE)
     if missing:
-        files = [_FILES[name].names[0] for name in missing]
-        sizes = ", ".join(_FILES[name].size for name in missing)
-        raise ModelMissing("Something of the Parts2Whole release is", files, [str(folder)], URL, sizes)
+        files = [_entries(_FILES[name])[0] for name in missing]
+        sizes = ", ".join(human(_FILES[name].size) for name in missing)
+        raise ModelMissing("Something of the Parts2Whole release is", files, [str(folder)], MODEL.page, sizes)
     return found
+
+
+def _entries(file: File) -> list[str]:
+    """Its names relative to the released folder."""
+    return [name.removeprefix(f"{MODEL.name}/") for name in file.names]
 
 
 def _family(folder: Path) -> str:

@@ -171,7 +171,7 @@ def test_nothing_there():
     with pytest.raises(errors.ModelMissing) as error:
         parts2whole_files.path_of("elsewhere")
     assert "Parts2Whole not found: elsewhere is in none of the folders searched" in str(error.value)
-    assert "huanngzh/Parts2Whole (about 7 GB)" in str(error.value)
+    assert "huanngzh/Parts2Whole (6.9 GB)" in str(error.value)
     assert "Parts2Whole not found" in LoadParts2Whole.validate_inputs("elsewhere")
     assert "leads outside" in LoadParts2Whole.validate_inputs("../x")
 
@@ -179,7 +179,7 @@ def test_nothing_there():
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("reference_unet/diffusion_pytorch_model.safetensors", "3.4 GB, or 1.7 GB in fp16"),
+        ("reference_unet/diffusion_pytorch_model.safetensors", "3.4 GB"),
         ("decoupled_attn.pth", "77 MB"),
         ("scheduler/scheduler_config.json", "1 kB"),
     ],

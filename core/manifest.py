@@ -1,0 +1,176 @@
+"""What is fetched from where: models_manifest.json, the one source of files, addresses, sizes and licences.
+
+Standard library only: the scripts read it where there is no torch yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PATH = Path(__file__).absolute().parents[1] / "models_manifest.json"
+
+COMMERCIAL = ("yes", "no", "contradictory", "not stated")
+"""Whether the licences allow commercial use. contradictory: their publishers say one thing here and another there."""
+
+
+@dataclass(frozen=True)
+class Licence:
+    """What one source says, in its words."""
+
+    source: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class File:
+    """One file. names: relative to the folder of the model key; the first is what is fetched, any of them is found.
+
+    url: None where it comes out of the model's archive; {name} stands for the part of a name behind the model's own.
+    size: in bytes, None where nobody says; exact where it is that of the published file to the byte. part: what it is
+    among the files of one model.
+    """
+
+    names: tuple[str, ...]
+    url: str | None
+    size: int | None
+    exact: bool = False
+    sha256: str | None = None
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Something a loader loads.
+
+    key: the host's name of the folder. name: what the loader's menu shows. format: its id in core.checkpoints.KNOWN or
+    core.faces.onnx_file. family: of the models it is made for, "" for any. archive: the zip its files come in.
+    alternatives: what does as well, in words. nodes: those that cannot do without it.
+    """
+
+    id: str
+    title: str
+    key: str
+    name: str
+    format: str
+    family: str
+    page: str
+    archive: File | None
+    files: tuple[File, ...]
+    licences: tuple[Licence, ...]
+    commercial: str
+    alternatives: tuple[str, ...]
+    nodes: tuple[str, ...]
+
+    @property
+    def fetched(self) -> tuple[File, ...]:
+        """What has to be downloaded."""
+        return (self.archive,) if self.archive else self.files
+
+    @property
+    def url(self) -> str:
+        """The address of its only download, the page of several."""
+        return self.fetched[0].url or self.page if len(self.fetched) == 1 else self.page
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to be downloaded, None where nobody says."""
+        sizes = [file.size for file in self.fetched]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+    @property
+    def size_text(self) -> str:
+        return human(self.size) + (", to be unpacked" if self.archive else "")
+
+    def url_of(self, file: File, name: str) -> str:
+        """The address of `file` under one of its names."""
+        return (file.url or "").replace("{name}", name.removeprefix(f"{self.name}/"))
+
+
+def human(size: int | None) -> str:
+    """Bytes for people, as download pages give them."""
+    if size is None:
+        return "size on its page"
+    for unit, digits in ((10**9, 1), (10**6, 0), (10**3, 0)):
+        if size >= unit * 0.9995:
+            number = f"{size / unit:.{digits}f}".removesuffix(".0")
+            return f"{number} {({10**9: 'GB', 10**6: 'MB', 10**3: 'kB'})[unit]}"
+    return f"{size} bytes"
+
+
+@cache
+def models() -> tuple[Model, ...]:
+    """All models, in the order of the manifest."""
+    return parsed(PATH.read_text("utf-8"))
+
+
+def model(identifier: str) -> Model:
+    """Raises KeyError."""
+    return {one.id: one for one in models()}[identifier]
+
+
+def parsed(text: str) -> tuple[Model, ...]:
+    """Raises KeyError and TypeError for another form than `written` gives."""
+    return tuple(_model(entry) for entry in json.loads(text)["models"])
+
+
+def written(entries: Iterable[Model]) -> str:
+    """The text of the manifest: the same for the same models, byte for byte."""
+    return json.dumps({"models": [asdict(entry) for entry in entries]}, indent=2, ensure_ascii=False) + "\n"
+
+
+def _model(entry: Mapping[str, Any]) -> Model:
+    lists = {name: tuple(entry[name]) for name in ("alternatives", "nodes")}
+    parts = {
+        "archive": entry["archive"] and _file(entry["archive"]),
+        "files": tuple(map(_file, entry["files"])),
+        "licences": tuple(Licence(**licence) for licence in entry["licences"]),
+    }
+    return Model(**{**entry, **lists, **parts})
+
+
+def _file(entry: Mapping[str, Any]) -> File:
+    return File(**{**entry, "names": tuple(entry["names"])})
+
+
+def needed(graph: Mapping[str, Any]) -> tuple[Model, ...]:
+    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen and
+    by its nodes. graph: a workflow as ComfyUI saves it, or as its API takes it."""
+    nodes = list(_nodes(graph))
+    kinds, chosen = {kind for kind, _ in nodes}, {value for _, values in nodes for value in values}
+    return tuple(one for one in models() if one.name in chosen or kinds & set(one.nodes))
+
+
+def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(node type, text) of every text that a node of a workflow holds, such as the file of a loader."""
+    return tuple((kind, value) for kind, values in _nodes(graph) for value in values)
+
+
+def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Type and texts of every node, those inside of subgraphs too, without those that are switched off."""
+    below = graph.get("definitions", {}).get("subgraphs", ())
+    for part in (graph, *below):
+        for node in part.get("nodes", ()):
+            if node.get("mode", 0) not in (2, 4):
+                values: Any = node.get("widgets_values") or []
+                yield node["type"], _texts(values.values() if isinstance(values, Mapping) else values)
+    for node in graph.values():
+        if isinstance(node, Mapping) and "class_type" in node:
+            yield node["class_type"], _texts(node.get("inputs", {}).values())
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    return [value for value in values if isinstance(value, str)]
+
+
+def offered(entry: Model) -> dict[str, str] | None:
+    """How a workflow offers a model to the frontend, which fetches from few places; None where it cannot."""
+    if entry.archive or not entry.url.startswith(("https://huggingface.co/", "https://civitai.com/")):
+        return None
+    shown = {"name": entry.name, "url": entry.url, "directory": entry.key}
+    sha256 = entry.files[0].sha256
+    return shown | ({"hash": sha256, "hash_type": "SHA256"} if sha256 else {})

@@ -1,0 +1,151 @@
+"""The model files: what there is, what is missing, and where it comes from.
+
+    python scripts/models.py list
+    python scripts/models.py write [--check]
+
+`write` renews what is made from models_manifest.json in README and in the workflows. No package is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import environment
+from environment import ROOT, SetupError
+
+sys.path.append(str(ROOT))
+
+from core import manifest
+from core.manifest import Model
+
+WORKFLOWS = ROOT / "workflows"
+README = ROOT / "README.md"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list")
+    commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
+    given = parser.parse_args()
+    return {"list": show_list, "write": write}[given.command](given)
+
+
+def used() -> dict[str, tuple[Model, ...]]:
+    """Workflow -> the models it needs."""
+    return {path.stem: manifest.needed(read_workflow(path.stem)) for path in sorted(WORKFLOWS.glob("*.json"))}
+
+
+def show_list(given: argparse.Namespace) -> int:
+    for model in manifest.models():
+        print(f"{model.id:22} {model.size_text:24} commercial use: {model.commercial:14} {model.title}")
+        names = [name for name, needs in used().items() if model in needs]
+        if names:
+            print(f"{'':22} {', '.join(names)}")
+    return 0
+
+
+def read_workflow(name: str) -> dict[str, Any]:
+    """A workflow of ours by name, or any by its path. Raises SetupError."""
+    path = WORKFLOWS / f"{name}.json"
+    try:
+        return json.loads((path if path.is_file() else Path(name)).read_text("utf-8"))
+    except OSError:
+        names = ", ".join(sorted(path.stem for path in WORKFLOWS.glob("*.json")))
+        raise SetupError(f"There is no workflow {name}. Ours are {names}.") from None
+    except ValueError as error:
+        raise SetupError(f"{name} is no workflow: {error}.") from error
+
+
+# --- What is made from the manifest
+
+
+def write(given: argparse.Namespace) -> int:
+    """Renew README's parts and the workflows' offers; names what has changed."""
+    changed = {path: text for path, text in made().items() if path.read_text("utf-8") != text}
+    for path, text in changed.items():
+        print(path.relative_to(ROOT))
+        if not given.check:
+            path.write_bytes(text.encode())
+    return int(bool(changed) and given.check)
+
+
+def made() -> dict[Path, str]:
+    """Path -> text of every file with something from the manifest in it, as it should be."""
+    files = {README: readme(README.read_text("utf-8")), manifest.PATH: manifest.written(manifest.models())}
+    return files | {path: workflow(path.read_text("utf-8")) for path in sorted(WORKFLOWS.glob("*.json"))}
+
+
+def readme(text: str) -> str:
+    for name, made_of in (("table", table), ("bash", bash), ("powershell", powershell)):
+        begin, end = f"<!-- models {name}: from models_manifest.json -->\n", f"<!-- models {name} end -->"
+        head, rest = text.split(begin)
+        text = f"{head}{begin}{made_of()}{end}{rest.split(end)[1]}"
+    return text
+
+
+def table() -> str:
+    head = "| what | file and folder | from | size | licence | commercial use |\n|---|---|---|---|---|---|\n"
+    return head + "".join(f"| {' | '.join(_row(model))} |\n" for model in manifest.models())
+
+
+def _row(model: Model) -> tuple[str, ...]:
+    files = model.files if model.format == "face-pack" else model.files[:1]
+    names = [file.names[0] for file in files] if len(model.files) < 3 else [f"{model.name}/"]
+    where = ", ".join(f"`{model.key}/{name}`" for name in names)
+    others = f"; {', '.join(model.alternatives)}" if model.alternatives else ""
+    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
+    link = f"[{model.archive.names[0].split('/')[-1] if model.archive else _owner(model)}]({model.page})"
+    return model.title, where + others, link, model.size_text, licences, model.commercial
+
+
+def _owner(model: Model) -> str:
+    return "/".join(model.page.split("/")[3:5])
+
+
+def bash() -> str:
+    return _commands("bash", "curl", "unzip -j {archive} -d {folder}")
+
+
+def powershell() -> str:
+    return _commands("powershell", "curl.exe", "Expand-Archive {archive} -DestinationPath {folder}")
+
+
+def _commands(language: str, curl: str, unpack: str) -> str:
+    """What the workflows need."""
+    needed = {model for models in used().values() for model in models}
+    lines = [line for model in manifest.models() if model in needed for line in _command(model, curl, unpack)]
+    return "\n".join([f"```{language}", *lines, "```", ""])
+
+
+def _command(model: Model, curl: str, unpack: str) -> list[str]:
+    if len(model.fetched) > 1:
+        return [f"hf download {_owner(model)} --local-dir models/{model.key}/{model.name}"]
+    file = model.fetched[0]
+    target = f"models/{model.key}/{file.names[0]}"
+    fetch = f"{curl} -fL -C - --create-dirs -o {target} {model.url_of(file, file.names[0])}"
+    return [fetch, *([unpack.format(archive=target, folder=target.removesuffix(".zip"))] if model.archive else [])]
+
+
+def workflow(text: str) -> str:
+    """The file with the offers of the manifest: only the lists called models are touched."""
+    graph, before = json.loads(text), json.loads(text)
+    for node in graph["nodes"]:
+        values = node.get("widgets_values") or []
+        offers = [offer for model in manifest.models() if model.name in values and (offer := manifest.offered(model))]
+        if offers:
+            node["properties"]["models"] = offers
+    return text if graph == before else json.dumps(graph, indent=2, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SetupError as problem:
+        environment.fail(str(problem))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,71 @@
+"""models_manifest.json is the one source of what is fetched from where: README and the workflows say the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from pack.core import manifest
+from pack.core.checkpoints import KNOWN
+
+LOADERS = ("CheckpointLoaderSimple", "ControlNetLoader", "CLIPVisionLoader", "VAELoader")
+
+
+def test_written_again_it_is_the_same() -> None:
+    assert manifest.PATH.read_text("utf-8") == manifest.written(manifest.models())
+
+
+def test_ids_names_and_addresses() -> None:
+    models = manifest.models()
+    assert len({model.id for model in models}) == len({(model.key, model.name) for model in models}) == len(models)
+    assert {model.format for model in models} <= {known.id for known in KNOWN} | {"face-pack"}
+    assert {model.commercial for model in models} <= set(manifest.COMMERCIAL)
+    for model in models:
+        assert all(file.url and file.url.startswith("https://") for file in model.fetched)
+        assert model.archive is None or all(file.url is None for file in model.files)
+        assert all(size is None or size > 0 for size in (file.size for file in model.files))
+        assert all(file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32 for file in model.files)
+        assert not [name for file in model.files for name in file.names if name.startswith("/") or ".." in name]
+
+
+def test_one_licence_where_commercial_use_is_clear() -> None:
+    """A yes or a no has somebody who says so; three statements of three kinds are a contradiction."""
+    models = manifest.models()
+    assert not [model.id for model in models if model.commercial in ("yes", "no") and len(model.licences) != 1]
+    assert {model.id for model in models if model.commercial == "contradictory"} == {"id-patch", "id-patch-controlnet"}
+
+
+def test_nodes_exist(node_ids: set[str]) -> None:
+    assert {node for model in manifest.models() for node in model.nodes} <= node_ids
+
+
+def test_every_file_of_a_workflow_is_in_it(root: Path) -> None:
+    names = {model.name for model in manifest.models()}
+    for path in (root / "workflows").glob("*.json"):
+        chosen = manifest.choices(json.loads(path.read_text("utf-8")))
+        assert {text for kind, text in chosen if kind in LOADERS} <= names, path
+
+
+def test_needed_by_loaders_and_by_nodes(root: Path) -> None:
+    graph = json.loads((root / "workflows" / "id_patch_two_people.json").read_text("utf-8"))
+    expected = ["id-patch", "id-patch-controlnet", "arcface-ir-se50", "antelopev2", "juggernaut-x"]
+    assert [model.id for model in manifest.needed(graph)] == expected
+    as_api = {"1": {"class_type": "LikenessLoadInstantID", "inputs": {"file": "my own"}}}
+    assert [model.id for model in manifest.needed(as_api)] == ["instantid"]
+
+
+def test_readme_and_workflows_are_up_to_date(root: Path) -> None:
+    """`python scripts/models.py write` makes them so."""
+    done = subprocess.run(
+        [sys.executable, str(root / "scripts" / "models.py"), "write", "--check"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_sizes_for_people() -> None:
+    sizes = (None, 999, 1000, 4_000_000, 999_600_000, 1_700_000_000, 5_000_000_000)
+    assert [*map(manifest.human, sizes)] == [
+        "size on its page", "999 bytes", "1 kB", "4 MB", "1 GB", "1.7 GB", "5 GB",
+    ]  # fmt: skip
