@@ -26,6 +26,7 @@ _CLOSER: dict[str, Callable[[str, Any], None]] = {
     "LIKENESS_FACES": inputs.faces,
     "LIKENESS_LAYOUT": inputs.layout,
     "LIKENESS_CAST": inputs.cast,
+    io.Latent.io_type: inputs.latent,
 }
 
 
@@ -77,4 +78,6 @@ def _fits(kind: io.Input, value: Any) -> bool:
     """Classes are compared by name: after a pack was loaded anew there are two of each."""
     if kind.io_type in _METHODS:
         return hasattr(value, _METHODS[kind.io_type])
+    if kind.io_type == io.Latent.io_type:
+        return isinstance(value, dict)  # its type is one for type checkers only
     return value is not None and (kind.Type is Any or kind.Type.__name__ in {c.__name__ for c in type(value).__mro__})

@@ -381,6 +381,41 @@ def nothing_in_common(a: str, theirs: str, b: str, others: str) -> BadCast:
     )
 
 
+def no_recogniser_in_common(loaded: Sequence[str], people: Sequence[tuple[str, Sequence[str]]]) -> BadCast:
+    """A face model and people who cannot be compared with what it sees; people: name and recognisers of each."""
+    theirs = "; ".join(f"{name} has {_listed(recognisers, 'no embedding')}" for name, recognisers in people)
+    return BadCast(
+        f"The face model has {_listed(loaded)}, {theirs}: no recogniser that all have, so nothing can be compared.",
+        "Make every identity with the Load Face Model that is connected here, or with recognisers = all found.",
+    )
+
+
+def nobody_to_measure(cast: bool) -> BadCast:
+    """Nobody to look for; cast: whether one is connected."""
+    if cast:
+        return BadCast("Nobody of the cast can be looked for: everybody in it has weight 0.", "Raise a weight in Cast.")
+    return BadCast(
+        "There is nobody to look for: neither a cast nor an identity is connected.",
+        "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity.",
+    )
+
+
+def other_pictures(what: str, found: int, measured: int) -> BadPhoto:
+    """A batch of another length than the one that was measured."""
+    return BadPhoto(
+        f"The report is about {counted(measured, 'picture')}, and {what} has {found}.",
+        "Connect the pictures that were measured, and the latents they were decoded from.",
+    )
+
+
+def no_such_score(score: str) -> BadPhoto:
+    """A score that no picture of the batch has."""
+    return BadPhoto(
+        f"No picture has the score {score}: it compares a face with several photos of the person.",
+        "Give Identity two or more photos of somebody who is found, or choose another score.",
+    )
+
+
 def on_no_canvas(which: str, why: str) -> BadLayout:
     """A place or a face that is on no canvas."""
     return BadLayout(f"{which} {why}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from .errors import BadEmbedding, RecogniserMissing, UnsupportedCheckpoint, nothing_in_common
 from .people import Face, Identity
@@ -88,6 +89,12 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
         why = "its photos are opposites, so nothing is left of their mean"
         raise BadEmbedding(identity.name, recogniser, why, "Leave out a photo, or use a sequence.")
     return mean / _lengths(mean) * lengths.mean() if normalised else mean
+
+
+def similarity(identity: Identity, recogniser: str, faces: Tensor, method: str) -> Tensor:
+    """(faces,) mean cosine of this person's photos with each face, (faces, 512). Raises as `combine` does."""
+    photos = normalize(combine(identity, recogniser, "sequence", method).float(), dim=-1)
+    return (photos @ normalize(faces.float(), dim=-1).T).mean(0)
 
 
 def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -76,6 +76,14 @@ def masks(what: str, mask: Tensor) -> None:
     _has_pixels(what, len(mask) if mask.ndim > 2 else 1, mask.shape[-2:])
     if mask.is_complex():
         raise BadPicture(what, f"its values are of type {mask.dtype} instead of float, 0 to 1")
+
+
+def latent(what: str, given: Mapping[str, Any]) -> None:
+    """Raise BadPicture unless this has a tensor of at least one latent under "samples"."""
+    samples = given.get("samples")
+    if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
+        why = f"under 'samples' it has {named(samples)} instead of one row per picture"
+        raise BadPicture(what, why, "Connect the LATENT of a sampler.")
 
 
 def _has_pixels(what: str, count: int, size: Sequence[int]) -> None:

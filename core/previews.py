@@ -17,7 +17,8 @@ from torch.nn.functional import max_pool2d
 from .attention import region_weights
 from .faces.ladder import Detection
 from .geometry import patch_rect
-from .people import Face, Layout, Person, Point, Pose, Slot
+from .measure import Report, summary
+from .people import Box, Face, Layout, Person, Point, Pose, Slot
 from .pictures import as_rgb
 from .places.bodies import LIMBS, openpose, seen_limbs
 from .text import plain
@@ -30,6 +31,7 @@ _COLORS: tuple[Color, ...] = (
     (120, 150, 255), (255, 255, 255), (150, 220, 60), (255, 130, 120), (160, 230, 230), (190, 140, 255),
 )  # fmt: skip
 _BACKGROUND: Color = (20, 22, 26)
+_STRANGER: Color = (170, 170, 170)
 
 
 class _Sheet:
@@ -63,6 +65,10 @@ class _Sheet:
         self.pen.rectangle((x, y, x + wide, y + high), fill=color)
         self.pen.text((x + pad, y + high - pad / 2), number, fill=(0, 0, 0), font=large, anchor="lb")
         self.pen.text((x + first, y + high - pad / 2), name, fill=(0, 0, 0), font=small, anchor="lb")
+
+    def below(self, box: Box) -> Point:
+        """Where a label stands under a box instead of on it."""
+        return box[0], box[3] + 1.3 * self.letters
 
     def footer(self, lines: Sequence[str]) -> None:
         size = max(12, self.letters // 2)
@@ -214,6 +220,56 @@ def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
         name = person.identity.name
         sheet.label(str(person.place or number), name, box[:2], color, 2.4 * (box[2] - box[0]))
     return sheet.tensor()
+
+
+def who_is_who(image: Tensor, report: Report, number: int) -> Tensor:
+    """Picture `number`, from 0, of a report: every face in the colour of whom it shows, with number, name and
+    similarity; who is missing, crossed out in their place; strangers in grey.
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
+    sheet, one = _Sheet(_picture(image)), report.judged[number]
+    plates: list[tuple[str, str, Box, Color]] = []
+    for seen in one.sightings:
+        shown = seen.person if seen.looks_like is None else seen.looks_like
+        place, name = report.numbers[shown], report.names[shown]
+        plate = f"{name} {seen.similarity:.2f}"
+        if seen.swapped:
+            plate = f"{name} {seen.leakage:.2f}, not {report.names[seen.person]} {seen.similarity:.2f}"
+        box = _missing_box(report, seen.person, sheet.picture) if seen.face is None else one.boxes[seen.face]
+        if seen.face is None and box:
+            plate = f"{name} is missing"
+            sheet.pen.line(box, _color(place - 1), sheet.line)
+            sheet.pen.line((box[0], box[3], box[2], box[1]), _color(place - 1), sheet.line)
+        if box:
+            plates.append((str(place), plate, box, _color(place - 1)))
+    for face in one.extra:
+        sheet.frame(one.boxes[face], _STRANGER)
+        sheet.label("?", "", sheet.below(one.boxes[face]), _STRANGER)
+    for _, _, box, color in plates:
+        sheet.frame(box, color)
+    for label, name, box, color in plates:
+        wide = max(2.4 * (box[2] - box[0]), 9.0 * sheet.letters)
+        covered = (box[0], box[1] - 1.4 * sheet.letters, box[0] + 1.4 * len(name) * sheet.letters / 4, box[1])
+        hides = any(other is not box and _overlap(covered, other) for other in one.boxes)
+        sheet.label(label, name, sheet.below(box) if hides else box[:2], color, wide)
+    gone = [report.names[seen.person] for seen in one.sightings if seen.face is None]
+    sheet.footer([f"{summary(one)} ({report.recognisers[0]})", *([f"missing: {', '.join(gone)}"] if gone else [])])
+    return sheet.tensor()
+
+
+def _overlap(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+def _missing_box(report: Report, person: int, picture: Image.Image) -> Box | None:
+    """Where somebody should stand, in pixels of the picture."""
+    slot = report.people[person].slot
+    if slot is None:
+        return None
+    wide, high = picture.width / report.width, picture.height / report.height
+    x0, y0, x1, y1 = slot.box or patch_rect(slot.center)
+    return x0 * wide, y0 * high, x1 * wide, y1 * high
 
 
 def _draw_slot(sheet: _Sheet, slot: Slot, color: Color) -> None:

@@ -8,6 +8,7 @@ from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.parts2whole import Features, Parts2Whole
+from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
 
@@ -28,5 +29,6 @@ InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
 PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)
+ReportSocket = _socket("LIKENESS_REPORT", Report)
 # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them
 PoseKeypointSocket = _socket("POSE_KEYPOINT", Any)

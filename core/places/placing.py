@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from .. import geometry
 from ..errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, counted, people_places_mismatch
+from ..identities import similarity
 from ..people import Cast, Identity, Layout, Person, Point, Slot
 from ..text import plain
 from ..thirdparty import require
@@ -127,9 +127,8 @@ def _likeness(identity: Identity, slots: Sequence[Slot], recognisers: Sequence[s
     """(places,) mean cosine of the identity's photos with the face of each place, summed over recognisers."""
     total = torch.zeros(len(slots))
     for name in recognisers:
-        photos = normalize(identity.embeddings[name].float(), dim=-1)  # photos 512
-        faces = normalize(torch.stack([slot.embeddings[name].float() for slot in slots]), dim=-1)  # places 512
-        found = (photos @ faces.T).mean(0)
+        faces = torch.stack([slot.embeddings[name].float() for slot in slots])  # places 512
+        found = similarity(identity, name, faces, "Place Cast")
         if not found.isfinite().all():
             raise BadEmbedding(identity.name, name, "it, or a face of the layout, holds NaN or infinity")
         total += found

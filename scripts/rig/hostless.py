@@ -23,24 +23,10 @@ from rig.weights import MINIATURE
 sys.path.insert(0, str(ROOT))
 
 from core import id_patch, identities, previews
-from core.faces import analysis, insight, ir_se50, packs
-from core.faces.pictures import Picture, to_picture
+from core.faces import analysis, insight, ir_se50
+from core.faces.pictures import to_picture
 from core.people import Cast, Faces, Layout, Person
 from core.places import control_images, group, layouts, placing
-
-
-class _IRSE50:
-    """ID-Patch's recogniser in plain torch."""
-
-    id = packs.IR_SE50
-    crop_size = ir_se50.CROP
-
-    def __init__(self, path: Path) -> None:
-        self.net = ir_se50.IRSE50(torch.nn).eval()
-        self.net.load_state_dict(ir_se50.fold(torch.load(path, weights_only=True), str(path)))
-
-    def embed(self, crops: Sequence[Picture]) -> Tensor:
-        return self.net(ir_se50.prepare(torch.from_numpy(np.stack(crops))))
 
 
 @dataclass(frozen=True)
@@ -108,7 +94,7 @@ def _widgets(workflow: Mapping[str, Any]) -> dict[str, list[Any]]:
 def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, output: Path | None = None) -> Group:
     """The workflow's people in their places. Their photos, with the faces numbered, go to `output`."""
     detector = insight.Scrfd(insight.open_model(str(models.face_pack / "det_500m.onnx"), insight.providers_for("CPU")))
-    recogniser = _IRSE50(models.recogniser)
+    recogniser = ir_se50.Standalone(str(models.recogniser))
     known: list[Person] = []
     found: list[int] = []
     for number, (name, photo) in enumerate(zip(names_in(workflow), photos, strict=True), 1):
@@ -150,7 +136,7 @@ def association(group: Group, result: Path) -> dict[str, Any]:
     }
 
 
-def _faces(photo: Path, detector: insight.Scrfd, recogniser: _IRSE50, name: str) -> tuple[Faces, Tensor]:
+def _faces(photo: Path, detector: insight.Scrfd, recogniser: ir_se50.Standalone, name: str) -> tuple[Faces, Tensor]:
     """The faces of a photo, largest first, and the photo with their numbers."""
     with Image.open(photo) as opened:
         image = torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255

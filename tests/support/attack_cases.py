@@ -8,7 +8,7 @@ from typing import Any
 
 from attack_graphs import DEFAULTS, SAMPLED, check, ended, node, ours, plain, sampled, sampler, value
 from attack_run import DAMAGED, FORGED, Case, explained, right, told
-from pack.nodes import id_patch, instant_id, parts, share_parts
+from pack.nodes import id_patch, instant_id, measure, parts, share_parts
 from pack.nodes import people as people_nodes
 from pack.nodes import places as places_nodes
 
@@ -20,7 +20,7 @@ HTML = f"Anna <b>{FORGED}</b><img src=x onerror=alert(1)>"
 
 NODES = {
     schema.node_id: schema.inputs
-    for module in (people_nodes, places_nodes, id_patch, instant_id, parts, share_parts)
+    for module in (people_nodes, places_nodes, id_patch, instant_id, parts, share_parts, measure)
     for schema in (node.define_schema() for node in module.NODES)
 }
 
@@ -170,7 +170,7 @@ def words() -> Iterator[Case]:
             yield explained(f"{kind}.{one.id}: {what}, linked", f"{one.id} input.* {found}", graph)
 
 
-ONLY = (("LikenessCast", "person_1"), ("LikenessFaceKeypointsImage", "cast"))
+ONLY = (("LikenessCast", "person_1"), ("LikenessFaceKeypointsImage", "cast"), ("LikenessMeasure", "cast"))
 """Optional inputs that are the only ones of theirs that DEFAULTS connects."""
 
 
@@ -194,6 +194,11 @@ def sockets() -> Iterator[Case]:
         ("LikenessApplyIDPatch", "id_patch", "loaded('instant_id')"),
         ("LikenessApplyIDPatch", "control_net", "clip()"),
         ("LikenessApplyInstantID", "control_net", "sdxl()"),
+        ("LikenessMeasure", "identity", "cast()"),
+        ("LikenessPickBest", "report", "cast()"),
+        ("LikenessPickBest", "latents", "image()"),
+        ("LikenessPickBest", "latents", "{'samples': None}"),
+        ("LikenessPickBest", "latents", "{}"),
     ]:
         graph = given(kind, name, expression)
         yield explained(f"{kind}.{name}: {expression}", f"{name} input", graph)

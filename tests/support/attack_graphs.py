@@ -77,6 +77,10 @@ def _defaults() -> dict[str, dict[str, Any]]:
     id_patch, instant_id = value("loaded('id_patch')"), value("loaded('instant_id')")
     cast = value("cast()")
     condition = node("LikenessIDPatchImage", id_patch=id_patch, cast=cast, photos="mean")
+    measured = {
+        "face_model": models["buffalo"], "images": value("photo()"), "cast": value("unplaced()"),
+        "made_with": "unknown", "stranger_below": 0.2, "min_size": 0,
+    }  # fmt: skip
     encode = node("LikenessEncodeParts", parts2whole=parts2whole, parts=part, **encoders, **size)
     return {
         "LikenessLoadFaceModel": models["buffalo"].inputs,
@@ -124,6 +128,11 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessSharePartsAttention": {
             "model": value("sd15()"), **_sides(48), "parts": part, "clip": value("clip()"), "vae": value("vae()"),
             **size, "strength": 1.0, **range_, "layers": "all", "reference": "at every step", "seed": 0,
+        },
+        "LikenessMeasure": measured,
+        "LikenessPickBest": {
+            "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
+            "keep": 1, "latents": value("latent()"),
         },
     }  # fmt: skip
 

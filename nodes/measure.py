@@ -1,0 +1,223 @@
+"""Measure: who is shown, how alike and in whose place; and the best pictures of a batch by that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor
+
+from ..bridge import notes
+from ..bridge.face_model import FaceModel
+from ..bridge.progress import stepwise
+from ..bridge.schema import advanced, searchable
+from ..core import measure, people, previews
+from ..core.errors import no_such_score, other_pictures
+from ..core.faces import analysis
+from ..core.faces.ladder import find_faces
+from ..core.faces.pictures import to_picture
+from ..core.latents import rows
+from ..core.pictures import as_rgb
+from .sockets import CastSocket, FaceModelSocket, IdentitySocket, ReportSocket
+
+CATEGORY = "likeness/measure"
+
+
+class Measure(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessMeasure",
+            display_name="Measure Likeness",
+            category=CATEGORY,
+            description="Finds the faces of every picture, tells who is who, and measures how alike people are, "
+            "whether they stand where they were put, and how much they look like each other.",
+            inputs=[
+                FaceModelSocket.Input(
+                    "face_model",
+                    tooltip="The one the identities were made with. A recogniser that the method was not trained with "
+                    "judges better: load all found.",
+                ),
+                io.Image.Input("images", tooltip="One picture or a batch that should show the same people."),
+                CastSocket.Input(
+                    "cast",
+                    optional=True,
+                    tooltip="Who should be there. From Place Cast: everybody is looked for in their place. From Cast: "
+                    "anywhere.",
+                ),
+                IdentitySocket.Input("identity", optional=True, tooltip="One person, instead of a cast."),
+                io.Combo.Input(
+                    "made_with",
+                    options=list(measure.METHODS),
+                    tooltip="The method that made the pictures. The recogniser it was trained with flatters it, so "
+                    "another one judges where there is one.",
+                ),
+                advanced(
+                    io.Float.Input(
+                        "stranger_below",
+                        default=measure.STRANGER,
+                        min=-1.0,
+                        max=1.0,
+                        step=0.01,
+                        tooltip="A face whose similarity to everybody is below this is a stranger's.",
+                    )
+                ),
+                advanced(
+                    io.Int.Input(
+                        "min_size",
+                        default=0,
+                        min=0,
+                        max=16384,
+                        tooltip="Faces whose box is smaller than this (shorter side, in pixels) are not counted: "
+                        "passers-by in the background.",
+                    )
+                ),
+            ],
+            outputs=[
+                ReportSocket.Output("report", display_name="report", tooltip="For Pick Best Likeness."),
+                io.Image.Output(
+                    "annotated",
+                    display_name="annotated",
+                    tooltip="The pictures with everybody's number and similarity.",
+                ),
+                io.String.Output(
+                    "text", display_name="text", tooltip="Every picture and everybody in it, a line each."
+                ),
+                io.Float.Output(
+                    "resemblance",
+                    display_name="resemblance",
+                    tooltip="Mean similarity of everybody to their own photos.",
+                ),
+                io.Float.Output(
+                    "association", display_name="association", tooltip="Share of people standing where they were put."
+                ),
+                io.Float.Output(
+                    "leakage", display_name="leakage", tooltip="Mean similarity to whom else of the cast it is highest."
+                ),
+                io.Float.Output(
+                    "margin", display_name="margin", tooltip="By how much people are more like themselves than others."
+                ),
+                io.Int.Output("missing", display_name="missing", tooltip="People without a face, in all pictures."),
+                io.Int.Output("extra", display_name="extra", tooltip="Faces of nobody of the cast, in all pictures."),
+                io.Int.Output("swapped", display_name="swapped", tooltip="Faces more like somebody else of the cast."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(
+            schema,
+            "similarity",
+            "face compare",
+            "resemblance",
+            "evaluate",
+            "score",
+            "face distance",
+            "leakage",
+            "swapped",
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        face_model: FaceModel,
+        images: Tensor,
+        made_with: str,
+        stranger_below: float,
+        min_size: int,
+        cast: people.Cast | None = None,
+        identity: people.Identity | None = None,
+    ) -> io.NodeOutput:
+        wanted = measure.people_of(cast, identity)
+        loaded = {recogniser.id: recogniser for recogniser in face_model.recognisers}
+        names = measure.judges(list(loaded), wanted.people, made_with)
+        judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names))
+        pictures = [_faces(judging, image, min_size) for image in stepwise(images.unbind())]
+        report = measure.measure(pictures, wanted, names, made_with, stranger_below)
+        annotated = torch.stack([previews.who_is_who(image, report, n) for n, image in enumerate(images)])
+        notes.tell(notes.node_of(cls), "\n".join(measure.troubles(report)))
+        numbers = measure.totals(report.judged)
+        text = measure.describe(report)
+        return io.NodeOutput(report, annotated, text, *numbers, ui=ui.PreviewImage(annotated, cls=cls))
+
+
+def _faces(face_model: FaceModel, image: Tensor, min_size: int) -> people.Faces:
+    """From left to right, as many as there are: a picture without faces is a result, too."""
+    picture = to_picture(image)
+    found = find_faces(face_model.detector, picture).faces
+    kept = [face for face in analysis.arrange(found, "left to right") if analysis.shorter_side(face.box) >= min_size]
+    faces = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture") if kept else ()
+    return people.Faces(faces, width=picture.shape[1], height=picture.shape[0])
+
+
+class PickBest(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessPickBest",
+            display_name="Pick Best Likeness",
+            category=CATEGORY,
+            description="Keeps the best pictures of a batch by one of the scores of Measure Likeness, and their "
+            "latents, so that only these are upscaled or saved.",
+            inputs=[
+                ReportSocket.Input("report", tooltip="From Measure Likeness, of the same pictures."),
+                io.Image.Input("images", tooltip="The pictures that were measured."),
+                io.Combo.Input(
+                    "score",
+                    options=list(measure.SCORES),
+                    tooltip="weakest person = the similarity of whoever is least alike, so everybody must be right; "
+                    "resemblance = of all on average; association = people in their places; margin = more like "
+                    "themselves than like others; leakage and copy-paste: the least first.",
+                ),
+                io.Int.Input(
+                    "keep", default=1, min=1, max=4096, tooltip="How many of the best to keep, the best first."
+                ),
+                io.Latent.Input(
+                    "latents", optional=True, tooltip="The latents of the same pictures, in the same order."
+                ),
+            ],
+            outputs=[
+                io.Image.Output("best_images", display_name="best_images"),
+                io.Latent.Output(
+                    "best_latents", display_name="best_latents", tooltip="Of the same pictures; needs latents."
+                ),
+                io.Int.Output(
+                    "best_index",
+                    display_name="best_index",
+                    tooltip="Of the best picture in the batch, from 0, as Get Image from Batch counts.",
+                ),
+                io.Float.Output("best_score", display_name="best_score"),
+                io.String.Output(
+                    "ranking", display_name="ranking", tooltip="All pictures from best to worst, a line each."
+                ),
+            ],
+        )
+        return searchable(schema, "best of batch", "select", "filter", "choose", "sort", "rank", "cherry pick")
+
+    @classmethod
+    def execute(
+        cls,
+        report: measure.Report,
+        images: Tensor,
+        score: str,
+        keep: int,
+        latents: dict[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        count = len(report.judged)
+        for what, found in (("images", len(images)), ("latents", len(latents["samples"]) if latents else count)):
+            if found != count:
+                raise other_pictures(what, found, count)
+        values, order = measure.scores(report, score), measure.ranking(report, score)
+        best = values[order[0]]
+        if best is None:
+            raise no_such_score(score)
+        kept = order[:keep]
+        pictures = images[kept]
+        chosen = rows(latents, kept) if latents else ExecutionBlocker(NO_LATENTS)
+        ranking = "\n".join(measure.ranked(report, score))
+        return io.NodeOutput(pictures, chosen, order[0], best, ranking, ui=ui.PreviewImage(as_rgb(pictures), cls=cls))
+
+
+NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
+
+NODES = [Measure, PickBest]

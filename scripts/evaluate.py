@@ -1,0 +1,270 @@
+"""Measures how much pictures of any model show the people they should show: one CSV, one page with the pictures.
+
+    python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD]
+
+FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
+models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
+where; docs/measuring.md describes it and what is measured. The result is put into FOLDER/measured.
+Run it with the Python that runs ComfyUI.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import html
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from core import identities, measure, previews
+from core.errors import LikenessError, counted
+from core.faces import analysis, insight, ir_se50, packs
+from core.faces.ladder import Detector, find_faces
+from core.faces.onnx_file import Kind, inspect
+from core.faces.pictures import to_picture
+from core.people import Cast, Faces, Identity, Person, Slot
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+WIDTH = 768
+"""Pixels of the longer side of the pictures on the page."""
+COLUMNS = (
+    "set", "picture", "person", "place", "state", "looks_like", "face_px", "recogniser", "similarity", "leakage",
+    "margin", "copy_paste",
+)  # fmt: skip
+
+
+class Unusable(Exception):
+    """Something the user has to fix; the text says what and how."""
+
+
+@dataclass(frozen=True)
+class FaceModel:
+    detector: Detector
+    recognisers: tuple[analysis.Recogniser, ...]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One picture: its set, its name, what was measured, and the picture with everybody's name."""
+
+    group: str
+    name: str
+    report: measure.Report
+    annotated: str
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
+    parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
+    parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
+    given = parser.parse_args()
+    model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
+    people = {folder.name: person(folder, model) for folder in folders_in(given.folder / "people")}
+    pictures = sorted(pictures_below(given.folder / "pictures"))
+    if not pictures:
+        raise Unusable(f"There is no picture below {given.folder / 'pictures'}.")
+    output = given.folder / "measured"
+    (output / "pictures").mkdir(parents=True, exist_ok=True)
+    results = [evaluated(path, given.folder / "pictures", people, model, given.made_with, output) for path in pictures]
+    write_csv(results, output / "likeness.csv")
+    (output / "index.html").write_text(page(results), "utf-8")
+    print(output / "index.html")
+    return 0
+
+
+# --- Files
+
+
+def folders_in(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.glob("*") if path.is_dir())
+    if not found:
+        raise Unusable(
+            f"There is nobody in {folder}: put the photos of each person into a folder with their name there."
+        )
+    return found
+
+
+def pictures_below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+
+
+def load(models: Path) -> FaceModel:
+    """The largest detector and every recogniser of a models folder."""
+    files = sorted((models / "insightface").rglob("*.onnx"))
+    kinds = {path: inspect(str(path)).kind for path in files}
+    detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
+    if not detectors:
+        raise Unusable(f"No face detector below {models / 'insightface'}: name ComfyUI's models folder with --models.")
+    providers = insight.providers_for("auto")
+    found: dict[str, analysis.Recogniser] = {}
+    for path in (path for path, kind in kinds.items() if kind is Kind.RECOGNISER):
+        name = packs.recogniser_id(path.name, path.stat().st_size)
+        found.setdefault(name, insight.ArcFace(name, insight.open_model(str(path), providers)))
+    for path in (models / "facexlib").glob("*arcface_ir_se50*"):
+        found[packs.IR_SE50] = ir_se50.Standalone(str(path))
+    if not found:
+        raise Unusable(f"No face recogniser below {models}; antelopev2 is at {packs.ANTELOPE.url}.")
+    detector = insight.open_model(str(max(detectors, key=lambda path: path.stat().st_size)), providers)
+    return FaceModel(insight.Scrfd(detector), tuple(found.values()))
+
+
+def image(path: Path) -> torch.Tensor:
+    """(H, W, 3) float 0..1, turned as the camera says."""
+    with Image.open(path) as opened:
+        return torch.from_numpy(np.array(ImageOps.exif_transpose(opened).convert("RGB"))).float() / 255
+
+
+# --- People and pictures
+
+
+def person(folder: Path, model: FaceModel) -> Identity:
+    """Everybody's largest face on each of their photos."""
+    photos = [(path, to_picture(image(path))) for path in sorted(pictures_below(folder))]
+    if not photos:
+        raise Unusable(f"There is no photo in {folder}.")
+    chosen = [
+        analysis.recognise(model.recognisers, photo, [analysis.choose(found, "largest", str(path))], str(path))[0]
+        for path, photo in photos
+        if (found := analysis.detect(model.detector, photo, str(path)))
+    ]
+    return identities.from_faces(folder.name, chosen, [recogniser.id for recogniser in model.recognisers])
+
+
+def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -> Cast:
+    """Who is meant in a picture: those whom the file beside it names, in their places, or everybody."""
+    beside = path.with_suffix(".json")
+    said: dict[str, Any] = json.loads(beside.read_text("utf-8")) if beside.is_file() else {}
+    names = said.get("people", list(people))
+    if unknown := [name for name in names if name not in people]:
+        raise Unusable(f"{beside} names {', '.join(unknown)}; there are photos of {', '.join(people)}.")
+    places = said.get("places", [])
+    if places and len(places) != len(names):
+        raise Unusable(f"{beside} has {counted(len(places), 'place')} for {len(names)} people: write one [x, y] each.")
+    slots = [Slot((float(x), float(y))) for x, y in places] or [None] * len(names)
+    persons = (Person(people[name], 1.0, slot, n) for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1))
+    width, height = said.get("size", size) if places else (0, 0)
+    return Cast(tuple(persons), width, height)
+
+
+def evaluated(
+    path: Path, root: Path, people: Mapping[str, Identity], model: FaceModel, method: str, output: Path
+) -> Result:
+    pixels = image(path)
+    picture = to_picture(pixels)
+    cast = cast_of(path, people, (pixels.shape[1], pixels.shape[0]))
+    found = analysis.arrange(find_faces(model.detector, picture).faces, "left to right")
+    faces = analysis.recognise(model.recognisers, picture, found, str(path)) if found else ()
+    loaded = [recogniser.id for recogniser in model.recognisers]
+    names = measure.judges(loaded, cast.people, method)
+    report = measure.measure([Faces(faces, pixels.shape[1], pixels.shape[0])], cast, names, method)
+    name = path.relative_to(root).as_posix()
+    drawn = Image.fromarray((previews.who_is_who(pixels, report, 0) * 255).byte().numpy())
+    drawn.thumbnail((WIDTH, WIDTH))
+    annotated = f"pictures/{name.replace('/', '__')}.jpg"
+    drawn.save(output / annotated, quality=88)
+    print(f"{name}: {measure.summary(report.judged[0])}", file=sys.stderr)
+    group = path.parent.relative_to(root).as_posix()
+    return Result("" if group == "." else group, name, report, annotated)
+
+
+# --- What is written
+
+
+def lines_of(result: Result) -> Iterator[dict[str, Any]]:
+    """One line per person and recogniser, and one per stranger."""
+    report, where = result.report, {"set": result.group, "picture": result.name}
+    for recogniser in report.recognisers:
+        one = report.pictures[recogniser][0]
+        for seen in one.sightings:
+            state = "missing" if seen.face is None else "swapped" if seen.swapped else "right"
+            line: dict[str, Any] = {
+                **where,
+                "person": report.names[seen.person],
+                "state": state,
+                "recogniser": recogniser,
+            }
+            line["place"] = report.numbers[seen.person] if report.placed else ""
+            if seen.face is not None and seen.looks_like is not None:
+                line |= {
+                    "looks_like": report.names[seen.looks_like],
+                    "face_px": round(measure.side(one.boxes[seen.face])),
+                }
+                line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
+                line["copy_paste"] = seen.copied
+            yield line
+    one = report.judged[0]
+    for face in one.extra:
+        yield {**where, "state": "extra", "face_px": round(measure.side(one.boxes[face]))}
+
+
+def write_csv(results: Iterable[Result], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for result in results:
+            for line in lines_of(result):
+                writer.writerow([_cell(line.get(column)) for column in COLUMNS])
+
+
+def _cell(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value
+
+
+def page(results: Sequence[Result]) -> str:
+    shown = "".join(_figure(result) for result in results)
+    return f"{_HEAD}<h1>Likeness</h1>{_table(results)}<h2>Pictures</h2><div class=all>{shown}</div>\n"
+
+
+def _table(results: Sequence[Result]) -> str:
+    """Means of each set, by each recogniser; the one that judges is the first."""
+    rows: list[tuple[str, ...]] = [
+        ("set", "recogniser", "pictures", *measure.MEANS, "copy-paste", "missing", "extra", "swapped", "face px")
+    ]
+    for group in sorted({result.group for result in results}):
+        reports = [result.report for result in results if result.group == group]
+        for name in dict.fromkeys(name for report in reports for name in report.recognisers):
+            ones = [report.pictures[name][0] for report in reports if name in report.pictures]
+            sizes = [
+                measure.side(one.boxes[seen.face]) for one in ones for seen in one.present if seen.face is not None
+            ]
+            copied = [one.copy_paste for one in ones if one.copy_paste is not None]
+            *means, missing, extra, swapped = measure.totals(ones)
+            told = [f"{value:.3f}" for value in means] + [f"{sum(copied) / len(copied):+.3f}" if copied else "-"]
+            size = f"{sum(sizes) / len(sizes):.0f}" if sizes else "-"
+            counts = (str(missing), str(extra), str(swapped), size)
+            rows.append((group or "all", name, str(len(ones)), *told, *counts))
+    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table>{body}</table>"
+
+
+def _figure(result: Result) -> str:
+    text = html.escape(f"{result.name}\n{measure.describe(result.report)}")
+    return f'<figure><img loading=lazy src="{html.escape(result.annotated)}"><figcaption>{text}</figcaption></figure>'
+
+
+_HEAD = """<!doctype html><meta charset=utf-8><title>Likeness</title><style>
+body { font: 15px system-ui; margin: 2em; background: #16181c; color: #ddd }
+table { border-collapse: collapse } td { padding: .2em .8em; border-bottom: 1px solid #444; text-align: right }
+.all { display: flex; flex-wrap: wrap; gap: 1em } figure { margin: 0; width: 24em } img { width: 100% }
+figcaption { font: 12px ui-monospace, monospace; white-space: pre-wrap }
+</style>
+"""
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except (Unusable, LikenessError, OSError, ValueError) as problem:
+        sys.exit(str(problem))

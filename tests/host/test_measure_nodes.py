@@ -1,0 +1,209 @@
+"""Measure Likeness and Pick Best Likeness in the real host, on real photos."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import real_faces
+import torch
+from pack.bridge.face_model import FaceModel
+from pack.core import identities
+from pack.core.errors import BadCast, BadInput, BadPhoto, BadPicture
+from pack.core.faces import analysis, insight
+from pack.core.faces.pictures import to_picture
+from pack.core.people import Cast, Person, Slot
+from pack.nodes import measure
+from rig.host_server import HostError, HostServer
+
+IDS = {
+    "LikenessMeasure": (
+        ["face_model", "images", "cast", "identity", "made_with", "stranger_below", "min_size"],
+        [
+            "report",
+            "annotated",
+            "text",
+            "resemblance",
+            "association",
+            "leakage",
+            "margin",
+            "missing",
+            "extra",
+            "swapped",
+        ],
+    ),
+    "LikenessPickBest": (
+        ["report", "images", "score", "keep", "latents"],
+        ["best_images", "best_latents", "best_index", "best_score", "ranking"],
+    ),
+}
+DEFAULTS = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
+MBF = "w600k_mbf"
+
+
+def test_ids_are_the_ones_saved_workflows_use() -> None:
+    schemas = [node.GET_SCHEMA() for node in measure.NODES]
+    assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
+
+
+@pytest.fixture(scope="module")
+def face_model() -> FaceModel:
+    detector, recogniser = (
+        insight.open_model(str(path), insight.providers_for("CPU"))
+        for path in (real_faces.DETECTOR, real_faces.RECOGNISER)
+    )
+    return FaceModel(insight.Scrfd(detector), (insight.ArcFace(MBF, recogniser),))
+
+
+@pytest.fixture(scope="module")
+def photos() -> torch.Tensor:
+    """A batch of one size: an astronaut and Yao Ming in this order, the other way round, the first alone."""
+    astronaut, yao = (real_faces.image(path) for path in (real_faces.ASTRONAUT, real_faces.YAO))
+    one, other = (torch.nn.functional.interpolate(p.movedim(-1, 1), (512, 512)) for p in (astronaut, yao))
+    pairs = [(one, other), (other, one), (one, torch.zeros_like(one))]
+    return torch.cat([torch.cat(pair, 3).movedim(1, -1) for pair in pairs])
+
+
+@pytest.fixture(scope="module")
+def cast(face_model: FaceModel) -> Cast:
+    people = []
+    for name, path, x in (("Eileen", real_faces.ASTRONAUT, 220.0), ("Yao", real_faces.YAO, 768.0)):
+        picture = to_picture(real_faces.image(path)[0])
+        face = analysis.detect(face_model.detector, picture, name)[0]
+        faces = analysis.recognise(face_model.recognisers, picture, [face], name)
+        slot = Slot((x, 130.0), (x - 150, 0.0, x + 150, 300.0))
+        people.append(Person(identities.from_faces(name, faces, [MBF]), 1.0, slot, len(people) + 1))
+    return Cast(tuple(people), 1024, 512)
+
+
+@pytest.fixture(scope="module")
+def result(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> dict[str, Any]:
+    made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS)
+    return dict(zip(IDS["LikenessMeasure"][1], made.args, strict=True))
+
+
+def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: torch.Tensor) -> None:
+    right, swapped, alone = result["report"].judged
+    assert (right.association, swapped.association, alone.association) == (1, 0, 0.5)
+    assert (swapped.swapped, alone.missing) == (2, 1)
+    assert (result["missing"], result["swapped"], result["extra"]) == (1, 2, 0)
+    assert result["association"] == pytest.approx(0.5)
+    assert right.weakest > 0.7
+    assert result["annotated"].shape == photos.shape
+    assert (result["annotated"] - photos).abs().amax((1, 2, 3)).min() > 0.1
+    assert "Yao (place 2): missing" in result["text"]
+
+
+def pick(result: dict[str, Any], photos: torch.Tensor, latents: Any = None, **changed: Any) -> tuple[Any, ...]:
+    inputs = {"score": "weakest person", "keep": 1, **changed}
+    return measure.PickBest.execute(result["report"], photos, latents=latents, **inputs).args
+
+
+def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: torch.Tensor) -> None:
+    mixed = photos[[1, 2, 0]]
+    report = result["report"]
+    turned = replace(report, pictures={MBF: tuple(report.judged[n] for n in (1, 2, 0))})
+    latent = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1), "batch_index": [7, 8, 9], "type": "any"}
+    images, latents, index, score, ranking = pick({"report": turned}, mixed, latent, keep=2, score="resemblance")
+    assert torch.equal(images, mixed[[2, 1]]) and index == 2
+    assert latents["samples"].flatten().tolist() == [2, 1] and latents["batch_index"] == [9, 8]
+    assert latents["type"] == "any"
+    assert score == report.judged[0].resemblance
+    assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
+    assert len(pick(result, photos, keep=99)[0]) == 3
+
+
+def test_one_row_equals_the_hosts_own_latent_from_batch(result: dict[str, Any], photos: torch.Tensor) -> None:
+    from nodes import LatentFromBatch
+
+    generator = torch.Generator().manual_seed(3)
+    samples, masks = torch.randn(3, 4, 8, 8, generator=generator), torch.rand(2, 1, 64, 64, generator=generator)
+    for extra in ({}, {"noise_mask": masks}, {"noise_mask": masks[:1]}, {"batch_index": [4, 5, 6]}):
+        latent = {"samples": samples, **extra}
+        _, ours, index, *_ = pick(result, photos, latent)
+        (theirs,) = LatentFromBatch().frombatch(latent, index, 1)
+        assert ours.keys() == theirs.keys()
+        assert torch.equal(ours["samples"], theirs["samples"]) and ours["batch_index"] == theirs["batch_index"]
+        assert "noise_mask" not in ours or torch.equal(ours["noise_mask"], theirs["noise_mask"])
+
+
+def test_one_identity_is_enough(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
+    made = measure.Measure.execute(face_model, photos[:1], identity=cast.people[0].identity, **DEFAULTS)
+    assert made.args[0].judged[0].extra and made.args[4] == 1 and made.args[3] > 0.7
+
+
+def test_faces_smaller_than_asked_for_are_not_counted(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
+    made = measure.Measure.execute(face_model, photos[:1], cast=cast, **{**DEFAULTS, "min_size": 500})
+    assert made.args[0].judged[0].boxes == () and made.args[7] == 2
+
+
+def refusals(result: dict[str, Any], photos: torch.Tensor, cast: Cast) -> dict[str, tuple[Any, Any, str]]:
+    person = cast.people[0].identity
+    other = replace(person, embeddings={"antelopev2": person.embeddings[MBF]})
+    latent = {"samples": torch.zeros(2, 4, 8, 8)}
+    return {
+        "nobody": ({}, BadCast, "neither a cast nor an identity"),
+        "mixed": ({"identity": other}, BadCast, "face model has w600k_mbf, Eileen has antelopev2: no recogniser"),
+        "length": (lambda: pick(result, photos[:2]), BadPhoto, "is about 3 pictures, and images has 2"),
+        "latents": (lambda: pick(result, photos, latent), BadPhoto, "is about 3 pictures, and latents has 2"),
+        "no latent": (lambda: pick(result, photos, {"samples": None}), BadPicture, "under 'samples' it has nothing"),
+        "a list": (lambda: pick(result, photos, [1]), BadInput, "latents input"),
+        "score": (lambda: pick(result, photos, score="copy-paste"), BadPhoto, "No picture has the score copy-paste"),
+    }
+
+
+@pytest.mark.parametrize("case", ["nobody", "mixed", "length", "latents", "no latent", "a list", "score"])
+def test_what_cannot_be_done_is_explained(
+    case: str, result: dict[str, Any], photos: torch.Tensor, cast: Cast, face_model: FaceModel
+) -> None:
+    act, error, words = refusals(result, photos, cast)[case]
+    with pytest.raises(error, match=words):
+        measure.Measure.execute(face_model, photos, **DEFAULTS, **act) if isinstance(act, dict) else act()
+
+
+# Over HTTP
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+@pytest.fixture
+def prompt(host_server: HostServer) -> dict[str, Any]:
+    friends, yao = (host_server.upload_image(path) for path in (real_faces.SIX_FRIENDS, real_faces.YAO))
+    identity = {"name": "Yao", "which_face": "only", "on_no_face": "error"}
+    return {
+        "model": node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers=MBF, provider="CPU"),
+        "friends": node("LoadImage", image=friends),
+        "yao": node("LoadImage", image=yao),
+        "both": node("ImageBatch", image1=["friends", 0], image2=["yao", 0]),
+        "who": node("LikenessIdentity", face_model=["model", 0], image=["yao", 0], **identity),
+        "measure": node(
+            "LikenessMeasure", face_model=["model", 0], images=["both", 0], identity=["who", 0], **DEFAULTS
+        ),
+        "latent": node("EmptyLatentImage", width=64, height=64, batch_size=2),
+        "best": node(
+            "LikenessPickBest", report=["measure", 0], images=["both", 0], score="resemblance", keep=1,
+            latents=["latent", 0],
+        ),
+        "index": node("PreviewAny", source=["best", 2]),
+    }  # fmt: skip
+
+
+def test_another_score_measures_nothing_again(host_server: HostServer, prompt: dict[str, Any]) -> None:
+    first = host_server.run(prompt)
+    assert first.outputs["index"]["text"] == ["1"]
+    assert len(first.outputs["measure"]["images"]) == 2 and len(first.outputs["best"]["images"]) == 1
+    prompt["best"]["inputs"]["score"] = "association"
+    assert set(host_server.run(prompt).executed) == {"best", "index"}
+
+
+def test_latents_that_are_not_there_stop_what_needs_them(host_server: HostServer, prompt: dict[str, Any]) -> None:
+    del prompt["best"]["inputs"]["latents"]
+    assert host_server.run(prompt).status == "success"
+    prompt["upscaled"] = node("LatentUpscaleBy", samples=["best", 1], upscale_method="nearest-exact", scale_by=2.0)
+    prompt["back"] = node("LatentFromBatch", samples=["upscaled", 0], batch_index=0, length=1)
+    prompt["shown"] = node("PreviewAny", source=["back", 0])
+    with pytest.raises(HostError, match="Pick Best Likeness has no latents to choose from"):
+        host_server.run(prompt)

@@ -1,0 +1,98 @@
+"""scripts/evaluate.py on a folder of real photos, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import evaluate
+import pytest
+import real_faces
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two people; one set with the team photo, one with two photos side by side, people in the wrong places."""
+    files = {
+        "people/Yao/yao.jpg": real_faces.YAO,
+        "people/Eileen/eileen.png": real_faces.ASTRONAUT,
+        "pictures/team/1.jpg": real_faces.TEAM,
+        "models/insightface/small/detector.onnx": real_faces.DETECTOR,
+        "models/insightface/small/w600k_mbf.onnx": real_faces.RECOGNISER,
+    }
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, tmp_path / name)
+    both = Image.new("RGB", (1024, 512))
+    for n, path in enumerate((real_faces.ASTRONAUT, real_faces.YAO)):
+        both.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * n, 0))
+    (tmp_path / "pictures" / "pair").mkdir()
+    both.save(tmp_path / "pictures" / "pair" / "1.png")
+    placed = {"people": ["Yao", "Eileen"], "places": [[110, 65], [384, 65]], "size": [512, 256]}
+    (tmp_path / "pictures" / "pair" / "1.json").write_text(json.dumps(placed), "utf-8")
+    return tmp_path
+
+
+def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    script = str(ROOT / "scripts" / "evaluate.py")
+    command = [sys.executable, script, str(folder), "--models", str(folder / "models"), *more]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_a_folder_becomes_a_table_and_a_page(folder: Path) -> None:
+    done = run(folder, "--made-with", "InstantID")
+    assert done.returncode == 0, done.stderr
+    with (folder / "measured" / "likeness.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    team = [line for line in lines if line["set"] == "team"]
+    (yao,) = [line for line in team if line["person"] == "Yao"]
+    assert yao["state"] == "right" and 0.5 < float(yao["similarity"]) < 0.8 and yao["recogniser"] == "w600k_mbf"
+    assert [line["state"] for line in team if line["person"] == "Eileen"] == ["missing"]
+    assert sum(line["state"] == "extra" for line in team) == 21
+    pair = [line for line in lines if line["set"] == "pair"]
+    assert [(line["person"], line["state"], line["looks_like"]) for line in pair] == [
+        ("Yao", "swapped", "Eileen"),
+        ("Eileen", "swapped", "Yao"),
+    ]
+    page = (folder / "measured" / "index.html").read_text("utf-8")
+    assert "Measured by w600k_mbf, which InstantID was not trained with." in page
+    assert "<td>pair</td><td>w600k_mbf</td><td>1</td>" in page
+    for name in ("team__1.jpg.jpg", "pair__1.png.jpg"):
+        assert f'src="pictures/{name}"' in page and (folder / "measured" / "pictures" / name).is_file()
+
+
+REFUSED = {
+    "no people": (lambda folder: shutil.rmtree(folder / "people"), "There is nobody in .*people"),
+    "no photo": (lambda folder: (folder / "people" / "Yao" / "yao.jpg").unlink(), "There is no photo in .*Yao"),
+    "no pictures": (lambda folder: shutil.rmtree(folder / "pictures"), "There is no picture below"),
+    "no models": (lambda folder: shutil.rmtree(folder / "models"), "No face detector below .*insightface"),
+    "a stranger is named": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"people": ["Eve"]}'),
+        "names Eve; there are photos of Eileen, Yao",
+    ),
+    "places for others": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [[1, 2]]}'),
+        "has 1 place for 2 people",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_missing_is_said(case: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spoil, words = REFUSED[case]
+    spoil(folder)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), "--models", str(folder / "models")])
+    with pytest.raises(evaluate.Unusable, match=words):
+        evaluate.main()
+
+
+def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:
+    done = run(tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("No face detector below") and not list(tmp_path.iterdir())

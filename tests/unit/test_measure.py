@@ -1,0 +1,295 @@
+"""Who is who and how alike, on faces whose similarities are chosen by hand."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+from pack.core import measure, previews
+from pack.core.errors import BadCast, BadEmbedding, BadSize, LikenessError, NotPlaced
+from pack.core.latents import rows
+from pack.core.people import Cast, Face, Faces, Identity, Person, Slot
+
+JUDGE = "w600k_r50"
+NAMES = ("Anna", "Ben", "Cleo", "Dan")
+NO_PHOTO = Identity("Eve", {JUDGE: torch.zeros(0, 512)}, torch.zeros(0, 112, 112, 3))
+
+
+def axis(number: int, size: float = 1.0) -> torch.Tensor:
+    row = torch.zeros(512)
+    row[number] = size
+    return row
+
+
+def identity(number: int, name: str = "", photos: Sequence[torch.Tensor] = (), by: str = JUDGE) -> Identity:
+    """Somebody whose photos point along an axis of their own, unless they are given. Lengths do not matter."""
+    found = torch.stack(list(photos) or [axis(number, 20.0)])
+    return Identity(name or NAMES[number], {by: found}, torch.zeros(len(found), 112, 112, 3))
+
+
+def face(similarities: Sequence[float], x: float = 50.0, y: float = 50.0, size: float = 40.0) -> Face:
+    """A face with these similarities to Anna, Ben, Cleo and Dan."""
+    row = sum((axis(n, value) for n, value in enumerate(similarities)), axis(100, 0.0))
+    row = row + axis(200, math.sqrt(max(0.0, 1 - float(row.square().sum()))))
+    points = ((x - 8, y - 8), (x + 8, y - 8), (x, y), (x - 6, y + 8), (x + 6, y + 8))
+    box = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
+    return Face(box, points, 0.9, torch.zeros(112, 112, 3), {JUDGE: row * 3})
+
+
+def picture(*faces: Face, width: int = 200, height: int = 100) -> Faces:
+    return Faces(faces, width, height)
+
+
+def cast(people: int = 2, placed: bool = False) -> Cast:
+    slots = [Slot((50.0 + 50 * n, 50.0), (30.0 + 50 * n, 30.0, 70.0 + 50 * n, 70.0)) for n in range(people)]
+    persons = [Person(identity(n), 1.0, *((slots[n], n + 1) if placed else ())) for n in range(people)]
+    return Cast(tuple(persons), *((200, 100) if placed else ()))
+
+
+def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measure.Measured:
+    return measure.measure([found], people, [JUDGE], stranger_below=stranger_below).judged[0]
+
+
+# Who is who
+
+
+def test_everybody_gets_the_face_that_is_best_for_all() -> None:
+    """Anna alone would take the first face (0.8); but 0.3 + 0.7 is more than 0.8 + 0.1."""
+    one = measured(picture(face([0.55, 0.7]), face([0.3, 0.1])), cast())
+    assert [seen.face for seen in one.sightings] == [1, 0]
+    one = measured(picture(face([0.69, 0.7]), face([0.3, 0.35])), cast())
+    assert [seen.face for seen in one.sightings] == [0, 1]
+
+
+@pytest.mark.parametrize(("people", "faces"), [(2, 2), (4, 4), (3, 5), (4, 2)])
+def test_assignment_has_the_largest_sum_there_is(people: int, faces: int) -> None:
+    for seed in range(20):
+        table = torch.rand(people, faces, generator=torch.Generator().manual_seed(seed)) / 2
+        one = measured(picture(*(face(table[:, n].tolist(), 20.0 * n) for n in range(faces))), cast(people))
+        found = {seen.person: seen.face for seen in one.sightings if seen.face is not None}
+        some = min(people, faces)
+        every = (
+            sum(table[p, f] for p, f in zip(chosen, order, strict=True))
+            for chosen in itertools.combinations(range(people), some)
+            for order in itertools.permutations(range(faces), some)
+        )
+        assert len(set(found.values())) == len(found) == some
+        assert float(sum(table[p, f] for p, f in found.items())) == pytest.approx(float(max(every)), abs=1e-5)
+
+
+def test_figures_computed_by_hand() -> None:
+    one = measured(picture(face([0.8, 0.1]), face([0.3, 0.5]), face([0.05, 0.02])), cast())
+    assert one.resemblance == pytest.approx((0.8 + 0.5) / 2)
+    assert one.weakest == pytest.approx(0.5)
+    assert one.leakage == pytest.approx((0.1 + 0.3) / 2)
+    assert one.margin == pytest.approx((0.7 + 0.2) / 2)
+    assert one.association == 1
+    assert (one.missing, one.extra, one.swapped, one.copy_paste) == (0, (2,), 0, None)
+
+
+def test_one_face_for_two_people_leaves_the_other_missing() -> None:
+    one = measured(picture(face([0.2, 0.6])), cast())
+    assert [seen.face for seen in one.sightings] == [None, 0]
+    assert one.resemblance == pytest.approx(0.3) and one.association == 0.5 and one.weakest == 0
+    assert one.leakage == pytest.approx(0.2), "of those who are there"
+
+
+@pytest.mark.parametrize("placed", [False, True])
+def test_a_picture_without_faces_has_figures(placed: bool) -> None:
+    one = measured(picture(), cast(placed=placed))
+    assert (one.missing, one.resemblance, one.association, one.leakage, one.margin) == (2, 0, 0, 0, 0)
+
+
+def test_a_stranger_is_nobody() -> None:
+    found = picture(face([0.8, 0.1]), face([0.05, 0.1], 120))
+    assert measured(found, cast(), 0.2).missing == 1
+    assert measured(found, cast(), 0.2).extra == (1,)
+    assert measured(found, cast(), 0.05).missing == 0
+    assert measured(found, cast(placed=True), 0.2).missing == 1
+
+
+def test_the_same_person_twice_is_somebody_in_anothers_place() -> None:
+    """Not a stranger: the second face is not like Ben, but very much like Anna."""
+    one = measured(picture(face([0.8, 0.1]), face([0.7, 0.05], 100)), cast(placed=True), 0.2)
+    assert (one.missing, one.swapped, one.association) == (0, 1, 0.5)
+    assert one.sightings[1].looks_like == 0 and one.sightings[1].leakage == pytest.approx(0.7)
+
+
+# Places
+
+
+def test_swapped_people_are_not_associated() -> None:
+    right = picture(face([0.7, 0.1]), face([0.1, 0.6], 100))
+    swapped = picture(face([0.1, 0.6]), face([0.7, 0.1], 100))
+    assert measured(right, cast(placed=True)).association == 1
+    one = measured(swapped, cast(placed=True))
+    assert (one.association, one.swapped) == (0, 2)
+    assert one.resemblance == pytest.approx(0.1) and one.leakage == pytest.approx(0.65)
+    assert measured(swapped, cast()).association == 1, "without places nobody is swapped"
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
+def test_places_follow_the_picture_when_it_is_scaled(scale: float) -> None:
+    faces = (face([0.7, 0.1], 60 * scale, 55 * scale, 40 * scale), face([0.1, 0.6], 95 * scale, 50 * scale, 40 * scale))
+    one = measured(picture(*faces, width=round(200 * scale), height=round(100 * scale)), cast(placed=True))
+    assert [seen.face for seen in one.sightings] == [0, 1]
+
+
+def test_a_face_elsewhere_is_not_in_a_place() -> None:
+    """Ben's face is where nobody was put: his place is empty, and the face is somebody too many."""
+    one = measured(picture(face([0.7, 0.1]), face([0.1, 0.6], 180)), cast(placed=True))
+    assert [seen.face for seen in one.sightings] == [0, None] and one.extra == (1,)
+
+
+def test_nobody_loses_a_place_because_another_is_nearer() -> None:
+    """One face between both places, one only within reach of the second: both places are taken."""
+    one = measured(picture(face([0.7, 0.1], 76), face([0.1, 0.6], 130)), cast(placed=True))
+    assert [seen.face for seen in one.sightings] == [0, 1]
+
+
+def test_another_shape_than_the_canvas_is_explained() -> None:
+    with pytest.raises(BadSize, match=r"is 200x150 px; the places of the cast are on a canvas of 200x100 px"):
+        measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))
+
+
+# Photos and recognisers
+
+
+def test_several_photos_count_alike_and_show_copying() -> None:
+    """Photos at 0.6 of each other. The face is 0.9 like the first and 0.6 * 0.9 like the second."""
+    photos = [axis(0, 5.0), 7 * (0.6 * axis(0) + 0.8 * axis(1))]
+    people = Cast((Person(identity(0, photos=photos)),))
+    one = measured(picture(face([0.9])), people)
+    assert one.resemblance == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
+    assert one.copy_paste == pytest.approx(0.9 - 0.6, abs=1e-6)
+
+
+def test_people_of_weight_0_are_not_looked_for() -> None:
+    people = replace(cast(), people=(*cast().people, Person(identity(2), 0.0)))
+    assert [person.identity.name for person in measure.people_of(people, None).people] == ["Anna", "Ben"]
+    assert [person.identity.name for person in measure.people_of(None, identity(3)).people] == ["Dan"]
+
+
+def test_who_judges_is_who_is_independent_of_the_method() -> None:
+    names = ("arcface-ir-se50", "antelopev2", "w600k_r50", "auraface")
+    everybody = Identity("Anna", dict.fromkeys(names, torch.ones(1, 512)), torch.zeros(1, 112, 112, 3))
+    person = [Person(everybody)]
+    assert measure.judges(names[:1], person, "ID-Patch") == ("arcface-ir-se50",)
+    assert measure.judges(names[:2], person, "ID-Patch") == ("antelopev2", "arcface-ir-se50")
+    assert measure.judges(names[:2], person, "InstantID") == ("arcface-ir-se50", "antelopev2")
+    assert measure.judges(names, person, "unknown")[0] == "auraface"
+
+
+REFUSED = {
+    "nobody": (lambda: measure.people_of(None, None), BadCast, "neither a cast nor an identity is connected"),
+    "weightless": (
+        lambda: measure.people_of(Cast((Person(identity(0), 0.0),)), None), BadCast, "everybody in it has weight 0",
+    ),
+    "half placed": (
+        lambda: measure.people_of(cast(placed=True), identity(2)), NotPlaced, "Measure Likeness .* Cleo has no place",
+    ),
+    "mixed": (
+        lambda: measure.judges(
+            ["antelopev2"], [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))], "unknown"
+        ),
+        BadCast, "face model has antelopev2, Anna has w600k_r50; Ben has arcface-ir-se50: no recogniser that all have",
+    ),
+    "no photo": (
+        lambda: measured(picture(face([0.5])), Cast((Person(NO_PHOTO),))),
+        BadEmbedding, "embedding of Eve cannot be used: no photo of this person shows a face",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_measured_is_explained(case: str) -> None:
+    act, error, words = REFUSED[case]
+    with pytest.raises(error, match=words) as raised:
+        act()
+    assert isinstance(raised.value, LikenessError)
+
+
+# Choosing
+
+
+def batch() -> measure.Report:
+    """Swapped, right, right but less alike, Ben missing."""
+    pictures = [
+        picture(face([0.1, 0.6]), face([0.7, 0.2], 100)),
+        picture(face([0.7, 0.3]), face([0.2, 0.6], 100)),
+        picture(face([0.6, 0.15]), face([0.1, 0.4], 100)),
+        picture(face([0.9, 0.0])),
+    ]
+    return measure.measure(pictures, cast(placed=True), [JUDGE])
+
+
+@pytest.mark.parametrize(
+    ("score", "order"),
+    [
+        ("weakest person", [1, 2, 0, 3]),
+        ("resemblance", [1, 2, 3, 0]),
+        ("association", [1, 2, 3, 0]),
+        ("margin", [3, 1, 2, 0]),
+        ("leakage", [2, 1, 0, 3]),
+    ],
+)
+def test_ranking(score: str, order: list[int]) -> None:
+    assert measure.ranking(batch(), score) == order
+
+
+def test_no_picture_has_a_score_that_needs_several_photos() -> None:
+    assert measure.scores(batch(), "copy-paste") == [None] * 4
+
+
+def test_text_says_who_is_where_and_by_whom_it_was_measured() -> None:
+    text = measure.describe(batch())
+    assert "Anna (place 1): 0.10, looks like Ben (0.60), face 40 px" in text
+    assert "Ben (place 2): missing" in text
+    assert "Picture 2: resemblance 0.65, association 2/2, leakage 0.25, margin 0.40" in text
+    assert "Measured by w600k_r50. If the pictures were made with it" in text
+    flattered = replace(batch(), method="IPAdapter FaceID")
+    assert "IPAdapter FaceID was trained: it flatters" in measure.troubles(flattered)[0]
+    assert "which ID-Patch was not trained with" in measure.describe(replace(batch(), method="ID-Patch"))
+
+
+def test_totals_are_means_and_sums() -> None:
+    numbers = measure.totals(batch().judged)
+    assert numbers[:2] == pytest.approx(((0.15 + 0.65 + 0.5 + 0.45) / 4, (0 + 1 + 1 + 0.5) / 4))
+    assert numbers[4:] == (1, 0, 2)
+
+
+def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
+    blank = torch.zeros(400, 800, 3)
+    first, second = (torch.tensor(color) for color in ((86, 180, 233), (230, 159, 0)))
+    large = [
+        picture(face([0.1, 0.6], 200, 200, 160), face([0.7, 0.2], 400, 200, 160), width=800, height=400),
+        picture(face([0.1, 0.0], 200, 200, 160), width=800, height=400),
+    ]
+    report = measure.measure(large, cast(placed=True), [JUDGE])
+
+    def drawn(number: int, color: torch.Tensor, columns: slice) -> int:
+        shown = (previews.who_is_who(blank, report, number) * 255).round().byte()
+        return int((shown[:, columns] == color).all(-1).sum())
+
+    assert drawn(0, second, slice(100, 190)) > 300 > drawn(0, first, slice(100, 190)), "Ben stands in Anna's place"
+    assert drawn(0, first, slice(450, 500)) > 50, "Anna in Ben's"
+    assert drawn(1, torch.tensor((170, 170, 170)), slice(100, 300)) > 200, "a stranger"
+    assert drawn(1, first, slice(100, 300)) > 300 and drawn(1, second, slice(320, 500)) > 300, "both are missing"
+
+
+# Latents
+
+
+def test_rows_bring_their_masks_and_their_noise() -> None:
+    latent = {"samples": torch.arange(4.0).reshape(4, 1, 1, 1), "noise_mask": torch.tensor([[[0.0]], [[1.0]]]), "x": 1}
+    chosen = rows(latent, [3, 0])
+    assert chosen["samples"].flatten().tolist() == [3, 0]
+    assert chosen["noise_mask"].flatten().tolist() == [1, 0]
+    assert chosen["batch_index"] == [3, 0] and chosen["x"] == 1
+    again = rows({**chosen, "noise_mask": torch.ones(1, 1, 1)}, [1])
+    assert again["batch_index"] == [0] and again["noise_mask"].shape == (1, 1, 1)
+    assert len(latent["samples"]) == 4 and "batch_index" not in latent
