@@ -32,6 +32,9 @@ _STAMP = VENV / "likeness-installed.txt"
 # torch 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+NEWEST_FRONTEND = "comfyui-frontend-package==1.58.1"
+"""What people have who update their frontend alone; tests open the newest ComfyUI in it."""
+
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
 
@@ -180,14 +183,25 @@ def host_environment(host: Host, python: Path) -> dict[str, str]:
     wanted = _unmet_pins(host, python)
     if not wanted:
         return variables
+    folder = _beside(python, wanted, f"what {host} pins")
+    before = os.environ.get("PYTHONPATH")
+    return {**variables, "PYTHONPATH": os.pathsep.join([str(folder), *([before] if before else [])])}
+
+
+def newest_frontend(python: Path) -> Path:
+    """The folder for the host's `--front-end-root`. Raises SetupError where it cannot be had."""
+    return _beside(python, [NEWEST_FRONTEND], "the newest frontend") / "comfyui_frontend_package" / "static"
+
+
+def _beside(python: Path, wanted: Sequence[str], what: str) -> Path:
+    """A folder with these packages and nothing they need, installed once."""
     folder = CACHE / "pins" / hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:12]
     done = folder / "complete"
     if not done.is_file():
-        say(f"Installing what {host} pins: {', '.join(wanted)}")
+        say(f"Installing {what}: {', '.join(wanted)}")
         pip_install(python, "--no-deps", "--upgrade", "--target", str(folder), *wanted)
         done.touch()
-    before = os.environ.get("PYTHONPATH")
-    return {**variables, "PYTHONPATH": os.pathsep.join([str(folder), *([before] if before else [])])}
+    return folder
 
 
 def _unmet_pins(host: Host, python: Path) -> list[str]:

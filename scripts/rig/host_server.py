@@ -63,7 +63,7 @@ class HostServer:
 
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
     own. first_on_path: a folder whose modules come before all others in the host's Python. without: model keys under
-    which the host's own folders are not searched.
+    which the host's own folders are not searched. frontend: a folder served in the place of the host's own frontend.
     """
 
     def __init__(
@@ -75,10 +75,12 @@ class HostServer:
         pack_name: str = "likeness",
         first_on_path: Path | None = None,
         without: Collection[str] = (),
+        frontend: Path | None = None,
     ) -> None:
         self.host, self.base, self.pack_name = host, base, pack_name
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._python, self._models, self._without = python, [host.path / "models", *models], without
+        self._frontend = frontend
         self._variables = environment.host_environment(host, python)
         # As on a user's machine: what one start has compiled the next one finds.
         self._variables.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -119,6 +121,7 @@ class HostServer:
             "--database-url",
             "sqlite:///:memory:",
         ]
+        options += ["--front-end-root", str(self._frontend)] if self._frontend else []
         return [str(self._python), "main.py", *options, "--disable-api-nodes", *([] if _has_gpu() else ["--cpu"])]
 
     def _model_paths(self) -> dict[str, dict[str, str]]:

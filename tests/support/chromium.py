@@ -45,6 +45,7 @@ class Page:
     def __init__(self, port: int) -> None:
         self._loop = asyncio.new_event_loop()
         self._calls = 0
+        self._events: list[dict[str, Any]] = []
         self._loop.run_until_complete(self._connect(port))
 
     async def _connect(self, port: int) -> None:
@@ -59,6 +60,8 @@ class Page:
         await self._socket.send_json({"id": number, "method": method, "params": parameters})
         async for message in self._socket:
             data = json.loads(message.data)
+            if "method" in data:
+                self._events.append(data)
             if data.get("id") == number:
                 if "error" in data:
                     raise RuntimeError(f"{method}: {data['error']['message']}")
@@ -95,6 +98,48 @@ class Page:
             return bool(self.evaluate(condition))
         except RuntimeError:  # the page is still changing
             return False
+
+    def listen(self, *domains: str) -> None:
+        """From now on `events` has what these domains tell."""
+        for domain in domains:
+            self.call(f"{domain}.enable")
+
+    def events(self, method: str) -> list[dict[str, Any]]:
+        """The parameters of every event of this name so far, each given once."""
+        self.evaluate("1")  # whatever is under way
+        found = [event["params"] for event in self._events if event["method"] == method]
+        self._events = [event for event in self._events if event["method"] != method]
+        return found
+
+    def errors(self) -> list[str]:
+        """What the console shows in red, each told once; `listen("Runtime", "Log")` first."""
+        logged = [e["entry"] for e in self.events("Log.entryAdded")]
+        said = [e for e in self.events("Runtime.consoleAPICalled") if e["type"] in ("error", "assert")]
+        thrown = [e["exceptionDetails"] for e in self.events("Runtime.exceptionThrown")]
+        return [
+            *(f"{e['text']} {e.get('url', '')}".strip() for e in logged if e["level"] == "error"),
+            *(" ".join(str(a.get("value", a.get("description", ""))) for a in e["args"]) for e in said),
+            *(e.get("exception", {}).get("description") or e["text"] for e in thrown),
+        ]
+
+    def choose_file(self, click: str, *paths: Path) -> None:
+        """Run the JavaScript `click`, as by hand, and answer the file chooser that it opens."""
+        self.call("Page.setInterceptFileChooserDialog", enabled=True)
+        self.events("Page.fileChooserOpened")
+        self.call("Runtime.evaluate", expression=click, userGesture=True, awaitPromise=True)
+        deadline = time.monotonic() + 10
+        while not (opened := self.events("Page.fileChooserOpened")):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"No file chooser was opened by: {click}")
+            time.sleep(0.1)
+        files = [str(path) for path in paths]
+        self.call("DOM.setFileInputFiles", files=files, backendNodeId=opened[0]["backendNodeId"])
+
+    def drop_file(self, path: Path, x: int, y: int) -> None:
+        """Drag a file from the desktop onto the page."""
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
     def screenshot(self, path: Path, width: int, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
