@@ -17,7 +17,7 @@ import comfy.patcher_extension
 import torch
 from torch import Tensor
 
-from ..core.errors import ConditioningLost, ModelNotPatched
+from ..core.errors import ConditioningLost, ModelNotPatched, counted
 from .conditioning import Conditioning
 
 if TYPE_CHECKING:
@@ -249,7 +249,8 @@ class Run:
     def _check(self, x: Tensor, rows: int, chunks: Sequence[Chunk]) -> None:
         """Raise ConditioningLost where nobody can tell which row or which part of the picture is meant."""
         if len(x) != rows:
-            raise ConditioningLost(self._around, f"hands over conditions of {rows} rows with {len(x)} of the pictures")
+            given = counted(rows, "row")
+            raise ConditioningLost(self._around, f"hands over conditions of {given} with {len(x)} of the pictures")
         found = tuple(x.shape[-2:])
         for carried, size in chunks:
             whole = size or self.latent

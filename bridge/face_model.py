@@ -67,8 +67,9 @@ def pack_names() -> list[str]:
 
 
 def recogniser_names() -> list[str]:
-    """Recogniser ids for a menu."""
-    return [ALL, *sorted(_recogniser_paths(""))]
+    """Recogniser ids for a menu. Those that a method asks for are always there: whoever chooses one that is not
+    installed is told, before anything runs, where it comes from."""
+    return [ALL, *sorted({*_recogniser_paths(""), *packs.ASKED_FOR})]
 
 
 def files_stamp() -> tuple[Stamp, ...]:
@@ -103,8 +104,6 @@ def load_face_model(pack: str, recognisers: str, provider: str) -> FaceModel:
         raise _missing("A face recogniser", "antelopev2")
     names = ", ".join(recogniser.id for recogniser in usable)
     logger.info("Face model: %s on %s, recognisers %s", pack, insight.provider_of(detector), names)
-    if packs.IR_SE50 not in wanted:
-        logger.info("ID-Patch needs %s. %s", packs.IR_SE50, _missing("It is", packs.IR_SE50).advice)
     return FaceModel(insight.Scrfd(detector), usable)
 
 
@@ -143,10 +142,11 @@ def _looks_like_ir_se50(path: str, size: int, changed: int) -> bool:
 
 
 def _missing(what: str, key: str) -> ModelMissing:
+    """Of all folders searched it names the one that the README names: choosing is no work for somebody new."""
     published = packs.published(key)
-    searched = folders.folders(*(_TORCH_KEYS if key == packs.IR_SE50 else (_ONNX_KEY,)))
-    files = [file.names[0].removeprefix("models/") for file in published.files]
-    return ModelMissing(what, files, searched, published.url, published.size_text)
+    below, files = packs.home(published)
+    folder = os.path.join(folders.folders(published.key)[0], *below)
+    return ModelMissing(what, files, [folder], published.url, published.size_text)
 
 
 def _detector_path(pack: str) -> str:

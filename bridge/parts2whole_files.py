@@ -18,7 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..core.checkpoints import below, identify, require
-from ..core.errors import ModelMissing, UnsupportedCheckpoint
+from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ..core.parts2whole import released
 from ..core.parts2whole.image_tokens import DecoupledAttn
 from ..core.parts2whole.pose_guider import PoseGuider
@@ -145,7 +145,8 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     missing = None if model is None else model.model.diffusion_model.state_dict().keys() - ours.keys()
     if model is None or missing:
         unknown = sorted(missing or state.keys() - names.keys())
-        what = f"no complete SD1.5 UNet ({len(unknown)} tensors missing or unknown: {', '.join(unknown[:2])}, ...)"
+        found = counted(len(unknown), "tensor")
+        what = f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
     return model
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .errors import UnsupportedCheckpoint
+from .errors import UnsupportedCheckpoint, counted
 from .text import in_one_line, plain
 
 State = Mapping[str, Tensor]
@@ -215,4 +215,4 @@ def require(state: State, wanted: str, path: str, advice: str) -> None:
 
 def _first_keys(state: State) -> str:
     keys = sorted(state)
-    return f"{len(keys)} tensors: {', '.join(keys[:3])}, ..." if keys else "it holds no tensors"
+    return f"{counted(len(keys), 'tensor')}: {', '.join(keys[:3])}, ..." if keys else "it holds no tensors"

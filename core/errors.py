@@ -22,6 +22,12 @@ def counted(number: int, one: str, many: str = "") -> str:
 class LikenessError(Exception):
     """Base of the family. `problem` says what is wrong and where, `advice` what to do about it."""
 
+    # The host puts it before every message; else that would be the path of this file.
+    __module__ = "likeness"
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = LikenessError.__module__
+
     def __init__(self, problem: str, advice: str) -> None:
         # Whatever a name or a file brings, the host can log it and show it.
         self.problem = plain(problem, _LONGEST)
@@ -43,9 +49,12 @@ class ModelMissing(LikenessError):
     """A model file is in none of the folders searched."""
 
     def __init__(self, what: str, files: Sequence[str], folders: Sequence[str], url: str, size: str) -> None:
+        are, several = "is" if len(files) == 1 else "are", len(folders) > 1
+        where = f"in none of the folders searched ({_listed(folders)})" if several else f"not in {_listed(folders)}"
+        put = "into one of these folders" if several else "there"
         super().__init__(
-            f"{what} not found: {_listed(files)} is in none of the folders searched ({_listed(folders)}).",
-            f"Download it from {url} ({size}), put it into one of these folders and press R in ComfyUI to refresh.",
+            f"{what} not found: {_listed(files)} {are} {where}.",
+            f"Download it from {url} ({size}), put it {put} and press R in ComfyUI to refresh.",
         )
 
 
@@ -80,10 +89,10 @@ class FaceNotFound(LikenessError):
 class RecogniserMissing(LikenessError):
     """An identity lacks the embedding a method was trained on."""
 
-    def __init__(self, method: str, needed: str, identity: str, available: Sequence[str]) -> None:
+    def __init__(self, method: str, needed: str, identity: str, available: Sequence[str], where: str) -> None:
         super().__init__(
             f"{method} needs {needed}, this identity ({identity}) has {_listed(available, 'no embedding')}.",
-            f"Load {needed} in Load Face Model and make the identity again from the photos.",
+            f"Choose {needed} in Load Face Model and make the identity again from the photos. Its file: {where}.",
         )
 
 
@@ -93,7 +102,8 @@ class BadOrder(LikenessError):
     def __init__(self, text: str, why: str, people: int, places: int) -> None:
         super().__init__(
             f"The order {plain(text, 100)!r} cannot be used: {why}.",
-            f"Write one number per place ({places}), each person 1 to {people} at most once, 0 for an empty place.",
+            f"Write one number per place ({places}): each person ({'1' if people == 1 else f'1 to {people}'}) at most "
+            "once, 0 for an empty place.",
         )
 
 
@@ -361,7 +371,7 @@ def several_pictures(count: int) -> BadPhoto:
 
 def empty_cast(absent: str) -> BadCast:
     """Nobody who could be shown; absent: the names of those without a photo."""
-    who = f"none of {absent} has a photo with a face" if absent else "no person is connected"
+    who = f"no photo of {absent} shows a face" if absent else "no person is connected"
     return BadCast(f"The cast is empty: {who}.", "Connect at least one Identity or Load Identity.")
 
 
@@ -434,7 +444,7 @@ def no_room(people: int, framing: str, rows: int, found: tuple[int, int], needed
     who = counted(people, "person", "people")
     return BadLayout(
         f"The canvas is {found[0]}x{found[1]} px; {who} with framing = {framing} in {counted(rows, 'row')} "
-        f"need at least {needed[0]}x{needed[1]} px.",
+        f"need{'s' * (people == 1)} at least {needed[0]}x{needed[1]} px.",
         "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
     )
 

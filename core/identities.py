@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .errors import BadEmbedding, RecogniserMissing, UnsupportedCheckpoint, nothing_in_common
+from .faces.packs import where
 from .people import Face, Identity
 from .text import plain
 
@@ -77,7 +78,7 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     """
     rows = identity.embeddings.get(recogniser)
     if rows is None:
-        raise RecogniserMissing(method, recogniser, identity.name, sorted(identity.embeddings))
+        raise RecogniserMissing(method, recogniser, identity.name, sorted(identity.embeddings), where(recogniser))
     why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
     if why:
         raise BadEmbedding(identity.name, recogniser, why)

@@ -60,7 +60,7 @@ def picture(what: str, image: Tensor) -> None:
         wrong = int((~image.isfinite()).sum())
         raise BadPicture(
             what,
-            f"{wrong} of its {image.numel()} values are NaN or infinite",
+            f"{wrong} of its {image.numel()} values {'is' if wrong == 1 else 'are'} NaN or infinite",
             "A node before it makes them, often a VAE or a model in half precision: --fp32-vae may help.",
         )
 

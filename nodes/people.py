@@ -67,7 +67,7 @@ class LoadFaceModel(io.ComfyNode):
                     default=ALL,
                     tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
                     "every recogniser in your model folders, so that one identity fits every method; "
-                    "choose a single one to save time.",
+                    "choose a single one to save time, and to be told at once where its file is missing.",
                 ),
                 advanced(
                     io.Combo.Input(
@@ -88,8 +88,9 @@ class LoadFaceModel(io.ComfyNode):
     def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool | str:
         if pack is None or recognisers is None:
             return True  # linked: known only when it runs
-        error = refusal(pack, recognisers)
-        return str(error) if error else True
+        if error := refusal(pack, recognisers):
+            raise error  # a text that is returned the host says once per input
+        return True
 
     @classmethod
     def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str) -> str:

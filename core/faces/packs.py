@@ -14,6 +14,8 @@ LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
 
 IR_SE50 = "arcface-ir-se50"
+ASKED_FOR = ("antelopev2", IR_SE50)
+"""The recognisers that InstantID and ID-Patch were trained with."""
 
 # Files that other packages and the release zips put beside the two kinds we load.
 _DETECTORS = ("det_", "scrfd", "retinaface")
@@ -32,6 +34,21 @@ def published(key: str) -> Model:
 
 def _stem_of(file: File) -> str:
     return _stem(file.names[0])
+
+
+def home(files_of: Model) -> tuple[list[str], list[str]]:
+    """The folder that the files of a pack or recogniser belong into, below its model key's, and their names in it."""
+    names = [file.names[0] for file in files_of.files]
+    below = ["models"] if names[0].startswith("models/") else []
+    return below, [name.removeprefix("models/") for name in names]
+
+
+def where(key: str) -> str:
+    """Which files of a pack or recogniser id belong into which folder, and where they come from."""
+    found = published(key)
+    below, names = home(found)
+    folder = "/".join(["models", found.key, *below])
+    return f"{', '.join(names)} in {folder}, from {found.url} ({found.size_text})"
 
 
 def pack_of(name: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import FAMILIES
-from ..errors import ModelMissing, UnsupportedCheckpoint
+from ..errors import ModelMissing, UnsupportedCheckpoint, counted
 from ..manifest import File, human, model
 
 MODEL = model("parts2whole")
@@ -89,7 +89,7 @@ def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], p
     lost = denoiser.keys() - reference.keys()
     unexpected = sorted(key for key in lost if not key.startswith(_tail(denoiser)))
     if unexpected:
-        what = f"an incomplete reference UNet ({len(unexpected)} tensors missing: {unexpected[0]}, ...)"
+        what = f"an incomplete reference UNet ({counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ...)"
         raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
     return {**reference, **{key: torch.zeros_like(denoiser[key]) for key in lost}}
 

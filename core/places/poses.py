@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import BadPoses
+from ..errors import BadPoses, counted
 from ..people import Joint, Pose
 
 # OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.
@@ -90,7 +90,7 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
         raise BadPoses(f"person {person} holds something else than numbers", _BODY) from cause
     if flat and len(flat) != 3 * _JOINTS:
         raise BadPoses(
-            f"person {person} has {len(flat)} numbers instead of {3 * _JOINTS} (18 OpenPose points)",
+            f"person {person} has {counted(len(flat), 'number')} instead of {3 * _JOINTS} (18 OpenPose points)",
             _BODY,
         )
     return [near((flat[n], flat[n + 1], flat[n + 2])) for n in range(0, len(flat), 3)]

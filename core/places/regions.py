@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadChoice, BadRegion, not_in_cast
+from ..errors import BadChoice, BadRegion, counted, not_in_cast
 from ..people import Box, Cast, Person, Point, Pose
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
@@ -94,7 +94,9 @@ def of_masks(masks: Tensor, cast: Cast) -> Tensor:
     """
     masks = as_masks(masks)
     if len(masks) != len(cast.people):
-        raise BadRegion(", ".join(names(cast.people)), f"there are {len(masks)} masks for {len(cast.people)} people")
+        there = f"there {'is' if len(masks) == 1 else 'are'} {counted(len(masks), 'mask')}"
+        why = f"{there} for {counted(len(cast.people), 'person', 'people')}"
+        raise BadRegion(", ".join(names(cast.people)), why)
     size = (cast.height or masks.shape[-2], cast.width or masks.shape[-1])
     heard = [number for number, person in enumerate(cast.people) if person.weight > 0]
     fitted = functional.interpolate(masks[heard, None], size=size, mode="nearest")[:, 0]

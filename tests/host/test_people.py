@@ -82,6 +82,15 @@ def options(node, name):
     return next(widget.options for widget in node.define_schema().inputs if widget.id == name)
 
 
+def refused(nodes, pack, recognisers):
+    """What the node has against this choice before anything runs."""
+    from pack.core.errors import ModelMissing
+
+    with pytest.raises(ModelMissing) as caught:
+        nodes.LoadFaceModel.validate_inputs(pack, recognisers)
+    return str(caught.value)
+
+
 # Model folders
 
 
@@ -100,7 +109,7 @@ def test_every_layout_is_found_and_loads(nodes, models, files, pack):
     put(real_faces.DETECTOR, models / files / "det_500m.onnx")
     put(real_faces.RECOGNISER, models / files / "w600k_mbf.onnx")
     assert options(nodes.LoadFaceModel, "pack") == [pack]
-    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "w600k_mbf"]
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
     assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
     loaded = nodes.LoadFaceModel.execute(pack, "w600k_mbf", "CPU").args[0]
     assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf"]
@@ -137,12 +146,11 @@ def test_changed_files_are_loaded_again(nodes, models):
 def test_nothing_installed_is_explained_before_the_run(nodes, models):
     assert options(nodes.LoadFaceModel, "pack") == ["none found"]
     assert options(nodes.LoadIdentity, "file") == ["none found"]
-    message = nodes.LoadFaceModel.validate_inputs("none found", "all found")
-    assert message == (
-        "A face pack not found: antelopev2/scrfd_10g_bnkps.onnx, antelopev2/glintr100.onnx is in none of the folders "
-        f"searched ({models}/insightface, {models}/more/insightface). Download it from "
+    assert refused(nodes, "none found", "all found") == (
+        "A face pack not found: antelopev2/scrfd_10g_bnkps.onnx, antelopev2/glintr100.onnx are not in "
+        f"{models}/insightface/models. Download it from "
         "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB, to be unpacked), "
-        "put it into one of these folders and press R in ComfyUI to refresh."
+        "put it there and press R in ComfyUI to refresh."
     )
     assert "No saved person 'none found'" in nodes.LoadIdentity.validate_inputs("none found")
 
@@ -153,17 +161,19 @@ def test_linked_choices_are_left_to_the_run(nodes, models):
     assert nodes.LoadIdentity.fingerprint_inputs(None) == ""
 
 
-def test_missing_recogniser_names_file_folders_and_address(nodes, models, pack):
-    message = nodes.LoadFaceModel.validate_inputs("antelopev2", "arcface-ir-se50")
-    assert "recognition_arcface_ir_se50.pth is in none of the folders searched" in message
-    assert f"({models}/facexlib, {models}/insightface, {models}/more/insightface)" in message
-    assert "xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth (175 MB)" in message
+def test_missing_recogniser_names_file_folder_and_address(nodes, models, pack):
+    """As soon as it is chosen: it is in the menu, too."""
+    assert "arcface-ir-se50" in options(nodes.LoadFaceModel, "recognisers")
+    assert refused(nodes, "antelopev2", "arcface-ir-se50") == (
+        "The face recogniser arcface-ir-se50 not found: recognition_arcface_ir_se50.pth is not in "
+        f"{models}/facexlib. Download it from https://github.com/xinntao/facexlib/releases/download/v0.1.0/"
+        "recognition_arcface_ir_se50.pth (175 MB), put it there and press R in ComfyUI to refresh."
+    )
 
 
 def test_pack_without_recogniser(nodes, models):
     put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
-    message = nodes.LoadFaceModel.validate_inputs("buffalo_s", "all found")
-    assert message.startswith("A face recogniser not found: ")
+    assert refused(nodes, "buffalo_s", "all found").startswith("A face recogniser not found: ")
 
 
 def test_pack_without_detector_names_what_it_found(nodes, models):
@@ -181,7 +191,7 @@ def test_truncated_recogniser_is_named(nodes, pack):
     from pack.core.errors import UnsupportedCheckpoint
 
     (pack / "glintr100.onnx").write_bytes(real_faces.RECOGNISER.read_bytes()[:100_000])
-    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "w600k_mbf"]
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
     with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx is an ONNX file that was cut off while download"):
         nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
 
@@ -200,7 +210,7 @@ def test_the_torch_recogniser_embeds_alike_without_any_vram(nodes, models, pack,
 
 def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack, ir_se50_file):
     put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
-    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "arcface-ir-se50", "w600k_mbf"]
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
     loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
     assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf", "arcface-ir-se50"]
     ours = loaded.recognisers[1].embed(list(crops().numpy()))
@@ -248,7 +258,7 @@ def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
     path = models / "facexlib" / "detection_Resnet50_Final.pth"
     path.parent.mkdir()
     torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
-    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "w600k_mbf"]
+    assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
 
 
 # Without packages
@@ -656,7 +666,7 @@ def test_empty_cast(nodes, face_model):
     with pytest.raises(LikenessError, match=r"The cast is empty: no person is connected\. Connect at least one"):
         nodes.Cast.execute()
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
-    with pytest.raises(LikenessError, match="The cast is empty: none of Nobody has a photo with a face"):
+    with pytest.raises(LikenessError, match="The cast is empty: no photo of Nobody shows a face"):
         nodes.Cast.execute(person_3=nobody)
 
 

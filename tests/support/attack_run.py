@@ -112,7 +112,7 @@ def ending_of(run: Run, log: str) -> tuple[str, str]:
     if _RAW.search(log):
         return "silent", "a user's text reaches the console as it is"
     if run.error:
-        explained = not run.error_type or ".core.errors." in run.error_type
+        explained = not run.error_type or run.error_type.startswith("likeness.")
         return ("explained", run.error) if explained else ("tracebacks", f"{run.error_type}: {run.error}")
     texts = [text for shown in run.outputs.values() for text in shown.get("text", ())]
     wrong = [found for text in texts if (found := _found(text))]

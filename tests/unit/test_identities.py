@@ -54,7 +54,9 @@ def test_missing_recogniser_names_the_method():
         identities.combine(person(recognisers=("antelopev2",)), ARC, "mean", "ID-Patch")
     assert str(caught.value) == (
         "ID-Patch needs arcface-ir-se50, this identity (Anna) has antelopev2. "
-        "Load arcface-ir-se50 in Load Face Model and make the identity again from the photos."
+        "Choose arcface-ir-se50 in Load Face Model and make the identity again from the photos. Its file: "
+        "recognition_arcface_ir_se50.pth in models/facexlib, from "
+        "https://github.com/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth (175 MB)."
     )
 
 

@@ -261,7 +261,7 @@ def frame_of(**changed: Any) -> list[dict[str, Any]]:
         (frame_of(canvas_width=10**9), "its canvas_width is 1000000000"),
         (frame_of(people={"a": 1}), "its people are no list of dictionaries"),
         (frame_of(people=[None]), "its people are no list of dictionaries"),
-        (frame_of(people=[{"pose_keypoints_2d": 5}]), "person 1 has 1 numbers instead of 54"),
+        (frame_of(people=[{"pose_keypoints_2d": 5}]), "person 1 has 1 number instead of 54"),
         (frame_of(people=[{"pose_keypoints_2d": [[1.0, 2.0, 1.0], [3.0]] * 9}]), "holds something else than numbers"),
         (frame_of(people=[{"pose_keypoints_2d": [10**400] * 54}]), "holds something else than numbers"),
         (frame_of(people=[{"pose_keypoints_2d": {}}]), "holds something else than numbers"),
