@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 PATH = Path(__file__).absolute().parents[1] / "models_manifest.json"
 
@@ -124,17 +124,18 @@ def written(entries: Iterable[Model]) -> str:
 
 
 def _model(entry: Mapping[str, Any]) -> Model:
-    lists = {name: tuple(entry[name]) for name in ("alternatives", "nodes")}
-    parts = {
+    lists: dict[str, Any] = {name: tuple(entry[name]) for name in ("alternatives", "nodes")}
+    parts: dict[str, Any] = {
         "archive": entry["archive"] and _file(entry["archive"]),
-        "files": tuple(map(_file, entry["files"])),
+        "files": tuple(_file(file) for file in entry["files"]),
         "licences": tuple(Licence(**licence) for licence in entry["licences"]),
     }
     return Model(**{**entry, **lists, **parts})
 
 
 def _file(entry: Mapping[str, Any]) -> File:
-    return File(**{**entry, "names": tuple(entry["names"])})
+    names: Any = tuple(entry["names"])
+    return File(**{**entry, "names": names})
 
 
 def needed(graph: Mapping[str, Any]) -> tuple[Model, ...]:
@@ -152,19 +153,21 @@ def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Type and texts of every node, those inside of subgraphs too, without those that are switched off."""
-    below = graph.get("definitions", {}).get("subgraphs", ())
+    below: list[Any] = graph.get("definitions", {}).get("subgraphs", [])
     for part in (graph, *below):
         for node in part.get("nodes", ()):
             if node.get("mode", 0) not in (2, 4):
-                values: Any = node.get("widgets_values") or []
-                yield node["type"], _texts(values.values() if isinstance(values, Mapping) else values)
+                yield node["type"], _texts(node.get("widgets_values"))
     for node in graph.values():
-        if isinstance(node, Mapping) and "class_type" in node:
-            yield node["class_type"], _texts(node.get("inputs", {}).values())
+        if isinstance(node, dict) and "class_type" in node:
+            as_api = cast("dict[str, Any]", node)
+            yield as_api["class_type"], _texts(as_api.get("inputs"))
 
 
-def _texts(values: Iterable[Any]) -> list[str]:
-    return [value for value in values if isinstance(value, str)]
+def _texts(values: Any) -> list[str]:
+    """Of a list, or of a dictionary of named values."""
+    given = cast("dict[str, Any]", values).values() if isinstance(values, dict) else values or ()
+    return [value for value in cast("Iterable[Any]", given) if isinstance(value, str)]
 
 
 def offered(entry: Model) -> dict[str, str] | None:

@@ -33,6 +33,7 @@ def require(module: str, purpose: str) -> Any:
 
 def installed(folders: Sequence[str] | None = None) -> dict[str, str]:
     """Name -> version of the installed packages, in lower case with dashes; folders: where, None for this Python."""
-    found = importlib.metadata.distributions(**({} if folders is None else {"path": list(folders)}))
+    where: Any = {} if folders is None else {"path": list(folders)}
+    found: list[Any] = list(importlib.metadata.distributions(**where))
     named = ((one.metadata["Name"], one.version) for one in found)
     return {name.lower().replace("_", "-"): version for name, version in named if name}

@@ -1,15 +1,20 @@
 """The model files: what there is, what is missing, and where it comes from.
 
     python scripts/models.py list
+    python scripts/models.py doctor [workflow] [--models DIR]
     python scripts/models.py write [--check]
 
-`write` renews what is made from models_manifest.json in README and in the workflows. No package is needed.
+A workflow is a name in workflows/ or the path of a file that ComfyUI saved. `doctor` goes to no network and needs
+torch, so run it with the Python that runs ComfyUI. Models lie in the ComfyUI that is found and where its
+extra_model_paths.yaml says, or in --models. `write` renews what is made from models_manifest.json in README and in the
+workflows.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -30,9 +35,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")
+    add_doctor(commands.add_parser("doctor"))
     commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     given = parser.parse_args()
-    return {"list": show_list, "write": write}[given.command](given)
+    return {"list": show_list, "doctor": doctor, "write": write}[given.command](given)
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -59,6 +65,71 @@ def read_workflow(name: str) -> dict[str, Any]:
         raise SetupError(f"There is no workflow {name}. Ours are {names}.") from None
     except ValueError as error:
         raise SetupError(f"{name} is no workflow: {error}.") from error
+
+
+# --- Doctor
+
+
+def add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("workflow", nargs="?", help="all of ours without")
+    parser.add_argument("--models", type=Path, help="a models folder; default: that of the ComfyUI that is found")
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Exit status 1 where something is to be mended."""
+    graphs = [read_workflow(name) for name in ([given.workflow] if given.workflow else used())]
+    try:
+        from core import doctor as diagnosis
+        from core.thirdparty import installed
+    except ImportError as error:
+        raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
+    wanted = dict.fromkeys(model for graph in graphs for model in diagnosis.wanted(graph))
+    hosts = environment.find_hosts()
+    around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *diagnosis.packages(installed())]
+    report = diagnosis.report(given.workflow or "all templates", wanted, model_folders(given.models), around)
+    print(report.text())
+    return int(not report.good)
+
+
+def machine() -> Any:
+    import torch
+
+    from core.doctor import machine
+
+    if torch.cuda.is_available():
+        return machine(torch.__version__, torch.cuda.get_device_name(), torch.cuda.mem_get_info()[0])
+    return machine(torch.__version__, "mps" if torch.backends.mps.is_available() else "cpu", None)
+
+
+def model_folders(models: Path | None) -> dict[str, tuple[str, ...]]:
+    """Model key -> folders: of `models`, else of the ComfyUI that is found and its extra_model_paths.yaml."""
+    hosts = [] if models else environment.find_hosts()[:1]
+    if not models and not hosts:
+        raise SetupError("There is no ComfyUI here. Name its models folder: --models ComfyUI/models")
+    root = models or hosts[0].path / "models"
+    folders: dict[str, tuple[str, ...]] = {
+        key: (str(root / key),) for key in dict.fromkeys(model.key for model in manifest.models())
+    }
+    for key, path in (entry for host in hosts for entry in extra_paths(host.path / "extra_model_paths.yaml")):
+        folders[key] = (*folders.get(key, ()), path)
+    return {**folders, "": (str(root),)}
+
+
+def extra_paths(path: Path) -> list[tuple[str, str]]:
+    """(model key, folder) of a file in which people name further folders."""
+    if not path.is_file():
+        return []
+    try:
+        import yaml
+    except ImportError:
+        environment.say(f"{path} is not read: this Python has no PyYAML.")
+        return []
+    found: list[tuple[str, str]] = []
+    for section in (yaml.safe_load(path.read_text("utf-8")) or {}).values():
+        base = path.parent / os.path.expandvars(os.path.expanduser((section or {}).get("base_path", "")))
+        named = {key: text for key, text in (section or {}).items() if key not in ("base_path", "is_default")}
+        found += [(key, str(base / line)) for key, text in named.items() for line in str(text).split("\n") if line]
+    return found
 
 
 # --- What is made from the manifest
@@ -125,7 +196,7 @@ def _commands(language: str, curl: str, unpack: str) -> str:
 def _command(model: Model, curl: str, unpack: str) -> list[str]:
     if len(model.fetched) > 1:
         return [f"hf download {_owner(model)} --local-dir models/{model.key}/{model.name}"]
-    file = model.fetched[0]
+    file = next(iter(model.fetched))
     target = f"models/{model.key}/{file.names[0]}"
     fetch = f"{curl} -fL -C - --create-dirs -o {target} {model.url_of(file, file.names[0])}"
     return [fetch, *([unpack.format(archive=target, folder=target.removesuffix(".zip"))] if model.archive else [])]

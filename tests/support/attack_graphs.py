@@ -134,6 +134,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
             "keep": 1, "latents": value("latent()"),
         },
+        "LikenessDoctor": {"workflow": "id_patch_two_people"},
     }  # fmt: skip
 
 

@@ -167,3 +167,12 @@ def test_heat_maps_are_black_at_nothing_and_white_at_their_highest() -> None:
     for cell, share in zip(cells, shares, strict=True):
         at = cell[10::20, 10::20]
         assert torch.equal(at > 0.9, (share > 0)[..., None].expand(-1, -1, 3)) and (at[share == 0] < 0.1).all()
+
+
+def test_a_table_holds_every_letter_of_a_long_path() -> None:
+    """A path without blanks is broken, not cut, and the picture grows with it."""
+    path = "/".join(["folder", "x" * 40] * 10)
+    short, long = (previews.table("Models", [("a model", "missing", text)], [False]) for text in ("short", path))
+    assert long.shape[1] > short.shape[1] and long.shape[2] == short.shape[2]
+    lines = previews._wrapped(path, previews._own_font(16), 300)
+    assert "".join(lines) == path and max(map(previews._own_font(16).getlength, lines)) <= 300

@@ -1,0 +1,52 @@
+"""What the doctor has to know of the host: its folders, version, device and memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+import torch
+
+from ..core import doctor, manifest
+from ..core.doctor import Folders, Report
+from ..core.thirdparty import installed
+
+THIS, ALL = "this workflow", "all templates"
+_TEMPLATES = Path(__file__).absolute().parents[1] / "workflows"
+# Not models, and large.
+_LEFT_OUT = ("custom_nodes", "configs")
+
+
+def choices() -> list[str]:
+    return [THIS, ALL, *sorted(path.stem for path in _TEMPLATES.glob("*.json"))]
+
+
+def report(choice: str, prompt: Mapping[str, Any]) -> Report:
+    """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
+    return doctor.report(choice, _wanted(choice, prompt), _folders(), _around())
+
+
+def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[manifest.Model, ...]:
+    if choice == THIS:
+        return doctor.wanted(prompt)
+    names = sorted(path.stem for path in _TEMPLATES.glob("*.json")) if choice == ALL else [choice]
+    graphs = (json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8")) for name in names)
+    return tuple(dict.fromkeys(model for graph in graphs for model in doctor.wanted(graph)))
+
+
+def _folders() -> Folders:
+    known = {key: tuple(paths) for key, (paths, _) in folder_paths.folder_names_and_paths.items()}
+    return {key: paths for key, paths in known.items() if key not in _LEFT_OUT} | {"": (folder_paths.models_dir,)}
+
+
+def _around() -> tuple[doctor.Finding, ...]:
+    import comfyui_version
+
+    device = comfy.model_management.get_torch_device()
+    name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
+    machine = doctor.machine(torch.__version__, name, int(free))
+    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *doctor.packages(installed()))

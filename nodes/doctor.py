@@ -1,0 +1,61 @@
+"""What is there of the models a workflow needs, before it is run."""
+
+from __future__ import annotations
+
+import time
+
+from comfy_api.latest import io, ui
+
+from ..bridge import doctor, notes
+from ..bridge.schema import searchable
+from ..core.doctor import GOOD
+from ..core.previews import table
+
+
+class Doctor(io.ComfyNode):
+    """Host, packages and models."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessDoctor",
+            display_name="Likeness Doctor",
+            category="likeness/models",
+            description="Says what is there of the models a workflow needs: found, missing, in the wrong place, of the "
+            "wrong kind or damaged, and the commands that mend it. Looks at your disk only, never at the network.",
+            inputs=[
+                io.Combo.Input(
+                    "workflow",
+                    options=doctor.choices(),
+                    default=doctor.THIS,
+                    optional=True,
+                    tooltip="Whose models are looked for: those of the workflow that this node is in (bypassed nodes "
+                    "are not counted), of every template of the pack, or of one of them.",
+                )
+            ],
+            outputs=[
+                io.Image.Output("table", display_name="table", tooltip="The report as a picture."),
+                io.String.Output("report", display_name="report", tooltip="The same as text, with the commands."),
+            ],
+            is_output_node=True,
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+        )
+        return searchable(
+            schema, "doctor", "missing models", "check models", "download models", "diagnose", "install", "model files",
+            "requirements",
+        )  # fmt: skip
+
+    @classmethod
+    def fingerprint_inputs(cls, workflow: str | None = None) -> int:
+        return time.monotonic_ns()  # files come and go
+
+    @classmethod
+    def execute(cls, workflow: str | None = None) -> io.NodeOutput:
+        found = doctor.report(workflow or doctor.THIS, (cls.hidden and cls.hidden.prompt) or {})
+        notes.tell(notes.node_of(cls), "" if found.good else found.summary)
+        rows = [(finding.what, finding.state, finding.detail) for finding in found.findings]
+        picture = table(found.summary, rows, [finding.state in GOOD for finding in found.findings])
+        return io.NodeOutput(picture, found.text(), ui=ui.PreviewImage(picture, cls=cls))
+
+
+NODES = [Doctor]

@@ -1,0 +1,54 @@
+"""Likeness Doctor in a running host: by itself, beside loaders without their file, and for a template."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def doctor(**inputs):
+    return {
+        "doctor": {"class_type": "LikenessDoctor", "inputs": inputs},
+        "text": {"class_type": "PreviewAny", "inputs": {"source": ["doctor", 1]}},
+    }
+
+
+def said(run) -> str:
+    return run.outputs["text"]["text"][0]
+
+
+@pytest.fixture
+def loader():
+    return {"load": {"class_type": "LikenessLoadInstantID", "inputs": {"file": "lost.bin"}}}
+
+
+def test_alone_it_tells_of_the_host(host_server):
+    """Nothing but the node is in this workflow, so no model is needed."""
+    run = host_server.run(doctor())
+    assert "Everything that this workflow needs is there." in said(run)
+    assert "ComfyUI 0." in said(run) and "torch" in said(run)
+    with Image.open(host_server.file(run.outputs["doctor"]["images"][0])) as picture:
+        assert picture.width == 1280 and np.array(picture).std() > 5
+
+
+def test_it_runs_again_each_time(host_server):
+    for _ in range(2):
+        assert "doctor" in host_server.run(doctor()).executed
+
+
+def test_beside_a_loader_whose_file_is_not_there(host_server, loader):
+    """The host refuses the loader and runs the doctor."""
+    prompt = doctor() | loader | {"save": {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}}
+    run = host_server.attempt(prompt)
+    assert "LikenessLoadInstantID" in run.error and "lost.bin" in run.error
+    assert "InstantID adapter" in said(run)
+
+
+def test_for_a_template(host_server, standin_models):
+    run = host_server.run(doctor(workflow="id_patch_two_people"))
+    (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch projections")]
+    assert "found" in row and f"choose {standin_models.id_patch_mlp.name}" in row
+    (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
+    assert "missing" in row and "(5 GB)" in row
+    assert [node for node, text in run.notes if "ID-Patch ControlNet" in text] == ["doctor"]

@@ -1,0 +1,295 @@
+"""What the doctor says of model folders as people have them, and of packages that overwrite each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pack.core import doctor, manifest
+from pack.core.thirdparty import installed
+from rig.standins import copy_face_pack
+
+ROOT = Path(__file__).resolve().parents[2]
+CONTROL_NET = {
+    "controlnet_cond_embedding.conv_in.weight": (16, 3, 3, 3),
+    "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 2048),
+}
+TO_K = {"ip_adapter.1.to_k_ip.weight": (640, 2048)}
+INSTANT_ID = {"image_proj.latents": (1, 16, 1280), "image_proj.proj_in.weight": (1280, 512), **TO_K}
+
+
+def checkpoint(width):
+    return {"model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, width)}
+
+
+def sparse(path: Path, shapes, size: int) -> Path:
+    """A safetensors file of that many bytes, with a real header and nothing behind it that takes room on the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header, end = {}, 0
+    for key, shape in shapes.items():
+        numbers = torch.Size(shape).numel()
+        header[key] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + 2 * numbers]}
+        end += 2 * numbers
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(max(size, file.tell() + end))
+    return path
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def complete(models: Path) -> Path:
+    """All that three methods need, tiny or without content."""
+    (models / "id_patch").mkdir(parents=True)
+    projections = {name: {"norm.weight": torch.zeros(64)} for name in ("patch_proj", "prompt_proj")}
+    torch.save(projections, models / "id_patch" / "id-patch.bin")
+    sparse(models / "controlnet" / manifest.model("id-patch-controlnet").name, CONTROL_NET, 5 * 10**9)
+    sparse(models / "controlnet" / manifest.model("instantid-controlnet").name, CONTROL_NET, 25 * 10**8)
+    sparse(models / "instantid" / "ip-adapter.bin", INSTANT_ID, 0)
+    recogniser = {"input_layer.0.weight": torch.zeros(1), "output_layer.3.weight": torch.zeros(1)}
+    (models / "facexlib").mkdir()
+    torch.save(
+        recogniser, models / "facexlib" / "recognition_arcface_ir_se50.pth", _use_new_zipfile_serialization=False
+    )
+    sparse(models / "checkpoints" / manifest.model("juggernaut-x").name, checkpoint(2048), 0)
+    antelope(models / "insightface" / "models" / "antelopev2")
+    return models
+
+
+def antelope(folder: Path) -> None:
+    copy_face_pack(folder)
+    (folder / "det_500m.onnx").rename(folder / "scrfd_10g_bnkps.onnx")
+    (folder / "w600k_mbf.onnx").rename(folder / "glintr100.onnx")
+
+
+def folders(models: Path):
+    keys = {model.key for model in manifest.models()} | {"ipadapter", "loras"}
+    return {key: (str(models / key),) for key in keys} | {"": (str(models),)}
+
+
+def workflow(name: str):
+    return json.loads((ROOT / "workflows" / f"{name}.json").read_text("utf-8"))
+
+
+def report(models: Path, graph="id_patch_two_people"):
+    graph = workflow(graph) if isinstance(graph, str) else graph
+    return doctor.report("this", doctor.wanted(graph), folders(models))
+
+
+def finding(models: Path, identifier: str):
+    return doctor.examine(manifest.model(identifier), folders(models))
+
+
+def test_nothing_there(models):
+    found = report(models)
+    assert {one.state for one in found.findings} == {"missing"} and not found.good
+    assert [model.id for model in found.lacking] == [
+        "id-patch", "id-patch-controlnet", "arcface-ir-se50", "antelopev2", "juggernaut-x",
+    ]  # fmt: skip
+    assert "To fetch: 12.6 GB, and what ID-Patch projections take." in found.text()
+    assert f'-o "{models / "id_patch" / "id-patch.bin"}" https://huggingface.co/ByteDance/ID-Patch/' in found.text()
+
+
+@pytest.mark.parametrize("name", ["id_patch_two_people", "instant_id_portrait", "parts_instant_id_and_outfit"])
+def test_all_right(complete, name):
+    found = report(complete, name)
+    assert {one.state for one in found.findings} == {"found"} and found.good
+    assert found.text().endswith("Everything that this needs is there.")
+
+
+def test_antelopev2_doubly_nested(complete):
+    folder = complete / "insightface" / "models" / "antelopev2"
+    folder.rename(complete / "x")
+    folder.mkdir()
+    (complete / "x").rename(folder / "antelopev2")
+    found = finding(complete, "antelopev2")
+    assert found.state == "found" and "nested twice, which Likeness reads" in found.detail
+
+
+def test_a_pack_without_its_recogniser(complete):
+    (complete / "insightface" / "models" / "antelopev2" / "glintr100.onnx").unlink()
+    found = finding(complete, "antelopev2")
+    assert (found.state, found.fetch and found.fetch.id) == ("missing", "antelopev2")
+    assert "has no recogniser" in found.detail
+
+
+def test_a_pack_beside_its_place(complete):
+    (complete / "insightface" / "models" / "antelopev2").rename(complete / "antelopev2")
+    found = finding(complete, "antelopev2")
+    assert found.state == "in the wrong place"
+    assert found.detail.endswith(f"move it to {complete / 'insightface' / 'models' / 'antelopev2'}.")
+
+
+def test_a_zip_that_was_not_unpacked(models):
+    (models / "insightface").mkdir(parents=True)
+    (models / "insightface" / "antelopev2.zip").write_bytes(b"PK")
+    assert "is not unpacked" in finding(models, "antelopev2").detail
+
+
+def test_id_patch_controlnet_in_the_place_of_instant_id(complete):
+    """Their tensors have the same names and shapes; the publishers' files have not the same length."""
+    place = complete / "controlnet" / manifest.model("instantid-controlnet").name
+    place.unlink()
+    (complete / "controlnet" / manifest.model("id-patch-controlnet").name).rename(place)
+    found = finding(complete, "instantid-controlnet")
+    assert found.state == "the wrong kind"
+    assert "is, by its length (5 GB), the ID-Patch ControlNet" in found.detail
+    assert finding(complete, "id-patch-controlnet").state == "found"
+    assert str(place) in finding(complete, "id-patch-controlnet").detail
+
+
+def test_a_controlnet_for_another_family(complete):
+    shapes = {**CONTROL_NET, "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 768)}
+    sparse(complete / "controlnet" / manifest.model("instantid-controlnet").name, shapes, 0)
+    assert "a ControlNet for SD1.5; one for SDXL is needed" in finding(complete, "instantid-controlnet").detail
+
+
+CUT = {
+    "id-patch": "id_patch/id-patch.bin",
+    "id-patch-controlnet": "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors",
+    "arcface-ir-se50": "facexlib/recognition_arcface_ir_se50.pth",
+    "antelopev2": "insightface/models/antelopev2/glintr100.onnx",
+}
+
+
+@pytest.mark.parametrize("identifier", CUT)
+def test_a_truncated_file(complete, identifier):
+    path = complete / CUT[identifier]
+    os.truncate(path, min(path.stat().st_size // 2, 2_500_000))
+    found = finding(complete, identifier)
+    assert found.state == "damaged" and "cut off while downloading" in found.detail and found.fetch
+    assert "-C -" not in report(complete).commands[0]  # what is there is no beginning
+
+
+def test_a_web_page_saved_as_bin(complete):
+    (complete / "id_patch" / "id-patch.bin").write_text("<!DOCTYPE html><title>Sign in</title>")
+    found = finding(complete, "id-patch")
+    assert found.state == "damaged" and "a web page (HTML) saved under a model's name (37 bytes)" in found.detail
+
+
+def test_a_file_in_the_folder_of_another_pack(complete):
+    (complete / "ipadapter").mkdir()
+    (complete / "instantid" / "ip-adapter.bin").rename(complete / "ipadapter" / "ip-adapter.bin")
+    found = finding(complete, "instantid")
+    assert found.state == "in the wrong place"
+    assert found.detail.endswith(f"move it to {complete / 'instantid' / 'ip-adapter.bin'}.")
+
+
+def test_another_adapter_in_the_place_of_instant_id(complete):
+    sparse(complete / "instantid" / "ip-adapter.bin", TO_K, 0)
+    found = finding(complete, "instantid")
+    assert found.state == "the wrong kind" and "is an SDXL IP-Adapter; an InstantID adapter" in found.detail
+
+
+def test_another_name_is_found_by_its_tensors(complete):
+    (complete / "id_patch" / "id-patch.bin").rename(complete / "id_patch" / "mine.bin")
+    assert finding(complete, "id-patch").detail.endswith("choose mine.bin in its loader.")
+    checkpoints = complete / "checkpoints"
+    (checkpoints / manifest.model("juggernaut-x").name).rename(checkpoints / "other.safetensors")
+    assert finding(complete, "juggernaut-x").detail.endswith("choose other.safetensors in its loader.")
+
+
+def with_checkpoint(name: str):
+    graph = workflow("instant_id_portrait")
+    loader = next(node for node in graph["nodes"] if node["type"] == "CheckpointLoaderSimple")
+    loader["widgets_values"] = [name]
+    return graph
+
+
+def test_an_sd15_checkpoint_with_an_sdxl_workflow(complete):
+    sparse(complete / "checkpoints" / "dreamshaper.safetensors", checkpoint(768), 0)
+    (found,) = [
+        one for one in report(complete, with_checkpoint("dreamshaper.safetensors")).findings if "dream" in one.what
+    ]
+    assert found.state == "the wrong kind"
+    assert "dreamshaper.safetensors is an SD1.5 model; an SDXL model is needed" in found.detail
+
+
+def test_a_checkpoint_of_ones_own(complete):
+    sparse(complete / "checkpoints" / "mine.safetensors", checkpoint(2048), 0)
+    assert report(complete, with_checkpoint("mine.safetensors")).good
+    lost = report(complete, with_checkpoint("lost.safetensors"))
+    assert [one.what for one in lost.findings if one.state != "found"] == []  # another SDXL checkpoint is there
+    (complete / "checkpoints" / "mine.safetensors").unlink()
+    (complete / "checkpoints" / manifest.model("juggernaut-x").name).unlink()
+    (found,) = [one for one in report(complete, with_checkpoint("lost.safetensors")).findings if one.state != "found"]
+    assert (found.what, found.state, found.fetch) == ("lost.safetensors", "missing", None)
+
+
+def test_a_folder_that_is_not_complete(models):
+    scheduler = models / "parts2whole" / "Parts2Whole" / "scheduler" / "scheduler_config.json"
+    scheduler.parent.mkdir(parents=True)
+    scheduler.write_text("{}")
+    found = finding(models, "parts2whole")
+    assert found.state == "missing" and "Not complete: Parts2Whole/unet/" in found.detail
+
+
+def test_bypassed_nodes_need_nothing():
+    graph = workflow("id_patch_two_people")
+    for node in graph["nodes"]:
+        node["mode"] = 4
+    assert doctor.wanted(graph) == ()
+
+
+def install(folder: Path, *packages: str) -> None:
+    for package in packages:
+        name, version = package.split("==")
+        info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+
+
+@pytest.mark.parametrize(
+    ("here", "module", "kept"),
+    [
+        (("onnxruntime==1.23.2", "onnxruntime-gpu==1.22.0"), "onnxruntime", "onnxruntime-gpu==1.22.0"),
+        (("opencv-python==4.11.0.86", "opencv-contrib-python==4.10.0.84"), "cv2", "opencv-contrib-python==4.10.0.84"),
+        (("opencv-python==5.0.0.93", "opencv-python-headless==4.11.0.86"), "cv2", "opencv-python==5.0.0.93"),
+    ],
+)
+def test_packages_that_overwrite_each_other(tmp_path, here, module, kept):
+    install(tmp_path, *here, "numpy==2.0.0")
+    found = doctor.report("this", (), {}, doctor.packages(installed([str(tmp_path)]), "python"))
+    (clash,) = [one for one in found.findings if one.state == "clash"]
+    assert clash.what == module and not found.good
+    names = {package.split("==")[0] for package in here}
+    (command,) = found.commands
+    assert set(command.split("uninstall -y ")[1].split(" && ")[0].split()) == names
+    assert command.endswith(f'install --no-deps "{kept}"')
+
+
+def test_packages_that_do_not(tmp_path):
+    install(tmp_path, "onnxruntime-gpu==1.22.0")
+    states = {one.what: one.state for one in doctor.packages(installed([str(tmp_path)]))}
+    assert states == {"onnxruntime": "ok", "cv2": "note"}
+
+
+def test_commands_for_powershell(models):
+    model = manifest.model("instantid")
+    assert doctor.commands(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
+
+
+def run(*arguments: str, **options):
+    command = [sys.executable, str(ROOT / "scripts" / "models.py"), "doctor", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, **options)
+
+
+def test_from_the_terminal(complete):
+    (complete / "id_patch" / "id-patch.bin").unlink()
+    done = run("id_patch_two_people", "--models", str(complete))
+    assert (
+        done.returncode == 1
+        and "id-patch.bin is not there (size on its page)" in done.stdout
+        and done.stdout.count("found") == 4
+    )
+    assert "There is no workflow nothing. Ours are id_patch_five" in run("nothing", "--models", str(complete)).stderr
