@@ -76,9 +76,15 @@ class WrongBaseModel(LikenessError):
 
 
 class FaceNotFound(LikenessError):
-    """No face after the whole detection ladder."""
+    """No face after the whole detection ladder. placeholder: in the picture that comes with ComfyUI."""
 
-    def __init__(self, where: str, width: int, height: int, tried: Sequence[str]) -> None:
+    def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
+        if placeholder:
+            super().__init__(
+                f"No face found in {where}: it is example.png, the drawing that Load Image shows at first.",
+                "Choose a photo in Load Image.",
+            )
+            return
         super().__init__(
             f"No face found in {where} ({width}x{height} px) after trying {_listed(tried)}.",
             "Use a photo in which the face is larger, sharper and not covered. Identity can also leave such photos "
@@ -461,7 +467,8 @@ def empty_mask(number: int, size: tuple[int, int]) -> BadLayout:
     """A mask that selects nothing. The size is (width, height) in pixels."""
     return BadLayout(
         f"Mask {number} ({size[0]}x{size[1]} px) is empty: there is no region for a person in it.",
-        "Paint the region of that person white, or take the mask out of the batch.",
+        "Right click Load Image, Open in MaskEditor, paint over the place of that person, Save; or take the mask out "
+        "of the batch.",
     )
 
 

@@ -15,7 +15,7 @@ from ..bridge.parts2whole import Features, check_model, check_text, encode, patc
 from ..bridge.parts2whole_files import choices, fingerprint, load_parts2whole, path_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..core import errors, previews
-from ..core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized
+from ..core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized, stretched
 from ..core.text import plain
 from .sockets import PartFeaturesSocket, Parts2WholeSocket, PartsSocket
 
@@ -52,7 +52,8 @@ class Part(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="White where the picture shows the part. Without one: the image's alpha, else all of it.",
+                    tooltip="White where the picture shows the part, as MaskEditor paints it. Without one: the image's "
+                    "alpha, else all of it.",
                 ),
                 io.Mask.Input(
                     "target_mask",
@@ -95,9 +96,9 @@ def _label(label: str, other: str) -> str:
     return words
 
 
-def _sheet(parts: tuple[Any, ...], size: tuple[int, int] | None = None) -> Tensor:
-    """(1, H, W, 3): the parts with what does not count in magenta, at `size` or in their own shape."""
-    pictures = [laid_over(resized(part, *(size or _small(part.picture)))) for part in parts]
+def _sheet(parts: tuple[Any, ...]) -> Tensor:
+    """(1, H, W, 3): the parts in their own shape, with what does not count in magenta."""
+    pictures = [laid_over(resized(part, *_small(part.picture))) for part in parts]
     captions = [f"{n} {part.label}" + f" {part.weight:g}" * (part.weight != 1) for n, part in enumerate(parts, 1)]
     return previews.contact_sheet(pictures, captions)
 
@@ -161,6 +162,7 @@ class EncodeParts(io.ComfyNode):
                 PartFeaturesSocket.Output("features", display_name="features"),
                 io.Image.Output("preview", display_name="preview"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(schema, "parts2whole", "reference unet", "garment", "outfit", "features")
 
@@ -169,7 +171,8 @@ class EncodeParts(io.ComfyNode):
         cls, parts2whole: Any, parts: Parts, clip: Any, clip_vision: Any, vae: Any, width: int, height: int
     ) -> io.NodeOutput:
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
-        sheet = _sheet(parts.present, (width, height))
+        sheet = _sheet(parts.present)
+        notes.tell(notes.node_of(cls), "\n".join(stretched(parts, width, height)))
         return io.NodeOutput(features, sheet, ui=ui.PreviewImage(sheet, cls=cls))
 
 

@@ -18,7 +18,7 @@ from ..identities import why_bad
 from ..people import NOSE, Box, Face
 from .insight import align
 from .ladder import Detection, Detector, find_faces
-from .pictures import Picture, to_image
+from .pictures import Picture, is_placeholder, to_image
 
 CROP = 112
 """Side of the crops that are kept, in pixels."""
@@ -46,7 +46,8 @@ def detect(detector: Detector, picture: Picture, where: str) -> tuple[Detection,
     """
     found = find_faces(detector, picture)
     if not found.faces:
-        raise FaceNotFound(where, picture.shape[1], picture.shape[0], found.tried)
+        placeholder = is_placeholder(picture)
+        raise FaceNotFound(where, picture.shape[1], picture.shape[0], found.tried, placeholder=placeholder)
     return found.faces
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -11,6 +13,8 @@ from ..pictures import as_rgb
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV and insightface read pictures."""
+
+_PLACEHOLDER = 0x34580348
 
 
 def to_picture(image: Tensor) -> Picture:
@@ -23,6 +27,11 @@ def to_picture(image: Tensor) -> Picture:
         alpha = pixels[..., 3:]
         pixels = pixels[..., :3] * alpha + (1 - alpha)
     return np.ascontiguousarray((as_rgb(pixels) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
+
+
+def is_placeholder(picture: Picture) -> bool:
+    """Whether this is example.png, the drawing that comes with ComfyUI: a new Load Image shows it."""
+    return zlib.crc32(picture.tobytes()) == _PLACEHOLDER
 
 
 def to_image(picture: Picture) -> Tensor:

@@ -22,6 +22,8 @@ LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hai
 
 _LONGEST = 1000
 """Letters of a label: some three prompts of CLIP's 77 tokens."""
+_STRETCHED = 1.25
+"""A part whose sides change by more than this against each other no longer looks like itself."""
 _INVERTED = 0.9
 """A mask that keeps more of a picture than this is more likely a mask of the background."""
 
@@ -55,7 +57,7 @@ class Parts:
 
 
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
-    """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (1, h, w).
+    """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (1, h, w); an unpainted mask is none.
 
     Raises BadPart for several pictures, and for masks that would make a part with a weight vanish.
     """
@@ -67,6 +69,7 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
         why = f"its image is a batch of {len(image)} pictures"
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")
     alpha = image[0, ..., 3].float().cpu() if image.shape[-1] == 4 else None
+    mask = None if mask is None or _unpainted(mask) else mask
     part = Part(label, as_rgb(image[0]), alpha, _one(mask), weight, _one(target))
     for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
         if weight > 0 and kept is not None and not kept.any():
@@ -74,10 +77,13 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     return part
 
 
-_EMPTY = (
-    "Paint white what shall count. Load Image gives an empty 64x64 mask for a picture without transparency: leave "
-    "mask unconnected to use the whole picture."
-)
+_PAINT = "right click Load Image, Open in MaskEditor, paint over what shall count, Save"
+_EMPTY = f"Make one ({_PAINT}), or leave the input unconnected to have all of it count."
+
+
+def _unpainted(mask: Tensor) -> bool:
+    """Whether this is what Load Image gives for a picture without transparency in which nobody has painted."""
+    return mask.shape[-2:] == (64, 64) and not mask.any()
 
 
 def _one(mask: Tensor | None) -> Tensor | None:
@@ -95,6 +101,9 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
         for name, mask in masks.items()
         if mask is not None and mask.ndim > 2 and len(mask) > 1
     ]
+    given = masks.get("mask")
+    if given is not None and _unpainted(given):
+        found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
     if part.label not in LABELS:
         found.append(
             f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "
@@ -111,6 +120,19 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
             f"The mask of {part.label!r} keeps {share:.0%} of the picture. If that is the background, put Invert Mask "
             "in between: the mask of Load Image is white where a picture is transparent."
         )
+    return found
+
+
+def stretched(parts: Parts, width: int, height: int) -> list[str]:
+    """What to say of parts that change their shape much at the size of the new picture."""
+    found: list[str] = []
+    for part in parts.present:
+        squeeze = part.picture.shape[1] / part.picture.shape[0] * height / width
+        if max(squeeze, 1 / squeeze) > _STRETCHED:
+            found.append(
+                f"The picture of {part.label!r} is {_size(part.picture)}: as in Parts2Whole the networks see it "
+                f"stretched to {width}x{height} px. Crop it to that shape for a better likeness."
+            )
     return found
 
 

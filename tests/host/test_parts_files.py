@@ -18,6 +18,7 @@ from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
 from pack.bridge import parts2whole_files, self_attention
 from pack.core import errors
+from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts import ApplyParts, EncodeParts, LoadParts2Whole
 from safetensors.torch import load_file, save_file
 
@@ -138,6 +139,16 @@ def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
 def test_scaled_linear_is_the_hosts_own_schedule(loaded):
     ours = parts2whole_files._sampling(loaded[0], {**parts_made.SCHEDULER, "beta_schedule": "scaled_linear"}, "x")
     assert torch.allclose(ours.sigmas, ModelSamplingDiscrete().sigmas, rtol=1e-6)
+
+
+@torch.no_grad()
+def test_a_square_photo_is_shown_as_a_square_and_said_to_be_stretched(loaded, caplog):
+    encoders = (parts_made.clip(768), parts_made.clip_vision(768), parts_made.vae())
+    square = Parts((make_part("shoes", torch.ones(1, 64, 64, 3), None, 1.0, None),))
+    sheet = EncodeParts.execute(loaded[1], square, *encoders, 64, 96).args[1]
+    rows, columns = (sheet[0] > 0.9).all(-1).any(1), (sheet[0] > 0.9).all(-1)[:160].any(0)
+    assert int(columns.sum()) == 160 and int(rows[:166].sum()) == 160
+    assert "'shoes' is 64x64 px: as in Parts2Whole the networks see it stretched to 64x96 px" in caplog.text
 
 
 @torch.no_grad()

@@ -120,6 +120,22 @@ def test_errors_of_a_run_reach_the_user(host_server, prompt):
     assert run.error_type == "likeness.BadPhoto"
 
 
+@pytest.mark.parametrize("kind", ["LikenessIdentity", "LikenessDetectFaces"])
+def test_the_picture_that_comes_with_the_host_is_no_photo(host_server, prompt, kind):
+    """A new Load Image shows example.png; the host's own file, as the host reads it."""
+    prompt["coffee"]["inputs"]["image"] = host_server.upload_image(host_server.host.path / "input" / "example.png")
+    prompt["identity"] = identity("coffee", "Anna")
+    faces = {"face_model": ["model", 0], "image": ["coffee", 0], "min_size": 0, "max_faces": 0}
+    prompt["detect"] = node("LikenessDetectFaces", **faces, order="left to right")
+    name, output = ("identity", 1) if kind == "LikenessIdentity" else ("detect", 1)
+    prompt["out"] = node("PreviewImage", images=[name, output])
+    run = host_server.attempt(prompt)
+    assert run.error_type == "likeness.FaceNotFound"
+    said = "it is example.png, the drawing that Load Image shows at first. Choose a photo in Load Image."
+    where = "photo 1 of 1 of Anna" if kind == "LikenessIdentity" else "the picture"
+    assert f"No face found in {where}: {said}" in run.error
+
+
 # Text and files of a shared workflow
 
 EVIL = "An\ud800na\x1b[2J\n[INFO] all is well"

@@ -237,7 +237,6 @@ def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictur
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"LoadImage.image": "example.png"}, r"all zero, so this part would vanish"),
         ({"LikenessLoadParts2Whole.folder": "Parts2Whole"}, "Parts2Whole not found: Parts2Whole"),
         ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, "The clip input is made for another family"),
     ],
@@ -246,6 +245,19 @@ def test_what_is_wrong_with_parts_is_said_over_http(
     changed: dict[str, Any], message: str, host_server: HostServer, from_parts: Prompt
 ) -> None:
     said_about(host_server, from_parts, changed, message)
+
+
+def test_a_photo_in_which_nobody_has_painted_counts_as_a_whole(host_server: HostServer) -> None:
+    """Load Image's own mask of it is linked, all zero."""
+    picture = host_server.upload_image(host_server.host.path / "input" / "example.png")
+    part = {"label": "face", "other_label": "", "weight": 1.0, "image": ["load", 0], "mask": ["load", 1]}
+    prompt = {
+        "load": {"class_type": "LoadImage", "inputs": {"image": picture}},
+        "part": {"class_type": "LikenessPart", "inputs": part},
+        "view": {"class_type": "PreviewImage", "inputs": {"images": ["part", 1]}},
+    }
+    ((node, said),) = host_server.run(prompt).notes
+    assert node == "part" and said.startswith("No mask is painted, so the whole picture counts as 'face'. ")
 
 
 def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:

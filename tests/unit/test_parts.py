@@ -9,7 +9,18 @@ import pytest
 import torch
 from pack.core.errors import BadPart
 from pack.core.parts.bank import PartWeights, keep, key_bias, token_mask
-from pack.core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, pose_picture, prepared, targets
+from pack.core.parts.parts import (
+    LABELS,
+    Parts,
+    hints,
+    laid_over,
+    make_part,
+    pose_hint,
+    pose_picture,
+    prepared,
+    stretched,
+    targets,
+)
 from PIL import Image
 
 
@@ -96,15 +107,28 @@ def test_a_weight_of_zero_is_no_part():
 
 @pytest.mark.parametrize("where", ["mask", "target", "alpha"])
 def test_a_part_that_would_vanish_is_refused(where):
-    given = {where: torch.zeros(1, 64, 64)} if where != "alpha" else {"image": picture(1, channels=4) * 0}
+    given = {where: torch.zeros(1, 130, 90)} if where != "alpha" else {"image": picture(1, channels=4) * 0}
     with pytest.raises(BadPart) as error:
         part(**given)
-    names = {"mask": "mask (64x64 px)", "target": "target_mask (64x64 px)", "alpha": "alpha channel (90x130 px)"}
+    names = {"mask": "mask (90x130 px)", "target": "target_mask (90x130 px)", "alpha": "alpha channel (90x130 px)"}
     assert f"The part 'face' cannot be used: its {names[where]} is all zero, so this part would vanish." in str(
         error.value
     )
-    assert "leave mask unconnected" in str(error.value)
+    assert "right click Load Image, Open in MaskEditor, paint over what shall count, Save" in str(error.value)
     assert part(**given, weight=0.0).weight == 0, "left out, so nothing can vanish"
+
+
+def test_the_mask_of_a_photo_in_which_nobody_has_painted_is_none():
+    """Load Image gives 64x64 zeros for it."""
+    empty = torch.zeros(1, 64, 64)
+    made = part(mask=empty)
+    assert made.mask is None and bool((prepared(made, 64, 96).mask == 1).all())
+    (said,) = hints(made, mask=empty, target_mask=None)
+    assert said.startswith("No mask is painted, so the whole picture counts as 'face'. For a part of it: right click")
+    alpha = picture(1, channels=4)
+    assert torch.equal(part(alpha, mask=empty).alpha, alpha[0, ..., 3])
+    with pytest.raises(BadPart, match="target_mask"):
+        part(target=empty)
 
 
 def test_a_speck_is_refused_when_nothing_of_it_is_left():
@@ -144,6 +168,16 @@ def test_what_works_but_may_not_be_meant_is_said():
         "The target_mask of 'face' is a batch of 2 masks: the first one is used."
     ]
     assert not hints(part(mask=box()), mask=box()[0], target_mask=None)
+
+
+def test_a_picture_of_another_shape_is_said_to_be_stretched():
+    square, tall = part(torch.ones(1, 64, 64, 3), label="shoes"), part()
+    absent = part(torch.ones(1, 64, 64, 3), weight=0.0)
+    (said,) = stretched(Parts((square, tall, absent)), 512, 768)
+    assert said.startswith(
+        "The picture of 'shoes' is 64x64 px: as in Parts2Whole the networks see it stretched to 512x"
+    )
+    assert not stretched(Parts((square,)), 512, 512)
 
 
 def test_numbers_that_no_mask_should_have():
