@@ -188,7 +188,7 @@ class ApplyInstantID(io.ComfyNode):
             ],
         )
         return searchable(
-            schema, "instantid", "instant id", "identitynet", "face", "identity", "multi id", "group photo"
+            schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id"
         )
 
     @classmethod

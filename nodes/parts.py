@@ -28,7 +28,7 @@ class Part(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
             node_id="LikenessPart",
-            display_name="Part",
+            display_name="Part (clothes, face, hair)",
             category=CATEGORY,
             description="One part of a person: a face, a haircut, a jacket, shoes, from a photo of its own with a "
             "mask. Chain one node per part.",
@@ -68,7 +68,7 @@ class Part(io.ComfyNode):
                 io.Image.Output("preview", display_name="preview"),
             ],
         )
-        return searchable(schema, "parts2whole", "garment", "clothes", "outfit", "try on", "face", "hair")
+        return searchable(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket")
 
     @classmethod
     def execute(

@@ -196,7 +196,9 @@ class Identity(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "face embedding", "face id", "person", "reference face", "faceid", "likeness")
+        return searchable(
+            schema, "face embedding", "face id", "person", "character", "same person", "portrait", "faceid"
+        )
 
     @classmethod
     def execute(
@@ -359,7 +361,7 @@ class Cast(io.ComfyNode):
         numbers = range(1, _PEOPLE + 1)
         schema = io.Schema(
             node_id="LikenessCast",
-            display_name="Cast",
+            display_name="Cast (people)",
             category=CATEGORY,
             description="Lists the people of one picture, in order. Connect another Cast to have more than eight.",
             inputs=[
@@ -373,7 +375,7 @@ class Cast(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "people", "group", "multi id", "several faces", "list of people", "family photo")
+        return searchable(schema, "people", "group", "multi id", "characters", "list of people", "family photo")
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:

@@ -212,7 +212,7 @@ class PlaceCast(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "position", "assign", "bind", "who is where", "swap people", "ID-Patch")
+        return searchable(schema, "position", "assign", "who is where", "swap", "swap people", "ID-Patch")
 
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:

@@ -69,7 +69,7 @@ class SharePartsAttention(io.ComfyNode):
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
         )
-        return searchable(schema, "parts", "clothes", "outfit", "garment", "try on", "reference only", "style")
+        return searchable(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only")
 
     @classmethod
     def execute(

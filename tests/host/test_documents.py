@@ -60,10 +60,34 @@ def test_node_explains_itself(schema: Any) -> None:
     assert not [entry.id for entry in widgets]
 
 
+@pytest.mark.parametrize(
+    ("word", "node"),
+    [
+        ("portrait", "LikenessApplyInstantID"),
+        ("portrait", "LikenessIdentity"),
+        ("character", "LikenessIdentity"),
+        ("same person", "LikenessIdentity"),
+        ("dress", "LikenessPart"),
+        ("wardrobe", "LikenessPart"),
+        ("wardrobe", "LikenessSharePartsAttention"),
+        ("swap", "LikenessPlaceCast"),
+    ],
+)
+def test_what_people_type_is_a_search_word_of_its_own(word: str, node: str) -> None:
+    """As a whole: the frontend ranks nodes whose word merely begins like it behind."""
+    assert word in SCHEMAS[node].search_aliases
+
+
+def test_names_that_say_little_say_more_in_brackets() -> None:
+    """ComfyUI 0.3.64's frontend searches names only."""
+    assert {"Cast (people)", "Part (clothes, face, hair)"} <= {schema.display_name for schema in SCHEMAS.values()}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows").glob("*.json")), ids=lambda path: path.stem)
 def test_note_names_nodes_by_their_titles(path: Path) -> None:
     """*Emphasis with a capital* in a note is a node's title: in this workflow, or one of ours that can be added."""
     nodes = json.loads(path.read_text("utf-8"))["nodes"]
     (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
-    titles = {node["title"] for node in nodes if "title" in node} | {s.display_name for s in SCHEMAS.values()}
+    ours = {name for s in SCHEMAS.values() for name in (s.display_name, s.display_name.split(" (")[0])}
+    titles = {node["title"] for node in nodes if "title" in node} | ours
     assert set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", note)) <= titles | CORE_TITLES
