@@ -19,9 +19,12 @@ FILES = sorted((ROOT / "workflows").glob("*.json"))
 # What another seed has to compute again, and nothing else; several pictures become a batch on their way.
 SAMPLED = {"KSampler", "VAEDecode", "SaveImage"}
 BATCHED = {"ImageBatch"}
+JUDGED = {"LikenessMeasure", "LikenessPickBest", "PreviewAny"}
+"""What looks at the new pictures, and only that."""
 DECIDING = {
     "LikenessDetectFaces", "LikenessIdentity", "LikenessPlaceCast", "LikenessPoseImage", "LikenessIDPatchImage",
-    "LikenessFaceKeypointsImage", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
+    "LikenessFaceKeypointsImage", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts", "LikenessMeasure",
+    "LikenessPickBest",
 }  # fmt: skip
 APPLIED = ("LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyParts", "LikenessSharePartsAttention")
 
@@ -73,7 +76,7 @@ def size_of(file: Path) -> tuple[int, int]:
     """Width and height: the least that six people take, and four; parts take any, and the painted picture is square."""
     if "id_patch" in file.stem:
         return (384, 344)
-    return (320, 256) if "instant_id" in file.stem else (256, 256)
+    return (320, 256) if "instant_id" in file.stem or "measure" in file.stem else (256, 256)
 
 
 def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pictures) -> Prompt:
@@ -91,7 +94,8 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     }
     width, height = size_of(file)
     steps = 2 if len(workflow.nodes_of(prompt, "KSampler")) == 1 else 1
-    prompt = workflow.substitute(prompt, {**names, "*.width": width, "*.height": height, "*.steps": steps})
+    size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
+    prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     sides = {"Width": width, "Height": height}
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
@@ -152,7 +156,8 @@ def test_runs_and_another_seed_only_samples_again(host_server: HostServer, file:
     assert [number for number in decided if not first.outputs[number].get("images")] == []
 
     again = host_server.run(reseeded(prompt, 2))
-    assert classes(prompt, again.executed) - BATCHED == SAMPLED
+    judged = JUDGED if workflow.nodes_of(prompt, "LikenessMeasure") else set[str]()
+    assert classes(prompt, again.executed) - BATCHED == SAMPLED | judged
     assert not set(again.executed) & set(again.cached)
     # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
     feeding = [
