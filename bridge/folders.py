@@ -8,7 +8,7 @@ from collections.abc import Callable
 import folder_paths
 
 from ..core.errors import LikenessError, UnsafePath
-from ..core.walk import walk
+from ..core.files import walk
 
 _WEIGHTS = (".safetensors", ".sft", ".bin", ".pth", ".pt")
 

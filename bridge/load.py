@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..core.checkpoints import flatten, is_safetensors, no_model, require, unreadable
+from ..core.checkpoints import flatten, is_safetensors, require, unreadable
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
+from ..core.files import no_model
 from ..core.manifest import Model
 from ..core.text import in_one_line
 from . import folders

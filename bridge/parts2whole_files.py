@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from ..core.checkpoints import below, identify, require
 from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted
+from ..core.files import walk
 from ..core.parts2whole import released
 from ..core.parts2whole.image_tokens import DecoupledAttn
 from ..core.parts2whole.pose_guider import PoseGuider
-from ..core.walk import walk
 from . import folders, load
 
 KEY = "parts2whole"

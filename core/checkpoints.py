@@ -109,24 +109,6 @@ KNOWN: tuple[Known, ...] = (
 )
 
 
-# What the first bytes of a file that is no model at all look like.
-_NOT_A_MODEL = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
-    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
-    (b"<html", "a web page (HTML) saved under a model's name"),
-    (b"<?xml", "a web page (XML) saved under a model's name"),
-    (b'{"error', "an error answer of the download server"),
-)
-
-
-def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes; None where they do not tell."""
-    with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
-    size = path.stat().st_size
-    return next((f"{what} ({size} bytes)" for start, what in _NOT_A_MODEL if head.startswith(start)), None)
-
-
 def unreadable(error: Exception, size: int) -> str:
     """What a file is that could not be read. torch's own text is left out where it advises to load unsafely."""
     wanted = re.search(r"GLOBAL ([\w.]+)", str(error))

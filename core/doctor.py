@@ -13,12 +13,12 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from . import manifest
-from .checkpoints import KNOWN, Known, family, identify, no_model, shapes
+from .checkpoints import KNOWN, Known, family, identify, shapes
 from .errors import UnsupportedCheckpoint
 from .faces import onnx_file, packs
 from .faces.onnx_file import Kind
+from .files import no_model, walk
 from .manifest import File, Model, human
-from .walk import walk
 
 OK, NOTE = "ok", "note"
 FOUND, MISSING, MISPLACED, WRONG, DAMAGED, CLASH = (

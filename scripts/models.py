@@ -2,12 +2,17 @@
 
     python scripts/models.py list
     python scripts/models.py doctor [workflow] [--models DIR]
+    python scripts/models.py download <workflow or id> ... [--yes] [--models DIR]
+    python scripts/models.py convert <id-patch.bin, ip-adapter.bin or the folder of Parts2Whole>
+    python scripts/models.py manager
     python scripts/models.py write [--check]
 
-A workflow is a name in workflows/ or the path of a file that ComfyUI saved. `doctor` goes to no network and needs
-torch, so run it with the Python that runs ComfyUI. Models lie in the ComfyUI that is found and where its
-extra_model_paths.yaml says, or in --models. `write` renews what is made from models_manifest.json in README and in the
-workflows.
+A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found and
+where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network; it and `convert`, which makes
+safetensors of pickles, need torch: run them with the Python that runs ComfyUI. `download` needs no package and goes on
+where it was stopped; it reads tokens from HF_TOKEN and CIVITAI_API_TOKEN, mirrors from HF_ENDPOINT and GITHUB_ENDPOINT.
+`manager` prints entries for ComfyUI-Manager's model list, `write` renews what is made from models_manifest.json in
+README, docs/ and the workflows.
 """
 
 from __future__ import annotations
@@ -16,7 +21,9 @@ import argparse
 import json
 import os
 import sys
-from pathlib import Path
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import environment
@@ -24,8 +31,11 @@ from environment import ROOT, SetupError
 
 sys.path.append(str(ROOT))
 
+import fetch
+from fetch import FetchError
+
 from core import manifest
-from core.manifest import Model
+from core.manifest import File, Model
 
 WORKFLOWS = ROOT / "workflows"
 README = ROOT / "README.md"
@@ -36,9 +46,10 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")
     add_doctor(commands.add_parser("doctor"))
+    add_download(commands.add_parser("download"))
     commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     given = parser.parse_args()
-    return {"list": show_list, "doctor": doctor, "write": write}[given.command](given)
+    return {"list": show_list, "doctor": doctor, "download": download, "write": write}[given.command](given)
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -130,6 +141,98 @@ def extra_paths(path: Path) -> list[tuple[str, str]]:
         named = {key: text for key, text in (section or {}).items() if key not in ("base_path", "is_default")}
         found += [(key, str(base / line)) for key, text in named.items() for line in str(text).split("\n") if line]
     return found
+
+
+# --- Download
+
+
+def add_download(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--models", type=Path, help="a models folder; default: that of the ComfyUI that is found")
+
+
+def download(given: argparse.Namespace) -> int:
+    """Exit status 1 where something did not come; what came stays."""
+    return fetched(chosen(given.names), model_folders(given.models), given.yes)
+
+
+def chosen(names: Iterable[str]) -> tuple[Model, ...]:
+    """Models by their ids, and those that workflows need."""
+    known = {model.id: (model,) for model in manifest.models()}
+    return tuple(dict.fromkeys(m for name in names for m in known.get(name) or manifest.needed(read_workflow(name))))
+
+
+def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
+    """Show what would come, ask, and fetch it."""
+    for model in models:
+        print(f"{model.title}: {model.size_text}, into {folders[model.key][0]}. Commercial use: {model.commercial}.")
+        print("".join(f"    {one.licence} ({one.source})\n" for one in model.licences), end="")
+        print(f"    {model.page}")
+    if not yes and not agreed():
+        return 1
+    problems = [problem for model in models if (problem := fetch_model(model, Path(folders[model.key][0])))]
+    for problem in problems:
+        environment.say(problem)
+    return int(bool(problems))
+
+
+def agreed() -> bool:
+    if not sys.stdin.isatty():
+        environment.say("Nobody can be asked here: add --yes if you accept these licences.")
+        return False
+    return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def fetch_model(model: Model, root: Path) -> str:
+    """Why it did not come, empty where it is there."""
+    unpacked = {PurePath(file.names[0]).name: root / file.names[0] for file in model.files}
+    if model.archive and all(there(path) for path in unpacked.values()):
+        environment.say(f"{model.title} is there already.")
+        return ""
+    try:
+        for file in model.fetched:
+            fetch_file(model, file, root)
+        if model.archive:
+            fetch.unpack(root / model.archive.names[0], unpacked)
+    except (FetchError, OSError) as problem:
+        return str(problem)
+    return ""
+
+
+def there(path: Path) -> bool:
+    """Also in the second folder of the same name that unpacking makes."""
+    return path.is_file() or (path.parent / path.parent.name / path.name).is_file()
+
+
+def fetch_file(model: Model, file: File, root: Path) -> None:
+    """Under the first of its names that its server knows. Raises FetchError."""
+    problem: FetchError | None = None
+    for name in file.names:
+        published = model.url_of(file, name)
+        url, token = fetch.mirrored(published, os.environ), fetch.token_for(published, os.environ)
+        size = file.size if file.exact else None
+        environment.say(f"{name} from {url}")
+        try:
+            if not fetch.fetch(url, root / name, size, file.sha256, token, Progress()):
+                environment.say(f"{root / name} is there already.")
+            return
+        except fetch.NotThere as error:
+            problem = problem or error
+    if problem:
+        raise problem
+
+
+class Progress:
+    """Prints how far a download is, every few seconds."""
+
+    def __init__(self) -> None:
+        self.said = time.monotonic()
+
+    def __call__(self, done: int, total: int | None) -> None:
+        if time.monotonic() - self.said > 5:
+            self.said = time.monotonic()
+            environment.say(f"  {manifest.human(done)}" + (f" of {manifest.human(total)}" if total else ""))
 
 
 # --- What is made from the manifest

@@ -8,7 +8,7 @@ from typing import Any
 
 from attack_graphs import DEFAULTS, SAMPLED, check, ended, node, ours, plain, sampled, sampler, value
 from attack_run import DAMAGED, FORGED, Case, explained, right, told
-from pack.nodes import id_patch, instant_id, measure, parts, share_parts
+from pack.nodes import doctor, id_patch, instant_id, measure, parts, share_parts
 from pack.nodes import people as people_nodes
 from pack.nodes import places as places_nodes
 
@@ -20,7 +20,7 @@ HTML = f"Anna <b>{FORGED}</b><img src=x onerror=alert(1)>"
 
 NODES = {
     schema.node_id: schema.inputs
-    for module in (people_nodes, places_nodes, id_patch, instant_id, parts, share_parts, measure)
+    for module in (people_nodes, places_nodes, id_patch, instant_id, parts, share_parts, measure, doctor)
     for schema in (node.define_schema() for node in module.NODES)
 }
 
@@ -166,6 +166,8 @@ def words() -> Iterator[Case]:
             yield explained(f"{kind}.{one.id}: an unknown word{how}", "sideways", graph)
     for kind, one in inputs("COMBO", "STRING"):
         for what, found in {"None": "nothing", "7": "is 7", "['a']": "list"}.items():
+            if what == "None" and one.optional:
+                continue
             graph = given(kind, one.id, what)
             yield explained(f"{kind}.{one.id}: {what}, linked", f"{one.id} input.* {found}", graph)
 

@@ -1,4 +1,4 @@
-"""What is in a folder and below it, along links."""
+"""Files as files: what lies in a folder, and what is no model by its first bytes. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -23,3 +24,21 @@ def walk(root: str) -> Iterator[tuple[str, list[str], list[str]]]:
             below.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
             yield folder, below, names
             waiting.extend(os.path.join(folder, name) for name in below if name != ".git")
+
+
+# What the first bytes of a file that is no model at all look like.
+_NOT_A_MODEL = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
+    (b"<html", "a web page (HTML) saved under a model's name"),
+    (b"<?xml", "a web page (XML) saved under a model's name"),
+    (b'{"error', "an error answer of the download server"),
+)
+
+
+def no_model(path: Path) -> str | None:
+    """What a file is that is no model at all, by its first bytes; None where they do not tell."""
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    size = path.stat().st_size
+    return next((f"{what} ({size} bytes)" for start, what in _NOT_A_MODEL if head.startswith(start)), None)
