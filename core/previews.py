@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
@@ -42,7 +42,8 @@ class _Sheet:
         self.picture = picture
         self.pen = ImageDraw.Draw(picture)
         self.line = max(2, round(short / 320))
-        self.letters = max(14, round(short / 20))
+        # Large: a node shows the whole picture some 300 px wide.
+        self.letters = max(14, round(short / 16))
 
     def frame(self, box: Sequence[float], color: Color, line: int | None = None) -> None:
         self.pen.rectangle(box, outline=color, width=line or self.line)
@@ -53,9 +54,9 @@ class _Sheet:
 
     def label(self, number: str, name: str, anchor: Point, color: Color, width: float = 0.0) -> None:
         """A plate of at most `width`, its lower left corner at `anchor` but always in the picture: a large number,
-        then a name in small letters, cut when too long."""
+        then a name in smaller letters, cut when too long."""
         pad = max(2, self.letters // 6)
-        large, small = _font(number, self.letters), _font(name, round(self.letters * 0.6))
+        large, small = _font(number, self.letters), _font(name, round(self.letters * 0.8))
         first = pad + self.pen.textlength(number, large) + pad
         name = _cut(name, small, max(width, 3.5 * self.letters) - first - pad)
         wide = first + (self.pen.textlength(name, small) + pad if name else 0)
@@ -69,6 +70,13 @@ class _Sheet:
     def below(self, box: Box) -> Point:
         """Where a label stands under a box instead of on it."""
         return box[0], box[3] + 1.3 * self.letters
+
+    def fill(self, box: Sequence[float], crop: Tensor) -> None:
+        """The middle of a picture, as large as it fits, in the box; nothing in a box larger than the sheet."""
+        size = (max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1])))
+        if size[0] > self.picture.width or size[1] > self.picture.height:
+            return
+        self.picture.paste(ImageOps.fit(_picture(crop), size), (round(box[0]), round(box[1])))
 
     def footer(self, lines: Sequence[str]) -> None:
         size = max(12, self.letters // 2)
@@ -220,19 +228,30 @@ def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
     return contact_sheet([picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot], captions)
 
 
-def numbered_layout(layout: Layout, captions: Sequence[str] | None = None, notes: Sequence[str] = ()) -> Tensor:
+def numbered_layout(
+    layout: Layout,
+    captions: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+    faces: Sequence[Tensor | None] = (),
+) -> Tensor:
     """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
 
-    captions: a name per place, "" for none; notes: lines at the lower edge.
+    captions: a name per place, "" for none; notes: lines at the lower edge; faces: a picture (H, W, 1|3|4) per place of
+    who stands there, shown in the face box, None for nobody.
     Returns (height, width, 3) float32 0..1.
     """
     sheet = _Sheet(Image.new("RGB", (layout.width, layout.height), _BACKGROUND))
+    boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
+    for box, face in zip(boxes, faces, strict=False):
+        if face is not None:
+            sheet.fill(box, face)
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, _color(number))
-    for number, slot in enumerate(layout.slots):
-        x0, y0, x1, _ = slot.box or patch_rect(slot.center)
-        # Neighbours of a row stand at least this many faces apart, so their names do not run into each other.
-        sheet.label(str(number + 1), captions[number] if captions else "", (x0, y0), _color(number), 2.4 * (x1 - x0))
+    for number, box in enumerate(boxes):
+        # Up to the next face of the row, so that names do not run into each other.
+        beside = [other[0] - box[0] for other in boxes if other[0] > box[0] and abs(other[1] - box[1]) < sheet.letters]
+        room = min([*beside, layout.width])
+        sheet.label(str(number + 1), captions[number] if captions else "", box[:2], _color(number), room)
     sheet.footer(notes)
     return sheet.tensor()
 

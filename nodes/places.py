@@ -207,7 +207,7 @@ class PlaceCast(io.ComfyNode):
             outputs=[
                 # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
                 CastSocket.Output("placed", display_name="cast"),
-                io.Image.Output("preview", display_name="preview", tooltip="The places with numbers and names."),
+                io.Image.Output("preview", display_name="preview", tooltip="The places with numbers, names and faces."),
                 io.String.Output("report", display_name="report", tooltip="Who stands where, and what may go wrong."),
             ],
             hidden=[io.Hidden.unique_id],
@@ -217,8 +217,10 @@ class PlaceCast(io.ComfyNode):
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
         places = placing.assign(cast, layout, order, custom_order)
-        names = [cast.people[person].identity.name if person is not None else "" for person in places]
-        preview = previews.numbered_layout(layout, captions=names)[None]
+        standing = [None if person is None else cast.people[person].identity for person in places]
+        names = [one.name if one else "" for one in standing]
+        faces = [one.crops[0] if one and len(one.crops) else None for one in standing]
+        preview = previews.numbered_layout(layout, captions=names, faces=faces)[None]
         placed = placing.place(cast, layout, places)
         report = placing.report(cast, layout, places)
         notes.tell(notes.node_of(cls), "\n".join(placing.troubles(cast, layout, places)))

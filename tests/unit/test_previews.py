@@ -110,6 +110,27 @@ def test_numbered_layout_writes_names() -> None:
     assert not changed[125:].any()
 
 
+def test_numbered_layout_shows_whose_face_is_where() -> None:
+    slots = (Slot((100, 150), (80, 120, 120, 170)), Slot((250, 150)), Slot((350, 150), (330, 120, 370, 170)))
+    red = torch.tensor([1.0, 0.0, 0.0]).expand(112, 112, 3)
+    shown = previews.numbered_layout(Layout(400, 304, slots), faces=[red, red, None])
+    at = (shown == red[0, 0]).all(-1)
+    assert at[160, 90] and at[160, 230] and not at[:, 300:].any()
+    far = Layout(400, 304, (Slot((0, 0), (-9e5, -9e5, 9e5, 9e5)), Slot((-9e5, 0), (-9e5, 0, -9e5 + 40, 40))))
+    previews.numbered_layout(far, faces=[red, red])  # at once, and without any memory
+    assert int(at[:, :200].sum(0).amax()) > 40 and int(at[:, :200].sum(1).amax()) > 30, "the box is full"
+
+
+def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> None:
+    """A node shows the picture some 300 px wide."""
+    slots = tuple(Slot((x, 400), (x - 60, 300, x + 60, 450)) for x in (200, 600, 1000))
+    layout = Layout(1216, 832, slots)
+    plain, named = (previews.numbered_layout(layout, captions) for captions in (None, ["Hlmn" * 9, "", ""]))
+    letters = ((named - plain).abs().amax(-1) > 0.5).nonzero()
+    assert (int(letters[:, 0].max()) - int(letters[:, 0].min())) * 300 / 1216 > 7
+    assert 400 < int(letters[:, 1].max()) < 540
+
+
 @pytest.mark.parametrize("name", ["Änne", "王小明", "", "two\nlines", "x" * 300])
 def test_any_name_can_be_written(name: str) -> None:
     layout = Layout(256, 256, (Slot((100, 150), (80, 120, 120, 170)),))
