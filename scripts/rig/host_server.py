@@ -64,6 +64,7 @@ class HostServer:
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
     own. first_on_path: a folder whose modules come before all others in the host's Python. without: model keys under
     which the host's own folders are not searched. frontend: a folder served in the place of the host's own frontend.
+    pack: the folder that becomes the pack.
     """
 
     def __init__(
@@ -76,8 +77,9 @@ class HostServer:
         first_on_path: Path | None = None,
         without: Collection[str] = (),
         frontend: Path | None = None,
+        pack: Path = environment.ROOT,
     ) -> None:
-        self.host, self.base, self.pack_name = host, base, pack_name
+        self.host, self.base, self.pack_name, self._pack = host, base, pack_name, pack
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._python, self._models, self._without = python, [host.path / "models", *models], without
         self._frontend = frontend
@@ -96,7 +98,7 @@ class HostServer:
         shutil.rmtree(self.base, ignore_errors=True)
         for folder in _FOLDERS:
             (self.base / folder).mkdir(parents=True)
-        link_pack(self.base / "custom_nodes" / self.pack_name)
+        link_pack(self.base / "custom_nodes" / self.pack_name, self._pack)
         # JSON is YAML.
         (self.base / "models.yaml").write_text(json.dumps(self._model_paths()), "utf-8")
         with (self.base / "host.log").open("wb") as log:
@@ -296,13 +298,13 @@ def refusal(answer: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def link_pack(target: Path) -> None:
-    """This pack as a folder of any name; a copy where links are not allowed (Windows without developer mode)."""
+def link_pack(target: Path, pack: Path = environment.ROOT) -> None:
+    """The pack as a folder of any name; a copy where links are not allowed (Windows without developer mode)."""
     try:
-        target.symlink_to(environment.ROOT, target_is_directory=True)
+        target.symlink_to(pack, target_is_directory=True)
     except OSError:
         unneeded = shutil.ignore_patterns(".git", ".venv", ".cache", "output", "tests", "__pycache__")
-        shutil.copytree(environment.ROOT, target, ignore=unneeded)
+        shutil.copytree(pack, target, ignore=unneeded)
 
 
 def _free_port() -> int:

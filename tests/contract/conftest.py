@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 from pathlib import Path
 
 import pytest
+from rig import archive
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def _git_files(*arguments: str) -> set[str]:
-    command = ["git", "ls-files", "-z", "--cached", "--others", *arguments]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +21,13 @@ def tracked() -> set[str]:
     """Every file of the repository, new ones included, ignored ones not."""
     if not (ROOT / ".git").exists():
         pytest.skip("needs a git checkout: what is published is decided by git and .comfyignore")
-    return _git_files("--exclude-standard")
+    return archive.tracked()
 
 
 @pytest.fixture(scope="session")
 def shipped(tracked: set[str]) -> set[str]:
     """What `comfy node publish` puts into the archive: git's files less .comfyignore."""
-    return tracked - _git_files("--ignored", "--exclude-from=.comfyignore")
+    return archive.shipped()
 
 
 def _node_classes(path: Path) -> list[ast.ClassDef]:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pyproject.toml")
 
+ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 HOSTS_OWN = {"torch", "torchaudio", "torchvision", "torchsde", "numpy", "transformers", "safetensors", "kornia"}
@@ -56,6 +58,11 @@ def test_comfy_section(pyproject: dict[str, Any]) -> None:
     assert comfy["DisplayName"] == "Likeness"
     versions = comfy["requires-comfyui"].split(",")
     assert all(re.fullmatch(r"(==|>=|<=|!=|~=|>|<)?\d+\.\d+\.\d+", version.strip()) for version in versions)
+    for name, (least, most) in {"Icon": (1.0, 1.0), "Banner": (2.3, 2.4)}.items():
+        address, _, path = comfy[name].partition("/main/")
+        assert address == "https://raw.githubusercontent.com/likeness-nodes/likeness"
+        with Image.open(ROOT / path) as picture:
+            assert least <= picture.width / picture.height <= most and (name != "Icon" or picture.width <= 400)
     # `web` and WEB_DIRECTORY together serve every script twice when the folder is not called like the pack.
     assert "web" not in comfy
 
@@ -80,6 +87,7 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
+    assert "models_manifest.json" in shipped
 
 
 def test_no_file_names_a_machine(root: Path, tracked: set[str]) -> None:

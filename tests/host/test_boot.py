@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from environment import Host
+from PIL import Image
+from rig import archive, workflow
 from rig.host_server import HostError, HostServer, link_pack
 from rig.standins import Standins
 
@@ -20,6 +23,7 @@ NODE_IDS = {
     for module in (ROOT / "nodes").glob("*.py")
     for found in re.findall(r'node_id="(Likeness\w+)"', module.read_text("utf-8"))
 }
+TEMPLATE = ROOT / "workflows" / "parts_training_free_sdxl.json"
 IMPORT_SECONDS = 0.2
 # How the face packs that people use beside this one call their nodes (ComfyUI_InstantID, PuLID_ComfyUI).
 PEERS = {
@@ -42,12 +46,20 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 
 @pytest.fixture(scope="module")
 def bare_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
-    """The host in a Python where insightface, onnxruntime and cv2 cannot be imported; the folder's name has a dot."""
+    """The registry's archive in a host in a Python where insightface, onnxruntime and cv2 cannot be imported; the
+    folder's name has a dot."""
     folder = tmp_path_factory.mktemp("bare")
+    archive.unpack(folder / "archive")
     (folder / "sitecustomize.py").write_text(BLOCK)
     with HostServer(
-        host, Path(sys.executable), folder / "base", [standin_models.root], "likeness.v0", first_on_path=folder
-    ) as server:
+        host,
+        Path(sys.executable),
+        folder / "base",
+        [standin_models.root],
+        "likeness.v0",
+        folder,
+        pack=folder / "archive",
+    ) as server:  # fmt: skip
         yield server
 
 
@@ -122,3 +134,28 @@ def test_node_explains_itself(node: str, infos: dict[str, Any]) -> None:
 def test_import_adds_little_to_the_start(host_server: HostServer, bare_server: HostServer) -> None:
     """As the host reports it, in tenths of a second; the better of two starts, as others may be busy."""
     assert min(host_server.import_seconds(), bare_server.import_seconds()) < IMPORT_SECONDS
+
+
+def test_the_archive_has_help_and_templates(bare_server: HostServer) -> None:
+    assert bare_server.read("/extensions/likeness.v0/docs/LikenessDoctor.md").startswith(b"# Likeness Doctor")
+    assert "parts_training_free_sdxl" in bare_server.get("/workflow_templates")["likeness.v0"]
+
+
+def test_the_archive_runs_a_workflow(bare_server: HostServer, standin_models: Standins, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(5).integers(0, 255, (96, 96, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "part.png")
+    prompt = workflow.to_prompt(workflow.load(TEMPLATE), bare_server.object_info())
+    names = {"CheckpointLoaderSimple.ckpt_name": standin_models.checkpoint.name, "*.steps": 1}
+    prompt = workflow.substitute(prompt, {**names, "LoadImage.image": bare_server.upload_image(tmp_path / "part.png")})
+    for number in workflow.nodes_of(prompt, "PrimitiveInt"):
+        prompt[number]["inputs"]["value"] = 256
+    run = bare_server.run(prompt)
+    assert run.status == "success"
+
+
+def test_the_archive_has_the_manifest(bare_server: HostServer) -> None:
+    prompt = {
+        "1": {"class_type": "LikenessDoctor", "inputs": {"workflow": "instant_id_portrait"}},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
+    }
+    assert "InstantID ControlNet (IdentityNet)" in bare_server.run(prompt).outputs["2"]["text"][0]
