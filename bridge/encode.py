@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.model_management
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
 from ..core.errors import WrongBaseModel
-from ..core.parts.parts import Prepared
+from ..core.parts import compare
+from ..core.parts.parts import Part, Prepared
 from .unet import text_width
 
 
@@ -31,6 +34,19 @@ def latent_of(vae: Any, part: Prepared, model: Any, advice: str) -> Tensor:
     latent = vae.encode(part.picture[None])
     _check("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)
     return model.model.process_latent_in(latent.float().cpu())
+
+
+def similarities(clip_vision: Any, parts: Sequence[Part], image: Tensor) -> list[float]:
+    """How alike each part and its region of a picture (H, W, 3) are to a vision model: the cosine of what CLIP projects
+    of both, or of DINOv2's class tokens."""
+
+    def seen(picture: Tensor) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        return clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu()
+
+    regions = (compare.region(part, image) for part in parts)
+    pairs = zip(parts, regions, strict=True)
+    return [float(cosine_similarity(seen(compare.worn(part)), seen(region))) for part, region in pairs]
 
 
 def _check(what: str, measure: str, found: int, wanted: int, advice: str) -> None:

@@ -426,10 +426,12 @@ def other_pictures(what: str, found: int, measured: int) -> BadPhoto:
 
 def no_such_score(score: str) -> BadPhoto:
     """A score that no picture of the batch has."""
-    return BadPhoto(
-        f"No picture has the score {score}: it compares a face with several photos of the person.",
-        "Give Identity two or more photos of somebody who is found, or choose another score.",
+    parts = score == "parts"
+    why = "no parts were compared" if parts else "it compares a face with several photos of the person"
+    how = (
+        "Connect parts and clip_vision to Measure Likeness" if parts else "Give Identity two or more photos of somebody"
     )
+    return BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
 
 
 def on_no_canvas(which: str, why: str) -> BadLayout:
@@ -514,6 +516,14 @@ def parts_count(count: int, most: int) -> BadParts:
         "Take parts out of the chain of Part nodes, or show several garments in one part."
         if count
         else "Raise the weight of a Part, or bypass the nodes of Parts2Whole.",
+    )
+
+
+def parts_unseen(missing: str) -> BadParts:
+    """Parts, or what looks at them, without the other."""
+    return BadParts(
+        f"Measure Likeness cannot compare parts: {missing} is not connected.",
+        "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither.",
     )
 
 

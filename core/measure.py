@@ -84,10 +84,14 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Measured:
-    """One picture, seen by one recogniser: its faces from left to right, and a sighting per person."""
+    """One picture, seen by one recogniser: its faces from left to right, and a sighting per person.
+
+    parts: how alike each part is to its region, where parts were compared.
+    """
 
     boxes: tuple[Box, ...]
     sightings: tuple[Sighting, ...]
+    parts: tuple[float, ...] = ()
 
     @property
     def present(self) -> tuple[Sighting, ...]:
@@ -137,6 +141,11 @@ class Measured:
         known = [one.copied for one in self.present if one.copied is not None]
         return _mean(known) if known else None
 
+    @property
+    def part_similarity(self) -> float | None:
+        """Mean over the parts; None without any."""
+        return _mean(self.parts) if self.parts else None
+
 
 @dataclass(frozen=True)
 class Report:
@@ -144,7 +153,7 @@ class Report:
 
     numbers: of the places in Place Cast's picture, or of the order where there are none. recognisers: the one that
     judges first; the others saw the same faces. pictures: by recogniser, one Measured per picture of the batch.
-    method: one of METHODS. width, height: of the canvas of the places, 0 without them.
+    method: one of METHODS. width, height: of the canvas of the places, 0 without them. labels: of the parts.
     """
 
     people: tuple[Person, ...]
@@ -153,6 +162,7 @@ class Report:
     method: str = "unknown"
     width: int = 0
     height: int = 0
+    labels: tuple[str, ...] = ()
 
     @property
     def judged(self) -> tuple[Measured, ...]:
@@ -229,6 +239,15 @@ def measure(
             seen[name].append(Measured(boxes, tuple(sightings)))
     measured = {name: tuple(ones) for name, ones in seen.items()}
     return Report(cast.people, tuple(recognisers), measured, method, cast.width, cast.height)
+
+
+def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[float]]) -> Report:
+    """The report with how alike each part is to its region, per picture."""
+    pictures = {
+        name: tuple(replace(one, parts=tuple(alike)) for one, alike in zip(ones, parts, strict=True))
+        for name, ones in report.pictures.items()
+    }
+    return replace(report, pictures=pictures, labels=tuple(labels))
 
 
 def in_places(picture: Faces, cast: Cast) -> list[int | None]:
@@ -311,8 +330,9 @@ SCORES: Mapping[str, Callable[[Measured], float | None]] = {
     "margin": lambda one: one.margin,
     "leakage": lambda one: one.leakage,
     "copy-paste": lambda one: one.copy_paste,
+    "parts": lambda one: one.part_similarity,
 }
-"""By name. Of the last two less is better."""
+"""By name. Of leakage and copy-paste less is better."""
 _LESS_IS_BETTER = ("leakage", "copy-paste")
 
 
@@ -365,6 +385,7 @@ def describe(report: Report) -> str:
     for number, one in enumerate(report.judged, 1):
         lines.append(f"Picture {number}: {summary(one)}")
         lines += [f"  {line}" for line in (_line(report, one, seen) for seen in one.sightings)]
+        lines += [f"  {label}: {alike:.2f}" for label, alike in zip(report.labels, one.parts, strict=True)]
         if one.extra:
             sizes = ", ".join(f"{side(one.boxes[face]):.0f} px" for face in one.extra)
             lines.append(f"  nobody of the cast: {len(one.extra)} of {len(one.boxes)} faces ({sizes})")
@@ -384,6 +405,7 @@ def troubles(report: Report) -> list[str]:
 
 def summary(one: Measured) -> str:
     copied = "" if one.copy_paste is None else f", copy-paste {one.copy_paste:+.2f}"
+    copied += "" if one.part_similarity is None else f", parts {one.part_similarity:.2f}"
     right = sum(seen.right for seen in one.sightings)
     return (
         f"resemblance {one.resemblance:.2f}, association {right}/{len(one.sightings)}, "

@@ -10,17 +10,19 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..bridge import notes
+from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import measure, people, previews
-from ..core.errors import no_such_score, other_pictures
+from ..core.errors import no_such_score, other_pictures, parts_unseen
 from ..core.faces import analysis
 from ..core.faces.ladder import find_faces
 from ..core.faces.pictures import to_picture
 from ..core.latents import rows
+from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb
-from .sockets import CastSocket, FaceModelSocket, IdentitySocket, ReportSocket
+from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 CATEGORY = "likeness/measure"
 
@@ -73,6 +75,12 @@ class Measure(io.ComfyNode):
                         tooltip="Faces whose box is smaller than this (shorter side, in pixels) are not counted: "
                         "passers-by in the background.",
                     )
+                ),
+                PartsSocket.Input(
+                    "parts", optional=True, tooltip="Garments to look for, each in the region of its target_mask."
+                ),
+                io.ClipVision.Input(
+                    "clip_vision", optional=True, tooltip="CLIP or DINOv2, which says how alike parts and regions are."
                 ),
             ],
             outputs=[
@@ -127,13 +135,20 @@ class Measure(io.ComfyNode):
         min_size: int,
         cast: people.Cast | None = None,
         identity: people.Identity | None = None,
+        parts: Parts | None = None,
+        clip_vision: Any = None,
     ) -> io.NodeOutput:
+        if (parts is None) != (clip_vision is None):
+            raise parts_unseen("parts" if parts is None else "clip_vision")
         wanted = measure.people_of(cast, identity)
         loaded = {recogniser.id: recogniser for recogniser in face_model.recognisers}
         names = measure.judges(list(loaded), wanted.people, made_with)
         judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names))
         pictures = [_faces(judging, image, min_size) for image in stepwise(images.unbind())]
         report = measure.measure(pictures, wanted, names, made_with, stranger_below)
+        if parts and parts.present:
+            alike = [similarities(clip_vision, parts.present, image) for image in as_rgb(images)]
+            report = measure.with_parts(report, [part.label for part in parts.present], alike)
         annotated = torch.stack([previews.who_is_who(image, report, n) for n, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join(measure.troubles(report)))
         numbers = measure.totals(report.judged)
@@ -167,7 +182,8 @@ class PickBest(io.ComfyNode):
                     options=list(measure.SCORES),
                     tooltip="weakest person = the similarity of whoever is least alike, so everybody must be right; "
                     "resemblance = of all on average; association = people in their places; margin = more like "
-                    "themselves than like others; leakage and copy-paste: the least first.",
+                    "themselves than like others; leakage and copy-paste: the least first; parts = garments that are "
+                    "most alike.",
                 ),
                 io.Int.Input(
                     "keep", default=1, min=1, max=4096, tooltip="How many of the best to keep, the best first."

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from tempfile import NamedTemporaryFile
 from typing import Any
 
+import comfy.clip_vision
+import parts_made
 import pytest
 import real_faces
 import torch
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
-from pack.core.errors import BadCast, BadInput, BadPhoto, BadPicture
+from pack.core.errors import BadCast, BadInput, BadParts, BadPhoto, BadPicture
 from pack.core.faces import analysis, insight
 from pack.core.faces.pictures import to_picture
+from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Person, Slot
 from pack.nodes import measure
 from rig.host_server import HostError, HostServer
+from seeded import fill
 
 IDS = {
     "LikenessMeasure": (
-        ["face_model", "images", "cast", "identity", "made_with", "stranger_below", "min_size"],
+        ["face_model", "images", "cast", "identity", "made_with", "stranger_below", "min_size", "parts", "clip_vision"],
         [
             "report",
             "annotated",
@@ -150,16 +156,62 @@ def refusals(result: dict[str, Any], photos: torch.Tensor, cast: Cast) -> dict[s
         "no latent": (lambda: pick(result, photos, {"samples": None}), BadPicture, "under 'samples' it has nothing"),
         "a list": (lambda: pick(result, photos, [1]), BadInput, "latents input"),
         "score": (lambda: pick(result, photos, score="copy-paste"), BadPhoto, "No picture has the score copy-paste"),
+        "no parts": (lambda: pick(result, photos, score="parts"), BadPhoto, "score parts: no parts were compared"),
+        "unseen": ({"identity": person, "parts": Parts(())}, BadParts, "parts: clip_vision is not connected"),
     }
 
 
-@pytest.mark.parametrize("case", ["nobody", "mixed", "length", "latents", "no latent", "a list", "score"])
+@pytest.mark.parametrize(
+    "case", ["nobody", "mixed", "length", "latents", "no latent", "a list", "score", "no parts", "unseen"]
+)
 def test_what_cannot_be_done_is_explained(
     case: str, result: dict[str, Any], photos: torch.Tensor, cast: Cast, face_model: FaceModel
 ) -> None:
     act, error, words = refusals(result, photos, cast)[case]
     with pytest.raises(error, match=words):
         measure.Measure.execute(face_model, photos, **DEFAULTS, **act) if isinstance(act, dict) else act()
+
+
+# Parts
+
+
+def dinov2() -> comfy.clip_vision.ClipVisionModel:
+    config = {
+        "model_type": "dinov2", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "mlp_ratio": 4,
+        "layer_norm_eps": 1e-6, "use_swiglu_ffn": False, "image_size": 518, "patch_size": 14, "num_channels": 3,
+    }  # fmt: skip
+    with NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(config, file)
+        file.flush()
+        made = comfy.clip_vision.ClipVisionModel(file.name)
+    fill(made.model, 119)
+    return made
+
+
+@pytest.mark.parametrize("tower", [parts_made.clip_vision, dinov2])
+def test_garments_are_compared_with_their_regions(
+    tower: Any, face_model: FaceModel, photos: torch.Tensor, cast: Cast
+) -> None:
+    """The first picture wears the garment, pixel by pixel, in the region of its target; the second another one."""
+    garment = parts_made.picture(5, 120, 100)
+    images = photos[:2].clone()
+    images[0, 380:480, 200:320] = garment[0]
+    images[1, 380:480, 200:320] = 0.2
+    target, mask = torch.zeros(1, 512, 1024), torch.zeros(1, 100, 120)
+    target[:, 380:480, 200:320] = mask[:] = 1
+    part = make_part("upper body clothes", garment, mask, 1.0, target)
+    vision = tower()
+    made = measure.Measure.execute(face_model, images, cast=cast, **DEFAULTS, parts=Parts((part,)), clip_vision=vision)
+    first, second = (one.part_similarity for one in made.args[0].judged)
+    direct = [
+        vision.encode_image(torch.nn.functional.pad(picture, (0, 0, 0, 0, 10, 10), value=1.0))["image_embeds"].float()
+        for picture in (garment, torch.full_like(garment, 0.2))
+    ]
+    assert first == pytest.approx(1, abs=1e-5)
+    assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5) and second < 0.999
+    assert "  upper body clothes: 1.00" in made.args[2] and "parts 1.00" in made.args[2]
+    chosen = measure.PickBest.execute(made.args[0], images, score="parts", keep=1)
+    assert chosen.args[2] == 0
 
 
 # Over HTTP
