@@ -23,7 +23,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import environment
@@ -39,6 +39,7 @@ from core.manifest import File, Model
 
 WORKFLOWS = ROOT / "workflows"
 README = ROOT / "README.md"
+MANAGER = ROOT / "docs" / "manager_models.json"
 
 
 def main() -> int:
@@ -47,9 +48,12 @@ def main() -> int:
     commands.add_parser("list")
     add_doctor(commands.add_parser("doctor"))
     add_download(commands.add_parser("download"))
+    commands.add_parser("convert").add_argument("source", type=Path, help="a pickle, or the folder of Parts2Whole")
+    commands.add_parser("manager")
     commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     given = parser.parse_args()
-    return {"list": show_list, "doctor": doctor, "download": download, "write": write}[given.command](given)
+    commands_by_name = {"list": show_list, "doctor": doctor, "download": download, "write": write}
+    return {**commands_by_name, "convert": convert, "manager": manager}[given.command](given)
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -235,12 +239,58 @@ class Progress:
             environment.say(f"  {manifest.human(done)}" + (f" of {manifest.human(total)}" if total else ""))
 
 
+def convert(given: argparse.Namespace) -> int:
+    try:
+        import to_safetensors
+
+        from core.errors import LikenessError
+    except ImportError as error:
+        raise SetupError(f"Converting needs {error.name}: run it with the Python that runs ComfyUI.") from None
+    try:
+        print(to_safetensors.convert(given.source))
+    except (LikenessError, OSError) as problem:
+        raise SetupError(str(problem)) from problem
+    return 0
+
+
 # --- What is made from the manifest
+
+
+def manager(given: argparse.Namespace) -> int:
+    print(manager_list(), end="")
+    return 0
+
+
+_KINDS = {"checkpoints": "checkpoint", "clip_vision": "clip_vision", "controlnet": "controlnet", "vae": "VAE"}
+"""Model key -> what ComfyUI-Manager calls it; the others are called as their folders are."""
+
+
+def manager_list() -> str:
+    """Entries in the form of ComfyUI-Manager's model-list.json: one for each file that comes from one address."""
+    entries = [manager_entry(model) for model in manifest.models() if len(model.fetched) == 1]
+    return json.dumps({"models": entries}, indent=2, ensure_ascii=False) + "\n"
+
+
+def manager_entry(model: Model) -> dict[str, str]:
+    file = next(iter(model.fetched))
+    path = PurePosixPath(model.key) / file.names[0]
+    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
+    return {
+        "name": model.title,
+        "type": _KINDS.get(model.key, model.key),
+        "base": model.family or "any",
+        "save_path": str(path.parent),
+        "description": f"For ComfyUI Likeness. Licence: {licences}.",
+        "reference": model.page,
+        "filename": path.name,
+        "url": model.url,
+        "size": model.size_text,
+    }
 
 
 def write(given: argparse.Namespace) -> int:
     """Renew README's parts and the workflows' offers; names what has changed."""
-    changed = {path: text for path, text in made().items() if path.read_text("utf-8") != text}
+    changed = {path: text for path, text in made().items() if not path.is_file() or path.read_text("utf-8") != text}
     for path, text in changed.items():
         print(path.relative_to(ROOT))
         if not given.check:
@@ -251,6 +301,7 @@ def write(given: argparse.Namespace) -> int:
 def made() -> dict[Path, str]:
     """Path -> text of every file with something from the manifest in it, as it should be."""
     files = {README: readme(README.read_text("utf-8")), manifest.PATH: manifest.written(manifest.models())}
+    files[MANAGER] = manager_list()
     return files | {path: workflow(path.read_text("utf-8")) for path in sorted(WORKFLOWS.glob("*.json"))}
 
 

@@ -1,46 +1,85 @@
 """Makes one safetensors file, which nothing has to unpickle, of what others release as pickles or folders.
 
     python scripts/to_safetensors.py models/id_patch/id-patch.bin
+    python scripts/to_safetensors.py models/instantid/ip-adapter.bin
+    python scripts/to_safetensors.py models/facexlib/recognition_arcface_ir_se50.pth
     python scripts/to_safetensors.py models/parts2whole/Parts2Whole
 
-Run it with the Python that runs ComfyUI. The new file stands beside the old one and loads the same.
+Run it with the Python that runs ComfyUI. The new file stands beside the old one, loads the same, and says in its
+metadata what it was made of.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.checkpoints import flatten, is_safetensors, require
+from core import manifest
+from core.checkpoints import flatten, identify, is_safetensors, require
 from core.errors import LikenessError
 from core.parts2whole import released
 
+ROOT = Path(__file__).resolve().parents[1]
+SINGLE = ("id-patch", "instantid", "arcface-ir-se50")
+"""Ids in the manifest of what is released as one pickle."""
+
 
 def convert(source: Path) -> Path:
-    """Write the safetensors file beside `source`, an id-patch.bin or a Parts2Whole folder, and return its path.
+    """Write the safetensors file beside `source`, a pickle that a loader of ours reads or a Parts2Whole folder, and
+    return its path.
 
     Raises UnsupportedCheckpoint or ModelMissing when it is something else, FileExistsError rather than overwrite.
     """
     target = source.with_name(f"{source.name}.safetensors") if source.is_dir() else source.with_suffix(".safetensors")
     if target.exists():
         raise FileExistsError(f"{target} exists already; move it away to convert again.")
-    _write(target, *(_parts2whole(source) if source.is_dir() else _id_patch(source)))
+    _write(target, *(_parts2whole(source) if source.is_dir() else _single(source)))
     return target
 
 
-def _id_patch(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _single(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
     state = _read(source)
-    require(state, "id-patch", str(source), "Give it the id-patch.bin of https://huggingface.co/ByteDance/ID-Patch.")
-    return state, {}
+    found = identify(state)
+    published = next((one for one in map(manifest.model, SINGLE) if found and one.format == found.id), None)
+    if published is None:
+        advice = "Give it id-patch.bin, InstantID's ip-adapter.bin or recognition_arcface_ir_se50.pth."
+        require(state, "id-patch", str(source), advice)
+    return state, _provenance(published or manifest.model("id-patch"), [source])
 
 
 def _parts2whole(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     files = released.locate(folder.resolve())
     state = {f"{name}.{key}": tensor for name in released.NETWORKS for key, tensor in _read(files[name]).items()}
-    return state, {released.SCHEDULER: files[released.SCHEDULER].read_text("utf-8")}
+    scheduler = files[released.SCHEDULER].read_text("utf-8")
+    return state, {released.SCHEDULER: scheduler, **_provenance(released.MODEL, list(files.values()))}
+
+
+def _provenance(model: manifest.Model, sources: Sequence[Path]) -> dict[str, str]:
+    """What a later reader wants to know of a converted file: of which bytes it was made, whose they are, by what."""
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    hashes = {str(path.relative_to(sources[0].parents[len(sources) > 1])): _sha256(path) for path in sources}
+    return {
+        "title": model.title,
+        "source": model.page,
+        "source_sha256": json.dumps(hashes),
+        "licence": "; ".join(f"{one.licence} ({one.source})" for one in model.licences),
+        "converted_by": f"Likeness {version[1] if version else ''}, scripts/to_safetensors.py",
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _read(source: Path) -> dict[str, Any]:

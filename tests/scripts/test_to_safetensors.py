@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
 from pack.core.checkpoints import flatten
+from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).parents[2] / "scripts" / "to_safetensors.py"
 
 
@@ -18,10 +22,18 @@ def run(path):
     return subprocess.run([sys.executable, str(SCRIPT), str(path)], capture_output=True, text=True)
 
 
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_every_tensor_arrives(tmp_path):
     torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
     done = run(tmp_path / "id-patch.bin")
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "id-patch.safetensors"))
+    with safe_open(done.stdout.strip(), "pt") as file:
+        told = file.metadata()
+    assert json.loads(told["source_sha256"]) == {"id-patch.bin": sha256(tmp_path / "id-patch.bin")}
+    assert told["source"] == "https://huggingface.co/ByteDance/ID-Patch" and "CC BY-NC 4.0" in told["licence"]
     written, source = load_file(done.stdout.strip()), flatten(id_patch_file("mlp"))
     assert written.keys() == source.keys() and all(torch.equal(written[key], source[key]) for key in source)
     assert "exists already" in run(tmp_path / "id-patch.bin").stderr
@@ -32,3 +44,15 @@ def test_other_files_are_named(tmp_path):
     done = run(tmp_path / "x.bin")
     assert done.returncode == 1 and "is a ControlNet (diffusers); this node needs ID-Patch" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("*.safetensors"))
+
+
+def test_an_instant_id_adapter_by_the_models_command(tmp_path):
+    """Nested, as it is released; in the new file as one level."""
+    adapter = {"1.to_k_ip.weight": torch.randn(640, 2048)}
+    projection = {"latents": torch.randn(1, 16, 8), "proj_in.weight": torch.randn(8, 512)}
+    torch.save({"image_proj": projection, "ip_adapter": adapter}, tmp_path / "ip-adapter.bin")
+    command = [sys.executable, str(ROOT / "scripts" / "models.py"), "convert", str(tmp_path / "ip-adapter.bin")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "ip-adapter.safetensors")), done.stderr
+    written = load_file(done.stdout.strip())
+    assert torch.equal(written["ip_adapter.1.to_k_ip.weight"], adapter["1.to_k_ip.weight"]) and len(written) == 3
