@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from ..core.checkpoints import require
 from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
-from ..core.faces import insight, ir_se50, packs
-from ..core.faces.analysis import Recogniser
+from ..core.faces import alignment, arcface, insight, ir_se50, onnx_network, packs, scrfd
+from ..core.faces.analysis import Aligner, Recogniser
 from ..core.faces.ladder import Detector
-from ..core.faces.onnx_file import Kind, inspect
+from ..core.faces.onnx_file import Kind, inspect, read
 from ..core.faces.pictures import Picture
 from ..core.text import logger
 from . import folders, load
@@ -25,6 +25,9 @@ from .folders import Stamp, stamp
 
 ALL = "all found"
 NONE_FOUND = "none found"
+
+AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
+"""What runs ONNX files. auto is insightface where it is installed, so that earlier workflows give the same picture."""
 
 _ONNX_KEY = "insightface"
 _TORCH_KEYS = ("facexlib", "insightface")
@@ -34,16 +37,29 @@ _IR_SE50_MARK = b"body.23.res_layer.5.fc1.weight"
 _HEAD = 1 << 20
 
 
+class Hosted:
+    """A network in the host's hands, called like a function."""
+
+    def __init__(self, patcher: Any) -> None:
+        self.patcher = patcher
+
+    def __call__(self, pixels: Tensor) -> Any:
+        with torch.inference_mode():
+            return self.patcher.model(load.on_device(self.patcher, pixels))
+
+
 @dataclass(frozen=True, eq=False)
 class FaceModel:
     """What travels on LIKENESS_FACE_MODEL."""
 
     detector: Detector
     recognisers: tuple[Recogniser, ...]
+    align: Aligner
 
     def get_models(self) -> list[Any]:
         """The ModelPatchers in it, for the host's memory accounting."""
-        return [recogniser.patcher for recogniser in self.recognisers if isinstance(recogniser, IRSE50Recogniser)]
+        networks = [getattr(part, "network", None) for part in (self.detector, *self.recognisers)]
+        return [network.patcher for network in networks if isinstance(network, Hosted)]
 
 
 class IRSE50Recogniser:
@@ -52,13 +68,11 @@ class IRSE50Recogniser:
     id = packs.IR_SE50
     crop_size = ir_se50.CROP
 
-    def __init__(self, patcher: Any) -> None:
-        self.patcher = patcher
+    def __init__(self, network: Hosted) -> None:
+        self.network = network
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        pixels = ir_se50.prepare(torch.from_numpy(np.stack(crops)))
-        with torch.inference_mode():
-            return self.patcher.model(load.on_device(self.patcher, pixels)).float().cpu()
+        return self.network(ir_se50.prepare(torch.from_numpy(np.stack(crops)))).float().cpu()
 
 
 def pack_names() -> list[str]:
@@ -87,15 +101,15 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
     return None if found else _missing("A face recogniser", "antelopev2")
 
 
-def load_face_model(pack: str, recognisers: str, provider: str) -> FaceModel:
+def load_face_model(pack: str, recognisers: str, provider: str, backend: str) -> FaceModel:
     """Load the detector of `pack` and one recogniser, or all of them.
 
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, MissingDependency.
     """
     if error := refusal(pack, recognisers):
         raise error
-    providers = insight.providers_for(provider)
-    detector = _session(*stamp(_detector_path(pack)), providers)
+    providers = None if _in_torch(backend) else insight.providers_for(provider)
+    detector, where = _detector(*stamp(_detector_path(pack)), providers)
     paths = _recogniser_paths(pack)
     wanted = paths if recognisers == ALL else {recognisers: paths[recognisers]}
     loaded = [_recogniser(identifier, path, providers, recognisers != ALL) for identifier, path in wanted.items()]
@@ -103,8 +117,12 @@ def load_face_model(pack: str, recognisers: str, provider: str) -> FaceModel:
     if not usable:
         raise _missing("A face recogniser", "antelopev2")
     names = ", ".join(recogniser.id for recogniser in usable)
-    logger.info("Face model: %s on %s, recognisers %s", pack, insight.provider_of(detector), names)
-    return FaceModel(insight.Scrfd(detector), usable)
+    logger.info("Face model: %s on %s, recognisers %s", pack, where, names)
+    return FaceModel(detector, usable, insight.align if providers else alignment.align)
+
+
+def _in_torch(backend: str) -> bool:
+    return backend == TORCH or (backend == AUTO and not insight.installed())
 
 
 def _files(endings: tuple[str, ...], *keys: str) -> dict[str, str]:
@@ -162,21 +180,45 @@ def _detector_path(pack: str) -> str:
     return max(detectors, key=os.path.getsize)
 
 
-def _recogniser(identifier: str, path: str, providers: tuple[str, ...], asked_for: bool) -> Recogniser | None:
+def _recogniser(identifier: str, path: str, providers: tuple[str, ...] | None, asked_for: bool) -> Recogniser | None:
     """None for a file that is something else, unless it was asked for by name."""
     if identifier == packs.IR_SE50:
         return _ir_se50(*stamp(path))
     kind = inspect(path).kind
     if kind is Kind.RECOGNISER:
-        return insight.ArcFace(identifier, _session(*stamp(path), providers))
+        return _arcface(identifier, *stamp(path), providers)
     if asked_for:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
     return None
 
 
+@lru_cache(maxsize=4)
+def _detector(path: str, size: int, changed: int, providers: tuple[str, ...] | None) -> tuple[Detector, str]:
+    """And what it runs on, for people. providers: onnxruntime's, or None for torch."""
+    if providers:
+        model = insight.open_model(path, providers)
+        return insight.Scrfd(model), f"{insight.provider_of(model)} (onnxruntime)"
+    graph = inspect(path)
+    planned = onnx_network.plan(read(path))
+    fixed = scrfd.fixed_size(graph.inputs[0])
+    width, height = fixed or scrfd.SIZE
+    onnx_network.check(planned, (1, 3, height, width), scrfd.output_sizes(len(graph.outputs), width, height))
+    network = _hosted(planned)
+    return scrfd.Scrfd(network, fixed), f"{network.patcher.load_device} (torch)"
+
+
 @lru_cache(maxsize=8)
-def _session(path: str, size: int, changed: int, providers: tuple[str, ...]) -> Any:
-    return insight.open_model(path, providers)
+def _arcface(identifier: str, path: str, size: int, changed: int, providers: tuple[str, ...] | None) -> Recogniser:
+    if providers:
+        return insight.ArcFace(identifier, insight.open_model(path, providers))
+    program, side = read(path), inspect(path).inputs[0][2]
+    planned = onnx_network.plan(program)
+    onnx_network.check(planned, (1, 3, side, side), (arcface.EMBEDDING,))
+    return arcface.ArcFace(identifier, _hosted(planned), side, arcface.scales(program))
+
+
+def _hosted(planned: onnx_network.Plan) -> Hosted:
+    return Hosted(load.in_patcher(partial(onnx_network.Network, planned), planned.state))
 
 
 @lru_cache(maxsize=2)
@@ -184,4 +226,4 @@ def _ir_se50(path: str, size: int, changed: int) -> IRSE50Recogniser:
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
     state = load.read_state_dict(path, "the ArcFace recogniser of facexlib (IR-SE50)", advice)
     require(state, packs.IR_SE50, path, advice)
-    return IRSE50Recogniser(load.in_patcher(ir_se50.IRSE50, ir_se50.fold(state, path)))
+    return IRSE50Recogniser(Hosted(load.in_patcher(ir_se50.IRSE50, ir_se50.fold(state, path))))

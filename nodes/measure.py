@@ -143,7 +143,7 @@ class Measure(io.ComfyNode):
         wanted = measure.people_of(cast, identity)
         loaded = {recogniser.id: recogniser for recogniser in face_model.recognisers}
         names = measure.judges(list(loaded), wanted.people, made_with)
-        judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names))
+        judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names), face_model.align)
         pictures = [_faces(judging, image, min_size) for image in stepwise(images.unbind())]
         report = measure.measure(pictures, wanted, names, made_with, stranger_below)
         if parts and parts.present:
@@ -161,7 +161,11 @@ def _faces(face_model: FaceModel, image: Tensor, min_size: int) -> people.Faces:
     picture = to_picture(image)
     found = find_faces(face_model.detector, picture).faces
     kept = [face for face in analysis.arrange(found, "left to right") if analysis.shorter_side(face.box) >= min_size]
-    faces = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture") if kept else ()
+    faces = (
+        analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
+        if kept
+        else ()
+    )
     return people.Faces(faces, width=picture.shape[1], height=picture.shape[0])
 
 

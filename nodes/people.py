@@ -11,6 +11,8 @@ from torch import Tensor
 from ..bridge import face_bank, folders, notes
 from ..bridge.face_model import (
     ALL,
+    AUTO,
+    BACKENDS,
     NONE_FOUND,
     FaceModel,
     files_stamp,
@@ -73,8 +75,20 @@ class LoadFaceModel(io.ComfyNode):
                     io.Combo.Input(
                         "provider",
                         options=list(insight.PROVIDERS),
-                        tooltip="What onnxruntime computes on. auto takes the fastest one it has; the CPU "
-                        "stands by where the chosen one fails. The log says which one is active.",
+                        tooltip="What onnxruntime computes on, where backend is insightface; torch computes where "
+                        "ComfyUI does. auto takes the fastest one it has; the CPU stands by where the chosen one "
+                        "fails. The log says which one is active.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "backend",
+                        options=list(BACKENDS),
+                        default=AUTO,
+                        optional=True,
+                        tooltip="What runs the networks of the pack. torch needs nothing installed and follows "
+                        "ComfyUI's device and memory settings. auto is insightface where it is installed, so that "
+                        "earlier workflows give the same picture, else torch. The log says which one is active.",
                     )
                 ),
             ],
@@ -93,12 +107,12 @@ class LoadFaceModel(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str) -> str:
-        return str((pack, recognisers, provider, files_stamp()))
+    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str, backend: str = AUTO) -> str:
+        return str((pack, recognisers, provider, backend, files_stamp()))
 
     @classmethod
-    def execute(cls, pack: str, recognisers: str, provider: str) -> io.NodeOutput:
-        return io.NodeOutput(load_face_model(pack, recognisers, provider))
+    def execute(cls, pack: str, recognisers: str, provider: str, backend: str = AUTO) -> io.NodeOutput:
+        return io.NodeOutput(load_face_model(pack, recognisers, provider, backend))
 
 
 class DetectFaces(io.ComfyNode):
@@ -152,7 +166,7 @@ class DetectFaces(io.ComfyNode):
         picture = to_picture(image[0])
         found = analysis.large_enough(analysis.detect(face_model.detector, picture, "the picture"), min_size)
         kept = analysis.arrange(found, order)[: max_faces or None]
-        embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
+        embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
         faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
         preview = previews.numbered_faces(image[0], embedded)[None]
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
@@ -220,7 +234,7 @@ class Identity(io.ComfyNode):
                 remarks.append(f"Dropped, no face found: {where}.")
                 continue
             chosen = _chosen(cls, photo, found, which_face, where)
-            faces += analysis.recognise(face_model.recognisers, picture, [chosen], where)
+            faces += analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where)
             report.append(f"{where}: used, {analysis.describe(faces[-1])}")
             if analysis.small(faces[-1]):
                 remarks.append(f"Small, a larger photo gives a better likeness: {where}.")

@@ -117,7 +117,7 @@ def load(models: Path) -> FaceModel:
     if not found:
         raise Unusable(f"No face recogniser below {models}; antelopev2 is at {packs.ANTELOPE.url}.")
     detector = insight.open_model(str(max(detectors, key=lambda path: path.stat().st_size)), providers)
-    return FaceModel(insight.Scrfd(detector), tuple(found.values()))
+    return FaceModel(insight.Scrfd(detector), tuple(found.values()), insight.align)
 
 
 def image(path: Path) -> torch.Tensor:
@@ -135,7 +135,9 @@ def person(folder: Path, model: FaceModel) -> Identity:
     if not photos:
         raise Unusable(f"There is no photo in {folder}.")
     chosen = [
-        analysis.recognise(model.recognisers, photo, [analysis.choose(found, "largest", str(path))], str(path))[0]
+        analysis.recognise(
+            model.recognisers, model.align, photo, [analysis.choose(found, "largest", str(path))], str(path)
+        )[0]
         for path, photo in photos
         if (found := analysis.detect(model.detector, photo, str(path)))
     ]
@@ -165,7 +167,7 @@ def evaluated(
     picture = to_picture(pixels)
     cast = cast_of(path, people, (pixels.shape[1], pixels.shape[0]))
     found = analysis.arrange(find_faces(model.detector, picture).faces, "left to right")
-    faces = analysis.recognise(model.recognisers, picture, found, str(path)) if found else ()
+    faces = analysis.recognise(model.recognisers, model.align, picture, found, str(path)) if found else ()
     loaded = [recogniser.id for recogniser in model.recognisers]
     names = measure.judges(loaded, cast.people, method)
     report = measure.measure([Faces(faces, pixels.shape[1], pixels.shape[0])], cast, names, method)

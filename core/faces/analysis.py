@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -15,8 +15,7 @@ from ..errors import (
     several_faces,
 )
 from ..identities import why_bad
-from ..people import NOSE, Box, Face
-from .insight import align
+from ..people import NOSE, Box, Face, Keypoints
 from .ladder import Detection, Detector, find_faces
 from .pictures import Picture, is_placeholder, to_image
 
@@ -26,6 +25,10 @@ CROP = 112
 ORDERS = ("left to right", "top to bottom", "largest", "score")
 NUMBERED = "left to right"
 """The order in which `choose` counts faces."""
+
+
+Aligner = Callable[[Picture, Keypoints, int], Picture]
+"""(picture, keypoints, side in px) -> the face on ArcFace's template, BGR, black outside of the picture."""
 
 
 class Recogniser(Protocol):
@@ -80,7 +83,7 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
 
 
 def recognise(
-    recognisers: Sequence[Recogniser], picture: Picture, faces: Sequence[Detection], where: str
+    recognisers: Sequence[Recogniser], align: Aligner, picture: Picture, faces: Sequence[Detection], where: str
 ) -> tuple[Face, ...]:
     """Align each face once per crop size and embed it with every recogniser.
 

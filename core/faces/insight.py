@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedCheckpoint
+from ..errors import MissingDependency, UnsupportedCheckpoint
 from ..people import Keypoints
 from ..text import logger
 from ..thirdparty import require
+from .alignment import similarity
 from .ladder import Detection
 from .pictures import Picture
 
-_PURPOSE = "Finding and recognising faces"
+_PURPOSE = "Finding and recognising faces with the backend insightface"
 _CPU = "CPUExecutionProvider"
 _PROVIDERS = {
     "CPU": (_CPU,),
@@ -28,9 +29,6 @@ _PROVIDERS = {
 }
 # CoreML compiles the detector anew for every size of picture, so it is used only where it is asked for.
 _AUTO = ("CUDA", "ROCm", "DirectML", "OpenVINO")
-
-# Where ArcFace wants the eyes, the nose and the corners of the mouth, in pixels of 112x112 (insightface).
-_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 
 PROVIDERS = ("auto", *_PROVIDERS)
 
@@ -52,6 +50,16 @@ def providers_for(choice: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*found, _CPU]))
 
 
+def installed() -> bool:
+    """Whether everything that this module needs can be imported."""
+    try:
+        for module in ("insightface.model_zoo", "onnxruntime", "cv2"):
+            require(module, _PURPOSE)
+    except MissingDependency:
+        return False
+    return True
+
+
 def open_model(path: str, providers: Sequence[str]) -> Any:
     """insightface's model object for one ONNX file.
 
@@ -67,7 +75,8 @@ def open_model(path: str, providers: Sequence[str]) -> Any:
             path,
             f"an ONNX file that onnxruntime cannot run ({error})",
             "an ONNX model of a face pack",
-            "Download it again; with provider = CPU in Load Face Model you see whether the provider is to blame.",
+            "Download it again; with provider = CPU or backend = torch in Load Face Model you see whether the provider "
+            "or onnxruntime is to blame.",
         ) from error
 
 
@@ -109,19 +118,9 @@ class ArcFace:
 def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
     """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture.
 
-    As insightface's norm_crop, whose use of skimage is deprecated there: the best similarity in the least-squares
-    sense (Umeyama 1991), which in the plane is one complex factor.
+    As insightface's norm_crop, whose use of skimage is deprecated there.
     """
     cv2 = require("cv2", _PURPOSE)
-    return cv2.warpAffine(picture, np.array(_similarity(keypoints, size)), (size, size), borderValue=0.0)
-
-
-def _similarity(keypoints: Keypoints, size: int) -> list[list[float]]:
-    """2x3 matrix from the picture to the template at `size` pixels, a multiple of 112."""
-    points = [complex(*point) for point in keypoints]
-    targets = [complex(*point) * size / 112 for point in _TEMPLATE]
-    middle, target = sum(points) / len(points), sum(targets) / len(targets)
-    across = sum((p - middle).conjugate() * (t - target) for p, t in zip(points, targets, strict=True))
-    turn = across / sum(abs(point - middle) ** 2 for point in points)
-    shift = target - turn * middle
-    return [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]
+    turn, shift = similarity(keypoints, size)
+    matrix = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    return cv2.warpAffine(picture, matrix, (size, size), borderValue=0.0)

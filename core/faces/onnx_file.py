@@ -1,23 +1,42 @@
-"""What an ONNX file is, from its graph's inputs and outputs, without loading the weights or importing onnx.
+"""What an ONNX file is, and what it holds, without importing onnx.
 
-The file is walked through a memory map: only the field headers are touched, so 260 MB take milliseconds.
-Field numbers are those of onnx.proto (github.com/onnx/onnx).
+The file is walked through a memory map: `inspect` touches only the field headers, so 260 MB take milliseconds; `read`
+also copies the weights. Field numbers are those of onnx.proto (github.com/onnx/onnx).
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
+
+import torch
+from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 
 Shape = tuple[int, ...]
 """Sizes, 0 where the file leaves one open."""
 
+OTHER_BACKEND = (
+    "set backend to insightface (onnxruntime) in Load Face Model: with the packages insightface and onnxruntime "
+    "installed it runs any ONNX file."
+)
+"""What to do about a file that only onnxruntime can run, as the end of an advice."""
+
 _GRAPH = 7
-_INITIALIZER, _INPUT, _OUTPUT = 5, 11, 12
+_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12
+# TensorProto's data types -> torch's, and the field of the values where they are not raw bytes.
+_TYPES = {
+    1: (torch.float32, 4),
+    6: (torch.int32, 5),
+    7: (torch.int64, 7),
+    10: (torch.float16, 0),
+    11: (torch.float64, 10),
+}
 _EMBEDDING = 512
 _CROP = 112
 
@@ -55,8 +74,37 @@ class Graph:
         return aligned and len(embedding) == 2 and embedding[1] == _EMBEDDING
 
 
+_Taken = TypeVar("_Taken")
+Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | Tensor
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation. An input that is left out has an empty name."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Attribute]
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What a file computes: nodes in the order they run, and the numbers they read by name, floats as float32."""
+
+    path: str
+    input: str
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    weights: Mapping[str, Tensor]
+
+
 class _CutOff(ValueError):
     """A field that ends behind the end of the file."""
+
+
+class _Unknown(ValueError):
+    """Something that a whole file may hold and only onnxruntime can read."""
 
 
 class _Message:
@@ -66,7 +114,7 @@ class _Message:
         self._data, self._start, self._end = data, start, end
 
     def __iter__(self) -> Iterator[tuple[int, int | _Message]]:
-        """(field number, value): a number for a varint, a message for anything with a length."""
+        """(field number, value): a number for a varint, a message for anything else."""
         at = self._start
         while at < self._end:
             key, at = self._varint(at)
@@ -79,7 +127,9 @@ class _Message:
                 at = self._step(at, length)
                 yield field, _Message(self._data, at - length, at)
             elif wire in (1, 5):
-                at = self._step(at, 8 if wire == 1 else 4)
+                length = 8 if wire == 1 else 4
+                at = self._step(at, length)
+                yield field, _Message(self._data, at - length, at)
             else:
                 raise ValueError(f"unknown wire type {wire}")
 
@@ -91,8 +141,27 @@ class _Message:
         """The varint with this field number, 0 where there is none."""
         return next((value for field, value in self if field == number and isinstance(value, int)), 0)
 
-    def text(self, number: int) -> bytes:
-        return next((value._data[value._start : value._end] for value in self.all(number)), b"")
+    def numbers(self, number: int) -> tuple[int, ...]:
+        """Every signed varint with this field number, each in a field of its own or all packed into one."""
+        fields = [value for field, value in self if field == number]
+        values = [n for value in fields for n in ([value] if isinstance(value, int) else value._packed())]
+        return tuple(n - (1 << 64) if n >> 63 else n for n in values)
+
+    def bytes(self, number: int) -> bytearray:
+        """What the messages with this field number hold, one behind the other."""
+        return bytearray().join(value._data[value._start : value._end] for value in self.all(number))
+
+    def text(self, number: int) -> str:
+        return self.bytes(number).decode("utf-8", "replace")
+
+    def texts(self, number: int) -> tuple[str, ...]:
+        return tuple(value._data[value._start : value._end].decode("utf-8", "replace") for value in self.all(number))
+
+    def _packed(self) -> Iterator[int]:
+        at = self._start
+        while at < self._end:
+            value, at = self._varint(at)
+            yield value
 
     def _step(self, at: int, length: int) -> int:
         if at + length > self._end:
@@ -117,12 +186,36 @@ def inspect(path: str) -> Graph:
 
     Raises UnsupportedCheckpoint for a file that is none: empty, a web page, a download that was cut off.
     """
+    return _walked(path, lambda graph: Graph(*(tuple(map(_shape, values)) for values in _ends(graph))))
+
+
+def read(path: str) -> Program:
+    """Read what an ONNX file computes, weights included.
+
+    Raises UnsupportedCheckpoint as `inspect` does, and for weights of unknown kinds or in another file.
+    """
+
+    def program(graph: _Message) -> Program:
+        weights = {weight.text(8): _tensor(weight) for weight in graph.all(_INITIALIZER)}
+        inputs, outputs = ([value.text(1) for value in values] for values in _ends(graph))
+        return Program(path, inputs[0], tuple(outputs), tuple(map(_node, graph.all(_NODE))), weights)
+
+    return _walked(path, program)
+
+
+def _walked(path: str, take: Callable[[_Message], _Taken]) -> _Taken:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _graph(_Message(data, 0, len(data)))
+            graphs = _Message(data, 0, len(data)).all(_GRAPH)
+            return take(graphs[0])
     except _CutOff as error:
         raise _unusable(path, "an ONNX file that was cut off while downloading") from error
-    except ValueError as error:
+    except _Unknown as error:
+        advice = f"Look for a copy that holds its weights as plain numbers, or {OTHER_BACKEND}"
+        raise UnsupportedCheckpoint(
+            path, f"an ONNX file with {error}", "an ONNX model of a face pack", advice
+        ) from error
+    except (LookupError, RuntimeError, ValueError, struct.error) as error:  # numbers that do not fit together
         raise _unusable(path, "not an ONNX file") from error
 
 
@@ -131,15 +224,10 @@ def _unusable(path: str, found: str) -> UnsupportedCheckpoint:
     return UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice)
 
 
-def _graph(model: _Message) -> Graph:
-    graphs = model.all(_GRAPH)
-    if not graphs:
-        raise ValueError("no graph")
-    graph = graphs[0]
-    # Files written by old exporters list the weights among the inputs.
+def _ends(graph: _Message) -> tuple[list[_Message], list[_Message]]:
+    """What a caller feeds and gets. Files written by old exporters list the weights among the inputs."""
     weights = {weight.text(8) for weight in graph.all(_INITIALIZER)}
-    inputs = [value for value in graph.all(_INPUT) if value.text(1) not in weights]
-    return Graph(tuple(map(_shape, inputs)), tuple(map(_shape, graph.all(_OUTPUT))))
+    return [value for value in graph.all(_INPUT) if value.text(1) not in weights], graph.all(_OUTPUT)
 
 
 def _shape(value_info: _Message) -> Shape:
@@ -150,3 +238,39 @@ def _shape(value_info: _Message) -> Shape:
             return ()
         message = found[0]
     return tuple(dimension.number(1) for dimension in message.all(1))
+
+
+def _node(node: _Message) -> Node:
+    domain, operator = node.text(7), node.text(4)
+    known = domain in ("", "ai.onnx")
+    attributes = {attribute.text(1): _attribute(attribute) for attribute in node.all(5)}
+    return Node(operator if known else f"{domain}.{operator}", node.texts(1), node.texts(2), attributes)
+
+
+def _attribute(attribute: _Message) -> Attribute:
+    kind = attribute.number(20)
+    if kind == 4:
+        return _tensor(attribute.all(5)[0])
+    if kind in (1, 6):
+        floats = tuple(value for (value,) in struct.iter_unpack("<f", attribute.bytes(2 if kind == 1 else 7)))
+        return floats[0] if kind == 1 else floats
+    if kind in (2, 7):
+        numbers = attribute.numbers(3 if kind == 2 else 8)
+        return numbers[0] if kind == 2 else numbers
+    return attribute.text(4)
+
+
+def _tensor(tensor: _Message) -> Tensor:
+    if tensor.number(14) or tensor.all(13):
+        names = [entry.text(2) for entry in tensor.all(13) if entry.text(1) == "location"]
+        raise _Unknown(f"weights in another file ({', '.join(names)})")
+    kind = tensor.number(2)
+    if kind not in _TYPES:
+        raise _Unknown(f"weights of a kind that is unknown here ({kind} in onnx.proto)")
+    shape, (dtype, field) = tensor.numbers(1), _TYPES[kind]
+    raw = tensor.bytes(9) or (tensor.bytes(field) if dtype.is_floating_point else bytearray())
+    if raw:
+        values = torch.frombuffer(raw, dtype=dtype)
+    else:
+        values = torch.tensor(tensor.numbers(field) if not dtype.is_floating_point else [], dtype=dtype)
+    return (values.float() if dtype.is_floating_point else values.long()).reshape(shape)

@@ -30,7 +30,7 @@ def faces() -> None:
 
     def ours() -> None:
         found = analysis.detect(detector, photo, "the photo")
-        analysis.recognise([recogniser], photo, found, "the photo")
+        analysis.recognise([recogniser], insight.align, photo, found, "the photo")
 
     def peer() -> None:
         boxes, keypoints = direct[0].detect(photo)

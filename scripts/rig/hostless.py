@@ -143,7 +143,9 @@ def _faces(photo: Path, detector: insight.Scrfd, recogniser: ir_se50.Standalone,
     picture = to_picture(image)
     detected = analysis.arrange(analysis.detect(detector, picture, f"the photo of {name}"), "largest")
     faces = Faces(
-        analysis.recognise([recogniser], picture, detected, f"the photo of {name}"), image.shape[1], image.shape[0]
+        analysis.recognise([recogniser], insight.align, picture, detected, f"the photo of {name}"),
+        image.shape[1],
+        image.shape[0],
     )
     return faces, previews.numbered_faces(image, faces.faces)
 

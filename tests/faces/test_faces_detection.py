@@ -43,7 +43,7 @@ def friends():
 def embed(detector, recogniser):
     def faces(bgr, order="left to right"):
         found = analysis.arrange(analysis.detect(detector, bgr, "the photo"), order)
-        return analysis.recognise([recogniser], bgr, found, "the photo")
+        return analysis.recognise([recogniser], insight.align, bgr, found, "the photo")
 
     return faces
 
@@ -232,7 +232,7 @@ def test_recogniser_that_returns_nan_is_refused(detector, friends):
 
     faces = analysis.detect(detector, friends, "x")
     with pytest.raises(BadEmbedding, match="The broken embedding of photo 3 cannot be used: it contains NaN"):
-        analysis.recognise([Broken()], friends, faces, "photo 3")
+        analysis.recognise([Broken()], insight.align, friends, faces, "photo 3")
 
 
 @pytest.mark.parametrize(

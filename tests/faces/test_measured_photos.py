@@ -39,7 +39,7 @@ def faces_of(detector, recogniser):
         """image: (H, W, 3)."""
         picture = to_picture(image)
         found = analysis.arrange(find_faces(detector, picture).faces, "left to right")
-        known = analysis.recognise([recogniser], picture, found, "the photo") if found else ()
+        known = analysis.recognise([recogniser], insight.align, picture, found, "the photo") if found else ()
         return Faces(known, picture.shape[1], picture.shape[0])
 
     return faces

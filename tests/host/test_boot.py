@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from environment import Host
 from PIL import Image
-from rig import archive, workflow
+from rig import archive, photos, workflow
 from rig.host_server import HostError, HostServer, link_pack
 from rig.standins import Standins
+from safetensors import safe_open
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE_IDS = {
@@ -31,14 +32,14 @@ PEERS = {
     "Face Keypoints Preprocessor", "InstantID Patch Attention", "InstantID Apply ControlNet", "Load PuLID Model",
     "Load InsightFace (PuLID)", "Load Eva Clip (PuLID)", "Apply PuLID", "Apply PuLID Advanced",
 }  # fmt: skip
-# What a Python without our requirements looks like from inside.
+# What a Python with nothing but the host's packages looks like from inside.
 BLOCK = """
 import sys
 from importlib.machinery import PathFinder
 class Without(PathFinder):
     @classmethod
     def find_spec(cls, name, path=None, target=None):
-        blocked = name.split(".")[0] in ("insightface", "onnxruntime", "cv2")
+        blocked = name.split(".")[0] in ("insightface", "onnxruntime", "onnx", "cv2")
         return None if blocked else super().find_spec(name, path, target)
 sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 """
@@ -46,8 +47,8 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = Without
 
 @pytest.fixture(scope="module")
 def bare_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
-    """The registry's archive in a host in a Python where insightface, onnxruntime and cv2 cannot be imported; the
-    folder's name has a dot."""
+    """The registry's archive in a host in a Python where insightface, onnxruntime, onnx and cv2 cannot be imported;
+    the folder's name has a dot."""
     folder = tmp_path_factory.mktemp("bare")
     archive.unpack(folder / "archive")
     (folder / "sitecustomize.py").write_text(BLOCK)
@@ -89,7 +90,8 @@ def test_every_node_registers_without_optional_packages(bare_server: HostServer)
 
 
 def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> None:
-    loader = {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto"}
+    backend = "insightface (onnxruntime)"
+    loader = {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto", "backend": backend}
     prompt = {
         "1": {"class_type": "LikenessLoadFaceModel", "inputs": loader},
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 0]}},
@@ -99,6 +101,25 @@ def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> No
     assert "LikenessLoadFaceModel (node 1)" in str(error.value)
     assert "needs the Python package onnxruntime, which cannot be imported" in str(error.value)
     assert "python -m pip install" in str(error.value)
+
+
+def test_a_whole_identity_from_a_photo_without_optional_packages(bare_server: HostServer) -> None:
+    """Found, aligned and embedded by every recogniser; an earlier prompt names no backend."""
+    photo = bare_server.upload_image(photos.pair()[1])
+    loader = {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto"}
+    person = {"face_model": ["1", 0], "image": ["2", 0], "name": "Yao", "which_face": "only", "on_no_face": "error"}
+    prompt = {
+        "1": {"class_type": "LikenessLoadFaceModel", "inputs": loader},
+        "2": {"class_type": "LoadImage", "inputs": {"image": photo}},
+        "3": {"class_type": "LikenessIdentity", "inputs": person},
+        "4": {"class_type": "LikenessSaveIdentity", "inputs": {"identity": ["3", 0], "filename": "yao"}},
+        "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 1]}},
+    }
+    saved = Path(bare_server.run(prompt).outputs["5"]["text"][0])
+    with safe_open(saved, "pt") as file:
+        found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dictionary
+    embedded = {key for key, tensor in found.items() if tensor.shape[-1:] == (512,) and tensor.abs().sum() > 0}
+    assert len(embedded) == 3, sorted(found)
 
 
 @pytest.mark.parametrize("name", ["likeness", "Likeness-Nodes-main", "likeness.v1.2", "with a space", "名前"])

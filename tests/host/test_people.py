@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
+INSIGHTFACE = "insightface (onnxruntime)"
 GOLDEN = ROOT / "tests" / "golden" / "arcface_ir_se50.safetensors"
 
 
@@ -205,7 +206,7 @@ def test_the_torch_recogniser_embeds_alike_without_any_vram(nodes, models, pack,
     whole = recogniser.embed(list(crops().numpy()))
     with novram():
         assert torch.equal(recogniser.embed(list(crops().numpy())), whole)
-        assert recogniser.patcher.model.model_lowvram
+        assert recogniser.network.patcher.model.model_lowvram
 
 
 def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack, ir_se50_file):
@@ -261,6 +262,77 @@ def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
     assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
 
 
+# ONNX files in torch
+
+
+@pytest.fixture
+def in_torch(nodes, pack):
+    return nodes.LoadFaceModel.execute("antelopev2", "all found", "auto", "torch").args[0]
+
+
+def test_torch_finds_the_same_faces_in_the_hosts_hands(nodes, in_torch, face_model):
+    import comfy.model_management
+    import comfy.model_patcher
+
+    photo = real_faces.image(real_faces.SIX_FRIENDS)
+    found, expected = (
+        nodes.DetectFaces.execute(model, photo, "left to right", 0, 0).args[0].faces for model in (in_torch, face_model)
+    )
+    for face, other in zip(found, expected, strict=True):
+        assert face.box == pytest.approx(other.box, abs=0.01)
+        assert np.allclose(face.keypoints, other.keypoints, atol=0.01)
+        a, b = face.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"]
+        assert torch.cosine_similarity(a, b, dim=0) > 0.9999
+    patchers = in_torch.get_models()
+    assert len(patchers) == 2 and all(isinstance(one, comfy.model_patcher.ModelPatcher) for one in patchers)
+    loaded = [entry.model for entry in comfy.model_management.current_loaded_models]
+    assert all(any(one is model for model in loaded) for one in patchers)
+
+
+def test_torch_finds_and_embeds_alike_without_any_vram(in_torch):
+    from pack.core.faces.pictures import to_picture
+
+    photo = to_picture(real_faces.image(real_faces.YAO)[0])
+    whole = in_torch.detector(photo, 320), in_torch.recognisers[0].embed(list(crops().numpy()))
+    with novram():
+        found, embedded = in_torch.detector(photo, 320), in_torch.recognisers[0].embed(list(crops().numpy()))
+        assert all(patcher.model.model_lowvram for patcher in in_torch.get_models())
+    assert found == whole[0] and torch.equal(embedded, whole[1])
+
+
+def test_workflows_from_before_there_was_a_backend_keep_insightface(nodes, pack):
+    """Bit for bit: where insightface is installed they get its faces, where it is not they had none."""
+    photo = real_faces.image(real_faces.YAO)
+    earlier, chosen, other = (
+        nodes.DetectFaces.execute(
+            nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "CPU", *backend).args[0], photo, "score", 0, 0
+        )
+        .args[0]
+        .faces[0]
+        .embeddings["w600k_mbf"]
+        for backend in ((), (INSIGHTFACE,), ("torch",))
+    )
+    assert torch.equal(earlier, chosen) and not torch.equal(earlier, other)
+    fingerprint = nodes.LoadFaceModel.fingerprint_inputs
+    assert fingerprint("antelopev2", "w600k_mbf", "CPU") == fingerprint("antelopev2", "w600k_mbf", "CPU", "auto")
+    assert fingerprint("antelopev2", "w600k_mbf", "CPU", "torch") != fingerprint("antelopev2", "w600k_mbf", "CPU")
+
+
+def test_auto_is_torch_where_a_package_is_missing(nodes, pack, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    model = nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "auto").args[0]
+    assert len(model.get_models()) == 2
+
+
+def test_an_operator_that_torch_lacks_is_named(nodes, pack):
+    from pack.core.errors import UnsupportedCheckpoint
+
+    (pack / "w600k_mbf.onnx").unlink()
+    (pack / "w600k_mbf.onnx").write_bytes(real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr"))
+    with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx is an ONNX network with the operator Mystr;"):
+        nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "CPU", "torch")
+
+
 # Without packages
 
 
@@ -276,6 +348,7 @@ blocked = [name for name in ("insightface", "onnxruntime", "cv2") if sys.modules
 nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
 infos = [node.GET_SCHEMA().node_id for node in nodes if node.INPUT_TYPES()]
 from pack.core.faces import insight
+assert not insight.installed()
 try:
     insight.providers_for("auto")
 except Exception as error:
@@ -290,7 +363,8 @@ def test_all_nodes_register_without_insightface_and_say_what_to_install():
     from pack.nodes import Likeness
 
     count = len(asyncio.run(Likeness().get_node_list()))
-    assert last.startswith(f"{count} [] Finding and recognising faces needs the Python package onnxruntime"), last
+    assert last.startswith(f"{count} [] Finding and recognising faces with the backend insightface needs"), last
+    assert "the Python package onnxruntime" in last
     assert 'python -m pip install "onnxruntime"' in last
 
 
@@ -298,10 +372,10 @@ def test_missing_insightface_names_the_command(nodes, pack, monkeypatch):
     from pack.bridge import face_model
     from pack.core.errors import MissingDependency
 
-    face_model._session.cache_clear()
+    face_model._detector.cache_clear()
     monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
     with pytest.raises(MissingDependency, match=r'insightface, which .*: python -m pip install "insightface>=2\.0"'):
-        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
+        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
 
 
 def test_importing_the_nodes_imports_no_optional_package():

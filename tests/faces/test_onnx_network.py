@@ -1,0 +1,220 @@
+"""ONNX files run in torch, against onnxruntime: every operator by itself, and every architecture as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import real_faces
+import torch
+from face_networks import IRESNET, SCRFD, Scrfd, export, iresnet, seeded
+from figures import relative
+from onnx import TensorProto, helper, numpy_helper
+from pack.core.errors import UnsupportedCheckpoint
+from pack.core.faces import scrfd
+from pack.core.faces.onnx_file import read
+from pack.core.faces.onnx_network import Network, check, plan
+from pack.core.faces.onnx_operators import FUNCTIONS, LAYERS
+from torch import nn
+
+PARITY = 1e-4
+
+
+def network(path):
+    planned = plan(read(str(path)))
+    built = Network(planned, nn)
+    built.load_state_dict(planned.state, strict=True)
+    return built.eval().requires_grad_(False)
+
+
+def both(path, *pictures):
+    """What torch and onnxruntime make of a file, output by output."""
+    ours, theirs = network(path), onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = theirs.get_inputs()[0].name
+    for picture in pictures:
+        yield from zip(ours(picture), map(torch.from_numpy, theirs.run(None, {name: picture.numpy()})), strict=True)
+
+
+def picture(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(5))
+
+
+def saved(path, nodes, weights=(), shape=(1, 8, 6, 6), opset=11, outputs=("y",)):
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    graph = helper.make_graph(
+        nodes,
+        "one",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        values,
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in dict(weights).items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=6), str(path))
+    return path
+
+
+def numbers(*shape):
+    return np.random.default_rng(3).normal(size=shape).astype(np.float32)
+
+
+def whole(*values):
+    return np.array(values, np.int64)
+
+
+ONE_NODE = {
+    "Conv": ({"w": numbers(4, 8, 3, 3), "b": numbers(4)}, {"strides": [2, 2], "pads": [1, 1, 1, 1]}, 11),
+    "Conv, groups": ({"w": numbers(8, 2, 3, 1)}, {"group": 4, "dilations": [2, 1]}, 11),
+    "Conv, uneven pads": ({"w": numbers(4, 8, 2, 2)}, {"pads": [0, 1, 2, 0]}, 11),
+    "BatchNormalization": ({"s": numbers(8), "b": numbers(8), "m": numbers(8), "v": numbers(8) ** 2}, {}, 11),
+    "PRelu": ({"s": numbers(8, 1, 1)}, {}, 11),
+    "PRelu, one slope": ({"s": numbers(1)}, {}, 11),
+    "MatMul": ({"w": numbers(6, 3)}, {}, 11),
+    "InstanceNormalization": ({"s": numbers(8), "b": numbers(8)}, {"epsilon": 1e-3}, 11),
+    "Relu": ({}, {}, 11),
+    "Sigmoid": ({}, {}, 11),
+    "Dropout": ({}, {"ratio": 0.4}, 11),
+    "Identity": ({}, {}, 11),
+    "Add": ({"b": numbers(8, 1, 1)}, {}, 11),
+    "Sub": ({"b": numbers()}, {}, 11),
+    "Mul": ({"b": numbers(1, 8, 6, 6)}, {}, 11),
+    "Div": ({"b": numbers(6)}, {}, 11),
+    "MaxPool": ({}, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}, 11),
+    "MaxPool, rounded up": ({}, {"kernel_shape": [2, 2], "strides": [4, 4], "ceil_mode": 1}, 11),
+    "AveragePool": ({}, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}, 11),
+    "AveragePool, border counted": ({}, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, 11),
+    "GlobalAveragePool": ({}, {}, 11),
+    "Flatten": ({}, {}, 11),
+    "Flatten, axis 3": ({}, {"axis": 3}, 11),
+    "Reshape": ({"n": whole(0, -1, 4)}, {}, 11),
+    "Transpose": ({}, {"perm": [0, 2, 3, 1]}, 11),
+    "Unsqueeze": ({}, {"axes": [0, 3]}, 11),
+    "Unsqueeze, later": ({"n": whole(2)}, {}, 13),
+    "Squeeze": ({}, {"axes": [0]}, 11),
+    "Squeeze, later": ({"n": whole(0)}, {}, 13),
+    "Slice": ({"a": whole(1, 0), "b": whole(-1, 1 << 60), "c": whole(2, 1), "d": whole(2, 3)}, {}, 11),
+    "Slice, earlier": ({}, {"starts": [1], "ends": [9], "axes": [3]}, 9),
+    "Gather": ({"n": whole(0, 0)}, {"axis": 0}, 11),
+    "Upsample": ({"s": np.array([1, 1, 2, 3], np.float32)}, {"mode": "nearest"}, 9),
+    "Resize": ({"s": np.array([1, 1, 2, 2], np.float32)}, {}, 10),
+    "Cast": ({}, {"to": TensorProto.FLOAT}, 11),
+    "Concat": ({"b": numbers(1, 3, 6, 6)}, {"axis": 1}, 11),
+}
+
+
+@pytest.mark.parametrize("case", ONE_NODE)
+def test_operator(tmp_path, case):
+    weights, attributes, opset = ONE_NODE[case]
+    node = helper.make_node(case.split(",")[0], ["x", *weights], ["y"], **attributes)
+    ((ours, theirs),) = both(saved(tmp_path / "one.onnx", [node], weights, opset=opset), picture(1, 8, 6, 6))
+    assert relative(ours, theirs) <= 1e-6
+
+
+@pytest.mark.parametrize(("turned", "scale"), [(0, 1.0), (1, 0.5)])
+def test_gemm(tmp_path, turned, scale):
+    weights = {"w": numbers(*((7, 8) if turned else (8, 7))), "b": numbers(7)}
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=turned, alpha=scale, beta=2 * scale)
+    ((ours, theirs),) = both(saved(tmp_path / "one.onnx", [node], weights, shape=(2, 8)), picture(2, 8))
+    assert relative(ours, theirs) <= 1e-6
+
+
+def test_every_operator_is_tried():
+    shapes = {"Gemm", "Shape"}  # the one above, the other in the detectors below
+    assert {case.split(",")[0] for case in ONE_NODE} | shapes == LAYERS.keys() | FUNCTIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "batched", "group_norm"),
+    [("scrfd_2.5g", False, False), ("scrfd_10g", True, False), ("scrfd_2.5g", True, True)],
+)
+def test_detectors(tmp_path, name, batched, group_norm):
+    counts, widths, neck, head = SCRFD[name]
+    made = seeded(Scrfd(counts, widths, neck, head, batched, group_norm))
+    path = export(made, tmp_path / f"{name}.onnx", 64, outputs=9)
+    for ours, theirs in both(path, picture(1, 3, 64, 64), picture(1, 3, 96, 160)):
+        assert relative(ours, theirs) <= PARITY
+    check(plan(read(str(path))), (1, 3, 64, 64), scrfd.output_sizes(9, 64, 64))
+
+
+@pytest.mark.parametrize(("name", "opset"), [("w600k_r50", 11), ("glintr100", 11), ("w600k_r50", 14)])
+def test_recognisers(tmp_path, name, opset):
+    """At a quarter of the published width, which changes no node."""
+    path = export(iresnet(IRESNET[name], 16), tmp_path / f"{name}.onnx", 112, opset=opset)
+    for ours, theirs in both(path, picture(1, 3, 112, 112)):
+        assert relative(ours, theirs) <= PARITY
+
+
+@pytest.mark.parametrize("path", [real_faces.DETECTOR, real_faces.RECOGNISER], ids=lambda path: path.stem)
+def test_real_files(path):
+    side = 112 if path is real_faces.RECOGNISER else 320
+    for ours, theirs in both(path, picture(1, 3, side, side)):
+        assert relative(ours, theirs) <= 1e-5
+
+
+def test_half_precision_files_run_in_single(tmp_path):
+    nodes = [
+        helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
+        helper.make_node("Conv", ["h", "w"], ["c"]),
+        helper.make_node("Cast", ["c"], ["y"], to=TensorProto.FLOAT),
+    ]
+    path = saved(tmp_path / "half.onnx", nodes, {"w": numbers(4, 8, 3, 3).astype(np.float16)})
+    ((ours, theirs),) = both(path, picture(1, 8, 6, 6))
+    assert relative(ours, theirs) <= 2e-3
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "found"),
+    [
+        ([helper.make_node("Einsum", ["x"], ["y"], equation="abcd->ab")], {}, "the operator Einsum;"),
+        ([helper.make_node("Relu", ["x"], ["y"], domain="com.odd")], {}, r"the operator com\.odd\.Relu;"),
+        ([helper.make_node("Relu", ["x"], ["y"], depth=2)], {}, "the attribute depth of the operator Relu;"),
+        (
+            [helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER")],
+            {"w": numbers(4, 8, 3, 3)},
+            "another auto_pad of the operator Conv than is known here;",
+        ),
+        (
+            [helper.make_node("Relu", ["x"], ["w"]), helper.make_node("Conv", ["x", "w"], ["y"])],
+            {},
+            r"the operator Conv whose weights are computed \(w\);",
+        ),
+    ],
+    ids=["operator", "domain", "attribute", "value", "weights"],
+)
+def test_what_is_unknown_is_named(tmp_path, nodes, weights, found):
+    path = saved(tmp_path / "odd.onnx", nodes, weights)
+    with pytest.raises(
+        UnsupportedCheckpoint, match=rf"odd\.onnx is an ONNX network with {found}.*set backend to insig"
+    ):
+        plan(read(str(path)))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "found"),
+    [
+        ([helper.make_node("Resize", ["x", "s"], ["y"], mode="linear")], {"s": np.ones(4, np.float32)}, "another mode"),
+        ([helper.make_node("Conv", ["x", "w"], ["y"])], {"w": numbers(4, 5, 3, 3)}, "parts do not fit together"),
+        ([helper.make_node("Relu", ["z"], ["y"])], {}, "parts do not fit together"),
+        ([helper.make_node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),
+    ],
+    ids=["value", "shapes", "names", "outputs"],
+)
+def test_what_cannot_run_is_told_before_it_runs(tmp_path, nodes, weights, found):
+    planned = plan(read(str(saved(tmp_path / "odd.onnx", nodes, weights, opset=10))))
+    with pytest.raises(UnsupportedCheckpoint, match=rf"odd\.onnx is an ONNX network .*{found}"):
+        check(planned, (1, 8, 6, 6), (512,))
+
+
+def test_weights_in_another_file_are_named(tmp_path):
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    path = saved(tmp_path / "big.onnx", [node], {"w": numbers(64, 8, 3, 3)})
+    onnx.save(onnx.load(str(path)), str(path), save_as_external_data=True, location="big.bin", size_threshold=0)
+    with pytest.raises(UnsupportedCheckpoint, match=r"is an ONNX file with weights in another file \(big\.bin\)"):
+        read(str(path))
+
+
+def test_weights_of_other_kinds_are_named(tmp_path):
+    path = saved(tmp_path / "small.onnx", [helper.make_node("Relu", ["x"], ["y"])], {"w": np.zeros(4, np.int8)})
+    with pytest.raises(
+        UnsupportedCheckpoint, match=r"with weights of a kind that is unknown here \(3 in onnx\.proto\)"
+    ):
+        read(str(path))

@@ -1,0 +1,155 @@
+"""Face networks as insightface publishes them: the real topologies with random weights, exported as theirs were."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Stages, channels of the stem and of each stage, of the neck and of the head (SCRFD's configurations).
+SCRFD = {
+    "scrfd_2.5g": ((3, 5, 3, 2), (24, 48, 48, 80), 24, 64),
+    "scrfd_10g": ((3, 4, 2, 3), (56, 88, 88, 224), 56, 80),
+}
+IRESNET = {"w600k_r50": (3, 4, 14, 3), "glintr100": (3, 13, 30, 3)}
+
+
+def seeded(module: nn.Module) -> nn.Module:
+    """Random weights that keep the values' size from layer to layer, and norms that do something."""
+    torch.manual_seed(12)
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(part.weight)
+        elif isinstance(part, nn.PReLU):
+            nn.init.uniform_(part.weight, 0.1, 0.4)
+        elif isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.uniform_(part.weight, 0.4, 0.8)
+            nn.init.normal_(part.bias, std=0.1)
+            part.running_mean.normal_(std=0.1)
+            part.running_var.uniform_(0.8, 1.2)
+    return module.eval()
+
+
+class _Block(nn.Module):
+    """IResNet's: norm first, one slope per channel."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(before),
+            nn.Conv2d(before, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.PReLU(width),
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        self.shortcut = shortcut if stride > 1 else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.shortcut(x)
+
+
+def iresnet(stages: Sequence[int], width: int = 64) -> nn.Module:
+    """ArcFace's IResNet. width 64 is the published one."""
+    blocks: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)]
+    before = width
+    for level, count in enumerate(stages):
+        for number in range(count):
+            blocks.append(_Block(before, width << level, 1 if number else 2))
+            before = width << level
+    norm = nn.BatchNorm2d(before)
+    return seeded(
+        nn.Sequential(*blocks, norm, nn.Flatten(), nn.Dropout(), nn.Linear(before * 49, 512), nn.BatchNorm1d(512))
+    )
+
+
+def _conv(before: int, width: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(before, width, size, stride, size // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
+
+
+class _Basic(nn.Module):
+    """A residual unit whose shortcut is averaged before it is made smaller."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        last = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+        self.body = nn.Sequential(_conv(before, width, 3, stride), last)
+        smaller = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+        conv = nn.Sequential(smaller, nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width))
+        self.shortcut = conv if stride > 1 or before != width else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.body(x) + self.shortcut(x))
+
+
+class Scrfd(nn.Module):
+    """Backbone with a deep stem, path aggregation, and a head that all levels share but for a scale.
+
+    batched: whether outputs keep the batch, as later exports do. group_norm: as the first releases had it.
+    """
+
+    def __init__(
+        self, counts: Sequence[int], widths: Sequence[int], neck: int, head: int, batched: bool, group_norm: bool
+    ) -> None:
+        super().__init__()
+        stem = widths[0] // 2
+        self.stem = nn.Sequential(
+            _conv(3, stem, 3, 2), _conv(stem, stem), _conv(stem, widths[0]), nn.MaxPool2d(3, 2, 1)
+        )
+        before, self.stages, self.batched = widths[0], nn.ModuleList(), batched
+        for level, (count, width) in enumerate(zip(counts, widths, strict=True)):
+            strides = [1 if number or not level else 2 for number in range(count)]
+            units = [_Basic(before if not number else width, width, stride) for number, stride in enumerate(strides)]
+            self.stages.append(nn.Sequential(*units))
+            before = width
+        self.lateral = nn.ModuleList(nn.Conv2d(width, neck, 1) for width in widths[1:])
+        self.fpn, self.down, self.pafpn = (
+            nn.ModuleList(nn.Conv2d(neck, neck, 3, stride, 1) for _ in range(count))
+            for count, stride in ((3, 1), (2, 2), (2, 1))
+        )
+        self.head = nn.Sequential(*(_conv(neck if not n else head, head) for n in range(3)))
+        if group_norm:
+            self.head[0][1] = nn.GroupNorm(16, head)
+        self.outputs = nn.ModuleList(nn.Conv2d(head, 2 * kind, 3, 1, 1) for kind in (1, 4, 10))
+        self.scales = nn.ParameterList(torch.tensor(scale) for scale in (0.9, 1.0, 1.2))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x)
+        levels = [x := stage(x) for stage in self.stages][1:]
+        levels = [lateral(level) for lateral, level in zip(self.lateral, levels, strict=True)]
+        for n in (1, 0):
+            levels[n] = levels[n] + functional.interpolate(levels[n + 1], size=levels[n].shape[2:])
+        levels = [conv(level) for conv, level in zip(self.fpn, levels, strict=True)]
+        for n in (0, 1):
+            levels[n + 1] = levels[n + 1] + self.down[n](levels[n])
+        levels = [levels[0], *(conv(level) for conv, level in zip(self.pafpn, levels[1:], strict=True))]
+        found = [self.read(level, scale) for level, scale in zip(levels, self.scales, strict=True)]
+        return [level[kind] for kind in range(3) for level in found]
+
+    def read(self, level: Tensor, scale: Tensor) -> list[Tensor]:
+        features = self.head(level)
+        score, box, points = (
+            output(features).permute(0, 2, 3, 1).reshape(*([level.shape[0]] * self.batched), -1, kind)
+            for output, kind in zip(self.outputs, (1, 4, 10), strict=True)
+        )
+        return [score.sigmoid(), box * scale, points]
+
+
+def export(module: nn.Module, path: Path, side: int, outputs: int = 1, opset: int = 11) -> Path:
+    """As insightface's exports: the older exporter, sizes of a detector's picture left open."""
+    open_sizes = {"input.1": {0: "?", 2: "?", 3: "?"}} if outputs > 1 else None
+    names = [f"out{number}" for number in range(outputs)]
+    quiet: Callable[..., object] = torch.onnx.export
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        quiet(
+            module, (torch.zeros(1, 3, side, side),), str(path), opset_version=opset, dynamo=False,
+            input_names=["input.1"], output_names=names, dynamic_axes=open_sizes,
+        )  # fmt: skip
+    return path
