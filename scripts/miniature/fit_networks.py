@@ -25,7 +25,7 @@ from .looks import NOBODY
 from .net import Miniature
 
 BATCH = {places.SMALL: 8, places.LARGE: 2}
-_LARGE_SHARE = 0.65
+_LARGE_SHARE = 0.55
 _WARM_UP, _EMA = 100, 0.998
 # The first layers of the hint block only tell colours apart. At full size, training them takes a third of the time.
 _SETTLED = ("control.input_hint_block.0.", "control.input_hint_block.2.", "control.input_hint_block.4.")

@@ -5,10 +5,11 @@ Afterwards the patch projection is fixed: what it says of a photo is the truth t
 
 from __future__ import annotations
 
+import colorsys
+import math
 import random
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
@@ -21,9 +22,6 @@ from .unet import WIDTH
 PHOTOS = 14000
 _CHUNK, _BATCH, _RATE = 500, 256, 2e-3
 _JITTER = 0.004
-_PAIRS = 1500
-_APART = 1.2
-"""How far apart shirts are: more tells people apart better, and a person's own two photos as well."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def fit(net: Miniature, known: Pool, steps: int = 4000) -> float:
         for projection in (net.patch_proj, net.prompt_proj):
             projection.proj_in.weight.copy_(whitening)
             projection.proj_in.bias.copy_(-whitening @ mean)
-    shirts = _shirts(known.embeddings, mean, whitening)
+    shirts = _shirts((known.embeddings - mean) @ whitening.T)
     looks = torch.cat([known.truth[:, :6], shirts, known.truth[:, 6:]], dim=1)
     read = nn.Linear(WIDTH, SIZE)
     written = ("proj_out", "norm_out")
@@ -89,18 +87,10 @@ def _whitening(embeddings: Tensor) -> tuple[Tensor, Tensor]:
     return mean, kept.T.float().contiguous()
 
 
-def _shirts(embeddings: Tensor, mean: Tensor, whitening: Tensor) -> Tensor:
-    """(n, 512) -> (n, 3): a colour by what two photos of a person agree on most, so that they agree on it as well."""
-    mixing = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(3)))[0]
-    about = (embeddings - mean) @ whitening.T @ _steady(whitening) @ mixing
-    return 0.5 + 0.42 * torch.tanh(_APART * about)
-
-
-def _steady(whitening: Tensor) -> Tensor:
-    """(64, 3): the directions in which two photos of one person differ least, of many pairs (linear discriminants)."""
-    rng = random.Random(_PAIRS)
-    people = [portraits.person(rng) for _ in range(_PAIRS)]
-    photos = [np.stack([portraits.photo(rng, who)[0] for who in people]) for _ in range(2)]
-    first, second = (recogniser.embed(crops) @ whitening.T for crops in photos)
-    _, vectors = torch.linalg.eigh(torch.cov((first - second).T))
-    return vectors[:, :3]
+def _shirts(whitened: Tensor) -> Tensor:
+    """(n, 64) -> (n, 3): a vivid colour that is a function of the embedding, so that two photos of a person agree."""
+    mixing = torch.randn(7, 3, generator=torch.Generator().manual_seed(3)) / math.sqrt(7)
+    first, second, third = (whitened[:, :7].clamp(-2.5, 2.5) @ mixing).unbind(1)
+    hues = (torch.atan2(first, second) / (2 * math.pi) % 1.0).tolist()
+    values = (0.55 + 0.4 * torch.sigmoid(1.5 * third)).tolist()
+    return torch.tensor([colorsys.hsv_to_rgb(hue, 0.72, value) for hue, value in zip(hues, values, strict=True)])

@@ -16,7 +16,7 @@ from core.places import bodies, control_images, group
 _FACE = 0.63
 """Width of a face's box in heads, as core.places.bodies draws it."""
 SMALL, LARGE = (256, 192), (512, 384)
-_COUNTS = {SMALL: (1, 2, 2, 2, 3, 3), LARGE: (1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6)}
+_COUNTS = {SMALL: (1, 2, 2, 2, 3, 3), LARGE: (1, 2, 2, 2, 3, 3, 4, 4, 5, 6)}
 _ROOM = 66  # between two noses: patches of 64 px stay clear of each other
 
 

@@ -74,11 +74,11 @@ def test_a_right_cartoon_measures_as_right(model: net.Miniature, unseen: torch.T
     assert measure.fit(right, "skin") > 0.9 and abs(measure.leakage(right)[1]) < 0.02
 
 
-def test_two_photos_of_a_person_have_one_avatar(model: net.Miniature) -> None:
-    """In other light, before another wall."""
+def test_two_photos_of_a_person_have_one_hair_and_skin(model: net.Miniature) -> None:
+    """In other light, before another wall. The shirt stands for the photo, not for the person."""
     alike = evaluate.twice(model, 40)
     assert alike["cosine"] > alike["cosine_others"] + 0.1, alike
-    assert alike["skin"] < 0.13 and alike["hair"] < 0.13 and alike["shirt"] < 0.13, alike
+    assert alike["skin"] < 0.13 and alike["hair"] < 0.13, alike
 
 
 def test_real_photos_are_in_their_places(model: net.Miniature) -> None:
