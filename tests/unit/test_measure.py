@@ -184,6 +184,27 @@ def test_who_judges_is_who_is_independent_of_the_method() -> None:
     assert measure.judges(names, person, "unknown")[0] == "auraface"
 
 
+def test_a_second_recogniser_sees_the_same_faces_and_is_reported_beside_the_first() -> None:
+    """The method's own says 0.9 and 0.8; who judges says 0.6 and 0.5 and decides who is who."""
+    own = "arcface-ir-se50"
+
+    def seen(mine: list[float], theirs: list[float], x: float = 50.0) -> Face:
+        judged = face(mine, x)
+        return replace(judged, embeddings={**judged.embeddings, own: face(theirs).embeddings[JUDGE]})
+
+    both = [replace(identity(n), embeddings={JUDGE: axis(n)[None], own: axis(n)[None]}) for n in range(2)]
+    people = tuple(map(Person, both))
+    found = picture(seen([0.6, 0.1], [0.9, 0.0]), seen([0.2, 0.5], [0.1, 0.8], 100))
+    names = measure.judges([own, JUDGE], people, "ID-Patch")
+    report = measure.measure([found], Cast(people), names, "ID-Patch")
+    assert names == (JUDGE, own) and not report.flattered
+    assert report.judged[0].resemblance == pytest.approx(0.55)
+    assert report.pictures[own][0].resemblance == pytest.approx(0.85)
+    text = measure.describe(report)
+    assert text.startswith("Measured by w600k_r50, which ID-Patch was not trained with.")
+    assert "By arcface-ir-se50, picture 1: resemblance 0.85, association 2/2, leakage 0.05" in text
+
+
 REFUSED = {
     "nobody": (lambda: measure.people_of(None, None), BadCast, "neither a cast nor an identity is connected"),
     "weightless": (
