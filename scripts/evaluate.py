@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core import identities, measure, previews
 from core.errors import LikenessError, counted
 from core.faces import analysis, insight, ir_se50, packs
-from core.faces.ladder import Detector, find_faces
+from core.faces.ladder import Detection, Detector, find_faces
 from core.faces.onnx_file import Kind, inspect
-from core.faces.pictures import to_picture
-from core.people import Cast, Faces, Identity, Person, Slot
+from core.faces.pictures import Picture, to_picture
+from core.people import Cast, Face, Faces, Identity, Person, Slot
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 WIDTH = 768
@@ -115,9 +115,14 @@ def load(models: Path) -> FaceModel:
     for path in (models / "facexlib").glob("*arcface_ir_se50*"):
         found[packs.IR_SE50] = ir_se50.Standalone(str(path))
     if not found:
-        raise Unusable(f"No face recogniser below {models}; antelopev2 is at {packs.ANTELOPE.url}.")
+        url = packs.published("antelopev2").url
+        raise Unusable(f"No face recogniser below {models}; antelopev2 is at {url}.")
     detector = insight.open_model(str(max(detectors, key=lambda path: path.stat().st_size)), providers)
-    return FaceModel(insight.Scrfd(detector), tuple(found.values()), insight.align)
+    return FaceModel(insight.Scrfd(detector), tuple(found.values()))
+
+
+def recognised(model: FaceModel, photo: Picture, found: Sequence[Detection], where: str) -> tuple[Face, ...]:
+    return analysis.recognise(model.recognisers, insight.align, photo, found, where)
 
 
 def image(path: Path) -> torch.Tensor:
@@ -135,9 +140,7 @@ def person(folder: Path, model: FaceModel) -> Identity:
     if not photos:
         raise Unusable(f"There is no photo in {folder}.")
     chosen = [
-        analysis.recognise(
-            model.recognisers, model.align, photo, [analysis.choose(found, "largest", str(path))], str(path)
-        )[0]
+        recognised(model, photo, [analysis.choose(found, "largest", str(path))], str(path))[0]
         for path, photo in photos
         if (found := analysis.detect(model.detector, photo, str(path)))
     ]
@@ -167,7 +170,7 @@ def evaluated(
     picture = to_picture(pixels)
     cast = cast_of(path, people, (pixels.shape[1], pixels.shape[0]))
     found = analysis.arrange(find_faces(model.detector, picture).faces, "left to right")
-    faces = analysis.recognise(model.recognisers, model.align, picture, found, str(path)) if found else ()
+    faces = recognised(model, picture, found, str(path)) if found else ()
     loaded = [recogniser.id for recogniser in model.recognisers]
     names = measure.judges(loaded, cast.people, method)
     report = measure.measure([Faces(faces, pixels.shape[1], pixels.shape[0])], cast, names, method)

@@ -1,0 +1,75 @@
+"""Every text of a node in every language of locales/, none of them of a node's older words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import translations
+from pack.nodes import Likeness
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMAS = [node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]
+ENGLISH = translations.of_schemas(SCHEMAS)
+
+
+@pytest.fixture(params=translations.TRANSLATED)
+def language(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def main_file(language: str) -> dict[str, Any]:
+    return json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
+
+
+def test_english_is_what_the_nodes_say() -> None:
+    """locales/en is what the others were translated from."""
+    kept = translations.read("en")
+    changed = {path for path in kept.keys() | ENGLISH.keys() if kept.get(path) != ENGLISH.get(path)}
+    assert not changed, "run tests/support/translations.py"
+
+
+def test_every_text_is_translated_and_no_other(language: str) -> None:
+    texts = translations.read(language)
+    assert sorted(texts.keys() ^ ENGLISH.keys()) == []
+    latin = {
+        text for path, text in texts.items() if path.endswith("tooltip") and not re.search(r"[\u4e00-\u9fff]", text)
+    }
+    assert not latin
+
+
+def test_words_of_a_combo_stay_as_they_are_shown(language: str) -> None:
+    """Frontends translate no options, so a tooltip names them as they stand in the list."""
+    texts = translations.read(language)
+    for schema in SCHEMAS:
+        for entry in schema.inputs:
+            path = f"{schema.node_id}/inputs/{entry.id}/tooltip"
+            named = [str(word) for word in getattr(entry, "options", None) or [] if f"{word}:" in ENGLISH.get(path, "")]
+            assert [word for word in named if word not in texts[path]] == [], path
+
+
+def test_nothing_is_taken_for_a_message_with_places(language: str) -> None:
+    """The frontend's messages give these a meaning."""
+    assert not [text for text in translations.read(language).values() if re.search(r"[{}@|]", text)]
+
+
+def test_categories_and_templates_have_a_name(language: str) -> None:
+    known = main_file(language)
+    parts = {part for schema in SCHEMAS for part in schema.category.split("/")}
+    assert known["nodeCategories"].keys() == parts
+    files = {path.stem for path in (ROOT / "workflows").glob("*.json")}
+    assert sorted(known["templateWorkflows"]["template"]["likeness"].keys() ^ files) == []
+
+
+def test_a_changed_text_is_taken_out_of_the_translation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translations, "LOCALES", tmp_path)
+    for name, text in (("en", "Cast"), ("zh", "人物名单")):
+        (tmp_path / name).mkdir()
+        translations.write(name, {"Cast/display_name": text, "Cast/description": text, "Gone/description": text})
+    translations.update({"Cast/display_name": "Cast", "Cast/description": "Cast of one picture"})
+    assert translations.read("zh") == {"Cast/display_name": "人物名单"}
+    assert translations.read("en")["Cast/description"] == "Cast of one picture"

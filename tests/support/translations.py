@@ -1,0 +1,86 @@
+"""Brings locales/ up to date with the nodes: English from their schemas, and out of Chinese what is of older English.
+
+    COMFYUI_PATH=... python tests/support/translations.py
+
+Then tests/host/test_translations.py names what is to be translated. Frontends show a node's own English where a
+language has no entry, so nothing breaks in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+LOCALES = ROOT / "locales"
+TRANSLATED = ("zh",)
+
+Texts = dict[str, str]
+
+
+def of_schemas(schemas: list[Any]) -> Texts:
+    """What people read of every node, by its path in nodeDefs.json."""
+    texts: Texts = {}
+    for schema in schemas:
+        texts[f"{schema.node_id}/display_name"] = schema.display_name
+        texts[f"{schema.node_id}/description"] = schema.description
+        named = {"inputs": {i.id: i for i in schema.inputs}, "outputs": dict(enumerate(schema.outputs))}
+        for side, slots in named.items():
+            for key, slot in slots.items():
+                texts[f"{schema.node_id}/{side}/{key}/name"] = slot.display_name or slot.id
+                texts[f"{schema.node_id}/{side}/{key}/tooltip"] = slot.tooltip or ""
+    return {path: text for path, text in texts.items() if text}
+
+
+def read(language: str) -> Texts:
+    """nodeDefs.json of a language, flat."""
+    return _flat(json.loads(_file(language).read_text("utf-8")))
+
+
+def _flat(tree: dict[str, Any], before: str = "") -> Texts:
+    texts: Texts = {}
+    for key, value in tree.items():
+        texts |= _flat(value, f"{before}{key}/") if isinstance(value, dict) else {before + key: value}
+    return texts
+
+
+def write(language: str, texts: Texts) -> None:
+    tree: dict[str, Any] = {}
+    for path, text in texts.items():
+        *folders, name = path.split("/")
+        branch = tree
+        for folder in folders:
+            branch = branch.setdefault(folder, {})
+        branch[name] = text
+    _file(language).write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _file(language: str) -> Path:
+    return LOCALES / language / "nodeDefs.json"
+
+
+def update(english: Texts) -> None:
+    before = read("en") if _file("en").is_file() else english
+    for language in TRANSLATED:
+        texts = read(language)
+        write(language, {path: texts[path] for path in english if path in texts and before.get(path) == english[path]})
+    write("en", english)
+
+
+def main() -> None:
+    sys.path.append(str(ROOT / "scripts"))
+    from rig.pack import load_host, load_pack
+
+    load_pack()
+    load_host(os.environ["COMFYUI_PATH"])
+    from pack.nodes import Likeness
+
+    update(of_schemas([node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]))
+
+
+if __name__ == "__main__":
+    main()
