@@ -12,6 +12,7 @@ import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
+from bench import sdxl
 from host_nodes import NODES, novram, patch
 from instant_id_run import apply, halves, one, sample, text
 from pack.bridge import unet
@@ -90,6 +91,22 @@ def test_what_another_node_puts_in_our_place_is_kept_in_either_order(host, insta
     assert torch.equal(behind, picture(*apply(host, instant_id, one(), model=taken(host[0]))))
     assert difference(behind, picture(taken(host[0]), [text(1)], [text(2)])) > 0.01
     assert difference(behind, picture(model, *sides)) > 0.01
+
+
+def test_a_middle_block_called_1_is_asked_for_by_nobody(host):
+    """As ComfyUI_InstantID's apply node calls it: 10 of SDXL's 70 layers, see docs/coming_from_comfyui_instantid.md."""
+
+    def silenced(number):
+        clone = host[0].clone()
+        for index in range(10):
+            clone.set_model_attn2_replace(lambda q, k, v, extra_options: q * 0, "middle", number, index)
+        return picture(clone, [text(1)], [text(2)])
+
+    plain = picture(host[0], [text(1)], [text(2)])
+    assert torch.equal(silenced(1), plain)
+    assert difference(silenced(0), plain) > 0.01
+    blocks = [name for name, *_ in unet.transformers(sdxl.networks("meta", torch.float16)[0].diffusion_model)]
+    assert (len(blocks), blocks.count("middle")) == (70, 10)
 
 
 # How the host stores and moves weights
