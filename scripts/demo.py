@@ -1,10 +1,11 @@
 """Everything from zero: two people's photos in, one picture with both in their places out, in a real ComfyUI.
 
-    python scripts/demo.py [--python PATH] [--host]
+    python scripts/demo.py [--python PATH] [--host] [--download [--yes]]
 
 Finds or installs ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
-over HTTP and leaves pictures and report.json in output/. Where the released weights are not there a miniature draws a
-cartoon in their place; where no ComfyUI can be had it does so alone, unless --host asks for one (then exit status 3).
+over HTTP and leaves pictures and report.json in output/. With --download the released weights are fetched into that
+ComfyUI first, after their sizes and licences were shown; where they are not there a miniature draws a cartoon in their
+place; where no ComfyUI can be had it does so alone, unless --host asks for one (then exit status 3).
 Standard library only until the environment is made.
 """
 
@@ -49,6 +50,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     parser.add_argument("--host", action="store_true", help="fail where no ComfyUI can be had")
+    parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
+    parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
     given = parser.parse_args()
     hosts = environment.find_hosts()
     python = environment.python_for(hosts, given.python, MODULES)
@@ -58,6 +61,8 @@ def main() -> int:
     if not hosts and python.is_relative_to(VENV):
         hosts = installed_host(python)
     if hosts:
+        if given.download and not downloaded(hosts[0], given.yes):
+            say("Not all of the released weights are there, so the picture comes without them.")
         return with_host(hosts[0], python)
     if given.host:
         say(HOST_ASKED)
@@ -125,6 +130,13 @@ def seen(association: Report) -> str:
 
 
 # --- With a host
+
+
+def downloaded(host: Host, yes: bool) -> bool:
+    """Fetch what the workflow needs into this ComfyUI's models folder; whether all of it is there."""
+    import models
+
+    return models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), yes) == 0
 
 
 def with_host(host: Host, python: Path) -> int:

@@ -121,6 +121,8 @@ def fetch(
     target.parent.mkdir(parents=True, exist_ok=True)
     part, side = (target.with_name(target.name + ending) for ending in (".part", ".part.json"))
     known = _Answer(url, size, sha256)
+    if target.exists() and (size or sha256) and _is(target, known):
+        return False
     with _alone(side, part, target) as notes:
         answer = _insistently(lambda: _attempt(known, target, part, notes, token, tell), part, wait)
         if answer:

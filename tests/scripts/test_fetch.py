@@ -159,6 +159,8 @@ def part_of(target: Path) -> Path:
 def test_fetched_once(server, target):
     assert fetched(server, target, len(CONTENT), SHA256) == "fetched" and whole(target)
     assert fetched(server, target, len(CONTENT), SHA256) == "there" and whole(target)
+    assert len(server.asked) == 1  # what is published of it is enough
+    assert fetched(server, target) == "there" and whole(target)
 
 
 def test_killed_in_the_middle_it_goes_on(server, target):
@@ -360,3 +362,27 @@ def test_tokens_are_for_their_hosts_only():
     assert fetch.token_for("https://huggingface.co.example.org/a", variables) is None
     assert fetch.token_for("http://huggingface.co/a", variables) is None
     assert fetch.token_for("https://github.com/a", variables) is None
+
+
+def test_the_demo_fetches_what_its_workflow_needs(server, tmp_path):
+    """What its server does not know is said, and the rest comes."""
+    pages = {
+        "/ByteDance/ID-Patch/resolve/main/id-patch.bin": "id_patch/id-patch.bin",
+        "/ByteDance/ID-Patch/resolve/main/ControlNetModel/diffusion_pytorch_model.safetensors": (
+            "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
+        ),
+        "/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth": (
+            "facexlib/recognition_arcface_ir_se50.pth"
+        ),
+    }
+    server.files |= {page: page.encode() for page in pages}
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import demo; from pathlib import Path; "
+        f"print(demo.downloaded(demo.Host(Path({str(tmp_path)!r}), (0, 33, 0)), True))"
+    )
+    mirrors = {"HF_ENDPOINT": server.url, "GITHUB_ENDPOINT": server.url, "no_proxy": "*"}
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **mirrors}, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    assert "antelopev2.zip is not there (404)" in done.stderr and "Juggernaut" in done.stderr
+    for page, name in pages.items():
+        assert (tmp_path / "models" / name).read_text() == page
