@@ -26,12 +26,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+# ComfyUI portable's Python does not look beside the script.
+sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
+sys.path.insert(0, str(Path(__file__).absolute().parent))
+
 import environment
-from environment import ROOT, SetupError
-
-sys.path.append(str(ROOT))
-
 import fetch
+from environment import ROOT, SetupError
 from fetch import FetchError
 
 from core import manifest

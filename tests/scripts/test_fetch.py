@@ -302,14 +302,15 @@ def test_a_good_file_stays_and_a_bad_one_goes(server, target):
 
 def download(server: Server, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     mirrors = {"HF_ENDPOINT": server.url, "GITHUB_ENDPOINT": server.url, "no_proxy": "*"}
-    command = [sys.executable, "-S", str(ROOT / "scripts" / "models.py"), "download", *arguments]
+    command = [sys.executable, "-I", "-S", str(ROOT / "scripts" / "models.py"), "download", *arguments]
     return subprocess.run(
         [*command, "--models", str(folder)], env={**os.environ, **mirrors}, capture_output=True, text=True, input=""
     )
 
 
 def test_licences_and_sizes_come_first(server, tmp_path):
-    """Without --yes and without a terminal nothing is fetched. -S: no package is at hand."""
+    """Without --yes and without a terminal nothing is fetched. -S: no package is at hand; -I: as ComfyUI portable's
+    Python, which does not look beside the script."""
     done = download(server, tmp_path, "id_patch_two_people")
     assert done.returncode == 1 and "add --yes if you accept these licences" in done.stderr
     assert "ID-Patch ControlNet: 5 GB, into " in done.stdout and "CC BY-NC 4.0 (README of the demo)" in done.stdout

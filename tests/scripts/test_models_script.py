@@ -1,0 +1,62 @@
+"""scripts/models.py: which folders it looks into, and what it lists."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    folder = tmp_path / "ComfyUI"
+    folder.mkdir()
+    (folder / "main.py").touch()
+    (folder / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
+    return folder
+
+
+def python(*arguments: str, host: Path) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "COMFYUI_PATH": str(host)}
+    return subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, text=True)
+
+
+def test_further_folders_of_the_host_are_searched(host, tmp_path):
+    """Relative ones are meant from base_path, that from the file; several stand one below the other."""
+    lines = ["mine:", "  base_path: ../shared", "  controlnet: |", "    cn", "    more/cn", "  is_default: true"]
+    (host / "extra_model_paths.yaml").write_text("\n".join([*lines, "other:", f"  loras: {tmp_path}/loras", ""]))
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import json, models; "
+        "print(json.dumps(models.model_folders(None)))"
+    )
+    done = python("-c", code, host=host)
+    folders = {key: [os.path.normpath(path) for path in paths] for key, paths in json.loads(done.stdout).items()}
+    shared = tmp_path / "shared"
+    assert folders["controlnet"] == [
+        str(host / "models" / "controlnet"),
+        str(shared / "cn"),
+        str(shared / "more" / "cn"),
+    ]
+    assert folders["loras"] == [str(tmp_path / "loras")]
+    assert folders["id_patch"] == [str(host / "models" / "id_patch")] and folders[""] == [str(host / "models")]
+
+
+def test_the_list_says_what_is_needed_by_which_workflow(host):
+    lines = python(str(ROOT / "scripts" / "models.py"), "list", host=host).stdout.splitlines()
+    (row,) = [number for number, line in enumerate(lines) if line.startswith("instantid-controlnet ")]
+    assert "2.5 GB" in lines[row] and "commercial use: no" in lines[row]
+    assert "instant_id_portrait" in lines[row + 1] and "id_patch_two_people" not in lines[row + 1]
+
+
+def test_entries_of_the_managers_list_are_complete(host):
+    """Its own list has these nine in every entry, paths below models/ with forward slashes."""
+    entries = json.loads(python(str(ROOT / "scripts" / "models.py"), "manager", host=host).stdout)["models"]
+    names = {"name", "type", "base", "save_path", "description", "reference", "filename", "url", "size"}
+    assert entries and all(entry.keys() == names and all(entry.values()) for entry in entries)
+    assert not [entry for entry in entries if entry["save_path"].startswith("/") or ".." in entry["save_path"]]
