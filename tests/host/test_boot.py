@@ -166,10 +166,10 @@ def test_the_archive_runs_a_workflow(bare_server: HostServer, standin_models: St
     pixels = np.random.default_rng(5).integers(0, 255, (96, 96, 4), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "part.png")
     prompt = workflow.to_prompt(workflow.load(TEMPLATE), bare_server.object_info())
-    names = {"CheckpointLoaderSimple.ckpt_name": standin_models.checkpoint.name, "*.steps": 1}
+    names = {"CheckpointLoaderSimple.ckpt_name": standin_models.checkpoint.name, "*.steps": 1, "*.reference": "once"}
     prompt = workflow.substitute(prompt, {**names, "LoadImage.image": bare_server.upload_image(tmp_path / "part.png")})
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
-        prompt[number]["inputs"]["value"] = 256
+        prompt[number]["inputs"]["value"] = 128
     run = bare_server.run(prompt)
     assert run.status == "success"
 
