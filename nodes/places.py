@@ -16,6 +16,9 @@ from ..core.people import Cast, Faces, Layout
 from ..core.places import control_images, group, layouts, placing, regions
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
+_TOLD = 3
+"""Lines in a picture, so that the people stay in sight; the note under the node has them all."""
+
 
 def _canvas(default: int, tooltip: str) -> list[io.Input]:
     low = 0 if default == 0 else 64
@@ -220,10 +223,11 @@ class PlaceCast(io.ComfyNode):
         standing = [None if person is None else cast.people[person].identity for person in places]
         names = [one.name if one else "" for one in standing]
         faces = [one.crops[0] if one and len(one.crops) else None for one in standing]
-        preview = previews.numbered_layout(layout, captions=names, faces=faces)[None]
+        troubles = placing.troubles(cast, layout, places)
+        preview = previews.numbered_layout(layout, names, troubles[:_TOLD], faces)[None]
         placed = placing.place(cast, layout, places)
         report = placing.report(cast, layout, places)
-        notes.tell(notes.node_of(cls), "\n".join(placing.troubles(cast, layout, places)))
+        notes.tell(notes.node_of(cls), "\n".join(troubles))
         return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 

@@ -13,6 +13,7 @@ from pack.core.errors import BadCast, BadLayout, BadSize, LikenessError, NotPlac
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
+from torch import Tensor
 
 IDS = {
     "LikenessLayoutFromFaces": (["faces", "width", "height", "fit", "body"], ["layout", "preview"]),
@@ -114,11 +115,15 @@ def test_place_cast_binds_shows_and_reports() -> None:
 
 
 def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture) -> None:
+    pictures: list[Tensor] = []
+
     def stand(*slots: tuple[float, float, float]) -> str:
         """x, y and height of the head of each."""
         found = tuple(Slot((x, y), bodies.face_box((x, y), head)) for x, y, head in slots)
         layout = Layout(512, 512, found)
-        return places.PlaceCast.execute(cast(len(slots)), layout, "as listed", "").args[2]
+        _, picture, report = places.PlaceCast.execute(cast(len(slots)), layout, "as listed", "").args
+        pictures.append(picture[0])
+        return report
 
     assert stand((90, 90, 200), (300, 90, 200)).endswith("No problems found.") and not caplog.messages
     report = stand((90, 90, 200), (100, 100, 200), (-40, 90, 200), (300, 300, 100))
@@ -128,6 +133,8 @@ def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture)
     assert off.startswith("person 3 (place 3) is off the canvas: the face is at (-40, 90)")
     assert overlap.startswith("The ID patches of person 1 (place 1) and person 2 (place 2) overlap by 54x54 px")
     assert small.startswith("The face of person 4 (place 4) is 83 px, under 96 px")
+    fine, troubled = ((picture[-60:, 505:] == 1).all() for picture in pictures)
+    assert troubled and not fine, "at the lower edge of the picture, too"
 
 
 def test_a_region_goes_along_when_people_swap() -> None:
