@@ -27,6 +27,7 @@ _CLOSER: dict[str, Callable[[str, Any], None]] = {
     "LIKENESS_LAYOUT": inputs.layout,
     "LIKENESS_CAST": inputs.cast,
     io.Latent.io_type: inputs.latent,
+    "LIKENESS_CAST,LIKENESS_IDENTITY": inputs.cast_or_identity,
 }
 
 
@@ -80,4 +81,6 @@ def _fits(kind: io.Input, value: Any) -> bool:
         return hasattr(value, _METHODS[kind.io_type])
     if kind.io_type == io.Latent.io_type:
         return isinstance(value, dict)  # its type is one for type checkers only
-    return value is not None and (kind.Type is Any or kind.Type.__name__ in {c.__name__ for c in type(value).__mro__})
+    kinds = kind.Type if isinstance(kind.Type, tuple) else (kind.Type,)
+    known = {c.__name__ for c in type(value).__mro__}
+    return value is not None and any(one is Any or one.__name__ in known for one in kinds)

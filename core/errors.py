@@ -269,6 +269,17 @@ class NotAControlNet(LikenessError):
         )
 
 
+class IdentityNetMissing(LikenessError):
+    """IdentityNet is switched on and not all it needs is connected."""
+
+    def __init__(self, missing: Sequence[str], strength: float) -> None:
+        super().__init__(
+            f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
+            "Connect IdentityNet (Load ControlNet Model) to control_net and Face Keypoints Image to image, or set "
+            "control_strength to 0 to use the adapter alone.",
+        )
+
+
 class BadPart(LikenessError):
     """A part that the picture could show nothing of."""
 

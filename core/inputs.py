@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .errors import BadInput, BadPicture, on_no_canvas
 from .geometry import check_size
-from .people import Box, Cast, Faces, Layout, Point, Slot
+from .people import Box, Cast, Faces, Identity, Layout, Point, Slot
 
 FAR = 1e6
 """Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
@@ -108,6 +108,12 @@ def cast(what: str, given: Cast) -> None:
             _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot)
     if any(person.slot is not None for person in given.people):
         check_size("The cast's canvas", given.width, given.height)
+
+
+def cast_or_identity(what: str, given: Cast | Identity) -> None:
+    """What `cast` raises; one person has nothing that could be wrong here."""
+    if hasattr(given, "people"):
+        cast(what, given)  # type: ignore[arg-type]
 
 
 def faces(what: str, given: Faces) -> None:

@@ -22,10 +22,10 @@ from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, percent_input, photos_input, searchable, seed_input
 from ..core import errors, geometry, previews
-from ..core.people import Cast, Layout
+from ..core.people import Cast, Identity, Layout, Person
 from ..core.pictures import as_rgb
 from ..core.places import control_images, placing, regions
-from .sockets import CastSocket, InstantIDSocket, LayoutSocket
+from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
 
 CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
@@ -118,18 +118,28 @@ class ApplyInstantID(io.ComfyNode):
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
                 InstantIDSocket.Input("instant_id", tooltip="From Load InstantID."),
-                io.ControlNet.Input("control_net", tooltip="IdentityNet, the ControlNet released with InstantID."),
-                CastSocket.Input("cast", tooltip="One person (no place needed) or several with places."),
+                io.ControlNet.Input(
+                    "control_net",
+                    optional=True,
+                    tooltip="IdentityNet, the ControlNet released with InstantID. Not needed at control_strength 0.",
+                ),
+                CastOrIdentitySocket.Input(
+                    "cast", tooltip="One person (an identity or a cast, no place needed) or several with places."
+                ),
                 io.Image.Input(
-                    "image", tooltip="From Face Keypoints Image; a batch gives every picture its own keypoints."
+                    "image",
+                    optional=True,
+                    tooltip="From Face Keypoints Image; a batch gives every picture its own keypoints. Not needed at "
+                    "control_strength 0.",
                 ),
                 io.Float.Input(
                     "adapter_weight",
                     default=0.8,
-                    min=0.0,
+                    min=-1.0,
                     max=3.0,
                     step=0.01,
-                    tooltip="How strongly the UNet reads the face. 0 switches this half off.",
+                    tooltip="How strongly the UNet reads the face. 0 switches this half off; below 0 the picture turns "
+                    "away from the face.",
                 ),
                 io.Float.Input(
                     "control_strength",
@@ -198,9 +208,10 @@ class ApplyInstantID(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         instant_id: InstantID,
-        control_net: Any,
-        cast: Cast,
-        image: Tensor,
+        control_net: Any = None,
+        cast: Any = None,  # a Cast or an Identity; the host always gives one
+        image: Tensor | None = None,
+        *,
         adapter_weight: float,
         control_strength: float,
         start_percent: float,
@@ -214,6 +225,7 @@ class ApplyInstantID(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
+        cast = _as_cast(cast)
         people, node = _heard(cast).people, notes.node_of(cls)
         notes.tell(node, "\n".join(_remarks(image, mask, cast)))
         if not people or adapter_weight == control_strength == 0:
@@ -221,6 +233,7 @@ class ApplyInstantID(io.ComfyNode):
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
+        hint = _hint(image, cast, control_net, control_strength) if control_strength else None
         check_layout(instant_id, model)
         areas = _regions(cast, mask, region_margin, feather)
         canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions")
@@ -240,9 +253,9 @@ class ApplyInstantID(io.ComfyNode):
         )
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [cross_attention.inject(side, injection) for side, injection in pairs]
-        if control_strength > 0:
+        if hint is not None:
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
-            hint, percents = _hint(image, cast), (start_percent, end_percent)
+            percents = (start_percent, end_percent)
             seen = None if placed else canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
@@ -250,10 +263,15 @@ class ApplyInstantID(io.ComfyNode):
         return io.NodeOutput(cross_attention.patched(model), *sides, ui=shown)
 
 
-def _remarks(image: Tensor, mask: Tensor | None, cast: Cast) -> list[str]:
+def _as_cast(given: Cast | Identity) -> Cast:
+    """One person is a cast of one; classes are not compared, after a pack was loaded anew there are two of each."""
+    return given if hasattr(given, "people") else Cast((Person(given),))  # type: ignore[arg-type, return-value]
+
+
+def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast) -> list[str]:
     """What works, but may not be meant."""
     hints = [f"{person.identity.name}: weight 0, left out." for person in cast.people if person.weight <= 0]
-    if image.shape[1:3] == (1024, 1024):
+    if image is not None and image.shape[1:3] == (1024, 1024):
         hints.append(WATERMARKS)
     if mask is not None and cast.width and mask.shape[-2:] != (cast.height, cast.width):
         sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
@@ -283,7 +301,11 @@ def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> 
     return regions.of_cast(cast, margin, feather)
 
 
-def _hint(image: Tensor, cast: Cast) -> Tensor:
+def _hint(image: Tensor | None, cast: Cast, control_net: Any, strength: float) -> Tensor:
+    """The picture IdentityNet reads. Raises IdentityNetMissing where it or the net is not connected."""
+    if image is None or control_net is None:
+        given = {"control_net": control_net, "image": image}
+        raise errors.IdentityNetMissing([name for name, one in given.items() if one is None], strength)
     if cast.width:
         advice = "Draw the keypoints from the same cast or layout with Face Keypoints Image."
         geometry.check_canvas("The keypoints image", image, cast, advice)

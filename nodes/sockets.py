@@ -23,6 +23,8 @@ FaceModelSocket = _socket("LIKENESS_FACE_MODEL", FaceModel)
 FacesSocket = _socket("LIKENESS_FACES", Faces)
 IdentitySocket = _socket("LIKENESS_IDENTITY", Identity)
 CastSocket = _socket("LIKENESS_CAST", Cast)
+# The frontend and the host link both kinds to such an input.
+CastOrIdentitySocket = _socket("LIKENESS_CAST,LIKENESS_IDENTITY", (Cast, Identity))
 LayoutSocket = _socket("LIKENESS_LAYOUT", Layout)
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)

@@ -384,6 +384,45 @@ def test_regions_are_shown_on_the_node(host, instant_id):
     assert torch.allclose(run(whole, mask=masks[1:])[90, 5], blue, atol=0.01)
 
 
+# Less than the whole
+
+
+def test_the_adapter_alone_needs_no_control_net(host, instant_id):
+    """Bit for bit what it is with IdentityNet at strength 0."""
+    whole = sample(*apply(host, instant_id, halves(), control_strength=0.0))
+    alone = sample(*apply((host[0], None), instant_id, halves(), hint=None, control_strength=0.0))
+    assert torch.equal(alone, whole)
+
+
+@pytest.mark.parametrize(
+    ("net", "hint", "missing"),
+    [(False, True, "control_net"), (True, False, "image"), (False, False, "control_net and image")],
+)
+def test_identity_net_that_is_not_connected(host, instant_id, net, hint, missing):
+    message = f"control_strength is 0.8, but nothing is connected to {missing}. .* set control_strength to 0"
+    given = {"hint": HINT if hint else None}
+    refused(errors.IdentityNetMissing, message, (host[0], host[1] if net else None), instant_id, one(), **given)
+
+
+def test_an_identity_is_a_cast_of_one(host, instant_id):
+    whole = sample(*apply(host, instant_id, one()))
+    assert torch.equal(sample(*apply(host, instant_id, one().people[0].identity)), whole)
+
+
+def test_a_negative_weight_takes_away_what_a_positive_one_adds(host, instant_id):
+    """Per layer the same numbers with the other sign; a little of it turns the picture the other way."""
+    applied = {
+        weight: apply(host, instant_id, one(), adapter_weight=weight, control_strength=0.0) for weight in (-0.01, 0.01)
+    }
+    less, more = (applied[weight][1][0][1]["model_conds"][cross_attention.KEY] for weight in (-0.01, 0.01))
+    found = [side.cond[0].layers for side in (less, more)]
+    for (keys, values), (same, opposite) in zip(*found, strict=True):
+        assert torch.equal(keys, same) and torch.equal(values, -opposite)
+    none = sample(host[0], [text(1)], [text(2)], steps=1)
+    down, up = (sample(*applied[weight], steps=1) - none for weight in (-0.01, 0.01))
+    assert torch.nn.functional.cosine_similarity(down.flatten(), up.flatten(), dim=0) < -0.9
+
+
 # Bad input
 
 

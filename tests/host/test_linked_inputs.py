@@ -74,7 +74,10 @@ def test_what_is_no_picture(pair: Any) -> None:
         refused(BadPicture, *pair, torch.full((1, 8, 8, 3), math.nan))
 
 
-@pytest.mark.parametrize("pair", [p for p in INPUTS if p[1].io_type in ("LIKENESS_LAYOUT", "LIKENESS_CAST")], ids=named)
+PLACES = ("LIKENESS_LAYOUT", "LIKENESS_CAST", "LIKENESS_CAST,LIKENESS_IDENTITY")
+
+
+@pytest.mark.parametrize("pair", [p for p in INPUTS if p[1].io_type in PLACES], ids=named)
 def test_places_that_are_none(pair: Any) -> None:
     node, entry = pair
     nowhere = Slot((math.nan, 4.0))

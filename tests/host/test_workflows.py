@@ -234,6 +234,13 @@ def test_what_is_wrong_with_instant_id_is_said_over_http(
     said_about(host_server, four_people, changed, message)
 
 
+def test_the_host_links_an_identity_where_a_cast_is_taken(host_server: HostServer, four_people: Prompt) -> None:
+    """The node runs, and has something to say of this identity."""
+    who = workflow.nodes_of(four_people, "LikenessIdentity")[0]
+    changed = {"LikenessApplyInstantID.cast": [who, 0], "LikenessLoadFaceModel.recognisers": "w600k_mbf"}
+    said_about(host_server, four_people, changed, "InstantID needs antelopev2, this identity .* w600k")
+
+
 @pytest.fixture
 def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
     return prepared(ROOT / "workflows" / "parts2whole_with_pose.json", known, standin_models, pictures)

@@ -172,8 +172,14 @@ def words() -> Iterator[Case]:
             yield explained(f"{kind}.{one.id}: {what}, linked", f"{one.id} input.* {found}", graph)
 
 
-ONLY = (("LikenessCast", "person_1"), ("LikenessFaceKeypointsImage", "cast"), ("LikenessMeasure", "cast"))
-"""Optional inputs that are the only ones of theirs that DEFAULTS connects."""
+ONLY = (
+    ("LikenessCast", "person_1"),
+    ("LikenessFaceKeypointsImage", "cast"),
+    ("LikenessMeasure", "cast"),
+    ("LikenessApplyInstantID", "control_net"),
+    ("LikenessApplyInstantID", "image"),
+)
+"""Optional inputs that are the only ones of theirs that DEFAULTS connects, or that its strengths ask for."""
 
 
 def sockets() -> Iterator[Case]:
