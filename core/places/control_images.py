@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..people import NOSE, Joint, Keypoints, Pose
-from ..thirdparty import require
 from .bodies import LIMBS, openpose, seen_limbs
+from .raster import Canvas, Color, disc, ellipse
 
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
@@ -25,27 +24,25 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     """The control picture ID-Patch was trained with: (height, width, 3) float32 0..1, black background.
 
     Joints first, then limbs over a copy, blended 0.4 to 0.6 (ID-Patch, utils/draw_condition.py, from mmpose).
-    Raises MissingDependency without cv2, whose rasteriser is part of the format.
+    OpenCV's rasteriser is part of the format.
     """
-    cv2 = require("cv2", "Drawing skeletons")
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
     for joints in people:
         for n in sorted({end for limb in seen_limbs(joints) for end in LIMBS[limb]}):
-            cv2.circle(below, (int(joints[n][0]), int(joints[n][1])), 4, _LIMB_COLORS[n], thickness=-1)
+            disc(below, int(joints[n][0]), int(joints[n][1]), 4, _LIMB_COLORS[n])
     above = np.array(below)
     for joints in people:
         for n in seen_limbs(joints):
             a, b = LIMBS[n]
-            cv2.fillConvexPoly(above, _stick(cv2, joints[a], joints[b]), _LIMB_COLORS[n])
-    return torch.as_tensor(cv2.addWeighted(below, 0.4, above, 0.6, 0)).float() / 255
+            _stick(above, joints[a], joints[b], _LIMB_COLORS[n])
+    return torch.as_tensor(below * 0.4 + above * 0.6).round().float() / 255
 
 
-def _stick(cv2: Any, a: Joint, b: Joint) -> Any:
-    middle = (int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2))
+def _stick(canvas: Canvas, a: Joint, b: Joint, color: Color) -> None:
     half_length = int(((a[1] - b[1]) ** 2 + (a[0] - b[0]) ** 2) ** 0.5 / 2)
     angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
-    return cv2.ellipse2Poly(middle, (half_length, 4), angle, 0, 360, 1)
+    ellipse(canvas, int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2), (half_length, 4), angle, color)
 
 
 _KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
@@ -56,20 +53,19 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     """The hint IdentityNet was trained with: (height, width, 3) float32 0..1, black background.
 
     Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
-    single face is exactly the published drawing. Raises MissingDependency without cv2.
+    single face is exactly the published drawing.
     """
-    cv2 = require("cv2", "Drawing face keypoints")
     drawn = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        drawn = np.maximum(drawn, _one_face(cv2, points, width, height))
+        drawn = np.maximum(drawn, _one_face(points, width, height))
     return torch.as_tensor(drawn).float() / 255
 
 
-def _one_face(cv2: Any, points: Keypoints, width: int, height: int) -> Any:
+def _one_face(points: Keypoints, width: int, height: int) -> Canvas:
     image = np.zeros((height, width, 3), np.uint8)
     for a, b in _FACE_LIMBS:
-        cv2.fillConvexPoly(image, _stick(cv2, (*points[a], 1.0), (*points[b], 1.0)), _KEYPOINT_COLORS[a])
+        _stick(image, (*points[a], 1.0), (*points[b], 1.0), _KEYPOINT_COLORS[a])
     image = (image * 0.6).astype(np.uint8)
     for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
-        cv2.circle(image, (int(x), int(y)), 10, color, -1)
+        disc(image, int(x), int(y), 10, color)
     return image

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
-from importlib.metadata import requires
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from pack.core.errors import MissingDependency
 from pack.core.people import Pose
+from pack.core.places import raster
 from pack.core.places.control_images import skeleton
 from PIL import Image
 
@@ -124,9 +122,16 @@ def test_nothing_seen_is_black() -> None:
     assert not pixels([], 64, 64).any()
 
 
-def test_skeleton_without_cv2_names_the_wheel_that_insightface_brings(monkeypatch: pytest.MonkeyPatch) -> None:
-    brought = [requirement for requirement in requires("insightface") or () if requirement.startswith("opencv")]
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingDependency, match="Drawing skeletons needs the Python package opencv-python,") as caught:
-        skeleton([], 64, 64)
-    assert f'python -m pip install "{brought[0]}"' in str(caught.value)
+@pytest.mark.parametrize("seed", range(4))
+def test_every_ellipse_and_disc_is_that_of_cv2(seed: int) -> None:
+    """Of any length and angle, on, across and off the edges; the tests above are about people."""
+    random = np.random.default_rng(seed)
+    for _ in range(60):
+        width, height, x, y = (int(n) for n in random.integers((20, 20, -200, -200), (400, 400, 600, 600)))
+        axes, angle = (int(random.integers(0, 300)), 4), int(random.integers(-180, 181))
+        ours, theirs = np.zeros((2, height, width, 3), np.uint8)
+        raster.ellipse(ours, x, y, axes, angle, (255, 85, 0))
+        raster.disc(ours, y, x, 4 if x % 2 else 10, (0, 255, 170))
+        cv2.fillConvexPoly(theirs, cv2.ellipse2Poly((x, y), axes, angle, 0, 360, 1), (255, 85, 0))
+        cv2.circle(theirs, (y, x), 4 if x % 2 else 10, (0, 255, 170), -1)
+        assert np.array_equal(ours, theirs), (width, height, x, y, axes, angle)
