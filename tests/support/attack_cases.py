@@ -203,6 +203,8 @@ def sockets() -> Iterator[Case]:
         ("LikenessApplyIDPatch", "control_net", "clip()"),
         ("LikenessApplyInstantID", "control_net", "sdxl()"),
         ("LikenessMeasure", "identity", "cast()"),
+        ("LikenessMeasure", "parts", "clip_vision()"),
+        ("LikenessMeasure", "clip_vision", "clip()"),
         ("LikenessPickBest", "report", "cast()"),
         ("LikenessPickBest", "latents", "image()"),
         ("LikenessPickBest", "latents", "{'samples': None}"),
