@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,16 @@ def real_nodes(graph: Graph) -> Iterator[Graph]:
     return (node for node in graph["nodes"] if node["type"] not in FRONTEND_ONLY)
 
 
-def overlap(a: Graph, b: Graph) -> bool:
-    """Whether two nodes cover each other, title bars (30 px above `pos`) included."""
-    (ax, ay), (aw, ah), (bx, by), (bw, bh) = a["pos"], a["size"], b["pos"], b["size"]
-    return ax < bx + bw and bx < ax + aw and ay - 30 < by + bh and by - 30 < ay + ah
+def box(node: Graph) -> tuple[float, float, float, float]:
+    """left, top, right, bottom as drawn: the title bar is 30 px above `pos`, and all there is of a collapsed node."""
+    (x, y), (width, height) = node["pos"], node["size"]
+    return x, y - 30, x + width, y + (0 if node["flags"].get("collapsed") else height)
+
+
+def overlap(a: Graph, b: Graph, below: float = 0) -> bool:
+    """Whether two nodes cover each other. below: room that the first takes under it."""
+    (al, at, ar, ab), (bl, bt, br, bb) = box(a), box(b)
+    return al < br and bl < ar and at < bb and bt < ab + below
 
 
 def test_the_workflows_are_there() -> None:
@@ -109,7 +116,100 @@ def test_nodes_stand_in_groups_and_not_on_each_other(graph: Graph) -> None:
     assert not homeless
 
 
-def _within(node: Graph, group: Graph) -> bool:
+def _within(node: Graph, group: Graph, below: float = 0) -> bool:
     x, y, width, height = group["bounding"]
-    (left, top), (wide, high) = node["pos"], node["size"]
-    return x <= left and y <= top - 30 and left + wide <= x + width and top + high <= y + height
+    left, top, right, bottom = box(node)
+    return x <= left and y <= top and right <= x + width and bottom + below <= y + height
+
+
+def test_our_nodes_have_room_to_grow(graph: Graph) -> None:
+    """A note or a preview under the node; Vue nodes are taller than the classic ones."""
+    ours = [n for n in graph["nodes"] if n["type"].startswith("Likeness") and not n["flags"].get("collapsed")]
+    touching = [(a["id"], b["id"]) for a in ours for b in graph["nodes"] if a is not b and overlap(a, b, below=60)]
+    assert not touching
+    assert all(any(_within(node, group, below=60) for group in graph["groups"]) for node in ours)
+
+
+def test_opens_large_enough_to_read(graph: Graph) -> None:
+    """A template is fitted into 75 % of the window, here 1920x1080; below 8/14 the frontend draws no text."""
+    edges = list(zip(*map(box, graph["nodes"]), strict=True))
+    width, height = max(edges[2]) - min(edges[0]) + 20, max(edges[3]) - min(edges[1]) + 20
+    assert min(0.75 * 1920 / width, 0.75 * 1080 / height) >= 8 / 14
+    view = graph["extra"]["ds"]
+    assert view["scale"] >= 0.6
+    (note,) = (node for node in graph["nodes"] if node["type"] == "MarkdownNote")
+    left, top, right, bottom = (
+        (edge + view["offset"][side % 2]) * view["scale"] for side, edge in enumerate(box(note))
+    )
+    assert left > 60 and top > 90 and right < 1920 and bottom < 1080, "the note is not in view"
+
+
+def test_groups_are_readable_in_light_and_dark(graph: Graph) -> None:
+    """A title in the colour of its group, on a quarter of it over the canvas."""
+    for group in graph["groups"]:
+        colour = tuple(bytes.fromhex(group["color"].removeprefix("#")))
+        assert len(colour) == 3
+        for canvas in (0x14, 0xD3):
+            filled = tuple(0.75 * canvas + 0.25 * channel for channel in colour)
+            assert contrast(colour, filled) > 2.2, f"{group['title']} on #{canvas:02x}"
+
+
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    """As WCAG 2 defines it."""
+
+    def luminance(colour: Sequence[float]) -> float:
+        linear = ((c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour)
+        return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_no_link_crosses_a_title(graph: Graph) -> None:
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    for _, source, output, target, slot, _ in graph["links"]:
+        line = drawn(port(nodes[source], output, right=True), port(nodes[target], slot, right=False))
+        for group in graph["groups"]:
+            x, y, *_ = group["bounding"]
+            long = 13 * len(group["title"])
+            over = [point for point in line if x < point[0] < x + long and y + 4 < point[1] < y + 34]
+            assert not over, f"{group['title']}: the link from {source} to {target}"
+
+
+def port(node: Graph, slot: int, right: bool) -> tuple[float, float]:
+    x, y = node["pos"]
+    if node["flags"].get("collapsed"):
+        return x + 110 * right, y - 15
+    return x + node["size"][0] * right, y + 14 + 20 * slot
+
+
+def drawn(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
+    """The frontend's curve, in 60 points."""
+    pull, (x, y), (right, end_y) = math.dist(start, end) / 4, start, end
+
+    def at(t: float, *corners: float) -> float:
+        return sum(
+            c * k * t**i * (1 - t) ** (3 - i) for i, (c, k) in enumerate(zip(corners, (1, 3, 3, 1), strict=True))
+        )
+
+    steps = [step / 60 for step in range(61)]
+    return [(at(t, x, x + pull, right - pull, right), at(t, y, y, end_y, end_y)) for t in steps]
+
+
+def test_as_an_app_it_asks_in_words(graph: Graph) -> None:
+    """extra.linearData: every picture, the prompt and the seed, each under a label of its own."""
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    app, asked = graph["extra"]["linearData"], []
+    for number, name, *hint in app["inputs"]:
+        (slot,) = (entry for entry in nodes[number]["inputs"] if entry.get("widget", {}).get("name") == name)
+        assert slot["link"] is None, f"{name} of {number} is linked, the app leaves it out"
+        asked.append((nodes[number]["type"], slot["label"]))
+        beside = max(len(output["name"]) for output in nodes[number]["outputs"])
+        assert 8.4 * (len(slot["label"]) + beside) + 10 <= nodes[number]["size"][0], f"{slot['label']} widens its node"
+        assert all(len(entry["description"]) <= 34 for entry in hint), "the app shows one short line"
+    labels = [label for _, label in asked]
+    assert len({(number, name) for number, name, *_ in app["inputs"]}) == len(labels)
+    assert sum(kind == "LoadImage" for kind, _ in asked) == sum(n["type"] == "LoadImage" for n in nodes.values())
+    assert asked[0][0] == "LoadImage" and "CLIPTextEncode" in dict(asked)
+    assert any(label.startswith("Seed") for label in labels)
+    assert [nodes[number]["type"] for number in app["outputs"]] == ["SaveImage"]

@@ -27,7 +27,8 @@ INSPECT = """(async workflow => {
   await app.loadGraphData(workflow);
   await new Promise(drawn => setTimeout(drawn, 500));
   const nodes = app.graph._nodes;
-  const drawn = node => node.size.map((side, i) => Math.max(side, node.computeSize()[i]));
+  const drawn = node => node.flags.collapsed ? [node.size[0], 0]
+    : node.size.map((side, i) => Math.max(side, node.computeSize()[i]));
   return {
     saved: app.graph.serialize(),
     prompt: (await app.graphToPrompt()).output,

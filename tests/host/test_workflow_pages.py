@@ -1,0 +1,154 @@
+"""Every workflow as people meet it: opened from the gallery at 1920x1080, classic and Vue nodes, and run as an app."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import chromium
+import numpy as np
+import pytest
+from environment import Host
+from PIL import Image
+from rig import photos
+from rig.host_server import HostServer
+from rig.standins import Standins
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "workflows").glob("*.json"))
+WINDOW = (1920, 1080)
+READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
+# Four pictures become one batch; what replaces the node in 0.33.0 is not in 0.3.64.
+WITHOUT_SUCCESSOR = {"ImageBatch"}
+# The frontend's first frames are still laying out.
+OPEN = """(async (workflow, name) => {
+  window.complaints = [];
+  console.error = (...words) => window.complaints.push(words.join(' '));
+  await app.loadGraphData(workflow, true, true, name, {openSource: 'template'});
+  await new Promise(drawn => setTimeout(drawn, 1000));
+  const {scale, offset} = app.canvas.ds;
+  const box = (node, rendered) => rendered
+    ? {left: rendered.left / scale - offset[0], top: rendered.top / scale - offset[1],
+       right: rendered.right / scale - offset[0], bottom: rendered.bottom / scale - offset[1]}
+    : {left: node.pos[0], top: node.pos[1] - 30, right: node.pos[0] + node.size[0],
+       bottom: node.pos[1] + (node.flags.collapsed ? 0 : node.size[1])};
+  return {
+    scale, offset: [...offset], blank: !!app.canvas.low_quality, complaints: window.complaints,
+    boxes: app.graph._nodes.map(node =>
+      [node.title, box(node, document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect())]),
+  };
+})"""
+
+Graph = dict[str, Any]
+
+
+def graph_of(path: Path) -> Graph:
+    return json.loads(path.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def browser(host_server: HostServer) -> Iterator[chromium.Page]:
+    chromium.require()
+    host_server.upload_image(host_server.host.path / "input" / "example.png")
+    with chromium.browser() as page:
+        page.call(
+            "Emulation.setDeviceMetricsOverride", width=WINDOW[0], height=WINDOW[1], deviceScaleFactor=1, mobile=False
+        )
+        yield page
+
+
+def visit(page: chromium.Page, server: HostServer, **settings: Any) -> None:
+    """The frontend with these settings, and without the tour of a first visit."""
+    for name, value in {"Comfy.TutorialCompleted": True, **settings}.items():
+        body = json.dumps(value).encode()
+        server.read(f"/api/settings/{name}", body, **{"Content-Type": "application/json"})
+    page.open(server.url, READY, 240)
+
+
+@pytest.fixture(params=[False, True], ids=["classic", "vue"], scope="module")
+def page(request: pytest.FixtureRequest, browser: chromium.Page, host_server: HostServer) -> chromium.Page:
+    if request.param and host_server.host.version < (0, 33):
+        pytest.skip("the frontend of this host draws its nodes on the canvas only")
+    visit(browser, host_server, **{"Comfy.VueNodes.Enabled": request.param})
+    return browser
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_opens_readable_and_in_view(page: chromium.Page, path: Path) -> None:
+    seen = page.evaluate(f"{OPEN}({path.read_text('utf-8')}, {json.dumps(path.stem)})")
+    assert seen["complaints"] == []
+    assert seen["scale"] >= 8 / 14 and not seen["blank"]
+    for title, box in seen["boxes"]:
+        left, right = ((box[side] + seen["offset"][0]) * seen["scale"] for side in ("left", "right"))
+        top, bottom = ((box[side] + seen["offset"][1]) * seen["scale"] for side in ("top", "bottom"))
+        assert left >= 0 and top >= 0 and right <= WINDOW[0] and bottom <= WINDOW[1], f"{title} is out of view"
+    piled = [
+        (one, other)
+        for number, (one, a) in enumerate(seen["boxes"])
+        for other, b in seen["boxes"][number + 1 :]
+        if a["left"] < b["right"] and b["left"] < a["right"] and a["top"] < b["bottom"] and b["top"] < a["bottom"]
+    ]
+    assert not piled
+
+
+def test_no_node_is_deprecated(host_server: HostServer) -> None:
+    known = host_server.object_info()
+    used = {node["type"] for path in FILES for node in graph_of(path)["nodes"]} & set(known)
+    assert {name for name in used if known[name].get("deprecated")} <= WITHOUT_SUCCESSOR
+
+
+@pytest.fixture
+def two_people(host_server: HostServer, standin_models: Standins, tmp_path: Path) -> Graph:
+    """The workflow to start with, as an app, small and with stand-ins."""
+    graph = graph_of(ROOT / "workflows" / "id_patch_two_people.json")
+    graph["extra"]["linearMode"] = True
+    people = iter([host_server.upload_image(path) for path in photos.people(tmp_path)])
+    changed = {
+        "CheckpointLoaderSimple": [standin_models.checkpoint.name],
+        "ControlNetLoader": [standin_models.control_net.name],
+        "LikenessLoadIDPatch": [standin_models.id_patch.name],
+        "LikenessLoadFaceModel": [standin_models.face_pack.name, "all found", "auto"],
+        "LikenessGroupLayout": [2, "half", 0, 384, 344],
+        "KSampler": [1, "fixed", 2, 5.0, "euler", "normal", 1.0],
+    }
+    for node in graph["nodes"]:
+        if node["type"] == "LoadImage":
+            node["widgets_values"] = [next(people), "image"]
+        node["widgets_values"] = changed.get(node["type"], node.get("widgets_values"))
+    return graph
+
+
+def test_runs_as_an_app(
+    browser: chromium.Page, host: Host, host_server: HostServer, two_people: Graph, tmp_path: Path
+) -> None:
+    """Photos, words and Run, no graph in sight."""
+    if host.version < (0, 33):
+        pytest.skip("the frontend of this host has no apps")
+    visit(browser, host_server, **{"Comfy.VueNodes.Enabled": True})
+    browser.evaluate(f"{OPEN}({json.dumps(two_people)}, 'two people').then(() => 1)")
+    nodes = {node["id"]: node for node in two_people["nodes"]}
+    asked = [
+        next(slot["label"] for slot in nodes[number]["inputs"] if slot["name"] == name)
+        for number, name, *_ in two_people["extra"]["linearData"]["inputs"]
+    ]
+    labels = "[...document.querySelectorAll('[data-testid=builder-widget-label]')].map(label => label.innerText.trim())"
+    browser.wait(f"JSON.stringify({labels}) === JSON.stringify({json.dumps(asked)})")
+    pressed = (
+        "[...document.querySelectorAll('[data-testid=linear-run-button] button')]"
+        ".filter(button => button.innerText.trim() === 'Run').map(button => button.click()).length"
+    )
+    done = set(host_server.get("/history"))
+    assert browser.evaluate(pressed) == 1
+    give_up = time.monotonic() + 120
+    while not (new := {n: run for n, run in host_server.get("/history").items() if n not in done}):
+        assert time.monotonic() < give_up, browser.evaluate("document.body.innerText")
+        time.sleep(0.5)
+        browser.screenshot(tmp_path / "running.png", *WINDOW)  # nothing is drawn for nobody
+    (run,) = new.values()
+    (saved,) = run["outputs"][str(two_people["extra"]["linearData"]["outputs"][0])]["images"]
+    assert run["status"]["status_str"] == "success"
+    assert np.asarray(Image.open(host_server.file(saved))).std() > 5
+    browser.wait(f"[...document.images].some(image => image.src.includes({json.dumps(saved['filename'])}))")
