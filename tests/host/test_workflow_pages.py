@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from environment import Host
 from PIL import Image
-from rig import photos
+from rig import photos, workflow
 from rig.host_server import HostServer
 from rig.standins import Standins
 
@@ -61,8 +61,9 @@ def browser(host_server: HostServer) -> Iterator[chromium.Page]:
 
 
 def visit(page: chromium.Page, server: HostServer, **settings: Any) -> None:
-    """The frontend with these settings, and without the tour of a first visit."""
-    for name, value in {"Comfy.TutorialCompleted": True, **settings}.items():
+    """The frontend with these settings, without the tour of a first visit and what was open before."""
+    quiet = {"Comfy.TutorialCompleted": True, "Comfy.Workflow.Persist": False}
+    for name, value in {**quiet, **settings}.items():
         body = json.dumps(value).encode()
         server.read(f"/api/settings/{name}", body, **{"Content-Type": "application/json"})
     page.open(server.url, READY, 240)
@@ -152,3 +153,65 @@ def test_runs_as_an_app(
     assert run["status"]["status_str"] == "success"
     assert np.asarray(Image.open(host_server.file(saved))).std() > 5
     browser.wait(f"[...document.images].some(image => image.src.includes({json.dumps(saved['filename'])}))")
+
+
+BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
+
+
+def in_a_graph(blueprint: Graph, pictures: list[str]) -> Graph:
+    """The blueprint's one node with a Load Image at each input for pictures and masks, and a Save Image."""
+    (node,) = blueprint["nodes"]
+    nodes, links = [node], []
+
+    def link(source: int, output: int, target: int, slot: int, kind: str) -> int:
+        links.append([len(links) + 1, source, output, target, slot, kind])
+        return len(links)
+
+    for slot, entry in enumerate(node["inputs"]):
+        if entry["type"] not in ("IMAGE", "MASK"):
+            continue
+        if entry["type"] == "IMAGE":
+            nodes.append(added(1000 + len(nodes), "LoadImage", ["IMAGE", "MASK"], [pictures.pop(0), "image"]))
+        entry["link"] = link(nodes[-1]["id"], ["IMAGE", "MASK"].index(entry["type"]), node["id"], slot, entry["type"])
+        nodes[-1]["outputs"][["IMAGE", "MASK"].index(entry["type"])]["links"] = [entry["link"]]
+    saver = added(999, "SaveImage", [], ["blueprint"])
+    node["outputs"][0]["links"] = [link(node["id"], 0, 999, 0, "IMAGE")]
+    saver["inputs"] = [{"name": "images", "type": "IMAGE", "link": node["outputs"][0]["links"][0]}]
+    return {**blueprint, "nodes": [*nodes, saver], "links": links, "last_node_id": 2000, "last_link_id": len(links)}
+
+
+def added(number: int, kind: str, outputs: list[str], values: list[Any]) -> Graph:
+    ports = [{"name": name, "type": name, "links": None} for name in outputs]
+    places = {"pos": [-600, 40 * number], "size": [300, 300], "flags": {}, "order": 0, "mode": 0, "properties": {}}
+    return {"id": number, "type": kind, **places, "inputs": [], "outputs": ports, "widgets_values": values}
+
+
+@pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
+def test_a_blueprint_runs_as_one_node(
+    path: Path, browser: chromium.Page, host: Host, host_server: HostServer, standin_models: Standins, tmp_path: Path
+) -> None:
+    if host.version < (0, 33):
+        pytest.skip("this host reads no blueprints")
+    offered = host_server.get("/global_subgraphs").values()
+    assert path.stem in [entry["name"] for entry in offered if host_server.pack_name in entry["info"]["node_pack"]]
+    painted = np.full((96, 96, 4), 200, np.uint8)
+    painted[24:72, 24:72, 3] = 0
+    Image.fromarray(painted).save(tmp_path / "garment.png")
+    garment = host_server.upload_image(tmp_path / "garment.png")
+    people = [host_server.upload_image(photo) for photo in photos.people(tmp_path)][:2]
+    pictures = people if path.stem == "Group photo" else [people[0], garment, garment]
+
+    visit(browser, host_server, **{"Comfy.VueNodes.Enabled": True})
+    seen = browser.evaluate(f"{OPEN}({json.dumps(in_a_graph(graph_of(path), pictures))}, 'blueprint')")
+    assert seen["complaints"] == []
+    prompt = browser.evaluate("app.graphToPrompt().then(made => made.output)")
+    models = {
+        "CheckpointLoaderSimple.ckpt_name": standin_models.checkpoint.name,
+        "ControlNetLoader.control_net_name": standin_models.control_net.name,
+        "LikenessLoadIDPatch.file": standin_models.id_patch.name,
+        "LikenessLoadInstantID.file": standin_models.instant_id.name,
+        "LikenessLoadFaceModel.pack": standin_models.face_pack.name,
+    }
+    run = host_server.run(workflow.substitute(prompt, {**models, "*.width": 384, "*.height": 344, "*.steps": 1}))
+    (saved,) = run.outputs["999"]["images"]
+    assert np.asarray(Image.open(host_server.file(saved))).shape == (344, 384, 3)
