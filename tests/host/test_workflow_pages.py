@@ -80,7 +80,8 @@ def page(request: pytest.FixtureRequest, browser: chromium.Page, host_server: Ho
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_opens_readable_and_in_view(page: chromium.Page, path: Path) -> None:
     seen = page.evaluate(f"{OPEN}({path.read_text('utf-8')}, {json.dumps(path.stem)})")
-    assert seen["complaints"] == []
+    # The frontend of 0.3.64 asks for the sizes of missing models, in vain where there is no network.
+    assert [text for text in seen["complaints"] if "Error fetching file size" not in text] == []
     assert seen["scale"] >= 8 / 14 and not seen["blank"]
     for title, box in seen["boxes"]:
         left, right = ((box[side] + seen["offset"][0]) * seen["scale"] for side in ("left", "right"))
