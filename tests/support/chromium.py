@@ -62,6 +62,11 @@ class Page:
             data = json.loads(message.data)
             if "method" in data:
                 self._events.append(data)
+            if data.get("method") == "Page.javascriptDialogOpening":  # leave a page with unsaved changes?
+                self._calls += 1
+                await self._socket.send_json(
+                    {"id": self._calls, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}}
+                )
             if data.get("id") == number:
                 if "error" in data:
                     raise RuntimeError(f"{method}: {data['error']['message']}")
@@ -141,8 +146,11 @@ class Page:
         for kind in ("dragEnter", "dragOver", "drop"):
             self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
-    def screenshot(self, path: Path, width: int, height: int) -> None:
+    def resize(self, width: int, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def screenshot(self, path: Path, width: int, height: int) -> None:
+        self.resize(width, height)
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def close(self) -> None:
