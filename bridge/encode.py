@@ -36,17 +36,18 @@ def latent_of(vae: Any, part: Prepared, model: Any, advice: str) -> Tensor:
     return model.model.process_latent_in(latent.float().cpu())
 
 
-def similarities(clip_vision: Any, parts: Sequence[Part], image: Tensor) -> list[float]:
-    """How alike each part and its region of a picture (H, W, 3) are to a vision model: the cosine of what CLIP projects
-    of both, or of DINOv2's class tokens."""
+def similarities(clip_vision: Any, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
+    """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: the cosine of what CLIP
+    projects of both, or of DINOv2's class tokens."""
 
     def seen(picture: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         return clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu()
 
-    regions = (compare.region(part, image) for part in parts)
-    pairs = zip(parts, regions, strict=True)
-    return [float(cosine_similarity(seen(compare.worn(part)), seen(region))) for part, region in pairs]
+    worn = [(part, seen(compare.worn(part))) for part in parts]
+    return [
+        [float(cosine_similarity(own, seen(compare.region(part, image)))) for part, own in worn] for image in images
+    ]
 
 
 def _check(what: str, measure: str, found: int, wanted: int, advice: str) -> None:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
 from .errors import UnsupportedCheckpoint, counted
+from .files import no_model
 from .text import in_one_line, plain
 
 State = Mapping[str, Tensor]
@@ -123,6 +125,25 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or a safely unpickled one, without a host; nested dictionaries flattened.
+
+    Raises UnsupportedCheckpoint, saying what the file is instead, for one that is cut off or holds something else.
+    """
+    wanted = "a file of tensors", "Download it again."
+    if what := no_model(path):
+        raise UnsupportedCheckpoint(str(path), what, *wanted)
+    try:
+        if is_safetensors(path):
+            return load_file(path)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return flatten(state)
+    except MemoryError:
+        raise  # the file may be good
+    except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
+        raise UnsupportedCheckpoint(str(path), unreadable(error, path.stat().st_size), *wanted) from error
 
 
 def shapes(path: Path) -> dict[str, Tensor]:

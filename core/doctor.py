@@ -166,6 +166,8 @@ def _place(file: File, model: Model, folders: Folders) -> Path | None:
 
 def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
     """State and detail of a file that is not what it should be; without a model: of one that is not whole."""
+    if not os.access(path, os.R_OK):
+        return DAMAGED, f"{path} cannot be read: look at its permissions."
     if what := no_model(path):
         return DAMAGED, f"{path} is {what}. Download it again."
     if path.suffix == ".json":
@@ -251,7 +253,8 @@ def _files(root: str) -> Iterator[tuple[str, Path]]:
     for folder, _, names in walk(root):
         for name in sorted(names):
             path = Path(folder) / name
-            yield os.path.relpath(path, root), path
+            if path.is_file():  # no link that leads nowhere
+                yield os.path.relpath(path, root), path
 
 
 def _everything(folders: Folders) -> Iterator[Path]:
@@ -335,7 +338,12 @@ def commands(model: Model, folders: Folders, system: str = os.name, resume: bool
     if not model.archive:
         return (fetch,)
     archive = root / file.names[0]
-    return fetch, f'"{sys.executable}" -m zipfile -e "{archive}" "{archive.with_suffix("")}"'
+    return fetch, f'{_run(sys.executable, system)} -m zipfile -e "{archive}" "{archive.with_suffix("")}"'
+
+
+def _run(program: str, system: str) -> str:
+    """PowerShell calls a program whose path is quoted by an ampersand only."""
+    return f'& "{program}"' if system == "nt" else f'"{program}"'
 
 
 # --- Packages
@@ -353,18 +361,18 @@ _FLAVOURS = {
 }  # fmt: skip
 
 
-def packages(installed: Mapping[str, str], python: str = sys.executable) -> tuple[Finding, ...]:
+def packages(installed: Mapping[str, str], python: str = sys.executable, system: str = os.name) -> tuple[Finding, ...]:
     """Which flavours of onnxruntime and OpenCV are installed: several of one write into the same folder, and the last
     one that was installed has overwritten parts of the others. installed: name -> version."""
-    return tuple(map(partial(_flavours, installed, python), _FLAVOURS))
+    return tuple(map(partial(_flavours, installed, python, system), _FLAVOURS))
 
 
-def _flavours(installed: Mapping[str, str], python: str, module: str) -> Finding:
+def _flavours(installed: Mapping[str, str], python: str, system: str, module: str) -> Finding:
     here = [name for name in _FLAVOURS[module] if name in installed]
     named = ", ".join(f"{name} {installed[name]}" for name in here)
     if len(here) < 2:
         return Finding(module, OK if here else NOTE, named or "not installed; the node that needs it says so.")
     keep = f"{here[0]}=={installed[here[0]]}"
-    quoted = f'"{python}" -m pip'
-    mend = f'{quoted} uninstall -y {" ".join(here)} && {quoted} install --no-deps "{keep}"'
+    quoted, then = f"{_run(python, system)} -m pip", ";" if system == "nt" else " &&"
+    mend = f'{quoted} uninstall -y {" ".join(here)}{then} {quoted} install --no-deps "{keep}"'
     return Finding(module, CLASH, f"{named} overwrite each other. {MEND}{mend}")

@@ -1,7 +1,8 @@
-"""Files as files: what lies in a folder, and what is no model by its first bytes. Standard library only."""
+"""Files as files: what lies in a folder, and what is in one by its bytes. Standard library only."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -42,3 +43,12 @@ def no_model(path: Path) -> str | None:
         head = file.read(512).lstrip().lower()
     size = path.stat().st_size
     return next((f"{what} ({size} bytes)" for start, what in _NOT_A_MODEL if head.startswith(start)), None)
+
+
+def sha256(path: Path) -> str:
+    """In hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -176,13 +176,17 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
     return sheet.tensor()[None]
 
 
+_WIDEST = 480
+"""Pixels of a column of `table` beside the last."""
+
+
 def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]) -> Tensor:
     """Lines of what, state and detail under a title, states green where good and red where not.
 
     Returns (1, H, W, 3) float32 0..1.
     """
     width, gap, font = 1280, 14, _own_font(16)
-    left = [gap, *(max(font.getlength(plain(row[n])) for row in rows) for n in range(2))]
+    left = [gap, *(min(_WIDEST, max(font.getlength(plain(row[n])) for row in rows)) for n in range(2))]
     starts = [gap, 2 * gap + left[1], 3 * gap + left[1] + left[2]]
     cells = [(*row[:2], _wrapped(row[2], font, width - starts[2] - gap)) for row in rows]
     heights = [22 * len(details) + gap for _, _, details in cells]
@@ -194,7 +198,7 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
         sheet.pen.text((gap, gap + 28 * n), line, (255, 255, 255), large)
     for (what, state, details), right, height in zip(cells, good, heights, strict=True):
         sheet.pen.line((0, y - gap // 2, width, y - gap // 2), fill=(52, 56, 64))
-        sheet.pen.text((starts[0], y), plain(what), (235, 235, 235), font)
+        sheet.pen.text((starts[0], y), _cut(what, font, _WIDEST), (235, 235, 235), font)
         sheet.pen.text((starts[1], y), state, _COLORS[2] if right else _COLORS[9], font)
         for n, line in enumerate(details):
             sheet.pen.text((starts[2], y + 22 * n), line, (190, 195, 205), _font(line, 16))
@@ -211,8 +215,8 @@ def _wrapped(text: str, font: Any, width: float) -> list[str]:
             lines[-1] = longer
             continue
         lines.append(word)
-        while font.getlength(lines[-1]) > width:
-            fits = bisect_right(range(1, len(lines[-1])), width, key=lambda n: font.getlength(lines[-1][:n]))
+        while len(lines[-1]) > 1 and font.getlength(lines[-1]) > width:
+            fits = max(1, bisect_right(range(1, len(lines[-1])), width, key=lambda n: font.getlength(lines[-1][:n])))
             lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
     return [line for line in lines if line] or [""]
 

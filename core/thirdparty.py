@@ -26,7 +26,7 @@ def require(module: str, purpose: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as cause:
+    except Exception as cause:  # a package half overwritten by another raises anything
         package = module.split(".")[0]
         raise MissingDependency(_PROVIDED_BY[package], purpose, str(cause)) from cause
 

@@ -233,7 +233,6 @@ class ApplyInstantID(io.ComfyNode):
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
-        hint = _hint(image, cast, control_net, control_strength) if control_strength else None
         check_layout(instant_id, model)
         areas = _regions(cast, mask, region_margin, feather)
         canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions")
@@ -253,7 +252,8 @@ class ApplyInstantID(io.ComfyNode):
         )
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [cross_attention.inject(side, injection) for side, injection in pairs]
-        if hint is not None:
+        if control_strength:
+            hint = _hint(image, cast, control_net, control_strength)
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
             percents = (start_percent, end_percent)
             seen = None if placed else canvas

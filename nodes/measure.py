@@ -147,7 +147,7 @@ class Measure(io.ComfyNode):
         pictures = [_faces(judging, image, min_size) for image in stepwise(images.unbind())]
         report = measure.measure(pictures, wanted, names, made_with, stranger_below)
         if parts and parts.present:
-            alike = [similarities(clip_vision, parts.present, image) for image in as_rgb(images)]
+            alike = similarities(clip_vision, parts.present, as_rgb(images))
             report = measure.with_parts(report, [part.label for part in parts.present], alike)
         annotated = torch.stack([previews.who_is_who(image, report, n) for n, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join(measure.troubles(report)))

@@ -113,7 +113,8 @@ def load(models: Path) -> FaceModel:
         name = packs.recogniser_id(path.name, path.stat().st_size)
         found.setdefault(name, insight.ArcFace(name, insight.open_model(str(path), providers)))
     for path in (models / "facexlib").glob("*arcface_ir_se50*"):
-        found[packs.IR_SE50] = ir_se50.Standalone(str(path))
+        if path.suffix in (".pth", ".safetensors"):
+            found[packs.IR_SE50] = ir_se50.Standalone(str(path))
     if not found:
         url = packs.published("antelopev2").url
         raise Unusable(f"No face recogniser below {models}; antelopev2 is at {url}.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from core.files import no_model
+from core.files import no_model, sha256
 from core.manifest import human
 
 ATTEMPTS = 5
@@ -282,7 +281,7 @@ def _is(target: Path, answer: _Answer) -> bool:
     if no_model(target) or not _length(target):
         return False
     alike = answer.total in (None, _length(target))
-    if alike and answer.sha256 in (None, _sha256(target)):
+    if alike and answer.sha256 in (None, sha256(target)):
         return True
     raise FetchError(
         f"{target} is there and is another file ({_length(target)} bytes, {answer.total} at {answer.url}). Move it "
@@ -319,19 +318,11 @@ def _verify(part: Path, answer: _Answer) -> None:
     what = no_model(part)
     if not what and answer.total not in (None, _length(part)):
         what = f"{_length(part)} bytes long instead of {answer.total}"
-    if not what and answer.sha256 and (found := _sha256(part)) != answer.sha256:
+    if not what and answer.sha256 and (found := sha256(part)) != answer.sha256:
         what = f"another file: its SHA-256 is {found}, {answer.sha256} is published"
     if what:
         part.unlink()
         raise FetchError(f"What came from {answer.url} is {what}. Run it again; if it stays so, look at its page.")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def unpack(archive: Path, wanted: Mapping[str, Path]) -> None:

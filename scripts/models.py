@@ -63,9 +63,10 @@ def used() -> dict[str, tuple[Model, ...]]:
 
 
 def show_list(given: argparse.Namespace) -> int:
+    workflows = used()
     for model in manifest.models():
         print(f"{model.id:22} {model.size_text:24} commercial use: {model.commercial:14} {model.title}")
-        names = [name for name, needs in used().items() if model in needs]
+        names = [name for name, needs in workflows.items() if model in needs]
         if names:
             print(f"{'':22} {', '.join(names)}")
     return 0
@@ -215,7 +216,8 @@ def fetch_file(model: Model, file: File, root: Path) -> None:
     problem: FetchError | None = None
     for name in file.names:
         published = model.url_of(file, name)
-        url, token = fetch.mirrored(published, os.environ), fetch.token_for(published, os.environ)
+        url = fetch.mirrored(published, os.environ)
+        token = fetch.token_for(published, os.environ) if url.startswith("https://") else None
         size = file.size if file.exact else None
         environment.say(f"{name} from {url}")
         try:

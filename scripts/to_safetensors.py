@@ -11,7 +11,6 @@ metadata what it was made of.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
@@ -22,8 +21,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core import manifest
-from core.checkpoints import flatten, identify, is_safetensors, require
+from core.checkpoints import identify, read, require
 from core.errors import LikenessError
+from core.files import sha256
 from core.parts2whole import released
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,7 +45,7 @@ def convert(source: Path) -> Path:
 
 
 def _single(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    state = _read(source)
+    state = read(source)
     found = identify(state)
     published = next((one for one in map(manifest.model, SINGLE) if found and one.format == found.id), None)
     if published is None:
@@ -56,7 +56,7 @@ def _single(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
 
 def _parts2whole(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     files = released.locate(folder.resolve())
-    state = {f"{name}.{key}": tensor for name in released.NETWORKS for key, tensor in _read(files[name]).items()}
+    state = {f"{name}.{key}": tensor for name in released.NETWORKS for key, tensor in read(files[name]).items()}
     scheduler = files[released.SCHEDULER].read_text("utf-8")
     return state, {released.SCHEDULER: scheduler, **_provenance(released.MODEL, list(files.values()))}
 
@@ -64,7 +64,7 @@ def _parts2whole(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def _provenance(model: manifest.Model, sources: Sequence[Path]) -> dict[str, str]:
     """What a later reader wants to know of a converted file: of which bytes it was made, whose they are, by what."""
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
-    hashes = {str(path.relative_to(sources[0].parents[len(sources) > 1])): _sha256(path) for path in sources}
+    hashes = {str(path.relative_to(sources[0].parents[len(sources) > 1])): sha256(path) for path in sources}
     return {
         "title": model.title,
         "source": model.page,
@@ -72,23 +72,6 @@ def _provenance(model: manifest.Model, sources: Sequence[Path]) -> dict[str, str
         "licence": "; ".join(f"{one.licence} ({one.source})" for one in model.licences),
         "converted_by": f"Likeness {version[1] if version else ''}, scripts/to_safetensors.py",
     }
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _read(source: Path) -> dict[str, Any]:
-    import torch
-    from safetensors.torch import load_file
-
-    if is_safetensors(source):
-        return load_file(source)
-    return flatten(torch.load(source, map_location="cpu", weights_only=True))
 
 
 def _write(target: Path, state: dict[str, Any], metadata: dict[str, str]) -> None:

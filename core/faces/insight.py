@@ -53,11 +53,10 @@ def providers_for(choice: str) -> tuple[str, ...]:
 def installed() -> bool:
     """Whether everything that this module needs can be imported."""
     try:
-        for module in ("insightface.model_zoo", "onnxruntime", "cv2"):
-            require(module, _PURPOSE)
+        found = [require(module, _PURPOSE) for module in ("insightface.model_zoo", "cv2", "onnxruntime")]
     except MissingDependency:
         return False
-    return True
+    return hasattr(found[-1], "get_available_providers")  # it lacks that where another flavour was removed beside it
 
 
 def open_model(path: str, providers: Sequence[str]) -> Any:

@@ -9,6 +9,7 @@ cast and move. No module here has parameters outside `ops`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checkpoints import State
+from ..checkpoints import State, read
 from ..errors import UnsupportedCheckpoint
 from .packs import IR_SE50
 from .pictures import Picture
@@ -196,7 +197,7 @@ class Standalone:
 
     def __init__(self, path: str) -> None:
         self.net = IRSE50(nn).eval()
-        self.net.load_state_dict(fold(torch.load(path, map_location="cpu", weights_only=True), path))
+        self.net.load_state_dict(fold(read(Path(path)), path))
 
     @torch.inference_mode()
     def embed(self, crops: Sequence[Picture]) -> Tensor:

@@ -266,6 +266,8 @@ def _resize(
     elif given and (tensor := given[0] if len(given) == 1 else given[1]) is not None:
         factors = _listed(tensor)
     _only(mode == "nearest", "mode")
+    _only(coordinate_transformation_mode != "align_corners", "coordinate_transformation_mode")
+    _only(nearest_mode != "ceil", "nearest_mode")
     _only(factors[:2] == [1, 1] and all(factor == int(factor) >= 1 for factor in factors), "scales")
     return functional.interpolate(x, scale_factor=[float(factor) for factor in factors[2:]], mode="nearest")
 
@@ -292,7 +294,8 @@ def _concat(*parts: Tensor, axis: int) -> Tensor:
 
 
 def _squeeze(x: Tensor, given: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
-    return x.squeeze(dim=tuple(axes if given is None else _listed(given)))
+    wanted = axes if given is None else _listed(given)
+    return x.squeeze(dim=tuple(wanted)) if len(wanted) else x.squeeze()
 
 
 def _unsqueeze(x: Tensor, given: Tensor | None = None, *, axes: Ints = ()) -> Tensor:

@@ -25,6 +25,8 @@ def region(part: Part, picture: Tensor) -> Tensor:
 
 def cut(picture: Tensor, mask: Tensor) -> Tensor:
     """What a mask (H, W) keeps of a picture (H, W, 3): no larger than it needs to be, square, everything else white."""
+    if not (mask > 0).any():  # so faint that eight bits have lost it
+        mask = torch.ones_like(mask)
     inside = mask > 0.5 if (mask > 0.5).any() else mask > 0
     rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
     window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)

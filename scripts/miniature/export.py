@@ -3,7 +3,8 @@
 Rows of a weight (its outputs) are repeated, its columns (inputs) repeated and divided; the statistics of GroupNorm and
 LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
 
-    python -m miniature.export FOLDER     in scripts/: into the model folders of a ComfyUI, e.g. ComfyUI/models
+    python -m miniature.export FOLDER     in scripts/: into the model folders of a ComfyUI, e.g. ComfyUI/models,
+                                          with a small face pack where it is not there
 """
 
 from __future__ import annotations
@@ -197,6 +198,9 @@ def main() -> None:
         parser.error(f"{to.root} is no folder.")
     write(to)
     written = [to.checkpoint, to.control_net, to.id_patch, to.recogniser]
+    if not to.face_pack.is_dir():
+        copy_face_pack(to.face_pack)
+        print(f"{to.face_pack}: the face pack buffalo_sc, a real one; for non-commercial use only")
     print("\n".join(f"{path} ({path.stat().st_size / 2**20:.0f} MiB)" for path in written))
     print("A cartoon stand-in to try the workflows with: 512x384, 8 steps, CFG 1. Delete the four for the real ones.")
     real = to.recogniser.parents[1] / to.recogniser.name

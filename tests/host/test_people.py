@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -318,8 +319,9 @@ def test_workflows_from_before_there_was_a_backend_keep_insightface(nodes, pack)
     assert fingerprint("antelopev2", "w600k_mbf", "CPU", "torch") != fingerprint("antelopev2", "w600k_mbf", "CPU")
 
 
-def test_auto_is_torch_where_a_package_is_missing(nodes, pack, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+@pytest.mark.parametrize("left", [None, ModuleType("onnxruntime")], ids=["missing", "emptied by another flavour"])
+def test_auto_is_torch_where_a_package_cannot_be_used(nodes, pack, monkeypatch, left):
+    monkeypatch.setitem(sys.modules, "onnxruntime", left)
     model = nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "auto").args[0]
     assert len(model.get_models()) == 2
 

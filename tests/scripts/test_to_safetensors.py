@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from pack.core.checkpoints import flatten
 from safetensors import safe_open
@@ -43,6 +44,14 @@ def test_other_files_are_named(tmp_path):
     torch.save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, tmp_path / "x.bin")
     done = run(tmp_path / "x.bin")
     assert done.returncode == 1 and "is a ControlNet (diffusers); this node needs ID-Patch" in done.stderr
+    assert "Traceback" not in done.stderr and not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>Sign in</title>", b"PK\x03\x04 cut off", b""])
+def test_what_is_no_file_of_tensors_is_named(tmp_path, content):
+    (tmp_path / "id-patch.bin").write_bytes(content)
+    done = run(tmp_path / "id-patch.bin")
+    assert done.returncode == 1 and ("a web page" in done.stderr or "damaged or cut off" in done.stderr)
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("*.safetensors"))
 
 

@@ -177,6 +177,13 @@ def test_a_web_page_saved_as_bin(complete):
     assert found.state == "damaged" and "a web page (HTML) saved under a model's name (37 bytes)" in found.detail
 
 
+def test_links_that_lead_nowhere_are_passed_over(complete):
+    for name in ("a.bin", "b.safetensors", "c.onnx"):
+        (complete / "id_patch" / name).symlink_to(complete / "gone")
+    (complete / "insightface" / "models" / "d.onnx").symlink_to(complete / "gone")
+    assert finding(complete, "id-patch").state == "found"
+
+
 def test_a_file_in_the_folder_of_another_pack(complete):
     (complete / "ipadapter").mkdir()
     (complete / "instantid" / "ip-adapter.bin").rename(complete / "ipadapter" / "ip-adapter.bin")
@@ -277,6 +284,11 @@ def test_packages_that_do_not(tmp_path):
 def test_commands_for_powershell(models):
     model = manifest.model("instantid")
     assert doctor.commands(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
+    unpack = doctor.commands(manifest.model("antelopev2"), folders(models), "nt")[1]
+    assert unpack.startswith('& "') and "-m zipfile -e" in unpack
+    both = {"opencv-python": "4.10", "opencv-python-headless": "4.10"}
+    (mend,) = [one.detail for one in doctor.packages(both, "py.exe", "nt") if one.state == "clash"]
+    assert "&&" not in mend and '; & "py.exe" -m pip install' in mend
 
 
 def run(*arguments: str, **options):

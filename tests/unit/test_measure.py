@@ -12,6 +12,7 @@ import torch
 from pack.core import measure, previews
 from pack.core.errors import BadCast, BadEmbedding, BadSize, LikenessError, NotPlaced
 from pack.core.latents import rows
+from pack.core.parts import compare
 from pack.core.people import Cast, Face, Faces, Identity, Person, Slot
 
 JUDGE = "w600k_r50"
@@ -314,3 +315,9 @@ def test_rows_bring_their_masks_and_their_noise() -> None:
     again = rows({**chosen, "noise_mask": torch.ones(1, 1, 1)}, [1])
     assert again["batch_index"] == [0] and again["noise_mask"].shape == (1, 1, 1)
     assert len(latent["samples"]) == 4 and "batch_index" not in latent
+
+
+def test_a_garment_of_which_nothing_is_left_is_compared_whole() -> None:
+    """A mask so faint that eight bits lose it."""
+    picture = torch.rand(9, 7, 3)
+    assert torch.equal(compare.cut(picture, torch.zeros(9, 7))[:, 1:8], picture)

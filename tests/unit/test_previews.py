@@ -197,3 +197,10 @@ def test_a_table_holds_every_letter_of_a_long_path() -> None:
     assert long.shape[1] > short.shape[1] and long.shape[2] == short.shape[2]
     lines = previews._wrapped(path, previews._own_font(16), 300)
     assert "".join(lines) == path and max(map(previews._own_font(16).getlength, lines)) <= 300
+
+
+def test_a_table_of_long_names_ends() -> None:
+    """No name takes the room of the last column, and no room is too small for a letter."""
+    shown = previews.table("Models", [("models--" + "x" * 300, "in the wrong place", "move it")], [False])
+    assert shown.shape[1] < 200
+    assert previews._wrapped("two", previews._own_font(16), 1) == ["t", "w", "o"]
