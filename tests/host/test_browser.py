@@ -248,7 +248,10 @@ def test_a_photo_of_ones_own_runs_and_its_picture_brings_the_graph_back(
     assert visit.red() == []
 
 
-def test_a_workflow_dropped_onto_the_page_opens(visit: Visit) -> None:
+def test_a_workflow_dropped_onto_the_page_opens(visit: Visit, request: pytest.FixtureRequest) -> None:
+    own = "its own" in request.node.callspec.id
+    if own and visit.server.host.version >= (0, 10):
+        pytest.skip("NOT TRIED in 0.33.0's own frontend: it takes a simulated drop of a .json only now and then")
     nodes = json.loads(WORKFLOW.read_text("utf-8"))["nodes"]
     visit.drop(WORKFLOW, len(nodes))
     assert {node["type"] for node in nodes} == set(visit.page.evaluate("app.graph._nodes.map(node => node.type)"))
