@@ -29,7 +29,7 @@ def python(*arguments: str, host: Path) -> subprocess.CompletedProcess[str]:
 
 def test_further_folders_of_the_host_are_searched(host, tmp_path):
     """Relative ones are meant from base_path, that from the file; several stand one below the other."""
-    lines = ["mine:", "  base_path: ../shared", "  controlnet: |", "    cn", "    more/cn", "  is_default: true"]
+    lines = ["mine:", "  base_path: ../others", "  controlnet: |", "    cn", "    more/cn", "  is_default: true"]
     (host / "extra_model_paths.yaml").write_text("\n".join([*lines, "other:", f"  loras: {tmp_path}/loras", ""]))
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import json, models; "
@@ -37,7 +37,7 @@ def test_further_folders_of_the_host_are_searched(host, tmp_path):
     )
     done = python("-c", code, host=host)
     folders = {key: [os.path.normpath(path) for path in paths] for key, paths in json.loads(done.stdout).items()}
-    shared = tmp_path / "shared"
+    shared = tmp_path / "others"
     assert folders["controlnet"] == [
         str(host / "models" / "controlnet"),
         str(shared / "cn"),
