@@ -22,7 +22,11 @@ _LEFT_OUT = ("custom_nodes", "configs")
 
 
 def choices() -> list[str]:
-    return [THIS, ALL, *sorted(path.stem for path in _TEMPLATES.glob("*.json"))]
+    return [THIS, ALL, *_templates()]
+
+
+def _templates() -> list[str]:
+    return sorted(path.stem for path in _TEMPLATES.glob("*.json"))
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Report:
@@ -33,7 +37,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Report:
 def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[manifest.Model, ...]:
     if choice == THIS:
         return doctor.wanted(prompt)
-    names = sorted(path.stem for path in _TEMPLATES.glob("*.json")) if choice == ALL else [choice]
+    names = _templates() if choice == ALL else [choice]
     graphs = (json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8")) for name in names)
     return tuple(dict.fromkeys(model for graph in graphs for model in doctor.wanted(graph)))
 

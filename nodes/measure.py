@@ -160,7 +160,7 @@ def _faces(face_model: FaceModel, image: Tensor, min_size: int) -> people.Faces:
     """From left to right, as many as there are: a picture without faces is a result, too."""
     picture = to_picture(image)
     found = find_faces(face_model.detector, picture).faces
-    kept = [face for face in analysis.arrange(found, "left to right") if analysis.shorter_side(face.box) >= min_size]
+    kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if analysis.shorter_side(face.box) >= min_size]
     faces = (
         analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
         if kept

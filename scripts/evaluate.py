@@ -170,7 +170,7 @@ def evaluated(
     pixels = image(path)
     picture = to_picture(pixels)
     cast = cast_of(path, people, (pixels.shape[1], pixels.shape[0]))
-    found = analysis.arrange(find_faces(model.detector, picture).faces, "left to right")
+    found = analysis.arrange(find_faces(model.detector, picture).faces, analysis.NUMBERED)
     faces = recognised(model, picture, found, str(path)) if found else ()
     loaded = [recogniser.id for recogniser in model.recognisers]
     names = measure.judges(loaded, cast.people, method)

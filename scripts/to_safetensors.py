@@ -46,12 +46,12 @@ def convert(source: Path) -> Path:
 
 def _single(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
     state = read(source)
+    published = {one.format: one for one in map(manifest.model, SINGLE)}
     found = identify(state)
-    published = next((one for one in map(manifest.model, SINGLE) if found and one.format == found.id), None)
-    if published is None:
-        advice = "Give it id-patch.bin, InstantID's ip-adapter.bin or recognition_arcface_ir_se50.pth."
-        require(state, "id-patch", str(source), advice)
-    return state, _provenance(published or manifest.model("id-patch"), [source])
+    wanted = found.id if found and found.id in published else "id-patch"
+    advice = "Give it id-patch.bin, InstantID's ip-adapter.bin or recognition_arcface_ir_se50.pth."
+    require(state, wanted, str(source), advice)
+    return state, _provenance(published[wanted], [source])
 
 
 def _parts2whole(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
