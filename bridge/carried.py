@@ -80,6 +80,18 @@ class Carried:
         return (start >= ALWAYS[0] and end <= ALWAYS[1]) or start >= float(sigmas[0]) >= end
 
 
+def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
+    """Regions (people, H, W) of the whole picture in an area (height, width, y, x) of a latent (height, width)."""
+    height, width, y, x = area
+    high, wide = regions.shape[1:]
+    return regions[:, _part(y, height, high, latent[0]), _part(x, width, wide, latent[1])]
+
+
+def _part(start: int, length: int, pixels: int, cells: int) -> slice:
+    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch."""
+    return slice(start * pixels // cells, -(-(start + length) * pixels // cells))
+
+
 class Chunk(NamedTuple):
     """What the rows of one conditioning entry carry; size: (height, width) in latent pixels where it has an area."""
 
@@ -148,7 +160,7 @@ def _sample(begin: Callable[[Any, Tensor], Run], executor: Any, *args: Any, **kw
     """OUTER_SAMPLE: the guider's options and conditioning are this run's own copies."""
     guider, latent = executor.class_obj, args[1] if len(args) > 1 else kwargs["latent_image"]
     run = begin(guider, latent)
-    for entry in _entries(guider, run.key):
+    for entry in entries(guider, run.key):
         conds = entry["model_conds"]
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
     options = guider.model_options["transformer_options"]
@@ -159,7 +171,7 @@ def _sample(begin: Callable[[Any, Tensor], Run], executor: Any, *args: Any, **kw
     return executor(*args, **kwargs)
 
 
-def _entries(guider: Any, key: str) -> list[dict[str, Any]]:
+def entries(guider: Any, key: str) -> list[dict[str, Any]]:
     """The entries of a guider's conditioning that carry something under `key`."""
     return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
 
@@ -190,7 +202,7 @@ class Run:
 
     def everything(self, guider: Any) -> list[Any]:
         """All that the conditioning of this run carries."""
-        return [one for entry in _entries(guider, self.key) for one in entry["model_conds"][self.key].cond]
+        return [one for entry in entries(guider, self.key) for one in entry["model_conds"][self.key].cond]
 
     def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
         """(rows, 2): per row the number of its chunk, and of the picture in it.

@@ -5,21 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.conds
 import comfy.controlnet
 import torch
+from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import BadRange, WrongBaseModel
+from ..core.errors import BadRange, WrongBaseModel, rows_missing
 from . import notes
 from .unet import family
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
 Conditioning = list[Entry]
+
+ID_TOKENS = "likeness_id_tokens"
+
+
+class IDTokens(NamedTuple):
+    """Where in an entry's text, under the option ID_TOKENS, the tokens of people stand: as many for each of them."""
+
+    start: int
+    people: int
+    each: int
+
 
 _OFF_THE_GRID = 2.5e-7
 """The host's ranges are closed at both ends, so a sigma exactly on a shared boundary is served twice, and a gap
@@ -28,14 +40,18 @@ steps of 999 * (1 - percent)) before the percentage asked for: no scheduler's si
 at that percentage already has the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
 
 
-def append_tokens(conditioning: Conditioning, tokens: Tensor, start_percent: float, what: str) -> Conditioning:
+def append_tokens(
+    conditioning: Conditioning, tokens: Tensor, people: int, start_percent: float, what: str
+) -> Conditioning:
     """Each entry split in two: as it is before `start_percent`, with `tokens` (1, n, width) appended from there on.
 
+    people: whose tokens they are, as many for each.
+    tokens: (rows, n, width) where every row of the batch has its own, as the host gives rows to a batch of texts.
     Ranges that nodes before or after this one give to entries hold as well. Raises WrongBaseModel when the widths
     differ.
     """
     check_conditioning(conditioning, tokens.shape[-1], what)
-    return [part for entry in conditioning for part in _split(entry, tokens, start_percent)]
+    return [part for entry in conditioning for part in _split(entry, tokens, people, start_percent)]
 
 
 def check_conditioning(conditioning: Conditioning, width: int, what: str) -> None:
@@ -45,20 +61,22 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str) -> Non
             raise WrongBaseModel(f"The conditioning given to {what}", family(text.shape[-1]), family(width))
 
 
-def _split(entry: Entry, tokens: Tensor, start_percent: float) -> Iterator[Entry]:
+def _split(entry: Entry, tokens: Tensor, people: int, start_percent: float) -> Iterator[Entry]:
     text, options = entry
     # The range of a CLIP schedule: the host intersects it with start_percent and end_percent, which every node that
     # sets a range overwrites.
     start, end = options.get("clip_start_percent", 0.0), options.get("clip_end_percent", 1.0)
     boundary = start_percent - _OFF_THE_GRID
-    joined = torch.cat([text, tokens.to(text).expand(len(text), -1, -1)], dim=1)
+    rows = max(len(text), len(tokens))
+    joined = torch.cat([repeat_to_batch_size(one.to(text), rows) for one in (text, tokens)], dim=1)
+    named = {**options, ID_TOKENS: IDTokens(text.shape[1], people, tokens.shape[1] // people)}
     if start_percent >= end:
         yield [text, options.copy()]
     elif boundary <= start:
-        yield [joined, options.copy()]
+        yield [joined, named]
     else:
         yield [text, {**options, "clip_start_percent": start, "clip_end_percent": boundary}]
-        yield [joined, {**options, "clip_start_percent": boundary, "clip_end_percent": end}]
+        yield [joined, {**named, "clip_start_percent": boundary, "clip_end_percent": end}]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +84,13 @@ class Canvas:
     """Where an apply node has put people, for runs of another size.
 
     node_id, node: to tell the user, and the node's name. scaled: what becomes of what this method puts on the canvas.
+    rows: how many people have a row of the batch each, or 0 where all are in every row.
     """
 
     node_id: str | None
     node: str
     scaled: Callable[[float], str]
+    rows: int = 0
 
     def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
         """Tell where the latent is scaled, raise BadSize where it has another shape. Sizes (width, height) in px."""
@@ -84,6 +104,11 @@ class Canvas:
                 f"image and an apply node of its own at {wide}x{high} px.",
                 "latent",
             )
+
+    def check_rows(self, found: int) -> None:
+        """Raise BadCast for a latent of another number of rows than there are people with a row each."""
+        if self.rows and found != self.rows:
+            raise rows_missing(self.node, self.rows, "the latent", found)
 
 
 @dataclass
@@ -168,7 +193,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.cond_hint = None  # a cancelled run leaves its own
         super().pre_run(model, percent_to_sigma)
 
-    def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], *args: Any) -> Any:
+    def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
+        args = batched_number, *others
+        if self.canvas:
+            self.canvas.check_rows(len(x_noisy) // batched_number)
         if self.canvas and cond.get(_WHOLE):
             self._check_latent(self.canvas, (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]))
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is

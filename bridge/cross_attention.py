@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..core.attention import Attend, decoupled, on_grid, region_weights
-from .carried import Carried, Run, install, put
+from .carried import Carried, Run, cut_regions, install, put
 from .conditioning import Canvas, Conditioning
 from .unet import attend_with, attention_layers, replaced, standing
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 KEY = "likeness_injections"
 
@@ -32,8 +35,9 @@ class Injection(Carried):
     layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
     Empty where the adapter is switched off.
     regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
-    canvas: what the regions are parts of, or None where somebody else looks at its size.
+    canvas: what the regions are parts of and whose rows people have, or None where somebody else looks at its size.
     begins: called with the guider at the start of every run.
+    by_row: person n is heard in row n of the batch alone; there are no regions.
     """
 
     tokens: Tensor
@@ -41,6 +45,7 @@ class Injection(Carried):
     regions: Tensor | None
     canvas: Canvas | None = None
     begins: Callable[[Any], None] | None = None
+    by_row: bool = False
 
     @property
     def heard(self) -> bool:
@@ -50,26 +55,33 @@ class Injection(Carried):
     def placed(self) -> bool:
         return self.regions is not None
 
+    def of(self, picture: int) -> Self:
+        if not self.by_row:
+            return self
+        number = picture % len(self.tokens)
+        return self.piece(number, lambda: self._row(slice(number, number + 1)))
+
+    def _row(self, row: slice) -> Self:
+        layers = tuple((keys[row], values[row]) for keys, values in self.layers)
+        return replace(self, tokens=self.tokens[row], layers=layers, by_row=False)
+
+    def by_person(self, x: Tensor) -> Tensor:
+        """(people, ...) as (people, rows, ...): one row for all the batch, or one person in each of several rows."""
+        return x[None] if self.by_row else x[:, None]
+
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Injection:
         assert self.regions is not None
-        height, width, y, x = area
-        high, wide = self.regions.shape[1:]
-        rows, columns = _part(y, height, high, latent[0]), _part(x, width, wide, latent[1])
-        return replace(self, regions=self.regions[:, rows, columns])
+        return replace(self, regions=cut_regions(self.regions, area, latent))
 
     def alike(self, other: Any) -> bool:
         return (
             self.regions is other.regions
+            and self.by_row == other.by_row
             and self.source is other.source
             and self.sigmas == other.sigmas
             and self.tokens.shape == other.tokens.shape
             and len(self.layers) == len(other.layers)
         )
-
-
-def _part(start: int, length: int, pixels: int, cells: int) -> slice:
-    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch."""
-    return slice(start * pixels // cells, -(-(start + length) * pixels // cells))
 
 
 def inject(conditioning: Conditioning, injection: Injection) -> Conditioning:
@@ -95,6 +107,8 @@ class InjectionsRun(Run):
         everything = self.everything(guider)
         for begins in dict.fromkeys(one.begins for one in everything if one.begins):
             begins(guider)
+        for canvas in {one.canvas for one in everything if one.canvas}:
+            canvas.check_rows(len(latent))
         canvases = {one.canvas: one.regions for one in everything if one.canvas and one.placed}
         for canvas, regions in canvases.items():
             canvas.check((regions.shape[2], regions.shape[1]), pixels)
@@ -156,11 +170,15 @@ class Plan:
         """Keys and values (people, B, T, C) in the query's dtype and place."""
         key = layer, len(q), q.device
         if key not in self.layers:
-            rows = len(q) // len(self.injections)
             pairs = zip(*(injection.layers[layer] for injection in self.injections), strict=True)
-            keys, values = (torch.stack(sides, dim=1).to(q).repeat_interleave(rows, dim=1) for sides in pairs)
-            self.layers[key] = keys, values
+            keys, values = (self._by_row(sides).to(q) for sides in pairs)
+            rows = len(q) // keys.shape[1]
+            self.layers[key] = keys.repeat_interleave(rows, dim=1), values.repeat_interleave(rows, dim=1)
         return self.layers[key]
+
+    def _by_row(self, sides: Sequence[Tensor]) -> Tensor:
+        """(people, rows, T, C) of all chunks, one after the other."""
+        return torch.cat([one.by_person(x) for one, x in zip(self.injections, sides, strict=True)], dim=1)
 
     def _weights(self, height: int, width: int, q: Tensor) -> Tensor | None:
         regions = self.injections[0].regions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -13,18 +13,20 @@ import torch
 from torch import Tensor
 
 from ..core.checkpoints import require
-from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
-from ..core.faces import alignment, arcface, insight, ir_se50, onnx_network, packs, scrfd
+from ..core.errors import DetectorMissing, LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..core.faces import alignment, analysis, arcface, insight, ir_se50, onnx_network, packs, scrfd
 from ..core.faces.analysis import Aligner, Recogniser
-from ..core.faces.ladder import Detector
+from ..core.faces.ladder import Detection, Detector, find_faces
 from ..core.faces.onnx_file import Kind, inspect, read
-from ..core.faces.pictures import Picture
+from ..core.faces.pictures import Picture, to_picture
+from ..core.people import Faces
 from ..core.text import logger
 from . import folders, load
 from .folders import Stamp, stamp
 
 ALL = "all found"
 NONE_FOUND = "none found"
+NO_DETECTOR = "none (faces from landmarks)"
 
 AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
 """What runs ONNX files. auto is insightface where it is installed, so that earlier workflows give the same picture."""
@@ -62,6 +64,22 @@ class FaceModel:
         return [network.patcher for network in networks if isinstance(network, Hosted)]
 
 
+def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
+    """All faces of one picture (H, W, C) from left to right, with embeddings: none is a result, too.
+
+    min_size: shorter side of the smallest box, in pixels.
+    """
+    picture = to_picture(image)
+    found = find_faces(face_model.detector, picture).faces
+    kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if analysis.shorter_side(face.box) >= min_size]
+    faces = (
+        analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
+        if kept
+        else ()
+    )
+    return Faces(faces, width=picture.shape[1], height=picture.shape[0])
+
+
 class IRSE50Recogniser:
     """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
 
@@ -76,8 +94,8 @@ class IRSE50Recogniser:
 
 
 def pack_names() -> list[str]:
-    """Face packs for a menu."""
-    return list(packs.packs(_onnx_files())) or [NONE_FOUND]
+    """Face packs for a menu, and last that of people who find faces with the host's own landmarks."""
+    return [*(packs.packs(_onnx_files()) or [NONE_FOUND]), NO_DETECTOR]
 
 
 def recogniser_names() -> list[str]:
@@ -93,32 +111,56 @@ def files_stamp() -> tuple[Stamp, ...]:
 
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """Why this choice cannot be loaded, as far as file names tell."""
-    if pack not in packs.packs(_onnx_files()):
+    if pack != NO_DETECTOR and pack not in packs.packs(_onnx_files()):
         return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
     found = _recogniser_paths(pack)
     if recognisers != ALL and recognisers not in found:
         return _missing(f"The face recogniser {recognisers}", recognisers)
-    return None if found else _missing("A face recogniser", "antelopev2")
+    return None if found else _missing("A face recogniser", _first_recogniser(pack))
+
+
+def _first_recogniser(pack: str) -> str:
+    """What somebody without any recogniser gets: it comes with a detector, where one is wanted."""
+    return packs.IR_SE50 if pack == NO_DETECTOR else "antelopev2"
 
 
 def load_face_model(pack: str, recognisers: str, provider: str, backend: str) -> FaceModel:
-    """Load the detector of `pack` and one recogniser, or all of them.
+    """Load the detector of `pack`, if it is one, and one recogniser, or all of them.
 
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, MissingDependency.
     """
     if error := refusal(pack, recognisers):
         raise error
     providers = None if _in_torch(backend) else insight.providers_for(provider)
-    detector, where = _detector(*stamp(_detector_path(pack)), providers)
+    detector, where = (
+        (_no_detector, "nothing") if pack == NO_DETECTOR else _detector(*stamp(_detector_path(pack)), providers)
+    )
     paths = _recogniser_paths(pack)
     wanted = paths if recognisers == ALL else {recognisers: paths[recognisers]}
     loaded = [_recogniser(identifier, path, providers, recognisers != ALL) for identifier, path in wanted.items()]
     usable = tuple(recogniser for recogniser in loaded if recogniser)
     if not usable:
-        raise _missing("A face recogniser", "antelopev2")
+        raise _missing("A face recogniser", _first_recogniser(pack))
     names = ", ".join(recogniser.id for recogniser in usable)
     logger.info("Face model: %s on %s, recognisers %s", pack, where, names)
     return FaceModel(detector, usable, insight.align if providers else alignment.align)
+
+
+def default_face_model(detects: bool = True) -> FaceModel:
+    """What a new Load Face Model loads, for nodes with none connected. detects: with a detector.
+
+    Raises as load_face_model.
+    """
+    return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL, insight.PROVIDERS[0], AUTO)
+
+
+def default_stamp(connected: Mapping[str, Any]) -> tuple[Stamp, ...]:
+    """For the fingerprint of a node: what the default is made of, where no face_model is connected."""
+    return () if "face_model" in connected else files_stamp()
+
+
+def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
+    raise DetectorMissing
 
 
 def _in_torch(backend: str) -> bool:

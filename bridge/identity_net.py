@@ -62,11 +62,12 @@ class IdentityNet(comfy.controlnet.ControlNet):
         """(B, tokens, width) beside x: everybody's tokens, and nobody's at the end where there are regions."""
         key = injections, len(x)
         if key not in self._run.contexts:
-            tokens = torch.stack([injection.tokens for injection in injections])  # chunks people T width
+            each = [injection.by_person(injection.tokens) for injection in injections]
+            tokens = torch.cat(each, dim=1).transpose(0, 1)  # rows people T width
             if injections[0].regions is not None:
                 tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
             dtype = self.manual_cast_dtype or self.control_model.dtype
-            rows = tokens.flatten(1, 2).repeat_interleave(len(x) // len(injections), dim=0)
+            rows = tokens.flatten(1, 2).repeat_interleave(len(x) // len(tokens), dim=0)
             self._run.contexts[key] = rows.to(x.device, dtype)
         return self._run.contexts[key]
 

@@ -24,6 +24,7 @@ _CLOSER: dict[str, Callable[[str, Any], None]] = {
     io.Image.io_type: inputs.picture,
     io.Mask.io_type: inputs.masks,
     "LIKENESS_FACES": inputs.faces,
+    "FACE_LANDMARKS": inputs.face_landmarks,
     "LIKENESS_LAYOUT": inputs.layout,
     "LIKENESS_CAST": inputs.cast,
     io.Latent.io_type: inputs.latent,
@@ -36,15 +37,20 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     Raises BadInput for a number out of its limits and for an object of another kind, BadChoice for a word that is not
     offered, and what core.inputs says of pictures, masks, layouts and casts. Whole floats are taken for whole numbers;
-    None at an optional socket is taken for nothing linked.
+    None at an optional socket is taken for nothing linked, at a lazy one for what was not asked for, and nothing
+    linked for None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
-    names = list(inspect.signature(run).parameters)[1:]
+    parameters = list(inspect.signature(run).parameters.values())[1:]
+    names = [one.name for one in parameters]
+    needed = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD and one.default is one.empty]
 
     @wraps(run)
     def execute(cls: type[io.ComfyNode], *args: Any, **linked: Any) -> io.NodeOutput:
         given = {**dict(zip(names, args, strict=False)), **linked}
-        return run(cls, **{name: _taken(node, name, value) for name, value in given.items()})
+        known = _schema(node)[1]
+        nothing = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
+        return run(cls, **nothing | {name: _taken(node, name, value) for name, value in given.items()})
 
     node.execute = classmethod(execute)
     return node
@@ -64,7 +70,7 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
     kind, what = known[name], f"The {name} input of {title}"
     if kind.io_type in (io.Int.io_type, io.Float.io_type):
         return inputs.number(what, value, kind.min, kind.max, whole=kind.io_type == io.Int.io_type)
-    if value is None and kind.optional:
+    if value is None and _may_be_nothing(kind):
         return None
     if not _fits(kind, value):
         raise BadInput(what, inputs.named(value), str(kind.io_type))
@@ -73,6 +79,10 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
     if kind.io_type in _CLOSER:
         _CLOSER[kind.io_type](what, value)
     return value
+
+
+def _may_be_nothing(kind: io.Input) -> bool:
+    return bool(kind.optional or getattr(kind, "lazy", None))
 
 
 def _fits(kind: io.Input, value: Any) -> bool:

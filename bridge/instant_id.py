@@ -84,8 +84,12 @@ def make_injections(
     noise_seed: int,
     canvas: Canvas | None = None,
     begins: Callable[[Any], None] | None = None,
+    by_row: bool = False,
 ) -> Injections:
-    """Tokens, and keys and values per layer, of `people`; one person without regions is heard everywhere."""
+    """Tokens, and keys and values per layer, of `people`; one person without regions is heard everywhere.
+
+    by_row: person n in row n of the batch alone.
+    """
     faces = loaded.tokens([instant_id.embeddings(person, photos) for person in people])
     length = loaded.net.image_proj.embedding
     nobody = loaded.tokens([instant_id.unconditional(negative_noise, noise_seed, length)])
@@ -94,6 +98,6 @@ def make_injections(
 
     def injection(tokens: Tensor) -> cross_attention.Injection:
         layers = loaded.keys_and_values(tokens, scales) if weight else ()
-        return cross_attention.Injection(source, sigmas, tokens, layers, regions, canvas, begins)
+        return cross_attention.Injection(source, sigmas, tokens, layers, regions, canvas, begins, by_row)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

@@ -10,6 +10,7 @@ from typing import TypeVar
 from comfy_api.latest import io
 
 from ..core.identities import PHOTOS
+from ..core.places.regions import EXTENTS
 
 InputT = TypeVar("InputT", bound=io.Input)
 
@@ -42,3 +43,23 @@ def seed_input(name: str, tooltip: str) -> io.Int.Input:
 def photos_input(tooltip: str) -> io.Combo.Input:
     """How several photos of one person are joined."""
     return advanced(io.Combo.Input("photos", options=list(PHOTOS), default="mean", tooltip=tooltip))
+
+
+def region_inputs() -> list[io.Input]:
+    """What part of the picture belongs to a person of a placed cast."""
+    return [
+        io.Combo.Input(
+            "extent",
+            options=list(EXTENTS),
+            tooltip="body = the place's own mask if it has one, else torso, limbs and face; face = the face alone.",
+        ),
+        io.Float.Input(
+            "margin",
+            default=0.25,
+            min=0.0,
+            max=4.0,
+            step=0.05,
+            tooltip="How far the region reaches beyond body and face, in face sizes; a mask stays as it is.",
+        ),
+        io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels; a mask stays as it is."),
+    ]

@@ -6,12 +6,18 @@ Source: IP-Adapter (arXiv 2308.06721), section 3.2.2; the regions are ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+EVERYBODY, NOBODY = -2, -1  # rows from the end of what hearing_bias looks up
+"""Owners of a token: heard everywhere, or nowhere."""
+# As low as float16 goes: its exponential is exactly 0, and no kernel makes a NaN of it.
+UNHEARD = -60000.0
 
 
 def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | None, attend: Attend) -> Tensor:
@@ -41,3 +47,15 @@ def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
     """Weights (groups, H, W) at a layer's token grid, (groups, height * width, 1): nearest, as InstantID's own mask."""
     grid = functional.interpolate(weights[:, None], size=(height, width), mode="nearest")
     return grid.flatten(1)[..., None]
+
+
+def hearing_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:
+    """What is added to cross-attention's logits so that tokens are heard in regions only: (pixels, tokens).
+
+    regions: (people, H, W) each, one after the other; how strongly each person's tokens are heard, 1 as any others.
+    owners: (tokens,), per token the number of a person in all of them, EVERYBODY or NOBODY. grid: (height, width).
+    """
+    pixels = grid[0] * grid[1]
+    heard = [functional.interpolate(each[:, None].float(), size=grid, mode="area").flatten(1) for each in regions]
+    logs = torch.cat(heard).log().clamp(min=UNHEARD)
+    return torch.cat([logs, torch.zeros(1, pixels), torch.full((1, pixels), UNHEARD)])[owners].T

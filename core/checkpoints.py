@@ -88,6 +88,12 @@ KNOWN: tuple[Known, ...] = (
         _has("input_layer.0.weight", "output_layer.3.weight"),
         "Put it into models/facexlib; Load Face Model finds it there.",
     ),
+    Known(
+        "mediapipe-face",
+        "MediaPipe's face landmarks",
+        _has("mesh.head_landmarks.weight", "canonical_vertices"),
+        "Put it into models/detection and load it with Load Face Detection Model (MediaPipe).",
+    ),
     Known("instant-id", "an InstantID adapter (ip-adapter.bin)", _instant_id, "It belongs into models/instantid."),
     Known(
         "parts2whole", "Parts2Whole in one file", _under("denoiser.", "reference_unet."), "It is for Load Parts2Whole."

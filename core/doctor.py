@@ -100,7 +100,8 @@ def host(name: str) -> Finding:
 
 def report(subject: str, wanted: Iterable[Model], folders: Folders, around: Iterable[Finding] = ()) -> Report:
     """Examine `wanted` models; around: what is known of the host and its packages."""
-    findings = (*around, *(examine(model, folders) for model in wanted))
+    walked = Walked()
+    findings = (*around, *(examine(model, folders, walked) for model in wanted))
     fetch = [commands(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
     mend = (finding.detail.split(MEND)[1] for finding in findings if finding.state == CLASH)
     return Report(subject, findings, (*mend, *chain.from_iterable(fetch)))
@@ -112,7 +113,7 @@ def report(subject: str, wanted: Iterable[Model], folders: Folders, around: Iter
 # What the host's loaders read: key, and whether the family of the workflow is asked of it.
 _LOADERS = {
     "CheckpointLoaderSimple": "checkpoints", "ControlNetLoader": "controlnet", "CLIPVisionLoader": "clip_vision",
-    "VAELoader": "vae",
+    "VAELoader": "vae", "LoadMediaPipeFaceLandmarker": "detection",
 }  # fmt: skip
 _FORMATS = {("checkpoints", "SDXL"): "sdxl", ("checkpoints", "SD1.5"): "sd15", ("controlnet", "SDXL"): "controlnet"}
 
@@ -121,10 +122,14 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models of a workflow: published ones, and what the host's loaders have chosen beside them."""
     needed, names = manifest.needed(graph), {model.name for model in manifest.models()}
     families = [model.family for model in needed if model.family and model.key not in _LOADERS.values()]
-    own = dict.fromkeys(
-        (_LOADERS[kind], name) for kind, name in manifest.choices(graph) if kind in _LOADERS and name not in names
+    loaded = dict.fromkeys((_LOADERS[kind], name) for kind, name in manifest.choices(graph) if kind in _LOADERS)
+    keys = [key for key, _ in loaded]
+    chosen = tuple(
+        # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
+        _own(key, name, families[0] if families and keys.count(key) == 1 else "")
+        for key, name in loaded
+        if name not in names
     )
-    chosen = tuple(_own(key, name, families[0] if families else "") for key, name in own)
     # A file of the user's own choice stands for the published one that only our nodes ask for.
     replaced = {model.key for model in chosen}
     texts = {text for _, text in manifest.choices(graph)}
@@ -136,10 +141,18 @@ def _own(key: str, name: str, made_for: str) -> Model:
     return Model("", name, key, name, form, made_for, "", None, (File((name,), None, None),), (), "", (), ())
 
 
-def examine(model: Model, folders: Folders) -> Finding:
+class Walked(dict[str, "tuple[tuple[str, Path], ...]"]):
+    """Folder -> relative name and path of every file below it, walked when it is first asked for."""
+
+    def __missing__(self, root: str) -> tuple[tuple[str, Path], ...]:
+        self[root] = tuple(_files(root))
+        return self[root]
+
+
+def examine(model: Model, folders: Folders, walked: Walked) -> Finding:
     """Whether a model is there, and if not, whether something like it is."""
     if model.format == "face-pack":
-        return _pack(model, folders)
+        return _pack(model, folders, walked)
     places = {file: _place(file, model, folders) for file in model.files}
     lost = [file for file, path in places.items() if path is None]
     for path in filter(None, places.values()):
@@ -148,11 +161,11 @@ def examine(model: Model, folders: Folders) -> Finding:
     if not lost:
         return Finding(model.title, FOUND, str(places[model.files[0]]))
     if len(model.files) == 1:
-        return _alike(model, folders) or _misplaced(model, folders) or _missing(model, folders)
+        return _alike(model, folders, walked) or _misplaced(model, folders, walked) or _missing(model, folders)
     if len(lost) < len(model.files):
         names = ", ".join(file.names[0] for file in lost)
         return Finding(model.title, MISSING, f"Not complete: {names}. All of it is at {model.page}.", model)
-    return _alike(model, folders) or _missing(model, folders)
+    return _alike(model, folders, walked) or _missing(model, folders)
 
 
 def _fetchable(model: Model) -> Model | None:
@@ -212,23 +225,28 @@ def _has_length(path: Path, model: Model) -> bool:
     return bool(model.size) and abs(path.stat().st_size - (model.size or 0)) < 0.03 * (model.size or 0)
 
 
-def _alike(model: Model, folders: Folders) -> Finding | None:
+def _alike(model: Model, folders: Folders, walked: Walked) -> Finding | None:
     """The same thing under another name in one of its folders."""
     for root in folders.get(model.key, ()):
-        for name, path in _files(root):
-            if _is(path, model):
+        for name, path in walked[root]:
+            if not _standin(path) and _is(path, model):
                 choose = f"{path}: choose {name} in its loader."
                 return Finding(model.title, FOUND, choose if model.key != "facexlib" else str(path))
     return None
 
 
-def _misplaced(model: Model, folders: Folders) -> Finding | None:
+def _misplaced(model: Model, folders: Folders, walked: Walked) -> Finding | None:
     """The file under its own name in the folder of something else."""
     name = PurePath(model.files[0].names[0]).name
-    for path in (path for path in _everything(folders) if path.name == name):
-        if _is(path, model):
+    for path in (path for path in _everything(folders, walked) if path.name == name):
+        if not _standin(path) and _is(path, model):
             return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
     return None
+
+
+def _standin(path: Path) -> bool:
+    """Whether the demo's miniature put it there: it has the shapes of the real file, and only its name tells."""
+    return any(part.startswith("standin-miniature") for part in (path.name, path.parent.name))
 
 
 def _is(path: Path, model: Model) -> bool:
@@ -257,11 +275,11 @@ def _files(root: str) -> Iterator[tuple[str, Path]]:
                 yield os.path.relpath(path, root), path
 
 
-def _everything(folders: Folders) -> Iterator[Path]:
+def _everything(folders: Folders, walked: Walked) -> Iterator[Path]:
     """Every file in any of the folders, once."""
     roots = dict.fromkeys(map(os.path.realpath, chain.from_iterable(folders.values())))
     inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
-    return (path for root in roots if root not in inner for _, path in _files(root))
+    return (path for root in roots if root not in inner for _, path in walked[root])
 
 
 def _missing(model: Model, folders: Folders) -> Finding:
@@ -282,10 +300,10 @@ def target(model: Model, folders: Folders) -> Path:
 # --- Face packs
 
 
-def _pack(model: Model, folders: Folders) -> Finding:
+def _pack(model: Model, folders: Folders, walked: Walked) -> Finding:
     """The detector and the recogniser of a pack, in any of the layouts in which people have it."""
     found = [
-        (name, path) for root in folders.get(model.key, ()) for name, path in _files(root) if path.suffix == ".onnx"
+        (name, path) for root in folders.get(model.key, ()) for name, path in walked[root] if path.suffix == ".onnx"
     ]
     here = {path: name for name, path in found if packs.pack_of(name) == model.name}
     kinds: set[Kind] = set()
@@ -298,7 +316,7 @@ def _pack(model: Model, folders: Folders) -> Finding:
     if lost and here:
         return Finding(model.title, MISSING, f"{next(iter(here)).parent} has no {' and no '.join(lost)}.", model)
     if lost:
-        return _misplaced_pack(model, folders) or _missing(model, folders)
+        return _misplaced_pack(model, folders, walked) or _missing(model, folders)
     folder = next(iter(here)).parent
     if folder.parent.name == folder.name:
         return Finding(model.title, FOUND, f"{folder}: nested twice, which Likeness reads and other packs may not.")
@@ -310,9 +328,9 @@ def _needed_kinds(model: Model) -> Iterator[tuple[File, Kind]]:
     return ((file, kinds[file.part]) for file in model.files)
 
 
-def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
+def _misplaced_pack(model: Model, folders: Folders, walked: Walked) -> Finding | None:
     names = {PurePath(file.names[0]).name for file in model.files}
-    for path in _everything(folders):
+    for path in _everything(folders, walked):
         if path.name == f"{model.name}.zip":
             return Finding(model.title, MISPLACED, f"{path} is not unpacked: unpack it into {target(model, folders)}.")
         if path.name in names and path.parent.name == model.name:
@@ -329,16 +347,9 @@ def commands(model: Model, folders: Folders, system: str = os.name, resume: bool
     resume: go on with what is there, instead of beginning anew.
     """
     root = Path((folders.get(model.key) or (os.path.join("models", model.key),))[0])
-    if len(model.fetched) > 1:
-        repository = "/".join(model.page.split("/")[-2:])
-        return (f'hf download {repository} --local-dir "{root / model.name}"',)
-    file = next(iter(model.fetched))
     curl = ("curl.exe -fL" if system == "nt" else "curl -fL") + " -C -" * resume
-    fetch = f'{curl} --create-dirs -o "{root / file.names[0]}" {model.url_of(file, file.names[0])}'
-    if not model.archive:
-        return (fetch,)
-    archive = root / file.names[0]
-    return fetch, f'{_run(sys.executable, system)} -m zipfile -e "{archive}" "{archive.with_suffix("")}"'
+    python = _run(sys.executable, system).replace("{", "{{").replace("}", "}}")
+    return model.commands(root, curl, python + ' -m zipfile -e "{archive}" "{folder}"')
 
 
 def _run(program: str, system: str) -> str:

@@ -92,6 +92,17 @@ class FaceNotFound(LikenessError):
         )
 
 
+class DetectorMissing(LikenessError):
+    """A face model that only recognises, where faces are to be found."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
+            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity takes them, "
+            "and Faces from Landmarks in the place of Detect Faces.",
+        )
+
+
 class RecogniserMissing(LikenessError):
     """An identity lacks the embedding a method was trained on."""
 
@@ -110,6 +121,18 @@ class BadOrder(LikenessError):
             f"The order {plain(text, 100)!r} cannot be used: {why}.",
             f"Write one number per place ({places}): each person ({'1' if people == 1 else f'1 to {people}'}) at most "
             "once, 0 for an empty place.",
+        )
+
+
+class BadPrompts(LikenessError):
+    """A line of Prompt per Person that is about nobody of the cast."""
+
+    def __init__(self, number: int, line: str, why: str, names: Sequence[str]) -> None:
+        shown = line if len(line) <= 60 else f"{line[:57]}..."
+        numbered = ", ".join(f"{place} {name}" for place, name in enumerate(names, 1))
+        super().__init__(
+            f"Line {number} of the prompts, {shown!r}, cannot be used: {why}.",
+            f"Write one line per person, a name or number, a colon, and what is said of them. There are: {numbered}.",
         )
 
 
@@ -232,8 +255,8 @@ class ModelNotPatched(LikenessError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The sampler's conditioning comes from Apply InstantID (Likeness), Apply Parts or Share Parts Attention, "
-            "but its MODEL does not, so the faces or parts would be lost.",
+            "The sampler's conditioning comes from Apply InstantID (Likeness), Apply Parts, Share Parts Attention, "
+            "Prompt per Person or ID Tokens by Region, but its MODEL does not, so faces, parts or words would be lost.",
             "Connect the model output of that node to the sampler (other model nodes may stand between).",
         )
 
@@ -328,6 +351,10 @@ class BadPhoto(LikenessError):
     """A photo in which nobody can say who is meant."""
 
 
+class BadScenes(LikenessError):
+    """A list of scenes that makes no run."""
+
+
 class CannotSave(LikenessError):
     """A person who cannot be saved, or is not among the saved; nothing is left of the attempt."""
 
@@ -378,11 +405,30 @@ def faces_too_small(count: int, largest: float, min_size: int) -> BadPhoto:
     )
 
 
-def several_pictures(count: int) -> BadPhoto:
+def several_pictures(node: str, count: int) -> BadPhoto:
     """A batch where one picture is read."""
     return BadPhoto(
-        f"Detect Faces got a batch of {count} pictures; it reads one.",
-        "Pick one with Image From Batch, or use one Detect Faces per picture.",
+        f"{node} got a batch of {count} pictures; it reads one.",
+        f"Pick one with Image From Batch, or use one {node} per picture.",
+    )
+
+
+def no_landmarks(provided: bool) -> BadPhoto:
+    """Nothing linked where landmarks are read; provided: whether this ComfyUI has the node that finds them."""
+    lacking = "" if provided else " This ComfyUI has no such node: update it (0.22 and later have it)."
+    return BadPhoto(
+        "Nothing is connected to face_landmarks of Faces from Landmarks.",
+        f"Link Detect Face Landmarks (MediaPipe) to it, with the same picture.{lacking} Detect Faces finds faces with "
+        "a face pack instead.",
+    )
+
+
+def other_landmarks(found: tuple[int, int, int], pictures: tuple[int, int, int]) -> BadPhoto:
+    """Landmarks of another picture. Both are (pictures, width, height) in pixels."""
+    theirs, ours = (f"{counted(n, 'picture')} of {width}x{height} px" for n, width, height in (found, pictures))
+    return BadPhoto(
+        f"face_landmarks was made from {theirs}, the image input has {ours}.",
+        "Link one picture to both nodes, with nothing that scales or crops in between.",
     )
 
 
@@ -397,6 +443,23 @@ def too_many_people(names: Sequence[str], most: int) -> BadCast:
     return BadCast(
         f"Cast takes person_1 to person_{most} and got {_listed(names)} as well, who would be lost.",
         "Connect them to another Cast, and this one to its cast input.",
+    )
+
+
+def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
+    """A batch that has not one row for everybody of a cast from Crop Faces."""
+    return BadCast(
+        f"The cast given to {node} comes from Crop Faces and has {counted(people, 'person', 'people')}, one row of the "
+        f"batch each, but {what} has {counted(rows, 'row')}.",
+        "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast.",
+    )
+
+
+def together_only(node: str) -> BadCast:
+    """A cast from Crop Faces where people stand in one picture."""
+    return BadCast(
+        f"The cast given to {node} comes from Crop Faces: everybody in it has a picture of their own.",
+        "Connect the cast that Crop Faces was given.",
     )
 
 
@@ -435,6 +498,30 @@ def other_pictures(what: str, found: int, measured: int) -> BadPhoto:
     )
 
 
+def other_originals(found: int, cut: int) -> BadPhoto:
+    """A batch of pictures of another length than the one that was cut."""
+    return BadPhoto(
+        f"Paste Faces got {counted(found, 'picture')}, and the crops were cut out of {cut}.",
+        "Connect the pictures that Crop Faces was given.",
+    )
+
+
+def other_crops(found: int, cut: int) -> BadPhoto:
+    """Sampled crops of another number than were cut."""
+    return BadPhoto(
+        f"Paste Faces got {counted(found, 'sampled crop')}, and Crop Faces cut out {cut}.",
+        "Connect all rows of the batch, in their order, decoded from one sampler.",
+    )
+
+
+def not_sampled(count: int) -> BadPhoto:
+    """Nothing where the sampled crops should be."""
+    return BadPhoto(
+        f"Paste Faces has {counted(count, 'crop')} to paste, but nothing is connected to sampled.",
+        "Connect the IMAGE of the VAE Decode behind the sampler to sampled.",
+    )
+
+
 def no_such_score(score: str) -> BadPhoto:
     """A score that no picture of the batch has."""
     parts = score == "parts"
@@ -465,6 +552,24 @@ def no_room(people: int, framing: str, rows: int, found: tuple[int, int], needed
         f"The canvas is {found[0]}x{found[1]} px; {who} with framing = {framing} in {counted(rows, 'row')} "
         f"need{'s' * (people == 1)} at least {needed[0]}x{needed[1]} px.",
         "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
+    )
+
+
+def no_free_place(where: str, face: float, people: int, canvas: tuple[int, int]) -> BadLayout:
+    """A canvas on which nobody more finds a place. face: its size in pixels; canvas: (width, height) in pixels."""
+    return BadLayout(
+        f"The canvas is {canvas[0]}x{canvas[1]} px and shows {counted(people, 'person', 'people')}: with where = "
+        f"{where} there is no free place for a face of about {face:.0f} px.",
+        "Choose another side, a smaller face_size, or where = at x, y; or widen the photo before with Pad Image for "
+        "Outpainting.",
+    )
+
+
+def place_taken(x: int, y: int, why: str) -> BadLayout:
+    """A place that was asked for and cannot be had. x, y: where the nose should be, in pixels."""
+    return BadLayout(
+        f"Nobody can be added at ({x}, {y}): {why}.",
+        "Choose another x and y (of the nose), a smaller face_size, or where = free place.",
     )
 
 
@@ -519,6 +624,15 @@ def other_patches(node: str, why: str) -> BadPatches:
     )
 
 
+def other_id_tokens(found: int, people: int) -> BadPatches:
+    """ID tokens of another cast in the conditioning."""
+    return BadPatches(
+        f"The conditioning holds the ID tokens of {counted(found, 'person', 'people')}, the cast has "
+        f"{counted(people, 'person', 'people')} of weight above 0 on the canvas.",
+        "Give Apply ID-Patch and this node the same cast.",
+    )
+
+
 def parts_count(count: int, most: int) -> BadParts:
     """No part, or more of them than there are image tokens."""
     found = f"There are {count} parts" if count else "There is no part with a weight above 0"
@@ -543,6 +657,15 @@ def parts_twice() -> BadParts:
     return BadParts(
         "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
         "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
+    )
+
+
+def scene_count(count: int, most: int) -> BadScenes:
+    """No scene, or more than one run makes."""
+    found = counted(count, "scene") if count else "no scene"
+    return BadScenes(
+        f"The text has {found}; from 1 to {most} can be made in one run.",
+        "Write one scene per line, such as: at the beach, in the kitchen." if not count else "Use several runs.",
     )
 
 

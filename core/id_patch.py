@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from . import geometry
 from .checkpoints import State, below
-from .errors import no_patches, other_patches
+from .errors import no_patches, other_patches, rows_missing
 from .identities import combine
 from .people import Cast, Person, Point
 from .places import placing
@@ -123,7 +123,8 @@ def troubles(cast: Cast) -> list[str]:
     """Who is left out of a placed cast, and whose patches run into each other or over the border, a line each."""
     present = presence(cast)
     people = [(person.identity.name, center_of(person)) for person in present.people]
-    return [*left_out(present), *placing.overlaps(people), *_over_the_border(people, cast.width, cast.height)]
+    meeting = [] if cast.by_row else placing.overlaps(people)
+    return [*left_out(present), *meeting, *_over_the_border(people, cast.width, cast.height)]
 
 
 def _over_the_border(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
@@ -143,6 +144,14 @@ _OVERSHOOT = 0.25
 """How far a control picture may leave 0..1, as bicubic resizing does at hard edges."""
 _FAINT = 0.5
 """Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
+
+
+def check_rows(image: Tensor, people: Sequence[Person], side: int, node: str) -> None:
+    """The same for people who have a row of the batch each; BadCast where rows and people differ."""
+    if len(image) != len(people):
+        raise rows_missing(node, len(people), "the image", len(image))
+    for row, person in zip(image, people, strict=True):
+        check_patches(row[None], [person], side, node)
 
 
 def check_patches(image: Tensor, people: Sequence[Person], side: int, node: str) -> None:
@@ -199,6 +208,18 @@ def embeddings(person: Person, photos: str) -> Tensor:
     Raises RecogniserMissing when the identity was not made with arcface-ir-se50.
     """
     return combine(person.identity, RECOGNISER, photos, method=METHOD)[None]
+
+
+def condition_rows(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point], node: str) -> Tensor:
+    """`condition_image` with one patch in each row: control (1 or patches, H, W, 3).
+
+    Raises BadCast, naming the node, for another number of rows.
+    """
+    if len(control) not in (1, len(patches)):
+        raise rows_missing(node, len(patches), "the image", len(control))
+    rows = control.expand(len(patches), -1, -1, -1)
+    each = enumerate(zip(patches, centers, strict=True))
+    return torch.cat([condition_image(rows[[n]], [patch], [center]) for n, (patch, center) in each])
 
 
 def condition_image(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point]) -> Tensor:

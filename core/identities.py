@@ -19,8 +19,10 @@ _SIZES = (1e-6, 1e4)
 """Between these lies the largest number of every embedding; recognisers give some units."""
 _OPPOSITE = 1e-3
 """A mean of photos that is shorter than this, in parts of their own length, is made of opposites and rounding."""
-PHOTOS = ("mean", "normalised mean", "sequence")
+PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")
 """The ways to use several photos of one person."""
+_LEAST_AGREEMENT = 0.02
+"""Of a photo with the others: even one that shows somebody else is not quite left out, nor turned around."""
 BLENDS = ("slerp", "lerp")
 
 _FORMAT = "likeness identity"
@@ -73,7 +75,8 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     """The photos of one person as `method` wants them, float32.
 
     photos: "mean" -> (1, 512), "normalised mean" -> (1, 512), the mean direction at the mean length, so that
-    photos with a strong embedding do not outweigh the others; "sequence" -> (photos, 512).
+    photos with a strong embedding do not outweigh the others; "sequence" -> (photos, 512); "weighted mean" ->
+    (1, 512), see `_agreement`.
     Raises RecogniserMissing, naming `method`, when the identity lacks this recogniser; BadEmbedding.
     """
     rows = identity.embeddings.get(recogniser)
@@ -85,11 +88,29 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     if photos == "sequence":
         return rows
     normalised, lengths = photos == "normalised mean", _lengths(rows)
-    mean = (rows / lengths if normalised else rows).mean(dim=0, keepdim=True)
+    if photos == "weighted mean":
+        weights = _agreement(rows) ** 2
+        mean = (rows * weights).sum(dim=0, keepdim=True) / weights.sum()
+    else:
+        mean = (rows / lengths if normalised else rows).mean(dim=0, keepdim=True)
     if _lengths(mean) < _OPPOSITE * (1 if normalised else lengths.mean()):
         why = "its photos are opposites, so nothing is left of their mean"
         raise BadEmbedding(identity.name, recogniser, why, "Leave out a photo, or use a sequence.")
     return mean / _lengths(mean) * lengths.mean() if normalised else mean
+
+
+def _agreement(rows: Tensor) -> Tensor:
+    """(photos, 1): mean cosine of each photo with the others; 1 for all where there are but two.
+
+    Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it
+    knows well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in
+    the length already (docs/measuring.md).
+    """
+    if len(rows) < 3:
+        return torch.ones(len(rows), 1)
+    unit = rows / _lengths(rows)
+    cosines = (unit @ unit.T).sum(dim=1, keepdim=True) - 1
+    return (cosines / (len(rows) - 1)).clamp(min=_LEAST_AGREEMENT)
 
 
 def similarity(identity: Identity, recogniser: str, faces: Tensor, method: str) -> Tensor:

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from .errors import BadInput, BadPicture, on_no_canvas
 from .geometry import check_size
 from .people import Box, Cast, Faces, Identity, Layout, Point, Slot
 
+LANDMARKS = 468
+"""The least points of a face mesh; ten more are those of the irises."""
 FAR = 1e6
 """Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
 
@@ -120,6 +123,23 @@ def faces(what: str, given: Faces) -> None:
     """Raise BadLayout for a face that is in no picture."""
     for number, face in enumerate(given.faces, 1):
         _within_reach(f"{what} cannot be used: face {number}", face.keypoints, face.box)
+
+
+def face_landmarks(what: str, given: Mapping[str, Any]) -> None:
+    """Raise BadInput unless this is what MediaPipeFaceLandmarker gives: faces per picture, and the pictures' size."""
+    try:
+        height, width = map(int, given["image_size"])
+        whole = width > 0 and height > 0 and all(_is_mesh(face) for faces in given["frames"] for face in faces)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise BadInput(what, "something else under this name", "the face_landmarks of Detect Face Landmarks")
+
+
+def _is_mesh(face: Mapping[str, Any]) -> bool:
+    points = np.asarray(face["landmarks_xy"], dtype=float)
+    within = points.ndim == 2 and points.shape[1] == 2 and bool((np.abs(points) <= FAR).all())  # NaN is not
+    return within and len(points) >= LANDMARKS and 0 <= float(face["score"]) <= 1
 
 
 def _on_earth(which: str, slot: Slot) -> None:

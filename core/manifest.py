@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 PATH = Path(__file__).absolute().parents[1] / "models_manifest.json"
@@ -86,6 +86,19 @@ class Model:
     def size_text(self) -> str:
         return human(self.size) + (", to be unpacked" if self.archive else "")
 
+    def commands(self, folder: PurePath, curl: str, unpack: str) -> tuple[str, ...]:
+        """What to type to get it into `folder`, that of its key.
+
+        curl: the program with its options; unpack: the command for the archive, with {archive} and {folder}.
+        """
+        file, *others = self.fetched
+        if others:
+            repository = "/".join(self.page.split("/")[3:5])
+            return (f'hf download {repository} --local-dir "{folder / self.name}"',)
+        target = folder / file.names[0]
+        fetch = f'{curl} --create-dirs -o "{target}" {self.url_of(file, file.names[0])}'
+        return (fetch, unpack.format(archive=target, folder=target.with_suffix(""))) if self.archive else (fetch,)
+
     def url_of(self, file: File, name: str) -> str:
         """The address of `file` under one of its names."""
         return (file.url or "").replace("{name}", name.removeprefix(f"{self.name}/"))
@@ -153,11 +166,14 @@ def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Type and texts of every node, those inside of subgraphs too, without those that are switched off."""
-    below: list[Any] = graph.get("definitions", {}).get("subgraphs", [])
-    for part in (graph, *below):
-        for node in part.get("nodes", ()):
+    subgraphs: list[Any] = graph.get("definitions", {}).get("subgraphs", [])
+    below, parts = {part.get("id"): part for part in subgraphs}, [graph]
+    while parts:
+        for node in parts.pop().get("nodes", ()):
             if node.get("mode", 0) not in (2, 4):
-                yield node["type"], _texts(node.get("widgets_values"))
+                kind = node.get("type", "")
+                parts += [below.pop(kind)] if kind in below else []
+                yield kind, _texts(node.get("widgets_values"))
     for node in graph.values():
         if isinstance(node, dict) and "class_type" in node:
             as_api = cast("dict[str, Any]", node)

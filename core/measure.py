@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadSize, NotPlaced, no_recogniser_in_common, nobody_to_measure
+from .errors import BadSize, NotPlaced, no_recogniser_in_common, nobody_to_measure, together_only
 from .faces.packs import IR_SE50
 from .identities import combine, similarity
 from .people import NOSE, Box, Cast, Face, Faces, Identity, Person
@@ -186,18 +186,20 @@ class Report:
         return self.recognisers[0] == METHODS[self.method]
 
 
-def people_of(cast: Cast | None, identity: Identity | None) -> Cast:
+def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) -> Cast:
     """Whom to look for: the cast without people of weight 0, and one more person.
 
-    Raises BadCast where that is nobody, NotPlaced where only some have a place.
+    Raises BadCast where that is nobody or people have a picture each, NotPlaced where only some have a place.
     """
+    if cast and cast.by_row:
+        raise together_only(node)
     listed = [person for person in (cast.people if cast else ()) if person.weight > 0]
     people = (*listed, *([Person(identity)] if identity else []))
     if not people:
         raise nobody_to_measure(bool(cast))
     bare = [person.identity.name for person in people if person.slot is None]
     if 0 < len(bare) < len(people):
-        raise NotPlaced(NODE, bare)
+        raise NotPlaced(node, bare)
     return replace(cast, people=people) if cast else Cast(people)
 
 
@@ -258,10 +260,10 @@ def in_places(picture: Faces, cast: Cast) -> list[int | None]:
     wide, high = picture.width / cast.width, picture.height / cast.height
     if abs(math.log(wide / high)) > _ASPECT:
         raise BadSize(
-            "The picture to be measured",
+            "The picture",
             (picture.width, picture.height),
             f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
-            "Measure it before it is cropped, or connect the cast that comes before Place Cast.",
+            "Use it before it is cropped, or connect the cast that comes before Place Cast.",
         )
     apart = [[_apart(face, person, wide, high) for face in picture.faces] for person in cast.people]
     near = torch.tensor(apart).reshape(len(cast.people), len(picture.faces))

@@ -122,12 +122,15 @@ class Cast:
 
     absent: number in the list, from 1, and name of those who were listed and have no photo with a face. They keep
     their numbers, and their places stay free.
+    by_row: everybody has a picture of the canvas' size of their own, person n in row n of the batch. All of them have
+    a place on the canvas and a weight above 0.
     """
 
     people: tuple[Person, ...]
     width: int = 0
     height: int = 0
     absent: tuple[tuple[int, str], ...] = ()
+    by_row: bool = False
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from .attention import region_weights
+from .crops import Decision
+from .errors import counted
 from .faces.ladder import Detection
 from .geometry import patch_rect
 from .measure import Report, summary
@@ -237,14 +239,17 @@ def numbered_layout(
     captions: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     faces: Sequence[Tensor | None] = (),
+    background: Tensor | None = None,
 ) -> Tensor:
     """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
 
     captions: a name per place, "" for none; notes: lines at the lower edge; faces: a picture (H, W, 1|3|4) per place of
-    who stands there, shown in the face box, None for nobody.
+    who stands there, shown in the face box, None for nobody; background: a picture (H, W, 1|3|4) below all of it.
     Returns (height, width, 3) float32 0..1.
     """
-    sheet = _Sheet(Image.new("RGB", (layout.width, layout.height), _BACKGROUND))
+    canvas = (layout.width, layout.height)
+    blank = background is None
+    sheet = _Sheet(Image.new("RGB", canvas, _BACKGROUND) if blank else ImageOps.fit(_picture(background), canvas))
     boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
     for box, face in zip(boxes, faces, strict=False):
         if face is not None:
@@ -319,6 +324,31 @@ def who_is_who(image: Tensor, report: Report, number: int) -> Tensor:
         sheet.label(label, name, sheet.below(box) if hides else box[:2], color, wide)
     gone = [report.names[seen.person] for seen in one.sightings if seen.face is None]
     sheet.footer([f"{summary(one)} ({report.recognisers[0]})", *([f"missing: {', '.join(gone)}"] if gone else [])])
+    return sheet.tensor()
+
+
+def second_pass(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
+    """Who of a picture is cut out: their squares and masks in their colours, with number and name; others' faces in
+    thin lines.
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
+    sheet = _Sheet(_picture(image))
+    for one in decisions:
+        color, crop = _color(one.candidate.number - 1), one.crop
+        if crop:
+            sheet.picture.paste(color, crop.square[:2], Image.fromarray((crop.mask * 90).byte().numpy()))
+            sheet.frame(crop.square, color)
+        if one.candidate.box:
+            sheet.frame(one.candidate.box, color, None if crop else 1)
+    for one in decisions:
+        box = one.crop.square if one.crop else one.candidate.box
+        if box:
+            name = one.candidate.name if one.crop else ""
+            corner = (float(box[0]), float(box[1]))
+            sheet.label(str(one.candidate.number), name, corner, _color(one.candidate.number - 1), box[2] - box[0])
+    left = sum(one.crop is None for one in decisions)
+    sheet.footer([f"{counted(len(decisions) - left, 'face')} cut out, {left} left as they are"])
     return sheet.tensor()
 
 

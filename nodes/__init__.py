@@ -5,11 +5,25 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import folders, inputs
-from . import doctor, id_patch, instant_id, measure, parts, people, places, share_parts
+from . import (
+    doctor,
+    id_patch,
+    instant_id,
+    measure,
+    parts,
+    people,
+    person_prompts,
+    places,
+    scenes,
+    second_pass,
+    share_parts,
+)
 
 folders.register()
 
-STEPS = (people, places, id_patch, instant_id, parts, share_parts, measure, doctor)
+STEPS = (
+    people, places, person_prompts, id_patch, instant_id, parts, share_parts, measure, second_pass, scenes, doctor
+)  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 
 

@@ -8,26 +8,41 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import folders, notes
-from ..bridge.conditioning import Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
+from ..bridge import folders, notes, regional_text
+from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
-from ..bridge.schema import percent_input, photos_input, searchable
-from ..core import geometry
-from ..core.errors import counted
-from ..core.id_patch import Presence, center_of, check_patches, condition_image, left_out, presence, troubles
+from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, searchable
+from ..core import geometry, previews
+from ..core.errors import counted, other_id_tokens
+from ..core.id_patch import (
+    Presence,
+    center_of,
+    check_patches,
+    check_rows,
+    condition_image,
+    condition_rows,
+    left_out,
+    presence,
+    troubles,
+)
 from ..core.people import Cast
 from ..core.pictures import as_rgb
-from ..core.places import placing
+from ..core.places import placing, regions
 from .sockets import CastSocket, IDPatchSocket
 
 CATEGORY = "likeness/id-patch"
-IMAGE, APPLY = "ID-Patch Condition Image", "Apply ID-Patch"
+IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
 PHOTOS_TOOLTIP = (
     "How several photos of one person are joined. mean: average of the embeddings. normalised mean: average "
-    "direction, usual length. sequence: all photos go in together (Resampler files only). Choose the same on the "
-    "image node and the apply node."
+    "direction, usual length. sequence: all photos go in together (Resampler files only). weighted mean: average in "
+    "which photos count by how well they agree with the others, from three photos on. Choose the same on the image "
+    "node and the apply node."
 )
 
+NO_TOKENS = (
+    "There are no ID tokens in the conditioning, so nothing is bound: connect positive and negative of Apply ID-Patch. "
+    "At strength 0 it adds none."
+)
 NOBODY = (
     "Everybody in the cast has weight 0 or is off the canvas, so no face is put in. The picture under the patches, "
     "such as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
@@ -110,7 +125,11 @@ class IDPatchImage(io.ComfyNode):
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
         present = _presence(cast, IMAGE)
         centers = [center_of(person) for person in present.people]
-        condition = condition_image(_control(image, cast), id_patch.patches(present.people, photos), centers)
+        control, patches = _control(image, cast), id_patch.patches(present.people, photos)
+        if cast.by_row:
+            condition = condition_rows(control, patches, centers, IMAGE)
+        else:
+            condition = condition_image(control, patches, centers)
         preview = condition.clamp(0, 1)
         report = "\n".join(troubles(cast))
         notes.tell(notes.node_of(cls), report)
@@ -188,17 +207,79 @@ class ApplyIDPatch(io.ComfyNode):
         advice = "Make the image with ID-Patch Condition Image from the same cast."
         geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
         image = as_rgb(image)
-        check_patches(image, people, id_patch.side, APPLY)
+        (check_rows if cast.by_row else check_patches)(image, people, id_patch.side, APPLY)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
-            positive = append_tokens(positive, tokens, id_start_percent, APPLY)
-            negative = append_tokens(negative, nobody, id_start_percent, APPLY)
-        canvas = Canvas(notes.node_of(cls), APPLY, _scaled)
+            in_row = 1 if cast.by_row else len(people)
+            if cast.by_row:
+                tokens, nobody = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, nobody))
+            positive = append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
+            negative = append_tokens(negative, nobody, in_row, id_start_percent, APPLY)
+        canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if cast.by_row else 0)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(control_net, id_patch.width, image, strength, percents, canvas, vae)
         notes.tell(notes.node_of(cls), "\n".join([*left_out(present), *([] if people else [NOBODY])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative))
+
+
+class BindIDTokens(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessBindIDTokens",
+            display_name=BIND,
+            category=CATEGORY,
+            description="Lets every part of the picture read the ID tokens of the people near it only; in the paper "
+            "every part reads everybody's. Less of one face in another. Goes between Apply ID-Patch and the sampler; "
+            "use all three outputs.",
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL model."),
+                io.Conditioning.Input("positive", tooltip="From Apply ID-Patch."),
+                io.Conditioning.Input("negative", tooltip="From Apply ID-Patch."),
+                CastSocket.Input("cast", tooltip="The same cast that Apply ID-Patch has."),
+                *map(advanced, region_inputs()),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                io.Model.Output("model_out", display_name="model"),
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+            ],
+        )
+        return searchable(
+            schema, "id-patch", "idpatch", "leakage", "bleeding", "faces melt", "regional", "several people"
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        positive: Conditioning,
+        negative: Conditioning,
+        cast: Cast,
+        extent: regions.Extent,
+        margin: float,
+        feather: int,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        people, node = _presence(cast, BIND).people, notes.node_of(cls)
+        named = {entry[1][ID_TOKENS] for entry in (*positive, *negative) if ID_TOKENS in entry[1]}
+        notes.tell(node, "" if named else NO_TOKENS)
+        if not named:
+            return io.NodeOutput(model, positive, negative)
+        areas = regions.of_present(cast, people, mask, extent, margin, feather)
+        if wrong := next((one.people for one in named if one.people != len(people)), None):
+            raise other_id_tokens(wrong, len(people))
+        canvas = Canvas(node, BIND, lambda _: "with their regions")
+        both = regional_text.standing_in([positive, negative], areas, canvas)
+        shown = previews.read_regions(areas, people)[None]
+        return io.NodeOutput(regional_text.patched(model), *both, ui=ui.PreviewImage(shown, cls=cls))
 
 
 def _scaled(scale: float) -> str:
@@ -219,4 +300,4 @@ def _control(image: Tensor | None, cast: Cast) -> Tensor:
     return as_rgb(image)
 
 
-NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch]
+NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch, BindIDTokens]

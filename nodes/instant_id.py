@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -78,9 +79,9 @@ class FaceKeypointsImage(io.ComfyNode):
             display_name=IMAGE,
             category=CATEGORY,
             description="Draws the five keypoints of every face, in place and at the size of the canvas, as "
-            "InstantID's IdentityNet was trained on them.",
+            "InstantID's IdentityNet was trained on them. With the cast of Crop Faces, a picture per person.",
             inputs=[
-                CastSocket.Input("cast", optional=True, tooltip="People with places, from Place Cast."),
+                CastSocket.Input("cast", optional=True, tooltip="People with places, from Place Cast or Crop Faces."),
                 LayoutSocket.Input("layout", optional=True, tooltip="Places without people, instead of a cast."),
             ],
             outputs=[io.Image.Output("image", display_name="image")],
@@ -100,7 +101,9 @@ class FaceKeypointsImage(io.ComfyNode):
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
             raise errors.NoKeypoints(IMAGE, bare)
-        image = control_images.face_keypoints(faces, layout.width, layout.height)[None]
+        pictures = [[face] for face in faces] if cast and cast.by_row else [faces]
+        size = (layout.width, layout.height)
+        image = torch.stack([control_images.face_keypoints(shown, *size) for shown in pictures])
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 
@@ -168,8 +171,8 @@ class ApplyInstantID(io.ComfyNode):
                 ),
                 advanced(seed_input("noise_seed", "Of negative_noise.")),
                 photos_input(
-                    "How several photos of one person are joined: average, average direction at the usual length, or "
-                    "all of them as a sequence."
+                    "How several photos of one person are joined: average, average direction at the usual length, "
+                    "all of them as a sequence, or the average of those that agree with each other."
                 ),
                 advanced(
                     io.Float.Input(
@@ -235,7 +238,7 @@ class ApplyInstantID(io.ComfyNode):
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
         areas = _regions(cast, mask, region_margin, feather)
-        canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions")
+        canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if cast.by_row else 0)
         # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
         placed = areas is not None and cast.width > 0
         injections = make_injections(
@@ -247,16 +250,16 @@ class ApplyInstantID(io.ComfyNode):
             sigmas=window,
             negative_noise=negative_noise,
             noise_seed=noise_seed,
-            canvas=canvas if placed else None,
+            canvas=canvas if placed or cast.by_row else None,
             begins=partial(_check_cfg, node),
+            by_row=cast.by_row,
         )
         pairs = ((positive, injections.positive), (negative, injections.negative))
-        sides = [cross_attention.inject(side, injection) for side, injection in pairs]
+        sides = [cross_attention.inject(*pair) for pair in pairs]
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
-            percents = (start_percent, end_percent)
-            seen = None if placed else canvas
+            percents, seen = (start_percent, end_percent), None if placed else canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
         shown = None if areas is None else ui.PreviewImage(previews.read_regions(areas, people)[None], cls=cls)
@@ -290,12 +293,18 @@ def _check_cfg(node: str | None, guider: Any) -> None:
 
 
 def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> Tensor | None:
-    """(people, H, W) weights of those who are heard, or None where one person is heard everywhere."""
+    """(people, H, W) weights of those who are heard, or None where one person is heard everywhere.
+
+    Raises BadRegion for masks where everybody has a row of their own.
+    """
+    if mask is not None and cast.by_row:
+        why = "everybody has a picture of their own, from Crop Faces"
+        raise errors.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
     if mask is not None:
         found = regions.of_masks(mask, cast)
         return None if len(found) == 1 and bool((found == 1).all()) else found
     cast = _heard(cast)
-    if len(cast.people) == 1:
+    if len(cast.people) == 1 or cast.by_row:
         return None
     placing.require_places(cast, APPLY)
     return regions.of_cast(cast, margin, feather)
@@ -311,6 +320,8 @@ def _hint(image: Tensor | None, cast: Cast, control_net: Any, strength: float) -
         geometry.check_canvas("The keypoints image", image, cast, advice)
     if not image.any():
         raise errors.NoKeypoints(APPLY, [])
+    if cast.by_row and len(image) != len(cast.people):
+        raise errors.rows_missing(APPLY, len(cast.people), "the keypoints image", len(image))
     return as_rgb(image)
 
 

@@ -11,14 +11,11 @@ from torch import Tensor
 
 from ..bridge import notes
 from ..bridge.encode import similarities
-from ..bridge.face_model import FaceModel
+from ..bridge.face_model import FaceModel, default_face_model, default_stamp, faces_in
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import measure, people, previews
 from ..core.errors import no_such_score, other_pictures, parts_unseen
-from ..core.faces import analysis
-from ..core.faces.ladder import find_faces
-from ..core.faces.pictures import to_picture
 from ..core.latents import rows
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb
@@ -39,8 +36,9 @@ class Measure(io.ComfyNode):
             inputs=[
                 FaceModelSocket.Input(
                     "face_model",
+                    optional=True,
                     tooltip="The one the identities were made with. A recogniser that the method was not trained with "
-                    "judges better: load all found.",
+                    "judges better: load all found, as is done with nothing connected.",
                 ),
                 io.Image.Input("images", tooltip="One picture or a batch that should show the same people."),
                 CastSocket.Input(
@@ -126,9 +124,13 @@ class Measure(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> str:
+        return str(default_stamp(inputs))
+
+    @classmethod
     def execute(
         cls,
-        face_model: FaceModel,
+        face_model: FaceModel | None,
         images: Tensor,
         made_with: str,
         stranger_below: float,
@@ -141,10 +143,11 @@ class Measure(io.ComfyNode):
         if (parts is None) != (clip_vision is None):
             raise parts_unseen("parts" if parts is None else "clip_vision")
         wanted = measure.people_of(cast, identity)
+        face_model = face_model or default_face_model()
         loaded = {recogniser.id: recogniser for recogniser in face_model.recognisers}
         names = measure.judges(list(loaded), wanted.people, made_with)
         judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names), face_model.align)
-        pictures = [_faces(judging, image, min_size) for image in stepwise(images.unbind())]
+        pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
         report = measure.measure(pictures, wanted, names, made_with, stranger_below)
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
@@ -154,19 +157,6 @@ class Measure(io.ComfyNode):
         numbers = measure.totals(report.judged)
         text = measure.describe(report)
         return io.NodeOutput(report, annotated, text, *numbers, ui=ui.PreviewImage(annotated, cls=cls))
-
-
-def _faces(face_model: FaceModel, image: Tensor, min_size: int) -> people.Faces:
-    """From left to right, as many as there are: a picture without faces is a result, too."""
-    picture = to_picture(image)
-    found = find_faces(face_model.detector, picture).faces
-    kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if analysis.shorter_side(face.box) >= min_size]
-    faces = (
-        analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
-        if kept
-        else ()
-    )
-    return people.Faces(faces, width=picture.shape[1], height=picture.shape[0])
 
 
 class PickBest(io.ComfyNode):

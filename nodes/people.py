@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import face_bank, folders, notes
+from ..bridge import face_bank, folders, landmarker, notes
 from ..bridge.face_model import (
     ALL,
     AUTO,
     BACKENDS,
     NONE_FOUND,
     FaceModel,
+    default_face_model,
+    default_stamp,
     files_stamp,
     load_face_model,
     pack_names,
@@ -24,14 +26,24 @@ from ..bridge.face_model import (
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
-from ..core.errors import BadPhoto, FaceNotFound, counted, empty_cast, several_pictures, too_many_people
-from ..core.faces import analysis, insight
+from ..core.errors import (
+    BadPhoto,
+    FaceNotFound,
+    counted,
+    empty_cast,
+    no_landmarks,
+    several_pictures,
+    too_many_people,
+)
+from ..core.faces import analysis, insight, landmarks
 from ..core.faces.ladder import Detection
-from ..core.faces.pictures import to_picture
+from ..core.faces.pictures import Picture, to_picture
+from ..core.places import placing
 from ..core.text import NAME, logger, plain
-from .sockets import CastSocket, FaceModelSocket, FacesSocket, IdentitySocket
+from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
 CATEGORY = "likeness/people"
+DEFAULT_TOOLTIP = "From Load Face Model. With nothing connected: the first pack and every recogniser found."
 _PEOPLE = 8
 
 
@@ -61,7 +73,8 @@ class LoadFaceModel(io.ComfyNode):
                 io.Combo.Input(
                     "pack",
                     options=pack_names(),
-                    tooltip="The insightface pack whose detector is used, from models/insightface.",
+                    tooltip="The insightface pack whose detector is used, from models/insightface. none: only "
+                    "recognisers, for faces that ComfyUI's own Detect Face Landmarks (MediaPipe) finds.",
                 ),
                 io.Combo.Input(
                     "recognisers",
@@ -126,50 +139,121 @@ class DetectFaces(io.ComfyNode):
             category=CATEGORY,
             description="Finds the faces of one picture and numbers them in the order you choose.",
             inputs=[
-                FaceModelSocket.Input("face_model"),
+                FaceModelSocket.Input("face_model", optional=True, tooltip=DEFAULT_TOOLTIP),
                 io.Image.Input("image", tooltip="One picture."),
-                io.Combo.Input(
-                    "order",
-                    options=list(analysis.ORDERS),
-                    tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
-                    "from Faces. Left and right are those of the picture.",
-                ),
-                io.Int.Input(
-                    "min_size",
-                    default=0,
-                    min=0,
-                    max=16384,
-                    tooltip="Faces whose box is smaller than this (shorter side, in pixels) are left out.",
-                ),
-                io.Int.Input(
-                    "max_faces",
-                    default=0,
-                    min=0,
-                    max=100,
-                    tooltip="Keep only the first so many faces in the chosen order. 0 keeps all.",
-                ),
+                *_which_faces(),
             ],
-            outputs=[
-                FacesSocket.Output("faces", display_name="faces"),
-                io.Image.Output("preview", display_name="preview", tooltip="The picture with numbered faces."),
-                io.Int.Output("count", display_name="count"),
-            ],
+            outputs=_faces_outputs(),
         )
         return searchable(
             schema, "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces"
         )
 
     @classmethod
-    def execute(cls, face_model: FaceModel, image: Tensor, order: str, min_size: int, max_faces: int) -> io.NodeOutput:
+    def fingerprint_inputs(cls, **inputs: Any) -> str:
+        return str(default_stamp(inputs))
+
+    @classmethod
+    def execute(
+        cls, face_model: FaceModel | None, image: Tensor, order: str, min_size: int, max_faces: int
+    ) -> io.NodeOutput:
         if len(image) != 1:
-            raise several_pictures(len(image))
+            raise several_pictures("Detect Faces", len(image))
+        face_model = face_model or default_face_model()
         picture = to_picture(image[0])
         found = analysis.large_enough(analysis.detect(face_model.detector, picture, "the picture"), min_size)
         kept = analysis.arrange(found, order)[: max_faces or None]
-        embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
-        faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-        preview = previews.numbered_faces(image[0], embedded)[None]
-        return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
+        return _numbered(cls, face_model, image, picture, kept)
+
+
+class FacesFromLandmarks(io.ComfyNode):
+    """The ordered faces of one picture, found by the host."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessFacesFromLandmarks",
+            display_name="Faces from Landmarks",
+            category=CATEGORY,
+            description="Takes the faces that ComfyUI's own Detect Face Landmarks (MediaPipe) has found in one "
+            "picture, instead of a face pack, and numbers them in the order you choose.",
+            inputs=[
+                FaceModelSocket.Input("face_model", tooltip="For its recognisers; pack may be none."),
+                io.Image.Input("image", tooltip="The picture that the landmarks were found in."),
+                FaceLandmarksSocket.Input(
+                    "face_landmarks",
+                    optional=True,
+                    tooltip="From Detect Face Landmarks (MediaPipe) with this picture, num_faces = 0 for all faces. "
+                    "ComfyUI has that node from 0.22 on.",
+                ),
+                *_which_faces(),
+            ],
+            outputs=_faces_outputs(),
+        )
+        return searchable(schema, "mediapipe", "face mesh", "FACE_LANDMARKS", "face detection", "commercial", "no pack")
+
+    @classmethod
+    def execute(
+        cls,
+        face_model: FaceModel,
+        image: Tensor,
+        order: str,
+        min_size: int,
+        max_faces: int,
+        face_landmarks: Mapping[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        if len(image) != 1:
+            raise several_pictures("Faces from Landmarks", len(image))
+        if face_landmarks is None:
+            raise no_landmarks(landmarker.provided())
+        picture = to_picture(image[0])
+        (faces,) = landmarks.of_pictures(face_landmarks, 1, picture.shape[1], picture.shape[0])
+        found = analysis.large_enough(landmarks.detect(faces, picture, "the picture"), min_size)
+        kept = analysis.arrange(found, order)[: max_faces or None]
+        return _numbered(cls, face_model, image, picture, kept)
+
+
+def _which_faces() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "order",
+            options=list(analysis.ORDERS),
+            tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
+            "from Faces. Left and right are those of the picture.",
+        ),
+        io.Int.Input(
+            "min_size",
+            default=0,
+            min=0,
+            max=16384,
+            tooltip="Faces whose box is smaller than this (shorter side, in pixels) are left out.",
+        ),
+        io.Int.Input(
+            "max_faces",
+            default=0,
+            min=0,
+            max=100,
+            tooltip="Keep only the first so many faces in the chosen order. 0 keeps all.",
+        ),
+    ]
+
+
+def _faces_outputs() -> list[io.Output]:
+    return [
+        FacesSocket.Output("faces", display_name="faces"),
+        io.Image.Output("preview", display_name="preview", tooltip="The picture with numbered faces."),
+        io.Int.Output("count", display_name="count"),
+    ]
+
+
+def _numbered(
+    cls: type[io.ComfyNode], face_model: FaceModel, image: Tensor, picture: Picture, kept: Sequence[Detection]
+) -> io.NodeOutput:
+    """Faces with embeddings, the picture with their numbers, and how many there are."""
+    embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
+    faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
+    preview = previews.numbered_faces(image[0], embedded)[None]
+    return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
 class Identity(io.ComfyNode):
@@ -184,7 +268,7 @@ class Identity(io.ComfyNode):
             description="Makes one person out of one or more photos. Every photo is kept; the method that uses "
             "the identity decides how they are combined.",
             inputs=[
-                FaceModelSocket.Input("face_model"),
+                FaceModelSocket.Input("face_model", optional=True, tooltip=DEFAULT_TOOLTIP),
                 io.Image.Input("image", tooltip="One photo, or a batch of photos of the same person."),
                 io.String.Input(
                     "name", default="", tooltip="Shown in previews, reports and messages; 100 letters at most."
@@ -202,6 +286,12 @@ class Identity(io.ComfyNode):
                     tooltip="What to do with a photo in which no face is found. skip leaves it out and names it "
                     "in the report; when no photo is left, Cast leaves this person out.",
                 ),
+                FaceLandmarksSocket.Input(
+                    "face_landmarks",
+                    optional=True,
+                    tooltip="From Detect Face Landmarks (MediaPipe) with the same photos, num_faces = 0: its faces are "
+                    "taken instead of those that the face model's detector finds, so no face pack is needed.",
+                ),
             ],
             outputs=[
                 IdentitySocket.Output("identity", display_name="identity"),
@@ -215,18 +305,35 @@ class Identity(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs: Any) -> str:
+        return str(default_stamp(inputs))
+
+    @classmethod
     def execute(
-        cls, face_model: FaceModel, image: Tensor, name: str, which_face: str, on_no_face: str
+        cls,
+        face_model: FaceModel | None,
+        image: Tensor,
+        name: str,
+        which_face: str,
+        on_no_face: str,
+        face_landmarks: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
+        face_model = face_model or default_face_model(detects=face_landmarks is None)
         name = plain(name, NAME) or "person"
         faces: list[people.Face] = []
         report: list[str] = []
         remarks: list[str] = []
+        size = len(image), image.shape[2], image.shape[1]
+        meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else None
         for number, photo in enumerate(stepwise(image.unbind()), 1):
             where = f"photo {number} of {len(image)} of {name}"
             picture = to_picture(photo)
             try:
-                found = analysis.detect(face_model.detector, picture, where)
+                found = (
+                    landmarks.detect(meshes[number - 1], picture, where)
+                    if meshes
+                    else analysis.detect(face_model.detector, picture, where)
+                )
             except FaceNotFound as error:
                 if on_no_face == "error":
                     raise
@@ -394,6 +501,7 @@ class Cast(io.ComfyNode):
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
         before = cast or people.Cast(())
+        placing.require_together(before, "Cast")
         present, absent = list(before.people), list(before.absent)
         for number, person in enumerate(_listed(people_and_weights), len(present) + len(absent) + 1):
             if identities.photos_of(person.identity):
@@ -440,4 +548,4 @@ def _cast_preview(cast: people.Cast) -> Tensor:
     return previews.contact_sheet([person.identity.crops[0] for person in cast.people], captions)
 
 
-NODES = [LoadFaceModel, DetectFaces, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast]
+NODES = [LoadFaceModel, DetectFaces, FacesFromLandmarks, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast]

@@ -6,16 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import searchable
+from ..bridge.schema import region_inputs, searchable
 from ..core import geometry, previews
+from ..core.errors import NotPlaced
 from ..core.people import Cast, Faces, Layout
-from ..core.places import control_images, group, layouts, placing, regions
+from ..core.places import adding, control_images, group, layouts, placing, regions
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
+POSE_IMAGE = "Pose Image"
 _TOLD = 3
 """Lines in a picture, so that the people stay in sight; the note under the node has them all."""
 
@@ -163,22 +166,106 @@ class GroupLayout(io.ComfyNode):
         return _shown(cls, group.layout(count, framing, rows, width, height))
 
 
+class AddPlace(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessAddPlace",
+            display_name="Add Place",
+            category="likeness/places",
+            description="Adds one more place to a layout, for somebody who is not in the photo: where there is room "
+            "beside the others, with a face as large as theirs.",
+            inputs=[
+                LayoutSocket.Input("layout", tooltip="The places that are taken, from Layout from Faces or another."),
+                io.Combo.Input(
+                    "where",
+                    options=list(adding.SIDES),
+                    tooltip="free place = where the new person is seen best and stands with the others; left end, "
+                    "right end = the same on that side of everybody; at x, y = as written below.",
+                ),
+                io.Int.Input(
+                    "x",
+                    default=0,
+                    min=0,
+                    max=geometry.LARGEST,
+                    tooltip="For where = at x, y: where the nose is, in pixels from the left edge.",
+                ),
+                io.Int.Input(
+                    "y",
+                    default=0,
+                    min=0,
+                    max=geometry.LARGEST,
+                    tooltip="For where = at x, y: where the nose is, in pixels from the upper edge.",
+                ),
+                io.Int.Input(
+                    "face_size",
+                    default=0,
+                    min=0,
+                    max=geometry.LARGEST,
+                    tooltip="Height of the face from brow to chin, in pixels; 0 = as large as the faces around.",
+                ),
+                _body(
+                    "How much of the new person is seen: half = down to the hips, bust = head and shoulders, full = "
+                    "down to the ankles, none = no skeleton."
+                ),
+                io.Image.Input(
+                    "image", optional=True, tooltip="The photo, to be seen under the places in the preview."
+                ),
+            ],
+            outputs=[
+                # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
+                LayoutSocket.Output("extended_layout", display_name="layout"),
+                io.Image.Output("preview", display_name="preview", tooltip="All places; the last one is new."),
+            ],
+        )
+        return searchable(
+            schema, "absent friend", "add person", "missing person", "insert person", "inpaint", "group photo"
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        layout: Layout,
+        where: str,
+        x: int,
+        y: int,
+        face_size: int,
+        body: str,
+        image: Tensor | None = None,
+    ) -> io.NodeOutput:
+        added = adding.add(layout, where, (float(x), float(y)), face_size, body)
+        preview = previews.numbered_layout(added, background=None if image is None else image[0])[None]
+        return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
+
+
 class PoseImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
             node_id="LikenessPoseImage",
-            display_name="Pose Image",
+            display_name=POSE_IMAGE,
             category="likeness/places",
-            description="Draws the skeletons of a layout as ID-Patch and OpenPose ControlNets expect them.",
-            inputs=[LayoutSocket.Input("layout")],
+            description="Draws the skeletons of a layout as ID-Patch and OpenPose ControlNets expect them. With the "
+            "cast of Crop Faces, a picture per person.",
+            inputs=[
+                LayoutSocket.Input("layout", optional=True, tooltip="Places without people."),
+                CastSocket.Input(
+                    "cast", optional=True, tooltip="People with places, from Place Cast or Crop Faces, not a layout."
+                ),
+            ],
             outputs=[io.Image.Output("image", display_name="image", tooltip="Skeletons on black, the layout's size.")],
         )
         return searchable(schema, "openpose", "skeleton", "controlnet", "control image", "ID-Patch")
 
     @classmethod
-    def execute(cls, layout: Layout) -> io.NodeOutput:
-        image = control_images.skeleton(layouts.drawn(layout), layout.width, layout.height)[None]
+    def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
+        if cast is not None:
+            layout = Layout(cast.width, cast.height, placing.require_places(cast, POSE_IMAGE))
+        if layout is None:
+            raise NotPlaced(POSE_IMAGE, [])
+        drawn = layouts.drawn(layout)
+        pictures = [[pose] for pose in drawn] if cast and cast.by_row else [drawn]
+        image = torch.stack([control_images.skeleton(shown, layout.width, layout.height) for shown in pictures])
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 
@@ -198,7 +285,8 @@ class PlaceCast(io.ComfyNode):
                     "order",
                     options=list(placing.ORDERS),
                     tooltip="left to right = first person to the leftmost place; as listed = person 1 to place 1; "
-                    "match faces = to the most similar face of the template photo; custom = see custom_order.",
+                    "match faces = to the most similar face of the template photo; custom = see custom_order; last "
+                    "places = to the last ones, which Add Place has added, the others are left as they are.",
                 ),
                 io.String.Input(
                     "custom_order",
@@ -219,6 +307,7 @@ class PlaceCast(io.ComfyNode):
 
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
+        placing.require_together(cast, "Place Cast")
         places = placing.assign(cast, layout, order, custom_order)
         standing = [None if person is None else cast.people[person].identity for person in places]
         names = [one.name if one else "" for one in standing]
@@ -246,26 +335,17 @@ class PersonRegion(io.ComfyNode):
                 io.Int.Input(
                     "person",
                     default=1,
-                    min=1,
+                    min=regions.ALL_PEOPLE,
                     max=64,
-                    tooltip="Which person, in the order of the cast; whom Place Cast left out is not counted.",
+                    tooltip="Which person, in the order of the cast; whom Place Cast left out is not counted. "
+                    "0 = everybody.",
                 ),
-                io.Combo.Input(
-                    "extent",
-                    options=list(regions.EXTENTS),
-                    tooltip="body = the place's own mask if it has one, else torso, limbs and face; "
-                    "face = the face alone.",
-                ),
-                io.Float.Input(
-                    "margin",
-                    default=0.25,
-                    min=0.0,
-                    max=4.0,
-                    step=0.05,
-                    tooltip="How far the region reaches beyond body and face, in face sizes; a mask stays as it is.",
-                ),
-                io.Int.Input(
-                    "feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels; a mask stays as it is."
+                *region_inputs(),
+                LayoutSocket.Input(
+                    "layout",
+                    optional=True,
+                    tooltip="For inpainting: the layout that Place Cast has. The people of its other places stay: "
+                    "their heads are left out, and their bodies, as far as a skeleton tells where they are.",
                 ),
             ],
             outputs=[
@@ -276,13 +356,26 @@ class PersonRegion(io.ComfyNode):
         return searchable(schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint")
 
     @classmethod
-    def execute(cls, cast: Cast, person: int, extent: regions.Extent, margin: float, feather: int) -> io.NodeOutput:
+    def execute(
+        cls,
+        cast: Cast,
+        person: int,
+        extent: regions.Extent,
+        margin: float,
+        feather: int,
+        layout: Layout | None = None,
+    ) -> io.NodeOutput:
+        placing.require_together(cast, "Person Region")
         slots = placing.require_places(cast, "Person Region")
-        region = regions.of_person(cast, person, extent, margin, feather)
-        shown = [replace(slot, mask=region if n == person else None) for n, slot in enumerate(slots, 1)]
-        layout = Layout(cast.width, cast.height, tuple(shown))
-        preview = previews.numbered_layout(layout, captions=regions.names(cast.people))[None]
+        staying = () if layout is None else regions.staying(cast, layout)
+        region = regions.of_person(cast, person, extent, margin, feather, staying)
+        drawn = max(person, 1)  # in one colour, also where it is everybody's
+        shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(slots, 1)]
+        places = Layout(cast.width, cast.height, tuple(shown))
+        preview = previews.numbered_layout(places, captions=regions.names(cast.people))[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, GroupLayout, PoseImage, PlaceCast, PersonRegion]
+NODES = [
+    LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, GroupLayout, AddPlace, PoseImage, PlaceCast, PersonRegion,
+]  # fmt: skip

@@ -8,6 +8,7 @@ from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.parts2whole import Features, Parts2Whole
+from ..core.crops import Crops
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -31,6 +32,9 @@ InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
 PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)
+CropsSocket = _socket("LIKENESS_CROPS", Crops)
 ReportSocket = _socket("LIKENESS_REPORT", Report)
+# Faces of each picture with the points of their meshes, as ComfyUI's own MediaPipeFaceLandmarker finds them
+FaceLandmarksSocket = _socket("FACE_LANDMARKS", dict)
 # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them
 PoseKeypointSocket = _socket("POSE_KEYPOINT", Any)

@@ -66,7 +66,4 @@ def run(named: list[str]) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("ORT_LOGGING_LEVEL", "3")
-    try:
-        sys.exit(main())
-    except environment.SetupError as problem:
-        environment.fail(str(problem))
+    environment.run(main)

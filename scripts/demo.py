@@ -179,7 +179,7 @@ def generate(server: HostServer, models: Files) -> Report:
     loaders = workflow.nodes_of(prompt, "LoadImage")
     for loader, photo in zip(loaders, photos.pair(), strict=True):
         prompt[loader]["inputs"]["image"] = server.upload_image(photo)
-    prompt |= face_views(prompt, loaders)
+    prompt |= views(prompt, loaders)
     run = server.run(prompt, Progress(prompt), timeout=None)
     report = {"models": chosen.report(), **results(server, prompt, run)}
     return report if chosen.real else report | measured(models)
@@ -209,10 +209,14 @@ def sampling(real: bool) -> dict[str, Any]:
     return {"*.steps": net.Settings().steps, "*.cfg": net.Settings().cfg, **size}
 
 
-def face_views(prompt: Prompt, loaders: list[str]) -> Prompt:
-    """Nodes beside the workflow that number the faces of every photo."""
-    face_model = next(key for key, node in prompt.items() if node["class_type"] == "LikenessLoadFaceModel")
-    added: Prompt = {}
+def views(prompt: Prompt, loaders: list[str]) -> Prompt:
+    """Nodes beside the workflow that number the faces of every photo, and one that reads who stands where."""
+    face_model, placed = (
+        next(key for key, node in prompt.items() if node["class_type"] == name)
+        for name in ("LikenessLoadFaceModel", "LikenessPlaceCast")
+    )
+    report = {"class_type": "PreviewAny", "inputs": {"source": [placed, 2]}, "_meta": {"title": "Placement report"}}
+    added: Prompt = {"placement": report}
     for loader in loaders:
         found = f"faces_{loader}"
         options = {"order": "left to right", "min_size": 0, "max_faces": 0}
@@ -259,7 +263,7 @@ def results(server: HostServer, prompt: Prompt, run: Run) -> Report:
     return {
         "photos": [prompt[key.removeprefix("faces_")]["inputs"]["image"] for key in faces],
         "faces_found": [int(run.outputs[f"{key}_count"]["text"][0]) for key in faces],
-        "placement": run.outputs[only("PreviewAny")]["text"][0].splitlines(),
+        "placement": run.outputs["placement"]["text"][0].splitlines(),
         "canvas": [layout["width"], layout["height"]],
         "result": size_of(OUTPUT / "4_result.png"),
         "steps": prompt[only("KSampler")]["inputs"]["steps"],
@@ -280,9 +284,4 @@ def write(report: Report) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except SetupError as problem:
-        environment.fail(str(problem))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    environment.run(main)

@@ -64,6 +64,16 @@ def fail(text: str) -> NoReturn:
     sys.exit(1)
 
 
+def run(main: Callable[[], int]) -> NoReturn:
+    """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped."""
+    try:
+        sys.exit(main())
+    except SetupError as problem:
+        fail(str(problem))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def find_hosts() -> list[Host]:
     """Every ComfyUI on this machine that the scripts know to look for, the one meant most first.
 

@@ -19,7 +19,8 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from urllib.parse import quote
 
 import numpy as np
 import torch
@@ -29,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core import identities, measure, previews
 from core.errors import LikenessError, counted
-from core.faces import analysis, insight, ir_se50, packs
+from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, packs, scrfd
 from core.faces.ladder import Detection, Detector, find_faces
-from core.faces.onnx_file import Kind, inspect
+from core.faces.onnx_file import Kind, inspect, read
 from core.faces.pictures import Picture, to_picture
 from core.people import Cast, Face, Faces, Identity, Person, Slot
 
@@ -107,23 +108,31 @@ def load(models: Path) -> FaceModel:
     detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
     if not detectors:
         raise Unusable(f"No face detector below {models / 'insightface'}: name ComfyUI's models folder with --models.")
-    providers = insight.providers_for("auto")
     found: dict[str, analysis.Recogniser] = {}
     for path in (path for path, kind in kinds.items() if kind is Kind.RECOGNISER):
         name = packs.recogniser_id(path.name, path.stat().st_size)
-        found.setdefault(name, insight.ArcFace(name, insight.open_model(str(path), providers)))
+        if name not in found:
+            found[name] = recogniser(name, str(path))
     for path in (models / "facexlib").glob("*arcface_ir_se50*"):
         if path.suffix in (".pth", ".safetensors"):
             found[packs.IR_SE50] = ir_se50.Standalone(str(path))
     if not found:
         url = packs.published("antelopev2").url
         raise Unusable(f"No face recogniser below {models}; antelopev2 is at {url}.")
-    detector = insight.open_model(str(max(detectors, key=lambda path: path.stat().st_size)), providers)
-    return FaceModel(insight.Scrfd(detector), tuple(found.values()))
+    return FaceModel(detector(str(max(detectors, key=lambda path: path.stat().st_size))), tuple(found.values()))
+
+
+def detector(path: str) -> scrfd.Scrfd:
+    return scrfd.Scrfd(onnx_network.standalone(path), scrfd.fixed_size(inspect(path).inputs[0]))
+
+
+def recogniser(name: str, path: str) -> arcface.ArcFace:
+    side = inspect(path).inputs[0][2]
+    return arcface.ArcFace(name, onnx_network.standalone(path), side, arcface.scales(read(path)))
 
 
 def recognised(model: FaceModel, photo: Picture, found: Sequence[Detection], where: str) -> tuple[Face, ...]:
-    return analysis.recognise(model.recognisers, insight.align, photo, found, where)
+    return analysis.recognise(model.recognisers, alignment.align, photo, found, where)
 
 
 def image(path: Path) -> torch.Tensor:
@@ -151,7 +160,7 @@ def person(folder: Path, model: FaceModel) -> Identity:
 def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -> Cast:
     """Who is meant in a picture: those whom the file beside it names, in their places, or everybody."""
     beside = path.with_suffix(".json")
-    said: dict[str, Any] = json.loads(beside.read_text("utf-8")) if beside.is_file() else {}
+    said = said_in(beside) if beside.is_file() else {}
     names = said.get("people", list(people))
     if unknown := [name for name in names if name not in people]:
         raise Unusable(f"{beside} names {', '.join(unknown)}; there are photos of {', '.join(people)}.")
@@ -162,6 +171,21 @@ def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -
     persons = (Person(people[name], 1.0, slot, n) for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1))
     width, height = said.get("size", size) if places else (0, 0)
     return Cast(tuple(persons), width, height)
+
+
+def said_in(beside: Path) -> dict[str, Any]:
+    """Raises Unusable for anything but {"people": [names], "places": [[x, y], ...], "size": [width, height]}."""
+    try:
+        said: Any = json.loads(beside.read_text("utf-8"))
+        points = [*said.get("places", []), said.get("size", (1, 1))]
+        whole = all(isinstance(name, str) for name in said.get("people", []))
+        whole = whole and all(isinstance(axis, (int, float)) for x, y in points for axis in (x, y))
+    except (AttributeError, TypeError, ValueError):
+        whole, said = False, None
+    if not whole:
+        form = '{"people": ["Anna"], "places": [[300, 260]], "size": [1024, 768]}'
+        raise Unusable(f"{beside} cannot be read: write it as {form}; each of the three may be left out.")
+    return cast("dict[str, Any]", said)
 
 
 def evaluated(
@@ -257,7 +281,7 @@ def _table(results: Sequence[Result]) -> str:
 
 def _figure(result: Result) -> str:
     text = html.escape(f"{result.name}\n{measure.describe(result.report)}")
-    return f'<figure><img loading=lazy src="{html.escape(result.annotated)}"><figcaption>{text}</figcaption></figure>'
+    return f'<figure><img loading=lazy src="{quote(result.annotated)}"><figcaption>{text}</figcaption></figure>'
 
 
 _HEAD = """<!doctype html><meta charset=utf-8><title>Likeness</title><style>

@@ -151,17 +151,28 @@ def _length(path: Path) -> int:
 @contextlib.contextmanager
 def _alone(side: Path, part: Path, target: Path) -> Iterator[IO[str]]:
     """The side file, held so that no second process writes the same file; the system lets go when this one ends."""
-    with side.open("a+", encoding="utf-8") as notes:
-        try:
-            _lock(notes)
-        except OSError as error:
-            raise FetchError(f"{target} is being downloaded by another process; wait for it.") from error
+    with _held(side, target) as notes:
         try:
             yield notes
         finally:
-            notes.close()  # Windows removes no file that is open
             if not part.exists():
+                if os.name == "nt":
+                    notes.close()  # Windows removes no file that is open
                 side.unlink(missing_ok=True)
+
+
+def _held(side: Path, target: Path) -> IO[str]:
+    """The side file, open and locked. One that was opened just before its holder removed it locks nobody out."""
+    while True:
+        notes = side.open("a+", encoding="utf-8")
+        try:
+            _lock(notes)
+            if side.exists() and os.path.samestat(os.fstat(notes.fileno()), side.stat()):
+                return notes
+        except OSError as error:
+            notes.close()
+            raise FetchError(f"{target} is being downloaded by another process; wait for it.") from error
+        notes.close()
 
 
 def _lock(file: IO[str]) -> None:

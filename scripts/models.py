@@ -12,7 +12,7 @@ where its extra_model_paths.yaml says, or in --models. `doctor` goes to no netwo
 safetensors of pickles, need torch: run them with the Python that runs ComfyUI. `download` needs no package and goes on
 where it was stopped; it reads tokens from HF_TOKEN and CIVITAI_API_TOKEN, mirrors from HF_ENDPOINT and GITHUB_ENDPOINT.
 `manager` prints entries for ComfyUI-Manager's model list, `write` renews what is made from models_manifest.json in
-README, docs/ and the workflows.
+README, docs/, the workflows and the blueprints.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from core import manifest
 from core.manifest import File, Model
 
 WORKFLOWS = ROOT / "workflows"
+BLUEPRINTS = ROOT / "subgraphs"
 README = ROOT / "README.md"
 MANAGER = ROOT / "docs" / "manager_models.json"
 
@@ -305,7 +306,8 @@ def made() -> dict[Path, str]:
     """Path -> text of every file with something from the manifest in it, as it should be."""
     files = {README: readme(README.read_text("utf-8")), manifest.PATH: manifest.written(manifest.models())}
     files[MANAGER] = manager_list()
-    return files | {path: workflow(path.read_text("utf-8")) for path in sorted(WORKFLOWS.glob("*.json"))}
+    graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
+    return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 
 
 def readme(text: str) -> str:
@@ -336,33 +338,31 @@ def _owner(model: Model) -> str:
 
 
 def bash() -> str:
-    return _commands("bash", "curl", "unzip -j {archive} -d {folder}")
+    return _commands("bash", "curl", 'unzip -j "{archive}" -d "{folder}"')
 
 
 def powershell() -> str:
-    return _commands("powershell", "curl.exe", "Expand-Archive {archive} -DestinationPath {folder}")
+    return _commands("powershell", "curl.exe", 'Expand-Archive "{archive}" -DestinationPath "{folder}"')
 
 
 def _commands(language: str, curl: str, unpack: str) -> str:
     """What the workflows need."""
     needed = {model for models in used().values() for model in models}
-    lines = [line for model in manifest.models() if model in needed for line in _command(model, curl, unpack)]
+    lines = [
+        line
+        for model in manifest.models()
+        if model in needed
+        for line in model.commands(PurePosixPath("models") / model.key, f"{curl} -fL -C -", unpack)
+    ]
     return "\n".join([f"```{language}", *lines, "```", ""])
-
-
-def _command(model: Model, curl: str, unpack: str) -> list[str]:
-    if len(model.fetched) > 1:
-        return [f"hf download {_owner(model)} --local-dir models/{model.key}/{model.name}"]
-    file = next(iter(model.fetched))
-    target = f"models/{model.key}/{file.names[0]}"
-    fetch = f"{curl} -fL -C - --create-dirs -o {target} {model.url_of(file, file.names[0])}"
-    return [fetch, *([unpack.format(archive=target, folder=target.removesuffix(".zip"))] if model.archive else [])]
 
 
 def workflow(text: str) -> str:
     """The file with the offers of the manifest: only the lists called models are touched."""
     graph, before = json.loads(text), json.loads(text)
-    for node in graph["nodes"]:
+    inner: list[Any] = graph.get("definitions", {}).get("subgraphs", [])
+    blueprints = {part["id"] for part in inner}  # as nodes they show the values of the loaders inside
+    for node in (node for part in (graph, *inner) for node in part["nodes"] if node["type"] not in blueprints):
         values = node.get("widgets_values") or []
         offers = [offer for model in manifest.models() if model.name in values and (offer := manifest.offered(model))]
         if offers:
@@ -371,9 +371,4 @@ def workflow(text: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except SetupError as problem:
-        environment.fail(str(problem))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    environment.run(main)

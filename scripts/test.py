@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import environment
-from environment import ROOT, Host, SetupError, say
+from environment import ROOT, Host, say
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
 ON_HOSTS = ("tests/parity", "tests/host")
@@ -142,9 +142,4 @@ def line(counts: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except SetupError as problem:
-        environment.fail(str(problem))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    environment.run(lambda: main(sys.argv[1:]))

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from ..attention import UNHEARD
+
 Block = tuple[str, int, int]
 """("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
 
@@ -83,5 +85,4 @@ def key_bias(parts: Sequence[PartTokens], own: int, share: PartWeights, grid: tu
 
 
 def _log(weights: Tensor) -> Tensor:
-    # As low as float16 goes: its exponential is exactly 0, and no kernel makes a NaN of it.
-    return weights.log().clamp(min=-60000.0)
+    return weights.log().clamp(min=UNHEARD)

@@ -27,6 +27,8 @@ CROWN = -0.70
 """From the nose up to the crown, in heads."""
 _EYES, _MOUTH = (0.137, -0.157), (0.114, 0.160)
 _FACE = (-0.315, -0.53, 0.315, 0.30)
+FACE_HEIGHT = _FACE[3] - _FACE[1]
+"""Of a face box, in heads."""
 
 Posture = tuple[Point | None, ...]
 """Eight pairs in COCO order as the offset of the one on the viewer's right; None is hidden from the camera."""

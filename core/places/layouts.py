@@ -29,12 +29,12 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
 
 def _of_face(face: Face, into: Fit, body: str, canvas: tuple[int, int]) -> Slot:
     keypoints = tuple(into.point(point) for point in face.keypoints)
-    pose = _skeleton(keypoints, body, canvas)
+    pose = skeleton_around(keypoints, body, canvas)
     return Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
 
 
-def _skeleton(keypoints: Keypoints, body: str, canvas: tuple[int, int]) -> Pose | None:
-    """body: one of bodies.BODIES, else BadChoice is raised."""
+def skeleton_around(keypoints: Keypoints, body: str, canvas: tuple[int, int]) -> Pose | None:
+    """Of a person with these keypoints; None for body = none. body: one of bodies.BODIES, else BadChoice is raised."""
     if body == "none":
         return None
     return bodies.on_canvas(bodies.body_around(keypoints, body), bodies.head_of_face(keypoints), *canvas)
@@ -111,7 +111,7 @@ def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> S
         mask = torch.nn.functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
     nose, head = _head_in(mask > mask.amax() / 2, body)
     keypoints = bodies.face_keypoints(nose, head)
-    return Slot(nose, bodies.face_box(nose, head), keypoints, _skeleton(keypoints, body, canvas), mask)
+    return Slot(nose, bodies.face_box(nose, head), keypoints, skeleton_around(keypoints, body, canvas), mask)
 
 
 def _head_in(region: Tensor, body: str) -> tuple[Point, float]:

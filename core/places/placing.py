@@ -10,13 +10,22 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from ..errors import BadChoice, BadEmbedding, BadOrder, CannotMatch, NotPlaced, counted, people_places_mismatch
+from ..errors import (
+    BadChoice,
+    BadEmbedding,
+    BadOrder,
+    CannotMatch,
+    NotPlaced,
+    counted,
+    people_places_mismatch,
+    together_only,
+)
 from ..identities import similarity
 from ..people import Cast, Identity, Layout, Person, Point, Slot
 from ..text import plain
 from ..thirdparty import require
 
-ORDERS = ("left to right", "as listed", "match faces", "custom")
+ORDERS = ("left to right", "as listed", "match faces", "custom", "last places")
 SMALL_FACE = 96
 """Faces under this many pixels lose their likeness."""
 
@@ -38,6 +47,8 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     listed = range(1, len(cast.people) + len(cast.absent) + 1)
     if order == "custom":
         return tuple(map(by_number.get, _custom(custom_order, len(listed), places)))
+    if order == "last places" and places > len(listed):
+        return (*[None] * (places - len(listed)), *map(by_number.get, listed))
     if places not in (len(cast.people), len(listed)):
         raise people_places_mismatch(cast.numbers, [name for _, name in cast.absent], places)
     if order == "match faces":
@@ -64,6 +75,12 @@ def require_places(cast: Cast, node: str) -> tuple[Slot, ...]:
     if unplaced:
         raise NotPlaced(node, unplaced)
     return tuple(person.slot for person in cast.people if person.slot)
+
+
+def require_together(cast: Cast, node: str) -> None:
+    """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
+    if cast.by_row:
+        raise together_only(node)
 
 
 def _left_to_right(slots: Sequence[Slot]) -> list[int]:
@@ -202,11 +219,7 @@ def _where(one: _Standing) -> str:
 
 
 def _nobody(cast: Cast, layout: Layout, places: Places) -> list[str]:
-    lines: list[str] = []
-    for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1):
-        if person is None:
-            skeleton = "; its skeleton is still in the pose picture" if slot.pose else ""
-            lines.append(f"Place {number} stays empty{skeleton}.")
+    lines = _empty([number for number, person in enumerate(places, 1) if person is None], layout)
     for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
         name = person.identity.name
         if index not in places:
@@ -214,6 +227,16 @@ def _nobody(cast: Cast, layout: Layout, places: Places) -> list[str]:
         elif person.weight <= 0:
             lines.append(f"{name} has weight 0 and is treated as absent.")
     return lines
+
+
+def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
+    """A line for all places that stay empty."""
+    if not numbers:
+        return []
+    drawn = sum(layout.slots[number - 1].pose is not None for number in numbers)
+    who = f"Place {numbers[0]} stays" if len(numbers) == 1 else f"Places {', '.join(map(str, numbers))} stay"
+    skeletons = "its skeleton is" if len(numbers) == 1 else "their skeletons are"
+    return [f"{who} empty" + (f"; {skeletons} still in the pose picture." if drawn else ".")]
 
 
 def _off_canvas(off: Sequence[_Standing], layout: Layout) -> list[str]:

@@ -11,13 +11,17 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadChoice, BadRegion, counted, not_in_cast
-from ..people import Box, Cast, Person, Point, Pose
+from ..errors import BadChoice, BadRegion, BadSize, counted, not_in_cast
+from ..people import Box, Cast, Layout, Person, Point, Pose, Slot
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
 
 Extent = Literal["body", "face"]
 EXTENTS: tuple[Extent, ...] = get_args(Extent)
+ALL_PEOPLE = 0
+"""Instead of the number of a person."""
+_HAIR = 0.3
+"""How far hair and ears reach beyond a face box, in face sizes."""
 
 
 def of_cast(cast: Cast, margin: float, feather: float) -> Tensor:
@@ -36,16 +40,23 @@ def _mask_or_face(person: Person, cast: Cast, margin: float, feather: float) -> 
     return _face(person, cast, margin, feather)
 
 
-def of_person(cast: Cast, number: int, extent: Extent, margin: float, feather: float) -> Tensor:
-    """(H, W) float32 0..1: the region of one person of a placed cast, counted from 1.
+def of_person(
+    cast: Cast, number: int, extent: Extent, margin: float, feather: float, staying: Sequence[Slot] = ()
+) -> Tensor:
+    """(H, W) float32 0..1: the region of one person of a placed cast, counted from 1, or of ALL_PEOPLE.
 
     extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" the face box.
     margin: how far that reaches, in face sizes. feather: width of the soft edge, px. The faces of others are left out.
+    staying: places of people who are in the picture already and stay as they are: their heads are left out, and from
+    what is not the person's face their bodies.
     Raises BadCast, BadChoice, and BadRegion for a place without what is needed, a region off the canvas or under
     other people's faces.
     """
     if extent not in EXTENTS:
         raise BadChoice("extent", extent, EXTENTS)
+    if number == ALL_PEOPLE:
+        heard = [n for n, person in enumerate(cast.people, 1) if person.weight > 0] or range(1, len(cast.people) + 1)
+        return torch.stack([of_person(cast, n, extent, margin, feather, staying) for n in heard]).amax(0)
     if not 0 < number <= len(cast.people):
         raise not_in_cast(number, names(cast.people))
     person = cast.people[number - 1]
@@ -53,16 +64,59 @@ def of_person(cast: Cast, number: int, extent: Extent, margin: float, feather: f
         return person.slot.mask.float().clone()
     region = _face(person, cast, margin, feather)
     if extent == "body":
-        region = torch.maximum(region, _body(person, cast, margin, feather))
+        region = torch.maximum(region, _without_bodies(_body(person, cast, margin, feather), staying, feather))
     if not region.any():
         advice = "Use a larger canvas, or fit = pad in the layout node."
         raise BadRegion(person.identity.name, "it lies off the canvas", advice)
     for other in cast.people:
         if other is not person and other.weight > 0 and other.slot and other.slot.box:
             region = torch.minimum(region, 1 - box_region(other.slot.box, cast.width, cast.height, 0))
+    for slot in staying:
+        if slot.box:
+            region = torch.minimum(region, 1 - box_region(widened(slot.box, _HAIR), cast.width, cast.height, 0))
     if not region.any():
         advice = "Move the two apart in the layout, or raise margin."
         raise BadRegion(person.identity.name, "the faces of others cover it", advice)
+    return region
+
+
+def of_present(
+    cast: Cast, present: Sequence[Person], masks: Tensor | None, extent: Extent, margin: float, feather: float
+) -> Tensor:
+    """(people, H, W) float32 0..1 of `present`, some of a cast: `of_masks`, or where there are none everybody's
+    `of_person`.
+
+    Raises what these raise, and BadRegion for two alike or where everybody has a picture of their own.
+    """
+    if cast.by_row:
+        why = "everybody has a picture of their own, from Crop Faces, and no region in it"
+        raise BadRegion(", ".join(names(cast.people)), why, "Leave this node out of the second pass.")
+    if masks is None:
+        numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in present)]
+        found = torch.stack([of_person(cast, number, extent, margin, feather) for number in numbers])
+        return checked(found, names(present))
+    heard = [person for person in cast.people if person.weight > 0]
+    return of_masks(masks, cast)[[any(person is one for one in present) for person in heard]]
+
+
+def staying(cast: Cast, layout: Layout) -> tuple[Slot, ...]:
+    """The places of a layout in which nobody of a placed cast stands. Raises BadSize for another canvas."""
+    if (layout.width, layout.height) != (cast.width, cast.height):
+        expected = f"the cast's canvas is {cast.width}x{cast.height} px"
+        raise BadSize(
+            "The layout of those who stay", (layout.width, layout.height), expected,
+            "Connect the layout that Place Cast has.",
+        )  # fmt: skip
+    taken = {person.place for person in cast.people if person.weight > 0}
+    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in taken)
+
+
+def _without_bodies(region: Tensor, others: Sequence[Slot], feather: float) -> Tensor:
+    for slot in others:
+        if slot.pose is not None and slot.box is not None:
+            reach = _HAIR * (slot.box[2] - slot.box[0])
+            body = body_region(slot.pose, reach, region.shape[1], region.shape[0], feather)
+            region = torch.minimum(region, 1 - body)
     return region
 
 

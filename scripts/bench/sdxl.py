@@ -42,10 +42,10 @@ def networks(device: Any, dtype: Any) -> tuple[Any, Any]:
     return unet, net
 
 
-def inputs(dtype: Any, device: Any) -> dict[str, Any]:
-    """What the UNet and every ControlNet of one step with CFG are given: two rows."""
+def inputs(dtype: Any, device: Any, rows: int = 2, side: int = SIDE) -> dict[str, Any]:
+    """What the UNet and every ControlNet of one step with CFG are given: two rows of one picture."""
     return {
-        "x": torch.zeros(2, 4, SIDE // 8, SIDE // 8, dtype=dtype, device=device),
-        "timesteps": torch.full((2,), 500.0, dtype=dtype, device=device),
-        "y": torch.zeros(2, 2816, dtype=dtype, device=device),
+        "x": torch.zeros(rows, 4, side // 8, side // 8, dtype=dtype, device=device),
+        "timesteps": torch.full((rows,), 500.0, dtype=dtype, device=device),
+        "y": torch.zeros(rows, 2816, dtype=dtype, device=device),
     }

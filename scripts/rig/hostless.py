@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from rig.weights import MINIATURE
+from rig.workflow import nodes_in
 
 sys.path.insert(0, str(ROOT))
 
@@ -83,11 +84,11 @@ def settings_in(workflow: Mapping[str, Any]) -> net.Settings:
 
 
 def names_in(workflow: Mapping[str, Any]) -> list[str]:
-    return [node["widgets_values"][0] for node in workflow["nodes"] if node["type"] == "LikenessIdentity"]
+    return [node["widgets_values"][0] for node in nodes_in(workflow) if node["type"] == "LikenessIdentity"]
 
 
 def _widgets(workflow: Mapping[str, Any]) -> dict[str, list[Any]]:
-    return {node["type"]: node["widgets_values"] for node in workflow["nodes"] if node.get("widgets_values")}
+    return {node["type"]: node["widgets_values"] for node in nodes_in(workflow) if node.get("widgets_values")}
 
 
 @torch.inference_mode()

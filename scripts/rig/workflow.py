@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,90 @@ def load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))
 
 
+def nodes_in(workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node, those inside of subgraphs in the place of the node that stands for them."""
+    inside = _subgraphs(workflow)
+    for node in workflow["nodes"]:
+        if node["type"] in inside:
+            yield from nodes_in({**workflow, "nodes": inside[node["type"]]["nodes"]})
+        else:
+            yield node
+
+
+def _subgraphs(workflow: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {graph["id"]: graph for graph in workflow.get("definitions", {}).get("subgraphs", [])}
+
+
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
-    """The API prompt of a flat workflow: no sub-graphs, no muted or bypassed nodes, no reroutes.
+    """The API prompt of a workflow: subgraphs opened, no muted or bypassed nodes, no reroutes.
 
     object_info: the host's answer to /object_info. Raises WorkflowError for a node the host does not know and for
     widget values that do not fit its inputs.
     """
-    sources = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
-    return {
-        str(node["id"]): _node(node, object_info, sources) for node in workflow["nodes"] if node["type"] not in NOTES
-    }
+    return _Level(workflow, _subgraphs(workflow)).prompt(object_info)
 
 
-def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], sources: Mapping[int, list[Any]]) -> dict[str, Any]:
+class _Level:
+    """The nodes of a workflow, or of a subgraph that stands in one: `node` of the level `around`."""
+
+    _BEFORE, _BEHIND = -10, -20
+    """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
+
+    def __init__(
+        self,
+        graph: Mapping[str, Any],
+        subgraphs: Mapping[str, Mapping[str, Any]],
+        around: _Level | None = None,
+        node: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.nodes = {node["id"]: node for node in graph["nodes"]}
+        self.links = {link[0]: link[1:5] for link in map(_as_list, graph["links"])}
+        self.path = f"{around.path}{node['id']}:" if around and node else ""
+        self.around, self.node = around, node
+        self.inside = {
+            number: _Level(subgraphs[one["type"]], subgraphs, self, one)
+            for number, one in self.nodes.items()
+            if one["type"] in subgraphs
+        }
+
+    def prompt(self, object_info: Mapping[str, Any]) -> Prompt:
+        found: Prompt = {}
+        for number, node in self.nodes.items():
+            if number in self.inside:
+                if node.get("mode", _ON) != _ON:
+                    raise WorkflowError(f"{node['title']} (node {number}) is muted or bypassed.")
+                found |= self.inside[number].prompt(object_info)
+            elif node["type"] not in NOTES:
+                found[f"{self.path}{number}"] = _node(node, object_info, self.input)
+        return found
+
+    def input(self, link: int) -> Any:
+        """What a link brings: [node, output], or the value of a widget of the node that stands for this level."""
+        source, output, *_ = self.links[link]
+        if source in self.inside:
+            return self.inside[source].output(output)
+        if source != self._BEFORE or not (self.around and self.node):
+            return [f"{self.path}{source}", output]
+        slot = self.node["inputs"][output]
+        if slot.get("link") is not None:
+            return self.around.input(slot["link"])
+        widgets = [entry["name"] for entry in self.node["inputs"] if "widget" in entry]
+        if slot["name"] not in widgets:
+            raise WorkflowError(f"{self.node['title']} (node {self.node['id']}): nothing is linked to {slot['name']}.")
+        return self.node["widgets_values"][widgets.index(slot["name"])]
+
+    def output(self, number: int) -> Any:
+        ends = (link for link, (_, _, target, slot) in self.links.items() if (target, slot) == (self._BEHIND, number))
+        return self.input(next(ends))
+
+
+def _as_list(link: Any) -> list[Any]:
+    """Links are lists in a workflow and have names in a subgraph."""
+    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot")
+    return [link[name] for name in names] if isinstance(link, dict) else link
+
+
+def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], brought: Callable[[int], Any]) -> dict[str, Any]:
     title = f"{node['type']} (node {node['id']})"
     if node["type"] not in object_info:
         raise WorkflowError(f"{title} is not known to this ComfyUI.")
@@ -47,7 +118,7 @@ def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], sources: Mapp
     if len(names) != len(values):
         raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
     inputs = {name: value for name, value in zip(names, values, strict=True) if name}
-    inputs |= {slot["name"]: sources[slot["link"]] for slot in node.get("inputs", []) if slot.get("link") is not None}
+    inputs |= {slot["name"]: brought(slot["link"]) for slot in node.get("inputs", []) if slot.get("link") is not None}
     shown = node.get("title") or object_info[node["type"]]["display_name"]
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 

@@ -26,6 +26,34 @@ def test_english_copies_are_the_pages(root: Path) -> None:
     assert not stale, "for page in web/docs/*.md; do cp $page ${page%.md}/en.md; done"
 
 
+def translated(root: Path) -> list[Path]:
+    return sorted((root / "web" / "docs").glob("*/zh.md"))
+
+
+def first_cells(text: str) -> list[list[str]]:
+    """What stands in code in the first column of the tables, a list per row."""
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    return [re.findall(r"`([^`]+)`", row) for row in rows]
+
+
+def test_translated_pages_name_the_same_inputs_outputs_and_pictures(root: Path) -> None:
+    assert len(translated(root)) >= 13
+    for path in translated(root):
+        text, english = path.read_text("utf-8"), pages(root)[path.parent.name]
+        assert first_cells(text) == first_cells(english), path
+        assert set(re.findall(r"\]\((img/[^)]+)\)", text)) == set(re.findall(r"\]\((img/[^)]+)\)", english)), path
+        assert len(re.findall(r"^## .+$", text, re.MULTILINE)) == len(PARTS), path
+
+
+def test_translated_pages_quote_messages_as_the_english_ones_do(root: Path) -> None:
+    """Messages are in English: what is bold and in Latin letters is found again in the English page."""
+    for path in translated(root):
+        english = " ".join(pages(root)[path.parent.name].split())
+        wrong = path.read_text("utf-8").split("## ")[-1]
+        quoted = [words for words in re.findall(r"\*\*([ -~…]+)\*\*", wrong) if not words.istitle()]
+        assert quoted and [words for words in quoted if words not in english] == [], path
+
+
 def test_pages_have_the_same_parts_in_the_same_order(root: Path) -> None:
     wrong = {
         name: headings

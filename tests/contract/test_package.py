@@ -83,6 +83,15 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
     assert "models_manifest.json" in shipped
+    assert {name for name in shipped if name.endswith(".js")} == {"web/likeness.js"}
+
+
+def test_the_editors_extension_is_small_and_asks_nobody(root: Path) -> None:
+    """The frontend loads every script below web/; ours builds on nothing but its app."""
+    script = (root / "web" / "likeness.js").read_text("utf-8")
+    assert re.findall(r"\bimport\b.*", script) == ['import { app } from "../../scripts/app.js";']
+    assert re.findall(r"\b(?:eval|Function|fetch|XMLHttpRequest|WebSocket|innerHTML|setInterval)\b", script) == []
+    assert len(script) < 5000
 
 
 def test_no_file_names_a_machine(root: Path, tracked: set[str]) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rig import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
 FRONTEND_ONLY = {"MarkdownNote", "Note"}
 DOWNLOADABLE = ("https://huggingface.co/", "https://civitai.com/")
-FOLDERS = {"checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole"}
+FOLDERS = {"checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole", "detection"}
+# Six people in two passes, and four pictures between two people, where nothing is in a box.
+LARGE = {"5b1f3c1e-6a5d-4f0e-9f0d-2c8d1f5e7a61", "c58ae33f-93f4-5fbc-9a8b-10d32eb29c89"}
 
 Graph = dict[str, Any]
 
@@ -26,7 +29,12 @@ def graph(request: pytest.FixtureRequest) -> Graph:
 
 
 def real_nodes(graph: Graph) -> Iterator[Graph]:
-    return (node for node in graph["nodes"] if node["type"] not in FRONTEND_ONLY)
+    """Also those inside of subgraphs."""
+    return (node for node in workflow.nodes_in(graph) if node["type"] not in FRONTEND_ONLY)
+
+
+def subgraphs(graph: Graph) -> dict[str, Graph]:
+    return {inside["id"]: inside for inside in graph.get("definitions", {}).get("subgraphs", ())}
 
 
 def box(node: Graph) -> tuple[float, float, float, float]:
@@ -47,6 +55,7 @@ def test_the_workflows_are_there() -> None:
         "id_patch_five_people_template",
         "id_patch_six_people_group_layout",
         "id_patch_with_canny_control",
+        "id_patch_without_face_pack",
         "instant_id_few_steps",
         "instant_id_four_people",
         "instant_id_interpolation",
@@ -80,6 +89,47 @@ def test_links_agree_at_both_ends(graph: Graph) -> None:
         assert nodes[target]["inputs"][slot]["type"] in (kind, "*")
     ends = [entry["link"] for node in graph["nodes"] for entry in node["inputs"] if entry["link"] is not None]
     assert sorted(ends) == sorted(link[0] for link in graph["links"])
+
+
+def test_links_agree_inside_of_subgraphs(graph: Graph) -> None:
+    for node in graph["nodes"]:
+        if not (inside := subgraphs(graph).get(node["type"])):
+            continue
+        nodes = {one["id"]: one for one in inside["nodes"]}
+        before, behind = ([slot["linkIds"] for slot in inside[side]] for side in ("inputs", "outputs"))
+        assert [slot["name"] for slot in inside["inputs"]] == [slot["name"] for slot in node["inputs"]]
+        assert [slot["type"] for slot in inside["outputs"]] == [slot["type"] for slot in node["outputs"]]
+        for link in inside["links"]:
+            source, target, number = nodes.get(link["origin_id"]), nodes.get(link["target_id"]), link["id"]
+            starts = source["outputs"][link["origin_slot"]]["links"] if source else before[link["origin_slot"]]
+            assert number in starts
+            ends = [target["inputs"][link["target_slot"]]["link"]] if target else behind[link["target_slot"]]
+            assert number in ends
+
+
+def test_a_box_shows_the_values_that_are_inside(graph: Graph) -> None:
+    """Frontend 1.27.10 takes those of the nodes inside, newer ones those of the box."""
+    for node in graph["nodes"]:
+        if not (inside := subgraphs(graph).get(node["type"])):
+            continue
+        widgets = [slot["name"] for slot in node["inputs"] if "widget" in slot]
+        assert len(node["widgets_values"]) == len(widgets)
+        promoted = [name for number, name in node["properties"]["proxyWidgets"] if number == "-1"]
+        assert promoted == widgets, "frontend 1.49 gives the values out in this order"
+        for name, value in zip(widgets, node["widgets_values"], strict=True):
+            slot = next(number for number, one in enumerate(inside["inputs"]) if one["name"] == name)
+            fed = {
+                link["target_id"]
+                for link in inside["links"]
+                if link["origin_id"] == -10 and link["origin_slot"] == slot
+            }
+            assert all(value in one["widgets_values"] for one in inside["nodes"] if one["id"] in fed)
+
+
+def test_few_boxes_and_no_node_twice(graph: Graph) -> None:
+    assert len(graph["nodes"]) <= (42 if graph["id"] in LARGE else 23)
+    numbers = [node["id"] for node in (*workflow.nodes_in(graph), *graph["nodes"])]
+    assert len({*numbers}) == len(graph["nodes"]) + sum(len(inside["nodes"]) for inside in subgraphs(graph).values())
 
 
 def test_every_node_says_where_it_comes_from(graph: Graph, node_ids: set[str]) -> None:
@@ -124,7 +174,8 @@ def _within(node: Graph, group: Graph, below: float = 0) -> bool:
 
 def test_our_nodes_have_room_to_grow(graph: Graph) -> None:
     """A note or a preview under the node; Vue nodes are taller than the classic ones."""
-    ours = [n for n in graph["nodes"] if n["type"].startswith("Likeness") and not n["flags"].get("collapsed")]
+    kinds = ("Likeness", *subgraphs(graph))
+    ours = [n for n in graph["nodes"] if n["type"].startswith(kinds) and not n["flags"].get("collapsed")]
     touching = [(a["id"], b["id"]) for a in ours for b in graph["nodes"] if a is not b and overlap(a, b, below=60)]
     assert not touching
     assert all(any(_within(node, group, below=60) for group in graph["groups"]) for node in ours)
@@ -176,6 +227,18 @@ def test_no_link_crosses_a_title(graph: Graph) -> None:
             assert not over, f"{group['title']}: the link from {source} to {target}"
 
 
+def test_few_links_run_behind_nodes(graph: Graph) -> None:
+    nodes = {node["id"]: node for node in graph["nodes"]}
+
+    def covered(source: int, output: int, target: int, slot: int) -> bool:
+        line = drawn(port(nodes[source], output, right=True), port(nodes[target], slot, right=False))
+        boxes = [box(node) for number, node in nodes.items() if number not in (source, target)]
+        return any(left + 3 < x < right - 3 and up + 3 < y < low - 3 for x, y in line for left, up, right, low in boxes)
+
+    hidden = [link[0] for link in graph["links"] if covered(*link[1:5])]
+    assert len(hidden) <= (0.7 if graph["id"] in LARGE else 0.34) * len(graph["links"]), hidden
+
+
 def port(node: Graph, slot: int, right: bool) -> tuple[float, float]:
     x, y = node["pos"]
     if node["flags"].get("collapsed"):
@@ -197,7 +260,7 @@ def drawn(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[fl
 
 
 def test_as_an_app_it_asks_in_words(graph: Graph) -> None:
-    """extra.linearData: every picture, the prompt and the seed, each under a label of its own."""
+    """extra.linearData: every picture or saved person, the prompt and the seed, each under a label of its own."""
     nodes = {node["id"]: node for node in graph["nodes"]}
     app, asked = graph["extra"]["linearData"], []
     for number, name, *hint in app["inputs"]:
@@ -210,6 +273,7 @@ def test_as_an_app_it_asks_in_words(graph: Graph) -> None:
     labels = [label for _, label in asked]
     assert len({(number, name) for number, name, *_ in app["inputs"]}) == len(labels)
     assert sum(kind == "LoadImage" for kind, _ in asked) == sum(n["type"] == "LoadImage" for n in nodes.values())
-    assert asked[0][0] == "LoadImage" and "CLIPTextEncode" in dict(asked)
+    assert asked[0][0] in ("LoadImage", "LikenessLoadIdentity")
+    assert {"CLIPTextEncode", "LikenessScenes"} & dict(asked).keys()
     assert any(label.startswith("Seed") for label in labels)
     assert [nodes[number]["type"] for number in app["outputs"]] == ["SaveImage"]

@@ -186,3 +186,21 @@ def test_nobody_of_the_cast_is_there(faces_of, friends: Cast) -> None:
     one = measured(faces_of(real_faces.image(real_faces.ASTRONAUT)[0]), friends)
     assert (one.missing, one.extra, one.resemblance) == (6, (0,), 0)
     assert measured(faces_of(real_faces.image(real_faces.COFFEE)[0]), friends).boxes == ()
+
+
+def test_a_wrong_photo_among_several_harms_the_weighted_mean_less(faces_of):
+    """Yao Ming's portrait, the same dark and blurred, and an astronaut; against his face in the team photo."""
+    portrait, astronaut = (real_faces.image(path)[0] for path in (real_faces.YAO, real_faces.ASTRONAUT))
+    blurred = torch.nn.functional.avg_pool2d(portrait.movedim(-1, 0), 9, 1, 4).movedim(0, -1)
+    own = [max(faces_of(image).faces, key=lambda f: f.score) for image in (portrait, portrait**2, blurred)]
+    stranger = max(faces_of(astronaut).faces, key=lambda f: f.score)
+    team = torch.stack([face.embeddings[MBF] for face in faces_of(real_faces.image(real_faces.TEAM)[0]).faces])
+    yao = int(identities.similarity(identities.from_faces("Yao", own, [MBF]), MBF, team, "this test").argmax())
+
+    def resembles(faces, photos: str) -> float:
+        joined = identities.combine(identities.from_faces("Yao", faces, [MBF]), MBF, photos, "this test")
+        return float(torch.cosine_similarity(joined[0], team[yao], dim=0))
+
+    assert resembles(own, "mean") > 0.5
+    assert resembles(own, "weighted mean") > resembles(own, "mean") - 0.01
+    assert resembles([*own, stranger], "weighted mean") > resembles([*own, stranger], "mean") + 0.02

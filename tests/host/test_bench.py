@@ -29,7 +29,7 @@ def test_every_case_runs() -> None:
     said = names(run)
     assert said[0] == "id_patch_step_operations_8_people"
     assert {"id_patch_step_time_8_people", "detect_and_embed_6_faces", "detect_and_embed_6_faces_in_torch"} < set(said)
-    assert "instant_id_step_time_vs_diffusers" in said
+    assert {"instant_id_step_time_vs_diffusers", "second_pass_step_operations_6_faces_at_512"} < set(said)
     assert said.count("parts_step_6_parts_vs_unpatched") == 2, "on the CPU and on a GPU"
 
 

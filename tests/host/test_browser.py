@@ -107,7 +107,7 @@ class Visit:
         self.set("Comfy.VueNodes.Enabled", self.vue)
         self.set("Comfy.Locale", locale)
         self.page.listen("Runtime", "Log")
-        self.page.open(self.server.url, READY)
+        self.page.open(self.server.url, READY, 240)
         self.page.errors()
 
     def load(self, graph: Graph) -> None:
@@ -311,6 +311,135 @@ def test_a_mistake_is_shown_in_its_own_words(visit: Visit, people: Graph, words:
     visit.load(numbered(people))
     visit.page.evaluate(f"{BUTTON}.click()")
     visit.await_text(words)
+
+
+# The editor's extension
+
+NODES = {"light": "#f5f5f5", "dark": "#353535"}
+"""The palettes, and what their nodes are drawn on; the last is the one of a new user."""
+
+OWN = "const cast = app.canvas.graph._nodes.findLast(node => node.type == 'LikenessCast');"
+SETTLED = "await new Promise(done => setTimeout(done, 600));"
+SLOTS = """
+  const linked = (name, slot) => name + (cast.isInputConnected(slot) ? '*' : '');
+  const slot = name => cast.inputs.findIndex(input => input.name == name);
+  const rows = [...document.querySelectorAll(`[data-node-id="${cast.id}"] .lg-slot--input`)];
+  const shown = rows.length ? rows.map(row => row.innerText.trim())
+    : cast.inputs.filter(input => !input.widget).map(input => input.name);
+  return shown.map(name => linked(name, slot(name))).join(' ');
+"""
+
+
+def acts(visit: Visit, script: str) -> Any:
+    """What a script of this page's one Cast (the last added of several) gives, and then its slots as they are seen."""
+    visit.page.evaluate(f"(async () => {{ {OWN} {script}; {SETTLED} }})()")
+    return visit.page.evaluate(f"(() => {{ {OWN} {SLOTS} }})()")
+
+
+def unlink(name: str) -> str:
+    return f"cast.disconnectInput(cast.inputs.findIndex(input => input.name == '{name}'))"
+
+
+def link(name: str) -> str:
+    return (
+        "app.graph._nodes.find(node => node.type == 'LikenessIdentity')"
+        f".connect(0, cast, cast.inputs.findIndex(input => input.name == '{name}'))"
+    )
+
+
+UNDO = """
+  const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;
+  (tracker.captureCanvasState ?? tracker.checkState).call(tracker);
+  await tracker.undo()"""
+COPY = "app.canvas.copyToClipboard([cast]); app.canvas.pasteFromClipboard({position: [900, 900]})"
+WRAP = (
+    "const {subgraph} = app.canvas.graph.convertToSubgraph(new Set([app.graph._nodes.find(n => n.type == cast.type)]));"
+    "app.canvas.setGraph(subgraph)"
+)
+
+
+def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph) -> None:
+    visit.red()  # what mistakes before this one have left
+    visit.load(numbered(people))
+    try:
+        assert acts(visit, "") == "cast person_1* person_2"
+        assert acts(visit, link("person_2")) == "cast person_1* person_2* person_3"
+        assert acts(visit, link("person_6")) == "cast person_1* person_2* person_3 person_6*"
+        assert acts(visit, unlink("person_1")) == "cast person_1 person_2* person_6*"
+        assert acts(visit, UNDO) == "cast person_1* person_2"
+        assert acts(visit, link("person_6")) == "cast person_1* person_2 person_6*"
+        assert acts(visit, COPY) == "cast person_1"
+        assert acts(visit, WRAP) == "cast person_1* person_2 person_6*"
+        assert acts(visit, "cast.inputs.forEach((_, slot) => cast.disconnectInput(slot))") == "cast person_1"
+    finally:
+        visit.page.evaluate("app.canvas.setGraph(app.graph)")
+    assert visit.red() == []
+
+
+def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, people: Graph) -> None:
+    people["cast"]["inputs"] = {"person_2": ["yao", 0], "person_7": ["yao", 0], "weight_7": 0.5}
+    saved = "JSON.parse(JSON.stringify(app.graph.serialize()))"
+    both = f"app.graphToPrompt().then(made => [made.output, {saved}])"
+
+    def seen(graph: Graph | None = None) -> tuple[Graph, Graph, Graph]:
+        """The prompt, the file, and its links by the names of their inputs."""
+        if graph:
+            visit.page.evaluate(
+                f"(async graph => {{ await app.loadGraphData(graph); {SETTLED} }})({json.dumps(graph)})"
+            )
+        prompt, file = visit.page.evaluate(both)
+        names = {one["link"]: (node["type"], one["name"]) for node in file["nodes"] for one in node["inputs"]}
+        return prompt, file, {names[number]: (source, out) for number, source, out, *_ in file["links"]}
+
+    visit.load(numbered(people))
+    prompt, file, links = seen()
+    (cast,) = (node for node in file["nodes"] if node["type"] == "LikenessCast")
+    assert [one["name"] for one in cast["inputs"] if "widget" not in one] == [
+        "cast", *(f"person_{number}" for number in range(1, 9))
+    ]  # fmt: skip
+    try:
+        visit.set("Comfy.Extension.Disabled", ["Likeness"])
+        visit.open()
+        without = seen(file)
+        assert acts(visit, "") == "cast person_1 person_2* person_3 person_4 person_5 person_6 person_7* person_8"
+    finally:
+        visit.set("Comfy.Extension.Disabled", [])
+        visit.open()
+    again = seen(without[1])
+    assert acts(visit, "") == "cast person_1 person_2* person_7*"
+    for other_prompt, _, other_links in (without, again):
+        assert other_prompt == prompt
+        assert other_links == links
+
+
+def lightness(colour: str) -> float:
+    """Relative luminance of a colour like #4b9a05 (WCAG 2)."""
+    digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("palette, nodes", NODES.items(), ids=NODES)
+def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit, palette: str, nodes: str) -> None:
+    """On the palette's nodes, 3 : 1 as for other graphics (WCAG 2)."""
+    not_in_the_oldest(visit)
+    ours = {one.io_type for schema in SCHEMAS for one in (*schema.inputs, *schema.outputs)}
+    ours = {kind for kinds in ours for kind in kinds.split(",") if kind.startswith("LIKENESS_")}
+    visit.page.evaluate(f"app.extensionManager.setting.set('Comfy.ColorPalette', '{palette}')")
+    visit.page.wait(f"LiteGraph.NODE_DEFAULT_BGCOLOR.toLowerCase() == '{nodes}'")
+    slots, links = visit.page.evaluate(
+        "[app.canvas.default_connection_color_byType, app.canvas.constructor.link_type_colors]"
+    )
+    colours = {kind: slots[kind] for kind in ours}
+    assert len(set(colours.values())) == len(ours) == 12
+    assert {kind: links[kind] for kind in ours} == colours
+    for colour in colours.values():
+        light, dark = sorted((lightness(colour) + 0.05, lightness(nodes) + 0.05), reverse=True)
+        assert light / dark >= 3, colour
+    if visit.vue:
+        dot = "getComputedStyle(document.documentElement).getPropertyValue('--color-datatype-%s').trim()"
+        assert {kind: visit.page.evaluate(dot % kind) for kind in ours} == colours
 
 
 # Another language

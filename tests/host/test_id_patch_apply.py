@@ -22,6 +22,7 @@ from pack.core.errors import (
     SequenceUnsupported,
     WrongBaseModel,
 )
+from pack.core.identities import PHOTOS
 from pack.core.people import Cast, Person
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
 from seeded import id_patch_file
@@ -91,7 +92,7 @@ def active(model, conditioning, sigma):
 @pytest.mark.parametrize("id_start_percent", [0.0, 0.2, 1 / 3, 0.8, 1.0])
 def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_percent):
     sampling = model.get_model_object("model_sampling")
-    split = append_tokens([text(1)], torch.zeros(1, 16, 2048), id_start_percent, "test")
+    split = append_tokens([text(1)], torch.zeros(1, 16, 2048), 1, id_start_percent, "test")
     schedules = [
         comfy.samplers.calculate_sigmas(sampling, name, steps)[:-1]
         for name in comfy.samplers.SCHEDULER_NAMES
@@ -106,7 +107,7 @@ def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_pe
 def test_the_switch_happens_at_the_percentage(model):
     """At the percentage itself the tokens are on (the authors: text only while i < T * (1 - ratio)), before it off."""
     sampling = model.get_model_object("model_sampling")
-    without, with_tokens = append_tokens([text(1)], torch.zeros(1, 16, 2048), 0.2, "test")
+    without, with_tokens = append_tokens([text(1)], torch.zeros(1, 16, 2048), 1, 0.2, "test")
     assert (without[0].shape[1], with_tokens[0].shape[1]) == (77, 93)
     boundary = torch.tensor(sampling.percent_to_sigma(0.2))
     assert (active(model, [without], boundary), active(model, [with_tokens], boundary)) == (0, 1)
@@ -123,19 +124,19 @@ def test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold(model):
     entries = [text(1, tokens=77 * n) for n in (1, 2, 3)]
     ways = {
         "in front": append_tokens(
-            [e for entry, r in zip(entries, ranges, strict=True) for e in in_range([entry], *r)], tokens, 0.2, "test"
+            [e for entry, r in zip(entries, ranges, strict=True) for e in in_range([entry], *r)], tokens, 1, 0.2, "test"
         ),
         "behind": [
             e
             for entry, r in zip(entries, ranges, strict=True)
-            for e in in_range(append_tokens([entry], tokens, 0.2, "test"), *r)
+            for e in in_range(append_tokens([entry], tokens, 1, 0.2, "test"), *r)
         ],
         "clip": append_tokens(
             [
                 [tensor, {**options, "clip_start_percent": start, "clip_end_percent": end}]
                 for (tensor, options), (start, end) in zip(entries, ranges, strict=True)
             ],
-            tokens, 0.2, "test",
+            tokens, 1, 0.2, "test",
         ),
     }  # fmt: skip
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
@@ -419,7 +420,7 @@ def test_grey_rgba_and_half_precision_controls(id_patch, channels, dtype):
 def test_photos_as_a_sequence(id_patch, tmp_path):
     slot = people_made.cast(CENTERS[:1], WIDTH, HEIGHT).people[0].slot
     three = Cast((Person(people_made.identity(5, photos=3), 1.0, slot),), WIDTH, HEIGHT)
-    tokens = {photos: id_patch.tokens(three.people, photos) for photos in ("mean", "normalised mean", "sequence")}
+    tokens = {photos: id_patch.tokens(three.people, photos) for photos in PHOTOS}
     assert all(t.shape == (1, 16, 2048) for t in tokens.values())
     assert not torch.allclose(tokens["mean"], tokens["sequence"])
     torch.save(id_patch_file("mlp"), tmp_path / "mlp.bin")

@@ -10,13 +10,15 @@ import comfy.controlnet
 import comfy.sd
 import pytest
 import torch
+from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
+from comfy_extras.nodes_mask import composite
 from miniature import avatars, export, looks, measure, net, places, portraits, recogniser, stored
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.id_patch import load_id_patch
 from pack.core.id_patch import RECOGNISER
 from pack.core.people import Cast, Identity, Layout, Person
-from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
-from pack.nodes.places import GroupLayout, PlaceCast, PoseImage
+from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
+from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast, PoseImage
 from torch import Tensor
 
 import nodes as host_nodes
@@ -203,20 +205,79 @@ def test_patches_alone_tell_who_stands_where(loaded: Host, small: net.Miniature,
     assert measure.association([seen(small, pixels, layout, looks_of(small, people[:3]))]) == 1
 
 
+def without_patches(loaded: Host, cast: Cast, layout: Layout) -> Any:
+    """Both sides, in which only tokens say who is there."""
+    empty = host_nodes.CLIPTextEncode().encode(loaded.clip, "")[0]
+    count = len(cast.people)
+    tokens = loaded.id_patch.tokens(cast.people, "mean"), loaded.id_patch.unconditional_tokens(count)
+    sides = [append_tokens(empty, rows, count, 0.0, "this test") for rows in tokens]
+    skeleton = PoseImage.execute(layout).args[0]
+    return host_nodes.ControlNetApplyAdvanced().apply_controlnet(*sides, loaded.control_net, skeleton, 1.0, 0.0, 1.0)
+
+
 def test_tokens_alone_tell_who_is_there_and_not_where(loaded: Host, people: list[Identity]) -> None:
     """Without patches both orders are one picture; other people are another one."""
     pictures = []
     for chosen in (people[:2], people[1::-1], people[2:4]):
         cast, layout, _ = standing(chosen)
-        positive = host_nodes.CLIPTextEncode().encode(loaded.clip, "")[0]
-        positive = append_tokens(positive, loaded.id_patch.tokens(cast.people, "mean"), 0.0, "this test")
-        skeleton = PoseImage.execute(layout).args[0]
-        apply = host_nodes.ControlNetApplyAdvanced().apply_controlnet
-        both = apply(positive, positive, loaded.control_net, skeleton, 1.0, 0.0, 1.0)
-        pictures.append(sample(loaded, *both, layout, PLAIN))
+        pictures.append(sample(loaded, *without_patches(loaded, cast, layout), layout, PLAIN))
     one, swapped, others = pictures
     assert (one - swapped).abs().max() < 1 / 255
     assert (one - others).abs().mean() > 2 / 255
+
+
+def test_tokens_bound_to_regions_tell_who_stands_where(
+    loaded: Host, small: net.Miniature, people: list[Identity]
+) -> None:
+    """Without a patch: heard everywhere they tell nobody's place, as the test above has it; by region they do."""
+    found = []
+    for chosen in (people[:2], people[1::-1], people[2:4], people[3:1:-1]):
+        cast, layout, _ = standing(chosen)
+        sides = without_patches(loaded, cast, layout)
+        model, *sides = BindIDTokens.execute(loaded.model, *sides, cast, "body", 0.25, 8).args
+        pixels = sample(loaded._replace(model=model), *sides, layout, PLAIN)
+        found.append(seen(small, pixels, layout, looks_of(small, chosen)))
+    assert measure.association(found) >= 7 / 8
+
+
+def joined(
+    host: Host, photo: Tensor, layout: Layout, friend: Identity, settings: net.Settings
+) -> tuple[Tensor, Tensor, Layout]:
+    """The photo with a friend in a free place, the mask, and all places: as the workflow of the absent friend does."""
+    every = AddPlace.execute(layout, "free place", 0, 0, 0, "half").args[0]
+    cast = PlaceCast.execute(Cast((Person(friend),)), every, "last places", "").args[0]
+    region = PersonRegion.execute(cast, 1, "body", 0.5, 16, every).args[0]
+    image = IDPatchImage.execute(host.id_patch, cast, "mean", PoseImage.execute(every).args[0]).args[0]
+    empty = host_nodes.CLIPTextEncode().encode(host.clip, "")[0]
+    options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
+    sides = ApplyIDPatch.execute(empty, empty, host.control_net, host.id_patch, cast, image, *options).args
+    (latent,) = host_nodes.VAEEncode().encode(host.vae, photo[None])
+    (latent,) = host_nodes.SetLatentNoiseMask().set_mask(latent, region)
+    (model,) = DifferentialDiffusion.execute(host.model).args
+    sampled = host_nodes.common_ksampler(
+        model, settings.seed, settings.steps, settings.cfg, "euler", "normal", *sides, latent
+    )
+    pixels = host.vae.decode(sampled[0]["samples"])
+    pasted = composite(photo[None].movedim(-1, 1).clone(), pixels.movedim(-1, 1), 0, 0, region, 1).movedim(1, -1)
+    return pasted[0], region[0], every
+
+
+@torch.no_grad()
+def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
+    """With their own look, and a picture of two bit for bit as it was where the mask is 0."""
+    looks_of_all = looks_of(small, people[:3])
+    _, three, _ = standing(people[:3])
+    two = replace(three, slots=(three.slots[0], three.slots[2]))
+    photo = avatars.picture(places.of_slots(two.slots), torch.stack(looks_of_all[:2]), SMALL)[0].permute(1, 2, 0)
+    pixels, region, every = joined(loaded, photo, two, people[2], PLAIN)
+    assert (region == 0).float().mean() > 0.4
+    assert torch.equal(pixels[region == 0], photo[region == 0])
+    assert (pixels - photo).abs()[region == 1].mean() > 0.1
+
+    shown = seen(small, pixels, every, looks_of_all)
+    assert measure.association([shown]) == 1
+    found, meant = shown.found[2], shown.meant
+    assert min(far(found, meant[0]), far(found, meant[1])) > 2 * far(found, meant[2])
 
 
 def test_another_cast_in_between_leaves_no_trace(loaded: Host, people: list[Identity]) -> None:

@@ -16,12 +16,15 @@ import real_faces
 import torch
 from arcface_seeded import crops, published_state
 from host_nodes import novram
+from pack.core import inputs
 from PIL import Image
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 INSIGHTFACE = "insightface (onnxruntime)"
+NO_DETECTOR = "none (faces from landmarks)"
 GOLDEN = ROOT / "tests" / "golden" / "arcface_ir_se50.safetensors"
+LANDMARKS = ROOT / "tests" / "golden" / "face_landmarks.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def refused(nodes, pack, recognisers):
 def test_every_layout_is_found_and_loads(nodes, models, files, pack):
     put(real_faces.DETECTOR, models / files / "det_500m.onnx")
     put(real_faces.RECOGNISER, models / files / "w600k_mbf.onnx")
-    assert options(nodes.LoadFaceModel, "pack") == [pack]
+    assert options(nodes.LoadFaceModel, "pack") == [pack, NO_DETECTOR]
     assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
     assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
     loaded = nodes.LoadFaceModel.execute(pack, "w600k_mbf", "CPU").args[0]
@@ -146,7 +149,7 @@ def test_changed_files_are_loaded_again(nodes, models):
 
 
 def test_nothing_installed_is_explained_before_the_run(nodes, models):
-    assert options(nodes.LoadFaceModel, "pack") == ["none found"]
+    assert options(nodes.LoadFaceModel, "pack") == ["none found", NO_DETECTOR]
     assert options(nodes.LoadIdentity, "file") == ["none found"]
     assert refused(nodes, "none found", "all found") == (
         "A face pack not found: antelopev2/scrfd_10g_bnkps.onnx, antelopev2/glintr100.onnx are not in "
@@ -261,6 +264,112 @@ def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
     path.parent.mkdir()
     torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
     assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
+
+
+# Faces from the host's landmarks
+
+
+@pytest.fixture
+def without_pack(nodes, models, ir_se50_file):
+    """IR-SE50 and nothing else."""
+    put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
+    assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, "arcface-ir-se50") is True
+    return nodes.LoadFaceModel.execute(NO_DETECTOR, "arcface-ir-se50", "auto").args[0]
+
+
+def landmarks_of(name, *photos):
+    """As the host's node gives them for these photos."""
+    points = load_file(LANDMARKS)[name].numpy()
+    faces = [{"landmarks_xy": one, "score": 0.9 - n / 10, "presence": 5.0} for n, one in enumerate(points)]
+    return {"frames": [faces] * len(photos), "image_size": tuple(photos[0].shape[1:3]), "connection_sets": {}}
+
+
+def test_faces_from_landmarks_need_no_pack(nodes, without_pack):
+    photo = real_faces.image(real_faces.SIX_FRIENDS)
+    given = landmarks_of("six_friends", photo)
+    output = nodes.FacesFromLandmarks.execute(without_pack, photo, "left to right", 0, 2, given)
+    faces, preview, count = output.args
+    assert count == len(faces.faces) == 2 and (faces.width, faces.height) == (1280, 886)
+    assert preview.shape == photo.shape and not torch.equal(preview, photo) and output.ui.as_dict()["images"]
+    assert faces.faces[0].keypoints[2][0] < faces.faces[1].keypoints[2][0]
+    for face in faces.faces:
+        assert list(face.embeddings) == ["arcface-ir-se50"] and face.crop.std() > 0.1
+        assert float(face.embeddings["arcface-ir-se50"].norm()) == pytest.approx(1, abs=1e-4)
+    assert len(without_pack.get_models()) == 1
+
+
+def test_an_identity_from_landmarks(nodes, without_pack):
+    photo = real_faces.image(real_faces.YAO)
+    twice = torch.cat([photo, photo])
+    identity, made, report = nodes.Identity.execute(
+        without_pack, twice, "Yao", "only", "error", landmarks_of("yao", photo, photo)
+    ).args
+    assert identity.embeddings["arcface-ir-se50"].shape == (2, 512) and len(made) == 2
+    assert "2 photos used" in report
+    group = real_faces.image(real_faces.SIX_FRIENDS)
+    from pack.core.errors import BadPhoto
+
+    with pytest.raises(BadPhoto, match="shows 3 faces where one person is meant"):
+        nodes.Identity.execute(without_pack, group, "Anna", "only", "error", landmarks_of("six_friends", group))
+
+
+def test_what_the_hosts_own_node_finds(nodes, without_pack, standin_models):
+    """Its stand-in puts one face into the middle of whatever it is shown."""
+    mediapipe = pytest.importorskip("comfy_extras.nodes_mediapipe", reason="this ComfyUI finds no landmarks")
+    import comfy.utils
+
+    photo = real_faces.image(real_faces.YAO)
+    with torch.inference_mode():
+        loaded = mediapipe.FaceLandmarkerModel(comfy.utils.load_torch_file(str(standin_models.landmarker)))
+        given = mediapipe.MediaPipeFaceLandmarker.execute(loaded, photo, "both", 0, 0.5, "empty").args[0]
+        inputs.face_landmarks("face_landmarks", given)
+        faces = nodes.FacesFromLandmarks.execute(without_pack, photo, "score", 0, 0, given).args[0]
+    (face,) = faces.faces
+    x0, y0, x1, y1 = face.box
+    assert x0 + x1 == pytest.approx(233, abs=2) and y1 - 287 / 2 == pytest.approx(287 / 3, abs=2)
+    assert y0 == pytest.approx(287 / 2 - 287 / 3 * 1.24, abs=2) and face.score > 0.9  # with the hair
+    left_eye, right_eye, nose, *_ = face.keypoints
+    assert left_eye[0] < nose[0] < right_eye[0] and left_eye[1] < nose[1] and right_eye[1] < nose[1]
+    identity = nodes.Identity.execute(without_pack, photo, "Yao", "only", "error", given).args[0]
+    assert identity.embeddings["arcface-ir-se50"].isfinite().all()
+
+
+def test_photos_without_landmarks_are_dropped_or_named(nodes, without_pack):
+    from pack.core.errors import FaceNotFound
+
+    photo = real_faces.image(real_faces.COFFEE)
+    nobody = {"frames": [[]], "image_size": tuple(photo.shape[1:3]), "connection_sets": {}}
+    with pytest.raises(FaceNotFound, match=r"after trying Detect Face Landmarks \(MediaPipe\)\."):
+        nodes.Identity.execute(without_pack, photo, "Nobody", "only", "error", nobody)
+    assert len(nodes.Identity.execute(without_pack, photo, "Nobody", "only", "skip", nobody).args[1]) == 0
+
+
+def test_without_a_detector_the_other_way_is_named(nodes, without_pack):
+    from pack.core.errors import DetectorMissing
+
+    photo = real_faces.image(real_faces.YAO)
+    for run in (
+        lambda: nodes.DetectFaces.execute(without_pack, photo, "score", 0, 0),
+        lambda: nodes.Identity.execute(without_pack, photo, "Yao", "only", "skip"),
+    ):
+        with pytest.raises(DetectorMissing, match=r"pack in Load Face Model is none\. .* link face_landmarks"):
+            run()
+
+
+def test_landmarks_that_are_not_linked(nodes, without_pack):
+    """What this host lacks is said where it lacks it."""
+    from importlib.util import find_spec
+
+    from pack.core.errors import BadPhoto
+
+    with pytest.raises(BadPhoto) as caught:
+        nodes.FacesFromLandmarks.execute(without_pack, real_faces.image(real_faces.YAO), "score", 0, 0)
+    lacks = find_spec("comfy_extras.nodes_mediapipe") is None
+    assert ("This ComfyUI has no such node: update it (0.22 and later have it)." in caught.value.advice) == lacks
+
+
+def test_nothing_installed_and_no_pack_wanted_names_ir_se50(nodes, models):
+    assert "recognition_arcface_ir_se50.pth is not in" in refused(nodes, NO_DETECTOR, "all found")
 
 
 # ONNX files in torch
@@ -407,6 +516,31 @@ def test_detect_faces_numbers_the_picture(nodes, face_model):
     largest = nodes.DetectFaces.execute(face_model, image, "largest", 0, 2).args[0]
     assert len(largest.faces) == 2
     assert largest.faces[0].box in [face.box for face in faces.faces]
+
+
+def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_model, models):
+    image = real_faces.image(real_faces.SIX_FRIENDS)
+    given = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0]
+    taken = nodes.DetectFaces.execute(image=image, order="left to right", min_size=0, max_faces=0).args[0]
+    for one, other in zip(given.faces, taken.faces, strict=True):
+        assert one.box == other.box and one.embeddings.keys() == other.embeddings.keys() == {"w600k_mbf"}
+        assert torch.equal(one.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"])
+    ross = nodes.Identity.execute(image=image, name="Ross", which_face="3", on_no_face="error").args[0]
+    assert torch.equal(ross.embeddings["w600k_mbf"][0], given.faces[2].embeddings["w600k_mbf"])
+    before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.Identity)]
+    put(real_faces.RECOGNISER, models / "insightface" / "more" / "w600k_r50.onnx")
+    after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.Identity)]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+    assert nodes.DetectFaces.fingerprint_inputs(face_model=None, image=None) == "()"  # linked: the loader knows
+
+
+def test_without_a_face_model_and_without_files_the_loaders_words_are_said(nodes, models):
+    from pack.core.errors import ModelMissing
+
+    image = real_faces.image(real_faces.YAO)
+    with pytest.raises(ModelMissing) as caught:
+        nodes.DetectFaces.execute(image=image, order="left to right", min_size=0, max_faces=0)
+    assert str(caught.value) == refused(nodes, "none found", "all found")
 
 
 def test_detect_faces_reads_one_picture(nodes, face_model):
@@ -685,7 +819,7 @@ def test_links_that_go_in_circles(nodes, models, loops, node, widget, folder, fi
     (elsewhere / path.name).touch()
     (models / folder / "linked").symlink_to(elsewhere)
     linked = "linked" + f"/{path.name}" * (node == "LoadIdentity")
-    assert set(options(getattr(nodes, node), widget)) == {name, linked}
+    assert set(options(getattr(nodes, node), widget)) - {NO_DETECTOR} == {name, linked}
 
 
 def test_damaged_saved_person(nodes, models, yao):

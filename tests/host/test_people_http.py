@@ -64,6 +64,28 @@ def test_people_from_photos_to_a_cast_and_nothing_twice(host_server, prompt):
     assert len(host_server.run(prompt).outputs["view"]["images"]) == 1
 
 
+def test_face_model_may_stay_unconnected(host_server, prompt):
+    """The host runs a node without it, and keeps its result as it keeps any other."""
+    prompt["detect"] = node("LikenessDetectFaces", image=["yao", 0], order="score", min_size=0, max_faces=0)
+    prompt["yao_id"] = identity("yao", "Yao")
+    del prompt["yao_id"]["inputs"]["face_model"]
+    prompt["measure"] = node(
+        "LikenessMeasure",
+        images=["yao", 0],
+        identity=["yao_id", 0],
+        made_with="unknown",
+        stranger_below=0.2,
+        min_size=0,
+    )
+    prompt["count"] = node("PreviewAny", source=["detect", 2])
+    prompt["alike"] = node("PreviewAny", source=["measure", 3])
+    run = host_server.run(prompt)
+    assert run.outputs["count"]["text"] == ["1"]
+    assert float(run.outputs["alike"]["text"][0]) > 0.99
+    assert "model" not in run.executed
+    assert host_server.run(prompt).executed == []
+
+
 def test_the_place_of_somebody_without_a_face_stays_free(host_server, prompt):
     """Ross and Yao stand where they stand with three, and the node says who is missing."""
     prompt |= {

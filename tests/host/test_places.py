@@ -20,9 +20,10 @@ IDS = {
     "LikenessLayoutFromPoses": (["poses", "width", "height", "fit"], ["layout", "preview"]),
     "LikenessLayoutFromMasks": (["masks", "width", "height", "body"], ["layout", "preview"]),
     "LikenessGroupLayout": (["count", "framing", "rows", "width", "height"], ["layout", "preview"]),
-    "LikenessPoseImage": (["layout"], ["image"]),
+    "LikenessPoseImage": (["layout", "cast"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
-    "LikenessPersonRegion": (["cast", "person", "extent", "margin", "feather"], ["mask", "preview"]),
+    "LikenessAddPlace": (["layout", "where", "x", "y", "face_size", "body", "image"], ["extended_layout", "preview"]),
+    "LikenessPersonRegion": (["cast", "person", "extent", "margin", "feather", "layout"], ["mask", "preview"]),
 }
 
 
@@ -45,7 +46,9 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         ("LikenessLayoutFromPoses", "fit"): fit,
         ("LikenessLayoutFromMasks", "body"): body,
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
-        ("LikenessPlaceCast", "order"): ["left to right", "as listed", "match faces", "custom"],
+        ("LikenessPlaceCast", "order"): ["left to right", "as listed", "match faces", "custom", "last places"],
+        ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
+        ("LikenessAddPlace", "body"): body,
         ("LikenessPersonRegion", "extent"): ["body", "face"],
     }
 
@@ -76,10 +79,11 @@ def made_by_each() -> dict[str, Any]:
         "poses": places.LayoutFromPoses.execute(poses, 0, 0, "crop"),
         "masks": places.LayoutFromMasks.execute(masks, 0, 0, "half"),
         "group": group(2, width=384, height=256),
+        "added": places.AddPlace.execute(group(1, width=384, height=256).args[0], "free place", 0, 0, 40, "half"),
     }
 
 
-@pytest.mark.parametrize("source", ["faces", "poses", "masks", "group"])
+@pytest.mark.parametrize("source", ["faces", "poses", "masks", "group", "added"])
 def test_every_layout_node_shows_what_it_made(source: str) -> None:
     output = made_by_each()[source]
     layout, preview = output.args

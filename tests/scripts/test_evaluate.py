@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import evaluate
 import pytest
@@ -23,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     files = {
         "people/Yao/yao.jpg": real_faces.YAO,
         "people/Eileen/eileen.png": real_faces.ASTRONAUT,
-        "pictures/team/1.jpg": real_faces.TEAM,
+        "pictures/team/1 % of #2.jpg": real_faces.TEAM,
         "models/insightface/small/detector.onnx": real_faces.DETECTOR,
         "models/insightface/small/w600k_mbf.onnx": real_faces.RECOGNISER,
     }
@@ -64,8 +65,8 @@ def test_a_folder_becomes_a_table_and_a_page(folder: Path) -> None:
     page = (folder / "measured" / "index.html").read_text("utf-8")
     assert "Measured by w600k_mbf, which InstantID was not trained with." in page
     assert "<td>pair</td><td>w600k_mbf</td><td>1</td>" in page
-    for name in ("team__1.jpg.jpg", "pair__1.png.jpg"):
-        assert f'src="pictures/{name}"' in page and (folder / "measured" / "pictures" / name).is_file()
+    for name in ("team__1 % of #2.jpg.jpg", "pair__1.png.jpg"):
+        assert f'src="pictures/{quote(name)}"' in page and (folder / "measured" / "pictures" / name).is_file()
 
 
 REFUSED = {
@@ -80,6 +81,18 @@ REFUSED = {
     "places for others": (
         lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [[1, 2]]}'),
         "has 1 place for 2 people",
+    ),
+    "no places": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [1, 2]}'),
+        r"1\.json cannot be read: write it as .*\[\[300, 260\]\]",
+    ),
+    "no json": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text("Yao on the left"),
+        r"1\.json cannot be read",
+    ),
+    "no names": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"people": 5}'),
+        r"1\.json cannot be read",
     ),
 }
 

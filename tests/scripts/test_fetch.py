@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fetch
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -286,6 +287,24 @@ def test_two_at_once(server, target):
     assert "is being downloaded by another process" in fetched(server, target)
     server.pause = 0
     assert first.communicate(timeout=60)[0].strip() == "fetched" and whole(target)
+
+
+def test_a_side_file_that_its_holder_has_just_removed_locks_nobody_out(tmp_path, monkeypatch):
+    """Who has opened it before that holds a file that is nowhere: it is opened anew."""
+    side, plain, locked = tmp_path / "file.part.json", fetch._lock, []
+
+    def late(file):
+        if not locked:
+            side.unlink()
+        locked.append(file)
+        plain(file)
+
+    monkeypatch.setattr(fetch, "_lock", late)
+    with fetch._alone(side, tmp_path / "file.part", tmp_path / "file") as notes:
+        assert len(locked) == 2 and os.path.samestat(os.fstat(notes.fileno()), side.stat())
+        with pytest.raises(fetch.FetchError, match="by another process"), fetch._alone(side, side, side):
+            pass
+    assert not side.exists()
 
 
 def test_a_good_file_stays_and_a_bad_one_goes(server, target):

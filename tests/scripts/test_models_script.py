@@ -54,6 +54,19 @@ def test_the_list_says_what_is_needed_by_which_workflow(host):
     assert "instant_id_portrait" in lines[row + 1] and "id_patch_two_people" not in lines[row + 1]
 
 
+def test_blueprints_are_renewed_too(host):
+    """Their loaders stand inside; the node itself shows the same values and offers nothing."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import json, models\n"
+        "text = (models.BLUEPRINTS / 'Group photo.json').read_text('utf-8')\n"
+        "graph = json.loads(text)\n"
+        "loaders = [node for node in graph['definitions']['subgraphs'][0]['nodes'] if 'models' in node['properties']]\n"
+        "for node in loaders: node['properties']['models'] = [{'name': 'older'}]\n"
+        "print(len(loaders), models.workflow(json.dumps(graph)) == text)"
+    )
+    assert python("-c", code, host=host).stdout.split() == ["3", "True"]
+
+
 def test_entries_of_the_managers_list_are_complete(host):
     """Its own list has these nine in every entry, paths below models/ with forward slashes."""
     entries = json.loads(python(str(ROOT / "scripts" / "models.py"), "manager", host=host).stdout)["models"]

@@ -74,6 +74,29 @@ def test_widgets_links_and_what_the_editor_adds() -> None:
     assert prompt["1"]["_meta"] == {"title": "Shown"}
 
 
+def test_a_subgraph_is_opened() -> None:
+    """3:2 is node 2 inside of node 3; what the box says goes before what the node inside says."""
+    inside = {
+        "id": "box",
+        "inputs": [{"name": "model"}, {"name": "steps"}],
+        "nodes": [node(2, "Sampler", [7, "fixed", 30, "heun", 0.5], ("model", 1), ("steps", 2))],
+        "links": [link(1, -10, 0, 2, 0), link(2, -10, 1, 2, 1), link(3, 2, 0, -20, 0)],
+    }
+    box = node(3, "box", [12], ("model", 5))
+    box["inputs"].append({"name": "steps", "link": None, "widget": {"name": "steps"}})
+    ui = graph(node(1, "OldSeed", [9, "fixed"]), box, node(4, "Sampler", [1, "fixed", 2, "euler", 1.0], ("latent", 6)))
+    ui |= {"links": [[5, 1, 0, 3, 0, "MODEL"], [6, 3, 0, 4, 0, "LATENT"]], "definitions": {"subgraphs": [inside]}}
+    prompt = workflow.to_prompt(ui, KNOWN)
+    assert list(prompt) == ["1", "3:2", "4"]
+    assert prompt["3:2"]["inputs"] == {"model": ["1", 0], "seed": 7, "steps": 12, "name": "heun", "denoise": 0.5}
+    assert prompt["4"]["inputs"]["latent"] == ["3:2", 0]
+    assert [one["id"] for one in workflow.nodes_in(ui)] == [1, 2, 4]
+
+
+def link(number: int, source: int, output: int, target: int, slot: int) -> dict[str, int]:
+    return {"id": number, "origin_id": source, "origin_slot": output, "target_id": target, "target_slot": slot}
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [

@@ -8,9 +8,7 @@ from typing import Any
 
 from attack_graphs import DEFAULTS, SAMPLED, check, ended, node, ours, plain, sampled, sampler, value
 from attack_run import DAMAGED, FORGED, Case, explained, right, told
-from pack.nodes import doctor, id_patch, instant_id, measure, parts, share_parts
-from pack.nodes import people as people_nodes
-from pack.nodes import places as places_nodes
+from pack.nodes import NODES as OURS
 
 SURROGATE = "Anna \ud800"
 ESCAPES = f"Anna \x1b[31m{FORGED}\n{FORGED}\r{FORGED}"
@@ -18,11 +16,7 @@ HTML = f"Anna <b>{FORGED}</b><img src=x onerror=alert(1)>"
 
 # Inputs, one after the other, as the nodes' own schemas list them
 
-NODES = {
-    schema.node_id: schema.inputs
-    for module in (people_nodes, places_nodes, id_patch, instant_id, parts, share_parts, measure, doctor)
-    for schema in (node.define_schema() for node in module.NODES)
-}
+NODES = {schema.node_id: schema.inputs for schema in (node.define_schema() for node in OURS)}
 
 
 def inputs(*types: str) -> Iterator[tuple[str, Any]]:
@@ -151,6 +145,10 @@ def numbers() -> Iterator[Case]:
     for kind, name, expression, words in [
         ("LikenessPersonRegion", "person", "3", "no person 3"),
         ("LikenessGroupLayout", "rows", "3", "3 rows"),
+        ("LikenessAddPlace", "face_size", "500", "no free place for a face of about 500 px"),
+        ("LikenessAddPlace", "where", "'at x, y'", "not be whole on the canvas"),
+        ("LikenessScenes", "text", "' '", "The text has no scene"),
+        ("LikenessScenes", "text", "'beach\\n' * 101", "101 scenes"),
     ]:
         yield explained(f"{kind}.{name}: {expression}, linked", words, given(kind, name, expression))
     for kind in SAMPLED:
@@ -176,8 +174,10 @@ ONLY = (
     ("LikenessCast", "person_1"),
     ("LikenessFaceKeypointsImage", "cast"),
     ("LikenessMeasure", "cast"),
+    ("LikenessPoseImage", "layout"),
     ("LikenessApplyInstantID", "control_net"),
     ("LikenessApplyInstantID", "image"),
+    ("LikenessFacesFromLandmarks", "face_landmarks"),
 )
 """Optional inputs that are the only ones of theirs that DEFAULTS connects, or that its strengths ask for."""
 
@@ -205,6 +205,9 @@ def sockets() -> Iterator[Case]:
         ("LikenessMeasure", "identity", "cast()"),
         ("LikenessMeasure", "parts", "clip_vision()"),
         ("LikenessMeasure", "clip_vision", "clip()"),
+        ("LikenessCropFaces", "cast", "layout()"),
+        ("LikenessPasteFaces", "where", "cast()"),
+        ("LikenessPasteFaces", "sampled", "{'samples': 1}"),
         ("LikenessPickBest", "report", "cast()"),
         ("LikenessPickBest", "latents", "image()"),
         ("LikenessPickBest", "latents", "{'samples': None}"),
@@ -257,6 +260,13 @@ def places() -> Iterator[Case]:
     far = "face(keypoints=((nan, nan),) * 5)"
     yield explained("LikenessLayoutFromFaces: keypoints of NaN", "(?i)nan", ended(of_faces(far)))
     yield explained("LikenessLayoutFromFaces: no face", "empty", ended(of_faces("")))
+    for prompts, words in {
+        "smiling": "no colon", "Zoe: up": "called 'Zoe'", "3: up": "called '3'", "Anna: up\n: down": "called ''",
+        ":" * 9999: "called ''", "x" * 9999: "no colon",
+    }.items():  # fmt: skip
+        yield explained(
+            f"LikenessPersonPrompts: {prompts[:20]!r}", words, ended(ours("LikenessPersonPrompts", prompts=prompts))
+        )
     for custom, words in {
         "": "0 numbers", "1": "1 number", "1,1": "2 places", "3,1": "no person 3", "1,x": "'x'", "1,-2": "'-2'",
         "1," + "9" * 50: "not a number", "1\n2\n3": "3 numbers", "\u0662,\u0661": "not a number",
@@ -328,6 +338,7 @@ def people() -> Iterator[Case]:
         for what, rows, photos, words in [
             ("weights of 1e25, mean", "normal(1, 2, 512) * 1e25", "mean", "large|1e|length"),
             ("weights of 1e25, normalised mean", "normal(1, 2, 512) * 1e25", "normalised mean", "large|1e|length"),
+            ("weights of 1e25, weighted mean", "normal(1, 2, 512) * 1e25", "weighted mean", "large|1e|length"),
             ("weights of 1e25, sequence", "normal(1, 2, 512) * 1e25", "sequence", "large|1e|length"),
             ("opposites, mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "mean", "opposite|cancel|zero"),
             ("opposites, normalised mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "normalised mean",
@@ -581,4 +592,51 @@ WRAPPERS = {
 }  # fmt: skip
 """What functions of other packs pass on to the MODEL; whether that loses our conditions, see attack_values.wrapped."""
 
-SECTIONS = (pictures, masks, numbers, words, sockets, places, poses, people, bank, texts, latents, schedules, others)
+
+def rows() -> Iterator[Case]:
+    """Casts from Crop Faces, and pictures that do not belong to the crops."""
+    apart = value("by_row()")
+    for kind in ("LikenessCast", "LikenessPlaceCast", "LikenessPersonRegion", "LikenessMeasure", "LikenessCropFaces"):
+        yield explained(f"{kind}: a cast by row", "comes from Crop Faces", ended(ours(kind, cast=apart)))
+    condition = node(
+        "LikenessIDPatchImage",
+        id_patch=value("loaded('id_patch')"),
+        cast=apart,
+        photos="mean",
+        image=node("LikenessPoseImage", cast=apart),
+    )
+    images = {
+        "LikenessApplyIDPatch": condition,
+        "LikenessApplyInstantID": node("LikenessFaceKeypointsImage", cast=apart),
+    }
+    for kind, image in images.items():
+        applied = ours(kind, cast=apart, image=image)
+        yield right(f"{kind}: by row", check("drawn(a)", sampled(applied, value("latent(128, 128, 2)"))))
+        for batch in (1, 3):
+            wrong = sampled(applied, value(f"latent(128, 128, {batch})"))
+            yield explained(
+                f"{kind}: by row, a latent of {batch}", f"the latent has {batch} row", check("drawn(a)", wrong)
+            )
+        one = ours(kind, cast=apart, image=value("a[:1]", image))
+        yield explained(f"{kind}: by row, one image", "image has 1 row", ended(one))
+    masked = ours("LikenessApplyInstantID", cast=apart, image=images["LikenessApplyInstantID"], mask=value("mask(2)"))
+    yield explained("LikenessApplyInstantID: by row with masks", "picture of their own", ended(masked))
+    crops = DEFAULTS["LikenessPasteFaces"]["sampled"]
+    for what, changed, words in [
+        ("another size", {"images": value("image()")}, "the crops were cut out of"),
+        ("two pictures", {"images": value("photo().repeat(2, 1, 1, 1)")}, "got 2 pictures"),
+        ("two crops for one", {"sampled": value("a.repeat(2, 1, 1, 1)", crops)}, "got 2 sampled crops"),
+        ("a crop that is no square", {"sampled": value("a[:, 1:]", crops)}, "the crops are squares"),
+    ]:
+        yield explained(f"LikenessPasteFaces: {what}", words, ended(ours("LikenessPasteFaces", **changed)))
+    larger = ours("LikenessPasteFaces", sampled=value("a.repeat_interleave(2, 1).repeat_interleave(2, 2)", crops))
+    yield right("LikenessPasteFaces: crops upscaled on their way", ended(larger))
+    nobody = ours("LikenessCropFaces", who="small faces", smaller_than=1, not_found="left as they are")
+    lost = ours("LikenessPasteFaces", where=nobody[3], sampled=value("1 / 0"))
+    same = check("None if torch.equal(a, photo()) else 'another picture'", lost)
+    yield right("LikenessPasteFaces: nobody chosen, nothing sampled", same)
+
+
+SECTIONS = (
+    pictures, masks, numbers, words, sockets, places, poses, people, bank, texts, latents, schedules, rows, others,
+)  # fmt: skip

@@ -77,10 +77,21 @@ def _defaults() -> dict[str, dict[str, Any]]:
     id_patch, instant_id = value("loaded('id_patch')"), value("loaded('instant_id')")
     cast = value("cast()")
     condition = node("LikenessIDPatchImage", id_patch=id_patch, cast=cast, photos="mean")
+    applied = {
+        **_sides(2048), "control_net": value("control_net()"), "id_patch": id_patch, "cast": cast,
+        "image": condition, "strength": 0.8, **range_, "id_start_percent": 0.2, "photos": "mean",
+    }  # fmt: skip
+    region = {"extent": "body", "margin": 0.25, "feather": 8}
     measured = {
         "face_model": models["buffalo"], "images": value("photo()"), "cast": value("unplaced()"),
         "made_with": "unknown", "stranger_below": 0.2, "min_size": 0,
     }  # fmt: skip
+    cut = {
+        "face_model": models["buffalo"], "images": value("photo()"), "cast": value("on_photo()"),
+        "who": "everybody", "smaller_than": 96, "less_than": 0.4, "size": 256, "margin": 1.0, "mask_margin": 0.2,
+        "feather": 0.25, "not_found": "cut out in their place",
+    }  # fmt: skip
+    crops = node("LikenessCropFaces", **cut)
     encode = node("LikenessEncodeParts", parts2whole=parts2whole, parts=part, **encoders, **size)
     return {
         "LikenessLoadFaceModel": models["buffalo"].inputs,
@@ -89,6 +100,9 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
         "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
         "LikenessDetectFaces": {**faces, "order": "left to right", "min_size": 0, "max_faces": 0},
+        "LikenessFacesFromLandmarks": {
+            **faces, "face_landmarks": value("landmarks()"), "order": "left to right", "min_size": 0, "max_faces": 0,
+        },
         "LikenessIdentity": {**faces, "name": "Yao", "which_face": "largest", "on_no_face": "error"},
         "LikenessBlendIdentities": {
             "a": value("identity('Anna')"), "b": value("identity('Boris')"), "amount": 0.5, "method": "slerp",
@@ -100,15 +114,25 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
         "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
         "LikenessGroupLayout": {"count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512},
+        "LikenessAddPlace": {
+            "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=768, height=512),
+            "where": "free place", "x": 0, "y": 0, "face_size": 60, "body": "half",
+        },
+        "LikenessScenes": {"text": "at the beach\nin the kitchen", "always": "photo"},
         "LikenessPoseImage": {"layout": value("layout()")},
         "LikenessPlaceCast": {
             "cast": value("unplaced()"), "layout": value("layout()"), "order": "left to right", "custom_order": "",
         },
-        "LikenessPersonRegion": {"cast": cast, "person": 1, "extent": "body", "margin": 0.25, "feather": 8},
+        "LikenessPersonRegion": {"cast": cast, "person": 1, **region},
+        "LikenessPersonPrompts": {
+            "model": value("sd15()"), "clip": value("clip()"), **_sides(48), "cast": cast, "prompts": "1: up\n2: down",
+            "strength": 1.0, **region,
+        },
         "LikenessIDPatchImage": {"id_patch": id_patch, "cast": cast, "photos": "mean"},
-        "LikenessApplyIDPatch": {
-            **_sides(2048), "control_net": value("control_net()"), "id_patch": id_patch, "cast": cast,
-            "image": condition, "strength": 0.8, **range_, "id_start_percent": 0.2, "photos": "mean",
+        "LikenessApplyIDPatch": applied,
+        "LikenessBindIDTokens": {
+            "model": value("sdxl()"), "positive": node("LikenessApplyIDPatch", **applied),
+            "negative": node("LikenessApplyIDPatch", **applied)[1], "cast": cast, **region,
         },
         "LikenessFaceKeypointsImage": {"cast": cast},
         "LikenessApplyInstantID": {
@@ -133,6 +157,10 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessPickBest": {
             "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
             "keep": 1, "latents": value("latent()"),
+        },
+        "LikenessCropFaces": cut,
+        "LikenessPasteFaces": {
+            "images": value("photo()"), "where": crops[3], "sampled": crops, "color_match": "around the face",
         },
         "LikenessDoctor": {"workflow": "id_patch_two_people"},
     }  # fmt: skip

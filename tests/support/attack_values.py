@@ -22,6 +22,7 @@ import torch
 from pack.bridge import id_patch, instant_id, unet
 from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
 from pack.core.places import bodies
+from safetensors.torch import load_file
 from seeded import id_patch_file, instant_id_file
 
 WIDTH, HEIGHT = 128, 96
@@ -168,6 +169,19 @@ def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None
     return Cast(tuple(persons), where.width, where.height)
 
 
+def on_photo(which: str = "YAO") -> Cast:
+    """Anna, in the middle of a photo."""
+    height, width = (round(side / 8) * 8 for side in photo(which).shape[1:3])
+    return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
+
+
+def by_row(count: int = 2, size: int = 128) -> Cast:
+    """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
+    people = (identity("Anna"), identity("Boris"))[:count]
+    made = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=size, height=size))
+    return replace(made, by_row=True)
+
+
 def unplaced(*people: Identity) -> Cast:
     return Cast(tuple(Person(one) for one in people or (identity("Anna"), identity("Boris"))))
 
@@ -179,6 +193,14 @@ def face(**changed: Any) -> Face:
 
 def faces(*found: Face, width: int = WIDTH, height: int = HEIGHT) -> Faces:
     return Faces(found or (face(),), width, height)
+
+
+def landmarks(**changed: Any) -> dict[str, Any]:
+    """FACE_LANDMARKS of the photo of YAO, as measured."""
+    golden = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors"
+    height, width = photo().shape[1:3]
+    found = [{"landmarks_xy": load_file(golden)["yao"].numpy()[0], "score": 0.9}]
+    return {"frames": [found], "image_size": (height, width), "connection_sets": {}, **changed}
 
 
 def pose(numbers: Any = None, width: Any = WIDTH, height: Any = HEIGHT) -> list[dict[str, Any]]:

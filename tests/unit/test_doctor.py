@@ -87,7 +87,7 @@ def report(models: Path, graph="id_patch_two_people"):
 
 
 def finding(models: Path, identifier: str):
-    return doctor.examine(manifest.model(identifier), folders(models))
+    return doctor.examine(manifest.model(identifier), folders(models), doctor.Walked())
 
 
 def test_nothing_there(models):
@@ -206,6 +206,34 @@ def test_another_name_is_found_by_its_tensors(complete):
     assert finding(complete, "juggernaut-x").detail.endswith("choose other.safetensors in its loader.")
 
 
+def test_the_miniature_is_not_the_release(complete):
+    """It has the same tensors, and says nothing about what a person looks like."""
+    (complete / "id_patch" / "id-patch.bin").rename(complete / "id_patch" / "standin-miniature.bin")
+    assert finding(complete, "id-patch").state == "missing"
+    (complete / "facexlib" / "standin-miniature").mkdir()
+    name = "recognition_arcface_ir_se50.pth"
+    (complete / "facexlib" / name).rename(complete / "facexlib" / "standin-miniature" / name)
+    assert finding(complete, "arcface-ir-se50").state == "missing"
+
+
+def test_every_folder_is_walked_once(models, monkeypatch):
+    for key in ("id_patch", "checkpoints", "insightface"):
+        (models / key).mkdir(parents=True)
+    walked = []
+    plain = doctor.walk
+    monkeypatch.setattr(doctor, "walk", lambda root: walked.append(str(root)) or plain(root))
+    assert len(report(models).lacking) == 5
+    assert len(walked) == len(set(walked)) > 3
+
+
+def test_a_workflow_without_a_face_pack(complete):
+    found = report(complete, "id_patch_without_face_pack")
+    assert [(one.fetch.id, one.state) for one in found.findings if one.fetch] == [("mediapipe-face", "missing")]
+    keys = {"mesh.head_landmarks.weight": (1434, 8, 3, 3), "canonical_vertices": (478, 3)}
+    sparse(complete / "detection" / "mediapipe_face_fp32.safetensors", keys, 5423900)
+    assert report(complete, "id_patch_without_face_pack").good
+
+
 def with_checkpoint(name: str):
     graph = workflow("instant_id_portrait")
     loader = next(node for node in graph["nodes"] if node["type"] == "CheckpointLoaderSimple")
@@ -220,6 +248,21 @@ def test_an_sd15_checkpoint_with_an_sdxl_workflow(complete):
     ]
     assert found.state == "the wrong kind"
     assert "dreamshaper.safetensors is an SD1.5 model; an SDXL model is needed" in found.detail
+
+
+def test_a_second_checkpoint_may_be_of_another_family(complete):
+    """For a second sampler, say, which none of our nodes is linked to."""
+    sparse(complete / "checkpoints" / "dreamshaper.safetensors", checkpoint(768), 0)
+    graph = workflow("instant_id_portrait")
+    loader = next(node for node in graph["nodes"] if node["type"] == "CheckpointLoaderSimple")
+    graph["nodes"].append({**loader, "id": 99, "widgets_values": ["dreamshaper.safetensors"]})
+    assert report(complete, graph).good
+
+
+def test_nodes_without_a_type_are_passed_over(complete):
+    graph = workflow("instant_id_portrait")
+    graph["nodes"].append({"id": 99, "widgets_values": ["something"]})
+    assert report(complete, graph).good
 
 
 def test_a_checkpoint_of_ones_own(complete):
@@ -304,4 +347,4 @@ def test_from_the_terminal(complete):
         and "id-patch.bin is not there (size on its page)" in done.stdout
         and done.stdout.count("found") == 4
     )
-    assert "There is no workflow nothing. Ours are id_patch_five" in run("nothing", "--models", str(complete)).stderr
+    assert "There is no workflow nothing. Ours are id_patch_" in run("nothing", "--models", str(complete)).stderr

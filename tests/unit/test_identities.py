@@ -38,6 +38,23 @@ def test_normalised_mean_has_the_mean_direction_and_the_mean_length():
     assert combined[0, 0].item() == pytest.approx(combined[0, 1].item())
 
 
+def test_weighted_mean_counts_photos_by_how_they_agree_with_the_others():
+    """Two alike and a stranger, by hand: 0.4, 0.4 and 0 (never quite 0) are their mean cosines with the others."""
+    rows = torch.zeros(3, 512)
+    rows[0, 0], rows[1, :2], rows[2, 2] = 10.0, torch.tensor([8.0, 6.0]), 20.0
+    anna = Identity("Anna", {ARC: rows}, torch.zeros(3, 112, 112, 3))
+    combined = identities.combine(anna, ARC, "weighted mean", "ID-Patch")[0]
+    weights = torch.tensor([0.4**2, 0.4**2, 0.02**2])
+    assert torch.allclose(combined, (rows * weights[:, None]).sum(0) / weights.sum())
+    assert combined[2] < 0.03 < identities.combine(anna, ARC, "mean", "ID-Patch")[0, 2]
+
+
+def test_two_photos_have_nobody_to_agree_with():
+    anna = person(photos=2)
+    means = [identities.combine(anna, ARC, photos, "ID-Patch") for photos in ("mean", "weighted mean")]
+    assert torch.allclose(*means, atol=1e-6)
+
+
 def test_sequence_keeps_every_photo():
     anna = person()
     assert torch.equal(identities.combine(anna, ARC, "sequence", "InstantID"), anna.embeddings[ARC])
@@ -86,7 +103,7 @@ def test_bad_embeddings_are_refused_everywhere(damage, why):
         identities.from_tensors({**tensors, f"embedding.{ARC}": bad.embeddings[ARC]}, metadata, "anna.safetensors")
 
 
-@pytest.mark.parametrize("photos", ["mean", "normalised mean"])
+@pytest.mark.parametrize("photos", ["mean", "normalised mean", "weighted mean"])
 def test_opposite_photos_have_no_mean(photos):
     rows = person(photos=1).embeddings[ARC]
     both = torch.cat([rows, -rows * (1 + 1e-6)])

@@ -171,7 +171,7 @@ def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
     ("slot", "number", "extent", "error", "message"),
     [
         (box(10, 10, 20, 20), 2, "face", BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
-        (box(10, 10, 20, 20), 0, "face", BadCast, "no person 0"),
+        (box(10, 10, 20, 20), -1, "face", BadCast, "no person -1"),
         (box(10, 10, 20, 20), 1, "body", BadRegion, "neither a skeleton nor a mask.*Set body to half"),
         (Slot((50.0, 50.0)), 1, "face", BadRegion, "neither a face box nor a mask.*Use a layout"),
         (box(300, 10, 320, 20), 1, "face", BadRegion, "it lies off the canvas.*fit = pad"),

@@ -1,0 +1,317 @@
+"""The second pass: who needs it, a square around each of these faces, and the cast for a batch of squares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from .errors import BadChoice
+from .geometry import Rect
+from .measure import Report, Sighting, side
+from .people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, Slot
+from .places.layouts import skeleton_around
+from .places.regions import box_region, widened
+
+CHOICES = ("small faces", "unlike faces", "small or unlike faces", "everybody")
+SMALLEST = 16
+"""Pixels. Smaller squares are a few latent pixels of nobody's face."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Somebody in a picture, before anybody asks whether they need the second pass.
+
+    picture: which of the batch, from 0. number: of the place, or in the list. box, keypoints: of the face that was
+    found, else of the person's place, in pixels of the picture; None where neither is known.
+    similarity: of the face to the person's photos; None where no face was found.
+    """
+
+    picture: int
+    person: Person
+    number: int
+    box: Box | None
+    keypoints: Keypoints | None
+    similarity: float | None
+
+    @property
+    def name(self) -> str:
+        return self.person.identity.name
+
+    @property
+    def height(self) -> float:
+        """Of the face, in pixels."""
+        return self.box[3] - self.box[1] if self.box else 0.0
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One person's square of one picture.
+
+    square: in whole pixels of picture number `picture` of the batch, always within it. turns: how many quarter turns
+    counter-clockwise stand the face upright. mask: (side, side) float32 0..1, where the square is pasted back, as it
+    lies in the picture. face: the longer side of the face, in pixels; where two overlap, the larger lies on top.
+    """
+
+    picture: int
+    square: Rect
+    turns: int
+    mask: Tensor
+    name: str
+    number: int
+    face: float
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What travels on LIKENESS_CROPS: one crop per row of the batch, of `count` pictures of width x height pixels.
+
+    size: of the squares once they are enlarged, in pixels.
+    """
+
+    crops: tuple[Crop, ...]
+    count: int
+    width: int
+    height: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of somebody in a picture: their crop, or why there is none.
+
+    slot: the person's place in the enlarged crop.
+    """
+
+    candidate: Candidate
+    why: str
+    crop: Crop | None = None
+    slot: Slot | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who needs the second pass, and how the squares are cut.
+
+    which: one of CHOICES. smaller_than: height of a face in pixels. less_than: similarity. use_places: whether who has
+    no face in the picture is cut out in their place. margin, mask_margin: around the face box, in face sizes; the
+    square's and the mask's. feather: soft edge of the mask, in face sizes. size: of the crops, in pixels.
+    """
+
+    which: str
+    smaller_than: float
+    less_than: float
+    use_places: bool
+    margin: float
+    mask_margin: float
+    feather: float
+    size: int
+
+
+def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:
+    """Everybody of the report in each of its pictures, whose faces `pictures` are."""
+    return [
+        [_candidate(report, number, seen, faces) for seen in one.sightings]
+        for number, (one, faces) in enumerate(zip(report.judged, pictures, strict=True))
+    ]
+
+
+def _candidate(report: Report, picture: int, seen: Sighting, faces: Faces) -> Candidate:
+    person, number = report.people[seen.person], report.numbers[seen.person]
+    if seen.face is not None:
+        face = faces.faces[seen.face]
+        return Candidate(picture, person, number, face.box, face.keypoints, seen.similarity)
+    slot = person.slot
+    if slot is None or slot.box is None or slot.keypoints is None:
+        return Candidate(picture, person, number, None, None, None)
+    wide, high = faces.width / report.width, faces.height / report.height
+    x0, y0, x1, y1 = slot.box
+    box = (x0 * wide, y0 * high, x1 * wide, y1 * high)
+    return Candidate(picture, person, number, box, tuple((x * wide, y * high) for x, y in slot.keypoints), None)
+
+
+def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:
+    """What becomes of everybody in one picture, in their order.
+
+    faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks.
+    Raises BadChoice.
+    """
+    if choice.which not in CHOICES:
+        raise BadChoice("who", choice.which, CHOICES)
+    reasons = [_reason(one, faces, choice) for one in people]
+    chosen = {one.box for one, (needed, _) in zip(people, reasons, strict=True) if needed}
+    kept = [face.box for face in faces.faces if face.box not in chosen]
+    return [
+        _cut_out(one, why, faces, kept, choice) if needed else Decision(one, why)
+        for one, (needed, why) in zip(people, reasons, strict=True)
+    ]
+
+
+def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[bool, str]:
+    """Whether somebody needs the second pass, and why or why not."""
+    if one.box is None or one.keypoints is None:
+        return False, "no face found and no place with a face to go by, left as it is"
+    x, y = one.keypoints[NOSE]
+    if not (0 <= x < faces.width and 0 <= y < faces.height):
+        return False, "the face is outside of the picture, left as it is"
+    if one.similarity is None:
+        told = "no face found"
+        return (True, f"{told}, cut out in their place") if choice.use_places else (False, f"{told}, left as it is")
+    small, unlike = one.height < choice.smaller_than, one.similarity < choice.less_than
+    needed = {"small faces": small, "unlike faces": unlike, "everybody": True}.get(choice.which, small or unlike)
+    told = f"face {one.height:.0f} px high, similarity {one.similarity:.2f}"
+    return needed, f"{told}, second pass" if needed else f"{told}, left as it is"
+
+
+def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice: Choice) -> Decision:
+    assert one.box is not None and one.keypoints is not None
+    square = square_around(one.box, choice.margin, faces.width, faces.height)
+    mask = paste_mask(one.box, square, faces, kept, choice.mask_margin, choice.feather * side(one.box))
+    if not mask.any():
+        return Decision(one, "covered by faces that are left as they are, left as it is")
+    turns = upright(one.keypoints)
+    crop = Crop(one.picture, square, turns, mask, one.name, one.number, side(one.box))
+    return Decision(one, why, crop, _slot(one.box, one.keypoints, crop, choice.size))
+
+
+def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
+    """The face box with `margin` times its longer side around it, as a square that is moved into the picture.
+
+    At most as large as the picture's shorter side.
+    """
+    length = min(max(round(side(box) * (1 + 2 * margin)), SMALLEST), width, height)
+    x0, y0 = (round((a + b - length) / 2) for a, b in ((box[0], box[2]), (box[1], box[3])))
+    x0, y0 = max(0, min(x0, width - length)), max(0, min(y0, height - length))
+    return x0, y0, x0 + length, y0 + length
+
+
+def paste_mask(
+    box: Box, square: Rect, picture: Faces, kept: Sequence[Box], mask_margin: float, feather: float
+) -> Tensor:
+    """(side, side) float32: 1 on the face and around it, falling to 0 over `feather` px of the picture.
+
+    0 at the edges of the square, but where the picture ends there too; 0 on the faces in `kept`.
+    """
+    length = square[2] - square[0]
+    mask = box_region(_moved(widened(box, mask_margin), square), length, length, feather)
+    whole = [float(start > 0) for start in square[:2]]
+    ends = [float(end < limit) for end, limit in zip(square[2:], (picture.width, picture.height), strict=True)]
+    at = torch.arange(length) + 0.5
+    for n, axis in enumerate((at[None, :], at[:, None])):
+        near = torch.full_like(axis, torch.inf)
+        near = torch.minimum(near, axis) if whole[n] else near
+        near = torch.minimum(near, length - axis) if ends[n] else near
+        mask = torch.minimum(mask, (near / max(feather, 1e-6)).clamp(max=1))
+    for other in kept:
+        mask = torch.minimum(mask, 1 - box_region(_moved(other, square), length, length, feather))
+    return mask
+
+
+def _moved(box: Box, square: Rect) -> Box:
+    return box[0] - square[0], box[1] - square[1], box[2] - square[0], box[3] - square[1]
+
+
+def upright(keypoints: Keypoints) -> int:
+    """How many quarter turns counter-clockwise bring the eyes above the mouth as nearly as possible."""
+    left, right, _, *mouth = keypoints
+    up = tuple(left[n] + right[n] - mouth[0][n] - mouth[1][n] for n in (0, 1))
+    # Turned counter-clockwise once, to the right becomes up: (x, y) -> (y, -x).
+    heights = (-up[1], up[0], up[1], -up[0])
+    return max(range(4), key=lambda turns: (heights[turns], -turns))
+
+
+def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
+    """A point of the picture in pixels of the enlarged and turned crop."""
+    scale = size / (square[2] - square[0])
+    x, y = (point[0] - square[0]) * scale, (point[1] - square[1]) * scale
+    for _ in range(turns):
+        x, y = y, size - x
+    return x, y
+
+
+def _slot(box: Box, keypoints: Keypoints, crop: Crop, size: int) -> Slot:
+    points = tuple(into_crop(point, crop.square, crop.turns, size) for point in keypoints)
+    corners = [into_crop(corner, crop.square, crop.turns, size) for corner in (box[:2], box[2:])]
+    xs, ys = zip(*corners, strict=True)
+    found = (min(xs), min(ys), max(xs), max(ys))
+    return Slot(points[NOSE], found, points, skeleton_around(points, "half", (size, size)))
+
+
+def cast_of(decisions: Sequence[Decision], size: int) -> Cast:
+    """Those who have a crop, a row of the batch each."""
+    people = [replace(one.candidate.person, slot=one.slot, place=one.candidate.number) for one in decisions if one.crop]
+    return Cast(tuple(people), size, size, by_row=True)
+
+
+def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
+    """(size, size, 3) float32: the crop of its picture (H, W, 3), upright and enlarged."""
+    x0, y0, x1, y1 = crop.square
+    return resized(torch.rot90(image[y0:y1, x0:x1], crop.turns), size).clamp(0, 1)
+
+
+def cut_mask(crop: Crop, size: int) -> Tensor:
+    """(size, size) float32 0..1: the crop's mask as the crop is enlarged and turned."""
+    return resized(torch.rot90(crop.mask, crop.turns)[..., None], size)[..., 0].clamp(0, 1)
+
+
+def resized(picture: Tensor, size: int) -> Tensor:
+    """(H, H, C) -> (size, size, C), bicubic, as it is where it has that size already."""
+    if len(picture) == size:
+        return picture.clone()
+    planes = picture.movedim(-1, 0)[None]
+    return interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].movedim(0, -1)
+
+
+# --- In words
+
+
+def describe(decisions: Sequence[Decision], pictures: int) -> str:
+    """Everybody in every picture, a line each."""
+    return "\n".join(_line(one, pictures) for one in decisions)
+
+
+def _line(one: Decision, pictures: int) -> str:
+    where = f"Picture {one.candidate.picture + 1}: " if pictures > 1 else ""
+    placed = f" (place {one.candidate.number})" if one.candidate.person.slot else ""
+    return f"{where}{one.candidate.name}{placed}: {one.why}."
+
+
+def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
+    """Who could not be found, who lies on top of whom, and that nobody is chosen, a line each."""
+    lost = [_line(one, pictures) for one in decisions if one.candidate.similarity is None or "covered" in one.why]
+    nobody = [] if any(one.crop for one in decisions) else [NOBODY]
+    return [*lost, *overlaps([one.crop for one in decisions if one.crop]), *nobody]
+
+
+NOBODY = "Nobody needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
+
+
+def overlaps(crops: Sequence[Crop]) -> list[str]:
+    """Whose faces are pasted over each other, and who lies on top, a line each."""
+    lines: list[str] = []
+    for n, one in enumerate(crops):
+        for other in crops[:n]:
+            if one.picture == other.picture and _meet(one, other):
+                above, below = (one, other) if on_top(one, other) else (other, one)
+                lines.append(f"{above.name} and {below.name} overlap: {above.name}, the larger face, lies on top.")
+    return lines
+
+
+def on_top(one: Crop, other: Crop) -> bool:
+    """Whether the first of two, listed later, is pasted over the second."""
+    return one.face >= other.face
+
+
+def _meet(one: Crop, other: Crop) -> bool:
+    x0, y0 = max(one.square[0], other.square[0]), max(one.square[1], other.square[1])
+    x1, y1 = min(one.square[2], other.square[2]), min(one.square[3], other.square[3])
+    if x0 >= x1 or y0 >= y1:
+        return False
+    seen = [
+        crop.mask[y0 - crop.square[1] : y1 - crop.square[1], x0 - crop.square[0] : x1 - crop.square[0]]
+        for crop in (one, other)
+    ]
+    return bool(((seen[0] > 0) & (seen[1] > 0)).any())

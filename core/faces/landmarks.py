@@ -1,0 +1,71 @@
+"""Faces from the 478 landmarks of MediaPipe's face mesh, which newer hosts find by themselves, instead of a detector.
+
+Points are numbered as in MediaPipe's canonical face model. Which of them stand for SCRFD's five, and the crown, are
+measured beside SCRFD on photos (tests/faces/test_landmarks.py; docs/faces.md has the figures).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FaceNotFound, other_landmarks
+from ..people import Point
+from .ladder import Detection
+from .pictures import Picture, is_placeholder
+
+Points = npt.NDArray[np.float64]
+
+# The rims of the eyes, the picture's left one first. Their middle is nearer to where SCRFD puts an eye than the iris,
+# which follows the gaze, and than the middle between the corners.
+_EYES = (
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
+)
+_NOSE = 4
+_MOUTH = (61, 291)
+_FOREHEAD, _CHIN = 10, 152
+# The mesh ends at the hairline; SCRFD's boxes go on by so much of the way from the chin to there.
+_CROWN = 0.12
+
+FOUND_BY = "Detect Face Landmarks (MediaPipe)"
+
+
+def of_pictures(given: Mapping[str, Any], count: int, width: int, height: int) -> list[Sequence[Mapping[str, Any]]]:
+    """The faces of each of `count` pictures of width x height pixels. given: FACE_LANDMARKS.
+
+    Raises BadPhoto where they were found in other pictures.
+    """
+    tall, wide = given["image_size"]
+    found = len(given["frames"]), int(wide), int(tall)
+    if found != (count, width, height):
+        raise other_landmarks(found, (count, width, height))
+    return list(given["frames"])
+
+
+def detect(faces: Sequence[Mapping[str, Any]], picture: Picture, where: str) -> tuple[Detection, ...]:
+    """The faces of one picture, surest first. faces: `landmarks_xy` (n, 2) in pixels of the picture, `score` 0..1.
+
+    Raises FaceNotFound, naming `where`, when there is none.
+    """
+    if not faces:
+        height, width = picture.shape[:2]
+        raise FaceNotFound(where, width, height, [FOUND_BY], placeholder=is_placeholder(picture))
+    found = [_detection(np.asarray(face["landmarks_xy"], dtype=float), float(face["score"])) for face in faces]
+    return tuple(sorted(found, key=lambda face: -face.score))
+
+
+def _detection(points: Points, score: float) -> Detection:
+    eyes = (points[list(rim)].mean(0) for rim in _EYES)
+    crown = points[_FOREHEAD] + _CROWN * (points[_FOREHEAD] - points[_CHIN])
+    outline = np.vstack([points, crown])
+    (x0, y0), (x1, y1) = outline.min(0), outline.max(0)
+    keypoints = (*eyes, points[_NOSE], *(points[corner] for corner in _MOUTH))
+    return Detection((float(x0), float(y0), float(x1), float(y1)), tuple(map(_point, keypoints)), score)
+
+
+def _point(values: Points) -> Point:
+    return float(values[0]), float(values[1])

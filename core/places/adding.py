@@ -1,0 +1,140 @@
+"""One more place beside those that are taken: where there is room, with a face as large as its neighbours'."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from .. import geometry
+from ..errors import BadChoice, no_free_place, place_taken
+from ..people import Box, Layout, Point, Slot
+from . import bodies
+
+SIDES = ("free place", "left end", "right end", "at x, y")
+
+# Around the nose, in heads: crown and ears; shoulders down to the belly.
+_HEAD: Box = (-0.42, -0.78, 0.42, 0.38)
+_TRUNK: Box = (-0.80, 0.45, 0.80, 2.10)
+# Shoulder to shoulder as people stand for a photo, nose to nose, in heads.
+_BESIDE = 1.8
+_STEP = 0.25  # of the places that are tried, in heads
+
+
+@dataclass(frozen=True)
+class _Standing:
+    nose: Point
+    head: float
+
+    def around(self, box: Box) -> Box:
+        (x, y), head = self.nose, self.head
+        return (x + box[0] * head, y + box[1] * head, x + box[2] * head, y + box[3] * head)
+
+
+def add(layout: Layout, where: str, at: Point, face_size: float, body: str) -> Layout:
+    """The layout with one more place, the last, of somebody who looks into the camera.
+
+    where: one of SIDES; at: the nose, px, for "at x, y"; face_size: height of the face box, px, 0 as large as the faces
+    around; body: one of bodies.BODIES. The head is on the canvas and covers no other head, nor an ID patch another.
+    Raises BadChoice, BadLayout.
+    """
+    if where not in SIDES:
+        raise BadChoice("where", where, SIDES)
+    if body not in bodies.BODIES:
+        raise BadChoice("body", body, bodies.BODIES)
+    others = [one for one in map(_standing, layout.slots) if one]
+    wanted = face_size / bodies.FACE_HEIGHT
+    if where == "at x, y":
+        one = _Standing(at, wanted or _head_at(at, others, layout))
+        if why := _why_not(one, others, layout):
+            raise place_taken(round(at[0]), round(at[1]), why)
+    else:
+        tried = list(_candidates(layout, others, wanted, where))
+        free = [one for one in tried if not _why_not(one, others, layout)]
+        if not free:
+            usual = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
+            canvas = (layout.width, layout.height)
+            raise no_free_place(where, usual * bodies.FACE_HEIGHT, len(layout.slots), canvas)
+        one = min(free, key=lambda one: _cost(one, others, layout))
+    return replace(layout, slots=(*layout.slots, _slot(one, body, layout)))
+
+
+def _slot(one: _Standing, body: str, layout: Layout) -> Slot:
+    keypoints = bodies.face_keypoints(one.nose, one.head)
+    pose = None
+    if body != "none":
+        pose = bodies.on_canvas(bodies.body_around(keypoints, body), one.head, layout.width, layout.height)
+    return Slot(one.nose, bodies.face_box(one.nose, one.head), keypoints, pose)
+
+
+def _standing(slot: Slot) -> _Standing | None:
+    """Nose and head of a place; None where only a point is known."""
+    if slot.keypoints is not None:
+        return _Standing(slot.center, bodies.head_of_face(slot.keypoints))
+    if slot.box is not None:
+        return _Standing(slot.center, max(1.0, slot.box[3] - slot.box[1]) / bodies.FACE_HEIGHT)
+    head = bodies.head_of_pose(slot.pose) if slot.pose else 0.0
+    return _Standing(slot.center, head) if head else None
+
+
+def _head_at(point: Point, others: Sequence[_Standing], layout: Layout) -> float:
+    """As large as those around: near ones count more. A sixth of the canvas where nobody's size is known."""
+    if not others:
+        return min(layout.width, layout.height) / 6
+    weights = [1 / max(math.dist(point, other.nose), other.head) ** 2 for other in others]
+    return sum(w * other.head for w, other in zip(weights, others, strict=True)) / sum(weights)
+
+
+def _candidates(layout: Layout, others: Sequence[_Standing], wanted: float, where: str) -> Iterator[_Standing]:
+    middle = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
+    # On a large canvas with small faces a finer grid would only take its time.
+    step = max(8.0, _STEP * middle, max(layout.width, layout.height) / 128)
+    noses = [other.nose for other in others] or [(layout.width / 2, layout.height * 0.4)]
+    low, high = 0.0, float(layout.width)
+    if where == "left end":
+        high = min(x for x, _ in noses)
+    if where == "right end":
+        low = max(x for x, _ in noses)
+    top, bottom = min(y for _, y in noses) - 1.5 * middle, max(y for _, y in noses) + middle
+    for row in range(math.floor((bottom - top) / step) + 1):
+        for column in range(math.floor((high - low) / step) + 1):
+            nose = (low + column * step, top + row * step)
+            yield _Standing(nose, wanted or _head_at(nose, others, layout))
+
+
+def _why_not(one: _Standing, others: Sequence[_Standing], layout: Layout) -> str:
+    """Why nobody can stand there, "" where somebody can."""
+    x0, y0, x1, y1 = one.around(_HEAD)
+    if x0 < 0 or y0 < 0 or x1 > layout.width or y1 > layout.height:
+        return f"a face of {one.head * bodies.FACE_HEIGHT:.0f} px would not be whole on the canvas"
+    if any(_shared((x0, y0, x1, y1), other.around(_HEAD)) for other in others):
+        return "the face would cover that of somebody else"
+    patch = geometry.patch_rect(one.nose)
+    if any(geometry.overlaps([patch, geometry.patch_rect(slot.center)]) for slot in layout.slots):
+        return f"somebody's nose is less than {geometry.PATCH} px away, so their ID patches would mix"
+    return ""
+
+
+def _cost(one: _Standing, others: Sequence[_Standing], layout: Layout) -> float:
+    """How little a place suits a group photo: hidden behind others or cut off, away from them, out of their row."""
+    trunk, head = one.around(_TRUNK), one.head
+    seen = _shared(trunk, (0, 0, layout.width, layout.height)) / _area(trunk)
+    if not others:
+        return 1 - seen
+    hidden = sum(_shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / _area(trunk)
+    # A head before somebody's body.
+    before = sum(_shared(one.around(_HEAD), other.around(_TRUNK)) for other in others) / _area(one.around(_HEAD))
+    nearest = min(others, key=lambda other: math.dist(one.nose, other.nose))
+    across, up = abs(one.nose[0] - nearest.nose[0]) / head, abs(one.nose[1] - nearest.nose[1]) / head
+    apart = max(0.0, math.hypot(across, up) - _BESIDE)
+    return (1 - seen) + hidden + 4 * before + 0.5 * apart + 0.4 * up
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _shared(a: Box, b: Box) -> float:
+    """px²."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, wide) * max(0.0, high)

@@ -1,0 +1,58 @@
+"""Prompts of several lines: a scene each, or what is said of one person: "Anna: smiling"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .errors import BadPrompts, scene_count
+from .text import NAME, plain
+
+_COLON = re.compile("[:\uff1a]")
+
+MOST_SCENES = 100
+"""In one run: each is a whole picture."""
+
+
+def per_scene(text: str, always: str = "") -> list[str]:
+    """The prompt of every scene: its line, and after a comma what all of them share. Empty lines are left out.
+
+    Raises BadScenes where there is none, or more than MOST_SCENES.
+    """
+    lines = [line.strip().rstrip(",") for line in text.splitlines()]
+    shared = " ".join(always.split()).strip(", ")
+    scenes = [", ".join(filter(None, (line, shared))) for line in lines if line]
+    if not 0 < len(scenes) <= MOST_SCENES:
+        raise scene_count(len(scenes), MOST_SCENES)
+    return scenes
+
+
+def per_person(text: str, names: Sequence[str]) -> list[str]:
+    """What is said of each of `names`, in their order, "" of those who are not named.
+
+    A line is "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
+    about one person are joined. Raises BadPrompts for a line about somebody else, or about one of two of that name.
+    """
+    said: list[list[str]] = [[] for _ in names]
+    for number, line in enumerate(text.splitlines(), 1):
+        if line := plain(line):
+            who, words = _read(line, number, names)
+            said[who].append(words)
+    return [", ".join(filter(None, lines)) for lines in said]
+
+
+def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
+    """The person's index, and what is said."""
+    halves = _COLON.split(line, maxsplit=1)
+    if len(halves) < 2:
+        raise BadPrompts(number, line, "it has no colon", names)
+    who, words = (half.strip() for half in halves)
+    found = [n for n, name in enumerate(names) if plain(name, NAME).casefold() == who.casefold()]
+    if not found and re.fullmatch("[0-9]{1,4}", who) and 0 < int(who) <= len(names):
+        return int(who) - 1, words
+    if not found:
+        raise BadPrompts(number, line, f"nobody here is called {plain(who, 40)!r}", names)
+    if len(found) > 1:
+        numbers = " or ".join(str(n + 1) for n in found)
+        raise BadPrompts(number, line, f"{len(found)} people are called {who!r}: write their number, {numbers}", names)
+    return found[0], words

@@ -1,0 +1,119 @@
+"""Words about single people, each heard in that person's part of the picture only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge import notes, regional_text
+from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
+from ..bridge.encode import text_of
+from ..bridge.schema import advanced, region_inputs, searchable
+from ..bridge.unet import text_width
+from ..core import previews
+from ..core.people import Cast
+from ..core.places import placing, regions
+from ..core.prompts import per_person
+from .sockets import CastSocket
+
+NAME = "Prompt per Person"
+_SAME_CLIP = "Use the CLIP of the model's own checkpoint."
+NOTHING = "Nothing is said of anybody: no line has words, or strength is 0."
+
+
+class PersonPrompts(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessPersonPrompts",
+            display_name=NAME,
+            category="likeness/places",
+            description="Words about single people, a line each, heard only where that person stands, in one pass and "
+            "beside the common prompt. For ID-Patch and InstantID alike, before or after their apply nodes. Use the "
+            "model output for the sampler.",
+            inputs=[
+                io.Model.Input("model", tooltip="An SD1.5 or SDXL model."),
+                io.Clip.Input("clip", tooltip="The CLIP that made the common prompt."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input(
+                    "negative", tooltip="Stays as it is; it goes through so that both sides are computed in one batch."
+                ),
+                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
+                io.String.Input(
+                    "prompts",
+                    multiline=True,
+                    default="1: smiling",
+                    tooltip="One line per person: a name or number, a colon, and what is said of them. Nobody has to "
+                    "be mentioned; several lines about one person are joined. Numbers count the people who have a "
+                    "place, as in Person Region; names are safer.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.05,
+                    tooltip="How loud a person's words are beside the common prompt: 1 = as loud, 2 = as if said "
+                    "twice, 0 = off.",
+                ),
+                *map(advanced, region_inputs()),
+                io.Mask.Input(
+                    "mask",
+                    optional=True,
+                    tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                io.Model.Output("model_out", display_name="model"),
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+            ],
+        )
+        return searchable(
+            schema, "regional prompt", "prompt per person", "expression", "attention couple", "area", "who does what"
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        clip: Any,
+        positive: Conditioning,
+        negative: Conditioning,
+        cast: Cast,
+        prompts: str,
+        strength: float,
+        extent: regions.Extent,
+        margin: float,
+        feather: int,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        placing.require_places(cast, NAME)
+        said = zip(cast.people, per_person(prompts, regions.names(cast.people)), strict=True)
+        heard = {n: words for n, (person, words) in enumerate(said) if words and person.weight > 0}
+        nothing = not strength or not heard
+        notes.tell(notes.node_of(cls), NOTHING if nothing else "")
+        if nothing:
+            return io.NodeOutput(model, positive, negative)
+        check_conditioning([*positive, *negative], text_width(model), NAME)
+        people = [cast.people[n] for n in heard]
+        areas = regions.of_present(cast, people, mask, extent, margin, feather)
+        tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in heard.values()]
+        spoken = regional_text.spoken(tokens, areas * strength, Canvas(notes.node_of(cls), NAME, _scaled))
+        shown = previews.read_regions(areas, people)[None]
+        return io.NodeOutput(
+            regional_text.patched(model),
+            regional_text.say(positive, spoken),
+            regional_text.say(negative, regional_text.silent(spoken)),
+            ui=ui.PreviewImage(shown, cls=cls),
+        )
+
+
+def _scaled(_: float) -> str:
+    return "with their regions"
+
+
+NODES = [PersonPrompts]

@@ -1,0 +1,246 @@
+"""Second pass: everybody whose face is small or unlike, enlarged as a row of one batch, and pasted back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
+from torch import Tensor
+
+from ..bridge import notes
+from ..bridge.face_model import FaceModel, faces_in
+from ..bridge.progress import stepwise
+from ..bridge.schema import advanced, searchable
+from ..core import measure, pasting, previews
+from ..core.crops import (
+    CHOICES,
+    Choice,
+    Crops,
+    Decision,
+    candidates,
+    cast_of,
+    cut,
+    cut_mask,
+    decide,
+    describe,
+    troubles,
+)
+from ..core.errors import not_sampled
+from ..core.people import Cast
+from ..core.pictures import as_rgb
+from ..core.places.placing import SMALL_FACE
+from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
+
+CATEGORY = "likeness/second pass"
+CROP = "Crop Faces"
+PLACES = ("cut out in their place", "left as they are")
+
+
+class CropFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessCropFaces",
+            display_name=CROP,
+            category=CATEGORY,
+            description="Cuts out the people of a picture whose faces are small or not like them, enlarges each to a "
+            "row of one batch, and gives the cast for it: one sampling run with little denoise mends them all. Paste "
+            "Faces puts them back.",
+            inputs=[
+                FaceModelSocket.Input("face_model", tooltip="The one the identities were made with."),
+                io.Image.Input("images", tooltip="A picture of any model, or a batch that shows the same people."),
+                CastOrIdentitySocket.Input(
+                    "cast",
+                    tooltip="Who is shown. From Place Cast: everybody is looked for in their place. From Cast, or one "
+                    "identity: by similarity.",
+                ),
+                io.Combo.Input(
+                    "who",
+                    options=list(CHOICES),
+                    tooltip="Who needs the second pass; the others' faces stay as they are, bit for bit.",
+                ),
+                io.Int.Input(
+                    "smaller_than",
+                    default=SMALL_FACE,
+                    min=1,
+                    max=16384,
+                    tooltip="Faces lower than this, in pixels of the picture, are small.",
+                ),
+                io.Float.Input(
+                    "less_than",
+                    default=0.4,
+                    min=-1.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Faces whose similarity to the person's photos is below this are unlike.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=768,
+                    min=256,
+                    max=2048,
+                    step=64,
+                    tooltip="Of the enlarged crops, in pixels. Larger: more detail, and slower; six crops of 512 px "
+                    "are one and a half pictures of 1024 px.",
+                ),
+                io.Float.Input(
+                    "margin",
+                    default=1.0,
+                    min=0.25,
+                    max=4.0,
+                    step=0.05,
+                    tooltip="How much of the picture around the face is in the crop, in face sizes on each side.",
+                ),
+                advanced(
+                    io.Float.Input(
+                        "mask_margin",
+                        default=0.2,
+                        min=0.0,
+                        max=4.0,
+                        step=0.05,
+                        tooltip="How much around the face is pasted back, in face sizes on each side.",
+                    )
+                ),
+                advanced(
+                    io.Float.Input(
+                        "feather",
+                        default=0.25,
+                        min=0.0,
+                        max=4.0,
+                        step=0.05,
+                        tooltip="Soft edge of what is pasted back, in face sizes.",
+                    )
+                ),
+                advanced(
+                    io.Combo.Input(
+                        "not_found",
+                        options=list(PLACES),
+                        tooltip="People in whose place no face is found.",
+                    )
+                ),
+            ],
+            outputs=[
+                io.Image.Output("crops", display_name="crops", tooltip="One person per row: for VAE Encode."),
+                io.Mask.Output(
+                    "masks",
+                    display_name="masks",
+                    tooltip="Of the crops, what is pasted: for Set Latent Noise Mask.",
+                ),
+                CastSocket.Output(
+                    "cast_by_row", display_name="cast", tooltip="Row n of the batch is person n: for the apply nodes."
+                ),
+                CropsSocket.Output("where", display_name="where", tooltip="For Paste Faces."),
+                io.Image.Output("preview", display_name="preview", tooltip="Who was chosen."),
+                io.String.Output("report", display_name="report", tooltip="Everybody, and why they are chosen or not."),
+                io.Int.Output("count", display_name="count", tooltip="How many rows there are."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(
+            schema, "face detailer", "adetailer", "small faces", "second pass", "fix faces", "refine", "face restore"
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        face_model: FaceModel,
+        images: Tensor,
+        cast: Any,  # a Cast or an Identity
+        who: str,
+        smaller_than: int,
+        less_than: float,
+        size: int,
+        margin: float,
+        mask_margin: float,
+        feather: float,
+        not_found: str,
+    ) -> io.NodeOutput:
+        choice = Choice(
+            who, smaller_than, less_than, not_found == PLACES[0], margin, mask_margin, feather, size // 64 * 64
+        )
+        decisions = _decisions(face_model, images, _people(cast), choice)
+        listed = [one for picture in decisions for one in picture]
+        chosen = [one.crop for one in listed if one.crop]
+        where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
+        preview = torch.stack([previews.second_pass(*one) for one in zip(images, decisions, strict=True)])
+        notes.tell(notes.node_of(cls), "\n".join(troubles(listed, len(images))))
+        crops: Any = ExecutionBlocker(None)
+        masks = rows = crops
+        if chosen:
+            rgb = as_rgb(images)
+            crops = torch.stack([cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
+            masks = torch.stack([cut_mask(crop, choice.size) for crop in chosen])
+            rows = cast_of(listed, choice.size)
+        report = describe(listed, len(images))
+        shown = ui.PreviewImage(preview, cls=cls)
+        return io.NodeOutput(crops, masks, rows, where, preview, report, len(chosen), ui=shown)
+
+
+def _people(given: Any) -> Cast:
+    """Raises BadCast where that is nobody."""
+    cast, identity = (given, None) if hasattr(given, "people") else (None, given)
+    return measure.people_of(cast, identity, CROP)
+
+
+def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice) -> list[list[Decision]]:
+    """Per picture what becomes of everybody."""
+    loaded = {recogniser.id: recogniser for recogniser in face_model.recognisers}
+    names = measure.judges(list(loaded), cast.people, "unknown")[:1]
+    judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names), face_model.align)
+    pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
+    # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
+    stranger = -1.0 if cast.people[0].slot else measure.STRANGER
+    report = measure.measure(pictures, cast, names, stranger_below=stranger)
+    people = candidates(report, pictures)
+    return [decide(*one, choice) for one in zip(people, pictures, strict=True)]
+
+
+class PasteFaces(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessPasteFaces",
+            display_name="Paste Faces",
+            category=CATEGORY,
+            description="Puts the sampled crops of Crop Faces back into the picture, with a soft edge and in its "
+            "colours. Everything else stays bit for bit. Where nobody needed the second pass, nothing is sampled.",
+            inputs=[
+                io.Image.Input("images", tooltip="The picture that Crop Faces was given."),
+                CropsSocket.Input("where", tooltip="From Crop Faces."),
+                io.Image.Input(
+                    "sampled",
+                    lazy=True,
+                    tooltip="The crops after sampler and VAE Decode, all rows in their order.",
+                ),
+                io.Combo.Input(
+                    "color_match",
+                    options=list(pasting.MATCHES),
+                    tooltip="Which part of the crop gets the colours and the contrast of the picture: what lies around "
+                    "the face (the face may change), the face itself, or none.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image"),
+                io.Mask.Output("mask", display_name="mask", tooltip="Where something was pasted."),
+            ],
+        )
+        return searchable(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
+
+    @classmethod
+    def check_lazy_status(cls, where: Any = None, sampled: Any = None, **_: Any) -> list[str]:
+        # Asked before inputs are looked at: where a node before has failed or is blocked, this is no Crops.
+        return ["sampled"] if sampled is None and getattr(where, "crops", None) else []
+
+    @classmethod
+    def execute(cls, images: Tensor, where: Crops, color_match: str, sampled: Tensor | None = None) -> io.NodeOutput:
+        if not where.crops:
+            sampled = torch.zeros(0, where.size, where.size, 3)
+        if sampled is None:
+            raise not_sampled(len(where.crops))
+        pasted, mask = pasting.paste(images, where, sampled, color_match)
+        return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(as_rgb(pasted), cls=cls))
+
+
+NODES = [CropFaces, PasteFaces]

@@ -1,0 +1,151 @@
+"""Faces from MediaPipe's landmarks beside those of SCRFD, on real photos. The landmarks are measured: tests/golden."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import real_faces
+import torch
+from pack.core.errors import BadInput, BadPhoto, FaceNotFound
+from pack.core.faces import alignment, analysis, insight, landmarks
+from pack.core.faces.pictures import to_picture
+from pack.core.inputs import face_landmarks
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors"
+# name -> photo, and by how much smaller it is
+PHOTOS = {
+    "six_friends": (real_faces.SIX_FRIENDS, 1),
+    "six_friends_half": (real_faces.SIX_FRIENDS, 2),
+    "team": (real_faces.TEAM, 1),
+    "yao": (real_faces.YAO, 1),
+    "tight": (real_faces.TIGHT, 1),
+    "astronaut": (real_faces.ASTRONAUT, 1),
+    "astronaut_quarter": (real_faces.ASTRONAUT, 4),
+}
+
+
+def image(name):
+    path, smaller = PHOTOS[name]
+    photo = Image.open(path).convert("RGB")
+    photo = photo.resize((photo.width // smaller, photo.height // smaller), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(photo))[None].float() / 255
+
+
+def meshes(points, score=0.9):
+    return [{"landmarks_xy": face, "score": score, "presence": 5.0} for face in points]
+
+
+def given(points, width, height, score=0.9):
+    """As MediaPipeFaceLandmarker gives it for one picture."""
+    return {"frames": [meshes(points, score)], "image_size": (height, width), "connection_sets": {}}
+
+
+def overlap(a, b):
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    shared = max(width, 0) * max(height, 0)
+    return shared / (analysis.area(a) + analysis.area(b) - shared)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """(name, SCRFD's face, the face from landmarks, cosine of their embeddings) for every mesh."""
+    providers = insight.providers_for("CPU")
+    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), providers))
+    recogniser = insight.ArcFace("w600k_mbf", insight.open_model(str(real_faces.RECOGNISER), providers))
+    found = []
+    for name, points in load_file(GOLDEN).items():
+        picture = to_picture(image(name)[0])
+        theirs = analysis.detect(detector, picture, name)
+        for face in landmarks.detect(meshes(points.numpy()), picture, name):
+            same = max(theirs, key=lambda other, box=face.box: overlap(other.box, box))
+            crops = [alignment.align(picture, one.keypoints, 112) for one in (same, face)]
+            found.append((name, same, face, float(torch.cosine_similarity(*recogniser.embed(crops), dim=0))))
+    return found
+
+
+def test_the_landmarks_are_those_of_the_host():
+    with safe_open(GOLDEN, "pt") as file:
+        assert "mediapipe" in file.metadata()["made_with"]
+        assert {tuple(file.get_tensor(name).shape[1:]) for name in file.keys()} == {(478, 2)}  # noqa: SIM118
+
+
+def test_five_points_lie_where_scrfd_puts_them(pairs):
+    """In hundredths of the box's shorter side."""
+    away = [
+        np.linalg.norm(np.subtract(face.keypoints, same.keypoints), axis=1) * 100 / analysis.shorter_side(same.box)
+        for _, same, face, _ in pairs
+    ]
+    assert len(pairs) == 14
+    assert np.mean(away) < 4.2 and np.max(away) < 11
+    # Nobody is mirrored: the eyes are those of the picture's side.
+    assert all(face.keypoints[0][0] < face.keypoints[1][0] for _, _, face, _ in pairs)
+
+
+def test_boxes_overlap_those_of_scrfd(pairs):
+    overlaps = [overlap(same.box, face.box) for _, same, face, _ in pairs]
+    assert np.mean(overlaps) > 0.88 and min(overlaps) > 0.8
+
+
+def test_embeddings_are_those_of_the_same_person(pairs):
+    large = [cosine for name, *_, cosine in pairs if name in ("yao", "astronaut")]
+    assert min(large) > 0.98
+    assert min(cosine for *_, cosine in pairs) > 0.9
+
+
+def test_surest_first_and_turned_with_the_picture(pairs):
+    points = load_file(GOLDEN)["yao"].numpy()[0]
+    width, height = 233, 287
+    picture = np.zeros((height, width, 3), np.uint8)
+    upright, other = landmarks.detect([*meshes([points], 0.4), *meshes([points + 9], 0.8)], picture, "x")
+    assert (upright.score, other.score) == (0.8, 0.4)
+    (face,) = landmarks.detect(meshes([points]), picture, "x")
+    (upside,) = landmarks.detect(meshes([(width, height) - points]), picture, "x")
+    x0, y0, x1, y1 = face.box
+    assert upside.box == pytest.approx((width - x1, height - y1, width - x0, height - y0))
+
+
+def test_without_irises():
+    """Meshes of 468 points, as other packs have them."""
+    points = load_file(GOLDEN)["yao"].numpy()
+    picture = np.zeros((287, 233, 3), np.uint8)
+    face_landmarks("x", given(points[:, :468], 233, 287))
+    with_irises, without = (landmarks.detect(meshes(p), picture, "x")[0] for p in (points, points[:, :468]))
+    assert with_irises.keypoints == without.keypoints
+
+
+def test_nobody_is_named_with_the_node():
+    with pytest.raises(FaceNotFound, match=r"No face found in the photo \(20x10 px\) after trying Detect Face Landma"):
+        landmarks.detect([], np.zeros((10, 20, 3), np.uint8), "the photo")
+
+
+def test_landmarks_of_another_picture():
+    with pytest.raises(BadPhoto) as caught:
+        landmarks.of_pictures(given([], 233, 287), 2, 640, 480)
+    assert caught.value.problem == (
+        "face_landmarks was made from 1 picture of 233x287 px, the image input has 2 pictures of 640x480 px."
+    )
+
+
+def _wrong():
+    points = load_file(GOLDEN)["yao"].numpy()
+    good = given(points, 233, 287)
+    yield "no frames", {**good, "frames": None}
+    yield "no size", {"frames": []}
+    yield "no pixels", {**good, "image_size": (0, 5)}
+    yield "few points", given(points[:, :100], 233, 287)
+    yield "three axes", given(np.zeros((1, 478, 3)), 233, 287)
+    yield "NaN", given(points * np.nan, 233, 287)
+    yield "far", given(points + 1e9, 233, 287)
+    yield "score", given(points, 233, 287, score=7)
+    yield "no face", {**good, "frames": [[5]]}
+
+
+@pytest.mark.parametrize("landmarks_given", [pytest.param(one, id=name) for name, one in _wrong()])
+def test_what_is_no_landmarks(landmarks_given):
+    with pytest.raises(BadInput, match="The face_landmarks input is something else under this name; the face_landma"):
+        face_landmarks("The face_landmarks input", landmarks_given)

@@ -1,0 +1,114 @@
+"""The second pass on real photos: six friends, found, cut out, pasted back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import real_faces
+import torch
+from pack.core import crops, identities, measure, pasting
+from pack.core.crops import Choice, Crops
+from pack.core.faces import analysis, insight
+from pack.core.faces.ladder import find_faces
+from pack.core.faces.pictures import to_picture
+from pack.core.people import Cast, Faces, Person
+from torch import Tensor
+
+MBF = "w600k_mbf"
+NAMES = ("Anna", "Ben", "Cleo", "Dan", "Eve", "Finn")
+EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.25, 512)
+
+
+@pytest.fixture(scope="module")
+def faces_of():
+    providers = insight.providers_for("CPU")
+    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), providers))
+    recogniser = insight.ArcFace(MBF, insight.open_model(str(real_faces.RECOGNISER), providers))
+
+    def faces(image: Tensor) -> Faces:
+        """image: (H, W, 3)."""
+        picture = to_picture(image)
+        found = analysis.arrange(find_faces(detector, picture).faces, "left to right")
+        known = analysis.recognise([recogniser], insight.align, picture, found, "the photo") if found else ()
+        return Faces(known, picture.shape[1], picture.shape[0])
+
+    return faces
+
+
+@pytest.fixture(scope="module")
+def photo() -> Tensor:
+    return real_faces.image(real_faces.SIX_FRIENDS)
+
+
+@pytest.fixture(scope="module")
+def friends(faces_of, photo) -> Cast:
+    faces = faces_of(photo[0]).faces
+    return Cast(tuple(Person(identities.from_faces(n, [f], [MBF])) for n, f in zip(NAMES, faces, strict=True)))
+
+
+def decided(image: Tensor, faces: Faces, cast: Cast, choice: Choice = EVERYBODY):
+    report = measure.measure([faces], cast, [MBF])
+    decisions = crops.decide(crops.candidates(report, [faces])[0], faces, choice)
+    chosen = tuple(one.crop for one in decisions if one.crop)
+    where = Crops(chosen, 1, image.shape[2], image.shape[1], choice.size)
+    return decisions, where, torch.stack([crops.cut(image[0], crop, choice.size) for crop in chosen])
+
+
+@pytest.mark.parametrize("match", pasting.MATCHES)
+def test_untouched_crops_pasted_back_are_the_photo(faces_of, photo, friends, match):
+    """Enlarged and reduced again, where they are pasted values differ by 0.4 of 255 on average, at edges by 19."""
+    _, where, cut = decided(photo, faces_of(photo[0]), friends)
+    assert len(where.crops) == 6
+    pasted, masks = pasting.paste(photo, where, cut, match)
+    away = (pasted - photo).abs() * 255
+    assert torch.equal(pasted[masks == 0], photo[masks == 0])
+    assert away.max() < 20 and away[masks > 0].mean() < 0.5
+
+
+def test_the_enlarged_crop_shows_the_same_face_in_the_place_of_the_cast(faces_of, photo, friends):
+    decisions, _, cut = decided(photo, faces_of(photo[0]), friends)
+    cast = crops.cast_of(decisions, 512)
+    for person, picture in zip(cast.people, cut, strict=True):
+        found = faces_of(picture).faces
+        nearest = min(found, key=lambda face: abs(face.keypoints[2][0] - person.slot.center[0]))
+        for point, expected in zip(nearest.keypoints, person.slot.keypoints, strict=True):
+            assert point == pytest.approx(expected, abs=0.03 * 512)
+        alike = identities.similarity(person.identity, MBF, nearest.embeddings[MBF][None], "test")
+        assert float(alike) > 0.8
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_photo_on_its_side_gives_the_same_upright_crops(faces_of, photo, friends, turns):
+    turned = torch.rot90(photo, turns, (1, 2)).contiguous()
+    faces = faces_of(turned[0])
+    decisions, where, cut = decided(turned, faces, friends)
+    assert {crop.turns for crop in where.crops} == {4 - turns}
+    for person, picture in zip(crops.cast_of(decisions, 512).people, cut, strict=True):
+        alike = [
+            float(identities.similarity(person.identity, MBF, face.embeddings[MBF][None], "test"))
+            for face in faces_of(picture).faces
+        ]
+        assert max(alike) > 0.7
+    pasted, masks = pasting.paste(turned, where, cut, "none")
+    assert torch.equal(pasted[masks == 0], turned[masks == 0]) and (pasted - turned).abs().max() < 20 / 255
+
+
+def test_who_is_like_themselves_stays_and_who_is_not_is_chosen(faces_of, photo, friends):
+    """Two people's photos are exchanged in the cast; everybody is looked for in their place."""
+    faces = faces_of(photo[0])
+    slots = [crops.Slot(f.keypoints[2], f.box, f.keypoints) for f in faces.faces]
+    order = (1, 0, 2, 3, 4, 5)
+    people = [
+        replace(friends.people[n], slot=slot, place=p + 1) for p, (n, slot) in enumerate(zip(order, slots, strict=True))
+    ]
+    placed = Cast(tuple(people), photo.shape[2], photo.shape[1])
+    report = measure.measure([faces], placed, [MBF], stranger_below=-1.0)
+    listed = crops.candidates(report, [faces])[0]
+    decisions = crops.decide(listed, faces, replace(EVERYBODY, which="unlike faces"))
+    assert [one.candidate.name for one in decisions if one.crop] == ["Ben", "Anna"]
+    where = Crops(tuple(one.crop for one in decisions if one.crop), 1, photo.shape[2], photo.shape[1], 512)
+    pasted, _ = pasting.paste(photo, where, torch.zeros(2, 512, 512, 3), "none")
+    for face in faces.faces[2:]:
+        x0, y0, x1, y1 = (int(side) for side in face.box)
+        assert torch.equal(pasted[0, y0:y1, x0:x1], photo[0, y0:y1, x0:x1])

@@ -1,0 +1,64 @@
+"""What is said of single people, and where tokens are heard."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pack.core.attention import EVERYBODY, NOBODY, UNHEARD, hearing_bias
+from pack.core.errors import BadPrompts
+from pack.core.prompts import per_person
+
+NAMES = ["Anna", "Ben", "Käthe"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Anna: smiling\nBen: looking away", ["smiling", "looking away", ""]),
+        ("ben :  asleep \n\n", ["", "asleep", ""]),
+        ("3: a red hat\nKÄTHE：reading", ["", "", "a red hat, reading"]),  # noqa: RUF001
+        ("Anna: time: 5:30", ["time: 5:30", "", ""]),
+        ("Anna:", ["", "", ""]),
+        ("", ["", "", ""]),
+    ],
+)
+def test_lines(text: str, said: list[str]) -> None:
+    assert per_person(text, NAMES) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "why"),
+    [
+        ("smiling", NAMES, "Line 1 of the prompts, 'smiling', cannot be used: it has no colon"),
+        ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts, 'Zoe: down', cannot be used: nobody here is"),
+        ("4: up", NAMES, "nobody here is called '4'"),
+        ("0: up", NAMES, "nobody here is called '0'"),
+        ("²: up", NAMES, "nobody here is called '²'"),
+        (": up", NAMES, "nobody here is called ''"),
+        ("Anna: up", ["Anna", "Ben", "anna"], "2 people are called 'Anna': write their number, 1 or 3"),
+    ],
+)  # fmt: skip
+def test_lines_that_are_about_nobody(text: str, names: list[str], why: str) -> None:
+    with pytest.raises(BadPrompts) as refused:
+        per_person(text, names)
+    assert why in str(refused.value) and f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
+
+
+def test_a_number_is_a_name_first() -> None:
+    assert per_person("2: up", ["2", "Ben"]) == ["up", ""]
+
+
+def test_tokens_are_heard_where_their_owner_is() -> None:
+    regions = torch.zeros(2, 4, 8)
+    regions[0, :, :4], regions[1, :, 4:] = 1, 2
+    bias = hearing_bias([regions[:1], regions[1:]], torch.tensor([EVERYBODY, 0, 1, 1, NOBODY]), (2, 4))
+    left = [0.0, 0.0, UNHEARD, UNHEARD, UNHEARD]
+    right = [0.0, UNHEARD, *[torch.tensor(2.0).log().item()] * 2, UNHEARD]
+    assert torch.allclose(bias, torch.tensor([left, left, right, right] * 2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_unheard_is_exactly_nothing_and_never_nan(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[3.0, UNHEARD + 3.0], [UNHEARD, UNHEARD]]).to(dtype)
+    shares = logits.softmax(1)
+    assert shares[0].tolist() == [1.0, 0.0] and shares[1].isfinite().all()

@@ -1,0 +1,295 @@
+"""The second pass without a host: squares, masks, who lies on top, and what must stay bit for bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from pack.core import crops, pasting, previews
+from pack.core.crops import Candidate, Choice
+from pack.core.errors import BadChoice, BadPhoto, BadSize
+from pack.core.people import NOSE, Face, Faces, Identity, Person
+
+NAMES = ("Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal")
+EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.2, 256)
+
+
+def face(x: float, y: float, height: float = 40.0, lean: float = 0.0) -> Face:
+    """A face whose nose is at (x, y), leaning by degrees clockwise."""
+    turn = math.radians(lean)
+    points = ((-0.2, -0.2), (0.2, -0.2), (0.0, 0.0), (-0.15, 0.2), (0.15, 0.2))
+    keypoints = tuple(
+        (
+            x + height * (dx * math.cos(turn) - dy * math.sin(turn)),
+            y + height * (dx * math.sin(turn) + dy * math.cos(turn)),
+        )
+        for dx, dy in points
+    )
+    box = (x - 0.4 * height, y - 0.5 * height, x + 0.4 * height, y + 0.5 * height)
+    return Face(box, keypoints, 0.9, torch.zeros(112, 112, 3))
+
+
+def people(*found: Face, width: int = 320, height: int = 200, similarity: float | None = 0.3):
+    everybody = [
+        Candidate(0, Person(Identity(NAMES[n], {}, torch.zeros(1, 112, 112, 3))), n + 1, f.box, f.keypoints, similarity)
+        for n, f in enumerate(found)
+    ]
+    return everybody, Faces(tuple(found), width, height)
+
+
+def cut(*found: Face, choice: Choice = EVERYBODY, **more):
+    return crops.decide(*people(*found, **more), choice)
+
+
+def picture(width: int = 320, height: int = 200, seed: int = 3, channels: int = 3, batch: int = 1) -> torch.Tensor:
+    return torch.rand(batch, height, width, channels, generator=torch.Generator().manual_seed(seed))
+
+
+def of(decisions, size: int = 256, width: int = 320, height: int = 200, count: int = 1) -> crops.Crops:
+    return crops.Crops(tuple(one.crop for one in decisions if one.crop), count, width, height, size)
+
+
+def enlarged(images: torch.Tensor, where: crops.Crops) -> torch.Tensor:
+    return torch.stack([crops.cut(images[crop.picture, ..., :3], crop, where.size) for crop in where.crops])
+
+
+# Squares
+
+
+@pytest.mark.parametrize("margin", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("height", [1.0, 17.3, 40.0, 199.0, 600.0])
+@pytest.mark.parametrize("at", [(0, 0), (319, 199), (160, 100), (319, 3), (5.5, 120.25)])
+def test_a_square_lies_within_the_picture_and_holds_the_nose(at, height, margin):
+    x0, y0, x1, y1 = crops.square_around(face(*at, height).box, margin, 320, 200)
+    assert x1 - x0 == y1 - y0 == min(200, max(16, round(height * (1 + 2 * margin))))
+    assert 0 <= x0 < x1 <= 320 and 0 <= y0 < y1 <= 200
+    assert x0 <= at[0] <= x1 and y0 <= at[1] <= y1
+
+
+def test_a_square_in_the_middle_is_centred_on_the_face():
+    assert crops.square_around((100, 60, 140, 100), 0.5, 320, 200) == (80, 40, 160, 120)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_points_and_pixels_go_the_same_way_into_a_crop(turns):
+    image = torch.zeros(200, 320, 3)
+    image[50, 90] = 1
+    crop = crops.Crop(0, (80, 40, 112, 72), turns, torch.ones(32, 32), "Ann", 1, 10)
+    drawn = crops.cut(image, crop, 32)[..., 0].nonzero()[0]
+    x, y = crops.into_crop((90.5, 50.5), crop.square, turns, 32)
+    assert (int(x), int(y)) == (int(drawn[1]), int(drawn[0]))
+
+
+@pytest.mark.parametrize(
+    ("lean", "turns"), [(0, 0), (40, 0), (-40, 0), (90, 1), (130, 1), (180, 2), (-90, 3), (-50, 3)]
+)
+def test_a_turned_face_stands_upright_in_its_crop(lean, turns):
+    (one,) = cut(face(160, 100, lean=lean))
+    assert one.crop.turns == turns
+    left, right, nose, *mouth = one.slot.keypoints
+    assert (left[1] + right[1]) / 2 < nose[1] < (mouth[0][1] + mouth[1][1]) / 2 + 1e-6
+    assert one.slot.center == nose and one.slot.pose[0][:2] == pytest.approx(nose)
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_everybody_has_a_row_in_the_order_of_the_cast(count):
+    decisions = cut(*(face(20 + 38 * n, 100, 30) for n in reversed(range(count))))
+    cast = crops.cast_of(decisions, 256)
+    assert [one.identity.name for one in cast.people] == list(NAMES[:count])
+    assert cast.by_row and (cast.width, cast.height) == (256, 256)
+    for person, one in zip(cast.people, decisions, strict=True):
+        x, y = person.slot.center
+        scale = (one.crop.square[2] - one.crop.square[0]) / 256
+        nose = one.candidate.keypoints[NOSE]
+        assert (x * scale + one.crop.square[0], y * scale + one.crop.square[1]) == pytest.approx(nose)
+        assert 0 <= x < 256 and 0 <= y < 256
+
+
+# Who
+
+
+@pytest.mark.parametrize(
+    ("which", "similarities", "expected"),
+    [
+        ("small faces", (0.9, 0.1), [True, False]),
+        ("unlike faces", (0.9, 0.1), [False, True]),
+        ("small or unlike faces", (0.9, 0.9), [True, False]),
+        ("small or unlike faces", (0.1, 0.1), [True, True]),
+        ("everybody", (0.9, 0.9), [True, True]),
+    ],
+)
+def test_who_needs_it(which, similarities, expected):
+    everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
+    listed = [replace(one, similarity=s) for one, s in zip(everybody, similarities, strict=True)]
+    decisions = crops.decide(listed, faces, replace(EVERYBODY, which=which))
+    assert [one.crop is not None for one in decisions] == expected
+    assert [("second pass" in one.why) for one in decisions] == expected
+    assert "face 40 px high" in decisions[0].why
+
+
+def test_another_word_is_refused():
+    with pytest.raises(BadChoice, match="who is 'old people'"):
+        cut(face(60, 100), choice=replace(EVERYBODY, which="old people"))
+
+
+def test_people_without_a_face_are_cut_out_in_their_place_or_left():
+    everybody, _ = people(face(60, 100), face(240, 100), similarity=None)
+    everybody[1] = replace(everybody[1], box=None, keypoints=None)
+    nobody = Faces((), 320, 200)
+    placed, bare = crops.decide(everybody, nobody, EVERYBODY)
+    assert placed.crop and "cut out in their place" in placed.why
+    assert bare.crop is None and "no place with a face" in bare.why
+    assert len(crops.troubles([placed, bare], 1)) == 2
+    left = crops.decide(everybody, nobody, replace(EVERYBODY, use_places=False))
+    assert not any(one.crop for one in left)
+    assert crops.NOBODY in crops.troubles(left, 1)
+
+
+def test_a_nose_outside_of_the_picture_is_left():
+    (one,) = cut(face(-3, 100))
+    assert one.crop is None and "outside of the picture" in one.why
+
+
+# Masks
+
+
+def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_ends():
+    inside, corner = cut(face(160, 100), face(10, 12))
+    mask = inside.crop.mask
+    assert mask.max() == 1
+    edge = torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    assert edge.max() < 0.1
+    assert corner.crop.square[:2] == (0, 0) and corner.crop.mask[0, 0] == 1
+
+
+def test_a_wide_mask_in_a_tight_square_still_ends_softly():
+    (one,) = cut(face(160, 100), choice=replace(EVERYBODY, margin=0.25, mask_margin=4.0))
+    mask = one.crop.mask
+    assert mask[0].max() < 0.1 and mask.diff(dim=0).abs().max() < 0.15 and mask.max() == 1
+
+
+def test_without_feather_a_mask_is_whole():
+    (one,) = cut(face(160, 100), choice=replace(EVERYBODY, feather=0))
+    assert set(one.crop.mask.unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_faces_of_others_are_cut_out_of_a_mask():
+    everybody, faces = people(face(100, 100, 60), face(135, 100, 60))
+    decisions = crops.decide(everybody[:1], faces, EVERYBODY)
+    x0, y0, x1, y1 = decisions[0].crop.square
+    whole = torch.zeros(200, 320)
+    whole[y0:y1, x0:x1] = decisions[0].crop.mask
+    other = [round(side) for side in faces.faces[1].box]
+    assert whole[other[1] : other[3], other[0] : other[2]].max() == 0
+    assert whole[100, 90] == 1
+
+
+def test_a_face_behind_one_that_stays_is_left():
+    everybody, faces = people(face(100, 100, 20), face(100, 100, 150))
+    (one,) = crops.decide(everybody[:1], faces, EVERYBODY)
+    assert one.crop is None and "covered" in one.why
+    assert crops.troubles([one], 1)
+
+
+# The way back
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float64])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("match", pasting.MATCHES)
+def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
+    images = picture(channels=channels, batch=2).to(kind)
+    decisions = cut(face(60, 100), face(10, 12), face(300, 190, 90))
+    where = of(decisions, count=2)
+    new = torch.rand(3, 256, 256, 3, generator=torch.Generator().manual_seed(9))
+    pasted, masks = pasting.paste(images, where, new, match)
+    assert pasted.dtype == kind and pasted.shape == images.shape
+    outside = masks == 0
+    assert torch.equal(pasted[outside], images[outside]) and torch.equal(pasted[1], images[1])
+    assert torch.equal(pasted[..., 3:], images[..., 3:])
+    assert (pasted[0][masks[0] == 1][:, :3] - images[0][masks[0] == 1][:, :3]).abs().max() > 0.1
+
+
+def test_who_is_not_chosen_stays_bit_for_bit():
+    everybody, faces = people(face(60, 100, 40), face(95, 100, 60), face(240, 100, 120))
+    choice = replace(EVERYBODY, which="small faces", smaller_than=50)
+    decisions = crops.decide(everybody, faces, choice)
+    assert [bool(one.crop) for one in decisions] == [True, False, False]
+    images = picture()
+    pasted, _ = pasting.paste(images, of(decisions), torch.ones(1, 256, 256, 3), "none")
+    for other in faces.faces[1:]:
+        x0, y0, x1, y1 = (round(side) for side in other.box)
+        assert torch.equal(pasted[0, y0:y1, x0:x1], images[0, y0:y1, x0:x1])
+    assert not torch.equal(pasted, images)
+
+
+def test_nobody_chosen_is_the_same_picture():
+    images = picture()
+    pasted, masks = pasting.paste(images, of([]), torch.zeros(0, 256, 256, 3), "face")
+    assert torch.equal(pasted, images) and not masks.any()
+
+
+@pytest.mark.parametrize("lean", [0, 90, 180, -90])
+def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
+    images = picture()
+    decisions = cut(face(160, 100, 40, lean), face(10, 12, 40, lean), choice=replace(EVERYBODY, size=120))
+    where = of(decisions, size=120)
+    assert {crop.square[2] - crop.square[0] for crop in where.crops} == {120}
+    pasted, _ = pasting.paste(images, where, enlarged(images, where), "none")
+    assert torch.equal(pasted, images)
+
+
+def test_the_larger_of_two_faces_lies_on_top():
+    decisions = cut(face(100, 100, 60), face(130, 100, 70))
+    (line,) = crops.overlaps([one.crop for one in decisions])
+    assert line == "Bob and Ann overlap: Bob, the larger face, lies on top."
+    where = of(decisions)
+    colors = torch.stack([torch.full((256, 256, 3), value) for value in (0.0, 1.0)])
+    images = torch.full((1, 200, 320, 3), 0.5)
+    pasted, _ = pasting.paste(images, where, colors, "none")
+    x0, y0, x1, y1 = (round(side) for side in decisions[1].candidate.box)
+    assert pasted[0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 0.9999
+    assert pasting.order(where) == [0, 1] and pasted[0, 100, 70].max() < 1e-4
+
+
+def test_colours_follow_what_lies_around_the_face():
+    smooth = torch.nn.functional.interpolate(picture(20, 12).movedim(-1, 1), (200, 320), mode="bilinear")
+    images = smooth.movedim(1, -1) * 0.5 + 0.2
+    where = of(cut(face(160, 100)))
+    tinted = (enlarged(images, where) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
+    changed = [(pasting.paste(images, where, tinted, match)[0] - images).abs().mean() for match in pasting.MATCHES]
+    assert changed[0] < 0.1 * changed[2] and changed[1] < 0.1 * changed[2]
+
+
+def test_colours_keep_their_limits_on_a_flat_crop():
+    images, where = picture(), of(cut(face(160, 100)))
+    pasted, _ = pasting.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
+    assert pasted.isfinite().all() and pasted.min() >= 0 and pasted.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("images", "sampled", "error", "words"),
+    [
+        (picture(batch=2), torch.zeros(1, 256, 256, 3), BadPhoto, "got 2 pictures, and the crops were cut out of 1"),
+        (picture(width=328), torch.zeros(1, 256, 256, 3), BadSize, "328x200 px; the crops were cut out of 320x200"),
+        (picture(), torch.zeros(2, 256, 256, 3), BadPhoto, "got 2 sampled crops, and Crop Faces cut out 1"),
+        (picture(), torch.zeros(1, 256, 128, 3), BadSize, "128x256 px; the crops are squares"),
+    ],
+)
+def test_pictures_that_do_not_belong_together_are_refused(images, sampled, error, words):
+    with pytest.raises(error, match=words):
+        pasting.paste(images, of(cut(face(160, 100))), sampled, "none")
+
+
+def test_the_preview_shows_who_is_chosen():
+    everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
+    decisions = crops.decide(everybody, faces, replace(EVERYBODY, which="small faces"))
+    images = picture() * 0.1
+    shown = previews.second_pass(images[0], decisions)
+    blue, orange = (torch.tensor(color) / 255 for color in ((86, 180, 233), (230, 159, 0)))
+    x0, y0, *_ = decisions[0].crop.square
+    assert torch.allclose(shown[y0 + 60, x0], blue, atol=0.01)
+    bx, by = round(decisions[1].candidate.box[0]), round(decisions[1].candidate.box[3])
+    assert torch.allclose(shown[by, bx + 9], orange, atol=0.01)

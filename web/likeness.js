@@ -1,0 +1,109 @@
+// What the nodes look like in the editor: colours of our sockets, and a Cast no longer than its people.
+// Nothing here changes what is saved or sent: without this file every graph opens and runs alike.
+
+import { app } from "../../scripts/app.js";
+
+// One lightness, so that they stand out from dark and from light nodes alike (a contrast of 3.5 to both).
+const COLOURS = {
+  LIKENESS_REPORT: "#e45580",
+  LIKENESS_FACE_MODEL: "#e55c30",
+  LIKENESS_PART_FEATURES: "#bb7a18",
+  LIKENESS_PARTS: "#968a06",
+  LIKENESS_LAYOUT: "#4b9a05",
+  LIKENESS_CROPS: "#0e9d50",
+  LIKENESS_PARTS2WHOLE: "#109a77",
+  LIKENESS_FACES: "#19969e",
+  LIKENESS_ID_PATCH: "#0292c9",
+  LIKENESS_CAST: "#5981f6",
+  LIKENESS_INSTANT_ID: "#9f6fea",
+  LIKENESS_IDENTITY: "#cc5ebf",
+};
+
+/** In a table of colours by type; a palette that has a colour of its own for the type wins. */
+function addColour(table, type, ours) {
+  let theirs = table[type];
+  // Every change of the palette empties the types that it does not know.
+  Object.defineProperty(table, type, {
+    get: () => theirs || ours,
+    set: (colour) => (theirs = colour),
+    enumerable: true,
+    configurable: true,
+  });
+}
+
+function addColours() {
+  const onCanvas = { ...COLOURS, "LIKENESS_CAST,LIKENESS_IDENTITY": COLOURS.LIKENESS_CAST };
+  for (const [type, colour] of Object.entries(onCanvas)) {
+    addColour(app.canvas.default_connection_color_byType, type, colour);
+    addColour(app.canvas.constructor.link_type_colors, type, colour);
+  }
+  const style = document.createElement("style"); // for Vue nodes
+  const variables = Object.entries(COLOURS).map(([type, colour]) => `--color-datatype-${type}: ${colour};`);
+  style.textContent = `:root { ${variables.join(" ")} }`;
+  document.head.append(style);
+}
+
+const isPerson = (input) => input.name.startsWith("person_");
+const weightOf = (person) => person.name.replace("person", "weight");
+
+/** Out of sight in its place: an input that says it belongs to a widget gets no line of its own. */
+function hide(input) {
+  input.widget = { name: input.name };
+  input.isValidTarget = () => false;
+}
+
+function show(input) {
+  delete input.widget;
+  delete input.isValidTarget;
+}
+
+/** Everybody who is connected and the first free place, with their weights. */
+function arrangePeople(cast) {
+  const linked = (name) => cast.inputs.some((input, slot) => input.name === name && cast.isInputConnected(slot));
+  const people = cast.inputs.filter(isPerson);
+  people.forEach(show);
+  const hidden = people.filter((person) => !linked(person.name) && !linked(weightOf(person))).slice(1);
+  hidden.forEach(hide);
+  for (const widget of cast.widgets) widget.hidden = hidden.some((person) => weightOf(person) === widget.name);
+  cast.inputs.push(cast.inputs.pop()); // Vue nodes are drawn anew for a change of the list only
+  const needed = cast.computeSize();
+  if (cast.size[1] < needed[1]) cast.setSize([cast.size[0], needed[1]]);
+  cast.setDirtyCanvas(true, true);
+}
+
+/** Calls `also` with the node after its own `name`, if any. */
+function after(prototype, name, also) {
+  const before = prototype[name];
+  prototype[name] = function (...given) {
+    const answer = before?.apply(this, given);
+    also(this, ...given);
+    return answer;
+  };
+}
+
+function extendCast(prototype) {
+  const opened = new WeakSet(); // from a file or copied: these keep their size, although they begin with all inputs
+  // When a graph is loaded or pasted its links come after its nodes.
+  const arrangeLater = (cast) => queueMicrotask(() => cast.graph && arrangePeople(cast));
+  after(prototype, "onConnectionsChange", arrangeLater);
+  after(prototype, "onConfigure", (cast, { size }) => {
+    opened.add(cast);
+    if (size) queueMicrotask(() => cast.setSize([size[0], size[1]]));
+    arrangeLater(cast);
+  });
+  after(prototype, "onAdded", (cast) => {
+    arrangeLater(cast);
+    queueMicrotask(() => opened.has(cast) || cast.setSize(cast.computeSize()));
+  });
+  after(prototype, "onSerialize", (cast, saved) => {
+    for (const input of saved.inputs ?? []) if (isPerson(input)) delete input.widget;
+  });
+}
+
+app.registerExtension({
+  name: "Likeness",
+  setup: addColours,
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (nodeData.name === "LikenessCast") extendCast(nodeType.prototype);
+  },
+});
