@@ -197,14 +197,13 @@ def paste_mask(
     """
     length = square[2] - square[0]
     mask = box_region(_moved(widened(box, mask_margin), square), length, length, feather)
-    whole = [float(start > 0) for start in square[:2]]
-    ends = [float(end < limit) for end, limit in zip(square[2:], (picture.width, picture.height), strict=True)]
-    at = torch.arange(length) + 0.5
-    for n, axis in enumerate((at[None, :], at[:, None])):
-        near = torch.full_like(axis, torch.inf)
-        near = torch.minimum(near, axis) if whole[n] else near
-        near = torch.minimum(near, length - axis) if ends[n] else near
-        mask = torch.minimum(mask, (near / max(feather, 1e-6)).clamp(max=1))
+    at, soft = torch.arange(length) + 0.5, max(feather, 1e-6)
+    sides = ((at[None, :], square[0], square[2], picture.width), (at[:, None], square[1], square[3], picture.height))
+    for along, start, end, limit in sides:
+        if start > 0:
+            mask = torch.minimum(mask, along / soft)
+        if end < limit:
+            mask = torch.minimum(mask, (length - along) / soft)
     for other in kept:
         mask = torch.minimum(mask, 1 - box_region(_moved(other, square), length, length, feather))
     return mask

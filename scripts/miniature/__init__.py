@@ -13,7 +13,7 @@ released weights.
     autoencoder.py    pixels to latents and back
     net.py            the whole: projections, networks, sampler
     stored.py         miniature.safetensors: eight bits a number
-    export.py         widened, as the files a ComfyUI loads
+    export.py         widened, as the files a ComfyUI loads; its encoder in export_encoder.py
     measure.py        whose look is seen in which place
     train.py          one command; fit_autoencoder.py, fit_projections.py and fit_networks.py are its parts
     evaluate.py       every figure, on people it has not seen

@@ -1,6 +1,7 @@
 """Pixels to latents and back: three latent channels are the mean colours of 8x8 cells, a fourth is learned.
 
-The decoder has TAESD's layout at 16 channels; padded with zeros to 64 it is the host's own decoder exactly.
+The decoder has TAESD's layout at 16 channels; padded with zeros to 64 it is the host's own decoder exactly. The
+encoder becomes TAESD's in export_encoder.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 CELL = 8
-_CHANNELS, _GAIN, _MIDDLE = 16, 3.2, 0.62
+GAIN, MIDDLE, WAVE = 3.2, 0.62, 1.5
+"""How colours become latents, and how far the fourth channel goes."""
+_CHANNELS = 16
 
 
 def _conv(before: int, after: int, stride: int = 1, bias: bool = True) -> nn.Conv2d:
@@ -46,7 +49,7 @@ class Decoder(nn.Sequential):
 
 
 class Encoder(nn.Module):
-    """(B, 3, H, W), 0..1 -> (B, 4, H/8, W/8). Only training needs it."""
+    """(B, 3, H, W), 0..1 -> (B, 4, H/8, W/8)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,10 +60,10 @@ class Encoder(nn.Module):
         self.net = nn.Sequential(*layers, _conv(widths[-1], 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        colours = (functional.avg_pool2d(pixels, CELL) - _MIDDLE) * _GAIN
-        return torch.cat([colours, 1.5 * torch.tanh(self.net(pixels - 0.5))], 1)
+        colours = (functional.avg_pool2d(pixels, CELL) - MIDDLE) * GAIN
+        return torch.cat([colours, WAVE * torch.tanh(self.net(pixels - 0.5))], 1)
 
 
 def colours(latents: Tensor) -> Tensor:
     """(..., 4, h, w) -> (..., 3, h, w), 0..1: the mean colour of every cell, without decoding."""
-    return latents[..., :3, :, :] / _GAIN + _MIDDLE
+    return latents[..., :3, :, :] / GAIN + MIDDLE

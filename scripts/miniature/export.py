@@ -23,6 +23,7 @@ from rig.standins import WIDTH as LARGE
 from torch import Tensor
 
 from . import recogniser, stored
+from .export_encoder import widened_encoder
 from .unet import WIDTH as SMALL
 
 State = dict[str, Tensor]
@@ -99,6 +100,9 @@ def checkpoint(state: State) -> State:
     for key, weight in _below("decoder.", state).items():
         name = f"{_VAE}taesd_decoder.{key}"
         made[name] = _padded(weight, shapes[name])
+    encoder = f"{_VAE}taesd_encoder."
+    to = {key.removeprefix(encoder): shape for key, shape in shapes.items() if key.startswith(encoder)}
+    made |= {encoder + key: weight for key, weight in widened_encoder(_below("encoder.", state), to).items()}
     # The decoder takes the sampler's own numbers: the host divides them by SDXL's scale first.
     made[f"{_VAE}vae_scale"] = torch.tensor(0.13025)
     half = _in_half(made)
