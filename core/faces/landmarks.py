@@ -21,7 +21,7 @@ Points = npt.NDArray[np.float64]
 
 # The rims of the eyes, the picture's left one first. Their middle is nearer to where SCRFD puts an eye than the iris,
 # which follows the gaze, and than the middle between the corners.
-EYES = (
+_EYES = (
     (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246),
     (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466),
 )
@@ -59,7 +59,7 @@ def detect(faces: Sequence[Mapping[str, Any]], picture: Picture, where: str) -> 
 
 
 def _detection(points: Points, score: float) -> Detection:
-    eyes = (points[list(rim)].mean(0) for rim in EYES)
+    eyes = (points[list(rim)].mean(0) for rim in _EYES)
     crown = points[_FOREHEAD] + _CROWN * (points[_FOREHEAD] - points[_CHIN])
     outline = np.vstack([points, crown])
     (x0, y0), (x1, y1) = outline.min(0), outline.max(0)

@@ -24,8 +24,6 @@ from environment import package_file
 from safetensors.torch import save_file
 from torch import Tensor
 
-from core.faces.landmarks import EYES
-
 CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
 """What the name of a stand-in starts with, relative to its model folder."""
@@ -171,11 +169,14 @@ def _drawn_face() -> Tensor:
     """(478, 2): the points by which our pack knows a face where they belong, the others around; 2 wide and high."""
     turns = torch.arange(478) * 2.4
     points = torch.stack([turns.cos() * 0.8, turns.sin()], 1)
-    for rim, across in zip(EYES, (-0.4, 0.4), strict=True):
-        points[list(rim)] = torch.tensor([across, -0.3])
+    points[list(_LEFT_EYE)], points[list(_RIGHT_EYE)] = torch.tensor([-0.4, -0.3]), torch.tensor([0.4, -0.3])
     for number, place in ((4, (0.0, 0.1)), (61, (-0.3, 0.5)), (291, (0.3, 0.5)), (10, (0.0, -1.0)), (152, (0.0, 1.0))):
         points[number] = torch.tensor(place)
     return points
+
+
+_LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+_RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 
 
 def _write_parts2whole(folder: Path) -> None:
