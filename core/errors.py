@@ -87,8 +87,8 @@ class FaceNotFound(LikenessError):
             return
         super().__init__(
             f"No face found in {where} ({width}x{height} px) after trying {_listed(tried)}.",
-            "Use a photo in which the face is larger, sharper and not covered. Identity can also leave such photos "
-            "out: on_no_face = skip.",
+            "Use a photo in which the face is larger, sharper and not covered. An Identity of several photos can also "
+            "leave such photos out: on_no_face = skip.",
         )
 
 
@@ -434,8 +434,9 @@ def other_landmarks(found: tuple[int, int, int], pictures: tuple[int, int, int])
 
 def empty_cast(absent: str) -> BadCast:
     """Nobody who could be shown; absent: the names of those without a photo."""
-    who = f"no photo of {absent} shows a face" if absent else "no person is connected"
-    return BadCast(f"The cast is empty: {who}.", "Connect at least one Identity or Load Identity.")
+    if absent:
+        return BadCast(f"The cast is empty: no photo of {absent} shows a face.", "Choose other photos.")
+    return BadCast("The cast is empty: no person is connected.", "Connect at least one Identity or Load Identity.")
 
 
 def too_many_people(names: Sequence[str], most: int) -> BadCast:
@@ -560,8 +561,7 @@ def no_free_place(where: str, face: float, people: int, canvas: tuple[int, int])
     return BadLayout(
         f"The canvas is {canvas[0]}x{canvas[1]} px and shows {counted(people, 'person', 'people')}: with where = "
         f"{where} there is no free place for a face of about {face:.0f} px.",
-        "Choose another side, a smaller face_size, or where = at x, y; or widen the photo before with Pad Image for "
-        "Outpainting.",
+        "Choose another side, a larger picture, a smaller face_size, or where = at x, y.",
     )
 
 
@@ -569,7 +569,7 @@ def place_taken(x: int, y: int, why: str) -> BadLayout:
     """A place that was asked for and cannot be had. x, y: where the nose should be, in pixels."""
     return BadLayout(
         f"Nobody can be added at ({x}, {y}): {why}.",
-        "Choose another x and y (of the nose), a smaller face_size, or where = free place.",
+        "Choose another x and y (of the nose), a smaller face_size, a larger picture, or where = free place.",
     )
 
 

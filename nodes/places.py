@@ -173,8 +173,8 @@ class AddPlace(io.ComfyNode):
             node_id="LikenessAddPlace",
             display_name="Add Place",
             category="likeness/places",
-            description="Adds one more place to a layout, for somebody who is not in the photo: where there is room "
-            "beside the others, with a face as large as theirs.",
+            description="Adds places to a layout, for people who are not in the photo: where there is room beside the "
+            "others, with faces as large as theirs.",
             inputs=[
                 LayoutSocket.Input("layout", tooltip="The places that are taken, from Layout from Faces or another."),
                 io.Combo.Input(
@@ -208,6 +208,14 @@ class AddPlace(io.ComfyNode):
                     "How much of the new person is seen: half = down to the hips, bust = head and shoulders, full = "
                     "down to the ankles, none = no skeleton."
                 ),
+                io.Int.Input(
+                    "count",
+                    default=1,
+                    min=1,
+                    max=8,
+                    tooltip="How many people come in. With where = at x, y the first stands there and the others in "
+                    "free places.",
+                ),
                 io.Image.Input(
                     "image", optional=True, tooltip="The photo, to be seen under the places in the preview."
                 ),
@@ -215,8 +223,9 @@ class AddPlace(io.ComfyNode):
             outputs=[
                 # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
                 LayoutSocket.Output("extended_layout", display_name="layout"),
-                io.Image.Output("preview", display_name="preview", tooltip="All places; the last one is new."),
+                io.Image.Output("preview", display_name="preview", tooltip="All places; the last ones are new."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(
             schema, "absent friend", "add person", "missing person", "insert person", "inpaint", "group photo"
@@ -231,9 +240,11 @@ class AddPlace(io.ComfyNode):
         y: int,
         face_size: int,
         body: str,
+        count: int,
         image: Tensor | None = None,
     ) -> io.NodeOutput:
-        added = adding.add(layout, where, (float(x), float(y)), face_size, body)
+        added = adding.add(layout, where, (float(x), float(y)), face_size, body, count)
+        notes.tell(notes.node_of(cls), "\n".join(adding.troubles(added, count)))
         preview = previews.numbered_layout(added, background=None if image is None else image[0])[None]
         return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -312,10 +323,10 @@ class PlaceCast(io.ComfyNode):
         standing = [None if person is None else cast.people[person].identity for person in places]
         names = [one.name if one else "" for one in standing]
         faces = [one.crops[0] if one and len(one.crops) else None for one in standing]
-        troubles = placing.troubles(cast, layout, places)
+        troubles = placing.troubles(cast, layout, places, order)
         preview = previews.numbered_layout(layout, names, troubles[:_TOLD], faces)[None]
         placed = placing.place(cast, layout, places)
-        report = placing.report(cast, layout, places)
+        report = placing.report(cast, layout, places, order)
         notes.tell(notes.node_of(cls), "\n".join(troubles))
         return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -347,6 +358,9 @@ class PersonRegion(io.ComfyNode):
                     tooltip="For inpainting: the layout that Place Cast has. The people of its other places stay: "
                     "their heads are left out, and their bodies, as far as a skeleton tells where they are.",
                 ),
+                io.Image.Input(
+                    "image", optional=True, tooltip="The photo, to be seen under the region in the preview."
+                ),
             ],
             outputs=[
                 io.Mask.Output("mask", display_name="mask", tooltip="Of the size of the layout."),
@@ -364,6 +378,7 @@ class PersonRegion(io.ComfyNode):
         margin: float,
         feather: int,
         layout: Layout | None = None,
+        image: Tensor | None = None,
     ) -> io.NodeOutput:
         placing.require_together(cast, "Person Region")
         slots = placing.require_places(cast, "Person Region")
@@ -372,7 +387,8 @@ class PersonRegion(io.ComfyNode):
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(slots, 1)]
         places = Layout(cast.width, cast.height, tuple(shown))
-        preview = previews.numbered_layout(places, captions=regions.names(cast.people))[None]
+        photo = None if image is None else image[0]
+        preview = previews.numbered_layout(places, regions.names(cast.people), background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

@@ -21,42 +21,78 @@ _BESIDE = 1.8
 _STEP = 0.25  # of the places that are tried, in heads
 
 
+_ON_A_BODY = 0.3
+"""So much of a head before somebody's body is said: a face in a lap or on an arm."""
+
+
 @dataclass(frozen=True)
 class _Standing:
+    """number: of the place, 0 for one that is tried."""
+
     nose: Point
     head: float
+    number: int = 0
 
     def around(self, box: Box) -> Box:
         (x, y), head = self.nose, self.head
         return (x + box[0] * head, y + box[1] * head, x + box[2] * head, y + box[3] * head)
 
 
-def add(layout: Layout, where: str, at: Point, face_size: float, body: str) -> Layout:
-    """The layout with one more place, the last, of somebody who looks into the camera.
+def add(layout: Layout, where: str, at: Point, face_size: float, body: str, count: int = 1) -> Layout:
+    """The layout with one more place or several, the last ones, of people who look into the camera.
 
-    where: one of SIDES; at: the nose, px, for "at x, y"; face_size: height of the face box, px, 0 as large as the faces
-    around; body: one of bodies.BODIES. The head is on the canvas and covers no other head, nor an ID patch another.
+    where: one of SIDES; at: the nose, px, of the first for "at x, y", whom the others join in free places; face_size:
+    height of the face boxes, px, 0 as large as the faces around; body: one of bodies.BODIES. The heads are on the
+    canvas and cover no other head, nor an ID patch another.
     Raises BadChoice, BadLayout.
     """
     if where not in SIDES:
         raise BadChoice("where", where, SIDES)
     if body not in bodies.BODIES:
         raise BadChoice("body", body, bodies.BODIES)
-    others = [one for one in map(_standing, layout.slots) if one]
     wanted = face_size / bodies.FACE_HEIGHT
-    if where == "at x, y":
-        one = _Standing(at, wanted or _head_at(at, others, layout))
-        if why := _why_not(one, others, layout):
-            raise place_taken(round(at[0]), round(at[1]), why)
-    else:
-        tried = list(_candidates(layout, others, wanted, where))
-        free = [one for one in tried if not _why_not(one, others, layout)]
-        if not free:
-            usual = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
-            canvas = (layout.width, layout.height)
-            raise no_free_place(where, usual * bodies.FACE_HEIGHT, len(layout.slots), canvas)
-        one = min(free, key=lambda one: _cost(one, others, layout))
-    return replace(layout, slots=(*layout.slots, _slot(one, body, layout)))
+    for number in range(count):
+        given = where == "at x, y" and number == 0
+        one = _at(layout, at, wanted) if given else _free(layout, SIDES[0] if where == "at x, y" else where, wanted)
+        layout = replace(layout, slots=(*layout.slots, _slot(one, body, layout)))
+    return layout
+
+
+def troubles(layout: Layout, added: int) -> list[str]:
+    """What is doubtful about the last `added` places, a line each: a face before somebody's body."""
+    standing = _all_standing(layout)
+    first = len(layout.slots) - added
+    return [
+        f"The face of place {one.number} lies on the body of place {other.number}. Choose another side or size, or a "
+        "wider photo."
+        for one in standing[-added:]
+        for other in standing
+        if other.number <= first and _on(one, other) > _ON_A_BODY
+    ]
+
+
+def _on(one: _Standing, other: _Standing) -> float:
+    """The share of a head that lies before somebody's body."""
+    return _shared(one.around(_HEAD), other.around(_TRUNK)) / _area(one.around(_HEAD))
+
+
+def _at(layout: Layout, nose: Point, wanted: float) -> _Standing:
+    """Raises BadLayout where nobody can stand there."""
+    others = _all_standing(layout)
+    one = _Standing(nose, wanted or _head_at(nose, others, layout))
+    if why := _why_not(one, others, layout):
+        raise place_taken(round(nose[0]), round(nose[1]), why)
+    return one
+
+
+def _free(layout: Layout, where: str, wanted: float) -> _Standing:
+    """The place that suits best. Raises BadLayout where there is none."""
+    others = _all_standing(layout)
+    free = [one for one in _candidates(layout, others, wanted, where) if not _why_not(one, others, layout)]
+    if not free:
+        usual = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
+        raise no_free_place(where, usual * bodies.FACE_HEIGHT, len(layout.slots), (layout.width, layout.height))
+    return min(free, key=lambda one: _cost(one, others, layout))
 
 
 def _slot(one: _Standing, body: str, layout: Layout) -> Slot:
@@ -67,14 +103,19 @@ def _slot(one: _Standing, body: str, layout: Layout) -> Slot:
     return Slot(one.nose, bodies.face_box(one.nose, one.head), keypoints, pose)
 
 
-def _standing(slot: Slot) -> _Standing | None:
-    """Nose and head of a place; None where only a point is known."""
+def _all_standing(layout: Layout) -> list[_Standing]:
+    """Everybody the size of whose head is known."""
+    heads = ((number, slot, _head(slot)) for number, slot in enumerate(layout.slots, 1))
+    return [_Standing(slot.center, head, number) for number, slot, head in heads if head]
+
+
+def _head(slot: Slot) -> float:
+    """Crown to chin, px; 0 where only a point is known."""
     if slot.keypoints is not None:
-        return _Standing(slot.center, bodies.head_of_face(slot.keypoints))
+        return bodies.head_of_face(slot.keypoints)
     if slot.box is not None:
-        return _Standing(slot.center, max(1.0, slot.box[3] - slot.box[1]) / bodies.FACE_HEIGHT)
-    head = bodies.head_of_pose(slot.pose) if slot.pose else 0.0
-    return _Standing(slot.center, head) if head else None
+        return max(1.0, slot.box[3] - slot.box[1]) / bodies.FACE_HEIGHT
+    return (bodies.head_of_pose(slot.pose) if slot.pose else None) or 0.0
 
 
 def _head_at(point: Point, others: Sequence[_Standing], layout: Layout) -> float:
@@ -104,15 +145,27 @@ def _candidates(layout: Layout, others: Sequence[_Standing], wanted: float, wher
 
 def _why_not(one: _Standing, others: Sequence[_Standing], layout: Layout) -> str:
     """Why nobody can stand there, "" where somebody can."""
-    x0, y0, x1, y1 = one.around(_HEAD)
-    if x0 < 0 or y0 < 0 or x1 > layout.width or y1 > layout.height:
-        return f"a face of {one.head * bodies.FACE_HEIGHT:.0f} px would not be whole on the canvas"
-    if any(_shared((x0, y0, x1, y1), other.around(_HEAD)) for other in others):
-        return "the face would cover that of somebody else"
+    box = one.around(_HEAD)
+    if _shared(box, (0, 0, layout.width, layout.height)) < _area(box):
+        return f"{_whole(one, layout)} on the canvas of {layout.width}x{layout.height} px"
+    for other in others:
+        if _shared(box, other.around(_HEAD)):
+            return f"the head would cover that of place {other.number}"
     patch = geometry.patch_rect(one.nose)
-    if any(geometry.overlaps([patch, geometry.patch_rect(slot.center)]) for slot in layout.slots):
-        return f"somebody's nose is less than {geometry.PATCH} px away, so their ID patches would mix"
+    for number, slot in enumerate(layout.slots, 1):
+        if geometry.overlaps([patch, geometry.patch_rect(slot.center)]):
+            return f"the nose of place {number} is less than {geometry.PATCH} px away, so their ID patches would mix"
     return ""
+
+
+def _whole(one: _Standing, layout: Layout) -> str:
+    """Where the nose of such a head may be."""
+    left, top, right, bottom = (math.ceil(abs(side) * one.head) for side in _HEAD)
+    across, down = (left, layout.width - right), (top, layout.height - bottom)
+    face = f"with a face of {one.head * bodies.FACE_HEIGHT:.0f} px head and hair would not be whole"
+    if across[0] > across[1] or down[0] > down[1]:
+        return f"{face} anywhere"
+    return f"{face}; x from {across[0]} to {across[1]} and y from {down[0]} to {down[1]} keep them"
 
 
 def _cost(one: _Standing, others: Sequence[_Standing], layout: Layout) -> float:
@@ -123,7 +176,7 @@ def _cost(one: _Standing, others: Sequence[_Standing], layout: Layout) -> float:
         return 1 - seen
     hidden = sum(_shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / _area(trunk)
     # A head before somebody's body.
-    before = sum(_shared(one.around(_HEAD), other.around(_TRUNK)) for other in others) / _area(one.around(_HEAD))
+    before = sum(_on(one, other) for other in others)
     nearest = min(others, key=lambda other: math.dist(one.nose, other.nose))
     across, up = abs(one.nose[0] - nearest.nose[0]) / head, abs(one.nose[1] - nearest.nose[1]) / head
     apart = max(0.0, math.hypot(across, up) - _BESIDE)

@@ -26,6 +26,7 @@ from ..text import plain
 from ..thirdparty import require
 
 ORDERS = ("left to right", "as listed", "match faces", "custom", "last places")
+LAST_PLACES = ORDERS[-1]
 SMALL_FACE = 96
 """Faces under this many pixels lose their likeness."""
 
@@ -47,7 +48,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     listed = range(1, len(cast.people) + len(cast.absent) + 1)
     if order == "custom":
         return tuple(map(by_number.get, _custom(custom_order, len(listed), places)))
-    if order == "last places" and places > len(listed):
+    if order == LAST_PLACES and places > len(listed):
         return (*[None] * (places - len(listed)), *map(by_number.get, listed))
     if places not in (len(cast.people), len(listed)):
         raise people_places_mismatch(cast.numbers, [name for _, name in cast.absent], places)
@@ -173,15 +174,15 @@ class _Standing:
         return round(max(x1 - x0, y1 - y0))
 
 
-def report(cast: Cast, layout: Layout, places: Places) -> str:
+def report(cast: Cast, layout: Layout, places: Places, order: str = "") -> str:
     """Who stands where, a line each, and then what may go wrong."""
     where = [_where(one) for one in _standing(cast, layout, places)]
-    return "\n".join([*where, *(troubles(cast, layout, places) or ["No problems found."])])
+    return "\n".join([*where, *(troubles(cast, layout, places, order) or ["No problems found."])])
 
 
-def troubles(cast: Cast, layout: Layout, places: Places) -> list[str]:
+def troubles(cast: Cast, layout: Layout, places: Places, order: str = "") -> list[str]:
     """What may go wrong, a line each: people without a face, faces off the canvas, overlapping ID patches, faces under
-    SMALL_FACE pixels, nobody's places, people left out or of weight 0."""
+    SMALL_FACE pixels, nobody's places, people left out or of weight 0. For "last places" the others are somebody's."""
     standing = _standing(cast, layout, places)
     off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
     present = [one for one in standing if one.person.weight > 0 and one not in off]
@@ -190,7 +191,7 @@ def troubles(cast: Cast, layout: Layout, places: Places) -> list[str]:
         *_off_canvas(off, layout),
         *overlaps([(one.who, one.slot.center) for one in present]),
         *_small(standing),
-        *_nobody(cast, layout, places),
+        *_nobody(cast, layout, places, order),
     ]
 
 
@@ -218,8 +219,9 @@ def _where(one: _Standing) -> str:
     return f"Place {one.number}: {one.person.identity.name} at ({x}, {y}){size}"
 
 
-def _nobody(cast: Cast, layout: Layout, places: Places) -> list[str]:
-    lines = _empty([number for number, person in enumerate(places, 1) if person is None], layout)
+def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
+    empty = [number for number, person in enumerate(places, 1) if person is None]
+    lines = [] if order == LAST_PLACES else _empty(empty, layout)
     for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
         name = person.identity.name
         if index not in places:

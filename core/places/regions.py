@@ -73,7 +73,7 @@ def of_person(
             region = torch.minimum(region, 1 - box_region(other.slot.box, cast.width, cast.height, 0))
     for slot in staying:
         if slot.box:
-            region = torch.minimum(region, 1 - box_region(widened(slot.box, _HAIR), cast.width, cast.height, 0))
+            region = torch.minimum(region, 1 - box_region(widened(slot.box, _HAIR), cast.width, cast.height, feather))
     if not region.any():
         advice = "Move the two apart in the layout, or raise margin."
         raise BadRegion(person.identity.name, "the faces of others cover it", advice)
@@ -134,7 +134,7 @@ def _face(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
 def _body(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
     x0, _, x1, _ = _box(person)
     if person.slot is None or person.slot.pose is None:
-        advice = "Set body to half in the layout node, or extent to face."
+        advice = "Set body to half in the node that made this place (Layout from Faces, Add Place), or extent to face."
         raise BadRegion(person.identity.name, "its place has neither a skeleton nor a mask", advice)
     return body_region(person.slot.pose, margin * (x1 - x0), cast.width, cast.height, feather)
 

@@ -249,7 +249,7 @@ def joined(
     host: Host, photo: Tensor, layout: Layout, friend: Identity, settings: net.Settings
 ) -> tuple[Tensor, Tensor, Layout]:
     """The photo with a friend in a free place, the mask, and all places: as the workflow of the absent friend does."""
-    every = AddPlace.execute(layout, "free place", 0, 0, 0, "half").args[0]
+    every = AddPlace.execute(layout, "free place", 0, 0, 0, "half", 1).args[0]
     cast = PlaceCast.execute(Cast((Person(friend),)), every, "last places", "").args[0]
     region = PersonRegion.execute(cast, 1, "body", 0.5, 16, every).args[0]
     image = IDPatchImage.execute(host.id_patch, cast, "mean", PoseImage.execute(every).args[0]).args[0]

@@ -22,8 +22,11 @@ IDS = {
     "LikenessGroupLayout": (["count", "framing", "rows", "width", "height"], ["layout", "preview"]),
     "LikenessPoseImage": (["layout", "cast"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
-    "LikenessAddPlace": (["layout", "where", "x", "y", "face_size", "body", "image"], ["extended_layout", "preview"]),
-    "LikenessPersonRegion": (["cast", "person", "extent", "margin", "feather", "layout"], ["mask", "preview"]),
+    "LikenessAddPlace": (
+        ["layout", "where", "x", "y", "face_size", "body", "count", "image"],
+        ["extended_layout", "preview"],
+    ),
+    "LikenessPersonRegion": (["cast", "person", "extent", "margin", "feather", "layout", "image"], ["mask", "preview"]),
 }
 
 
@@ -79,7 +82,7 @@ def made_by_each() -> dict[str, Any]:
         "poses": places.LayoutFromPoses.execute(poses, 0, 0, "crop"),
         "masks": places.LayoutFromMasks.execute(masks, 0, 0, "half"),
         "group": group(2, width=384, height=256),
-        "added": places.AddPlace.execute(group(1, width=384, height=256).args[0], "free place", 0, 0, 40, "half"),
+        "added": places.AddPlace.execute(group(1, width=384, height=256).args[0], "free place", 0, 0, 40, "half", 1),
     }
 
 

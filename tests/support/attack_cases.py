@@ -146,7 +146,7 @@ def numbers() -> Iterator[Case]:
         ("LikenessPersonRegion", "person", "3", "no person 3"),
         ("LikenessGroupLayout", "rows", "3", "3 rows"),
         ("LikenessAddPlace", "face_size", "500", "no free place for a face of about 500 px"),
-        ("LikenessAddPlace", "where", "'at x, y'", "not be whole on the canvas"),
+        ("LikenessAddPlace", "where", "'at x, y'", "head and hair would not be whole"),
         ("LikenessScenes", "text", "' '", "The text has no scene"),
         ("LikenessScenes", "text", "'beach\\n' * 101", "101 scenes"),
     ]:

@@ -116,7 +116,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessGroupLayout": {"count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512},
         "LikenessAddPlace": {
             "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=768, height=512),
-            "where": "free place", "x": 0, "y": 0, "face_size": 60, "body": "half",
+            "where": "free place", "x": 0, "y": 0, "face_size": 60, "body": "half", "count": 1,
         },
         "LikenessScenes": {"text": "at the beach\nin the kitchen", "always": "photo"},
         "LikenessPoseImage": {"layout": value("layout()")},

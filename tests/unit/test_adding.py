@@ -94,6 +94,25 @@ def test_places_can_be_added_one_after_the_other() -> None:
     assert min(math.dist(a, b) for n, a in enumerate(noses) for b in noses[:n]) > 0.8 * 120
 
 
+def test_several_at_once_are_those_one_after_the_other() -> None:
+    layout = photo((600, 300, 120))
+    once, twice = (adding.add(layout, "free place", (0, 0), 0, "half", count) for count in (1, 2))
+    assert adding.add(once, "free place", (0, 0), 0, "half") == twice
+    there = adding.add(layout, "at x, y", (1060.0, 250.0), 0, "half", 2)
+    assert there.slots[1].center == (1060, 250)
+    assert there == adding.add(
+        adding.add(layout, "at x, y", (1060.0, 250.0), 0, "half"), "free place", (0, 0), 0, "half"
+    )
+
+
+def test_a_face_on_somebodys_body_is_said() -> None:
+    """Place 1 has its nose at (300, 330): below it is the body."""
+    low = adding.add(THREE, "at x, y", (300.0, 540.0), 0, "half")
+    (line,) = adding.troubles(low, 1)
+    assert line.startswith("The face of place 4 lies on the body of place 1.")
+    assert adding.troubles(adding.add(THREE, "right end", (0, 0), 0, "half"), 1) == []
+
+
 def test_places_without_faces_count_by_their_patch() -> None:
     bare = Layout(*CANVAS, (Slot((600.0, 300.0)),))
     new = adding.add(bare, "free place", (0, 0), 0, "half").slots[-1]
@@ -107,9 +126,15 @@ def test_places_without_faces_count_by_their_patch() -> None:
     [
         (photo((608, 400, 700)), "free place", (0, 0), 0, "1216x832 px and shows 1 person: with where = free place"),
         (THREE, "left end", (0, 0), 400, "where = left end there is no free place for a face of about 400 px"),
-        (THREE, "at x, y", (300, 330), 0, r"added at \(300, 330\): the face would cover that of somebody else"),
-        (THREE, "at x, y", (20, 330), 0, r"at \(20, 330\): a face of 12\d px would not be whole on the canvas"),
-        (photo((300, 300, 40)), "at x, y", (340, 300), 0, "nose is less than 64 px away"),
+        (THREE, "at x, y", (300, 330), 0, r"added at \(300, 330\): the head would cover that of place 1"),
+        (
+            THREE,
+            "at x, y",
+            (20, 330),
+            0,
+            r"at \(20, 330\): with a face of 12\d px head and hair would not be whole; x from \d+ to 11\d\d and y from",
+        ),
+        (photo((300, 300, 40)), "at x, y", (340, 300), 0, "nose of place 1 is less than 64 px away"),
     ],
 )
 def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, message: str) -> None:
