@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
@@ -62,7 +63,8 @@ class Report:
         bad = [finding.what for finding in self.findings if finding.state not in GOOD]
         if not bad:
             return f"Everything that {self.subject} needs is there."
-        return f"To be mended for {self.subject}: {'; '.join(bad)}.{_to_fetch(self.lacking)}"
+        fetch = f" To fetch: {manifest.together(self.lacking)}." if self.lacking else ""
+        return f"To be mended for {self.subject}: {'; '.join(bad)}.{fetch}"
 
     def text(self) -> str:
         width, wide = (max(len(text) for text in column) for column in zip(*map(_start, self.findings), strict=True))
@@ -79,15 +81,6 @@ def _start(finding: Finding) -> tuple[str, str]:
     return finding.what, finding.state
 
 
-def _to_fetch(lacking: Sequence[Model]) -> str:
-    if not lacking:
-        return ""
-    unknown = [model.title for model in lacking if model.size is None]
-    known = sum(model.size or 0 for model in lacking)
-    sizes = [human(known)] * bool(known) + [f"what {' and '.join(unknown)} take"] * bool(unknown)
-    return f" To fetch: {', and '.join(sizes)}."
-
-
 def machine(torch_version: str, device: str, free: int | None) -> Finding:
     """free: bytes of the device's memory, None where that cannot be asked."""
     memory = f", {human(free)} of its memory free" if free else ""
@@ -101,7 +94,7 @@ def host(name: str) -> Finding:
 def report(subject: str, wanted: Iterable[Model], folders: Folders, around: Iterable[Finding] = ()) -> Report:
     """Examine `wanted` models; around: what is known of the host and its packages."""
     walked = Walked()
-    findings = (*around, *(examine(model, folders, walked) for model in wanted))
+    findings = (*around, *(examine(model, folders, walked) for model in _once(wanted)))
     fetch = [commands(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
     mend = (finding.detail.split(MEND)[1] for finding in findings if finding.state == CLASH)
     return Report(subject, findings, (*mend, *chain.from_iterable(fetch)))
@@ -132,8 +125,28 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     )
     # A file of the user's own choice stands for the published one that only our nodes ask for.
     replaced = {model.key for model in chosen}
-    texts = {text for _, text in manifest.choices(graph)}
-    return (*(model for model in needed if model.name in texts or model.key not in replaced), *chosen)
+    kinds, texts = {kind for kind, _ in manifest.choices(graph)}, {text for _, text in manifest.choices(graph)}
+    ours = [model for model in needed if model.name in texts or model.key not in replaced]
+    return (*(ours if _RECOGNISING in kinds else map(_detecting, ours)), *chosen)
+
+
+_RECOGNISING = "LikenessLoadInstantID"
+"""The node for which a face pack has to recognise people, too."""
+
+
+def _detecting(model: Model) -> Model:
+    """A face pack of which only the detector is used: any other pack does as well."""
+    return replace(model, files=tuple(file for file in model.files if file.part != "recogniser"))
+
+
+def _once(wanted: Iterable[Model]) -> Iterable[Model]:
+    """Every model once, with as much of it as anybody needs."""
+    kept: dict[tuple[str, str], Model] = {}
+    for model in wanted:
+        known = kept.setdefault((model.key, model.name), model)
+        if len(model.files) > len(known.files):
+            kept[model.key, model.name] = model
+    return kept.values()
 
 
 def _own(key: str, name: str, made_for: str) -> Model:
@@ -306,6 +319,10 @@ def _pack(model: Model, folders: Folders, walked: Walked) -> Finding:
         (name, path) for root in folders.get(model.key, ()) for name, path in walked[root] if path.suffix == ".onnx"
     ]
     here = {path: name for name, path in found if packs.pack_of(name) == model.name}
+    if not here and len(model.files) == 1 and (other := _detector(found)):
+        name, path = other
+        choose = f"choose {packs.pack_of(name)} in Load Face Model"
+        return Finding(model.title, FOUND, f"Its detector only is needed, and {path.parent} serves as well: {choose}.")
     kinds: set[Kind] = set()
     for path in here:
         try:
@@ -321,6 +338,15 @@ def _pack(model: Model, folders: Folders, walked: Walked) -> Finding:
     if folder.parent.name == folder.name:
         return Finding(model.title, FOUND, f"{folder}: nested twice, which Likeness reads and other packs may not.")
     return Finding(model.title, FOUND, str(folder))
+
+
+def _detector(found: Iterable[tuple[str, Path]]) -> tuple[str, Path] | None:
+    """A whole detector of any pack: its name and path."""
+    for name, path in found:
+        with contextlib.suppress(UnsupportedCheckpoint):
+            if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
+                return name, path
+    return None
 
 
 def _needed_kinds(model: Model) -> Iterator[tuple[File, Kind]]:

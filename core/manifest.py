@@ -6,7 +6,7 @@ Standard library only: the scripts read it where there is no torch yet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePath
@@ -113,6 +113,14 @@ def human(size: int | None) -> str:
             number = f"{size / unit:.{digits}f}".removesuffix(".0")
             return f"{number} {({10**9: 'GB', 10**6: 'MB', 10**3: 'kB'})[unit]}"
     return f"{size} bytes"
+
+
+def together(listed: Sequence[Model]) -> str:
+    """The size of all of them, as far as their publishers say."""
+    unknown = [model.title for model in listed if model.size is None]
+    known = sum(model.size or 0 for model in listed)
+    sizes = [human(known)] * bool(known) + [f"what {' and '.join(unknown)} take"] * bool(unknown)
+    return ", and ".join(sizes)
 
 
 @cache

@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+try:
+    import numpy as np
+    import torch
+    from PIL import Image, ImageOps
+except ImportError as error:
+    sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 from core import identities, measure, previews
 from core.errors import LikenessError, counted

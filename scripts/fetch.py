@@ -248,7 +248,7 @@ def _opened(url: str, have: int, validator: str | None, token: str | None) -> It
         error.linked = redirects.linked  # pyright: ignore[reportAttributeAccessIssue]
         yield error
     except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        raise _TryAgain(str(getattr(error, "reason", error))) from error
+        raise _TryAgain(f"{urlsplit(url).hostname} cannot be reached ({getattr(error, 'reason', error)})") from error
 
 
 def _refused(url: str, status: int) -> Exception:

@@ -176,6 +176,7 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
         print(f"{model.title}: {model.size_text}, into {folders[model.key][0]}. Commercial use: {model.commercial}.")
         print("".join(f"    {one.licence} ({one.source})\n" for one in model.licences), end="")
         print(f"    {model.page}")
+    print(f"In all: {manifest.together(models)}.")
     if not yes and not agreed():
         return 1
     problems = [problem for model in models if (problem := fetch_model(model, Path(folders[model.key][0])))]

@@ -1,12 +1,12 @@
 """Makes one safetensors file, which nothing has to unpickle, of what others release as pickles or folders.
 
-    python scripts/to_safetensors.py models/id_patch/id-patch.bin
-    python scripts/to_safetensors.py models/instantid/ip-adapter.bin
-    python scripts/to_safetensors.py models/facexlib/recognition_arcface_ir_se50.pth
-    python scripts/to_safetensors.py models/parts2whole/Parts2Whole
+    python scripts/to_safetensors.py ../../models/id_patch/id-patch.bin
+    python scripts/to_safetensors.py ../../models/instantid/ip-adapter.bin
+    python scripts/to_safetensors.py ../../models/facexlib/recognition_arcface_ir_se50.pth
+    python scripts/to_safetensors.py ../../models/parts2whole/Parts2Whole
 
-Run it with the Python that runs ComfyUI. The new file stands beside the old one, loads the same, and says in its
-metadata what it was made of.
+Run it in the pack's folder with the Python that runs ComfyUI. The new file stands beside the old one, loads the same,
+and says in its metadata what it was made of.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core import manifest
-from core.checkpoints import identify, read, require
-from core.errors import LikenessError
-from core.files import sha256
-from core.parts2whole import released
+try:
+    from core import manifest
+    from core.checkpoints import identify, read, require
+    from core.errors import LikenessError
+    from core.files import sha256
+    from core.parts2whole import released
+except ImportError as error:
+    sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 ROOT = Path(__file__).resolve().parents[1]
 SINGLE = ("id-patch", "instantid", "arcface-ir-se50")
@@ -41,6 +44,7 @@ def convert(source: Path) -> Path:
     if target.exists():
         raise FileExistsError(f"{target} exists already; move it away to convert again.")
     _write(target, *(_parts2whole(source) if source.is_dir() else _single(source)))
+    target.chmod(source.stat().st_mode & 0o666)  # safetensors writes for its owner only
     return target
 
 

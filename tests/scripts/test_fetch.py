@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import fetch
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))  # where a script finds the pack's core
+
+import fetch  # noqa: E402
+
 CONTENT = os.urandom(1 << 16) * 48  # three megabytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 FETCH = """

@@ -123,6 +123,19 @@ def test_a_pack_without_its_recogniser(complete):
     assert "has no recogniser" in found.detail
 
 
+def test_another_pack_where_only_faces_are_found(complete):
+    """ID-Patch needs a detector, of any pack; InstantID antelopev2's own recogniser. All templates need both."""
+    packs = complete / "insightface" / "models"
+    (packs / "antelopev2").rename(packs / "buffalo_sc")
+    (found,) = (one for one in report(complete).findings if one.what.startswith("antelopev2"))
+    assert found.state == "found" and found.fetch is None
+    assert found.detail.endswith("serves as well: choose buffalo_sc in Load Face Model.")
+    wanted = [*doctor.wanted(workflow("id_patch_two_people")), *doctor.wanted(workflow("instant_id_portrait"))]
+    for models in (wanted, wanted[::-1]):
+        both = doctor.report("both", models, folders(complete)).findings
+        assert [one.state for one in both if one.what.startswith("antelopev2")] == ["missing"]
+
+
 def test_a_pack_beside_its_place(complete):
     (complete / "insightface" / "models" / "antelopev2").rename(complete / "antelopev2")
     found = finding(complete, "antelopev2")
