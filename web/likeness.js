@@ -71,11 +71,20 @@ function arrangePeople(cast) {
   cast.setDirtyCanvas(true, true);
 }
 
+/** Calls `first` with the node before its own `name`. */
+function before(prototype, name, first) {
+  const then = prototype[name];
+  prototype[name] = function (...given) {
+    first(this);
+    return then?.apply(this, given);
+  };
+}
+
 /** Calls `also` with the node after its own `name`, if any. */
 function after(prototype, name, also) {
-  const before = prototype[name];
+  const own = prototype[name];
   prototype[name] = function (...given) {
-    const answer = before?.apply(this, given);
+    const answer = own?.apply(this, given);
     also(this, ...given);
     return answer;
   };
@@ -86,6 +95,9 @@ function extendCast(prototype) {
   // When a graph is loaded or pasted its links come after its nodes.
   const arrangeLater = (cast) => queueMicrotask(() => cast.graph && arrangePeople(cast));
   after(prototype, "onConnectionsChange", arrangeLater);
+  // Whenever something is pasted the editor takes away every input whose widget it does not find.
+  before(prototype, "onGraphConfigured", (cast) => cast.inputs.filter(isPerson).forEach(show));
+  after(prototype, "onGraphConfigured", arrangeLater);
   after(prototype, "onConfigure", (cast, { size }) => {
     opened.add(cast);
     if (size) queueMicrotask(() => cast.setSize([size[0], size[1]]));

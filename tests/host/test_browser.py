@@ -369,6 +369,8 @@ def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph)
         assert acts(visit, UNDO) == "cast person_1* person_2"
         assert acts(visit, link("person_6")) == "cast person_1* person_2 person_6*"
         assert acts(visit, COPY) == "cast person_1"
+        inputs = visit.page.evaluate("app.graph._nodes.find(n => n.type == 'LikenessCast').inputs.map(one => one.name)")
+        assert inputs[:9] == ["cast", *(f"person_{number}" for number in range(1, 9))], "pasting takes nobody away"
         assert acts(visit, WRAP) == "cast person_1* person_2 person_6*"
         assert acts(visit, "cast.inputs.forEach((_, slot) => cast.disconnectInput(slot))") == "cast person_1"
     finally:
