@@ -125,9 +125,13 @@ class Network(nn.Module):
         self.layers = nn.ModuleDict(built)
         self._steps = [replace(step, run=built.get(str(n), step.run)) for n, step in enumerate(planned.steps)]
         self._constants, self._input, self._outputs = planned.constants, planned.input, planned.outputs
+        # A CPU takes half the time for a detector so, and a quarter less for a recogniser.
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The graph's outputs in the order of the file."""
+        if pixels.ndim == 4:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         values: dict[str, Any] = {**self._constants, self._input: pixels, "": None}
         for step in self._steps:
             values[step.makes] = step.run(*(values[name] for name in step.reads))

@@ -25,12 +25,18 @@ def report(name: str, ours: float, peer: float, unit: str, target: float, device
     print(json.dumps({**line, "device": device, **more}), flush=True)
 
 
-def interleaved(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int) -> tuple[float, float]:
-    """Median seconds of each, measured in turns after one warm-up of both; who begins changes every round."""
+def interleaved(
+    ours: Callable[[], Any], peer: Callable[[], Any], rounds: int, rest: float = 0.0
+) -> tuple[float, float]:
+    """Median seconds of each, measured in turns after one warm-up of both; who begins changes every round.
+
+    rest: seconds before each, for a runtime whose threads go on spinning after their work.
+    """
     times: tuple[list[float], list[float]] = ([], [])
     sides = list(zip(times, (ours, peer), strict=True))
     for turn in range((1 if TINY else rounds) + 1):
         for side, run in sides if turn % 2 else sides[::-1]:
+            time.sleep(rest)
             started = time.perf_counter()
             run()
             if turn:
