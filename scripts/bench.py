@@ -66,6 +66,6 @@ def run(named: list[str]) -> int:
 
 if __name__ == "__main__":
     os.environ.setdefault("ORT_LOGGING_LEVEL", "3")
-    # As threads wait in anybody's ComfyUI (GNU's own default); waiting as the tests do takes small layers twice the time.
+    # As threads wait in anybody's ComfyUI, GNU's default; waiting as in the tests, small layers take twice the time.
     os.environ.setdefault("GOMP_SPINCOUNT", "300000")
     environment.run(main)
