@@ -186,7 +186,8 @@ def test_no_face_says_what_was_tried(detector):
     assert str(caught.value) == (
         "No face found in photo 2 of 3 of Anna (600x400 px) after trying the picture as it is, with a border around "
         "it, smaller (576 px down to 192 px), turned by 90, 180 and 270 degrees. Use a photo in which the face is "
-        "larger, sharper and not covered. Identity can also leave such photos out: on_no_face = skip."
+        "larger, sharper and not covered. An Identity of several photos can also leave such photos out: "
+        "on_no_face = skip."
     )
 
 
