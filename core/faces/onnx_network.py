@@ -126,7 +126,7 @@ class Network(nn.Module):
         self._steps = [replace(step, run=built.get(str(n), step.run)) for n, step in enumerate(planned.steps)]
         self._constants, self._input, self._outputs = planned.constants, planned.input, planned.outputs
         # A CPU takes half the time for a detector so, and a quarter less for a recogniser.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The graph's outputs in the order of the file."""
