@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import comfy.model_management
-import folder_paths
 import torch
 
 from ..core import doctor, manifest
-from ..core.doctor import Folders, Report
+from ..core.doctor import Report
 from ..core.thirdparty import installed
+from . import folders
 
 THIS, ALL = "this workflow", "all templates"
 _TEMPLATES = Path(__file__).absolute().parents[1] / "workflows"
-# Not models, and large.
-_LEFT_OUT = ("custom_nodes", "configs")
 
 
 def choices() -> list[str]:
@@ -31,7 +29,7 @@ def _templates() -> list[str]:
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Report:
     """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
-    return doctor.report(choice, _wanted(choice, prompt), _folders(), _around())
+    return doctor.report(choice, _wanted(choice, prompt), folders.of_models(), _around())
 
 
 def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[manifest.Model, ...]:
@@ -40,11 +38,6 @@ def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[manifest.Model, ...
     names = _templates() if choice == ALL else [choice]
     graphs = (json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8")) for name in names)
     return tuple(dict.fromkeys(model for graph in graphs for model in doctor.wanted(graph)))
-
-
-def _folders() -> Folders:
-    known = {key: tuple(paths) for key, (paths, _) in folder_paths.folder_names_and_paths.items()}
-    return {key: paths for key, paths in known.items() if key not in _LEFT_OUT} | {"": (folder_paths.models_dir,)}
 
 
 def _around() -> tuple[doctor.Finding, ...]:

@@ -22,6 +22,8 @@ _KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
     "likeness_faces": ("likeness_faces", (".safetensors",)),
 }
 
+# Not models, and large.
+_NO_MODELS = ("custom_nodes", "configs")
 
 Stamp = tuple[str, int, int]
 """Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
@@ -43,6 +45,12 @@ def register() -> None:
 def folders(*keys: str) -> list[str]:
     """Every folder searched for these keys, in the host's order, without repeats."""
     return list(dict.fromkeys(path for key in keys for path in folder_paths.get_folder_paths(key)))
+
+
+def of_models() -> dict[str, tuple[str, ...]]:
+    """Every model key of the host -> its folders; "" -> the folder that holds them all."""
+    known = {key: tuple(paths) for key, (paths, _) in folder_paths.folder_names_and_paths.items()}
+    return {key: paths for key, paths in known.items() if key not in _NO_MODELS} | {"": (folder_paths.models_dir,)}
 
 
 def listed(*keys: str) -> list[str]:

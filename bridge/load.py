@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..core import doctor
 from ..core.checkpoints import flatten, is_safetensors, require, unreadable
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
 from ..core.files import no_model
@@ -79,13 +80,25 @@ class Published:
         return self.model.key
 
     def path(self, file: str) -> str:
-        """Full path of the file that was chosen. Raises ModelMissing, UnsafePath."""
+        """Full path of the file that was chosen. Raises ModelMissing, UnsafePath.
+
+        The published name, which every workflow has, also stands for the file under another name or in another
+        model folder: its contents tell.
+        """
         path = folders.find(file, self.key)
+        if path is None and file == self.model.name:
+            path = doctor.found(self.model, folders.of_models())
         if path is None:
             searched = folders.folders(self.key)
             name, url, size = file or self.model.name, self.model.url, self.model.size_text
             raise ModelMissing(f"The {self.what}", [name], searched, url, size)
-        return path
+        return str(path)
+
+    def taken(self, file: str) -> str:
+        """What to tell where something else than the file that was chosen is loaded, "" where it is that one."""
+        if folders.find(file, self.key):
+            return ""
+        return f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {self.path(file)}"
 
     def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
         """network(state, ops=..., device=..., dtype=...) with the weights of a file, pickled or safetensors.

@@ -61,8 +61,11 @@ def _is_single(name: str) -> bool:
 def path_of(name: str) -> str:
     """Full path of the folder or file that was chosen, "." for the model folder itself.
 
+    The published name, which the workflows have, also stands for the only thing there under another name.
     Raises ModelMissing, and for a folder what is missing in it.
     """
+    if name == released.MODEL.name and name not in (there := choices()) and len(there) == 1:
+        name = there[0]
     for root in folders.folders(KEY):
         path = root if name == "." else folders.within(root, name)
         if name and _is_single(path) and os.path.isfile(path):

@@ -238,23 +238,41 @@ def _has_length(path: Path, model: Model) -> bool:
     return bool(model.size) and abs(path.stat().st_size - (model.size or 0)) < 0.03 * (model.size or 0)
 
 
+def found(model: Model, folders: Folders) -> Path | None:
+    """A model of one file that is not where it belongs: under another name, else in the folder of something else."""
+    walked = Walked()
+    renamed = (path for _, path in _renamed(model, folders, walked))
+    return next(chain(renamed, _moved(model, folders, walked)), None)
+
+
+_FINDS_IT_ITSELF = ("id-patch", "instant-id", "arcface-ir-se50")
+"""Formats whose loader takes a file under any name in its folder."""
+
+
 def _alike(model: Model, folders: Folders, walked: Walked) -> Finding | None:
-    """The same thing under another name in one of its folders."""
-    for root in folders.get(model.key, ()):
-        for name, path in walked[root]:
-            if not _standin(path) and _is(path, model):
-                choose = f"{path}: choose {name} in its loader."
-                return Finding(model.title, FOUND, choose if model.key != "facexlib" else str(path))
+    for name, path in _renamed(model, folders, walked):
+        choose = "" if model.format in _FINDS_IT_ITSELF else f": choose {name} in its loader."
+        return Finding(model.title, FOUND, f"{path}{choose}")
     return None
 
 
 def _misplaced(model: Model, folders: Folders, walked: Walked) -> Finding | None:
+    for path in _moved(model, folders, walked):
+        return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
+    return None
+
+
+def _renamed(model: Model, folders: Folders, walked: Walked) -> Iterator[tuple[str, Path]]:
+    """Name for the loader and path of the same thing under another name in its folders."""
+    for root in folders.get(model.key, ()):
+        yield from ((name, path) for name, path in walked[root] if not _standin(path) and _is(path, model))
+
+
+def _moved(model: Model, folders: Folders, walked: Walked) -> Iterator[Path]:
     """The file under its own name in the folder of something else."""
     name = PurePath(model.files[0].names[0]).name
-    for path in (path for path in _everything(folders, walked) if path.name == name):
-        if not _standin(path) and _is(path, model):
-            return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
-    return None
+    named = (path for path in _everything(folders, walked) if path.name == name)
+    return (path for path in named if not _standin(path) and _is(path, model))
 
 
 def _standin(path: Path) -> bool:

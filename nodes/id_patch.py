@@ -67,6 +67,7 @@ class LoadIDPatch(io.ComfyNode):
                 )
             ],
             outputs=[IDPatchSocket.Output("id_patch", display_name="id_patch")],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(
             schema, "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity"
@@ -82,6 +83,7 @@ class LoadIDPatch(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
+        notes.tell(notes.node_of(cls), FILE.taken(file))
         return io.NodeOutput(load_id_patch(FILE.path(file)))
 
 

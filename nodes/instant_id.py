@@ -55,6 +55,7 @@ class LoadInstantID(io.ComfyNode):
                 )
             ],
             outputs=[InstantIDSocket.Output("instant_id", display_name="instant_id")],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(schema, "instantid", "instant id", "face", "ip-adapter", "identity")
 
@@ -68,6 +69,7 @@ class LoadInstantID(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
+        notes.tell(notes.node_of(cls), FILE.taken(file))
         return io.NodeOutput(load_instant_id(FILE.path(file)))
 
 

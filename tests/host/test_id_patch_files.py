@@ -158,3 +158,31 @@ def test_a_replaced_file_is_noticed(folder):
 def test_a_linked_file_is_left_to_the_run(folder):
     assert LoadIDPatch.validate_inputs(None) is True
     assert LoadIDPatch.fingerprint_inputs(None) == ""
+
+
+@pytest.mark.parametrize("place", ["id_patch/copies/mine.safetensors", "loras/id-patch.bin"])
+def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, caplog, place):
+    """Under another name in its folder, or under its own in the folder of something else."""
+    for key in ("id_patch", "loras"):
+        path = tmp_path / key
+        path.mkdir()
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(path)], {".bin", ".safetensors"}))
+    save_file({"1.lora_down.weight": torch.zeros(1)}, tmp_path / "id_patch" / "a lora.safetensors")
+    assert "ID-Patch file not found" in LoadIDPatch.validate_inputs("id-patch.bin")
+    path = tmp_path / place
+    path.parent.mkdir(exist_ok=True)
+    write = save_file if place.endswith("safetensors") else torch.save
+    write(flatten(id_patch_file("mlp")), path)
+    assert LoadIDPatch.validate_inputs("id-patch.bin") is True
+    assert str(path) in LoadIDPatch.fingerprint_inputs("id-patch.bin")
+    assert LoadIDPatch.execute("id-patch.bin")[0].width == 2048
+    assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text and str(path) in caplog.text
+    assert "ID-Patch file not found" in LoadIDPatch.validate_inputs("id-patch 2.bin"), "any other name is meant"
+
+
+def test_the_file_in_its_place_is_taken_without_a_word(folder, caplog):
+    torch.save(id_patch_file("mlp"), folder / "id-patch.bin")
+    torch.save(id_patch_file("mlp"), folder / "another.bin")
+    LoadIDPatch.execute("id-patch.bin")
+    assert LoadIDPatch.fingerprint_inputs("id-patch.bin").startswith(f"('{folder / 'id-patch.bin'}'")
+    assert not caplog.text

@@ -61,6 +61,15 @@ def test_folders_and_single_files_are_offered(folder, single, root):
     assert combo.options == ["released", "released.safetensors"]
 
 
+def test_the_published_name_stands_for_the_only_one_there(folder, single, root, monkeypatch):
+    with pytest.raises(errors.ModelMissing):
+        parts2whole_files.path_of("Parts2Whole")  # folder or file?
+    monkeypatch.setattr(parts2whole_files, "choices", lambda: ["released"])
+    assert parts2whole_files.path_of("Parts2Whole") == str(folder)
+    with pytest.raises(errors.ModelMissing):
+        parts2whole_files.path_of("elsewhere")
+
+
 def test_a_release_put_straight_into_the_model_folder(folder, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(folder)], {".safetensors"}))
     assert parts2whole_files.choices() == ["."] and parts2whole_files.path_of(".") == str(folder)

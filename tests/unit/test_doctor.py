@@ -213,7 +213,8 @@ def test_another_adapter_in_the_place_of_instant_id(complete):
 
 def test_another_name_is_found_by_its_tensors(complete):
     (complete / "id_patch" / "id-patch.bin").rename(complete / "id_patch" / "mine.bin")
-    assert finding(complete, "id-patch").detail.endswith("choose mine.bin in its loader.")
+    found = finding(complete, "id-patch")
+    assert (found.state, found.detail) == ("found", str(complete / "id_patch" / "mine.bin")), "its loader finds it"
     checkpoints = complete / "checkpoints"
     (checkpoints / manifest.model("juggernaut-x").name).rename(checkpoints / "other.safetensors")
     assert finding(complete, "juggernaut-x").detail.endswith("choose other.safetensors in its loader.")
