@@ -107,9 +107,8 @@ def test_no_node_is_deprecated(host_server: HostServer) -> None:
 
 @pytest.fixture
 def two_people(host_server: HostServer, standin_models: Standins, tmp_path: Path) -> Graph:
-    """The workflow to start with, as an app, small and with stand-ins."""
+    """The workflow to start with, small and with stand-ins."""
     graph = graph_of(ROOT / "workflows" / "id_patch_two_people.json")
-    graph["extra"]["linearMode"] = True
     people = iter([host_server.upload_image(path) for path in photos.people(tmp_path)])
     changed = {
         "CheckpointLoaderSimple": [standin_models.checkpoint.name],
@@ -133,6 +132,7 @@ def test_runs_as_an_app(
     if host.version < (0, 33):
         pytest.skip("the frontend of this host has no apps")
     visit(browser, host_server, **{"Comfy.VueNodes.Enabled": True})
+    two_people["extra"]["linearMode"] = True
     browser.evaluate(f"{OPEN}({json.dumps(two_people)}, 'two people').then(() => 1)")
     nodes = {node["id"]: node for node in two_people["nodes"]}
     asked = [
@@ -145,18 +145,36 @@ def test_runs_as_an_app(
         "[...document.querySelectorAll('[data-testid=linear-run-button] button')]"
         ".filter(button => button.innerText.trim() === 'Run').map(button => button.click()).length"
     )
-    done = set(host_server.get("/history"))
-    assert browser.evaluate(pressed) == 1
-    give_up = time.monotonic() + 120
-    while not (new := {n: run for n, run in host_server.get("/history").items() if n not in done}):
-        assert time.monotonic() < give_up, browser.evaluate("document.body.innerText")
-        time.sleep(0.5)
-        browser.screenshot(tmp_path / "running.png", *WINDOW)  # nothing is drawn for nobody
-    (run,) = new.values()
-    (saved,) = run["outputs"][str(two_people["extra"]["linearData"]["outputs"][0])]["images"]
-    assert run["status"]["status_str"] == "success"
-    assert np.asarray(Image.open(host_server.file(saved))).std() > 5
+    saved = picture_of(browser, host_server, pressed, two_people, tmp_path)
     browser.wait(f"[...document.images].some(image => image.src.includes({json.dumps(saved['filename'])}))")
+
+
+def picture_of(
+    page: chromium.Page, server: HostServer, press: str, graph: Graph, folder: Path, seconds: float = 120
+) -> dict[str, str]:
+    """What the graph saves after the script `press`, which gives how many buttons it found."""
+    done = set(server.get("/history"))
+    assert page.evaluate(press) == 1
+    give_up = time.monotonic() + seconds
+    while not (new := {n: run for n, run in server.get("/history").items() if n not in done}):
+        assert time.monotonic() < give_up, page.evaluate("document.body.innerText")
+        time.sleep(0.5)
+        page.screenshot(folder / "running.png", *WINDOW)  # nothing is drawn for nobody
+    (run,) = new.values()
+    (saved,) = run["outputs"][str(graph["extra"]["linearData"]["outputs"][0])]["images"]
+    assert run["status"]["status_str"] == "success"
+    assert np.asarray(Image.open(server.file(saved))).std() > 5
+    return saved
+
+
+def test_runs_from_the_graph(page: chromium.Page, host_server: HostServer, two_people: Graph, tmp_path: Path) -> None:
+    """Run above the nodes, and the picture in the last of them."""
+    page.evaluate(f"{OPEN}({json.dumps(two_people)}, 'two people').then(() => 1)")
+    buttons = "[...document.querySelectorAll('[data-testid=queue-button]')]"
+    press = f"{buttons}.map(found => (found.querySelector('button') ?? found).click()).length"
+    saved = picture_of(page, host_server, press, two_people, tmp_path)
+    number = two_people["extra"]["linearData"]["outputs"][0]
+    page.wait(f"JSON.stringify(app.nodeOutputs[{number}] ?? {{}}).includes({json.dumps(saved['filename'])})")
 
 
 BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
