@@ -142,6 +142,16 @@ def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, m
         adding.add(layout, where, at, size, "half")
 
 
+@pytest.mark.parametrize(("where", "room"), [("free place", 4), ("at x, y", 3)])
+def test_room_for_some_of_several_is_said(where: str, room: int) -> None:
+    with pytest.raises(BadLayout) as caught:
+        adding.add(photo((600, 400, 300)), where, (200.0, 400.0), 250, "half", 8)
+    assert str(caught.value) == (
+        f"The canvas is 1216x832 px and shows 1 person: with where = {where} there is room for {room} faces of "
+        "about 250 px, not for 8. Choose a smaller count, another side, a larger picture or a smaller face_size."
+    )
+
+
 def test_words_that_are_not_offered() -> None:
     with pytest.raises(BadChoice, match="where is 'middle'"):
         adding.add(THREE, "middle", (0, 0), 0, "half")
