@@ -172,6 +172,9 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
 
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
     """Show what would come, ask, and fetch it."""
+    if not models:
+        environment.say("Nothing of what is published is needed.")
+        return 0
     for model in models:
         print(f"{model.title}: {model.size_text}, into {folders[model.key][0]}. Commercial use: {model.commercial}.")
         print("".join(f"    {one.licence} ({one.source})\n" for one in model.licences), end="")
@@ -245,12 +248,10 @@ class Progress:
 
 
 def convert(given: argparse.Namespace) -> int:
-    try:
-        import to_safetensors
+    import to_safetensors  # ends with a message where there is no torch
 
-        from core.errors import LikenessError
-    except ImportError as error:
-        raise SetupError(f"Converting needs {error.name}: run it with the Python that runs ComfyUI.") from None
+    from core.errors import LikenessError
+
     try:
         print(to_safetensors.convert(given.source))
     except (LikenessError, OSError) as problem:
