@@ -101,7 +101,7 @@ def doctor(given: argparse.Namespace) -> int:
         from core.thirdparty import installed
     except ImportError as error:
         raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
-    wanted = dict.fromkeys(model for graph in graphs for model in diagnosis.wanted(graph))
+    wanted = [model for graph in graphs for model in diagnosis.wanted(graph)]
     hosts = environment.find_hosts()
     around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *diagnosis.packages(installed())]
     report = diagnosis.report(given.workflow or "all templates", wanted, model_folders(given.models), around)
