@@ -36,6 +36,7 @@ from environment import ROOT, SetupError
 from fetch import FetchError
 
 from core import manifest
+from core.files import no_model
 from core.manifest import File, Model
 
 WORKFLOWS = ROOT / "workflows"
@@ -212,8 +213,9 @@ def fetch_model(model: Model, root: Path) -> str:
 
 
 def there(path: Path) -> bool:
-    """Also in the second folder of the same name that unpacking makes."""
-    return path.is_file() or (path.parent / path.parent.name / path.name).is_file()
+    """Also in the second folder of the same name that unpacking makes. What is empty or a web page is to come anew."""
+    places = (path, path.parent / path.parent.name / path.name)
+    return any(place.is_file() and place.stat().st_size and not no_model(place) for place in places)
 
 
 def fetch_file(model: Model, file: File, root: Path) -> None:

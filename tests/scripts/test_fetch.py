@@ -369,6 +369,10 @@ def test_a_pack_is_unpacked_where_it_belongs(server, tmp_path):
     assert found == [f"insightface/models/antelopev2/{name}.onnx" for name in ("glintr100", "scrfd_10g_bnkps")]
     assert "is there already" in download(server, models, "antelopev2", "--yes").stderr
     assert len(server.asked) == 1
+    saved_page = models / "insightface" / "models" / "antelopev2" / "glintr100.onnx"
+    saved_page.write_text("<!doctype html><title>Sign in</title>")
+    assert "is there already" not in download(server, models, "antelopev2", "--yes").stderr
+    assert saved_page.read_text() == "glintr100.onnx"
 
 
 def test_a_folder_takes_the_names_that_are_there(server, tmp_path):
