@@ -37,7 +37,7 @@ def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[manifest.Model, ...
         return doctor.wanted(prompt)
     names = _templates() if choice == ALL else [choice]
     graphs = (json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8")) for name in names)
-    return tuple(dict.fromkeys(model for graph in graphs for model in doctor.wanted(graph)))
+    return tuple(model for graph in graphs for model in doctor.wanted(graph))
 
 
 def _around() -> tuple[doctor.Finding, ...]:

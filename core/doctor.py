@@ -125,18 +125,27 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     )
     # A file of the user's own choice stands for the published one that only our nodes ask for.
     replaced = {model.key for model in chosen}
-    kinds, texts = {kind for kind, _ in manifest.choices(graph)}, {text for _, text in manifest.choices(graph)}
-    ours = [model for model in needed if model.name in texts or model.key not in replaced]
-    return (*(ours if _RECOGNISING in kinds else map(_detecting, ours)), *chosen)
+    texts = {text for _, text in manifest.choices(graph)}
+    ours = (model for model in needed if model.name in texts or model.key not in replaced)
+    recognisers = _recognisers(graph)
+    return (*(_without_recogniser(model, recognisers) for model in ours), *chosen)
 
 
-_RECOGNISING = "LikenessLoadInstantID"
-"""The node for which a face pack has to recognise people, too."""
+def _recognisers(graph: Mapping[str, Any]) -> set[str]:
+    """Ids of those that a workflow cannot do without: InstantID's, and what Load Face Model names behind the pack."""
+    nodes = list(manifest.nodes(graph))
+    named = {texts[1] for kind, texts in nodes if kind == "LikenessLoadFaceModel" and len(texts) > 1}
+    return named | {"antelopev2" for kind, _ in nodes if kind == "LikenessLoadInstantID"}
 
 
-def _detecting(model: Model) -> Model:
-    """A face pack of which only the detector is used: any other pack does as well."""
-    return replace(model, files=tuple(file for file in model.files if file.part != "recogniser"))
+def _without_recogniser(model: Model, needed: set[str]) -> Model:
+    """A face pack as a detector only, as which any other pack does as well, unless its recogniser is `needed`."""
+    kept = (
+        file
+        for file in model.files
+        if file.part != "recogniser" or packs.recogniser_id(file.names[0], file.size or 0) in needed
+    )
+    return replace(model, files=tuple(kept))
 
 
 def _once(wanted: Iterable[Model]) -> Iterable[Model]:

@@ -556,11 +556,20 @@ def no_room(people: int, framing: str, rows: int, found: tuple[int, int], needed
     )
 
 
-def no_free_place(where: str, face: float, people: int, canvas: tuple[int, int]) -> BadLayout:
-    """A canvas on which nobody more finds a place. face: its size in pixels; canvas: (width, height) in pixels."""
+def no_free_place(
+    where: str, face: float, people: int, canvas: tuple[int, int], room: int = 0, wanted: int = 1
+) -> BadLayout:
+    """A canvas on which not everybody finds a place. face: its size in pixels; canvas: (width, height) in pixels; room:
+    how many do of the `wanted`."""
+    shown = f"The canvas is {canvas[0]}x{canvas[1]} px and shows {counted(people, 'person', 'people')}"
+    if room:
+        return BadLayout(
+            f"{shown}: with where = {where} there is room for {counted(room, 'face')} of about {face:.0f} px, not for "
+            f"{wanted}.",
+            "Choose a smaller count, another side, a larger picture or a smaller face_size.",
+        )
     return BadLayout(
-        f"The canvas is {canvas[0]}x{canvas[1]} px and shows {counted(people, 'person', 'people')}: with where = "
-        f"{where} there is no free place for a face of about {face:.0f} px.",
+        f"{shown}: with where = {where} there is no free place for a face of about {face:.0f} px.",
         "Choose another side, a larger picture, a smaller face_size, or where = at x, y.",
     )
 

@@ -162,18 +162,21 @@ def _file(entry: Mapping[str, Any]) -> File:
 def needed(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen and
     by its nodes. graph: a workflow as ComfyUI saves it, or as its API takes it."""
-    nodes = list(_nodes(graph))
-    kinds, chosen = {kind for kind, _ in nodes}, {value for _, values in nodes for value in values}
+    found = list(nodes(graph))
+    kinds, chosen = {kind for kind, _ in found}, {value for _, values in found for value in values}
     return tuple(one for one in models() if one.name in chosen or kinds & set(one.nodes))
 
 
 def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(node type, text) of every text that a node of a workflow holds, such as the file of a loader."""
-    return tuple((kind, value) for kind, values in _nodes(graph) for value in values)
+    return tuple((kind, value) for kind, values in nodes(graph) for value in values)
 
 
-def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Type and texts of every node, those inside of subgraphs too, without those that are switched off."""
+def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Type and texts of every node of a workflow, those inside of subgraphs too, without those that are switched off.
+
+    Texts are in the order of the node's inputs.
+    """
     subgraphs: list[Any] = graph.get("definitions", {}).get("subgraphs", [])
     below, parts = {part.get("id"): part for part in subgraphs}, [graph]
     while parts:

@@ -247,8 +247,10 @@ def _opened(url: str, have: int, validator: str | None, token: str | None) -> It
             raise _refused(url, error.code) from error
         error.linked = redirects.linked  # pyright: ignore[reportAttributeAccessIssue]
         yield error
-    except (urllib.error.URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        raise _TryAgain(f"{urlsplit(url).hostname} cannot be reached ({getattr(error, 'reason', error)})") from error
+    except urllib.error.URLError as error:
+        raise _TryAgain(f"{urlsplit(url).hostname} cannot be reached ({error.reason})") from error
+    except (HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+        raise _TryAgain(f"the connection broke ({error})") from error
 
 
 def _refused(url: str, status: int) -> Exception:

@@ -36,6 +36,7 @@ from environment import ROOT, SetupError
 from fetch import FetchError
 
 from core import manifest
+from core.files import no_model
 from core.manifest import File, Model
 
 WORKFLOWS = ROOT / "workflows"
@@ -101,7 +102,7 @@ def doctor(given: argparse.Namespace) -> int:
         from core.thirdparty import installed
     except ImportError as error:
         raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
-    wanted = dict.fromkeys(model for graph in graphs for model in diagnosis.wanted(graph))
+    wanted = [model for graph in graphs for model in diagnosis.wanted(graph)]
     hosts = environment.find_hosts()
     around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *diagnosis.packages(installed())]
     report = diagnosis.report(given.workflow or "all templates", wanted, model_folders(given.models), around)
@@ -172,6 +173,9 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
 
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
     """Show what would come, ask, and fetch it."""
+    if not models:
+        environment.say("Nothing of what is published is needed.")
+        return 0
     for model in models:
         print(f"{model.title}: {model.size_text}, into {folders[model.key][0]}. Commercial use: {model.commercial}.")
         print("".join(f"    {one.licence} ({one.source})\n" for one in model.licences), end="")
@@ -209,8 +213,9 @@ def fetch_model(model: Model, root: Path) -> str:
 
 
 def there(path: Path) -> bool:
-    """Also in the second folder of the same name that unpacking makes."""
-    return path.is_file() or (path.parent / path.parent.name / path.name).is_file()
+    """Also in the second folder of the same name that unpacking makes. What is empty or a web page is to come anew."""
+    places = (path, path.parent / path.parent.name / path.name)
+    return any(place.is_file() and place.stat().st_size and not no_model(place) for place in places)
 
 
 def fetch_file(model: Model, file: File, root: Path) -> None:
@@ -245,12 +250,10 @@ class Progress:
 
 
 def convert(given: argparse.Namespace) -> int:
-    try:
-        import to_safetensors
+    import to_safetensors  # ends with a message where there is no torch
 
-        from core.errors import LikenessError
-    except ImportError as error:
-        raise SetupError(f"Converting needs {error.name}: run it with the Python that runs ComfyUI.") from None
+    from core.errors import LikenessError
+
     try:
         print(to_safetensors.convert(given.source))
     except (LikenessError, OSError) as problem:

@@ -11,6 +11,7 @@ and says in its metadata what it was made of.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -44,7 +45,8 @@ def convert(source: Path) -> Path:
     if target.exists():
         raise FileExistsError(f"{target} exists already; move it away to convert again.")
     _write(target, *(_parts2whole(source) if source.is_dir() else _single(source)))
-    target.chmod(source.stat().st_mode & 0o666)  # safetensors writes for its owner only
+    with contextlib.suppress(OSError):  # some disks know no permissions
+        target.chmod(source.stat().st_mode & 0o666)  # safetensors writes for its owner only
     return target
 
 

@@ -1,4 +1,4 @@
-"""One more place beside those that are taken: where there is room, with a face as large as its neighbours'."""
+"""More places beside those that are taken: where there is room, with faces as large as their neighbours'."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ _TRUNK: Box = (-0.80, 0.45, 0.80, 2.10)
 # Shoulder to shoulder as people stand for a photo, nose to nose, in heads.
 _BESIDE = 1.8
 _STEP = 0.25  # of the places that are tried, in heads
-
-
+# So much of a head before somebody's body is said: a face in a lap or on an arm.
 _ON_A_BODY = 0.3
-"""So much of a head before somebody's body is said: a face in a lap or on an arm."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +48,15 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
         raise BadChoice("where", where, SIDES)
     if body not in bodies.BODIES:
         raise BadChoice("body", body, bodies.BODIES)
-    wanted = face_size / bodies.FACE_HEIGHT
+    wanted, extended = face_size / bodies.FACE_HEIGHT, layout
     for number in range(count):
         given = where == "at x, y" and number == 0
-        one = _at(layout, at, wanted) if given else _free(layout, SIDES[0] if where == "at x, y" else where, wanted)
-        layout = replace(layout, slots=(*layout.slots, _slot(one, body, layout)))
-    return layout
+        one = _at(extended, at, wanted) if given else _free(extended, where, wanted)
+        if one is None:
+            face = _usual(extended, _all_standing(extended), wanted) * bodies.FACE_HEIGHT
+            raise no_free_place(where, face, len(layout.slots), (layout.width, layout.height), number, count)
+        extended = replace(extended, slots=(*extended.slots, _slot(one, body, layout)))
+    return extended
 
 
 def troubles(layout: Layout, added: int) -> list[str]:
@@ -85,14 +86,11 @@ def _at(layout: Layout, nose: Point, wanted: float) -> _Standing:
     return one
 
 
-def _free(layout: Layout, where: str, wanted: float) -> _Standing:
-    """The place that suits best. Raises BadLayout where there is none."""
+def _free(layout: Layout, where: str, wanted: float) -> _Standing | None:
+    """The place that suits best."""
     others = _all_standing(layout)
     free = [one for one in _candidates(layout, others, wanted, where) if not _why_not(one, others, layout)]
-    if not free:
-        usual = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
-        raise no_free_place(where, usual * bodies.FACE_HEIGHT, len(layout.slots), (layout.width, layout.height))
-    return min(free, key=lambda one: _cost(one, others, layout))
+    return min(free, key=lambda one: _cost(one, others, layout), default=None)
 
 
 def _slot(one: _Standing, body: str, layout: Layout) -> Slot:
@@ -126,8 +124,13 @@ def _head_at(point: Point, others: Sequence[_Standing], layout: Layout) -> float
     return sum(w * other.head for w, other in zip(weights, others, strict=True)) / sum(weights)
 
 
+def _usual(layout: Layout, others: Sequence[_Standing], wanted: float) -> float:
+    """The head of somebody in the middle of the canvas, px."""
+    return wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
+
+
 def _candidates(layout: Layout, others: Sequence[_Standing], wanted: float, where: str) -> Iterator[_Standing]:
-    middle = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
+    middle = _usual(layout, others, wanted)
     # On a large canvas with small faces a finer grid would only take its time.
     step = max(8.0, _STEP * middle, max(layout.width, layout.height) / 128)
     noses = [other.nose for other in others] or [(layout.width / 2, layout.height * 0.4)]
@@ -175,7 +178,6 @@ def _cost(one: _Standing, others: Sequence[_Standing], layout: Layout) -> float:
     if not others:
         return 1 - seen
     hidden = sum(_shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / _area(trunk)
-    # A head before somebody's body.
     before = sum(_on(one, other) for other in others)
     nearest = min(others, key=lambda other: math.dist(one.nose, other.nose))
     across, up = abs(one.nose[0] - nearest.nose[0]) / head, abs(one.nose[1] - nearest.nose[1]) / head

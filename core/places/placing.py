@@ -174,15 +174,18 @@ class _Standing:
         return round(max(x1 - x0, y1 - y0))
 
 
-def report(cast: Cast, layout: Layout, places: Places, order: str = "") -> str:
-    """Who stands where, a line each, and then what may go wrong."""
+def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
+    """Who stands where, a line each, and then what may go wrong. order: by which `places` were given."""
     where = [_where(one) for one in _standing(cast, layout, places)]
     return "\n".join([*where, *(troubles(cast, layout, places, order) or ["No problems found."])])
 
 
-def troubles(cast: Cast, layout: Layout, places: Places, order: str = "") -> list[str]:
+def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
     """What may go wrong, a line each: people without a face, faces off the canvas, overlapping ID patches, faces under
-    SMALL_FACE pixels, nobody's places, people left out or of weight 0. For "last places" the others are somebody's."""
+    SMALL_FACE pixels, nobody's places, people left out or of weight 0.
+
+    order: by which `places` were given; for LAST_PLACES those before the last are of people who stay.
+    """
     standing = _standing(cast, layout, places)
     off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
     present = [one for one in standing if one.person.weight > 0 and one not in off]
@@ -220,8 +223,8 @@ def _where(one: _Standing) -> str:
 
 
 def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
-    empty = [number for number, person in enumerate(places, 1) if person is None]
-    lines = [] if order == LAST_PLACES else _empty(empty, layout)
+    staying = len(places) - len(cast.people) - len(cast.absent) if order == LAST_PLACES else 0
+    lines = _empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout)
     for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
         name = person.identity.name
         if index not in places:

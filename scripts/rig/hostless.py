@@ -108,8 +108,9 @@ def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, o
     widgets, cast = _widgets(workflow), Cast(tuple(known))
     count, framing, rows = widgets["LikenessGroupLayout"][:3]
     layout = group.layout(count, framing, rows, *places.LARGE)
-    chosen = placing.assign(cast, layout, *widgets["LikenessPlaceCast"])
-    told = placing.report(cast, layout, chosen).splitlines()
+    order, custom = widgets["LikenessPlaceCast"]
+    chosen = placing.assign(cast, layout, order, custom)
+    told = placing.report(cast, layout, chosen, order).splitlines()
     return Group(placing.place(cast, layout, chosen), layout, tuple(told), tuple(found))
 
 

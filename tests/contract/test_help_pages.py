@@ -45,6 +45,26 @@ def test_translated_pages_name_the_same_inputs_outputs_and_pictures(root: Path) 
         assert len(re.findall(r"^## .+$", text, re.MULTILINE)) == len(PARTS), path
 
 
+def rows_in_code(text: str) -> list[set[str]]:
+    """What stands in code in each row of the tables: names of inputs, and the values they take."""
+    return [set(re.findall(r"`([^`]+)`", line)) for line in text.splitlines() if line.startswith("| `")]
+
+
+def test_translated_pages_name_the_same_values(root: Path) -> None:
+    for path in translated(root):
+        rows = zip(rows_in_code(pages(root)[path.parent.name]), rows_in_code(path.read_text("utf-8")), strict=True)
+        assert [english - theirs for english, theirs in rows if english - theirs] == [], path
+
+
+def troubles(text: str) -> list[str]:
+    return re.findall(r"^- .+$", text.split("\n## ")[-1], re.MULTILINE)
+
+
+def test_translated_pages_name_the_same_troubles(root: Path) -> None:
+    for path in translated(root):
+        assert len(troubles(path.read_text("utf-8"))) == len(troubles(pages(root)[path.parent.name])), path
+
+
 def test_translated_pages_quote_messages_as_the_english_ones_do(root: Path) -> None:
     """Messages are in English: what is bold and in Latin letters is found again in the English page."""
     for path in translated(root):

@@ -144,6 +144,29 @@ def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture)
     assert troubled and not fine, "at the lower edge of the picture, too"
 
 
+def test_the_absent_friend_is_told_what_is_doubtful(caplog: pytest.LogCaptureFixture) -> None:
+    """A face in somebody's lap; that the others have no person of the cast is as it should be."""
+    slot = Slot((250, 150), bodies.face_box((250, 150), 120), bodies.face_keypoints((250, 150), 120))
+    added = places.AddPlace.execute(Layout(512, 512, (slot,)), "at x, y", 250, 330, 100, "half", 1).args[0]
+    assert [line.split(".")[0] for line in caplog.messages] == ["The face of place 2 lies on the body of place 1"]
+    caplog.clear()
+    report = places.PlaceCast.execute(cast(1), added, "last places", "").args[2]
+    assert report.endswith("No problems found.") and not caplog.messages
+
+
+def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
+    layout, photo = group(1).args[0], torch.full((1, 64, 64, 4), 0.5)
+    bare, seen = (
+        places.AddPlace.execute(layout, "free place", 0, 0, 40, "half", 1, image=i).args for i in (None, photo)
+    )
+    assert bare[0] == seen[0]
+    placed = places.PlaceCast.execute(cast(1), layout, "as listed", "").args[0]
+    plain, shown = (places.PersonRegion.execute(placed, 1, "face", 0.5, 16, image=i).args for i in (None, photo))
+    assert torch.equal(plain[0], shown[0])
+    corners = [float(preview[0, -1, -1, 0]) for preview in (bare[1], seen[1], plain[1], shown[1])]
+    assert corners == pytest.approx([0.08, 0.5, 0.08, 0.5], abs=0.01)
+
+
 def test_a_region_goes_along_when_people_swap() -> None:
     layout = group(2).args[0]
 

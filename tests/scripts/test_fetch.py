@@ -6,6 +6,8 @@ import hashlib
 import os
 import resource
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -48,6 +50,7 @@ class Server(ThreadingHTTPServer):
         self.ranges, self.pause, self.kind = True, 0.0, "application/octet-stream"
         self.announced: int | None = None
         self.cut: list[int] = []  # after so many bytes the first answers end
+        self.breaks = False  # every answer ends in a reset of the connection
         self.failures: list[int] = []  # statuses of the first answers
         self.redirect: str | None = None
         self.linked: dict[str, str] = {}
@@ -95,6 +98,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", server.kind)
         self.send_header("ETag", '"one"')
         self.end_headers()
+        if server.breaks:
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            return self.connection.close()
         end = server.cut.pop(0) if server.cut else len(body)
         for at in range(0, end, 1 << 16):
             try:
@@ -202,6 +208,17 @@ def test_connections_that_end_are_taken_up_again(server, target):
     server.cut = [1 << 20, 1 << 19, 0]
     assert fetched(server, target, sha256=SHA256) == "fetched" and whole(target)
     assert [asked for _, asked, _ in server.asked] == [None, "bytes=1048576-", "bytes=1572864-", "bytes=1572864-"]
+
+
+def test_a_connection_that_breaks_is_not_called_a_server_that_cannot_be_reached(server, target):
+    server.breaks = True
+    said = fetched(server, target)
+    assert "does not come: the connection broke (" in said and len(server.asked) == 5
+
+
+def test_a_server_that_cannot_be_reached(server, target):
+    server.server_close()
+    assert "does not come: 127.0.0.1 cannot be reached (" in fetched(server, target)
 
 
 def test_a_server_without_ranges(server, target):
@@ -352,6 +369,10 @@ def test_a_pack_is_unpacked_where_it_belongs(server, tmp_path):
     assert found == [f"insightface/models/antelopev2/{name}.onnx" for name in ("glintr100", "scrfd_10g_bnkps")]
     assert "is there already" in download(server, models, "antelopev2", "--yes").stderr
     assert len(server.asked) == 1
+    saved_page = models / "insightface" / "models" / "antelopev2" / "glintr100.onnx"
+    saved_page.write_text("<!doctype html><title>Sign in</title>")
+    assert "is there already" not in download(server, models, "antelopev2", "--yes").stderr
+    assert saved_page.read_text() == "glintr100.onnx"
 
 
 def test_a_folder_takes_the_names_that_are_there(server, tmp_path):

@@ -73,3 +73,21 @@ def test_entries_of_the_managers_list_are_complete(host):
     names = {"name", "type", "base", "save_path", "description", "reference", "filename", "url", "size"}
     assert entries and all(entry.keys() == names and all(entry.values()) for entry in entries)
     assert not [entry for entry in entries if entry["save_path"].startswith("/") or ".." in entry["save_path"]]
+
+
+def test_a_workflow_that_needs_nothing_asks_nobody(host, tmp_path):
+    (tmp_path / "mine.json").write_text('{"nodes": []}')
+    done = python(str(ROOT / "scripts" / "models.py"), "download", str(tmp_path / "mine.json"), host=host)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "[likeness] Nothing of what is published is needed.\n")
+
+
+@pytest.mark.parametrize(("script", "given"), [("models.py", ("convert",)), ("to_safetensors.py", ())])
+def test_converting_without_torch_is_said(host, tmp_path, script, given):
+    """As with the Python of the system; the same from both commands."""
+    code = (
+        f"import runpy, sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); sys.modules['torch'] = None; "
+        f"sys.argv[1:] = {[*given, 'x.bin']!r}; runpy.run_path({str(ROOT / 'scripts' / script)!r}, run_name='__main__')"
+    )
+    done = python("-c", code, host=host)
+    assert "needs torch: run it with the Python that runs ComfyUI." in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 1

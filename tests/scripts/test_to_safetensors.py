@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import to_safetensors
 import torch
 from pack.core.checkpoints import flatten
 from safetensors import safe_open
@@ -65,3 +66,21 @@ def test_an_instant_id_adapter_by_the_models_command(tmp_path):
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "ip-adapter.safetensors")), done.stderr
     written = load_file(done.stdout.strip())
     assert torch.equal(written["ip_adapter.1.to_k_ip.weight"], adapter["1.to_k_ip.weight"]) and len(written) == 3
+
+
+def test_it_is_readable_for_whom_the_pickle_is(tmp_path):
+    torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
+    (tmp_path / "id-patch.bin").chmod(0o644)
+    assert run(tmp_path / "id-patch.bin").returncode == 0
+    assert (tmp_path / "id-patch.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_disk_without_permissions(tmp_path, monkeypatch):
+    """As exFAT and some network drives: the file is written, only its mode is the disk's."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
+    assert to_safetensors.convert(tmp_path / "id-patch.bin").is_file()

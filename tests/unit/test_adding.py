@@ -142,6 +142,16 @@ def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, m
         adding.add(layout, where, at, size, "half")
 
 
+@pytest.mark.parametrize(("where", "room"), [("free place", 4), ("at x, y", 3)])
+def test_room_for_some_of_several_is_said(where: str, room: int) -> None:
+    with pytest.raises(BadLayout) as caught:
+        adding.add(photo((600, 400, 300)), where, (200.0, 400.0), 250, "half", 8)
+    assert str(caught.value) == (
+        f"The canvas is 1216x832 px and shows 1 person: with where = {where} there is room for {room} faces of "
+        "about 250 px, not for 8. Choose a smaller count, another side, a larger picture or a smaller face_size."
+    )
+
+
 def test_words_that_are_not_offered() -> None:
     with pytest.raises(BadChoice, match="where is 'middle'"):
         adding.add(THREE, "middle", (0, 0), 0, "half")
@@ -171,11 +181,22 @@ def test_people_take_the_last_places() -> None:
     assert placing.assign(cast, added, "last places", "") == (0, 1, 2, 3)
 
 
-def test_everybody_who_stays_is_one_line() -> None:
+def told(cast: Cast, layout: Layout) -> list[str]:
+    return placing.troubles(cast, layout, placing.assign(cast, layout, "last places", ""), "last places")
+
+
+def test_places_of_those_who_stay_are_no_trouble() -> None:
     added = adding.add(THREE, "right end", (0, 0), 0, "half")
-    cast = Cast((Person(people_made.identity(1)),))
-    lines = placing.troubles(cast, added, placing.assign(cast, added, "last places", ""))
-    assert lines == ["Places 1, 2, 3 stay empty; their skeletons are still in the pose picture."]
+    assert told(Cast((Person(people_made.identity(1)),)), added) == []
+
+
+def test_an_added_place_whose_friend_has_no_face_is_said() -> None:
+    """Nobody stands there, but its skeleton is drawn; places 1 to 3 are of those who stay."""
+    added = adding.add(THREE, "right end", (0, 0), 60, "half", 2)
+    here, lost = (people_made.identity(number) for number in (1, 2))
+    lines = told(Cast((Person(here),), absent=((2, lost.name),)), added)
+    assert lines[-1] == "Place 5 stays empty; its skeleton is still in the pose picture."
+    assert not any("Place 1" in line for line in lines)
 
 
 def test_a_region_leaves_those_who_stay_as_they_are() -> None:

@@ -136,6 +136,16 @@ def test_another_pack_where_only_faces_are_found(complete):
         assert [one.state for one in both if one.what.startswith("antelopev2")] == ["missing"]
 
 
+@pytest.mark.parametrize(("recognisers", "state"), [("antelopev2", "missing"), ("all found", "found")])
+def test_a_recogniser_that_is_chosen_by_name_is_needed(complete, recognisers, state):
+    """Without InstantID, too: the loader refuses to run without it."""
+    packs = complete / "insightface" / "models"
+    (packs / "antelopev2").rename(packs / "buffalo_sc")
+    loader = {"pack": "antelopev2", "recognisers": recognisers, "provider": "auto", "backend": "auto"}
+    graph = {"1": {"class_type": "LikenessLoadFaceModel", "inputs": loader}}
+    assert [one.state for one in report(complete, graph).findings] == [state]
+
+
 def test_a_pack_beside_its_place(complete):
     (complete / "insightface" / "models" / "antelopev2").rename(complete / "antelopev2")
     found = finding(complete, "antelopev2")

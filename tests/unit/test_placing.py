@@ -283,7 +283,7 @@ def test_match_faces_without_scipy_names_the_package(monkeypatch: pytest.MonkeyP
 
 
 def report(people: Cast, places: Layout, order: str = "as listed", custom: str = "") -> list[str]:
-    return placing.report(people, places, placing.assign(people, places, order, custom)).splitlines()
+    return placing.report(people, places, placing.assign(people, places, order, custom), order).splitlines()
 
 
 def test_report_of_a_good_layout() -> None:
