@@ -213,6 +213,7 @@ class AddPlace(io.ComfyNode):
                     default=1,
                     min=1,
                     max=8,
+                    optional=True,  # saved prompts are older
                     tooltip="How many people come in. With where = at x, y the first stands there and the others in "
                     "free places.",
                 ),
@@ -240,7 +241,7 @@ class AddPlace(io.ComfyNode):
         y: int,
         face_size: int,
         body: str,
-        count: int,
+        count: int = 1,
         image: Tensor | None = None,
     ) -> io.NodeOutput:
         added = adding.add(layout, where, (float(x), float(y)), face_size, body, count)

@@ -82,7 +82,7 @@ def made_by_each() -> dict[str, Any]:
         "poses": places.LayoutFromPoses.execute(poses, 0, 0, "crop"),
         "masks": places.LayoutFromMasks.execute(masks, 0, 0, "half"),
         "group": group(2, width=384, height=256),
-        "added": places.AddPlace.execute(group(1, width=384, height=256).args[0], "free place", 0, 0, 40, "half", 1),
+        "added": places.AddPlace.execute(group(1, width=384, height=256).args[0], "free place", 0, 0, 40, "half"),
     }
 
 
