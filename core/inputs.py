@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -95,11 +96,15 @@ def latent(what: str, given: Mapping[str, Any]) -> None:
 def conditioning(what: str, given: Sequence[Any]) -> None:
     """Raise BadInput unless these are pairs of a text, (B, tokens, width), and a dictionary; BadPicture for NaN."""
     for entry in given:
-        pair = isinstance(entry, Sequence) and len(entry) == 2 and isinstance(entry[1], Mapping)  # pyright: ignore[reportUnknownArgumentType]
-        if not pair or not isinstance(entry[0], Tensor) or entry[0].ndim != 3 or not entry[0].shape[1]:
+        text, options = typing.cast("Sequence[Any]", entry) if _is_pair(entry) else (None, None)
+        if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
             raise BadInput(what, "something else under this name", "CONDITIONING, as CLIP Text Encode makes it,")
-        if not entry[0].isfinite().all():
+        if not text.isfinite().all():
             raise unusable_text(what)
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, (list, tuple)) and len(typing.cast("Sequence[Any]", entry)) == 2
 
 
 def _has_pixels(what: str, count: int, size: Sequence[int]) -> None:
@@ -145,8 +150,10 @@ def face_landmarks(what: str, given: Mapping[str, Any]) -> None:
     """Raise BadInput unless this is what MediaPipeFaceLandmarker gives: faces per picture, and the pictures' size."""
     try:
         height, width = map(int, given["image_size"])
-        whole = width > 0 and height > 0 and isinstance(given["frames"], Sequence)
-        whole = whole and all(_is_mesh(face, width, height) for faces in given["frames"] for face in faces)
+        frames: Any = given["frames"]
+        whole = width > 0 and height > 0 and isinstance(frames, (list, tuple))
+        listed = typing.cast("Sequence[Any]", frames)
+        whole = whole and all(_is_mesh(face, width, height) for faces in listed for face in faces)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         whole = False
     if not whole:

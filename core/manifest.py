@@ -200,7 +200,8 @@ def _nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 def _listed(part: Any, name: str) -> list[dict[str, Any]]:
     """The nodes or subgraphs of a part of a workflow. Raises ValueError where it is damaged."""
-    found: Any = (part or {}).get(name) or [] if isinstance(part or {}, dict) else None
+    known: Any = part or {}
+    found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):
         raise ValueError(f"its list of {name} is damaged")
     return cast("list[dict[str, Any]]", found)
