@@ -9,20 +9,24 @@ import comfy.model_management
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..core.errors import WrongBaseModel
+from ..core.errors import WrongBaseModel, unusable_text
 from ..core.parts import compare
 from ..core.parts.parts import Part, Prepared
+from ..core.text import plain
 from .unet import text_width
 
 
 def text_of(clip: Any, label: str, model: Any, advice: str) -> tuple[Tensor, Tensor]:
     """A label as this MODEL reads it, (1, T, width), and pooled, (1, width); float32 on the CPU.
 
-    Raises WrongBaseModel with `advice` for the CLIP of another family.
+    Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have.
     """
     context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
     _check("The clip input", "text width", context.shape[-1], text_width(model), advice)
-    return context.float().cpu(), pooled.float().cpu()
+    context, pooled = context.float().cpu(), pooled.float().cpu()
+    if not (context.isfinite().all() and pooled.isfinite().all()):
+        raise unusable_text(f"The text {plain(label, 60)!r}")
+    return context, pooled
 
 
 def latent_of(vae: Any, part: Prepared, model: Any, advice: str) -> Tensor:

@@ -20,6 +20,7 @@ from .faces import onnx_file, packs
 from .faces.onnx_file import Kind
 from .files import no_model, walk
 from .manifest import File, Model, human
+from .text import NAME, plain
 
 OK, NOTE = "ok", "note"
 FOUND, MISSING, MISPLACED, WRONG, DAMAGED, CLASH = (
@@ -69,7 +70,7 @@ class Report:
     def text(self) -> str:
         width, wide = (max(len(text) for text in column) for column in zip(*map(_start, self.findings), strict=True))
         lines = [
-            f"{what:{width}}  {state:{wide}}  {finding.detail}"
+            f"{what:{width}}  {state:{wide}}  {plain(finding.detail)}"
             for finding in self.findings
             for what, state in [_start(finding)]
         ]
@@ -159,8 +160,10 @@ def _once(wanted: Iterable[Model]) -> Iterable[Model]:
 
 
 def _own(key: str, name: str, made_for: str) -> Model:
-    form = _FORMATS.get((key, made_for), "")
-    return Model("", name, key, name, form, made_for, "", None, (File((name,), None, None),), (), "", (), ())
+    """A file that a loader names, in the folder of its key as the host has it: no name leads out of there."""
+    form, title = _FORMATS.get((key, made_for), ""), plain(name, NAME) or "a file without a name"
+    name = os.path.relpath(os.path.join("/", name), "/")
+    return Model("", title, key, name, form, made_for, "", None, (File((name,), None, None),), (), "", (), ())
 
 
 class Walked(dict[str, "tuple[tuple[str, Path], ...]"]):
@@ -196,7 +199,7 @@ def _fetchable(model: Model) -> Model | None:
 
 def _place(file: File, model: Model, folders: Folders) -> Path | None:
     paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
-    return next((path for path in paths if path.is_file()), None)
+    return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
 
 
 def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
@@ -211,6 +214,8 @@ def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
         state = shapes(path)
     except ValueError as error:
         return DAMAGED, f"{path} is {error}. Download it again."
+    if not state:
+        return DAMAGED, f"{path} holds no tensors. Download it again."
     return model and _wrong_kind(path, model, identify(state), family(state))
 
 
@@ -311,7 +316,7 @@ def _files(root: str) -> Iterator[tuple[str, Path]]:
     for folder, _, names in walk(root):
         for name in sorted(names):
             path = Path(folder) / name
-            if path.is_file():  # no link that leads nowhere
+            if os.path.isfile(path):  # no link that leads nowhere, nothing that may not be looked at
                 yield os.path.relpath(path, root), path
 
 

@@ -175,6 +175,16 @@ class BadPicture(LikenessError):
         )
 
 
+def unusable_text(what: str) -> BadPicture:
+    """Words of which CLIP makes NaN or infinity."""
+    return BadPicture(
+        what,
+        "CLIP makes NaN or infinity of it, and the picture would be black",
+        "Look at the weights in the prompt: (smile:1.2) is usual. Where there are none, start ComfyUI with "
+        "--fp32-text-enc.",
+    )
+
+
 class BadPoses(LikenessError):
     """A POSE_KEYPOINT that no layout can be made of."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .errors import BadInput, BadPicture, on_no_canvas
+from .errors import BadInput, BadPicture, BadSize, counted, on_no_canvas, unusable_text
 from .geometry import check_size
 from .people import Box, Cast, Faces, Identity, Layout, Point, Slot
 
@@ -87,6 +88,23 @@ def latent(what: str, given: Mapping[str, Any]) -> None:
     if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
         why = f"under 'samples' it has {named(samples)} instead of one row per picture"
         raise BadPicture(what, why, "Connect the LATENT of a sampler.")
+    if (index := given.get("batch_index")) and len(index) < len(samples):
+        why = f"under 'batch_index' it has {counted(len(index), 'number')} for {counted(len(samples), 'latent')}"
+        raise BadPicture(what, why, "Connect the LATENT of a sampler.")
+
+
+def conditioning(what: str, given: Sequence[Any]) -> None:
+    """Raise BadInput unless these are pairs of a text, (B, tokens, width), and a dictionary; BadPicture for NaN."""
+    for entry in given:
+        text, options = typing.cast("Sequence[Any]", entry) if _is_pair(entry) else (None, None)
+        if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
+            raise BadInput(what, "something else under this name", "CONDITIONING, as CLIP Text Encode makes it,")
+        if not text.isfinite().all():
+            raise unusable_text(what)
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, (list, tuple)) and len(typing.cast("Sequence[Any]", entry)) == 2
 
 
 def _has_pixels(what: str, count: int, size: Sequence[int]) -> None:
@@ -100,7 +118,7 @@ def layout(what: str, given: Layout) -> None:
     """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
     check_size(what, given.width, given.height)
     for number, slot in enumerate(given.slots, 1):
-        _on_earth(f"{what} cannot be used: place {number}", slot)
+        _on_earth(f"{what} cannot be used: place {number}", slot, given)
 
 
 def cast(what: str, given: Cast) -> None:
@@ -108,7 +126,7 @@ def cast(what: str, given: Cast) -> None:
     for person in given.people:
         number(f"The weight of {person.identity.name}", person.weight, 0, math.inf, whole=False)
         if person.slot is not None:
-            _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot)
+            _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot, given)
     if any(person.slot is not None for person in given.people):
         check_size("The cast's canvas", given.width, given.height)
 
@@ -120,8 +138,11 @@ def cast_or_identity(what: str, given: Cast | Identity) -> None:
 
 
 def faces(what: str, given: Faces) -> None:
-    """Raise BadLayout for a face that is in no picture."""
+    """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
+    if given.width < 1 or given.height < 1:
+        raise BadSize(f"The picture of {what}", (given.width, given.height), "it has no pixels", "Use Detect Faces.")
     for number, face in enumerate(given.faces, 1):
+        _five_points(f"{what} cannot be used: face {number}", face.keypoints)
         _within_reach(f"{what} cannot be used: face {number}", face.keypoints, face.box)
 
 
@@ -129,22 +150,40 @@ def face_landmarks(what: str, given: Mapping[str, Any]) -> None:
     """Raise BadInput unless this is what MediaPipeFaceLandmarker gives: faces per picture, and the pictures' size."""
     try:
         height, width = map(int, given["image_size"])
-        whole = width > 0 and height > 0 and all(_is_mesh(face) for faces in given["frames"] for face in faces)
-    except (AttributeError, KeyError, TypeError, ValueError):
+        frames: Any = given["frames"]
+        whole = width > 0 and height > 0 and isinstance(frames, (list, tuple))
+        listed = typing.cast("Sequence[Any]", frames)
+        whole = whole and all(_is_mesh(face, width, height) for faces in listed for face in faces)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         whole = False
     if not whole:
         raise BadInput(what, "something else under this name", "the face_landmarks of Detect Face Landmarks")
 
 
-def _is_mesh(face: Mapping[str, Any]) -> bool:
+def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
     points = np.asarray(face["landmarks_xy"], dtype=float)
-    within = points.ndim == 2 and points.shape[1] == 2 and bool((np.abs(points) <= FAR).all())  # NaN is not
-    return within and len(points) >= LANDMARKS and 0 <= float(face["score"]) <= 1
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < LANDMARKS:
+        return False
+    near, far = points.min(0), points.max(0)
+    seen = bool((far - near >= 1).all() and (far >= 0).all() and (near <= (width, height)).all())  # NaN is not
+    return seen and bool((np.abs(points) <= FAR).all()) and 0 <= float(face["score"]) <= 1
 
 
-def _on_earth(which: str, slot: Slot) -> None:
+def _on_earth(which: str, slot: Slot, canvas: Layout | Cast) -> None:
+    if slot.pose is not None and len(slot.pose) != 17:
+        raise on_no_canvas(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
+    size = (canvas.height, canvas.width)
+    if slot.mask is not None and (slot.mask.shape != size or not slot.mask.sum().isfinite()):
+        found = f"has a mask of shape {tuple(slot.mask.shape)} or with NaN instead of one of the canvas"
+        raise on_no_canvas(which, f"{found}, {canvas.width}x{canvas.height} px")
     points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
+    _five_points(which, slot.keypoints)
     _within_reach(which, points, slot.box)
+
+
+def _five_points(which: str, keypoints: Sequence[Point] | None) -> None:
+    if keypoints is not None and len(keypoints) != 5:
+        raise on_no_canvas(which, f"has {counted(len(keypoints), 'face keypoint')} instead of 5")
 
 
 def _within_reach(which: str, points: Sequence[Point], box: Box | None) -> None:

@@ -172,29 +172,48 @@ def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((kind, value) for kind, values in nodes(graph) for value in values)
 
 
+def workflow(text: str) -> dict[str, Any]:
+    """A workflow as ComfyUI saves it, or as its API takes it. Raises ValueError, saying why, for anything else."""
+    try:
+        graph = json.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets go deeper than those of any workflow") from None
+    if not isinstance(graph, dict) or not list(nodes(cast("dict[str, Any]", graph))):
+        raise ValueError("there is no node in it that would run")
+    return cast("dict[str, Any]", graph)
+
+
 def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Type and texts of every node of a workflow, those inside of subgraphs too, without those that are switched off.
 
     Texts are in the order of the node's inputs.
     """
-    subgraphs: list[Any] = graph.get("definitions", {}).get("subgraphs", [])
-    below, parts = {part.get("id"): part for part in subgraphs}, [graph]
+    below, parts = {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}, [graph]
     while parts:
-        for node in parts.pop().get("nodes", ()):
+        for node in _listed(parts.pop(), "nodes"):
             if node.get("mode", 0) not in (2, 4):
-                kind = node.get("type", "")
+                kind = str(node.get("type", ""))
                 parts += [below.pop(kind)] if kind in below else []
                 yield kind, _texts(node.get("widgets_values"))
     for node in graph.values():
         if isinstance(node, dict) and "class_type" in node:
             as_api = cast("dict[str, Any]", node)
-            yield as_api["class_type"], _texts(as_api.get("inputs"))
+            yield str(as_api["class_type"]), _texts(as_api.get("inputs"))
+
+
+def _listed(part: Any, name: str) -> list[dict[str, Any]]:
+    """The nodes or subgraphs of a part of a workflow. Raises ValueError where it is damaged."""
+    known: Any = part or {}
+    found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):
+        raise ValueError(f"its list of {name} is damaged")
+    return cast("list[dict[str, Any]]", found)
 
 
 def _texts(values: Any) -> list[str]:
-    """Of a list, or of a dictionary of named values."""
-    given = cast("dict[str, Any]", values).values() if isinstance(values, dict) else values or ()
-    return [value for value in cast("Iterable[Any]", given) if isinstance(value, str)]
+    """Of a list, or of a dictionary of named values; there are none in anything else."""
+    given = list(cast("dict[str, Any]", values).values()) if isinstance(values, dict) else values
+    return [value for value in cast("list[Any]", given) if isinstance(value, str)] if isinstance(given, list) else []
 
 
 def offered(entry: Model) -> dict[str, str] | None:

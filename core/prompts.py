@@ -19,8 +19,8 @@ def per_scene(text: str, always: str = "") -> list[str]:
 
     Raises BadScenes where there is none, or more than MOST_SCENES.
     """
-    lines = [line.strip().rstrip(",") for line in text.splitlines()]
-    shared = " ".join(always.split()).strip(", ")
+    lines = [plain(line).rstrip(", ") for line in text.splitlines()]
+    shared = plain(always).strip(", ")
     scenes = [", ".join(filter(None, (line, shared))) for line in lines if line]
     if not 0 < len(scenes) <= MOST_SCENES:
         raise scene_count(len(scenes), MOST_SCENES)

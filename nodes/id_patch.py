@@ -275,9 +275,9 @@ class BindIDTokens(io.ComfyNode):
         notes.tell(node, "" if named else NO_TOKENS)
         if not named:
             return io.NodeOutput(model, positive, negative)
-        areas = regions.of_present(cast, people, mask, extent, margin, feather)
         if wrong := next((one.people for one in named if one.people != len(people)), None):
             raise other_id_tokens(wrong, len(people))
+        areas = regions.of_present(cast, people, mask, extent, margin, feather)
         canvas = Canvas(node, BIND, lambda _: "with their regions")
         both = regional_text.standing_in([positive, negative], areas, canvas)
         shown = previews.read_regions(areas, people)[None]

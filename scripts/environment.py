@@ -98,7 +98,7 @@ def host_at(folder: Path) -> Host | None:
     version = folder / "comfyui_version.py"
     if not ((folder / "main.py").is_file() and version.is_file()):
         return None
-    number = re.search(r"__version__ = \"([\d.]+)", version.read_text("utf-8"))
+    number = re.search(r"__version__ = \"(\d+(?:\.\d+)*)", version.read_text("utf-8", "replace"))
     return Host(folder.resolve(), tuple(map(int, number[1].split(".")))) if number else None
 
 

@@ -37,7 +37,9 @@ from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, pack
 from core.faces.ladder import Detection, Detector, find_faces
 from core.faces.onnx_file import Kind, inspect, read
 from core.faces.pictures import Picture, to_picture
+from core.inputs import FAR
 from core.people import Cast, Face, Faces, Identity, Person, Slot
+from core.text import in_one_line
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 WIDTH = 768
@@ -76,14 +78,18 @@ def main() -> int:
     given = parser.parse_args()
     model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
     people = {folder.name: person(folder, model) for folder in folders_in(given.folder / "people")}
-    pictures = sorted(pictures_below(given.folder / "pictures"))
+    root = given.folder / "pictures"
+    pictures = sorted(pictures_below(root))
     if not pictures:
-        raise Unusable(f"There is no picture below {given.folder / 'pictures'}.")
+        raise Unusable(f"There is no picture below {root}.")
+    # What cannot be used is said before hours are spent on the others.
+    casts = {path: cast_of(path, people, size_of(path)) for path in pictures}
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
-    results = [evaluated(path, given.folder / "pictures", people, model, given.made_with, output) for path in pictures]
+    results = [evaluated(path, root, casts[path], model, given.made_with, output) for path in pictures]
     write_csv(results, output / "likeness.csv")
-    (output / "index.html").write_text(page(results), "utf-8")
+    # replace: a file's name may hold what is no letter.
+    (output / "index.html").write_text(page(results), "utf-8", "replace")
     print(output / "index.html")
     return 0
 
@@ -101,7 +107,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 
 def pictures_below(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    return (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and not path.is_dir())
 
 
 def load(models: Path) -> FaceModel:
@@ -139,9 +145,25 @@ def recognised(model: FaceModel, photo: Picture, found: Sequence[Detection], whe
 
 
 def image(path: Path) -> torch.Tensor:
-    """(H, W, 3) float 0..1, turned as the camera says."""
-    with Image.open(path) as opened:
-        return torch.from_numpy(np.array(ImageOps.exif_transpose(opened).convert("RGB"))).float() / 255
+    """(H, W, 3) float 0..1, turned as the camera says. Raises Unusable for what is no picture."""
+    try:
+        if not path.is_file():
+            raise OSError("there is no such file")
+        with Image.open(path) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+                return torch.from_numpy(np.array(upright) / np.float32(65535))[..., None].expand(-1, -1, 3)
+            return torch.from_numpy(np.array(upright.convert("RGB"))).float() / 255
+    except Exception as error:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
+        raise Unusable(
+            f"{path} cannot be read as a picture: {in_one_line(error)}. Save it again as PNG or JPEG, or take it out."
+        ) from error
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """(width, height) of a picture. Raises Unusable."""
+    pixels = image(path)
+    return pixels.shape[1], pixels.shape[0]
 
 
 # --- People and pictures
@@ -165,6 +187,8 @@ def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -
     beside = path.with_suffix(".json")
     said = said_in(beside) if beside.is_file() else {}
     names = said.get("people", list(people))
+    if not names:
+        raise Unusable(f"{beside} names nobody: write who is meant, or leave people out for everybody.")
     if unknown := [name for name in names if name not in people]:
         raise Unusable(f"{beside} names {', '.join(unknown)}; there are photos of {', '.join(people)}.")
     places = said.get("places", [])
@@ -179,11 +203,12 @@ def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -
 def said_in(beside: Path) -> dict[str, Any]:
     """Raises Unusable for anything but {"people": [names], "places": [[x, y], ...], "size": [width, height]}."""
     try:
-        said: Any = json.loads(beside.read_text("utf-8"))
-        points = [*said.get("places", []), said.get("size", (1, 1))]
-        whole = all(isinstance(name, str) for name in said.get("people", []))
-        whole = whole and all(isinstance(axis, (int, float)) for x, y in points for axis in (x, y))
-    except (AttributeError, TypeError, ValueError):
+        said: Any = json.loads(beside.read_text("utf-8-sig"))
+        names, (width, height) = said.get("people", []), said.get("size", (1, 1))
+        whole = isinstance(names, list) and all(isinstance(name, str) for name in cast("list[Any]", names))
+        whole = whole and 0 < width <= FAR and 0 < height <= FAR  # NaN is not
+        whole = whole and all(abs(axis) <= FAR for x, y in said.get("places", []) for axis in (x, y))
+    except (AttributeError, RecursionError, TypeError, ValueError):
         whole, said = False, None
     if not whole:
         form = '{"people": ["Anna"], "places": [[300, 260]], "size": [1024, 768]}'
@@ -191,12 +216,9 @@ def said_in(beside: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", said)
 
 
-def evaluated(
-    path: Path, root: Path, people: Mapping[str, Identity], model: FaceModel, method: str, output: Path
-) -> Result:
+def evaluated(path: Path, root: Path, cast: Cast, model: FaceModel, method: str, output: Path) -> Result:
     pixels = image(path)
     picture = to_picture(pixels)
-    cast = cast_of(path, people, (pixels.shape[1], pixels.shape[0]))
     found = analysis.arrange(find_faces(model.detector, picture).faces, analysis.NUMBERED)
     faces = recognised(model, picture, found, str(path)) if found else ()
     loaded = [recogniser.id for recogniser in model.recognisers]
@@ -205,7 +227,8 @@ def evaluated(
     name = path.relative_to(root).as_posix()
     drawn = Image.fromarray((previews.who_is_who(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))
-    annotated = f"pictures/{name.replace('/', '__')}.jpg"
+    annotated = f"pictures/{name}.jpg"
+    (output / annotated).parent.mkdir(parents=True, exist_ok=True)
     drawn.save(output / annotated, quality=88)
     print(f"{name}: {measure.summary(report.judged[0])}", file=sys.stderr)
     group = path.parent.relative_to(root).as_posix()
@@ -243,7 +266,7 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
 
 
 def write_csv(results: Iterable[Result], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for result in results:
@@ -284,7 +307,8 @@ def _table(results: Sequence[Result]) -> str:
 
 def _figure(result: Result) -> str:
     text = html.escape(f"{result.name}\n{measure.describe(result.report)}")
-    return f'<figure><img loading=lazy src="{quote(result.annotated)}"><figcaption>{text}</figcaption></figure>'
+    source = quote(result.annotated, errors="surrogateescape")
+    return f'<figure><img loading=lazy src="{source}"><figcaption>{text}</figcaption></figure>'
 
 
 _HEAD = """<!doctype html><meta charset=utf-8><title>Likeness</title><style>

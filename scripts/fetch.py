@@ -16,15 +16,17 @@ import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from http.client import HTTPException, HTTPMessage
+from http.client import HTTPException, HTTPMessage, InvalidURL
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 from core.files import no_model, sha256
 from core.manifest import human
+from core.text import plain
 
 ATTEMPTS = 5
 """In a row without a new byte."""
@@ -93,14 +95,21 @@ def token_for(url: str, variables: Mapping[str, str]) -> str | None:
     """The token for the host of `url`, from the usual variables; never for an address that is not encrypted."""
     parts = urlsplit(url)
     names = _TOKENS.get(parts.hostname or "", ()) if parts.scheme == "https" else ()
-    return next((variables[name] for name in names if variables.get(name)), None)
+    return next((token for name in names if (token := variables.get(name, "").strip())), None)
 
 
 def mirrored(url: str, variables: Mapping[str, str]) -> str:
-    """The address at the mirror that HF_ENDPOINT or GITHUB_ENDPOINT names."""
+    """The address at the mirror that HF_ENDPOINT or GITHUB_ENDPOINT names. Raises FetchError where that is none."""
     parts = urlsplit(url)
-    mirror = variables.get(_MIRRORS.get(parts.hostname or "", ""), "")
-    return mirror.rstrip("/") + url.removeprefix(f"{parts.scheme}://{parts.netloc}") if mirror else url
+    variable = _MIRRORS.get(parts.hostname or "", "")
+    mirror = variables.get(variable, "").strip().rstrip("/")
+    try:
+        found = mirror.startswith(("https://", "http://")) and urlsplit(mirror).hostname
+    except ValueError:
+        found = None
+    if mirror and not found:
+        raise FetchError(f"{variable} is {mirror!r}, which is no address. Set it to https:// and the mirror's name.")
+    return mirror + url.removeprefix(f"{parts.scheme}://{parts.netloc}") if mirror else url
 
 
 def fetch(
@@ -120,6 +129,11 @@ def fetch(
     target.parent.mkdir(parents=True, exist_ok=True)
     part, side = (target.with_name(target.name + ending) for ending in (".part", ".part.json"))
     known = _Answer(url, size, sha256)
+    for path in (target, part, side):
+        if (path.exists() and not path.is_file()) or (path != target and path.is_symlink()):
+            raise FetchError(
+                f"{path} is in the way: it is {'a link' if path.is_symlink() else 'no file'}. Move it away."
+            )
     if target.exists() and (size or sha256) and _is(target, known):
         return False
     with _alone(side, part, target) as notes:
@@ -217,7 +231,7 @@ def _noted(notes: IO[str]) -> _Answer:
     notes.seek(0)
     try:
         return _Answer(**json.loads(notes.read() or "{}"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return _Answer("")
 
 
@@ -247,10 +261,13 @@ def _opened(url: str, have: int, validator: str | None, token: str | None) -> It
             raise _refused(url, error.code) from error
         error.linked = redirects.linked  # pyright: ignore[reportAttributeAccessIssue]
         yield error
+    except (ValueError, InvalidURL) as error:
+        raise FetchError(f"{url} leads to something that is no address or no answer ({plain(error, 200)}).") from error
     except urllib.error.URLError as error:
-        raise _TryAgain(f"{urlsplit(url).hostname} cannot be reached ({error.reason})") from error
+        why = plain(error.reason, 200)
+        raise _TryAgain(f"{urlsplit(url).hostname} cannot be reached ({why})") from error
     except (HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        raise _TryAgain(f"the connection broke ({error})") from error
+        raise _TryAgain(f"the connection broke ({plain(error, 200)})") from error
 
 
 def _refused(url: str, status: int) -> Exception:
@@ -328,7 +345,7 @@ def _copy(response: Any, file: IO[bytes], have: int, total: int | None, tell: Te
 
 def _verify(part: Path, answer: _Answer) -> None:
     """Raises FetchError and takes away what is wrong, so that the next run begins anew."""
-    what = no_model(part)
+    what = no_model(part) if _length(part) else "empty"
     if not what and answer.total not in (None, _length(part)):
         what = f"{_length(part)} bytes long instead of {answer.total}"
     if not what and answer.sha256 and (found := sha256(part)) != answer.sha256:
@@ -340,15 +357,29 @@ def _verify(part: Path, answer: _Answer) -> None:
 
 def unpack(archive: Path, wanted: Mapping[str, Path]) -> None:
     """Take files out of a zip, wherever in it they lie: name -> target; then remove the zip. Raises FetchError."""
+    part, side = (archive.with_name(archive.name + ending) for ending in (".part", ".part.json"))
+    with _alone(side, part, archive):
+        if not archive.exists() and all(target.is_file() for target in wanted.values()):
+            return  # another process was faster
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                members = {Path(name).name: name for name in opened.namelist() if not name.endswith("/")}
+                for name, target in wanted.items():
+                    _take_out(opened, members[name], target)
+        except KeyError as error:
+            raise FetchError(f"{archive} holds no {error.args[0]}. Delete it and run it again.") from error
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            # RuntimeError: encrypted, or packed in a way that Python does not know.
+            raise FetchError(f"{archive} cannot be unpacked ({error}). Delete it and run it again.") from error
+        archive.unlink()
+
+
+def _take_out(archive: zipfile.ZipFile, member: str, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
     try:
-        with zipfile.ZipFile(archive) as opened:
-            members = {Path(name).name: name for name in opened.namelist()}
-            for name, target in wanted.items():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                part = target.with_name(target.name + ".part")
-                with opened.open(members[name]) as source, part.open("wb") as file:
-                    shutil.copyfileobj(source, file, _CHUNK)
-                os.replace(part, target)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise FetchError(f"{archive} cannot be unpacked ({error}). Delete it and run it again.") from error
-    archive.unlink()
+        with archive.open(member) as source, part.open("wb") as file:
+            shutil.copyfileobj(source, file, _CHUNK)
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -78,12 +78,12 @@ def read_workflow(name: str) -> dict[str, Any]:
     """A workflow of ours by name, or any by its path. Raises SetupError."""
     path = WORKFLOWS / f"{name}.json"
     try:
-        return json.loads((path if path.is_file() else Path(name)).read_text("utf-8"))
+        return manifest.workflow((path if path.is_file() else Path(name)).read_text("utf-8-sig"))
     except OSError:
         names = ", ".join(sorted(path.stem for path in WORKFLOWS.glob("*.json")))
         raise SetupError(f"There is no workflow {name}. Ours are {names}.") from None
     except ValueError as error:
-        raise SetupError(f"{name} is no workflow: {error}.") from error
+        raise SetupError(f"{name} is no workflow: {error}. Save it again in ComfyUI.") from error
 
 
 # --- Doctor
@@ -144,10 +144,15 @@ def extra_paths(path: Path) -> list[tuple[str, str]]:
         environment.say(f"{path} is not read: this Python has no PyYAML.")
         return []
     found: list[tuple[str, str]] = []
-    for section in (yaml.safe_load(path.read_text("utf-8")) or {}).values():
-        base = path.parent / os.path.expandvars(os.path.expanduser((section or {}).get("base_path", "")))
-        named = {key: text for key, text in (section or {}).items() if key not in ("base_path", "is_default")}
-        found += [(key, str(base / line)) for key, text in named.items() for line in str(text).split("\n") if line]
+    try:
+        for section in (yaml.safe_load(path.read_text("utf-8")) or {}).values():
+            base = path.parent / os.path.expandvars(os.path.expanduser((section or {}).get("base_path", "")))
+            named = {key: text for key, text in (section or {}).items() if key not in ("base_path", "is_default")}
+            found += [(key, str(base / line)) for key, text in named.items() for line in str(text).split("\n") if line]
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
+        other = isinstance(error, (AttributeError, TypeError))
+        why = "it is not made as extra_model_paths.yaml.example is" if other else " ".join(str(error).split())
+        raise SetupError(f"{path} cannot be read: {why}. Mend it, or name --models.") from error
     return found
 
 

@@ -15,18 +15,22 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 try:
+    import torch
+
     from core import manifest
     from core.checkpoints import identify, read, require
-    from core.errors import LikenessError
+    from core.errors import CannotSave, LikenessError
     from core.files import sha256
     from core.parts2whole import released
+    from core.text import in_one_line
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
@@ -39,8 +43,10 @@ def convert(source: Path) -> Path:
     """Write the safetensors file beside `source`, a pickle that a loader of ours reads or a Parts2Whole folder, and
     return its path.
 
-    Raises UnsupportedCheckpoint or ModelMissing when it is something else, FileExistsError rather than overwrite.
+    Raises UnsupportedCheckpoint or ModelMissing when it is something else, FileExistsError rather than overwrite,
+    CannotSave where it cannot be written, of which nothing is left.
     """
+    source = source.absolute()
     target = source.with_name(f"{source.name}.safetensors") if source.is_dir() else source.with_suffix(".safetensors")
     if target.exists():
         raise FileExistsError(f"{target} exists already; move it away to convert again.")
@@ -84,9 +90,26 @@ def _write(target: Path, state: dict[str, Any], metadata: dict[str, str]) -> Non
     from safetensors.torch import save_file
 
     unfinished = target.with_suffix(".part")
-    tensors = {key: tensor.contiguous() for key, tensor in state.items()}
-    save_file(tensors, unfinished, metadata={"format": "pt", **metadata})
-    unfinished.replace(target)
+    try:
+        save_file(dict(_apart(state)), unfinished, metadata={"format": "pt", **metadata})
+        unfinished.replace(target)
+    except Exception as error:  # safetensors has errors of its own, torch many for what is no plain tensor
+        raise CannotSave(
+            f"{target} could not be written: {in_one_line(error)}.",
+            "Look whether the disk has room, the folder may be written to and the source is the published file.",
+        ) from error
+    finally:
+        with suppress(OSError):
+            unfinished.unlink()
+
+
+def _apart(state: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The tensors, none of which shares its memory with another: a safetensors file cannot hold those."""
+    seen: set[int] = set()
+    for key, tensor in state.items():
+        memory = tensor.untyped_storage().data_ptr()
+        yield key, tensor.contiguous() if memory not in seen else tensor.clone(memory_format=torch.contiguous_format)
+        seen.add(memory)
 
 
 if __name__ == "__main__":

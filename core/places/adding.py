@@ -140,10 +140,15 @@ def _candidates(layout: Layout, others: Sequence[_Standing], wanted: float, wher
     if where == "right end":
         low = max(x for x, _ in noses)
     top, bottom = min(y for _, y in noses) - 1.5 * middle, max(y for _, y in noses) + middle
-    for row in range(math.floor((bottom - top) / step) + 1):
-        for column in range(math.floor((high - low) / step) + 1):
+    for row in _within(top, bottom, step, layout.height):
+        for column in _within(low, high, step, layout.width):
             nose = (low + column * step, top + row * step)
             yield _Standing(nose, wanted or _head_at(nose, others, layout))
+
+
+def _within(first: float, last: float, step: float, side: int) -> range:
+    """Numbers of the steps from `first` to `last` that are on the canvas: places far off it would take minutes."""
+    return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
 
 
 def _why_not(one: _Standing, others: Sequence[_Standing], layout: Layout) -> str:

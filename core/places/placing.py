@@ -134,7 +134,7 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
 
 
 def _shared(embeddings: Sequence[Mapping[str, Tensor]]) -> list[str]:
-    return sorted(name for name in embeddings[0] if all(name in known for known in embeddings))
+    return sorted(name for name in (embeddings[0] if embeddings else ()) if all(name in known for known in embeddings))
 
 
 def _names(holders: Sequence[Identity] | Sequence[Slot]) -> str:

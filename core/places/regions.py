@@ -54,7 +54,7 @@ def of_person(
     """
     if extent not in EXTENTS:
         raise BadChoice("extent", extent, EXTENTS)
-    if number == ALL_PEOPLE:
+    if number == ALL_PEOPLE and cast.people:
         heard = [n for n, person in enumerate(cast.people, 1) if person.weight > 0] or range(1, len(cast.people) + 1)
         return torch.stack([of_person(cast, n, extent, margin, feather, staying) for n in heard]).amax(0)
     if not 0 < number <= len(cast.people):
@@ -193,7 +193,14 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     lines += zip(trunk, (*trunk[1:], *trunk[:1]), strict=True)
     nearest = torch.full((height, width), float("inf"))
     for a, b in lines:
-        nearest = torch.minimum(nearest, _distance(a, b, width, height))
+        # What lies further away than the soft edge is 0 anyway.
+        far = reach + feather + 1
+        (x0, x1), (y0, y1) = (
+            tuple(max(0, min(side, int(end))) for end in (min(p, q) - far, max(p, q) + far + 1))
+            for p, q, side in zip(a, b, (width, height), strict=True)
+        )
+        near = nearest[y0:y1, x0:x1]
+        near.copy_(torch.minimum(near, _distance(a, b, range(x0, x1), range(y0, y1))))
     inside = Image.new("1", (width, height))
     if trunk:
         ImageDraw.Draw(inside).polygon(trunk, fill=1)
@@ -201,9 +208,10 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     return _falling(nearest - reach, feather)
 
 
-def _distance(a: Point, b: Point, width: int, height: int) -> Tensor:
-    """(height, width): from every pixel's centre to the line between two points, px."""
-    x, y = torch.arange(width) + 0.5 - a[0], torch.arange(height)[:, None] + 0.5 - a[1]
+def _distance(a: Point, b: Point, across: range, down: range) -> Tensor:
+    """(down, across): from the centres of these pixels to the line between two points, px."""
+    x = torch.arange(across.start, across.stop) + 0.5 - a[0]
+    y = torch.arange(down.start, down.stop)[:, None] + 0.5 - a[1]
     dx, dy = b[0] - a[0], b[1] - a[1]
     along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6)).clamp(0, 1)
     return torch.hypot(x - along * dx, y - along * dy)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pack.core import manifest
 from pack.core.checkpoints import KNOWN
 
@@ -54,6 +55,32 @@ def test_needed_by_loaders_and_by_nodes(root: Path) -> None:
     assert [model.id for model in manifest.needed(graph)] == expected
     as_api = {"1": {"class_type": "LikenessLoadInstantID", "inputs": {"file": "my own"}}}
     assert [model.id for model in manifest.needed(as_api)] == ["instantid"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[]", "there is no node in it that would run"),
+        ("null", "there is no node in it that would run"),
+        ("{}", "there is no node in it that would run"),
+        ('{"nodes": [{"mode": 4, "type": "LoadImage"}]}', "there is no node in it that would run"),
+        ('{"nodes": [null]}', "its list of nodes is damaged"),
+        ('{"nodes": {"1": {}}}', "its list of nodes is damaged"),
+        ('{"nodes": [{"type": "a"}], "definitions": []}', None),
+        ('{"nodes": [{"type": "a"}], "definitions": [5]}', "its list of subgraphs is damaged"),
+        ('{"nodes": [{"type": "a"}], "definitions": {"subgraphs": [null]}}', "its list of subgraphs is damaged"),
+        ('{"nodes": [{"type": ["a"], "widgets_values": 5}]}', None),
+        ('{"1": {"class_type": "a", "inputs": 5}}', None),
+        ("[" * 100_000, "its brackets go deeper"),
+        ('{"nodes": [', "Expecting value"),
+    ],
+)
+def test_damaged_workflows(text: str, why: str | None) -> None:
+    if why is None:
+        assert manifest.choices(manifest.workflow(text)) == ()
+        return
+    with pytest.raises(ValueError, match=why):
+        manifest.workflow(text)
 
 
 def test_readme_and_workflows_are_up_to_date(root: Path) -> None:

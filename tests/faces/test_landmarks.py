@@ -141,6 +141,11 @@ def _wrong():
     yield "three axes", given(np.zeros((1, 478, 3)), 233, 287)
     yield "NaN", given(points * np.nan, 233, 287)
     yield "far", given(points + 1e9, 233, 287)
+    yield "beside the picture", given(points + 1000, 233, 287)
+    yield "all in one place", given(points * 0 + 50, 233, 287)
+    yield "a huge number", {**good, "frames": [[{"landmarks_xy": [[10**400, 1]] * 478, "score": 0.9}]]}
+    yield "an infinite size", {**good, "image_size": (np.inf, 5)}
+    yield "a generator", {**good, "frames": (faces for faces in good["frames"])}
     yield "score", given(points, 233, 287, score=7)
     yield "no face", {**good, "frames": [[5]]}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import evaluate
+import numpy as np
 import pytest
 import real_faces
 from PIL import Image
@@ -65,7 +67,7 @@ def test_a_folder_becomes_a_table_and_a_page(folder: Path) -> None:
     page = (folder / "measured" / "index.html").read_text("utf-8")
     assert "Measured by w600k_mbf, which InstantID was not trained with." in page
     assert "<td>pair</td><td>w600k_mbf</td><td>1</td>" in page
-    for name in ("team__1 % of #2.jpg.jpg", "pair__1.png.jpg"):
+    for name in ("team/1 % of #2.jpg.jpg", "pair/1.png.jpg"):
         assert f'src="pictures/{quote(name)}"' in page and (folder / "measured" / "pictures" / name).is_file()
 
 
@@ -90,6 +92,34 @@ REFUSED = {
         lambda folder: (folder / "pictures" / "pair" / "1.json").write_text("Yao on the left"),
         r"1\.json cannot be read",
     ),
+    "nobody is named": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"people": []}'),
+        r"1\.json names nobody",
+    ),
+    "a place far away": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [[1e400, 1], [1, 1]]}'),
+        r"1\.json cannot be read",
+    ),
+    "no size": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [[1, 1]], "size": [0, 0]}'),
+        r"1\.json cannot be read",
+    ),
+    "deep json": (
+        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text("[" * 100_000),
+        r"1\.json cannot be read",
+    ),
+    "half a photo": (
+        lambda folder: os.truncate(folder / "people" / "Yao" / "yao.jpg", 5000),
+        r"yao\.jpg cannot be read as a picture",
+    ),
+    "half a picture": (
+        lambda folder: os.truncate(folder / "pictures" / "team" / "1 % of #2.jpg", 5000),
+        r"1 % of #2\.jpg cannot be read as a picture: .* Save it again",
+    ),
+    "a pipe": (
+        lambda folder: os.mkfifo(folder / "pictures" / "pair" / "2.png"),
+        r"2\.png cannot be read as a picture: there is no such file",
+    ),
     "no names": (
         lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"people": 5}'),
         r"1\.json cannot be read",
@@ -104,6 +134,12 @@ def test_what_is_missing_is_said(case: str, folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), "--models", str(folder / "models")])
     with pytest.raises(evaluate.Unusable, match=words):
         evaluate.main()
+    assert not (folder / "measured").exists()
+
+
+def test_sixteen_bits_of_grey_are_not_cut_off(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 32768, np.uint16)).save(tmp_path / "grey.png")
+    assert evaluate.image(tmp_path / "grey.png").mean() == pytest.approx(0.5, abs=1e-3)
 
 
 def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:

@@ -336,6 +336,40 @@ def test_a_good_file_stays_and_a_bad_one_goes(server, target):
     assert fetched(server, target) == "fetched" and whole(target)
 
 
+def test_nothing_is_no_file(server, target):
+    server.files["/file.bin"] = b""
+    assert "is empty" in fetched(server, target) and not [*target.parent.iterdir()]
+
+
+@pytest.mark.parametrize("name", ["file.bin", "file.bin.part", "file.bin.part.json"])
+def test_what_is_in_the_way_is_named(server, target, name):
+    (target.parent / name).mkdir(parents=True)
+    assert f"{name} is in the way: it is no file. Move it away." in fetched(server, target)
+    (target.parent / name).rmdir()
+    os.mkfifo(target.parent / name)  # opening it would wait for ever
+    assert "it is no file" in fetched(server, target) and not server.asked
+
+
+@pytest.mark.parametrize("name", ["file.bin.part", "file.bin.part.json"])
+def test_no_link_is_written_through(server, target, name, tmp_path):
+    target.parent.mkdir()
+    (tmp_path / "precious").write_bytes(b"precious")
+    (target.parent / name).symlink_to(tmp_path / "precious")
+    assert f"{name} is in the way: it is a link" in fetched(server, target)
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_a_side_file_of_brackets(server, target):
+    target.parent.mkdir()
+    target.with_name("file.bin.part.json").write_text("[" * 100_000)
+    assert fetched(server, target) == "fetched" and whole(target)
+
+
+def test_a_redirect_to_nowhere(server, target):
+    server.redirect = "http://[nowhere"
+    assert "leads to something that is no address" in fetched(server, target)
+
+
 # --- python scripts/models.py download
 
 
@@ -373,6 +407,40 @@ def test_a_pack_is_unpacked_where_it_belongs(server, tmp_path):
     saved_page.write_text("<!doctype html><title>Sign in</title>")
     assert "is there already" not in download(server, models, "antelopev2", "--yes").stderr
     assert saved_page.read_text() == "glintr100.onnx"
+
+
+def spoiled_zip(path: Path, how: str) -> bytes:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
+            archive.writestr(f"antelopev2/{name}/" if how == "folders" else f"antelopev2/{name}", bytes(9999))
+    data = bytearray(path.read_bytes())
+    if how == "damaged":
+        at = data.find(b"bnkps.onnx") + 10
+        data[at : at + 10] = b"\xff" * 10
+    for mark, flags, method in ((b"PK\1\2", 8, 10), (b"PK\3\4", 6, 8)):
+        for at in (at for at in range(len(data)) if data.startswith(mark, at)):
+            if how == "encrypted":
+                data[at + flags] |= 1
+            if how == "packed otherwise":
+                data[at + method] = 77
+    return bytes(data)
+
+
+@pytest.mark.parametrize("how", ["damaged", "encrypted", "packed otherwise", "folders"])
+def test_a_zip_that_cannot_be_unpacked(server, tmp_path, how):
+    path = "/deepinsight/insightface/releases/download/v0.7/antelopev2.zip"
+    server.files[path] = spoiled_zip(tmp_path / "made.zip", how)
+    models = tmp_path / "models"
+    done = download(server, models, "antelopev2", "--yes")
+    assert done.returncode == 1 and "Delete it and run it again" in done.stderr and "Traceback" not in done.stderr
+    assert [file.name for file in models.rglob("*") if file.is_file()] == ["antelopev2.zip"]
+
+
+@pytest.mark.parametrize("endpoint", ["hf-mirror.com", "http://[bad", "file:///etc", "https://"])
+def test_a_mirror_that_is_no_address(endpoint):
+    with pytest.raises(fetch.FetchError, match="which is no address"):
+        fetch.mirrored("https://huggingface.co/a/b", {"HF_ENDPOINT": endpoint})
+    assert fetch.mirrored("https://huggingface.co/a/b", {"HF_ENDPOINT": "https://c.d/\n"}) == "https://c.d/a/b"
 
 
 def test_a_folder_takes_the_names_that_are_there(server, tmp_path):

@@ -47,6 +47,39 @@ def test_further_folders_of_the_host_are_searched(host, tmp_path):
     assert folders["id_patch"] == [str(host / "models" / "id_patch")] and folders[""] == [str(host / "models")]
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"a: [1,\n", "while parsing"),
+        (b"- a\n", "it is not made as extra_model_paths.yaml.example is"),
+        (b"a:\n  base_path:\n  controlnet: x\n", "it is not made as extra_model_paths.yaml.example is"),
+        (b"a:\n  base_path: \xfc\n", "'utf-8' codec can't decode byte 0xfc"),
+    ],
+)
+def test_a_damaged_list_of_further_folders_is_named(host, text, why):
+    (host / "extra_model_paths.yaml").write_bytes(text)
+    done = python(str(ROOT / "scripts" / "models.py"), "doctor", "instant_id_portrait", host=host)
+    assert done.returncode == 1 and f"{host / 'extra_model_paths.yaml'} cannot be read: {why}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_workflow_of_another_editor_and_a_damaged_one(host, tmp_path):
+    text = (ROOT / "workflows" / "id_patch_two_people.json").read_bytes()
+    (tmp_path / "ü b.json").write_bytes(b"\xef\xbb\xbf" + text)
+    command = (str(ROOT / "scripts" / "models.py"), "doctor", str(tmp_path / "ü b.json"))
+    assert "To be mended for" in python(*command, host=host).stdout
+    (tmp_path / "ü b.json").write_bytes(text[: len(text) // 2])
+    done = python(*command, host=host)
+    assert done.returncode == 1 and "is no workflow: " in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_host_whose_version_is_none(host):
+    for content in (b'__version__ = "..."', b"\xff"):
+        (host / "comfyui_version.py").write_bytes(content)
+        done = python(str(ROOT / "scripts" / "models.py"), "doctor", host=host)
+        assert done.returncode == 1 and "is not a ComfyUI folder" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_the_list_says_what_is_needed_by_which_workflow(host):
     lines = python(str(ROOT / "scripts" / "models.py"), "list", host=host).stdout.splitlines()
     (row,) = [number for number, line in enumerate(lines) if line.startswith("instantid-controlnet ")]
@@ -76,7 +109,7 @@ def test_entries_of_the_managers_list_are_complete(host):
 
 
 def test_a_workflow_that_needs_nothing_asks_nobody(host, tmp_path):
-    (tmp_path / "mine.json").write_text('{"nodes": []}')
+    (tmp_path / "mine.json").write_text('{"nodes": [{"type": "SaveImage"}]}')
     done = python(str(ROOT / "scripts" / "models.py"), "download", str(tmp_path / "mine.json"), host=host)
     assert (done.returncode, done.stdout + done.stderr) == (0, "[likeness] Nothing of what is published is needed.\n")
 

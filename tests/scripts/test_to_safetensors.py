@@ -56,6 +56,23 @@ def test_what_is_no_file_of_tensors_is_named(tmp_path, content):
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("*.safetensors"))
 
 
+def test_tensors_that_share_memory_are_written_apart(tmp_path):
+    file = id_patch_file("mlp")
+    file["patch_proj"]["again"] = file["patch_proj"]["norm.weight"]
+    torch.save(file, tmp_path / "id-patch.bin")
+    written = load_file(run(tmp_path / "id-patch.bin").stdout.strip())
+    assert torch.equal(written["patch_proj.again"], written["patch_proj.norm.weight"])
+
+
+def test_what_cannot_be_written_leaves_nothing(tmp_path):
+    file = id_patch_file("mlp")
+    file["patch_proj"]["sparse"] = torch.eye(3).to_sparse()
+    torch.save(file, tmp_path / "id-patch.bin")
+    done = run(tmp_path / "id-patch.bin")
+    assert done.returncode == 1 and "id-patch.safetensors could not be written" in done.stderr
+    assert "Traceback" not in done.stderr and [*tmp_path.iterdir()] == [tmp_path / "id-patch.bin"]
+
+
 def test_an_instant_id_adapter_by_the_models_command(tmp_path):
     """Nested, as it is released; in the new file as one level."""
     adapter = {"1.to_k_ip.weight": torch.randn(640, 2048)}

@@ -221,6 +221,24 @@ def sockets() -> Iterator[Case]:
     yield explained("LikenessFaceKeypointsImage: nothing", "neither", ended(node("LikenessFaceKeypointsImage")))
 
 
+BAD_TEXTS = {
+    "an entry is nothing": ("[None]", "something else under this name"),
+    "an entry without options": ("[a[0][:1]]", "something else under this name"),
+    "a number for a text": ("[[3, {}]]", "something else under this name"),
+    "rank 2": ("[[a[0][0][0], {}]]", "something else under this name"),
+    "no tokens": ("[[a[0][0][:, :0], {}]]", "something else under this name"),
+    "one NaN": ("[[spoiled(a[0][0]), a[0][1]]]", "NaN or infinity"),
+    "one infinite": ("[[spoiled(a[0][0], inf), a[0][1]]]", "NaN or infinity"),
+}
+
+
+def conditionings() -> Iterator[Case]:
+    for kind, one in inputs("CONDITIONING"):
+        for what, (expression, words) in BAD_TEXTS.items():
+            graph = given(kind, one.id, expression, DEFAULTS[kind][one.id])
+            yield explained(f"{kind}.{one.id}: {what}", words, graph)
+
+
 # Places
 
 SPOILED_PLACES = {
@@ -232,6 +250,10 @@ SPOILED_PLACES = {
     "canvas 0x0": ("layout(slot(), width=0, height=0)", "0x0"),
     "canvas -8x8": ("layout(slot(), width=-8, height=8)", "-8x8"),
     "canvas 80000x80000": ("layout(slot(), width=80000, height=80000)", "80000x80000"),
+    "three face keypoints": ("layout(slot(keypoints=((1.0, 1.0),) * 3))", "3 face keypoints instead of 5"),
+    "three joints": ("layout(slot(pose=((1.0, 1.0, 1.0),) * 3))", "3 joints instead of 17"),
+    "a mask of another size": ("layout(slot(mask=torch.ones(4, 4)))", r"a mask of shape \(4, 4\).*128x96"),
+    "a mask of NaN": ("layout(slot(mask=mask()[0] * nan))", "with NaN"),
     "nobody": ("Layout(128, 96, ())", "0 places|no face"),
 }
 DRAWS_PLACES = ("LikenessPlaceCast", "LikenessPoseImage", "LikenessFaceKeypointsImage")
@@ -259,7 +281,17 @@ def places() -> Iterator[Case]:
     yield explained("LikenessLayoutFromFaces: a face of NaN", "(?i)nan", ended(of_faces("face(box=(nan,) * 4)")))
     far = "face(keypoints=((nan, nan),) * 5)"
     yield explained("LikenessLayoutFromFaces: keypoints of NaN", "(?i)nan", ended(of_faces(far)))
+    three = "face(keypoints=((5.0, 5.0),) * 3)"
+    yield explained("LikenessLayoutFromFaces: three keypoints", "3 face keypoints", ended(of_faces(three)))
+    no_picture = ours("LikenessLayoutFromFaces", faces=value("faces(width=0)"))
+    yield explained("LikenessLayoutFromFaces: of a picture of no width", "0x96", ended(no_picture))
     yield explained("LikenessLayoutFromFaces: no face", "empty", ended(of_faces("")))
+    for where, expression in {"far below": "slot(40.0, 9e5)", "far to the left": "slot(-9e5, 40.0)"}.items():
+        far = ours("LikenessAddPlace", layout=value(f"layout({expression}, slot(), width=512, height=512)"))
+        yield right(f"LikenessAddPlace: somebody is {where}", ended(far))
+    for weight in ("1e39", "-1e39", "nan"):
+        words = ours("LikenessPersonPrompts", prompts=f"1: (smiling:{weight})")
+        yield explained(f"LikenessPersonPrompts: a weight of {weight}", "NaN or infinity", ended(words))
     for prompts, words in {
         "smiling": "no colon", "Zoe: up": "called 'Zoe'", "3: up": "called '3'", "Anna: up\n: down": "called ''",
         ":" * 9999: "called ''", "x" * 9999: "no colon",
@@ -359,6 +391,11 @@ def people() -> Iterator[Case]:
         yield explained(f"{method}: nobody has a place", "no place", ended(ours(method, cast=cast)))
         cast = value("cast(identity(recognisers=['other']), identity('Boris'))")
         yield explained(f"{method}: another recogniser", "other", ended(ours(method, cast=cast)))
+    emptied = ours("LikenessPlaceCast", order="custom", custom_order="0,0")
+    everybody = ours("LikenessPersonRegion", cast=emptied, person=0)
+    yield explained("LikenessPersonRegion: everybody of nobody", "no person 0.*nobody", ended(everybody))
+    regional = ours("LikenessBindIDTokens", cast=emptied)
+    yield explained("LikenessBindIDTokens: nobody", "of 2 people, the cast has 0 people", ended(regional))
     nobody = value("cast(weights=[0.0, 0.0])")
     applied = ours("LikenessApplyInstantID", cast=nobody, image=picture_of("LikenessApplyInstantID", nobody))
     alike = check("alike(a, b)", sampled(applied), plain("LikenessApplyInstantID"))
@@ -475,6 +512,9 @@ def texts() -> Iterator[Case]:
         yield right(f"{what}: placed", ended(placed))
         yield explained(f"{what}: blend", "in common", ended(ours("LikenessBlendIdentities", a=yao, b=other)))
         yield right(f"{what}: blended name", ended(ours("LikenessBlendIdentities", name=name)))
+        for given in ("text", "always"):
+            scene = check("None if a.isprintable() else 'unfit letters'", ours("LikenessScenes", **{given: name}))
+            yield right(f"{what}: {given} of scenes", scene)
         yield explained(
             f"{what}: custom order", "number", ended(ours("LikenessPlaceCast", order="custom", custom_order=name))
         )
@@ -629,6 +669,11 @@ def rows() -> Iterator[Case]:
         ("a crop that is no square", {"sampled": value("a[:, 1:]", crops)}, "the crops are squares"),
     ]:
         yield explained(f"LikenessPasteFaces: {what}", words, ended(ours("LikenessPasteFaces", **changed)))
+    batch = value("photo().repeat(2, 1, 1, 1)")
+    report = node("LikenessMeasure", **{**DEFAULTS["LikenessMeasure"], "images": batch})
+    noise = value("{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': [0]}")
+    short = ours("LikenessPickBest", report=report, images=batch, latents=noise)
+    yield explained("LikenessPickBest: a number for two latents", "1 number for 2 latents", ended(short))
     larger = ours("LikenessPasteFaces", sampled=value("a.repeat_interleave(2, 1).repeat_interleave(2, 2)", crops))
     yield right("LikenessPasteFaces: crops upscaled on their way", ended(larger))
     nobody = ours("LikenessCropFaces", who="small faces", smaller_than=1, not_found="left as they are")
@@ -638,5 +683,6 @@ def rows() -> Iterator[Case]:
 
 
 SECTIONS = (
-    pictures, masks, numbers, words, sockets, places, poses, people, bank, texts, latents, schedules, rows, others,
+    pictures, masks, numbers, words, sockets, conditionings, places, poses, people, bank, texts, latents, schedules,
+    rows, others,
 )  # fmt: skip

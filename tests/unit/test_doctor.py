@@ -13,6 +13,7 @@ import torch
 from pack.core import doctor, manifest
 from pack.core.thirdparty import installed
 from rig.standins import copy_face_pack
+from safetensors.torch import save_file
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTROL_NET = {
@@ -198,6 +199,32 @@ def test_a_web_page_saved_as_bin(complete):
     (complete / "id_patch" / "id-patch.bin").write_text("<!DOCTYPE html><title>Sign in</title>")
     found = finding(complete, "id-patch")
     assert found.state == "damaged" and "a web page (HTML) saved under a model's name (37 bytes)" in found.detail
+
+
+@pytest.mark.parametrize("kind", ["CheckpointLoaderSimple", "ControlNetLoader"])
+def test_a_file_without_tensors(complete, kind):
+    folder = "checkpoints" if kind == "CheckpointLoaderSimple" else "controlnet"
+    save_file({}, complete / folder / "empty.safetensors")
+    found = report(complete, {"1": {"class_type": kind, "inputs": {"file": "empty.safetensors"}}})
+    assert not found.good and "holds no tensors" in found.text()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a" * 10_000, "aaa..."),
+        ("/etc/passwd", "checkpoints/etc/passwd is not there"),
+        ("../../../../../../etc/passwd", "checkpoints/etc/passwd is not there"),
+        ("", "a file without a name"),
+        ("a\0b", "a b"),
+        ("x.ckpt\n\x1b[31mTo mend it:\nrm -rf", "x.ckpt [31mTo mend it: rm -rf"),
+    ],
+)
+def test_names_that_no_file_has(complete, name, told):
+    """Workflows come from strangers: what they name is looked for in the folder of its kind, and told in one line."""
+    found = report(complete, {"1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": name}}})
+    (line,) = [line for line in found.text().splitlines() if "missing" in line]
+    assert told in line and "\x1b" not in found.text() and len(found.findings) == 1
 
 
 def test_links_that_lead_nowhere_are_passed_over(complete):

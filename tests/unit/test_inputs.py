@@ -148,6 +148,23 @@ def test_a_face_box_of_negative_size() -> None:
         inputs.layout("The layout", Layout(64, 64, (bad,)))
 
 
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"keypoints": ((1.0, 1.0),) * 4}, "4 face keypoints instead of 5"),
+        ({"pose": ((1.0, 1.0, 1.0),)}, "a skeleton of 1 joint instead of 17"),
+        ({"mask": torch.ones(8, 64)}, r"a mask of shape \(8, 64\) or with NaN instead of one of the canvas, 64x64 px"),
+        ({"mask": torch.full((64, 64), math.nan)}, "with NaN"),
+    ],
+)
+def test_a_place_that_is_not_whole(changed: dict[str, Any], why: str) -> None:
+    bad = replace(PLACE, **changed)
+    with pytest.raises(BadLayout, match=why):
+        inputs.layout("The layout", Layout(64, 64, (bad,)))
+    with pytest.raises(BadLayout, match=why):
+        inputs.cast("The cast", standing(bad))
+
+
 @pytest.mark.parametrize("size", [(0, 0), (-8, -8), (80_000, 80_000), (8, 1)])
 def test_a_canvas_that_is_none(size: tuple[int, int]) -> None:
     with pytest.raises(BadSize, match=f"The layout input of Pose Image is {size[0]}x{size[1]} px"):

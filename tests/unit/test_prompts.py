@@ -6,7 +6,7 @@ import pytest
 import torch
 from pack.core.attention import EVERYBODY, NOBODY, UNHEARD, hearing_bias
 from pack.core.errors import BadPrompts
-from pack.core.prompts import per_person
+from pack.core.prompts import per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
 
@@ -42,6 +42,12 @@ def test_lines_that_are_about_nobody(text: str, names: list[str], why: str) -> N
     with pytest.raises(BadPrompts) as refused:
         per_person(text, names)
     assert why in str(refused.value) and f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
+
+
+def test_scenes_are_plain_lines() -> None:
+    """Half a letter ends the tokenizer of the host, and an escape steers the terminal that shows a log."""
+    text, always = "at the\ud800  beach,\n\n\x1b[31min\0the \u202ekitchen", " a photo\n of\ud800 them, "
+    assert per_scene(text, always) == ["at the beach, a photo of them", "[31min the kitchen, a photo of them"]
 
 
 def test_a_number_is_a_name_first() -> None:
