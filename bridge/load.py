@@ -107,7 +107,7 @@ class Published:
         """
         name = self.model.name
         expected = f"the {self.what} ({name})"
-        advice = f"{self.method}'s own file is {name} from {self.model.page}; it belongs into models/{self.key}."
+        advice = f"{self.method}'s own file is {name} from {self.model.page}; it belongs in models/{self.key}."
         state = read_state_dict(path, expected, advice)
         require(state, self.model.format, path, advice)
         try:

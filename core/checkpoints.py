@@ -94,7 +94,7 @@ KNOWN: tuple[Known, ...] = (
         _has("mesh.head_landmarks.weight", "canonical_vertices"),
         "Put it into models/detection and load it with Load Face Detection Model (MediaPipe).",
     ),
-    Known("instant-id", "an InstantID adapter (ip-adapter.bin)", _instant_id, "It belongs into models/instantid."),
+    Known("instant-id", "an InstantID adapter (ip-adapter.bin)", _instant_id, "It belongs in models/instantid."),
     Known(
         "parts2whole", "Parts2Whole in one file", _under("denoiser.", "reference_unet."), "It is for Load Parts2Whole."
     ),
@@ -112,8 +112,8 @@ KNOWN: tuple[Known, ...] = (
     Known("sd15", "an SD1.5 model", _unet_context(768), _CHECKPOINT),
     Known("unet", "a diffusion model", _under("model.diffusion_model."), _CHECKPOINT),
     Known("unet", "a diffusers UNet", _has("conv_in.weight", "time_embedding.linear_1.weight"), _CHECKPOINT),
-    Known("clip-vision", "a CLIP vision encoder", _under("vision_model."), "It belongs into models/clip_vision."),
-    Known("vae", "a VAE", _under("encoder.", "decoder."), "It belongs into models/vae."),
+    Known("clip-vision", "a CLIP vision encoder", _under("vision_model."), "It belongs in models/clip_vision."),
+    Known("vae", "a VAE", _under("encoder.", "decoder."), "It belongs in models/vae."),
 )
 
 

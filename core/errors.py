@@ -53,7 +53,7 @@ class ModelMissing(LikenessError):
         where = f"in none of the folders searched ({_listed(folders)})" if several else f"not in {_listed(folders)}"
         put = "into one of these folders" if several else "there"
         super().__init__(
-            f"{what} not found: {_listed(files)} {are} {where}.",
+            f"{what} was not found: {_listed(files)} {are} {where}.",
             f"Download it from {url} ({size}), put it {put} and press R in ComfyUI to refresh.",
         )
 
@@ -117,10 +117,11 @@ class BadOrder(LikenessError):
     """A custom order that cannot be followed."""
 
     def __init__(self, text: str, why: str, people: int, places: int) -> None:
+        example = ",".join(str(max(0, person)) for person in range(people, people - places, -1))
         super().__init__(
             f"The order {plain(text, 100)!r} cannot be used: {why}.",
-            f"Write one number per place ({places}): each person ({'1' if people == 1 else f'1 to {people}'}) at most "
-            "once, 0 for an empty place.",
+            f"Write one number per place ({places}), e.g. {example}: each person "
+            f"({'1' if people == 1 else f'1 to {people}'}) at most once, 0 for an empty place.",
         )
 
 
@@ -375,9 +376,9 @@ class CannotSave(LikenessError):
 def several_faces(where: str, count: int) -> BadPhoto:
     """More faces than the one that was meant."""
     return BadPhoto(
-        f"{where} shows {count} faces where one person is meant.",
-        "Set which_face to largest, or to a number that Identity now shows in the photo (all faces, from left to "
-        "right), or crop the photo.",
+        f"{where[0].upper()}{where[1:]} shows {count} faces where one person is meant.",
+        "Crop the photo to one face. Or set which_face of its Identity node, which may be in a box such as People, to "
+        "largest or to a number that it now shows in the photo (all faces, from left to right).",
     )
 
 

@@ -80,13 +80,15 @@ class _Sheet:
             return
         self.picture.paste(ImageOps.fit(_picture(crop), size), (round(box[0]), round(box[1])))
 
-    def footer(self, lines: Sequence[str]) -> None:
-        size = max(12, self.letters // 2)
-        for row, text in enumerate(reversed(lines)):
+    def footer(self, notes: Sequence[str]) -> None:
+        """One or two notes in two lines each, more in one, at the lower edge."""
+        size, width = max(12, self.letters // 2), self.picture.width - 8
+        most = 2 if len(notes) < 3 else 1
+        lines = [(line, _font(note, size)) for note in notes for line in _lines(note, _font(note, size), width, most)]
+        for row, (line, font) in enumerate(reversed(lines)):
             y = self.picture.height - (row + 1) * round(size * 1.4)
             self.pen.rectangle((0, y, self.picture.width, y + round(size * 1.4)), fill=(255, 255, 255))
-            font = _font(text, size)
-            self.pen.text((4, y), _cut(text, font, self.picture.width - 8), fill=(0, 0, 0), font=font)
+            self.pen.text((4, y), line, fill=(0, 0, 0), font=font)
 
     def tensor(self) -> Tensor:
         return torch.as_tensor(np.array(self.picture)).float() / 255
@@ -117,6 +119,15 @@ _LETTERS = 1000
 
 def _font(text: str, size: int) -> Any:
     return _own_font(size) if text.isascii() else _system_font(size)
+
+
+def _lines(text: str, font: Any, width: float, most: int) -> list[str]:
+    """`text` in up to `most` lines of `width` pixels, broken between words; the last one is cut."""
+    words = plain(text[:_LETTERS]).split(" ")
+    fits = bisect_right(range(1, len(words)), width, key=lambda count: font.getlength(" ".join(words[:count])))
+    if most == 1 or not fits or font.getlength(" ".join(words)) <= width:
+        return [_cut(text, font, width)]
+    return [" ".join(words[:fits]), *_lines(" ".join(words[fits:]), font, width, most - 1)]
 
 
 def _cut(text: str, font: Any, width: float) -> str:

@@ -326,7 +326,7 @@ class Identity(io.ComfyNode):
         size = len(image), image.shape[2], image.shape[1]
         meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else None
         for number, photo in enumerate(stepwise(image.unbind()), 1):
-            where = f"photo {number} of {len(image)} of {name}"
+            where = f"photo {number} of {len(image)} of {name}" if len(image) > 1 else f"the photo of {name}"
             picture = to_picture(photo)
             try:
                 found = (

@@ -48,7 +48,7 @@ def locate(folder: Path) -> dict[str, Path]:
     if missing:
         files = [_entries(_FILES[name])[0] for name in missing]
         sizes = ", ".join(human(_FILES[name].size) for name in missing)
-        raise ModelMissing("Something of the Parts2Whole release is", files, [str(folder)], MODEL.page, sizes)
+        raise ModelMissing("Something of the Parts2Whole release", files, [str(folder)], MODEL.page, sizes)
     return found
 
 

@@ -101,6 +101,8 @@ def _custom(text: str, people: int, places: int) -> list[int]:
     if wrong is not None:
         raise refuse(f"{plain(wrong, 40)!r} is not a number")
     numbers = [int(word) for word in words]
+    if not numbers:
+        raise refuse("it is empty")
     if len(numbers) != places:
         raise refuse(f"it has {counted(len(numbers), 'number')} for {counted(places, 'place')}")
     for number in numbers:
@@ -253,9 +255,11 @@ def _off_canvas(off: Sequence[_Standing], layout: Layout) -> list[str]:
 
 
 def _small(standing: Sequence[_Standing]) -> list[str]:
+    """One line, advice first: pictures and browsers cut the end off."""
+    small = [f"{one.who} {size}" for one in standing if (size := one.face_size) is not None and size < SMALL_FACE]
+    if not small:
+        return []
     return [
-        f"The face of {one.who} is {size} px, under {SMALL_FACE} px: it may not look like the person. "
-        "Use a larger canvas, a closer framing or fewer people."
-        for one in standing
-        if (size := one.face_size) is not None and size < SMALL_FACE
+        "Use a larger canvas, a closer framing or fewer people: faces under "
+        f"{SMALL_FACE} px may not look like the person. Here: {', '.join(small)} px."
     ]

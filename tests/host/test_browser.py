@@ -262,11 +262,11 @@ def test_a_workflow_dropped_onto_the_page_opens(visit: Visit, request: pytest.Fi
 
 
 MISTAKES: dict[str, tuple[str, dict[str, Any]]] = {
-    "a photo of no face": ("No face found in photo 1 of 1 of Yao (600x400 px)", {"photo.image": real_faces.COFFEE}),
+    "a photo of no face": ("No face found in the photo of Yao (600x400 px)", {"photo.image": real_faces.COFFEE}),
     "a group photo for one person": (
         "shows 6 faces where one person is meant.", {"photo.image": real_faces.SIX_FRIENDS}
     ),
-    "a face that is not there": ("Face 5 was asked for, but photo 1 of 1 of Yao has 1.", {"yao.which_face": "5"}),
+    "a face that is not there": ("Face 5 was asked for, but the photo of Yao has 1.", {"yao.which_face": "5"}),
     "two people for one place": (
         "The cast has 2 people and the layout has 1 place: more people than places.", {"cast.person_2": ["yao", 0]}
     ),

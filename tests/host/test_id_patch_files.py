@@ -168,7 +168,7 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
         path.mkdir()
         monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(path)], {".bin", ".safetensors"}))
     save_file({"1.lora_down.weight": torch.zeros(1)}, tmp_path / "id_patch" / "a lora.safetensors")
-    assert "ID-Patch file not found" in LoadIDPatch.validate_inputs("id-patch.bin")
+    assert "ID-Patch file was not found" in LoadIDPatch.validate_inputs("id-patch.bin")
     path = tmp_path / place
     path.parent.mkdir(exist_ok=True)
     write = save_file if place.endswith("safetensors") else torch.save
@@ -177,7 +177,7 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
     assert str(path) in LoadIDPatch.fingerprint_inputs("id-patch.bin")
     assert LoadIDPatch.execute("id-patch.bin")[0].width == 2048
     assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text and str(path) in caplog.text
-    assert "ID-Patch file not found" in LoadIDPatch.validate_inputs("id-patch 2.bin"), "any other name is meant"
+    assert "ID-Patch file was not found" in LoadIDPatch.validate_inputs("id-patch 2.bin"), "any other name is meant"
 
 
 def test_the_file_in_its_place_is_taken_without_a_word(folder, caplog):

@@ -190,7 +190,7 @@ def copy(folder, tmp_path):
 def test_nothing_there():
     with pytest.raises(errors.ModelMissing) as error:
         parts2whole_files.path_of("elsewhere")
-    assert "Parts2Whole not found: elsewhere is " in str(error.value)
+    assert "Parts2Whole was not found: elsewhere is " in str(error.value)
     assert "huanngzh/Parts2Whole (6.9 GB)" in str(error.value)
     assert "Parts2Whole not found" in LoadParts2Whole.validate_inputs("elsewhere")
     assert "leads outside" in LoadParts2Whole.validate_inputs("../x")
@@ -208,7 +208,7 @@ def test_a_missing_file_is_named_with_its_place_and_size(copy, name, size):
     (copy / name).unlink()
     with pytest.raises(errors.ModelMissing) as error:
         parts2whole_files.load_parts2whole(str(copy))
-    assert f"not found: {name} is not in {copy}." in str(error.value)
+    assert f"was not found: {name} is not in {copy}." in str(error.value)
     assert f"({size})" in str(error.value)
 
 

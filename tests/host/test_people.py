@@ -152,7 +152,7 @@ def test_nothing_installed_is_explained_before_the_run(nodes, models):
     assert options(nodes.LoadFaceModel, "pack") == ["none found", NO_DETECTOR]
     assert options(nodes.LoadIdentity, "file") == ["none found"]
     assert refused(nodes, "none found", "all found") == (
-        "A face pack not found: antelopev2/scrfd_10g_bnkps.onnx, antelopev2/glintr100.onnx are not in "
+        "A face pack was not found: antelopev2/scrfd_10g_bnkps.onnx, antelopev2/glintr100.onnx are not in "
         f"{models}/insightface/models. Download it from "
         "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB, to be unpacked), "
         "put it there and press R in ComfyUI to refresh."
@@ -170,7 +170,7 @@ def test_missing_recogniser_names_file_folder_and_address(nodes, models, pack):
     """As soon as it is chosen: it is in the menu, too."""
     assert "arcface-ir-se50" in options(nodes.LoadFaceModel, "recognisers")
     assert refused(nodes, "antelopev2", "arcface-ir-se50") == (
-        "The face recogniser arcface-ir-se50 not found: recognition_arcface_ir_se50.pth is not in "
+        "The face recogniser arcface-ir-se50 was not found: recognition_arcface_ir_se50.pth is not in "
         f"{models}/facexlib. Download it from https://github.com/xinntao/facexlib/releases/download/v0.1.0/"
         "recognition_arcface_ir_se50.pth (175 MB), put it there and press R in ComfyUI to refresh."
     )
@@ -178,7 +178,7 @@ def test_missing_recogniser_names_file_folder_and_address(nodes, models, pack):
 
 def test_pack_without_recogniser(nodes, models):
     put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
-    assert refused(nodes, "buffalo_s", "all found").startswith("A face recogniser not found: ")
+    assert refused(nodes, "buffalo_s", "all found").startswith("A face recogniser was not found: ")
 
 
 def test_pack_without_detector_names_what_it_found(nodes, models):
@@ -587,9 +587,9 @@ def test_which_face(nodes, face_model):
     faces = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0].faces
     third = nodes.Identity.execute(face_model, image, "Ross", "3", "error").args[0]
     assert torch.equal(third.embeddings["w600k_mbf"][0], faces[2].embeddings["w600k_mbf"])
-    with pytest.raises(BadPhoto, match="photo 1 of 1 of Ross shows 6 faces where one person is meant"):
+    with pytest.raises(BadPhoto, match="The photo of Ross shows 6 faces where one person is meant"):
         nodes.Identity.execute(face_model, image, "Ross", "only", "error")
-    with pytest.raises(BadPhoto, match=r"Face 7 was asked for, but photo 1 of 1 of Ross has 6"):
+    with pytest.raises(BadPhoto, match=r"Face 7 was asked for, but the photo of Ross has 6"):
         nodes.Identity.execute(face_model, image, "Ross", "7", "error")
 
 

@@ -340,11 +340,14 @@ def said_about(server: HostServer, prompt: Prompt, changed: dict[str, Any], mess
     ("changed", "message"),
     [
         ({"LikenessGroupLayout.count": 3}, "2 people and the layout has 3 places"),
-        ({"LikenessLoadIDPatch.file": "standin-controlnet.pth"}, "The ID-Patch file not found: standin-controlnet.pth"),
-        ({"LikenessLoadFaceModel.pack": "antelopev2"}, "The face pack antelopev2 not found: .*antelopev2.zip"),
+        (
+            {"LikenessLoadIDPatch.file": "standin-controlnet.pth"},
+            "The ID-Patch file was not found: standin-controlnet.pth",
+        ),
+        ({"LikenessLoadFaceModel.pack": "antelopev2"}, "The face pack antelopev2 was not found: .*antelopev2.zip"),
         ({"LikenessLoadIDPatch.file": "../x.bin"}, "leads outside of"),
         ({"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "2,2"}, "person 2 stands in 2 places"),
-        ({"LoadImage.image": "example.png"}, "No face found in photo 1 of 1 of"),
+        ({"LoadImage.image": "example.png"}, "No face found in the photo of"),
         ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "ID-Patch needs arcface-ir-se50, this identity .* w600k"),
     ],
 )
@@ -362,7 +365,7 @@ def four_people(known: dict[str, Any], standin_models: Standins, pictures: Pictu
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"LikenessLoadInstantID.file": "ip-adapter.bin"}, "The InstantID adapter not found: ip-adapter.bin"),
+        ({"LikenessLoadInstantID.file": "ip-adapter.bin"}, "The InstantID adapter was not found: ip-adapter.bin"),
         ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "InstantID needs antelopev2, this identity .* w600k"),
     ],
 )
@@ -387,7 +390,7 @@ def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictur
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"LikenessLoadParts2Whole.folder": "Parts2Whole"}, "Parts2Whole not found: Parts2Whole"),
+        ({"LikenessLoadParts2Whole.folder": "Parts2Whole"}, "Parts2Whole was not found: Parts2Whole"),
         ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, "The clip input is made for another family"),
     ],
 )

@@ -118,7 +118,7 @@ def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it has 0 numbers for 3 places"),
+        ("", "it is empty"),
         ("2", "it has 1 number for 3 places"),
         ("1,2", "it has 2 numbers for 3 places"),
         ("1,2,4", "there is no person 4"),
@@ -131,7 +131,7 @@ def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message
 def test_bad_custom_orders_say_why(text: str, why: str) -> None:
     with pytest.raises(BadOrder) as caught:
         placing.assign(cast(3), layout(*SPREAD), "custom", text)
-    assert f"The order {text!r} cannot be used: {why}. Write one number per place (3)" in str(caught.value)
+    assert f"The order {text!r} cannot be used: {why}. Write one number per place (3), e.g. 3,2,1:" in str(caught.value)
 
 
 def test_unknown_order() -> None:
@@ -313,7 +313,8 @@ def test_report_names_faces_off_the_canvas_and_leaves_them_out_of_overlaps() -> 
 
 def test_report_names_small_faces_with_their_size() -> None:
     lines = report(cast(2), layout((300, 300), (700, 310), head=100.0))
-    assert lines[-2].startswith("The face of Ann (place 1) is 83 px, under 96 px: it may not look like the person.")
+    told = "faces under 96 px may not look like the person. Here: Ann (place 1) 83, Bob (place 2) 83 px."
+    assert lines[-1].startswith("Use a larger canvas") and lines[-1].endswith(told), "all of them in one line"
 
 
 def test_report_names_people_of_weight_0() -> None:

@@ -59,8 +59,14 @@ def test_keys_of_a_model_file_can_be_quoted() -> None:
         (errors.people_places_mismatch([1, 2], [], 1), "The cast has 2 people and the layout has 1 place: more people"),
         (errors.people_places_mismatch([1, 2], [], 1), "'1' leaves out person 2"),
         (errors.people_places_mismatch([1], [], 2), "The cast has 1 person and the layout has 2 places: fewer people"),
-        (errors.BadOrder("2", "there is no person 2", 1, 1), "one number per place (1): each person (1) at most once"),
-        (errors.BadOrder("", "it is empty", 3, 2), "one number per place (2): each person (1 to 3) at most once"),
+        (
+            errors.BadOrder("2", "there is no person 2", 1, 1),
+            "one number per place (1), e.g. 1: each person (1) at most once",
+        ),
+        (
+            errors.BadOrder("", "it is empty", 3, 2),
+            "one number per place (2), e.g. 3,2: each person (1 to 3) at most once",
+        ),
         (errors.NotPlaced("Apply ID-Patch", ["Anna"]), "but Anna has no place"),
         (errors.NotPlaced("Apply ID-Patch", ["Anna", "Ben"]), "but Anna, Ben have no place"),
         (errors.no_room(1, "half", 1, (64, 64), (96, 96)), "1 person with framing = half in 1 row needs at least"),
