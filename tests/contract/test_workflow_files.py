@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from rig import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +72,15 @@ def test_each_has_a_small_picture() -> None:
     """The host shows <name>.jpg beside <name>.json."""
     sizes = {path.stem: path.with_suffix(".jpg").stat().st_size for path in FILES}
     assert all(0 < size < 200_000 for size in sizes.values()), sizes
+
+
+def test_small_pictures_leave_room_for_the_gallerys_badge() -> None:
+    """In its upper left corner."""
+    for path in FILES:
+        with Image.open(path.with_suffix(".jpg")) as opened:
+            corner = opened.convert("L").crop((0, 0, round(0.47 * opened.width), round(0.13 * opened.height)))
+        dark, light = corner.getextrema()
+        assert light - dark < 25, path.stem
 
 
 def test_is_ui_format(graph: Graph) -> None:
