@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from .looks import PARTS
 _SEEN = {"hair": Area.HAIR, "shirt": Area.SHIRT, "skin": Area.SKIN}
 _LEAST = 1e-3  # cells
 _RIDGE = 0.1  # cells
+_APART = 0.08  # looks that differ by less are met no more closely than this
 
 
 class Seen(NamedTuple):
@@ -77,10 +79,24 @@ def nearest(seen: Seen) -> list[int]:
     return [int((found - seen.meant).square().nanmean(1).argmin()) for found in seen.found]
 
 
-def association(pictures: Sequence[Seen]) -> float:
-    """The share of places, in pictures of two and more, that look most like the person who belongs there."""
-    right = [own == place for seen in pictures if len(seen.found) > 1 for place, own in enumerate(nearest(seen))]
-    return sum(right) / len(right)
+def association(pictures: Sequence[Seen], apart: float = 0.0) -> float:
+    """The share of places, in pictures of two and more, that look most like the person who belongs there.
+
+    apart: only of people whose look is at least so far from everybody else's, root mean square of the nine colours.
+    """
+    right = [
+        own == place
+        for seen in pictures
+        if len(seen.found) > 1
+        for place, own in enumerate(nearest(seen))
+        if _distance_to_others(seen.meant, place) >= apart
+    ]
+    return sum(right) / len(right) if right else math.nan
+
+
+def _distance_to_others(meant: Tensor, place: int) -> float:
+    others = torch.cat([meant[:place], meant[place + 1 :]])
+    return float((others - meant[place]).square().mean(1).sqrt().min())
 
 
 def leakage(pictures: Sequence[Seen]) -> tuple[float, float]:
@@ -123,6 +139,7 @@ def figures(pictures: Sequence[Seen]) -> dict[str, float]:
     """All of it, rounded, for tables and reports."""
     own, leak = leakage(pictures)
     told = {"people": sum(len(seen.found) for seen in pictures), "association": association(pictures)}
+    told |= {"association_apart": association(pictures, _APART)}
     told |= {"own": own, "leakage": leak}
     for part in _SEEN:
         told |= {f"{part}_r2": fit(pictures, part), f"{part}_rms": error(pictures, part)}
