@@ -365,7 +365,7 @@ def four_people(known: dict[str, Any], standin_models: Standins, pictures: Pictu
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"LikenessLoadInstantID.file": "ip-adapter.bin"}, "The InstantID adapter was not found: ip-adapter.bin"),
+        ({"LikenessLoadInstantID.file": "mine.bin"}, "The InstantID adapter was not found: mine.bin"),
         ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "InstantID needs antelopev2, this identity .* w600k"),
     ],
 )
@@ -390,7 +390,7 @@ def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictur
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"LikenessLoadParts2Whole.folder": "Parts2Whole"}, "Parts2Whole was not found: Parts2Whole"),
+        ({"LikenessLoadParts2Whole.folder": "mine"}, "Parts2Whole was not found: mine"),
         ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, "The clip input is made for another family"),
     ],
 )
