@@ -1,5 +1,6 @@
 // In Chinese the graphs of our templates read Chinese: their labels, hints and titles, which frontends show as they
-// stand in the file. In other languages nothing is asked for and every graph stays as it is.
+// stand in the file. A file that is saved then keeps them; what is sent is the same. In other languages nothing is
+// asked for and every graph stays as it is.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
