@@ -83,15 +83,18 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
     assert "models_manifest.json" in shipped
-    assert {name for name in shipped if name.endswith(".js")} == {"web/likeness.js"}
+    assert {name for name in shipped if name.endswith(".js")} == {"web/likeness.js", "web/labels.js"}
 
 
-def test_the_editors_extension_is_small_and_asks_nobody(root: Path) -> None:
-    """The frontend loads every script below web/; ours builds on nothing but its app."""
-    script = (root / "web" / "likeness.js").read_text("utf-8")
-    assert re.findall(r"\bimport\b.*", script) == ['import { app } from "../../scripts/app.js";']
+@pytest.mark.parametrize("name, modules, most", [("likeness", {"app"}, 5000), ("labels", {"api", "app"}, 2500)])
+def test_the_editors_extension_is_small_and_asks_nobody(root: Path, name: str, modules: set[str], most: int) -> None:
+    """The frontend loads every script below web/; ours build on nothing but its app, and its api for translations."""
+    script = (root / "web" / f"{name}.js").read_text("utf-8")
+    imports = {f'import {{ {module} }} from "../../scripts/{module}.js";' for module in modules}
+    assert {*re.findall(r"\bimport\b.*", script)} == imports
+    assert set(re.findall(r"\bapi\.(\w+)\(", script)) <= {"getCustomNodesI18n"}
     assert re.findall(r"\b(?:eval|Function|fetch|XMLHttpRequest|WebSocket|innerHTML|setInterval)\b", script) == []
-    assert len(script) < 5000
+    assert len(script) < most
 
 
 def test_no_file_names_a_machine(root: Path, tracked: set[str]) -> None:

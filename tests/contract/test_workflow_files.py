@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import translations
 from PIL import Image
 from rig import workflow
 
@@ -287,3 +288,17 @@ def test_as_an_app_it_asks_in_words(graph: Graph) -> None:
     assert {"CLIPTextEncode", "LikenessScenes"} & dict(asked).keys()
     assert any(label.startswith("Seed") for label in labels)
     assert [nodes[number]["type"] for number in app["outputs"]] == ["SaveImage"]
+
+
+@pytest.mark.parametrize("language", translations.TRANSLATED)
+def test_every_text_of_a_graph_is_translated_and_no_other(language: str) -> None:
+    """What web/labels.js finds in its table; a text that is gone leaves it too."""
+    table, names = translations.labels(language), translations.PROPER_NAMES
+    files = [*FILES, *(ROOT / "subgraphs").glob("*.json")]
+    shown = {text for path in files for text in translations.of_graph(json.loads(path.read_text("utf-8")))}
+    # A group is numbered: 5 · ID-Patch.
+    assert sorted(table.keys() ^ {text for text in shown if re.sub(r"^\d · ", "", text) not in names}) == []
+    assert sorted(names - shown) == []
+    assert [text for text in table.values() if re.search(r"[{}@|]", text)] == [], "messages give these a meaning"
+    latin = {text for text in table.values() if not re.search(r"[\u4e00-\u9fff]", text)}
+    assert sorted(latin - names) == []

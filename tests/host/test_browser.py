@@ -456,3 +456,60 @@ def test_nodes_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
     assert shown[1] == chinese["LikenessPlaceCast/inputs/cast/name"]
     assert shown[2] == chinese["LikenessPlaceCast/outputs/2/name"]
     assert any("站位" in str(category) for category in nodes)
+
+
+# The file as it was saved again, the prompt, and how often the host was asked for translations meanwhile.
+OPENED = """(async graph => {
+  performance.clearResourceTimings();  // the browser keeps few
+  await app.loadGraphData(graph, true, true, graph.id);
+  await new Promise(drawn => setTimeout(drawn, 600));
+  const {output} = await app.graphToPrompt();
+  for (const node of Object.values(output)) delete node._meta;  // the title
+  const asked = performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/i18n')).length;
+  return [JSON.parse(JSON.stringify(app.graph.serialize())), output, asked];
+})"""
+
+
+def test_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
+    """Labels, hints and titles that stand in the file; what is sent stays the same, and so does all English."""
+    table, graph = translations.labels("zh"), json.loads(WORKFLOW.read_text("utf-8"))
+    words, opened = translations.of_graph(graph), f"{OPENED}({json.dumps(graph)})"
+    has_apps = visit.server.host.version >= (0, 33)
+    if has_apps:  # so that none is opened again by the tests after this one
+        visit.set("Comfy.Workflow.Persist", False)
+    try:
+        visit.open()
+        english, prompt, asked = visit.page.evaluate(opened)
+        assert words <= translations.of_graph(english)
+        assert asked == 0
+        visit.open("zh")
+        seen = [visit.page.evaluate(opened) for _ in range(2)]
+        for chinese, same_prompt, _ in seen:
+            assert {table.get(text, text) for text in words} <= translations.of_graph(chinese)
+            assert not translations.of_graph(chinese) & table.keys()
+            assert same_prompt == prompt
+        # 1.27.10 has asked for the graph that it opens again.
+        assert [asked for _, _, asked in seen] == [int(has_apps), 0]
+        if visit.vue:
+            shown = "[...document.querySelectorAll('[data-node-id]')].map(node => node.innerText).join(' ')"
+            for text in ("Read me first", "Photo of Anna", "First person", "Who is where", "Width", "Strength"):
+                visit.page.wait(f"{shown}.includes({json.dumps(table[text])})")
+        if has_apps:
+            see_in_the_app(visit, graph, table)
+    finally:
+        visit.set("Comfy.Workflow.Persist", True)
+        visit.open()
+
+
+def see_in_the_app(visit: Visit, graph: Graph, table: dict[str, str]) -> None:
+    """Its labels are Chinese, and its hints."""
+    nodes, asked = {node["id"]: node for node in graph["nodes"]}, graph["extra"]["linearData"]["inputs"]
+    labels = [slot["label"] for number, name, *_ in asked for slot in nodes[number]["inputs"] if slot["name"] == name]
+    expected = json.dumps([table.get(text, text) for text in labels])
+    app = {**graph, "id": str(uuid.uuid4()), "extra": {**graph["extra"], "linearMode": True}}
+    visit.page.evaluate(f"{OPENED}({json.dumps(app)}).then(() => 1)")
+    found = "[...document.querySelectorAll('[data-testid=builder-widget-label]')].map(label => label.innerText.trim())"
+    visit.page.wait(f"JSON.stringify({found}) === JSON.stringify({expected})")
+    for _, _, *shown in asked:
+        for entry in shown:
+            visit.await_text(table[entry["description"]])

@@ -1,5 +1,7 @@
 """Brings locales/ up to date with the nodes: English from their schemas, and out of Chinese what is of older English.
 
+Also what people read of workflows and blueprints, of which web/labels.js makes Chinese.
+
     COMFYUI_PATH=... python tests/support/translations.py
 
 Then tests/host/test_translations.py names what is to be translated. Frontends show a node's own English where a
@@ -18,6 +20,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 LOCALES = ROOT / "locales"
 TRANSLATED = ("zh",)
+LABELS = "likenessLabels"
+"""The key of main.json, and in the host's answer to /i18n."""
+PROPER_NAMES = {
+    "Anna", "Ben", "Canny", "Canny ControlNet", "CFG", "ControlNet", "ID-Patch", "ID-Patch ControlNet",
+    "IdentityNet", "InstantID", "Parts2Whole", "VAE", "ip-adapter.bin",
+}  # fmt: skip
 
 Texts = dict[str, str]
 
@@ -61,6 +69,30 @@ def write(language: str, texts: Texts) -> None:
 
 def _file(language: str) -> Path:
     return LOCALES / language / "nodeDefs.json"
+
+
+def labels(language: str) -> Texts:
+    """What web/labels.js puts in the place of which words."""
+    return json.loads((LOCALES / language / "main.json").read_text("utf-8"))[LABELS]
+
+
+def of_graph(graph: dict[str, Any]) -> set[str]:
+    """What people read of a workflow or a blueprint, besides the text of its notes."""
+    subgraphs = graph.get("definitions", {}).get("subgraphs", [])
+    parts = [graph, *subgraphs]
+    nodes = [node for part in parts for node in part["nodes"]]
+    titled = [*nodes, *(group for part in parts for group in part.get("groups", []))]
+    texts = {entry.get("title") for entry in titled} | {subgraph["name"] for subgraph in subgraphs}
+    texts |= {slot.get("label") for node in nodes for slot in _slots(node)}
+    # Without a label the slot of a subgraph is shown by its name, which no language has.
+    texts |= {slot.get("label", slot["name"]) for subgraph in subgraphs for slot in _slots(subgraph)}
+    asked = graph.get("extra", {}).get("linearData", {}).get("inputs", [])
+    texts |= {entry.get("description") for _, _, *shown in asked for entry in shown}
+    return {text for text in texts if text}
+
+
+def _slots(owner: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*owner.get("inputs", []), *owner.get("outputs", [])]
 
 
 def update(english: Texts) -> None:
