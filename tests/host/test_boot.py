@@ -154,7 +154,7 @@ def test_node_explains_itself(node: str, infos: dict[str, Any]) -> None:
 
 def test_import_adds_little_to_the_start(host_server: HostServer, bare_server: HostServer) -> None:
     """As the host reports it, in tenths of a second; the better of two starts, as others may be busy."""
-    assert min(host_server.import_seconds(), bare_server.import_seconds()) < IMPORT_SECONDS
+    assert min(host_server.import_seconds(), bare_server.import_seconds()) <= IMPORT_SECONDS
 
 
 def test_the_archive_has_help_and_templates(bare_server: HostServer) -> None:

@@ -192,7 +192,7 @@ def test_nothing_there():
         parts2whole_files.path_of("elsewhere")
     assert "Parts2Whole was not found: elsewhere is " in str(error.value)
     assert "huanngzh/Parts2Whole (6.9 GB)" in str(error.value)
-    assert "Parts2Whole not found" in LoadParts2Whole.validate_inputs("elsewhere")
+    assert "Parts2Whole was not found" in LoadParts2Whole.validate_inputs("elsewhere")
     assert "leads outside" in LoadParts2Whole.validate_inputs("../x")
 
 
