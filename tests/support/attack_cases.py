@@ -300,7 +300,7 @@ def places() -> Iterator[Case]:
             f"LikenessPersonPrompts: {prompts[:20]!r}", words, ended(ours("LikenessPersonPrompts", prompts=prompts))
         )
     for custom, words in {
-        "": "0 numbers", "1": "1 number", "1,1": "2 places", "3,1": "no person 3", "1,x": "'x'", "1,-2": "'-2'",
+        "": "it is empty", "1": "1 number", "1,1": "2 places", "3,1": "no person 3", "1,x": "'x'", "1,-2": "'-2'",
         "1," + "9" * 50: "not a number", "1\n2\n3": "3 numbers", "\u0662,\u0661": "not a number",
     }.items():  # fmt: skip
         graph = ended(ours("LikenessPlaceCast", order="custom", custom_order=custom))
