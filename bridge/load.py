@@ -94,11 +94,11 @@ class Published:
             raise ModelMissing(f"The {self.what}", [name], searched, url, size)
         return str(path)
 
-    def taken(self, file: str) -> str:
-        """What to tell where something else than the file that was chosen is loaded, "" where it is that one."""
+    def instead(self, file: str, path: str) -> str:
+        """What to tell where `path` is something else than the file that was chosen, "" where it is that one."""
         if folders.find(file, self.key):
             return ""
-        return f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {self.path(file)}"
+        return f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
 
     def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
         """network(state, ops=..., device=..., dtype=...) with the weights of a file, pickled or safetensors.

@@ -83,8 +83,9 @@ class LoadIDPatch(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        notes.tell(notes.node_of(cls), FILE.taken(file))
-        return io.NodeOutput(load_id_patch(FILE.path(file)))
+        path = FILE.path(file)
+        notes.tell(notes.node_of(cls), FILE.instead(file, path))
+        return io.NodeOutput(load_id_patch(path))
 
 
 class IDPatchImage(io.ComfyNode):

@@ -69,8 +69,9 @@ class LoadInstantID(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        notes.tell(notes.node_of(cls), FILE.taken(file))
-        return io.NodeOutput(load_instant_id(FILE.path(file)))
+        path = FILE.path(file)
+        notes.tell(notes.node_of(cls), FILE.instead(file, path))
+        return io.NodeOutput(load_instant_id(path))
 
 
 class FaceKeypointsImage(io.ComfyNode):

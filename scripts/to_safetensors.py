@@ -11,7 +11,6 @@ and says in its metadata what it was made of.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import sys
@@ -51,7 +50,7 @@ def convert(source: Path) -> Path:
     if target.exists():
         raise FileExistsError(f"{target} exists already; move it away to convert again.")
     _write(target, *(_parts2whole(source) if source.is_dir() else _single(source)))
-    with contextlib.suppress(OSError):  # some disks know no permissions
+    with suppress(OSError):  # some disks know no permissions
         target.chmod(source.stat().st_mode & 0o666)  # safetensors writes for its owner only
     return target
 

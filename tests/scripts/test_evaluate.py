@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -71,41 +72,46 @@ def test_a_folder_becomes_a_table_and_a_page(folder: Path) -> None:
         assert f'src="pictures/{quote(name)}"' in page and (folder / "measured" / "pictures" / name).is_file()
 
 
+def says(text: str) -> Callable[[Path], object]:
+    """The file beside the pair's picture."""
+    return lambda folder: (folder / "pictures" / "pair" / "1.json").write_text(text)
+
+
 REFUSED = {
     "no people": (lambda folder: shutil.rmtree(folder / "people"), "There is nobody in .*people"),
     "no photo": (lambda folder: (folder / "people" / "Yao" / "yao.jpg").unlink(), "There is no photo in .*Yao"),
     "no pictures": (lambda folder: shutil.rmtree(folder / "pictures"), "There is no picture below"),
     "no models": (lambda folder: shutil.rmtree(folder / "models"), "No face detector below .*insightface"),
     "a stranger is named": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"people": ["Eve"]}'),
+        says('{"people": ["Eve"]}'),
         "names Eve; there are photos of Eileen, Yao",
     ),
     "places for others": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [[1, 2]]}'),
+        says('{"places": [[1, 2]]}'),
         "has 1 place for 2 people",
     ),
     "no places": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [1, 2]}'),
+        says('{"places": [1, 2]}'),
         r"1\.json cannot be read: write it as .*\[\[300, 260\]\]",
     ),
     "no json": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text("Yao on the left"),
+        says("Yao on the left"),
         r"1\.json cannot be read",
     ),
     "nobody is named": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"people": []}'),
+        says('{"people": []}'),
         r"1\.json names nobody",
     ),
     "a place far away": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [[1e400, 1], [1, 1]]}'),
+        says('{"places": [[1e400, 1], [1, 1]]}'),
         r"1\.json cannot be read",
     ),
     "no size": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"places": [[1, 1]], "size": [0, 0]}'),
+        says('{"places": [[1, 1]], "size": [0, 0]}'),
         r"1\.json cannot be read",
     ),
     "deep json": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text("[" * 100_000),
+        says("[" * 100_000),
         r"1\.json cannot be read",
     ),
     "half a photo": (
@@ -121,7 +127,7 @@ REFUSED = {
         r"2\.png cannot be read as a picture: there is no such file",
     ),
     "no names": (
-        lambda folder: (folder / "pictures" / "pair" / "1.json").write_text('{"people": 5}'),
+        says('{"people": 5}'),
         r"1\.json cannot be read",
     ),
 }
