@@ -125,12 +125,12 @@ class Visit:
     def text(self) -> str:
         return self.page.evaluate("document.body.innerText")
 
-    def await_text(self, words: str, seconds: float = 60) -> None:
-        """Until these words are on the page; what hides behind a button of an error is opened."""
+    def await_text(self, words: str, each_time: str = "0", seconds: float = 60) -> None:
+        """Until these words are on the page; a JavaScript expression is evaluated as often as they are not."""
         give_up = time.monotonic() + seconds
         while words not in " ".join((shown := self.text()).split()):
             assert time.monotonic() < give_up, f"{words!r} is not shown. The page says: {shown}"
-            self.page.evaluate(DETAILS)
+            self.page.evaluate(each_time)
             time.sleep(0.3)
 
     def drop(self, path: Path, nodes: int) -> None:
@@ -305,7 +305,7 @@ def test_a_mistake_is_shown_in_its_own_words(visit: Visit, people: Graph, words:
     visit.close_dialogs()
     visit.load(numbered(people))
     visit.page.evaluate(f"{BUTTON}.click()")
-    visit.await_text(words)
+    visit.await_text(words, DETAILS)
 
 
 # The editor's extension
