@@ -206,6 +206,7 @@ def said_in(beside: Path) -> dict[str, Any]:
         said: Any = json.loads(beside.read_text("utf-8-sig"))
         names, (width, height) = said.get("people", []), said.get("size", (1, 1))
         whole = isinstance(names, list) and all(isinstance(name, str) for name in cast("list[Any]", names))
+        whole = whole and said.keys() <= {"people", "places", "size"}  # a slip of the pen is not left out in silence
         whole = whole and 0 < width <= FAR and 0 < height <= FAR  # NaN is not
         whole = whole and all(abs(axis) <= FAR for x, y in said.get("places", []) for axis in (x, y))
     except (AttributeError, RecursionError, TypeError, ValueError):

@@ -122,6 +122,8 @@ def machine() -> Any:
 
 def model_folders(models: Path | None) -> dict[str, tuple[str, ...]]:
     """Model key -> folders: of `models`, else of the ComfyUI that is found and its extra_model_paths.yaml."""
+    if models and not models.is_dir():
+        raise SetupError(f"There is no folder {models}. Name the models folder of your ComfyUI, or make this one.")
     hosts = [] if models else environment.find_hosts()[:1]
     if not models and not hosts:
         raise SetupError("There is no ComfyUI here. Name its models folder: --models ComfyUI/models")

@@ -94,6 +94,10 @@ REFUSED = {
         says('{"places": [1, 2]}'),
         r"1\.json cannot be read: write it as .*\[\[300, 260\]\]",
     ),
+    "a mistyped key": (
+        says('{"peeple": ["Yao"]}'),
+        r"1\.json cannot be read: write it as .* each of the three may be left out",
+    ),
     "no json": (
         says("Yao on the left"),
         r"1\.json cannot be read",

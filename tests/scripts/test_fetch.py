@@ -374,11 +374,15 @@ def test_a_redirect_to_nowhere(server, target):
 
 
 def download(server: Server, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Into a models folder that is made."""
+    folder.mkdir(exist_ok=True)
+    return downloading(server, "--models", str(folder), *arguments)
+
+
+def downloading(server: Server, *arguments: str) -> subprocess.CompletedProcess[str]:
     mirrors = {"HF_ENDPOINT": server.url, "GITHUB_ENDPOINT": server.url, "no_proxy": "*"}
     command = [sys.executable, "-I", "-S", str(ROOT / "scripts" / "models.py"), "download", *arguments]
-    return subprocess.run(
-        [*command, "--models", str(folder)], env={**os.environ, **mirrors}, capture_output=True, text=True, input=""
-    )
+    return subprocess.run(command, env={**os.environ, **mirrors}, capture_output=True, text=True, input="")
 
 
 def test_licences_and_sizes_come_first(server, tmp_path):
@@ -388,6 +392,12 @@ def test_licences_and_sizes_come_first(server, tmp_path):
     assert done.returncode == 1 and "add --yes if you accept these licences" in done.stderr
     assert "ID-Patch ControlNet: 5 GB, into " in done.stdout and "CC BY-NC 4.0 (README of the demo)" in done.stdout
     assert "Commercial use: contradictory." in done.stdout and not server.asked and not [*tmp_path.iterdir()]
+
+
+def test_a_models_folder_that_is_mistyped_is_not_made(server, tmp_path):
+    done = downloading(server, "antelopev2", "--yes", "--models", str(tmp_path / "modles"))
+    assert done.returncode == 1 and f"There is no folder {tmp_path / 'modles'}." in done.stderr
+    assert not server.asked and not [*tmp_path.iterdir()]
 
 
 def test_a_pack_is_unpacked_where_it_belongs(server, tmp_path):
@@ -488,6 +498,7 @@ def test_the_demo_fetches_what_its_workflow_needs(server, tmp_path):
         ),
     }
     server.files |= {page: page.encode() for page in pages}
+    (tmp_path / "models").mkdir()
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import demo; from pathlib import Path; "
         f"print(demo.downloaded(demo.Host(Path({str(tmp_path)!r}), (0, 33, 0)), True))"
