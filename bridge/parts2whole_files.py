@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,8 +94,8 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
     # The authors lay that file over the whole UNet, whatever else it holds.
     laid_over = {key: tensor for key, tensor in states["decoupled_attn"].items() if "_dc." not in key}
     denoiser = {**states["denoiser"], **laid_over}
-    reference = released.with_tail(states["reference_unet"], denoiser, path)
     model = _unet(denoiser, path)
+    reference = released.with_tail(states["reference_unet"], denoiser, path)
     model.add_object_patch("model_sampling", _sampling(model, scheduler, path))
     networks = Parts2Whole(
         _unet(reference, path),
@@ -109,7 +108,8 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
 def _read_folder(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     files = released.locate(Path(path))
     read = partial(load.read_state_dict, expected=released.EXPECTED, advice=released.ADVICE)
-    scheduler = json.loads(files[released.SCHEDULER].read_text("utf-8"))
+    config = files[released.SCHEDULER]
+    scheduler = released.schedule(config.read_bytes(), str(config))
     return {name: read(str(files[name])) for name in released.NETWORKS}, scheduler
 
 
@@ -122,7 +122,7 @@ def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
     if scheduler is None or not all(states.values()):
         what = "a single file without its noise schedule or one of its networks"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
-    return states, json.loads(scheduler)
+    return states, released.schedule(scheduler, path)
 
 
 def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
@@ -141,7 +141,7 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         known = identify(state)
         what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} (text width {width})"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
-    names = comfy.utils.unet_to_diffusers(_counts(state))
+    names = _names(state)
     ours = {names[key]: tensor for key, tensor in state.items() if key in names}
     # The host takes tensors out of what it is given.
     model = comfy.sd.load_diffusion_model_state_dict(dict(ours)) if len(ours) == len(state) else None
@@ -152,6 +152,14 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         what = f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
     return model
+
+
+def _names(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """diffusers' name of every tensor -> the host's; none where the halves of the UNet do not belong together."""
+    try:
+        return comfy.utils.unet_to_diffusers(_counts(state))
+    except IndexError:  # a ControlNet, for instance, has no way up
+        return {}
 
 
 def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
 def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
     """The host's sampling of a discrete model with the checkpoint's own betas."""
     kinds = {"epsilon": comfy.model_sampling.EPS, "v_prediction": comfy.model_sampling.V_PREDICTION}
-    prediction = scheduler.get("prediction_type", "epsilon")
+    prediction = str(scheduler.get("prediction_type", "epsilon"))
     if prediction not in kinds:
         what = f"a model with prediction_type = {prediction!r}"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)

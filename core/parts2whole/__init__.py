@@ -1,1 +1,1 @@
-"""Parts2Whole: a person from parts. masks and features of the parts, and the network that reads the pose."""
+"""Parts2Whole: the image token of each part, the network that reads the pose, and the released files."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ ADVICE = f"Get all of {MODEL.page} ({MODEL.size_text}) and put it into a folder 
 
 
 SCHEDULER = "scheduler"
+_MOST_STEPS = 100_000
 _FILES = {file.part: file for file in MODEL.files}
 NETWORKS = tuple(name for name in _FILES if name != SCHEDULER)
 """Prefixes of the keys in a single file."""
@@ -59,10 +60,20 @@ def _entries(file: File) -> list[str]:
 
 def _family(folder: Path) -> str:
     try:
-        width = json.loads((folder / "unet" / "config.json").read_text("utf-8"))["cross_attention_dim"]
-    except (OSError, ValueError, KeyError):
+        return FAMILIES[json.loads((folder / "unet" / "config.json").read_bytes())["cross_attention_dim"]]
+    except (OSError, ValueError, LookupError, TypeError):
         return "Stable Diffusion"
-    return FAMILIES.get(width, "Stable Diffusion")
+
+
+def schedule(config: str | bytes, path: str) -> dict[str, Any]:
+    """What a diffusers scheduler_config.json says. Raises UnsupportedCheckpoint, naming `path`, for anything else."""
+    try:
+        found: Any = json.loads(config)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UnsupportedCheckpoint(path, "damaged or no noise schedule", "a scheduler_config.json as released", ADVICE)
+    return cast("dict[str, Any]", found)
 
 
 def betas(scheduler: Mapping[str, Any], path: str) -> Tensor:
@@ -70,8 +81,14 @@ def betas(scheduler: Mapping[str, Any], path: str) -> Tensor:
 
     "linear" is linear in beta, unlike the host's schedule of that name. Raises UnsupportedCheckpoint.
     """
-    steps = int(scheduler.get("num_train_timesteps", 1000))
-    start, end = float(scheduler.get("beta_start", 0.00085)), float(scheduler.get("beta_end", 0.012))
+    try:
+        steps = int(scheduler.get("num_train_timesteps", 1000))
+        start, end = float(scheduler.get("beta_start", 0.00085)), float(scheduler.get("beta_end", 0.012))
+        whole = 0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1
+    except (TypeError, ValueError, OverflowError):
+        steps, start, end, whole = 0, 0.0, 0.0, False
+    if not whole:
+        raise UnsupportedCheckpoint(path, "a model with numbers that make no noise schedule", EXPECTED, ADVICE)
     kind = scheduler.get("beta_schedule", "linear")
     if kind == "linear":
         return torch.linspace(start, end, steps, dtype=torch.float64)

@@ -138,6 +138,10 @@ def test_the_schedule_is_the_checkpoints_own(loaded):
     [
         ({"beta_schedule": "squaredcos_cap_v2"}, "a model with beta_schedule = 'squaredcos_cap_v2'"),
         ({"prediction_type": "sample"}, "a model with prediction_type = 'sample'"),
+        ({"prediction_type": ["epsilon"]}, "a model with prediction_type"),
+        ({"beta_start": None}, "numbers that make no noise schedule"),
+        ({"num_train_timesteps": 0}, "numbers that make no noise schedule"),
+        ({"beta_end": float("nan")}, "numbers that make no noise schedule"),
     ],
 )
 def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
@@ -249,6 +253,27 @@ def test_an_incomplete_network_is_named(copy, folder, name, lost, message):
     file.unlink()
     save_file(state, file)
     with pytest.raises(errors.UnsupportedCheckpoint, match=message):
+        parts2whole_files.load_parts2whole(str(copy))
+
+
+@pytest.mark.parametrize("text", ['{"beta_sch', "<html>", "[]"])
+def test_a_damaged_noise_schedule_is_named(copy, text):
+    config = copy / "scheduler" / "scheduler_config.json"
+    config.unlink()
+    config.write_text(text, "utf-8")
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"scheduler_config.json is damaged or no noise schedule"):
+        parts2whole_files.load_parts2whole(str(copy))
+
+
+def test_something_else_in_the_place_of_the_unet_is_named(copy):
+    file = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    half = {key: tensor for key, tensor in load_file(file).items() if not key.startswith("up_blocks.")}
+    file.unlink()
+    save_file(half, file)
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no complete SD1\.5 UNet \(\d+ tensors missing or unknown"):
+        parts2whole_files.load_parts2whole(str(copy))
+    save_file({"text_model.embeddings.weight": torch.zeros(2, 2)}, file)
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1\.5 UNet but something unknown"):
         parts2whole_files.load_parts2whole(str(copy))
 
 
