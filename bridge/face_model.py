@@ -196,9 +196,14 @@ def _ir_se50_path() -> str | None:
 
 @lru_cache(maxsize=256)
 def _looks_like_ir_se50(path: str, size: int, changed: int) -> bool:
-    """By its keys, or by its name: a damaged file is to be explained, not to be overlooked."""
-    with open(path, "rb") as file:
-        return _IR_SE50_MARK in file.read(_HEAD) or "arcface_ir_se50" in os.path.basename(path).lower()
+    """By its name, or by its keys: a damaged file is to be explained, not to be overlooked."""
+    if "arcface_ir_se50" in os.path.basename(path).lower():
+        return True
+    try:
+        with open(path, "rb") as file:
+            return _IR_SE50_MARK in file.read(_HEAD)
+    except OSError:  # one file that may not be read must not take the node out of the menu
+        return False
 
 
 def _missing(what: str, key: str) -> ModelMissing:

@@ -204,9 +204,11 @@ def _place(file: File, model: Model, folders: Folders) -> Path | None:
 
 def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
     """State and detail of a file that is not what it should be; without a model: of one that is not whole."""
-    if not os.access(path, os.R_OK):
-        return DAMAGED, f"{path} cannot be read: look at its permissions."
-    if what := no_model(path):
+    try:
+        what = no_model(path)
+    except OSError as error:
+        return DAMAGED, f"{path} cannot be read ({error.strerror}): look at its permissions."
+    if what:
         return DAMAGED, f"{path} is {what}. Download it again."
     if path.suffix == ".json":
         return None
@@ -300,14 +302,14 @@ def _is(path: Path, model: Model) -> bool:
         return False
     if model.format == "controlnet":
         return _has_length(path, model) and _trouble(path, model) is None
-    known = None if no_model(path) else _identified(path)
+    known = _identified(path)
     return known is not None and known.id == model.format
 
 
 def _identified(path: Path) -> Known | None:
     try:
-        return identify(shapes(path))
-    except ValueError:
+        return None if no_model(path) else identify(shapes(path))
+    except (OSError, ValueError):  # OSError: what lies in these folders need not be readable
         return None
 
 

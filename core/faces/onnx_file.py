@@ -184,7 +184,7 @@ class _Message:
 def inspect(path: str) -> Graph:
     """Read the shapes of an ONNX file.
 
-    Raises UnsupportedCheckpoint for a file that is none: empty, a web page, a download that was cut off.
+    Raises UnsupportedCheckpoint for a file that is none: empty, a web page, cut off, or not to be read.
     """
     return _walked(path, lambda graph: Graph(*(tuple(map(_shape, values)) for values in _ends(graph))))
 
@@ -208,6 +208,9 @@ def _walked(path: str, take: Callable[[_Message], _Taken]) -> _Taken:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             graphs = _Message(data, 0, len(data)).all(_GRAPH)
             return take(graphs[0])
+    except OSError as error:
+        found, advice = f"a file that cannot be read ({error.strerror})", "Look at its permissions."
+        raise UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice) from error
     except _CutOff as error:
         raise _unusable(path, "an ONNX file that was cut off while downloading") from error
     except _Unknown as error:

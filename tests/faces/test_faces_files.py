@@ -60,6 +60,11 @@ def test_not_onnx_at_all(tmp_path, data):
         inspect(str(path))
 
 
+def test_what_cannot_be_read(tmp_path):
+    with pytest.raises(UnsupportedCheckpoint, match=r"is a file that cannot be read \(.*Look at its permissions"):
+        inspect(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -234,6 +234,21 @@ def test_links_that_lead_nowhere_are_passed_over(complete):
     assert finding(complete, "id-patch").state == "found"
 
 
+UNREADABLE = Path("/proc/self/mem")
+"""A file that nobody can read from its start, not even root."""
+
+
+@pytest.mark.skipif(not UNREADABLE.is_file(), reason="no /proc here")
+def test_files_that_cannot_be_read_are_passed_over_or_named(complete):
+    (complete / "id_patch" / "a.bin").symlink_to(UNREADABLE)
+    own = complete / "id_patch" / "id-patch.bin"
+    own.rename(complete / "id_patch" / "mine.bin")
+    assert finding(complete, "id-patch").detail == str(complete / "id_patch" / "mine.bin")
+    own.symlink_to(UNREADABLE)
+    found = finding(complete, "id-patch")
+    assert found.state == "damaged" and "id-patch.bin cannot be read (" in found.detail
+
+
 def test_a_file_in_the_folder_of_another_pack(complete):
     (complete / "ipadapter").mkdir()
     (complete / "instantid" / "ip-adapter.bin").rename(complete / "ipadapter" / "ip-adapter.bin")
