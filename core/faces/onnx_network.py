@@ -96,7 +96,7 @@ def _step(path: str, node: Node, known: Mapping[str, Tensor]) -> Step:
         layer = LAYERS[operator](*(known.get(name) for name in node.inputs[1:]), **node.attributes)
     except UnknownValue as error:
         raise _unsupported(path, f"with another {error} of the operator {operator} than is known here") from error
-    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _unsupported(path, f"with weights that do not fit the operator {operator} ({error})") from error
     return Step(operator, layer, node.inputs[:1], result)
 
@@ -157,7 +157,7 @@ def check(planned: Plan, picture: Sequence[int], wanted: Sequence[int]) -> None:
         outputs = Network(planned, nn, device="meta")(torch.empty(picture, device="meta"))
     except UnknownValue as error:
         raise _unsupported(planned.path, f"with another {error} than is known here") from error
-    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _unsupported(planned.path, f"whose parts do not fit together ({error})") from error
     found = [output.numel() for output in outputs]
     if found != list(wanted):

@@ -194,9 +194,11 @@ def test_what_is_unknown_is_named(tmp_path, nodes, weights, found):
         ([helper.make_node("Resize", ["x", "s"], ["y"], mode="linear")], {"s": np.ones(4, np.float32)}, "another mode"),
         ([helper.make_node("Conv", ["x", "w"], ["y"])], {"w": numbers(4, 5, 3, 3)}, "parts do not fit together"),
         ([helper.make_node("Relu", ["z"], ["y"])], {}, "parts do not fit together"),
+        ([helper.make_node("Add", ["x", ""], ["y"])], {}, "parts do not fit together"),
+        ([helper.make_node("Conv", ["x", ""], ["y"])], {}, "parts do not fit together"),
         ([helper.make_node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),
     ],
-    ids=["value", "shapes", "names", "outputs"],
+    ids=["value", "shapes", "names", "input left out", "weight left out", "outputs"],
 )
 def test_what_cannot_run_is_told_before_it_runs(tmp_path, nodes, weights, found):
     planned = plan(read(str(saved(tmp_path / "odd.onnx", nodes, weights, opset=10))))
