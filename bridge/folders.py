@@ -67,9 +67,10 @@ def listed(*keys: str) -> list[str]:
 def find(name: str, *keys: str) -> str | None:
     """Full path of the first file called `name` (relative, sub-folders allowed) under these keys, or None.
 
-    Raises UnsafePath when the name climbs out of the folder.
+    No file has an empty name: that is what an empty menu sends. Raises UnsafePath when the name climbs out of the
+    folder.
     """
-    for folder in folders(*keys):
+    for folder in folders(*keys) if name else ():
         path = within(folder, name)
         if os.path.isfile(path):
             return path

@@ -65,11 +65,11 @@ def path_of(name: str) -> str:
     """
     if name == released.MODEL.name and name not in (there := choices()) and len(there) == 1:
         name = there[0]
-    for root in folders.folders(KEY):
+    for root in folders.folders(KEY) if name else ():  # an empty menu sends an empty name
         path = root if name == "." else folders.within(root, name)
-        if name and _is_single(path) and os.path.isfile(path):
+        if _is_single(path) and os.path.isfile(path):
             return path
-        if name and os.path.isdir(path):
+        if os.path.isdir(path):
             released.locate(Path(path))
             return path
     published = released.MODEL

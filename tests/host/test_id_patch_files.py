@@ -140,7 +140,11 @@ def test_missing_file_names_folder_and_address(folder):
     assert str(folder) in message and "id-patch.bin" in message and "huggingface.co/ByteDance/ID-Patch" in message
 
 
-@pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "", "a/../../b.bin"])
+def test_an_empty_menu_is_a_missing_file(folder):
+    assert "The ID-Patch file was not found: id-patch.bin is not in " in LoadIDPatch.validate_inputs("")
+
+
+@pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "a/../../b.bin"])
 def test_names_that_climb_out_are_refused(folder, name):
     assert "leads outside of" in LoadIDPatch.validate_inputs(name)
     with pytest.raises(UnsafePath):

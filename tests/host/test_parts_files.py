@@ -197,6 +197,7 @@ def test_nothing_there():
     assert "Parts2Whole was not found: elsewhere is " in str(error.value)
     assert "huanngzh/Parts2Whole (6.9 GB)" in str(error.value)
     assert "Parts2Whole was not found" in LoadParts2Whole.validate_inputs("elsewhere")
+    assert "Parts2Whole was not found: a folder is " in LoadParts2Whole.validate_inputs("")
     assert "leads outside" in LoadParts2Whole.validate_inputs("../x")
 
 

@@ -718,6 +718,7 @@ def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
 def test_file_names_that_climb_are_refused(nodes, models, yao, name):
     from pack.core.errors import UnsafePath
 
+    assert "No saved person '' in the folders searched" in nodes.LoadIdentity.validate_inputs("")
     with pytest.raises(UnsafePath, match=r"leads outside of .*likeness_faces"):
         nodes.SaveIdentity.execute(yao, name)
     assert not list(models.rglob("yao*"))
