@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import comfy.controlnet
-import comfy.ldm.modules.attention
 import torch
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor

@@ -224,4 +224,5 @@ def require(state: State, wanted: str, path: str, advice: str) -> None:
 
 def _first_keys(state: State) -> str:
     keys = sorted(state)
-    return f"{counted(len(keys), 'tensor')}: {', '.join(keys[:3])}, ..." if keys else "it holds no tensors"
+    named = ", ".join([*keys[:3], *["..."] * (len(keys) > 3)])
+    return f"{counted(len(keys), 'tensor')}: {named}" if keys else "it holds no tensors"

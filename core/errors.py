@@ -370,7 +370,7 @@ class CannotSave(LikenessError):
     """A person who cannot be saved, or is not among the saved; nothing is left of the attempt."""
 
 
-# What these six say
+# What these say
 
 
 def several_faces(where: str, count: int) -> BadPhoto:

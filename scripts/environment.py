@@ -268,10 +268,12 @@ def enter(python: Path) -> None:
     sys.exit(130)
 
 
-if __name__ == "__main__":
+def main() -> int:
     parser = argparse.ArgumentParser(description="Make or check the environment and print its Python.")
     parser.add_argument("--python", help="a Python that has everything already")
-    try:
-        print(python_for(find_hosts(), parser.parse_args().python))
-    except SetupError as problem:
-        fail(str(problem))
+    print(python_for(find_hosts(), parser.parse_args().python))
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)

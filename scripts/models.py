@@ -55,8 +55,11 @@ def main() -> int:
     commands.add_parser("manager")
     commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     given = parser.parse_args()
-    commands_by_name = {"list": show_list, "doctor": doctor, "download": download, "write": write}
-    return {**commands_by_name, "convert": convert, "manager": manager}[given.command](given)
+    run = {
+        "list": show_list, "doctor": doctor, "download": download, "convert": convert, "manager": manager,
+        "write": write,
+    }  # fmt: skip
+    return run[given.command](given)
 
 
 def used() -> dict[str, tuple[Model, ...]]:

@@ -53,6 +53,8 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     given = None
     if arguments[:1] == ["--python"]:
+        if len(arguments) < 2:
+            raise environment.SetupError("--python needs the path of a Python behind it.")
         given, arguments = arguments[1], arguments[2:]
     hosts = environment.find_hosts()
     python = environment.python_for(hosts, given, MODULES)
