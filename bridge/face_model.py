@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -62,6 +62,16 @@ class FaceModel:
         """The ModelPatchers in it, for the host's memory accounting."""
         networks = [getattr(part, "network", None) for part in (self.detector, *self.recognisers)]
         return [network.patcher for network in networks if isinstance(network, Hosted)]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the recognisers."""
+        return [recogniser.id for recogniser in self.recognisers]
+
+    def only(self, ids: Sequence[str]) -> FaceModel:
+        """The same with these of its recognisers, in this order."""
+        known = dict(zip(self.ids, self.recognisers, strict=True))
+        return replace(self, recognisers=tuple(known[name] for name in ids))
 
 
 def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
@@ -141,9 +151,9 @@ def load_face_model(pack: str, recognisers: str, provider: str, backend: str) ->
     usable = tuple(recogniser for recogniser in loaded if recogniser)
     if not usable:
         raise _missing("A face recogniser", _first_recogniser(pack))
-    names = ", ".join(recogniser.id for recogniser in usable)
-    logger.info("Face model: %s on %s, recognisers %s", pack, where, names)
-    return FaceModel(detector, usable, insight.align if providers else alignment.align)
+    loaded_model = FaceModel(detector, usable, insight.align if providers else alignment.align)
+    logger.info("Face model: %s on %s, recognisers %s", pack, where, ", ".join(loaded_model.ids))
+    return loaded_model
 
 
 def default_face_model(detects: bool = True) -> FaceModel:

@@ -63,3 +63,12 @@ def region_inputs() -> list[io.Input]:
         ),
         io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels; a mask stays as it is."),
     ]
+
+
+def region_masks_input() -> io.Mask.Input:
+    """Regions that somebody has painted."""
+    return io.Mask.Input(
+        "mask",
+        optional=True,
+        tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
+    )

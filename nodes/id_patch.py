@@ -11,7 +11,7 @@ from torch import Tensor
 from ..bridge import folders, notes, regional_text
 from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
-from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, searchable
+from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, region_masks_input, searchable
 from ..core import geometry, previews
 from ..core.errors import counted, other_id_tokens
 from ..core.id_patch import (
@@ -242,11 +242,7 @@ class BindIDTokens(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="From Apply ID-Patch."),
                 CastSocket.Input("cast", tooltip="The same cast that Apply ID-Patch has."),
                 *map(advanced, region_inputs()),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
-                ),
+                region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[

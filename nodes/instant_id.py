@@ -21,7 +21,7 @@ from ..bridge.conditioning import (
 )
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
-from ..bridge.schema import advanced, percent_input, photos_input, searchable, seed_input
+from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import errors, geometry, previews
 from ..core.people import Cast, Identity, Layout, Person
 from ..core.pictures import as_rgb
@@ -190,11 +190,7 @@ class ApplyInstantID(io.ComfyNode):
                 advanced(
                     io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
                 ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
-                ),
+                region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[

@@ -144,9 +144,8 @@ class Measure(io.ComfyNode):
             raise parts_unseen("parts" if parts is None else "clip_vision")
         wanted = measure.people_of(cast, identity)
         face_model = face_model or default_face_model()
-        loaded = {recogniser.id: recogniser for recogniser in face_model.recognisers}
-        names = measure.judges(list(loaded), wanted.people, made_with)
-        judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names), face_model.align)
+        names = measure.judges(face_model.ids, wanted.people, made_with)
+        judging = face_model.only(names)
         pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
         report = measure.measure(pictures, wanted, names, made_with, stranger_below)
         if parts and parts.present:

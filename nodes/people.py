@@ -345,7 +345,7 @@ class Identity(io.ComfyNode):
             report.append(f"{where}: used, {analysis.describe(faces[-1])}")
             if analysis.small(faces[-1]):
                 remarks.append(f"Small, a larger photo gives a better likeness: {where}.")
-        identity = identities.from_faces(name, faces, [recogniser.id for recogniser in face_model.recognisers])
+        identity = identities.from_faces(name, faces, face_model.ids)
         text = "\n".join([f"{name}: {len(faces)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
         notes.tell(notes.node_of(cls), "\n".join(remarks))

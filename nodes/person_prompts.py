@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import notes, regional_text
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ..bridge.encode import text_of
-from ..bridge.schema import advanced, region_inputs, searchable
+from ..bridge.schema import advanced, region_inputs, region_masks_input, searchable
 from ..bridge.unet import text_width
 from ..core import previews
 from ..core.people import Cast
@@ -59,11 +59,7 @@ class PersonPrompts(io.ComfyNode):
                     "twice, 0 = off.",
                 ),
                 *map(advanced, region_inputs()),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
-                ),
+                region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -102,7 +98,8 @@ class PersonPrompts(io.ComfyNode):
         people = [cast.people[n] for n in heard]
         areas = regions.of_present(cast, people, mask, extent, margin, feather)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in heard.values()]
-        spoken = regional_text.spoken(tokens, areas * strength, Canvas(notes.node_of(cls), NAME, _scaled))
+        canvas = Canvas(notes.node_of(cls), NAME, lambda _: "with their regions")
+        spoken = regional_text.spoken(tokens, areas * strength, canvas)
         shown = previews.read_regions(areas, people)[None]
         return io.NodeOutput(
             regional_text.patched(model),
@@ -110,10 +107,6 @@ class PersonPrompts(io.ComfyNode):
             regional_text.say(negative, regional_text.silent(spoken)),
             ui=ui.PreviewImage(shown, cls=cls),
         )
-
-
-def _scaled(_: float) -> str:
-    return "with their regions"
 
 
 NODES = [PersonPrompts]

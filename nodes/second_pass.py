@@ -186,9 +186,8 @@ def _people(given: Any) -> Cast:
 
 def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice) -> list[list[Decision]]:
     """Per picture what becomes of everybody."""
-    loaded = {recogniser.id: recogniser for recogniser in face_model.recognisers}
-    names = measure.judges(list(loaded), cast.people, "unknown")[:1]
-    judging = FaceModel(face_model.detector, tuple(loaded[name] for name in names), face_model.align)
+    names = measure.judges(face_model.ids, cast.people, "unknown")[:1]
+    judging = face_model.only(names)
     pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
     # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
     stranger = -1.0 if cast.people[0].slot else measure.STRANGER
