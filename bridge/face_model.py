@@ -19,6 +19,7 @@ from ..core.faces.analysis import Aligner, Recogniser
 from ..core.faces.ladder import Detection, Detector, find_faces
 from ..core.faces.onnx_file import Kind, inspect, read
 from ..core.faces.pictures import Picture, to_picture
+from ..core.geometry import shorter_side
 from ..core.people import Faces
 from ..core.text import logger
 from . import folders, load
@@ -81,7 +82,7 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
     """
     picture = to_picture(image)
     found = find_faces(face_model.detector, picture).faces
-    kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if analysis.shorter_side(face.box) >= min_size]
+    kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if shorter_side(face.box) >= min_size]
     faces = (
         analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
         if kept

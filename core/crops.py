@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from .errors import BadChoice
-from .geometry import Rect
-from .measure import Report, Sighting, side
+from .geometry import Rect, longer_side
+from .measure import Report, Sighting
 from .people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, Slot
 from .places.layouts import skeleton_around
 from .places.regions import box_region, widened
@@ -169,11 +169,11 @@ def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[bool, str]:
 def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice: Choice) -> Decision:
     assert one.box is not None and one.keypoints is not None
     square = square_around(one.box, choice.margin, faces.width, faces.height)
-    mask = paste_mask(one.box, square, faces, kept, choice.mask_margin, choice.feather * side(one.box))
+    mask = paste_mask(one.box, square, faces, kept, choice.mask_margin, choice.feather * longer_side(one.box))
     if not mask.any():
         return Decision(one, "covered by faces that are left as they are, left as it is")
     turns = upright(one.keypoints)
-    crop = Crop(one.picture, square, turns, mask, one.name, one.number, side(one.box))
+    crop = Crop(one.picture, square, turns, mask, one.name, one.number, longer_side(one.box))
     return Decision(one, why, crop, _slot(one.box, one.keypoints, crop, choice.size))
 
 
@@ -182,7 +182,7 @@ def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
 
     At most as large as the picture's shorter side.
     """
-    length = min(max(round(side(box) * (1 + 2 * margin)), SMALLEST), width, height)
+    length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
     x0, y0 = (round((a + b - length) / 2) for a, b in ((box[0], box[2]), (box[1], box[3])))
     x0, y0 = max(0, min(x0, width - length)), max(0, min(y0, height - length))
     return x0, y0, x0 + length, y0 + length

@@ -1,4 +1,4 @@
-"""Sizes, fitting one picture into another, and the rectangles of ID-Patch."""
+"""Sizes, fitting one picture into another, boxes, and the rectangles of ID-Patch."""
 
 from __future__ import annotations
 
@@ -92,6 +92,21 @@ class Fit:
 
     def joint(self, joint: Joint) -> Joint:
         return (*self.point(joint[:2]), joint[2])
+
+
+def area(box: Box) -> float:
+    """Square pixels."""
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def longer_side(box: Box) -> float:
+    """Pixels."""
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def shorter_side(box: Box) -> float:
+    """Pixels."""
+    return min(box[2] - box[0], box[3] - box[1])
 
 
 def patch_rect(center: Point, size: int = PATCH) -> Rect:

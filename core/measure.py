@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from .errors import BadSize, NotPlaced, no_recogniser_in_common, nobody_to_measure, together_only
 from .faces.packs import IR_SE50
+from .geometry import longer_side
 from .identities import combine, similarity
 from .people import NOSE, Box, Cast, Face, Faces, Identity, Person
 from .thirdparty import require
@@ -276,13 +277,8 @@ def _apart(face: Face, person: Person, wide: float, high: float) -> float:
     """From the face's nose to the person's place, in sides of the larger face."""
     assert person.slot is not None
     x, y = face.keypoints[NOSE]
-    sides = [side(face.box), side(person.slot.box) * wide if person.slot.box else 0.0]
+    sides = [longer_side(face.box), longer_side(person.slot.box) * wide if person.slot.box else 0.0]
     return math.hypot(x - person.slot.center[0] * wide, y - person.slot.center[1] * high) / max(*sides, 1.0)
-
-
-def side(box: Box) -> float:
-    """The longer one, in pixels."""
-    return max(box[2] - box[0], box[3] - box[1])
 
 
 def _similarities(faces: Sequence[Face], people: Sequence[Person], recogniser: str) -> Tensor:
@@ -389,7 +385,7 @@ def describe(report: Report) -> str:
         lines += [f"  {line}" for line in (_line(report, one, seen) for seen in one.sightings)]
         lines += [f"  {label}: {alike:.2f}" for label, alike in zip(report.labels, one.parts, strict=True)]
         if one.extra:
-            sizes = ", ".join(f"{side(one.boxes[face]):.0f} px" for face in one.extra)
+            sizes = ", ".join(f"{longer_side(one.boxes[face]):.0f} px" for face in one.extra)
             lines.append(f"  nobody of the cast: {len(one.extra)} of {len(one.boxes)} faces ({sizes})")
     for name in report.recognisers[1:]:
         lines += [f"By {name}, picture {n}: {summary(one)}" for n, one in enumerate(report.pictures[name], 1)]
@@ -432,7 +428,7 @@ def _line(report: Report, one: Measured, seen: Sighting) -> str:
     who = f"{name} (place {number})" if report.placed else name
     if seen.face is None:
         return f"{who}: missing"
-    size, line = side(one.boxes[seen.face]), f"{who}: {seen.similarity:.2f}"
+    size, line = longer_side(one.boxes[seen.face]), f"{who}: {seen.similarity:.2f}"
     if seen.swapped and seen.looks_like is not None:
         line += f", looks like {report.names[seen.looks_like]} ({seen.leakage:.2f})"
     elif len(report.people) > 1:

@@ -37,6 +37,7 @@ from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, pack
 from core.faces.ladder import Detection, Detector, find_faces
 from core.faces.onnx_file import Kind, inspect, read
 from core.faces.pictures import Picture, to_picture
+from core.geometry import longer_side
 from core.inputs import FAR
 from core.people import Cast, Face, Faces, Identity, Person, Slot
 from core.text import in_one_line
@@ -256,14 +257,14 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
             if seen.face is not None and seen.looks_like is not None:
                 line |= {
                     "looks_like": report.names[seen.looks_like],
-                    "face_px": round(measure.side(one.boxes[seen.face])),
+                    "face_px": round(longer_side(one.boxes[seen.face])),
                 }
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
                 line["copy_paste"] = seen.copied
             yield line
     one = report.judged[0]
     for face in one.extra:
-        yield {**where, "state": "extra", "face_px": round(measure.side(one.boxes[face]))}
+        yield {**where, "state": "extra", "face_px": round(longer_side(one.boxes[face]))}
 
 
 def write_csv(results: Iterable[Result], path: Path) -> None:
@@ -293,9 +294,7 @@ def _table(results: Sequence[Result]) -> str:
         reports = [result.report for result in results if result.group == group]
         for name in dict.fromkeys(name for report in reports for name in report.recognisers):
             ones = [report.pictures[name][0] for report in reports if name in report.pictures]
-            sizes = [
-                measure.side(one.boxes[seen.face]) for one in ones for seen in one.present if seen.face is not None
-            ]
+            sizes = [longer_side(one.boxes[seen.face]) for one in ones for seen in one.present if seen.face is not None]
             copied = [one.copy_paste for one in ones if one.copy_paste is not None]
             *means, missing, extra, swapped = measure.totals(ones)
             told = [f"{value:.3f}" for value in means] + [f"{sum(copied) / len(copied):+.3f}" if copied else "-"]

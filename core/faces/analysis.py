@@ -14,8 +14,9 @@ from ..errors import (
     faces_too_small,
     several_faces,
 )
+from ..geometry import area, shorter_side
 from ..identities import why_bad
-from ..people import NOSE, Box, Face, Keypoints
+from ..people import NOSE, Face, Keypoints
 from .ladder import Detection, Detector, find_faces
 from .pictures import Picture, is_placeholder, to_image
 
@@ -125,13 +126,3 @@ def describe(face: Face) -> str:
     x0, y0, x1, y1 = face.box
     note = "; small, a larger photo gives a better likeness" if small(face) else ""
     return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
-
-
-def area(box: Box) -> float:
-    """Square pixels."""
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def shorter_side(box: Box) -> float:
-    """Pixels."""
-    return min(box[2] - box[0], box[3] - box[1])

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from .. import geometry
 from ..errors import BadChoice, no_free_place, place_taken
+from ..geometry import area
 from ..people import Box, Layout, Point, Slot
 from . import bodies
 
@@ -74,7 +75,7 @@ def troubles(layout: Layout, added: int) -> list[str]:
 
 def _on(one: _Standing, other: _Standing) -> float:
     """The share of a head that lies before somebody's body."""
-    return _shared(one.around(_HEAD), other.around(_TRUNK)) / _area(one.around(_HEAD))
+    return _shared(one.around(_HEAD), other.around(_TRUNK)) / area(one.around(_HEAD))
 
 
 def _at(layout: Layout, nose: Point, wanted: float) -> _Standing:
@@ -154,7 +155,7 @@ def _within(first: float, last: float, step: float, side: int) -> range:
 def _why_not(one: _Standing, others: Sequence[_Standing], layout: Layout) -> str:
     """Why nobody can stand there, "" where somebody can."""
     box = one.around(_HEAD)
-    if _shared(box, (0, 0, layout.width, layout.height)) < _area(box):
+    if _shared(box, (0, 0, layout.width, layout.height)) < area(box):
         return f"{_whole(one, layout)} on the canvas of {layout.width}x{layout.height} px"
     for other in others:
         if _shared(box, other.around(_HEAD)):
@@ -179,19 +180,15 @@ def _whole(one: _Standing, layout: Layout) -> str:
 def _cost(one: _Standing, others: Sequence[_Standing], layout: Layout) -> float:
     """How little a place suits a group photo: hidden behind others or cut off, away from them, out of their row."""
     trunk, head = one.around(_TRUNK), one.head
-    seen = _shared(trunk, (0, 0, layout.width, layout.height)) / _area(trunk)
+    seen = _shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)
     if not others:
         return 1 - seen
-    hidden = sum(_shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / _area(trunk)
+    hidden = sum(_shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / area(trunk)
     before = sum(_on(one, other) for other in others)
     nearest = min(others, key=lambda other: math.dist(one.nose, other.nose))
     across, up = abs(one.nose[0] - nearest.nose[0]) / head, abs(one.nose[1] - nearest.nose[1]) / head
     apart = max(0.0, math.hypot(across, up) - _BESIDE)
     return (1 - seen) + hidden + 4 * before + 0.5 * apart + 0.4 * up
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _shared(a: Box, b: Box) -> float:

@@ -170,10 +170,7 @@ class _Standing:
     @property
     def face_size(self) -> int | None:
         """Longer side of the face box, px."""
-        if self.slot.box is None:
-            return None
-        x0, y0, x1, y1 = self.slot.box
-        return round(max(x1 - x0, y1 - y0))
+        return None if self.slot.box is None else round(geometry.longer_side(self.slot.box))
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:

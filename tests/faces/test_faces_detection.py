@@ -16,6 +16,7 @@ from pack.core.errors import (
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import LADDER, Rung, find_faces
 from pack.core.faces.pictures import to_image, to_picture
+from pack.core.geometry import area
 from pack.core.people import NOSE
 from rig import photos
 
@@ -93,7 +94,7 @@ def test_orders(detector, friends):
     top = analysis.arrange(faces, "top to bottom")
     largest = analysis.arrange(faces, "largest")
     assert [f.keypoints[NOSE][1] for f in top] == sorted(f.keypoints[NOSE][1] for f in faces)
-    assert [analysis.area(f.box) for f in largest] == sorted((analysis.area(f.box) for f in faces), reverse=True)
+    assert [area(f.box) for f in largest] == sorted((area(f.box) for f in faces), reverse=True)
     assert [f.score for f in analysis.arrange(faces, "score")] == sorted((f.score for f in faces), reverse=True)
 
 

@@ -11,6 +11,7 @@ import torch
 from pack.core.errors import BadInput, BadPhoto, FaceNotFound
 from pack.core.faces import alignment, analysis, insight, landmarks
 from pack.core.faces.pictures import to_picture
+from pack.core.geometry import area, shorter_side
 from pack.core.inputs import face_landmarks
 from PIL import Image
 from safetensors import safe_open
@@ -48,7 +49,7 @@ def given(points, width, height, score=0.9):
 def overlap(a, b):
     width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     shared = max(width, 0) * max(height, 0)
-    return shared / (analysis.area(a) + analysis.area(b) - shared)
+    return shared / (area(a) + area(b) - shared)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_the_landmarks_are_those_of_the_host():
 def test_five_points_lie_where_scrfd_puts_them(pairs):
     """In hundredths of the box's shorter side."""
     away = [
-        np.linalg.norm(np.subtract(face.keypoints, same.keypoints), axis=1) * 100 / analysis.shorter_side(same.box)
+        np.linalg.norm(np.subtract(face.keypoints, same.keypoints), axis=1) * 100 / shorter_side(same.box)
         for _, same, face, _ in pairs
     ]
     assert len(pairs) == 14

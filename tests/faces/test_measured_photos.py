@@ -13,6 +13,7 @@ from pack.core import identities, measure
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
+from pack.core.geometry import area
 from pack.core.people import Cast, Faces, Person
 from pack.core.places import layouts, placing
 from PIL import Image
@@ -55,7 +56,7 @@ def friends(faces_of, tmp_path_factory: pytest.TempPathFactory) -> Cast:
     """Six people, each from a photo of their own, from left to right."""
     paths = photos.people(tmp_path_factory.mktemp("people"))
     faces = [faces_of(real_faces.image(path)[0]).faces for path in paths]
-    alone = [max(found, key=lambda face: analysis.area(face.box)) for found in faces]
+    alone = [max(found, key=lambda face: area(face.box)) for found in faces]
     return Cast(tuple(Person(identities.from_faces(n, [f], [MBF])) for n, f in zip(NAMES, alone, strict=True)))
 
 
