@@ -88,7 +88,7 @@ def _provenance(model: manifest.Model, sources: Sequence[Path]) -> dict[str, str
 def _write(target: Path, state: dict[str, Any], metadata: dict[str, str]) -> None:
     from safetensors.torch import save_file
 
-    unfinished = target.with_suffix(".part")
+    unfinished = target.with_name(f"{target.name}.part")
     try:
         save_file(dict(_apart(state)), unfinished, metadata={"format": "pt", **metadata})
         unfinished.replace(target)

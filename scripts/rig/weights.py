@@ -24,6 +24,8 @@ CARTOON = (
     "weights."
 )
 RECOGNISER = "recognition_arcface_ir_se50.pth"
+_LONGEST_HEADER = 100_000_000
+"""Bytes: safetensors' own limit."""
 _PACKS = ("antelopev2", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc")
 
 
@@ -90,12 +92,18 @@ def _is_standin(name: str) -> bool:
 
 
 def is_sdxl(path: Path) -> bool:
-    """Whether a safetensors checkpoint is of the SDXL family, for text to image; read from its header."""
+    """Whether a safetensors checkpoint is of the SDXL family, for text to image; read from its header.
+
+    One that is damaged, or that may not be read, is none.
+    """
     if path.suffix != ".safetensors" or not path.is_file():
         return False
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     unet = "model.diffusion_model.input_blocks"
-    text = header.get(f"{unet}.4.1.transformer_blocks.0.attn2.to_k.weight", {"shape": [0]})["shape"]
-    picture = header.get(f"{unet}.0.0.weight", {"shape": [0, 0]})["shape"]
-    return text[-1] == 2048 and picture[1] == 4
+    try:
+        with path.open("rb") as file:
+            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)))
+        text = header[f"{unet}.4.1.transformer_blocks.0.attn2.to_k.weight"]["shape"]
+        picture = header[f"{unet}.0.0.weight"]["shape"]
+        return text[-1] == 2048 and picture[1] == 4
+    except (LookupError, OSError, RecursionError, TypeError, ValueError):
+        return False

@@ -191,6 +191,12 @@ def test_an_sdxl_checkpoint_of_another_name_will_do(tmp_path: Path, text: int, c
     assert weights.choose(PROMPT, known, [weights.RECOGNISER], tmp_path, CARTOON).real is expected
 
 
+@pytest.mark.parametrize("data", [b"", b"<!doctype html><html>", b"\xff" * 16, b"\x02" + bytes(7) + b"[]"])
+def test_a_damaged_checkpoint_of_the_users_is_passed_over(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.safetensors").write_bytes(data)
+    assert weights.is_sdxl(tmp_path / "x.safetensors") is False
+
+
 def test_stand_ins_are_small_and_built_once(built: standins.Standins) -> None:
     written = built.checkpoint.stat().st_mtime_ns
     assert standins.build() == built
