@@ -100,7 +100,9 @@ class Measure(io.ComfyNode):
                     "association", display_name="association", tooltip="Share of people standing where they were put."
                 ),
                 io.Float.Output(
-                    "leakage", display_name="leakage", tooltip="Mean similarity to whom else of the cast it is highest."
+                    "leakage",
+                    display_name="leakage",
+                    tooltip="Mean similarity of faces to the other person of the cast they are most like.",
                 ),
                 io.Float.Output(
                     "margin", display_name="margin", tooltip="By how much people are more like themselves than others."

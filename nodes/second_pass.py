@@ -66,7 +66,7 @@ class CropFaces(io.ComfyNode):
                     default=SMALL_FACE,
                     min=1,
                     max=16384,
-                    tooltip="Faces lower than this, in pixels of the picture, are small.",
+                    tooltip="Faces whose height is below this, in pixels of the picture, are small.",
                 ),
                 io.Float.Input(
                     "less_than",
