@@ -450,6 +450,14 @@ def empty_cast(absent: str) -> BadCast:
     return BadCast("The cast is empty: no person is connected.", "Connect at least one Identity or Load Identity.")
 
 
+def nobody_placed(node: str) -> BadCast:
+    """A placed cast in which nobody is left."""
+    return BadCast(
+        f"Nobody of the cast given to {node} has a place: Place Cast has left everybody out.",
+        "Write the number of a person instead of a 0 in its custom_order, or choose another order.",
+    )
+
+
 def too_many_people(names: Sequence[str], most: int) -> BadCast:
     """Inputs beyond those that Cast has, as API calls may send."""
     return BadCast(

@@ -94,6 +94,8 @@ class FaceKeypointsImage(io.ComfyNode):
     @classmethod
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
         if cast is not None:
+            if not cast.people:
+                raise errors.nobody_placed(IMAGE)
             # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
             heard = _heard(cast)
             drawn = heard if heard.people else cast

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bridge import notes
 from ..bridge.schema import region_inputs, searchable
 from ..core import geometry, previews
-from ..core.errors import NotPlaced
+from ..core.errors import NotPlaced, nobody_placed
 from ..core.people import Cast, Faces, Layout
 from ..core.places import adding, control_images, group, layouts, placing, regions
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
@@ -272,6 +272,8 @@ class PoseImage(io.ComfyNode):
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
         if cast is not None:
+            if not cast.people:
+                raise nobody_placed(POSE_IMAGE)
             layout = Layout(cast.width, cast.height, placing.require_places(cast, POSE_IMAGE))
         if layout is None:
             raise NotPlaced(POSE_IMAGE, [])

@@ -394,6 +394,9 @@ def people() -> Iterator[Case]:
     emptied = ours("LikenessPlaceCast", order="custom", custom_order="0,0")
     everybody = ours("LikenessPersonRegion", cast=emptied, person=0)
     yield explained("LikenessPersonRegion: everybody of nobody", "no person 0.*nobody", ended(everybody))
+    for kind in ("LikenessPoseImage", "LikenessFaceKeypointsImage"):
+        drawn = ended(node(kind, cast=emptied))
+        yield explained(f"{kind}: a picture of nobody", "Nobody of the cast .* custom_order", drawn)
     regional = ours("LikenessBindIDTokens", cast=emptied)
     yield explained("LikenessBindIDTokens: nobody", "of 2 people, the cast has 0 people", ended(regional))
     nobody = value("cast(weights=[0.0, 0.0])")
