@@ -152,14 +152,16 @@ def _write(path: str, data: bytes) -> None:
 
 def load_identity(file: str) -> Identity:
     """Read a person. Raises UnsupportedCheckpoint for another or a damaged file, BadEmbedding, UnsafePath."""
-    path = path_of(file)
+    path, expected = path_of(file), "a person saved by Save Identity"
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             # Cloned, so that the file is not held open and can be replaced.
             tensors = {key: opened.get_tensor(key).clone() for key in opened.keys()}  # noqa: SIM118 - not a mapping
             metadata = opened.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise UnsupportedCheckpoint(
-            path, f"damaged ({error})", "a person saved by Save Identity", "Save the person again from the photos."
-        ) from error
+        advice = "Save the person again from the photos."
+        raise UnsupportedCheckpoint(path, f"damaged ({error})", expected, advice) from error
+    except OSError as error:
+        found, advice = f"a file that cannot be read ({error})", "Look at its permissions."
+        raise UnsupportedCheckpoint(path, found, expected, advice) from error
     return identities.from_tensors(tensors, metadata, path)

@@ -29,9 +29,14 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
     """The tensors of a .safetensors file or a safely unpickled .bin/.pth, nested dictionaries flattened.
 
     Raises UnsupportedCheckpoint for a file that is none: empty, a saved web page, a truncated download, a pickle
-    that wants to run code.
+    that wants to run code, or one that may not be read.
     """
-    if what := no_model(Path(path)):
+    try:
+        what = no_model(Path(path))
+    except OSError as error:
+        found = f"a file that cannot be read ({error.strerror})"
+        raise UnsupportedCheckpoint(path, found, expected, "Look at its permissions.") from error
+    if what:
         raise UnsupportedCheckpoint(path, what, expected, f"Download it again. {advice}")
     try:
         if not path.endswith((".safetensors", ".sft")) and is_safetensors(Path(path)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from pathlib import Path
 
 import folder_paths
 import pytest
@@ -91,6 +92,15 @@ def test_a_pickle_that_runs_code_is_refused(folder, capsys):
 def test_a_pickle_of_anything_else(folder, content):
     torch.save(content, folder / "other.bin")
     refused(folder / "other.bin", "damaged or cut off while downloading")
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no /proc here")
+def test_a_file_that_cannot_be_read(folder):
+    (folder / "mem.bin").symlink_to("/proc/self/mem")  # nobody can read it from its start
+    with pytest.raises(
+        UnsupportedCheckpoint, match=r"mem\.bin is a file that cannot be read \(.*Look at its permissio"
+    ):
+        load_id_patch(str(folder / "mem.bin"))
 
 
 def test_noise_is_refused_without_torchs_advice_to_load_it_unsafely(folder):

@@ -832,6 +832,11 @@ def test_damaged_saved_person(nodes, models, yao):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):
         nodes.LoadIdentity.execute("yao.safetensors")
+    if Path("/proc/self/mem").is_file():  # which nobody can read from its start
+        path.unlink()
+        path.symlink_to("/proc/self/mem")
+        with pytest.raises(UnsupportedCheckpoint, match=r"yao\.safetensors is a file that cannot be read"):
+            nodes.LoadIdentity.execute("yao.safetensors")
 
 
 def test_person_without_photos_is_not_saved(nodes, models, face_model):
