@@ -119,6 +119,11 @@ def three_tests(tmp_path: Path) -> str:
     return str(path)
 
 
+def test_python_without_a_path() -> None:
+    with pytest.raises(environment.SetupError, match="--python needs the path of a Python"):
+        runner.main(["--python"])
+
+
 def test_last_line_sums_up(three_tests: str, tmp_path: Path) -> None:
     result = run(three_tests, "-k", "test_a or test_c", home=tmp_path)
     assert result.returncode == 0, result.stderr
