@@ -188,7 +188,7 @@ def test_no_face_says_what_was_tried(detector):
         "it, smaller (576 px down to 192 px), turned by 90, 180 and 270 degrees. Use a photo, not a drawing, in "
         "which the face is larger, sharper and not covered. Or leave such photos out: on_no_face = skip in Identity."
     )
-    with pytest.raises(FaceNotFound, match="larger, sharper and not covered.$"):
+    with pytest.raises(FaceNotFound, match=r"larger, sharper and not covered\.$"):
         analysis.detect(detector, picture(real_faces.COFFEE), "the picture")
 
 
