@@ -85,11 +85,10 @@ class FaceNotFound(LikenessError):
                 "Choose a photo in Load Image.",
             )
             return
-        super().__init__(
-            f"No face found in {where} ({width}x{height} px) after trying {_listed(tried)}.",
-            "Use a photo in which the face is larger, sharper and not covered. An Identity of several photos can also "
-            "leave such photos out: on_no_face = skip.",
-        )
+        advice = "Use a photo, not a drawing, in which the face is larger, sharper and not covered."
+        if where.startswith("photo "):  # one of several
+            advice += " Or leave such photos out: on_no_face = skip in Identity."
+        super().__init__(f"No face found in {where} ({width}x{height} px) after trying {_listed(tried)}.", advice)
 
 
 class DetectorMissing(LikenessError):
