@@ -363,6 +363,17 @@ def ranked(report: Report, name: str) -> list[str]:
     return [f"picture {n + 1}: {name} {told[n]} ({summary(report.judged[n])})" for n in ranking(report, name)]
 
 
+def nobody_seen(report: Report, score: str) -> str:
+    """What the numbers of a choice do not say: empty where somebody of the cast was found in some picture."""
+    if score == "parts" or any(one.present for one in report.judged):
+        return ""
+    many = "the picture" if len(report.judged) == 1 else f"any of the {len(report.judged)} pictures"
+    return (
+        f"Nobody of the cast was found in {many}, so none is better than another. Look at the pictures of {NODE}: "
+        "where your people are shown as strangers, lower its stranger_below."
+    )
+
+
 MEANS = ("resemblance", "association", "leakage", "margin")
 
 

@@ -202,6 +202,7 @@ class PickBest(io.ComfyNode):
                     "ranking", display_name="ranking", tooltip="All pictures from best to worst, a line each."
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(schema, "best of batch", "select", "filter", "choose", "sort", "rank", "cherry pick")
 
@@ -222,6 +223,7 @@ class PickBest(io.ComfyNode):
         best = values[order[0]]
         if best is None:
             raise no_such_score(score)
+        notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
         kept = order[:keep]
         pictures = images[kept]
         chosen = rows(latents, kept) if latents else ExecutionBlocker(NO_LATENTS)

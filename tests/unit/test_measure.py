@@ -267,6 +267,13 @@ def test_no_picture_has_a_score_that_needs_several_photos() -> None:
     assert measure.scores(batch(), "copy-paste") == [None] * 4
 
 
+def test_a_choice_among_pictures_of_nobody_is_said() -> None:
+    nobody = measure.measure([picture(), picture(face([0.1, 0.0]))], cast(), [JUDGE])
+    assert "Nobody of the cast was found in any of the 2 pictures" in measure.nobody_seen(nobody, "weakest person")
+    assert measure.nobody_seen(nobody, "parts") == "", "garments are compared without faces"
+    assert measure.nobody_seen(batch(), "weakest person") == ""
+
+
 def test_text_says_who_is_where_and_by_whom_it_was_measured() -> None:
     text = measure.describe(batch())
     assert "Anna (place 1): 0.10, looks like Ben (0.60), face 40 px" in text
@@ -301,6 +308,20 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     assert drawn(0, first, slice(450, 500)) > 50, "Anna in Ben's"
     assert drawn(1, torch.tensor((170, 170, 170)), slice(100, 300)) > 200, "a stranger"
     assert drawn(1, first, slice(100, 300)) > 300 and drawn(1, second, slice(320, 500)) > 300, "both are missing"
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_the_plate_of_somebody_missing_covers_no_neighbours_number(missing: int) -> None:
+    """Three side by side from right to left: whether those to the left are missing changes nothing at their right."""
+    found = [face([float(n == who) for n in range(3)], 200.0 - 70 * who, 60.0, 50.0) for who in range(3)]
+    slots = [Slot(one.keypoints[2], one.box) for one in found]
+    people = Cast(tuple(Person(identity(n), 1.0, slots[n], n + 1) for n in range(3)), 320, 160)
+    there = [picture(*faces, width=320, height=160) for faces in (found, found[: 3 - missing])]
+    report = measure.measure(there, people, [JUDGE], stranger_below=0.2)
+    first, second = (previews.who_is_who(torch.zeros(160, 320, 3), report, n)[:100] for n in (0, 1))
+    beside = slice(round(found[2 - missing].box[0]), None)
+    assert torch.equal(first[:, beside], second[:, beside])
+    assert not torch.equal(first, second)
 
 
 # Latents
