@@ -259,3 +259,13 @@ def test_latents_that_are_not_there_stop_what_needs_them(host_server: HostServer
     prompt["shown"] = node("PreviewAny", source=["back", 0])
     with pytest.raises(HostError, match="Pick Best Likeness has no latents to choose from"):
         host_server.run(prompt)
+
+
+def test_a_choice_among_strangers_is_noted_and_made(host_server: HostServer, prompt: dict[str, Any]) -> None:
+    prompt["measure"]["inputs"]["stranger_below"] = 1.0
+    run = host_server.run(prompt)
+    (told,) = (text for name, text in run.notes if name == "best")
+    assert told.startswith("Nobody of the cast was found in any of the 2 pictures, so none is better than another.")
+    assert len(run.outputs["best"]["images"]) == 1
+    prompt["measure"]["inputs"]["stranger_below"] = 0.2
+    assert ("best", " ") in host_server.run(prompt).notes, "the note goes with its cause"
