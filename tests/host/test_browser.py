@@ -140,8 +140,13 @@ class Visit:
             time.sleep(0.3)
 
     def drop(self, path: Path, nodes: int) -> None:
-        """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall."""
-        self.page.evaluate("app.graph.clear()")
+        """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall.
+
+        A note stands far away: a page that opens again with a graph of nothing would never be READY.
+        """
+        self.page.evaluate(
+            "app.graph.clear(); void app.graph.add(Object.assign(LiteGraph.createNode('Note'), {pos: [-9999, -9999]}))"
+        )
         for _ in range(6):
             self.page.evaluate(UNCOVER)
             self.page.drop_file(path, 640, 400)
