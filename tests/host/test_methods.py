@@ -1,0 +1,120 @@
+"""Every method from people or parts to latents through our own nodes: A, B and A again, and no trace afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attack_values
+import pytest
+import torch
+from attack_graphs import DEFAULTS, Node, Output, node, ours, plain, sampled, sampler, value
+from comfy_api.internal import make_locked_method_func
+from pack.nodes import NODES
+from torch import Tensor
+
+from nodes import KSampler
+
+OURS = {one.define_schema().node_id: one for one in NODES}
+
+
+def run(one: Node, made: dict[int, Any] | None = None) -> Any:
+    """The outputs of a node, after those that it is made of: each once, as in a prompt."""
+    made = {} if made is None else made
+
+    def given(source: Any) -> Any:
+        if isinstance(source, Node):
+            return run(source, made)[0]
+        return run(source.node, made)[source.number] if isinstance(source, Output) else source
+
+    if id(one) not in made:
+        made[id(one)] = _executed(one.kind, {name: given(source) for name, source in one.inputs.items()})
+    return made[id(one)]
+
+
+def _executed(kind: str, inputs: dict[str, Any]) -> Any:
+    if kind == "AttackValue":
+        return (eval(inputs.pop("expression"), {**vars(attack_values), **inputs}),)  # noqa: S307 - the tests' own words
+    if kind == "KSampler":
+        return KSampler().sample(**inputs)
+    found = OURS[kind]
+    return make_locked_method_func(found, found.FUNCTION, found.PREPARE_CLASS_CLONE(None))(**inputs).args
+
+
+def latents(graph: Node) -> Tensor:
+    return run(graph)[0]["samples"]
+
+
+def id_patch(names: str) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return ours("LikenessApplyIDPatch", cast=cast, image=ours("LikenessIDPatchImage", cast=cast))
+
+
+def by_region(names: str) -> Node:
+    applied = id_patch(names)
+    return ours("LikenessBindIDTokens", positive=applied, negative=applied[1], cast=applied.inputs["cast"])
+
+
+def instant_id(names: str) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast))
+
+
+def parts(kind: str, picture: int) -> Node:
+    part = ours("LikenessPart", image=value(f"image(seed={picture})"))
+    if kind == "LikenessSharePartsAttention":
+        return ours(kind, parts=part)
+    return ours(kind, features=ours("LikenessEncodeParts", parts=part))
+
+
+def of_rows(count: int) -> Node:
+    cast = value(f"by_row({count})")
+    return ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast))
+
+
+def apart(applied: Node) -> Node:
+    """What the sampler makes of a node that gives MODEL, positive and negative."""
+    return sampler(applied, applied[1], applied[2])
+
+
+METHODS = {
+    "ID-Patch": (sampled(id_patch("Anna Boris")), sampled(id_patch("Cleo Dan"))),
+    "ID tokens by region": (apart(by_region("Anna Boris")), apart(by_region("Cleo Dan"))),
+    "InstantID": (sampled(instant_id("Anna Boris")), sampled(instant_id("Cleo Dan"))),
+    "InstantID, a row each": (
+        sampled(of_rows(2), value("latent(128, 128, 2)")), sampled(of_rows(1), value("latent(128, 128, 1)"))
+    ),
+    "a prompt per person": tuple(
+        apart(ours("LikenessPersonPrompts", prompts=words)) for words in ("1: up\n2: down", "1: down")
+    ),
+    "Parts2Whole": tuple(sampled(parts("LikenessApplyParts", picture)) for picture in (1, 2)),
+    "shared attention": tuple(sampled(parts("LikenessSharePartsAttention", picture)) for picture in (1, 2)),
+}  # fmt: skip
+KINDS = {
+    "ID-Patch": "LikenessApplyIDPatch", "ID tokens by region": "LikenessApplyIDPatch",
+    "InstantID": "LikenessApplyInstantID", "InstantID, a row each": "LikenessApplyInstantID",
+    "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
+    "shared attention": "LikenessSharePartsAttention",
+}  # fmt: skip
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("method", METHODS)
+def test_a_b_a(method: str) -> None:
+    bare = plain(KINDS[method])
+    before, a, b, again, after = (latents(graph) for graph in (bare, *METHODS[method], METHODS[method][0], bare))
+    assert torch.equal(a, again) and torch.equal(before, after)
+    assert a.isfinite().all() and b.isfinite().all()
+    assert a.shape != b.shape or not torch.equal(a, b)
+    assert a.shape != before.shape or not torch.equal(a, before)
+
+
+def test_no_method_is_left_out() -> None:
+    """Whoever takes CONDITIONING of both sides changes how a picture is sampled."""
+    changing = {kind for kind, inputs in DEFAULTS.items() if {"positive", "negative"} <= inputs.keys()}
+    graphs = [graph for pair in METHODS.values() for graph in pair]
+    assert changing == {one.kind for graph in graphs for one in _all(graph) if one.kind in changing}
+
+
+def _all(one: Node) -> list[Node]:
+    sources = [s.node if isinstance(s, Output) else s for s in one.inputs.values() if isinstance(s, (Node, Output))]
+    return [one, *(found for source in sources for found in _all(source))]
