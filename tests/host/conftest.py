@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import one_thread  # noqa: F401
 import pytest
 from environment import Host, host_at
 from rig.host_server import HostServer

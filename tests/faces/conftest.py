@@ -1,0 +1,3 @@
+"""Faces are found and recognised on one thread."""
+
+import one_thread  # noqa: F401
