@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from inspect import getfullargspec
 from typing import Any
 
+import folder_paths
 import people_made
 import pytest
 import torch
-from comfy_api.internal import make_locked_method_func
+from attack_cases import PRODUCT
+from attack_run import Case
+from graph_run import call, run
 from pack.bridge.schema import seed_input
-from pack.core.errors import BadChoice, BadInput, BadLayout, BadPicture, BadSize
+from pack.core.errors import BadChoice, BadInput, BadLayout, BadPicture, BadSize, LikenessError
 from pack.core.people import Cast, Layout, Slot
 from pack.nodes import NODES
 from rig.host_server import HostError, HostServer
+from rig.standins import Standins
 
 INPUTS = [(node, entry) for node in NODES for entry in node.define_schema().inputs]
 NUMBERS = [pair for pair in INPUTS if pair[1].io_type in ("INT", "FLOAT")]
@@ -25,13 +30,9 @@ ANYTHING = "POSE_KEYPOINT"
 """Judged by poses.read, which knows every form of it."""
 
 
-def run(node: Any, **inputs: Any) -> Any:
-    return make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(None))(**inputs)
-
-
 def refused(error: type[Exception], node: Any, entry: Any, value: Any) -> str:
     with pytest.raises(error) as caught:
-        run(node, **{entry.id: value})
+        call(node, **{entry.id: value})
     assert str(caught.value).startswith(f"The {entry.id} input of {node.define_schema().display_name} ")
     return str(caught.value)
 
@@ -90,7 +91,36 @@ def test_places_that_are_none(pair: Any) -> None:
     refused(BadLayout, node, entry, made(nowhere, 64))
     for width in (0, -8, 65, 80_000):
         with pytest.raises(BadSize, match=rf" is {width}x64 px; both sides must be multiples of 8, at most 8192"):
-            run(node, **{entry.id: made(Slot((4.0, 4.0)), width)})
+            call(node, **{entry.id: made(Slot((4.0, 4.0)), width)})
+
+
+EVERY = [case for section in PRODUCT for case in section() if case.ending == "explained"]
+WHERE = sorted({case.name.partition(":")[0] for case in EVERY})
+
+
+@pytest.fixture(scope="module")
+def made(standin_models: Standins) -> Iterator[dict[Any, Any]]:
+    """What runs before the inputs, once for all; the face pack is found among the stand-ins."""
+    known = folder_paths.folder_names_and_paths
+    with pytest.MonkeyPatch.context() as patch:
+        for key in ("insightface", "facexlib"):
+            patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
+        yield {}
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_every_value_that_none_may_be_is_explained(where: str, made: dict[Any, Any]) -> None:
+    """The cases of test_attack.py for one input, in this process."""
+    for case in EVERY:
+        if case.name.partition(":")[0] == where:
+            assert explained(case, made), case.name
+
+
+def explained(case: Case, made: dict[Any, Any]) -> bool:
+    with pytest.raises(LikenessError, match=case.words):
+        for last in case.graph:
+            run(last, made)
+    return True
 
 
 def test_whole_floats_are_whole_numbers() -> None:
@@ -98,14 +128,14 @@ def test_whole_floats_are_whole_numbers() -> None:
     group = next(node for node in NODES if node.__name__ == "GroupLayout")
     exact = {"count": 2, "framing": "half", "rows": 0, "width": 512, "height": 384}
     floats = {name: float(value) if isinstance(value, int) else value for name, value in exact.items()}
-    layouts = [run(group, **inputs)[0] for inputs in (exact, floats)]
+    layouts = [call(group, **inputs)[0] for inputs in (exact, floats)]
     assert layouts[0] == layouts[1] and type(layouts[1].width) is int
 
 
 def test_none_at_an_optional_socket_is_nothing_linked() -> None:
     listed = next(node for node in NODES if node.__name__ == "Cast")
     person = people_made.identity(1)
-    cast = run(listed, cast=None, person_1=person, person_2=None)[0]
+    cast = call(listed, cast=None, person_1=person, person_2=None)[0]
     assert isinstance(cast, Cast) and [one.identity for one in cast.people] == [person]
 
 
@@ -113,7 +143,7 @@ def test_a_class_that_was_loaded_twice_is_still_that_class() -> None:
     """As packs that reload other packs make them: the objects in the host's cache are of the old class."""
     drawn = next(node for node in NODES if node.__name__ == "FaceKeypointsImage")
     again = type("Layout", (), {"width": 64, "height": 64, "slots": (Slot((4.0, 4.0), keypoints=((4.0, 4.0),) * 5),)})
-    assert run(drawn, layout=again())[0].shape == (1, 64, 64, 3)
+    assert call(drawn, layout=again())[0].shape == (1, 64, 64, 3)
 
 
 def test_over_http(host_server: HostServer) -> None:

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import attack_values
 import pytest
 import torch
 from attack_graphs import DEFAULTS, Node, Output, node, ours, plain, sampled, sampler, value
-from comfy_api.internal import make_locked_method_func
-from pack.nodes import NODES
+from graph_run import run
 from torch import Tensor
-
-from nodes import KSampler
-
-OURS = {one.define_schema().node_id: one for one in NODES}
-
-
-def run(one: Node, made: dict[int, Any] | None = None) -> Any:
-    """The outputs of a node, after those that it is made of: each once, as in a prompt."""
-    made = {} if made is None else made
-
-    def given(source: Any) -> Any:
-        if isinstance(source, Node):
-            return run(source, made)[0]
-        return run(source.node, made)[source.number] if isinstance(source, Output) else source
-
-    if id(one) not in made:
-        made[id(one)] = _executed(one.kind, {name: given(source) for name, source in one.inputs.items()})
-    return made[id(one)]
-
-
-def _executed(kind: str, inputs: dict[str, Any]) -> Any:
-    if kind == "AttackValue":
-        return (eval(inputs.pop("expression"), {**vars(attack_values), **inputs}),)  # noqa: S307 - the tests' own words
-    if kind == "KSampler":
-        return KSampler().sample(**inputs)
-    found = OURS[kind]
-    return make_locked_method_func(found, found.FUNCTION, found.PREPARE_CLASS_CLONE(None))(**inputs).args
 
 
 def latents(graph: Node) -> Tensor:
-    return run(graph)[0]["samples"]
+    return run(graph, {})[0]["samples"]
 
 
 def id_patch(names: str) -> Node:

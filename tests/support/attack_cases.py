@@ -685,7 +685,6 @@ def rows() -> Iterator[Case]:
     yield right("LikenessPasteFaces: nobody chosen, nothing sampled", same)
 
 
-SECTIONS = (
-    pictures, masks, numbers, words, sockets, conditionings, places, poses, people, bank, texts, latents, schedules,
-    rows, others,
-)  # fmt: skip
+PRODUCT = (pictures, masks, numbers, words, sockets, conditionings)
+"""What may be linked to one input, of every input."""
+SECTIONS = (*PRODUCT, places, poses, people, bank, texts, latents, schedules, rows, others)
