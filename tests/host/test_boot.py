@@ -18,6 +18,7 @@ from rig.host_server import HostError, HostServer, link_pack
 from rig.standins import Standins
 from safetensors import safe_open
 
+pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
 ROOT = Path(__file__).resolve().parents[2]
 NODE_IDS = {
     found

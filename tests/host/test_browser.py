@@ -31,6 +31,7 @@ from rig.host_server import HostServer
 from rig.standins import Standins
 from safetensors.torch import save_file
 
+pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = [node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
@@ -56,12 +57,18 @@ NOT_OURS = ("Content Security Policy", "user.css", "/api/userdata")
 Graph = dict[str, Any]
 
 
-def _modes() -> list[tuple[str, bool]]:
+def _modes() -> list[Any]:
     """(which frontend, with Vue nodes?): 1.27.10 of ComfyUI 0.3.64 has none, and newer ones are not for it."""
     host = host_at(Path(os.environ.get("COMFYUI_PATH", "-")))
     if host is None or host.version < (0, 10):
         return [("its own", False)]
-    return [(frontend, vue) for frontend in ("its own", "the newest") for vue in (False, True)]
+    seldom = pytest.mark.thorough
+    return [
+        ("its own", False),
+        pytest.param(("its own", True), marks=seldom),
+        pytest.param(("the newest", False), marks=seldom),
+        ("the newest", True),
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +128,9 @@ class Visit:
         """A prompt of the API as a graph; once more where a frontend puts the first graph of a new user over it."""
         kinds = json.dumps(sorted(node["class_type"] for node in graph.values()))
         ours = f"JSON.stringify(app.graph._nodes.map(node => node.type).sort()) == JSON.stringify({kinds})"
-        for _ in range(4):
+        for _ in range(8):
             self.page.evaluate(f"(async graph => {{ await app.loadApiJson(graph, 'visit') }})({json.dumps(graph)})")
-            time.sleep(1)
+            self.page.settle()
             if self.page.evaluate(ours):
                 return
         raise AssertionError(f"The graph was not opened. The page says: {self.text()}")
@@ -240,6 +247,7 @@ def image_node(visit: Visit, people: Graph) -> str:
     return "app.graph._nodes.find(node => node.type == 'LoadImage')"
 
 
+@pytest.mark.both_hosts
 def test_a_photo_of_ones_own_runs_and_its_picture_brings_the_graph_back(
     visit: Visit, people: Graph, image_node: str, tmp_path: Path
 ) -> None:
@@ -317,7 +325,7 @@ NODES = {"light": "#f5f5f5", "dark": "#353535"}
 """The palettes, and what their nodes are drawn on; the last is the one of a new user."""
 
 OWN = "const cast = app.canvas.graph._nodes.findLast(node => node.type == 'LikenessCast');"
-SETTLED = "await new Promise(done => setTimeout(done, 600));"
+SETTLED = f"await ({chromium.SETTLED})();"
 SLOTS = """
   const linked = (name, slot) => name + (cast.isInputConnected(slot) ? '*' : '');
   const slot = name => cast.inputs.findIndex(input => input.name == name);
@@ -356,6 +364,7 @@ WRAP = (
 )
 
 
+@pytest.mark.both_hosts
 def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph) -> None:
     visit.red()  # what mistakes before this one have left
     visit.load(numbered(people))
@@ -376,6 +385,7 @@ def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph)
     assert visit.red() == []
 
 
+@pytest.mark.both_hosts
 def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, people: Graph) -> None:
     people["cast"]["inputs"] = {"person_2": ["yao", 0], "person_7": ["yao", 0], "weight_7": 0.5}
     saved = "JSON.parse(JSON.stringify(app.graph.serialize()))"
@@ -465,14 +475,15 @@ def test_nodes_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
 OPENED = """(async graph => {
   performance.clearResourceTimings();  // the browser keeps few
   await app.loadGraphData(graph, true, true, graph.id);
-  await new Promise(drawn => setTimeout(drawn, 600));
+  await SETTLED();
   const {output} = await app.graphToPrompt();
   for (const node of Object.values(output)) delete node._meta;  // the title
   const asked = performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/i18n')).length;
   return [JSON.parse(JSON.stringify(app.graph.serialize())), output, asked];
-})"""
+})""".replace("SETTLED", f"({chromium.SETTLED})")
 
 
+@pytest.mark.both_hosts
 def test_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
     """Labels, hints and titles that stand in the file; what is sent stays the same, and so does all English."""
     table, graph = translations.labels("zh"), json.loads(WORKFLOW.read_text("utf-8"))

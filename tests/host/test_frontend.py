@@ -14,6 +14,7 @@ import pytest
 import real_faces
 from rig import workflow
 
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
 READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
@@ -25,7 +26,7 @@ SKIP_TOUR = (
 # What the editor made of the file: its graph saved again, the prompt it would send, sizes as drawn, unknown types.
 INSPECT = """(async workflow => {
   await app.loadGraphData(workflow);
-  await new Promise(drawn => setTimeout(drawn, 500));
+  await SETTLED();
   const nodes = app.graph._nodes;
   const drawn = node => node.flags.collapsed ? [node.size[0], 0]
     : node.size.map((side, i) => Math.max(side, node.computeSize()[i]));
@@ -35,7 +36,7 @@ INSPECT = """(async workflow => {
     unknown: nodes.filter(node => !LiteGraph.registered_node_types[node.type]).map(node => node.type),
     boxes: nodes.map(node => [node.title, node.pos[0], node.pos[1], ...drawn(node)]),
   };
-})"""
+})""".replace("SETTLED", f"({chromium.SETTLED})")
 
 Graph = dict[str, Any]
 

@@ -21,6 +21,7 @@ from pack.nodes import NODES
 from rig.host_server import HostError, HostServer
 from rig.standins import Standins
 
+pytestmark = pytest.mark.both_hosts
 INPUTS = [(node, entry) for node in NODES for entry in node.define_schema().inputs]
 NUMBERS = [pair for pair in INPUTS if pair[1].io_type in ("INT", "FLOAT")]
 # Names of files are judged by the nodes themselves: a file may be newer than the list.

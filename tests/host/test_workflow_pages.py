@@ -17,18 +17,18 @@ from rig import photos, workflow
 from rig.host_server import HostServer
 from rig.standins import Standins
 
+pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
 WINDOW = (1920, 1080)
 READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
 # Four pictures become one batch; what replaces the node in 0.33.0 is not in 0.3.64.
 WITHOUT_SUCCESSOR = {"ImageBatch"}
-# The frontend's first frames are still laying out.
 OPEN = """(async (workflow, name) => {
   window.complaints = [];
   console.error = (...words) => window.complaints.push(words.join(' '));
   await app.loadGraphData(workflow, true, true, name, {openSource: 'template'});
-  await new Promise(drawn => setTimeout(drawn, 1000));
+  await SETTLED();
   const {scale, offset} = app.canvas.ds;
   const box = (node, rendered) => rendered
     ? {left: rendered.left / scale - offset[0], top: rendered.top / scale - offset[1],
@@ -40,7 +40,7 @@ OPEN = """(async (workflow, name) => {
     boxes: app.graph._nodes.map(node =>
       [node.title, box(node, document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect())]),
   };
-})"""
+})""".replace("SETTLED", f"({chromium.SETTLED})")
 
 Graph = dict[str, Any]
 
@@ -115,7 +115,7 @@ def two_people(host_server: HostServer, standin_models: Standins, tmp_path: Path
         "ControlNetLoader": [standin_models.control_net.name],
         "LikenessLoadIDPatch": [standin_models.id_patch.name],
         "LikenessLoadFaceModel": [standin_models.face_pack.name, "all found", "auto"],
-        "LikenessGroupLayout": [2, "half", 0, 384, 344],
+        "LikenessGroupLayout": [2, "half", 0, 160, 216],
         "KSampler": [1, "fixed", 2, 5.0, "euler", "normal", 1.0],
     }
     for node in graph["nodes"]:
@@ -167,6 +167,7 @@ def picture_of(
     return saved
 
 
+@pytest.mark.both_hosts
 def test_runs_from_the_graph(page: chromium.Page, host_server: HostServer, two_people: Graph, tmp_path: Path) -> None:
     """Run above the nodes, and the picture in the last of them."""
     page.evaluate(f"{OPEN}({json.dumps(two_people)}, 'two people').then(() => 1)")
@@ -234,6 +235,6 @@ def test_a_blueprint_runs_as_one_node(
         "LikenessLoadInstantID.file": standin_models.instant_id.name,
         "LikenessLoadFaceModel.pack": standin_models.face_pack.name,
     }
-    run = host_server.run(workflow.substitute(prompt, {**models, "*.width": 384, "*.height": 344, "*.steps": 1}))
+    run = host_server.run(workflow.substitute(prompt, {**models, "*.width": 160, "*.height": 216, "*.steps": 1}))
     (saved,) = run.outputs["999"]["images"]
-    assert np.asarray(Image.open(host_server.file(saved))).shape == (344, 384, 3)
+    assert np.asarray(Image.open(host_server.file(saved))).shape == (216, 160, 3)

@@ -84,11 +84,28 @@ def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
     assert environment._unmet_pins(host, Path(sys.executable)) == ["Comfyui_Frontend.Package==0.0.1"]
 
 
-def test_without_paths_everything_runs() -> None:
-    options, host_less, on_hosts = runner.split(["-x", "-k", "tests"])
-    assert options == ["-x", "-k", "tests"]
-    assert str(ROOT / "tests" / "unit") in host_less
-    assert str(ROOT / "tests" / "host") in on_hosts
+OLD, NEW = environment.Host(Path("old"), (0, 3, 64)), environment.Host(Path("new"), (0, 33, 0))
+
+
+def test_options_are_no_paths() -> None:
+    assert runner.split(["-x", "-k", "tests"]) == (["-x", "-k", "tests"], [], [])
+
+
+@pytest.mark.parametrize(
+    ("tier", "marked"),
+    [("--fast", ["not thorough"]), ("", ["not thorough", "both_hosts and not thorough"]), ("--all", ["", ""])],
+)
+def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
+    """The newest runs most, wherever it stands in the list."""
+    for hosts in ([NEW, OLD], [OLD, NEW]):
+        found = runner.sessions(runner.TIERS[tier], hosts, ["a"], ["b"])
+        assert (found[0].host, found[0].marked) == (None, marked[0] if tier != "--all" else "")
+        assert {one.host: one.marked for one in found[1:]} == dict(zip([NEW, OLD], marked, strict=False))
+
+
+def test_every_tier_names_what_is_there() -> None:
+    for tier in runner.TIERS.values():
+        assert all((ROOT / path).exists() for path in (*tier.host_less, *tier.on_hosts))
 
 
 def test_paths_choose_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +113,9 @@ def test_paths_choose_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
     unit, host = "tests/scripts/test_scripts.py::test_no_host_anywhere", "tests/host/conftest.py"
     assert runner.split([unit, "-q"]) == (["-q"], [unit], [])
     assert runner.split(["--maxfail", "1", host]) == (["--maxfail", "1"], [], [host])
-    assert runner.split(["tests"])[1:] == runner.split([])[1:]
+    everything = [str(ROOT / path) for path in (*runner.HOST_LESS, *runner.ON_HOSTS)]
+    _, host_less, on_hosts = runner.split(["tests"])
+    assert [*host_less, *on_hosts] == everything
 
 
 def test_counts_read_like_pytest() -> None:
@@ -128,6 +147,7 @@ def test_last_line_sums_up(three_tests: str, tmp_path: Path) -> None:
     result = run(three_tests, "-k", "test_a or test_c", home=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].startswith("==== 1 passed, 1 skipped in ")
+    assert result.stdout.splitlines()[-1].endswith(" CPU s ====")
 
 
 def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> None:

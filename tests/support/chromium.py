@@ -24,6 +24,23 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
 )  # fmt: skip
 
+# Until for ten frames no node has moved, come or gone, three seconds at most. Frames are as long as a page needs that
+# is still at work; where nobody looks, none may be drawn.
+SETTLED = """async () => {
+  const frame = () => new Promise(drawn => {
+    requestAnimationFrame(() => setTimeout(drawn, 20)); setTimeout(drawn, 60);
+  });
+  const places = () => JSON.stringify((window.app?.graph?._nodes ?? []).map(node => {
+    const {x, y, width, height} = document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect() ?? {};
+    return [node.id, node.type, ...node.pos, ...node.size, x, y, width, height];
+  }));
+  const begun = performance.now();
+  for (let still = 0, seen = ''; still < 10 && performance.now() - begun < 3000;) {
+    await frame();
+    still = places() === seen ? still + 1 : 0;
+    seen = places();
+  }
+}"""
 ADVICE = "Install it (apt-get install chromium), or set CHROMIUM to the program of a Chrome or Chromium."
 
 
@@ -97,6 +114,10 @@ class Page:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Not so after {seconds:.0f} s: {condition}")
             time.sleep(0.2)
+
+    def settle(self) -> None:
+        """Until nothing moves any more."""
+        self.evaluate(f"({SETTLED})()")
 
     def _holds(self, condition: str) -> bool:
         try:
