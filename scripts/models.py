@@ -327,7 +327,7 @@ def write(given: argparse.Namespace) -> int:
 def made() -> dict[Path, str]:
     """Path -> text of every file with something from the manifest in it, as it should be."""
     files = {manifest.PATH: manifest.written(manifest.models())}
-    files[README] = filled(README.read_text("utf-8"), "needs", needs())
+    files[README] = filled(README.read_text("utf-8"), "needs", methods())
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
     files[MANAGER] = manager_list()
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
@@ -340,13 +340,12 @@ def filled(text: str, name: str, made_of: str) -> str:
     return f"{head}{begin}{made_of}{end}{rest.split(end)[1]}"
 
 
-def needs() -> str:
+def methods() -> str:
     """A row per file, a column per method."""
     workflows = used()
     columns = [workflows[name] for name in FIRST.values()]
     rows = [
-        (f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial)
-        + tuple("●" if model in column else "" for column in columns)
+        [f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial, *("●" * (model in c) for c in columns)]
         for model in manifest.models()
         if any(model in column for column in columns)
     ]
