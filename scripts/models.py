@@ -343,11 +343,11 @@ def filled(text: str, name: str, made_of: str) -> str:
 def methods() -> str:
     """A row per file, a column per method."""
     workflows = used()
-    columns = [workflows[name] for name in FIRST.values()]
+    uses = {model: [model in workflows[name] for name in FIRST.values()] for model in manifest.models()}
     rows = [
-        [f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial, *("●" * (model in c) for c in columns)]
-        for model in manifest.models()
-        if any(model in column for column in columns)
+        [f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial, *("●" * one for one in used_by)]
+        for model, used_by in uses.items()
+        if any(used_by)
     ]
     head = ("file or folder, in `ComfyUI/models`", "size", "commercial use", *FIRST)
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
