@@ -42,6 +42,14 @@ from core.manifest import File, Model
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
 README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "models.md"
+FIRST = {
+    "ID-Patch": "id_patch_two_people",
+    "InstantID": "instant_id_portrait",
+    "Parts2Whole": "parts2whole_with_pose",
+    "Share Parts Attention": "parts_training_free_sdxl",
+}
+"""Method -> the workflow that says what it needs."""
 MANAGER = ROOT / "docs" / "manager_models.json"
 
 
@@ -307,7 +315,7 @@ def manager_entry(model: Model) -> dict[str, str]:
 
 
 def write(given: argparse.Namespace) -> int:
-    """Renew README's parts and the workflows' offers; names what has changed."""
+    """Renew the tables of README and docs, and the workflows' offers; names what has changed."""
     changed = {path: text for path, text in made().items() if not path.is_file() or path.read_text("utf-8") != text}
     for path, text in changed.items():
         print(path.relative_to(ROOT))
@@ -318,18 +326,36 @@ def write(given: argparse.Namespace) -> int:
 
 def made() -> dict[Path, str]:
     """Path -> text of every file with something from the manifest in it, as it should be."""
-    files = {README: readme(README.read_text("utf-8")), manifest.PATH: manifest.written(manifest.models())}
+    files = {manifest.PATH: manifest.written(manifest.models())}
+    files[README] = filled(README.read_text("utf-8"), "needs", methods())
+    files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
     files[MANAGER] = manager_list()
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 
 
-def readme(text: str) -> str:
-    for name, made_of in (("table", table), ("bash", bash), ("powershell", powershell)):
-        begin, end = f"<!-- models {name}: from models_manifest.json -->\n", f"<!-- models {name} end -->"
-        head, rest = text.split(begin)
-        text = f"{head}{begin}{made_of()}{end}{rest.split(end)[1]}"
-    return text
+def filled(text: str, name: str, made_of: str) -> str:
+    begin, end = f"<!-- models {name}: from models_manifest.json -->\n", f"<!-- models {name} end -->"
+    head, rest = text.split(begin)
+    return f"{head}{begin}{made_of}{end}{rest.split(end)[1]}"
+
+
+def methods() -> str:
+    """A row per file, a column per method."""
+    workflows = used()
+    uses = {model: [model in workflows[name] for name in FIRST.values()] for model in manifest.models()}
+    rows = [
+        [f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial, *("●" * one for one in used_by)]
+        for model, used_by in uses.items()
+        if any(used_by)
+    ]
+    head = ("file or folder, in `ComfyUI/models`", "size", "commercial use", *FIRST)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
+
+
+def _place(model: Model) -> str:
+    path = PurePosixPath(model.key, model.files[0].names[0])
+    return str(path) if len(model.files) == 1 else f"{str(path).split(model.name)[0]}{model.name}/"
 
 
 def table() -> str:
@@ -344,31 +370,13 @@ def _row(model: Model) -> tuple[str, ...]:
     others = f"; {', '.join(model.alternatives)}" if model.alternatives else ""
     licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
     link = f"[{model.archive.names[0].split('/')[-1] if model.archive else _owner(model)}]({model.page})"
+    if len(model.fetched) == 1:
+        link += f", [download]({model.url})"
     return model.title, where + others, link, model.size_text, licences, model.commercial
 
 
 def _owner(model: Model) -> str:
     return "/".join(model.page.split("/")[3:5])
-
-
-def bash() -> str:
-    return _commands("bash", "curl", 'unzip -j "{archive}" -d "{folder}"')
-
-
-def powershell() -> str:
-    return _commands("powershell", "curl.exe", 'Expand-Archive "{archive}" -DestinationPath "{folder}"')
-
-
-def _commands(language: str, curl: str, unpack: str) -> str:
-    """What the workflows need."""
-    needed = {model for models in used().values() for model in models}
-    lines = [
-        line
-        for model in manifest.models()
-        if model in needed
-        for line in model.commands(PurePosixPath("models") / model.key, f"{curl} -fL -C -", unpack)
-    ]
-    return "\n".join([f"```{language}", *lines, "```", ""])
 
 
 def workflow(text: str) -> str:

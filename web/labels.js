@@ -38,7 +38,7 @@ function translate(graph, texts) {
 }
 
 app.registerExtension({
-  name: "Likeness.Labels",
+  name: "likeness.labels",
   async beforeConfigureGraph(graph) {
     if (app.extensionManager.setting.get("Comfy.Locale") !== LANGUAGE) return;
     const parts = [graph, ...subgraphsOf(graph)];

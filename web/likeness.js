@@ -37,10 +37,11 @@ function addColours() {
     addColour(app.canvas.default_connection_color_byType, type, colour);
     addColour(app.canvas.constructor.link_type_colors, type, colour);
   }
-  const style = document.createElement("style"); // for Vue nodes
-  const variables = Object.entries(COLOURS).map(([type, colour]) => `--color-datatype-${type}: ${colour};`);
-  style.textContent = `:root { ${variables.join(" ")} }`;
-  document.head.append(style);
+  // For Vue nodes: what a variable is that no palette sets. Older browsers have no such thing and show these grey.
+  for (const [type, colour] of Object.entries(COLOURS)) {
+    const variable = { name: `--color-datatype-${type}`, syntax: "*", inherits: true, initialValue: colour };
+    CSS.registerProperty?.(variable);
+  }
 }
 
 const isPerson = (input) => input.name.startsWith("person_");
@@ -113,7 +114,7 @@ function extendCast(prototype) {
 }
 
 app.registerExtension({
-  name: "Likeness",
+  name: "likeness.editor",
   setup: addColours,
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name === "LikenessCast") extendCast(nodeType.prototype);

@@ -1,0 +1,1 @@
+"""Faces in a picture: found, turned and recognised, and the networks that do it."""

@@ -1,7 +1,7 @@
 """An ONNX file as a network in torch, run node by node.
 
     Program (onnx_file.read) --plan--> Plan --Network--> what the graph gives for a picture
-                                         └── state: the weights, as the Network has them
+                                         +-- state: the weights, as the Network has them
 
 `plan` looks every operator up in the tables of onnx_operators.py, so a file that cannot be run is refused by name
 before anything is built; `check` runs the graph on shapes alone.

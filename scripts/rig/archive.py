@@ -1,9 +1,15 @@
-"""What is published: git's files less .comfyignore, as `comfy node pack` takes them."""
+"""What is published: git's files less .comfyignore, as `comfy node pack` takes them, and the help pages' copies.
+
+    cd scripts && python -m rig.archive DIR
+
+leaves it in a folder that is new or empty, outside of the repository. What is published is made there.
+"""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from environment import ROOT
@@ -15,18 +21,31 @@ def tracked() -> set[str]:
 
 
 def shipped() -> set[str]:
-    """The files of the archive."""
+    """The files of the archive that stand in the repository."""
     return tracked() - _git_files("--ignored", "--exclude-from=.comfyignore")
+
+
+def copies() -> dict[str, str]:
+    """The other files of the archive -> whose copies they are.
+
+    Every frontend asks for <NodeId>/<language>.md and logs a 404 before it takes <NodeId>.md.
+    """
+    pages = (Path(name) for name in shipped() if Path(name).match("web/docs/*.md"))
+    return {page.with_suffix("").joinpath("en.md").as_posix(): page.as_posix() for page in pages}
 
 
 def unpack(target: Path) -> None:
     """The files of the archive as a folder, as installers leave it."""
-    for name in sorted(shipped()):
+    for name, source in sorted({**{name: name for name in shipped()}, **copies()}.items()):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, target / name)
+        shutil.copyfile(ROOT / source, target / name)
 
 
 def _git_files(*arguments: str) -> set[str]:
     command = ["git", "ls-files", "-z", "--cached", "--others", *arguments]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
     return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
+
+
+if __name__ == "__main__":
+    unpack(Path(sys.argv[1]))

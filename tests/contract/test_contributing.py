@@ -1,30 +1,38 @@
-"""The map in CONTRIBUTING.md is the way into the code, so it names every file and no other."""
+"""The way into the code: CONTRIBUTING.md names the folders, the first line of every module says what it holds."""
 
 from __future__ import annotations
 
+import ast
 import re
-from pathlib import Path
+from collections import Counter
+from pathlib import Path, PurePosixPath
 
 FOLDERS = ("core", "bridge", "nodes", "scripts")
 
 
 def mapped(text: str) -> set[str]:
-    """Paths in the map: indentation of two spaces a level, folders end with a slash."""
+    """Folders in the map: indentation of two spaces a level, they end with a slash."""
     found: set[str] = set()
     parents: list[str] = []
     for line in text.split("```")[1].splitlines():
-        if entry := re.match(r"( *)(\S+)", line):
-            depth = len(entry[1]) // 2
-            parents = [*parents[:depth], entry[2]]
-            found.add("".join(parents))
+        if entry := re.match(r"((?:  ){0,3})(\w+/)(?: |$)", line):
+            parents = [*parents[: len(entry[1]) // 2], entry[2]]
+            found.add("".join(parents).rstrip("/"))
     return found
 
 
-def test_map_names_every_file(root: Path, tracked: set[str]) -> None:
-    files = {
-        name
-        for name in tracked
-        if name.endswith(".py") and name.split("/")[0] in FOLDERS and not name.endswith("__init__.py")
-    }
-    named = {name for name in mapped((root / "CONTRIBUTING.md").read_text("utf-8")) if name.endswith(".py")}
-    assert files == named - {"__init__.py"}
+def modules(tracked: set[str]) -> list[str]:
+    return sorted(name for name in tracked if name.endswith(".py") and name.split("/")[0] in FOLDERS)
+
+
+def test_map_names_every_folder_of_modules(root: Path, tracked: set[str]) -> None:
+    folders = {str(PurePosixPath(name).parent) for name in modules(tracked)}
+    assert folders <= mapped((root / "CONTRIBUTING.md").read_text("utf-8"))
+
+
+def test_first_line_of_every_module_says_what_it_holds(root: Path, tracked: set[str]) -> None:
+    """`git grep -m1` shows them as a map; a line of its own each."""
+    texts = {name: ast.get_docstring(ast.parse((root / name).read_text("utf-8"))) or "" for name in modules(tracked)}
+    first = {name: text.split("\n")[0] for name, text in texts.items()}
+    assert [name for name, line in first.items() if len(line) < 20 or not line.endswith((".", ":"))] == []
+    assert [line for line, times in Counter(first.values()).items() if times > 1] == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from rig import archive
 
 tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pyproject.toml")
 
@@ -75,15 +76,21 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     """The registry's scanner flags test files, and `docs/` in .comfyignore would drop the help pages."""
     folders = {name.split("/")[0] for name in shipped if "/" in name}
     assert folders - {"locales"} == {"bridge", "core", "nodes", "scripts", "subgraphs", "web", "workflows"}
-    assert {name for name in shipped if name.startswith("scripts/")} == {
-        "scripts/to_safetensors.py",
-        "scripts/evaluate.py",
-    }
+    assert {name for name in shipped if name.startswith("scripts/")} == {"scripts/evaluate.py"}
     pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
     assert "models_manifest.json" in shipped
     assert {name for name in shipped if name.endswith(".js")} == {"web/likeness.js", "web/labels.js"}
+
+
+def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[str], tmp_path: Path) -> None:
+    """`<NodeId>/en.md` for every page, the same to the letter, and nothing else that is not in the repository."""
+    archive.unpack(tmp_path)
+    pages = {path.stem: path.read_bytes() for path in (root / "web" / "docs").glob("*.md")}
+    assert {path.parent.name: path.read_bytes() for path in (tmp_path / "web" / "docs").glob("*/en.md")} == pages
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files - shipped == {f"web/docs/{name}/en.md" for name in pages}
 
 
 @pytest.mark.parametrize("name, modules, most", [("likeness", {"app"}, 5000), ("labels", {"api", "app"}, 2500)])

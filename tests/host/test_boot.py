@@ -159,7 +159,8 @@ def test_import_adds_little_to_the_start(host_server: HostServer, bare_server: H
 
 
 def test_the_archive_has_help_and_templates(bare_server: HostServer) -> None:
-    assert bare_server.read("/extensions/likeness.v0/docs/LikenessDoctor.md").startswith(b"# Likeness Doctor")
+    for page in ("LikenessDoctor.md", "LikenessDoctor/en.md"):
+        assert bare_server.read(f"/extensions/likeness.v0/docs/{page}").startswith(b"# Likeness Doctor")
     assert "parts_training_free_sdxl" in bare_server.get("/workflow_templates")["likeness.v0"]
 
 

@@ -223,7 +223,7 @@ def numbered(prompt: Graph) -> Graph:
 
 
 def test_every_help_page_opens_without_an_error(visit: Visit) -> None:
-    """By the button over a selected node."""
+    """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page."""
     page, info = visit.page, "document.querySelector('[data-testid=info-button]')"
     ids = [schema.node_id for schema in SCHEMAS]
     visit.load(numbered({kind: node(kind) for kind in ids}))
@@ -234,7 +234,7 @@ def test_every_help_page_opens_without_an_error(visit: Visit) -> None:
         page.evaluate(f"{info}.click()")
         first = (ROOT / "web" / "docs" / f"{kind}.md").read_text("utf-8").split("\n\n")[1]
         visit.await_text(re.split(r"[`*\[]", " ".join(first.split()))[0][:40].strip())
-    assert visit.red() == []
+    assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
 
 
 # Files
@@ -408,7 +408,7 @@ def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, 
         "cast", *(f"person_{number}" for number in range(1, 9))
     ]  # fmt: skip
     try:
-        visit.set("Comfy.Extension.Disabled", ["Likeness"])
+        visit.set("Comfy.Extension.Disabled", ["likeness.editor"])
         visit.open()
         without = seen(file)
         assert acts(visit, "") == "cast person_1 person_2* person_3 person_4 person_5 person_6 person_7* person_8"

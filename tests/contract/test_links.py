@@ -1,0 +1,51 @@
+"""Links between the documents lead somewhere, also for people who have the archive only."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def targets(document: Path) -> list[tuple[bool, str, str]]:
+    """(absolute?, path in the repository, anchor) of every link to a file of ours."""
+    found = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", document.read_text("utf-8")):
+        absolute = link.startswith(REPOSITORY)
+        if absolute or not re.match(r"\w+:", link):
+            path, _, anchor = link.removeprefix(REPOSITORY).partition("#")
+            base = ROOT if absolute else document.parent
+            whole = (base / path).resolve() if path else document
+            found.append((absolute, PurePosixPath(whole.relative_to(ROOT)).as_posix(), anchor))
+    return found
+
+
+def anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_to_our_own_files(document: Path, tracked: set[str], shipped: set[str]) -> None:
+    """Relative ones in what is published lead to what is published: docs/ is not."""
+    name = document.relative_to(ROOT).as_posix()
+    for absolute, path, anchor in targets(document):
+        assert path in (shipped if name in shipped and not absolute else tracked), (name, path)
+        assert not anchor or anchor in anchors((ROOT / path).read_text("utf-8")), (name, path, anchor)
+
+
+def test_the_chinese_page_names_places_of_published_files() -> None:
+    """Its table is written by hand; the English one is made from models_manifest.json."""
+    table = (ROOT / "README.zh.md").read_text("utf-8")
+    named = {cell.rstrip("/") for cell in re.findall(r"^\|[^|]+\| `([^`]+)` \|", table, re.MULTILINE)}
+    models = json.loads((ROOT / "models_manifest.json").read_text("utf-8"))["models"]
+    files = {PurePosixPath(model["key"], file["names"][0]) for model in models for file in model["files"]}
+    places = {str(path) for file in files for path in (file, *file.parents)}
+    assert len(named) == 7 and named <= places
