@@ -17,10 +17,4 @@ released weights.
     training/         how it came about, which no demo and no user needs
 """
 
-import sys
-
-from environment import ROOT
-
-# For the pack's core, behind everything else, so that no module of a host is hidden.
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
+import rig  # noqa: F401 - by it the pack's core is found

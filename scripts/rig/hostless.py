@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from environment import ROOT, say
+from environment import say
 from miniature import avatars, measure, net, places, stored
 from miniature.export import Files
 from miniature.looks import PARTS
 from PIL import Image
 from torch import Tensor
-
-from rig.weights import MINIATURE
-from rig.workflow import nodes_in
-
-sys.path.insert(0, str(ROOT))
 
 from core import id_patch, identities, previews
 from core.checkpoints import read
@@ -30,6 +24,8 @@ from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open
 from core.geometry import area
 from core.people import Cast, Layout, Person
 from core.places import control_images, group, layouts, placing
+from rig.weights import MINIATURE
+from rig.workflow import nodes_in
 
 
 @dataclass(frozen=True)
