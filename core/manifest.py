@@ -12,6 +12,8 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, cast
 
+from .workflow_files import nodes_in
+
 PATH = Path(__file__).absolute().parents[1] / "models_manifest.json"
 
 COMMERCIAL = ("yes", "no", "contradictory", "not stated")
@@ -188,26 +190,12 @@ def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
     Texts are in the order of the node's inputs.
     """
-    below, parts = {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}, [graph]
-    while parts:
-        for node in _listed(parts.pop(), "nodes"):
-            if node.get("mode", 0) not in (2, 4):
-                kind = str(node.get("type", ""))
-                parts += [below.pop(kind)] if kind in below else []
-                yield kind, _texts(node.get("widgets_values"))
+    for node in nodes_in(graph, running=True):
+        yield str(node.get("type", "")), _texts(node.get("widgets_values"))
     for node in graph.values():
         if isinstance(node, dict) and "class_type" in node:
             as_api = cast("dict[str, Any]", node)
             yield str(as_api["class_type"]), _texts(as_api.get("inputs"))
-
-
-def _listed(part: Any, name: str) -> list[dict[str, Any]]:
-    """The nodes or subgraphs of a part of a workflow. Raises ValueError where it is damaged."""
-    known: Any = part or {}
-    found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):
-        raise ValueError(f"its list of {name} is damaged")
-    return cast("list[dict[str, Any]]", found)
 
 
 def _texts(values: Any) -> list[str]:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..bridge import notes
 from ..bridge.encode import similarities
-from ..bridge.face_model import FaceModel, default_face_model, default_stamp, faces_in
+from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import measure, people, previews
 from ..core.errors import no_such_score, other_pictures, parts_unseen
+from ..core.faces.model import faces_in
 from ..core.latents import rows
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb

@@ -11,8 +11,6 @@ from torch import Tensor
 from ..bridge import face_bank, folders, landmarker, notes
 from ..bridge.face_model import (
     ALL,
-    AUTO,
-    BACKENDS,
     NONE_FOUND,
     FaceModel,
     default_face_model,
@@ -37,6 +35,7 @@ from ..core.errors import (
 )
 from ..core.faces import analysis, insight, landmarks
 from ..core.faces.ladder import Detection
+from ..core.faces.model import AUTO, BACKENDS
 from ..core.faces.pictures import Picture, to_picture
 from ..core.places import placing
 from ..core.text import NAME, logger, plain

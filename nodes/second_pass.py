@@ -10,7 +10,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.face_model import FaceModel, faces_in
+from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import measure, pasting, previews
@@ -28,6 +28,7 @@ from ..core.crops import (
     troubles,
 )
 from ..core.errors import not_sampled
+from ..core.faces.model import faces_in
 from ..core.people import Cast
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE

@@ -1,6 +1,6 @@
 """Measures how much pictures of any model show the people they should show: one CSV, one page with the pictures.
 
-    python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD]
+    python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD] [--backend BACKEND]
 
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
 models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
@@ -32,14 +32,26 @@ except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 from core import identities, measure, previews
+from core.checkpoints import read
 from core.errors import LikenessError, counted
-from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, packs, scrfd
-from core.faces.ladder import Detection, Detector, find_faces
-from core.faces.onnx_file import Kind, inspect, read
-from core.faces.pictures import Picture, to_picture
-from core.geometry import longer_side
+from core.faces import alignment, analysis, insight, packs
+from core.faces.model import (
+    BACKENDS,
+    TORCH_ENDINGS,
+    FaceModel,
+    Files,
+    IRSE50Recogniser,
+    faces_in,
+    in_torch,
+    on_cpu,
+    open_detector,
+    open_recogniser,
+)
+from core.faces.onnx_file import Kind, inspect
+from core.files import walk
+from core.geometry import area, longer_side
 from core.inputs import FAR
-from core.people import Cast, Face, Faces, Identity, Person, Slot
+from core.people import Cast, Face, Identity, Person, Slot
 from core.text import in_one_line
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -53,12 +65,6 @@ COLUMNS = (
 
 class Unusable(Exception):
     """Something the user has to fix; the text says what and how."""
-
-
-@dataclass(frozen=True)
-class FaceModel:
-    detector: Detector
-    recognisers: tuple[analysis.Recogniser, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +82,10 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
     parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
     parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
+    backends = [name.split()[0] for name in BACKENDS]
+    parser.add_argument("--backend", choices=backends, default=backends[0], help="what finds and recognises faces")
     given = parser.parse_args()
-    model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
+    model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models", given.backend)
     people = {folder.name: person(folder, model) for folder in folders_in(given.folder / "people")}
     root = given.folder / "pictures"
     pictures = sorted(pictures_below(root))
@@ -111,38 +119,41 @@ def pictures_below(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and not path.is_dir())
 
 
-def load(models: Path) -> FaceModel:
-    """The largest detector and every recogniser of a models folder."""
-    files = sorted((models / "insightface").rglob("*.onnx"))
-    kinds = {path: inspect(str(path)).kind for path in files}
-    detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
+def load(models: Path, backend: str) -> FaceModel:
+    """The largest detector and every recogniser of a models folder, opened as Load Face Model does."""
+    packed, others = models / "insightface", models / "facexlib"
+    files = Files(below((".onnx",), packed), below(TORCH_ENDINGS, others, packed))
+    detectors = {path: name for name, path in files.onnx.items() if inspect(path).kind is Kind.DETECTOR}
     if not detectors:
-        raise Unusable(f"No face detector below {models / 'insightface'}: name ComfyUI's models folder with --models.")
-    found: dict[str, analysis.Recogniser] = {}
-    for path in (path for path, kind in kinds.items() if kind is Kind.RECOGNISER):
-        name = packs.recogniser_id(path.name, path.stat().st_size)
-        if name not in found:
-            found[name] = recogniser(name, str(path))
-    for path in (models / "facexlib").glob("*arcface_ir_se50*"):
-        if path.suffix in (".pth", ".safetensors"):
-            found[packs.IR_SE50] = ir_se50.Standalone(str(path))
-    if not found:
+        raise Unusable(f"No face detector below {packed}: name ComfyUI's models folder with --models.")
+    largest = max(detectors, key=os.path.getsize)
+    providers = None if in_torch(backend) else insight.providers_for("auto")
+    found = files.recognisers(packs.pack_of(detectors[largest]))
+    recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
+    if not recognisers:
         url = packs.published("antelopev2").url
         raise Unusable(f"No face recogniser below {models}; antelopev2 is at {url}.")
-    return FaceModel(detector(str(max(detectors, key=lambda path: path.stat().st_size))), tuple(found.values()))
+    align = insight.align if providers else alignment.align
+    return FaceModel(open_detector(largest, providers, on_cpu), tuple(recognisers), align)
 
 
-def detector(path: str) -> scrfd.Scrfd:
-    return scrfd.Scrfd(onnx_network.standalone(path), scrfd.fixed_size(inspect(path).inputs[0]))
+def below(endings: tuple[str, ...], *folders: Path) -> dict[str, str]:
+    """Name relative to its folder -> path; where a name occurs several times, that in the first folder."""
+    paths = {
+        os.path.relpath(os.path.join(within, name), folder): os.path.join(within, name)
+        for folder in reversed(folders)
+        for within, _, names in walk(str(folder))
+        for name in names
+        if name.lower().endswith(endings)
+    }
+    return dict(sorted(paths.items()))
 
 
-def recogniser(name: str, path: str) -> arcface.ArcFace:
-    side = inspect(path).inputs[0][2]
-    return arcface.ArcFace(name, onnx_network.standalone(path), side, arcface.scales(read(path)))
-
-
-def recognised(model: FaceModel, photo: Picture, found: Sequence[Detection], where: str) -> tuple[Face, ...]:
-    return analysis.recognise(model.recognisers, alignment.align, photo, found, where)
+def recogniser(name: str, path: str, providers: tuple[str, ...] | None) -> analysis.Recogniser | None:
+    """None for a file that is something else."""
+    if name == packs.IR_SE50:
+        return IRSE50Recogniser(read(Path(path)), path, on_cpu)
+    return open_recogniser(name, path, providers, on_cpu) if inspect(path).kind is Kind.RECOGNISER else None
 
 
 def image(path: Path) -> torch.Tensor:
@@ -172,15 +183,18 @@ def size_of(path: Path) -> tuple[int, int]:
 
 def person(folder: Path, model: FaceModel) -> Identity:
     """Everybody's largest face on each of their photos."""
-    photos = [(path, to_picture(image(path))) for path in sorted(pictures_below(folder))]
+    photos = {path: image(path) for path in sorted(pictures_below(folder))}
     if not photos:
         raise Unusable(f"There is no photo in {folder}.")
-    chosen = [
-        recognised(model, photo, [analysis.choose(found, "largest", str(path))], str(path))[0]
-        for path, photo in photos
-        if (found := analysis.detect(model.detector, photo, str(path)))
-    ]
-    return identities.from_faces(folder.name, chosen, [recogniser.id for recogniser in model.recognisers])
+    faces = [largest_face(path, photo, model) for path, photo in photos.items()]
+    return identities.from_faces(folder.name, faces, model.ids)
+
+
+def largest_face(path: Path, photo: torch.Tensor, model: FaceModel) -> Face:
+    faces = faces_in(model, photo).faces
+    if not faces:
+        raise Unusable(f"No face found in {path}: use a photo with a larger and sharper face, or take it out.")
+    return max(faces, key=lambda face: area(face.box))
 
 
 def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -> Cast:
@@ -220,12 +234,8 @@ def said_in(beside: Path) -> dict[str, Any]:
 
 def evaluated(path: Path, root: Path, cast: Cast, model: FaceModel, method: str, output: Path) -> Result:
     pixels = image(path)
-    picture = to_picture(pixels)
-    found = analysis.arrange(find_faces(model.detector, picture).faces, analysis.NUMBERED)
-    faces = recognised(model, picture, found, str(path)) if found else ()
-    loaded = [recogniser.id for recogniser in model.recognisers]
-    names = measure.judges(loaded, cast.people, method)
-    report = measure.measure([Faces(faces, pixels.shape[1], pixels.shape[0])], cast, names, method)
+    names = measure.judges(model.ids, cast.people, method)
+    report = measure.measure([faces_in(model, pixels)], cast, names, method)
     name = path.relative_to(root).as_posix()
     drawn = Image.fromarray((previews.who_is_who(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))

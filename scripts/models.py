@@ -34,6 +34,7 @@ import environment
 import fetch
 from environment import ROOT, SetupError
 from fetch import FetchError
+from rig.workflow import nodes_in
 
 from core import manifest
 from core.files import no_model
@@ -382,9 +383,7 @@ def _owner(model: Model) -> str:
 def workflow(text: str) -> str:
     """The file with the offers of the manifest: only the lists called models are touched."""
     graph, before = json.loads(text), json.loads(text)
-    inner: list[Any] = graph.get("definitions", {}).get("subgraphs", [])
-    blueprints = {part["id"] for part in inner}  # as nodes they show the values of the loaders inside
-    for node in (node for part in (graph, *inner) for node in part["nodes"] if node["type"] not in blueprints):
+    for node in nodes_in(graph):
         values = node.get("widgets_values") or []
         offers = [offer for model in manifest.models() if model.name in values and (offer := manifest.offered(model))]
         if offers:

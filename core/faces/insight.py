@@ -79,16 +79,16 @@ def open_model(path: str, providers: Sequence[str]) -> Any:
         ) from error
 
 
-def provider_of(model: Any) -> str:
-    """The provider that is really active, for people: CPU, CUDA, ..."""
-    return str(model.session.get_providers()[0]).removesuffix("ExecutionProvider")
-
-
 class Scrfd:
     """A detector with keypoints, SCRFD or RetinaFace."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
+
+    @property
+    def provider(self) -> str:
+        """The one that is really active, for people: CPU, CUDA, ..."""
+        return str(self._model.session.get_providers()[0]).removesuffix("ExecutionProvider")
 
     def __call__(self, picture: Picture, size: int) -> list[Detection]:
         """Faces in pixels of the picture, surest first."""

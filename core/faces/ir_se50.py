@@ -8,19 +8,14 @@ cast and move. No module here has parameters outside `ops`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checkpoints import State, read
+from ..checkpoints import State
 from ..errors import UnsupportedCheckpoint
-from .packs import IR_SE50
-from .pictures import Picture
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -187,19 +182,3 @@ def _fold_output(state: State) -> dict[str, Tensor]:
 def prepare(crops: Tensor) -> Tensor:
     """(n, 112, 112, 3) 8-bit BGR to the network's input, (n, 3, 112, 112) float32 -1..1."""
     return 2 * (crops.permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255) - 1
-
-
-class Standalone:
-    """The published file as a recogniser, on the CPU and without a host. Its embeddings have length 1."""
-
-    id = IR_SE50
-    crop_size = CROP
-
-    def __init__(self, path: str) -> None:
-        self.net = IRSE50(nn).eval()
-        self.net.load_state_dict(fold(read(Path(path)), path))
-
-    @torch.inference_mode()
-    def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """(n, 512) for n BGR crops."""
-        return self.net(prepare(torch.from_numpy(np.stack(crops))))  # pyright: ignore[reportUnknownMemberType]

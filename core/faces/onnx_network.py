@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import State
 from ..errors import UnsupportedCheckpoint
-from .onnx_file import OTHER_BACKEND, Node, Program, read
+from .onnx_file import OTHER_BACKEND, Node, Program
 from .onnx_operators import FUNCTIONS, LAYERS, Layer, UnknownValue, relu_in_place
 
 KEYWORD_ONLY = Parameter.KEYWORD_ONLY
@@ -138,14 +138,6 @@ class Network(nn.Module):
             for name in step.done:
                 del values[name]
         return [values[name] for name in self._outputs]
-
-
-def standalone(path: str) -> Network:
-    """The network of a file in plain torch, on the CPU and without a host. Raises UnsupportedCheckpoint."""
-    planned = plan(read(path))
-    network = Network(planned, nn).eval().requires_grad_(False)
-    network.load_state_dict(planned.state)
-    return network
 
 
 def check(planned: Plan, picture: Sequence[int], wanted: Sequence[int]) -> None:

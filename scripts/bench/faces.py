@@ -7,29 +7,15 @@ from typing import Any
 
 import torch
 from environment import package_file
-from pack.core.faces import alignment, analysis, arcface, insight, onnx_network, scrfd
+from pack.core.faces import alignment, analysis, insight, model
 
 from bench.measure import TINY, interleaved, report
 
 PROVIDERS = ("CPUExecutionProvider",)
 
 
-Parts = tuple[Any, Any, Any]
-"""Detector, recogniser, aligner."""
-
-
-def by_insightface() -> Parts:
-    detector, recogniser = (insight.open_model(file, PROVIDERS) for file in _files())
-    return insight.Scrfd(detector), insight.ArcFace("w600k_mbf", recogniser), insight.align
-
-
-def in_torch() -> Parts:
-    detector, recogniser = map(onnx_network.standalone, _files())
-    return scrfd.Scrfd(detector), arcface.ArcFace("w600k_mbf", recogniser, analysis.CROP, False), alignment.align
-
-
-def six_faces(name: str, parts: Callable[[], Parts], target: float) -> None:
-    """The six faces of insightface's own photo, on the CPU."""
+def six_faces(name: str, providers: tuple[str, ...] | None, target: float) -> None:
+    """The six faces of insightface's own photo, on the CPU. providers: insightface's, or None for torch."""
     # Imported here, so that without them only these cases fail.
     import cv2
     from insightface.app.common import Face
@@ -38,7 +24,10 @@ def six_faces(name: str, parts: Callable[[], Parts], target: float) -> None:
     photo = cv2.imread(str(package_file("insightface", "data", "images", "t1.jpg")))
     direct: list[Any] = [get_model(file, providers=list(PROVIDERS)) for file in _files()]
     direct[0].prepare(-1, input_size=(640, 640), det_thresh=0.5)
-    detector, recogniser, align = parts()
+    detects, recognises = _files()
+    detector = model.open_detector(detects, providers, model.on_cpu)
+    recogniser = model.open_recogniser("w600k_mbf", recognises, providers, model.on_cpu)
+    align = insight.align if providers else alignment.align
 
     def ours() -> None:
         with torch.inference_mode():
@@ -60,7 +49,7 @@ def _files() -> list[str]:
 
 
 CASES: dict[str, Callable[[], None]] = {
-    "faces": lambda: six_faces("detect_and_embed_6_faces", by_insightface, 1.1),
-    "faces_in_torch": lambda: six_faces("detect_and_embed_6_faces_in_torch", in_torch, 1.5),
+    "faces": lambda: six_faces("detect_and_embed_6_faces", PROVIDERS, 1.1),
+    "faces_in_torch": lambda: six_faces("detect_and_embed_6_faces_in_torch", None, 1.5),
 }
 NEED_GPU: set[str] = set()

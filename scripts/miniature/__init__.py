@@ -6,8 +6,7 @@ released weights.
 
     looks.py          what the miniature knows of a person
     recogniser.py     IR-SE50 whose embedding is a grid of colours, written by hand
-    portraits.py      drawn photos of people
-    places.py         where drawn people stand
+    places.py         a place in the picture
     avatars.py        the cartoon: people of a look in their places
     unet.py           UNet and ControlNet in plain torch, 64 channels
     autoencoder.py    pixels to latents and back
@@ -15,14 +14,7 @@ released weights.
     stored.py         miniature.safetensors: eight bits a number
     export.py         widened, as the files a ComfyUI loads; its encoder in export_encoder.py
     measure.py        whose look is seen in which place
-    train.py          one command; fit_autoencoder.py, fit_projections.py and fit_networks.py are its parts
-    evaluate.py       every figure, on people it has not seen
+    training/         how it came about, which no demo and no user needs
 """
 
-import sys
-
-from environment import ROOT
-
-# For the pack's core, behind everything else, so that no module of a host is hidden.
-if str(ROOT) not in sys.path:
-    sys.path.append(str(ROOT))
+import rig  # noqa: F401 - by it the pack's core is found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,23 +10,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from environment import ROOT, say
+from environment import say
 from miniature import avatars, measure, net, places, stored
 from miniature.export import Files
 from miniature.looks import PARTS
 from PIL import Image
 from torch import Tensor
 
+from core import id_patch, identities, previews
+from core.checkpoints import read
+from core.faces import insight
+from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector
+from core.geometry import area
+from core.people import Cast, Layout, Person
+from core.places import control_images, group, layouts, placing
 from rig.weights import MINIATURE
 from rig.workflow import nodes_in
-
-sys.path.insert(0, str(ROOT))
-
-from core import id_patch, identities, previews
-from core.faces import analysis, insight, ir_se50
-from core.faces.pictures import to_picture
-from core.people import Cast, Faces, Layout, Person
-from core.places import control_images, group, layouts, placing
 
 
 @dataclass(frozen=True)
@@ -94,17 +92,20 @@ def _widgets(workflow: Mapping[str, Any]) -> dict[str, list[Any]]:
 @torch.inference_mode()
 def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, output: Path | None = None) -> Group:
     """The workflow's people in their places. Their photos, with the faces numbered, go to `output`."""
-    detector = insight.Scrfd(insight.open_model(str(models.face_pack / "det_500m.onnx"), insight.providers_for("CPU")))
-    recogniser = ir_se50.Standalone(str(models.recogniser))
+    recogniser = IRSE50Recogniser(read(models.recogniser), str(models.recogniser), on_cpu)
+    detector = open_detector(str(models.face_pack / "det_500m.onnx"), insight.providers_for("CPU"), on_cpu)
+    face_model = FaceModel(detector, (recogniser,), insight.align)
     known: list[Person] = []
     found: list[int] = []
     for number, (name, photo) in enumerate(zip(names_in(workflow), photos, strict=True), 1):
-        faces, preview = _faces(photo, detector, recogniser, name)
+        image = _image(photo)
+        faces = faces_in(face_model, image).faces
         if output:
             say(f"  {name}: {photo.name}")
-            _save(preview, output / f"1_faces_{number}.png")
-        found.append(len(faces.faces))
-        known.append(Person(identities.from_faces(name, faces.faces[:1], [recogniser.id])))
+            _save(previews.numbered_faces(image, faces), output / f"1_faces_{number}.png")
+        found.append(len(faces))
+        largest = max(faces, key=lambda face: area(face.box))
+        known.append(Person(identities.from_faces(name, [largest], face_model.ids)))
     widgets, cast = _widgets(workflow), Cast(tuple(known))
     count, framing, rows = widgets["LikenessGroupLayout"][:3]
     layout = group.layout(count, framing, rows, *places.LARGE)
@@ -126,9 +127,8 @@ def association(group: Group, result: Path) -> dict[str, Any]:
     drawer, size = stored.load(), (group.layout.width, group.layout.height)
     looks = drawer.looks(group.embeddings)
     slots = tuple(person.slot for person in group.cast.people if person.slot)
-    with Image.open(result) as opened:
-        cells = measure.cells_of(torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255)
-    found = measure.found_in(cells, avatars.draw(places.of_slots(slots), looks, size), len(looks))
+    areas = avatars.draw(places.of_slots(slots), looks, size)
+    found = measure.found_in(measure.cells_of(_image(result)), areas, len(looks))
     seen = measure.Seen(found, measure.colours_of(looks))
     names = [person.identity.name for person in group.cast.people]
     return {
@@ -138,18 +138,10 @@ def association(group: Group, result: Path) -> dict[str, Any]:
     }
 
 
-def _faces(photo: Path, detector: insight.Scrfd, recogniser: ir_se50.Standalone, name: str) -> tuple[Faces, Tensor]:
-    """The faces of a photo, largest first, and the photo with their numbers."""
-    with Image.open(photo) as opened:
-        image = torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255
-    picture = to_picture(image)
-    detected = analysis.arrange(analysis.detect(detector, picture, f"the photo of {name}"), "largest")
-    faces = Faces(
-        analysis.recognise([recogniser], insight.align, picture, detected, f"the photo of {name}"),
-        image.shape[1],
-        image.shape[0],
-    )
-    return faces, previews.numbered_faces(image, faces.faces)
+def _image(path: Path) -> Tensor:
+    """(H, W, 3), 0..1."""
+    with Image.open(path) as opened:
+        return torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255
 
 
 def _save(image: Tensor, path: Path) -> None:

@@ -11,8 +11,8 @@ from environment import ROOT
 
 def load_pack() -> None:
     """Make the pack importable as `pack`: its folder may have any name, and the host also has a module `nodes`."""
-    # With the pack's root on sys.path the host's `import nodes` would find our nodes folder.
-    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT.resolve()]
+    # Before the host's folder the pack's root would hide the host's module `nodes` behind our folder.
+    sys.path[:] = [*(entry for entry in sys.path if Path(entry or ".").resolve() != ROOT.resolve()), str(ROOT)]
     spec = importlib.util.spec_from_file_location("pack", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)])
     assert spec and spec.loader
     sys.modules["pack"] = module = importlib.util.module_from_spec(spec)

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from core import workflow_files
+from core.workflow_files import subgraphs
+
 Prompt = dict[str, dict[str, Any]]
 
 NOTES = {"Note", "MarkdownNote"}
@@ -26,16 +29,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def nodes_in(workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every node, those inside of subgraphs in the place of the node that stands for them."""
-    inside = _subgraphs(workflow)
-    for node in workflow["nodes"]:
-        if node["type"] in inside:
-            yield from nodes_in({**workflow, "nodes": inside[node["type"]]["nodes"]})
-        else:
-            yield node
-
-
-def _subgraphs(workflow: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {graph["id"]: graph for graph in workflow.get("definitions", {}).get("subgraphs", [])}
+    return (node for node in workflow_files.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
 
 
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
@@ -44,7 +38,7 @@ def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Pr
     object_info: the host's answer to /object_info. Raises WorkflowError for a node the host does not know and for
     widget values that do not fit its inputs.
     """
-    return _Level(workflow, _subgraphs(workflow)).prompt(object_info)
+    return _Level(workflow, subgraphs(workflow)).prompt(object_info)
 
 
 class _Level:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import translations
+from pack.core.workflow_files import nodes_in, subgraphs
 from PIL import Image
 from rig import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
-FRONTEND_ONLY = {"MarkdownNote", "Note"}
 DOWNLOADABLE = ("https://huggingface.co/", "https://civitai.com/")
 FOLDERS = {"checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole", "detection"}
 # Six people in two passes, and four pictures between two people, where nothing is in a box.
@@ -32,11 +32,7 @@ def graph(request: pytest.FixtureRequest) -> Graph:
 
 def real_nodes(graph: Graph) -> Iterator[Graph]:
     """Also those inside of subgraphs."""
-    return (node for node in workflow.nodes_in(graph) if node["type"] not in FRONTEND_ONLY)
-
-
-def subgraphs(graph: Graph) -> dict[str, Graph]:
-    return {inside["id"]: inside for inside in graph.get("definitions", {}).get("subgraphs", ())}
+    return (node for node in workflow.nodes_in(graph) if node["type"] not in workflow.NOTES)
 
 
 def box(node: Graph) -> tuple[float, float, float, float]:
@@ -139,8 +135,8 @@ def test_a_box_shows_the_values_that_are_inside(graph: Graph) -> None:
 
 def test_few_boxes_and_no_node_twice(graph: Graph) -> None:
     assert len(graph["nodes"]) <= (42 if graph["id"] in LARGE else 23)
-    numbers = [node["id"] for node in (*workflow.nodes_in(graph), *graph["nodes"])]
-    assert len({*numbers}) == len(graph["nodes"]) + sum(len(inside["nodes"]) for inside in subgraphs(graph).values())
+    numbers = {node["id"] for node in nodes_in(graph)}
+    assert len(numbers) == len(graph["nodes"]) + sum(len(inside["nodes"]) for inside in subgraphs(graph).values())
 
 
 def test_every_node_says_where_it_comes_from(graph: Graph, node_ids: set[str]) -> None:

@@ -14,7 +14,8 @@ import real_faces
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
-from miniature import avatars, export, looks, measure, net, places, portraits, recogniser, stored
+from miniature import avatars, export, looks, measure, net, places, recogniser, stored
+from miniature.training import portraits
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.face_model import FaceModel
 from pack.bridge.id_patch import load_id_patch

@@ -15,12 +15,13 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from figures import relative
 from instant_id_made import DEFAULTS, person
 from pack.bridge import unet
-from pack.bridge.face_model import FaceModel, faces_in
+from pack.bridge.face_model import FaceModel
 from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.core import identities
 from pack.core.errors import BadCast, BadPhoto, BadRegion
 from pack.core.faces import insight
+from pack.core.faces.model import faces_in
 from pack.core.people import Cast, Layout, Person, Slot
 from pack.core.places.layouts import skeleton_around
 from pack.nodes import measure, second_pass

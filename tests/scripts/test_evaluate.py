@@ -16,7 +16,12 @@ import evaluate
 import numpy as np
 import pytest
 import real_faces
+import torch
+from miniature import recogniser
 from PIL import Image
+
+from core.faces import alignment, scrfd
+from core.faces.model import faces_in
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,6 +127,10 @@ REFUSED = {
         lambda folder: os.truncate(folder / "people" / "Yao" / "yao.jpg", 5000),
         r"yao\.jpg cannot be read as a picture",
     ),
+    "no face": (
+        lambda folder: shutil.copyfile(real_faces.COFFEE, folder / "people" / "Yao" / "photo of a cup.png"),
+        r"No face found in .*photo of a cup\.png: use a photo with a larger and sharper face, or take it out",
+    ),
     "half a picture": (
         lambda folder: os.truncate(folder / "pictures" / "team" / "1 % of #2.jpg", 5000),
         r"1 % of #2\.jpg cannot be read as a picture: .* Save it again",
@@ -145,6 +154,18 @@ def test_what_is_missing_is_said(case: str, folder: Path, monkeypatch: pytest.Mo
     with pytest.raises(evaluate.Unusable, match=words):
         evaluate.main()
     assert not (folder / "measured").exists()
+
+
+@pytest.mark.parametrize(("backend", "ours"), [("torch", True), ("insightface", False)])
+def test_recognisers_are_those_of_load_face_model(backend: str, ours: bool, folder: Path) -> None:
+    """By what is in a file where its name says nothing, in folders of any depth; and run by what is asked for."""
+    (folder / "models" / "facexlib" / "more").mkdir(parents=True)
+    torch.save(recogniser.state(), folder / "models" / "facexlib" / "more" / "faces.pth")
+    model = evaluate.load(folder / "models", backend)
+    assert model.ids == ["w600k_mbf", "arcface-ir-se50"]
+    assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is alignment.align) == ours
+    (yao,) = faces_in(model, real_faces.image(real_faces.YAO)[0]).faces
+    assert {name: row.shape for name, row in yao.embeddings.items()} == dict.fromkeys(model.ids, (512,))
 
 
 def test_sixteen_bits_of_grey_are_not_cut_off(tmp_path: Path) -> None:

@@ -9,18 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import (
-    avatars,
-    evaluate,
-    export,
-    fit_networks,
-    measure,
-    net,
-    places,
-    portraits,
-    recogniser,
-    stored,
-)
+from miniature import avatars, export, measure, net, places, recogniser, stored
+from miniature.training import evaluate, fit_networks, portraits
 from pack.core.faces import ir_se50
 from rig import hostless, photos
 from rig.standins import control_net_shapes

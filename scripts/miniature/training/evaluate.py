@@ -1,6 +1,6 @@
 """Every figure of the miniature, on people it has not seen: drawn ones, and the real photos that come with packages.
 
-    python -m miniature.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
+    python -m miniature.training.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
 
 --people: that many drawn ones at the demo's size, a quarter of that of every other kind.
 
@@ -26,10 +26,11 @@ from torch import Tensor
 from core.faces import analysis, insight
 from core.faces.pictures import to_picture
 
-from . import avatars, fit_projections, measure, net, places, portraits, recogniser, stored, train
-from .autoencoder import colours
-from .looks import HAIR, NOBODY, SHIRT, SKIN
-from .net import Miniature, Settings
+from .. import avatars, measure, net, places, recogniser, stored
+from ..autoencoder import colours
+from ..looks import HAIR, NOBODY, SHIRT, SKIN
+from ..net import Miniature, Settings
+from . import crowds, fit_projections, portraits, train
 
 TRAINED = Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
 DEMO = Settings()
@@ -53,7 +54,7 @@ def scenes(embeddings: Tensor, size: tuple[int, int], people: int, seed: int) ->
         if len(order) < count:
             order += rng.sample(range(len(embeddings)), len(embeddings))
         chosen, order = order[:count], order[count:]
-        yield Scene(places.draw(rng, size, count), embeddings[chosen], size)
+        yield Scene(crowds.draw(rng, size, count), embeddings[chosen], size)
         people, number = people - count, number + 1
 
 
@@ -63,7 +64,7 @@ def draw(model: Miniature, scene: Scene, settings: Settings, patches: Sequence[f
     kept = torch.tensor(patches or [1.0] * len(scene.standing))
     said = model.patches(scene.embeddings) * kept[:, None, None, None]
     noses = [place.nose for place in scene.standing]
-    hint = net.hint(places.skeleton(scene.standing, scene.size), said, noses)
+    hint = net.hint(crowds.skeleton(scene.standing, scene.size), said, noses)
     named = model.tokens(scene.embeddings[kept > 0] if any(patches) else scene.embeddings)
     return net.sample(model, hint, [named], settings)[0]
 

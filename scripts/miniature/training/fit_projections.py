@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from . import portraits, recogniser
-from .looks import BEARD, HAIR, LENGTH, SHIRT, SIZE, SKIN
-from .net import Miniature
-from .unet import WIDTH
+from .. import recogniser
+from ..looks import BEARD, HAIR, LENGTH, SHIRT, SIZE, SKIN
+from ..net import Miniature
+from ..unet import WIDTH
+from . import portraits
 
 PHOTOS = 14000
 _CHUNK, _BATCH, _RATE = 500, 256, 2e-3

@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from . import avatars, net, places
-from .avatars import Area, area
-from .looks import NOBODY
-from .net import Miniature
+from .. import avatars, net, places
+from ..avatars import Area, area
+from ..looks import NOBODY
+from ..net import Miniature
+from . import crowds
 
 BATCH = {places.SMALL: 8, places.LARGE: 2}
 _LARGE_SHARE, _MIXED_SHARE = 0.55, 0.4
@@ -99,7 +100,7 @@ def _examples(model: Miniature, embeddings: Tensor, rng: random.Random) -> Calla
         looks = torch.cat([model.looks(rows) for rows in embeddings.split(1000)])
 
     def example(size: tuple[int, int]) -> Example:
-        standing = places.draw(rng, size)
+        standing = crowds.draw(rng, size)
         chosen = rng.sample(range(len(embeddings)), len(standing))
         people, seen = embeddings[chosen], looks[chosen]
         if rng.random() < _MIXED_SHARE:
@@ -138,7 +139,7 @@ def _example(
         looks = looks[torch.tensor(rng.sample(range(people), people))]
     pixels, areas = avatars.picture(standing, looks, size, 2 if size == places.SMALL else 1)
     patches = model.patches(embeddings) * patched[:, None, None, None]
-    hint = net.hint(places.skeleton(standing, size), patches, [place.nose for place in standing])
+    hint = net.hint(crowds.skeleton(standing, size), patches, [place.nose for place in standing])
     return Example(pixels, areas, hint[0], embeddings[named], only_tokens)
 
 

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from . import avatars, places
-from .looks import SIZE
-from .net import Miniature
+from .. import avatars, places
+from ..looks import SIZE
+from ..net import Miniature
+from . import crowds
 
 _CROP, _RATE = 96, 2e-3
 
@@ -40,9 +41,9 @@ def fit(net: Miniature, minutes: float) -> float:
 def _crops(rng: random.Random) -> Tensor:
     """(3, 3, 96, 96) of one picture, each about somebody."""
     size = places.LARGE if rng.random() < 0.6 else places.SMALL
-    standing = places.draw(rng, size)
-    pixels, _ = avatars.picture(standing, torch.rand(len(standing), SIZE), size)
-    return torch.stack([_crop(rng, pixels, rng.choice(standing)) for _ in range(3)])
+    people = crowds.draw(rng, size)
+    pixels, _ = avatars.picture(people, torch.rand(len(people), SIZE), size)
+    return torch.stack([_crop(rng, pixels, rng.choice(people)) for _ in range(3)])
 
 
 def _crop(rng: random.Random, pixels: Tensor, about: places.Place) -> Tensor:

@@ -1,9 +1,9 @@
 """Train the miniature further, or from nothing; stop and go on at any time.
 
     cd scripts
-    python -m miniature.train 120                      on from the file in this folder, 120 minutes
-    python -m miniature.train 240 --from-nothing       an afternoon on two cores, minutes on a GPU
-    python -m miniature.evaluate                       what it can do
+    python -m miniature.training.train 120                   on from miniature.safetensors, 120 minutes
+    python -m miniature.training.train 240 --from-nothing    an afternoon on two cores, minutes on a GPU
+    python -m miniature.training.evaluate                    what it can do
 
 Everything is kept in .cache/miniature/training.pt every ten minutes; the same command goes on from there. At the end
 miniature.safetensors is written, with where it comes from in its metadata.
@@ -19,8 +19,9 @@ import time
 import torch
 from environment import CACHE, ROOT, say
 
-from . import fit_autoencoder, fit_networks, fit_projections, stored
-from .net import Miniature
+from .. import stored
+from ..net import Miniature
+from . import fit_autoencoder, fit_networks, fit_projections
 
 CHECKPOINT = CACHE / "miniature" / "training.pt"
 TRAINED_ON, HELD_OUT = 1, 1_000_003
@@ -32,7 +33,7 @@ _SAVE_SECONDS, _TELL_STEPS = 600, 50
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("minutes", type=float)
-    parser.add_argument("--from-nothing", action="store_true", help="forget the file in this folder")
+    parser.add_argument("--from-nothing", action="store_true", help="forget miniature.safetensors")
     parser.add_argument("--rate", type=float, default=8e-4, help="of learning, at its highest")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
@@ -51,11 +52,11 @@ def main() -> None:
     if before := history.get("trained"):
         trained = f"{before}; then {trained}"
     stored.save(training.average.cpu(), stored.FILE, {"trained": trained, "commit": commit(), **PROVENANCE})
-    say(f"Wrote {stored.FILE}. Now: python -m miniature.evaluate")
+    say(f"Wrote {stored.FILE}. Now: python -m miniature.training.evaluate")
 
 
 def start(from_nothing: bool, known: fit_projections.Pool) -> Miniature:
-    """The net in this folder, or a new one whose autoencoder and projections have been trained."""
+    """The net of miniature.safetensors, or a new one whose autoencoder and projections have been trained."""
     if not from_nothing or CHECKPOINT.is_file():
         return stored.load()
     torch.manual_seed(0)

@@ -1,0 +1,180 @@
+"""A detector and recognisers: which of the files at hand they are, and what runs them. Knows no host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..checkpoints import State
+from ..errors import UnsupportedCheckpoint
+from ..geometry import shorter_side
+from ..people import Faces
+from . import analysis, arcface, insight, ir_se50, onnx_network, packs, scrfd
+from .analysis import Aligner, Recogniser
+from .ladder import Detector, find_faces
+from .onnx_file import Kind, inspect, read
+from .pictures import Picture, to_picture
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
+"""What runs ONNX files. auto is insightface where it is installed, so that earlier workflows give the same picture."""
+
+TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".sft")
+# Stands near the start of the file whether it is a safetensors file or either kind of pickle.
+_IR_SE50_MARK = b"body.23.res_layer.5.fc1.weight"
+_HEAD = 1 << 20
+
+Network = Callable[[Tensor], Any]
+Run = Callable[[Callable[..., nn.Module], State], Network]
+"""(build(ops=..., device=..., dtype=...) -> module, its weights) -> the network, called with its input."""
+
+
+@dataclass(frozen=True, eq=False)
+class FaceModel:
+    """What finds faces and tells whose they are."""
+
+    detector: Detector
+    recognisers: tuple[Recogniser, ...]
+    align: Aligner
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the recognisers."""
+        return [recogniser.id for recogniser in self.recognisers]
+
+    def only(self, ids: Sequence[str]) -> Self:
+        """The same with these of its recognisers, in this order."""
+        known = dict(zip(self.ids, self.recognisers, strict=True))
+        return replace(self, recognisers=tuple(known[name] for name in ids))
+
+
+def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
+    """All faces of one picture (H, W, C) from left to right, with embeddings: none is a result, too.
+
+    min_size: shorter side of the smallest box, in pixels.
+    """
+    picture = to_picture(image)
+    found = find_faces(face_model.detector, picture).faces
+    kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if shorter_side(face.box) >= min_size]
+    faces = (
+        analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
+        if kept
+        else ()
+    )
+    return Faces(faces, width=picture.shape[1], height=picture.shape[0])
+
+
+# --- Which files
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies in the folders of face models: names relative to them -> full paths.
+
+    onnx: those of face packs. others: where IR-SE50 may be among, with TORCH_ENDINGS.
+    """
+
+    onnx: Mapping[str, str]
+    others: Mapping[str, str]
+
+    def recognisers(self, pack: str) -> dict[str, str]:
+        """Recogniser id -> path. Where an id occurs several times, the file in `pack` is taken."""
+        found: dict[str, str] = {}
+        for name, path in sorted(self.onnx.items(), key=lambda file: packs.pack_of(file[0]) != pack):
+            if packs.maybe_recogniser(name):
+                found.setdefault(packs.recogniser_id(name, os.path.getsize(path)), path)
+        if path := next(filter(_looks_like_ir_se50, self.others.values()), None):
+            found[packs.IR_SE50] = path
+        return found
+
+    def detector(self, pack: str) -> str:
+        """The detector with keypoints in a pack; the largest of several.
+
+        Raises UnsupportedCheckpoint where there is none.
+        """
+        kinds = {self.onnx[name]: inspect(self.onnx[name]).kind for name in packs.packs(self.onnx)[pack]}
+        detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
+        if not detectors:
+            path, kind = next(iter(kinds.items()))
+            url = packs.published("antelopev2").url
+            advice = f"Choose another pack in Load Face Model; antelopev2 is at {url}."
+            raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
+        return max(detectors, key=os.path.getsize)
+
+
+def _looks_like_ir_se50(path: str) -> bool:
+    state = os.stat(path)
+    return _has_ir_se50_mark(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _has_ir_se50_mark(path: str, size: int, changed: int) -> bool:
+    """By its name, or by its keys: a damaged file is to be explained, not to be overlooked."""
+    if "arcface_ir_se50" in os.path.basename(path).lower():
+        return True
+    try:
+        with open(path, "rb") as file:
+            return _IR_SE50_MARK in file.read(_HEAD)
+    except OSError:  # one file that may not be read must not take the node out of the menu
+        return False
+
+
+# --- What runs them
+
+
+def in_torch(backend: str) -> bool:
+    """Whether one of BACKENDS is torch."""
+    return backend == TORCH or (backend == AUTO and not insight.installed())
+
+
+def on_cpu(build: Callable[..., nn.Module], state: State) -> Network:
+    """A Run without a host."""
+    network = build(ops=nn).eval().requires_grad_(False)
+    network.load_state_dict(dict(state))
+    return network
+
+
+def open_detector(path: str, providers: Sequence[str] | None, run: Run) -> Detector:
+    """providers: onnxruntime's, or None for torch. Raises UnsupportedCheckpoint, MissingDependency."""
+    if providers:
+        return insight.Scrfd(insight.open_model(path, providers))
+    graph = inspect(path)
+    planned = onnx_network.plan(read(path))
+    fixed = scrfd.fixed_size(graph.inputs[0])
+    width, height = fixed or scrfd.SIZE
+    onnx_network.check(planned, (1, 3, height, width), scrfd.output_sizes(len(graph.outputs), width, height))
+    return scrfd.Scrfd(run(partial(onnx_network.Network, planned), planned.state), fixed)
+
+
+def open_recogniser(identifier: str, path: str, providers: Sequence[str] | None, run: Run) -> Recogniser:
+    """As open_detector."""
+    if providers:
+        return insight.ArcFace(identifier, insight.open_model(path, providers))
+    program, side = read(path), inspect(path).inputs[0][2]
+    planned = onnx_network.plan(program)
+    onnx_network.check(planned, (1, 3, side, side), (arcface.EMBEDDING,))
+    network = run(partial(onnx_network.Network, planned), planned.state)
+    return arcface.ArcFace(identifier, network, side, arcface.scales(program))
+
+
+class IRSE50Recogniser:
+    """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
+
+    id = packs.IR_SE50
+    crop_size = ir_se50.CROP
+
+    def __init__(self, state: State, path: str, run: Run) -> None:
+        """state: of the published file, `path`. Raises UnsupportedCheckpoint."""
+        self.network = run(ir_se50.IRSE50, ir_se50.fold(state, path))
+
+    def embed(self, crops: Sequence[Picture]) -> Tensor:
+        return self.network(ir_se50.prepare(torch.as_tensor(np.stack(crops)))).float().cpu()
