@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from . import geometry
 from .checkpoints import State, below
-from .errors import no_patches, other_patches, rows_missing
+from .errors import BadPatches, rows_missing
 from .identities import combine
 from .people import Cast, Person, Point
 from .places import placing
@@ -162,10 +162,17 @@ def check_patches(image: Tensor, people: Sequence[Person], side: int, node: str)
     """
     beyond = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # H W
     if not (beyond > 0).any() and any(person.weight >= _FAINT for person in people):
-        raise no_patches(node)
+        raise BadPatches(
+            f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
+            "do not.",
+            "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
+        )
     if (beyond > _OVERSHOOT).any():
         for why in (*_missing(beyond, people, side), *_strangers(beyond, people, side)):
-            raise other_patches(node, why)
+            raise BadPatches(
+                f"The image given to {node} was made from another cast: {why}.",
+                "Give ID-Patch Condition Image and this node the same cast, and put no other node between them.",
+            )
 
 
 def _missing(beyond: Tensor, people: Sequence[Person], side: int) -> Iterator[str]:

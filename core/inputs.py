@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .errors import BadInput, BadPicture, BadSize, counted, on_no_canvas, unusable_text
+from .errors import BadInput, BadLayout, BadPicture, BadSize, counted, unusable_text
 from .geometry import check_size
 from .people import Box, Cast, Faces, Identity, Layout, Point, Slot
 
@@ -169,13 +169,18 @@ def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
     return seen and bool((np.abs(points) <= FAR).all()) and 0 <= float(face["score"]) <= 1
 
 
+def _nowhere(which: str, why: str) -> BadLayout:
+    """A place or a face that is on no canvas."""
+    return BadLayout(f"{which} {why}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
+
+
 def _on_earth(which: str, slot: Slot, canvas: Layout | Cast) -> None:
     if slot.pose is not None and len(slot.pose) != 17:
-        raise on_no_canvas(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
+        raise _nowhere(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
     size = (canvas.height, canvas.width)
     if slot.mask is not None and (slot.mask.shape != size or not slot.mask.sum().isfinite()):
         found = f"has a mask of shape {tuple(slot.mask.shape)} or with NaN instead of one of the canvas"
-        raise on_no_canvas(which, f"{found}, {canvas.width}x{canvas.height} px")
+        raise _nowhere(which, f"{found}, {canvas.width}x{canvas.height} px")
     points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
     _five_points(which, slot.keypoints)
     _within_reach(which, points, slot.box)
@@ -183,13 +188,13 @@ def _on_earth(which: str, slot: Slot, canvas: Layout | Cast) -> None:
 
 def _five_points(which: str, keypoints: Sequence[Point] | None) -> None:
     if keypoints is not None and len(keypoints) != 5:
-        raise on_no_canvas(which, f"has {counted(len(keypoints), 'face keypoint')} instead of 5")
+        raise _nowhere(which, f"has {counted(len(keypoints), 'face keypoint')} instead of 5")
 
 
 def _within_reach(which: str, points: Sequence[Point], box: Box | None) -> None:
     numbers = [*(box or ()), *(axis for point in points for axis in point)]
     wrong = next((axis for axis in numbers if not abs(axis) <= FAR), None)  # NaN is not within anything
     if wrong is not None:
-        raise on_no_canvas(which, f"has a coordinate that is on no canvas ({wrong:g})")
+        raise _nowhere(which, f"has a coordinate that is on no canvas ({wrong:g})")
     if box is not None and (box[0] > box[2] or box[1] > box[3]):
-        raise on_no_canvas(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in box)})")
+        raise _nowhere(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in box)})")

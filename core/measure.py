@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadSize, NotPlaced, no_recogniser_in_common, nobody_to_measure, together_only
+from .errors import BadCast, BadSize, NotPlaced, listed, together_only
 from .faces.packs import IR_SE50
 from .geometry import longer_side
 from .identities import combine, similarity
@@ -194,10 +194,15 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
     """
     if cast and cast.by_row:
         raise together_only(node)
-    listed = [person for person in (cast.people if cast else ()) if person.weight > 0]
-    people = (*listed, *([Person(identity)] if identity else []))
+    heard = [person for person in (cast.people if cast else ()) if person.weight > 0]
+    people = (*heard, *([Person(identity)] if identity else []))
+    if not people and cast:
+        raise BadCast("Nobody of the cast can be looked for: everybody in it has weight 0.", "Raise a weight in Cast.")
     if not people:
-        raise nobody_to_measure(bool(cast))
+        raise BadCast(
+            "There is nobody to look for: neither a cast nor an identity is connected.",
+            "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity.",
+        )
     bare = [person.identity.name for person in people if person.slot is None]
     if 0 < len(bare) < len(people):
         raise NotPlaced(node, bare)
@@ -211,7 +216,12 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     """
     shared = [name for name in loaded if all(name in person.identity.embeddings for person in people)]
     if not shared:
-        raise no_recogniser_in_common(loaded, [(p.identity.name, sorted(p.identity.embeddings)) for p in people])
+        each = ((p.identity.name, listed(sorted(p.identity.embeddings), "no embedding")) for p in people)
+        theirs = "; ".join(f"{name} has {recognisers}" for name, recognisers in each)
+        raise BadCast(
+            f"The face model has {listed(loaded)}, {theirs}: no recogniser that all have, so nothing can be compared.",
+            "Make every identity with the Load Face Model that is connected here, or with recognisers = all found.",
+        )
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())
     return tuple(sorted(shared, key=lambda name: name in flattering))
 

@@ -300,7 +300,7 @@ def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> 
     """
     if mask is not None and cast.by_row:
         why = "everybody has a picture of their own, from Crop Faces"
-        raise errors.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
+        raise regions.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
     if mask is not None:
         found = regions.of_masks(mask, cast)
         return None if len(found) == 1 and bool((found == 1).all()) else found

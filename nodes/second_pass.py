@@ -27,7 +27,7 @@ from ..core.crops import (
     describe,
     troubles,
 )
-from ..core.errors import not_sampled
+from ..core.errors import BadPhoto, counted
 from ..core.people import Cast
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
@@ -237,7 +237,10 @@ class PasteFaces(io.ComfyNode):
         if not where.crops:
             sampled = torch.zeros(0, where.size, where.size, 3)
         if sampled is None:
-            raise not_sampled(len(where.crops))
+            raise BadPhoto(
+                f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled.",
+                "Connect the IMAGE of the VAE Decode behind the sampler to sampled.",
+            )
         pasted, mask = pasting.paste(images, where, sampled, color_match)
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(as_rgb(pasted), cls=cls))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .. import geometry
-from ..errors import BadChoice, no_free_place, place_taken
+from ..errors import BadChoice, BadLayout, counted
 from ..geometry import area
 from ..people import Box, Layout, Point, Slot
 from . import bodies
@@ -55,9 +55,24 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
         one = _at(extended, at, wanted) if given else _free(extended, where, wanted)
         if one is None:
             face = _usual(extended, _all_standing(extended), wanted) * bodies.FACE_HEIGHT
-            raise no_free_place(where, face, len(layout.slots), (layout.width, layout.height), number, count)
+            raise _no_free_place(layout, where, face, number, count)
         extended = replace(extended, slots=(*extended.slots, _slot(one, body, layout)))
     return extended
+
+
+def _no_free_place(layout: Layout, where: str, face: float, room: int, wanted: int) -> BadLayout:
+    """face: the size that nobody finds a place with, px; room: how many of the `wanted` do."""
+    people = counted(len(layout.slots), "person", "people")
+    shown = f"The canvas is {layout.width}x{layout.height} px and shows {people}: with where = {where} there is"
+    if room:
+        return BadLayout(
+            f"{shown} room for {counted(room, 'face')} of about {face:.0f} px, not for {wanted}.",
+            "Choose a smaller count, another side, a larger picture or a smaller face_size.",
+        )
+    return BadLayout(
+        f"{shown} no free place for a face of about {face:.0f} px.",
+        "Choose another side, a larger picture, a smaller face_size, or where = at x, y.",
+    )
 
 
 def troubles(layout: Layout, added: int) -> list[str]:
@@ -83,7 +98,10 @@ def _at(layout: Layout, nose: Point, wanted: float) -> _Standing:
     others = _all_standing(layout)
     one = _Standing(nose, wanted or _head_at(nose, others, layout))
     if why := _why_not(one, others, layout):
-        raise place_taken(round(nose[0]), round(nose[1]), why)
+        raise BadLayout(
+            f"Nobody can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
+            "Choose another x and y (of the nose), a smaller face_size, a larger picture, or where = free place.",
+        )
     return one
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..errors import BadChoice, no_room, too_many_rows
+from ..errors import BadChoice, BadLayout, counted
 from ..geometry import check_size
 from ..people import Layout, Point, Pose, Slot
 from . import bodies
@@ -85,11 +85,24 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
     if framing not in FRAMINGS:
         raise BadChoice("framing", framing, FRAMINGS)
     if rows > count:
-        raise too_many_rows(rows, count)
+        there = "is 1 person" if count == 1 else f"are {count} people"
+        raise BadLayout(
+            f"{rows} rows were asked for, but there {there}.",
+            "Set rows to 0 to have them chosen, or to no more than the number of people.",
+        )
     plan = _plan(count, framing, rows) if rows else _best(count, framing, width, height)
     if not plan.fits(width, height):
-        raise no_room(count, framing, len(plan.across), (width, height), _least_canvas(plan))
+        raise _no_room(count, plan, width, height)
     return Layout(width, height, _stand(plan, width, height))
+
+
+def _no_room(count: int, plan: Plan, width: int, height: int) -> BadLayout:
+    (wide, high), who = _least_canvas(plan), counted(count, "person", "people")
+    return BadLayout(
+        f"The canvas is {width}x{height} px; {who} with framing = {plan.framing} in {counted(len(plan.across), 'row')} "
+        f"need{'s' * (count == 1)} at least {wide}x{high} px.",
+        "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
+    )
 
 
 def _best(count: int, framing: str, width: int, height: int) -> Plan:

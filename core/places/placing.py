@@ -10,16 +10,7 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from ..errors import (
-    BadChoice,
-    BadEmbedding,
-    BadOrder,
-    CannotMatch,
-    NotPlaced,
-    counted,
-    people_places_mismatch,
-    together_only,
-)
+from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, listed, together_only
 from ..identities import similarity
 from ..people import Cast, Identity, Layout, Person, Point, Slot
 from ..text import plain
@@ -34,6 +25,25 @@ Places = tuple[int | None, ...]
 """Per place of a layout the index of the person who stands there, or None."""
 
 
+class BadOrder(LikenessError):
+    """A custom order that cannot be followed."""
+
+    def __init__(self, text: str, why: str, people: int, places: int) -> None:
+        example = ",".join(str(max(0, person)) for person in range(people, people - places, -1))
+        super().__init__(
+            f"The order {plain(text, 100)!r} cannot be used: {why}.",
+            f"Write one number per place ({places}), e.g. {example}: each person "
+            f"({'1' if people == 1 else f'1 to {people}'}) at most once, 0 for an empty place.",
+        )
+
+
+class CannotMatch(LikenessError):
+    """Order = match faces with nothing to compare."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(f"People cannot be matched with the faces of the layout: {why}.", advice)
+
+
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     """Give every place a person. order: one of ORDERS; custom_order: see `_custom`.
 
@@ -45,18 +55,35 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         raise BadChoice("order", order, ORDERS)
     places = len(layout.slots)
     by_number: dict[int, int] = {number: person for person, number in enumerate(cast.numbers)}
-    listed = range(1, len(cast.people) + len(cast.absent) + 1)
+    everybody = range(1, len(cast.people) + len(cast.absent) + 1)
     if order == "custom":
-        return tuple(map(by_number.get, _custom(custom_order, len(listed), places)))
-    if order == LAST_PLACES and places > len(listed):
-        return (*[None] * (places - len(listed)), *map(by_number.get, listed))
-    if places not in (len(cast.people), len(listed)):
-        raise people_places_mismatch(cast.numbers, [name for _, name in cast.absent], places)
+        return tuple(map(by_number.get, _custom(custom_order, len(everybody), places)))
+    if order == LAST_PLACES and places > len(everybody):
+        return (*[None] * (places - len(everybody)), *map(by_number.get, everybody))
+    if places not in (len(cast.people), len(everybody)):
+        raise _other_number(cast, places)
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
-    numbers = cast.numbers if places == len(cast.people) else listed
+    numbers = cast.numbers if places == len(cast.people) else everybody
     ranks = _left_to_right(layout.slots) if order == "left to right" else range(places)
     return tuple(by_number.get(numbers[rank]) for rank in ranks)
+
+
+def _other_number(cast: Cast, places: int) -> BadCast:
+    """The cast and the layout do not have the same number."""
+    numbers = cast.numbers
+    order = ",".join(map(str, [*numbers[:places], *[0] * (places - len(numbers))]))
+    if len(numbers) > places:
+        others = f"{'person' if len(numbers) == places + 1 else 'people'} {listed(numbers[places:])}"
+        verb, custom = "more", f"name one person per place: {order!r} leaves out {others}"
+    else:
+        verb, custom = "fewer", f"write 0 for an empty place: {order!r}"
+    absent = f" (left out: {listed([name for _, name in cast.absent])})" if cast.absent else ""
+    return BadCast(
+        f"The cast has {counted(len(numbers), 'person', 'people')}{absent} and the layout has "
+        f"{counted(places, 'place')}: {verb} people than places.",
+        f"Remove or add people or places, or choose order = custom and {custom}.",
+    )
 
 
 def place(cast: Cast, layout: Layout, places: Places) -> Cast:

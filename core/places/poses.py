@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import BadPoses, counted
+from ..errors import LikenessError, counted
 from ..people import Joint, Pose
 
 # OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.
@@ -19,6 +19,13 @@ _JOINTS = 18
 _FAR = 1e5
 """Pixels. No picture is that wide: a joint beyond it is a mistake, and drawing towards it takes minutes."""
 _BODY = "Use the 18-point body of DWPose, OpenPose or SDPose nodes."
+
+
+class BadPoses(LikenessError):
+    """A POSE_KEYPOINT that no layout can be made of."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(f"The pose input cannot be used: {why}.", advice)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadChoice, BadRegion, BadSize, counted, not_in_cast
+from ..errors import BadCast, BadChoice, BadSize, LikenessError, counted
 from ..people import Box, Cast, Layout, Person, Point, Pose, Slot
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
@@ -22,6 +22,16 @@ ALL_PEOPLE = 0
 """Instead of the number of a person."""
 _HAIR = 0.3
 """How far hair and ears reach beyond a face box, in face sizes."""
+
+
+class BadRegion(LikenessError):
+    """A part of the picture that cannot belong to one person."""
+
+    def __init__(self, who: str, why: str, advice: str = "") -> None:
+        super().__init__(
+            f"The region of {who} cannot be used: {why}.",
+            advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
+        )
 
 
 def of_cast(cast: Cast, margin: float, feather: float) -> Tensor:
@@ -58,7 +68,11 @@ def of_person(
         heard = [n for n, person in enumerate(cast.people, 1) if person.weight > 0] or range(1, len(cast.people) + 1)
         return torch.stack([of_person(cast, n, extent, margin, feather, staying) for n in heard]).amax(0)
     if not 0 < number <= len(cast.people):
-        raise not_in_cast(number, names(cast.people))
+        listed = ", ".join(f"{n} {name}" for n, name in enumerate(names(cast.people), 1)) or "nobody"
+        raise BadCast(
+            f"There is no person {number} in the cast; those with a place are {listed}.",
+            "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
+        )
     person = cast.people[number - 1]
     if extent == "body" and person.slot and person.slot.mask is not None:
         return person.slot.mask.float().clone()

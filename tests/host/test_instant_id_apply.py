@@ -23,6 +23,7 @@ from pack.bridge import cross_attention, unet
 from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.core.people import Cast, Layout, Slot
+from pack.core.places import regions
 from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, LoadInstantID
 from PIL import Image
 from seeded import instant_id_file
@@ -461,12 +462,12 @@ def test_many_without_places_and_with_the_same_place(host, instant_id):
         two,
     )
     same = Cast(tuple(person(n, face(1), slot(10, 10, 30, 30)) for n in "ab"), WIDTH, HEIGHT)
-    refused(errors.BadRegion, "a and b cannot be used: both have the same region", host, instant_id, same)
+    refused(regions.BadRegion, "a and b cannot be used: both have the same region", host, instant_id, same)
     off = Cast(
         (person("a", face(1), slot(10, 10, 30, 30)), person("b", face(2), slot(900, 10, 930, 30))), WIDTH, HEIGHT
     )
     refused(
-        errors.BadRegion,
+        regions.BadRegion,
         "region of b cannot be used: the region is empty or lies off the canvas",
         host,
         instant_id,
@@ -533,7 +534,7 @@ def test_masks_stay_with_their_people_when_somebody_has_weight_zero(host, instan
     two = Cast((three.people[0], three.people[2]))
     without = sample(*apply(host, instant_id, two, mask=masks[[0, 2]]))
     assert torch.equal(sample(*apply(host, instant_id, three, mask=masks)), without)
-    refused(errors.BadRegion, "there are 2 masks for 3 people", host, instant_id, three, mask=masks[:2])
+    refused(regions.BadRegion, "there are 2 masks for 3 people", host, instant_id, three, mask=masks[:2])
 
 
 def test_people_of_weight_zero_have_no_keypoints(host, instant_id):

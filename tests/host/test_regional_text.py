@@ -17,6 +17,7 @@ from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
 from pack.core.people import Cast
+from pack.core.prompts import BadPrompts
 from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.person_prompts import PersonPrompts
 from seeded import id_patch_file, instant_id_file
@@ -361,7 +362,7 @@ def test_half_precision_and_the_host_s_other_kernels(host, monkeypatch):
 
 
 def test_lines_about_nobody(host):
-    with pytest.raises(errors.BadPrompts, match=r"nobody here is called 'Zoe'.*1 left, 2 right"):
+    with pytest.raises(BadPrompts, match=r"nobody here is called 'Zoe'.*1 left, 2 right"):
         speak(host[0], "left: up\nZoe: down")
 
 

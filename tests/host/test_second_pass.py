@@ -19,10 +19,11 @@ from pack.bridge.face_model import FaceModel, faces_in
 from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.core import identities
-from pack.core.errors import BadCast, BadPhoto, BadRegion
+from pack.core.errors import BadCast, BadPhoto
 from pack.core.faces import insight
 from pack.core.people import Cast, Layout, Person, Slot
 from pack.core.places.layouts import skeleton_around
+from pack.core.places.regions import BadRegion
 from pack.nodes import measure, second_pass
 from pack.nodes import people as people_nodes
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage

@@ -7,9 +7,10 @@ from dataclasses import replace
 import people_made
 import pytest
 import torch
-from pack.core.errors import BadCast, BadChoice, BadRegion
+from pack.core.errors import BadCast, BadChoice
 from pack.core.people import Cast, Person, Slot
 from pack.core.places import bodies, group, regions
+from pack.core.places.regions import BadRegion
 
 
 def cast(*slots, width=96, height=64):
