@@ -326,6 +326,7 @@ class BadPhoto(LikenessError):
 class CannotSave(LikenessError):
     """A person who cannot be saved, or is not among the saved; nothing is left of the attempt."""
 
+
 # What several files say
 
 
