@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from .errors import BadChoice
 from .geometry import Rect, longer_side
 from .measure import Report, Sighting
-from .people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, Slot
+from .people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
 from .places.layouts import skeleton_around
 from .places.regions import box_region, widened
 
@@ -239,10 +239,10 @@ def _slot(box: Box, keypoints: Keypoints, crop: Crop, size: int) -> Slot:
     return Slot(points[NOSE], found, points, skeleton_around(points, "half", (size, size)))
 
 
-def cast_of(decisions: Sequence[Decision], size: int) -> Cast:
+def cast_of(decisions: Sequence[Decision], size: int) -> RowCast:
     """Those who have a crop, a row of the batch each."""
     people = [replace(one.candidate.person, slot=one.slot, place=one.candidate.number) for one in decisions if one.crop]
-    return Cast(tuple(people), size, size, by_row=True)
+    return RowCast(tuple(people), size, size)
 
 
 def cut(image: Tensor, crop: Crop, size: int) -> Tensor:

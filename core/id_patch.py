@@ -18,7 +18,7 @@ from . import geometry
 from .checkpoints import State, below
 from .errors import BadPatches, rows_missing
 from .identities import combine
-from .people import Cast, Person, Point
+from .people import Person, PlacedCast, Point, RowCast, is_a
 from .places import placing
 from .resampler import Resampler
 
@@ -96,7 +96,7 @@ class Presence:
     weightless: tuple[str, ...]
 
 
-def presence(cast: Cast) -> Presence:
+def presence(cast: PlacedCast) -> Presence:
     """Drop people of weight 0 and people whose centre is off the canvas, tokens and patch alike.
 
     The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
@@ -119,11 +119,11 @@ def left_out(present: Presence) -> list[str]:
     return lines + [f"{name}: weight 0, left out." for name in present.weightless]
 
 
-def troubles(cast: Cast) -> list[str]:
+def troubles(cast: PlacedCast) -> list[str]:
     """Who is left out of a placed cast, and whose patches run into each other or over the border, a line each."""
     present = presence(cast)
     people = [(person.identity.name, center_of(person)) for person in present.people]
-    meeting = [] if cast.by_row else placing.overlaps(people)
+    meeting = [] if is_a(cast, RowCast) else placing.overlaps(people)
     return [*left_out(present), *meeting, *_over_the_border(people, cast.width, cast.height)]
 
 

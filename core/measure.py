@@ -17,7 +17,7 @@ from .errors import BadCast, BadSize, NotPlaced, listed, together_only
 from .faces.packs import IR_SE50
 from .geometry import longer_side
 from .identities import combine, similarity
-from .people import NOSE, Box, Cast, Face, Faces, Identity, Person
+from .people import NOSE, Box, Cast, Face, Faces, Identity, Person, PlacedCast, RowCast, is_a
 from .thirdparty import require
 
 NODE = "Measure Likeness"
@@ -192,7 +192,7 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
 
     Raises BadCast where that is nobody or people have a picture each, NotPlaced where only some have a place.
     """
-    if cast and cast.by_row:
+    if is_a(cast, RowCast):
         raise together_only(node)
     heard = [person for person in (cast.people if cast else ()) if person.weight > 0]
     people = (*heard, *([Person(identity)] if identity else []))
@@ -240,18 +240,20 @@ def measure(
     nobody's, and who has no other is missing.
     Raises BadSize where a picture is not the cast's canvas, BadEmbedding.
     """
+    placed = cast if is_a(cast, PlacedCast) and cast.people[0].slot else None
     seen: dict[str, list[Measured]] = {name: [] for name in recognisers}
     for picture in pictures:
         tables = {name: _similarities(picture.faces, cast.people, name) for name in recognisers}
         judge = tables[recognisers[0]]
-        faces = in_places(picture, cast) if cast.people[0].slot else _assigned(judge)
+        faces = in_places(picture, placed) if placed else _assigned(judge)
         faces = [None if face is None or judge[:, face].max() < stranger_below else face for face in faces]
         for name, table in tables.items():
             boxes = tuple(face.box for face in picture.faces)
             sightings = (_sighting(n, face, picture.faces, cast.people, name, table) for n, face in enumerate(faces))
             seen[name].append(Measured(boxes, tuple(sightings)))
     measured = {name: tuple(ones) for name, ones in seen.items()}
-    return Report(cast.people, tuple(recognisers), measured, method, cast.width, cast.height)
+    canvas = (placed.width, placed.height) if placed else (0, 0)
+    return Report(cast.people, tuple(recognisers), measured, method, *canvas)
 
 
 def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[float]]) -> Report:
@@ -263,7 +265,7 @@ def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[f
     return replace(report, pictures=pictures, labels=tuple(labels))
 
 
-def in_places(picture: Faces, cast: Cast) -> list[int | None]:
+def in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
     """Per person the face that stands in their place, as many as possible and then as near as possible.
 
     Raises BadSize where the picture has another shape than the canvas; another size is scaled.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -520,7 +521,7 @@ class Cast(io.ComfyNode):
             raise BadCast(
                 "The cast is empty: no person is connected.", "Connect at least one Identity or Load Identity."
             )
-        whole = people.Cast(tuple(present), before.width, before.height, tuple(absent))
+        whole = replace(before, people=tuple(present), absent=tuple(absent))
         preview = _cast_preview(whole)
         notes.tell(notes.node_of(cls), f"Left out, no photo with a face: {names}" if names else "")
         return io.NodeOutput(whole, preview, ui=ui.PreviewImage(preview, cls=cls))

@@ -28,7 +28,7 @@ from ..core.crops import (
     troubles,
 )
 from ..core.errors import BadPhoto, counted
-from ..core.people import Cast
+from ..core.people import Cast, Identity, is_a
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
@@ -147,7 +147,7 @@ class CropFaces(io.ComfyNode):
         cls,
         face_model: FaceModel,
         images: Tensor,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         who: str,
         smaller_than: int,
         less_than: float,
@@ -178,10 +178,9 @@ class CropFaces(io.ComfyNode):
         return io.NodeOutput(crops, masks, rows, where, preview, report, len(chosen), ui=shown)
 
 
-def _people(given: Any) -> Cast:
+def _people(given: Cast | Identity) -> Cast:
     """Raises BadCast where that is nobody."""
-    cast, identity = (given, None) if hasattr(given, "people") else (None, given)
-    return measure.people_of(cast, identity, CROP)
+    return measure.people_of(given, None, CROP) if is_a(given, Cast) else measure.people_of(None, given, CROP)
 
 
 def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice) -> list[list[Decision]]:

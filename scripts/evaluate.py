@@ -39,7 +39,7 @@ from core.faces.onnx_file import Kind, inspect, read
 from core.faces.pictures import Picture, to_picture
 from core.geometry import longer_side
 from core.inputs import FAR
-from core.people import Cast, Face, Faces, Identity, Person, Slot
+from core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -197,8 +197,7 @@ def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -
         raise Unusable(f"{beside} has {counted(len(places), 'place')} for {len(names)} people: write one [x, y] each.")
     slots = [Slot((float(x), float(y))) for x, y in places] or [None] * len(names)
     persons = (Person(people[name], 1.0, slot, n) for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1))
-    width, height = said.get("size", size) if places else (0, 0)
-    return Cast(tuple(persons), width, height)
+    return PlacedCast(tuple(persons), *said.get("size", size)) if places else Cast(tuple(persons))
 
 
 def said_in(beside: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from .. import geometry
 from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, listed, together_only
 from ..identities import similarity
-from ..people import Cast, Identity, Layout, Person, Point, Slot
+from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from ..text import plain
 from ..thirdparty import require
 
@@ -86,7 +86,7 @@ def _other_number(cast: Cast, places: int) -> BadCast:
     )
 
 
-def place(cast: Cast, layout: Layout, places: Places) -> Cast:
+def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     """The cast with places, in the order it was listed; people without a place are taken out."""
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
     placed = [
@@ -94,20 +94,25 @@ def place(cast: Cast, layout: Layout, places: Places) -> Cast:
         for n, person in enumerate(cast.people)
         if n in number_of
     ]
-    return Cast(tuple(placed), layout.width, layout.height)
+    return PlacedCast(tuple(placed), layout.width, layout.height)
 
 
-def require_places(cast: Cast, node: str) -> tuple[Slot, ...]:
-    """Everybody's place. Raises NotPlaced, naming the node that needs them."""
+def require_places(cast: Cast, node: str) -> PlacedCast:
+    """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
     unplaced = [person.identity.name for person in cast.people if person.slot is None]
-    if unplaced:
+    if unplaced or not is_a(cast, PlacedCast):
         raise NotPlaced(node, unplaced)
+    return cast
+
+
+def slots(cast: PlacedCast) -> tuple[Slot, ...]:
+    """The places, in the order of the people."""
     return tuple(person.slot for person in cast.people if person.slot)
 
 
 def require_together(cast: Cast, node: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
-    if cast.by_row:
+    if is_a(cast, RowCast):
         raise together_only(node)
 
 
