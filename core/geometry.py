@@ -19,6 +19,8 @@ Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels, the last two exclusive."""
 LARGEST = 8192
 """Side of a canvas in pixels. Nobody generates larger ones, and a few pictures of that size fill the memory."""
+FAR = 1e6
+"""Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
 
 
 def check_size(what: str, width: int, height: int) -> None:

@@ -12,13 +12,11 @@ import numpy as np
 from torch import Tensor
 
 from .errors import BadInput, BadLayout, BadPicture, BadSize, counted, unusable_text
-from .geometry import check_size
+from .geometry import FAR, check_size
 from .people import Box, Cast, Faces, Identity, Layout, PlacedCast, Point, Slot, is_a
 
 LANDMARKS = 468
 """The least points of a face mesh; ten more are those of the irises."""
-FAR = 1e6
-"""Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
 
 
 def number(what: str, value: Any, least: float, most: float, whole: bool) -> float:

@@ -211,7 +211,7 @@ class ApplyIDPatch(io.ComfyNode):
         advice = "Make the image with ID-Patch Condition Image from the same cast."
         geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
         image = as_rgb(image)
-        (check_rows if by_row else check_patches)(image, people, id_patch.side, APPLY)
+        (check_rows if by_row else check_patches)(image, people, APPLY)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))

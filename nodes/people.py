@@ -93,8 +93,8 @@ class LoadFaceModel(io.ComfyNode):
                         default=AUTO,
                         optional=True,
                         tooltip="What runs the networks of the pack. torch needs nothing installed and follows "
-                        "ComfyUI's device and memory settings. auto is insightface where it is installed, so that "
-                        "earlier workflows give the same picture, else torch. The log says which one is active.",
+                        "ComfyUI's device and memory settings. auto is insightface where it is installed, else "
+                        "torch. The log says which one is active.",
                     )
                 ),
             ],

@@ -213,7 +213,7 @@ class AddPlace(io.ComfyNode):
                     default=1,
                     min=1,
                     max=8,
-                    optional=True,  # saved prompts are older
+                    optional=True,
                     tooltip="How many people come in. With where = at x, y the first stands there and the others in "
                     "free places.",
                 ),

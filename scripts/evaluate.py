@@ -37,8 +37,7 @@ from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, pack
 from core.faces.ladder import Detection, Detector, find_faces
 from core.faces.onnx_file import Kind, inspect, read
 from core.faces.pictures import Picture, to_picture
-from core.geometry import longer_side
-from core.inputs import FAR
+from core.geometry import FAR, longer_side
 from core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line
 
