@@ -32,11 +32,6 @@ class IDPatch:
         """Of one token: the text width of the models this file is made for."""
         return self.net.prompt_proj.width
 
-    @property
-    def side(self) -> int:
-        """Of a patch, px."""
-        return self.net.side
-
     def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
         """(1, people * tokens, width) float32 on the CPU, each person's tokens times the person's weight."""
         rows = [self._run(self.net.tokens, person, photos) * person.weight for person in people]
@@ -48,7 +43,7 @@ class IDPatch:
         return self.net.tokens(embedding).cpu().repeat(1, count, 1)
 
     def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
-        """(3, size, size) float32 on the CPU per person, times the person's weight."""
+        """(3, PATCH, PATCH) float32 on the CPU per person, times the person's weight."""
         return [self._run(self.net.patch, person, photos) * person.weight for person in people]
 
     def _run(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 from .errors import BadChoice
 from .geometry import Rect, longer_side
 from .measure import Report, Sighting
-from .people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, Slot
+from .people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
 from .places.layouts import skeleton_around
 from .places.regions import box_region, widened
 
@@ -83,13 +83,14 @@ class Crops:
 class Decision:
     """What becomes of somebody in a picture: their crop, or why there is none.
 
-    slot: the person's place in the enlarged crop.
+    slot: the person's place in the enlarged crop. covered: whether there is none because others' faces lie over it.
     """
 
     candidate: Candidate
     why: str
     crop: Crop | None = None
     slot: Slot | None = None
+    covered: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice
     square = square_around(one.box, choice.margin, faces.width, faces.height)
     mask = paste_mask(one.box, square, faces, kept, choice.mask_margin, choice.feather * longer_side(one.box))
     if not mask.any():
-        return Decision(one, "covered by faces that are left as they are, left as it is")
+        return Decision(one, "covered by faces that are left as they are, left as it is", covered=True)
     turns = upright(one.keypoints)
     crop = Crop(one.picture, square, turns, mask, one.name, one.number, longer_side(one.box))
     return Decision(one, why, crop, _slot(one.box, one.keypoints, crop, choice.size))
@@ -239,10 +240,10 @@ def _slot(box: Box, keypoints: Keypoints, crop: Crop, size: int) -> Slot:
     return Slot(points[NOSE], found, points, skeleton_around(points, "half", (size, size)))
 
 
-def cast_of(decisions: Sequence[Decision], size: int) -> Cast:
+def cast_of(decisions: Sequence[Decision], size: int) -> RowCast:
     """Those who have a crop, a row of the batch each."""
     people = [replace(one.candidate.person, slot=one.slot, place=one.candidate.number) for one in decisions if one.crop]
-    return Cast(tuple(people), size, size, by_row=True)
+    return RowCast(tuple(people), size, size)
 
 
 def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
@@ -280,7 +281,7 @@ def _line(one: Decision, pictures: int) -> str:
 
 def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
     """Who could not be found, who lies on top of whom, and that nobody is chosen, a line each."""
-    lost = [_line(one, pictures) for one in decisions if one.candidate.similarity is None or "covered" in one.why]
+    lost = [_line(one, pictures) for one in decisions if one.candidate.similarity is None or one.covered]
     nobody = [] if any(one.crop for one in decisions) else [NOBODY]
     return [*lost, *overlaps([one.crop for one in decisions if one.crop]), *nobody]
 

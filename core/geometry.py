@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from .errors import BadChoice, BadSize
-from .people import Box, Cast, Joint, Point
+from .people import Box, Joint, PlacedCast, Point
 
 PATCH = 64
 """Side of an ID patch in pixels, as ID-Patch was trained."""
@@ -19,6 +19,8 @@ Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels, the last two exclusive."""
 LARGEST = 8192
 """Side of a canvas in pixels. Nobody generates larger ones, and a few pictures of that size fill the memory."""
+FAR = 1e6
+"""Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
 
 
 def check_size(what: str, width: int, height: int) -> None:
@@ -34,7 +36,7 @@ def check_size(what: str, width: int, height: int) -> None:
     )
 
 
-def check_canvas(what: str, image: Tensor, cast: Cast, advice: str) -> None:
+def check_canvas(what: str, image: Tensor, cast: PlacedCast, advice: str) -> None:
     """Raise BadSize unless a picture (B, H, W, C) has the size of the cast's canvas."""
     size = (image.shape[2], image.shape[1])
     if size != (cast.width, cast.height):

@@ -6,7 +6,6 @@ modules/inferencer.py (Apache-2.0).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import geometry
 from .checkpoints import State, below
-from .errors import no_patches, other_patches, rows_missing
+from .errors import BadPatches, rows_missing
+from .geometry import PATCH, Rect, off_canvas, patch_rect
 from .identities import combine
-from .people import Cast, Person, Point
+from .people import Person, PlacedCast, Point, RowCast, is_a
 from .places import placing
 from .resampler import Resampler
 
@@ -57,7 +56,7 @@ class IDPatchNet(nn.Module):
     """Both projections of one id-patch file.
 
     state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or a FaceIDMLP, told apart by their keys.
-    Raises ValueError when patch_proj does not make three square planes.
+    Raises ValueError when patch_proj does not make three planes of PATCH x PATCH pixels.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -65,13 +64,9 @@ class IDPatchNet(nn.Module):
         self.patch_proj = _projection(below("patch_proj.", state), ops, **factory)
         self.prompt_proj = _projection(below("prompt_proj.", state), ops, **factory)
         made = (self.patch_proj.tokens, self.patch_proj.width)
-        if made != (3, math.isqrt(made[1]) ** 2):
-            raise ValueError(f"patch_proj makes {made[0]} tokens of {made[1]} values, not three square colour planes")
-
-    @property
-    def side(self) -> int:
-        """Of a patch, px."""
-        return math.isqrt(self.patch_proj.width)
+        if made != (3, PATCH**2):
+            planes = f"three colour planes of {PATCH}x{PATCH} px"
+            raise ValueError(f"patch_proj makes {made[0]} tokens of {made[1]} values, not {planes}")
 
     @property
     def takes_sequences(self) -> bool:
@@ -83,8 +78,8 @@ class IDPatchNet(nn.Module):
         return self.prompt_proj(embeddings)
 
     def patch(self, embeddings: Tensor) -> Tensor:
-        """(1, n, 512) -> (3, size, size): three tokens become three colour planes, signed and unbounded."""
-        return self.patch_proj(embeddings)[0].unflatten(-1, (self.side, -1))
+        """(1, n, 512) -> (3, PATCH, PATCH): three tokens become three colour planes, signed and unbounded."""
+        return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,7 @@ class Presence:
     weightless: tuple[str, ...]
 
 
-def presence(cast: Cast) -> Presence:
+def presence(cast: PlacedCast) -> Presence:
     """Drop people of weight 0 and people whose centre is off the canvas, tokens and patch alike.
 
     The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
@@ -104,7 +99,7 @@ def presence(cast: Cast) -> Presence:
     """
 
     def off(person: Person) -> bool:
-        return geometry.off_canvas(center_of(person), cast.width, cast.height)
+        return off_canvas(center_of(person), cast.width, cast.height)
 
     return Presence(
         people=tuple(p for p in cast.people if p.weight > 0 and not off(p)),
@@ -119,23 +114,23 @@ def left_out(present: Presence) -> list[str]:
     return lines + [f"{name}: weight 0, left out." for name in present.weightless]
 
 
-def troubles(cast: Cast) -> list[str]:
+def troubles(cast: PlacedCast) -> list[str]:
     """Who is left out of a placed cast, and whose patches run into each other or over the border, a line each."""
     present = presence(cast)
     people = [(person.identity.name, center_of(person)) for person in present.people]
-    meeting = [] if cast.by_row else placing.overlaps(people)
+    meeting = [] if is_a(cast, RowCast) else placing.overlaps(people)
     return [*left_out(present), *meeting, *_over_the_border(people, cast.width, cast.height)]
 
 
 def _over_the_border(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
     lines: list[str] = []
     for name, center in people:
-        x0, y0, x1, y1 = geometry.patch_rect(center)
+        x0, y0, x1, y1 = patch_rect(center)
         wide, high = min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)
-        if min(wide, high) < geometry.PATCH:
+        if min(wide, high) < PATCH:
             lines.append(
                 f"The ID patch of {name} runs over the border and is cut to {wide}x{high} px of its "
-                f"{geometry.PATCH}x{geometry.PATCH}: the face may not look like the person."
+                f"{PATCH}x{PATCH}: the face may not look like the person."
             )
     return lines
 
@@ -146,51 +141,57 @@ _FAINT = 0.5
 """Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
 
 
-def check_rows(image: Tensor, people: Sequence[Person], side: int, node: str) -> None:
+def check_rows(image: Tensor, people: Sequence[Person], node: str) -> None:
     """The same for people who have a row of the batch each; BadCast where rows and people differ."""
     if len(image) != len(people):
         raise rows_missing(node, len(people), "the image", len(image))
     for row, person in zip(image, people, strict=True):
-        check_patches(row[None], [person], side, node)
+        check_patches(row[None], [person], node)
 
 
-def check_patches(image: Tensor, people: Sequence[Person], side: int, node: str) -> None:
+def check_patches(image: Tensor, people: Sequence[Person], node: str) -> None:
     """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
 
     image: condition image (B, H, W, 3). people: who is present; their patches and no others must be in it.
-    side: of a patch, px.
     """
     beyond = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # H W
     if not (beyond > 0).any() and any(person.weight >= _FAINT for person in people):
-        raise no_patches(node)
+        raise BadPatches(
+            f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
+            "do not.",
+            "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
+        )
     if (beyond > _OVERSHOOT).any():
-        for why in (*_missing(beyond, people, side), *_strangers(beyond, people, side)):
-            raise other_patches(node, why)
+        for why in (*_missing(beyond, people), *_strangers(beyond, people)):
+            raise BadPatches(
+                f"The image given to {node} was made from another cast: {why}.",
+                "Give ID-Patch Condition Image and this node the same cast, and put no other node between them.",
+            )
 
 
-def _missing(beyond: Tensor, people: Sequence[Person], side: int) -> Iterator[str]:
+def _missing(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:
     """Who has no patch, judged where nobody else's is."""
-    places = [_cut(geometry.patch_rect(center_of(person), side), *beyond.shape) for person in people]
+    places = [_cut(patch_rect(center_of(person)), *beyond.shape) for person in people]
     covered = torch.zeros_like(beyond)
     for place in places:
         covered[place] += 1
     for person, place in zip(people, places, strict=True):
         alone = beyond[place][covered[place] == 1]
-        if person.weight >= _FAINT and len(alone) > side and not (alone > 0).any():
+        if person.weight >= _FAINT and len(alone) > PATCH and not (alone > 0).any():
             x, y = center_of(person)
             yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"
 
 
-def _strangers(beyond: Tensor, people: Sequence[Person], side: int) -> Iterator[str]:
+def _strangers(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:
     """Where a patch is that is nobody's. There is room around everybody: picture and layout may have been resized."""
     others = beyond > _OVERSHOOT
     for person in people:
-        others[_cut(geometry.patch_rect(center_of(person), 2 * side), *beyond.shape)] = False
+        others[_cut(patch_rect(center_of(person), 2 * PATCH), *beyond.shape)] = False
     for y, x in others.nonzero()[:1]:
         yield f"there is an ID patch around ({x}, {y}), where nobody of this cast stands"
 
 
-def _cut(rect: geometry.Rect, height: int, width: int) -> tuple[slice, slice]:
+def _cut(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of a rectangle that are on the canvas."""
     x0, y0, x1, y1 = rect
     return slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
@@ -223,7 +224,7 @@ def condition_rows(control: Tensor, patches: Sequence[Tensor], centers: Sequence
 
 
 def condition_image(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point]) -> Tensor:
-    """Add each (3, size, size) patch to `control` around its centre; never clamped.
+    """Add each (3, PATCH, PATCH) patch to `control` around its centre; never clamped.
 
     control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
@@ -233,7 +234,7 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], centers: Sequenc
     height, width = canvas.shape[:2]
     touched: list[tuple[slice, slice]] = []
     for patch, center in zip(patches, centers, strict=True):
-        x0, y0, _, _ = rect = geometry.patch_rect(center, patch.shape[-1])
+        x0, y0, _, _ = rect = patch_rect(center)
         rows, columns = _cut(rect, height, width)
         touched.append((rows, columns))
         seen = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .errors import BadInput, BadPicture, BadSize, counted, on_no_canvas, unusable_text
-from .geometry import check_size
-from .people import Box, Cast, Faces, Identity, Layout, Point, Slot
+from .errors import BadInput, BadLayout, BadPicture, BadSize, counted, unusable_text
+from .geometry import FAR, check_size
+from .people import Box, Cast, Faces, Identity, Layout, PlacedCast, Point, Slot, is_a
 
 LANDMARKS = 468
 """The least points of a face mesh; ten more are those of the irises."""
-FAR = 1e6
-"""Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
 
 
 def number(what: str, value: Any, least: float, most: float, whole: bool) -> float:
@@ -118,23 +116,24 @@ def layout(what: str, given: Layout) -> None:
     """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
     check_size(what, given.width, given.height)
     for number, slot in enumerate(given.slots, 1):
-        _on_earth(f"{what} cannot be used: place {number}", slot, given)
+        _on_earth(f"{what} cannot be used: place {number}", slot, (given.width, given.height))
 
 
 def cast(what: str, given: Cast) -> None:
     """Raise BadInput for a weight that is no number from 0, BadSize and BadLayout as `layout` does."""
+    canvas = (given.width, given.height) if is_a(given, PlacedCast) else (0, 0)
     for person in given.people:
         number(f"The weight of {person.identity.name}", person.weight, 0, math.inf, whole=False)
         if person.slot is not None:
-            _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot, given)
+            _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot, canvas)
     if any(person.slot is not None for person in given.people):
-        check_size("The cast's canvas", given.width, given.height)
+        check_size("The cast's canvas", *canvas)
 
 
 def cast_or_identity(what: str, given: Cast | Identity) -> None:
     """What `cast` raises; one person has nothing that could be wrong here."""
-    if hasattr(given, "people"):
-        cast(what, given)  # type: ignore[arg-type]
+    if is_a(given, Cast):
+        cast(what, given)
 
 
 def faces(what: str, given: Faces) -> None:
@@ -169,13 +168,17 @@ def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
     return seen and bool((np.abs(points) <= FAR).all()) and 0 <= float(face["score"]) <= 1
 
 
-def _on_earth(which: str, slot: Slot, canvas: Layout | Cast) -> None:
+def _nowhere(which: str, why: str) -> BadLayout:
+    """A place or a face that is on no canvas."""
+    return BadLayout(f"{which} {why}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
+
+
+def _on_earth(which: str, slot: Slot, canvas: tuple[int, int]) -> None:
     if slot.pose is not None and len(slot.pose) != 17:
-        raise on_no_canvas(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
-    size = (canvas.height, canvas.width)
-    if slot.mask is not None and (slot.mask.shape != size or not slot.mask.sum().isfinite()):
+        raise _nowhere(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
+    if slot.mask is not None and (slot.mask.shape != canvas[::-1] or not slot.mask.sum().isfinite()):
         found = f"has a mask of shape {tuple(slot.mask.shape)} or with NaN instead of one of the canvas"
-        raise on_no_canvas(which, f"{found}, {canvas.width}x{canvas.height} px")
+        raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
     points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
     _five_points(which, slot.keypoints)
     _within_reach(which, points, slot.box)
@@ -183,13 +186,13 @@ def _on_earth(which: str, slot: Slot, canvas: Layout | Cast) -> None:
 
 def _five_points(which: str, keypoints: Sequence[Point] | None) -> None:
     if keypoints is not None and len(keypoints) != 5:
-        raise on_no_canvas(which, f"has {counted(len(keypoints), 'face keypoint')} instead of 5")
+        raise _nowhere(which, f"has {counted(len(keypoints), 'face keypoint')} instead of 5")
 
 
 def _within_reach(which: str, points: Sequence[Point], box: Box | None) -> None:
     numbers = [*(box or ()), *(axis for point in points for axis in point)]
     wrong = next((axis for axis in numbers if not abs(axis) <= FAR), None)  # NaN is not within anything
     if wrong is not None:
-        raise on_no_canvas(which, f"has a coordinate that is on no canvas ({wrong:g})")
+        raise _nowhere(which, f"has a coordinate that is on no canvas ({wrong:g})")
     if box is not None and (box[0] > box[2] or box[1] > box[3]):
-        raise on_no_canvas(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in box)})")
+        raise _nowhere(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in box)})")

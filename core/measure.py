@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadSize, NotPlaced, no_recogniser_in_common, nobody_to_measure, together_only
+from .errors import BadCast, BadSize, NotPlaced, listed, together_only
 from .faces.packs import IR_SE50
 from .geometry import longer_side
 from .identities import combine, similarity
-from .people import NOSE, Box, Cast, Face, Faces, Identity, Person
+from .people import NOSE, Box, Cast, Face, Faces, Identity, Person, PlacedCast, RowCast, is_a
 from .thirdparty import require
 
 NODE = "Measure Likeness"
@@ -192,12 +192,17 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
 
     Raises BadCast where that is nobody or people have a picture each, NotPlaced where only some have a place.
     """
-    if cast and cast.by_row:
+    if is_a(cast, RowCast):
         raise together_only(node)
-    listed = [person for person in (cast.people if cast else ()) if person.weight > 0]
-    people = (*listed, *([Person(identity)] if identity else []))
+    heard = [person for person in (cast.people if cast else ()) if person.weight > 0]
+    people = (*heard, *([Person(identity)] if identity else []))
+    if not people and cast:
+        raise BadCast("Nobody of the cast can be looked for: everybody in it has weight 0.", "Raise a weight in Cast.")
     if not people:
-        raise nobody_to_measure(bool(cast))
+        raise BadCast(
+            "There is nobody to look for: neither a cast nor an identity is connected.",
+            "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity.",
+        )
     bare = [person.identity.name for person in people if person.slot is None]
     if 0 < len(bare) < len(people):
         raise NotPlaced(node, bare)
@@ -211,7 +216,12 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     """
     shared = [name for name in loaded if all(name in person.identity.embeddings for person in people)]
     if not shared:
-        raise no_recogniser_in_common(loaded, [(p.identity.name, sorted(p.identity.embeddings)) for p in people])
+        each = ((p.identity.name, listed(sorted(p.identity.embeddings), "no embedding")) for p in people)
+        theirs = "; ".join(f"{name} has {recognisers}" for name, recognisers in each)
+        raise BadCast(
+            f"The face model has {listed(loaded)}, {theirs}: no recogniser that all have, so nothing can be compared.",
+            "Make every identity with the Load Face Model that is connected here, or with recognisers = all found.",
+        )
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())
     return tuple(sorted(shared, key=lambda name: name in flattering))
 
@@ -230,18 +240,20 @@ def measure(
     nobody's, and who has no other is missing.
     Raises BadSize where a picture is not the cast's canvas, BadEmbedding.
     """
+    placed = cast if is_a(cast, PlacedCast) and cast.people[0].slot else None
     seen: dict[str, list[Measured]] = {name: [] for name in recognisers}
     for picture in pictures:
         tables = {name: _similarities(picture.faces, cast.people, name) for name in recognisers}
         judge = tables[recognisers[0]]
-        faces = in_places(picture, cast) if cast.people[0].slot else _assigned(judge)
+        faces = in_places(picture, placed) if placed else _assigned(judge)
         faces = [None if face is None or judge[:, face].max() < stranger_below else face for face in faces]
         for name, table in tables.items():
             boxes = tuple(face.box for face in picture.faces)
             sightings = (_sighting(n, face, picture.faces, cast.people, name, table) for n, face in enumerate(faces))
             seen[name].append(Measured(boxes, tuple(sightings)))
     measured = {name: tuple(ones) for name, ones in seen.items()}
-    return Report(cast.people, tuple(recognisers), measured, method, cast.width, cast.height)
+    canvas = (placed.width, placed.height) if placed else (0, 0)
+    return Report(cast.people, tuple(recognisers), measured, method, *canvas)
 
 
 def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[float]]) -> Report:
@@ -253,7 +265,7 @@ def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[f
     return replace(report, pictures=pictures, labels=tuple(labels))
 
 
-def in_places(picture: Faces, cast: Cast) -> list[int | None]:
+def in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
     """Per person the face that stands in their place, as many as possible and then as near as possible.
 
     Raises BadSize where the picture has another shape than the canvas; another size is scaled.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .crops import Crops, resized
-from .errors import BadChoice, BadSize, other_crops, other_originals
+from .errors import BadChoice, BadPhoto, BadSize, counted
 from .pictures import as_rgb
 
 MATCHES = ("around the face", "face", "none")
@@ -20,7 +20,10 @@ def check(images: Tensor, crops: Crops, sampled: Tensor) -> None:
     """Raise BadPhoto or BadSize unless `sampled` (N, s, s, C) are all crops of `images` (B, H, W, C)."""
     size = (images.shape[2], images.shape[1])
     if len(images) != crops.count:
-        raise other_originals(len(images), crops.count)
+        raise BadPhoto(
+            f"Paste Faces got {counted(len(images), 'picture')}, and the crops were cut out of {crops.count}.",
+            "Connect the pictures that Crop Faces was given.",
+        )
     if size != (crops.width, crops.height):
         raise BadSize(
             "The image given to Paste Faces",
@@ -29,7 +32,10 @@ def check(images: Tensor, crops: Crops, sampled: Tensor) -> None:
             "Connect the picture that Crop Faces was given; resize it after Paste Faces.",
         )
     if len(sampled) != len(crops.crops):
-        raise other_crops(len(sampled), len(crops.crops))
+        raise BadPhoto(
+            f"Paste Faces got {counted(len(sampled), 'sampled crop')}, and Crop Faces cut out {len(crops.crops)}.",
+            "Connect all rows of the batch, in their order, decoded from one sampler.",
+        )
     if sampled.shape[1] != sampled.shape[2]:
         found = (sampled.shape[2], sampled.shape[1])
         advice = "Put no node between that crops or stretches them."

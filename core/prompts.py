@@ -5,13 +5,29 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .errors import BadPrompts, scene_count
+from .errors import LikenessError, counted
 from .text import NAME, plain
 
 _COLON = re.compile("[:\uff1a]")
 
 MOST_SCENES = 100
 """In one run: each is a whole picture."""
+
+
+class BadScenes(LikenessError):
+    """A list of scenes that makes no run."""
+
+
+class BadPrompts(LikenessError):
+    """A line of Prompt per Person that is about nobody of the cast."""
+
+    def __init__(self, number: int, line: str, why: str, names: Sequence[str]) -> None:
+        shown = line if len(line) <= 60 else f"{line[:57]}..."
+        numbered = ", ".join(f"{place} {name}" for place, name in enumerate(names, 1))
+        super().__init__(
+            f"Line {number} of the prompts, {shown!r}, cannot be used: {why}.",
+            f"Write one line per person, a name or number, a colon, and what is said of them. There are: {numbered}.",
+        )
 
 
 def per_scene(text: str, always: str = "") -> list[str]:
@@ -23,7 +39,11 @@ def per_scene(text: str, always: str = "") -> list[str]:
     shared = plain(always).strip(", ")
     scenes = [", ".join(filter(None, (line, shared))) for line in lines if line]
     if not 0 < len(scenes) <= MOST_SCENES:
-        raise scene_count(len(scenes), MOST_SCENES)
+        found = counted(len(scenes), "scene") if scenes else "no scene"
+        raise BadScenes(
+            f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.",
+            "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen.",
+        )
     return scenes
 
 

@@ -15,7 +15,6 @@ from ..bridge.schema import advanced, percent_input, photos_input, region_inputs
 from ..core import geometry, previews
 from ..core.errors import counted, other_id_tokens
 from ..core.id_patch import (
-    Presence,
     center_of,
     check_patches,
     check_rows,
@@ -25,7 +24,7 @@ from ..core.id_patch import (
     presence,
     troubles,
 )
-from ..core.people import Cast
+from ..core.people import Cast, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
 from ..core.places import placing, regions
 from .sockets import CastSocket, IDPatchSocket
@@ -126,10 +125,11 @@ class IDPatchImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
-        present = _presence(cast, IMAGE)
+        cast = placing.require_places(cast, IMAGE)
+        present = presence(cast)
         centers = [center_of(person) for person in present.people]
         control, patches = _control(image, cast), id_patch.patches(present.people, photos)
-        if cast.by_row:
+        if is_a(cast, RowCast):
             condition = condition_rows(control, patches, centers, IMAGE)
         else:
             condition = condition_image(control, patches, centers)
@@ -205,21 +205,22 @@ class ApplyIDPatch(io.ComfyNode):
             notes.tell(notes.node_of(cls), "")
             return io.NodeOutput(positive, negative)
         check_control_net(control_net, id_patch.width, APPLY)
-        present = _presence(cast, APPLY)
+        cast = placing.require_places(cast, APPLY)
+        present, by_row = presence(cast), is_a(cast, RowCast)
         people = present.people
         advice = "Make the image with ID-Patch Condition Image from the same cast."
         geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
         image = as_rgb(image)
-        (check_rows if cast.by_row else check_patches)(image, people, id_patch.side, APPLY)
+        (check_rows if by_row else check_patches)(image, people, APPLY)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
-            in_row = 1 if cast.by_row else len(people)
-            if cast.by_row:
+            in_row = 1 if by_row else len(people)
+            if by_row:
                 tokens, nobody = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, nobody))
             positive = append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
             negative = append_tokens(negative, nobody, in_row, id_start_percent, APPLY)
-        canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if cast.by_row else 0)
+        canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(control_net, id_patch.width, image, strength, percents, canvas, vae)
         notes.tell(notes.node_of(cls), "\n".join([*left_out(present), *([] if people else [NOBODY])]))
@@ -267,7 +268,8 @@ class BindIDTokens(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        people, node = _presence(cast, BIND).people, notes.node_of(cls)
+        cast = placing.require_places(cast, BIND)
+        people, node = presence(cast).people, notes.node_of(cls)
         named = {entry[1][ID_TOKENS] for entry in (*positive, *negative) if ID_TOKENS in entry[1]}
         notes.tell(node, "" if named else NO_TOKENS)
         if not named:
@@ -285,12 +287,7 @@ def _scaled(scale: float) -> str:
     return f"ID patches to {geometry.PATCH * scale:.3g} px where the ControlNet was trained on {geometry.PATCH} px"
 
 
-def _presence(cast: Cast, node: str) -> Presence:
-    placing.require_places(cast, node)
-    return presence(cast)
-
-
-def _control(image: Tensor | None, cast: Cast) -> Tensor:
+def _control(image: Tensor | None, cast: PlacedCast) -> Tensor:
     """The picture under the patches, (B, H, W, 3) float32 on the CPU."""
     if image is None:
         return torch.zeros(1, cast.height, cast.width, 3)

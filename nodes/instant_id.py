@@ -23,7 +23,7 @@ from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import errors, geometry, previews
-from ..core.people import Cast, Identity, Layout, Person
+from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
 from ..core.places import control_images, placing, regions
 from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
@@ -99,14 +99,15 @@ class FaceKeypointsImage(io.ComfyNode):
             # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
             heard = _heard(cast)
             drawn = heard if heard.people else cast
-            layout = Layout(cast.width, cast.height, placing.require_places(drawn, IMAGE))
+            placed = placing.require_places(drawn, IMAGE)
+            layout = Layout(placed.width, placed.height, placing.slots(placed))
         if layout is None:
             raise errors.NotPlaced(IMAGE, [])
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
             raise errors.NoKeypoints(IMAGE, bare)
-        pictures = [[face] for face in faces] if cast and cast.by_row else [faces]
+        pictures = [[face] for face in faces] if is_a(cast, RowCast) else [faces]
         size = (layout.width, layout.height)
         image = torch.stack([control_images.face_keypoints(shown, *size) for shown in pictures])
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
@@ -238,10 +239,10 @@ class ApplyInstantID(io.ComfyNode):
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
-        areas = _regions(cast, mask, region_margin, feather)
-        canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if cast.by_row else 0)
+        areas, by_row = _regions(cast, mask, region_margin, feather), is_a(cast, RowCast)
+        canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if by_row else 0)
         # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-        placed = areas is not None and cast.width > 0
+        placed = areas is not None and is_a(cast, PlacedCast)
         injections = make_injections(
             instant_id,
             people,
@@ -251,9 +252,9 @@ class ApplyInstantID(io.ComfyNode):
             sigmas=window,
             negative_noise=negative_noise,
             noise_seed=noise_seed,
-            canvas=canvas if placed or cast.by_row else None,
+            canvas=canvas if placed or by_row else None,
             begins=partial(_check_cfg, node),
-            by_row=cast.by_row,
+            by_row=by_row,
         )
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [cross_attention.inject(*pair) for pair in pairs]
@@ -268,8 +269,8 @@ class ApplyInstantID(io.ComfyNode):
 
 
 def _as_cast(given: Cast | Identity) -> Cast:
-    """One person is a cast of one; classes are not compared, after a pack was loaded anew there are two of each."""
-    return given if hasattr(given, "people") else Cast((Person(given),))  # type: ignore[arg-type, return-value]
+    """One person is a cast of one."""
+    return given if is_a(given, Cast) else Cast((Person(given),))
 
 
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast) -> list[str]:
@@ -277,7 +278,7 @@ def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast) -> list[str]
     hints = [f"{person.identity.name}: weight 0, left out." for person in cast.people if person.weight <= 0]
     if image is not None and image.shape[1:3] == (1024, 1024):
         hints.append(WATERMARKS)
-    if mask is not None and cast.width and mask.shape[-2:] != (cast.height, cast.width):
+    if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
         sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
         hints.append(f"The masks are {sizes}: they are stretched over the canvas.")
     return hints
@@ -298,17 +299,16 @@ def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> 
 
     Raises BadRegion for masks where everybody has a row of their own.
     """
-    if mask is not None and cast.by_row:
+    if mask is not None and is_a(cast, RowCast):
         why = "everybody has a picture of their own, from Crop Faces"
-        raise errors.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
+        raise regions.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
     if mask is not None:
         found = regions.of_masks(mask, cast)
         return None if len(found) == 1 and bool((found == 1).all()) else found
     cast = _heard(cast)
-    if len(cast.people) == 1 or cast.by_row:
+    if len(cast.people) == 1 or is_a(cast, RowCast):
         return None
-    placing.require_places(cast, APPLY)
-    return regions.of_cast(cast, margin, feather)
+    return regions.of_cast(placing.require_places(cast, APPLY), margin, feather)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: Any, strength: float) -> Tensor:
@@ -316,12 +316,12 @@ def _hint(image: Tensor | None, cast: Cast, control_net: Any, strength: float) -
     if image is None or control_net is None:
         given = {"control_net": control_net, "image": image}
         raise errors.IdentityNetMissing([name for name, one in given.items() if one is None], strength)
-    if cast.width:
+    if is_a(cast, PlacedCast):
         advice = "Draw the keypoints from the same cast or layout with Face Keypoints Image."
         geometry.check_canvas("The keypoints image", image, cast, advice)
     if not image.any():
         raise errors.NoKeypoints(APPLY, [])
-    if cast.by_row and len(image) != len(cast.people):
+    if is_a(cast, RowCast) and len(image) != len(cast.people):
         raise errors.rows_missing(APPLY, len(cast.people), "the keypoints image", len(image))
     return as_rgb(image)
 

@@ -15,7 +15,7 @@ from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import measure, people, previews
-from ..core.errors import no_such_score, other_pictures, parts_unseen
+from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
 from ..core.latents import rows
 from ..core.parts.parts import Parts
@@ -144,7 +144,11 @@ class Measure(io.ComfyNode):
         clip_vision: Any = None,
     ) -> io.NodeOutput:
         if (parts is None) != (clip_vision is None):
-            raise parts_unseen("parts" if parts is None else "clip_vision")
+            missing = "parts" if parts is None else "clip_vision"
+            raise BadParts(
+                f"Measure Likeness cannot compare parts: {missing} is not connected.",
+                "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither.",
+            )
         wanted = measure.people_of(cast, identity)
         face_model = face_model or default_face_model()
         names = measure.judges(face_model.ids, wanted.people, made_with)
@@ -219,17 +223,29 @@ class PickBest(io.ComfyNode):
         count = len(report.judged)
         for what, found in (("images", len(images)), ("latents", len(latents["samples"]) if latents else count)):
             if found != count:
-                raise other_pictures(what, found, count)
+                raise BadPhoto(
+                    f"The report is about {counted(count, 'picture')}, and {what} has {found}.",
+                    "Connect the pictures that were measured, and the latents they were decoded from.",
+                )
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
-            raise no_such_score(score)
+            raise _no_such_score(score)
         notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
         kept = order[:keep]
         pictures = images[kept]
         chosen = rows(latents, kept) if latents else ExecutionBlocker(NO_LATENTS)
         ranking = "\n".join(measure.ranked(report, score))
         return io.NodeOutput(pictures, chosen, order[0], best, ranking, ui=ui.PreviewImage(as_rgb(pictures), cls=cls))
+
+
+def _no_such_score(score: str) -> BadPhoto:
+    """A score that no picture of the batch has."""
+    why = "it compares a face with several photos of the person"
+    how = "Give Identity two or more photos of somebody"
+    if score == "parts":
+        why, how = "no parts were compared", "Connect parts and clip_vision to Measure Likeness"
+    return BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
 
 
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -24,15 +25,7 @@ from ..bridge.face_model import (
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
-from ..core.errors import (
-    BadPhoto,
-    FaceNotFound,
-    counted,
-    empty_cast,
-    no_landmarks,
-    several_pictures,
-    too_many_people,
-)
+from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, listed
 from ..core.faces import analysis, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
@@ -99,8 +92,8 @@ class LoadFaceModel(io.ComfyNode):
                         default=AUTO,
                         optional=True,
                         tooltip="What runs the networks of the pack. torch needs nothing installed and follows "
-                        "ComfyUI's device and memory settings. auto is insightface where it is installed, so that "
-                        "earlier workflows give the same picture, else torch. The log says which one is active.",
+                        "ComfyUI's device and memory settings. auto is insightface where it is installed, else "
+                        "torch. The log says which one is active.",
                     )
                 ),
             ],
@@ -156,8 +149,7 @@ class DetectFaces(io.ComfyNode):
     def execute(
         cls, face_model: FaceModel | None, image: Tensor, order: str, min_size: int, max_faces: int
     ) -> io.NodeOutput:
-        if len(image) != 1:
-            raise several_pictures("Detect Faces", len(image))
+        _check_one("Detect Faces", image)
         face_model = face_model or default_face_model()
         picture = to_picture(image[0])
         found = analysis.large_enough(analysis.detect(face_model.detector, picture, "the picture"), min_size)
@@ -201,10 +193,14 @@ class FacesFromLandmarks(io.ComfyNode):
         max_faces: int,
         face_landmarks: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
-        if len(image) != 1:
-            raise several_pictures("Faces from Landmarks", len(image))
+        _check_one("Faces from Landmarks", image)
         if face_landmarks is None:
-            raise no_landmarks(landmarker.provided())
+            update = " This ComfyUI has no such node: update it (0.22 and later have it)."
+            raise BadPhoto(
+                "Nothing is connected to face_landmarks of Faces from Landmarks.",
+                "Link Detect Face Landmarks (MediaPipe) to it, with the same picture."
+                f"{'' if landmarker.provided() else update} Detect Faces finds faces with a face pack instead.",
+            )
         picture = to_picture(image[0])
         (faces,) = landmarks.of_pictures(face_landmarks, 1, picture.shape[1], picture.shape[0])
         found = analysis.large_enough(landmarks.detect(faces, picture, "the picture"), min_size)
@@ -243,6 +239,14 @@ def _faces_outputs() -> list[io.Output]:
         io.Image.Output("preview", display_name="preview", tooltip="The picture with numbered faces."),
         io.Int.Output("count", display_name="count"),
     ]
+
+
+def _check_one(node: str, image: Tensor) -> None:
+    if len(image) != 1:
+        raise BadPhoto(
+            f"{node} got a batch of {len(image)} pictures; it reads one.",
+            f"Pick one with Image From Batch, or use one {node} per picture.",
+        )
 
 
 def _numbered(
@@ -334,6 +338,8 @@ class Identity(io.ComfyNode):
                     else analysis.detect(face_model.detector, picture, where)
                 )
             except FaceNotFound as error:
+                if on_no_face == "error" and len(image) > 1:
+                    error.advice += " Or leave such photos out: on_no_face = skip in Identity."
                 if on_no_face == "error":
                     raise
                 report.append(f"{where}: dropped. {error.problem}")
@@ -502,15 +508,19 @@ class Cast(io.ComfyNode):
         before = cast or people.Cast(())
         placing.require_together(before, "Cast")
         present, absent = list(before.people), list(before.absent)
-        for number, person in enumerate(_listed(people_and_weights), len(present) + len(absent) + 1):
+        for number, person in enumerate(_people(people_and_weights), len(present) + len(absent) + 1):
             if identities.photos_of(person.identity):
                 present.append(person)
             else:
                 absent.append((number, person.identity.name))
         names = ", ".join(name for _, name in absent[len(before.absent) :])
+        if not present and names:
+            raise BadCast(f"The cast is empty: no photo of {names} shows a face.", "Choose other photos.")
         if not present:
-            raise empty_cast(names)
-        whole = people.Cast(tuple(present), before.width, before.height, tuple(absent))
+            raise BadCast(
+                "The cast is empty: no person is connected.", "Connect at least one Identity or Load Identity."
+            )
+        whole = replace(before, people=tuple(present), absent=tuple(absent))
         preview = _cast_preview(whole)
         notes.tell(notes.node_of(cls), f"Left out, no photo with a face: {names}" if names else "")
         return io.NodeOutput(whole, preview, ui=ui.PreviewImage(preview, cls=cls))
@@ -530,10 +540,13 @@ def _weight(number: int) -> io.Float.Input:
     return advanced(widget)
 
 
-def _listed(inputs: dict[str, Any]) -> list[people.Person]:
+def _people(inputs: dict[str, Any]) -> list[people.Person]:
     known = {f"{name}_{n}" for name in ("person", "weight") for n in range(1, _PEOPLE + 1)}
     if beyond := [name for name in inputs if name not in known]:
-        raise too_many_people(beyond, _PEOPLE)
+        raise BadCast(
+            f"Cast takes person_1 to person_{_PEOPLE} and got {listed(beyond)} as well, who would be lost.",
+            "Connect them to another Cast, and this one to its cast input.",
+        )
     numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
     return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
 

@@ -87,16 +87,16 @@ class PersonPrompts(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        placing.require_places(cast, NAME)
-        said = zip(cast.people, per_person(prompts, regions.names(cast.people)), strict=True)
+        placed = placing.require_places(cast, NAME)
+        said = zip(placed.people, per_person(prompts, regions.names(placed.people)), strict=True)
         heard = {n: words for n, (person, words) in enumerate(said) if words and person.weight > 0}
         nothing = not strength or not heard
         notes.tell(notes.node_of(cls), NOTHING if nothing else "")
         if nothing:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
-        people = [cast.people[n] for n in heard]
-        areas = regions.of_present(cast, people, mask, extent, margin, feather)
+        people = [placed.people[n] for n in heard]
+        areas = regions.of_present(placed, people, mask, extent, margin, feather)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in heard.values()]
         canvas = Canvas(notes.node_of(cls), NAME, lambda _: "with their regions")
         spoken = regional_text.spoken(tokens, areas * strength, canvas)

@@ -14,7 +14,7 @@ from ..bridge import notes
 from ..bridge.schema import region_inputs, searchable
 from ..core import geometry, previews
 from ..core.errors import NotPlaced, nobody_placed
-from ..core.people import Cast, Faces, Layout
+from ..core.people import Cast, Faces, Layout, RowCast, is_a
 from ..core.places import adding, control_images, group, layouts, placing, regions
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -213,7 +213,7 @@ class AddPlace(io.ComfyNode):
                     default=1,
                     min=1,
                     max=8,
-                    optional=True,  # saved prompts are older
+                    optional=True,
                     tooltip="How many people come in. With where = at x, y the first stands there and the others in "
                     "free places.",
                 ),
@@ -274,11 +274,12 @@ class PoseImage(io.ComfyNode):
         if cast is not None:
             if not cast.people:
                 raise nobody_placed(POSE_IMAGE)
-            layout = Layout(cast.width, cast.height, placing.require_places(cast, POSE_IMAGE))
+            placed = placing.require_places(cast, POSE_IMAGE)
+            layout = Layout(placed.width, placed.height, placing.slots(placed))
         if layout is None:
             raise NotPlaced(POSE_IMAGE, [])
         drawn = layouts.drawn(layout)
-        pictures = [[pose] for pose in drawn] if cast and cast.by_row else [drawn]
+        pictures = [[pose] for pose in drawn] if is_a(cast, RowCast) else [drawn]
         image = torch.stack([control_images.skeleton(shown, layout.width, layout.height) for shown in pictures])
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
@@ -384,12 +385,12 @@ class PersonRegion(io.ComfyNode):
         image: Tensor | None = None,
     ) -> io.NodeOutput:
         placing.require_together(cast, "Person Region")
-        slots = placing.require_places(cast, "Person Region")
-        staying = () if layout is None else regions.staying(cast, layout)
-        region = regions.of_person(cast, person, extent, margin, feather, staying)
+        placed = placing.require_places(cast, "Person Region")
+        staying = () if layout is None else regions.staying(placed, layout)
+        region = regions.of_person(placed, person, extent, margin, feather, staying)
         drawn = max(person, 1)  # in one colour, also where it is everybody's
-        shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(slots, 1)]
-        places = Layout(cast.width, cast.height, tuple(shown))
+        shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placing.slots(placed), 1)]
+        places = Layout(placed.width, placed.height, tuple(shown))
         photo = None if image is None else image[0]
         preview = previews.numbered_layout(places, regions.names(cast.people), background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))

@@ -27,9 +27,9 @@ from ..core.crops import (
     describe,
     troubles,
 )
-from ..core.errors import not_sampled
+from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in
-from ..core.people import Cast
+from ..core.people import Cast, Identity, is_a
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
@@ -148,7 +148,7 @@ class CropFaces(io.ComfyNode):
         cls,
         face_model: FaceModel,
         images: Tensor,
-        cast: Any,  # a Cast or an Identity
+        cast: Cast | Identity,
         who: str,
         smaller_than: int,
         less_than: float,
@@ -179,10 +179,9 @@ class CropFaces(io.ComfyNode):
         return io.NodeOutput(crops, masks, rows, where, preview, report, len(chosen), ui=shown)
 
 
-def _people(given: Any) -> Cast:
+def _people(given: Cast | Identity) -> Cast:
     """Raises BadCast where that is nobody."""
-    cast, identity = (given, None) if hasattr(given, "people") else (None, given)
-    return measure.people_of(cast, identity, CROP)
+    return measure.people_of(given, None, CROP) if is_a(given, Cast) else measure.people_of(None, given, CROP)
 
 
 def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice) -> list[list[Decision]]:
@@ -238,7 +237,10 @@ class PasteFaces(io.ComfyNode):
         if not where.crops:
             sampled = torch.zeros(0, where.size, where.size, 3)
         if sampled is None:
-            raise not_sampled(len(where.crops))
+            raise BadPhoto(
+                f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled.",
+                "Connect the IMAGE of the VAE Decode behind the sampler to sampled.",
+            )
         pasted, mask = pasting.paste(images, where, sampled, color_match)
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(as_rgb(pasted), cls=cls))
 

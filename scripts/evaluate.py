@@ -49,9 +49,8 @@ from core.faces.model import (
 )
 from core.faces.onnx_file import Kind, inspect
 from core.files import walk
-from core.geometry import area, longer_side
-from core.inputs import FAR
-from core.people import Cast, Face, Identity, Person, Slot
+from core.geometry import FAR, area, longer_side
+from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -211,8 +210,7 @@ def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -
         raise Unusable(f"{beside} has {counted(len(places), 'place')} for {len(names)} people: write one [x, y] each.")
     slots = [Slot((float(x), float(y))) for x, y in places] or [None] * len(names)
     persons = (Person(people[name], 1.0, slot, n) for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1))
-    width, height = said.get("size", size) if places else (0, 0)
-    return Cast(tuple(persons), width, height)
+    return PlacedCast(tuple(persons), *said.get("size", size)) if places else Cast(tuple(persons))
 
 
 def said_in(beside: Path) -> dict[str, Any]:

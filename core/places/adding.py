@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .. import geometry
-from ..errors import BadChoice, no_free_place, place_taken
+from ..errors import BadChoice, BadLayout, counted
 from ..geometry import area
 from ..people import Box, Layout, Point, Slot
 from . import bodies
@@ -25,7 +25,7 @@ _ON_A_BODY = 0.3
 
 
 @dataclass(frozen=True)
-class _Standing:
+class _Spot:
     """number: of the place, 0 for one that is tried."""
 
     nose: Point
@@ -54,15 +54,30 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
         given = where == "at x, y" and number == 0
         one = _at(extended, at, wanted) if given else _free(extended, where, wanted)
         if one is None:
-            face = _usual(extended, _all_standing(extended), wanted) * bodies.FACE_HEIGHT
-            raise no_free_place(where, face, len(layout.slots), (layout.width, layout.height), number, count)
+            face = _usual(extended, _taken(extended), wanted) * bodies.FACE_HEIGHT
+            raise _no_free_place(layout, where, face, number, count)
         extended = replace(extended, slots=(*extended.slots, _slot(one, body, layout)))
     return extended
 
 
+def _no_free_place(layout: Layout, where: str, face: float, room: int, wanted: int) -> BadLayout:
+    """face: the size that nobody finds a place with, px; room: how many of the `wanted` do."""
+    people = counted(len(layout.slots), "person", "people")
+    shown = f"The canvas is {layout.width}x{layout.height} px and shows {people}: with where = {where} there is"
+    if room:
+        return BadLayout(
+            f"{shown} room for {counted(room, 'face')} of about {face:.0f} px, not for {wanted}.",
+            "Choose a smaller count, another side, a larger picture or a smaller face_size.",
+        )
+    return BadLayout(
+        f"{shown} no free place for a face of about {face:.0f} px.",
+        "Choose another side, a larger picture, a smaller face_size, or where = at x, y.",
+    )
+
+
 def troubles(layout: Layout, added: int) -> list[str]:
     """What is doubtful about the last `added` places, a line each: a face before somebody's body."""
-    standing = _all_standing(layout)
+    standing = _taken(layout)
     first = len(layout.slots) - added
     return [
         f"The face of place {one.number} lies on the body of place {other.number}. Choose another side or size, or a "
@@ -73,28 +88,31 @@ def troubles(layout: Layout, added: int) -> list[str]:
     ]
 
 
-def _on(one: _Standing, other: _Standing) -> float:
+def _on(one: _Spot, other: _Spot) -> float:
     """The share of a head that lies before somebody's body."""
     return _shared(one.around(_HEAD), other.around(_TRUNK)) / area(one.around(_HEAD))
 
 
-def _at(layout: Layout, nose: Point, wanted: float) -> _Standing:
+def _at(layout: Layout, nose: Point, wanted: float) -> _Spot:
     """Raises BadLayout where nobody can stand there."""
-    others = _all_standing(layout)
-    one = _Standing(nose, wanted or _head_at(nose, others, layout))
+    others = _taken(layout)
+    one = _Spot(nose, wanted or _head_at(nose, others, layout))
     if why := _why_not(one, others, layout):
-        raise place_taken(round(nose[0]), round(nose[1]), why)
+        raise BadLayout(
+            f"Nobody can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
+            "Choose another x and y (of the nose), a smaller face_size, a larger picture, or where = free place.",
+        )
     return one
 
 
-def _free(layout: Layout, where: str, wanted: float) -> _Standing | None:
+def _free(layout: Layout, where: str, wanted: float) -> _Spot | None:
     """The place that suits best."""
-    others = _all_standing(layout)
+    others = _taken(layout)
     free = [one for one in _candidates(layout, others, wanted, where) if not _why_not(one, others, layout)]
     return min(free, key=lambda one: _cost(one, others, layout), default=None)
 
 
-def _slot(one: _Standing, body: str, layout: Layout) -> Slot:
+def _slot(one: _Spot, body: str, layout: Layout) -> Slot:
     keypoints = bodies.face_keypoints(one.nose, one.head)
     pose = None
     if body != "none":
@@ -102,10 +120,10 @@ def _slot(one: _Standing, body: str, layout: Layout) -> Slot:
     return Slot(one.nose, bodies.face_box(one.nose, one.head), keypoints, pose)
 
 
-def _all_standing(layout: Layout) -> list[_Standing]:
+def _taken(layout: Layout) -> list[_Spot]:
     """Everybody the size of whose head is known."""
     heads = ((number, slot, _head(slot)) for number, slot in enumerate(layout.slots, 1))
-    return [_Standing(slot.center, head, number) for number, slot, head in heads if head]
+    return [_Spot(slot.center, head, number) for number, slot, head in heads if head]
 
 
 def _head(slot: Slot) -> float:
@@ -117,7 +135,7 @@ def _head(slot: Slot) -> float:
     return (bodies.head_of_pose(slot.pose) if slot.pose else None) or 0.0
 
 
-def _head_at(point: Point, others: Sequence[_Standing], layout: Layout) -> float:
+def _head_at(point: Point, others: Sequence[_Spot], layout: Layout) -> float:
     """As large as those around: near ones count more. A sixth of the canvas where nobody's size is known."""
     if not others:
         return min(layout.width, layout.height) / 6
@@ -125,12 +143,12 @@ def _head_at(point: Point, others: Sequence[_Standing], layout: Layout) -> float
     return sum(w * other.head for w, other in zip(weights, others, strict=True)) / sum(weights)
 
 
-def _usual(layout: Layout, others: Sequence[_Standing], wanted: float) -> float:
+def _usual(layout: Layout, others: Sequence[_Spot], wanted: float) -> float:
     """The head of somebody in the middle of the canvas, px."""
     return wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
 
 
-def _candidates(layout: Layout, others: Sequence[_Standing], wanted: float, where: str) -> Iterator[_Standing]:
+def _candidates(layout: Layout, others: Sequence[_Spot], wanted: float, where: str) -> Iterator[_Spot]:
     middle = _usual(layout, others, wanted)
     # On a large canvas with small faces a finer grid would only take its time.
     step = max(8.0, _STEP * middle, max(layout.width, layout.height) / 128)
@@ -144,7 +162,7 @@ def _candidates(layout: Layout, others: Sequence[_Standing], wanted: float, wher
     for row in _within(top, bottom, step, layout.height):
         for column in _within(low, high, step, layout.width):
             nose = (low + column * step, top + row * step)
-            yield _Standing(nose, wanted or _head_at(nose, others, layout))
+            yield _Spot(nose, wanted or _head_at(nose, others, layout))
 
 
 def _within(first: float, last: float, step: float, side: int) -> range:
@@ -152,7 +170,7 @@ def _within(first: float, last: float, step: float, side: int) -> range:
     return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
 
 
-def _why_not(one: _Standing, others: Sequence[_Standing], layout: Layout) -> str:
+def _why_not(one: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
     """Why nobody can stand there, "" where somebody can."""
     box = one.around(_HEAD)
     if _shared(box, (0, 0, layout.width, layout.height)) < area(box):
@@ -167,7 +185,7 @@ def _why_not(one: _Standing, others: Sequence[_Standing], layout: Layout) -> str
     return ""
 
 
-def _whole(one: _Standing, layout: Layout) -> str:
+def _whole(one: _Spot, layout: Layout) -> str:
     """Where the nose of such a head may be."""
     left, top, right, bottom = (math.ceil(abs(side) * one.head) for side in _HEAD)
     across, down = (left, layout.width - right), (top, layout.height - bottom)
@@ -177,7 +195,7 @@ def _whole(one: _Standing, layout: Layout) -> str:
     return f"{face}; x from {across[0]} to {across[1]} and y from {down[0]} to {down[1]} keep them"
 
 
-def _cost(one: _Standing, others: Sequence[_Standing], layout: Layout) -> float:
+def _cost(one: _Spot, others: Sequence[_Spot], layout: Layout) -> float:
     """How little a place suits a group photo: hidden behind others or cut off, away from them, out of their row."""
     trunk, head = one.around(_TRUNK), one.head
     seen = _shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)

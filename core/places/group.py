@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..errors import BadChoice, no_room, too_many_rows
+from ..errors import BadChoice, BadLayout, counted
 from ..geometry import check_size
 from ..people import Layout, Point, Pose, Slot
 from . import bodies
@@ -24,7 +24,7 @@ _FEET = 0.4  # below the ankles of the front row
 _STEP = 0.2  # a row further back stands this much higher in the picture
 _SWAY = 0.06  # people differ in height
 
-# The smallest head, in pixels, whose 64 px ID patches keep clear of each other at the least distances above:
+# The smallest head, in pixels, whose ID patches keep clear of each other at the least distances above:
 # beside each other in one row, above each other in several.
 _LEAST_HEAD = (42, 60)
 # A face of 96 px: smaller ones lose their likeness.
@@ -32,7 +32,7 @@ _GOOD_HEAD = 116
 
 
 @dataclass(frozen=True)
-class Plan:
+class Formation:
     """Rows from back to front. across: per row the noses, in distances of neighbours, 0 in the middle of the group.
     `wide` and `high`: the least room they need, in heads."""
 
@@ -85,35 +85,49 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
     if framing not in FRAMINGS:
         raise BadChoice("framing", framing, FRAMINGS)
     if rows > count:
-        raise too_many_rows(rows, count)
-    plan = _plan(count, framing, rows) if rows else _best(count, framing, width, height)
-    if not plan.fits(width, height):
-        raise no_room(count, framing, len(plan.across), (width, height), _least_canvas(plan))
-    return Layout(width, height, _stand(plan, width, height))
+        there = "is 1 person" if count == 1 else f"are {count} people"
+        raise BadLayout(
+            f"{rows} rows were asked for, but there {there}.",
+            "Set rows to 0 to have them chosen, or to no more than the number of people.",
+        )
+    formation = _formation(count, framing, rows) if rows else _best(count, framing, width, height)
+    if not formation.fits(width, height):
+        raise _no_room(count, formation, width, height)
+    return Layout(width, height, _stand(formation, width, height))
 
 
-def _best(count: int, framing: str, width: int, height: int) -> Plan:
+def _no_room(count: int, formation: Formation, width: int, height: int) -> BadLayout:
+    (wide, high), who = _least_canvas(formation), counted(count, "person", "people")
+    return BadLayout(
+        f"The canvas is {width}x{height} px; {who} with framing = {formation.framing} in "
+        f"{counted(len(formation.across), 'row')} "
+        f"need{'s' * (count == 1)} at least {wide}x{high} px.",
+        "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
+    )
+
+
+def _best(count: int, framing: str, width: int, height: int) -> Formation:
     """The fewest rows whose faces are good and not much smaller than the largest possible."""
-    every = [_plan(count, framing, rows) for rows in range(1, min(MOST_ROWS, count) + 1)]
-    plans = [plan for plan in every if plan.fits(width, height)] or every
-    heads = [plan.head(width, height) for plan in plans]
+    every = [_formation(count, framing, rows) for rows in range(1, min(MOST_ROWS, count) + 1)]
+    formations = [formation for formation in every if formation.fits(width, height)] or every
+    heads = [formation.head(width, height) for formation in formations]
     enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
-    return next(plan for plan, head in zip(plans, heads, strict=True) if head >= enough)
+    return next(formation for formation, head in zip(formations, heads, strict=True) if head >= enough)
 
 
-def _least_canvas(plan: Plan) -> tuple[int, int]:
-    wide, high = (math.ceil(side * plan.least_head / 8) * 8 for side in (plan.wide, plan.high()))
+def _least_canvas(formation: Formation) -> tuple[int, int]:
+    wide, high = (math.ceil(side * formation.least_head / 8) * 8 for side in (formation.wide, formation.high()))
     return wide, high
 
 
-def _plan(count: int, framing: str, rows: int) -> Plan:
+def _formation(count: int, framing: str, rows: int) -> Formation:
     each, more = divmod(count, rows)
     sizes = [each + (row < more) for row in range(rows)]
     front_first = (SEATED, STANDING) if rows == 2 else (KNEELING, SEATED, STANDING)
     if rows == 1 or framing != "full":
         front_first = (STANDING,)
     postures = [front_first[min(row, len(front_first) - 1)] for row in range(rows)]
-    return Plan(_staggered(sizes), tuple(reversed(postures)), framing)
+    return Formation(_staggered(sizes), tuple(reversed(postures)), framing)
 
 
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
@@ -135,29 +149,29 @@ def _lowest(posture: Posture) -> float:
     return max(offset[1] for offset in posture if offset is not None)
 
 
-def _stand(plan: Plan, width: int, height: int) -> tuple[Slot, ...]:
-    head = plan.head(width, height)
-    beside = min(_BESIDE[1], (width / head - 2 * _SIDE) / plan.span) if plan.span else 0.0
-    rise = _roomy_rise(plan, height / head)
+def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
+    head = formation.head(width, height)
+    beside = min(_BESIDE[1], (width / head - 2 * _SIDE) / formation.span) if formation.span else 0.0
+    rise = _roomy_rise(formation, height / head)
     # Height that is left over goes a little more below the group than above it, as photographers frame it.
-    lift = (height / head - plan.high(rise)) * 0.6
+    lift = (height / head - formation.high(rise)) * 0.6
     rows = [
         [(width / 2 + x * beside * head, height - (up + lift) * head) for x in places]
-        for places, up in zip(plan.across, plan.up(rise), strict=True)
+        for places, up in zip(formation.across, formation.up(rise), strict=True)
     ]
     slots: list[Slot] = []
     for row, noses in enumerate(rows):
         front = [(nose, head) for other in rows[row + 1 :] for nose in other]
         for n, nose in enumerate(noses):
-            pose = bodies.on_canvas(bodies.body(nose, head, plan.postures[row]), head, width, height)
+            pose = bodies.on_canvas(bodies.body(nose, head, formation.postures[row]), head, width, height)
             slots.append(_raised(nose, bodies.behind(pose, front), head, _sway(row, n) * head))
     return tuple(slots)
 
 
-def _roomy_rise(plan: Plan, room: float) -> float:
+def _roomy_rise(formation: Formation, room: float) -> float:
     """The largest rise, within reason, that still fits into `room` heads."""
-    per_rise = plan.high(_RISE[0] + 1) - plan.high()
-    return min(_RISE[1], _RISE[0] + (room - plan.high()) / per_rise) if per_rise else _RISE[0]
+    per_rise = formation.high(_RISE[0] + 1) - formation.high()
+    return min(_RISE[1], _RISE[0] + (room - formation.high()) / per_rise) if per_rise else _RISE[0]
 
 
 def _sway(row: int, place: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BadChoice, BadPoses, empty_mask, no_faces, no_pose
+from ..errors import BadChoice, BadLayout, counted
 from ..geometry import Fit, check_size
 from ..people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
 from ..pictures import as_masks
@@ -22,7 +22,10 @@ def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> La
     """
     check_size("The layout", width, height)
     if not faces.faces:
-        raise no_faces((faces.width, faces.height))
+        raise BadLayout(
+            f"The faces input is empty: Detect Faces kept no face of the {faces.width}x{faces.height} px photo.",
+            "Use a photo that shows faces, or lower min_size in Detect Faces.",
+        )
     into = Fit.into((faces.width, faces.height), (width, height), fit)
     return Layout(width, height, tuple(_of_face(face, into, body, (width, height)) for face in faces.faces))
 
@@ -60,7 +63,7 @@ def from_poses(keypoints: Any, width: int, height: int, fit: str) -> PosedLayout
     placed = [_of_pose(person, into) for person in picture.people]
     found = [place for place in placed if place is not None]
     if not found:
-        raise BadPoses("nobody in it shows a head or a neck", "Use a picture that shows people from the neck up.")
+        raise poses.BadPoses("nobody in it shows a head or a neck", "Use a picture that shows people from the neck up.")
     guessed = [f"Place {number}: {note}" for number, (_, note) in enumerate(found, 1) if note]
     left_out = len(placed) - len(found)
     if left_out:
@@ -106,7 +109,11 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
 def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> Slot:
     width, height = canvas
     if mask.amax() <= 0:
-        raise empty_mask(number, (mask.shape[-1], mask.shape[-2]))
+        raise BadLayout(
+            f"Mask {number} ({mask.shape[-1]}x{mask.shape[-2]} px) is empty: there is no region for a person in it.",
+            "Right click Load Image, Open in MaskEditor, paint over the place of that person, Save; or take the mask "
+            "out of the batch.",
+        )
     if mask.shape != (height, width):
         mask = torch.nn.functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
     nose, head = _head_in(mask > mask.amax() / 2, body)
@@ -128,5 +135,8 @@ def drawn(layout: Layout) -> list[Pose]:
     """The skeletons of a layout. Raises BadLayout when there is none."""
     found = [slot.pose for slot in layout.slots if slot.pose is not None]
     if not found:
-        raise no_pose(len(layout.slots))
+        raise BadLayout(
+            f"The layout has {counted(len(layout.slots), 'place')} and no skeleton to draw.",
+            "Set body to half in the layout node, or use Layout from Poses or Group Layout.",
+        )
     return found

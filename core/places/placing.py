@@ -10,18 +10,9 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from ..errors import (
-    BadChoice,
-    BadEmbedding,
-    BadOrder,
-    CannotMatch,
-    NotPlaced,
-    counted,
-    people_places_mismatch,
-    together_only,
-)
+from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, listed, together_only
 from ..identities import similarity
-from ..people import Cast, Identity, Layout, Person, Point, Slot
+from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from ..text import plain
 from ..thirdparty import require
 
@@ -32,6 +23,25 @@ SMALL_FACE = 96
 
 Places = tuple[int | None, ...]
 """Per place of a layout the index of the person who stands there, or None."""
+
+
+class BadOrder(LikenessError):
+    """A custom order that cannot be followed."""
+
+    def __init__(self, text: str, why: str, people: int, places: int) -> None:
+        example = ",".join(str(max(0, person)) for person in range(people, people - places, -1))
+        super().__init__(
+            f"The order {plain(text, 100)!r} cannot be used: {why}.",
+            f"Write one number per place ({places}), e.g. {example}: each person "
+            f"({'1' if people == 1 else f'1 to {people}'}) at most once, 0 for an empty place.",
+        )
+
+
+class CannotMatch(LikenessError):
+    """Order = match faces with nothing to compare."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(f"People cannot be matched with the faces of the layout: {why}.", advice)
 
 
 def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
@@ -45,21 +55,38 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         raise BadChoice("order", order, ORDERS)
     places = len(layout.slots)
     by_number: dict[int, int] = {number: person for person, number in enumerate(cast.numbers)}
-    listed = range(1, len(cast.people) + len(cast.absent) + 1)
+    everybody = range(1, len(cast.people) + len(cast.absent) + 1)
     if order == "custom":
-        return tuple(map(by_number.get, _custom(custom_order, len(listed), places)))
-    if order == LAST_PLACES and places > len(listed):
-        return (*[None] * (places - len(listed)), *map(by_number.get, listed))
-    if places not in (len(cast.people), len(listed)):
-        raise people_places_mismatch(cast.numbers, [name for _, name in cast.absent], places)
+        return tuple(map(by_number.get, _custom(custom_order, len(everybody), places)))
+    if order == LAST_PLACES and places > len(everybody):
+        return (*[None] * (places - len(everybody)), *map(by_number.get, everybody))
+    if places not in (len(cast.people), len(everybody)):
+        raise _other_number(cast, places)
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
-    numbers = cast.numbers if places == len(cast.people) else listed
+    numbers = cast.numbers if places == len(cast.people) else everybody
     ranks = _left_to_right(layout.slots) if order == "left to right" else range(places)
     return tuple(by_number.get(numbers[rank]) for rank in ranks)
 
 
-def place(cast: Cast, layout: Layout, places: Places) -> Cast:
+def _other_number(cast: Cast, places: int) -> BadCast:
+    """The cast and the layout do not have the same number."""
+    numbers = cast.numbers
+    order = ",".join(map(str, [*numbers[:places], *[0] * (places - len(numbers))]))
+    if len(numbers) > places:
+        others = f"{'person' if len(numbers) == places + 1 else 'people'} {listed(numbers[places:])}"
+        verb, custom = "more", f"name one person per place: {order!r} leaves out {others}"
+    else:
+        verb, custom = "fewer", f"write 0 for an empty place: {order!r}"
+    absent = f" (left out: {listed([name for _, name in cast.absent])})" if cast.absent else ""
+    return BadCast(
+        f"The cast has {counted(len(numbers), 'person', 'people')}{absent} and the layout has "
+        f"{counted(places, 'place')}: {verb} people than places.",
+        f"Remove or add people or places, or choose order = custom and {custom}.",
+    )
+
+
+def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     """The cast with places, in the order it was listed; people without a place are taken out."""
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
     placed = [
@@ -67,20 +94,25 @@ def place(cast: Cast, layout: Layout, places: Places) -> Cast:
         for n, person in enumerate(cast.people)
         if n in number_of
     ]
-    return Cast(tuple(placed), layout.width, layout.height)
+    return PlacedCast(tuple(placed), layout.width, layout.height)
 
 
-def require_places(cast: Cast, node: str) -> tuple[Slot, ...]:
-    """Everybody's place. Raises NotPlaced, naming the node that needs them."""
+def require_places(cast: Cast, node: str) -> PlacedCast:
+    """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
     unplaced = [person.identity.name for person in cast.people if person.slot is None]
-    if unplaced:
+    if unplaced or not is_a(cast, PlacedCast):
         raise NotPlaced(node, unplaced)
+    return cast
+
+
+def slots(cast: PlacedCast) -> tuple[Slot, ...]:
+    """The places, in the order of the people."""
     return tuple(person.slot for person in cast.people if person.slot)
 
 
 def require_together(cast: Cast, node: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
-    if cast.by_row:
+    if is_a(cast, RowCast):
         raise together_only(node)
 
 

@@ -9,16 +9,24 @@ from typing import Any, cast
 
 import numpy as np
 
-from ..errors import BadPoses, counted
+from ..errors import LikenessError, counted
+from ..geometry import FAR
 from ..people import Joint, Pose
 
 # OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.
 _COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 _NECK = 1
 _JOINTS = 18
-_FAR = 1e5
-"""Pixels. No picture is that wide: a joint beyond it is a mistake, and drawing towards it takes minutes."""
+_WIDEST = FAR / 10
+"""Pixels. A joint beyond it is a mistake; what is built around the others, such as a face box, stays below FAR."""
 _BODY = "Use the 18-point body of DWPose, OpenPose or SDPose nodes."
+
+
+class BadPoses(LikenessError):
+    """A POSE_KEYPOINT that no layout can be made of."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(f"The pose input cannot be used: {why}.", advice)
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ def _people(frame: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _side(frame: Mapping[str, Any], key: str) -> int:
     side = frame.get(key)
-    if not isinstance(side, (int, float)) or not 1 <= side <= _FAR:
+    if not isinstance(side, (int, float)) or not 1 <= side <= _WIDEST:
         raise BadPoses(f"its {key} is {side!r}", "A pose picture needs its width and height in pixels.")
     return int(side)
 
@@ -99,7 +107,7 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
 def near(joint: Joint) -> Joint:
     """The joint, or one that is not seen where it is further away than any picture is wide."""
     x, y, score = joint
-    if not (abs(x) <= _FAR and abs(y) <= _FAR and math.isfinite(score)):  # NaN is not within anything
+    if not (abs(x) <= _WIDEST and abs(y) <= _WIDEST and math.isfinite(score)):  # NaN is not within anything
         return (0.0, 0.0, 0.0)
     return (x, y, max(0.0, min(1.0, score)))
 

@@ -11,8 +11,8 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadChoice, BadRegion, BadSize, counted, not_in_cast
-from ..people import Box, Cast, Layout, Person, Point, Pose, Slot
+from ..errors import BadCast, BadChoice, BadSize, LikenessError, counted
+from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, RowCast, Slot, is_a
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
 
@@ -24,7 +24,17 @@ _HAIR = 0.3
 """How far hair and ears reach beyond a face box, in face sizes."""
 
 
-def of_cast(cast: Cast, margin: float, feather: float) -> Tensor:
+class BadRegion(LikenessError):
+    """A part of the picture that cannot belong to one person."""
+
+    def __init__(self, who: str, why: str, advice: str = "") -> None:
+        super().__init__(
+            f"The region of {who} cannot be used: {why}.",
+            advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
+        )
+
+
+def of_cast(cast: PlacedCast, margin: float, feather: float) -> Tensor:
     """(people, H, W) float32 0..1 of a placed cast: each slot's own mask, else its face box, widened.
 
     margin: how far the region reaches beyond the face box on every side, in face widths and heights.
@@ -34,14 +44,14 @@ def of_cast(cast: Cast, margin: float, feather: float) -> Tensor:
     return checked(torch.stack([_mask_or_face(p, cast, margin, feather) for p in cast.people]), names(cast.people))
 
 
-def _mask_or_face(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
+def _mask_or_face(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
     if person.slot is not None and person.slot.mask is not None:
         return person.slot.mask.float()
     return _face(person, cast, margin, feather)
 
 
 def of_person(
-    cast: Cast, number: int, extent: Extent, margin: float, feather: float, staying: Sequence[Slot] = ()
+    cast: PlacedCast, number: int, extent: Extent, margin: float, feather: float, staying: Sequence[Slot] = ()
 ) -> Tensor:
     """(H, W) float32 0..1: the region of one person of a placed cast, counted from 1, or of ALL_PEOPLE.
 
@@ -58,7 +68,11 @@ def of_person(
         heard = [n for n, person in enumerate(cast.people, 1) if person.weight > 0] or range(1, len(cast.people) + 1)
         return torch.stack([of_person(cast, n, extent, margin, feather, staying) for n in heard]).amax(0)
     if not 0 < number <= len(cast.people):
-        raise not_in_cast(number, names(cast.people))
+        listed = ", ".join(f"{n} {name}" for n, name in enumerate(names(cast.people), 1)) or "nobody"
+        raise BadCast(
+            f"There is no person {number} in the cast; those with a place are {listed}.",
+            "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
+        )
     person = cast.people[number - 1]
     if extent == "body" and person.slot and person.slot.mask is not None:
         return person.slot.mask.float().clone()
@@ -81,14 +95,14 @@ def of_person(
 
 
 def of_present(
-    cast: Cast, present: Sequence[Person], masks: Tensor | None, extent: Extent, margin: float, feather: float
+    cast: PlacedCast, present: Sequence[Person], masks: Tensor | None, extent: Extent, margin: float, feather: float
 ) -> Tensor:
     """(people, H, W) float32 0..1 of `present`, some of a cast: `of_masks`, or where there are none everybody's
     `of_person`.
 
     Raises what these raise, and BadRegion for two alike or where everybody has a picture of their own.
     """
-    if cast.by_row:
+    if is_a(cast, RowCast):
         why = "everybody has a picture of their own, from Crop Faces, and no region in it"
         raise BadRegion(", ".join(names(cast.people)), why, "Leave this node out of the second pass.")
     if masks is None:
@@ -99,7 +113,7 @@ def of_present(
     return of_masks(masks, cast)[[any(person is one for one in present) for person in heard]]
 
 
-def staying(cast: Cast, layout: Layout) -> tuple[Slot, ...]:
+def staying(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
     """The places of a layout in which nobody of a placed cast stands. Raises BadSize for another canvas."""
     if (layout.width, layout.height) != (cast.width, cast.height):
         expected = f"the cast's canvas is {cast.width}x{cast.height} px"
@@ -127,11 +141,11 @@ def _box(person: Person) -> Box:
     return person.slot.box
 
 
-def _face(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
+def _face(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
     return box_region(widened(_box(person), margin), cast.width, cast.height, feather)
 
 
-def _body(person: Person, cast: Cast, margin: float, feather: float) -> Tensor:
+def _body(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
     x0, _, x1, _ = _box(person)
     if person.slot is None or person.slot.pose is None:
         advice = "Set body to half in the node that made this place (Layout from Faces, Add Place), or extent to face."
@@ -151,7 +165,7 @@ def of_masks(masks: Tensor, cast: Cast) -> Tensor:
         there = f"there {'is' if len(masks) == 1 else 'are'} {counted(len(masks), 'mask')}"
         why = f"{there} for {counted(len(cast.people), 'person', 'people')}"
         raise BadRegion(", ".join(names(cast.people)), why)
-    size = (cast.height or masks.shape[-2], cast.width or masks.shape[-1])
+    size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
     heard = [number for number, person in enumerate(cast.people) if person.weight > 0]
     fitted = functional.interpolate(masks[heard, None], size=size, mode="nearest")[:, 0]
     return checked(fitted, names([cast.people[number] for number in heard]))

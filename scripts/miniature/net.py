@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from core.geometry import PATCH
 from core.id_patch import condition_image
 from core.resampler import Resampler
 
@@ -18,7 +19,6 @@ from .unet import WIDTH, ControlNet, UNet
 
 TEXT, TOKENS = 77, 16
 """Tokens of a prompt, and of one person."""
-PATCH = 64
 EMBEDDING = 512
 
 _HAIR, _SKIN, _SHIRT, _STYLE, _NOTHING = range(5)

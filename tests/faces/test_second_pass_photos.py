@@ -12,7 +12,7 @@ from pack.core.crops import Choice, Crops
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
-from pack.core.people import Cast, Faces, Person
+from pack.core.people import Cast, Faces, Person, PlacedCast
 from torch import Tensor
 
 MBF = "w600k_mbf"
@@ -102,7 +102,7 @@ def test_who_is_like_themselves_stays_and_who_is_not_is_chosen(faces_of, photo, 
     people = [
         replace(friends.people[n], slot=slot, place=p + 1) for p, (n, slot) in enumerate(zip(order, slots, strict=True))
     ]
-    placed = Cast(tuple(people), photo.shape[2], photo.shape[1])
+    placed = PlacedCast(tuple(people), photo.shape[2], photo.shape[1])
     report = measure.measure([faces], placed, [MBF], stranger_below=-1.0)
     listed = crops.candidates(report, [faces])[0]
     decisions = crops.decide(listed, faces, replace(EVERYBODY, which="unlike faces"))

@@ -23,7 +23,7 @@ from pack.core.errors import (
     WrongBaseModel,
 )
 from pack.core.identities import PHOTOS
-from pack.core.people import Cast, Person
+from pack.core.people import Cast, Person, PlacedCast
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
 from seeded import id_patch_file
 
@@ -300,7 +300,7 @@ def test_strength_zero_is_the_unpatched_picture(id_patch, control_net, model):
 
 def test_weight_zero_equals_a_cast_without_that_person(id_patch, control_net, model):
     everybody = people_made.cast([*CENTERS, (20.0, 20.0)], WIDTH, HEIGHT, [1.0, 1.0, 0.0])
-    without = Cast(everybody.people[:2], WIDTH, HEIGHT)
+    without = PlacedCast(everybody.people[:2], WIDTH, HEIGHT)
     images = [IDPatchImage.execute(id_patch, cast, "mean")[0] for cast in (everybody, without)]
     assert torch.equal(*images)
     results = [sample(model, *apply(id_patch, control_net, cast)) for cast in (everybody, without)]
@@ -398,7 +398,7 @@ def test_patches_that_run_over_the_border_are_named(id_patch):
 def test_off_canvas_people_lose_patch_and_tokens_and_are_named(id_patch, control_net, caplog):
     cast = people_made.cast([CENTERS[0], (WIDTH + 5.0, 20.0), (1.0, 1.0)], WIDTH, HEIGHT, [1.0, 1.0, 0.0])
     image, _, report = IDPatchImage.execute(id_patch, cast, "mean").args
-    assert torch.equal(image, IDPatchImage.execute(id_patch, Cast(cast.people[:1], WIDTH, HEIGHT), "mean")[0])
+    assert torch.equal(image, IDPatchImage.execute(id_patch, PlacedCast(cast.people[:1], WIDTH, HEIGHT), "mean")[0])
     told = "person 2: off the canvas, left out.\nperson 3: weight 0, left out."
     assert report == told and caplog.messages == [told]
     assert apply(id_patch, control_net, cast)[0][1][0].shape[1] == 77 + 16
@@ -419,7 +419,7 @@ def test_grey_rgba_and_half_precision_controls(id_patch, channels, dtype):
 
 def test_photos_as_a_sequence(id_patch, tmp_path):
     slot = people_made.cast(CENTERS[:1], WIDTH, HEIGHT).people[0].slot
-    three = Cast((Person(people_made.identity(5, photos=3), 1.0, slot),), WIDTH, HEIGHT)
+    three = PlacedCast((Person(people_made.identity(5, photos=3), 1.0, slot),), WIDTH, HEIGHT)
     tokens = {photos: id_patch.tokens(three.people, photos) for photos in PHOTOS}
     assert all(t.shape == (1, 16, 2048) for t in tokens.values())
     assert not torch.allclose(tokens["mean"], tokens["sequence"])
@@ -430,7 +430,7 @@ def test_photos_as_a_sequence(id_patch, tmp_path):
 
 def test_the_wrong_recogniser_is_named(id_patch):
     slot = people_made.cast(CENTERS[:1], WIDTH, HEIGHT).people[0].slot
-    cast = Cast((Person(people_made.identity(1, recogniser="antelopev2"), 1.0, slot),), WIDTH, HEIGHT)
+    cast = PlacedCast((Person(people_made.identity(1, recogniser="antelopev2"), 1.0, slot),), WIDTH, HEIGHT)
     with pytest.raises(
         RecogniserMissing, match=r"ID-Patch needs arcface-ir-se50, this identity \(person 1\) has antelopev2"
     ):
@@ -485,7 +485,7 @@ def test_a_condition_image_of_another_cast(id_patch, control_net, apart):
     centers = [(40.0, 50.0), (200.0, 90.0)] if apart else CENTERS
     both = people_made.cast(centers, *size)
     casts = {"both": both, "nobody": people_made.cast(centers, *size, [0.0, 0.0])}
-    casts |= {name: Cast((person,), *size) for name, person in zip(("first", "second"), both.people, strict=True)}
+    casts |= {name: PlacedCast((person,), *size) for name, person in zip(("first", "second"), both.people, strict=True)}
     skeletons = torch.rand(2, size[1], size[0], 3)
     images = {name: IDPatchImage.execute(id_patch, cast, "mean", skeletons)[0] for name, cast in casts.items()}
     somebody = r"was made from another cast: there is an ID patch around \(\d+, \d+\), where nobody of this cast stands"

@@ -142,7 +142,7 @@ def test_an_incomplete_file_says_what_is_missing(folder):
     torch.save(
         {"patch_proj": id_patch_file("mlp")["prompt_proj"], "prompt_proj": file["patch_proj"]}, folder / "swapped.bin"
     )
-    refused(folder / "swapped.bin", "patch_proj makes 16 tokens of 2048 values, not three square colour planes")
+    refused(folder / "swapped.bin", "patch_proj makes 16 tokens of 2048 values, not three colour planes of 64x64 px")
 
 
 def test_missing_file_names_folder_and_address(folder):

@@ -22,7 +22,8 @@ from other_packs import KEYS, adapter_pack
 from pack.bridge import cross_attention, unet
 from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
-from pack.core.people import Cast, Layout, Slot
+from pack.core.people import Cast, Layout, PlacedCast, Slot
+from pack.core.places import regions
 from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, LoadInstantID
 from PIL import Image
 from seeded import instant_id_file
@@ -69,8 +70,8 @@ def test_a_patched_model_without_injections_is_the_unpatched_picture(host, insta
 
 def test_weight_zero_equals_a_cast_without_that_person(host, instant_id):
     both = halves()
-    absent = Cast((both.people[0], person("right", face(2), both.people[1].slot, weight=0.0)), WIDTH, HEIGHT)
-    alone = Cast(both.people[:1], WIDTH, HEIGHT)
+    absent = PlacedCast((both.people[0], person("right", face(2), both.people[1].slot, weight=0.0)), WIDTH, HEIGHT)
+    alone = PlacedCast(both.people[:1], WIDTH, HEIGHT)
     assert torch.equal(sample(*apply(host, instant_id, absent)), sample(*apply(host, instant_id, alone)))
 
 
@@ -141,7 +142,7 @@ def test_two_disjoint_regions_are_single_person_attention_in_every_layer(host, i
 
 def test_an_empty_region_adds_nothing_there(host, instant_id):
     """Half of the picture belongs to nobody: there the adapter adds zero."""
-    cast = Cast(halves().people[:1], WIDTH, HEIGHT)
+    cast = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
     _, positive, _ = apply(host, instant_id, cast, mask=halves().people[0].slot.mask[None], control_strength=0.0)
     injection = positive[0][1]["model_conds"][cross_attention.KEY].cond[0]
     q = torch.randn(1, 12 * 16, 128)
@@ -155,8 +156,8 @@ def test_an_empty_region_adds_nothing_there(host, instant_id):
 
 def test_four_people_by_regions_and_a_batch(host, instant_id):
     boxes = [(4, 8, 28, 40), (36, 8, 60, 40), (68, 8, 92, 40), (100, 8, 124, 40)]
-    cast = Cast(tuple(person(str(n), face(n), slot(*box)) for n, box in enumerate(boxes)), WIDTH, HEIGHT)
-    swapped = Cast(tuple(person(str(n), face(3 - n), slot(*box)) for n, box in enumerate(boxes)), WIDTH, HEIGHT)
+    cast = PlacedCast(tuple(person(str(n), face(n), slot(*box)) for n, box in enumerate(boxes)), WIDTH, HEIGHT)
+    swapped = PlacedCast(tuple(person(str(n), face(3 - n), slot(*box)) for n, box in enumerate(boxes)), WIDTH, HEIGHT)
     results = [sample(*apply(host, instant_id, c), batch=2) for c in (cast, swapped)]
     assert all(r.isfinite().all() for r in results) and not torch.equal(*results)
 
@@ -198,7 +199,7 @@ def scaled_to(width, height):
 
     people = [replace(p, slot=replace(p.slot, mask=larger(p.slot.mask, "nearest"))) for p in halves().people]
     hint = comfy.utils.common_upscale(HINT.movedim(-1, 1), width, height, "nearest-exact", "disabled").movedim(1, -1)
-    return Cast(tuple(people), width, height), hint
+    return PlacedCast(tuple(people), width, height), hint
 
 
 @pytest.mark.parametrize("scale", [1.5, 2])
@@ -348,7 +349,7 @@ def test_notes_where_the_result_is_right_but_could_be_better(host, instant_id, c
 def test_all_that_is_to_be_said_is_said_at_once(host, instant_id, caplog):
     """A second note would take the place of the first under the node."""
     left, right = halves().people
-    apply(host, instant_id, Cast((left, replace(right, weight=0.0)), WIDTH, HEIGHT), control_strength=0.0,
+    apply(host, instant_id, PlacedCast((left, replace(right, weight=0.0)), WIDTH, HEIGHT), control_strength=0.0,
           hint=torch.ones(1, 1024, 1024, 3))  # fmt: skip
     (told,) = caplog.messages
     assert told.splitlines()[0] == "right: weight 0, left out." and "exactly 1024x1024" in told.splitlines()[1]
@@ -375,7 +376,7 @@ def test_regions_are_shown_on_the_node(host, instant_id):
     assert own.shape == (HEIGHT, WIDTH, 3)
     blue, orange, dark = (torch.tensor(rgb) / 255 for rgb in ((53, 101, 130), (125, 90, 13), (20, 22, 26)))
     assert torch.allclose(own[90, 5], blue, atol=0.01) and torch.allclose(own[90, 120], orange, atol=0.01)
-    faces = Cast(tuple(replace(p, slot=replace(p.slot, mask=None)) for p in halves().people), WIDTH, HEIGHT)
+    faces = PlacedCast(tuple(replace(p, slot=replace(p.slot, mask=None)) for p in halves().people), WIDTH, HEIGHT)
     derived = run(faces, region_margin=0.0, feather=0)
     assert torch.allclose(derived[55, 14], blue, atol=0.01) and torch.allclose(derived[90, 5], dark, atol=0.01)
     masks = torch.stack([person.slot.mask for person in halves().people]).flip(0)
@@ -460,13 +461,13 @@ def test_many_without_places_and_with_the_same_place(host, instant_id):
         instant_id,
         two,
     )
-    same = Cast(tuple(person(n, face(1), slot(10, 10, 30, 30)) for n in "ab"), WIDTH, HEIGHT)
-    refused(errors.BadRegion, "a and b cannot be used: both have the same region", host, instant_id, same)
-    off = Cast(
+    same = PlacedCast(tuple(person(n, face(1), slot(10, 10, 30, 30)) for n in "ab"), WIDTH, HEIGHT)
+    refused(regions.BadRegion, "a and b cannot be used: both have the same region", host, instant_id, same)
+    off = PlacedCast(
         (person("a", face(1), slot(10, 10, 30, 30)), person("b", face(2), slot(900, 10, 930, 30))), WIDTH, HEIGHT
     )
     refused(
-        errors.BadRegion,
+        regions.BadRegion,
         "region of b cannot be used: the region is empty or lies off the canvas",
         host,
         instant_id,
@@ -533,14 +534,14 @@ def test_masks_stay_with_their_people_when_somebody_has_weight_zero(host, instan
     two = Cast((three.people[0], three.people[2]))
     without = sample(*apply(host, instant_id, two, mask=masks[[0, 2]]))
     assert torch.equal(sample(*apply(host, instant_id, three, mask=masks)), without)
-    refused(errors.BadRegion, "there are 2 masks for 3 people", host, instant_id, three, mask=masks[:2])
+    refused(regions.BadRegion, "there are 2 masks for 3 people", host, instant_id, three, mask=masks[:2])
 
 
 def test_people_of_weight_zero_have_no_keypoints(host, instant_id):
     first, second = halves().people
     moved = replace(second, slot=replace(second.slot, keypoints=tuple((x + 60, y) for x, y in KEYPOINTS)))
     drawn = [
-        FaceKeypointsImage.execute(cast=Cast(people, WIDTH, HEIGHT))[0]
+        FaceKeypointsImage.execute(cast=PlacedCast(people, WIDTH, HEIGHT))[0]
         for people in ((first, replace(moved, weight=0.0)), (first,), (replace(first, weight=0.0),), (first, moved))
     ]
     assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[2], drawn[1]) and not torch.equal(drawn[3], drawn[1])

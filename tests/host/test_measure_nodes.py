@@ -18,7 +18,7 @@ from pack.core.errors import BadCast, BadInput, BadParts, BadPhoto, BadPicture
 from pack.core.faces import analysis, insight
 from pack.core.faces.pictures import to_picture
 from pack.core.parts.parts import Parts, make_part
-from pack.core.people import Cast, Person, Slot
+from pack.core.people import Cast, Person, PlacedCast, Slot
 from pack.nodes import measure
 from rig.host_server import HostError, HostServer
 from seeded import fill
@@ -80,7 +80,7 @@ def cast(face_model: FaceModel) -> Cast:
         faces = analysis.recognise(face_model.recognisers, face_model.align, picture, [face], name)
         slot = Slot((x, 130.0), (x - 150, 0.0, x + 150, 300.0))
         people.append(Person(identities.from_faces(name, faces, [MBF]), 1.0, slot, len(people) + 1))
-    return Cast(tuple(people), 1024, 512)
+    return PlacedCast(tuple(people), 1024, 512)
 
 
 @pytest.fixture(scope="module")

@@ -578,8 +578,10 @@ def test_dropped_photos_are_named(nodes, face_model, caplog):
 def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
     from pack.core.errors import FaceNotFound
 
-    with pytest.raises(FaceNotFound, match="No face found in photo 2 of 2 of Yao"):
+    with pytest.raises(FaceNotFound, match=r"No face found in photo 2 of 2 of Yao.*on_no_face = skip in Identity"):
         nodes.Identity.execute(face_model, batch(real_faces.YAO, real_faces.COFFEE), "Yao", "only", "error")
+    with pytest.raises(FaceNotFound, match=r"not covered\.$"):
+        nodes.Identity.execute(face_model, batch(real_faces.COFFEE), "Yao", "only", "error")
 
 
 def test_which_face(nodes, face_model):

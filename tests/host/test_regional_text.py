@@ -16,7 +16,8 @@ from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
-from pack.core.people import Cast
+from pack.core.people import PlacedCast
+from pack.core.prompts import BadPrompts
 from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.person_prompts import PersonPrompts
 from seeded import id_patch_file, instant_id_file
@@ -143,7 +144,7 @@ def test_in_every_layer_each_half_hears_its_own_person_alone(host, id_patch, mon
 def test_one_person_heard_everywhere_is_the_plain_method(host, id_patch):
     """With the whole picture as region: words are a longer prompt, bound ID tokens are those of the paper."""
     everywhere = torch.ones(1, HEIGHT, WIDTH)
-    one = Cast(halves().people[:1], WIDTH, HEIGHT)
+    one = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
     longer = text(1)
     longer[0] = torch.cat([longer[0], said("smiling")], dim=1)
     spoken = speak(host[0], "left: smiling", one, mask=everywhere)
@@ -180,7 +181,7 @@ def test_words_about_one_leave_the_other_half_of_the_first_layer_alone(host, mon
 
 def test_strength_is_the_words_said_as_often(host):
     """2 = as if they stood there twice."""
-    one = Cast(halves().people[:1], WIDTH, HEIGHT)
+    one = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
     twice = text(1)
     twice[0] = torch.cat([twice[0], said("smiling"), said("smiling")], dim=1)
     spoken = speak(host[0], "1: smiling", one, mask=torch.ones(1, HEIGHT, WIDTH), strength=2.0)
@@ -189,7 +190,7 @@ def test_strength_is_the_words_said_as_often(host):
 
 def test_words_are_as_loud_beside_a_longer_negative(host):
     """The host repeats the shorter text until both are equally long; what stands behind it counts as often."""
-    one = Cast(halves().people[:1], WIDTH, HEIGHT)
+    one = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
     longer = text(1)
     longer[0] = torch.cat([longer[0], said("smiling")], dim=1)
     for tokens in (154, 231):
@@ -218,7 +219,7 @@ def test_nothing_said_changes_nothing(host, prompts, strength):
 
 def test_words_about_somebody_of_weight_zero_are_not_heard(host):
     both = halves().people
-    absent = Cast((both[0], people_made.cast([CENTERS[1]], WIDTH, HEIGHT, [0.0]).people[0]), WIDTH, HEIGHT)
+    absent = PlacedCast((both[0], people_made.cast([CENTERS[1]], WIDTH, HEIGHT, [0.0]).people[0]), WIDTH, HEIGHT)
     model, *_ = speak(host[0], "2: smiling", absent)
     assert model is host[0]
 
@@ -361,7 +362,7 @@ def test_half_precision_and_the_host_s_other_kernels(host, monkeypatch):
 
 
 def test_lines_about_nobody(host):
-    with pytest.raises(errors.BadPrompts, match=r"nobody here is called 'Zoe'.*1 left, 2 right"):
+    with pytest.raises(BadPrompts, match=r"nobody here is called 'Zoe'.*1 left, 2 right"):
         speak(host[0], "left: up\nZoe: down")
 
 

@@ -19,11 +19,12 @@ from pack.bridge.face_model import FaceModel
 from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.core import identities
-from pack.core.errors import BadCast, BadPhoto, BadRegion
+from pack.core.errors import BadCast, BadPhoto
 from pack.core.faces import insight
 from pack.core.faces.model import faces_in
-from pack.core.people import Cast, Layout, Person, Slot
+from pack.core.people import Cast, Layout, Person, PlacedCast, RowCast, Slot
 from pack.core.places.layouts import skeleton_around
+from pack.core.places.regions import BadRegion
 from pack.nodes import measure, second_pass
 from pack.nodes import people as people_nodes
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
@@ -78,7 +79,7 @@ def slot(n):
     return Slot((x, y), (x - 25, y - 30, x + 25, y + 30), points, skeleton_around(points, "half", (SIZE, SIZE)))
 
 
-def cast(recogniser, count=PEOPLE, by_row=True):
+def cast(recogniser, count=PEOPLE, kind=RowCast):
     if recogniser == "antelopev2":
         people = [person(f"person {n}", instant_id_run.face(n), slot(n)) for n in range(count)]
     else:
@@ -87,11 +88,11 @@ def cast(recogniser, count=PEOPLE, by_row=True):
             for n in range(count)
         ]
     people = [replace(one, weight=1 - 0.2 * n, place=n + 1) for n, one in enumerate(people)]
-    return Cast(tuple(people), SIZE, SIZE, by_row=by_row)
+    return kind(tuple(people), SIZE, SIZE)
 
 
 def alone(whole, n):
-    return replace(whole, people=whole.people[n : n + 1], by_row=False)
+    return PlacedCast(whole.people[n : n + 1], SIZE, SIZE)
 
 
 def sampled(model, positive, negative, rows=None, batch=PEOPLE):

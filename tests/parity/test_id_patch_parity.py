@@ -8,7 +8,7 @@ import tiny_sdxl
 import torch
 from diffusers import EulerDiscreteScheduler
 from figures import relative
-from pack.core.people import Cast, Identity, Person, Slot
+from pack.core.people import Identity, Person, PlacedCast, Slot
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage, LoadIDPatch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -46,7 +46,7 @@ def cast_of(embeddings, centers, width, height):
         )
         for i, (row, center) in enumerate(zip(embeddings, centers, strict=True))
     )
-    return Cast(people, width, height)
+    return PlacedCast(people, width, height)
 
 
 def conditioning(text, pooled):

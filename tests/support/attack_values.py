@@ -20,7 +20,7 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 from pack.bridge import id_patch, instant_id, unet
-from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
+from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, PlacedCast, RowCast, Slot
 from pack.core.places import bodies
 from safetensors.torch import load_file
 from seeded import id_patch_file, instant_id_file
@@ -160,26 +160,26 @@ def layout(*slots: Slot, width: int = WIDTH, height: int = HEIGHT) -> Layout:
     return Layout(width, height, slots or (slot(), slot(94.0)))
 
 
-def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None = None) -> Cast:
+def cast(*people: Identity, weights: Iterable[float] = (), places: Layout | None = None) -> PlacedCast:
     """A placed cast of Anna and Boris, or of whom is given."""
     people = people or (identity("Anna"), identity("Boris"))
     weights = list(weights) or [1.0] * len(people)
     where = places or layout(*layout().slots[: len(people)])
     persons = (Person(*one) for one in zip(people, weights, where.slots, strict=True))
-    return Cast(tuple(persons), where.width, where.height)
+    return PlacedCast(tuple(persons), where.width, where.height)
 
 
-def on_photo(which: str = "YAO") -> Cast:
+def on_photo(which: str = "YAO") -> PlacedCast:
     """Anna, in the middle of a photo."""
     height, width = (round(side / 8) * 8 for side in photo(which).shape[1:3])
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 
-def by_row(count: int = 2, size: int = 128) -> Cast:
+def by_row(count: int = 2, size: int = 128) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
     people = (identity("Anna"), identity("Boris"))[:count]
     made = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=size, height=size))
-    return replace(made, by_row=True)
+    return RowCast(made.people, size, size)
 
 
 def unplaced(*people: Identity) -> Cast:

@@ -6,7 +6,7 @@ import comfy.samplers
 import tiny_sdxl
 import torch
 from instant_id_made import DEFAULTS, person
-from pack.core.people import Cast, Layout, Slot
+from pack.core.people import Cast, Layout, PlacedCast, Slot
 from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage
 
 WIDTH, HEIGHT = 128, 96
@@ -39,7 +39,7 @@ def halves():
         person("left", face(1), slot(10, 20, 50, 60, left)),
         person("right", face(2), slot(70, 20, 110, 60, 1 - left)),
     ]
-    return Cast(tuple(people), WIDTH, HEIGHT)
+    return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
 HINT = FaceKeypointsImage.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)))[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pack.core.people import Cast, Identity, Person, Slot
+from pack.core.people import Identity, Person, PlacedCast, Slot
 
 RECOGNISER = "arcface-ir-se50"
 
@@ -18,10 +18,10 @@ def identity(seed: int, photos: int = 1, recogniser: str = RECOGNISER) -> Identi
 
 def cast(
     centers: Sequence[tuple[float, float]], width: int, height: int, weights: Sequence[float] | None = None
-) -> Cast:
+) -> PlacedCast:
     weights = weights or [1.0] * len(centers)
     people = (
         Person(identity(i + 1), weight, Slot(center))
         for i, (center, weight) in enumerate(zip(centers, weights, strict=True))
     )
-    return Cast(tuple(people), width, height)
+    return PlacedCast(tuple(people), width, height)

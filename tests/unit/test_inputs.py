@@ -12,7 +12,7 @@ import pytest
 import torch
 from pack.core import inputs
 from pack.core.errors import BadInput, BadLayout, BadPicture, BadSize
-from pack.core.people import Cast, Layout, Slot
+from pack.core.people import Cast, Layout, PlacedCast, Slot
 from pack.core.places import bodies
 
 WHAT = "The width input of Group Layout"
@@ -139,7 +139,7 @@ def test_a_place_on_no_canvas_is_named_in_layouts_and_casts(field: str, value: f
 
 def standing(slot: Slot, weight: float = 1.0, size: tuple[int, int] = (64, 64)) -> Cast:
     (person,) = people_made.cast([(1.0, 1.0)], 64, 64).people
-    return Cast((replace(person, slot=slot, weight=weight),), *size)
+    return PlacedCast((replace(person, slot=slot, weight=weight),), *size)
 
 
 def test_a_face_box_of_negative_size() -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core.errors import BadChoice, BadLayout, BadPoses, BadSize
+from pack.core.errors import BadChoice, BadLayout, BadSize
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
 from pack.core.places.control_images import skeleton
+from pack.core.places.poses import BadPoses
 
 SEEN = 0.3
 
@@ -381,3 +382,5 @@ def test_mask_size_off_the_grid() -> None:
 def test_layout_without_skeletons_cannot_be_drawn() -> None:
     with pytest.raises(BadLayout, match=r"The layout has 2 places and no skeleton to draw\. Set body to half"):
         layouts.drawn(Layout(64, 64, (Slot((1, 1)), Slot((2, 2)))))
+    with pytest.raises(BadLayout, match="The layout has 1 place and no skeleton"):
+        layouts.drawn(Layout(64, 64, (Slot((1, 1)),)))

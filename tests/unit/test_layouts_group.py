@@ -159,8 +159,8 @@ def test_least_canvas_of_every_group_holds_it(framing: str) -> None:
             continue
         with pytest.raises(BadLayout) as caught:
             group.layout(count, framing, rows, 64, 64)
-        needed = re.search(r"at least (\d+)x(\d+) px", str(caught.value))
-        assert needed
+        needed = re.search(rf"in {rows} rows? needs? at least (\d+)x(\d+) px", str(caught.value))
+        assert needed and ("1 person" in str(caught.value)) == ("needs" in str(caught.value)) == (count == 1)
         layout = group.layout(count, framing, rows, int(needed[1]), int(needed[2]))
         assert overlaps([patch_rect(slot.center) for slot in layout.slots]) == []
         assert overlaps(boxes(layout)) == []

@@ -13,7 +13,7 @@ from pack.core import measure, previews
 from pack.core.errors import BadCast, BadEmbedding, BadSize, LikenessError, NotPlaced
 from pack.core.latents import rows
 from pack.core.parts import compare
-from pack.core.people import Cast, Face, Faces, Identity, Person, Slot
+from pack.core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 
 JUDGE = "w600k_r50"
 NAMES = ("Anna", "Ben", "Cleo", "Dan")
@@ -48,7 +48,7 @@ def picture(*faces: Face, width: int = 200, height: int = 100) -> Faces:
 def cast(people: int = 2, placed: bool = False) -> Cast:
     slots = [Slot((50.0 + 50 * n, 50.0), (30.0 + 50 * n, 30.0, 70.0 + 50 * n, 70.0)) for n in range(people)]
     persons = [Person(identity(n), 1.0, *((slots[n], n + 1) if placed else ())) for n in range(people)]
-    return Cast(tuple(persons), *((200, 100) if placed else ()))
+    return PlacedCast(tuple(persons), 200, 100) if placed else Cast(tuple(persons))
 
 
 def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measure.Measured:
@@ -315,7 +315,7 @@ def test_the_plate_of_somebody_missing_covers_no_neighbours_number(missing: int)
     """Three side by side from right to left: whether those to the left are missing changes nothing at their right."""
     found = [face([float(n == who) for n in range(3)], 200.0 - 70 * who, 60.0, 50.0) for who in range(3)]
     slots = [Slot(one.keypoints[2], one.box) for one in found]
-    people = Cast(tuple(Person(identity(n), 1.0, slots[n], n + 1) for n in range(3)), 320, 160)
+    people = PlacedCast(tuple(Person(identity(n), 1.0, slots[n], n + 1) for n in range(3)), 320, 160)
     there = [picture(*faces, width=320, height=160) for faces in (found, found[: 3 - missing])]
     report = measure.measure(there, people, [JUDGE], stranger_below=0.2)
     first, second = (previews.who_is_who(torch.zeros(160, 320, 3), report, n)[:100] for n in (0, 1))

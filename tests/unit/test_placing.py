@@ -8,16 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.errors import (
-    BadCast,
-    BadChoice,
-    BadEmbedding,
-    BadOrder,
-    CannotMatch,
-    MissingDependency,
-)
+from pack.core.errors import BadCast, BadChoice, BadEmbedding, MissingDependency
 from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
+from pack.core.places.placing import BadOrder, CannotMatch
 
 NAMES = ("Ann", "Bob", "Cid", "Dee")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pack.core.attention import EVERYBODY, NOBODY, UNHEARD, hearing_bias
-from pack.core.errors import BadPrompts
-from pack.core.prompts import per_person, per_scene
+from pack.core.prompts import BadPrompts, per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
 

@@ -7,13 +7,16 @@ from dataclasses import replace
 import people_made
 import pytest
 import torch
-from pack.core.errors import BadCast, BadChoice, BadRegion
-from pack.core.people import Cast, Person, Slot
+from pack.core.errors import BadCast, BadChoice
+from pack.core.people import Person, PlacedCast, Slot
 from pack.core.places import bodies, group, regions
+from pack.core.places.regions import BadRegion
 
 
 def cast(*slots, width=96, height=64):
-    return Cast(tuple(Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots, 1)), width, height)
+    return PlacedCast(
+        tuple(Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots, 1)), width, height
+    )
 
 
 def box(x0, y0, x1, y1):

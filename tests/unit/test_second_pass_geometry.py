@@ -10,7 +10,7 @@ import torch
 from pack.core import crops, pasting, previews
 from pack.core.crops import Candidate, Choice
 from pack.core.errors import BadChoice, BadPhoto, BadSize
-from pack.core.people import NOSE, Face, Faces, Identity, Person
+from pack.core.people import NOSE, Face, Faces, Identity, Person, RowCast, is_a
 
 NAMES = ("Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal")
 EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.2, 256)
@@ -98,7 +98,7 @@ def test_everybody_has_a_row_in_the_order_of_the_cast(count):
     decisions = cut(*(face(20 + 38 * n, 100, 30) for n in reversed(range(count))))
     cast = crops.cast_of(decisions, 256)
     assert [one.identity.name for one in cast.people] == list(NAMES[:count])
-    assert cast.by_row and (cast.width, cast.height) == (256, 256)
+    assert is_a(cast, RowCast) and (cast.width, cast.height) == (256, 256)
     for person, one in zip(cast.people, decisions, strict=True):
         x, y = person.slot.center
         scale = (one.crop.square[2] - one.crop.square[0]) / 256
