@@ -112,7 +112,7 @@ def python_for(hosts: Sequence[Host], given: str | None = None, modules: Iterabl
         lacking = _lacking(Path(given), needed)
         if lacking:
             raise SetupError(f"{given} lacks {', '.join(lacking)}. {_advice(given)}")
-        return Path(given)
+        return Path(given).absolute() if Path(given).is_file() else Path(given)  # hosts start in folders of their own
     active = _active_python()
     if active and "torch" not in (lacking := _lacking(active, [*needed, *_host_modules(hosts)])):
         if not lacking:

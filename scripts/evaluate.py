@@ -34,19 +34,8 @@ except ImportError as error:
 from core import identities, measure, previews
 from core.checkpoints import read
 from core.errors import LikenessError, counted
-from core.faces import alignment, analysis, insight, packs
-from core.faces.model import (
-    BACKENDS,
-    TORCH_ENDINGS,
-    FaceModel,
-    Files,
-    IRSE50Recogniser,
-    faces_in,
-    in_torch,
-    on_cpu,
-    open_detector,
-    open_recogniser,
-)
+from core.faces import alignment, analysis, insight, model, packs
+from core.faces.model import FaceModel
 from core.faces.onnx_file import Kind, inspect
 from core.files import walk
 from core.geometry import FAR, area, longer_side
@@ -81,11 +70,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
     parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
     parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
-    backends = [name.split()[0] for name in BACKENDS]
+    backends = [name.split()[0] for name in model.BACKENDS]
     parser.add_argument("--backend", choices=backends, default=backends[0], help="what finds and recognises faces")
     given = parser.parse_args()
-    model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models", given.backend)
-    people = {folder.name: person(folder, model) for folder in folders_in(given.folder / "people")}
+    face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models", given.backend)
+    people = {folder.name: person(folder, face_model) for folder in folders_in(given.folder / "people")}
     root = given.folder / "pictures"
     pictures = sorted(pictures_below(root))
     if not pictures:
@@ -94,7 +83,7 @@ def main() -> int:
     casts = {path: cast_of(path, people, size_of(path)) for path in pictures}
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
-    results = [evaluated(path, root, casts[path], model, given.made_with, output) for path in pictures]
+    results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
     write_csv(results, output / "likeness.csv")
     # replace: a file's name may hold what is no letter.
     (output / "index.html").write_text(page(results), "utf-8", "replace")
@@ -121,19 +110,19 @@ def pictures_below(folder: Path) -> Iterator[Path]:
 def load(models: Path, backend: str) -> FaceModel:
     """The largest detector and every recogniser of a models folder, opened as Load Face Model does."""
     packed, others = models / "insightface", models / "facexlib"
-    files = Files(below((".onnx",), packed), below(TORCH_ENDINGS, others, packed))
+    files = model.Files(below((".onnx",), packed), below(model.TORCH_ENDINGS, others, packed))
     detectors = {path: name for name, path in files.onnx.items() if inspect(path).kind is Kind.DETECTOR}
     if not detectors:
         raise Unusable(f"No face detector below {packed}: name ComfyUI's models folder with --models.")
     largest = max(detectors, key=os.path.getsize)
-    providers = None if in_torch(backend) else insight.providers_for("auto")
+    providers = None if model.in_torch(backend) else insight.providers_for("auto")
     found = files.recognisers(packs.pack_of(detectors[largest]))
     recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
     if not recognisers:
         url = packs.published("antelopev2").url
         raise Unusable(f"No face recogniser below {models}; antelopev2 is at {url}.")
     align = insight.align if providers else alignment.align
-    return FaceModel(open_detector(largest, providers, on_cpu), tuple(recognisers), align)
+    return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
 
 
 def below(endings: tuple[str, ...], *folders: Path) -> dict[str, str]:
@@ -151,8 +140,8 @@ def below(endings: tuple[str, ...], *folders: Path) -> dict[str, str]:
 def recogniser(name: str, path: str, providers: tuple[str, ...] | None) -> analysis.Recogniser | None:
     """None for a file that is something else."""
     if name == packs.IR_SE50:
-        return IRSE50Recogniser(read(Path(path)), path, on_cpu)
-    return open_recogniser(name, path, providers, on_cpu) if inspect(path).kind is Kind.RECOGNISER else None
+        return model.IRSE50Recogniser(read(Path(path)), path, model.on_cpu)
+    return model.open_recogniser(name, path, providers, model.on_cpu) if inspect(path).kind is Kind.RECOGNISER else None
 
 
 def image(path: Path) -> torch.Tensor:
@@ -180,17 +169,17 @@ def size_of(path: Path) -> tuple[int, int]:
 # --- People and pictures
 
 
-def person(folder: Path, model: FaceModel) -> Identity:
+def person(folder: Path, face_model: FaceModel) -> Identity:
     """Everybody's largest face on each of their photos."""
     photos = {path: image(path) for path in sorted(pictures_below(folder))}
     if not photos:
         raise Unusable(f"There is no photo in {folder}.")
-    faces = [largest_face(path, photo, model) for path, photo in photos.items()]
-    return identities.from_faces(folder.name, faces, model.ids)
+    faces = [largest_face(path, photo, face_model) for path, photo in photos.items()]
+    return identities.from_faces(folder.name, faces, face_model.ids)
 
 
-def largest_face(path: Path, photo: torch.Tensor, model: FaceModel) -> Face:
-    faces = faces_in(model, photo).faces
+def largest_face(path: Path, photo: torch.Tensor, face_model: FaceModel) -> Face:
+    faces = model.faces_in(face_model, photo).faces
     if not faces:
         raise Unusable(f"No face found in {path}: use a photo with a larger and sharper face, or take it out.")
     return max(faces, key=lambda face: area(face.box))
@@ -230,10 +219,10 @@ def said_in(beside: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", said)
 
 
-def evaluated(path: Path, root: Path, cast: Cast, model: FaceModel, method: str, output: Path) -> Result:
+def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method: str, output: Path) -> Result:
     pixels = image(path)
-    names = measure.judges(model.ids, cast.people, method)
-    report = measure.measure([faces_in(model, pixels)], cast, names, method)
+    names = measure.judges(face_model.ids, cast.people, method)
+    report = measure.measure([model.faces_in(face_model, pixels)], cast, names, method)
     name = path.relative_to(root).as_posix()
     drawn = Image.fromarray((previews.who_is_who(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))

@@ -95,7 +95,11 @@ def _norm_shapes(key: str, channels: int) -> Shapes:
 
 def _unit_shapes(key: str, before: int, channels: int) -> Shapes:
     layer, squeezed = f"{key}.res_layer", channels // 16
-    shapes: Shapes = {
+    shapes: Shapes = {}
+    if before != channels:
+        shapes |= {f"{key}.shortcut_layer.0.weight": (channels, before, 1, 1)}
+        shapes |= _norm_shapes(f"{key}.shortcut_layer.1", channels)
+    return shapes | {
         **_norm_shapes(f"{layer}.0", before),
         f"{layer}.1.weight": (channels, before, 3, 3),
         f"{layer}.2.weight": (channels,),
@@ -104,10 +108,6 @@ def _unit_shapes(key: str, before: int, channels: int) -> Shapes:
         f"{layer}.5.fc1.weight": (squeezed, channels, 1, 1),
         f"{layer}.5.fc2.weight": (channels, squeezed, 1, 1),
     }
-    if before != channels:
-        shapes |= {f"{key}.shortcut_layer.0.weight": (channels, before, 1, 1)}
-        shapes |= _norm_shapes(f"{key}.shortcut_layer.1", channels)
-    return shapes
 
 
 def fold(state: State, path: str) -> dict[str, Tensor]:

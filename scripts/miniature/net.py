@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from rig.standins import resampler_sizes
 from torch import Tensor, nn
 
 from core.geometry import PATCH
@@ -38,15 +39,7 @@ def bands() -> Tensor:
 
 
 def _resampler(tokens: int, width: int) -> Resampler:
-    inner, feed_forward, depth = 64, 256, 2
-    sizes = {
-        "latents": torch.empty(1, tokens, inner),
-        "proj_in.weight": torch.empty(inner, EMBEDDING),
-        "proj_out.weight": torch.empty(width, inner),
-        "layers.0.0.to_q.weight": torch.empty(inner, inner),
-        "layers.0.1.1.weight": torch.empty(feed_forward, inner),
-    }
-    return Resampler(sizes | {f"layers.{layer}.any": torch.empty(0) for layer in range(depth)}, ops=nn)
+    return Resampler(resampler_sizes(tokens, width, 2), ops=nn)
 
 
 class Miniature(nn.Module):

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from environment import say
 from miniature import avatars, measure, net, places, stored
@@ -24,6 +23,7 @@ from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open
 from core.geometry import area
 from core.people import Cast, Layout, Person
 from core.places import control_images, group, layouts, placing
+from rig.photos import pixels
 from rig.weights import MINIATURE
 from rig.workflow import nodes_in
 
@@ -98,7 +98,7 @@ def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, o
     known: list[Person] = []
     found: list[int] = []
     for number, (name, photo) in enumerate(zip(names_in(workflow), photos, strict=True), 1):
-        image = _image(photo)
+        image = pixels(photo)
         faces = faces_in(face_model, image).faces
         if output:
             say(f"  {name}: {photo.name}")
@@ -128,7 +128,7 @@ def association(group: Group, result: Path) -> dict[str, Any]:
     looks = drawer.looks(group.embeddings)
     slots = tuple(person.slot for person in group.cast.people if person.slot)
     areas = avatars.draw(places.of_slots(slots), looks, size)
-    found = measure.found_in(measure.cells_of(_image(result)), areas, len(looks))
+    found = measure.found_in(measure.cells_of(pixels(result)), areas, len(looks))
     seen = measure.Seen(found, measure.colours_of(looks))
     names = [person.identity.name for person in group.cast.people]
     return {
@@ -136,12 +136,6 @@ def association(group: Group, result: Path) -> dict[str, Any]:
         "looks_like": {name: names[other] for name, other in zip(names, measure.nearest(seen), strict=True)},
         "colour_error": {part: round(measure.error([seen], part), 3) for part in PARTS},
     }
-
-
-def _image(path: Path) -> Tensor:
-    """(H, W, 3), 0..1."""
-    with Image.open(path) as opened:
-        return torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255
 
 
 def _save(image: Tensor, path: Path) -> None:

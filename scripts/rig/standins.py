@@ -22,7 +22,10 @@ import environment
 import torch
 from environment import package_file
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
+
+from core.faces.ir_se50 import published_shapes
+from core.resampler import Resampler
 
 CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
@@ -388,20 +391,24 @@ def _tiny_blocks(half: str, blocks: tuple[int, ...], scaled: tuple[int, ...]) ->
 
 
 def _resampler(tokens: int, width: int) -> Shapes:
-    inner = 64
-    yield "latents", (1, tokens, inner)
-    yield from _layer("proj_in", inner, 512)
-    yield from _layer("proj_out", width, inner)
-    yield from _layer("norm_out", width)
-    for number in range(4):
-        yield from _layer(f"layers.{number}.0.norm1", inner)
-        yield from _layer(f"layers.{number}.0.norm2", inner)
-        yield f"layers.{number}.0.to_q.weight", (inner, inner)
-        yield f"layers.{number}.0.to_kv.weight", (2 * inner, inner)
-        yield f"layers.{number}.0.to_out.weight", (inner, inner)
-        yield from _layer(f"layers.{number}.1.0", inner)
-        yield f"layers.{number}.1.1.weight", (4 * inner, inner)
-        yield f"layers.{number}.1.3.weight", (inner, 4 * inner)
+    return shapes_of(Resampler(resampler_sizes(tokens, width, 4), ops=nn, device="meta"))
+
+
+def resampler_sizes(tokens: int, width: int, depth: int) -> dict[str, Tensor]:
+    """What core.resampler.Resampler reads its sizes from, for a face embedding and 64 numbers a token inside."""
+    sizes = {
+        "latents": (1, tokens, 64),
+        "proj_in.weight": (64, 512),
+        "proj_out.weight": (width, 64),
+        "layers.0.0.to_q.weight": (64, 64),
+        "layers.0.1.1.weight": (256, 64),
+        f"layers.{depth - 1}.1.3.weight": (64, 256),
+    }
+    return {key: torch.empty(shape, device="meta") for key, shape in sizes.items()}
+
+
+def shapes_of(network: nn.Module) -> Shapes:
+    return ((key, tuple(weight.shape)) for key, weight in network.state_dict().items())
 
 
 def _face_id_mlp(tokens: int, width: int) -> Shapes:
@@ -424,32 +431,10 @@ def _adapter() -> Shapes:
 
 
 def ir_se50_shapes() -> Shapes:
-    yield "input_layer.0.weight", (64, 3, 3, 3)
-    yield from _batch_norm("input_layer.1", 64)
-    yield "input_layer.2.weight", (64,)
-    widths = [64] * 3 + [128] * 4 + [256] * 14 + [512] * 3
-    for number, (channels_in, channels) in enumerate(zip([64, *widths], widths, strict=False)):
-        block = f"body.{number}"
-        if channels_in != channels:
-            yield f"{block}.shortcut_layer.0.weight", (channels, channels_in, 1, 1)
-            yield from _batch_norm(f"{block}.shortcut_layer.1", channels)
-        yield from _batch_norm(f"{block}.res_layer.0", channels_in)
-        yield f"{block}.res_layer.1.weight", (channels, channels_in, 3, 3)
-        yield f"{block}.res_layer.2.weight", (channels,)
-        yield f"{block}.res_layer.3.weight", (channels, channels, 3, 3)
-        yield from _batch_norm(f"{block}.res_layer.4", channels)
-        yield f"{block}.res_layer.5.fc1.weight", (channels // 16, channels, 1, 1)
-        yield f"{block}.res_layer.5.fc2.weight", (channels, channels // 16, 1, 1)
-    yield from _batch_norm("output_layer.0", 512)
-    yield from _layer("output_layer.3", 512, 512 * 7 * 7)
-    yield from _batch_norm("output_layer.4", 512)
-
-
-def _batch_norm(key: str, width: int) -> Shapes:
-    yield from _layer(key, width)
-    yield f"{key}.running_mean", (width,)
-    yield f"{key}.running_var", (width,)
-    yield f"{key}.num_batches_tracked", ()
+    for key, shape in published_shapes().items():
+        yield key, shape
+        if key.endswith("running_var"):
+            yield key.replace("running_var", "num_batches_tracked"), ()
 
 
 # --- Parts2Whole and what it takes from the host: the smallest UNet the host recognises as SD1.5 (two levels of one

@@ -66,6 +66,13 @@ def test_given_python_is_used_as_it_is(home: Path) -> None:
     assert environment.python_for([], sys.executable, ["pytest"]) == Path(sys.executable)
 
 
+def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts start in folders of their own."""
+    monkeypatch.chdir(Path(sys.executable).parent)
+    python = environment.python_for([], f"./{Path(sys.executable).name}")
+    assert python.is_absolute() and python.samefile(sys.executable)
+
+
 def test_given_python_that_lacks_something(home: Path) -> None:
     with pytest.raises(environment.SetupError, match=r"lacks no_such_module\. To use it: .* -m pip install -r"):
         environment.python_for([], sys.executable, ["pytest", "no_such_module"])

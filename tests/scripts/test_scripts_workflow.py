@@ -10,6 +10,7 @@ import pytest
 import torch
 from environment import Host
 from miniature import export
+from pack.core.workflow_files import nodes_in
 from rig import standins, weights, workflow
 from rig.host_server import HostServer
 from safetensors.torch import save_file
@@ -91,6 +92,16 @@ def test_a_subgraph_is_opened() -> None:
     assert prompt["3:2"]["inputs"] == {"model": ["1", 0], "seed": 7, "steps": 12, "name": "heun", "denoise": 0.5}
     assert prompt["4"]["inputs"]["latent"] == ["3:2", 0]
     assert [one["id"] for one in workflow.nodes_in(ui)] == [1, 2, 4]
+
+
+def test_nodes_inside_of_subgraphs_inside_of_subgraphs() -> None:
+    """Once each, also where one stands inside of itself; what is switched off takes along what it holds."""
+    inner = {"id": "inner", "nodes": [node(5, "Sampler", []), node(6, "outer", [])]}
+    outer = {"id": "outer", "nodes": [node(3, "inner", []), node(4, "Sampler", [])]}
+    ui = graph(node(1, "OldSeed", []), node(2, "outer", [])) | {"definitions": {"subgraphs": [inner, outer]}}
+    assert [one["id"] for one in nodes_in(ui)] == [1, 2, 3, 5, 6, 4]
+    outer["nodes"][0]["mode"] = 4
+    assert [one["id"] for one in nodes_in(ui, running=True)] == [1, 2, 4]
 
 
 def link(number: int, source: int, output: int, target: int, slot: int) -> dict[str, int]:

@@ -88,8 +88,7 @@ def real_people() -> Tensor:
     detector = insight.Scrfd(insight.open_model(str(file), insight.providers_for("CPU")))
     crops: list[np.ndarray] = []
     for path in (*photos.pair(), photos.group(), photos.team()):
-        with Image.open(path) as opened:
-            picture = to_picture(torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255)
+        picture = to_picture(photos.pixels(path))
         faces = analysis.detect(detector, picture, path.name)
         crops += [insight.align(picture, face.keypoints, portraits.CROP) for face in faces]
     return recogniser.embed(np.stack(crops)[..., ::-1])
