@@ -14,9 +14,10 @@ from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp, faces_in
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
-from ..core import measure, people, previews
+from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.latents import rows
+from ..core.measure.drawing import who_is_who
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
@@ -157,7 +158,7 @@ class Measure(io.ComfyNode):
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
             report = measure.with_parts(report, [part.label for part in parts.present], alike)
-        annotated = torch.stack([previews.who_is_who(image, report, n) for n, image in enumerate(images)])
+        annotated = torch.stack([who_is_who(image, report, n) for n, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join(measure.troubles(report)))
         numbers = measure.totals(report.judged)
         text = measure.describe(report)

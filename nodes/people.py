@@ -28,7 +28,7 @@ from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, listed
-from ..core.faces import analysis, insight, landmarks
+from ..core.faces import analysis, drawing, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.pictures import Picture, to_picture
 from ..core.places import placing
@@ -256,7 +256,7 @@ def _numbered(
     """Faces with embeddings, the picture with their numbers, and how many there are."""
     embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
     faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-    preview = previews.numbered_faces(image[0], embedded)[None]
+    preview = drawing.numbered_faces(image[0], embedded)[None]
     return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -365,7 +365,7 @@ def _chosen(
     try:
         return analysis.choose(found, which_face, where)
     except BadPhoto:
-        numbered = previews.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
+        numbered = drawing.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])
         raise
 

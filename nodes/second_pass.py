@@ -13,8 +13,13 @@ from ..bridge import notes
 from ..bridge.face_model import FaceModel, faces_in
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
-from ..core import measure, pasting, previews
-from ..core.crops import (
+from ..core import measure
+from ..core.errors import BadPhoto, counted
+from ..core.people import Cast, Identity, is_a
+from ..core.pictures import as_rgb
+from ..core.places.placing import SMALL_FACE
+from ..core.second_pass import drawing, pasting
+from ..core.second_pass.crops import (
     CHOICES,
     Choice,
     Crops,
@@ -27,10 +32,6 @@ from ..core.crops import (
     describe,
     troubles,
 )
-from ..core.errors import BadPhoto, counted
-from ..core.people import Cast, Identity, is_a
-from ..core.pictures import as_rgb
-from ..core.places.placing import SMALL_FACE
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
 CATEGORY = "likeness/second pass"
@@ -164,7 +165,7 @@ class CropFaces(io.ComfyNode):
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
-        preview = torch.stack([previews.second_pass(*one) for one in zip(images, decisions, strict=True)])
+        preview = torch.stack([drawing.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
         notes.tell(notes.node_of(cls), "\n".join(troubles(listed, len(images))))
         crops: Any = ExecutionBlocker(None)
         masks = rows = crops

@@ -8,10 +8,10 @@ from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.parts2whole import Features, Parts2Whole
-from ..core.crops import Crops
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
+from ..core.second_pass.crops import Crops
 
 
 def _socket(name: str, payload: Any) -> type[io.ComfyTypeIO]:

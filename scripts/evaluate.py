@@ -31,13 +31,14 @@ try:
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
-from core import identities, measure, previews
+from core import identities, measure
 from core.errors import LikenessError, counted
 from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, packs, scrfd
 from core.faces.ladder import Detection, Detector, find_faces
 from core.faces.onnx_file import Kind, inspect, read
 from core.faces.pictures import Picture, to_picture
 from core.geometry import FAR, longer_side
+from core.measure.drawing import who_is_who
 from core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line
 
@@ -225,7 +226,7 @@ def evaluated(path: Path, root: Path, cast: Cast, model: FaceModel, method: str,
     names = measure.judges(loaded, cast.people, method)
     report = measure.measure([Faces(faces, pixels.shape[1], pixels.shape[0])], cast, names, method)
     name = path.relative_to(root).as_posix()
-    drawn = Image.fromarray((previews.who_is_who(pixels, report, 0) * 255).byte().numpy())
+    drawn = Image.fromarray((who_is_who(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))
     annotated = f"pictures/{name}.jpg"
     (output / annotated).parent.mkdir(parents=True, exist_ok=True)

@@ -99,8 +99,8 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
 def _no_room(count: int, formation: Formation, width: int, height: int) -> BadLayout:
     (wide, high), who = _least_canvas(formation), counted(count, "person", "people")
     return BadLayout(
-        f"The canvas is {width}x{height} px; {who} with framing = {formation.framing} in {counted(len(formation.across), 'row')} "
-        f"need{'s' * (count == 1)} at least {wide}x{high} px.",
+        f"The canvas is {width}x{height} px; {who} with framing = {formation.framing} in "
+        f"{counted(len(formation.across), 'row')} need{'s' * (count == 1)} at least {wide}x{high} px.",
         "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
     )
 

@@ -23,11 +23,13 @@ from rig.workflow import nodes_in
 
 sys.path.insert(0, str(ROOT))
 
-from core import id_patch, identities, previews
+from core import id_patch, identities
 from core.faces import analysis, insight, ir_se50
+from core.faces.drawing import numbered_faces
 from core.faces.pictures import to_picture
 from core.people import Cast, Faces, Layout, Person
 from core.places import control_images, group, layouts, placing
+from core.places.drawing import numbered_layout
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def run(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, outp
     drawer = stored.load()
     group = people(workflow, photos, models, output)
     size = group.layout.width, group.layout.height
-    _save(previews.numbered_layout(group.layout, captions=names_in(workflow)), output / "2_places.png")
+    _save(numbered_layout(group.layout, captions=names_in(workflow)), output / "2_places.png")
     hint = _hint(group, drawer)
     _save(hint[0].permute(1, 2, 0), output / "3_condition.png")
     say("  drawing")
@@ -149,7 +151,7 @@ def _faces(photo: Path, detector: insight.Scrfd, recogniser: ir_se50.Standalone,
         image.shape[1],
         image.shape[0],
     )
-    return faces, previews.numbered_faces(image, faces.faces)
+    return faces, numbered_faces(image, faces.faces)
 
 
 def _save(image: Tensor, path: Path) -> None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .errors import BadChoice
-from .geometry import Rect, longer_side
-from .measure import Report, Sighting
-from .people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
-from .places.layouts import skeleton_around
-from .places.regions import box_region, widened
+from ..errors import BadChoice
+from ..geometry import Rect, longer_side
+from ..measure import Report, Sighting
+from ..people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
+from ..places.layouts import skeleton_around
+from ..places.regions import box_region, widened
 
 CHOICES = ("small faces", "unlike faces", "small or unlike faces", "everybody")
 SMALLEST = 16
