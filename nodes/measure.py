@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
@@ -127,7 +128,7 @@ class Measure(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> str:
+    def fingerprint_inputs(cls, **inputs: object) -> str:
         return str(default_stamp(inputs))
 
     @classmethod
@@ -141,7 +142,7 @@ class Measure(io.ComfyNode):
         cast: people.Cast | None = None,
         identity: people.Identity | None = None,
         parts: Parts | None = None,
-        clip_vision: Any = None,
+        clip_vision: ClipVisionModel | None = None,
     ) -> io.NodeOutput:
         if (parts is None) != (clip_vision is None):
             missing = "parts" if parts is None else "clip_vision"

@@ -143,7 +143,7 @@ class DetectFaces(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> str:
+    def fingerprint_inputs(cls, **inputs: object) -> str:
         return str(default_stamp(inputs))
 
     @classmethod
@@ -309,7 +309,7 @@ class Identity(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> str:
+    def fingerprint_inputs(cls, **inputs: object) -> str:
         return str(default_stamp(inputs))
 
     @classmethod

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -74,8 +74,8 @@ class PersonPrompts(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: Any,
-        clip: Any,
+        model: ModelPatcher,
+        clip: CLIP,
         positive: Conditioning,
         negative: Conditioning,
         cast: Cast,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
@@ -103,7 +102,7 @@ class LayoutFromPoses(io.ComfyNode):
         return searchable(schema, "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "ID-Patch")
 
     @classmethod
-    def execute(cls, poses: Any, width: int, height: int, fit: str) -> io.NodeOutput:
+    def execute(cls, poses: object, width: int, height: int, fit: str) -> io.NodeOutput:
         posed = layouts.from_poses(poses, width, height, fit)
         return _shown(cls, posed.layout, posed.notes)
 

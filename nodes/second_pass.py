@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -167,8 +165,7 @@ class CropFaces(io.ComfyNode):
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
         preview = torch.stack([drawing.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
         notes.tell(notes.node_of(cls), "\n".join(troubles(listed, len(images))))
-        crops: Any = ExecutionBlocker(None)
-        masks = rows = crops
+        crops = masks = rows = ExecutionBlocker(None)
         if chosen:
             rgb = as_rgb(images)
             crops = torch.stack([cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
@@ -228,7 +225,7 @@ class PasteFaces(io.ComfyNode):
         return searchable(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
 
     @classmethod
-    def check_lazy_status(cls, where: Any = None, sampled: Any = None, **_: Any) -> list[str]:
+    def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:
         # Asked before inputs are looked at: where a node before has failed or is blocked, this is no Crops.
         return ["sampled"] if sampled is None and getattr(where, "crops", None) else []
 
