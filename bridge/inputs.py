@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from ..core import inputs
 from ..core.errors import BadChoice, BadInput
+from ..core.people import is_a
 
 # What an object of the host's must be able to do: other packs make them of classes of their own.
 _METHODS = {
@@ -87,11 +88,9 @@ def _may_be_nothing(kind: io.Input) -> bool:
 
 
 def _fits(kind: io.Input, value: Any) -> bool:
-    """Classes are compared by name: after a pack was loaded anew there are two of each."""
     if kind.io_type in _METHODS:
         return hasattr(value, _METHODS[kind.io_type])
     if kind.io_type == io.Latent.io_type:
         return isinstance(value, dict)  # its type is one for type checkers only
     kinds = kind.Type if isinstance(kind.Type, tuple) else (kind.Type,)
-    known = {c.__name__ for c in type(value).__mro__}
-    return value is not None and any(one is Any or one.__name__ in known for one in kinds)
+    return value is not None and any(one is Any or is_a(value, one) for one in kinds)

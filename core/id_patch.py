@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoints import State, below
-from .errors import BadPatches, rows_missing
+from .errors import BadPatches, NotPlaced, rows_missing
 from .geometry import PATCH, Rect, off_canvas, patch_rect
 from .identities import combine
 from .people import Person, PlacedCast, Point, RowCast, is_a
@@ -198,8 +198,9 @@ def _cut(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
 
 
 def center_of(person: Person) -> Point:
-    """The anchor of a placed person."""
-    assert person.slot is not None
+    """The anchor of a placed person. Raises NotPlaced."""
+    if person.slot is None:
+        raise NotPlaced(METHOD, [person.identity.name])
     return person.slot.center
 
 

@@ -148,6 +148,11 @@ class PlacedCast(Cast):
     width: int
     height: int
 
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """Of everybody who has a place, in their order."""
+        return tuple(person.slot for person in self.people if person.slot)
+
 
 @dataclass(frozen=True)
 class RowCast(PlacedCast):

@@ -1,4 +1,4 @@
-"""Pictures that show decisions: numbered faces and places, contact sheets, heat maps."""
+"""What every preview is drawn with: a sheet with its letters and colours; contact sheets, tables, heat maps."""
 
 from __future__ import annotations
 
@@ -12,17 +12,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
-from .attention import region_weights
-from .crops import Decision
-from .errors import counted
-from .faces.ladder import Detection
-from .geometry import patch_rect
-from .measure import Report, summary
-from .people import Box, Face, Layout, Person, Point, Pose, Slot
+from .people import Box, Point
 from .pictures import as_rgb
-from .places.bodies import LIMBS, openpose, seen_limbs
 from .text import plain
 
 Color = tuple[int, int, int]
@@ -32,11 +24,10 @@ _COLORS: tuple[Color, ...] = (
     (86, 180, 233), (230, 159, 0), (0, 190, 130), (240, 228, 66), (213, 94, 0), (204, 121, 167),
     (120, 150, 255), (255, 255, 255), (150, 220, 60), (255, 130, 120), (160, 230, 230), (190, 140, 255),
 )  # fmt: skip
-_BACKGROUND: Color = (20, 22, 26)
-_STRANGER: Color = (170, 170, 170)
+BACKGROUND: Color = (20, 22, 26)
 
 
-class _Sheet:
+class Sheet:
     """A Pillow picture to draw on, with line widths and letters in proportion to its size."""
 
     def __init__(self, picture: Image.Image) -> None:
@@ -78,7 +69,7 @@ class _Sheet:
         size = (max(1, round(box[2] - box[0])), max(1, round(box[3] - box[1])))
         if size[0] > self.picture.width or size[1] > self.picture.height:
             return
-        self.picture.paste(ImageOps.fit(_picture(crop), size), (round(box[0]), round(box[1])))
+        self.picture.paste(ImageOps.fit(as_picture(crop), size), (round(box[0]), round(box[1])))
 
     def footer(self, notes: Sequence[str]) -> None:
         """One or two notes in two lines each, more in one, at the lower edge."""
@@ -139,31 +130,14 @@ def _cut(text: str, font: Any, width: float) -> str:
     return text[:fits] and text[:fits] + "..."
 
 
-def _picture(image: Tensor) -> Image.Image:
+def as_picture(image: Tensor) -> Image.Image:
     """(H, W, 1|3|4) float 0..1 to an RGB picture; transparency is ignored."""
     rgb = as_rgb(image.detach()).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
 
 
-def _color(number: int) -> Color:
+def color_of(number: int) -> Color:
     return _COLORS[number % len(_COLORS)]
-
-
-def numbered_faces(image: Tensor, faces: Sequence[Detection | Face]) -> Tensor:
-    """The picture with a box, five keypoints and a number, from 1, on every face.
-
-    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
-    """
-    sheet = _Sheet(_picture(image))
-    for number, face in enumerate(faces):
-        color = _color(number)
-        sheet.frame(face.box, color)
-        for point in face.keypoints:
-            sheet.dot(point, color)
-    # Numbers last, so that no neighbour's box covers them.
-    for number, face in enumerate(faces):
-        sheet.label(str(number + 1), "", face.box[:2], _color(number))
-    return sheet.tensor()
 
 
 def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
@@ -176,10 +150,10 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
     columns = math.ceil(math.sqrt(len(crops)))
     rows = math.ceil(len(crops) / columns)
     size = (columns * (cell + gap) + gap, rows * (cell + strip + gap) + gap)
-    sheet = _Sheet(Image.new("RGB", size, (28, 28, 28)))
+    sheet = Sheet(Image.new("RGB", size, (28, 28, 28)))
     for n, (crop, caption) in enumerate(zip(crops, captions, strict=True)):
         x, y = gap + n % columns * (cell + gap), gap + n // columns * (cell + strip + gap)
-        picture = _picture(crop)
+        picture = as_picture(crop)
         scale = cell / max(picture.size)
         picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
         sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
@@ -206,7 +180,7 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
     large = _font(title, 20)
     heading = _wrapped(title, large, width - 2 * gap)
     y = 28 * len(heading) + 2 * gap
-    sheet = _Sheet(Image.new("RGB", (width, y + sum(heights)), _BACKGROUND))
+    sheet = Sheet(Image.new("RGB", (width, y + sum(heights)), BACKGROUND))
     for n, line in enumerate(heading):
         sheet.pen.text((gap, gap + 28 * n), line, (255, 255, 255), large)
     for (what, state, details), right, height in zip(cells, good, heights, strict=True):
@@ -243,171 +217,3 @@ def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
     hot = (3 * scaled[..., None] - torch.arange(3.0)).clamp(0, 1)
     captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]
     return contact_sheet([picture.repeat_interleave(4, 0).repeat_interleave(4, 1) for picture in hot], captions)
-
-
-def numbered_layout(
-    layout: Layout,
-    captions: Sequence[str] | None = None,
-    notes: Sequence[str] = (),
-    faces: Sequence[Tensor | None] = (),
-    background: Tensor | None = None,
-) -> Tensor:
-    """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
-
-    captions: a name per place, "" for none; notes: lines at the lower edge; faces: a picture (H, W, 1|3|4) per place of
-    who stands there, shown in the face box, None for nobody; background: a picture (H, W, 1|3|4) below all of it.
-    Returns (height, width, 3) float32 0..1.
-    """
-    canvas = (layout.width, layout.height)
-    blank = background is None
-    sheet = _Sheet(Image.new("RGB", canvas, _BACKGROUND) if blank else ImageOps.fit(_picture(background), canvas))
-    boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for box, face in zip(boxes, faces, strict=False):
-        if face is not None:
-            sheet.fill(box, face)
-    for number, slot in enumerate(layout.slots):
-        _draw_slot(sheet, slot, _color(number))
-    for number, box in enumerate(boxes):
-        # Up to the next face of the row, so that names do not run into each other.
-        beside = [other[0] - box[0] for other in boxes if other[0] > box[0] and abs(other[1] - box[1]) < sheet.letters]
-        room = min([*beside, layout.width])
-        sheet.label(str(number + 1), captions[number] if captions else "", box[:2], _color(number), room)
-    sheet.footer(notes)
-    return sheet.tensor()
-
-
-def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
-    """Where each person's face is read: a colour as strong as their share there, face box and name.
-
-    Numbers and colours are those of the places, or of the order where there are none.
-    regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
-    """
-    colors = [_color((person.place or number) - 1) for number, person in enumerate(people, 1)]
-    background = torch.tensor(_BACKGROUND)
-    picture = background.expand(*regions.shape[1:], 3) / 255
-    for share, color in zip(region_weights(regions), colors, strict=True):
-        picture = picture + share[..., None] * (torch.tensor(color) - background) / 510
-    sheet = _Sheet(_picture(picture))
-    for number, (region, person, color) in enumerate(zip(regions, people, colors, strict=True), 1):
-        slot = person.slot
-        rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
-        box = (float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1]))
-        if slot and slot.box:
-            box = slot.box
-            sheet.frame(box, color)
-        for point in (slot and slot.keypoints) or ():
-            sheet.dot(point, color)
-        name = person.identity.name
-        sheet.label(str(person.place or number), name, box[:2], color, 2.4 * (box[2] - box[0]))
-    return sheet.tensor()
-
-
-def who_is_who(image: Tensor, report: Report, number: int) -> Tensor:
-    """Picture `number`, from 0, of a report: every face in the colour of whom it shows, with number, name and
-    similarity; who is missing, crossed out in their place; strangers in grey.
-
-    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
-    """
-    sheet, one = _Sheet(_picture(image)), report.judged[number]
-    plates: list[tuple[str, str, Box, Color]] = []
-    for seen in one.sightings:
-        shown = seen.person if seen.looks_like is None else seen.looks_like
-        place, name = report.numbers[shown], report.names[shown]
-        plate = f"{name} {seen.similarity:.2f}"
-        if seen.swapped:
-            plate = f"{name} {seen.leakage:.2f}, not {report.names[seen.person]} {seen.similarity:.2f}"
-        box = _missing_box(report, seen.person, sheet.picture) if seen.face is None else one.boxes[seen.face]
-        if seen.face is None and box:
-            plate = f"{name} is missing"
-            sheet.pen.line(box, _color(place - 1), sheet.line)
-            sheet.pen.line((box[0], box[3], box[2], box[1]), _color(place - 1), sheet.line)
-        if box:
-            plates.append((str(place), plate, box, _color(place - 1)))
-    for face in one.extra:
-        sheet.frame(one.boxes[face], _STRANGER)
-        sheet.label("?", "", sheet.below(one.boxes[face]), _STRANGER)
-    for _, _, box, color in plates:
-        sheet.frame(box, color)
-    for label, name, box, color in plates:
-        wide = max(2.4 * (box[2] - box[0]), 9.0 * sheet.letters)
-        wide = min(wide, *(_before(box, other, sheet.letters) for _, _, other, _ in plates))
-        covered = (box[0], box[1] - 1.4 * sheet.letters, box[0] + 1.4 * len(name) * sheet.letters / 4, box[1])
-        hides = any(other is not box and _overlap(covered, other) for other in one.boxes)
-        sheet.label(label, name, sheet.below(box) if hides else box[:2], color, wide)
-    gone = [report.names[seen.person] for seen in one.sightings if seen.face is None]
-    sheet.footer([f"{summary(one)} ({report.recognisers[0]})", *([f"missing: {', '.join(gone)}"] if gone else [])])
-    return sheet.tensor()
-
-
-def second_pass(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
-    """Who of a picture is cut out: their squares and masks in their colours, with number and name; others' faces in
-    thin lines.
-
-    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
-    """
-    sheet = _Sheet(_picture(image))
-    for one in decisions:
-        color, crop = _color(one.candidate.number - 1), one.crop
-        if crop:
-            sheet.picture.paste(color, crop.square[:2], Image.fromarray((crop.mask * 90).byte().numpy()))
-            sheet.frame(crop.square, color)
-        if one.candidate.box:
-            sheet.frame(one.candidate.box, color, None if crop else 1)
-    for one in decisions:
-        box = one.crop.square if one.crop else one.candidate.box
-        if box:
-            name = one.candidate.name if one.crop else ""
-            corner = (float(box[0]), float(box[1]))
-            sheet.label(str(one.candidate.number), name, corner, _color(one.candidate.number - 1), box[2] - box[0])
-    left = sum(one.crop is None for one in decisions)
-    sheet.footer([f"{counted(len(decisions) - left, 'face')} cut out, {left} left as they are"])
-    return sheet.tensor()
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _before(box: Box, other: Box, letters: int) -> float:
-    """The room for a box's plate before that of another one to its right, px."""
-    level = abs(box[1] - other[1]) < 1.5 * letters
-    return other[0] - box[0] if level and other[0] > box[0] else math.inf
-
-
-def _missing_box(report: Report, person: int, picture: Image.Image) -> Box | None:
-    """Where somebody should stand, in pixels of the picture."""
-    slot = report.people[person].slot
-    if slot is None:
-        return None
-    wide, high = picture.width / report.width, picture.height / report.height
-    x0, y0, x1, y1 = slot.box or patch_rect(slot.center)
-    return x0 * wide, y0 * high, x1 * wide, y1 * high
-
-
-def _draw_slot(sheet: _Sheet, slot: Slot, color: Color) -> None:
-    if slot.mask is not None:
-        _draw_region(sheet, slot.mask, color)
-    if slot.pose is not None:
-        _draw_body(sheet, slot.pose, color)
-    if slot.box is not None:
-        sheet.frame(slot.box, color)
-    for point in slot.keypoints or ():
-        sheet.dot(point, color)
-    sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
-    sheet.dot(slot.center, (255, 255, 255))
-
-
-def _draw_body(sheet: _Sheet, pose: Pose, color: Color) -> None:
-    joints = openpose(pose)
-    for n in seen_limbs(joints):
-        a, b = LIMBS[n]
-        sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
-
-
-def _draw_region(sheet: _Sheet, mask: Tensor, color: Color) -> None:
-    inside = (mask.float() > 0.5).float()[None, None]
-    thick = 2 * sheet.line + 1
-    # First along one side, then along the other: the same, and in proportion to the window instead of its area.
-    core = -max_pool2d(max_pool2d(-inside, (thick, 1), 1, (sheet.line, 0)), (1, thick), 1, (0, sheet.line))
-    alpha = ((inside - core) * 255 + core * 70)[0, 0].byte().numpy()
-    sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))

@@ -12,7 +12,7 @@ from ..bridge import folders, notes, regional_text
 from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, region_masks_input, searchable
-from ..core import geometry, previews
+from ..core import geometry
 from ..core.errors import counted, other_id_tokens
 from ..core.id_patch import (
     center_of,
@@ -26,7 +26,7 @@ from ..core.id_patch import (
 )
 from ..core.people import Cast, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
-from ..core.places import placing, regions
+from ..core.places import drawing, placing, regions
 from .sockets import CastSocket, IDPatchSocket
 
 CATEGORY = "likeness/id-patch"
@@ -279,7 +279,7 @@ class BindIDTokens(io.ComfyNode):
         areas = regions.of_present(cast, people, mask, extent, margin, feather)
         canvas = Canvas(node, BIND, lambda _: "with their regions")
         both = regional_text.standing_in([positive, negative], areas, canvas)
-        shown = previews.read_regions(areas, people)[None]
+        shown = drawing.read_regions(areas, people)[None]
         return io.NodeOutput(regional_text.patched(model), *both, ui=ui.PreviewImage(shown, cls=cls))
 
 

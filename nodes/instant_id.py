@@ -22,10 +22,10 @@ from ..bridge.conditioning import (
 from ..bridge.identity_net import IdentityNet
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
-from ..core import errors, geometry, previews
+from ..core import errors, geometry
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
-from ..core.places import control_images, placing, regions
+from ..core.places import control_images, drawing, placing, regions
 from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
 
 CATEGORY = "likeness/instantid"
@@ -100,7 +100,7 @@ class FaceKeypointsImage(io.ComfyNode):
             heard = _heard(cast)
             drawn = heard if heard.people else cast
             placed = placing.require_places(drawn, IMAGE)
-            layout = Layout(placed.width, placed.height, placing.slots(placed))
+            layout = Layout(placed.width, placed.height, placed.slots)
         if layout is None:
             raise errors.NotPlaced(IMAGE, [])
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
@@ -264,7 +264,7 @@ class ApplyInstantID(io.ComfyNode):
             percents, seen = (start_percent, end_percent), None if placed else canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
-        shown = None if areas is None else ui.PreviewImage(previews.read_regions(areas, people)[None], cls=cls)
+        shown = None if areas is None else ui.PreviewImage(drawing.read_regions(areas, people)[None], cls=cls)
         return io.NodeOutput(cross_attention.patched(model), *sides, ui=shown)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from comfy.clip_vision import ClipVisionModel
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
@@ -14,10 +15,11 @@ from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
-from ..core import measure, people, previews
+from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
 from ..core.latents import rows
+from ..core.measure.drawing import who_is_who
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
@@ -127,7 +129,7 @@ class Measure(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> str:
+    def fingerprint_inputs(cls, **inputs: object) -> str:
         return str(default_stamp(inputs))
 
     @classmethod
@@ -141,7 +143,7 @@ class Measure(io.ComfyNode):
         cast: people.Cast | None = None,
         identity: people.Identity | None = None,
         parts: Parts | None = None,
-        clip_vision: Any = None,
+        clip_vision: ClipVisionModel | None = None,
     ) -> io.NodeOutput:
         if (parts is None) != (clip_vision is None):
             missing = "parts" if parts is None else "clip_vision"
@@ -158,7 +160,7 @@ class Measure(io.ComfyNode):
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
             report = measure.with_parts(report, [part.label for part in parts.present], alike)
-        annotated = torch.stack([previews.who_is_who(image, report, n) for n, image in enumerate(images)])
+        annotated = torch.stack([who_is_who(image, report, n) for n, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join(measure.troubles(report)))
         numbers = measure.totals(report.judged)
         text = measure.describe(report)

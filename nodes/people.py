@@ -26,7 +26,7 @@ from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, listed
-from ..core.faces import analysis, insight, landmarks
+from ..core.faces import analysis, drawing, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
 from ..core.faces.pictures import Picture, to_picture
@@ -142,7 +142,7 @@ class DetectFaces(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> str:
+    def fingerprint_inputs(cls, **inputs: object) -> str:
         return str(default_stamp(inputs))
 
     @classmethod
@@ -255,7 +255,7 @@ def _numbered(
     """Faces with embeddings, the picture with their numbers, and how many there are."""
     embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
     faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-    preview = previews.numbered_faces(image[0], embedded)[None]
+    preview = drawing.numbered_faces(image[0], embedded)[None]
     return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -308,7 +308,7 @@ class Identity(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **inputs: Any) -> str:
+    def fingerprint_inputs(cls, **inputs: object) -> str:
         return str(default_stamp(inputs))
 
     @classmethod
@@ -364,7 +364,7 @@ def _chosen(
     try:
         return analysis.choose(found, which_face, where)
     except BadPhoto:
-        numbered = previews.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
+        numbered = drawing.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])
         raise
 

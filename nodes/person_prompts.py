@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -12,9 +12,8 @@ from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.schema import advanced, region_inputs, region_masks_input, searchable
 from ..bridge.unet import text_width
-from ..core import previews
 from ..core.people import Cast
-from ..core.places import placing, regions
+from ..core.places import drawing, placing, regions
 from ..core.prompts import per_person
 from .sockets import CastSocket
 
@@ -75,8 +74,8 @@ class PersonPrompts(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: Any,
-        clip: Any,
+        model: ModelPatcher,
+        clip: CLIP,
         positive: Conditioning,
         negative: Conditioning,
         cast: Cast,
@@ -100,7 +99,7 @@ class PersonPrompts(io.ComfyNode):
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in heard.values()]
         canvas = Canvas(notes.node_of(cls), NAME, lambda _: "with their regions")
         spoken = regional_text.spoken(tokens, areas * strength, canvas)
-        shown = previews.read_regions(areas, people)[None]
+        shown = drawing.read_regions(areas, people)[None]
         return io.NodeOutput(
             regional_text.patched(model),
             regional_text.say(positive, spoken),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
@@ -12,10 +11,10 @@ from torch import Tensor
 
 from ..bridge import notes
 from ..bridge.schema import region_inputs, searchable
-from ..core import geometry, previews
+from ..core import geometry
 from ..core.errors import NotPlaced, nobody_placed
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
-from ..core.places import adding, control_images, group, layouts, placing, regions
+from ..core.places import adding, control_images, drawing, group, layouts, placing, regions
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 POSE_IMAGE = "Pose Image"
@@ -52,7 +51,7 @@ def _layout_outputs() -> list[io.Output]:
 
 
 def _shown(cls: type[io.ComfyNode], layout: Layout, guessed: Sequence[str] = ()) -> io.NodeOutput:
-    preview = previews.numbered_layout(layout, notes=guessed)[None]
+    preview = drawing.numbered_layout(layout, notes=guessed)[None]
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -103,7 +102,7 @@ class LayoutFromPoses(io.ComfyNode):
         return searchable(schema, "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "ID-Patch")
 
     @classmethod
-    def execute(cls, poses: Any, width: int, height: int, fit: str) -> io.NodeOutput:
+    def execute(cls, poses: object, width: int, height: int, fit: str) -> io.NodeOutput:
         posed = layouts.from_poses(poses, width, height, fit)
         return _shown(cls, posed.layout, posed.notes)
 
@@ -246,7 +245,7 @@ class AddPlace(io.ComfyNode):
     ) -> io.NodeOutput:
         added = adding.add(layout, where, (float(x), float(y)), face_size, body, count)
         notes.tell(notes.node_of(cls), "\n".join(adding.troubles(added, count)))
-        preview = previews.numbered_layout(added, background=None if image is None else image[0])[None]
+        preview = drawing.numbered_layout(added, background=None if image is None else image[0])[None]
         return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -275,7 +274,7 @@ class PoseImage(io.ComfyNode):
             if not cast.people:
                 raise nobody_placed(POSE_IMAGE)
             placed = placing.require_places(cast, POSE_IMAGE)
-            layout = Layout(placed.width, placed.height, placing.slots(placed))
+            layout = Layout(placed.width, placed.height, placed.slots)
         if layout is None:
             raise NotPlaced(POSE_IMAGE, [])
         drawn = layouts.drawn(layout)
@@ -328,7 +327,7 @@ class PlaceCast(io.ComfyNode):
         names = [one.name if one else "" for one in standing]
         faces = [one.crops[0] if one and len(one.crops) else None for one in standing]
         troubles = placing.troubles(cast, layout, places, order)
-        preview = previews.numbered_layout(layout, names, troubles[:_TOLD], faces)[None]
+        preview = drawing.numbered_layout(layout, names, troubles[:_TOLD], faces)[None]
         placed = placing.place(cast, layout, places)
         report = placing.report(cast, layout, places, order)
         notes.tell(notes.node_of(cls), "\n".join(troubles))
@@ -389,10 +388,10 @@ class PersonRegion(io.ComfyNode):
         staying = () if layout is None else regions.staying(placed, layout)
         region = regions.of_person(placed, person, extent, margin, feather, staying)
         drawn = max(person, 1)  # in one colour, also where it is everybody's
-        shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placing.slots(placed), 1)]
+        shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]
         places = Layout(placed.width, placed.height, tuple(shown))
         photo = None if image is None else image[0]
-        preview = previews.numbered_layout(places, regions.names(cast.people), background=photo)[None]
+        preview = drawing.numbered_layout(places, regions.names(cast.people), background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
@@ -13,8 +11,14 @@ from ..bridge import notes
 from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
-from ..core import measure, pasting, previews
-from ..core.crops import (
+from ..core import measure
+from ..core.errors import BadPhoto, counted
+from ..core.faces.model import faces_in
+from ..core.people import Cast, Identity, is_a
+from ..core.pictures import as_rgb
+from ..core.places.placing import SMALL_FACE
+from ..core.second_pass import drawing, pasting
+from ..core.second_pass.crops import (
     CHOICES,
     Choice,
     Crops,
@@ -27,11 +31,6 @@ from ..core.crops import (
     describe,
     troubles,
 )
-from ..core.errors import BadPhoto, counted
-from ..core.faces.model import faces_in
-from ..core.people import Cast, Identity, is_a
-from ..core.pictures import as_rgb
-from ..core.places.placing import SMALL_FACE
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
 CATEGORY = "likeness/second pass"
@@ -165,10 +164,9 @@ class CropFaces(io.ComfyNode):
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
-        preview = torch.stack([previews.second_pass(*one) for one in zip(images, decisions, strict=True)])
+        preview = torch.stack([drawing.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
         notes.tell(notes.node_of(cls), "\n".join(troubles(listed, len(images))))
-        crops: Any = ExecutionBlocker(None)
-        masks = rows = crops
+        crops = masks = rows = ExecutionBlocker(None)
         if chosen:
             rgb = as_rgb(images)
             crops = torch.stack([cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
@@ -228,7 +226,7 @@ class PasteFaces(io.ComfyNode):
         return searchable(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
 
     @classmethod
-    def check_lazy_status(cls, where: Any = None, sampled: Any = None, **_: Any) -> list[str]:
+    def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:
         # Asked before inputs are looked at: where a node before has failed or is blocked, this is no Crops.
         return ["sampled"] if sampled is None and getattr(where, "crops", None) else []
 

@@ -1,20 +1,18 @@
 """Every socket of the pack, and what travels on it."""
 
-from typing import Any
-
 from comfy_api.latest import io
 
 from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.parts2whole import Features, Parts2Whole
-from ..core.crops import Crops
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
+from ..core.second_pass.crops import Crops
 
 
-def _socket(name: str, payload: Any) -> type[io.ComfyTypeIO]:
+def _socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
     socket = io.Custom(name)
     socket.Type = payload
     return socket
@@ -37,4 +35,4 @@ ReportSocket = _socket("LIKENESS_REPORT", Report)
 # Faces of each picture with the points of their meshes, as ComfyUI's own MediaPipeFaceLandmarker finds them
 FaceLandmarksSocket = _socket("FACE_LANDMARKS", dict)
 # OpenPose dictionaries, one per picture, as comfyui_controlnet_aux makes them
-PoseKeypointSocket = _socket("POSE_KEYPOINT", Any)
+PoseKeypointSocket = _socket("POSE_KEYPOINT", object)

@@ -31,7 +31,7 @@ try:
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
-from core import identities, measure, previews
+from core import identities, measure
 from core.checkpoints import read
 from core.errors import LikenessError, counted
 from core.faces import alignment, analysis, insight, model, packs
@@ -39,6 +39,7 @@ from core.faces.model import FaceModel
 from core.faces.onnx_file import Kind, inspect
 from core.files import walk
 from core.geometry import FAR, area, longer_side
+from core.measure.drawing import who_is_who
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line
 
@@ -224,7 +225,7 @@ def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method:
     names = measure.judges(face_model.ids, cast.people, method)
     report = measure.measure([model.faces_in(face_model, pixels)], cast, names, method)
     name = path.relative_to(root).as_posix()
-    drawn = Image.fromarray((previews.who_is_who(pixels, report, 0) * 255).byte().numpy())
+    drawn = Image.fromarray((who_is_who(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))
     annotated = f"pictures/{name}.jpg"
     (output / annotated).parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +50,7 @@ class PosedLayout:
     notes: tuple[str, ...]
 
 
-def from_poses(keypoints: Any, width: int, height: int, fit: str) -> PosedLayout:
+def from_poses(keypoints: object, width: int, height: int, fit: str) -> PosedLayout:
     """One place per person of a POSE_KEYPOINT; width or height 0 takes the pose's own.
 
     Raises BadPoses (see poses.read; also when nobody has a head or a neck), BadSize and BadChoice.

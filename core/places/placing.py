@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from .. import geometry
 from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, listed, together_only
-from ..identities import similarity
+from ..matching import assigned, in_common, similarities
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from ..text import plain
-from ..thirdparty import require
 
 ORDERS = ("left to right", "as listed", "match faces", "custom", "last places")
 LAST_PLACES = ORDERS[-1]
@@ -105,11 +105,6 @@ def require_places(cast: Cast, node: str) -> PlacedCast:
     return cast
 
 
-def slots(cast: PlacedCast) -> tuple[Slot, ...]:
-    """The places, in the order of the people."""
-    return tuple(person.slot for person in cast.people if person.slot)
-
-
 def require_together(cast: Cast, node: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
     if is_a(cast, RowCast):
@@ -154,37 +149,28 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
             f"there is no face to compare with in place{'s' * (len(bare) > 1)} {', '.join(bare)}",
             "Make the layout with Layout from Faces from a photo of the people, or choose another order.",
         )
-    shared = _shared([*(person.embeddings for person in identities), *(slot.embeddings for slot in slots)])
+    shared = in_common(one.embeddings for one in (*identities, *slots))
     if not shared:
         raise CannotMatch(
             f"the identities know {_names(identities)}, the faces of the layout {_names(slots)}, nothing in common",
             "Use the same Load Face Model for the identities and for Detect Faces.",
         )
-    likeness = torch.stack([_likeness(person, slots, shared) for person in identities])
-    optimize = require("scipy.optimize", "Matching faces")
-    people, found = optimize.linear_sum_assignment(likeness.numpy(), maximize=True)
-    of_slot = dict(zip(map(int, found), map(int, people), strict=True))
-    return tuple(of_slot.get(slot) for slot in range(len(slots)))
-
-
-def _shared(embeddings: Sequence[Mapping[str, Tensor]]) -> list[str]:
-    return sorted(name for name in (embeddings[0] if embeddings else ()) if all(name in known for known in embeddings))
+    found = assigned(reduce(torch.add, (_likeness(identities, slots, name) for name in shared)))
+    person_at = {slot: person for person, slot in enumerate(found)}
+    return tuple(person_at.get(slot) for slot in range(len(slots)))
 
 
 def _names(holders: Sequence[Identity] | Sequence[Slot]) -> str:
     return ", ".join(sorted({name for holder in holders for name in holder.embeddings})) or "no recogniser"
 
 
-def _likeness(identity: Identity, slots: Sequence[Slot], recognisers: Sequence[str]) -> Tensor:
-    """(places,) mean cosine of the identity's photos with the face of each place, summed over recognisers."""
-    total = torch.zeros(len(slots))
-    for name in recognisers:
-        faces = torch.stack([slot.embeddings[name].float() for slot in slots])  # places 512
-        found = similarity(identity, name, faces, "Place Cast")
-        if not found.isfinite().all():
-            raise BadEmbedding(identity.name, name, "it, or a face of the layout, holds NaN or infinity")
-        total += found
-    return total
+def _likeness(identities: Sequence[Identity], slots: Sequence[Slot], recogniser: str) -> Tensor:
+    """(people, places): mean cosine of everybody's photos with the face of each place. Raises BadEmbedding."""
+    found = similarities(identities, [slot.embeddings for slot in slots], recogniser, "Place Cast")
+    for identity, row in zip(identities, found, strict=True):
+        if not row.isfinite().all():
+            raise BadEmbedding(identity.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,7 @@ class PosePicture:
     height: int
 
 
-def read(poses: Any) -> PosePicture:
+def read(poses: object) -> PosePicture:
     """One POSE_KEYPOINT: a list of one dictionary `{people: [{pose_keypoints_2d: [x, y, confidence] * 18}],
     canvas_width, canvas_height}`, coordinates in pixels or in parts of the canvas (0..1).
 
@@ -64,7 +64,7 @@ def read(poses: Any) -> PosePicture:
     return PosePicture(tuple(posed), width, height)
 
 
-def _only_picture(poses: Any) -> Mapping[str, Any]:
+def _only_picture(poses: object) -> Mapping[str, Any]:
     frames = cast("list[Any]", poses if isinstance(poses, (list, tuple)) else [poses])
     if len(frames) > 1:
         raise BadPoses(f"it holds {len(frames)} pictures, a layout is made of one", "Give the pose node one picture.")

@@ -16,13 +16,15 @@ from miniature.looks import PARTS
 from PIL import Image
 from torch import Tensor
 
-from core import id_patch, identities, previews
+from core import id_patch, identities
 from core.checkpoints import read
 from core.faces import insight
+from core.faces.drawing import numbered_faces
 from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector
 from core.geometry import area
 from core.people import Cast, Layout, Person
 from core.places import control_images, group, layouts, placing
+from core.places.drawing import numbered_layout
 from rig.photos import pixels
 from rig.weights import MINIATURE
 from rig.workflow import nodes_in
@@ -50,7 +52,7 @@ def run(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, outp
     drawer = stored.load()
     group = people(workflow, photos, models, output)
     size = group.layout.width, group.layout.height
-    _save(previews.numbered_layout(group.layout, captions=names_in(workflow)), output / "2_places.png")
+    _save(numbered_layout(group.layout, captions=names_in(workflow)), output / "2_places.png")
     hint = _hint(group, drawer)
     _save(hint[0].permute(1, 2, 0), output / "3_condition.png")
     say("  drawing")
@@ -102,7 +104,7 @@ def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, o
         faces = faces_in(face_model, image).faces
         if output:
             say(f"  {name}: {photo.name}")
-            _save(previews.numbered_faces(image, faces), output / f"1_faces_{number}.png")
+            _save(numbered_faces(image, faces), output / f"1_faces_{number}.png")
         found.append(len(faces))
         largest = max(faces, key=lambda face: area(face.box))
         known.append(Person(identities.from_faces(name, [largest], face_model.ids)))

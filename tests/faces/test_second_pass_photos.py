@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 import real_faces
 import torch
-from pack.core import crops, identities, measure, pasting
-from pack.core.crops import Choice, Crops
+from pack.core import identities, measure
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.people import Cast, Faces, Person, PlacedCast
+from pack.core.second_pass import crops, pasting
+from pack.core.second_pass.crops import Choice, Crops
 from torch import Tensor
 
 MBF = "w600k_mbf"

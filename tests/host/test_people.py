@@ -599,13 +599,13 @@ def test_which_face(nodes, face_model):
 
 def test_numbers_of_detect_faces_are_those_of_the_places(nodes, face_model):
     """Whatever the order and the filter: place 1 of Layout from Faces is face 1."""
-    from pack.core import previews
+    from pack.core.faces.drawing import numbered_faces
     from pack.core.places import layouts
 
     image = real_faces.image(real_faces.SIX_FRIENDS)
     for order, min_size in (("largest", 0), ("top to bottom", 90)):
         faces, preview, count = nodes.DetectFaces.execute(face_model, image, order, min_size, 3).args
-        assert torch.equal(preview[0], previews.numbered_faces(image[0], faces.faces)) and count == 3
+        assert torch.equal(preview[0], numbered_faces(image[0], faces.faces)) and count == 3
         layout = layouts.from_faces(faces, faces.width, 880, "stretch", "none")
         assert [slot.center[0] for slot in layout.slots] == [face.keypoints[2][0] for face in faces.faces]
 

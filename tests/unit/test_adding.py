@@ -8,11 +8,10 @@ from dataclasses import replace
 import people_made
 import pytest
 import torch
-from pack.core import previews
 from pack.core.errors import BadChoice, BadLayout, BadSize
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Cast, Layout, Person, Slot
-from pack.core.places import adding, bodies, group, placing, regions
+from pack.core.places import adding, bodies, drawing, group, placing, regions
 
 CANVAS = (1216, 832)
 
@@ -161,7 +160,7 @@ def test_words_that_are_not_offered() -> None:
 
 def test_the_photo_shows_under_the_places() -> None:
     image = torch.full((40, 60, 3), 0.5)
-    shown = previews.numbered_layout(THREE, background=image)
+    shown = drawing.numbered_layout(THREE, background=image)
     assert shown.shape == (832, 1216, 3) and (shown[-1, -1] - 0.5).abs().max() < 0.01
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from pack.core import inputs
 from pack.core.errors import BadInput, BadLayout, BadPicture, BadSize
-from pack.core.people import Cast, Layout, PlacedCast, Slot
+from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot, is_a
 from pack.core.places import bodies
 
 WHAT = "The width input of Group Layout"
@@ -184,3 +184,10 @@ def test_layouts_and_casts_as_our_nodes_make_them_are_taken() -> None:
     inputs.layout("The layout", Layout(8, 8192, (PLACE, far, Slot((1, 1)))))
     inputs.cast("The cast", standing(far, weight=0.0))
     inputs.cast("The cast", Cast(tuple(replace(person, slot=None) for person in standing(PLACE).people)))
+
+
+def test_what_was_made_before_the_pack_was_loaded_anew_is_still_known() -> None:
+    """Then there are two of each class, and the host may keep what the older one made."""
+    before = type("RowCast", (type("Cast", (), {}),), {})()
+    assert is_a(before, Cast) and is_a(before, RowCast) and not is_a(before, PlacedCast)
+    assert is_a(RowCast((), 8, 8), PlacedCast) and not is_a(PlacedCast((), 8, 8), RowCast) and not is_a(None, Cast)

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core import measure, previews
+from pack.core import measure
 from pack.core.errors import BadCast, BadEmbedding, BadSize, LikenessError, NotPlaced
 from pack.core.latents import rows
+from pack.core.measure.drawing import who_is_who
 from pack.core.parts import compare
 from pack.core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 
@@ -301,7 +302,7 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     report = measure.measure(large, cast(placed=True), [JUDGE])
 
     def drawn(number: int, color: torch.Tensor, columns: slice) -> int:
-        shown = (previews.who_is_who(blank, report, number) * 255).round().byte()
+        shown = (who_is_who(blank, report, number) * 255).round().byte()
         return int((shown[:, columns] == color).all(-1).sum())
 
     assert drawn(0, second, slice(100, 190)) > 300 > drawn(0, first, slice(100, 190)), "Ben stands in Anna's place"
@@ -318,7 +319,7 @@ def test_the_plate_of_somebody_missing_covers_no_neighbours_number(missing: int)
     people = PlacedCast(tuple(Person(identity(n), 1.0, slots[n], n + 1) for n in range(3)), 320, 160)
     there = [picture(*faces, width=320, height=160) for faces in (found, found[: 3 - missing])]
     report = measure.measure(there, people, [JUDGE], stranger_below=0.2)
-    first, second = (previews.who_is_who(torch.zeros(160, 320, 3), report, n)[:100] for n in (0, 1))
+    first, second = (who_is_who(torch.zeros(160, 320, 3), report, n)[:100] for n in (0, 1))
     beside = slice(round(found[2 - missing].box[0]), None)
     assert torch.equal(first[:, beside], second[:, beside])
     assert not torch.equal(first, second)

@@ -7,7 +7,9 @@ import time
 import pytest
 import torch
 from pack.core import previews
+from pack.core.faces.drawing import numbered_faces
 from pack.core.people import Face, Identity, Layout, Person, Pose, Slot
+from pack.core.places.drawing import numbered_layout, read_regions
 
 
 def face(x: float, y: float, size: float) -> Face:
@@ -20,7 +22,7 @@ def face(x: float, y: float, size: float) -> Face:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_numbered_faces_keeps_the_picture_and_marks_each_face(channels: int, dtype: torch.dtype) -> None:
     image = torch.full((240, 320, channels), 0.5, dtype=dtype)
-    shown = previews.numbered_faces(image, [face(40, 60, 60), face(200, 100, 80)])
+    shown = numbered_faces(image, [face(40, 60, 60), face(200, 100, 80)])
     assert shown.shape == (240, 320, 3)
     assert shown.dtype == torch.float32
     changed = (shown - 0.5).abs().amax(-1) > 0.01
@@ -33,7 +35,7 @@ def test_numbered_faces_keeps_the_picture_and_marks_each_face(channels: int, dty
 def test_every_number_is_on_the_picture_even_at_its_edges() -> None:
     blank = torch.zeros(200, 300, 3)
     for corner in ((-30, -30), (290, 0), (290, 190), (0, 190), (-500, 900)):
-        plate = previews.numbered_faces(blank, [face(*corner, 40)])
+        plate = numbered_faces(blank, [face(*corner, 40)])
         blue = (plate * 255).round().byte() == torch.tensor([86, 180, 233])
         assert int(blue.all(-1).sum()) > 100, corner
 
@@ -41,7 +43,7 @@ def test_every_number_is_on_the_picture_even_at_its_edges() -> None:
 def test_numbers_grow_with_the_picture() -> None:
     def plate(scale: int) -> int:
         blank = torch.zeros(400 * scale, 600 * scale, 3)
-        shown = previews.numbered_faces(blank, [face(200 * scale, 200 * scale, 80 * scale)])
+        shown = numbered_faces(blank, [face(200 * scale, 200 * scale, 80 * scale)])
         return int((shown[: 200 * scale] > 0).any(-1).any(1).sum())
 
     assert 1.7 < plate(3) / plate(1) / 1.5 < 2.3
@@ -57,7 +59,7 @@ def test_regions_have_the_colours_of_the_places_and_their_shares() -> None:
             Person(Identity(name, {}, torch.zeros(1, 112, 112, 3)), place=place)
             for name, place in zip(("Ann", "Bob"), places, strict=True)
         ]
-        return previews.read_regions(regions, people)[90, x]
+        return read_regions(regions, people)[90, x]
 
     def half(*colours: tuple[int, int, int]) -> torch.Tensor:
         return (torch.tensor(colours).float().mean(0) + torch.tensor([20, 22, 26])) / 510
@@ -74,7 +76,7 @@ def test_regions_show_face_boxes_and_keypoints() -> None:
     regions[0, 50:150, 100:200] = 1
     slot = Slot((150, 100), (120, 70, 180, 130), ((140, 90), (160, 90), (150, 100), (142, 115), (158, 115)))
     plain, boxed = (
-        previews.read_regions(regions, [Person(Identity("Ann", {}, torch.zeros(1, 112, 112, 3)), slot=at)])
+        read_regions(regions, [Person(Identity("Ann", {}, torch.zeros(1, 112, 112, 3)), slot=at)])
         for at in (None, slot)
     )
     color = torch.tensor([86, 180, 233]) / 255
@@ -89,7 +91,7 @@ def test_numbered_layout_shows_box_patch_body_and_region() -> None:
     pose: Pose = tuple((200.0 + 9 * (n % 2 * 2 - 1), 80.0 + 8 * n, 1.0) for n in range(17))
     slot = Slot((200, 80), (170, 50, 230, 110), None, pose, mask)
     layout = Layout(384, 256, (slot,))
-    shown = previews.numbered_layout(layout)
+    shown = numbered_layout(layout)
     ground = shown[5, 380]
     differs = (shown - ground).abs().amax(-1) > 0.02
     assert shown.shape == (256, 384, 3)
@@ -97,13 +99,13 @@ def test_numbered_layout_shows_box_patch_body_and_region() -> None:
     assert differs[200, 160]
     assert differs[218, 200]
     assert not differs[:, 260:].any()
-    without = previews.numbered_layout(Layout(384, 256, (Slot((200, 80)),)))
+    without = numbered_layout(Layout(384, 256, (Slot((200, 80)),)))
     assert not ((without - ground).abs().amax(-1) > 0.02)[150:].any()
 
 
 def test_numbered_layout_writes_names() -> None:
     layout = Layout(400, 304, (Slot((100, 150), (80, 120, 120, 170)),))
-    plain, named = (previews.numbered_layout(layout, captions) for captions in (None, ["Ann"]))
+    plain, named = (numbered_layout(layout, captions) for captions in (None, ["Ann"]))
     assert plain.shape == (304, 400, 3)
     changed = (named - plain).abs().amax(-1) > 0
     assert changed.any()
@@ -113,11 +115,11 @@ def test_numbered_layout_writes_names() -> None:
 def test_numbered_layout_shows_whose_face_is_where() -> None:
     slots = (Slot((100, 150), (80, 120, 120, 170)), Slot((250, 150)), Slot((350, 150), (330, 120, 370, 170)))
     red = torch.tensor([1.0, 0.0, 0.0]).expand(112, 112, 3)
-    shown = previews.numbered_layout(Layout(400, 304, slots), faces=[red, red, None])
+    shown = numbered_layout(Layout(400, 304, slots), faces=[red, red, None])
     at = (shown == red[0, 0]).all(-1)
     assert at[160, 90] and at[160, 230] and not at[:, 300:].any()
     far = Layout(400, 304, (Slot((0, 0), (-9e5, -9e5, 9e5, 9e5)), Slot((-9e5, 0), (-9e5, 0, -9e5 + 40, 40))))
-    previews.numbered_layout(far, faces=[red, red])  # at once, and without any memory
+    numbered_layout(far, faces=[red, red])  # at once, and without any memory
     assert int(at[:, :200].sum(0).amax()) > 40 and int(at[:, :200].sum(1).amax()) > 30, "the box is full"
 
 
@@ -125,7 +127,7 @@ def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> Non
     """A node shows the picture some 300 px wide."""
     slots = tuple(Slot((x, 400), (x - 60, 300, x + 60, 450)) for x in (200, 600, 1000))
     layout = Layout(1216, 832, slots)
-    plain, named = (previews.numbered_layout(layout, captions) for captions in (None, ["Hlmn" * 9, "", ""]))
+    plain, named = (numbered_layout(layout, captions) for captions in (None, ["Hlmn" * 9, "", ""]))
     letters = ((named - plain).abs().amax(-1) > 0.5).nonzero()
     assert (int(letters[:, 0].max()) - int(letters[:, 0].min())) * 300 / 1216 > 7
     assert 400 < int(letters[:, 1].max()) < 540
@@ -134,7 +136,7 @@ def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> Non
 @pytest.mark.parametrize("name", ["Änne", "王小明", "", "two\nlines", "x" * 300])
 def test_any_name_can_be_written(name: str) -> None:
     layout = Layout(256, 256, (Slot((100, 150), (80, 120, 120, 170)),))
-    shown = previews.numbered_layout(layout, captions=[name], notes=[name])
+    shown = numbered_layout(layout, captions=[name], notes=[name])
     assert shown.shape == (256, 256, 3)
 
 
@@ -142,7 +144,7 @@ def test_any_name_can_be_written(name: str) -> None:
 def test_the_longest_names_are_drawn_at_once(name: str) -> None:
     layout = Layout(1024, 256, tuple(Slot((100 + 80 * n, 150), (80, 120, 120, 170)) for n in range(12)))
     started = time.monotonic()
-    previews.numbered_layout(layout, captions=[name] * 12, notes=[name])
+    numbered_layout(layout, captions=[name] * 12, notes=[name])
     previews.contact_sheet([torch.zeros(8, 8, 3)] * 12, [name] * 12)
     assert time.monotonic() - started < 3
 
@@ -158,7 +160,7 @@ def test_a_name_is_cut_after_the_last_letter_that_fits(width: int) -> None:
 
 def test_notes_stand_at_the_lower_edge() -> None:
     layout = Layout(256, 256, (Slot((100, 50)),))
-    changed = (previews.numbered_layout(layout, notes=["a", "b"]) - previews.numbered_layout(layout)).abs().amax(-1) > 0
+    changed = (numbered_layout(layout, notes=["a", "b"]) - numbered_layout(layout)).abs().amax(-1) > 0
     assert changed[-5:].any()
     assert not changed[:200].any()
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core import crops, pasting, previews
-from pack.core.crops import Candidate, Choice
 from pack.core.errors import BadChoice, BadPhoto, BadSize
 from pack.core.people import NOSE, Face, Faces, Identity, Person, RowCast, is_a
+from pack.core.second_pass import crops, drawing, pasting
+from pack.core.second_pass.crops import Candidate, Choice
 
 NAMES = ("Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal")
 EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.2, 256)
@@ -287,7 +287,7 @@ def test_the_preview_shows_who_is_chosen():
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
     decisions = crops.decide(everybody, faces, replace(EVERYBODY, which="small faces"))
     images = picture() * 0.1
-    shown = previews.second_pass(images[0], decisions)
+    shown = drawing.who_is_cut_out(images[0], decisions)
     blue, orange = (torch.tensor(color) / 255 for color in ((86, 180, 233), (230, 159, 0)))
     x0, y0, *_ = decisions[0].crop.square
     assert torch.allclose(shown[y0 + 60, x0], blue, atol=0.01)

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from .errors import BadChoice
-from .geometry import Rect, longer_side
-from .measure import Report, Sighting
-from .people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
-from .places.layouts import skeleton_around
-from .places.regions import box_region, widened
+from ..errors import BadChoice
+from ..geometry import Rect, longer_side
+from ..measure import Report, Sighting
+from ..people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
+from ..places.layouts import skeleton_around
+from ..places.regions import box_region, widened
 
 CHOICES = ("small faces", "unlike faces", "small or unlike faces", "everybody")
 SMALLEST = 16
@@ -143,39 +143,41 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
     if choice.which not in CHOICES:
         raise BadChoice("who", choice.which, CHOICES)
     reasons = [_reason(one, faces, choice) for one in people]
-    chosen = {one.box for one, (needed, _) in zip(people, reasons, strict=True) if needed}
+    chosen = {found[0] for found, _ in reasons if found}
     kept = [face.box for face in faces.faces if face.box not in chosen]
     return [
-        _cut_out(one, why, faces, kept, choice) if needed else Decision(one, why)
-        for one, (needed, why) in zip(people, reasons, strict=True)
+        _cut_out(one, found, why, faces, kept, choice) if found else Decision(one, why)
+        for one, (found, why) in zip(people, reasons, strict=True)
     ]
 
 
-def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[bool, str]:
-    """Whether somebody needs the second pass, and why or why not."""
+def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[tuple[Box, Keypoints] | None, str]:
+    """The face that is to be cut out of somebody who needs the second pass, and why or why not."""
     if one.box is None or one.keypoints is None:
-        return False, "no face found and no place with a face to go by, left as it is"
+        return None, "no face found and no place with a face to go by, left as it is"
     x, y = one.keypoints[NOSE]
     if not (0 <= x < faces.width and 0 <= y < faces.height):
-        return False, "the face is outside of the picture, left as it is"
+        return None, "the face is outside of the picture, left as it is"
+    found = one.box, one.keypoints
     if one.similarity is None:
         told = "no face found"
-        return (True, f"{told}, cut out in their place") if choice.use_places else (False, f"{told}, left as it is")
+        return (found, f"{told}, cut out in their place") if choice.use_places else (None, f"{told}, left as it is")
     small, unlike = one.height < choice.smaller_than, one.similarity < choice.less_than
     needed = {"small faces": small, "unlike faces": unlike, "everybody": True}.get(choice.which, small or unlike)
     told = f"face {one.height:.0f} px high, similarity {one.similarity:.2f}"
-    return needed, f"{told}, second pass" if needed else f"{told}, left as it is"
+    return (found, f"{told}, second pass") if needed else (None, f"{told}, left as it is")
 
 
-def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice: Choice) -> Decision:
-    assert one.box is not None and one.keypoints is not None
-    square = square_around(one.box, choice.margin, faces.width, faces.height)
-    mask = paste_mask(one.box, square, faces, kept, choice.mask_margin, choice.feather * longer_side(one.box))
+def _cut_out(
+    one: Candidate, found: tuple[Box, Keypoints], why: str, faces: Faces, kept: Sequence[Box], choice: Choice
+) -> Decision:
+    box, keypoints = found
+    square = square_around(box, choice.margin, faces.width, faces.height)
+    mask = paste_mask(box, square, faces, kept, choice.mask_margin, choice.feather * longer_side(box))
     if not mask.any():
         return Decision(one, "covered by faces that are left as they are, left as it is", covered=True)
-    turns = upright(one.keypoints)
-    crop = Crop(one.picture, square, turns, mask, one.name, one.number, longer_side(one.box))
-    return Decision(one, why, crop, _slot(one.box, one.keypoints, crop, choice.size))
+    crop = Crop(one.picture, square, upright(keypoints), mask, one.name, one.number, longer_side(box))
+    return Decision(one, why, crop, _slot(box, keypoints, crop, choice.size))
 
 
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import BadChoice, BadPhoto, BadSize, counted
+from ..pictures import as_rgb
 from .crops import Crops, resized
-from .errors import BadChoice, BadPhoto, BadSize, counted
-from .pictures import as_rgb
 
 MATCHES = ("around the face", "face", "none")
 _FEW = 16.0

@@ -1,0 +1,102 @@
+"""Places on their canvas, and the regions in which people are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn.functional import max_pool2d
+
+from ..attention import region_weights
+from ..geometry import patch_rect
+from ..people import Layout, Person, Pose, Slot
+from ..previews import BACKGROUND, Color, Sheet, as_picture, color_of
+from .bodies import LIMBS, openpose, seen_limbs
+
+
+def numbered_layout(
+    layout: Layout,
+    captions: Sequence[str] | None = None,
+    notes: Sequence[str] = (),
+    faces: Sequence[Tensor | None] = (),
+    background: Tensor | None = None,
+) -> Tensor:
+    """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
+
+    captions: a name per place, "" for none; notes: lines at the lower edge; faces: a picture (H, W, 1|3|4) per place of
+    who stands there, shown in the face box, None for nobody; background: a picture (H, W, 1|3|4) below all of it.
+    Returns (height, width, 3) float32 0..1.
+    """
+    canvas = (layout.width, layout.height)
+    blank = background is None
+    sheet = Sheet(Image.new("RGB", canvas, BACKGROUND) if blank else ImageOps.fit(as_picture(background), canvas))
+    boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
+    for box, face in zip(boxes, faces, strict=False):
+        if face is not None:
+            sheet.fill(box, face)
+    for number, slot in enumerate(layout.slots):
+        _draw_slot(sheet, slot, color_of(number))
+    for number, box in enumerate(boxes):
+        # Up to the next face of the row, so that names do not run into each other.
+        beside = [other[0] - box[0] for other in boxes if other[0] > box[0] and abs(other[1] - box[1]) < sheet.letters]
+        room = min([*beside, layout.width])
+        sheet.label(str(number + 1), captions[number] if captions else "", box[:2], color_of(number), room)
+    sheet.footer(notes)
+    return sheet.tensor()
+
+
+def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
+    """Where each person's face is read: a colour as strong as their share there, face box and name.
+
+    Numbers and colours are those of the places, or of the order where there are none.
+    regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
+    """
+    colors = [color_of((person.place or number) - 1) for number, person in enumerate(people, 1)]
+    background = torch.tensor(BACKGROUND)
+    picture = background.expand(*regions.shape[1:], 3) / 255
+    for share, color in zip(region_weights(regions), colors, strict=True):
+        picture = picture + share[..., None] * (torch.tensor(color) - background) / 510
+    sheet = Sheet(as_picture(picture))
+    for number, (region, person, color) in enumerate(zip(regions, people, colors, strict=True), 1):
+        slot = person.slot
+        rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
+        box = (float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1]))
+        if slot and slot.box:
+            box = slot.box
+            sheet.frame(box, color)
+        for point in (slot and slot.keypoints) or ():
+            sheet.dot(point, color)
+        name = person.identity.name
+        sheet.label(str(person.place or number), name, box[:2], color, 2.4 * (box[2] - box[0]))
+    return sheet.tensor()
+
+
+def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
+    if slot.mask is not None:
+        _draw_region(sheet, slot.mask, color)
+    if slot.pose is not None:
+        _draw_body(sheet, slot.pose, color)
+    if slot.box is not None:
+        sheet.frame(slot.box, color)
+    for point in slot.keypoints or ():
+        sheet.dot(point, color)
+    sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
+    sheet.dot(slot.center, (255, 255, 255))
+
+
+def _draw_body(sheet: Sheet, pose: Pose, color: Color) -> None:
+    joints = openpose(pose)
+    for n in seen_limbs(joints):
+        a, b = LIMBS[n]
+        sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
+
+
+def _draw_region(sheet: Sheet, mask: Tensor, color: Color) -> None:
+    inside = (mask.float() > 0.5).float()[None, None]
+    thick = 2 * sheet.line + 1
+    # First along one side, then along the other: the same, and in proportion to the window instead of its area.
+    core = -max_pool2d(max_pool2d(-inside, (thick, 1), 1, (sheet.line, 0)), (1, thick), 1, (0, sheet.line))
+    alpha = ((inside - core) * 255 + core * 70)[0, 0].byte().numpy()
+    sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))

@@ -1,0 +1,1 @@
+"""The second pass: faces cut out, enlarged, and pasted back."""
