@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from . import geometry
-from .checkpoints import State, below
 from .errors import no_patches, other_patches, rows_missing
 from .identities import combine
+from .models.tensors import State, below
 from .people import Cast, Person, Point
 from .places import placing
 from .resampler import Resampler

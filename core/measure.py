@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .errors import BadSize, NotPlaced, no_recogniser_in_common, nobody_to_measure, together_only
-from .faces.packs import IR_SE50
 from .geometry import longer_side
 from .identities import combine, similarity
+from .models.packs import IR_SE50
 from .people import NOSE, Box, Cast, Face, Faces, Identity, Person
 from .thirdparty import require
 

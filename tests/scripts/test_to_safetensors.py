@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import to_safetensors
 import torch
-from pack.core.checkpoints import flatten
+from pack.core.models.tensors import flatten
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file

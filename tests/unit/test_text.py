@@ -7,8 +7,8 @@ import logging
 import pytest
 import torch
 from pack.core import errors
-from pack.core.checkpoints import flatten
 from pack.core.errors import LikenessError
+from pack.core.models.tensors import flatten
 from pack.core.text import logger, plain
 
 
@@ -73,7 +73,6 @@ def test_keys_of_a_model_file_can_be_quoted() -> None:
         (errors.no_room(4, "half", 2, (64, 64), (96, 96)), "4 people with framing = half in 2 rows need at least"),
         (errors.empty_cast("Anna"), "no photo of Anna shows a face"),
         (errors.no_pose(1), "The layout has 1 place and no skeleton"),
-        (errors.faces_too_small(1, 20, 64), "The picture has 1 face, but"),
         (
             errors.ModelMissing("A file", ["a"], ["/m"], "web", "1 MB"),
             "a is not in /m. Download it from web (1 MB), put",
