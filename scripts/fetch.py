@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import sys
+import time
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -28,12 +29,13 @@ from core.text import plain
 try:
     import huggingface_hub
     import pooch
-    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 except ImportError as error:
     install = f'"{sys.executable}" -m pip install huggingface_hub pooch tqdm'
     raise SetupError(f"Downloading needs the Python package {error.name}. Install it: {install}") from error
 
 _HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+_UNFINISHED = ".fetching-"
 _AGAIN = 2
 """Further attempts where a server has no ranges to go on with."""
 
@@ -93,7 +95,8 @@ def _fetch(url: str, file: File, target: Path) -> bool:
         if target.exists() and _is(target, file, size, digest):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".fetching-", dir=target.parent) as folder:
+        _clear(target.parent)
+        with TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as folder:
             came = _from_hub(hub, folder) if hub else _from_elsewhere(url, folder, target.name)
             _verify(came, url, file, size, digest)
             os.replace(came, target)
@@ -104,6 +107,13 @@ def _fetch(url: str, file: File, target: Path) -> bool:
     return True
 
 
+def _clear(folder: Path) -> None:
+    """Take away what runs have left that were killed: nothing has been written to it for an hour."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        if time.time() - max(path.stat().st_mtime for path in (left, *left.rglob("*"))) > 3600:
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _said(hub: re.Match[str]) -> tuple[int | None, str | None]:
     """Length and SHA-256 of a file, as far as Hugging Face says."""
     try:
@@ -111,6 +121,11 @@ def _said(hub: re.Match[str]) -> tuple[int | None, str | None]:
         told = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repository, name, revision=revision))
     except EntryNotFoundError as error:
         raise NotThere(f"{hub[0]} is not there (404). Look at its page for where it has gone.") from error
+    except HfHubHTTPError as error:
+        if (status := error.response.status_code) not in (401, 403):
+            raise
+        advice = "Accept its terms on its page, make a token there and set HF_TOKEN."
+        raise FetchError(f"{hub[0]} needs an account ({status}). {advice}") from error
     return told.size, told.etag if told.etag and len(told.etag) == 64 else None
 
 

@@ -67,8 +67,9 @@ _UNET_TO_K = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.w
 def _resampler(state: State, queries: int) -> bool:
     """A Perceiver resampler that reads a face embedding of 512 numbers."""
     latents, inputs = state.get("image_proj.latents"), state.get("image_proj.proj_in.weight")
-    fits = latents is not None and inputs is not None
-    return fits and latents.shape[1:2] == (queries,) and inputs.shape[1:2] == (512,)
+    if latents is None or inputs is None:
+        return False
+    return latents.shape[1:2] == (queries,) and inputs.shape[1:2] == (512,)
 
 
 def _instant_id(state: State) -> bool:
