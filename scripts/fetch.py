@@ -88,6 +88,8 @@ def _fetch_file(model: Model, file: File, root: Path) -> None:
 
 def _fetch(url: str, file: File, target: Path) -> bool:
     """False where it was there already. Raises FetchError."""
+    if target.exists() and not target.is_file():
+        raise FetchError(f"{target} is in the way: it is no file. Move it away.")
     try:
         hub = _HUB.fullmatch(url)
         size, digest = _said(hub) if hub else (None, None)

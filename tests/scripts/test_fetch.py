@@ -275,6 +275,14 @@ def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):
     assert download(server, models, "instantid").returncode == 0 and adapter.read_bytes() == CONTENT
 
 
+def test_what_is_in_the_way_is_named(server, models):
+    (models / "instantid" / "ip-adapter.bin").mkdir(parents=True)
+    (models / "facexlib").mkdir()
+    os.mkfifo(models / "facexlib" / "recognition_arcface_ir_se50.pth")  # opening it would wait for ever
+    done = download(server, models, "instantid", "arcface-ir-se50")
+    assert done.returncode == 1 and done.stderr.count("is in the way: it is no file.") == 2 and not server.asked
+
+
 def test_a_full_disk(server, models):
     """No file of this process may be longer than two megabytes: the system refuses what is beyond."""
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
