@@ -10,17 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.checkpoints import State, require
-from ..core.errors import DetectorMissing, LikenessError, ModelMissing, UnsupportedCheckpoint
-from ..core.faces import alignment, insight, model, packs
+from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..core.faces import alignment, insight, model
 from ..core.faces.analysis import Recogniser
 from ..core.faces.ladder import Detection, Detector
 from ..core.faces.model import AUTO, Files
-from ..core.faces.onnx_file import Kind, inspect
 from ..core.faces.pictures import Picture
+from ..core.models import formats, packs
+from ..core.models.files import WEIGHTS, Stamp, stamp
+from ..core.models.onnx_file import Kind, inspect
+from ..core.models.tensors import State
 from ..core.text import logger
 from . import folders, load
-from .folders import Stamp, stamp
 
 ALL = "all found"
 NONE_FOUND = "none found"
@@ -28,6 +29,17 @@ NO_DETECTOR = "none (faces from landmarks)"
 
 _ONNX_KEY = "insightface"
 _TORCH_KEYS = ("facexlib", "insightface")
+
+
+class DetectorMissing(LikenessError):
+    """A face model that only recognises, where faces are to be found."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
+            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity takes them, "
+            "and Faces from Landmarks in the place of Detect Faces.",
+        )
 
 
 class Hosted:
@@ -129,7 +141,7 @@ def _runs_on(detector: Detector) -> str:
 
 
 def _files() -> Files:
-    return Files(_below((".onnx",), _ONNX_KEY), _below(model.TORCH_ENDINGS, *_TORCH_KEYS))
+    return Files(_below((".onnx",), _ONNX_KEY), _below(WEIGHTS, *_TORCH_KEYS))
 
 
 def _below(endings: tuple[str, ...], *keys: str) -> dict[str, str]:
@@ -175,6 +187,6 @@ def _hosted(build: Callable[..., nn.Module], state: State) -> Hosted:
 @lru_cache(maxsize=2)
 def _ir_se50(path: str, size: int, changed: int) -> model.IRSE50Recogniser:
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
-    state = load.read_state_dict(path, "the ArcFace recogniser of facexlib (IR-SE50)", advice)
-    require(state, packs.IR_SE50, path, advice)
+    state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
+    formats.require(state, packs.IR_SE50, path, advice)
     return model.IRSE50Recogniser(state, path, _hosted)

@@ -10,8 +10,8 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from torch import Tensor
 
 from ..core.attention import Attend
-from ..core.checkpoints import FAMILIES
 from ..core.errors import WrongBaseModel
+from ..core.models.formats import FAMILIES
 
 _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
 

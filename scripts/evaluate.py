@@ -32,14 +32,15 @@ except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 from core import identities, measure
-from core.checkpoints import read
 from core.errors import LikenessError, counted
-from core.faces import alignment, analysis, insight, model, packs
+from core.faces import alignment, analysis, insight, model
 from core.faces.model import FaceModel
-from core.faces.onnx_file import Kind, inspect
-from core.files import walk
 from core.geometry import FAR, area, longer_side
 from core.measure.drawing import who_is_who
+from core.models import packs
+from core.models.files import WEIGHTS, files_below
+from core.models.onnx_file import Kind, inspect
+from core.models.tensors import read
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line
 
@@ -111,7 +112,7 @@ def pictures_below(folder: Path) -> Iterator[Path]:
 def load(models: Path, backend: str) -> FaceModel:
     """The largest detector and every recogniser of a models folder, opened as Load Face Model does."""
     packed, others = models / "insightface", models / "facexlib"
-    files = model.Files(below((".onnx",), packed), below(model.TORCH_ENDINGS, others, packed))
+    files = model.Files(below((".onnx",), packed), below(WEIGHTS, others, packed))
     detectors = {path: name for name, path in files.onnx.items() if inspect(path).kind is Kind.DETECTOR}
     if not detectors:
         raise Unusable(f"No face detector below {packed}: name ComfyUI's models folder with --models.")
@@ -129,10 +130,9 @@ def load(models: Path, backend: str) -> FaceModel:
 def below(endings: tuple[str, ...], *folders: Path) -> dict[str, str]:
     """Name relative to its folder -> path; where a name occurs several times, that in the first folder."""
     paths = {
-        os.path.relpath(os.path.join(within, name), folder): os.path.join(within, name)
+        name: path
         for folder in reversed(folders)
-        for within, _, names in walk(str(folder))
-        for name in names
+        for name, path in files_below(str(folder))
         if name.lower().endswith(endings)
     }
     return dict(sorted(paths.items()))

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checkpoints import State
 from ..errors import UnsupportedCheckpoint
+from ..models.tensors import State
 
 Shapes = dict[str, tuple[int, ...]]
 

@@ -12,25 +12,25 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints import State
 from ..errors import UnsupportedCheckpoint
 from ..geometry import shorter_side
+from ..models import formats, packs
+from ..models.files import stamp
+from ..models.onnx_file import Kind, inspect, read
+from ..models.tensors import State
 from ..people import Faces
-from . import analysis, arcface, insight, ir_se50, onnx_network, packs, scrfd
+from . import analysis, arcface, insight, ir_se50, onnx_network, scrfd
 from .analysis import Aligner, Recogniser
 from .ladder import Detector, find_faces
-from .onnx_file import Kind, inspect, read
 from .pictures import Picture, to_picture
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
-"""What runs ONNX files. auto is insightface where it is installed, so that earlier workflows give the same picture."""
+"""What runs ONNX files. auto is insightface where it is installed, else torch."""
 
-TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".sft")
-# Stands near the start of the file whether it is a safetensors file or either kind of pickle.
-_IR_SE50_MARK = b"body.23.res_layer.5.fc1.weight"
+# Where a file's keys stand, whether it is a safetensors file or either kind of pickle.
 _HEAD = 1 << 20
 
 Network = Callable[[Tensor], Any]
@@ -80,7 +80,7 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
 class Files:
     """What lies in the folders of face models: names relative to them -> full paths.
 
-    onnx: those of face packs. others: where IR-SE50 may be among, with TORCH_ENDINGS.
+    onnx: those of face packs. others: where IR-SE50 may be among, of any ending of weights.
     """
 
     onnx: Mapping[str, str]
@@ -112,18 +112,17 @@ class Files:
 
 
 def _looks_like_ir_se50(path: str) -> bool:
-    state = os.stat(path)
-    return _has_ir_se50_mark(path, state.st_size, state.st_mtime_ns)
+    return _has_ir_se50_key(*stamp(path))
 
 
 @lru_cache(maxsize=256)
-def _has_ir_se50_mark(path: str, size: int, changed: int) -> bool:
+def _has_ir_se50_key(path: str, size: int, changed: int) -> bool:
     """By its name, or by its keys: a damaged file is to be explained, not to be overlooked."""
     if "arcface_ir_se50" in os.path.basename(path).lower():
         return True
     try:
         with open(path, "rb") as file:
-            return _IR_SE50_MARK in file.read(_HEAD)
+            return formats.IR_SE50_KEY.encode() in file.read(_HEAD)
     except OSError:  # one file that may not be read must not take the node out of the menu
         return False
 

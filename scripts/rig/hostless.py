@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from core import id_patch, identities
-from core.checkpoints import read
 from core.faces import insight
 from core.faces.drawing import numbered_faces
 from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector
 from core.geometry import area
+from core.models.tensors import read
 from core.people import Cast, Layout, Person
 from core.places import control_images, group, layouts, placing
 from core.places.drawing import numbered_layout

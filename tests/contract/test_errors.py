@@ -12,11 +12,12 @@ import pytest
 BASE = "LikenessError"
 SHIPPED = ("core", "bridge", "nodes")
 CAUGHT = {
-    "core/checkpoints.py": ("core/doctor.py", "_trouble"),
-    "core/faces/onnx_file.py": ("core/faces/onnx_file.py", "_walked"),
     "core/faces/onnx_operators.py": ("core/faces/onnx_network.py", "_step"),
     "core/id_patch.py": ("bridge/load.py", "load"),
-    "core/manifest.py": ("scripts/models.py", "read_workflow"),
+    "core/models/needs.py": ("scripts/models.py", "read_workflow"),
+    "core/models/onnx_file.py": ("core/models/onnx_file.py", "_walked"),
+    "core/models/tensors.py": ("core/models/examine.py", "_trouble"),
+    "core/workflow_files.py": ("scripts/models.py", "read_workflow"),
 }
 """Files that raise something else, and the file and function that catches it."""
 HOSTS_OWN = {"MemoryError", "OutOfMemoryError"}

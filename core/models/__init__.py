@@ -1,0 +1,1 @@
+"""Published model files: the table, what a file is by its contents, face packs, the doctor."""
