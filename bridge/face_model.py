@@ -30,7 +30,7 @@ NONE_FOUND = "none found"
 NO_DETECTOR = "none (faces from landmarks)"
 
 AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
-"""What runs ONNX files. auto is insightface where it is installed, else torch."""
+"""What runs ONNX files. auto is insightface where it is installed, so that earlier workflows give the same picture."""
 
 _ONNX_KEY = "insightface"
 _TORCH_KEYS = ("facexlib", "insightface")
