@@ -1,1 +1,1 @@
-"""Published model files: the table, what a file is by its contents, face packs, the doctor."""
+"""Published files: the table of them, what a file is by its contents, where it lies and what is wrong with it."""
