@@ -109,10 +109,10 @@ def python_for(hosts: Sequence[Host], given: str | None = None, modules: Iterabl
     """
     needed = ["torch", *modules]
     if given:
-        lacking = _lacking(Path(given), needed)
-        if lacking:
+        python = Path(given).absolute() if Path(given).is_file() else Path(given)  # hosts start in their own folders
+        if lacking := _lacking(python, needed):
             raise SetupError(f"{given} lacks {', '.join(lacking)}. {_advice(given)}")
-        return Path(given).absolute() if Path(given).is_file() else Path(given)  # hosts start in folders of their own
+        return python
     active = _active_python()
     if active and "torch" not in (lacking := _lacking(active, [*needed, *_host_modules(hosts)])):
         if not lacking:
