@@ -273,21 +273,21 @@ def test_a_workflow_dropped_onto_the_page_opens(visit: Visit) -> None:
 
 
 MISTAKES: dict[str, tuple[str, dict[str, Any]]] = {
-    "a photo of no face": ("No face found in the photo of Yao (600x400 px)", {"photo.image": real_faces.COFFEE}),
+    "a photo of no face": ("photo of Yao (600x400 px)", {"photo.image": real_faces.COFFEE}),
     "a group photo for one person": (
-        "shows 6 faces where one person is meant.", {"photo.image": real_faces.SIX_FRIENDS}
+        "shows 6 faces", {"photo.image": real_faces.SIX_FRIENDS}
     ),
-    "a face that is not there": ("Face 5 was asked for, but the photo of Yao has 1.", {"yao.which_face": "5"}),
+    "a face that is not there": ("Face 5 was asked for", {"yao.which_face": "5"}),
     "two people for one place": (
-        "The cast has 2 people and the layout has 1 place: more people than places.", {"cast.person_2": ["yao", 0]}
+        "2 people and the layout has 1 place", {"cast.person_2": ["yao", 0]}
     ),
-    "nobody in the cast": ("The cast is empty: no person is connected.", {"cast.person_1": None}),
-    "a number of nobody": ("The order '7' cannot be used:", {"place.order": "custom", "place.custom_order": "7"}),
+    "nobody in the cast": ("The cast is empty", {"cast.person_1": None}),
+    "a number of nobody": ("The order '7'", {"place.order": "custom", "place.custom_order": "7"}),
     "faces to match where there are none": (
-        "People cannot be matched with the faces of the layout:", {"place.order": "match faces"}
+        "cannot be matched with the faces", {"place.order": "match faces"}
     ),
     "a canvas too small": (
-        "10 people with framing = bust in 1 row need at least",
+        "10 people with framing = bust in 1 row",
         {"layout.count": 10, "layout.framing": "bust", "layout.rows": 1},
     ),
     "a wrong file in a loader": (
