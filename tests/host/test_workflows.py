@@ -141,7 +141,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH else 1
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
-    size["LikenessCropFaces.size"] = 128
+    size["LikenessCropFaces.size"] = 256
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "LikenessScenes"):
         lines = prompt[number]["inputs"]["text"].splitlines()
