@@ -151,7 +151,8 @@ def run(session: Session, python: Path, options: list[str]) -> Outcome:
         variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
-        command = [str(python), "-m", "pytest", f"--rootdir={ROOT}", f"--junitxml={results}", "-m", session.marked]
+        config, report = f"{ROOT / 'pyproject.toml'}", f"--junitxml={results}"
+        command = [str(python), "-m", "pytest", "-c", config, report, "-m", session.marked]
         # An -m of the caller's is the last one, and so the one that counts.
         status = subprocess.run([*command, *options, *session.paths], env=variables).returncode
         spent = time.monotonic() - started, cpu_seconds() - cpu

@@ -184,11 +184,10 @@ def test_picture_too_thin_for_a_face(detector):
 def test_no_face_says_what_was_tried(detector):
     with pytest.raises(FaceNotFound) as caught:
         analysis.detect(detector, picture(real_faces.COFFEE), "photo 2 of 3 of Anna")
-    assert str(caught.value) == (
-        "No face found in photo 2 of 3 of Anna (600x400 px) after trying the picture as it is, with a border around "
-        "it, smaller (576 px down to 192 px), turned by 90, 180 and 270 degrees. Use a photo, not a drawing, in "
-        "which the face is larger, sharper and not covered."
-    )
+    said = str(caught.value)
+    for value in ("photo 2 of 3 of Anna (600x400 px)", "576 px down to 192 px", "90, 180 and 270"):
+        assert value in said
+    assert "on_no_face" not in said, "an option of a node, which only nodes know"
 
 
 def test_ladder_goes_down_to_192_and_turns_last():
@@ -201,13 +200,13 @@ def test_ladder_goes_down_to_192_and_turns_last():
 
 def test_several_faces_where_one_is_meant(detector, friends):
     faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(BadPhoto, match=r"The photo of Ross shows 6 faces where one person is meant\."):
+    with pytest.raises(BadPhoto, match=r"photo of Ross .* 6 faces"):
         analysis.choose(faces, "only", "the photo of Ross")
 
 
 def test_face_number_out_of_range(detector, friends):
     faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(BadPhoto, match=r"Face 7 was asked for, but the photo has 6 \(numbered 1 to 6\)\."):
+    with pytest.raises(BadPhoto, match=r"Face 7 .* 6 .*1 to 6"):
         analysis.choose(faces, "7", "the photo")
 
 
@@ -220,7 +219,7 @@ def test_chosen_face_is_the_numbered_one(detector, friends):
 def test_all_faces_too_small(detector, friends):
     faces = analysis.detect(detector, friends, "x")
     assert len(analysis.large_enough(faces, 100)) < 6
-    with pytest.raises(LikenessError, match=r"6 faces, but the largest is \d+ px and min_size is 500 px"):
+    with pytest.raises(LikenessError, match=r"6 faces.* \d+ px .*min_size .*500 px"):
         analysis.large_enough(faces, 500)
 
 
@@ -232,7 +231,7 @@ def test_recogniser_that_returns_nan_is_refused(detector, friends):
             return torch.full((len(crops), 512), float("nan"))
 
     faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(BadEmbedding, match="The broken embedding of photo 3 cannot be used: it contains NaN"):
+    with pytest.raises(BadEmbedding, match=r"broken .*photo 3 .*NaN"):
         analysis.recognise([Broken()], insight.align, friends, faces, "photo 3")
 
 
@@ -269,7 +268,7 @@ def test_file_onnxruntime_refuses(tmp_path):
     data = real_faces.RECOGNISER.read_bytes()
     broken = tmp_path / "w600k_mbf.onnx"
     broken.write_bytes(data.replace(b"PRelu", b"XXXXX"))
-    with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx is an ONNX file that onnxruntime cannot run"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx .*onnxruntime"):
         insight.open_model(str(broken), insight.providers_for("CPU"))
 
 

@@ -37,7 +37,7 @@ def test_cut_off_download(tmp_path, kept):
     data = real_faces.RECOGNISER.read_bytes()
     path = tmp_path / "glintr100.onnx"
     path.write_bytes(data[: int(len(data) * kept)])
-    with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx is an ONNX file that was cut off while download"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx .*cut off"):
         inspect(str(path))
 
 
@@ -54,14 +54,12 @@ def test_cut_off_download(tmp_path, kept):
 def test_not_onnx_at_all(tmp_path, data):
     path = tmp_path / "det_10g.onnx"
     path.write_bytes(data)
-    with pytest.raises(
-        UnsupportedCheckpoint, match=r"det_10g\.onnx is not an ONNX file.*Delete it and download it again"
-    ):
+    with pytest.raises(UnsupportedCheckpoint, match=r"det_10g\.onnx .*not an ONNX file"):
         inspect(str(path))
 
 
 def test_what_cannot_be_read(tmp_path):
-    with pytest.raises(UnsupportedCheckpoint, match=r"is a file that cannot be read \(.*Look at its permissions"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"cannot be read \(.*permissions"):
         inspect(str(tmp_path))
 
 

@@ -120,7 +120,7 @@ def test_without_irises():
 
 
 def test_nobody_is_named_with_the_node():
-    with pytest.raises(FaceNotFound, match=r"No face found in the photo \(20x10 px\) after trying Detect Face Landma"):
+    with pytest.raises(FaceNotFound, match=r"\(20x10 px\) .*Detect Face Landma"):
         landmarks.detect([], np.zeros((10, 20, 3), np.uint8), "the photo")
 
 
@@ -153,5 +153,5 @@ def _wrong():
 
 @pytest.mark.parametrize("landmarks_given", [pytest.param(one, id=name) for name, one in _wrong()])
 def test_what_is_no_landmarks(landmarks_given):
-    with pytest.raises(BadInput, match="The face_landmarks input is something else under this name; the face_landma"):
+    with pytest.raises(BadInput, match="The face_landmarks input "):
         face_landmarks("The face_landmarks input", landmarks_given)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import chromium
 import one_thread  # noqa: F401
 import pytest
 from environment import Host, host_at
@@ -35,3 +36,11 @@ def host_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.T
     base = tmp_path_factory.mktemp("host-server") / "base"
     with HostServer(host, Path(sys.executable), base, [standin_models.root], "likeness-nodes") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def chrome() -> Iterator[chromium.Browser]:
+    """One browser for the whole session."""
+    chromium.require()
+    with chromium.Browser() as browser:
+        yield browser

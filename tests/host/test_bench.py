@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_INSIGHTFACE = "import sys\nsys.modules['insightface'] = None\n"
 
@@ -22,6 +24,7 @@ def names(run: subprocess.CompletedProcess[str]) -> list[str]:
     return [json.loads(line)["name"] for line in run.stdout.splitlines()]
 
 
+@pytest.mark.thorough
 def test_every_case_runs() -> None:
     run = bench()
     assert run.returncode == 0, run.stderr

@@ -84,9 +84,8 @@ def newest(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="module")
-def window() -> Iterator[chromium.Page]:
-    chromium.require()
-    with chromium.browser() as page:
+def window(chrome: chromium.Browser) -> Iterator[chromium.Page]:
+    with chrome.page() as page:
         page.resize(1280, 800)
         yield page
 
@@ -128,9 +127,9 @@ class Visit:
         """A prompt of the API as a graph; once more where a frontend puts the first graph of a new user over it."""
         kinds = json.dumps(sorted(node["class_type"] for node in graph.values()))
         ours = f"JSON.stringify(app.graph._nodes.map(node => node.type).sort()) == JSON.stringify({kinds})"
-        for _ in range(8):
+        for _ in range(4):
             self.page.evaluate(f"(async graph => {{ await app.loadApiJson(graph, 'visit') }})({json.dumps(graph)})")
-            self.page.settle()
+            time.sleep(1)
             if self.page.evaluate(ours):
                 return
         raise AssertionError(f"The graph was not opened. The page says: {self.text()}")
@@ -273,21 +272,21 @@ def test_a_workflow_dropped_onto_the_page_opens(visit: Visit) -> None:
 
 
 MISTAKES: dict[str, tuple[str, dict[str, Any]]] = {
-    "a photo of no face": ("No face found in the photo of Yao (600x400 px)", {"photo.image": real_faces.COFFEE}),
+    "a photo of no face": ("photo of Yao (600x400 px)", {"photo.image": real_faces.COFFEE}),
     "a group photo for one person": (
-        "shows 6 faces where one person is meant.", {"photo.image": real_faces.SIX_FRIENDS}
+        "shows 6 faces", {"photo.image": real_faces.SIX_FRIENDS}
     ),
-    "a face that is not there": ("Face 5 was asked for, but the photo of Yao has 1.", {"yao.which_face": "5"}),
+    "a face that is not there": ("Face 5 was asked for", {"yao.which_face": "5"}),
     "two people for one place": (
-        "The cast has 2 people and the layout has 1 place: more people than places.", {"cast.person_2": ["yao", 0]}
+        "2 people and the layout has 1 place", {"cast.person_2": ["yao", 0]}
     ),
-    "nobody in the cast": ("The cast is empty: no person is connected.", {"cast.person_1": None}),
-    "a number of nobody": ("The order '7' cannot be used:", {"place.order": "custom", "place.custom_order": "7"}),
+    "nobody in the cast": ("The cast is empty", {"cast.person_1": None}),
+    "a number of nobody": ("The order '7'", {"place.order": "custom", "place.custom_order": "7"}),
     "faces to match where there are none": (
-        "People cannot be matched with the faces of the layout:", {"place.order": "match faces"}
+        "cannot be matched with the faces", {"place.order": "match faces"}
     ),
     "a canvas too small": (
-        "10 people with framing = bust in 1 row need at least",
+        "10 people with framing = bust in 1 row",
         {"layout.count": 10, "layout.framing": "bust", "layout.rows": 1},
     ),
     "a wrong file in a loader": (
@@ -325,7 +324,8 @@ NODES = {"light": "#f5f5f5", "dark": "#353535"}
 """The palettes, and what their nodes are drawn on; the last is the one of a new user."""
 
 OWN = "const cast = app.canvas.graph._nodes.findLast(node => node.type == 'LikenessCast');"
-SETTLED = f"await ({chromium.SETTLED})();"
+# As long as the editor takes to note down a change, too: a page that is opened again shows what was noted last.
+SETTLED = "await new Promise(done => setTimeout(done, 600));"
 SLOTS = """
   const linked = (name, slot) => name + (cast.isInputConnected(slot) ? '*' : '');
   const slot = name => cast.inputs.findIndex(input => input.name == name);
@@ -475,12 +475,12 @@ def test_nodes_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
 OPENED = """(async graph => {
   performance.clearResourceTimings();  // the browser keeps few
   await app.loadGraphData(graph, true, true, graph.id);
-  await SETTLED();
+  await new Promise(drawn => setTimeout(drawn, 600));
   const {output} = await app.graphToPrompt();
   for (const node of Object.values(output)) delete node._meta;  // the title
   const asked = performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/i18n')).length;
   return [JSON.parse(JSON.stringify(app.graph.serialize())), output, asked];
-})""".replace("SETTLED", f"({chromium.SETTLED})")
+})"""
 
 
 @pytest.mark.both_hosts

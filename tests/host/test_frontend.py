@@ -42,9 +42,8 @@ Graph = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def page(host_server: Any) -> Iterator[chromium.Page]:
-    chromium.require()
-    with chromium.browser() as page:
+def page(host_server: Any, chrome: chromium.Browser) -> Iterator[chromium.Page]:
+    with chrome.page() as page:
         page.open(host_server.url, READY)
         page.evaluate(SKIP_TOUR)
         page.open(host_server.url, READY)

@@ -343,7 +343,8 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(id_patch, control_net, mode
     assert torch.equal(sample(model, *applied), whole)
 
 
-def test_fifty_runs_leak_nothing(id_patch, control_net, model):
+@pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.thorough)])
+def test_runs_leak_nothing(id_patch, control_net, model, runs):
     def live():
         gc.collect()
         return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
@@ -353,7 +354,7 @@ def test_fifty_runs_leak_nothing(id_patch, control_net, model):
 
     run()
     before = live()
-    for _ in range(50):
+    for _ in range(runs):
         run()
     assert live() <= before
 

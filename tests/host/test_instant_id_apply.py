@@ -95,7 +95,8 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(host, instant_id):
     assert torch.equal(sample(*applied), whole)
 
 
-def test_fifty_runs_leak_nothing(host, instant_id):
+@pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.thorough)])
+def test_runs_leak_nothing(host, instant_id, runs):
     def live():
         gc.collect()
         return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
@@ -105,7 +106,7 @@ def test_fifty_runs_leak_nothing(host, instant_id):
 
     run()
     before = live()
-    for _ in range(50):
+    for _ in range(runs):
         run()
     assert live() <= before
 

@@ -91,7 +91,7 @@ def test_places_that_are_none(pair: Any) -> None:
 
     refused(BadLayout, node, entry, made(nowhere, 64))
     for width in (0, -8, 65, 80_000):
-        with pytest.raises(BadSize, match=rf" is {width}x64 px; both sides must be multiples of 8, at most 8192"):
+        with pytest.raises(BadSize, match=rf" {width}x64 px.* 8, .* 8192"):
             call(node, **{entry.id: made(Slot((4.0, 4.0)), width)})
 
 
@@ -155,7 +155,7 @@ def test_over_http(host_server: HostServer) -> None:
         "group": {"class_type": "LikenessGroupLayout", "inputs": inputs},
         "shown": {"class_type": "PreviewImage", "inputs": {"images": ["group", 1]}},
     }
-    with pytest.raises(HostError, match="width input of Group Layout is 100000; a whole number from 64 to 8192 is nee"):
+    with pytest.raises(HostError, match=r"width input of Group Layout .*100000.* 64 to 8192"):
         host_server.run(prompt)
     prompt["wide"]["inputs"]["value"] = 512
     assert host_server.run(prompt).outputs["shown"]["images"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from attack_graphs import DEFAULTS, Node, Output, node, ours, plain, sampled, sampler, value
@@ -23,9 +25,10 @@ def by_region(names: str) -> Node:
     return ours("LikenessBindIDTokens", positive=applied, negative=applied[1], cast=applied.inputs["cast"])
 
 
-def instant_id(names: str) -> Node:
-    cast = value(f"cast(*map(identity, {names!r}.split()))")
-    return ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast))
+def instant_id(names: str, weights: tuple[float, ...] = (), **changed: Any) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()), weights={weights})")
+    image = node("LikenessFaceKeypointsImage", cast=cast)
+    return ours("LikenessApplyInstantID", cast=cast, image=image, **changed)
 
 
 def parts(kind: str, picture: int) -> Node:
@@ -75,6 +78,17 @@ def test_a_b_a(method: str) -> None:
     assert a.isfinite().all() and b.isfinite().all()
     assert a.shape != b.shape or not torch.equal(a, b)
     assert a.shape != before.shape or not torch.equal(a, before)
+
+
+def test_the_weight_of_a_person_is_that_of_the_adapter() -> None:
+    """For InstantID's tokens; its ControlNet, which has a strength of its own, is left out."""
+    settings = [((0.5, 0.5), 0.8), ((), 0.4), ((0.5, 1.0), 0.8), ((), 0.8)]
+    both, adapter, one, none = (
+        latents(sampled(instant_id("Anna Boris", weights, adapter_weight=weight, control_strength=0.0)))
+        for weights, weight in settings
+    )
+    assert torch.allclose(both, adapter, atol=1e-4)
+    assert not torch.allclose(both, none, atol=1e-3) and not torch.allclose(one, none, atol=1e-3)
 
 
 def test_no_method_is_left_out() -> None:

@@ -229,7 +229,8 @@ def test_encoding_moves_the_bar_and_can_be_cancelled(made, monkeypatch):
         encode(made, parts_made.parts(3))
 
 
-def test_fifty_runs_leak_nothing(model, features):
+@pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.thorough)])
+def test_runs_leak_nothing(model, features, runs):
     def live():
         gc.collect()
         return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
@@ -239,7 +240,7 @@ def test_fifty_runs_leak_nothing(model, features):
 
     run()
     before = live()
-    for _ in range(50):
+    for _ in range(runs):
         run()
     assert live() <= before
 

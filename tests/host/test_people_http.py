@@ -113,9 +113,9 @@ def test_identity_shows_its_numbers_where_it_refuses(host_server, prompt):
     wanted = host_server.file(run.outputs["detect"]["images"][0])
     prompt["out"] = node("LikenessSaveIdentity", identity=["ross", 0], filename="x")
     shown = []
-    for which, said in (("only", "6 faces where one person is meant"), ("7", "Face 7 was asked for")):
+    for which, said in (("only", "6 faces"), ("7", "Face 7 .* photo")):
         prompt["ross"] = identity("friends", "Ross", which)
-        with pytest.raises(HostError, match=f"{said}.* that (it|Identity) now shows in the photo"):
+        with pytest.raises(HostError, match=said):
             host_server.run(prompt, lambda event: event["type"] == "executed" and shown.append(event["data"]))
     pictures = [data["output"]["images"][0] for data in shown if data["node"] == "ross"]
     assert len(pictures) == 2
@@ -206,16 +206,14 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, again):
     people |= {name: node("PrimitiveString", value="twins") for name in ("name", "text") if linked}
     people |= {"5": save("anna", ["name", 0] if linked else "twins"), "7": save("ben", again)}
     bank(host_server, "twins").unlink(missing_ok=True)
-    with pytest.raises(
-        HostError, match=r"(Anna|Ben) \(node [57]\) and .*node [57].* are to be saved to one file, .*twins"
-    ):
+    with pytest.raises(HostError, match=r"(Anna|Ben) \(node [57]\) .*node [57].*twins"):
         host_server.run(people)
     people["7"]["inputs"]["filename"] = "ben"
     host_server.run(people)
     if not linked:  # Anna's node does not run again, and her file is not lost either
         kept = bank(host_server, "twins").read_bytes()
         people["7"]["inputs"]["filename"] = again
-        with pytest.raises(HostError, match=r"Ben \(node 7\) and node 5 are to be saved to one file"):
+        with pytest.raises(HostError, match=r"Ben \(node 7\) .*node 5 "):
             host_server.run(people)
         assert bank(host_server, "twins").read_bytes() == kept
 

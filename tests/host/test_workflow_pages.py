@@ -50,10 +50,9 @@ def graph_of(path: Path) -> Graph:
 
 
 @pytest.fixture(scope="module")
-def browser(host_server: HostServer) -> Iterator[chromium.Page]:
-    chromium.require()
+def browser(host_server: HostServer, chrome: chromium.Browser) -> Iterator[chromium.Page]:
     host_server.upload_image(host_server.host.path / "input" / "example.png")
-    with chromium.browser() as page:
+    with chrome.page() as page:
         page.call(
             "Emulation.setDeviceMetricsOverride", width=WINDOW[0], height=WINDOW[1], deviceScaleFactor=1, mobile=False
         )

@@ -141,7 +141,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH else 1
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
-    size["LikenessCropFaces.size"] = 128
+    size["LikenessCropFaces.size"] = 256
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "LikenessScenes"):
         lines = prompt[number]["inputs"]["text"].splitlines()
@@ -373,11 +373,11 @@ def said_about(server: HostServer, prompt: Prompt, changed: dict[str, Any], mess
             {"LikenessLoadIDPatch.file": "standin-controlnet.pth"},
             "The ID-Patch file was not found: standin-controlnet.pth",
         ),
-        ({"LikenessLoadFaceModel.pack": "antelopev2"}, "The face pack antelopev2 was not found: .*antelopev2.zip"),
+        ({"LikenessLoadFaceModel.pack": "antelopev2"}, "antelopev2 .*antelopev2.zip"),
         ({"LikenessLoadIDPatch.file": "../x.bin"}, "leads outside of"),
         ({"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "2,2"}, "person 2 stands in 2 places"),
         ({"LoadImage.image": "example.png"}, "No face found in the photo of"),
-        ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "ID-Patch needs arcface-ir-se50, this identity .* w600k"),
+        ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "arcface-ir-se50.* w600k"),
     ],
 )
 def test_what_is_wrong_is_said_over_http(
@@ -395,7 +395,7 @@ def four_people(known: dict[str, Any], standin_models: Standins, pictures: Pictu
     ("changed", "message"),
     [
         ({"LikenessLoadInstantID.file": "mine.bin"}, "The InstantID adapter was not found: mine.bin"),
-        ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "InstantID needs antelopev2, this identity .* w600k"),
+        ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "InstantID .*antelopev2.* w600k"),
     ],
 )
 def test_what_is_wrong_with_instant_id_is_said_over_http(
@@ -408,7 +408,7 @@ def test_the_host_links_an_identity_where_a_cast_is_taken(host_server: HostServe
     """The node runs, and has something to say of this identity."""
     who = workflow.nodes_of(four_people, "LikenessIdentity")[0]
     changed = {"LikenessApplyInstantID.cast": [who, 0], "LikenessLoadFaceModel.recognisers": "w600k_mbf"}
-    said_about(host_server, four_people, changed, "InstantID needs antelopev2, this identity .* w600k")
+    said_about(host_server, four_people, changed, "InstantID .*antelopev2.* w600k")
 
 
 @pytest.fixture
@@ -445,9 +445,7 @@ def test_a_photo_in_which_nobody_has_painted_counts_as_a_whole(host_server: Host
 def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:
     (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
     prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
-    with pytest.raises(
-        HostError, match=r"comes from Apply InstantID \(Likeness\), Apply Parts, .*, but its MODEL does not"
-    ):
+    with pytest.raises(HostError, match=r"Apply InstantID \(Likeness\), Apply Parts, .* its MODEL"):
         host_server.run(prompt)
 
 
@@ -471,7 +469,7 @@ def test_parts_seen_at_another_size_are_explained(
     host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
 ) -> None:
     prompt = prepared(ROOT / "workflows" / "parts_training_free_sdxl.json", known, standin_models, pictures)
-    with pytest.raises(HostError, match="The latent is 128x128 px; the parts were encoded for 192x128 px"):
+    with pytest.raises(HostError, match=r"128x128 px.* 192x128 px"):
         host_server.run(workflow.substitute(prompt, {"LikenessSharePartsAttention.width": 192}))
 
 

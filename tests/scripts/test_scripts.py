@@ -157,6 +157,15 @@ def test_last_line_sums_up(three_tests: str, tmp_path: Path) -> None:
     assert result.stdout.splitlines()[-1].endswith(" CPU s ====")
 
 
+def test_a_test_that_does_not_end_is_a_failure(tmp_path: Path) -> None:
+    """As long as nothing else says, pyproject.toml tells after how many seconds."""
+    path = tmp_path / "test_without_end.py"
+    path.write_text("def test_hang():\n    while True: pass\n")
+    result = run(str(path), "-o", "faulthandler_timeout=2", home=tmp_path)
+    assert result.returncode == 1
+    assert "in test_hang" in result.stderr
+
+
 def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> None:
     result = run(three_tests, "-k", "no_such_test", home=tmp_path)
     assert result.returncode == 1

@@ -14,8 +14,8 @@ from environment import Host
 from rig.host_server import HostError, HostServer, Run
 from rig.standins import Standins
 
-PATIENCE = 30.0
-"""Seconds. Nothing of this size takes half of that."""
+PATIENCE = 120.0
+"""Seconds. Nothing of this size takes a tenth of that, on a machine that has nothing else to do."""
 ENDINGS = ("right", "explained", "tracebacks", "silent", "hangs")
 FORGED = "likeness-forged"
 """What texts of a user put at the beginning of a line of their own, behind a terminal escape and into HTML."""

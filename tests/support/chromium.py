@@ -22,6 +22,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
+    "--disable-renderer-backgrounding", "--disable-background-timer-throttling",
 )  # fmt: skip
 
 # Until for ten frames no node has moved, come or gone, three seconds at most. Frames are as long as a page needs that
@@ -57,7 +58,7 @@ def require() -> None:
 
 
 class Page:
-    """One tab. Every call waits for its answer."""
+    """One tab, with cookies and storage of its own. Every call waits for its answer."""
 
     def __init__(self, port: int) -> None:
         self._loop = asyncio.new_event_loop()
@@ -67,9 +68,13 @@ class Page:
 
     async def _connect(self, port: int) -> None:
         self._session = aiohttp.ClientSession()
-        async with self._session.get(f"http://127.0.0.1:{port}/json/list") as answer:
-            tab = next(target for target in await answer.json() if target["type"] == "page")
-        self._socket = await self._session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0)
+        async with self._session.get(f"http://127.0.0.1:{port}/json/version") as answer:
+            address = (await answer.json())["webSocketDebuggerUrl"]
+        self._socket = self._browser = await self._session.ws_connect(address)
+        self._own = await self._answer("Target.createBrowserContext", {})
+        tab = await self._answer("Target.createTarget", {"url": "about:blank", **self._own})
+        address = f"ws://127.0.0.1:{port}/devtools/page/{tab['targetId']}"
+        self._socket = await self._session.ws_connect(address, max_msg_size=0)
 
     async def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
         self._calls += 1
@@ -114,10 +119,6 @@ class Page:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Not so after {seconds:.0f} s: {condition}")
             time.sleep(0.2)
-
-    def settle(self) -> None:
-        """Until nothing moves any more."""
-        self.evaluate(f"({SETTLED})()")
 
     def _holds(self, condition: str) -> bool:
         try:
@@ -175,27 +176,38 @@ class Page:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def close(self) -> None:
-        self._loop.run_until_complete(self._socket.close())
-        self._loop.run_until_complete(self._session.close())
+        self._loop.run_until_complete(self._close())
         self._loop.close()
 
+    async def _close(self) -> None:
+        await self._socket.close()
+        self._socket = self._browser
+        await self._answer("Target.disposeBrowserContext", self._own)
+        await self._session.close()
 
-@contextmanager
-def browser() -> Iterator[Page]:
-    """A fresh browser with an empty profile."""
-    found = executable()
-    if found is None:
-        raise FileNotFoundError(f"no Chromium: none of {', '.join(NAMES)} is on the PATH. {ADVICE}")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [found, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            page = Page(_port(Path(profile)))
-            yield page
-            page.close()
-        finally:
-            process.terminate()
-            process.wait()
+
+class Browser:
+    """A browser with an empty profile; use it in a `with` statement."""
+
+    def __enter__(self) -> Browser:
+        found = executable()
+        if found is None:
+            raise FileNotFoundError(f"no Chromium: none of {', '.join(NAMES)} is on the PATH. {ADVICE}")
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        command = [found, *FLAGS, f"--user-data-dir={self._profile.name}", "--remote-debugging-port=0", "about:blank"]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._profile.cleanup()
+
+    @contextmanager
+    def page(self) -> Iterator[Page]:
+        page = Page(_port(Path(self._profile.name)))
+        yield page
+        page.close()
 
 
 def _port(profile: Path) -> int:
