@@ -4,6 +4,7 @@ caught before it gets out, by the function that is named here."""
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -98,9 +99,16 @@ def strangers(trees: Trees) -> list[tuple[str, int, str]]:
     ]
 
 
-def catches(tree: ast.Module, function: str, caught: str, bases: Mapping[str, set[str]]) -> bool:
+def ancestors(caught: str, derived: Mapping[str, set[str]]) -> set[str]:
+    """The class and all that it is derived from, ours and Python's."""
+    builtin = getattr(builtins, caught, None)
+    above = {one.__name__ for one in builtin.__mro__} if builtin else derived.get(caught, set())
+    return {caught}.union(*(ancestors(one, derived) for one in above - {caught}))
+
+
+def catches(tree: ast.Module, function: str, caught: str, derived: Mapping[str, set[str]]) -> bool:
     """Whether a function has an except clause for a class, by its own name or that of what it is derived from."""
-    wanted = {caught, *bases.get(caught, {"Exception"})}
+    wanted = ancestors(caught, derived)
     handlers = [
         handler
         for node in ast.walk(tree)
