@@ -26,8 +26,8 @@ import environment
 from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from miniature.export import Files
     from rig.host_server import HostServer, Run
+    from rig.standins import Files
 
 RELEASE = "0.33.0"
 OUTPUT = ROOT / "output"

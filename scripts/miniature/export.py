@@ -12,13 +12,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from environment import CACHE
 from rig.standins import PREFIX as STANDIN
-from rig.standins import TEXT, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once
+from rig.standins import TEXT, Files, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once, paths
 from rig.standins import WIDTH as LARGE
 from torch import Tensor
 
@@ -33,28 +32,8 @@ _TIMES, _TEXT_TIMES = LARGE // SMALL, TEXT // SMALL
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where the files are; `root` has one folder per model key and is what the host is pointed to."""
-
-    root: Path
-    checkpoint: Path
-    control_net: Path
-    id_patch: Path
-    recogniser: Path
-    face_pack: Path
-
-
 def files(root: Path) -> Files:
-    return Files(
-        root=root,
-        checkpoint=root / "checkpoints" / f"{PREFIX}.ckpt",
-        control_net=root / "controlnet" / f"{PREFIX}-controlnet.pth",
-        id_patch=root / "id_patch" / f"{PREFIX}-id-patch.bin",
-        # Listed behind the real one, which so is never taken for this.
-        recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
-        face_pack=root / "insightface" / "models" / "buffalo_sc",
-    )
+    return Files(**paths(root, PREFIX, f"{PREFIX}.ckpt"))
 
 
 def build() -> Files:

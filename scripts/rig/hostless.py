@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from environment import say
 from miniature import avatars, measure, net, places, stored
-from miniature.export import Files
 from miniature.looks import PARTS
 from PIL import Image
 from torch import Tensor
@@ -26,6 +25,7 @@ from core.people import Cast, Layout, Person
 from core.places import control_images, group, layouts, placing
 from core.places.drawing import numbered_layout
 from rig.photos import pixels
+from rig.standins import Files
 from rig.weights import MINIATURE
 from rig.workflow import nodes_in
 

@@ -38,18 +38,22 @@ Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
-class Standins:
-    """Where the files are; `root` has one folder per model key and is what the host is pointed to."""
+class Files:
+    """Where ID-Patch's files are; `root` has one folder per model key and is what the host is pointed to."""
 
     root: Path
     checkpoint: Path
     control_net: Path
     id_patch: Path
+    recogniser: Path
+    face_pack: Path
+
+
+@dataclass(frozen=True)
+class Standins(Files):
     id_patch_mlp: Path
     instant_id: Path
-    recogniser: Path
     antelope: Path
-    face_pack: Path
     landmarker: Path
     sd15: Path
     vae: Path
@@ -76,18 +80,25 @@ def once(root: Path, write: Callable[[Path], None]) -> Path:
     return root
 
 
+def paths(root: Path, prefix: str, checkpoint: str) -> dict[str, Path]:
+    """Of Files. prefix: what their names begin with."""
+    return {
+        "root": root,
+        "checkpoint": root / "checkpoints" / checkpoint,
+        "control_net": root / "controlnet" / f"{prefix}-controlnet.pth",
+        "id_patch": root / "id_patch" / f"{prefix}-id-patch.bin",
+        # In a folder of its own: listings then tell it from the real file, which the pack finds first.
+        "recogniser": root / "facexlib" / prefix / "recognition_arcface_ir_se50.pth",
+        "face_pack": root / "insightface" / "models" / "buffalo_sc",
+    }
+
+
 def _paths(root: Path) -> Standins:
     return Standins(
-        root=root,
-        checkpoint=root / "checkpoints" / f"{PREFIX}-sdxl.ckpt",
-        control_net=root / "controlnet" / f"{PREFIX}-controlnet.pth",
-        id_patch=root / "id_patch" / f"{PREFIX}-id-patch.bin",
+        **paths(root, PREFIX, f"{PREFIX}-sdxl.ckpt"),
         id_patch_mlp=root / "id_patch" / f"{PREFIX}-id-patch-mlp.bin",
         instant_id=root / "instantid" / f"{PREFIX}-ip-adapter.bin",
-        # In folders of their own: listings then tell them from the real files, which the pack finds first.
-        recogniser=root / "facexlib" / PREFIX / "recognition_arcface_ir_se50.pth",
         antelope=root / "insightface" / PREFIX / "glintr100.onnx",
-        face_pack=root / "insightface" / "models" / "buffalo_sc",
         landmarker=root / "detection" / f"{PREFIX}-mediapipe.safetensors",
         sd15=root / "checkpoints" / f"{PREFIX}-v1-5.ckpt",
         vae=root / "vae" / f"{PREFIX}-vae.pth",
