@@ -3,6 +3,9 @@
 An apply node puts something `Carried` into CONDITIONING, as a COND of its own. The host batches, masks and schedules
 it like any other condition, so every row brings its own people or parts. On the MODEL stands one wrapper, which begins
 a `Run`: it learns who is in which row of each forward. What is then done with them is the business of its subclasses.
+
+All of that happens before the UNet is called. torch.compile, which compiles the UNet and what stands in its layers,
+sees a `Batch` alone: tensors that lie ready, and what is done with them.
 """
 
 from __future__ import annotations
@@ -19,8 +22,13 @@ from torch import Tensor
 
 from ..core.errors import ConditioningLost, ModelNotPatched, counted
 from .conditioning import Conditioning
+from .unet import Options, dtype_of
 
 if TYPE_CHECKING:
+    from comfy.model_base import BaseModel
+    from comfy.model_patcher import ModelPatcher
+    from comfy.patcher_extension import WrapperExecutor
+    from comfy.samplers import CFGGuider
     from typing_extensions import Self
 
 ALWAYS = (999999999.9, 0.0)
@@ -32,9 +40,11 @@ _WRAPPERS = comfy.patcher_extension.WrappersMP
 class Carried:
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
-    source: the same object on both sides. sigmas: (start, end), first and last sigma at which it works.
+    key: under which conditioning holds it. source: the same object on both sides. sigmas: (start, end), first and last
+    sigma at which it works.
     """
 
+    key: ClassVar[str]
     source: object
     sigmas: tuple[float, float]
     _pieces: dict[Hashable, Any] = field(default_factory=dict, init=False)
@@ -130,33 +140,32 @@ class CarriedCond(comfy.conds.CONDRegular):
         return [1]
 
 
-def put(conditioning: Conditioning, what: Carried, key: str) -> Conditioning:
-    """Every entry with one more Carried under `key`."""
-    return [[text, _with(options, what, key)] for text, options in conditioning]
+def put(conditioning: Conditioning, what: Carried) -> Conditioning:
+    """Every entry with one more Carried."""
+    return [[text, _with(options, what)] for text, options in conditioning]
 
 
-def _with(options: dict[str, Any], what: Carried, key: str) -> dict[str, Any]:
+def _with(options: dict[str, Any], what: Carried) -> dict[str, Any]:
     conds = options.get("model_conds", {})
-    before = conds[key].cond if key in conds else ()
-    return {**options, "model_conds": {**conds, key: CarriedCond((*before, what))}}
+    before = conds[what.key].cond if what.key in conds else ()
+    return {**options, "model_conds": {**conds, what.key: CarriedCond((*before, what))}}
 
 
 # The MODEL
 
 
-def install(model: Any, key: str, begin: Callable[[Any, Tensor], Run]) -> Any:
-    """A clone of the MODEL that reads what is under `key`; a MODEL that does already is returned as it is.
-
-    begin: (guider, latent) at the start of every run -> the run.
-    """
-    if key in model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {}):
+def patched(model: ModelPatcher, *runs: type[Run]) -> ModelPatcher:
+    """A clone of the MODEL that begins these whenever it samples; a MODEL that does already is returned as it is."""
+    new = [run for run in runs if run.key not in model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})]
+    if not new:
         return model
     clone = model.clone()
-    clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, key, partial(_sample, begin))
+    for run in new:
+        clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, run.key, partial(_sample, run))
     return clone
 
 
-def _sample(begin: Callable[[Any, Tensor], Run], executor: Any, *args: Any, **kwargs: Any) -> Any:
+def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """OUTER_SAMPLE: the guider's options and conditioning are this run's own copies."""
     guider, latent = executor.class_obj, args[1] if len(args) > 1 else kwargs["latent_image"]
     run = begin(guider, latent)
@@ -166,14 +175,44 @@ def _sample(begin: Callable[[Any, Tensor], Run], executor: Any, *args: Any, **kw
     options = guider.model_options["transformer_options"]
     options[run.key] = run
     # Behind all others: what they hand on is what the UNet is given.
-    comfy.patcher_extension.add_wrapper_with_key(_WRAPPERS.CALC_COND_BATCH, run.key, run.evaluate, options)
-    comfy.patcher_extension.add_wrapper_with_key(_WRAPPERS.DIFFUSION_MODEL, run.key, run.forward, options)
+    for kind, ours in (
+        (_WRAPPERS.CALC_COND_BATCH, run.evaluate),
+        (_WRAPPERS.APPLY_MODEL, run.apply),
+        (_WRAPPERS.DIFFUSION_MODEL, run.forward),
+    ):
+        comfy.patcher_extension.add_wrapper_with_key(kind, run.key, ours, options)
     return executor(*args, **kwargs)
 
 
-def entries(guider: Any, key: str) -> list[dict[str, Any]]:
+def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
     """The entries of a guider's conditioning that carry something under `key`."""
     return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
+
+
+class Given(NamedTuple):
+    """What one forward is given. model: the host's; x: (B, C, h, w); sigmas: (B,); context: (B, T, width)."""
+
+    model: BaseModel
+    x: Tensor
+    sigmas: Tensor
+    context: Tensor
+
+    def like(self) -> Tensor:
+        """Nothing, in the place and the dtype in which the UNet computes."""
+        return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
+
+
+class Batch:
+    """What the rows of one forward read, ready on the device. rows: how many there are."""
+
+    rows: int
+
+    def around(self, options: Options) -> Options:
+        """transformer_options with this batch's attention around whatever stands in the layers."""
+        raise NotImplementedError
+
+    def done(self) -> None:
+        """Called when the forward has run."""
 
 
 class Run:
@@ -186,21 +225,23 @@ class Run:
 
     key: ClassVar[str]
 
-    def __init__(self, guider: Any, latent: Tensor) -> None:
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
         """(height, width) of what is denoised, in latent pixels."""
         self._device = guider.model_patcher.load_device
         self._numbers = dict[Chunk, int]()
         self._chunks: dict[int, Chunk] = {}
-        self._batches: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
+        self._rows: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
         self._whole: dict[Hashable, tuple[Chunk, ...]] = {}
         self._asked = self._arrived = False
         self._around: str = ""
+        self.schedule: Tensor | None = None
+        """Every sigma of the run, once it has begun."""
 
     def __deepcopy__(self, memo: Any) -> Run:
         return self
 
-    def everything(self, guider: Any) -> list[Any]:
+    def everything(self, guider: CFGGuider) -> list[Any]:
         """All that the conditioning of this run carries."""
         return [one for entry in entries(guider, self.key) for one in entry["model_conds"][self.key].cond]
 
@@ -211,13 +252,13 @@ class Run:
         """
         self._asked |= _heard(chunks)
         batch = chunks, pictures
-        if batch not in self._batches:
+        if batch not in self._rows:
             numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
             self._chunks |= dict(zip(numbers, chunks, strict=True))
             lines = tuple((number, picture) for number in numbers for picture in range(pictures))
-            kept = self._batches.setdefault(batch, torch.tensor(lines, device=self._device))
+            kept = self._rows.setdefault(batch, torch.tensor(lines, device=self._device))
             self._whole[id(kept)] = self._whole[lines] = chunks
-        return self._batches[batch]
+        return self._rows[batch]
 
     def read(self, rows: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch, of equally many rows each: the host's, or one per row where others have cut it."""
@@ -232,37 +273,70 @@ class Run:
         return Chunk(tuple(one.of(picture) for one in carried), size)
 
     def evaluate(
-        self, executor: Any, model: Any, conds: Any, x_in: Tensor, timestep: Tensor, model_options: dict[str, Any]
-    ) -> Any:
+        self,
+        executor: WrapperExecutor,
+        model: BaseModel,
+        conds: Any,
+        x_in: Tensor,
+        timestep: Tensor,
+        model_options: dict[str, Any],
+    ) -> list[Tensor]:
         """CALC_COND_BATCH: all forwards of one step."""
         self.latent, self._around = tuple(x_in.shape[-2:]), _around(model_options)
+        self.schedule = model_options["transformer_options"].get("sample_sigmas")
         out = executor(model, conds, x_in, timestep, model_options)
         if self._asked and not self._arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"
             raise ConditioningLost(self._around, why)
         return out
 
-    def forward(self, executor: Any, *args: Any, **kwargs: Any) -> Any:
-        """DIFFUSION_MODEL: from the batched conditioning to where the UNet reads it."""
+    def apply(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """APPLY_MODEL, before anything that torch.compile sees: from the batched conditioning to what is read of it."""
+        given = x, t, c_concat, c_crossattn, *args
         rows: Tensor | None = kwargs.pop(self.key, None)
-        if rows is None:
-            return executor(*args, **kwargs)
-        self._arrived = True
+        if rows is None or c_crossattn is None:
+            return executor(*given, **kwargs)
         chunks = self.read(rows)
         if not _heard(chunks):
-            return executor(*args, **kwargs)
-        self._check(args[0], len(rows), chunks)
-        return self.denoise(tuple(chunk.carried for chunk in chunks), executor, *args, **kwargs)
+            self._arrived = True
+            return executor(*given, **kwargs)
+        self._check(x, len(rows), chunks)
+        batch = self.batch(tuple(chunk.carried for chunk in chunks), Given(executor.class_obj, x, t, c_crossattn))
+        out = executor(*given, **kwargs, **{self.key: batch})
+        batch.done()
+        return out
 
-    def denoise(self, chunks: tuple[tuple[Any, ...], ...], executor: Any, *args: Any, **kwargs: Any) -> Any:
-        """One forward, with what each chunk carries. args: x, timesteps, context, y, control, transformer_options."""
+    def forward(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+        """DIFFUSION_MODEL: the batch goes where the UNet reads it."""
+        batch: Batch | None = kwargs.pop(self.key, None)
+        if batch is None:
+            return executor(*args, **kwargs)
+        self._arrived = True
+        self._check_rows(args[0], batch.rows)
+        *others, options = args
+        return executor(*others, batch.around(options), **kwargs)
+
+    def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch:
+        """What each chunk carries, ready to be read in this forward."""
         raise NotImplementedError
+
+    def _check_rows(self, x: Tensor, rows: int) -> None:
+        if len(x) != rows:
+            carried = counted(rows, "row")
+            raise ConditioningLost(self._around, f"hands over conditions of {carried} with {len(x)} of the pictures")
 
     def _check(self, x: Tensor, rows: int, chunks: Sequence[Chunk]) -> None:
         """Raise ConditioningLost where nobody can tell which row or which part of the picture is meant."""
-        if len(x) != rows:
-            given = counted(rows, "row")
-            raise ConditioningLost(self._around, f"hands over conditions of {given} with {len(x)} of the pictures")
+        self._check_rows(x, rows)
         found = tuple(x.shape[-2:])
         for carried, size in chunks:
             whole = size or self.latent
