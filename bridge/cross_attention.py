@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.parts.bank import Block
-from .carried import Batch, Given, Run
+from .runs import Batch, Given, Run
 from .unet import Grid, Options, Replacement, attention_layers, grids, replaced, standing
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ..core.attention import Attend, decoupled, on_grid, region_weights
 from ..core.parts.bank import Block
-from .carried import Carried, Given, cut_regions
+from .carried import Carried, cut_regions
 from .conditioning import Canvas
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many
+from .runs import Given
 from .unet import Grid, Options, Replacement, attend_with, grid_of
 
 if TYPE_CHECKING:

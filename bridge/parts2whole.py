@@ -15,12 +15,13 @@ from ..core.parts.bank import Bank, Block, PartTokens, PartWeights, keep, token_
 from ..core.parts.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from ..core.parts2whole.image_tokens import SLOTS, padded
 from . import load, unet
-from .carried import patched, put
+from .carried import put
 from .conditioning import Conditioning
 from .encode import check_family, latent_of, text_of
 from .injections import Injection, InjectionsRun
 from .parts2whole_files import Parts2Whole
 from .progress import stepwise
+from .runs import patched
 from .self_attention.recording import record_at_zero
 from .self_attention.run import SharingRun
 from .self_attention.shared_parts import SharedParts, Watch, share_with

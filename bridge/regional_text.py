@@ -19,9 +19,10 @@ from torch import Tensor
 from ..core.attention import EVERYBODY, NOBODY, hearing_bias
 from ..core.errors import TokensMoved
 from ..core.parts.bank import Block
-from .carried import ALWAYS, Carried, CarriedCond, Given, cut_regions, entries, put
+from .carried import ALWAYS, Carried, CarriedCond, cut_regions, put
 from .conditioning import ID_TOKENS, Canvas, Conditioning, Entry
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many
+from .runs import Given, entries
 from .unet import Grid, Options, Replacement, attend_with, grid_of, with_patch
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes, regional_text
-from ..bridge.carried import patched
 from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
+from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, region_masks_input, searchable
 from ..core import geometry, previews
 from ..core.errors import BadPatches, counted

@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes
-from ..bridge.carried import patched, put
+from ..bridge.carried import put
 from ..bridge.conditioning import (
     Canvas,
     Conditioning,
@@ -23,6 +23,7 @@ from ..bridge.conditioning import (
 from ..bridge.identity_net import IdentityNet
 from ..bridge.injections import InjectionsRun
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
+from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import errors, geometry, previews
 from ..core.people import Cast, Identity, Layout, Person

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import carried, notes, regional_text
+from ..bridge import carried, notes, regional_text, runs
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.schema import advanced, region_inputs, region_masks_input, searchable
@@ -102,7 +102,7 @@ class PersonPrompts(io.ComfyNode):
         spoken = regional_text.spoken(tokens, areas * strength, canvas)
         shown = previews.read_regions(areas, people)[None]
         return io.NodeOutput(
-            carried.patched(model, regional_text.RegionalTextRun),
+            runs.patched(model, regional_text.RegionalTextRun),
             carried.put(positive, spoken),
             carried.put(negative, regional_text.silent(spoken)),
             ui=ui.PreviewImage(shown, cls=cls),

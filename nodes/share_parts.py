@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..bridge.carried import patched
 from ..bridge.conditioning import check_conditioning, sigmas_of
+from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
 from ..bridge.self_attention.run import SharingRun
 from ..bridge.share_parts import LAYERS, put_in, reference_of

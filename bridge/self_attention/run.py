@@ -18,7 +18,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.parts.bank import Bank, Block, PartTokens, PartWeights, key_bias
-from ..carried import Batch, Given, Run
+from ..runs import Batch, Given, Run
 from ..unet import Grid, Options, grids, replaced, standing, transformers, with_patch
 from .layer import Beside, attended
 from .shared_parts import Reference, SharedParts, Watch

@@ -24,7 +24,7 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from instant_id_made import DEFAULTS, conditioning, person
-from pack.bridge import carried
+from pack.bridge import carried, runs
 from pack.bridge.identity_net import IdentityNet
 from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.instant_id import load_instant_id
@@ -101,7 +101,7 @@ class Step:
     def _batch(self) -> Any:
         """As the run makes it before the host's model calls the UNet."""
         assert self.run is not None
-        given = carried.Given(self.unet, self.given["x"], self.given["timesteps"], self.text)
+        given = runs.Given(self.unet, self.given["x"], self.given["timesteps"], self.text)
         return self.run.batch(tuple(chunk.carried for chunk in self.run.read(self.rows)), given)
 
     def control(self) -> Any:

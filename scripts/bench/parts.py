@@ -14,7 +14,7 @@ from typing import Any
 import comfy.supported_models
 import torch
 from comfy.ldm.modules import attention
-from pack.bridge.carried import Given
+from pack.bridge.runs import Given
 from pack.bridge.self_attention.recording import record
 from pack.bridge.self_attention.run import Memory
 from pack.bridge.self_attention.shared_parts import SharedParts

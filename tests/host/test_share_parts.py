@@ -9,7 +9,7 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
-from pack.bridge.carried import patched
+from pack.bridge.runs import patched
 from pack.bridge.self_attention import run
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with

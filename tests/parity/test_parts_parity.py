@@ -7,7 +7,7 @@ import comfy.samplers
 import pytest
 import tiny_sd15
 import torch
-from pack.bridge import carried
+from pack.bridge import carried, runs
 from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.self_attention.recording import record_at_zero
 from pack.bridge.self_attention.run import SharingRun
@@ -130,7 +130,7 @@ def test_predictions_equal_the_authors(denoiser, bank, timestep, record_property
     positive, negative = sides(
         bank, GOLDEN["in.prompt"], GOLDEN["in.neg"], GOLDEN["in.image_embeds"], pose, dc, PartWeights([1.0, 1.0])
     )
-    model = carried.patched(denoiser, InjectionsRun, SharingRun)
+    model = runs.patched(denoiser, InjectionsRun, SharingRun)
     eps = predictions(model, GOLDEN["in.x"], timestep, positive, negative)
     for side, ours in eps.items():
         golden = GOLDEN[f"eps.{side}.{timestep}"]
