@@ -76,7 +76,10 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     """The registry's scanner flags test files, and `docs/` in .comfyignore would drop the help pages."""
     folders = {name.split("/")[0] for name in shipped if "/" in name}
     assert folders - {"locales"} == {"bridge", "core", "nodes", "scripts", "subgraphs", "web", "workflows"}
-    assert {name for name in shipped if name.startswith("scripts/")} == {"scripts/evaluate.py", "scripts/to_safetensors.py"}
+    assert {name for name in shipped if name.startswith("scripts/")} == {
+        "scripts/evaluate.py",
+        "scripts/to_safetensors.py",
+    }
     pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
