@@ -133,7 +133,7 @@ def below(endings: tuple[str, ...], *folders: Path) -> dict[str, str]:
         name: path
         for folder in reversed(folders)
         for name, path in files_below(str(folder))
-        if name.lower().endswith(endings)
+        if name.lower().endswith(endings) and os.path.isfile(path)
     }
     return dict(sorted(paths.items()))
 

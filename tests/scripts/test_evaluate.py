@@ -161,6 +161,7 @@ def test_recognisers_are_those_of_load_face_model(backend: str, ours: bool, fold
     """By what is in a file where its name says nothing, in folders of any depth; and run by what is asked for."""
     (folder / "models" / "facexlib" / "more").mkdir(parents=True)
     torch.save(recogniser.state(), folder / "models" / "facexlib" / "more" / "faces.pth")
+    (folder / "models" / "facexlib" / "gone.pth").symlink_to("nowhere")
     model = evaluate.load(folder / "models", backend)
     assert model.ids == ["w600k_mbf", "arcface-ir-se50"]
     assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is alignment.align) == ours
