@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from attack_cases import PRODUCT, SECTIONS
+from attack_cases import PRODUCT, SECTIONS, wrappers
 from attack_graphs import check, ours
 from attack_run import ENDINGS, Attacked, Case, right
 from environment import Host, find_hosts
@@ -21,12 +21,13 @@ from rig.standins import Standins
 
 SAMPLED = 11
 """Every eleventh of the cases that are one value at one input: inputs have other numbers of values, so that each input
-brings other ones. tests/host/test_linked_inputs.py tries all that are refused, in its own process."""
+brings other ones. tests/host/test_linked_inputs.py tries all that are refused, in its own process. So it is with
+functions around the MODEL."""
 CASES = [
     pytest.param(
         case,
         id=f"{section.__name__}: {case.name}",
-        marks=pytest.mark.thorough if section in PRODUCT and number % SAMPLED else (),
+        marks=pytest.mark.thorough if section in (*PRODUCT, wrappers) and number % SAMPLED else (),
     )
     for section in SECTIONS
     for number, case in enumerate(section())

@@ -20,6 +20,17 @@ CORE_TITLES = {
 }  # fmt: skip
 
 
+def test_defaults_are_those_that_people_have_read_about() -> None:
+    """What a new node begins with. A change is one of the method, or one that users should hear of."""
+    found = {
+        f"{name}.{entry.id}": entry.default
+        for name, schema in SCHEMAS.items()
+        for entry in schema.inputs
+        if getattr(entry, "default", None) is not None
+    }
+    assert found == json.loads((ROOT / "tests" / "golden" / "defaults.json").read_text("utf-8"))
+
+
 @pytest.fixture(params=sorted(SCHEMAS))
 def schema(request: pytest.FixtureRequest) -> Any:
     return SCHEMAS[request.param]

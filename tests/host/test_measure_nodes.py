@@ -98,6 +98,8 @@ def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: 
     assert right.weakest > 0.7
     assert result["annotated"].shape == photos.shape
     assert (result["annotated"] - photos).abs().amax((1, 2, 3)).min() > 0.1
+    apart = (result["annotated"][:, None] - photos).abs().mean((2, 3, 4))
+    assert apart.argmin(1).tolist() == [0, 1, 2], "each is drawn on its own picture"
     assert "Yao (place 2): missing" in result["text"]
 
 

@@ -65,6 +65,7 @@ def run_nodes(host, id_patch, cast, control, text, pooled, id_start_percent):
     )
 
 
+@pytest.mark.both_hosts
 def test_golden_sampling_of_the_authors(host, loaded, record_property):
     golden = load_file(tiny_sdxl.GOLDEN)
     with safe_open(tiny_sdxl.GOLDEN, "pt") as file:

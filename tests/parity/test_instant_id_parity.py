@@ -53,6 +53,7 @@ def pairs(tmp_path_factory):
     return {layout: Pair(layout, folder) for layout in LAYOUTS}
 
 
+@pytest.mark.both_hosts
 def test_golden_sampling_of_the_authors(pairs, record_property):
     golden = load_file(GOLDEN)
     with safe_open(GOLDEN, "pt") as file:

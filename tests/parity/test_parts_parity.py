@@ -43,6 +43,7 @@ def bank(reference):
     }
 
 
+@pytest.mark.both_hosts
 def test_the_bank_equals_the_authors(bank):
     assert len(bank) == 16
     for block, parts in bank.items():
@@ -121,6 +122,7 @@ def predictions(model, x, timestep, positive, negative):
     return {side: (noisy - denoised) / sigma for side, denoised in seen.items()}
 
 
+@pytest.mark.both_hosts
 @pytest.mark.parametrize("timestep", [301, 901])
 def test_predictions_equal_the_authors(denoiser, bank, timestep, record_property):
     dc_state = seeded(dc_shapes(tiny_sd15.diffusers_unet(111)), 113)

@@ -614,6 +614,10 @@ def others() -> Iterator[Case]:
             applied = ours(kind)
             bare = sampler(DEFAULTS[kind]["model"], applied[1], applied[2])
             yield explained(f"{kind}: its model goes nowhere", "its MODEL does not", check("drawn(a)", bare))
+
+
+def wrappers() -> Iterator[Case]:
+    """Functions of other packs around the MODEL; tests/host/test_function_wrappers.py has them in process."""
     for kind in SAMPLED[1:]:
         for way, losing in WRAPPERS.items():
             model, applied = DEFAULTS[kind]["model"], ours(kind)
@@ -687,4 +691,4 @@ def rows() -> Iterator[Case]:
 
 PRODUCT = (pictures, masks, numbers, words, sockets, conditionings)
 """What may be linked to one input, of every input."""
-SECTIONS = (*PRODUCT, places, poses, people, bank, texts, latents, schedules, rows, others)
+SECTIONS = (*PRODUCT, wrappers, places, poses, people, bank, texts, latents, schedules, rows, others)
