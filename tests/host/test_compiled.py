@@ -138,7 +138,7 @@ def all_at_once(model, cast):
     return patched(model, InjectionsRun, RegionalTextRun), *sides
 
 
-METHODS = [faces, faces_by_region, words, tokens, parts, shared, shared_by_region, shared_once, all_at_once]
+METHODS = [faces_by_region, words, tokens, parts, shared_by_region, shared_once, all_at_once]
 
 
 def sample(model, positive, negative, seed=7, steps=3):
@@ -162,7 +162,7 @@ def test_a_method_is_one_graph_and_compiled_once(model, method):
         assert counted() == (1 + method.__name__.startswith(("shared", "all")), 0)
 
 
-@pytest.mark.parametrize("method", [faces_by_region, words, parts, shared], ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", [faces_by_region, words, shared_by_region], ids=lambda method: method.__name__)
 def test_block_by_block_nothing_is_compiled_anew(model, method):
     """The host itself compiles each block anew, because it looks for replaced attention by the block's number."""
     with compiled.counting() as counted:

@@ -27,10 +27,10 @@ SHAPE = {
     "channel_mult": [1, 2],
     "num_res_blocks": [1, 1],
     "transformer_depth": [0, 1],
-    "transformer_depth_output": [0, 0, 1, 1],
-    "transformer_depth_middle": 1,
+    "transformer_depth_output": [0, 0, 0, 1],
+    "transformer_depth_middle": -1,
 }
-"""Four layers at two grids' distance from the latent."""
+"""One layer on the way down and one on the way up, at half the latent's resolution."""
 
 
 def model(dtype: torch.dtype = torch.float32) -> comfy.model_patcher.ModelPatcher:
