@@ -39,12 +39,14 @@ class SharingRun(Run):
         self._memories: dict[torch.device, Memory] = {}
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
-    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch:
+    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
         carried = [next(iter(chunk), None) for chunk in chunks]
         if given.x.device not in self._memories:
             self._memories[given.x.device] = Memory(given)
         memory = self._memories[given.x.device]
         on = any(parts is not None and parts.is_on(given.sigmas) for parts in carried)
+        if not on and all(parts is None or parts.pose is None for parts in carried):
+            return None
         if on and (live := next((parts.live for parts in carried if parts is not None and parts.live), None)):
             memory = memory.for_one_step() if live.every_step else memory
             carried = [parts and memory.recorded(parts, given) for parts in carried]
