@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 from torch import Tensor
@@ -15,28 +15,31 @@ from ..core.parts.parts import Part, Prepared
 from ..core.text import plain
 from .unet import text_width
 
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
-def text_of(clip: Any, label: str, model: Any, advice: str) -> tuple[Tensor, Tensor]:
+
+def text_of(clip: Any, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
     """A label as this MODEL reads it, (1, T, width), and pooled, (1, width); float32 on the CPU.
 
     Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have.
     """
     context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
-    _check("The clip input", "text width", context.shape[-1], text_width(model), advice)
+    check_family("The clip input", "text width", context.shape[-1], text_width(model), advice)
     context, pooled = context.float().cpu(), pooled.float().cpu()
     if not (context.isfinite().all() and pooled.isfinite().all()):
         raise unusable_text(f"The text {plain(label, 60)!r}")
     return context, pooled
 
 
-def latent_of(vae: Any, part: Prepared, model: Any, advice: str) -> Tensor:
+def latent_of(vae: Any, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
     """A part as this MODEL is given it, (1, channels, h, w) float32 on the CPU, scaled.
 
     Raises WrongBaseModel with `advice` for the VAE of another family.
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
-    _check("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)
+    check_family("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)
     return model.model.process_latent_in(latent.float().cpu())
 
 
@@ -54,6 +57,7 @@ def similarities(clip_vision: Any, parts: Sequence[Part], images: Tensor) -> lis
     ]
 
 
-def _check(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
+def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
+    """Raise WrongBaseModel unless `what` has the measure of the family that is needed."""
     if found != wanted:
         raise WrongBaseModel(what, f"another family ({measure} {found})", f"one with {measure} {wanted}", advice)

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
 from ..core.errors import NotAControlNet
-from . import carried, cross_attention, unet
+from .carried import chunks_of
+from .injections import Injection
+from .unet import Grid, Options, attend_with, grid_of
 
 
 class IdentityNet(comfy.controlnet.ControlNet):
@@ -34,7 +36,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         self.control_model = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
         self.source, self.nobody = source, nobody
-        self._run = _Run()
+        self._remembered = _Remembered()
         net.copy_to(self)
 
     def copy(self) -> IdentityNet:
@@ -42,13 +44,13 @@ class IdentityNet(comfy.controlnet.ControlNet):
 
     def cleanup(self) -> None:
         super().cleanup()
-        self._run = _Run()
+        self._remembered = _Remembered()
 
     def get_control(
-        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: dict[str, Any]
+        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
     ) -> Any:
         args = batched_number, transformer_options
-        chunks = carried.chunks_of(cond, transformer_options, cross_attention.KEY)
+        chunks = chunks_of(cond, transformer_options, Injection.key)
         injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
         if not injections:
             before = self.previous_controlnet
@@ -57,34 +59,34 @@ class IdentityNet(comfy.controlnet.ControlNet):
             context = self._context(tuple(injections), x_noisy)
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
 
-    def _context(self, injections: tuple[cross_attention.Injection, ...], x: Tensor) -> Tensor:
+    def _context(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor:
         """(B, tokens, width) beside x: everybody's tokens, and nobody's at the end where there are regions."""
         key = injections, len(x)
-        if key not in self._run.contexts:
+        if key not in self._remembered.contexts:
             each = [injection.by_person(injection.tokens) for injection in injections]
             tokens = torch.cat(each, dim=1).transpose(0, 1)  # rows people T width
             if injections[0].regions is not None:
                 tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
             dtype = self.manual_cast_dtype or self.control_model.dtype
             rows = tokens.flatten(1, 2).repeat_interleave(len(x) // len(tokens), dim=0)
-            self._run.contexts[key] = rows.to(x.device, dtype)
-        return self._run.contexts[key]
+            self._remembered.contexts[key] = rows.to(x.device, dtype)
+        return self._remembered.contexts[key]
 
     @contextmanager
     def _by_region(self, regions: Tensor | None) -> Any:
         network = self.control_model
-        self.control_model = self._run.network(network, regions)
+        self.control_model = self._remembered.network(network, regions)
         try:
             yield
         finally:
             self.control_model = network
 
 
-class _Run:
+class _Remembered:
     """What stays the same through one sampling run."""
 
     def __init__(self) -> None:
-        self.contexts: dict[tuple[tuple[cross_attention.Injection, ...], int], Tensor] = {}
+        self.contexts: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
         self._networks: dict[Tensor | None, _Network] = {}
 
     def network(self, plain: Any, regions: Tensor | None) -> Any:
@@ -108,7 +110,7 @@ class _Network:
         if regions is not None:
             weights = region_weights(regions)
             self._weights = torch.cat([weights, 1 - weights.sum(dim=0, keepdim=True)])
-        self._on_grid: dict[tuple[int, int], Tensor] = {}
+        self._on_grid: dict[Grid, Tensor] = {}
         self._keypoints: dict[Tensor, Tensor] = {}
         self._read: dict[Tensor, _KeysAndValues] = {}
 
@@ -134,20 +136,19 @@ class _Network:
         self._read[context] = read  # complete: a cancelled step leaves nothing behind
         return {"middle": [net.middle_block_out(x, emb, context)], "output": outputs}
 
-    def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+    def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
         layer = *extra_options["block"], extra_options["block_index"]
         if layer not in read:
             groups = 1 if self._weights is None else len(self._weights)
             read[layer] = _by_group(k, groups), _by_group(v, groups)
-        height, width = extra_options["activations_shape"][-2:]
-        return decoupled(q, *read[layer], self._weights_on(height, width, q), unet.attend_with(extra_options))
+        return decoupled(q, *read[layer], self._weights_on(grid_of(extra_options), q), attend_with(extra_options))
 
-    def _weights_on(self, height: int, width: int, q: Tensor) -> Tensor | None:
+    def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
         if self._weights is None:
             return None
-        if (height, width) not in self._on_grid:
-            self._on_grid[height, width] = on_grid(self._weights, height, width)[:, None].to(q)
-        return self._on_grid[height, width]
+        if grid not in self._on_grid:
+            self._on_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)
+        return self._on_grid[grid]
 
 
 _KeysAndValues = dict[tuple[Any, ...], tuple[Tensor, Tensor]]

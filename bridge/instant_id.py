@@ -13,8 +13,9 @@ from torch import Tensor
 from ..core import instant_id, manifest
 from ..core.errors import AdapterMismatch
 from ..core.people import Person
-from . import cross_attention, load, unet
+from . import load, unet
 from .conditioning import Canvas
+from .injections import Injection
 
 FILE = load.Published(instant_id.METHOD, "InstantID adapter", manifest.model("instantid"))
 
@@ -53,7 +54,7 @@ def load_instant_id(path: str) -> InstantID:
     return InstantID(FILE.load(path, instant_id.InstantIDNet))
 
 
-def check_layout(loaded: InstantID, model: Any) -> None:
+def check_layout(loaded: InstantID, model: ModelPatcher) -> None:
     """Raise AdapterMismatch unless every layer of the file finds a cross-attention layer of its width."""
     ours, theirs = loaded.net.layer_widths, [width for *_, width in unet.attention_layers(model)]
     if ours != theirs:
@@ -67,8 +68,8 @@ def check_layout(loaded: InstantID, model: Any) -> None:
 class Injections:
     """For the positive and the negative, and what IdentityNet reads where nobody stands."""
 
-    positive: cross_attention.Injection
-    negative: cross_attention.Injection
+    positive: Injection
+    negative: Injection
     nobody: Tensor
 
 
@@ -96,8 +97,8 @@ def make_injections(
     scales = torch.tensor([weight * person.weight for person in people])
     source = object()
 
-    def injection(tokens: Tensor) -> cross_attention.Injection:
+    def injection(tokens: Tensor) -> Injection:
         layers = loaded.keys_and_values(tokens, scales) if weight else ()
-        return cross_attention.Injection(source, sigmas, tokens, layers, regions, canvas, begins, by_row)
+        return Injection(source, sigmas, tokens, layers, regions, canvas, begins, by_row)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

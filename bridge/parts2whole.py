@@ -10,17 +10,21 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core.errors import BadSize, WrongBaseModel, parts_count
+from ..core.errors import BadParts, BadSize, WrongBaseModel
 from ..core.parts.bank import Bank, Block, PartTokens, PartWeights, keep, token_mask
 from ..core.parts.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from ..core.parts2whole.image_tokens import SLOTS, padded
-from . import cross_attention, load, self_attention, unet
+from . import load, unet
+from .carried import put
 from .conditioning import Conditioning
-from .cross_attention import Injection
-from .encode import latent_of, text_of
+from .encode import check_family, latent_of, text_of
+from .injections import Injection, InjectionsRun
 from .parts2whole_files import Parts2Whole
 from .progress import stepwise
-from .self_attention import SharedParts
+from .runs import patched
+from .self_attention.recording import record_at_zero
+from .self_attention.run import SharingRun
+from .self_attention.shared_parts import SharedParts, Watch, share_with
 
 _CLIP = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
 _VAE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
@@ -59,7 +63,7 @@ def encode(
         )
     present = parts.present
     if not 1 <= len(present) <= SLOTS:
-        raise parts_count(len(present), SLOTS)
+        raise _count(len(present))
     ready = [prepared(part, width, height) for part in present]
     contexts = [text_of(clip, part.label, networks.reference, _CLIP)[0] for part in present]
     embeds = [_embed(networks, clip_vision, part) for part in present]
@@ -77,16 +81,23 @@ def encode(
     )
 
 
+def _count(parts: int) -> BadParts:
+    """No part, or more of them than there are image tokens."""
+    found = f"There are {parts} parts" if parts else "There is no part with a weight above 0"
+    return BadParts(
+        f"{found}; Parts2Whole takes 1 to {SLOTS}, one image token each.",
+        "Take parts out of the chain of Part nodes, or show several garments in one part."
+        if parts
+        else "Raise the weight of a Part, or bypass the nodes of Parts2Whole.",
+    )
+
+
 def _embed(networks: Parts2Whole, clip_vision: Any, part: Part) -> Tensor:
     embed = clip_vision.encode_image(part.picture[None], crop=True)["image_embeds"].float().cpu()
     wanted = networks.decoupled.model.width
-    _check("The clip_vision input", embed.shape[-1], wanted, "Load CLIP ViT-L/14 with Load CLIP Vision.")
+    advice = "Load CLIP ViT-L/14 with Load CLIP Vision."
+    check_family("The clip_vision input", "width", embed.shape[-1], wanted, advice)
     return embed
-
-
-def _check(what: str, found: int, wanted: int, advice: str) -> None:
-    if found != wanted:
-        raise WrongBaseModel(what, f"another family ({found} wide)", f"SD1.5's ({wanted} wide)", advice)
 
 
 def _record(
@@ -96,7 +107,7 @@ def _record(
     comfy.model_management.load_models_gpu([reference], memory_required=needed)
     banks: list[dict[Block, PartTokens]] = []
     for n in stepwise(range(len(latents))):
-        seen = self_attention.record_at_zero(reference, latents[n], contexts[n])
+        seen = record_at_zero(reference, latents[n], contexts[n])
         mask = ready[n].mask
         banks.append({block: keep(states, token_mask(mask, len(states))) for block, states in seen.items()})
     return banks
@@ -121,7 +132,7 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
     return guider.model(load.on_device(guider, pose_picture(pose, width, height))).cpu()
 
 
-def check_model(model: Any, features: Features) -> None:
+def check_model(model: ModelPatcher, features: Features) -> None:
     """Raise WrongBaseModel unless every layer of the bank is found in the MODEL, of the same width."""
     layers = unet.transformers(model.get_model_object("diffusion_model"))
     theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
@@ -140,9 +151,10 @@ def check_model(model: Any, features: Features) -> None:
 
 def check_text(conditioning: Conditioning, features: Features) -> None:
     """Raise WrongBaseModel when a text is of another width than the networks read."""
+    wanted = unet.text_width(features.networks.reference)
+    advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
     for text, _ in conditioning:
-        advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-        _check("The conditioning", text.shape[-1], unet.text_width(features.networks.reference), advice)
+        check_family("The conditioning", "text width", text.shape[-1], wanted, advice)
 
 
 @torch.no_grad()
@@ -152,7 +164,7 @@ def put_in(
     strength: float,
     sigmas: tuple[float, float],
     pose: Tensor | None,
-    watch: self_attention.Watch | None = None,
+    watch: Watch | None = None,
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative with the parts; pose: (B, channels, h, w) for both, or None.
 
@@ -164,7 +176,7 @@ def put_in(
     size = (features.width, features.height)
     bank = features.bank if strength else None
     positive, negative = (
-        self_attention.share_with(side, SharedParts(source, sigmas, tokens, weights, pose, size=size, watch=watch))
+        share_with(side, SharedParts(source, sigmas, tokens, weights, pose, size=size, watch=watch))
         for side, tokens in zip(sides, (bank, None), strict=True)
     )
     if not strength:
@@ -175,11 +187,11 @@ def put_in(
     heard = tuple((k, v * strength) for k, v in pairs)
     silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in pairs)
     return (
-        cross_attention.inject(positive, Injection(source, sigmas, tokens, heard, None)),
-        cross_attention.inject(negative, Injection(source, sigmas, torch.zeros_like(tokens), silent, None)),
+        put(positive, Injection(source, sigmas, tokens, heard, None)),
+        put(negative, Injection(source, sigmas, torch.zeros_like(tokens), silent, None)),
     )
 
 
-def patched(model: Any) -> Any:
+def reading(model: ModelPatcher) -> ModelPatcher:
     """The MODEL, taught to read parts and image tokens."""
-    return self_attention.patched(cross_attention.patched(model))
+    return patched(model, InjectionsRun, SharingRun)

@@ -6,9 +6,9 @@ people near it, in one softmax. Where everybody is heard everywhere that is plai
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.utils
 import torch
@@ -18,11 +18,15 @@ from torch import Tensor
 
 from ..core.attention import EVERYBODY, NOBODY, hearing_bias
 from ..core.errors import TokensMoved
-from .carried import ALWAYS, Carried, CarriedCond, Run, cut_regions, entries, install, put
+from ..core.parts.bank import Block
+from .carried import ALWAYS, Carried, CarriedCond, cut_regions, put
 from .conditioning import ID_TOKENS, Canvas, Conditioning, Entry
-from .unet import attend_with, attention_layers, replaced, standing
+from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many
+from .runs import Given, entries
+from .unet import Grid, Options, Replacement, attend_with, grid_of, with_patch
 
-KEY = "likeness_regional_text"
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,7 @@ class RegionalText(Carried):
     start: where they stand. length: of the text of their entry, once a run has begun.
     """
 
+    key = "likeness_regional_text"
     regions: Tensor
     counts: tuple[int, ...]
     canvas: Canvas
@@ -99,91 +104,91 @@ def standing_in(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) 
         if (named := entry[1].get(ID_TOKENS)) is None:
             return entry
         counts = (named.each,) * named.people
-        return say([entry], RegionalText(source, ALWAYS, regions, counts, canvas, None, named.start))[0]
+        return put([entry], RegionalText(source, ALWAYS, regions, counts, canvas, None, named.start))[0]
 
     return [[bound(entry) for entry in side] for side in sides]
 
 
-def say(conditioning: Conditioning, text: RegionalText) -> Conditioning:
-    """Every entry with one more text."""
-    return put(conditioning, text, KEY)
+class RegionalTextRun(CrossAttentionRun):
+    """One sampling run of a MODEL that hears by region."""
 
+    key = RegionalText.key
 
-def patched(model: Any) -> Any:
-    """A clone of the MODEL that hears by region; a MODEL that does already is returned as it is."""
-    return install(model, KEY, RegionalTextRun)
-
-
-class RegionalTextRun(Run):
-    """One sampling run: what is worked out for a batch is kept until its end."""
-
-    key = KEY
-
-    def __init__(self, guider: Any, latent: Tensor) -> None:
-        super().__init__(guider, latent)
-        self._layers = [(name, number, index) for name, number, index, _ in attention_layers(guider.model_patcher)]
-        self._readings: dict[tuple[Any, ...], Reading] = {}
-        for entry in entries(guider, KEY):
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        for entry in entries(guider, self.key):
             conds, length = entry["model_conds"], entry["cross_attn"].shape[1]
-            known = tuple(replace(text, length=length) for text in conds[KEY].cond)
-            entry["model_conds"] = {**conds, KEY: CarriedCond(known)}
-        pixels = (8 * latent.shape[-1], 8 * latent.shape[-2])
-        for canvas, size in {one.canvas: one.regions.shape[:0:-1] for one in self.everything(guider)}.items():
-            canvas.check((size[0], size[1]), pixels)
+            known = tuple(replace(text, length=length) for text in conds[self.key].cond)
+            entry["model_conds"] = {**conds, self.key: CarriedCond(known)}
+        super().__init__(guider, latent)
 
-    def denoise(self, chunks: tuple[tuple[Any, ...], ...], executor: Any, *args: Any, **kwargs: Any) -> Any:
-        *others, options = args
-        key = chunks, args[2].shape[1]
-        if key not in self._readings:
-            self._readings[key] = Reading(*key)
-        reading = self._readings[key]
-        ours = {block: RegionalAttention(reading, standing(options, "attn2", block)) for block in self._layers}
-        options = replaced(options, "attn2", ours)
-        if reading.added:
-            patches = options.get("patches", {})
-            # Behind those of others: our tokens are the last.
-            options["patches"] = {**patches, "attn2_patch": [*patches.get("attn2_patch", ()), reading.lengthened]}
-        return executor(*others, options, **kwargs)
+    def batch(self, chunks: tuple[tuple[RegionalText, ...], ...], given: Given) -> CrossAttentionBatch:
+        what = chunks, given.context.shape[1]
+        return self.ready(what, given, lambda place: RegionalTextBatch(self.layers, *what, place))
 
 
-class Reading:
-    """What the rows of one batch read. chunks: what each carries; context: tokens of their text."""
+class RegionalTextBatch(CrossAttentionBatch):
+    """Attention to the text and, behind it, to what is said of single people, by region.
 
-    def __init__(self, chunks: tuple[tuple[RegionalText, ...], ...], context: int) -> None:
-        self.chunks, self._context = chunks, context
+    chunks: what each carries; context: tokens of their text.
+    """
+
+    def __init__(
+        self, layers: Sequence[Block], chunks: tuple[tuple[RegionalText, ...], ...], context: int, place: Place
+    ) -> None:
+        self.layers, self.rows = layers, place.rows
+        self._chunks, self._context, self._place = chunks, context, place
         self.added = max(sum(text.added for text in chunk) for chunk in chunks)
-        self._biases: dict[tuple[Any, ...], Tensor] = {}
-        self._tokens: dict[tuple[Any, ...], Tensor] = {}
+        width = max((text.tokens.shape[-1] for chunk in chunks for text in chunk if text.tokens is not None), default=0)
+        self._tokens = place.put(torch.cat([self._behind(chunk, width) for chunk in chunks]))
+        self._biases = {grid: self._bias(grid, context) for grid in place.grids}
 
-    def lengthened(self, n: Tensor, context: Tensor, value: Tensor, extra_options: dict[str, Any]) -> Any:
+    def around(self, options: Options) -> Options:
+        # Behind the patches of others: our tokens are the last.
+        ours = super().around(options)
+        return with_patch(ours, "attn2_patch", self.lengthened) if self.added else ours
+
+    def attended(
+        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        grid = grid_of(extra_options)
+        if q.shape[1] != grid[0] * grid[1]:
+            raise TokensMoved(q.shape[1], grid[1], grid[0])
+        text = k.shape[1] - self.added
+        # On a CPU the host's choices write out all logits.
+        kernel = attention_pytorch if q.device.type == "cpu" else None
+        heard = attend_with(extra_options, kernel, self.bias(grid, text, q))(q, k, v)
+        if before is None:
+            return heard
+        # Theirs adds to plain attention to the text, which is taken out of it again.
+        plain = k[:, :text], v[:, :text]
+        return before(q, *plain, extra_options) + heard - attend_with(extra_options)(q, *plain)
+
+    def lengthened(
+        self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The host's attn2 patch: the text and what is said of single people, not projected yet."""
-        tokens = self._behind(context)
+        tokens = as_many(self._tokens.to(context), len(context), dim=0)
         longer = torch.cat([context, tokens], dim=1)
         return n, longer, longer if value is context else torch.cat([value, tokens], dim=1)
 
-    def _behind(self, context: Tensor) -> Tensor:
-        """(rows, added, width) beside the text."""
-        key = len(context), context.dtype, context.device
-        if key not in self._tokens:
-            rows = len(context) // len(self.chunks)
-            self._tokens[key] = torch.cat([self._of(chunk, rows, context) for chunk in self.chunks])
-        return self._tokens[key]
-
-    def _of(self, chunk: tuple[RegionalText, ...], rows: int, context: Tensor) -> Tensor:
+    def _behind(self, chunk: tuple[RegionalText, ...], width: int) -> Tensor:
+        """(rows of a chunk, added, width), read behind its text."""
+        rows = self.rows // len(self._chunks)
         found = [comfy.utils.repeat_to_batch_size(text.tokens, rows) for text in chunk if text.tokens is not None]
-        said = torch.cat([context.new_zeros(rows, 0, context.shape[-1]), *(one.to(context) for one in found)], dim=1)
+        said = torch.cat([torch.zeros(rows, 0, width), *found], dim=1)
         return functional.pad(said, (0, 0, 0, self.added - said.shape[1]))
 
-    def bias(self, grid: tuple[int, int], text: int, q: Tensor) -> Tensor:
-        """(B, N, text + added), added to the logits of a layer of this grid (height, width) that is given so many
-        tokens of text."""
-        key = grid, text, len(q), q.dtype, q.device
-        if key not in self._biases:
-            each = torch.stack([self._bias(chunk, grid, text) for chunk in self.chunks])
-            self._biases[key] = each.to(q).repeat_interleave(len(q) // len(self.chunks), dim=0)
-        return self._biases[key]
+    def bias(self, grid: Grid, text: int, q: Tensor) -> Tensor:
+        """(B, N, text + added), added to the logits of a layer of this grid that is given so many tokens of text."""
+        known = text == self._context and grid in self._biases
+        bias = self._biases[grid] if known else self._bias(grid, text)
+        return as_many(bias.to(q), len(q), dim=0)
 
-    def _bias(self, chunk: tuple[RegionalText, ...], grid: tuple[int, int], text: int) -> Tensor:
+    def _bias(self, grid: Grid, text: int) -> Tensor:
+        each = torch.stack([self._of(chunk, grid, text) for chunk in self._chunks])
+        return as_many(self._place.put(each), self.rows, dim=0)
+
+    def _of(self, chunk: tuple[RegionalText, ...], grid: Grid, text: int) -> Tensor:
         owners, behind, people = torch.full((text,), EVERYBODY), list[Tensor](), 0
         for one in chunk:
             whose = one.owners(people)
@@ -198,26 +203,3 @@ class Reading:
         # Words behind a text that stands there twice are as loud as it when they count twice.
         regions = [x.regions if x.tokens is None else x.regions * x.repeats(self._context) for x in chunk]
         return hearing_bias(regions, owners, grid)
-
-
-@dataclass(frozen=True)
-class RegionalAttention:
-    """The attn2 of one layer in one forward. before: what stands there, of another node."""
-
-    reading: Reading
-    before: Callable[..., Tensor] | None
-
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        height, width = (int(side) for side in extra_options["activations_shape"][-2:])
-        if q.shape[1] != height * width:
-            raise TokensMoved(q.shape[1], width, height)
-        text = k.shape[1] - self.reading.added
-        # On a CPU the host's choices write out all logits.
-        kernel = attention_pytorch if q.device.type == "cpu" else None
-        bias = self.reading.bias((height, width), text, q)
-        heard = attend_with(extra_options, kernel, bias)(q, k, v)
-        if self.before is None:
-            return heard
-        # Theirs adds to plain attention to the text, which is taken out of it again.
-        plain = k[:, :text], v[:, :text]
-        return self.before(q, *plain, extra_options) + heard - attend_with(extra_options)(q, *plain)

@@ -9,80 +9,90 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import comfy.conds
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.errors import WrongBaseModel
-from ..core.parts.bank import Bank, Block, PartWeights, keep, token_mask
+from ..core.parts.bank import Bank, Block, Inside, PartWeights, inside, token_mask
 from ..core.parts.parts import Parts, prepared, targets
-from . import self_attention
 from .conditioning import Conditioning
 from .encode import latent_of, text_of
-from .self_attention import SharedParts, record, record_one
+from .self_attention.recording import record, record_one
+from .self_attention.shared_parts import SharedParts, share_with
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
 
 @dataclass(frozen=True, eq=False)
 class SelfReference:
     """Parts as a model reads them. latents: (parts, 4, h, w), scaled for the model; contexts: (parts, T, width);
 
-    beside: (parts, channels, h, w), what the model is given beside a noisy latent, no channels for most;
+    extra: (parts, channels, h, w), what the model is given beside a noisy latent, no channels for most;
     adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
     every_step: or once per run, without noise, at t = 0.
     """
 
     model_sampling: Any
     latents: Tensor
-    beside: Tensor
+    extra: Tensor
     contexts: Tensor
     adm: Tensor | None
     masks: Sequence[Tensor]
     noise: Tensor
     layers: str
     every_step: bool = True
-    _weights: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+    _counted: dict[tuple[int, int, torch.device], Inside] = field(default_factory=dict, init=False)
 
     def __deepcopy__(self, memo: Any) -> SelfReference:
         return self
 
-    def __call__(self, unet: Any, timesteps: Tensor, sigma: float, dtype: torch.dtype) -> Bank:
-        """`timesteps` (1,) is what the UNet is given for this step, `dtype` what the host computes in."""
-        place = {"device": timesteps.device, "dtype": dtype}
-        contexts, adm = self.contexts.to(**place), None if self.adm is None else self.adm.to(**place)
-        return (
-            self._at(unet, timesteps, sigma, contexts, adm) if self.every_step else self._at_zero(unet, contexts, adm)
+    def placed(self, like: Tensor) -> SelfReference:
+        """In the place of `like`, what the UNet is given as it is in its dtype: for one run."""
+        place = like.device
+        return replace(
+            self,
+            latents=self.latents.to(place),
+            extra=self.extra.to(place),
+            contexts=self.contexts.to(like),
+            adm=None if self.adm is None else self.adm.to(like),
+            noise=self.noise.to(place),
         )
 
-    def _at(self, unet: Any, timesteps: Tensor, sigma: float, contexts: Tensor, adm: Tensor | None) -> Bank:
+    def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
+        return self._at(unet, timesteps, sigmas) if self.every_step else self._at_zero(unet)
+
+    def _at(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
         """All parts in one batch, at the noise level of this step."""
-        at = torch.tensor([sigma])
-        noisy = self.model_sampling.noise_scaling(at, self.noise.clone(), self.latents)
-        x = torch.cat([self.model_sampling.calculate_input(at, noisy), self.beside], dim=1).to(contexts)
-        seen = record(unet, x, timesteps.expand(len(x)), contexts, adm)
+        noisy = self.model_sampling.noise_scaling(sigmas, self.noise.clone(), self.latents)
+        x = torch.cat([self.model_sampling.calculate_input(sigmas, noisy), self.extra], dim=1).to(self.contexts)
+        seen = record(unet, x, timesteps.expand(len(x)), self.contexts, self.adm)
         return self._bank({block: list(states) for block, states in seen.items()})
 
-    def _at_zero(self, unet: Any, contexts: Tensor, adm: Tensor | None) -> Bank:
+    def _at_zero(self, unet: nn.Module) -> Bank:
         """One part after another, kept on the CPU."""
-        given = torch.cat([self.latents, self.beside], dim=1).to(contexts)
+        given, adm = torch.cat([self.latents, self.extra], dim=1).to(self.contexts), self.adm
         rows = [slice(n, n + 1) for n in range(len(given))]
-        parts = [record_one(unet, given[n], contexts[n], None if adm is None else adm[n]) for n in rows]
+        parts = [record_one(unet, given[n], self.contexts[n], None if adm is None else adm[n]) for n in rows]
         return self._bank({block: [part[block] for part in parts] for block in parts[0]})
 
     def _bank(self, seen: dict[Block, list[Tensor]]) -> Bank:
         latent_tokens = self.latents.shape[-1] * self.latents.shape[-2]
         return {
-            block: [keep(part, self._weights_at(n, len(part))) for n, part in enumerate(states)]
+            block: [self._inside(n, part).of(part) for n, part in enumerate(states)]
             for block, states in seen.items()
             if LAYERS[self.layers](block, math.sqrt(latent_tokens / len(states[0])))
         }
 
-    def _weights_at(self, part: int, tokens: int) -> Tensor:
-        if (part, tokens) not in self._weights:
-            self._weights[part, tokens] = token_mask(self.masks[part], tokens)
-        return self._weights[part, tokens]
+    def _inside(self, part: int, states: Tensor) -> Inside:
+        key = part, len(states), states.device
+        if key not in self._counted:
+            self._counted[key] = inside(token_mask(self.masks[part], len(states)), states)
+        return self._counted[key]
 
 
 LAYERS: dict[str, Callable[[Block, float], bool]] = {
@@ -97,7 +107,14 @@ LAYERS: dict[str, Callable[[Block, float], bool]] = {
 
 @torch.no_grad()
 def reference_of(
-    model: Any, parts: Parts, clip: Any, vae: Any, size: tuple[int, int], layers: str, every_step: bool, seed: int
+    model: ModelPatcher,
+    parts: Parts,
+    clip: Any,
+    vae: Any,
+    size: tuple[int, int],
+    layers: str,
+    every_step: bool,
+    seed: int,
 ) -> SelfReference:
     """The parts with a weight as `model` itself will read them, at size (width, height), with noise from `seed`.
 
@@ -112,7 +129,7 @@ def reference_of(
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"),
         latents=latents,
-        beside=_beside(model, latents),
+        extra=_extra(model, latents),
         contexts=first.concat(others),
         adm=None if adm[0] is None else torch.cat(adm),
         masks=[part.mask for part in ready],
@@ -122,7 +139,7 @@ def reference_of(
     )
 
 
-def _beside(model: Any, latents: Tensor) -> Tensor:
+def _extra(model: ModelPatcher, latents: Tensor) -> Tensor:
     """Inpainting models are told that nothing of a part is to be painted: a mask of zeros, and the part itself."""
     channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latents.shape[1]
     if channels not in (0, 1 + latents.shape[1]):
@@ -149,7 +166,7 @@ def put_in(
     source = object()
     weights = PartWeights([part.weight * strength for part in parts.present], targets(parts.present, *size))
     positive, negative = (
-        self_attention.share_with(side, SharedParts(source, sigmas, None, weights, live=live, size=size))
+        share_with(side, SharedParts(source, sigmas, None, weights, live=live, size=size))
         for side, live in zip(sides, (reference, None), strict=True)
     )
     return positive, negative

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.ldm.modules.attention
+import torch
 from comfy.ldm.modules.attention import SpatialTransformer
+from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 from torch import Tensor
 
 from ..core.attention import Attend
 from ..core.checkpoints import FAMILIES
 from ..core.errors import WrongBaseModel
+from ..core.parts.bank import Block
+
+if TYPE_CHECKING:
+    from comfy.model_base import BaseModel
+    from comfy.model_patcher import ModelPatcher
+
+Options = dict[str, Any]
+"""The host's transformer_options."""
+Replacement = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
+"""What stands in place of an attention: (q, k, v, extra_options) -> what comes out, before its projection."""
+Grid = tuple[int, int]
+"""(height, width) in tokens."""
 
 _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
 
@@ -21,12 +35,12 @@ def family(width: int | None) -> str:
     return f"{FAMILIES.get(width or 0, 'another family')} (text width {width or 'unknown'})"
 
 
-def text_width(model: Any) -> int:
+def text_width(model: ModelPatcher) -> int:
     """Of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL that is none."""
     return transformers(model.get_model_object("diffusion_model"))[0][-1].attn2.to_k.in_features
 
 
-def attention_layers(model: Any) -> list[tuple[str, int, int, int]]:
+def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int, int]]:
     """(block, number, index, query width) of every cross-attention layer, in diffusers' order: down, up, mid.
 
     Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
@@ -59,8 +73,31 @@ def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
     return found
 
 
+def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
+    """(block, number) -> the grid of its tokens, for a latent of this size."""
+    found, grid = list[Grid](), (height, width)
+    for block in unet.input_blocks:
+        if any(isinstance(module, Downsample) for module in block):
+            grid = -(-grid[0] // 2), -(-grid[1] // 2)
+        found.append(grid)
+    down = {("input", number): each for number, each in enumerate(found)}
+    up = {("output", number): each for number, each in enumerate(reversed(found))}
+    return {**down, ("middle", 0): grid, **up}
+
+
+def grid_of(extra_options: Options) -> Grid:
+    """As a layer is given it."""
+    height, width = extra_options["activations_shape"][-2:]
+    return int(height), int(width)
+
+
+def dtype_of(model: BaseModel) -> torch.dtype:
+    """What a model's UNet is given and computes in."""
+    return model.manual_cast_dtype or model.get_dtype()
+
+
 def attend_with(
-    extra_options: dict[str, Any], kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None
+    extra_options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None
 ) -> Attend:
     """The host's attention, or another kernel of its, as this layer calls it. mask: added to the logits."""
 
@@ -75,13 +112,19 @@ def attend_with(
     return attend
 
 
-def standing(options: Mapping[str, Any], attention: str, block: tuple[Any, ...]) -> Callable[..., Tensor] | None:
+def standing(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
     """What others have put in place of `attention` (attn1, attn2) in this layer, as the host looks it up."""
     patches = options.get("patches_replace", {}).get(attention, {})
     return patches.get(block, patches.get(block[:2]))
 
 
-def replaced(options: dict[str, Any], attention: str, patches: Mapping[Any, Callable[..., Tensor]]) -> dict[str, Any]:
+def replaced(options: Options, attention: str, patches: Mapping[Block, Replacement]) -> Options:
     """A copy of transformer_options with these in place of `attention`."""
     before = options.get("patches_replace", {})
     return {**options, "patches_replace": {**before, attention: {**before.get(attention, {}), **patches}}}
+
+
+def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
+    """A copy of transformer_options with one more patch of this kind, behind those of others."""
+    patches = options.get("patches", {})
+    return {**options, "patches": {**patches, kind: [*patches.get(kind, ()), patch]}}

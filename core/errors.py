@@ -397,34 +397,6 @@ def nothing_in_common(a: str, theirs: str, b: str, others: str) -> BadCast:
     )
 
 
-def other_id_tokens(found: int, people: int) -> BadPatches:
-    """ID tokens of another cast in the conditioning."""
-    return BadPatches(
-        f"The conditioning holds the ID tokens of {counted(found, 'person', 'people')}, the cast has "
-        f"{counted(people, 'person', 'people')} of weight above 0 on the canvas.",
-        "Give Apply ID-Patch and this node the same cast.",
-    )
-
-
-def parts_count(count: int, most: int) -> BadParts:
-    """No part, or more of them than there are image tokens."""
-    found = f"There are {count} parts" if count else "There is no part with a weight above 0"
-    return BadParts(
-        f"{found}; Parts2Whole takes 1 to {most}, one image token each.",
-        "Take parts out of the chain of Part nodes, or show several garments in one part."
-        if count
-        else "Raise the weight of a Part, or bypass the nodes of Parts2Whole.",
-    )
-
-
-def parts_twice() -> BadParts:
-    """Parts on a conditioning that has parts."""
-    return BadParts(
-        "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
-        "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
-    )
-
-
 def cannot_write(path: str, why: str) -> CannotSave:
     """A file that could not be written; nothing is left of the attempt."""
     return CannotSave(

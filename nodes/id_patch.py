@@ -11,9 +11,10 @@ from torch import Tensor
 from ..bridge import folders, notes, regional_text
 from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
+from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, region_masks_input, searchable
 from ..core import geometry
-from ..core.errors import counted, other_id_tokens
+from ..core.errors import BadPatches, counted
 from ..core.id_patch import (
     center_of,
     check_patches,
@@ -275,12 +276,21 @@ class BindIDTokens(io.ComfyNode):
         if not named:
             return io.NodeOutput(model, positive, negative)
         if wrong := next((one.people for one in named if one.people != len(people)), None):
-            raise other_id_tokens(wrong, len(people))
+            raise _other_id_tokens(wrong, len(people))
         areas = regions.of_present(cast, people, mask, extent, margin, feather)
         canvas = Canvas(node, BIND, lambda _: "with their regions")
         both = regional_text.standing_in([positive, negative], areas, canvas)
         shown = drawing.read_regions(areas, people)[None]
-        return io.NodeOutput(regional_text.patched(model), *both, ui=ui.PreviewImage(shown, cls=cls))
+        return io.NodeOutput(patched(model, regional_text.RegionalTextRun), *both, ui=ui.PreviewImage(shown, cls=cls))
+
+
+def _other_id_tokens(found: int, people: int) -> BadPatches:
+    """ID tokens of another cast in the conditioning."""
+    return BadPatches(
+        f"The conditioning holds the ID tokens of {counted(found, 'person', 'people')}, the cast has "
+        f"{counted(people, 'person', 'people')} of weight above 0 on the canvas.",
+        "Give Apply ID-Patch and this node the same cast.",
+    )
 
 
 def _scaled(scale: float) -> str:

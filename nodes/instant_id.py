@@ -10,7 +10,8 @@ import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import cross_attention, folders, notes
+from ..bridge import folders, notes
+from ..bridge.carried import put
 from ..bridge.conditioning import (
     Canvas,
     Conditioning,
@@ -20,7 +21,9 @@ from ..bridge.conditioning import (
     sigmas_of,
 )
 from ..bridge.identity_net import IdentityNet
+from ..bridge.injections import InjectionsRun
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
+from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import errors, geometry
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
@@ -257,7 +260,7 @@ class ApplyInstantID(io.ComfyNode):
             by_row=by_row,
         )
         pairs = ((positive, injections.positive), (negative, injections.negative))
-        sides = [cross_attention.inject(*pair) for pair in pairs]
+        sides = [put(*pair) for pair in pairs]
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
@@ -265,7 +268,7 @@ class ApplyInstantID(io.ComfyNode):
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
         shown = None if areas is None else ui.PreviewImage(drawing.read_regions(areas, people)[None], cls=cls)
-        return io.NodeOutput(cross_attention.patched(model), *sides, ui=shown)
+        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=shown)
 
 
 def _as_cast(given: Cast | Identity) -> Cast:

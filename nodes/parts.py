@@ -9,11 +9,12 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import folders, notes, self_attention
+from ..bridge import folders, notes
 from ..bridge.conditioning import Conditioning, sigmas_of
-from ..bridge.parts2whole import Features, check_model, check_text, encode, patched, pose_features, put_in
+from ..bridge.parts2whole import Features, check_model, check_text, encode, pose_features, put_in, reading
 from ..bridge.parts2whole_files import choices, fingerprint, load_parts2whole, path_of
 from ..bridge.schema import advanced, percent_input, searchable
+from ..bridge.self_attention.shared_parts import Watch
 from ..core import errors, previews
 from ..core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized, stretched
 from ..core.text import plain
@@ -247,9 +248,9 @@ class ApplyParts(io.ComfyNode):
         check_text([*positive, *negative], features)
         posed = None if pose is None else pose_features(features, pose)
         show = partial(_show_heat_maps, node, features.labels)
-        watch = self_attention.Watch(heat_map_step, show) if heat_map_step else None
+        watch = Watch(heat_map_step, show) if heat_map_step else None
         sides = put_in((positive, negative), features, strength, window, posed, watch)
-        return io.NodeOutput(patched(model), *sides)
+        return io.NodeOutput(reading(model), *sides)
 
 
 def _show_heat_maps(node: str | None, labels: Sequence[str], shares: Tensor) -> None:

@@ -7,7 +7,7 @@ from comfy.sd import CLIP
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import notes, regional_text
+from ..bridge import carried, notes, regional_text, runs
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.schema import advanced, region_inputs, region_masks_input, searchable
@@ -101,9 +101,9 @@ class PersonPrompts(io.ComfyNode):
         spoken = regional_text.spoken(tokens, areas * strength, canvas)
         shown = drawing.read_regions(areas, people)[None]
         return io.NodeOutput(
-            regional_text.patched(model),
-            regional_text.say(positive, spoken),
-            regional_text.say(negative, regional_text.silent(spoken)),
+            runs.patched(model, regional_text.RegionalTextRun),
+            carried.put(positive, spoken),
+            carried.put(negative, regional_text.silent(spoken)),
             ui=ui.PreviewImage(shown, cls=cls),
         )
 

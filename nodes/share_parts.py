@@ -6,9 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..bridge import self_attention
 from ..bridge.conditioning import check_conditioning, sigmas_of
+from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
+from ..bridge.self_attention.run import SharingRun
 from ..bridge.share_parts import LAYERS, put_in, reference_of
 from ..bridge.unet import text_width
 from ..core import geometry
@@ -96,7 +97,7 @@ class SharePartsAttention(io.ComfyNode):
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         live = reference_of(model, parts, clip, vae, (width, height), layers, reference == EVERY_STEP, seed)
         sides = put_in((positive, negative), live, parts, (width, height), strength, window)
-        return io.NodeOutput(self_attention.patched(model), *sides)
+        return io.NodeOutput(patched(model, SharingRun), *sides)
 
 
 NODES = [SharePartsAttention]

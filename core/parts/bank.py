@@ -42,11 +42,28 @@ class PartTokens:
     dropped: int
 
 
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """Which tokens of a layer count of a part, and how much. numbers: (kept,); weights: (kept, 1)."""
+
+    numbers: Tensor
+    weights: Tensor
+    dropped: int
+
+    def of(self, states: Tensor) -> PartTokens:
+        """states (tokens, C) of a layer after its first norm."""
+        return PartTokens(states[self.numbers] * self.weights, self.dropped)
+
+
+def inside(weights: Tensor, like: Tensor) -> Inside:
+    """weights (tokens,) of token_mask, on the CPU, for states as `like`."""
+    numbers = weights.nonzero()[:, 0]
+    return Inside(numbers.to(like.device), weights[numbers, None].to(like), len(weights) - len(numbers))
+
+
 def keep(states: Tensor, weights: Tensor) -> PartTokens:
-    """states (tokens, C) of a layer after its first norm, weights (tokens,) of token_mask, on the CPU."""
-    inside = weights.nonzero()[:, 0]
-    kept = states[inside.to(states.device)] * weights[inside, None].to(states)
-    return PartTokens(kept, len(weights) - len(inside))
+    """`inside` of these states, used once."""
+    return inside(weights, states).of(states)
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]

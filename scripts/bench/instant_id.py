@@ -24,8 +24,9 @@ import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from instant_id_made import DEFAULTS, conditioning, person
-from pack.bridge import carried, cross_attention
+from pack.bridge import carried, runs
 from pack.bridge.identity_net import IdentityNet
+from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
@@ -51,7 +52,7 @@ class Step:
 
     def _run(self) -> Any:
         """A run of the sampler."""
-        return cross_attention.InjectionsRun(SimpleNamespace(model_patcher=self._patcher(), conds={}), self.given["x"])
+        return InjectionsRun(SimpleNamespace(model_patcher=self._patcher(), conds={}), self.given["x"])
 
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
@@ -62,7 +63,7 @@ class Step:
         def injection() -> Any:
             layers = tuple(tuple(torch.randn(2, people, TOKENS, width)) for width in widths)
             tokens = torch.randn(people, TOKENS, WIDTH)
-            return cross_attention.Injection(source, carried.ALWAYS, tokens, layers, regions)
+            return Injection(source, carried.ALWAYS, tokens, layers, regions)
 
         positive, negative = (carried.CarriedCond((injection(),), self.run) for _ in range(2))
         assert positive.can_concat(negative)
@@ -77,8 +78,8 @@ class Step:
         if self.run is None:
             return {}
         kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-        wrappers = {kind: {cross_attention.KEY: [self.run.forward]}}
-        return {"sigmas": self.given["timesteps"], cross_attention.KEY: self.run, "wrappers": wrappers}
+        wrappers = {kind: {Injection.key: [self.run.forward]}}
+        return {"sigmas": self.given["timesteps"], Injection.key: self.run, "wrappers": wrappers}
 
     def _identity_net(self, net: Any) -> Any:
         assert self.run is not None
@@ -91,15 +92,21 @@ class Step:
 
     def denoise(self, control: Any = None) -> Any:
         """The UNet alone, as the host's model calls it."""
-        kept = {} if self.rows is None else {cross_attention.KEY: self.rows}
+        kept = {} if self.run is None else {Injection.key: self._batch()}
         with torch.inference_mode():
             return self.unet.diffusion_model(
                 **self.given, context=self.text, control=control, transformer_options=self._options(), **kept
             )
 
+    def _batch(self) -> Any:
+        """As the run makes it before the host's model calls the UNet."""
+        assert self.run is not None
+        given = runs.Given(self.unet, self.given["x"], self.given["timesteps"], self.text)
+        return self.run.batch(tuple(chunk.carried for chunk in self.run.read(self.rows)), given)
+
     def control(self) -> Any:
         """IdentityNet alone, as the host's sampler calls it."""
-        cond = {"c_crossattn": self.text, "y": self.given["y"], cross_attention.KEY: self.rows}
+        cond = {"c_crossattn": self.text, "y": self.given["y"], Injection.key: self.rows}
         with torch.inference_mode():
             return self.net.get_control(self.given["x"], self.given["timesteps"], cond, 2, self._options())
 

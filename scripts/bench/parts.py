@@ -14,7 +14,10 @@ from typing import Any
 import comfy.supported_models
 import torch
 from comfy.ldm.modules import attention
-from pack.bridge.self_attention import Forward, Memory, SharedAttention, SharedParts, record
+from pack.bridge.runs import Given
+from pack.bridge.self_attention.recording import record
+from pack.bridge.self_attention.run import Memory
+from pack.bridge.self_attention.shared_parts import SharedParts
 from pack.core.parts.bank import PartWeights, keep, token_mask
 from tiny_sd15 import HOST_CONFIG
 
@@ -30,8 +33,8 @@ class Bench:
 
     def __init__(self, device: Any, dtype: Any) -> None:
         with torch.device(device):
-            self.unet = comfy.supported_models.SD15({**SHAPE, "dtype": dtype}).get_model({}, device=device)
-        self.unet = self.unet.diffusion_model
+            self.model = comfy.supported_models.SD15({**SHAPE, "dtype": dtype}).get_model({}, device=device)
+        self.unet = self.model.diffusion_model
         for parameter in self.unet.parameters():
             parameter.data.normal_(0, 0.02)
         self.inputs = {
@@ -60,10 +63,11 @@ class Bench:
             for block, states in self.states.items()
         }
         parts = SharedParts(object(), (1e9, 0.0), bank, PartWeights([1.0] * len(masks)))
-        forward = Forward((None, parts), self.unet, Memory(), on)
-        replace = {"attn1": {block: SharedAttention(forward, None) for block in forward.blocks}}
+        given = Given(self.model, self.inputs["x"], self.inputs["timesteps"], self.inputs["context"])
+        with torch.inference_mode():
+            options = Memory(given).batch((None, parts), on, given.x, None, {}).around({})
         kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)
-        return lambda: self.run({"patches_replace": replace}), 3 * kept
+        return lambda: self.run(options), 3 * kept
 
     def published(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
         """A step as published, and the bytes of its bank (both rows) with the largest layer's keys and values."""

@@ -97,11 +97,13 @@ def test_scripts_use_the_pack_only_through_core(root: Path) -> None:
 
 
 def test_the_two_attentions_share_only_the_way_to_them(root: Path) -> None:
-    """Cross-attention and self-attention both rest on carried.py and unet.py, and never on each other."""
-    files = {"bridge/cross_attention.py", "bridge/self_attention.py"}
-    theirs = {(file, target.split(".")[1]) for file, target in reaches(root, "bridge") if file in files}
-    assert {(file, room) for file in files for room in ("carried", "unet")} <= theirs
-    assert not {(file, room) for file, room in theirs if room in ("cross_attention", "self_attention")}
+    """Cross-attention and self-attention both rest on runs.py and unet.py, and never on each other."""
+    rooms = {"bridge/cross_attention.py": "cross_attention", "bridge/self_attention/run.py": "self_attention"}
+    theirs = {(file, target.split(".")[1]) for file, target in reaches(root, "bridge") if file in rooms}
+    assert {(file, room) for file in rooms for room in ("runs", "unet")} <= theirs
+    every = {(file, target) for file, target in reaches(root, "bridge") if file.startswith("bridge/self_attention/")}
+    assert not {(file, target) for file, target in every if "cross_attention" in target}
+    assert ("bridge/cross_attention.py", "self_attention") not in theirs
 
 
 @pytest.mark.parametrize("folder", ["core", "bridge", "nodes", "scripts"])

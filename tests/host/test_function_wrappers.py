@@ -11,8 +11,9 @@ import parts_run
 import pytest
 import tiny_sdxl
 import torch
-from pack.bridge import carried, cross_attention, self_attention
+from pack.bridge import runs
 from pack.bridge.instant_id import load_instant_id
+from pack.bridge.self_attention.run import Memory
 from pack.bridge.unet import attention_layers
 from pack.core import errors
 from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
@@ -185,7 +186,7 @@ def test_nothing_of_a_run_is_left_behind_it(sdxl, sd15):
     try:
         instant_id_run.sample(*faces, steps=1)
         parts_run.sample(*parts, steps=1)
-        kinds = (carried.Run, cross_attention.Plan, self_attention.Memory)
+        kinds = (runs.Run, runs.Batch, Memory)
         left = [one for one in gc.get_objects() if issubclass(type(one), kinds)]
     finally:
         gc.enable()

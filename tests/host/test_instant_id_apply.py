@@ -19,7 +19,9 @@ from comfy.ldm.modules.attention import optimized_attention
 from instant_id_made import DEFAULTS, person
 from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from other_packs import KEYS, adapter_pack
-from pack.bridge import cross_attention, unet
+from pack.bridge import unet
+from pack.bridge.cross_attention import Place
+from pack.bridge.injections import Addition, Injection
 from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.core.people import Cast, Layout, PlacedCast, Slot
@@ -121,21 +123,21 @@ def test_a_region_of_everything_is_no_region(host, instant_id):
 def test_two_disjoint_regions_are_single_person_attention_in_every_layer(host, instant_id, monkeypatch):
     """Inside each region, away from nothing: exact, at every layer of the UNet."""
     seen = []
-    attended = cross_attention.Plan.attended
+    attended = Addition.attended
 
-    def compare(plan, q, layer, shape, attend):
-        together = attended(plan, q, layer, shape, attend)
-        height, width = shape[-2:]
+    def compare(addition, q, layer, grid, attend):
+        together = attended(addition, q, layer, grid, attend)
+        height, width = grid
         columns = torch.arange(width).repeat(height)
         for who, inside in ((0, columns < width // 2), (1, columns >= width // 2)):
             keys, values = (
-                torch.cat([i.layers[layer][side][who : who + 1] for i in plan.injections]) for side in (0, 1)
+                torch.cat([i.layers[layer][side][who : who + 1] for i in addition.injections]) for side in (0, 1)
             )
             alone = attend(q, keys, values)
             seen.append(torch.equal(together[:, inside], alone[:, inside]))
         return together
 
-    monkeypatch.setattr(cross_attention.Plan, "attended", compare)
+    monkeypatch.setattr(Addition, "attended", compare)
     sample(*apply(host, instant_id, halves()), steps=1)
     assert len(seen) == 2 * len(unet.attention_layers(host[0])) and all(seen)
 
@@ -144,13 +146,14 @@ def test_an_empty_region_adds_nothing_there(host, instant_id):
     """Half of the picture belongs to nobody: there the adapter adds zero."""
     cast = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
     _, positive, _ = apply(host, instant_id, cast, mask=halves().people[0].slot.mask[None], control_strength=0.0)
-    injection = positive[0][1]["model_conds"][cross_attention.KEY].cond[0]
+    injection = positive[0][1]["model_conds"][Injection.key].cond[0]
     q = torch.randn(1, 12 * 16, 128)
 
     def attend(q, k, v):
         return optimized_attention(q, k, v, 2)
 
-    added = cross_attention.Plan((injection,)).attended(q, 0, (1, 64, 12, 16), attend)[0].unflatten(0, (12, 16))
+    grid, place = (12, 16), Place(1, frozenset({(12, 16)}), torch.device("cpu"), torch.float32)
+    added = Addition((injection,), place).attended(q, 0, grid, attend)[0].unflatten(0, grid)
     assert added[:, :8].abs().min() > 0 and not added[:, 8:].any()
 
 
@@ -182,7 +185,7 @@ def test_two_apply_nodes_on_one_conditioning_add_up(host, instant_id):
 def test_an_area_sees_its_own_part_of_the_regions(host, instant_id):
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), strength=1.0), text(4)]
     positive = apply(host, instant_id, halves(), area, control_strength=0.0)[1]
-    injection = positive[0][1]["model_conds"][cross_attention.KEY].cond[0]
+    injection = positive[0][1]["model_conds"][Injection.key].cond[0]
     regions = injection.cropped((HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), (HEIGHT // 8, WIDTH // 8)).regions
     assert regions.shape == (2, HEIGHT, WIDTH // 2) and not regions[0].any() and regions[1].all()
     assert sample(*apply(host, instant_id, halves(), area, control_strength=0.0)).isfinite().all()
@@ -322,7 +325,7 @@ def test_every_picture_of_a_batch_can_have_its_own_keypoints(host, instant_id):
 def test_noise_in_the_negative_has_its_own_seed(host, instant_id):
     state = torch.get_rng_state()
     noisy = [apply(host, instant_id, one(), negative_noise=0.35, noise_seed=seed)[2] for seed in (1, 1, 2)]
-    tokens = [n[0][1]["model_conds"][cross_attention.KEY].cond[0].tokens for n in noisy]
+    tokens = [n[0][1]["model_conds"][Injection.key].cond[0].tokens for n in noisy]
     assert torch.equal(tokens[0], tokens[1]) and not torch.equal(tokens[0], tokens[2])
     assert torch.equal(torch.get_rng_state(), state), "nobody else's random numbers change"
 
@@ -415,7 +418,7 @@ def test_a_negative_weight_takes_away_what_a_positive_one_adds(host, instant_id)
     applied = {
         weight: apply(host, instant_id, one(), adapter_weight=weight, control_strength=0.0) for weight in (-0.01, 0.01)
     }
-    less, more = (applied[weight][1][0][1]["model_conds"][cross_attention.KEY] for weight in (-0.01, 0.01))
+    less, more = (applied[weight][1][0][1]["model_conds"][Injection.key] for weight in (-0.01, 0.01))
     found = [side.cond[0].layers for side in (less, more)]
     for (keys, values), (same, opposite) in zip(*found, strict=True):
         assert torch.equal(keys, same) and torch.equal(values, -opposite)

@@ -19,7 +19,8 @@ import tiny_sdxl
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
-from pack.bridge import parts2whole, self_attention
+from pack.bridge import parts2whole
+from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
 from pack.core.parts.bank import key_bias
 from pack.core.parts.parts import LABELS, Parts, make_part, prepared
@@ -267,7 +268,7 @@ def test_a_target_mask_keeps_the_part_to_its_region(made, model):
     left[..., : WIDTH // 2] = 1
     part = make_part("face", picture(5), None, 1.0, left)
     _, positive, _ = apply(model, encode(made, Parts((part,))), pose=None)
-    shared_in = positive[0][1]["model_conds"][self_attention.KEY].cond[0]
+    shared_in = positive[0][1]["model_conds"][SharedParts.key].cond[0]
     block = ("input", 1, 0)
     bias = key_bias(shared_in.bank[block], 15 * 11, shared_in.weights, (15, 11))[0].unflatten(0, (15, 11))
     theirs = bias[..., 15 * 11 :]
@@ -309,7 +310,7 @@ def test_prompts_with_masks_areas_and_ranges(model, features):
     applied = apply(model, features[3], prompts)
     first = sample(*applied)
     assert first.isfinite().all() and torch.equal(first, sample(*applied))
-    whole = applied[1][1][1]["model_conds"][self_attention.KEY].cond[0]
+    whole = applied[1][1][1]["model_conds"][SharedParts.key].cond[0]
     cut = whole.cropped(area, (15, 11))
     assert torch.equal(cut.pose, whole.pose[..., 4:12, 2:8])
     assert whole.cropped(area, (15, 11)) is cut, "found again at the next step"
@@ -347,7 +348,10 @@ def test_seven_parts_are_one_too_many_and_none_too_few(made):
             {"clip": lambda: parts_made.clip(64)},
             "The clip input is made for another family (text width 64), but one with text",
         ),
-        ({"clip_vision": lambda: parts_made.clip_vision(64)}, "The clip_vision input is made for another family (64"),
+        (
+            {"clip_vision": lambda: parts_made.clip_vision(64)},
+            "The clip_vision input is made for another family (width 64",
+        ),
     ],
 )
 def test_encoders_of_another_family_are_named(made, changed, text):
@@ -386,7 +390,9 @@ def test_an_sdxl_model_with_features_of_sd15_and_the_reverse(made, model, featur
 def test_a_text_of_another_width_is_named(model, features):
     wide = [[torch.zeros(1, 77, 2048), {}]]
     found = message(errors.WrongBaseModel, lambda: apply(model, features[1], negative=wide))
-    assert "The conditioning is made for another family (2048 wide), but SD1.5's (48 wide) is needed" in found
+    assert (
+        "The conditioning is made for another family (text width 2048), but one with text width 48 is needed" in found
+    )
 
 
 def test_parts_twice_on_one_prompt_are_refused(model, features):
@@ -413,9 +419,9 @@ def test_what_a_part_node_says(caplog):
 def test_heat_maps_of_one_step(model, features):
     """Shown once, at the step that was asked for; the shares of the parts are shares."""
     seen = []
-    watch = self_attention.Watch(2, seen.append)
+    watch = Watch(2, seen.append)
     sides = parts2whole.put_in(([text(1)], [text(2)]), features[3], 1.0, (1e9, 0.0), None, watch)
-    watched = sample(parts2whole.patched(model), *sides)
+    watched = sample(parts2whole.reading(model), *sides)
     assert len(seen) == 1 and seen[0].shape[0] == 3 and seen[0].min() >= 0 and seen[0].sum(dim=0).max() <= 1
     assert torch.equal(watched, sample(*apply(model, features[3], pose=None)))
 

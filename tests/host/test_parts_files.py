@@ -16,7 +16,8 @@ import pytest
 import torch
 from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
-from pack.bridge import parts2whole_files, self_attention
+from pack.bridge import parts2whole_files
+from pack.bridge.self_attention.recording import record_at_zero
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts import ApplyParts, EncodeParts, LoadParts2Whole
@@ -89,7 +90,7 @@ def test_the_reference_sees_the_same_without_its_tail(loaded):
     """What is recorded of the net with zeros in its tail is what the whole net's layers see."""
     x, text = torch.randn(1, 4, 9, 7), torch.randn(1, 77, 768)
     comfy.model_management.load_models_gpu([loaded[1].reference])
-    seen = self_attention.record_at_zero(loaded[1].reference, x, text)
+    seen = record_at_zero(loaded[1].reference, x, text)
     whole, states = parts_made.sd15_shaped(122), {}
     for name, module in whole.named_modules():
         if name.endswith("norm1") and "transformer_blocks" in name:

@@ -100,14 +100,14 @@ def near(one, other, tolerance=2e-5):
 def watched(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
     seen = []
-    attention = regional_text.RegionalAttention.__call__
+    attention = regional_text.RegionalTextBatch.attended
 
-    def watch(self, q, k, v, extra):
-        out = attention(self, q, k, v, extra)
+    def watch(self, layer, before, q, k, v, extra):
+        out = attention(self, layer, before, q, k, v, extra)
         seen.append((q, k, v, out, extra))
         return out
 
-    monkeypatch.setattr(regional_text.RegionalAttention, "__call__", watch)
+    monkeypatch.setattr(regional_text.RegionalTextBatch, "attended", watch)
     return seen
 
 

@@ -9,7 +9,10 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
-from pack.bridge import self_attention
+from pack.bridge.runs import patched
+from pack.bridge.self_attention import run
+from pack.bridge.self_attention.run import SharingRun
+from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.share_parts import LAYERS, SelfReference
 from pack.bridge.unet import transformers
 from pack.core.parts.bank import PartWeights, token_mask
@@ -49,7 +52,7 @@ def reference(model, count=2, layers="all", cover=0.5, every_step=True):
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"),
         latents=normal(3, count, 4, HEIGHT // 8, WIDTH // 8),
-        beside=torch.zeros(count, 0, HEIGHT // 8, WIDTH // 8),
+        extra=torch.zeros(count, 0, HEIGHT // 8, WIDTH // 8),
         contexts=normal(4, count, 77, width_of(model)),
         adm=adm,
         masks=masks(count, cover),
@@ -62,8 +65,8 @@ def reference(model, count=2, layers="all", cover=0.5, every_step=True):
 def sides(model, live=None, bank=None, weights=(1.0, 1.0), targets=None, sigmas=(1e9, 0.0)):
     common = {"source": object(), "weights": PartWeights(list(weights), targets), "pose": None, "sigmas": sigmas}
     return (
-        self_attention.share_with(text(model, 1), self_attention.SharedParts(bank=bank, live=live, **common)),
-        self_attention.share_with(text(model, 2), self_attention.SharedParts(bank=None, **common)),
+        share_with(text(model, 1), SharedParts(bank=bank, live=live, **common)),
+        share_with(text(model, 2), SharedParts(bank=None, **common)),
     )
 
 
@@ -78,7 +81,7 @@ def oracle(model, ours):
     state = {}
 
     def forward(executor, *args, **kwargs):
-        kwargs.pop(self_attention.KEY, None)
+        kwargs.pop(SharedParts.key, None)
         timesteps, options = args[1], args[-1]
         sigma = options["sigmas"].max()
         noisy = (ours.latents + sigma * ours.noise) / (sigma**2 + 1).sqrt()
@@ -119,20 +122,20 @@ def oracle(model, ours):
 
 def test_every_step_equals_the_idea_written_plainly(model):
     ours = reference(model)
-    result = sample(self_attention.patched(model), *sides(model, live=ours))
+    result = sample(patched(model, SharingRun), *sides(model, live=ours))
     expected = sample(oracle(model, ours), text(model, 1), text(model, 2))
     assert (result - expected).abs().max() / expected.abs().max() <= 1e-5
 
 
 def bank_at_zero(model, ours):
-    return ours(model.model.diffusion_model, torch.zeros(1), 0.0, torch.float32)
+    return ours(model.model.diffusion_model, torch.zeros(1), torch.zeros(1))
 
 
 def test_recorded_once_differs_and_is_stable(model):
     once = sides(model, reference(model, every_step=False))
-    results = [sample(self_attention.patched(model), *once) for _ in range(2)]
+    results = [sample(patched(model, SharingRun), *once) for _ in range(2)]
     assert torch.equal(*results)
-    assert not torch.allclose(results[0], sample(self_attention.patched(model), *sides(model, reference(model))))
+    assert not torch.allclose(results[0], sample(patched(model, SharingRun), *sides(model, reference(model))))
 
 
 def test_once_means_once_per_run_each_part_alone(model):
@@ -140,20 +143,20 @@ def test_once_means_once_per_run_each_part_alone(model):
     hook = model.model.diffusion_model.time_embed.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     live = sides(model, reference(model, every_step=False))
     for _ in range(2):
-        sample(self_attention.patched(model), *live, steps=3)
+        sample(patched(model, SharingRun), *live, steps=3)
     hook.remove()
     assert rows == [1, 1, 2, 2, 2] * 2
     bank = bank_at_zero(model, reference(model, every_step=False))
     assert torch.equal(
-        sample(self_attention.patched(model), *sides(model, bank=bank)), sample(self_attention.patched(model), *live)
+        sample(patched(model, SharingRun), *sides(model, bank=bank)), sample(patched(model, SharingRun), *live)
     )
 
 
 def test_a_patched_model_without_parts_is_the_unpatched_picture(model):
     plain = sample(model, text(model, 1), text(model, 2))
-    assert torch.equal(sample(self_attention.patched(model), text(model, 1), text(model, 2)), plain)
+    assert torch.equal(sample(patched(model, SharingRun), text(model, 1), text(model, 2)), plain)
     off = sides(model, live=reference(model), sigmas=(-1.0, -2.0))
-    assert torch.equal(sample(self_attention.patched(model), *off), plain)
+    assert torch.equal(sample(patched(model, SharingRun), *off), plain)
 
 
 @pytest.mark.parametrize("layers", LAYERS)
@@ -168,12 +171,12 @@ def test_layers_are_chosen(model, layers):
         assert blocks == {"output"}
     else:
         assert 0 < len(bank) < everything
-    assert sample(self_attention.patched(model), *sides(model, ours), steps=1).isfinite().all()
+    assert sample(patched(model, SharingRun), *sides(model, ours), steps=1).isfinite().all()
 
 
 def test_a_weight_of_almost_nothing_is_almost_unpatched(model):
     plain = sample(model, text(model, 1), text(model, 2))
-    faint = sample(self_attention.patched(model), *sides(model, live=reference(model), weights=(1e-9, 1e-9)))
+    faint = sample(patched(model, SharingRun), *sides(model, live=reference(model), weights=(1e-9, 1e-9)))
     assert (faint - plain).abs().max() / plain.abs().max() <= 1e-5
 
 
@@ -182,32 +185,32 @@ def test_targets_keep_a_part_in_its_region(model):
     ours = reference(model, count=1, cover=1.0)
     target = torch.zeros(1, HEIGHT, WIDTH)
     target[..., : WIDTH // 2] = 1
-    everywhere = sample(self_attention.patched(model), *sides(model, live=ours, weights=[1.0]))
-    left = sample(self_attention.patched(model), *sides(model, live=ours, weights=[1.0], targets=target))
+    everywhere = sample(patched(model, SharingRun), *sides(model, live=ours, weights=[1.0]))
+    left = sample(patched(model, SharingRun), *sides(model, live=ours, weights=[1.0], targets=target))
     nowhere = sample(model, text(model, 1), text(model, 2))
     assert not torch.allclose(left, everywhere) and not torch.allclose(left, nowhere)
     ones = sides(model, live=ours, weights=[1.0], targets=torch.ones(1, HEIGHT, WIDTH))
-    assert (sample(self_attention.patched(model), *ones) - everywhere).abs().max() / everywhere.abs().max() <= 1e-5
+    assert (sample(patched(model, SharingRun), *ones) - everywhere).abs().max() / everywhere.abs().max() <= 1e-5
 
 
 def test_batches_and_a_b_a(model):
     a, b = sides(model, live=reference(model, 2)), sides(model, live=reference(model, 1), weights=[1.0])
-    first = sample(self_attention.patched(model), *a, batch=2)
-    other = sample(self_attention.patched(model), *b, batch=2)
-    again = sample(self_attention.patched(model), *a, batch=2)
+    first = sample(patched(model, SharingRun), *a, batch=2)
+    other = sample(patched(model, SharingRun), *b, batch=2)
+    again = sample(patched(model, SharingRun), *a, batch=2)
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):
     """With targets they are large, and the same for all layers of a grid and at every step."""
-    made, plain = [], self_attention.key_bias
+    made, plain = [], run.key_bias
 
     def counted(bank, own, share, grid):
         made.append(grid)
         return plain(bank, own, share, grid)
 
-    monkeypatch.setattr(self_attention, "key_bias", counted)
+    monkeypatch.setattr(run, "key_bias", counted)
     target = torch.zeros(2, HEIGHT, WIDTH)
     target[0, :, : WIDTH // 2], target[1, :, WIDTH // 2 :] = 1, 1
-    sample(self_attention.patched(model), *sides(model, live=reference(model), targets=target), steps=3)
+    sample(patched(model, SharingRun), *sides(model, live=reference(model), targets=target), steps=3)
     assert len(made) == len(set(made)) < len(transformers(model.model.diffusion_model))

@@ -7,7 +7,11 @@ import comfy.samplers
 import pytest
 import tiny_sd15
 import torch
-from pack.bridge import carried, cross_attention, self_attention
+from pack.bridge import carried, runs
+from pack.bridge.injections import Injection, InjectionsRun
+from pack.bridge.self_attention.recording import record_at_zero
+from pack.bridge.self_attention.run import SharingRun
+from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.core.parts.bank import PartWeights, keep, token_mask
 from pack.core.parts2whole.image_tokens import DecoupledAttn, padded
 from pack.core.parts2whole.pose_guider import PoseGuider
@@ -29,10 +33,7 @@ def reference():
 
 @pytest.fixture(scope="module")
 def bank(reference):
-    recorded = [
-        self_attention.record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"])
-        for n in (0, 1)
-    ]
+    recorded = [record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"]) for n in (0, 1)]
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
     return {
         block: [
@@ -88,12 +89,12 @@ def sides(bank, text, negative, image_embeds, pose, dc, weights):
     layers = tuple((k, v) for k, v in dc(tokens))
     silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in layers)
     positive, negative = (
-        self_attention.share_with([[side, {}]], self_attention.SharedParts(source, everywhere, seen, weights, pose))
+        share_with([[side, {}]], SharedParts(source, everywhere, seen, weights, pose))
         for side, seen in ((text, bank), (negative, None))
     )
     return (
-        cross_attention.inject(positive, cross_attention.Injection(source, everywhere, tokens, layers, None)),
-        cross_attention.inject(negative, cross_attention.Injection(source, everywhere, tokens, silent, None)),
+        carried.put(positive, Injection(source, everywhere, tokens, layers, None)),
+        carried.put(negative, Injection(source, everywhere, tokens, silent, None)),
     )
 
 
@@ -129,7 +130,7 @@ def test_predictions_equal_the_authors(denoiser, bank, timestep, record_property
     positive, negative = sides(
         bank, GOLDEN["in.prompt"], GOLDEN["in.neg"], GOLDEN["in.image_embeds"], pose, dc, PartWeights([1.0, 1.0])
     )
-    model = self_attention.patched(cross_attention.patched(denoiser))
+    model = runs.patched(denoiser, InjectionsRun, SharingRun)
     eps = predictions(model, GOLDEN["in.x"], timestep, positive, negative)
     for side, ours in eps.items():
         golden = GOLDEN[f"eps.{side}.{timestep}"]

@@ -1,0 +1,153 @@
+"""Image tokens in cross-attention: what each person's tokens add to what the text says, layer by layer.
+
+An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
+no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..core.attention import Attend, decoupled, on_grid, region_weights
+from ..core.parts.bank import Block
+from .carried import Carried, cut_regions
+from .conditioning import Canvas
+from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many
+from .runs import Given
+from .unet import Grid, Options, Replacement, attend_with, grid_of
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, eq=False)
+class Injection(Carried):
+    """What one apply node adds to one side of the conditioning; IdentityNet finds its tokens by the source.
+
+    tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
+    layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
+    Empty where the adapter is switched off.
+    regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
+    canvas: what the regions are parts of and whose rows people have, or None where somebody else looks at its size.
+    begins: called with the guider at the start of every run.
+    by_row: person n is heard in row n of the batch alone; there are no regions.
+    """
+
+    key = "likeness_injections"
+    tokens: Tensor
+    layers: tuple[tuple[Tensor, Tensor], ...]
+    regions: Tensor | None
+    canvas: Canvas | None = None
+    begins: Callable[[CFGGuider], None] | None = None
+    by_row: bool = False
+
+    @property
+    def heard(self) -> bool:
+        return bool(self.layers)
+
+    @property
+    def placed(self) -> bool:
+        return self.regions is not None
+
+    def of(self, picture: int) -> Self:
+        if not self.by_row:
+            return self
+        number = picture % len(self.tokens)
+        return self.piece(number, lambda: self._row(slice(number, number + 1)))
+
+    def _row(self, row: slice) -> Self:
+        layers = tuple((keys[row], values[row]) for keys, values in self.layers)
+        return replace(self, tokens=self.tokens[row], layers=layers, by_row=False)
+
+    def by_person(self, x: Tensor) -> Tensor:
+        """(people, ...) as (people, rows, ...): one row for all the batch, or one person in each of several rows."""
+        return x[None] if self.by_row else x[:, None]
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
+        assert self.regions is not None
+        return replace(self, regions=cut_regions(self.regions, area, latent))
+
+    def alike(self, other: Any) -> bool:
+        return (
+            self.regions is other.regions
+            and self.by_row == other.by_row
+            and self.source is other.source
+            and self.sigmas == other.sigmas
+            and self.tokens.shape == other.tokens.shape
+            and len(self.layers) == len(other.layers)
+        )
+
+
+class InjectionsRun(CrossAttentionRun):
+    """One sampling run of a MODEL that reads injections."""
+
+    key = Injection.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        for begins in dict.fromkeys(one.begins for one in self.everything(guider) if one.begins):
+            begins(guider)
+        super().__init__(guider, latent)
+
+    def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch:
+        """With the injections that are switched on at this step."""
+        together = zip(*chunks, strict=True)
+        on = tuple(each for each in together if each[0].heard and each[0].is_on(given.sigmas))
+        return self.ready(on, given, lambda place: InjectionsBatch(self.layers, on, place))
+
+
+class InjectionsBatch(CrossAttentionBatch):
+    """What stands in each layer, or the layer's own attention, plus what the rows' injections add."""
+
+    def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: Place) -> None:
+        self.layers, self.rows = layers if injections else (), place.rows
+        self._additions = [Addition(each, place) for each in injections]
+
+    def attended(
+        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        attend, grid = attend_with(extra_options), grid_of(extra_options)
+        out = before(q, k, v, extra_options) if before else attend(q, k, v)
+        for addition in self._additions:
+            out = out + addition.attended(q, layer, grid, attend)
+        return out
+
+
+class Addition:
+    """What one apply node's injections, one per chunk and all alike, add to the layers.
+
+    layers: keys and values (people, rows, T, C). weights: per grid, or none where one person is heard everywhere.
+    """
+
+    def __init__(self, injections: Sequence[Injection], place: Place) -> None:
+        self.injections, self._place = injections, place
+        pairs = zip(*(injection.layers for injection in injections), strict=True)
+        self.layers = [tuple(self._by_row(sides) for sides in zip(*layer, strict=True)) for layer in pairs]
+        regions = injections[0].regions
+        self._regions = None if regions is None else region_weights(regions)
+        self._weights = {} if self._regions is None else {grid: self._on(self._regions, grid) for grid in place.grids}
+
+    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend) -> Tensor:
+        """What they add to one layer of this grid; q: (B, N, C)."""
+        keys, values = (as_many(x.to(q), len(q), dim=1) for x in self.layers[layer])
+        return decoupled(q, keys, values, self._weights_on(grid, q), attend)
+
+    def _by_row(self, sides: Sequence[Tensor]) -> Tensor:
+        """(people, rows, T, C) of all chunks, one after the other."""
+        each = [one.by_person(x) for one, x in zip(self.injections, sides, strict=True)]
+        return as_many(self._place.put(torch.cat(each, dim=1)), self._place.rows, dim=1)
+
+    def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
+        if self._regions is None:
+            return None
+        weights = self._weights[grid] if grid in self._weights else self._on(self._regions, grid)
+        return weights.to(q)
+
+    def _on(self, regions: Tensor, grid: Grid) -> Tensor:
+        """(people, 1, tokens, 1)."""
+        return self._place.put(on_grid(regions, *grid)[:, None])

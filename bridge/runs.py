@@ -1,0 +1,240 @@
+"""One sampling run of a MODEL: who is in which row of each forward, and what is ready for it.
+
+All of that happens before the UNet is called. torch.compile, which compiles the UNet and what stands in its layers,
+sees a `Batch` alone: tensors that lie ready, and what is done with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import comfy.patcher_extension
+import torch
+from torch import Tensor
+
+from ..core.errors import ConditioningLost, counted
+from .carried import CarriedCond, Chunk
+from .unet import Options, dtype_of
+
+if TYPE_CHECKING:
+    from comfy.model_base import BaseModel
+    from comfy.model_patcher import ModelPatcher
+    from comfy.patcher_extension import WrapperExecutor
+    from comfy.samplers import CFGGuider
+
+_WRAPPERS = comfy.patcher_extension.WrappersMP
+
+
+def patched(model: ModelPatcher, *runs: type[Run]) -> ModelPatcher:
+    """A clone of the MODEL that begins these whenever it samples; a MODEL that does already is returned as it is."""
+    new = [run for run in runs if run.key not in model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})]
+    if not new:
+        return model
+    clone = model.clone()
+    for run in new:
+        clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, run.key, partial(_sample, run))
+    return clone
+
+
+def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+    """OUTER_SAMPLE: the guider's options and conditioning are this run's own copies."""
+    guider, latent = executor.class_obj, args[1] if len(args) > 1 else kwargs["latent_image"]
+    run = begin(guider, latent)
+    for entry in entries(guider, run.key):
+        conds = entry["model_conds"]
+        entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
+    options = guider.model_options["transformer_options"]
+    options[run.key] = run
+    # Behind all others: what they hand on is what the UNet is given.
+    for kind, ours in (
+        (_WRAPPERS.CALC_COND_BATCH, run.evaluate),
+        (_WRAPPERS.APPLY_MODEL, run.apply),
+        (_WRAPPERS.DIFFUSION_MODEL, run.forward),
+    ):
+        comfy.patcher_extension.add_wrapper_with_key(kind, run.key, ours, options)
+    return executor(*args, **kwargs)
+
+
+def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
+    """The entries of a guider's conditioning that carry something under `key`."""
+    return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
+
+
+class Given(NamedTuple):
+    """What one forward is given. model: the host's; x: (B, C, h, w); sigmas: (B,); context: (B, T, width)."""
+
+    model: BaseModel
+    x: Tensor
+    sigmas: Tensor
+    context: Tensor
+
+    def like(self) -> Tensor:
+        """Nothing, in the place and the dtype in which the UNet computes."""
+        return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
+
+
+class Batch:
+    """What the rows of one forward read, ready on the device. rows: how many there are."""
+
+    rows: int
+
+    def around(self, options: Options) -> Options:
+        """transformer_options with this batch's attention around whatever stands in the layers."""
+        raise NotImplementedError
+
+    def done(self) -> None:
+        """Called when the forward has run."""
+
+
+class Run:
+    """One sampling run of a MODEL that reads what conditioning carries under `key`: who is in which row.
+
+    In a batch that is a tensor with one line per row, like every other condition: where another pack's function around
+    the MODEL takes rows apart, repeats or reorders them, ours go along.
+    No dictionary, and no copies: the host copies those at every step.
+    """
+
+    key: ClassVar[str]
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
+        """(height, width) of what is denoised, in latent pixels."""
+        self._device = guider.model_patcher.load_device
+        self._numbers = dict[Chunk, int]()
+        self._chunks: dict[int, Chunk] = {}
+        self._rows: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
+        self._whole: dict[Hashable, tuple[Chunk, ...]] = {}
+        self._asked = self._arrived = False
+        self._around: str = ""
+        self.schedule: Tensor | None = None
+        """Every sigma of the run, once it has begun."""
+
+    def __deepcopy__(self, memo: Any) -> Run:
+        return self
+
+    def everything(self, guider: CFGGuider) -> list[Any]:
+        """All that the conditioning of this run carries."""
+        return [one for entry in entries(guider, self.key) for one in entry["model_conds"][self.key].cond]
+
+    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
+        """(rows, 2): per row the number of its chunk, and of the picture in it.
+
+        The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU.
+        """
+        self._asked |= _heard(chunks)
+        batch = chunks, pictures
+        if batch not in self._rows:
+            numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
+            self._chunks |= dict(zip(numbers, chunks, strict=True))
+            lines = tuple((number, picture) for number in numbers for picture in range(pictures))
+            kept = self._rows.setdefault(batch, torch.tensor(lines, device=self._device))
+            self._whole[id(kept)] = self._whole[lines] = chunks
+        return self._rows[batch]
+
+    def read(self, rows: Tensor) -> tuple[Chunk, ...]:
+        """The chunks of a batch, of equally many rows each: the host's, or one per row where others have cut it."""
+        whole = self._whole.get(id(rows))
+        if whole is None:
+            lines = tuple(map(tuple, rows.tolist()))
+            whole = self._whole.get(lines) or tuple(self._row(number, int(picture)) for number, picture in lines)
+        return whole
+
+    def _row(self, number: int, picture: int) -> Chunk:
+        carried, size = self._chunks[number]
+        return Chunk(tuple(one.of(picture) for one in carried), size)
+
+    def evaluate(
+        self,
+        executor: WrapperExecutor,
+        model: BaseModel,
+        conds: Any,
+        x_in: Tensor,
+        timestep: Tensor,
+        model_options: dict[str, Any],
+    ) -> list[Tensor]:
+        """CALC_COND_BATCH: all forwards of one step."""
+        self.latent, self._around = tuple(x_in.shape[-2:]), _around(model_options)
+        self.schedule = model_options["transformer_options"].get("sample_sigmas")
+        out = executor(model, conds, x_in, timestep, model_options)
+        if self._asked and not self._arrived:
+            why = "drops conditions that it does not know, or makes transformer_options of its own"
+            raise ConditioningLost(self._around, why)
+        return out
+
+    def apply(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor,
+        t: Tensor,
+        c_concat: Tensor | None = None,
+        c_crossattn: Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tensor:
+        """APPLY_MODEL, before anything that torch.compile sees: from the batched conditioning to what is read of it."""
+        given = x, t, c_concat, c_crossattn, *args
+        rows: Tensor | None = kwargs.pop(self.key, None)
+        if rows is None:
+            return executor(*given, **kwargs)
+        assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
+        chunks = self.read(rows)
+        if not _heard(chunks):
+            self._arrived = True
+            return executor(*given, **kwargs)
+        self._check(x, len(rows), chunks)
+        batch = self.batch(tuple(chunk.carried for chunk in chunks), Given(executor.class_obj, x, t, c_crossattn))
+        out = executor(*given, **kwargs, **{self.key: batch})
+        batch.done()
+        return out
+
+    def forward(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+        """DIFFUSION_MODEL: the batch goes where the UNet reads it."""
+        batch: Batch | None = kwargs.pop(self.key, None)
+        if batch is None:
+            return executor(*args, **kwargs)
+        self._arrived = True
+        self._check_rows(args[0], batch.rows)
+        *others, options = args
+        return executor(*others, batch.around(options), **kwargs)
+
+    def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch:
+        """What each chunk carries, ready to be read in this forward."""
+        raise NotImplementedError
+
+    def _check_rows(self, x: Tensor, rows: int) -> None:
+        if len(x) != rows:
+            carried = counted(rows, "row")
+            raise ConditioningLost(self._around, f"hands over conditions of {carried} with {len(x)} of the pictures")
+
+    def _check(self, x: Tensor, rows: int, chunks: Sequence[Chunk]) -> None:
+        """Raise ConditioningLost where nobody can tell which row or which part of the picture is meant."""
+        self._check_rows(x, rows)
+        found = tuple(x.shape[-2:])
+        for carried, size in chunks:
+            whole = size or self.latent
+            if whole != found and any(one.placed for one in carried):
+                height, width = (8 * side for side in found)
+                pixels = f"{width}x{height} of {8 * whole[1]}x{8 * whole[0]} px"
+                raise ConditioningLost(self._around, f"shows it {pixels}, but regions or a pose belong to the whole")
+
+
+def _heard(chunks: Sequence[Chunk]) -> bool:
+    return any(one.heard for chunk in chunks for one in chunk.carried)
+
+
+def _around(model_options: Mapping[str, Any]) -> str:
+    """Where the code lives that other packs have put around the MODEL."""
+    if "model_function_wrapper" in model_options:
+        return _module_of(model_options["model_function_wrapper"])
+    wrappers = model_options["transformer_options"]["wrappers"]
+    kinds = (_WRAPPERS.CALC_COND_BATCH, _WRAPPERS.APPLY_MODEL, _WRAPPERS.DIFFUSION_MODEL)
+    functions = [one for kind in kinds for several in wrappers.get(kind, {}).values() for one in several]
+    others = [one for one in functions if not isinstance(getattr(one, "__self__", None), Run)]
+    return ", ".join(dict.fromkeys(_module_of(one) for one in others)) or "unknown"
+
+
+def _module_of(function: Any) -> str:
+    function = function.func if isinstance(function, partial) else function
+    return getattr(function, "__module__", None) or type(function).__module__

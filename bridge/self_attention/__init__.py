@@ -1,0 +1,1 @@
+"""Masked self-attention shared with parts: recorded by one UNet, read by another."""

@@ -1,0 +1,202 @@
+"""One sampling run that shares self-attention with parts.
+
+The parts' tokens are projected with each layer's own modules, once, so that LoRAs, casts and offloading of the
+denoiser apply to them as to everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import comfy.utils
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ...core.parts.bank import Bank, Block, PartTokens, PartWeights, key_bias
+from ..runs import Batch, Given, Run
+from ..unet import Grid, Options, grids, replaced, standing, transformers, with_patch
+from .layer import Beside, attended
+from .shared_parts import Reference, SharedParts, Watch
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
+
+
+class SharingRun(Run):
+    """What one sampling run shows of parts, and what other nodes have put on the MODEL for all of it."""
+
+    key = SharedParts.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        for parts in self.everything(guider):
+            parts.check_size((8 * latent.shape[-1], 8 * latent.shape[-2]))
+        self._memories: dict[torch.device, Memory] = {}
+        self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
+
+    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch:
+        carried = [next(iter(chunk), None) for chunk in chunks]
+        if given.x.device not in self._memories:
+            self._memories[given.x.device] = Memory(given)
+        memory = self._memories[given.x.device]
+        on = any(parts is not None and parts.is_on(given.sigmas) for parts in carried)
+        if on and (live := next((parts.live for parts in carried if parts is not None and parts.live), None)):
+            memory = memory.for_one_step() if live.every_step else memory
+            carried = [parts and memory.recorded(parts, given) for parts in carried]
+        watch = self._watching(carried, given.sigmas) if on else None
+        return memory.batch(tuple(carried), on, given.x, watch, self._others)
+
+    def _watching(self, carried: Sequence[SharedParts | None], sigmas: Tensor) -> Watch | None:
+        """Who watches the step at these sigmas."""
+        watches = [parts.watch for parts in carried if parts is not None and parts.bank and parts.watch]
+        if self.schedule is None or not watches:
+            return None
+        step = int((self.schedule > float(sigmas[0]) * 1.000001).sum()) + 1
+        return next((watch for watch in watches if watch.step == step), None)
+
+
+class SharingBatch(Batch):
+    """Who shares what in one forward.
+
+    layers: where anybody shares, per chunk the parts beside its own tokens. poses: per chunk, (B, C, h, w).
+    others: what other nodes have put on the MODEL for the whole run. watch: who is shown `maps` afterwards.
+    """
+
+    def __init__(
+        self,
+        rows: int,
+        layers: Mapping[Block, Sequence[Beside | None]],
+        poses: Sequence[Tensor | None],
+        others: Options,
+        watch: Watch | None,
+        maps: Sequence[Tensor],
+    ) -> None:
+        self.rows, self._layers, self._poses, self._others = rows, layers, poses, others
+        self._watch, self._maps = watch, maps
+
+    def around(self, options: Options) -> Options:
+        """What others put in place of self-attention for this forward alone stays (the host's guidance nodes do so for
+        a pass of theirs); what stands there through the run serves the rows without parts."""
+        found = {block: standing(options, "attn1", block) for block in self._layers}
+        kept = {b: f for b, f in found.items() if f is None or f is standing(self._others, "attn1", b)}
+        ours = {block: partial(attended, self._layers[block], before) for block, before in kept.items()}
+        options = replaced(options, "attn1", ours)
+        posed = any(pose is not None for pose in self._poses)
+        return with_patch(options, "input_block_patch", self.with_pose) if posed else options
+
+    def with_pose(self, h: Tensor, options: Options) -> Tensor:
+        """The host's input block patch: each chunk's pose, added behind the first convolution."""
+        if options["block"] != ("input", 0):
+            return h
+        pairs = zip(h.chunk(len(self._poses)), self._poses, strict=True)
+        return torch.cat([x if pose is None else _with_pose(x, pose) for x, pose in pairs])
+
+    def done(self) -> None:
+        """The mean over the layers at the finest grid among them to whoever watches."""
+        if self._watch and self._maps:
+            size = max(tuple(one.shape[1:]) for one in self._maps)
+            maps = [functional.interpolate(one[None], size=size)[0] for one in self._maps]
+            self._watch.show(torch.stack(maps).mean(dim=0).cpu())
+
+
+def _with_pose(x: Tensor, pose: Tensor) -> Tensor:
+    return x + comfy.utils.repeat_to_batch_size(pose, len(x))
+
+
+class Memory:
+    """What one sampling run needs to make once only, on one device."""
+
+    def __init__(self, given: Given) -> None:
+        self._like, self._unet = given.like(), given.model.diffusion_model
+        self._modules = {(name, number, index): layer for name, number, index, layer in transformers(self._unet)}
+        self._biases: dict[Hashable, Tensor | None] = {}
+        self._poses: dict[SharedParts, Tensor] = {}
+        self._placed: dict[Reference, Reference] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._beside: dict[Hashable, Beside] = {}
+        self._batches: dict[Hashable, SharingBatch] = {}
+        self._banks: dict[Reference, Bank] = {}
+        self._recorded: dict[SharedParts, SharedParts] = {}
+
+    def for_one_step(self) -> Memory:
+        """With nothing recorded: a reference that is recorded at every step shows other tokens each time."""
+        memory = copy(self)
+        memory._forget()
+        return memory
+
+    def recorded(self, parts: SharedParts, given: Given) -> SharedParts:
+        """With a bank in place of `live`; one recording for everything that one node has put in."""
+        if parts.live is None:
+            return parts
+        if parts.live not in self._banks:
+            self._banks[parts.live] = self._record(parts.live, given)
+        if parts not in self._recorded:
+            self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
+        return self._recorded[parts]
+
+    def _record(self, live: Reference, given: Given) -> Bank:
+        if live not in self._placed:
+            self._placed[live] = live.placed(self._like)
+        timesteps = given.model.model_sampling.timestep(given.sigmas[:1]).float()
+        return self._placed[live](self._unet, timesteps, given.sigmas[:1])
+
+    def batch(
+        self, carried: tuple[SharedParts | None, ...], on: bool, x: Tensor, watch: Watch | None, others: Options
+    ) -> SharingBatch:
+        """carried: per chunk. on: whether anybody shares at this step."""
+        key = carried, on, x.shape, watch
+        if watch or key not in self._batches:
+            maps: list[Tensor] | None = [] if watch else None
+            banks = [parts.bank for parts in carried if on and parts and parts.bank]
+            blocks = {block: None for bank in banks for block, tokens in bank.items() if tokens}
+            at = grids(self._unet, *x.shape[-2:])
+            layers = {
+                block: [parts and self._read(parts, block, at[block[:2]], maps) for parts in carried]
+                for block in blocks
+            }
+            poses = [parts and self._pose(parts) for parts in carried]
+            self._batches[key] = SharingBatch(len(x), layers, poses, others, watch, maps or ())
+        return self._batches[key]
+
+    def _pose(self, parts: SharedParts) -> Tensor | None:
+        if parts.pose is None:
+            return None
+        if parts not in self._poses:
+            self._poses[parts] = parts.pose.to(self._like)
+        return self._poses[parts]
+
+    def _read(self, parts: SharedParts, block: Block, grid: Grid, maps: list[Tensor] | None) -> Beside | None:
+        """What is attended to beside one's own tokens in a layer of this grid; None where it is nothing."""
+        if not parts.bank_of(block):
+            return None
+        key = parts, block, grid
+        if key not in self._beside:
+            self._beside[key] = self._project(parts, block, grid)
+        return self._beside[key] if maps is None else replace(self._beside[key], maps=maps)
+
+    def _project(self, parts: SharedParts, block: Block, grid: Grid) -> Beside:
+        bank = parts.bank_of(block)
+        tokens = torch.cat([part.kept for part in bank])[None].to(self._like)
+        attention = self._modules[block].attn1
+        sink = any(part.dropped for part in bank)
+        keys, values = (functional.pad(to(tokens), (0, 0, 0, int(sink))) for to in (attention.to_k, attention.to_v))
+        bias = self._bias(bank, parts.weights, grid[0] * grid[1], grid)
+        counts = [len(part.kept) for part in bank]
+        elsewhere = partial(self._bias, bank, parts.weights)
+        return Beside(keys, values, counts, parts.weights.targets is not None, grid, bias, elsewhere)
+
+    def _bias(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
+        """bank.key_bias, one for all layers and steps that need the same: with targets it is large."""
+        counts = tuple((len(part.kept), part.dropped) for part in bank)
+        key = weights, counts, own, grid
+        if key not in self._biases:
+            bias = key_bias(bank, own, weights, grid)
+            self._biases[key] = None if bias is None else bias.to(self._like)
+        return self._biases[key]

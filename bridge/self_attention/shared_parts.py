@@ -1,0 +1,115 @@
+"""What the conditioning carries of parts; a row that carries none attends to itself alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ...core.errors import BadParts, BadSize
+from ...core.parts.bank import Bank, Block, PartTokens, PartWeights
+from ..carried import Carried, put
+from ..conditioning import Conditioning
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """step: counted from 1. show: given the parts' shares of the attention at that step, (parts, h, w), 0..1."""
+
+    step: int
+    show: Callable[[Tensor], None]
+
+    def __deepcopy__(self, memo: Any) -> Watch:
+        return self
+
+
+class Reference(Protocol):
+    """Parts that the denoiser itself sees, at every step or once per run."""
+
+    @property
+    def every_step(self) -> bool: ...
+
+    def placed(self, like: Tensor) -> Reference:
+        """The same in the place of `like`, which has the dtype the UNet computes in: for one run."""
+        ...
+
+    def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
+        """Recorded by the denoiser as it is now: with its LoRAs, cast and offloaded as in this run.
+
+        timesteps, sigmas: (1,), what the UNet is given for this step and the level of its noise.
+        """
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SharedParts(Carried):
+    """What a node of the parts adds to one side of the conditioning.
+
+    bank: what the reference UNet saw, or None where this side attends to itself alone (the negative). A layer that
+    is not in the bank attends to itself alone, too.
+    pose: (B, C, h, w) added after the first convolution, or None; one for all pictures, or one for each.
+    live: instead of a bank, who records it while sampling.
+    size: (width, height) in pixels of the picture the parts were encoded for, or None: of any.
+    watch: where the attention of one step goes is shown to this.
+    """
+
+    key = "likeness_sharing"
+    bank: Bank | None
+    weights: PartWeights
+    pose: Tensor | None = None
+    live: Reference | None = None
+    size: tuple[int, int] | None = None
+    watch: Watch | None = None
+
+    @property
+    def heard(self) -> bool:
+        return bool(self.bank) or self.live is not None or self.pose is not None
+
+    @property
+    def placed(self) -> bool:
+        return self.pose is not None or self.weights.targets is not None
+
+    def of(self, picture: int) -> SharedParts:
+        if self.pose is None or len(self.pose) == 1:
+            return self
+        number = picture % len(self.pose)
+        pose = self.pose[[number]]
+        return self.piece(number, lambda: replace(self, pose=pose))
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> SharedParts:
+        weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
+        return replace(self, pose=_cut(self.pose, area), weights=weights)
+
+    def alike(self, other: Any) -> bool:
+        """Both sides of one node go through the UNet in one batch."""
+        return self.source is other.source
+
+    def bank_of(self, block: Block) -> Sequence[PartTokens]:
+        """What this layer reads: nothing where it attends to itself alone."""
+        return self.bank.get(block, ()) if self.bank else ()
+
+    def check_size(self, found: tuple[int, int]) -> None:
+        """Raise BadSize where the parts were encoded for a picture of another size, (width, height) in pixels."""
+        if self.size not in (None, found):
+            raise BadSize(
+                "The latent", found, f"the parts were encoded for {self.size[0]}x{self.size[1]} px",
+                "Give the latent and the node of the parts (Encode Parts or Share Parts Attention) the same width and "
+                "height; a second pass at another size needs that node once more, at that size.",
+            )  # fmt: skip
+
+
+def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
+    height, width, y, x = area
+    return None if picture is None else picture[..., y : y + height, x : x + width]
+
+
+def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:
+    """Every entry with the parts in it. Raises BadParts where there are parts already."""
+    if any(SharedParts.key in options.get("model_conds", {}) for _, options in conditioning):
+        raise BadParts(
+            "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
+            "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
+        )
+    return put(conditioning, parts)
