@@ -10,8 +10,10 @@ from typing import Any
 import comfy.model_management
 import torch
 
-from ..core import doctor, manifest
-from ..core.doctor import Report
+from ..core.models import doctor, needs
+from ..core.models.findings import Finding, Report
+from ..core.models.manifest import Model
+from ..core.models.packages import packages
 from ..core.thirdparty import installed
 from . import folders
 
@@ -32,18 +34,18 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Report:
     return doctor.report(choice, _wanted(choice, prompt), folders.of_models(), _around())
 
 
-def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[manifest.Model, ...]:
+def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[Model, ...]:
     if choice == THIS:
-        return doctor.wanted(prompt)
+        return needs.wanted(prompt)
     names = _templates() if choice == ALL else [choice]
     graphs = (json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8")) for name in names)
-    return tuple(model for graph in graphs for model in doctor.wanted(graph))
+    return tuple(model for graph in graphs for model in needs.wanted(graph))
 
 
-def _around() -> tuple[doctor.Finding, ...]:
+def _around() -> tuple[Finding, ...]:
     import comfyui_version
 
     device = comfy.model_management.get_torch_device()
     name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
     machine = doctor.machine(torch.__version__, name, int(free))
-    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *doctor.packages(installed()))
+    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *packages(installed()))

@@ -14,15 +14,7 @@ import safetensors
 from safetensors.torch import save
 
 from ..core import identities
-from ..core.errors import (
-    LikenessError,
-    UnsupportedCheckpoint,
-    bad_file_name,
-    cannot_write,
-    not_saved,
-    nothing_to_save,
-    saved_twice,
-)
+from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint
 from ..core.people import Identity
 from ..core.text import plain
 from . import folders
@@ -58,7 +50,10 @@ def path_of(file: str) -> str:
     """Full path of a saved person. Raises CannotSave naming the folders searched, UnsafePath."""
     path = folders.find(file, KEY)
     if path is None:
-        raise not_saved(file, folders.folders(KEY))
+        raise CannotSave(
+            f"No saved person {file!r} in the folders searched ({', '.join(folders.folders(KEY))}).",
+            "Save one with Save Identity, or copy a file there, and press R in ComfyUI to refresh.",
+        )
     return path
 
 
@@ -71,10 +66,16 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
     """
     path = _target(filename)
     if not identities.photos_of(identity):
-        raise nothing_to_save(identity.name)
+        raise CannotSave(
+            f"{identity.name} has no photo with a face, so there is nothing to save.",
+            "Give Identity a photo in which the face is found.",
+        )
     who = f"{identity.name} (node {node})"
     if others := _others(path, node, prompt):
-        raise saved_twice(who, others, path)
+        raise CannotSave(
+            f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost.",
+            "Give every Save Identity a file name of its own.",
+        )
     data, lost = save(*identities.to_tensors(identity)), _lost(path)
     _write(path, data)
     if _latest.prompt is not prompt:
@@ -125,15 +126,19 @@ def _lost(path: str) -> int:
 def _target(filename: object) -> str:
     name = plain(filename).removesuffix(_ENDING)
     if not name or name.endswith(("/", "\\")):
-        raise bad_file_name(str(filename), "is empty", "Write a name, such as anna or family/anna.")
+        raise _unusable(str(filename), "is empty", "Write a name, such as anna or family/anna.")
     parts = PurePath(name + _ENDING).parts
     longest = max(len(part.encode()) for part in parts)
     if longest > _LONGEST:
         why = f"takes {longest} bytes with its ending; file systems take {_LONGEST}"
-        raise bad_file_name(plain(name, 60), why, "Choose a shorter name.")
+        raise _unusable(plain(name, 60), why, "Choose a shorter name.")
     if len(parts) > _DEEPEST:
-        raise bad_file_name(plain(name, 60), f"has {len(parts) - 1} sub-folders", f"Use fewer than {_DEEPEST}.")
+        raise _unusable(plain(name, 60), f"has {len(parts) - 1} sub-folders", f"Use fewer than {_DEEPEST}.")
     return folders.within(folders.folders(KEY)[0], name) + _ENDING
+
+
+def _unusable(name: str, why: str, advice: str) -> CannotSave:
+    return CannotSave(f"The file name {name!r} {why}.", advice)
 
 
 def _write(path: str, data: bytes) -> None:
@@ -147,7 +152,10 @@ def _write(path: str, data: bytes) -> None:
     except (OSError, ValueError) as error:  # ValueError: letters that this system's file names lack
         with suppress(OSError, ValueError):
             os.remove(unfinished)
-        raise cannot_write(path, getattr(error, "strerror", None) or str(error)) from error
+        raise CannotSave(
+            f"{path} could not be written: {getattr(error, 'strerror', None) or error}.",
+            "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
+        ) from error
 
 
 def load_identity(file: str) -> Identity:

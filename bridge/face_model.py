@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..core.checkpoints import require
-from ..core.errors import DetectorMissing, LikenessError, ModelMissing, UnsupportedCheckpoint
-from ..core.faces import alignment, analysis, arcface, insight, ir_se50, onnx_network, packs, scrfd
+from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..core.faces import alignment, analysis, arcface, insight, ir_se50, onnx_network, scrfd
 from ..core.faces.analysis import Aligner, Recogniser
 from ..core.faces.ladder import Detection, Detector, find_faces
-from ..core.faces.onnx_file import Kind, inspect, read
 from ..core.faces.pictures import Picture, to_picture
 from ..core.geometry import shorter_side
+from ..core.models import formats, packs
+from ..core.models.files import WEIGHTS, Stamp, stamp
+from ..core.models.onnx_file import Kind, inspect, read
 from ..core.people import Faces
 from ..core.text import logger
 from . import folders, load
-from .folders import Stamp, stamp
 
 ALL = "all found"
 NONE_FOUND = "none found"
@@ -34,10 +34,19 @@ AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntim
 
 _ONNX_KEY = "insightface"
 _TORCH_KEYS = ("facexlib", "insightface")
-_TORCH_ENDINGS = (".pth", ".pt", ".bin", ".safetensors", ".sft")
-# Stands near the start of the file whether it is a safetensors file or either kind of pickle.
-_IR_SE50_MARK = b"body.23.res_layer.5.fc1.weight"
+# Where a file's keys stand, whether it is a safetensors file or either kind of pickle.
 _HEAD = 1 << 20
+
+
+class DetectorMissing(LikenessError):
+    """A face model that only recognises, where faces are to be found."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
+            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity takes them, "
+            "and Faces from Landmarks in the place of Detect Faces.",
+        )
 
 
 class Hosted:
@@ -201,7 +210,7 @@ def _recogniser_paths(pack: str) -> dict[str, str]:
 
 
 def _ir_se50_path() -> str | None:
-    paths = _files(_TORCH_ENDINGS, *_TORCH_KEYS).values()
+    paths = _files(WEIGHTS, *_TORCH_KEYS).values()
     return next((path for path in paths if _looks_like_ir_se50(*stamp(path))), None)
 
 
@@ -212,7 +221,7 @@ def _looks_like_ir_se50(path: str, size: int, changed: int) -> bool:
         return True
     try:
         with open(path, "rb") as file:
-            return _IR_SE50_MARK in file.read(_HEAD)
+            return formats.IR_SE50_KEY.encode() in file.read(_HEAD)
     except OSError:  # one file that may not be read must not take the node out of the menu
         return False
 
@@ -282,6 +291,6 @@ def _hosted(planned: onnx_network.Plan) -> Hosted:
 @lru_cache(maxsize=2)
 def _ir_se50(path: str, size: int, changed: int) -> IRSE50Recogniser:
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
-    state = load.read_state_dict(path, "the ArcFace recogniser of facexlib (IR-SE50)", advice)
-    require(state, packs.IR_SE50, path, advice)
+    state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
+    formats.require(state, packs.IR_SE50, path, advice)
     return IRSE50Recogniser(Hosted(load.in_patcher(ir_se50.IRSE50, ir_se50.fold(state, path))))

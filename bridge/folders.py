@@ -7,26 +7,31 @@ from collections.abc import Callable
 
 import folder_paths
 
-from ..core.errors import LikenessError, UnsafePath
-from ..core.files import walk
+from ..core.errors import LikenessError
+from ..core.models.files import WEIGHTS, files_below, stamp
 
-_WEIGHTS = (".safetensors", ".sft", ".bin", ".pth", ".pt")
-
-# model key -> (folder below models/, file endings listed)
-_KEYS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "insightface": ("insightface", (".onnx", *_WEIGHTS)),
-    "facexlib": ("facexlib", _WEIGHTS),
-    "id_patch": ("id_patch", _WEIGHTS),
-    "instantid": ("instantid", _WEIGHTS),
-    "parts2whole": ("parts2whole", _WEIGHTS),
-    "likeness_faces": ("likeness_faces", (".safetensors",)),
+# Model key, also the folder's name below models/ -> file endings listed.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "insightface": (".onnx", *WEIGHTS),
+    "facexlib": WEIGHTS,
+    "id_patch": WEIGHTS,
+    "instantid": WEIGHTS,
+    "parts2whole": WEIGHTS,
+    "likeness_faces": (".safetensors",),
 }
 
 # Not models, and large.
 _NO_MODELS = ("custom_nodes", "configs")
 
-Stamp = tuple[str, int, int]
-"""Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
+
+class UnsafePath(LikenessError):
+    """A file name that points outside its folder."""
+
+    def __init__(self, name: str, folder: str) -> None:
+        super().__init__(
+            f"The name {name!r} leads outside of {folder}.",
+            "Use a plain name; sub-folders of that folder are fine, '..' and absolute paths are not.",
+        )
 
 
 def register() -> None:
@@ -35,8 +40,8 @@ def register() -> None:
     A key that exists already (another pack, extra_model_paths.yaml) keeps its folders; ours is appended and the
     file endings are widened, because a key that only the yaml names would list every file.
     """
-    for key, (folder, endings) in _KEYS.items():
-        default = os.path.join(folder_paths.models_dir, folder)
+    for key, endings in _KEYS.items():
+        default = os.path.join(folder_paths.models_dir, key)
         paths, known = folder_paths.folder_names_and_paths.get(key, ([], set()))
         merged = paths if default in paths else [*paths, default]
         folder_paths.folder_names_and_paths[key] = (merged, {*known, *endings})
@@ -55,13 +60,14 @@ def of_models() -> dict[str, tuple[str, ...]]:
 
 def listed(*keys: str) -> list[str]:
     """Relative names of the files under these keys, sorted, without repeats."""
-    found: set[str] = set()
-    for key in keys:
-        endings = folder_paths.folder_names_and_paths[key][1]
-        for root in folders(key):
-            names = (os.path.join(folder, name) for folder, _, names in walk(root) for name in names)
-            found.update(os.path.relpath(name, root) for name in names if os.path.splitext(name)[1].lower() in endings)
-    return sorted(found)
+    names = {
+        name
+        for key in keys
+        for root in folders(key)
+        for name, _ in files_below(root)
+        if os.path.splitext(name)[1].lower() in folder_paths.folder_names_and_paths[key][1]
+    }
+    return sorted(names)
 
 
 def find(name: str, *keys: str) -> str | None:
@@ -84,12 +90,6 @@ def within(folder: str, name: str) -> str:
     if not path.startswith(root + os.sep):
         raise UnsafePath(name, folder)
     return path
-
-
-def stamp(path: str) -> Stamp:
-    """What tells this file from the one that was here before."""
-    state = os.stat(path)
-    return path, state.st_size, state.st_mtime_ns
 
 
 def found_or_why(path_of: Callable[[str], str], file: str | None) -> bool | str:

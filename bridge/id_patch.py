@@ -9,8 +9,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core import id_patch, manifest
+from ..core import id_patch
 from ..core.errors import SequenceUnsupported
+from ..core.models import manifest
 from ..core.people import Person
 from . import load
 

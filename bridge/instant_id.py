@@ -10,8 +10,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core import instant_id, manifest
+from ..core import instant_id
 from ..core.errors import AdapterMismatch
+from ..core.models import manifest
 from ..core.people import Person
 from . import load, unet
 from .conditioning import Canvas

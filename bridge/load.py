@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.utils
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..core import doctor
-from ..core.checkpoints import flatten, is_safetensors, require, unreadable
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
-from ..core.files import no_model
-from ..core.manifest import Model
+from ..core.models import search, tensors
+from ..core.models.formats import require
+from ..core.models.manifest import Model
 from ..core.text import in_one_line
 from . import folders
 
 
 def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file or a safely unpickled .bin/.pth, nested dictionaries flattened.
+    """The tensors of a file, nested dictionaries flattened. Raises as core.models.tensors.read."""
+    return tensors.read(Path(path), expected, advice, _loaded)
 
-    Raises UnsupportedCheckpoint for a file that is none: empty, a saved web page, a truncated download, a pickle
-    that wants to run code, or one that may not be read.
-    """
-    try:
-        what = no_model(Path(path))
-    except OSError as error:
-        found = f"a file that cannot be read ({error.strerror})"
-        raise UnsupportedCheckpoint(path, found, expected, "Look at its permissions.") from error
-    if what:
-        raise UnsupportedCheckpoint(path, what, expected, f"Download it again. {advice}")
-    try:
-        if not path.endswith((".safetensors", ".sft")) and is_safetensors(Path(path)):
-            return flatten(load_file(path))  # the host would go by the name
-        return flatten(comfy.utils.load_torch_file(path, safe_load=True))
-    except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # the file may be good
-    except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
-        what = unreadable(error, os.path.getsize(path))
-        raise UnsupportedCheckpoint(path, what, expected, f"Delete it and download it again. {advice}") from error
+
+def _loaded(path: Path) -> Any:
+    """As the host loads, which maps files into memory or not as its user chose; but it goes by the file's name."""
+    if path.suffix not in (".safetensors", ".sft") and tensors.is_safetensors(path):
+        return tensors.load(path)
+    return comfy.utils.load_torch_file(str(path), safe_load=True)
 
 
 def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
@@ -92,7 +78,7 @@ class Published:
         """
         path = folders.find(file, self.key)
         if path is None and file == self.model.name:
-            path = doctor.found(self.model, folders.of_models())
+            path = search.elsewhere(self.model, folders.of_models())
         if path is None:
             searched = folders.folders(self.key)
             name, url, size = file or self.model.name, self.model.url, self.model.size_text

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import comfy.model_sampling
@@ -16,9 +16,10 @@ from comfy.model_patcher import ModelPatcher
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..core.checkpoints import below, identify, require
 from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted
-from ..core.files import walk
+from ..core.models.files import files_below, stamp
+from ..core.models.formats import identify, require
+from ..core.models.tensors import below
 from ..core.parts2whole import released
 from ..core.parts2whole.image_tokens import DecoupledAttn
 from ..core.parts2whole.pose_guider import PoseGuider
@@ -43,14 +44,11 @@ def choices() -> list[str]:
 
 
 def _choices_in(root: str) -> list[str]:
-    found: list[str] = []
-    for folder, below_it, files in walk(root):
-        if released.is_release(Path(folder)):
-            found.append(os.path.relpath(folder, root))
-            below_it.clear()  # its files belong to it
-        else:
-            found += [os.path.relpath(os.path.join(folder, name), root) for name in files if _is_single(name)]
-    return found
+    names = [name for name, _ in files_below(root)]
+    releases = set(filter(None, map(released.folder_of, names)))
+    found = [*releases, *filter(_is_single, names)]
+    # What lies in a release belongs to it.
+    return [name for name in found if not releases & set(map(str, PurePath(name).parents))]
 
 
 def _is_single(name: str) -> bool:
@@ -82,7 +80,7 @@ def fingerprint(name: str | None) -> str:
         return ""
     path = path_of(name)
     files = [path] if os.path.isfile(path) else released.locate(Path(path)).values()
-    return str([folders.stamp(str(file)) for file in files])
+    return str([stamp(str(file)) for file in files])
 
 
 def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:

@@ -12,8 +12,8 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 from torch import Tensor
 
 from ..core.attention import Attend
-from ..core.checkpoints import FAMILIES
 from ..core.errors import WrongBaseModel
+from ..core.models.formats import FAMILIES
 from ..core.parts.bank import Block
 
 if TYPE_CHECKING:

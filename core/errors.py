@@ -100,17 +100,6 @@ class FaceNotFound(LikenessError):
         )
 
 
-class DetectorMissing(LikenessError):
-    """A face model that only recognises, where faces are to be found."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
-            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity takes them, "
-            "and Faces from Landmarks in the place of Detect Faces.",
-        )
-
-
 class RecogniserMissing(LikenessError):
     """An identity lacks the embedding a method was trained on."""
 
@@ -293,16 +282,6 @@ class TokensMoved(LikenessError):
         )
 
 
-class UnsafePath(LikenessError):
-    """A file name that points outside its folder."""
-
-    def __init__(self, name: str, folder: str) -> None:
-        super().__init__(
-            f"The name {name!r} leads outside of {folder}.",
-            "Use a plain name; sub-folders of that folder are fine, '..' and absolute paths are not.",
-        )
-
-
 class BadLayout(LikenessError):
     """Places that cannot be made or used: no room, nobody there, no skeleton, off every canvas."""
 
@@ -330,40 +309,6 @@ class CannotSave(LikenessError):
 # What several files say
 
 
-def several_faces(where: str, count: int) -> BadPhoto:
-    """More faces than the one that was meant."""
-    return BadPhoto(
-        f"{where[0].upper()}{where[1:]} shows {count} faces where one person is meant.",
-        "Crop the photo to one face. Or set which_face of its Identity node, which may be in a box such as People, to "
-        "largest or to a number that it now shows in the photo (all faces, from left to right).",
-    )
-
-
-def face_index_out_of_range(where: str, index: int, count: int) -> BadPhoto:
-    """A face number that does not exist."""
-    return BadPhoto(
-        f"Face {index} was asked for, but {where} has {count}{f' (numbered 1 to {count})' * (count > 1)}.",
-        "Choose a number that Identity now shows in the photo: all faces, from left to right.",
-    )
-
-
-def faces_too_small(count: int, largest: float, min_size: int) -> BadPhoto:
-    """No face of a picture is as large as asked for. Sizes in pixels."""
-    return BadPhoto(
-        f"The picture has {counted(count, 'face')}, but the largest is {largest:.0f} px and min_size is {min_size} px.",
-        "Lower min_size or use a larger picture.",
-    )
-
-
-def other_landmarks(found: tuple[int, int, int], pictures: tuple[int, int, int]) -> BadPhoto:
-    """Landmarks of another picture. Both are (pictures, width, height) in pixels."""
-    theirs, ours = (f"{counted(n, 'picture')} of {width}x{height} px" for n, width, height in (found, pictures))
-    return BadPhoto(
-        f"face_landmarks was made from {theirs}, the image input has {ours}.",
-        "Link one picture to both nodes, with nothing that scales or crops in between.",
-    )
-
-
 def nobody_placed(node: str) -> BadCast:
     """A placed cast in which nobody is left."""
     return BadCast(
@@ -387,48 +332,3 @@ def together_only(node: str) -> BadCast:
         f"The cast given to {node} comes from Crop Faces: everybody in it has a picture of their own.",
         "Connect the cast that Crop Faces was given.",
     )
-
-
-def nothing_in_common(a: str, theirs: str, b: str, others: str) -> BadCast:
-    """Two people of different recognisers: name and recognisers of each."""
-    return BadCast(
-        f"{a} has {theirs} and {b} has {others}: no recogniser in common to blend.",
-        "Make both identities with the same Load Face Model.",
-    )
-
-
-def cannot_write(path: str, why: str) -> CannotSave:
-    """A file that could not be written; nothing is left of the attempt."""
-    return CannotSave(
-        f"{path} could not be written: {why}.",
-        "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
-    )
-
-
-def not_saved(file: str, folders: Sequence[str]) -> CannotSave:
-    """A file that is not in the face bank."""
-    return CannotSave(
-        f"No saved person {file!r} in the folders searched ({listed(folders)}).",
-        "Save one with Save Identity, or copy a file there, and press R in ComfyUI to refresh.",
-    )
-
-
-def nothing_to_save(name: str) -> CannotSave:
-    """Somebody without photos."""
-    return CannotSave(
-        f"{name} has no photo with a face, so there is nothing to save.",
-        "Give Identity a photo in which the face is found.",
-    )
-
-
-def saved_twice(who: str, others: Sequence[str], path: str) -> CannotSave:
-    """Several people for one file in one run."""
-    return CannotSave(
-        f"{who} and {listed(others)} are to be saved to one file, {path}: one of them would be lost.",
-        "Give every Save Identity a file name of its own.",
-    )
-
-
-def bad_file_name(name: str, why: str, advice: str) -> CannotSave:
-    """A file name that no file can have."""
-    return CannotSave(f"The file name {name!r} {why}.", advice)

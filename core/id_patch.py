@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import State, below
 from .errors import BadPatches, NotPlaced, rows_missing
 from .geometry import PATCH, Rect, off_canvas, patch_rect
 from .identities import combine
+from .models.tensors import State, below
 from .people import Person, PlacedCast, Point, RowCast, is_a
 from .places import placing
 from .resampler import Resampler

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadEmbedding, RecogniserMissing, UnsupportedCheckpoint, nothing_in_common
-from .faces.packs import where
+from .errors import BadCast, BadEmbedding, RecogniserMissing, UnsupportedCheckpoint
+from .models.packs import where
 from .people import Face, Identity
 from .text import plain
 
@@ -128,7 +128,10 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common:
-        raise nothing_in_common(a.name, _names(a), b.name, _names(b))
+        raise BadCast(
+            f"{a.name} has {_names(a)} and {b.name} has {_names(b)}: no recogniser in common to blend.",
+            "Make both identities with the same Load Face Model.",
+        )
     mix = slerp if method == "slerp" else torch.lerp
     embeddings = {
         recogniser: mix(

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoints import State, below
 from .identities import combine
+from .models.tensors import State, below
 from .people import Person
 from .resampler import Resampler
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from .checkpoints import State
+from .models.tensors import State
 
 HEAD_DIM = 64
 """Fixed in every published file; the number of heads follows from the width of to_q."""

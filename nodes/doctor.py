@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 
 from ..bridge import doctor, notes
 from ..bridge.schema import searchable
-from ..core.doctor import GOOD
+from ..core.models.findings import GOOD
 from ..core.previews import table
 
 

@@ -33,12 +33,13 @@ except ImportError as error:
 
 from core import identities, measure
 from core.errors import LikenessError, counted
-from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, packs, scrfd
+from core.faces import alignment, analysis, arcface, ir_se50, onnx_network, scrfd
 from core.faces.ladder import Detection, Detector, find_faces
-from core.faces.onnx_file import Kind, inspect, read
 from core.faces.pictures import Picture, to_picture
 from core.geometry import FAR, longer_side
 from core.measure.drawing import who_is_who
+from core.models import packs
+from core.models.onnx_file import Kind, inspect, read
 from core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line
 

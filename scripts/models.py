@@ -9,8 +9,8 @@
 
 A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found and
 where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network; it and `convert`, which makes
-safetensors of pickles, need torch: run them with the Python that runs ComfyUI. `download` needs no package and goes on
-where it was stopped; it reads tokens from HF_TOKEN and CIVITAI_API_TOKEN, mirrors from HF_ENDPOINT and GITHUB_ENDPOINT.
+safetensors of pickles, need torch: run them with the Python that runs ComfyUI. `download` needs huggingface_hub and
+pooch; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT.
 `manager` prints entries for ComfyUI-Manager's model list, `write` renews what is made from models_manifest.json in
 README, docs/, the workflows and the blueprints.
 """
@@ -21,9 +21,8 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 # ComfyUI portable's Python does not look beside the script.
@@ -31,13 +30,10 @@ sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
 sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
-import fetch
 from environment import ROOT, SetupError
-from fetch import FetchError
 
-from core import manifest
-from core.files import no_model
-from core.manifest import File, Model
+from core.models import manifest, needs
+from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
@@ -64,7 +60,7 @@ def main() -> int:
 
 def used() -> dict[str, tuple[Model, ...]]:
     """Workflow -> the models it needs."""
-    return {path.stem: manifest.needed(read_workflow(path.stem)) for path in sorted(WORKFLOWS.glob("*.json"))}
+    return {path.stem: needs.published(read_workflow(path.stem)) for path in sorted(WORKFLOWS.glob("*.json"))}
 
 
 def show_list(given: argparse.Namespace) -> int:
@@ -81,7 +77,7 @@ def read_workflow(name: str) -> dict[str, Any]:
     """A workflow of ours by name, or any by its path. Raises SetupError."""
     path = WORKFLOWS / f"{name}.json"
     try:
-        return manifest.workflow((path if path.is_file() else Path(name)).read_text("utf-8-sig"))
+        return needs.workflow((path if path.is_file() else Path(name)).read_text("utf-8-sig"))
     except OSError:
         names = ", ".join(sorted(path.stem for path in WORKFLOWS.glob("*.json")))
         raise SetupError(f"There is no workflow {name}. Ours are {names}.") from None
@@ -101,13 +97,14 @@ def doctor(given: argparse.Namespace) -> int:
     """Exit status 1 where something is to be mended."""
     graphs = [read_workflow(name) for name in ([given.workflow] if given.workflow else used())]
     try:
-        from core import doctor as diagnosis
+        from core.models import doctor as diagnosis
+        from core.models.packages import packages
         from core.thirdparty import installed
     except ImportError as error:
         raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
-    wanted = [model for graph in graphs for model in diagnosis.wanted(graph)]
+    wanted = [model for graph in graphs for model in needs.wanted(graph)]
     hosts = environment.find_hosts()
-    around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *diagnosis.packages(installed())]
+    around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *packages(installed())]
     report = diagnosis.report(given.workflow or "all templates", wanted, model_folders(given.models), around)
     print(report.text())
     return int(not report.good)
@@ -116,7 +113,7 @@ def doctor(given: argparse.Namespace) -> int:
 def machine() -> Any:
     import torch
 
-    from core.doctor import machine
+    from core.models.doctor import machine
 
     if torch.cuda.is_available():
         return machine(torch.__version__, torch.cuda.get_device_name(), torch.cuda.mem_get_info()[0])
@@ -178,7 +175,7 @@ def download(given: argparse.Namespace) -> int:
 def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     """Models by their ids, and those that workflows need."""
     known = {model.id: (model,) for model in manifest.models()}
-    return tuple(dict.fromkeys(m for name in names for m in known.get(name) or manifest.needed(read_workflow(name))))
+    return tuple(dict.fromkeys(m for name in names for m in known.get(name) or needs.published(read_workflow(name))))
 
 
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
@@ -191,9 +188,11 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
         print("".join(f"    {one.licence} ({one.source})\n" for one in model.licences), end="")
         print(f"    {model.page}")
     print(f"In all: {manifest.together(models)}.")
+    import fetch  # says which package it lacks, before anything is asked
+
     if not yes and not agreed():
         return 1
-    problems = [problem for model in models if (problem := fetch_model(model, Path(folders[model.key][0])))]
+    problems = [problem for model in models if (problem := fetch.fetch_model(model, Path(folders[model.key][0])))]
     for problem in problems:
         environment.say(problem)
     return int(bool(problems))
@@ -206,66 +205,14 @@ def agreed() -> bool:
     return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def fetch_model(model: Model, root: Path) -> str:
-    """Why it did not come, empty where it is there."""
-    unpacked = {PurePath(file.names[0]).name: root / file.names[0] for file in model.files}
-    if model.archive and all(there(path) for path in unpacked.values()):
-        environment.say(f"{model.title} is there already.")
-        return ""
-    try:
-        for file in model.fetched:
-            fetch_file(model, file, root)
-        if model.archive:
-            fetch.unpack(root / model.archive.names[0], unpacked)
-    except (FetchError, OSError) as problem:
-        return str(problem)
-    return ""
-
-
-def there(path: Path) -> bool:
-    """Also in the second folder of the same name that unpacking makes. What is empty or a web page is to come anew."""
-    places = (path, path.parent / path.parent.name / path.name)
-    return any(place.is_file() and place.stat().st_size and not no_model(place) for place in places)
-
-
-def fetch_file(model: Model, file: File, root: Path) -> None:
-    """Under the first of its names that its server knows. Raises FetchError."""
-    problem: FetchError | None = None
-    for name in file.names:
-        published = model.url_of(file, name)
-        url = fetch.mirrored(published, os.environ)
-        token = fetch.token_for(published, os.environ) if url.startswith("https://") else None
-        size = file.size if file.exact else None
-        environment.say(f"{name} from {url}")
-        try:
-            if not fetch.fetch(url, root / name, size, file.sha256, token, Progress()):
-                environment.say(f"{root / name} is there already.")
-            return
-        except fetch.NotThere as error:
-            problem = problem or error
-    if problem:
-        raise problem
-
-
-class Progress:
-    """Prints how far a download is, every few seconds."""
-
-    def __init__(self) -> None:
-        self.said = time.monotonic()
-
-    def __call__(self, done: int, total: int | None) -> None:
-        if time.monotonic() - self.said > 5:
-            self.said = time.monotonic()
-            environment.say(f"  {manifest.human(done)}" + (f" of {manifest.human(total)}" if total else ""))
-
-
 def convert(given: argparse.Namespace) -> int:
-    import to_safetensors  # ends with a message where there is no torch
-
-    from core.errors import LikenessError
-
     try:
-        print(to_safetensors.convert(given.source))
+        from core.errors import LikenessError
+        from core.models.convert import convert
+    except ImportError as error:
+        raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from None
+    try:
+        print(convert(given.source))
     except (LikenessError, OSError) as problem:
         raise SetupError(str(problem)) from problem
     return 0

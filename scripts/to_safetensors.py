@@ -6,110 +6,21 @@
     python scripts/to_safetensors.py ../../models/parts2whole/Parts2Whole
 
 Run it in the pack's folder with the Python that runs ComfyUI. The new file stands beside the old one, loads the same,
-and says in its metadata what it was made of.
+and says in its metadata what it was made of. `models.py convert` does the same; only this is in the published archive.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 try:
-    import torch
-
-    from core import manifest
-    from core.checkpoints import identify, read, require
-    from core.errors import CannotSave, LikenessError
-    from core.files import sha256
-    from core.parts2whole import released
-    from core.text import in_one_line
+    from core.errors import LikenessError
+    from core.models.convert import convert
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
-
-ROOT = Path(__file__).resolve().parents[1]
-SINGLE = ("id-patch", "instantid", "arcface-ir-se50")
-"""Ids in the manifest of what is released as one pickle."""
-
-
-def convert(source: Path) -> Path:
-    """Write the safetensors file beside `source`, a pickle that a loader of ours reads or a Parts2Whole folder, and
-    return its path.
-
-    Raises UnsupportedCheckpoint or ModelMissing when it is something else, FileExistsError rather than overwrite,
-    CannotSave where it cannot be written, of which nothing is left.
-    """
-    source = source.absolute()
-    target = source.with_name(f"{source.name}.safetensors") if source.is_dir() else source.with_suffix(".safetensors")
-    if target.exists():
-        raise FileExistsError(f"{target} exists already; move it away to convert again.")
-    _write(target, *(_parts2whole(source) if source.is_dir() else _single(source)))
-    with suppress(OSError):  # some disks know no permissions
-        target.chmod(source.stat().st_mode & 0o666)  # safetensors writes for its owner only
-    return target
-
-
-def _single(source: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    state = read(source)
-    published = {one.format: one for one in map(manifest.model, SINGLE)}
-    found = identify(state)
-    wanted = found.id if found and found.id in published else "id-patch"
-    advice = "Give it id-patch.bin, InstantID's ip-adapter.bin or recognition_arcface_ir_se50.pth."
-    require(state, wanted, str(source), advice)
-    return state, _provenance(published[wanted], [source])
-
-
-def _parts2whole(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    files = released.locate(folder.resolve())
-    state = {f"{name}.{key}": tensor for name in released.NETWORKS for key, tensor in read(files[name]).items()}
-    scheduler = files[released.SCHEDULER].read_text("utf-8")
-    return state, {released.SCHEDULER: scheduler, **_provenance(released.MODEL, list(files.values()))}
-
-
-def _provenance(model: manifest.Model, sources: Sequence[Path]) -> dict[str, str]:
-    """What a later reader wants to know of a converted file: of which bytes it was made, whose they are, by what."""
-    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
-    hashes = {str(path.relative_to(sources[0].parents[len(sources) > 1])): sha256(path) for path in sources}
-    return {
-        "title": model.title,
-        "source": model.page,
-        "source_sha256": json.dumps(hashes),
-        "licence": "; ".join(f"{one.licence} ({one.source})" for one in model.licences),
-        "converted_by": f"Likeness {version[1] if version else ''}, scripts/to_safetensors.py",
-    }
-
-
-def _write(target: Path, state: dict[str, Any], metadata: dict[str, str]) -> None:
-    from safetensors.torch import save_file
-
-    unfinished = target.with_name(f"{target.name}.part")
-    try:
-        save_file(dict(_apart(state)), unfinished, metadata={"format": "pt", **metadata})
-        unfinished.replace(target)
-    except Exception as error:  # safetensors has errors of its own, torch many for what is no plain tensor
-        raise CannotSave(
-            f"{target} could not be written: {in_one_line(error)}.",
-            "Look whether the disk has room, the folder may be written to and the source is the published file.",
-        ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
-
-
-def _apart(state: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The tensors, none of which shares its memory with another: a safetensors file cannot hold those."""
-    seen: set[int] = set()
-    for key, tensor in state.items():
-        memory = tensor.untyped_storage().data_ptr()
-        yield key, tensor.contiguous() if memory not in seen else tensor.clone(memory_format=torch.contiguous_format)
-        seen.add(memory)
-
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:

@@ -7,13 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import (
-    BadEmbedding,
-    FaceNotFound,
-    face_index_out_of_range,
-    faces_too_small,
-    several_faces,
-)
+from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted
 from ..geometry import area, shorter_side
 from ..identities import why_bad
 from ..people import NOSE, Face, Keypoints
@@ -73,13 +67,21 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """
     if which == "only":
         if len(faces) > 1:
-            raise several_faces(where, len(faces))
+            raise BadPhoto(
+                f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
+                "Crop the photo to one face. Or set which_face of its Identity node, which may be in a box such as "
+                "People, to largest or to a number that it now shows in the photo (all faces, from left to right).",
+            )
         return faces[0]
     if which == "largest":
         return arrange(faces, "largest")[0]
     number = int(which)
     if not 1 <= number <= len(faces):
-        raise face_index_out_of_range(where, number, len(faces))
+        numbered = f" (numbered 1 to {len(faces)})" if len(faces) > 1 else ""
+        raise BadPhoto(
+            f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.",
+            "Choose a number that Identity now shows in the photo: all faces, from left to right.",
+        )
     return arrange(faces, NUMBERED)[number - 1]
 
 
@@ -112,7 +114,11 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     kept = [face for face in faces if shorter_side(face.box) >= min_size]
     if not kept:
         largest = max(shorter_side(face.box) for face in faces)
-        raise faces_too_small(len(faces), largest, min_size)
+        raise BadPhoto(
+            f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px and min_size is "
+            f"{min_size} px.",
+            "Lower min_size or use a larger picture.",
+        )
     return kept
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .onnx_file import Program
+from ..models.onnx_file import Program
 from .pictures import Picture
 
 EMBEDDING = 512

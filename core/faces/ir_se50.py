@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checkpoints import State, read
 from ..errors import UnsupportedCheckpoint
-from .packs import IR_SE50
+from ..models.packs import IR_SE50
+from ..models.tensors import State, read
 from .pictures import Picture
 
 Shapes = dict[str, tuple[int, ...]]

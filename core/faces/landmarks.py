@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import FaceNotFound, other_landmarks
+from ..errors import BadPhoto, FaceNotFound, counted
 from ..people import Point
 from .ladder import Detection
 from .pictures import Picture, is_placeholder
@@ -42,7 +42,11 @@ def of_pictures(given: Mapping[str, Any], count: int, width: int, height: int) -
     tall, wide = given["image_size"]
     found = len(given["frames"]), int(wide), int(tall)
     if found != (count, width, height):
-        raise other_landmarks(found, (count, width, height))
+        theirs, ours = (f"{counted(n, 'picture')} of {w}x{h} px" for n, w, h in (found, (count, width, height)))
+        raise BadPhoto(
+            f"face_landmarks was made from {theirs}, the image input has {ours}.",
+            "Link one picture to both nodes, with nothing that scales or crops in between.",
+        )
     return list(given["frames"])
 
 

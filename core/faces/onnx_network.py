@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints import State
 from ..errors import UnsupportedCheckpoint
-from .onnx_file import OTHER_BACKEND, Node, Program, read
+from ..models.onnx_file import OTHER_BACKEND, Node, Program, read
+from ..models.tensors import State
 from .onnx_operators import FUNCTIONS, LAYERS, Layer, UnknownValue, relu_in_place
 
 KEYWORD_ONLY = Parameter.KEYWORD_ONLY

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..checkpoints import State
+from ..models.tensors import State
 
 Ints = Sequence[int]
 

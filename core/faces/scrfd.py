@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from ..models.onnx_file import Shape
 from .alignment import fitted
 from .ladder import Detection
-from .onnx_file import Shape
 from .pictures import Picture
 
 # Scores, boxes and keypoints of every level, by how many outputs there are: (strides, anchors per pixel).

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..faces.packs import IR_SE50
+from ..models.packs import IR_SE50
 from ..people import Box, Person
 
 METHODS: Mapping[str, str] = {

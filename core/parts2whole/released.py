@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from ..checkpoints import FAMILIES
 from ..errors import ModelMissing, UnsupportedCheckpoint, counted
-from ..manifest import File, human, model
+from ..models.formats import FAMILIES
+from ..models.manifest import File, human, model
 
 MODEL = model("parts2whole")
 EXPECTED = "the released folder of Parts2Whole, or a .safetensors file that scripts/to_safetensors.py made of it"
@@ -26,9 +26,11 @@ NETWORKS = tuple(name for name in _FILES if name != SCHEDULER)
 """Prefixes of the keys in a single file."""
 
 
-def is_release(folder: Path) -> bool:
-    """Whether a folder looks like a diffusers folder, complete or not."""
-    return (folder / "unet").is_dir() or (folder / "reference_unet").is_dir()
+def folder_of(name: str) -> str | None:
+    """The diffusers folder that a file lies in, complete or not, "." for none above it; name: its relative path."""
+    folders = PurePath(name).parts[:-1]
+    found = next((number for number, folder in enumerate(folders) if folder in ("unet", "reference_unet")), None)
+    return None if found is None else str(PurePath(*folders[:found]))
 
 
 def locate(folder: Path) -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,9 @@ from typing import Any
 
 from miniature.export import Files
 
+from core.models import manifest
+from core.models.formats import identify
+from core.models.tensors import shapes
 from rig import workflow
 from rig.standins import PREFIX
 
@@ -23,10 +25,7 @@ CARTOON = (
     "shows that everybody gets their own look in their own place, and says nothing about the quality of the released "
     "weights."
 )
-RECOGNISER = "recognition_arcface_ir_se50.pth"
-_LONGEST_HEADER = 100_000_000
-"""Bytes: safetensors' own limit."""
-_PACKS = ("antelopev2", "buffalo_l", "buffalo_m", "buffalo_s", "buffalo_sc")
+RECOGNISER = manifest.model("arcface-ir-se50").name
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,8 @@ def choose(
     recogniser = any("ir_se50" in name and not _is_standin(name) for name in facexlib)
     missing = (*(named[role] for role in fits if role not in chosen), *(() if recogniser else (RECOGNISER,)))
     packs = workflow.options(known, *FACE_PACK.split("."))
-    pack = {FACE_PACK: next(pack for pack in _PACKS if pack in packs)}
+    best = (model.name for model in manifest.models() if model.format == "face-pack")
+    pack = {FACE_PACK: next((pack for pack in best if pack in packs), packs[0])}
     return Weights({**(cartoon if missing else chosen), **pack}, missing, recogniser)
 
 
@@ -92,18 +92,12 @@ def _is_standin(name: str) -> bool:
 
 
 def is_sdxl(path: Path) -> bool:
-    """Whether a safetensors checkpoint is of the SDXL family, for text to image; read from its header.
-
-    One that is damaged, or that may not be read, is none.
-    """
+    """Whether a safetensors checkpoint is of the SDXL family, for text to image; one that cannot be read is none."""
     if path.suffix != ".safetensors" or not path.is_file():
         return False
-    unet = "model.diffusion_model.input_blocks"
     try:
-        with path.open("rb") as file:
-            header = json.loads(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)))
-        text = header[f"{unet}.4.1.transformer_blocks.0.attn2.to_k.weight"]["shape"]
-        picture = header[f"{unet}.0.0.weight"]["shape"]
-        return text[-1] == 2048 and picture[1] == 4
-    except (LookupError, OSError, RecursionError, TypeError, ValueError):
+        state = shapes(path)
+    except (OSError, ValueError):
         return False
+    known, picture = identify(state), state.get("model.diffusion_model.input_blocks.0.0.weight")
+    return known is not None and known.id == "sdxl" and picture is not None and picture.shape[1] == 4

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from pack.core import manifest
-from pack.core.checkpoints import KNOWN
+from pack.core.models import manifest, needs
+from pack.core.models.formats import KNOWN
 
 LOADERS = ("CheckpointLoaderSimple", "ControlNetLoader", "CLIPVisionLoader", "VAELoader")
 
@@ -45,16 +45,16 @@ def test_nodes_exist(node_ids: set[str]) -> None:
 def test_every_file_of_a_workflow_is_in_it(root: Path) -> None:
     names = {model.name for model in manifest.models()}
     for path in (root / "workflows").glob("*.json"):
-        chosen = manifest.choices(json.loads(path.read_text("utf-8")))
+        chosen = needs.choices(json.loads(path.read_text("utf-8")))
         assert {text for kind, text in chosen if kind in LOADERS} <= names, path
 
 
 def test_needed_by_loaders_and_by_nodes(root: Path) -> None:
     graph = json.loads((root / "workflows" / "id_patch_two_people.json").read_text("utf-8"))
     expected = ["id-patch", "id-patch-controlnet", "arcface-ir-se50", "antelopev2", "juggernaut-x"]
-    assert [model.id for model in manifest.needed(graph)] == expected
+    assert [model.id for model in needs.published(graph)] == expected
     as_api = {"1": {"class_type": "LikenessLoadInstantID", "inputs": {"file": "my own"}}}
-    assert [model.id for model in manifest.needed(as_api)] == ["instantid"]
+    assert [model.id for model in needs.published(as_api)] == ["instantid"]
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_needed_by_loaders_and_by_nodes(root: Path) -> None:
 )
 def test_damaged_workflows(text: str, why: str | None) -> None:
     if why is None:
-        assert manifest.choices(manifest.workflow(text)) == ()
+        assert needs.choices(needs.workflow(text)) == ()
         return
     with pytest.raises(ValueError, match=why):
-        manifest.workflow(text)
+        needs.workflow(text)
 
 
 def test_readme_and_workflows_are_up_to_date(root: Path) -> None:

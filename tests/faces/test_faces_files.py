@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import real_faces
 from pack.core.errors import UnsupportedCheckpoint
-from pack.core.faces import packs
-from pack.core.faces.onnx_file import Kind, inspect
+from pack.core.models import packs
+from pack.core.models.onnx_file import Kind, inspect
 
 
 def test_kinds_from_the_graph():
@@ -104,7 +104,7 @@ def test_importing_core_faces_imports_no_optional_package():
     root = Path(__file__).resolve().parents[2]
     code = (
         f"import sys; sys.path.insert(0, {str(root)!r})\n"
-        "import core.faces.analysis, core.faces.onnx_file, core.faces.packs, core.faces.ir_se50\n"
+        "import core.faces.analysis, core.models.onnx_file, core.models.packs, core.faces.ir_se50\n"
         "print(sorted({'cv2', 'onnx', 'onnxruntime', 'insightface', 'skimage', 'scipy'} & set(sys.modules)))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root.parent)

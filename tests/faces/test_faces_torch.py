@@ -10,9 +10,9 @@ import torch
 from figures import relative
 from pack.core.faces import alignment, analysis, arcface, insight, scrfd
 from pack.core.faces.ladder import find_faces
-from pack.core.faces.onnx_file import inspect, read
 from pack.core.faces.onnx_network import Network, plan
 from pack.core.faces.pictures import to_picture
+from pack.core.models.onnx_file import inspect, read
 from torch import nn
 
 PHOTOS = (
@@ -113,7 +113,7 @@ def test_a_file_that_fixes_the_size(ours):
 
 @pytest.mark.parametrize("operators", [("Sub", "Mul"), ("Conv", "PRelu")])
 def test_networks_from_mxnet_scale_pictures_themselves(operators):
-    from pack.core.faces.onnx_file import Node, Program
+    from pack.core.models.onnx_file import Node, Program
 
     nodes = tuple(Node(operator, (), (), {}) for operator in operators)
     assert arcface.scales(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)

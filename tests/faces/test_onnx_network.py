@@ -13,9 +13,9 @@ from figures import relative
 from onnx import TensorProto, helper, numpy_helper
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.faces import scrfd
-from pack.core.faces.onnx_file import read
 from pack.core.faces.onnx_network import Network, check, plan
 from pack.core.faces.onnx_operators import FUNCTIONS, LAYERS
+from pack.core.models.onnx_file import read
 from torch import nn
 
 PARITY = 1e-4

@@ -9,9 +9,10 @@ from pathlib import Path
 import folder_paths
 import pytest
 import torch
+from pack.bridge.folders import UnsafePath
 from pack.bridge.id_patch import load_id_patch
-from pack.core.checkpoints import flatten
-from pack.core.errors import UnsafePath, UnsupportedCheckpoint
+from pack.core.errors import UnsupportedCheckpoint
+from pack.core.models.tensors import flatten
 from pack.nodes.id_patch import LoadIDPatch
 from safetensors.torch import save_file
 from seeded import id_patch_file

@@ -347,7 +347,7 @@ def test_photos_without_landmarks_are_dropped_or_named(nodes, without_pack):
 
 
 def test_without_a_detector_the_other_way_is_named(nodes, without_pack):
-    from pack.core.errors import DetectorMissing
+    from pack.bridge.face_model import DetectorMissing
 
     photo = real_faces.image(real_faces.YAO)
     for run in (
@@ -718,7 +718,7 @@ def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
 
 @pytest.mark.parametrize("name", ["../yao", "a/../../yao", "/tmp/yao", ".."])
 def test_file_names_that_climb_are_refused(nodes, models, yao, name):
-    from pack.core.errors import UnsafePath
+    from pack.bridge.folders import UnsafePath
 
     assert "No saved person '' in the folders searched" in nodes.LoadIdentity.validate_inputs("")
     with pytest.raises(UnsafePath, match=r"leads outside of .*likeness_faces"):

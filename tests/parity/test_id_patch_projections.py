@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from pack.core import id_patch
-from pack.core.checkpoints import flatten
+from pack.core.models.tensors import flatten
 from safetensors.torch import load_file
 from seeded import id_patch_file
 

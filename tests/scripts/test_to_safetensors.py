@@ -9,15 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
-import to_safetensors
 import torch
-from pack.core.checkpoints import flatten
+from pack.core.models.convert import convert
+from pack.core.models.tensors import flatten
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = Path(__file__).parents[2] / "scripts" / "to_safetensors.py"
+SCRIPT = ROOT / "scripts" / "to_safetensors.py"
 
 
 def run(path):
@@ -44,7 +44,7 @@ def test_every_tensor_arrives(tmp_path):
 def test_other_files_are_named(tmp_path):
     torch.save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, tmp_path / "x.bin")
     done = run(tmp_path / "x.bin")
-    assert done.returncode == 1 and "is a ControlNet (diffusers); this node needs ID-Patch" in done.stderr
+    assert done.returncode == 1 and "is a ControlNet; this node needs ID-Patch" in done.stderr
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("*.safetensors"))
 
 
@@ -100,4 +100,4 @@ def test_a_disk_without_permissions(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "chmod", refused)
     torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
-    assert to_safetensors.convert(tmp_path / "id-patch.bin").is_file()
+    assert convert(tmp_path / "id-patch.bin").is_file()

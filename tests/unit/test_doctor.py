@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from pack.core import doctor, manifest
+from pack.core.models import commands, doctor, examine, files, manifest, needs
+from pack.core.models.formats import IR_SE50_KEY
+from pack.core.models.packages import packages
 from pack.core.thirdparty import installed
 from rig.standins import copy_face_pack
 from safetensors.torch import save_file
@@ -57,7 +60,7 @@ def complete(models: Path) -> Path:
     sparse(models / "controlnet" / manifest.model("id-patch-controlnet").name, CONTROL_NET, 5 * 10**9)
     sparse(models / "controlnet" / manifest.model("instantid-controlnet").name, CONTROL_NET, 25 * 10**8)
     sparse(models / "instantid" / "ip-adapter.bin", INSTANT_ID, 0)
-    recogniser = {"input_layer.0.weight": torch.zeros(1), "output_layer.3.weight": torch.zeros(1)}
+    recogniser = dict.fromkeys(("input_layer.0.weight", IR_SE50_KEY, "output_layer.3.weight"), torch.zeros(1))
     (models / "facexlib").mkdir()
     torch.save(
         recogniser, models / "facexlib" / "recognition_arcface_ir_se50.pth", _use_new_zipfile_serialization=False
@@ -73,6 +76,11 @@ def antelope(folder: Path) -> None:
     (folder / "w600k_mbf.onnx").rename(folder / "glintr100.onnx")
 
 
+def long_ago(folder: Path) -> None:
+    """As if nothing in it had changed for an hour."""
+    os.utime(folder, (time.time() - 3600,) * 2)
+
+
 def folders(models: Path):
     keys = {model.key for model in manifest.models()} | {"ipadapter", "loras"}
     return {key: (str(models / key),) for key in keys} | {"": (str(models),)}
@@ -84,11 +92,11 @@ def workflow(name: str):
 
 def report(models: Path, graph="id_patch_two_people"):
     graph = workflow(graph) if isinstance(graph, str) else graph
-    return doctor.report("this", doctor.wanted(graph), folders(models))
+    return doctor.report("this", needs.wanted(graph), folders(models))
 
 
 def finding(models: Path, identifier: str):
-    return doctor.examine(manifest.model(identifier), folders(models), doctor.Walked())
+    return examine.examine(manifest.model(identifier), folders(models))
 
 
 def test_nothing_there(models):
@@ -131,7 +139,7 @@ def test_another_pack_where_only_faces_are_found(complete):
     (found,) = (one for one in report(complete).findings if one.what.startswith("antelopev2"))
     assert found.state == "found" and found.fetch is None
     assert found.detail.endswith("serves as well: choose buffalo_sc in Load Face Model.")
-    wanted = [*doctor.wanted(workflow("id_patch_two_people")), *doctor.wanted(workflow("instant_id_portrait"))]
+    wanted = [*needs.wanted(workflow("id_patch_two_people")), *needs.wanted(workflow("instant_id_portrait"))]
     for models in (wanted, wanted[::-1]):
         both = doctor.report("both", models, folders(complete)).findings
         assert [one.state for one in both if one.what.startswith("antelopev2")] == ["missing"]
@@ -285,10 +293,13 @@ def test_the_miniature_is_not_the_release(complete):
 def test_every_folder_is_walked_once(models, monkeypatch):
     for key in ("id_patch", "checkpoints", "insightface"):
         (models / key).mkdir(parents=True)
+        long_ago(models / key)
+    long_ago(models)
     walked = []
-    plain = doctor.walk
-    monkeypatch.setattr(doctor, "walk", lambda root: walked.append(str(root)) or plain(root))
-    assert len(report(models).lacking) == 5
+    plain = files.walk
+    monkeypatch.setattr(files, "walk", lambda root: walked.append(str(root)) or plain(root))
+    for _ in range(3):
+        assert len(report(models).lacking) == 5
     assert len(walked) == len(set(walked)) > 3
 
 
@@ -354,7 +365,7 @@ def test_bypassed_nodes_need_nothing():
     graph = workflow("id_patch_two_people")
     for node in graph["nodes"]:
         node["mode"] = 4
-    assert doctor.wanted(graph) == ()
+    assert needs.wanted(graph) == ()
 
 
 def install(folder: Path, *packages: str) -> None:
@@ -375,7 +386,7 @@ def install(folder: Path, *packages: str) -> None:
 )
 def test_packages_that_overwrite_each_other(tmp_path, here, module, kept):
     install(tmp_path, *here, "numpy==2.0.0")
-    found = doctor.report("this", (), {}, doctor.packages(installed([str(tmp_path)]), "python"))
+    found = doctor.report("this", (), {}, packages(installed([str(tmp_path)]), "python"))
     (clash,) = [one for one in found.findings if one.state == "clash"]
     assert clash.what == module and not found.good
     names = {package.split("==")[0] for package in here}
@@ -386,17 +397,17 @@ def test_packages_that_overwrite_each_other(tmp_path, here, module, kept):
 
 def test_packages_that_do_not(tmp_path):
     install(tmp_path, "onnxruntime-gpu==1.22.0")
-    states = {one.what: one.state for one in doctor.packages(installed([str(tmp_path)]))}
+    states = {one.what: one.state for one in packages(installed([str(tmp_path)]))}
     assert states == {"onnxruntime": "ok", "cv2": "note"}
 
 
 def test_commands_for_powershell(models):
     model = manifest.model("instantid")
-    assert doctor.commands(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
-    unpack = doctor.commands(manifest.model("antelopev2"), folders(models), "nt")[1]
+    assert commands.fetching(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
+    unpack = commands.fetching(manifest.model("antelopev2"), folders(models), "nt")[1]
     assert unpack.startswith('& "') and "-m zipfile -e" in unpack
     both = {"opencv-python": "4.10", "opencv-python-headless": "4.10"}
-    (mend,) = [one.detail for one in doctor.packages(both, "py.exe", "nt") if one.state == "clash"]
+    (mend,) = [one.detail for one in packages(both, "py.exe", "nt") if one.state == "clash"]
     assert "&&" not in mend and '; & "py.exe" -m pip install' in mend
 
 

@@ -7,8 +7,8 @@ import logging
 import pytest
 import torch
 from pack.core import errors
-from pack.core.checkpoints import flatten
 from pack.core.errors import LikenessError
+from pack.core.models.tensors import flatten
 from pack.core.places.placing import BadOrder
 from pack.core.text import logger, plain
 
@@ -67,7 +67,6 @@ def test_keys_of_a_model_file_can_be_quoted() -> None:
         ),
         (errors.NotPlaced("Apply ID-Patch", ["Anna"]), "but Anna has no place"),
         (errors.NotPlaced("Apply ID-Patch", ["Anna", "Ben"]), "but Anna, Ben have no place"),
-        (errors.faces_too_small(1, 20, 64), "The picture has 1 face, but"),
         (
             errors.ModelMissing("A file", ["a"], ["/m"], "web", "1 MB"),
             "a is not in /m. Download it from web (1 MB), put",

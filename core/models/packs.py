@@ -1,14 +1,15 @@
 """How people store face packs, read from file names only: this runs each time the page is loaded.
 
-What a file really is decides core.faces.onnx_file when it is loaded.
+What a file really is decides onnx_file when it is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import PurePath
 
-from ..manifest import File, Model, model, models
+from .manifest import File, Model, model, models
 
 LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
@@ -22,9 +23,10 @@ _DETECTORS = ("det_", "scrfd", "retinaface")
 _RECOGNISERS = ("glintr", "w600k_", "arcface", "auraface")
 _OTHERS = ("1k3d68", "2d106det", "genderage", "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
 
-# AuraFace's recogniser is called glintr100.onnx as well, but is another network; only the length tells them apart.
-_BY_LENGTH = {260665334: "antelopev2", 260694151: "auraface", 174383860: "w600k_r50", 13616099: "w600k_mbf"}
+# The id of a recogniser is the name of its file; that of antelopev2, which InstantID asks for, is the pack's.
 _BY_STEM = {"glintr100": "antelopev2"}
+# AuraFace's file is called glintr100.onnx as well, but is another network; only the length tells them apart.
+_AURAFACE = 260694151
 
 
 def published(key: str) -> Model:
@@ -80,7 +82,18 @@ def maybe_recogniser(name: str) -> bool:
 
 def recogniser_id(name: str, length: int) -> str:
     """The id that travels with embeddings. length: of the file in bytes, the publishers never changed theirs."""
-    return _BY_LENGTH.get(length) or _BY_STEM.get(_stem(name), _stem(name))
+    return _by_length().get(length) or _id_of(name)
+
+
+def _id_of(name: str) -> str:
+    return _BY_STEM.get(_stem(name), _stem(name))
+
+
+@cache
+def _by_length() -> dict[int, str]:
+    """Of the published recognisers, which people rename."""
+    files = (file for one in models() for file in one.files if file.part == "recogniser")
+    return {file.size or 0: _id_of(file.names[0]) for file in files} | {_AURAFACE: "auraface"}
 
 
 def packs(names: Iterable[str]) -> dict[str, list[str]]:

@@ -6,13 +6,16 @@ Standard library only: the scripts read it where there is no torch yet.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any
 
-PATH = Path(__file__).absolute().parents[1] / "models_manifest.json"
+PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
+
+_ROUNDED = 0.03
+"""Sizes on download pages are rounded by less than this part of them."""
 
 COMMERCIAL = ("yes", "no", "contradictory", "not stated")
 """Whether the licences allow commercial use. contradictory: their publishers say one thing here and another there."""
@@ -42,14 +45,20 @@ class File:
     sha256: str | None = None
     part: str = ""
 
+    def fits(self, length: int) -> bool | None:
+        """Whether a file of so many bytes may be this one; None where nobody says how long it is."""
+        if self.size is None:
+            return None
+        return abs(length - self.size) <= (0 if self.exact else _ROUNDED * self.size)
+
 
 @dataclass(frozen=True)
 class Model:
     """Something a loader loads.
 
-    key: the host's name of the folder. name: what the loader's menu shows. format: its id in core.checkpoints.KNOWN or
-    core.faces.onnx_file. family: of the models it is made for, "" for any. archive: the zip its files come in.
-    alternatives: what does as well, in words. nodes: those that cannot do without it.
+    key: the host's name of the folder. name: what the loader's menu shows. format: its id in formats.KNOWN, or
+    face-pack. family: of the models it is made for, "" for any. archive: the zip its files come in. alternatives: what
+    does as well, in words. nodes: those that cannot do without it.
     """
 
     id: str
@@ -157,63 +166,6 @@ def _model(entry: Mapping[str, Any]) -> Model:
 def _file(entry: Mapping[str, Any]) -> File:
     names: Any = tuple(entry["names"])
     return File(**{**entry, "names": names})
-
-
-def needed(graph: Mapping[str, Any]) -> tuple[Model, ...]:
-    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen and
-    by its nodes. graph: a workflow as ComfyUI saves it, or as its API takes it."""
-    found = list(nodes(graph))
-    kinds, chosen = {kind for kind, _ in found}, {value for _, values in found for value in values}
-    return tuple(one for one in models() if one.name in chosen or kinds & set(one.nodes))
-
-
-def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """(node type, text) of every text that a node of a workflow holds, such as the file of a loader."""
-    return tuple((kind, value) for kind, values in nodes(graph) for value in values)
-
-
-def workflow(text: str) -> dict[str, Any]:
-    """A workflow as ComfyUI saves it, or as its API takes it. Raises ValueError, saying why, for anything else."""
-    try:
-        graph = json.loads(text)
-    except RecursionError:
-        raise ValueError("its brackets go deeper than those of any workflow") from None
-    if not isinstance(graph, dict) or not list(nodes(cast("dict[str, Any]", graph))):
-        raise ValueError("there is no node in it that would run")
-    return cast("dict[str, Any]", graph)
-
-
-def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Type and texts of every node of a workflow, those inside of subgraphs too, without those that are switched off.
-
-    Texts are in the order of the node's inputs.
-    """
-    below, parts = {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}, [graph]
-    while parts:
-        for node in _listed(parts.pop(), "nodes"):
-            if node.get("mode", 0) not in (2, 4):
-                kind = str(node.get("type", ""))
-                parts += [below.pop(kind)] if kind in below else []
-                yield kind, _texts(node.get("widgets_values"))
-    for node in graph.values():
-        if isinstance(node, dict) and "class_type" in node:
-            as_api = cast("dict[str, Any]", node)
-            yield str(as_api["class_type"]), _texts(as_api.get("inputs"))
-
-
-def _listed(part: Any, name: str) -> list[dict[str, Any]]:
-    """The nodes or subgraphs of a part of a workflow. Raises ValueError where it is damaged."""
-    known: Any = part or {}
-    found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):
-        raise ValueError(f"its list of {name} is damaged")
-    return cast("list[dict[str, Any]]", found)
-
-
-def _texts(values: Any) -> list[str]:
-    """Of a list, or of a dictionary of named values; there are none in anything else."""
-    given = list(cast("dict[str, Any]", values).values()) if isinstance(values, dict) else values
-    return [value for value in cast("list[Any]", given) if isinstance(value, str)] if isinstance(given, list) else []
 
 
 def offered(entry: Model) -> dict[str, str] | None:

@@ -1,0 +1,131 @@
+"""Files as files: what lies below a folder, and what is in one by its bytes. Standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+WEIGHTS = (".safetensors", ".sft", ".bin", ".pth", ".pt")
+"""Endings of files of tensors that our loaders read."""
+
+Stamp = tuple[str, int, int]
+"""Path, size in bytes and time of the last change of a file: what a loaded file is remembered by."""
+
+
+def stamp(path: str) -> Stamp:
+    """What tells this file from the one that was here before."""
+    state = os.stat(path)
+    return path, state.st_size, state.st_mtime_ns
+
+
+def walk(root: str) -> Iterator[tuple[str, list[str]]]:
+    """Every folder below `root`, itself included, and the names of the files in it.
+
+    Along links, but level by level and into every folder once, under its shortest name: links may go in circles, and
+    two of them in one folder would never end.
+    """
+    seen: set[str] = set()
+    waiting = deque([root])
+    while waiting:
+        folder = waiting.popleft()
+        if (real := os.path.realpath(folder)) in seen:
+            continue
+        seen.add(real)
+        for _, below, names in islice(os.walk(folder), 1):
+            # Real folders first, so that a link beside one does not take its name.
+            below.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
+            yield folder, names
+            waiting.extend(os.path.join(folder, name) for name in below if name != ".git")
+
+
+_Mark = tuple[int, int, int, int]
+# Nanoseconds. A folder that changed just before it was looked at may change again under the same time: some file
+# systems count in steps of two seconds.
+_SETTLED = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What lay below a folder, and the marks of all folders by which that still holds; None: nothing was there."""
+
+    began: int
+    ended: int
+    marks: tuple[tuple[str, _Mark | None], ...]
+    files: tuple[tuple[str, str], ...]
+
+    def holds(self) -> bool:
+        return all(_mark(path) == mark and self._settled(mark) for path, mark in self.marks)
+
+    def _settled(self, mark: _Mark | None) -> bool:
+        return mark is None or not self.began - _SETTLED < mark[2] <= self.ended
+
+
+_looks: dict[str, _Look] = {}
+
+
+def files_below(root: str) -> tuple[tuple[str, str], ...]:
+    """Name relative to `root` and path of every file below it, in the order of `walk`.
+
+    Folders are walked again only when one of them has changed, as with the host's own lists: it asks for names and
+    paths several times per prompt. A link that leads nowhere is among the files.
+    """
+    look = _looks.get(root)
+    if look is None or not look.holds():
+        look = _looks[root] = _look(root)
+    return look.files
+
+
+def _look(root: str) -> _Look:
+    began = time.time_ns()
+    found = [(folder, _mark(folder), sorted(names)) for folder, names in walk(root)]
+    paths = [os.path.join(folder, name) for folder, _, names in found for name in names]
+    # A link that leads nowhere now may lead to a folder later, without a change of the folder it lies in.
+    marks = {root: None} | {folder: mark for folder, mark, _ in found} | {path: None for path in paths if _dead(path)}
+    files = tuple((os.path.relpath(path, root), path) for path in paths)
+    return _Look(began, time.time_ns(), tuple(marks.items()), files)
+
+
+def _mark(path: str) -> _Mark | None:
+    try:
+        state = os.stat(path)
+    except OSError:
+        return None
+    # The last tells of changed permissions, too, except on Windows.
+    return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_ctime_ns
+
+
+def _dead(path: str) -> bool:
+    return not os.path.exists(path)
+
+
+# What the first bytes of a file that is no model at all look like.
+_NOT_A_MODEL = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself"),
+    (b"<!doctype html", "a web page (HTML) saved under a model's name"),
+    (b"<html", "a web page (HTML) saved under a model's name"),
+    (b"<?xml", "a web page (XML) saved under a model's name"),
+    (b'{"error', "an error answer of the download server"),
+)
+
+
+def no_model(path: Path) -> str | None:
+    """What a file is that is no model at all, by its first bytes; None where they do not tell."""
+    with path.open("rb") as file:
+        head = file.read(512).lstrip().lower()
+    size = path.stat().st_size
+    return next((f"{what} ({size} bytes)" for start, what in _NOT_A_MODEL if head.startswith(start)), None)
+
+
+def sha256(path: Path) -> str:
+    """In hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,123 @@
+"""What a workflow needs of the models in the manifest, and what else its loaders have chosen. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from ..text import NAME, plain
+from . import packs
+from .manifest import File, Model, models
+
+# What the host's loaders read: model keys.
+_LOADERS = {
+    "CheckpointLoaderSimple": "checkpoints", "ControlNetLoader": "controlnet", "CLIPVisionLoader": "clip_vision",
+    "VAELoader": "vae", "LoadMediaPipeFaceLandmarker": "detection",
+}  # fmt: skip
+_OF_A_FAMILY = ("checkpoints", "controlnet")
+"""Keys of files whose tensors tell for which family they are."""
+
+
+def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
+    """The models of a workflow: published ones, and what the host's loaders have chosen beside them."""
+    needed, names = published(graph), {model.name for model in models()}
+    families = [model.family for model in needed if model.family and model.key not in _LOADERS.values()]
+    loaded = dict.fromkeys((_LOADERS[kind], name) for kind, name in choices(graph) if kind in _LOADERS)
+    keys = [key for key, _ in loaded]
+    chosen = tuple(
+        # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
+        _own(key, name, families[0] if families and keys.count(key) == 1 else "")
+        for key, name in loaded
+        if name not in names
+    )
+    # A file of the user's own choice stands for the published one that only our nodes ask for.
+    replaced = {model.key for model in chosen}
+    texts = {text for _, text in choices(graph)}
+    ours = (model for model in needed if model.name in texts or model.key not in replaced)
+    recognisers = _recognisers(graph)
+    return (*(_without_recogniser(model, recognisers) for model in ours), *chosen)
+
+
+def _recognisers(graph: Mapping[str, Any]) -> set[str]:
+    """Ids of those that a workflow cannot do without: InstantID's, and what Load Face Model names behind the pack."""
+    found = list(nodes(graph))
+    named = {texts[1] for kind, texts in found if kind == "LikenessLoadFaceModel" and len(texts) > 1}
+    return named | {"antelopev2" for kind, _ in found if kind == "LikenessLoadInstantID"}
+
+
+def _without_recogniser(model: Model, needed: set[str]) -> Model:
+    """A face pack as a detector only, as which any other pack does as well, unless its recogniser is `needed`."""
+    kept = (
+        file
+        for file in model.files
+        if file.part != "recogniser" or packs.recogniser_id(file.names[0], file.size or 0) in needed
+    )
+    return replace(model, files=tuple(kept))
+
+
+def _own(key: str, name: str, made_for: str) -> Model:
+    """A file that a loader names, in the folder of its key as the host has it: no name leads out of there."""
+    forms = (model.format for model in models() if key in _OF_A_FAMILY and (model.key, model.family) == (key, made_for))
+    form, title = next(forms, ""), plain(name, NAME) or "a file without a name"
+    name = os.path.relpath(os.path.join("/", name), "/")
+    return Model("", title, key, name, form, made_for, "", None, (File((name,), None, None),), (), "", (), ())
+
+
+def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:
+    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen and
+    by its nodes. graph: a workflow as ComfyUI saves it, or as its API takes it."""
+    found = list(nodes(graph))
+    kinds, chosen = {kind for kind, _ in found}, {value for _, values in found for value in values}
+    return tuple(one for one in models() if one.name in chosen or kinds & set(one.nodes))
+
+
+def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(node type, text) of every text that a node of a workflow holds, such as the file of a loader."""
+    return tuple((kind, value) for kind, values in nodes(graph) for value in values)
+
+
+def workflow(text: str) -> dict[str, Any]:
+    """A workflow as ComfyUI saves it, or as its API takes it. Raises ValueError, saying why, for anything else."""
+    try:
+        graph = json.loads(text)
+    except RecursionError:
+        raise ValueError("its brackets go deeper than those of any workflow") from None
+    if not isinstance(graph, dict) or not list(nodes(cast("dict[str, Any]", graph))):
+        raise ValueError("there is no node in it that would run")
+    return cast("dict[str, Any]", graph)
+
+
+def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Type and texts of every node of a workflow, those inside of subgraphs too, without those that are switched off.
+
+    Texts are in the order of the node's inputs.
+    """
+    below, parts = {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}, [graph]
+    while parts:
+        for node in _listed(parts.pop(), "nodes"):
+            if node.get("mode", 0) not in (2, 4):
+                kind = str(node.get("type", ""))
+                parts += [below.pop(kind)] if kind in below else []
+                yield kind, _texts(node.get("widgets_values"))
+    for node in graph.values():
+        if isinstance(node, dict) and "class_type" in node:
+            as_api = cast("dict[str, Any]", node)
+            yield str(as_api["class_type"]), _texts(as_api.get("inputs"))
+
+
+def _listed(part: Any, name: str) -> list[dict[str, Any]]:
+    """The nodes or subgraphs of a part of a workflow. Raises ValueError where it is damaged."""
+    known: Any = part or {}
+    found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):
+        raise ValueError(f"its list of {name} is damaged")
+    return cast("list[dict[str, Any]]", found)
+
+
+def _texts(values: Any) -> list[str]:
+    """Of a list, or of a dictionary of named values; there are none in anything else."""
+    given = list(cast("dict[str, Any]", values).values()) if isinstance(values, dict) else values
+    return [value for value in cast("list[Any]", given) if isinstance(value, str)] if isinstance(given, list) else []

@@ -1,0 +1,121 @@
+"""Files of tensors: read whole, or by names, shapes and kinds of numbers alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
+from torch import Tensor
+
+from ..errors import UnsupportedCheckpoint
+from ..text import in_one_line, plain
+from .files import no_model
+
+State = Mapping[str, Tensor]
+
+# Kinds of numbers in a safetensors file, as far as something is recognised by them; any other is called float32.
+_KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+
+
+def load(path: Path) -> Any:
+    """What is in a safetensors file or a pickle of tensors, without a host."""
+    if is_safetensors(path):
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def read(
+    path: Path, expected: str = "a file of tensors", advice: str = "", loaded: Callable[[Path], Any] = load
+) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or a safely unpickled one, nested dictionaries flattened.
+
+    expected, advice: what the file should be and where that is. loaded: how it is read, for hosts that do it their way.
+    Raises UnsupportedCheckpoint, saying what the file is instead: empty, a saved web page, cut off, a pickle that wants
+    to run code, or one that may not be read.
+    """
+    try:
+        what = no_model(path)
+    except OSError as error:
+        found = f"a file that cannot be read ({error.strerror})"
+        raise UnsupportedCheckpoint(str(path), found, expected, "Look at its permissions.") from error
+    if what:
+        raise UnsupportedCheckpoint(str(path), what, expected, f"Download it again. {advice}")
+    try:
+        return flatten(loaded(path))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise  # the file may be good
+    except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
+        what = _unreadable(error, path)
+        raise UnsupportedCheckpoint(str(path), what, expected, f"Delete it and download it again. {advice}") from error
+
+
+def shapes(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name, shape and kind of number, on the meta device or mapped: gigabytes are not read.
+
+    Raises ValueError, saying what the file is instead, for one that is cut off or holds something else.
+    """
+    try:
+        if is_safetensors(path):
+            return _header(path)
+        # A pickle of before torch 1.6 cannot be mapped.
+        state: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+        return flatten(state)
+    except MemoryError:
+        raise  # the file may be good
+    except Exception as error:  # as above
+        raise ValueError(_unreadable(error, path)) from error
+
+
+def is_safetensors(path: Path) -> bool:
+    """By its first bytes, whatever its name says: the length of the header, then the header, which is JSON."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
+
+
+def _header(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if path.stat().st_size < end:
+        raise ValueError(f"{end} bytes announced")
+    return {
+        key: torch.empty(entry["shape"], dtype=_KINDS.get(entry["dtype"], torch.float32), device="meta")
+        for key, entry in header.items()
+    }
+
+
+def _unreadable(error: Exception, path: Path) -> str:
+    """What a file is that could not be read. torch's own text is left out where it advises to load unsafely."""
+    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if wanted:
+        return f"a pickle that wants to run code or holds more than tensors ({wanted[1]}), so it was not opened"
+    why = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
+    return f"damaged or cut off while downloading ({path.stat().st_size} bytes{why})"
+
+
+def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
+    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys.
+
+    Keys are made plain: errors of torch's own quote them, and a pickle may hold any text.
+    """
+    flat: dict[str, Tensor] = {}
+    for key, value in state.items():
+        if isinstance(value, Tensor):
+            flat[plain(f"{prefix}{key}")] = value
+        elif isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))  # type: ignore[arg-type]
+    return flat
+
+
+def below(prefix: str, state: State) -> dict[str, Tensor]:
+    """The entries whose keys start with `prefix`, without it."""
+    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}

@@ -1,0 +1,127 @@
+"""Files are named for what they are, from their tensors alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pack.core.errors import UnsupportedCheckpoint
+from pack.core.models import manifest
+from pack.core.models.formats import KNOWN, identify, known, recognised, require
+from pack.core.models.tensors import flatten, shapes
+from safetensors.torch import save_file
+from seeded import id_patch_file
+
+
+def meta(dtype=torch.float32, **shapes):
+    return {key.replace("__", "."): torch.empty(shape, dtype=dtype, device="meta") for key, shape in shapes.items()}
+
+
+KV = "model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
+RECOGNISER = meta(input_layer__0__weight=(64, 3, 3, 3), output_layer__3__weight=(512, 25088))
+LAYERS = {"ip_adapter.1.to_k_ip.weight": (640, 2048), "ip_adapter.1.to_v_ip.weight": (640, 2048)}
+SDXL = {key: torch.empty(shape, device="meta") for key, shape in LAYERS.items()}
+RESAMPLER = meta(image_proj__latents=(1, 16, 1280), image_proj__proj_in__weight=(1280, 512))
+FACE_ID = meta(image_proj__proj__0__weight=(1024, 512), image_proj__proj__2__weight=(8192, 1024))
+LORA = meta(ip_adapter__0__to_q_lora__down__weight=(128, 320), ip_adapter__0__to_q_lora__up__weight=(320, 128))
+
+
+def half(state, dtype=torch.float16):
+    return {key: tensor.to(dtype) for key, tensor in state.items()}
+
+
+FILES = {
+    "id-patch": flatten(id_patch_file("mlp")),
+    "arcface-ir-se50": RECOGNISER | meta(body__23__res_layer__5__fc1__weight=(32, 512, 1, 1)),
+    # UniPortrait's CurricularFace: 49 blocks without squeezing and excitation.
+    "face-recogniser": RECOGNISER
+    | {f"body.{n}.res_layer.{k}.weight": torch.empty(64, device="meta") for n in (23, 48) for k in (0, 1, 4)},
+    "instant-id": RESAMPLER | SDXL,
+    # As published: 16 bits in the layers and 32 in the projection.
+    "face-id-unnorm": RESAMPLER | half(SDXL),
+    "parts2whole": meta(denoiser__conv_in__weight=(320, 4, 3, 3), reference_unet__conv_in__weight=(320, 4, 3, 3)),
+    "pulid": meta(id_adapter_attn_layers__1__id_to_k__weight=(640, 2048)),
+    "consistent-id": FACE_ID | SDXL | meta(FacialEncoder__visual_projection__weight=(768, 1024)),
+    "story-maker": SDXL
+    | LORA
+    | meta(image_proj_model__pos_embed=(3, 20, 2048), image_proj_model__bg_embed=(1, 20, 2048))
+    | meta(image_proj_model__proj__0__weight=(1024, 512)),
+    "uni-portrait": meta(faceid_proj__latents=(1, 16, 768), faceid_adapter__1__to_k_faceid__weight=(320, 768)) | LORA,
+    "photo-maker": meta(id_encoder__visual_projection_2__weight=(1280, 1024), lora_weights__x__down__weight=(64, 640)),
+    "with-anyone": meta(ipa_arc__0__to_q__weight=(1536, 3072), arcface_in_arc__0__weight=(12288, 512)),
+    "infinite-you": meta(
+        image_proj__latents=(1, 8, 1280),
+        image_proj__proj_in__weight=(1280, 512),
+        image_proj__proj_out__weight=(4096, 1280),
+    ),
+    "face-id": FACE_ID | SDXL | LORA,
+    "ip-adapter-sdxl": meta(image_proj__latents=(1, 16, 1280), image_proj__proj_in__weight=(1280, 1280)) | SDXL,
+    "ip-adapter-sd15": meta(image_proj__proj__weight=(3072, 1024), ip_adapter__1__to_k_ip__weight=(320, 768)),
+    "controlnet": meta(controlnet_cond_embedding__conv_in__weight=(16, 3, 3, 3)),
+    "lora": meta(lora_unet_x__lora_down__weight=(4, 320)),
+    "sdxl": {KV: torch.empty(640, 2048, device="meta")},
+    "sd15": {KV: torch.empty(640, 768, device="meta")},
+    "diffusers-unet": meta(conv_in__weight=(320, 4, 3, 3), time_embedding__linear_1__weight=(1280, 320)),
+    "vae": meta(encoder__conv_in__weight=(128, 3, 3, 3), decoder__conv_in__weight=(512, 4, 3, 3)),
+}
+OTHERS = {
+    "InstantID saved in 16 bits": ("instant-id", half(RESAMPLER | SDXL)),
+    "InstantID saved in bfloat16": ("instant-id", half(RESAMPLER | SDXL, torch.bfloat16)),
+    "PuLID for FLUX": ("pulid", meta(pulid_ca__0__norm1__weight=(3072,))),
+    "PuLID 1.0 as its node saves it": ("pulid", meta(image_proj__body__0__weight=(1024, 1280)) | SDXL),
+    "PuLID 1.1 as its node saves it": ("pulid", meta(image_proj__id_embedding_mapping__0__weight=(1024, 1280)) | SDXL),
+    "a ControlNet as its authors save it": ("controlnet", meta(control_model__zero_convs__0__0__weight=(320, 320))),
+    "a LoRA as PEFT saves it": ("lora", meta(unet__x__lora_A__weight=(4, 320))),
+}
+
+
+def test_ids_are_given_once():
+    assert len({one.id for one in KNOWN}) == len(KNOWN)
+    ours = {one.id for one in KNOWN if one.ours}
+    assert {"id-patch", "arcface-ir-se50", "instant-id", "parts2whole"} == ours <= {m.format for m in manifest.models()}
+
+
+@pytest.mark.parametrize(("expected", "state"), [*FILES.items(), *OTHERS.values()], ids=[*FILES, *OTHERS])
+def test_known_files_are_identified(expected, state):
+    found = identify(state)
+    assert found is not None and found.id == expected
+    require(state, expected, "x.bin", "")
+
+
+@pytest.mark.parametrize("given", [name for name in FILES if name != "id-patch"])
+def test_a_wrong_file_is_named(given):
+    with pytest.raises(UnsupportedCheckpoint) as error:
+        require(FILES[given], "id-patch", "models/id_patch/x.bin", "The right one is elsewhere.")
+    assert f"models/id_patch/x.bin is {known(given).title}; this node needs ID-Patch projections" in str(error.value)
+    assert str(error.value).endswith("The right one is elsewhere.")
+
+
+def test_an_unknown_file_shows_its_keys():
+    with pytest.raises(UnsupportedCheckpoint, match=r"an unknown file \(2 tensors: a, b\)"):
+        require(meta(a=(1,), b=(2,)), "id-patch", "x.bin", "")
+    with pytest.raises(UnsupportedCheckpoint, match="it holds no tensors"):
+        require({}, "id-patch", "x.bin", "")
+
+
+@pytest.mark.parametrize("expected", ["instant-id", "face-id-unnorm"])
+@pytest.mark.parametrize("pickled", [True, False])
+def test_files_are_told_by_their_headers(tmp_path, expected, pickled):
+    """What kind of number a tensor has stands there, too."""
+    state = {key: torch.zeros(tensor.shape, dtype=tensor.dtype) for key, tensor in FILES[expected].items()}
+    path = tmp_path / "x.bin"
+    torch.save(state, path) if pickled else save_file(state, path)
+    assert {key: tensor.dtype for key, tensor in shapes(path).items()} == {key: t.dtype for key, t in state.items()}
+    assert recognised(path) == (known(expected), None)
+
+
+def test_a_file_that_was_replaced_is_looked_at_again(tmp_path):
+    path = tmp_path / "x.safetensors"
+    assert recognised(path) == (None, None)
+    save_file({"a.lora_A.weight": torch.zeros(1)}, path)
+    assert recognised(path)[0] is known("lora")
+    save_file({"mesh.head_landmarks.weight": torch.zeros(1), "canonical_vertices": torch.zeros(1)}, path)
+    assert recognised(path)[0] is known("mediapipe-face")
+
+
+def test_flatten_keeps_tensors_only():
+    tensor = torch.zeros(1)
+    assert flatten({"a": {"b": {"c": tensor}}, "d": tensor, "epoch": 3}) == {"a.b.c": tensor, "d": tensor}
