@@ -94,18 +94,18 @@ class InjectionsRun(CrossAttentionRun):
             begins(guider)
         super().__init__(guider, latent)
 
-    def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch:
-        """With the injections that are switched on at this step."""
+    def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
+        """Of the injections that are switched on at this step."""
         together = zip(*chunks, strict=True)
         on = tuple(each for each in together if each[0].heard and each[0].is_on(given.sigmas))
-        return self.ready(on, given, lambda place: InjectionsBatch(self.layers, on, place))
+        return self.ready(on, given, lambda place: InjectionsBatch(self.layers, on, place)) if on else None
 
 
 class InjectionsBatch(CrossAttentionBatch):
     """What stands in each layer, or the layer's own attention, plus what the rows' injections add."""
 
     def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: Place) -> None:
-        self.layers, self.rows = layers if injections else (), place.rows
+        self.layers, self.rows = layers, place.rows
         self._additions = [Addition(each, place) for each in injections]
 
     def attended(

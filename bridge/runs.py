@@ -179,15 +179,20 @@ class Run:
         if rows is None:
             return executor(*given, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
-        chunks = self.read(rows)
-        if not _heard(chunks):
+        batch = self._read(rows, Given(executor.class_obj, x, t, c_crossattn))
+        if batch is None:
             self._arrived = True
             return executor(*given, **kwargs)
-        self._check(x, len(rows), chunks)
-        batch = self.batch(tuple(chunk.carried for chunk in chunks), Given(executor.class_obj, x, t, c_crossattn))
         out = executor(*given, **kwargs, **{self.key: batch})
         batch.done()
         return out
+
+    def _read(self, rows: Tensor, given: Given) -> Batch | None:
+        chunks = self.read(rows)
+        if not _heard(chunks):
+            return None
+        self._check(given.x, len(rows), chunks)
+        return self.batch(tuple(chunk.carried for chunk in chunks), given)
 
     def forward(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
         """DIFFUSION_MODEL: the batch goes where the UNet reads it."""
@@ -199,8 +204,8 @@ class Run:
         *others, options = args
         return executor(*others, batch.around(options), **kwargs)
 
-    def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch:
-        """What each chunk carries, ready to be read in this forward."""
+    def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch | None:
+        """What each chunk carries, ready to be read in this forward; None where nothing of it is switched on."""
         raise NotImplementedError
 
     def _check_rows(self, x: Tensor, rows: int) -> None:

@@ -39,12 +39,14 @@ class SharingRun(Run):
         self._memories: dict[torch.device, Memory] = {}
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
-    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch:
+    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
         carried = [next(iter(chunk), None) for chunk in chunks]
         if given.x.device not in self._memories:
             self._memories[given.x.device] = Memory(given)
         memory = self._memories[given.x.device]
         on = any(parts is not None and parts.is_on(given.sigmas) for parts in carried)
+        if not on and all(parts is None or parts.pose is None for parts in carried):
+            return None
         if on and (live := next((parts.live for parts in carried if parts is not None and parts.live), None)):
             memory = memory.for_one_step() if live.every_step else memory
             carried = [parts and memory.recorded(parts, given) for parts in carried]
@@ -114,7 +116,7 @@ class Memory:
     def __init__(self, given: Given) -> None:
         self._like, self._unet = given.like(), given.model.diffusion_model
         self._modules = {(name, number, index): layer for name, number, index, layer in transformers(self._unet)}
-        self._biases: dict[Hashable, Tensor | None] = {}
+        self._biases = Biases(self._like)
         self._poses: dict[SharedParts, Tensor] = {}
         self._placed: dict[Reference, Reference] = {}
         self._forget()
@@ -153,17 +155,20 @@ class Memory:
         """carried: per chunk. on: whether anybody shares at this step."""
         key = carried, on, x.shape, watch
         if watch or key not in self._batches:
-            maps: list[Tensor] | None = [] if watch else None
-            banks = [parts.bank for parts in carried if on and parts and parts.bank]
-            blocks = {block: None for bank in banks for block, tokens in bank.items() if tokens}
-            at = grids(self._unet, *x.shape[-2:])
-            layers = {
-                block: [parts and self._read(parts, block, at[block[:2]], maps) for parts in carried]
-                for block in blocks
-            }
+            maps: list[Tensor] = []
+            layers = self._layers(carried, x, maps if watch else None) if on else {}
             poses = [parts and self._pose(parts) for parts in carried]
-            self._batches[key] = SharingBatch(len(x), layers, poses, others, watch, maps or ())
+            self._batches[key] = SharingBatch(len(x), layers, poses, others, watch, maps)
         return self._batches[key]
+
+    def _layers(
+        self, carried: Sequence[SharedParts | None], x: Tensor, maps: list[Tensor] | None
+    ) -> dict[Block, list[Beside | None]]:
+        """Where anybody shares, what is beside each chunk's own tokens."""
+        banks = [parts.bank for parts in carried if parts and parts.bank]
+        blocks = dict.fromkeys(block for bank in banks for block, tokens in bank.items() if tokens)
+        at = grids(self._unet, *x.shape[-2:])
+        return {b: [parts and self._read(parts, b, at[b[:2]], maps) for parts in carried] for b in blocks}
 
     def _pose(self, parts: SharedParts) -> Tensor | None:
         if parts.pose is None:
@@ -187,16 +192,22 @@ class Memory:
         attention = self._modules[block].attn1
         sink = any(part.dropped for part in bank)
         keys, values = (functional.pad(to(tokens), (0, 0, 0, int(sink))) for to in (attention.to_k, attention.to_v))
-        bias = self._bias(bank, parts.weights, grid[0] * grid[1], grid)
-        counts = [len(part.kept) for part in bank]
-        elsewhere = partial(self._bias, bank, parts.weights)
-        return Beside(keys, values, counts, parts.weights.targets is not None, grid, bias, elsewhere)
+        bias = partial(self._biases.of, bank, parts.weights)
+        counts, regional = [len(part.kept) for part in bank], parts.weights.targets is not None
+        return Beside(keys, values, counts, regional, grid, bias(grid[0] * grid[1], grid), bias)
 
-    def _bias(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
-        """bank.key_bias, one for all layers and steps that need the same: with targets it is large."""
+
+class Biases:
+    """bank.key_bias, one for all layers and steps that need the same: with targets it is large."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._made: dict[Hashable, Tensor | None] = {}
+
+    def of(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
         counts = tuple((len(part.kept), part.dropped) for part in bank)
         key = weights, counts, own, grid
-        if key not in self._biases:
+        if key not in self._made:
             bias = key_bias(bank, own, weights, grid)
-            self._biases[key] = None if bias is None else bias.to(self._like)
-        return self._biases[key]
+            self._made[key] = None if bias is None else bias.to(self._like)
+        return self._made[key]

@@ -113,7 +113,8 @@ def shared_once(model, cast):
 
 def parts(model, cast):
     """As Apply Parts puts them in: recorded before, with image tokens and a pose."""
-    bank = reference(model, cast, False)(model.model.diffusion_model, torch.zeros(1), torch.zeros(1))
+    live = reference(model, cast, False).placed(torch.empty(0, dtype=model.model.get_dtype()))
+    bank = live(model.model.diffusion_model, torch.zeros(1), torch.zeros(1))
     given = {"source": object(), "sigmas": carried.ALWAYS, "weights": PartWeights([1.0, 1.0])}
     pose = normal(8 + cast, 1, 32, SIDE // 8, SIDE // 8)
     _, positive, negative = faces(model, cast)
@@ -138,7 +139,7 @@ def all_at_once(model, cast):
     return patched(model, InjectionsRun, RegionalTextRun), *sides
 
 
-METHODS = [faces, faces_by_region, words, tokens, parts, shared, shared_by_region, shared_once, all_at_once]
+METHODS = [faces_by_region, words, tokens, parts, shared_by_region, shared_once, all_at_once]
 
 
 def sample(model, positive, negative, seed=7, steps=3):
@@ -162,7 +163,7 @@ def test_a_method_is_one_graph_and_compiled_once(model, method):
         assert counted() == (1 + method.__name__.startswith(("shared", "all")), 0)
 
 
-@pytest.mark.parametrize("method", [faces_by_region, words, parts, shared], ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", [faces_by_region, words, shared_by_region], ids=lambda method: method.__name__)
 def test_block_by_block_nothing_is_compiled_anew(model, method):
     """The host itself compiles each block anew, because it looks for replaced attention by the block's number."""
     with compiled.counting() as counted:
@@ -187,15 +188,15 @@ def test_no_step_waits_or_copies(method):
     """In half precision whatever is moved beside the picture is cast, so on a CPU, too, a copy is seen."""
     half = compiled.model(torch.bfloat16)
     model, *sides = method(half, 1)
-    seen = compiled.Waits()
-    found = []
-
-    def step(*_):
-        found.append(list(seen.found))
-        seen.found.clear()
-
+    seen, found = compiled.Waits(), []
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 3)
     with seen:
-        tiny_sdxl.host_sample(model, normal(7, 1, 4, SIDE // 8, SIDE // 8), sigmas, *sides, callback=step)
+        tiny_sdxl.host_sample(
+            model,
+            normal(7, 1, 4, SIDE // 8, SIDE // 8),
+            sigmas,
+            *sides,
+            callback=lambda *_: found.append(seen.of_a_step()),
+        )
     assert found[0], "what is carried is put beside the picture once"
     assert found[1:] == [[], []]

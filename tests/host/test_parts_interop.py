@@ -91,7 +91,7 @@ def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     theirs = patch("HyperTile", model)
     faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, (1e9, 0.0), None)
     own = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, (1e9, 0.0), None)
-    shown = [picture(parts2whole.patched(theirs), *sides) for sides in (faint, own)]
+    shown = [picture(parts2whole.reading(theirs), *sides) for sides in (faint, own)]
     assert difference(*shown) <= 1e-5
 
 

@@ -19,6 +19,7 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 from pack.bridge.unet import transformers
 from seeded import fill
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 PACK = Path(__file__).parents[2]
 SHAPE = {
@@ -27,10 +28,10 @@ SHAPE = {
     "channel_mult": [1, 2],
     "num_res_blocks": [1, 1],
     "transformer_depth": [0, 1],
-    "transformer_depth_output": [0, 0, 1, 1],
-    "transformer_depth_middle": 1,
+    "transformer_depth_output": [0, 0, 0, 1],
+    "transformer_depth_middle": -1,
 }
-"""Four layers at two grids' distance from the latent."""
+"""One layer on the way down and one on the way up, at half the latent's resolution."""
 
 
 def model(dtype: torch.dtype = torch.float32) -> comfy.model_patcher.ModelPatcher:
@@ -69,18 +70,34 @@ def counting() -> Iterator[Callable[[], tuple[int, int]]]:
 
 
 class Waits(TorchDispatchMode):
-    """Where the pack reads a number out of a tensor, or copies one to another place or dtype."""
+    """Where the pack reads a number out of a tensor, or moves one that the picture of this step has no part in."""
 
-    KINDS = ("aten._local_scalar_dense.default", "aten._to_copy.default", "aten.nonzero.default")
+    NUMBERS = ("aten._local_scalar_dense.default", "aten.nonzero.default")
+    COPY = "aten._to_copy.default"
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[str] = []
+        self._found: list[str] = []
+        self._of_step: dict[int, torch.Tensor] = {}  # kept so that no other takes their place in memory
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if str(function) in self.KINDS and (where := _asked_by()):
-            self.found.append(f"{function} at {where}")
-        return function(*args, **(kwargs or {}))
+        out = function(*args, **(kwargs or {}))
+        given, name, where = _storages((args, kwargs)), str(function), _asked_by()
+        of_step = bool(given.keys() & self._of_step.keys())
+        if where and (name in self.NUMBERS or (name == self.COPY and not of_step)):
+            self._found.append(f"{name} at {where}")
+        if of_step or not where:
+            self._of_step |= {at: x for at, x in _storages(out).items() if of_step or at not in given}
+        return out
+
+    def of_a_step(self) -> list[str]:
+        """What was found since the last call."""
+        found, self._found, self._of_step = self._found, [], {}
+        return found
+
+
+def _storages(of: Any) -> dict[int, torch.Tensor]:
+    return {x.untyped_storage().data_ptr(): x for x in tree_leaves(of) if isinstance(x, torch.Tensor)}
 
 
 def _asked_by() -> str:
