@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import comfy.conds
 from torch import Tensor
 
-from ..core.errors import ConditioningLost, ModelNotPatched
+from ..core.errors import ConditioningLost, LikenessError
 from .conditioning import Conditioning
 
 if TYPE_CHECKING:
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 
 ALWAYS = (999999999.9, 0.0)
 """The host's sigmas for 0 % and 100 % of the schedule."""
+
+
+class ModelNotPatched(LikenessError):
+    """The sampler was given conditioning of our apply nodes, and a MODEL that does not come from them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The sampler's conditioning comes from Apply InstantID (Likeness), Apply Parts, Share Parts Attention, "
+            "Prompt per Person or ID Tokens by Region, but its MODEL does not, so faces, parts or words would be lost.",
+            "Connect the model output of that node to the sampler (other model nodes may stand between).",
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import BadRange, WrongBaseModel, rows_missing
+from ..core.errors import LikenessError, WrongBaseModel, rows_missing
 from . import notes
 from .unet import family
 
@@ -23,6 +23,16 @@ Entry = list[Any]
 Conditioning = list[Entry]
 
 ID_TOKENS = "likeness_id_tokens"
+
+
+class BadRange(LikenessError):
+    """A part of the schedule that ends before it starts."""
+
+    def __init__(self, name: str, start: float, end: float) -> None:
+        super().__init__(
+            f"{name} starts at {start:g} and ends at {end:g} of the schedule, so it would never work.",
+            "Set the start below the end.",
+        )
 
 
 class IDTokens(NamedTuple):

@@ -10,12 +10,22 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core import id_patch
-from ..core.errors import SequenceUnsupported
+from ..core.errors import LikenessError
 from ..core.models import manifest
 from ..core.people import Person
 from . import load
 
 FILE = load.Published(id_patch.METHOD, "ID-Patch file", manifest.model("id-patch"))
+
+
+class SequenceUnsupported(LikenessError):
+    """Several photos as a sequence for a projection that reads one embedding."""
+
+    def __init__(self, identity: str, photos: int) -> None:
+        super().__init__(
+            f"{identity} has {photos} photos to be used as a sequence, but this file's projection reads one embedding.",
+            "Set photos to mean or normalised mean on both ID-Patch nodes.",
+        )
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,20 @@ from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
-from ..core.errors import NotAControlNet
+from ..core.errors import LikenessError
 from .carried import chunks_of
 from .injections import Injection
 from .unet import Grid, Options, attend_with, grid_of
+
+
+class NotAControlNet(LikenessError):
+    """Something else where IdentityNet is needed."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"The control_net input got {found}, but IdentityNet is a plain SDXL ControlNet.",
+            "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
+        )
 
 
 class IdentityNet(comfy.controlnet.ControlNet):

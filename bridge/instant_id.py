@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core import instant_id
-from ..core.errors import AdapterMismatch
+from ..core.errors import LikenessError
 from ..core.models import manifest
 from ..core.people import Person
 from . import load, unet
@@ -19,6 +19,18 @@ from .conditioning import Canvas
 from .injections import Injection
 
 FILE = load.Published(instant_id.METHOD, "InstantID adapter", manifest.model("instantid"))
+
+
+class AdapterMismatch(LikenessError):
+    """An adapter whose layers do not fit the MODEL's cross-attention layers."""
+
+    def __init__(self, adapter: str, model: str, theirs: int, ours: int, why: str) -> None:
+        super().__init__(
+            f"This {adapter} file has {ours} cross-attention layers and does not fit the MODEL ({model}, {theirs} "
+            f"layers): {why}.",
+            "Use a MODEL with SDXL's own layout (SDXL, Turbo, Lightning, LCM and their fine-tunes), or an adapter "
+            "that was trained for this one.",
+        )
 
 
 @dataclass(frozen=True)

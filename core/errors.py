@@ -176,52 +176,6 @@ class BadEmbedding(LikenessError):
         )
 
 
-class SequenceUnsupported(LikenessError):
-    """Several photos as a sequence for a projection that reads one embedding."""
-
-    def __init__(self, identity: str, photos: int) -> None:
-        super().__init__(
-            f"{identity} has {photos} photos to be used as a sequence, but this file's projection reads one embedding.",
-            "Set photos to mean or normalised mean on both ID-Patch nodes.",
-        )
-
-
-class AdapterMismatch(LikenessError):
-    """An adapter whose layers do not fit the MODEL's cross-attention layers."""
-
-    def __init__(self, adapter: str, model: str, theirs: int, ours: int, why: str) -> None:
-        super().__init__(
-            f"This {adapter} file has {ours} cross-attention layers and does not fit the MODEL ({model}, {theirs} "
-            f"layers): {why}.",
-            "Use a MODEL with SDXL's own layout (SDXL, Turbo, Lightning, LCM and their fine-tunes), or an adapter "
-            "that was trained for this one.",
-        )
-
-
-class NoKeypoints(LikenessError):
-    """No face keypoints where InstantID needs them."""
-
-    def __init__(self, node: str, places: Sequence[str]) -> None:
-        which = f"places {listed(places)} have" if len(places) > 1 else f"place {listed(places)} has"
-        where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
-        super().__init__(
-            f"{node}: {where}.",
-            "Make the layout from faces or masks, or with Group Layout: these know where eyes, nose and mouth are. In "
-            "a pose, show more of head and shoulders.",
-        )
-
-
-class ModelNotPatched(LikenessError):
-    """The sampler was given conditioning of our apply nodes, and a MODEL that does not come from them."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The sampler's conditioning comes from Apply InstantID (Likeness), Apply Parts, Share Parts Attention, "
-            "Prompt per Person or ID Tokens by Region, but its MODEL does not, so faces, parts or words would be lost.",
-            "Connect the model output of that node to the sampler (other model nodes may stand between).",
-        )
-
-
 class ConditioningLost(LikenessError):
     """Another pack's function around the MODEL, `module` is where it lives, that does not hand on what ours carries."""
 
@@ -231,44 +185,6 @@ class ConditioningLost(LikenessError):
             "Apply InstantID (Likeness), Apply Parts or Share Parts Attention put into the conditioning would be lost.",
             "Bypass that node, or give it a sampler of its own, without the Likeness node.",
         )
-
-
-class BadRange(LikenessError):
-    """A part of the schedule that ends before it starts."""
-
-    def __init__(self, name: str, start: float, end: float) -> None:
-        super().__init__(
-            f"{name} starts at {start:g} and ends at {end:g} of the schedule, so it would never work.",
-            "Set the start below the end.",
-        )
-
-
-class NotAControlNet(LikenessError):
-    """Something else where IdentityNet is needed."""
-
-    def __init__(self, found: str) -> None:
-        super().__init__(
-            f"The control_net input got {found}, but IdentityNet is a plain SDXL ControlNet.",
-            "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
-        )
-
-
-class IdentityNetMissing(LikenessError):
-    """IdentityNet is switched on and not all it needs is connected."""
-
-    def __init__(self, missing: Sequence[str], strength: float) -> None:
-        super().__init__(
-            f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
-            "Connect IdentityNet (Load ControlNet Model) to control_net and Face Keypoints Image to image, or set "
-            "control_strength to 0 to use the adapter alone.",
-        )
-
-
-class BadPart(LikenessError):
-    """A part that the picture could show nothing of."""
-
-    def __init__(self, label: str, why: str, advice: str) -> None:
-        super().__init__(f"The part {label!r} cannot be used: {why}.", advice)
 
 
 class TokensMoved(LikenessError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, 
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import errors, geometry
+from ..core.errors import LikenessError, listed
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
 from ..core.places import control_images, drawing, placing, regions
@@ -39,6 +41,30 @@ WATERMARKS = (
     "The size is exactly 1024x1024: InstantID was trained on pictures with watermarks at that size. "
     "1016x1016 or 1024x768 have none."
 )
+
+
+class NoKeypoints(LikenessError):
+    """No face keypoints where InstantID needs them."""
+
+    def __init__(self, node: str, places: Sequence[str]) -> None:
+        which = f"places {listed(places)} have" if len(places) > 1 else f"place {listed(places)} has"
+        where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
+        super().__init__(
+            f"{node}: {where}.",
+            "Make the layout from faces or masks, or with Group Layout: these know where eyes, nose and mouth are. In "
+            "a pose, show more of head and shoulders.",
+        )
+
+
+class IdentityNetMissing(LikenessError):
+    """IdentityNet is switched on and not all it needs is connected."""
+
+    def __init__(self, missing: Sequence[str], strength: float) -> None:
+        super().__init__(
+            f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
+            "Connect IdentityNet (Load ControlNet Model) to control_net and Face Keypoints Image to image, or set "
+            "control_strength to 0 to use the adapter alone.",
+        )
 
 
 class LoadInstantID(io.ComfyNode):
@@ -109,7 +135,7 @@ class FaceKeypointsImage(io.ComfyNode):
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
-            raise errors.NoKeypoints(IMAGE, bare)
+            raise NoKeypoints(IMAGE, bare)
         pictures = [[face] for face in faces] if is_a(cast, RowCast) else [faces]
         size = (layout.width, layout.height)
         image = torch.stack([control_images.face_keypoints(shown, *size) for shown in pictures])
@@ -318,12 +344,12 @@ def _hint(image: Tensor | None, cast: Cast, control_net: Any, strength: float) -
     """The picture IdentityNet reads. Raises IdentityNetMissing where it or the net is not connected."""
     if image is None or control_net is None:
         given = {"control_net": control_net, "image": image}
-        raise errors.IdentityNetMissing([name for name, one in given.items() if one is None], strength)
+        raise IdentityNetMissing([name for name, one in given.items() if one is None], strength)
     if is_a(cast, PlacedCast):
         advice = "Draw the keypoints from the same cast or layout with Face Keypoints Image."
         geometry.check_canvas("The keypoints image", image, cast, advice)
     if not image.any():
-        raise errors.NoKeypoints(APPLY, [])
+        raise NoKeypoints(APPLY, [])
     if is_a(cast, RowCast) and len(image) != len(cast.people):
         raise errors.rows_missing(APPLY, len(cast.people), "the keypoints image", len(image))
     return as_rgb(image)

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadPart
+from ..errors import LikenessError
 from ..pictures import as_masks, as_rgb
 from ..text import plain
 from .bank import token_mask
@@ -26,6 +26,13 @@ _STRETCHED = 1.25
 """A part whose sides change by more than this against each other no longer looks like itself."""
 _INVERTED = 0.9
 """A mask that keeps more of a picture than this is more likely a mask of the background."""
+
+
+class BadPart(LikenessError):
+    """A part that the picture could show nothing of."""
+
+    def __init__(self, label: str, why: str, advice: str) -> None:
+        super().__init__(f"The part {label!r} cannot be used: {why}.", advice)
 
 
 @dataclass(frozen=True, eq=False)

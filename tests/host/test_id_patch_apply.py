@@ -11,17 +11,9 @@ import people_made
 import pytest
 import tiny_sdxl
 import torch
-from pack.bridge.conditioning import append_tokens
-from pack.bridge.id_patch import load_id_patch
-from pack.core.errors import (
-    BadPatches,
-    BadRange,
-    BadSize,
-    NotPlaced,
-    RecogniserMissing,
-    SequenceUnsupported,
-    WrongBaseModel,
-)
+from pack.bridge.conditioning import BadRange, append_tokens
+from pack.bridge.id_patch import SequenceUnsupported, load_id_patch
+from pack.core.errors import BadPatches, BadSize, NotPlaced, RecogniserMissing, WrongBaseModel
 from pack.core.identities import PHOTOS
 from pack.core.people import Cast, Person, PlacedCast
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage

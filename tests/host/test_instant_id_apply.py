@@ -20,13 +20,16 @@ from instant_id_made import DEFAULTS, person
 from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from other_packs import KEYS, adapter_pack
 from pack.bridge import unet
+from pack.bridge.carried import ModelNotPatched
+from pack.bridge.conditioning import BadRange
 from pack.bridge.cross_attention import Place
+from pack.bridge.identity_net import NotAControlNet
 from pack.bridge.injections import Addition, Injection
-from pack.bridge.instant_id import load_instant_id
+from pack.bridge.instant_id import AdapterMismatch, load_instant_id
 from pack.core import errors
 from pack.core.people import Cast, Layout, PlacedCast, Slot
 from pack.core.places import regions
-from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, LoadInstantID
+from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, IdentityNetMissing, LoadInstantID, NoKeypoints
 from PIL import Image
 from seeded import instant_id_file
 
@@ -406,7 +409,7 @@ def test_the_adapter_alone_needs_no_control_net(host, instant_id):
 def test_identity_net_that_is_not_connected(host, instant_id, net, hint, missing):
     message = f"control_strength is 0.8, but nothing is connected to {missing}. .* set control_strength to 0"
     given = {"hint": HINT if hint else None}
-    refused(errors.IdentityNetMissing, message, (host[0], host[1] if net else None), instant_id, one(), **given)
+    refused(IdentityNetMissing, message, (host[0], host[1] if net else None), instant_id, one(), **given)
 
 
 def test_an_identity_is_a_cast_of_one(host, instant_id):
@@ -440,7 +443,7 @@ def test_the_model_output_must_reach_the_sampler(host, instant_id):
     for strength in (0.8, 0.0):
         _, positive, negative = apply(host, instant_id, one(), control_strength=strength)
         with pytest.raises(
-            errors.ModelNotPatched, match=r"comes from Apply InstantID \(Likeness\), .* but its MODEL does not"
+            ModelNotPatched, match=r"comes from Apply InstantID \(Likeness\), .* but its MODEL does not"
         ):
             sample(host[0], positive, negative, steps=1)
 
@@ -481,7 +484,7 @@ def test_many_without_places_and_with_the_same_place(host, instant_id):
 
 def test_keypoint_images_that_cannot_be_right(host, instant_id):
     refused(
-        errors.NoKeypoints,
+        NoKeypoints,
         "there is no face in the keypoints image",
         host,
         instant_id,
@@ -490,9 +493,9 @@ def test_keypoint_images_that_cannot_be_right(host, instant_id):
     )
     refused(errors.BadSize, "The keypoints image is 64x64 px; the cast's canvas is 128x96", host, instant_id, halves(),
             hint=torch.ones(1, 64, 64, 3))  # fmt: skip
-    with pytest.raises(errors.NoKeypoints, match="place 2 has no face keypoints"):
+    with pytest.raises(NoKeypoints, match="place 2 has no face keypoints"):
         FaceKeypointsImage.execute(layout=Layout(64, 64, (slot(1, 1, 9, 9), Slot((5.0, 5.0)))))
-    with pytest.raises(errors.NoKeypoints, match="places 1, 2 have no face keypoints"):
+    with pytest.raises(NoKeypoints, match="places 1, 2 have no face keypoints"):
         FaceKeypointsImage.execute(layout=Layout(64, 64, (Slot((1.0, 1.0)), Slot((5.0, 5.0)))))
     with pytest.raises(errors.NotPlaced, match="neither a cast nor a layout is connected"):
         FaceKeypointsImage.execute()
@@ -506,7 +509,7 @@ def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
     torch.save(fewer, tmp_path / "fewer.bin")
     other = load_instant_id(str(tmp_path / "fewer.bin"))
     refused(
-        errors.AdapterMismatch,
+        AdapterMismatch,
         r"16 cross-attention layers and does not fit the MODEL \(SDXL, 17 layers\): another number",
         host,
         other,
@@ -525,9 +528,9 @@ def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
 
 
 def test_ranges_that_end_before_they_start(host, instant_id):
-    refused(errors.BadRange, r"The ControlNet starts at 0\.8 and ends at 0\.2", host, instant_id, one(),
+    refused(BadRange, r"The ControlNet starts at 0\.8 and ends at 0\.2", host, instant_id, one(),
             start_percent=0.8, end_percent=0.2)  # fmt: skip
-    refused(errors.BadRange, r"The adapter starts at 0\.5 and ends at 0\.1", host, instant_id, one(),
+    refused(BadRange, r"The adapter starts at 0\.5 and ends at 0\.1", host, instant_id, one(),
             adapter_start_percent=0.5, adapter_end_percent=0.1)  # fmt: skip
 
 
@@ -554,7 +557,7 @@ def test_people_of_weight_zero_have_no_keypoints(host, instant_id):
 def test_no_control_net(host, instant_id):
     other = comfy.controlnet.T2IAdapter(torch.nn.Identity(), 3, 8, "nearest-exact")
     message = "got T2IAdapter, but IdentityNet is a plain SDXL ControlNet"
-    refused(errors.NotAControlNet, message, (host[0], other), instant_id, one())
+    refused(NotAControlNet, message, (host[0], other), instant_id, one())
 
 
 def test_files_that_are_something_else(tmp_path, monkeypatch):

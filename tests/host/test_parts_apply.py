@@ -20,10 +20,11 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
 from pack.bridge import parts2whole
+from pack.bridge.conditioning import BadRange
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
 from pack.core.parts.bank import key_bias
-from pack.core.parts.parts import LABELS, Parts, make_part, prepared
+from pack.core.parts.parts import LABELS, BadPart, Parts, make_part, prepared
 from pack.nodes.parts import Part
 from parts_made import HEIGHT, WIDTH, picture
 from parts_run import LATENT_SCALE, POSE, apply, denoiser, encode, noise, sample, schedule, text
@@ -414,7 +415,7 @@ def test_what_a_part_node_says(caplog):
     assert "none of the six labels" in said and "is 64x64 px" in said and "keeps 100% of the picture" in said
     found = message(errors.BadChoice, lambda: make("other", " "))
     assert "other_label is ''" in found
-    assert "would vanish" in message(errors.BadPart, lambda: make(mask=torch.zeros(1, 64, 65)))
+    assert "would vanish" in message(BadPart, lambda: make(mask=torch.zeros(1, 64, 65)))
 
 
 def test_heat_maps_of_one_step(model, features):
@@ -428,5 +429,5 @@ def test_heat_maps_of_one_step(model, features):
 
 
 def test_a_range_that_ends_before_it_starts(model, features):
-    with pytest.raises(errors.BadRange, match="The range of the parts"):
+    with pytest.raises(BadRange, match="The range of the parts"):
         apply(model, features[1], start_percent=0.8, end_percent=0.2)

@@ -12,6 +12,7 @@ from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from other_packs import KEYS, adapter_pack, copied, in_tiles, one_by_one, reversed_rows
 from other_packs import around as wrapped
 from pack.bridge import regional_text
+from pack.bridge.carried import ModelNotPatched
 from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attend_with, attention_layers
@@ -320,7 +321,7 @@ def test_tiles_are_refused_because_regions_belong_to_the_whole(host):
 
 def test_a_model_that_does_not_hear_is_refused(host):
     _, *sides = speak(host[0], "1: up")
-    with pytest.raises(errors.ModelNotPatched):
+    with pytest.raises(ModelNotPatched):
         sample(host[0], *sides)
 
 

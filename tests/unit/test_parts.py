@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from pack.core.errors import BadPart
 from pack.core.parts.bank import PartWeights, keep, key_bias, token_mask
 from pack.core.parts.parts import (
     LABELS,
+    BadPart,
     Parts,
     hints,
     laid_over,
