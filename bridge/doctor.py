@@ -11,7 +11,7 @@ import comfy.model_management
 import torch
 
 from ..core.models import doctor, needs
-from ..core.models.findings import Finding, Report
+from ..core.models.findings import Diagnosis, Finding
 from ..core.models.manifest import Model
 from ..core.models.packages import packages
 from ..core.thirdparty import installed
@@ -29,7 +29,7 @@ def _templates() -> list[str]:
     return sorted(path.stem for path in _TEMPLATES.glob("*.json"))
 
 
-def report(choice: str, prompt: Mapping[str, Any]) -> Report:
+def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
     return doctor.report(choice, _wanted(choice, prompt), folders.of_models(), _around())
 

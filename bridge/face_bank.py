@@ -29,14 +29,14 @@ Prompt = Mapping[str, Any]
 
 
 @dataclass
-class _Run:
+class _Saving:
     """The latest run that saved somebody. prompt: None outside of a graph. saved: path -> person and node."""
 
     prompt: Prompt | None = None
     saved: dict[str, str] = field(default_factory=dict)
 
 
-_latest = _Run()
+_latest = _Saving()
 # Path -> how often the file had been deleted when it was saved again, since the host started: no file tells that.
 _deleted: dict[str, int] = {}
 

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 
 from .commands import fetching
 from .examine import examine
-from .findings import DAMAGED, OK, Finding, Report
+from .findings import DAMAGED, OK, Diagnosis, Finding
 from .manifest import Model, human
 from .search import Folders
 
 
-def report(subject: str, wanted: Iterable[Model], folders: Folders, around: Iterable[Finding] = ()) -> Report:
+def report(subject: str, wanted: Iterable[Model], folders: Folders, around: Iterable[Finding] = ()) -> Diagnosis:
     """Examine `wanted` models; around: what is known of the host and its packages."""
     findings = (*around, *(examine(model, folders) for model in _once(wanted)))
     mend = [one.mend for one in findings if one.mend]
     fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
-    return Report(subject, findings, (*mend, *(command for commands in fetch for command in commands)))
+    return Diagnosis(subject, findings, (*mend, *(command for commands in fetch for command in commands)))
 
 
 def _once(wanted: Iterable[Model]) -> Iterable[Model]:

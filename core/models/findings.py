@@ -30,7 +30,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class Diagnosis:
     """What was found about `subject`, and the commands that mend it."""
 
     subject: str

@@ -96,12 +96,14 @@ def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
     Texts are in the order of the node's inputs.
     """
-    for node in nodes_in(graph, running=True):
-        yield str(node.get("type", "")), _texts(node.get("widgets_values"))
-    for node in graph.values():
-        if isinstance(node, dict) and "class_type" in node:
-            as_api = cast("dict[str, Any]", node)
-            yield str(as_api["class_type"]), _texts(as_api.get("inputs"))
+    as_api = [
+        cast("dict[str, Any]", node) for node in graph.values() if isinstance(node, dict) and "class_type" in node
+    ]
+    for node in as_api:
+        yield str(node["class_type"]), _texts(node.get("inputs"))
+    if not as_api:  # else a node may be called "nodes"
+        for node in nodes_in(graph, running=True):
+            yield str(node.get("type", "")), _texts(node.get("widgets_values"))
 
 
 def _texts(values: Any) -> list[str]:

@@ -368,6 +368,12 @@ def test_bypassed_nodes_need_nothing():
     assert needs.wanted(graph) == ()
 
 
+def test_a_node_of_a_prompt_may_have_any_id():
+    """Clients choose them; in a saved workflow these are the names of its lists."""
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "mine.safetensors"}}
+    assert [model.name for model in needs.wanted({"nodes": loader, "definitions": loader})] == ["mine.safetensors"]
+
+
 def install(folder: Path, *packages: str) -> None:
     for package in packages:
         name, version = package.split("==")
