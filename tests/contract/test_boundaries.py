@@ -162,3 +162,10 @@ def test_entry_point_is_inert(root: Path) -> None:
     body = ast.parse((root / "__init__.py").read_text("utf-8")).body
     at_import = [ast.unparse(item) for item in body if isinstance(item, ast.Import | ast.ImportFrom)]
     assert at_import == ["import logging"]
+
+
+def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
+    """A host runs for days: whatever is kept per file is kept of the last few."""
+    paths = [path for folder in ("core", "bridge", "nodes") for path in sorted((root / folder).rglob("*.py"))]
+    assert paths
+    assert [str(path) for path in paths if "maxsize=None" in path.read_text("utf-8")] == []

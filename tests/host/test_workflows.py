@@ -116,7 +116,7 @@ def size_of(file: Path) -> tuple[int, int]:
         return (256, 320)
     if "id_patch" in file.stem:
         return (384, 344)
-    return (320, 256) if "instant_id" in file.stem or "measure" in file.stem else (128, 128)
+    return (320, 256) if "instant_id" in file.stem or "measure" in file.stem else (256, 256)
 
 
 def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pictures) -> Prompt:
@@ -469,8 +469,8 @@ def test_parts_seen_at_another_size_are_explained(
     host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
 ) -> None:
     prompt = prepared(ROOT / "workflows" / "parts_training_free_sdxl.json", known, standin_models, pictures)
-    with pytest.raises(HostError, match=r"128x128 px.* 192x128 px"):
-        host_server.run(workflow.substitute(prompt, {"LikenessSharePartsAttention.width": 192}))
+    with pytest.raises(HostError, match=r"256x256 px.* 320x256 px"):
+        host_server.run(workflow.substitute(prompt, {"LikenessSharePartsAttention.width": 320}))
 
 
 def test_heat_maps_arrive_while_it_samples(host_server: HostServer, from_parts: Prompt) -> None:
