@@ -174,7 +174,7 @@ def test_block_by_block_nothing_is_compiled_anew(model, method):
 
 
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another(model):
-    """The newer host's node leaves transformer_options unlooked at: with, without and for a while only must still differ."""
+    """The newer host's node does not look at transformer_options: with, without and for a while must still differ."""
     with compiled.counting() as counted:
         built = compiled.whole(model)
         for method in (faces_by_region, faces_for_a_while, words, faces_by_region):
