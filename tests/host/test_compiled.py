@@ -174,13 +174,15 @@ def test_block_by_block_nothing_is_compiled_anew(model, method):
 
 
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another(model):
-    """The host's node leaves transformer_options unlooked at: with, without and for a while only must still differ."""
+    """The newer host's node does not look at transformer_options: with, without and for a while must still differ."""
     with compiled.counting() as counted:
         built = compiled.whole(model)
         for method in (faces_by_region, faces_for_a_while, words, faces_by_region):
             assert same(sample(*method(built, 1)), sample(*method(model, 1)))
             assert same(sample(built, text(1), text(2)), sample(model, text(1), text(2)))
-        assert counted() == (3, 0)  # nobody, faces, words
+        graphs, breaks = counted()
+        # Nobody, faces, words; 0.3.64 also tells nobody on a plain MODEL from nobody at this step.
+        assert graphs in (3, 4) and not breaks
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
