@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import comfy.conds
 from torch import Tensor
 
-from ..core.errors import ConditioningLost, LikenessError
+from ..core.errors import LikenessError
 from .conditioning import Conditioning
 
 if TYPE_CHECKING:
@@ -34,6 +34,17 @@ class ModelNotPatched(LikenessError):
             "The sampler's conditioning comes from Apply InstantID (Likeness), Apply Parts, Share Parts Attention, "
             "Prompt per Person or ID Tokens by Region, but its MODEL does not, so faces, parts or words would be lost.",
             "Connect the model output of that node to the sampler (other model nodes may stand between).",
+        )
+
+
+class ConditioningLost(LikenessError):
+    """Another pack's function around the MODEL, `module` is where it lives, that does not hand on what ours carries."""
+
+    def __init__(self, module: str, why: str) -> None:
+        super().__init__(
+            f"A node on this MODEL runs it through a function of its own (its code: {module}), which {why}. So what "
+            "Apply InstantID (Likeness), Apply Parts or Share Parts Attention put into the conditioning would be lost.",
+            "Bypass that node, or give it a sampler of its own, without the Likeness node.",
         )
 
 

@@ -9,7 +9,8 @@ import comfy.model_management
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..core.errors import WrongBaseModel, unusable_text
+from ..core.errors import WrongBaseModel
+from ..core.inputs import unusable_text
 from ..core.parts import compare
 from ..core.parts.parts import Part, Prepared
 from ..core.text import plain

@@ -17,13 +17,12 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
 from ..core.attention import EVERYBODY, NOBODY, hearing_bias
-from ..core.errors import TokensMoved
 from ..core.parts.bank import Block
 from .carried import ALWAYS, Carried, CarriedCond, cut_regions, put
 from .conditioning import ID_TOKENS, Canvas, Conditioning, Entry
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many
 from .runs import Given, entries
-from .unet import Grid, Options, Replacement, attend_with, grid_of, with_patch
+from .unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
@@ -151,8 +150,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         grid = grid_of(extra_options)
-        if q.shape[1] != grid[0] * grid[1]:
-            raise TokensMoved(q.shape[1], grid[1], grid[0])
+        check_tokens(q, grid)
         text = k.shape[1] - self.added
         # On a CPU the host's choices write out all logits.
         kernel = attention_pytorch if q.device.type == "cpu" else None

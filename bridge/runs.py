@@ -14,8 +14,8 @@ import comfy.patcher_extension
 import torch
 from torch import Tensor
 
-from ..core.errors import ConditioningLost, counted
-from .carried import CarriedCond, Chunk
+from ..core.errors import counted
+from .carried import CarriedCond, Chunk, ConditioningLost
 from .unet import Options, dtype_of
 
 if TYPE_CHECKING:

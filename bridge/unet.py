@@ -12,7 +12,7 @@ from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 from torch import Tensor
 
 from ..core.attention import Attend
-from ..core.errors import WrongBaseModel
+from ..core.errors import LikenessError, WrongBaseModel
 from ..core.models.formats import FAMILIES
 from ..core.parts.bank import Block
 
@@ -28,6 +28,17 @@ Grid = tuple[int, int]
 """(height, width) in tokens."""
 
 _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
+
+
+class TokensMoved(LikenessError):
+    """A node that splits or merges the picture's tokens, where parts are meant for regions of the picture."""
+
+    def __init__(self, tokens: int, width: int, height: int) -> None:
+        super().__init__(
+            f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens} tokens of the "
+            f"{width}x{height} of a layer, so nobody can say which of them lie in the target_mask of a part.",
+            "Take that node out, or the target_mask of every part.",
+        )
 
 
 def family(width: int | None) -> str:
@@ -89,6 +100,13 @@ def grid_of(extra_options: Options) -> Grid:
     """As a layer is given it."""
     height, width = extra_options["activations_shape"][-2:]
     return int(height), int(width)
+
+
+def check_tokens(q: Tensor, grid: Grid) -> None:
+    """Raise TokensMoved unless the queries of a layer, (B, N, C), are those of its grid."""
+    height, width = grid
+    if q.shape[1] != height * width:
+        raise TokensMoved(q.shape[1], width, height)
 
 
 def dtype_of(model: BaseModel) -> torch.dtype:

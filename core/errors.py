@@ -100,16 +100,6 @@ class FaceNotFound(LikenessError):
         )
 
 
-class RecogniserMissing(LikenessError):
-    """An identity lacks the embedding a method was trained on."""
-
-    def __init__(self, method: str, needed: str, identity: str, available: Sequence[str], where: str) -> None:
-        super().__init__(
-            f"{method} needs {needed}, this identity ({identity}) has {listed(available, 'no embedding')}.",
-            f"Choose {needed} in Load Face Model and make the identity again from the photos. Its file: {where}.",
-        )
-
-
 class NotPlaced(LikenessError):
     """A cast without places where places are needed, or (who is empty) neither a cast nor a layout."""
 
@@ -139,26 +129,6 @@ class BadInput(LikenessError):
         )
 
 
-class BadPicture(LikenessError):
-    """An IMAGE or MASK that is no picture."""
-
-    def __init__(self, what: str, why: str, advice: str | None = None) -> None:
-        super().__init__(
-            f"{what} cannot be used: {why}.",
-            advice or "Look at the node before it: it makes something else than Load Image does.",
-        )
-
-
-def unusable_text(what: str) -> BadPicture:
-    """Words of which CLIP makes NaN or infinity."""
-    return BadPicture(
-        what,
-        "CLIP makes NaN or infinity of it, and the picture would be black",
-        "Look at the weights in the prompt: (smile:1.2) is usual. Where there are none, start ComfyUI with "
-        "--fp32-text-enc.",
-    )
-
-
 class BadSize(LikenessError):
     """A width and height that cannot be used here. Sizes are (width, height) in pixels."""
 
@@ -173,28 +143,6 @@ class BadEmbedding(LikenessError):
         super().__init__(
             f"The {recogniser} embedding of {identity} cannot be used: {why}.",
             advice or "Make the identity again from its photos; if it came from a file, that file is damaged.",
-        )
-
-
-class ConditioningLost(LikenessError):
-    """Another pack's function around the MODEL, `module` is where it lives, that does not hand on what ours carries."""
-
-    def __init__(self, module: str, why: str) -> None:
-        super().__init__(
-            f"A node on this MODEL runs it through a function of its own (its code: {module}), which {why}. So what "
-            "Apply InstantID (Likeness), Apply Parts or Share Parts Attention put into the conditioning would be lost.",
-            "Bypass that node, or give it a sampler of its own, without the Likeness node.",
-        )
-
-
-class TokensMoved(LikenessError):
-    """A node that splits or merges the picture's tokens, where parts are meant for regions of the picture."""
-
-    def __init__(self, tokens: int, width: int, height: int) -> None:
-        super().__init__(
-            f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens} tokens of the "
-            f"{width}x{height} of a layer, so nobody can say which of them lie in the target_mask of a part.",
-            "Take that node out, or the target_mask of every part.",
         )
 
 
@@ -222,29 +170,10 @@ class CannotSave(LikenessError):
     """A person who cannot be saved, or is not among the saved; nothing is left of the attempt."""
 
 
-# What several files say
-
-
-def nobody_placed(node: str) -> BadCast:
-    """A placed cast in which nobody is left."""
-    return BadCast(
-        f"Nobody of the cast given to {node} has a place: Place Cast has left everybody out.",
-        "Write the number of a person instead of a 0 in its custom_order, or choose another order.",
-    )
-
-
 def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
     """A batch that has not one row for everybody of a cast from Crop Faces."""
     return BadCast(
         f"The cast given to {node} comes from Crop Faces and has {counted(people, 'person', 'people')}, one row of the "
         f"batch each, but {what} has {counted(rows, 'row')}.",
         "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast.",
-    )
-
-
-def together_only(node: str) -> BadCast:
-    """A cast from Crop Faces where people stand in one picture."""
-    return BadCast(
-        f"The cast given to {node} comes from Crop Faces: everybody in it has a picture of their own.",
-        "Connect the cast that Crop Faces was given.",
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadCast, BadEmbedding, RecogniserMissing, UnsupportedCheckpoint
+from .errors import BadCast, BadEmbedding, LikenessError, UnsupportedCheckpoint, listed
 from .models.packs import where
 from .people import Face, Identity
 from .text import plain
@@ -30,6 +30,16 @@ _VERSION = "1"
 _EMBEDDING = "embedding."
 _CROPS = "crops"
 _CROP = (112, 112, 3)
+
+
+class RecogniserMissing(LikenessError):
+    """An identity lacks the embedding a method was trained on."""
+
+    def __init__(self, method: str, needed: str, identity: str, available: Sequence[str], where: str) -> None:
+        super().__init__(
+            f"{method} needs {needed}, this identity ({identity}) has {listed(available, 'no embedding')}.",
+            f"Choose {needed} in Load Face Model and make the identity again from the photos. Its file: {where}.",
+        )
 
 
 def why_bad(rows: Tensor) -> str | None:

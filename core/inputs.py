@@ -11,12 +11,32 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .errors import BadInput, BadLayout, BadPicture, BadSize, counted, unusable_text
+from .errors import BadInput, BadLayout, BadSize, LikenessError, counted
 from .geometry import FAR, check_size
 from .people import Box, Cast, Faces, Identity, Layout, PlacedCast, Point, Slot, is_a
 
 LANDMARKS = 468
 """The least points of a face mesh; ten more are those of the irises."""
+
+
+class BadPicture(LikenessError):
+    """An IMAGE or MASK that is no picture."""
+
+    def __init__(self, what: str, why: str, advice: str | None = None) -> None:
+        super().__init__(
+            f"{what} cannot be used: {why}.",
+            advice or "Look at the node before it: it makes something else than Load Image does.",
+        )
+
+
+def unusable_text(what: str) -> BadPicture:
+    """Words of which CLIP makes NaN or infinity."""
+    return BadPicture(
+        what,
+        "CLIP makes NaN or infinity of it, and the picture would be black",
+        "Look at the weights in the prompt: (smile:1.2) is usual. Where there are none, start ComfyUI with "
+        "--fp32-text-enc.",
+    )
 
 
 def number(what: str, value: Any, least: float, most: float, whole: bool) -> float:

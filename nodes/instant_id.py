@@ -26,8 +26,8 @@ from ..bridge.injections import InjectionsRun
 from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
-from ..core import errors, geometry
-from ..core.errors import LikenessError, listed
+from ..core import geometry
+from ..core.errors import LikenessError, listed, rows_missing
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
 from ..core.places import control_images, drawing, placing, regions
@@ -122,16 +122,9 @@ class FaceKeypointsImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
-        if cast is not None:
-            if not cast.people:
-                raise errors.nobody_placed(IMAGE)
-            # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-            heard = _heard(cast)
-            drawn = heard if heard.people else cast
-            placed = placing.require_places(drawn, IMAGE)
-            layout = Layout(placed.width, placed.height, placed.slots)
-        if layout is None:
-            raise errors.NotPlaced(IMAGE, [])
+        # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
+        drawn = _heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
+        layout = placing.places_of(drawn, layout, IMAGE)
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
@@ -351,7 +344,7 @@ def _hint(image: Tensor | None, cast: Cast, control_net: Any, strength: float) -
     if not image.any():
         raise NoKeypoints(APPLY, [])
     if is_a(cast, RowCast) and len(image) != len(cast.people):
-        raise errors.rows_missing(APPLY, len(cast.people), "the keypoints image", len(image))
+        raise rows_missing(APPLY, len(cast.people), "the keypoints image", len(image))
     return as_rgb(image)
 
 

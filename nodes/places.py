@@ -12,7 +12,6 @@ from torch import Tensor
 from ..bridge import notes
 from ..bridge.schema import region_inputs, searchable
 from ..core import geometry
-from ..core.errors import NotPlaced, nobody_placed
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
 from ..core.places import adding, control_images, drawing, group, layouts, placing, regions
 from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
@@ -270,13 +269,7 @@ class PoseImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
-        if cast is not None:
-            if not cast.people:
-                raise nobody_placed(POSE_IMAGE)
-            placed = placing.require_places(cast, POSE_IMAGE)
-            layout = Layout(placed.width, placed.height, placed.slots)
-        if layout is None:
-            raise NotPlaced(POSE_IMAGE, [])
+        layout = placing.places_of(cast, layout, POSE_IMAGE)
         drawn = layouts.drawn(layout)
         pictures = [[pose] for pose in drawn] if is_a(cast, RowCast) else [drawn]
         image = torch.stack([control_images.skeleton(shown, layout.width, layout.height) for shown in pictures])

@@ -9,9 +9,8 @@ import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
-from ...core.errors import TokensMoved
 from ...core.parts.attention import part_shares, shared
-from ..unet import Grid, Options, Replacement, attend_with, grid_of
+from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of
 
 _WATCHED_TOKENS = 2048
 """Finer layers are left out of the heat maps: every logit of a layer is held at once."""
@@ -38,8 +37,8 @@ class Beside:
     def attended(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
         """q, k, v: of the picture, (B, N, C) each."""
         grid = height, width = grid_of(extra_options)
-        if self.regional and q.shape[1] != height * width:
-            raise TokensMoved(q.shape[1], width, height)
+        if self.regional:
+            check_tokens(q, grid)
         here = grid == self.grid and k.shape[1] == height * width
         bias = self.bias if here else self.elsewhere(k.shape[1], grid)
         if self.maps is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..errors import BadCast, NotPlaced, listed, together_only
+from ..errors import BadCast, NotPlaced, listed
 from ..identities import combine
 from ..matching import assigned, in_common, in_places, similarities
-from ..people import Cast, Face, Faces, Identity, Person, PlacedCast, RowCast, is_a
+from ..people import Cast, Face, Faces, Identity, Person, PlacedCast, is_a
+from ..places.placing import require_together
 from .report import METHODS, Measured, Report, Sighting
 
 NODE = "Measure Likeness"
@@ -25,8 +26,7 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
 
     Raises BadCast where that is nobody or people have a picture each, NotPlaced where only some have a place.
     """
-    if is_a(cast, RowCast):
-        raise together_only(node)
+    require_together(cast, node)
     heard = [person for person in (cast.people if cast else ()) if person.weight > 0]
     people = (*heard, *([Person(identity)] if identity else []))
     if not people and cast:

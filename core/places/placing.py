@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, listed, together_only
+from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, listed
 from ..matching import assigned, in_common, similarities
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from ..text import plain
@@ -105,10 +105,31 @@ def require_places(cast: Cast, node: str) -> PlacedCast:
     return cast
 
 
-def require_together(cast: Cast, node: str) -> None:
+def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
+    """The places of a cast, of a layout where there is none. node: to tell the user.
+
+    Raises BadCast for a cast in which nobody is left, NotPlaced without both and as `require_places`.
+    """
+    if cast is None:
+        if layout is None:
+            raise NotPlaced(node, [])
+        return layout
+    if not cast.people:
+        raise BadCast(
+            f"Nobody of the cast given to {node} has a place: Place Cast has left everybody out.",
+            "Write the number of a person instead of a 0 in its custom_order, or choose another order.",
+        )
+    placed = require_places(cast, node)
+    return Layout(placed.width, placed.height, placed.slots)
+
+
+def require_together(cast: Cast | None, node: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
     if is_a(cast, RowCast):
-        raise together_only(node)
+        raise BadCast(
+            f"The cast given to {node} comes from Crop Faces: everybody in it has a picture of their own.",
+            "Connect the cast that Crop Faces was given.",
+        )
 
 
 def _left_to_right(slots: Sequence[Slot]) -> list[int]:

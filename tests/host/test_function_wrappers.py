@@ -12,10 +12,10 @@ import pytest
 import tiny_sdxl
 import torch
 from pack.bridge import runs
+from pack.bridge.carried import ConditioningLost
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.self_attention.run import Memory
 from pack.bridge.unet import attention_layers
-from pack.core import errors
 from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
 from parts_made import HEIGHT, WIDTH
 from parts_run import POSE
@@ -134,7 +134,7 @@ LOST = {
 def test_a_function_that_loses_them_is_named(method, function):
     message = rf"of its own \(its code: other_packs\), which {LOST[function]}\. .* Bypass that node"
     for shown in both_orders(method, function):
-        with pytest.raises(errors.ConditioningLost, match=message):
+        with pytest.raises(ConditioningLost, match=message):
             shown()
 
 
@@ -147,7 +147,7 @@ def test_tiles_of_a_picture_with_places_are_named(sdxl, sd15):
         (faces, instant_id_run.sample, "64x96 of 128x96"),
         (posed, parts_run.sample, "48x120 of 88x120"),
     ):
-        with pytest.raises(errors.ConditioningLost, match=rf"code: other_packs\), which shows it {shown} px, but"):
+        with pytest.raises(ConditioningLost, match=rf"code: other_packs\), which shows it {shown} px, but"):
             sample(other_packs.around(tiled, other_packs.in_tiles), *sides, steps=1)
 
 
@@ -171,7 +171,7 @@ def test_a_model_wrapper_that_loses_them_is_named(sd15):
     theirs.__module__ = "some_pack.nodes"
     wrapped = patched.clone()
     wrapped.add_wrapper_with_key("apply_model", "theirs", theirs)
-    with pytest.raises(errors.ConditioningLost, match=r"\(its code: some_pack\.nodes\), which drops"):
+    with pytest.raises(ConditioningLost, match=r"\(its code: some_pack\.nodes\), which drops"):
         parts_run.sample(wrapped, *sides, steps=1)
 
 

@@ -13,8 +13,8 @@ import tiny_sdxl
 import torch
 from pack.bridge.conditioning import BadRange, append_tokens
 from pack.bridge.id_patch import SequenceUnsupported, load_id_patch
-from pack.core.errors import BadPatches, BadSize, NotPlaced, RecogniserMissing, WrongBaseModel
-from pack.core.identities import PHOTOS
+from pack.core.errors import BadPatches, BadSize, NotPlaced, WrongBaseModel
+from pack.core.identities import PHOTOS, RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
 from seeded import id_patch_file

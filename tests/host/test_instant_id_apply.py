@@ -27,6 +27,7 @@ from pack.bridge.identity_net import NotAControlNet
 from pack.bridge.injections import Addition, Injection
 from pack.bridge.instant_id import AdapterMismatch, load_instant_id
 from pack.core import errors
+from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Layout, PlacedCast, Slot
 from pack.core.places import regions
 from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, IdentityNetMissing, LoadInstantID, NoKeypoints
@@ -451,7 +452,7 @@ def test_the_model_output_must_reach_the_sampler(host, instant_id):
 def test_wrong_recogniser(host, instant_id):
     cast = people_made.cast([(1, 1)], 8, 8)
     refused(
-        errors.RecogniserMissing,
+        RecogniserMissing,
         "InstantID needs antelopev2, this identity .* has arcface-ir-se50",
         host,
         instant_id,

@@ -15,7 +15,8 @@ from attack_cases import PRODUCT
 from attack_run import Case
 from graph_run import call, run
 from pack.bridge.schema import seed_input
-from pack.core.errors import BadChoice, BadInput, BadLayout, BadPicture, BadSize, LikenessError
+from pack.core.errors import BadChoice, BadInput, BadLayout, BadSize, LikenessError
+from pack.core.inputs import BadPicture
 from pack.core.people import Cast, Layout, Slot
 from pack.nodes import NODES
 from rig.host_server import HostError, HostServer

@@ -14,9 +14,10 @@ import real_faces
 import torch
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
-from pack.core.errors import BadCast, BadInput, BadParts, BadPhoto, BadPicture
+from pack.core.errors import BadCast, BadInput, BadParts, BadPhoto
 from pack.core.faces import analysis, insight
 from pack.core.faces.pictures import to_picture
+from pack.core.inputs import BadPicture
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Person, PlacedCast, Slot
 from pack.nodes import measure

@@ -12,6 +12,7 @@ from comfy.ldm.modules.attention import optimized_attention
 from host_nodes import NODES, novram, patch
 from other_packs import KEYS, adapter_pack
 from pack.bridge import parts2whole
+from pack.bridge.unet import TokensMoved
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
@@ -82,7 +83,7 @@ def test_host_nodes_with_a_batch_and_cfg_one(model, features, name):
 
 @pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
 def test_regions_of_moved_tokens_are_refused(model, with_targets, name):
-    with pytest.raises(errors.TokensMoved, match=r"tokens of the 16x24 of a layer.*target_mask"):
+    with pytest.raises(TokensMoved, match=r"tokens of the 16x24 of a layer.*target_mask"):
         picture(*with_parts(patch(name, model), with_targets))
 
 

@@ -12,7 +12,7 @@ from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from other_packs import KEYS, adapter_pack, copied, in_tiles, one_by_one, reversed_rows
 from other_packs import around as wrapped
 from pack.bridge import regional_text
-from pack.bridge.carried import ModelNotPatched
+from pack.bridge.carried import ConditioningLost, ModelNotPatched
 from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attend_with, attention_layers
@@ -315,7 +315,7 @@ def test_a_function_around_the_model_takes_rows_apart(host, function):
 
 def test_tiles_are_refused_because_regions_belong_to_the_whole(host):
     model, *sides = speak(host[0], "1: up\n2: down")
-    with pytest.raises(errors.ConditioningLost, match="regions or a pose belong to the whole"):
+    with pytest.raises(ConditioningLost, match="regions or a pose belong to the whole"):
         sample(wrapped(model, in_tiles), *sides)
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import identities
-from pack.core.errors import BadEmbedding, LikenessError, RecogniserMissing, UnsupportedCheckpoint
+from pack.core.errors import BadEmbedding, LikenessError, UnsupportedCheckpoint
+from pack.core.identities import RecogniserMissing
 from pack.core.people import Face, Identity
 from safetensors.torch import load, save
 

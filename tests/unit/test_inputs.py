@@ -11,7 +11,8 @@ import people_made
 import pytest
 import torch
 from pack.core import inputs
-from pack.core.errors import BadInput, BadLayout, BadPicture, BadSize
+from pack.core.errors import BadInput, BadLayout, BadSize
+from pack.core.inputs import BadPicture
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot, is_a
 from pack.core.places import bodies
 
