@@ -92,7 +92,7 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
 
 def _first_recogniser(pack: str) -> str:
     """What somebody without any recogniser gets: it comes with a detector, where one is wanted."""
-    return packs.IR_SE50 if pack == NO_DETECTOR else "antelopev2"
+    return packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
 
 
 def load_face_model(pack: str, recognisers: str, provider: str, backend: str) -> FaceModel:
@@ -153,7 +153,7 @@ def _below(endings: tuple[str, ...], *keys: str) -> dict[str, str]:
 def _missing(what: str, key: str) -> ModelMissing:
     """Of all folders searched it names the one that the README names: choosing is no work for somebody new."""
     published = packs.published(key)
-    below, files = packs.home(published)
+    below, files = packs.folder_and_names(published)
     folder = os.path.join(folders.folders(published.key)[0], *below)
     return ModelMissing(what, files, [folder], published.url, published.size_text)
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
 from ..core.models import search, tensors
+from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
 from ..core.text import in_one_line
@@ -30,7 +31,7 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
 
 def _loaded(path: Path) -> Any:
     """As the host loads, which maps files into memory or not as its user chose; but it goes by the file's name."""
-    if path.suffix not in (".safetensors", ".sft") and tensors.is_safetensors(path):
+    if path.suffix not in SAFETENSORS and tensors.is_safetensors(path):
         return tensors.load(path)
     return comfy.utils.load_torch_file(str(path), safe_load=True)
 

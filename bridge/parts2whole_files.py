@@ -17,16 +17,17 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted
-from ..core.models.files import files_below, stamp
+from ..core.models.files import SAFETENSORS, files_below, stamp
 from ..core.models.formats import identify, require
 from ..core.models.tensors import below
 from ..core.parts2whole import released
 from ..core.parts2whole.image_tokens import DecoupledAttn
 from ..core.parts2whole.pose_guider import PoseGuider
+from ..core.text import in_one_line
 from . import folders, load
 
-KEY = "parts2whole"
-TEXT_WIDTH = 768
+KEY = released.MODEL.key
+_TEXT_WIDTH = 768
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def _choices_in(root: str) -> list[str]:
 
 
 def _is_single(name: str) -> bool:
-    return name.endswith((".safetensors", ".sft"))
+    return name.endswith(SAFETENSORS)
 
 
 def path_of(name: str) -> str:
@@ -113,7 +114,7 @@ def _read_folder(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any
 
 def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     state = load.read_state_dict(path, released.EXPECTED, released.ADVICE)
-    require(state, "parts2whole", path, released.ADVICE)
+    require(state, released.MODEL.format, path, released.ADVICE)
     with safe_open(path, "pt") as file:
         scheduler = (file.metadata() or {}).get(released.SCHEDULER)
     states = {name: below(f"{name}.", state) for name in released.NETWORKS}
@@ -128,14 +129,14 @@ def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> M
         own = kind.own_state(state) if kind is DecoupledAttn else state
         return load.in_patcher(partial(kind, state), own)
     except (KeyError, ValueError, RuntimeError) as error:
-        what = f"a Parts2Whole whose {kind.__name__} is damaged ({load.in_one_line(error)})"
+        what = f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE) from error
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     """A diffusers UNet of SD1.5's kind in a ModelPatcher. Raises UnsupportedCheckpoint for any other."""
     width = next((t.shape[-1] for key, t in state.items() if key.endswith("attn2.to_k.weight")), None)
-    if width != TEXT_WIDTH or "conv_in.weight" not in state:
+    if width != _TEXT_WIDTH or "conv_in.weight" not in state:
         known = identify(state)
         what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} (text width {width})"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from .errors import BadPatches, NotPlaced, rows_missing
 from .geometry import PATCH, Rect, off_canvas, patch_rect
 from .identities import combine
+from .models.packs import IR_SE50
 from .models.tensors import State, below
 from .people import Person, PlacedCast, Point, RowCast, is_a
 from .places import placing
 from .resampler import Resampler
 
-RECOGNISER = "arcface-ir-se50"
+RECOGNISER = IR_SE50
 """The released weights were trained on facexlib's ArcFace embeddings."""
 METHOD = "ID-Patch"
 

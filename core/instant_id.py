@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from .identities import combine
+from .models.packs import ANTELOPE
 from .models.tensors import State, below
 from .people import Person
 from .resampler import Resampler
 
-RECOGNISER = "antelopev2"
+RECOGNISER = ANTELOPE
 """The released weights were trained on insightface's antelopev2 (glintr100) embeddings."""
 METHOD = "InstantID"
 

@@ -121,8 +121,8 @@ def load(models: Path, backend: str) -> FaceModel:
     found = files.recognisers(packs.pack_of(detectors[largest]))
     recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
     if not recognisers:
-        url = packs.published("antelopev2").url
-        raise Unusable(f"No face recogniser below {models}; antelopev2 is at {url}.")
+        url = packs.published(packs.ANTELOPE).url
+        raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
     align = insight.align if providers else alignment.align
     return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
 

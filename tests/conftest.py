@@ -1,4 +1,4 @@
-"""Loads the pack as the package `pack`, with or without a host; see CONTRIBUTING.md, "Tests"."""
+"""Loads the pack as the package `pack`, with or without a host, for every test."""
 
 from __future__ import annotations
 

@@ -105,8 +105,8 @@ class Files:
         detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
         if not detectors:
             path, kind = next(iter(kinds.items()))
-            url = packs.published("antelopev2").url
-            advice = f"Choose another pack in Load Face Model; antelopev2 is at {url}."
+            url = packs.published(packs.ANTELOPE).url
+            advice = f"Choose another pack in Load Face Model; {packs.ANTELOPE} is at {url}."
             raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
         return max(detectors, key=os.path.getsize)
 

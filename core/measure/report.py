@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..models.packs import IR_SE50
+from ..models.packs import ANTELOPE, IR_SE50
 from ..people import Box, Person
 
 METHODS: Mapping[str, str] = {
     "unknown": "",
     "ID-Patch": IR_SE50,
-    "InstantID": "antelopev2",
-    "PuLID": "antelopev2",
+    "InstantID": ANTELOPE,
+    "PuLID": ANTELOPE,
     "IPAdapter FaceID": "w600k_r50",
 }
 """The recogniser each method was trained with. It flatters that method: any other judges better."""

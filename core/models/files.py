@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-WEIGHTS = (".safetensors", ".sft", ".bin", ".pth", ".pt")
+SAFETENSORS = (".safetensors", ".sft")
+WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")
 """Endings of files of tensors that our loaders read."""
 
 Stamp = tuple[str, int, int]

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, and the report they make."""
+"""What the doctor says: findings, and the diagnosis they make."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GOOD = (OK, NOTE, FOUND)
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report: what, in which state, and why or what to do.
+    """One line of a diagnosis: what, in which state, and why or what to do.
 
     fetch: the model to be downloaded. mend: a command that puts it right.
     """

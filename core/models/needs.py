@@ -46,7 +46,7 @@ def _recognisers(graph: Mapping[str, Any]) -> set[str]:
     """Ids of those that a workflow cannot do without: InstantID's, and what Load Face Model names behind the pack."""
     found = list(nodes(graph))
     named = {texts[1] for kind, texts in found if kind == "LikenessLoadFaceModel" and len(texts) > 1}
-    return named | {"antelopev2" for kind, _ in found if kind == "LikenessLoadInstantID"}
+    return named | {packs.ANTELOPE for kind, _ in found if kind == "LikenessLoadInstantID"}
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:

@@ -14,8 +14,7 @@ from .manifest import File, Model, model, models
 LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
 
-IR_SE50 = "arcface-ir-se50"
-ASKED_FOR = ("antelopev2", IR_SE50)
+ANTELOPE, IR_SE50 = ASKED_FOR = ("antelopev2", "arcface-ir-se50")
 """The recognisers that InstantID and ID-Patch were trained with."""
 
 # Files that other packages and the release zips put beside the two kinds we load.
@@ -24,21 +23,21 @@ _RECOGNISERS = ("glintr", "w600k_", "arcface", "auraface")
 _OTHERS = ("1k3d68", "2d106det", "genderage", "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
 
 # The id of a recogniser is the name of its file; that of antelopev2, which InstantID asks for, is the pack's.
-_BY_STEM = {"glintr100": "antelopev2"}
+_BY_STEM = {"glintr100": ANTELOPE}
 # AuraFace's file is called glintr100.onnx as well, but is another network; only the length tells them apart.
 _AURAFACE = 260694151
 
 
 def published(key: str) -> Model:
     """Where the files of a pack or recogniser id are found; those of antelopev2 for one that nobody publishes."""
-    return next((one for one in models() if key in (one.id, *map(_stem_of, one.files))), model("antelopev2"))
+    return next((one for one in models() if key in (one.id, *map(_stem_of, one.files))), model(ANTELOPE))
 
 
 def _stem_of(file: File) -> str:
     return _stem(file.names[0])
 
 
-def home(files_of: Model) -> tuple[list[str], list[str]]:
+def folder_and_names(files_of: Model) -> tuple[list[str], list[str]]:
     """The folder that the files of a pack or recogniser belong into, below its model key's, and their names in it."""
     names = [file.names[0] for file in files_of.files]
     below = ["models"] if names[0].startswith("models/") else []
@@ -48,7 +47,7 @@ def home(files_of: Model) -> tuple[list[str], list[str]]:
 def where(key: str) -> str:
     """Which files of a pack or recogniser id belong into which folder, and where they come from."""
     found = published(key)
-    below, names = home(found)
+    below, names = folder_and_names(found)
     folder = "/".join(["models", found.key, *below])
     return f"{', '.join(names)} in {folder}, from {found.url} ({found.size_text})"
 

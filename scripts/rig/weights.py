@@ -11,6 +11,7 @@ from miniature.export import Files
 
 from core.models import manifest
 from core.models.formats import identify
+from core.models.packs import IR_SE50
 from core.models.tensors import shapes
 from rig import workflow
 from rig.standins import PREFIX
@@ -25,7 +26,7 @@ CARTOON = (
     "shows that everybody gets their own look in their own place, and says nothing about the quality of the released "
     "weights."
 )
-RECOGNISER = manifest.model("arcface-ir-se50").name
+RECOGNISER = manifest.model(IR_SE50).name
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Weights:
         kinds = {role: "real" if self.real or role == FACE_PACK else MINIATURE for role in self.inputs}
         files = [{"input": role, "file": file, "weights": kinds[role]} for role, file in self.inputs.items()]
         kind = "real" if self.real else MINIATURE
-        return [*files, {"input": "arcface-ir-se50", "file": RECOGNISER, "weights": kind}]
+        return [*files, {"input": IR_SE50, "file": RECOGNISER, "weights": kind}]
 
 
 def choose(
