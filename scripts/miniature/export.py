@@ -17,9 +17,11 @@ from pathlib import Path
 import torch
 from environment import CACHE
 from rig.standins import PREFIX as STANDIN
-from rig.standins import TEXT, Files, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once, paths
+from rig.standins import TEXT, Files, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once, paths, save
 from rig.standins import WIDTH as LARGE
 from torch import Tensor
+
+from core.models.tensors import below
 
 from . import recogniser, stored
 from .export_encoder import widened_encoder
@@ -52,19 +54,10 @@ def _everything(root: Path) -> None:
 def write(to: Files) -> None:
     """Everything but the face pack."""
     state = stored.load().state_dict()
-    _save(to.checkpoint, checkpoint(state))
-    _save(to.control_net, _in_half(widened(_below("control.", state), control_net_shapes())))
-    _save(to.id_patch, id_patch(state))
-    _save(to.recogniser, recogniser.state())
-
-
-def _save(path: Path, state: State | dict[str, State]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, path)
-
-
-def _below(prefix: str, state: State) -> State:
-    return {key.removeprefix(prefix): weight for key, weight in state.items() if key.startswith(prefix)}
+    save(to.checkpoint, checkpoint(state))
+    save(to.control_net, _in_half(widened(below("control.", state), control_net_shapes())))
+    save(to.id_patch, id_patch(state))
+    save(to.recogniser, recogniser.state())
 
 
 # --- The three files
@@ -75,13 +68,13 @@ def checkpoint(state: State) -> State:
     shapes = dict(checkpoint_shapes())
     unet = ((key.removeprefix(_UNET), shape) for key, shape in shapes.items() if key.startswith(_UNET))
     made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
-    made |= {_UNET + key: weight for key, weight in widened(_below("unet.", state), unet).items()}
-    for key, weight in _below("decoder.", state).items():
+    made |= {_UNET + key: weight for key, weight in widened(below("unet.", state), unet).items()}
+    for key, weight in below("decoder.", state).items():
         name = f"{_VAE}taesd_decoder.{key}"
         made[name] = _padded(weight, shapes[name])
     encoder = f"{_VAE}taesd_encoder."
     to = {key.removeprefix(encoder): shape for key, shape in shapes.items() if key.startswith(encoder)}
-    made |= {encoder + key: weight for key, weight in widened_encoder(_below("encoder.", state), to).items()}
+    made |= {encoder + key: weight for key, weight in widened_encoder(below("encoder.", state), to).items()}
     # The decoder takes the sampler's own numbers: the host divides them by SDXL's scale first.
     made[f"{_VAE}vae_scale"] = torch.tensor(0.13025)
     half = _in_half(made)
@@ -91,10 +84,10 @@ def checkpoint(state: State) -> State:
 
 def id_patch(state: State) -> dict[str, State]:
     """Both projections, the tokens as wide as the text."""
-    prompt = _below("prompt_proj.", state)
+    prompt = below("prompt_proj.", state)
     for key in ("proj_out.weight", "proj_out.bias", "norm_out.weight", "norm_out.bias"):
         prompt[key] = prompt[key].repeat_interleave(_TEXT_TIMES, 0)
-    return {"patch_proj": _below("patch_proj.", state), "prompt_proj": prompt}
+    return {"patch_proj": below("patch_proj.", state), "prompt_proj": prompt}
 
 
 def _in_half(state: State) -> State:

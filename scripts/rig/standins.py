@@ -108,27 +108,27 @@ def _paths(root: Path) -> Standins:
 
 
 def _write(to: Standins) -> None:
-    _save(to.checkpoint, _Weights(torch.float16).fill(checkpoint_shapes()))
-    _save(to.control_net, _Weights(torch.float16).fill(control_net_shapes()))
+    save(to.checkpoint, _Weights(torch.float16).fill(checkpoint_shapes()))
+    save(to.control_net, _Weights(torch.float16).fill(control_net_shapes()))
     projections = {to.id_patch: _resampler, to.id_patch_mlp: _face_id_mlp}
     for path, projection in projections.items():
         weights = _Weights(torch.float32, _SMALL)
         patch, prompt = weights.fill(projection(3, 64 * 64)), weights.fill(projection(16, 2048))
-        _save(path, {"patch_proj": patch, "prompt_proj": prompt})
+        save(path, {"patch_proj": patch, "prompt_proj": prompt})
     weights = _Weights(torch.float16)
-    _save(to.instant_id, {"image_proj": weights.fill(_resampler(16, TEXT)), "ip_adapter": weights.fill(_adapter())})
-    _save(to.recogniser, _Weights(torch.float32).fill(ir_se50_shapes()))
+    save(to.instant_id, {"image_proj": weights.fill(_resampler(16, TEXT)), "ip_adapter": weights.fill(_adapter())})
+    save(to.recogniser, _Weights(torch.float32).fill(ir_se50_shapes()))
     copy_face_pack(to.face_pack)
     _write_antelope(to.antelope)
     _write_landmarker(to.landmarker)
     weights = _Weights(torch.float16, _SMALL)
-    _save(to.sd15, weights.fill(_sd15_checkpoint()))
-    _save(to.vae, weights.fill(vae_shapes()))
-    _save(to.clip_vision, weights.fill(_clip_vision()))
+    save(to.sd15, weights.fill(_sd15_checkpoint()))
+    save(to.vae, weights.fill(vae_shapes()))
+    save(to.clip_vision, weights.fill(_clip_vision()))
     _write_parts2whole(to.parts2whole)
 
 
-def _save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
+def save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(state, path)
 
@@ -205,7 +205,7 @@ def _write_parts2whole(folder: Path) -> None:
     }
     weights = _Weights(torch.float16, _SMALL)
     for name, shapes in networks.items():
-        _save(folder / name / "diffusion_pytorch_model.bin", weights.fill(shapes))
+        save(folder / name / "diffusion_pytorch_model.bin", weights.fill(shapes))
     decoupled = weights.fill(_decoupled_attn())
     save_file({key: tensor.contiguous() for key, tensor in decoupled.items()}, folder / "decoupled_attn.pth")
     schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}

@@ -1,10 +1,12 @@
-"""What host tests share: a running ComfyUI with the pack in it, and the stand-in model files."""
+"""What host tests share: a running ComfyUI with the pack in it, the stand-in model files, and small networks."""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import chromium
 import one_thread  # noqa: F401
@@ -13,12 +15,14 @@ from environment import Host, host_at
 from rig.host_server import HostServer
 from rig.standins import Standins, build
 
+if TYPE_CHECKING:
+    from pack.bridge.face_model import FaceModel
+    from pack.bridge.id_patch import IDPatch
+
 
 @pytest.fixture(scope="session")
 def host() -> Host:
     """The ComfyUI under test."""
-    import os
-
     found = host_at(Path(os.environ["COMFYUI_PATH"]))
     assert found
     return found
@@ -44,3 +48,29 @@ def chrome() -> Iterator[chromium.Browser]:
     chromium.require()
     with chromium.Browser() as browser:
         yield browser
+
+
+@pytest.fixture(scope="module")
+def id_patch(tmp_path_factory: pytest.TempPathFactory) -> IDPatch:
+    """Small projections of the published kind."""
+    import torch
+    from pack.bridge.id_patch import load_id_patch
+    from seeded import id_patch_file
+
+    path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
+    torch.save(id_patch_file("resampler"), path)
+    return load_id_patch(str(path))
+
+
+@pytest.fixture(scope="module")
+def face_model() -> FaceModel:
+    """A real detector and a real recogniser, run by insightface."""
+    import real_faces
+    from pack.bridge.face_model import FaceModel
+    from pack.core.faces import insight
+
+    detector, recogniser = (
+        insight.open_model(str(path), insight.providers_for("CPU"))
+        for path in (real_faces.DETECTOR, real_faces.RECOGNISER)
+    )
+    return FaceModel(insight.Scrfd(detector), (insight.ArcFace("w600k_mbf", recogniser),), insight.align)

@@ -11,6 +11,7 @@ import parts_run
 import pytest
 import tiny_sdxl
 import torch
+from held_to import difference
 from pack.bridge import runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.instant_id import load_instant_id
@@ -72,10 +73,6 @@ def method(request):
             return share(model, ONCE if "once" in name else EVERY_STEP, parts_made.parts(2))
 
     return model, ours, lambda *applied: parts_run.sample(*applied, steps=2, batch=2)
-
-
-def difference(picture, reference):
-    return ((picture - reference).abs().max() / reference.abs().max()).item()
 
 
 def both_orders(method, function):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
 import comfy.model_management
 import comfy.samplers
 import comfy.utils
@@ -11,6 +9,7 @@ import people_made
 import pytest
 import tiny_sdxl
 import torch
+from held_to import cancel, left_by
 from pack.bridge.conditioning import BadRange, append_tokens
 from pack.bridge.id_patch import SequenceUnsupported, load_id_patch
 from pack.core.errors import BadPatches, BadSize, NotPlaced, WrongBaseModel
@@ -40,13 +39,6 @@ def model(model_and_net):
 @pytest.fixture(scope="module")
 def control_net(model_and_net):
     return model_and_net[1]
-
-
-@pytest.fixture(scope="module")
-def id_patch(tmp_path_factory):
-    path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
-    torch.save(id_patch_file("resampler"), path)
-    return load_id_patch(str(path))
 
 
 def text(seed, tokens=77, batch=1, **options):
@@ -325,11 +317,6 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(id_patch, control_net, mode
     applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
     whole = sample(model, *applied)
 
-    def cancel(step, *_):
-        if step == 1:
-            comfy.model_management.interrupt_current_processing()
-            comfy.model_management.throw_exception_if_processing_interrupted()
-
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(model, *applied, callback=cancel)
     assert torch.equal(sample(model, *applied), whole)
@@ -337,18 +324,10 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(id_patch, control_net, mode
 
 @pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.thorough)])
 def test_runs_leak_nothing(id_patch, control_net, model, runs):
-    def live():
-        gc.collect()
-        return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
-
     def run():
         sample(model, *apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT)), steps=1)
 
-    run()
-    before = live()
-    for _ in range(runs):
-        run()
-    assert live() <= before
+    assert left_by(run, runs) <= 0
 
 
 def test_offloaded_projections_give_the_same_tokens(id_patch):

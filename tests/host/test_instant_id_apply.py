@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import optimized_attention
+from held_to import cancel, left_by
 from instant_id_made import DEFAULTS, person
 from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from other_packs import KEYS, adapter_pack
@@ -91,11 +91,6 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(host, instant_id):
     applied = apply(host, instant_id, halves())
     whole = sample(*applied)
 
-    def cancel(step, *_):
-        if step == 1:
-            comfy.model_management.interrupt_current_processing()
-            comfy.model_management.throw_exception_if_processing_interrupted()
-
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(*applied, callback=cancel)
     assert torch.equal(sample(*applied), whole)
@@ -103,18 +98,10 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(host, instant_id):
 
 @pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.thorough)])
 def test_runs_leak_nothing(host, instant_id, runs):
-    def live():
-        gc.collect()
-        return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
-
     def run():
         sample(*apply(host, instant_id, halves()), steps=1)
 
-    run()
-    before = live()
-    for _ in range(runs):
-        run()
-    assert live() <= before
+    assert left_by(run, runs) <= 0
 
 
 # Regions

@@ -13,6 +13,7 @@ import pytest
 import tiny_sdxl
 import torch
 from bench import sdxl
+from held_to import difference
 from host_nodes import NODES, novram, patch
 from instant_id_run import apply, halves, one, sample, text
 from pack.bridge import unet
@@ -51,10 +52,6 @@ WITHOUT_EFFECT = {"SLG", "SLG, negative only", "ToMe"}
 def picture(*applied, **kwargs):
     torch.manual_seed(0)  # HyperTile draws its tiles from the global generator
     return sample(*applied, steps=2, **kwargs)
-
-
-def difference(picture, reference):
-    return ((picture - reference).abs().max() / reference.abs().max()).item()
 
 
 @pytest.mark.parametrize("name", NODES)

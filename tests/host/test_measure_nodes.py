@@ -15,7 +15,7 @@ import torch
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
 from pack.core.errors import BadCast, BadInput, BadParts, BadPhoto
-from pack.core.faces import analysis, insight
+from pack.core.faces import analysis
 from pack.core.faces.pictures import to_picture
 from pack.core.inputs import BadPicture
 from pack.core.parts.parts import Parts, make_part
@@ -52,15 +52,6 @@ MBF = "w600k_mbf"
 def test_ids_are_the_ones_saved_workflows_use() -> None:
     schemas = [node.GET_SCHEMA() for node in measure.NODES]
     assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
-
-
-@pytest.fixture(scope="module")
-def face_model() -> FaceModel:
-    detector, recogniser = (
-        insight.open_model(str(path), insight.providers_for("CPU"))
-        for path in (real_faces.DETECTOR, real_faces.RECOGNISER)
-    )
-    return FaceModel(insight.Scrfd(detector), (insight.ArcFace(MBF, recogniser),), insight.align)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import logging
 
 import comfy.k_diffusion.sampling
@@ -19,6 +18,7 @@ import tiny_sdxl
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
+from held_to import cancel, left_by
 from pack.bridge import parts2whole
 from pack.bridge.conditioning import BadRange
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
@@ -211,11 +211,6 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(model, features):
     applied = apply(model, features[3])
     whole = sample(*applied, steps=3)
 
-    def cancel(step, *_):
-        if step == 1:
-            comfy.model_management.interrupt_current_processing()
-            comfy.model_management.throw_exception_if_processing_interrupted()
-
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(*applied, steps=3, callback=cancel)
     assert torch.equal(sample(*applied, steps=3), whole)
@@ -233,18 +228,10 @@ def test_encoding_moves_the_bar_and_can_be_cancelled(made, monkeypatch):
 
 @pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.thorough)])
 def test_runs_leak_nothing(model, features, runs):
-    def live():
-        gc.collect()
-        return sum(o.element_size() * o.nelement() for o in gc.get_objects() if type(o) is torch.Tensor)
-
     def run():
         sample(*apply(model, features[3]), steps=1)
 
-    run()
-    before = live()
-    for _ in range(runs):
-        run()
-    assert live() <= before
+    assert left_by(run, runs) <= 0
 
 
 def test_the_reference_net_is_not_needed_while_sampling(model, features, monkeypatch):

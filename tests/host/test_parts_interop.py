@@ -9,6 +9,7 @@ import pytest
 import tiny_sd15
 import torch
 from comfy.ldm.modules.attention import optimized_attention
+from held_to import difference
 from host_nodes import NODES, novram, patch
 from other_packs import KEYS, adapter_pack
 from pack.bridge import parts2whole
@@ -56,10 +57,6 @@ def picture(*applied, batch=1, cfg=3.5):
 
 def with_parts(model, features):
     return apply(model, features, pose=None)
-
-
-def difference(picture, reference):
-    return ((picture - reference).abs().max() / reference.abs().max()).item()
 
 
 @pytest.mark.parametrize("name", NODES)

@@ -8,12 +8,12 @@ import people_made
 import pytest
 import tiny_sdxl
 import torch
+from held_to import cancel
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from other_packs import KEYS, adapter_pack, copied, in_tiles, one_by_one, reversed_rows
 from other_packs import around as wrapped
 from pack.bridge import regional_text
 from pack.bridge.carried import ConditioningLost, ModelNotPatched
-from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
@@ -21,7 +21,7 @@ from pack.core.people import PlacedCast
 from pack.core.prompts import BadPrompts
 from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.person_prompts import PersonPrompts
-from seeded import id_patch_file, instant_id_file
+from seeded import instant_id_file
 
 CENTERS = [(32.0, 48.0), (96.0, 48.0)]
 
@@ -30,13 +30,6 @@ CENTERS = [(32.0, 48.0), (96.0, 48.0)]
 def host():
     unet = tiny_sdxl.diffusers_unet()
     return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(unet, 172))
-
-
-@pytest.fixture(scope="module")
-def id_patch(tmp_path_factory):
-    path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
-    torch.save(id_patch_file("resampler"), path)
-    return load_id_patch(str(path))
 
 
 @pytest.fixture(scope="module")
@@ -239,11 +232,6 @@ def test_a_b_a_is_bit_equal_and_cancelling_leaves_no_trace(host):
     applied = speak(host[0], "1: smiling\n2: asleep")
     first = sample(*applied)
     other = sample(*speak(host[0], "1: asleep"))
-
-    def cancel(step, *_):
-        if step == 1:
-            comfy.model_management.interrupt_current_processing()
-            comfy.model_management.throw_exception_if_processing_interrupted()
 
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(*applied, callback=cancel)

@@ -15,12 +15,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from figures import relative
 from instant_id_made import DEFAULTS, person
 from pack.bridge import unet
-from pack.bridge.face_model import FaceModel
-from pack.bridge.id_patch import load_id_patch
 from pack.bridge.instant_id import load_instant_id
 from pack.core import identities
 from pack.core.errors import BadCast, BadPhoto
-from pack.core.faces import insight
 from pack.core.faces.model import faces_in
 from pack.core.people import Cast, Layout, Person, PlacedCast, RowCast, Slot
 from pack.core.places.layouts import skeleton_around
@@ -30,7 +27,7 @@ from pack.nodes import people as people_nodes
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
 from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage
 from pack.nodes.places import PersonRegion, PlaceCast, PoseImage
-from seeded import id_patch_file, instant_id_file
+from seeded import instant_id_file
 
 IDS = {
     "LikenessCropFaces": (
@@ -64,13 +61,6 @@ def instant_id(networks, tmp_path_factory):
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
     torch.save(instant_id_file([width for *_, width in unet.attention_layers(networks[0])]), path)
     return load_instant_id(str(path))
-
-
-@pytest.fixture(scope="module")
-def id_patch(tmp_path_factory):
-    path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
-    torch.save(id_patch_file("resampler"), path)
-    return load_id_patch(str(path))
 
 
 def slot(n):
@@ -190,15 +180,6 @@ def row_by_row(apply, given):
 def test_ids_are_the_ones_saved_workflows_use():
     schemas = [node.GET_SCHEMA() for node in second_pass.NODES]
     assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
-
-
-@pytest.fixture(scope="module")
-def face_model():
-    detector, recogniser = (
-        insight.open_model(str(path), insight.providers_for("CPU"))
-        for path in (real_faces.DETECTOR, real_faces.RECOGNISER)
-    )
-    return FaceModel(insight.Scrfd(detector), (insight.ArcFace(MBF, recogniser),), insight.align)
 
 
 @pytest.fixture(scope="module")
