@@ -61,7 +61,7 @@ class Carried:
     sigmas: tuple[float, float]
     _pieces: dict[Hashable, Any] = field(default_factory=dict, init=False)
 
-    def __deepcopy__(self, memo: Any) -> Self:
+    def __deepcopy__(self, memo: object) -> Self:
         return self  # shared by every clone on purpose
 
     @property

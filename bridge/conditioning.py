@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import comfy.conds
 import comfy.controlnet
@@ -17,6 +17,12 @@ from ..core import geometry
 from ..core.errors import LikenessError, WrongBaseModel, rows_missing
 from . import notes
 from .unet import family
+
+if TYPE_CHECKING:
+    from comfy.controlnet import ControlBase
+    from comfy.model_base import BaseModel
+    from comfy.model_patcher import ModelPatcher
+    from comfy.sd import VAE
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
@@ -129,7 +135,7 @@ class ControlAttachment:
     when they hold the same object.
     """
 
-    control_net: Any
+    control_net: ControlBase
     width: int
     """Of the text context the net, and so the model, must have."""
     hint: Tensor
@@ -138,8 +144,8 @@ class ControlAttachment:
     timestep_percent_range: tuple[float, float]
     canvas: Canvas | None = None
     """What the hint shows, or None where somebody else looks at its size."""
-    vae: Any = None
-    _copies: dict[Any, Any] = field(default_factory=dict)
+    vae: VAE | None = None
+    _copies: dict[ControlBase | None, _AttachedNet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
@@ -170,7 +176,7 @@ class _Whole(comfy.conds.CONDConstant):
         return _Whole(area is None)
 
 
-def _as_ours(control_net: Any, width: int, canvas: Canvas | None) -> Any:
+def _as_ours(control_net: ControlBase, width: int, canvas: Canvas | None) -> _AttachedNet:
     """A copy of a net, of whatever class, as one of ours."""
     control_net.__class__ = _our_class(type(control_net))
     control_net.width, control_net.canvas, control_net.checked = width, canvas, set()
@@ -192,10 +198,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     canvas: Canvas | None
     checked: set[tuple[int, int]]
 
-    def copy(self) -> Any:
+    def copy(self) -> _AttachedNet:
         return _as_ours(super().copy(), self.width, self.canvas)  # plain, as every class of the host names itself
 
-    def pre_run(self, model: Any, percent_to_sigma: Any) -> None:
+    def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
             raise WrongBaseModel("The MODEL given to the sampler", family(found), family(self.width))
@@ -246,14 +252,14 @@ def check_range(what: str, start: float, end: float) -> None:
         raise BadRange(what, start, end)
 
 
-def sigmas_of(model: Any, what: str, start: float, end: float) -> tuple[float, float]:
+def sigmas_of(model: ModelPatcher, what: str, start: float, end: float) -> tuple[float, float]:
     """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises BadRange."""
     check_range(what, start, end)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     return to_sigma(start), to_sigma(end)
 
 
-def check_control_net(control_net: Any, width: int, what: str) -> None:
+def check_control_net(control_net: ControlBase | None, width: int, what: str) -> None:
     """Raise WrongBaseModel when the net's cross-attention reads another text width. Nets without any pass."""
     model = getattr(control_net, "control_model", None)
     for name, module in model.named_modules() if model is not None else ():

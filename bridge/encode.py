@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 from torch import Tensor
@@ -17,10 +17,12 @@ from ..core.text import plain
 from .unet import text_width
 
 if TYPE_CHECKING:
+    from comfy.clip_vision import ClipVisionModel
     from comfy.model_patcher import ModelPatcher
+    from comfy.sd import CLIP, VAE
 
 
-def text_of(clip: Any, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
+def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
     """A label as this MODEL reads it, (1, T, width), and pooled, (1, width); float32 on the CPU.
 
     Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have.
@@ -33,7 +35,7 @@ def text_of(clip: Any, label: str, model: ModelPatcher, advice: str) -> tuple[Te
     return context, pooled
 
 
-def latent_of(vae: Any, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
+def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
     """A part as this MODEL is given it, (1, channels, h, w) float32 on the CPU, scaled.
 
     Raises WrongBaseModel with `advice` for the VAE of another family.
@@ -44,7 +46,7 @@ def latent_of(vae: Any, part: Prepared, model: ModelPatcher, advice: str) -> Ten
     return model.model.process_latent_in(latent.float().cpu())
 
 
-def similarities(clip_vision: Any, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
+def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
     """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: the cosine of what CLIP
     projects of both, or of DINOv2's class tokens."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,9 @@ from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
 from ..core.text import logger
 from . import folders, load
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
 
 ALL = "all found"
 NONE_FOUND = "none found"
@@ -45,7 +48,7 @@ class DetectorMissing(LikenessError):
 class Hosted:
     """A network in the host's hands, called like a function."""
 
-    def __init__(self, patcher: Any) -> None:
+    def __init__(self, patcher: ModelPatcher) -> None:
         self.patcher = patcher
 
     def __call__(self, pixels: Tensor) -> Any:
@@ -56,8 +59,8 @@ class Hosted:
 class FaceModel(model.FaceModel):
     """What travels on LIKENESS_FACE_MODEL."""
 
-    def get_models(self) -> list[Any]:
-        """The ModelPatchers in it, for the host's memory accounting."""
+    def get_models(self) -> list[ModelPatcher]:
+        """Those in it, for the host's memory accounting."""
         networks = [getattr(part, "network", None) for part in (self.detector, *self.recognisers)]
         return [network.patcher for network in networks if isinstance(network, Hosted)]
 

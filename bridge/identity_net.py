@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,9 +14,10 @@ from torch import Tensor
 
 from ..core.attention import decoupled, on_grid, region_weights
 from ..core.errors import LikenessError
+from ..core.parts.bank import Block
 from .carried import chunks_of
 from .injections import Injection
-from .unet import Grid, Options, attend_with, grid_of
+from .unet import Grid, Options, Replacement, attend_with, grid_of
 
 
 class NotAControlNet(LikenessError):
@@ -83,7 +85,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         return self._remembered.contexts[key]
 
     @contextmanager
-    def _by_region(self, regions: Tensor | None) -> Any:
+    def _by_region(self, regions: Tensor | None) -> Iterator[None]:
         network = self.control_model
         self.control_model = self._remembered.network(network, regions)
         try:
@@ -161,7 +163,7 @@ class _Network:
         return self._on_grid[grid]
 
 
-_KeysAndValues = dict[tuple[Any, ...], tuple[Tensor, Tensor]]
+_KeysAndValues = dict[Block, tuple[Tensor, Tensor]]
 """Per layer (block, number, index): (groups, B, T, C) each."""
 
 
@@ -169,5 +171,5 @@ def _by_group(x: Tensor, groups: int) -> Tensor:
     return x.unflatten(1, (groups, -1)).transpose(0, 1)
 
 
-def _replaced(name: str, number: int, attend: Any) -> dict[str, Any]:
+def _replaced(name: str, number: int, attend: Replacement) -> Options:
     return {"block": (name, number), "patches_replace": {"attn2": {(name, number): attend}}}

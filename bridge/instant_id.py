@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -17,6 +17,9 @@ from ..core.people import Person
 from . import load, unet
 from .conditioning import Canvas
 from .injections import Injection
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
 
 FILE = load.Published(instant_id.METHOD, "InstantID adapter", manifest.model("instantid"))
 
@@ -97,7 +100,7 @@ def make_injections(
     negative_noise: float,
     noise_seed: int,
     canvas: Canvas | None = None,
-    begins: Callable[[Any], None] | None = None,
+    begins: Callable[[CFGGuider], None] | None = None,
     by_row: bool = False,
 ) -> Injections:
     """Tokens, and keys and values per layer, of `people`; one person without regions is heard everywhere.

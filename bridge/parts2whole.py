@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import comfy.model_management
 import torch
@@ -25,6 +25,10 @@ from .runs import patched
 from .self_attention.recording import record_at_zero
 from .self_attention.run import SharingRun
 from .self_attention.shared_parts import SharedParts, Watch, share_with
+
+if TYPE_CHECKING:
+    from comfy.clip_vision import ClipVisionModel
+    from comfy.sd import CLIP, VAE
 
 _CLIP = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
 _VAE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
@@ -50,7 +54,7 @@ class Features:
 
 @torch.no_grad()
 def encode(
-    networks: Parts2Whole, parts: Parts, clip: Any, clip_vision: Any, vae: Any, size: tuple[int, int]
+    networks: Parts2Whole, parts: Parts, clip: CLIP, clip_vision: ClipVisionModel, vae: VAE, size: tuple[int, int]
 ) -> Features:
     """Every part with a weight through CLIP, CLIP vision, VAE and once through the reference UNet, at t = 0.
 
@@ -92,7 +96,7 @@ def _count(parts: int) -> BadParts:
     )
 
 
-def _embed(networks: Parts2Whole, clip_vision: Any, part: Part) -> Tensor:
+def _embed(networks: Parts2Whole, clip_vision: ClipVisionModel, part: Part) -> Tensor:
     embed = clip_vision.encode_image(part.picture[None], crop=True)["image_embeds"].float().cpu()
     wanted = networks.decoupled.model.width
     advice = "Load CLIP ViT-L/14 with Load CLIP Vision."

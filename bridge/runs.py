@@ -111,7 +111,7 @@ class Run:
         self.schedule: Tensor | None = None
         """Every sigma of the run, once it has begun."""
 
-    def __deepcopy__(self, memo: Any) -> Run:
+    def __deepcopy__(self, memo: object) -> Run:
         return self
 
     def everything(self, guider: CFGGuider) -> list[Any]:

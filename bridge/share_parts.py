@@ -26,6 +26,7 @@ from .self_attention.shared_parts import SharedParts, share_with
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+    from comfy.sd import CLIP, VAE
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +49,7 @@ class SelfReference:
     every_step: bool = True
     _counted: dict[tuple[int, int, torch.device], Inside] = field(default_factory=dict, init=False)
 
-    def __deepcopy__(self, memo: Any) -> SelfReference:
+    def __deepcopy__(self, memo: object) -> SelfReference:
         return self
 
     def placed(self, like: Tensor) -> SelfReference:
@@ -109,8 +110,8 @@ LAYERS: dict[str, Callable[[Block, float], bool]] = {
 def reference_of(
     model: ModelPatcher,
     parts: Parts,
-    clip: Any,
-    vae: Any,
+    clip: CLIP,
+    vae: VAE,
     size: tuple[int, int],
     layers: str,
     every_step: bool,

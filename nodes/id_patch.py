@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from comfy.controlnet import ControlBase
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -191,7 +192,7 @@ class ApplyIDPatch(io.ComfyNode):
         cls,
         positive: Conditioning,
         negative: Conditioning,
-        control_net: Any,
+        control_net: ControlBase,
         id_patch: IDPatch,
         cast: Cast,
         image: Tensor,
@@ -200,7 +201,7 @@ class ApplyIDPatch(io.ComfyNode):
         end_percent: float,
         id_start_percent: float,
         photos: str,
-        vae: Any = None,
+        vae: VAE | None = None,
     ) -> io.NodeOutput:
         if strength == 0:
             notes.tell(notes.node_of(cls), "")
@@ -260,7 +261,7 @@ class BindIDTokens(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: Any,
+        model: ModelPatcher,
         positive: Conditioning,
         negative: Conditioning,
         cast: Cast,

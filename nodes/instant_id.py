@@ -8,6 +8,9 @@ from functools import partial
 from typing import Any
 
 import torch
+from comfy.controlnet import ControlBase
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import CFGGuider
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -231,11 +234,11 @@ class ApplyInstantID(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: Any,
+        model: ModelPatcher,
         positive: Conditioning,
         negative: Conditioning,
         instant_id: InstantID,
-        control_net: Any = None,
+        control_net: ControlBase | None = None,
         cast: Any = None,  # a Cast or an Identity; the host always gives one
         image: Tensor | None = None,
         *,
@@ -310,7 +313,7 @@ def _heard(cast: Cast) -> Cast:
     return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
 
 
-def _check_cfg(node: str | None, guider: Any) -> None:
+def _check_cfg(node: str | None, guider: CFGGuider) -> None:
     cfg = getattr(guider, "cfg", 0.0)
     high = f"CFG is {cfg:g}: above {HIGH_CFG:g} InstantID burns colours. 4 to 5 is what it was made for."
     notes.tell(node, high if cfg > HIGH_CFG else "", "CFG")
@@ -333,7 +336,7 @@ def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> 
     return regions.of_cast(placing.require_places(cast, APPLY), margin, feather)
 
 
-def _hint(image: Tensor | None, cast: Cast, control_net: Any, strength: float) -> Tensor:
+def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
     """The picture IdentityNet reads. Raises IdentityNetMissing where it or the net is not connected."""
     if image is None or control_net is None:
         given = {"control_net": control_net, "image": image}

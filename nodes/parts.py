@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
+from comfy.clip_vision import ClipVisionModel
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes
 from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.parts2whole import Features, check_model, check_text, encode, pose_features, put_in, reading
-from ..bridge.parts2whole_files import choices, fingerprint, load_parts2whole, path_of
+from ..bridge.parts2whole_files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..bridge.self_attention.shared_parts import Watch
 from ..core import errors, previews
@@ -85,7 +87,7 @@ class Part(io.ComfyNode):
         part = make_part(_label(label, other_label), image, mask, weight, target_mask)
         notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))
-        sheet = _sheet(everything.parts)
+        sheet = _sheet(everything)
         return io.NodeOutput(everything, sheet, ui=ui.PreviewImage(sheet, cls=cls))
 
 
@@ -97,10 +99,10 @@ def _label(label: str, other: str) -> str:
     return words
 
 
-def _sheet(parts: tuple[Any, ...]) -> Tensor:
+def _sheet(shown: Parts) -> Tensor:
     """(1, H, W, 3): the parts in their own shape, with what does not count in magenta."""
-    pictures = [laid_over(resized(part, *_small(part.picture))) for part in parts]
-    captions = [f"{n} {part.label}" + f" {part.weight:g}" * (part.weight != 1) for n, part in enumerate(parts, 1)]
+    pictures = [laid_over(resized(part, *_small(part.picture))) for part in shown.parts]
+    captions = [f"{n} {part.label}" + f" {part.weight:g}" * (part.weight != 1) for n, part in enumerate(shown.parts, 1)]
     return previews.contact_sheet(pictures, captions)
 
 
@@ -169,10 +171,17 @@ class EncodeParts(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, parts2whole: Any, parts: Parts, clip: Any, clip_vision: Any, vae: Any, width: int, height: int
+        cls,
+        parts2whole: Parts2Whole,
+        parts: Parts,
+        clip: CLIP,
+        clip_vision: ClipVisionModel,
+        vae: VAE,
+        width: int,
+        height: int,
     ) -> io.NodeOutput:
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
-        sheet = _sheet(parts.present)
+        sheet = _sheet(Parts(parts.present))
         notes.tell(notes.node_of(cls), "\n".join(stretched(parts, width, height)))
         return io.NodeOutput(features, sheet, ui=ui.PreviewImage(sheet, cls=cls))
 
@@ -229,7 +238,7 @@ class ApplyParts(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: Any,
+        model: ModelPatcher,
         positive: Conditioning,
         negative: Conditioning,
         features: Features,

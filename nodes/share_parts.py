@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 
-from ..bridge.conditioning import check_conditioning, sigmas_of
+from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, searchable, seed_input
 from ..bridge.self_attention.run import SharingRun
@@ -75,12 +75,12 @@ class SharePartsAttention(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        model: Any,
-        positive: Any,
-        negative: Any,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
         parts: Parts,
-        clip: Any,
-        vae: Any,
+        clip: CLIP,
+        vae: VAE,
         width: int,
         height: int,
         strength: float,

@@ -21,7 +21,7 @@ class Watch:
     step: int
     show: Callable[[Tensor], None]
 
-    def __deepcopy__(self, memo: Any) -> Watch:
+    def __deepcopy__(self, memo: object) -> Watch:
         return self
 
 
