@@ -34,8 +34,8 @@ AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntim
 _HEAD = 1 << 20
 
 Network = Callable[[Tensor], Any]
-Run = Callable[[Callable[..., nn.Module], State], Network]
-"""(build(ops=..., device=..., dtype=...) -> module, its weights) -> the network, called with its input."""
+Holder = Callable[[Callable[..., nn.Module], State], Network]
+"""(build(ops=..., device=..., dtype=...) -> module, its weights) -> the network, held for whoever calls it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +136,13 @@ def in_torch(backend: str) -> bool:
 
 
 def on_cpu(build: Callable[..., nn.Module], state: State) -> Network:
-    """A Run without a host."""
+    """A Holder without a host."""
     network = build(ops=nn).eval().requires_grad_(False)
     network.load_state_dict(dict(state))
     return network
 
 
-def open_detector(path: str, providers: Sequence[str] | None, run: Run) -> Detector:
+def open_detector(path: str, providers: Sequence[str] | None, hold: Holder) -> Detector:
     """providers: onnxruntime's, or None for torch. Raises UnsupportedCheckpoint, MissingDependency."""
     if providers:
         return insight.Scrfd(insight.open_model(path, providers))
@@ -151,17 +151,17 @@ def open_detector(path: str, providers: Sequence[str] | None, run: Run) -> Detec
     fixed = scrfd.fixed_size(graph.inputs[0])
     width, height = fixed or scrfd.SIZE
     onnx_network.check(planned, (1, 3, height, width), scrfd.output_sizes(len(graph.outputs), width, height))
-    return scrfd.Scrfd(run(partial(onnx_network.Network, planned), planned.state), fixed)
+    return scrfd.Scrfd(hold(partial(onnx_network.Network, planned), planned.state), fixed)
 
 
-def open_recogniser(identifier: str, path: str, providers: Sequence[str] | None, run: Run) -> Recogniser:
+def open_recogniser(identifier: str, path: str, providers: Sequence[str] | None, hold: Holder) -> Recogniser:
     """As open_detector."""
     if providers:
         return insight.ArcFace(identifier, insight.open_model(path, providers))
     program, side = read(path), inspect(path).inputs[0][2]
     planned = onnx_network.plan(program)
     onnx_network.check(planned, (1, 3, side, side), (arcface.EMBEDDING,))
-    network = run(partial(onnx_network.Network, planned), planned.state)
+    network = hold(partial(onnx_network.Network, planned), planned.state)
     return arcface.ArcFace(identifier, network, side, arcface.scales(program))
 
 
@@ -171,9 +171,9 @@ class IRSE50Recogniser:
     id = packs.IR_SE50
     crop_size = ir_se50.CROP
 
-    def __init__(self, state: State, path: str, run: Run) -> None:
+    def __init__(self, state: State, path: str, hold: Holder) -> None:
         """state: of the published file, `path`. Raises UnsupportedCheckpoint."""
-        self.network = run(ir_se50.IRSE50, ir_se50.fold(state, path))
+        self.network = hold(ir_se50.IRSE50, ir_se50.fold(state, path))
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
         return self.network(ir_se50.prepare(torch.as_tensor(np.stack(crops)))).float().cpu()
