@@ -3,7 +3,7 @@
 Similarities are cosines of embeddings, as the recognisers give them: 1 is the same photo, strangers lie around 0.
 """
 
-from .judge import NODE, STRANGER, judges, measure, people_of, with_parts
+from .judge import STRANGER, judges, measure, people_of, with_parts
 from .ranking import SCORES, nobody_seen, ranked, ranking, scores
 from .report import MEANS, METHODS, Measured, Report, Sighting, totals
 from .words import describe, summary, troubles
@@ -11,7 +11,6 @@ from .words import describe, summary, troubles
 __all__ = [
     "MEANS",
     "METHODS",
-    "NODE",
     "SCORES",
     "STRANGER",
     "Measured",

@@ -11,9 +11,15 @@ from .search import Folders, home
 
 def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
     """The commands. resume: go on with what is there, instead of beginning anew."""
-    curl = ("curl.exe -fL" if system == "nt" else "curl -fL") + " -C -" * resume
-    python = program(sys.executable, system).replace("{", "{{").replace("}", "}}")
-    return model.commands(home(model, folders), curl, python + ' -m zipfile -e "{archive}" "{folder}"')
+    folder, (file, *others) = home(model, folders), model.fetched
+    if others:
+        repository = "/".join(model.page.split("/")[3:5])
+        return (f'hf download {repository} --local-dir "{folder / model.name}"',)
+    target, curl = folder / file.names[0], "curl.exe" if system == "nt" else "curl"
+    options = "-fL -C -" if resume else "-fL"
+    fetch = f'{curl} {options} --create-dirs -o "{target}" {model.url_of(file, file.names[0])}'
+    unpack = f'{program(sys.executable, system)} -m zipfile -e "{target}" "{target.with_suffix("")}"'
+    return (fetch, unpack) if model.archive else (fetch,)
 
 
 def program(path: str, system: str) -> str:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
@@ -94,19 +94,6 @@ class Model:
     @property
     def size_text(self) -> str:
         return human(self.size) + (", to be unpacked" if self.archive else "")
-
-    def commands(self, folder: PurePath, curl: str, unpack: str) -> tuple[str, ...]:
-        """What to type to get it into `folder`, that of its key.
-
-        curl: the program with its options; unpack: the command for the archive, with {archive} and {folder}.
-        """
-        file, *others = self.fetched
-        if others:
-            repository = "/".join(self.page.split("/")[3:5])
-            return (f'hf download {repository} --local-dir "{folder / self.name}"',)
-        target = folder / file.names[0]
-        fetch = f'{curl} --create-dirs -o "{target}" {self.url_of(file, file.names[0])}'
-        return (fetch, unpack.format(archive=target, folder=target.with_suffix(""))) if self.archive else (fetch,)
 
     def url_of(self, file: File, name: str) -> str:
         """The address of `file` under one of its names."""
