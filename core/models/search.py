@@ -11,6 +11,9 @@ from .files import WEIGHTS, files_below
 from .formats import CONTROLNET, recognised
 from .manifest import File, Model
 
+STANDIN = "standin-miniature"
+"""What the name of each of the demo's stand-ins starts with, relative to its model folder."""
+
 Folders = Mapping[str, Sequence[str]]
 """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all."""
 
@@ -77,4 +80,4 @@ def _is(path: Path, model: Model) -> bool:
 
 def _standin(path: Path) -> bool:
     """Whether the demo's miniature put it there: it has the shapes of the real file, and only its name tells."""
-    return any(part.startswith("standin-miniature") for part in (path.name, path.parent.name))
+    return any(part.startswith(STANDIN) for part in (path.name, path.parent.name))

@@ -23,7 +23,7 @@ import tiny_sdxl
 import torch
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-from instant_id_made import DEFAULTS, conditioning, person
+from instant_id_made import DEFAULTS, person
 from pack.bridge import carried, runs
 from pack.bridge.identity_net import IdentityNet
 from pack.bridge.injections import Injection, InjectionsRun
@@ -182,8 +182,8 @@ class Pair:
         self.timesteps = sampling.timestep(self.sigmas[:-1])
         self.tokens = instant_id.tokens([torch.zeros(1, 1, 512), face[None]])
         self.applied = ApplyInstantID.execute(
-            host_unet, *conditioning(self.text, self.pooled), instant_id, host_net, Cast((person("her", face),)),
-            self.hint, **DEFAULTS,
+            host_unet, *tiny_sdxl.conditioning(self.text, self.pooled), instant_id, host_net,
+            Cast((person("her", face),)), self.hint, **DEFAULTS,
         ).args  # fmt: skip
         self.peers = self._for_the_peer()
 

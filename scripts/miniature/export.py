@@ -16,11 +16,11 @@ from pathlib import Path
 
 import torch
 from environment import CACHE
-from rig.standins import PREFIX as STANDIN
 from rig.standins import TEXT, Files, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once, paths, save
 from rig.standins import WIDTH as LARGE
 from torch import Tensor
 
+from core.models.search import STANDIN
 from core.models.tensors import below
 
 from . import recogniser, stored
@@ -28,8 +28,7 @@ from .export_encoder import widened_encoder
 from .unet import WIDTH as SMALL
 
 State = dict[str, Tensor]
-PREFIX = f"{STANDIN}-miniature"
-"""What the name of each file starts with, relative to its model folder: by it the scripts tell it from real ones."""
+PREFIX = STANDIN
 _TIMES, _TEXT_TIMES = LARGE // SMALL, TEXT // SMALL
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from miniature.export import Files
-
 from core.models import manifest
 from core.models.formats import identify
 from core.models.packs import IR_SE50
 from core.models.tensors import shapes
 from rig import workflow
-from rig.standins import PREFIX
+from rig.standins import PREFIX, Files
 
 CHECKPOINT = "CheckpointLoaderSimple.ckpt_name"
 CONTROL_NET = "ControlNetLoader.control_net_name"

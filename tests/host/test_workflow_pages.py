@@ -45,10 +45,6 @@ OPEN = """(async (workflow, name) => {
 Graph = dict[str, Any]
 
 
-def graph_of(path: Path) -> Graph:
-    return json.loads(path.read_text("utf-8"))
-
-
 @pytest.fixture(scope="module")
 def browser(host_server: HostServer, chrome: chromium.Browser) -> Iterator[chromium.Page]:
     host_server.upload_image(host_server.host.path / "input" / "example.png")
@@ -78,7 +74,7 @@ def page(request: pytest.FixtureRequest, browser: chromium.Page, host_server: Ho
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_opens_readable_and_in_view(page: chromium.Page, host_server: HostServer, path: Path) -> None:
-    used = {node["type"] for node in workflow.nodes_in(graph_of(path))}
+    used = {node["type"] for node in workflow.nodes_in(workflow.load(path))}
     if lacking := used - set(host_server.object_info()) - workflow.NOTES:
         pytest.skip(f"this ComfyUI has no {', '.join(sorted(lacking))}")
     seen = page.evaluate(f"{OPEN}({path.read_text('utf-8')}, {json.dumps(path.stem)})")
@@ -100,14 +96,14 @@ def test_opens_readable_and_in_view(page: chromium.Page, host_server: HostServer
 
 def test_no_node_is_deprecated(host_server: HostServer) -> None:
     known = host_server.object_info()
-    used = {node["type"] for path in FILES for node in workflow.nodes_in(graph_of(path))} & set(known)
+    used = {node["type"] for path in FILES for node in workflow.nodes_in(workflow.load(path))} & set(known)
     assert {name for name in used if known[name].get("deprecated")} <= WITHOUT_SUCCESSOR
 
 
 @pytest.fixture
 def two_people(host_server: HostServer, standin_models: Standins, tmp_path: Path) -> Graph:
     """The workflow to start with, small and with stand-ins."""
-    graph = graph_of(ROOT / "workflows" / "id_patch_two_people.json")
+    graph = workflow.load(ROOT / "workflows" / "id_patch_two_people.json")
     people = iter([host_server.upload_image(path) for path in photos.people(tmp_path)])
     changed = {
         "CheckpointLoaderSimple": [standin_models.checkpoint.name],
@@ -224,7 +220,7 @@ def test_a_blueprint_runs_as_one_node(
     pictures = people if path.stem == "Group photo" else [people[0], garment, garment]
 
     visit(browser, host_server, **{"Comfy.VueNodes.Enabled": True})
-    seen = browser.evaluate(f"{OPEN}({json.dumps(in_a_graph(graph_of(path), pictures))}, 'blueprint')")
+    seen = browser.evaluate(f"{OPEN}({json.dumps(in_a_graph(workflow.load(path), pictures))}, 'blueprint')")
     assert seen["complaints"] == []
     prompt = browser.evaluate("app.graphToPrompt().then(made => made.output)")
     models = {

@@ -49,15 +49,11 @@ def cast_of(embeddings, centers, width, height):
     return PlacedCast(people, width, height)
 
 
-def conditioning(text, pooled):
-    return [[text[1:2], {"pooled_output": pooled[1:2]}]], [[text[:1], {"pooled_output": pooled[:1]}]]
-
-
 def run_nodes(host, id_patch, cast, control, text, pooled, id_start_percent):
     model, control_net = host
     condition = IDPatchImage.execute(id_patch, cast, "mean", control)[0]
     applied = ApplyIDPatch.execute(
-        *conditioning(text, pooled), control_net, id_patch, cast, condition,
+        *tiny_sdxl.conditioning(text, pooled), control_net, id_patch, cast, condition,
         strength=0.8, start_percent=0.0, end_percent=1.0, id_start_percent=id_start_percent, photos="mean",
     )  # fmt: skip
     return condition, lambda start, sigmas, cfg: tiny_sdxl.host_sample(

@@ -10,7 +10,7 @@ import tiny_sdxl
 import torch
 from diffusers import EulerDiscreteScheduler
 from figures import relative
-from instant_id_made import DEFAULTS, conditioning, person
+from instant_id_made import DEFAULTS, person
 from pack.bridge import unet
 from pack.bridge.instant_id import load_instant_id
 from pack.core.people import Cast
@@ -42,7 +42,7 @@ class Pair:
 
     def apply(self, cast, text, pooled, hint, **changed):
         return ApplyInstantID.execute(
-            self.model, *conditioning(text, pooled), self.instant_id, self.control_net, cast, hint,
+            self.model, *tiny_sdxl.conditioning(text, pooled), self.instant_id, self.control_net, cast, hint,
             **{**DEFAULTS, **changed},
         ).args  # fmt: skip
 

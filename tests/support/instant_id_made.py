@@ -16,8 +16,3 @@ DEFAULTS = {
 def person(name: str, embedding: Tensor, slot: Slot | None = None, weight: float = 1.0) -> Person:
     """embedding: (photos, 512)."""
     return Person(Identity(name, {"antelopev2": embedding}, torch.zeros(len(embedding), 112, 112, 3)), weight, slot)
-
-
-def conditioning(text: Tensor, pooled: Tensor):
-    """Row 0 is the negative."""
-    return [[text[1:2], {"pooled_output": pooled[1:2]}]], [[text[:1], {"pooled_output": pooled[:1]}]]

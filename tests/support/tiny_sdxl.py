@@ -109,6 +109,11 @@ def _control_name(key: str, names: dict[str, str]) -> str:
     return names[key]
 
 
+def conditioning(text: Tensor, pooled: Tensor):
+    """Row 0 is the negative."""
+    return [[text[1:2], {"pooled_output": pooled[1:2]}]], [[text[:1], {"pooled_output": pooled[:1]}]]
+
+
 def host_sample(model, start: Tensor, sigmas: Tensor, positive, negative, cfg: float = 5.0, **kwargs) -> Tensor:
     """The host's own Euler over `sigmas` from the latent `start`; returns unscaled latents."""
 
