@@ -78,6 +78,9 @@ class Outcome:
 
 
 def main(arguments: list[str]) -> int:
+    if {"-h", "--help"} & set(arguments):
+        print((__doc__ or "").strip())
+        return 0
     started, cpu = time.monotonic(), cpu_seconds()
     tier = TIERS[next((word for word in arguments if word in TIERS), "")]
     arguments = [word for word in arguments if word not in TIERS]

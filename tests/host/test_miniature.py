@@ -172,12 +172,14 @@ def test_nobody_looks_like_a_person_who_is_not_there(
     assert far(shown.found[1], missing) > 2 * far(shown.found[1], shown.meant[1])
 
 
+@pytest.mark.thorough
 def test_six_people(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
     cast, layout, _ = standing(people, LARGE, order="1,2,3,4,5,6")
     pixels = draw(loaded, cast, layout, PLAIN._replace(steps=3))
     assert measure.association([seen(small, pixels, layout, looks_of(small, people))]) == 1
 
 
+@pytest.mark.thorough
 def test_people_who_overlap_are_reported_and_seen(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
     """Two noses 24 px apart: their patches add up, and so neither look is right."""
     _, layout, _ = standing(people[:2])
@@ -221,6 +223,7 @@ def without_patches(loaded: Host, cast: Cast, layout: Layout) -> Any:
     return host_nodes.ControlNetApplyAdvanced().apply_controlnet(*sides, loaded.control_net, skeleton, 1.0, 0.0, 1.0)
 
 
+@pytest.mark.thorough
 def test_tokens_alone_tell_who_is_there_and_not_where(loaded: Host, people: list[Identity]) -> None:
     """Without patches both orders are one picture; other people are another one."""
     pictures = []
@@ -322,6 +325,7 @@ def second_pass(host: Host, cast: Cast, photo: Tensor, denoise: float) -> tuple[
     return pasted[0], mask[0]
 
 
+@pytest.mark.thorough
 def test_a_second_pass_gives_everybody_their_own_look(
     loaded: Host, small: net.Miniature, people: list[Identity]
 ) -> None:
