@@ -2,8 +2,8 @@
 
 Raise a LikenessError where the fact is known, and write its sentences there. A class of its own is for what somebody
 tells apart: who catches it, a test, or a user who reads `likeness.FaceNotFound` above the message. It stands in the
-file that raises it; here are the base, the kinds that several files raise, and the words that these share. Nothing else
-may leave a node: an error of another kind is caught where it can be explained, and named as the cause.
+file that raises it; here are the base, the kinds that several files raise or catch, and the words they share. Nothing
+else may leave a node: an error of another kind is caught where it can be explained, and named as the cause.
 """
 
 from __future__ import annotations
