@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from ..core.parts.bank import Block
+from ..core.attention import Block
 from .runs import Batch, Given, Run
 from .unet import Grid, Options, Replacement, attention_layers, grids, replaced, standing
 

@@ -12,9 +12,8 @@ import torch
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
 
-from ..core.attention import decoupled, on_grid, region_weights
+from ..core.attention import Block, decoupled, on_grid, region_weights
 from ..core.errors import LikenessError
-from ..core.parts.bank import Block
 from .carried import chunks_of
 from .injections import Injection
 from .unet import Grid, Options, Replacement, attend_with, grid_of

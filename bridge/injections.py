@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..core.attention import Attend, decoupled, on_grid, region_weights
-from ..core.parts.bank import Block
+from ..core.attention import Attend, Block, decoupled, on_grid, region_weights
 from .carried import Carried, cut_regions
 from .conditioning import Canvas
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many

@@ -10,8 +10,9 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..core.attention import Block
 from ..core.errors import BadParts, BadSize, WrongBaseModel
-from ..core.parts.bank import Bank, Block, PartTokens, PartWeights, keep, token_mask
+from ..core.parts.bank import Bank, PartTokens, PartWeights, keep, token_mask
 from ..core.parts.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from ..core.parts2whole.image_tokens import SLOTS, padded
 from . import load, unet

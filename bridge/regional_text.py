@@ -16,8 +16,7 @@ import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
-from ..core.attention import EVERYBODY, NOBODY, hearing_bias
-from ..core.parts.bank import Block
+from ..core.attention import EVERYBODY, NOBODY, Block, hearing_bias
 from .carried import ALWAYS, Carried, CarriedCond, cut_regions, put
 from .conditioning import ID_TOKENS, Canvas, Conditioning, Entry
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many

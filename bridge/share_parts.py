@@ -16,8 +16,9 @@ import comfy.conds
 import torch
 from torch import Tensor, nn
 
+from ..core.attention import Block
 from ..core.errors import WrongBaseModel
-from ..core.parts.bank import Bank, Block, Inside, PartWeights, inside, token_mask
+from ..core.parts.bank import Bank, Inside, PartWeights, inside, token_mask
 from ..core.parts.parts import Parts, prepared, targets
 from .conditioning import Conditioning
 from .encode import latent_of, text_of

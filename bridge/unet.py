@@ -11,10 +11,9 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 from torch import Tensor
 
-from ..core.attention import Attend
+from ..core.attention import Attend, Block
 from ..core.errors import LikenessError, WrongBaseModel
 from ..core.models.formats import FAMILIES
-from ..core.parts.bank import Block
 
 if TYPE_CHECKING:
     from comfy.model_base import BaseModel

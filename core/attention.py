@@ -13,6 +13,8 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+Block = tuple[str, int, int]
+"""("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
 
 EVERYBODY, NOBODY = -2, -1  # rows from the end of what hearing_bias looks up
 """Owners of a token: heard everywhere, or nowhere."""

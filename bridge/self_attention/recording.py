@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ...core.parts.bank import Block
+from ...core.attention import Block
 from ..unet import Options, dtype_of
 
 if TYPE_CHECKING:

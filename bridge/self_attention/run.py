@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...core.parts.bank import Bank, Block, PartTokens, PartWeights, key_bias
+from ...core.attention import Block
+from ...core.parts.bank import Bank, PartTokens, PartWeights, key_bias
 from ..runs import Batch, Given, Run
 from ..unet import Grid, Options, grids, replaced, standing, transformers, with_patch
 from .layer import Beside, attended

@@ -8,8 +8,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from ...core.attention import Block
 from ...core.errors import BadParts, BadSize
-from ...core.parts.bank import Bank, Block, PartTokens, PartWeights
+from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ..carried import Carried, put
 from ..conditioning import Conditioning
 

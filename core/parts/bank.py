@@ -13,10 +13,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..attention import UNHEARD
-
-Block = tuple[str, int, int]
-"""("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
+from ..attention import UNHEARD, Block
 
 
 def token_mask(mask: Tensor, tokens: int) -> Tensor:
