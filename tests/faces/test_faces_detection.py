@@ -21,16 +21,6 @@ from pack.core.people import NOSE
 from rig import photos
 
 
-@pytest.fixture(scope="module")
-def detector():
-    return insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
-
-
-@pytest.fixture(scope="module")
-def recogniser():
-    return insight.ArcFace("w600k_mbf", insight.open_model(str(real_faces.RECOGNISER), insight.providers_for("CPU")))
-
-
 def picture(path):
     return to_picture(real_faces.image(path)[0])
 

@@ -10,8 +10,6 @@ import pytest
 import real_faces
 import torch
 from pack.core import identities, measure
-from pack.core.faces import analysis, insight
-from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.geometry import area
 from pack.core.people import Cast, Faces, Person
@@ -22,28 +20,6 @@ from torch import Tensor
 
 MBF = "w600k_mbf"
 NAMES = ("Anna", "Ben", "Cleo", "Dan", "Eve", "Finn")
-
-
-@pytest.fixture(scope="module")
-def detector():
-    return insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
-
-
-@pytest.fixture(scope="module")
-def recogniser():
-    return insight.ArcFace(MBF, insight.open_model(str(real_faces.RECOGNISER), insight.providers_for("CPU")))
-
-
-@pytest.fixture(scope="module")
-def faces_of(detector, recogniser):
-    def faces(image: Tensor) -> Faces:
-        """image: (H, W, 3)."""
-        picture = to_picture(image)
-        found = analysis.arrange(find_faces(detector, picture).faces, "left to right")
-        known = analysis.recognise([recogniser], insight.align, picture, found, "the photo") if found else ()
-        return Faces(known, picture.shape[1], picture.shape[0])
-
-    return faces
 
 
 @pytest.fixture(scope="module")

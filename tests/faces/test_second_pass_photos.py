@@ -8,9 +8,6 @@ import pytest
 import real_faces
 import torch
 from pack.core import identities, measure
-from pack.core.faces import analysis, insight
-from pack.core.faces.ladder import find_faces
-from pack.core.faces.pictures import to_picture
 from pack.core.people import Cast, Faces, Person, PlacedCast
 from pack.core.second_pass import crops, pasting
 from pack.core.second_pass.crops import Choice, Crops
@@ -19,22 +16,6 @@ from torch import Tensor
 MBF = "w600k_mbf"
 NAMES = ("Anna", "Ben", "Cleo", "Dan", "Eve", "Finn")
 EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.25, 512)
-
-
-@pytest.fixture(scope="module")
-def faces_of():
-    providers = insight.providers_for("CPU")
-    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), providers))
-    recogniser = insight.ArcFace(MBF, insight.open_model(str(real_faces.RECOGNISER), providers))
-
-    def faces(image: Tensor) -> Faces:
-        """image: (H, W, 3)."""
-        picture = to_picture(image)
-        found = analysis.arrange(find_faces(detector, picture).faces, "left to right")
-        known = analysis.recognise([recogniser], insight.align, picture, found, "the photo") if found else ()
-        return Faces(known, picture.shape[1], picture.shape[0])
-
-    return faces
 
 
 @pytest.fixture(scope="module")
