@@ -11,10 +11,9 @@ from torch.nn.functional import normalize
 
 from .errors import BadCast, BadEmbedding, LikenessError, UnsupportedCheckpoint, listed
 from .models.packs import where
-from .people import Face, Identity
+from .people import CROP, EMBEDDING, Face, Identity
 from .text import plain
 
-LENGTH = 512
 _SIZES = (1e-6, 1e4)
 """Between these lies the largest number of every embedding; recognisers give some units."""
 _OPPOSITE = 1e-3
@@ -27,9 +26,8 @@ BLENDS = ("slerp", "lerp")
 
 _FORMAT = "likeness identity"
 _VERSION = "1"
-_EMBEDDING = "embedding."
+_PREFIX = "embedding."
 _CROPS = "crops"
-_CROP = (112, 112, 3)
 
 
 class RecogniserMissing(LikenessError):
@@ -44,8 +42,8 @@ class RecogniserMissing(LikenessError):
 
 def why_bad(rows: Tensor) -> str | None:
     """Why these embeddings, (n, 512), cannot be used, or None when they can."""
-    if rows.ndim != 2 or rows.shape[1] != LENGTH:
-        return f"it has the shape {tuple(rows.shape)} instead of (photos, {LENGTH})"
+    if rows.ndim != 2 or rows.shape[1] != EMBEDDING:
+        return f"it has the shape {tuple(rows.shape)} instead of (photos, {EMBEDDING})"
     if rows.isnan().any():
         return "it contains NaN"
     if rows.isinf().any():
@@ -74,7 +72,7 @@ def photos_of(identity: Identity) -> int:
 def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> Identity:
     """One person from the chosen face of each photo; no faces make an identity without photos."""
     embeddings = {
-        recogniser: torch.stack([face.embeddings[recogniser] for face in faces]) if faces else torch.zeros(0, LENGTH)
+        recogniser: torch.stack([face.embeddings[recogniser] for face in faces]) if faces else torch.zeros(0, EMBEDDING)
         for recogniser in recognisers
     }
     crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, 112, 112, 3)
@@ -180,7 +178,7 @@ def _names(identity: Identity) -> str:
 def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, metadata) of the safetensors file of one person. Raises BadEmbedding."""
     check(identity)
-    tensors = {f"{_EMBEDDING}{recogniser}": rows for recogniser, rows in identity.embeddings.items()}
+    tensors = {f"{_PREFIX}{recogniser}": rows for recogniser, rows in identity.embeddings.items()}
     metadata = {"format": _FORMAT, "version": _VERSION, "name": identity.name}
     # Copies, because a file cannot hold rows that share their memory.
     return {key: rows.contiguous().clone() for key, rows in {**tensors, _CROPS: identity.crops}.items()}, metadata
@@ -198,13 +196,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if (version := metadata.get("version")) != _VERSION:
         found = f"written in version {version} of the format"
         raise UnsupportedCheckpoint(path, found, f"version {_VERSION}", "Update this node pack.")
-    embeddings = {
-        key.removeprefix(_EMBEDDING): rows.float() for key, rows in tensors.items() if key.startswith(_EMBEDDING)
-    }
+    embeddings = {key.removeprefix(_PREFIX): rows.float() for key, rows in tensors.items() if key.startswith(_PREFIX)}
     identity = check(Identity(metadata.get("name", "person"), embeddings, tensors[_CROPS].float()))
     counts = {len(rows) for rows in embeddings.values()}
     photos = next(iter(counts), 0)
-    if len(counts) != 1 or identity.crops.shape != (photos, *_CROP):
+    if len(counts) != 1 or identity.crops.shape != (photos, CROP, CROP, 3):
         shapes = {key: tuple(tensor.shape) for key, tensor in sorted(tensors.items())}
         found = f"damaged: its tensors do not belong to the same photos ({shapes})"
         raise UnsupportedCheckpoint(path, found, expected, "Save the person again from the photos.")

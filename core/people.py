@@ -32,6 +32,8 @@ Pose = tuple[Joint, ...]
 
 NOSE = 2
 """Index of the nose in Keypoints; in a Pose it is 0."""
+EMBEDDING, CROP = 512, 112
+"""Numbers of a face embedding, and the side in pixels of the aligned picture that is kept with it."""
 
 
 def no_embeddings() -> Mapping[str, Tensor]:
@@ -43,8 +45,8 @@ def no_embeddings() -> Mapping[str, Tensor]:
 class Face:
     """One face found in a picture.
 
-    embeddings: recogniser id -> (512,) float32 CPU, as that recogniser returns it (not re-normalised).
-    crop: (112, 112, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
+    embeddings: recogniser id -> (EMBEDDING,) float32 CPU, as that recogniser returns it (not re-normalised).
+    crop: (CROP, CROP, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
     """
 
     box: Box
@@ -67,9 +69,9 @@ class Faces:
 class Identity:
     """One person, from one or more photos.
 
-    embeddings: recogniser id -> (photos, 512) float32 CPU; every photo is kept so that the way of
+    embeddings: recogniser id -> (photos, EMBEDDING) float32 CPU; every photo is kept so that the way of
     combining them is chosen where they are used.
-    crops: (photos, 112, 112, 3) float32 RGB 0..1, for the eye.
+    crops: (photos, CROP, CROP, 3) float32 RGB 0..1, for the eye.
     name: one line of at most NAME letters.
     """
 

@@ -10,12 +10,9 @@ from torch import Tensor
 from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted
 from ..geometry import area, shorter_side
 from ..identities import why_bad
-from ..people import NOSE, Face, Keypoints
+from ..people import CROP, NOSE, Face, Keypoints
 from .ladder import Detection, Detector, find_faces
 from .pictures import Picture, is_placeholder, to_image
-
-CROP = 112
-"""Side of the crops that are kept, in pixels."""
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
 NUMBERED = "left to right"

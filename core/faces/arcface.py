@@ -11,8 +11,6 @@ from torch import Tensor
 from ..models.onnx_file import Program
 from .pictures import Picture
 
-EMBEDDING = 512
-
 
 class ArcFace:
     """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.

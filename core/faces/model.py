@@ -18,7 +18,7 @@ from ..models import formats, packs
 from ..models.files import stamp
 from ..models.onnx_file import Kind, inspect, read
 from ..models.tensors import State
-from ..people import Faces
+from ..people import EMBEDDING, Faces
 from . import analysis, arcface, insight, ir_se50, onnx_network, scrfd
 from .analysis import Aligner, Recogniser
 from .ladder import Detector, find_faces
@@ -160,7 +160,7 @@ def open_recogniser(identifier: str, path: str, providers: Sequence[str] | None,
         return insight.ArcFace(identifier, insight.open_model(path, providers))
     program, side = read(path), inspect(path).inputs[0][2]
     planned = onnx_network.plan(program)
-    onnx_network.check(planned, (1, 3, side, side), (arcface.EMBEDDING,))
+    onnx_network.check(planned, (1, 3, side, side), (EMBEDDING,))
     network = hold(partial(onnx_network.Network, planned), planned.state)
     return arcface.ArcFace(identifier, network, side, arcface.scales(program))
 

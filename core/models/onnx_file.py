@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
+from ..people import EMBEDDING
 
 Shape = tuple[int, ...]
 """Sizes, 0 where the file leaves one open."""
@@ -37,7 +38,6 @@ _TYPES = {
     10: (torch.float16, 0),
     11: (torch.float64, 10),
 }
-_EMBEDDING = 512
 _CROP = 112
 
 
@@ -71,7 +71,7 @@ class Graph:
     def _embeds(self) -> bool:
         picture, embedding = self.inputs[0], self.outputs[0]
         aligned = len(picture) == 4 and picture[2] == picture[3] > 0 and picture[2] % _CROP == 0
-        return aligned and len(embedding) == 2 and embedding[1] == _EMBEDDING
+        return aligned and len(embedding) == 2 and embedding[1] == EMBEDDING
 
 
 _Taken = TypeVar("_Taken")
