@@ -120,16 +120,16 @@ def test_tiles_keep_what_they_carry(method):
 
 
 LOST = {
-    other_packs.only_what_it_knows: "drops conditions that it does not know, or makes transformer_options of its own",
-    other_packs.its_own_options: "drops conditions that it does not know, or makes transformer_options of its own",
-    other_packs.one_by_one_where_it_knows: "hands over conditions of 4 rows with 1 of the pictures",
+    other_packs.only_what_it_knows: "conditions .* or .*transformer_options",
+    other_packs.its_own_options: "conditions .* or .*transformer_options",
+    other_packs.one_by_one_where_it_knows: "4 rows with 1 ",
 }
 
 
 @pytest.mark.parametrize("function", LOST)
 @pytest.mark.parametrize("method", METHODS, indirect=True)
 def test_a_function_that_loses_them_is_named(method, function):
-    message = rf"of its own \(its code: other_packs\), which {LOST[function]}\. .* Bypass that node"
+    message = rf"other_packs.*{LOST[function]}.* Bypass"
     for shown in both_orders(method, function):
         with pytest.raises(ConditioningLost, match=message):
             shown()
@@ -144,7 +144,7 @@ def test_tiles_of_a_picture_with_places_are_named(sdxl, sd15):
         (faces, instant_id_run.sample, "64x96 of 128x96"),
         (posed, parts_run.sample, "48x120 of 88x120"),
     ):
-        with pytest.raises(ConditioningLost, match=rf"code: other_packs\), which shows it {shown} px, but"):
+        with pytest.raises(ConditioningLost, match=rf"other_packs.* {shown} px"):
             sample(other_packs.around(tiled, other_packs.in_tiles), *sides, steps=1)
 
 

@@ -12,7 +12,7 @@ import torch
 from held_to import cancel, left_by
 from pack.bridge.conditioning import BadRange, append_tokens
 from pack.bridge.id_patch import SequenceUnsupported, load_id_patch
-from pack.core.errors import BadPatches, BadSize, NotPlaced, WrongBaseModel
+from pack.core.errors import BadEmbedding, BadPatches, BadSize, NotPlaced, WrongBaseModel
 from pack.core.identities import PHOTOS, RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
@@ -247,7 +247,7 @@ def test_it_is_said_again_after_a_cancelled_run(id_patch, control_net, model, ca
 def test_a_latent_of_another_shape(id_patch, control_net, model, size):
     applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
     steps = []
-    message = rf"The latent is {size[0]}x{size[1]} px; the canvas of Apply ID-Patch is 128x96 px, which has another"
+    message = rf" {size[0]}x{size[1]} px.*Apply ID-Patch.* 128x96 px"
     with pytest.raises(BadSize, match=message):
         sample(model, *applied, size=size, callback=lambda *given: steps.append(given))
     assert not steps
@@ -396,31 +396,27 @@ def test_photos_as_a_sequence(id_patch, tmp_path):
     assert all(t.shape == (1, 16, 2048) for t in tokens.values())
     assert not torch.allclose(tokens["mean"], tokens["sequence"])
     torch.save(id_patch_file("mlp"), tmp_path / "mlp.bin")
-    with pytest.raises(SequenceUnsupported, match="person 5 has 3 photos to be used as a sequence"):
+    with pytest.raises(SequenceUnsupported, match=r"person 5 .*3 photos.*sequence"):
         load_id_patch(str(tmp_path / "mlp.bin")).tokens(three.people, "sequence")
 
 
 def test_the_wrong_recogniser_is_named(id_patch):
     slot = people_made.cast(CENTERS[:1], WIDTH, HEIGHT).people[0].slot
     cast = PlacedCast((Person(people_made.identity(1, recogniser="antelopev2"), 1.0, slot),), WIDTH, HEIGHT)
-    with pytest.raises(
-        RecogniserMissing, match=r"ID-Patch needs arcface-ir-se50, this identity \(person 1\) has antelopev2"
-    ):
+    with pytest.raises(RecogniserMissing, match=r"ID-Patch .*ir-se50.*person 1.* antelopev2"):
         IDPatchImage.execute(id_patch, cast, "mean")
 
 
 def test_nan_in_an_embedding(id_patch):
     cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
     cast.people[1].identity.embeddings["arcface-ir-se50"][0, 7] = float("nan")
-    with pytest.raises(Exception, match="The arcface-ir-se50 embedding of person 2 cannot be used"):
+    with pytest.raises(BadEmbedding, match=r"arcface-ir-se50 .*person 2"):
         IDPatchImage.execute(id_patch, cast, "mean")
 
 
 def test_a_cast_without_places(id_patch, control_net):
     cast = Cast((Person(people_made.identity(1)), Person(people_made.identity(2))))
-    with pytest.raises(
-        NotPlaced, match="ID-Patch Condition Image needs to know where everybody stands, but person 1, person 2"
-    ):
+    with pytest.raises(NotPlaced, match=r"ID-Patch Condition Image.*person 1, person 2"):
         IDPatchImage.execute(id_patch, cast, "mean")
     with pytest.raises(NotPlaced, match="Apply ID-Patch needs to know"):
         ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, cast, torch.zeros(1, 8, 8, 3), **DEFAULTS)
@@ -429,7 +425,7 @@ def test_a_cast_without_places(id_patch, control_net):
 def test_an_image_of_another_size_and_an_odd_canvas(id_patch):
     with pytest.raises(BadSize, match="is 64x64 px; the cast's canvas is 128x96 px"):
         IDPatchImage.execute(id_patch, people_made.cast(CENTERS, WIDTH, HEIGHT), "mean", torch.zeros(1, 64, 64, 3))
-    with pytest.raises(BadSize, match="is 130x96 px; both sides must be multiples of 8"):
+    with pytest.raises(BadSize, match=r" 130x96 px.* 8, "):
         IDPatchImage.execute(id_patch, people_made.cast(CENTERS, 130, HEIGHT), "mean")
 
 
@@ -442,9 +438,9 @@ def test_another_picture_than_the_condition_image(id_patch, control_net):
 
     preview = IDPatchImage.execute(id_patch, cast, "mean")[1]
     for image in (preview, torch.rand(1, HEIGHT, WIDTH, 4), torch.rand(2, HEIGHT, WIDTH, 1)):
-        refused(BadPatches, "image given to Apply ID-Patch holds no ID patches.*not its preview", image)
+        refused(BadPatches, "Apply ID-Patch.*no ID patches.*preview", image)
     smaller = IDPatchImage.execute(id_patch, people_made.cast(CENTERS, 64, 64), "mean")[0]
-    refused(BadSize, "The image given to Apply ID-Patch is 64x64 px; the cast's canvas is 128x96 px", smaller)
+    refused(BadSize, "Apply ID-Patch.* 64x64 px.* 128x96 px", smaller)
 
 
 def applied(control_net, id_patch, cast, image):
@@ -460,8 +456,8 @@ def test_a_condition_image_of_another_cast(id_patch, control_net, apart):
     casts |= {name: PlacedCast((person,), *size) for name, person in zip(("first", "second"), both.people, strict=True)}
     skeletons = torch.rand(2, size[1], size[0], 3)
     images = {name: IDPatchImage.execute(id_patch, cast, "mean", skeletons)[0] for name, cast in casts.items()}
-    somebody = r"was made from another cast: there is an ID patch around \(\d+, \d+\), where nobody of this cast stands"
-    absent = r"there is no ID patch of person 2 at \({:.0f}, {:.0f}\).*the same cast".format(*centers[1])
+    somebody = r"another cast: .*\(\d+, \d+\).*nobody"
+    absent = r"no .*person 2 .*\({:.0f}, {:.0f}\).*same cast".format(*centers[1])
     for cast, made_for, message in (
         ("first", "both", somebody), ("second", "both", somebody), ("nobody", "both", somebody),
         ("nobody", "first", somebody), ("both", "first", absent), ("second", "first", "another cast"),
@@ -513,16 +509,14 @@ def test_faint_patches_on_grey_are_still_patches(id_patch, control_net):
 
 def test_a_range_that_ends_before_it_starts(id_patch, control_net):
     cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
-    with pytest.raises(BadRange, match=r"The ControlNet starts at 0\.8 and ends at 0\.2 of the schedule"):
+    with pytest.raises(BadRange, match=r"ControlNet .*0\.8 .*0\.2 "):
         apply(id_patch, control_net, cast, start_percent=0.8, end_percent=0.2)
     apply(id_patch, control_net, cast, start_percent=0.5, end_percent=0.5)
 
 
 def test_sd15_conditioning(id_patch, control_net):
     sd15 = [[torch.zeros(1, 77, 768), {}]]
-    with pytest.raises(
-        WrongBaseModel, match=r"made for SD1\.5 \(text width 768\), but SDXL \(text width 2048\) is needed"
-    ):
+    with pytest.raises(WrongBaseModel, match=r"conditioning .*SD1\.5 .*768.*SDXL .*2048"):
         apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), sd15, sd15)
 
 
@@ -538,7 +532,7 @@ def test_sd15_control_net(id_patch):
     }
     config |= {"context_dim": 768, "num_heads": 8, "hint_channels": 3, "operations": comfy.ops.disable_weight_init}
     net = comfy.controlnet.ControlNet(comfy.cldm.cldm.ControlNet(**config), load_device=torch.device("cpu"))
-    with pytest.raises(WrongBaseModel, match=r"The ControlNet given to Apply ID-Patch is made for SD1\.5"):
+    with pytest.raises(WrongBaseModel, match=r"ControlNet .*Apply ID-Patch .*SD1\.5"):
         apply(id_patch, net, people_made.cast(CENTERS, WIDTH, HEIGHT))
 
 
@@ -546,5 +540,5 @@ def test_sd15_model(id_patch, control_net, model, monkeypatch):
     """Only the sampler sees MODEL and conditioning together; it is told by the ControlNet before the first step."""
     applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT))
     monkeypatch.setitem(model.model.model_config.unet_config, "context_dim", 768)
-    with pytest.raises(WrongBaseModel, match=r"The MODEL given to the sampler is made for SD1\.5 \(text width 768\)"):
+    with pytest.raises(WrongBaseModel, match=r"MODEL .*sampler .*SD1\.5 .*768"):
         sample(model, *applied)

@@ -98,9 +98,7 @@ def test_a_pickle_of_anything_else(folder, content):
 @pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no /proc here")
 def test_a_file_that_cannot_be_read(folder):
     (folder / "mem.bin").symlink_to("/proc/self/mem")  # nobody can read it from its start
-    with pytest.raises(
-        UnsupportedCheckpoint, match=r"mem\.bin is a file that cannot be read \(.*Look at its permissio"
-    ):
+    with pytest.raises(UnsupportedCheckpoint, match=r"mem\.bin .*cannot be read .*permissions"):
         load_id_patch(str(folder / "mem.bin"))
 
 

@@ -239,7 +239,7 @@ def test_masks_of_any_resolution_with_an_area(host, instant_id):
     ids=["keypoints", "both", "regions"],
 )  # fmt: skip
 def test_a_latent_of_another_shape(host, instant_id, cast, changed):
-    message = r"The latent is 256x96 px; the canvas of Apply InstantID \(Likeness\) is 128x96 px, which has"
+    message = " 256x96 px.*Apply InstantID.* 128x96 px"
     with pytest.raises(errors.BadSize, match=message):
         sample(*apply(host, instant_id, cast, **changed), size=(256, 96))
 
@@ -395,7 +395,7 @@ def test_the_adapter_alone_needs_no_control_net(host, instant_id):
     [(False, True, "control_net"), (True, False, "image"), (False, False, "control_net and image")],
 )
 def test_identity_net_that_is_not_connected(host, instant_id, net, hint, missing):
-    message = f"control_strength is 0.8, but nothing is connected to {missing}. .* set control_strength to 0"
+    message = rf" 0\.8, .* to {missing}\. .*control_strength to 0"
     given = {"hint": HINT if hint else None}
     refused(IdentityNetMissing, message, (host[0], host[1] if net else None), instant_id, one(), **given)
 
@@ -430,9 +430,7 @@ def refused(error, message, *args, **changed):
 def test_the_model_output_must_reach_the_sampler(host, instant_id):
     for strength in (0.8, 0.0):
         _, positive, negative = apply(host, instant_id, one(), control_strength=strength)
-        with pytest.raises(
-            ModelNotPatched, match=r"comes from Apply InstantID \(Likeness\), .* but its MODEL does not"
-        ):
+        with pytest.raises(ModelNotPatched, match=r"Apply InstantID \(Likeness\), .* MODEL"):
             sample(host[0], positive, negative, steps=1)
 
 
@@ -440,7 +438,7 @@ def test_wrong_recogniser(host, instant_id):
     cast = people_made.cast([(1, 1)], 8, 8)
     refused(
         RecogniserMissing,
-        "InstantID needs antelopev2, this identity .* has arcface-ir-se50",
+        "InstantID .*antelopev2.* arcface-ir-se50",
         host,
         instant_id,
         cast,
@@ -451,19 +449,19 @@ def test_many_without_places_and_with_the_same_place(host, instant_id):
     two = Cast((person("a", face(1)), person("b", face(2))))
     refused(
         errors.NotPlaced,
-        r"Apply InstantID \(Likeness\) needs to know where everybody stands, but a, b have no place",
+        r"Apply InstantID \(Likeness\) .* a, b have",
         host,
         instant_id,
         two,
     )
     same = PlacedCast(tuple(person(n, face(1), slot(10, 10, 30, 30)) for n in "ab"), WIDTH, HEIGHT)
-    refused(regions.BadRegion, "a and b cannot be used: both have the same region", host, instant_id, same)
+    refused(regions.BadRegion, "a and b .*same region", host, instant_id, same)
     off = PlacedCast(
         (person("a", face(1), slot(10, 10, 30, 30)), person("b", face(2), slot(900, 10, 930, 30))), WIDTH, HEIGHT
     )
     refused(
         regions.BadRegion,
-        "region of b cannot be used: the region is empty or lies off the canvas",
+        "region of b .*empty or .*off the canvas",
         host,
         instant_id,
         off,
@@ -479,7 +477,7 @@ def test_keypoint_images_that_cannot_be_right(host, instant_id):
         one(),
         hint=torch.zeros(1, 8, 8, 3),
     )
-    refused(errors.BadSize, "The keypoints image is 64x64 px; the cast's canvas is 128x96", host, instant_id, halves(),
+    refused(errors.BadSize, "keypoints image .*64x64 px.* 128x96", host, instant_id, halves(),
             hint=torch.ones(1, 64, 64, 3))  # fmt: skip
     with pytest.raises(NoKeypoints, match="place 2 has no face keypoints"):
         FaceKeypointsImage.execute(layout=Layout(64, 64, (slot(1, 1, 9, 9), Slot((5.0, 5.0)))))
@@ -498,7 +496,7 @@ def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
     other = load_instant_id(str(tmp_path / "fewer.bin"))
     refused(
         AdapterMismatch,
-        r"16 cross-attention layers and does not fit the MODEL \(SDXL, 17 layers\): another number",
+        "16 .*layers .*MODEL .*SDXL, 17 layers.*number",
         host,
         other,
         one(),
@@ -506,7 +504,7 @@ def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
     sd15 = [[torch.zeros(1, 77, 768), {}]]
     refused(
         errors.WrongBaseModel,
-        r"The conditioning given to Apply InstantID \(Likeness\) is made for SD1\.5",
+        r"conditioning .*Apply InstantID .*SD1\.5",
         host,
         instant_id,
         one(),
@@ -516,9 +514,9 @@ def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
 
 
 def test_ranges_that_end_before_they_start(host, instant_id):
-    refused(BadRange, r"The ControlNet starts at 0\.8 and ends at 0\.2", host, instant_id, one(),
+    refused(BadRange, r"ControlNet .*0\.8 .*0\.2", host, instant_id, one(),
             start_percent=0.8, end_percent=0.2)  # fmt: skip
-    refused(BadRange, r"The adapter starts at 0\.5 and ends at 0\.1", host, instant_id, one(),
+    refused(BadRange, r"adapter .*0\.5 .*0\.1", host, instant_id, one(),
             adapter_start_percent=0.5, adapter_end_percent=0.1)  # fmt: skip
 
 
@@ -544,7 +542,7 @@ def test_people_of_weight_zero_have_no_keypoints(host, instant_id):
 
 def test_no_control_net(host, instant_id):
     other = comfy.controlnet.T2IAdapter(torch.nn.Identity(), 3, 8, "nearest-exact")
-    message = "got T2IAdapter, but IdentityNet is a plain SDXL ControlNet"
+    message = "T2IAdapter.*IdentityNet .*SDXL ControlNet"
     refused(NotAControlNet, message, (host[0], other), instant_id, one())
 
 
@@ -561,7 +559,7 @@ def test_files_that_are_something_else(tmp_path, monkeypatch):
         tmp_path / "faceid.bin",
     )
     for name, what in (("pulid", "a PuLID adapter"), ("faceid", "an IP-Adapter FaceID adapter")):
-        with pytest.raises(errors.UnsupportedCheckpoint, match=f"is {what}.*huggingface.co/InstantX/InstantID"):
+        with pytest.raises(errors.UnsupportedCheckpoint, match=f"{what}.*InstantX/InstantID"):
             LoadInstantID.execute(f"{name}.bin")
     message = LoadInstantID.validate_inputs("ip-adapter.bin")
     assert "ip-adapter.bin" in message and str(tmp_path) in message and "InstantX/InstantID" in message

@@ -144,7 +144,7 @@ def refusals(result: dict[str, Any], photos: torch.Tensor, cast: Cast) -> dict[s
     latent = {"samples": torch.zeros(2, 4, 8, 8)}
     return {
         "nobody": ({}, BadCast, "neither a cast nor an identity"),
-        "mixed": ({"identity": other}, BadCast, "face model has w600k_mbf, Eileen has antelopev2: no recogniser"),
+        "mixed": ({"identity": other}, BadCast, "w600k_mbf, Eileen .*antelopev2"),
         "length": (lambda: pick(result, photos[:2]), BadPhoto, "is about 3 pictures, and images has 2"),
         "latents": (lambda: pick(result, photos, latent), BadPhoto, "is about 3 pictures, and latents has 2"),
         "no latent": (lambda: pick(result, photos, {"samples": None}), BadPicture, "under 'samples' it has nothing"),
@@ -251,7 +251,7 @@ def test_latents_that_are_not_there_stop_what_needs_them(host_server: HostServer
     prompt["upscaled"] = node("LatentUpscaleBy", samples=["best", 1], upscale_method="nearest-exact", scale_by=2.0)
     prompt["back"] = node("LatentFromBatch", samples=["upscaled", 0], batch_index=0, length=1)
     prompt["shown"] = node("PreviewAny", source=["back", 0])
-    with pytest.raises(HostError, match="Pick Best Likeness has no latents to choose from"):
+    with pytest.raises(HostError, match=r"Pick Best Likeness .*no latents"):
         host_server.run(prompt)
 
 

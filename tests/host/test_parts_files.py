@@ -137,8 +137,8 @@ def test_the_schedule_is_the_checkpoints_own(loaded):
 @pytest.mark.parametrize(
     ("scheduler", "why"),
     [
-        ({"beta_schedule": "squaredcos_cap_v2"}, "a model with beta_schedule = 'squaredcos_cap_v2'"),
-        ({"prediction_type": "sample"}, "a model with prediction_type = 'sample'"),
+        ({"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule .*'squaredcos_cap_v2'"),
+        ({"prediction_type": "sample"}, "prediction_type .*'sample'"),
         ({"prediction_type": ["epsilon"]}, "a model with prediction_type"),
         ({"beta_start": None}, "numbers that make no noise schedule"),
         ({"num_train_timesteps": 0}, "numbers that make no noise schedule"),
@@ -233,18 +233,18 @@ def test_another_family_in_the_folder_is_named(copy, folder):
     wide = {k: torch.zeros(v.shape[0], 2048) if k.endswith("attn2.to_k.weight") else v for k, v in state.items()}
     (copy / name).unlink()
     save_file(wide, copy / name)
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1.5 UNet but a diffusers UNet \(text width 2048\)"):
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1\.5 UNet .*diffusers UNet .*2048"):
         parts2whole_files.load_parts2whole(str(copy))
 
 
 @pytest.mark.parametrize(
     ("name", "lost", "message"),
     [
-        ("unet", "mid_block.resnets.0.conv1.weight", "no complete SD1.5 UNet \\(1 tensor missing or unknown: middle"),
+        ("unet", "mid_block.resnets.0.conv1.weight", r"SD1\.5 UNet \(1 tensor .*: middle"),
         (
             "reference_unet",
             "mid_block.resnets.0.conv1.weight",
-            "an incomplete reference UNet \\(1 tensor missing: mid",
+            r"reference UNet \(1 tensor .*: mid",
         ),
     ],
 )
@@ -263,7 +263,7 @@ def test_a_damaged_noise_schedule_is_named(copy, text):
     config = copy / "scheduler" / "scheduler_config.json"
     config.unlink()
     config.write_text(text, "utf-8")
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"scheduler_config.json is damaged or no noise schedule"):
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"scheduler_config\.json .*no noise schedule"):
         parts2whole_files.load_parts2whole(str(copy))
 
 
@@ -272,7 +272,7 @@ def test_something_else_in_the_place_of_the_unet_is_named(copy):
     half = {key: tensor for key, tensor in load_file(file).items() if not key.startswith("up_blocks.")}
     file.unlink()
     save_file(half, file)
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no complete SD1\.5 UNet \(\d+ tensors missing or unknown"):
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"SD1\.5 UNet \(\d+ tensors .*unknown"):
         parts2whole_files.load_parts2whole(str(copy))
     save_file({"text_model.embeddings.weight": torch.zeros(2, 2)}, file)
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1\.5 UNet but something unknown"):
@@ -288,10 +288,10 @@ def test_a_damaged_small_network_is_named(copy):
 
 def test_other_single_files_are_named(tmp_path):
     save_file({"lora_unet_x.lora_down.weight": torch.zeros(4, 320)}, tmp_path / "x.safetensors")
-    with pytest.raises(errors.UnsupportedCheckpoint, match="is a LoRA; this node needs Parts2Whole in one file"):
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"x\.safetensors .*a LoRA; .*Parts2Whole"):
         parts2whole_files.load_parts2whole(str(tmp_path / "x.safetensors"))
     save_file({f"{name}.x": torch.zeros(1) for name in ("denoiser", "reference_unet")}, tmp_path / "y.safetensors")
-    with pytest.raises(errors.UnsupportedCheckpoint, match="without its noise schedule or one of its networks"):
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"y\.safetensors .*without its noise schedule"):
         parts2whole_files.load_parts2whole(str(tmp_path / "y.safetensors"))
 
 

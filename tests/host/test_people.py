@@ -186,9 +186,7 @@ def test_pack_without_detector_names_what_it_found(nodes, models):
 
     put(real_faces.LANDMARKS, models / "insightface/odd/faces.onnx")
     put(real_faces.RECOGNISER, models / "insightface/odd/w600k_mbf.onnx")
-    with pytest.raises(
-        UnsupportedCheckpoint, match=r"odd/faces\.onnx is an ONNX model that is neither .* detector nor"
-    ):
+    with pytest.raises(UnsupportedCheckpoint, match=r"odd/faces\.onnx .*neither .*detector nor"):
         nodes.LoadFaceModel.execute("odd", "all found", "CPU")
 
 
@@ -197,7 +195,7 @@ def test_truncated_recogniser_is_named(nodes, pack):
 
     (pack / "glintr100.onnx").write_bytes(real_faces.RECOGNISER.read_bytes()[:100_000])
     assert options(nodes.LoadFaceModel, "recognisers") == ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf"]
-    with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx is an ONNX file that was cut off while download"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx .*cut off"):
         nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
 
 
@@ -255,7 +253,7 @@ def test_damaged_ir_se50_is_explained_not_overlooked(nodes, models, pack, data, 
     path = models / "facexlib" / "recognition_arcface_ir_se50.pth"
     path.parent.mkdir()
     path.write_bytes(data)
-    with pytest.raises(UnsupportedCheckpoint, match=rf"recognition_arcface_ir_se50\.pth is {found}"):
+    with pytest.raises(UnsupportedCheckpoint, match=rf"arcface_ir_se50\.pth is {found}"):
         nodes.LoadFaceModel.execute("antelopev2", "arcface-ir-se50", "CPU")
 
 
@@ -341,7 +339,7 @@ def test_photos_without_landmarks_are_dropped_or_named(nodes, without_pack):
 
     photo = real_faces.image(real_faces.COFFEE)
     nobody = {"frames": [[]], "image_size": tuple(photo.shape[1:3]), "connection_sets": {}}
-    with pytest.raises(FaceNotFound, match=r"after trying Detect Face Landmarks \(MediaPipe\)\."):
+    with pytest.raises(FaceNotFound, match=r"Nobody .*Detect Face Landmarks \(MediaPipe\)"):
         nodes.Identity.execute(without_pack, photo, "Nobody", "only", "error", nobody)
     assert len(nodes.Identity.execute(without_pack, photo, "Nobody", "only", "skip", nobody).args[1]) == 0
 
@@ -354,7 +352,7 @@ def test_without_a_detector_the_other_way_is_named(nodes, without_pack):
         lambda: nodes.DetectFaces.execute(without_pack, photo, "score", 0, 0),
         lambda: nodes.Identity.execute(without_pack, photo, "Yao", "only", "skip"),
     ):
-        with pytest.raises(DetectorMissing, match=r"pack in Load Face Model is none\. .* link face_landmarks"):
+        with pytest.raises(DetectorMissing, match=r"Load Face Model .*none.* face_landmarks"):
             run()
 
 
@@ -442,7 +440,7 @@ def test_an_operator_that_torch_lacks_is_named(nodes, pack):
 
     (pack / "w600k_mbf.onnx").unlink()
     (pack / "w600k_mbf.onnx").write_bytes(real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr"))
-    with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx is an ONNX network with the operator Mystr;"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx .*operator Mystr;"):
         nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "CPU", "torch")
 
 
@@ -487,7 +485,7 @@ def test_missing_insightface_names_the_command(nodes, pack, monkeypatch):
 
     face_model._detector.cache_clear()
     monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
-    with pytest.raises(MissingDependency, match=r'insightface, which .*: python -m pip install "insightface>=2\.0"'):
+    with pytest.raises(MissingDependency, match=r'python -m pip install "insightface>=2\.0"'):
         nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
 
 
@@ -546,9 +544,9 @@ def test_without_a_face_model_and_without_files_the_loaders_words_are_said(nodes
 
 
 def test_detect_faces_reads_one_picture(nodes, face_model):
-    from pack.core.errors import LikenessError
+    from pack.core.errors import BadPhoto
 
-    with pytest.raises(LikenessError, match="Detect Faces got a batch of 3 pictures; it reads one"):
+    with pytest.raises(BadPhoto, match=r"Detect Faces .*3 pictures"):
         nodes.DetectFaces.execute(face_model, torch.zeros(3, 64, 64, 3), "left to right", 0, 0)
 
 
@@ -578,7 +576,7 @@ def test_dropped_photos_are_named(nodes, face_model, caplog):
 def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
     from pack.core.errors import FaceNotFound
 
-    with pytest.raises(FaceNotFound, match=r"No face found in photo 2 of 2 of Yao.*on_no_face = skip in Identity"):
+    with pytest.raises(FaceNotFound, match=r"photo 2 of 2 of Yao.*on_no_face = skip"):
         nodes.Identity.execute(face_model, batch(real_faces.YAO, real_faces.COFFEE), "Yao", "only", "error")
     with pytest.raises(FaceNotFound, match=r"not covered\.$"):
         nodes.Identity.execute(face_model, batch(real_faces.COFFEE), "Yao", "only", "error")
@@ -591,9 +589,9 @@ def test_which_face(nodes, face_model):
     faces = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0].faces
     third = nodes.Identity.execute(face_model, image, "Ross", "3", "error").args[0]
     assert torch.equal(third.embeddings["w600k_mbf"][0], faces[2].embeddings["w600k_mbf"])
-    with pytest.raises(BadPhoto, match="The photo of Ross shows 6 faces where one person is meant"):
+    with pytest.raises(BadPhoto, match=r"photo of Ross .*6 faces"):
         nodes.Identity.execute(face_model, image, "Ross", "only", "error")
-    with pytest.raises(BadPhoto, match=r"Face 7 was asked for, but the photo of Ross has 6"):
+    with pytest.raises(BadPhoto, match=r"Face 7 .*photo of Ross .*6"):
         nodes.Identity.execute(face_model, image, "Ross", "7", "error")
 
 
@@ -729,9 +727,9 @@ def test_file_names_that_climb_are_refused(nodes, models, yao, name):
 
 @pytest.mark.parametrize("name", ["", "  ", ".safetensors", "family/"])
 def test_empty_file_name(nodes, models, yao, name):
-    from pack.core.errors import LikenessError
+    from pack.core.errors import CannotSave
 
-    with pytest.raises(LikenessError, match=r"is empty\. Write a name, such as anna or family/anna"):
+    with pytest.raises(CannotSave, match=r"empty.* family/anna"):
         nodes.SaveIdentity.execute(yao, name)
 
 
@@ -740,27 +738,24 @@ def test_a_folder_that_is_a_file(nodes, models, yao):
 
     nodes.SaveIdentity.execute(yao, "first")
     (models / "likeness_faces" / "taken").write_text("a file, not a folder")
-    with pytest.raises(CannotSave, match=r"likeness_faces.* could not be written: File exists\. Choose a shorter"):
+    with pytest.raises(CannotSave, match=r"likeness_faces.* File exists"):
         nodes.SaveIdentity.execute(yao, "taken/yao")
 
 
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        (
-            "x" * 244,
-            r"The file name 'x{57}\.\.\.' takes 256 bytes with its ending; file systems take 255\. Cho",
-        ),
+        ("x" * 244, r"'x{57}\.\.\.' .*256 bytes .*255"),
         ("王" * 82, "takes 258 bytes"),
         ("new/" + "x" * 2_000_000, "takes 2000012 bytes"),
-        ("a/" * 5000 + "yao", r"The file name '(a/){28}a\.\.\.' has 5000 sub-folders\. Use fewer than 32"),
+        ("a/" * 5000 + "yao", r"'(a/){28}a\.\.\.' .*5000 sub-folders.* 32"),
     ],
     ids=["letters", "bytes", "two megabytes", "levels"],
 )
 def test_names_that_no_file_can_have(nodes, models, yao, name, why):
-    from pack.core.errors import LikenessError
+    from pack.core.errors import CannotSave
 
-    with pytest.raises(LikenessError, match=why):
+    with pytest.raises(CannotSave, match=why):
         nodes.SaveIdentity.execute(yao, name)
     assert not (models / "likeness_faces").exists()
 
@@ -784,7 +779,7 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(nodes, models, yao):
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(CannotSave, match=r"yao\.safetensors could not be written: File too large"):
+        with pytest.raises(CannotSave, match=r"yao\.safetensors .*File too large"):
             nodes.SaveIdentity.execute(yao, "yao")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -837,15 +832,15 @@ def test_damaged_saved_person(nodes, models, yao):
     if Path("/proc/self/mem").is_file():  # which nobody can read from its start
         path.unlink()
         path.symlink_to("/proc/self/mem")
-        with pytest.raises(UnsupportedCheckpoint, match=r"yao\.safetensors is a file that cannot be read"):
+        with pytest.raises(UnsupportedCheckpoint, match=r"yao\.safetensors .*cannot be read"):
             nodes.LoadIdentity.execute("yao.safetensors")
 
 
 def test_person_without_photos_is_not_saved(nodes, models, face_model):
-    from pack.core.errors import LikenessError
+    from pack.core.errors import CannotSave
 
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
-    with pytest.raises(LikenessError, match="Nobody has no photo with a face, so there is nothing to save"):
+    with pytest.raises(CannotSave, match=r"Nobody .*no photo"):
         nodes.SaveIdentity.execute(nobody, "nobody")
 
 
@@ -859,11 +854,9 @@ def test_cast_lists_people_in_order(nodes, yao):
 
 
 def test_people_beyond_eight_are_not_dropped(nodes, yao):
-    from pack.core.errors import LikenessError
+    from pack.core.errors import BadCast
 
-    with pytest.raises(
-        LikenessError, match=r"Cast takes person_1 to person_8 and got person_9, person_10 as well, who would be lost"
-    ):
+    with pytest.raises(BadCast, match=r"person_1 to person_8 .*person_9, person_10 "):
         nodes.Cast.execute(person_1=yao, person_9=yao, person_10=yao)
 
 
@@ -881,12 +874,12 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, ya
 
 
 def test_empty_cast(nodes, face_model):
-    from pack.core.errors import LikenessError
+    from pack.core.errors import BadCast
 
-    with pytest.raises(LikenessError, match=r"The cast is empty: no person is connected\. Connect at least one"):
+    with pytest.raises(BadCast, match=r"no person is connected.* Load Identity"):
         nodes.Cast.execute()
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
-    with pytest.raises(LikenessError, match="The cast is empty: no photo of Nobody shows a face"):
+    with pytest.raises(BadCast, match="no photo of Nobody"):
         nodes.Cast.execute(person_3=nobody)
 
 

@@ -240,9 +240,9 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people, kind
     }
     people["view"] = node("PreviewAny", source=[kind, 0])
     messages = {
-        "name": f"everybody stands, but {CLEAN} has no place",
-        "file": f"was not found: {CLEAN} is (not|in none of the folders searched)",
-        "order": "cannot be used: 'An' is not a number",
+        "name": f" {CLEAN} has no place",
+        "file": f"not found: {CLEAN} is ",
+        "order": "'An' is not a number",
     }
     with pytest.raises(HostError, match=messages[kind]):
         host_server.run(people, timeout=60)

@@ -133,9 +133,9 @@ def test_id_patch_row_n_is_person_n(networks, id_patch):
 def test_a_latent_of_other_rows_is_refused(networks, instant_id, id_patch):
     people = cast("antelopev2")
     for changed in ({}, {"control_strength": 0.0}):
-        with pytest.raises(BadCast, match=r"Apply InstantID.* 3 people.*the latent has 1 row"):
+        with pytest.raises(BadCast, match=r"Apply InstantID.* 3 people.* latent .*1 row"):
             sampled(*with_instant_id(networks, instant_id, people, **changed), batch=1)
-    with pytest.raises(BadCast, match=r"Apply ID-Patch.* 3 people.*the latent has 4 rows"):
+    with pytest.raises(BadCast, match=r"Apply ID-Patch.* 3 people.* latent .*4 rows"):
         sampled(*with_id_patch(networks, id_patch, cast(people_made.RECOGNISER)), batch=4)
 
 
@@ -150,7 +150,7 @@ def test_images_of_other_rows_are_refused(networks, instant_id, id_patch):
             networks[0], *texts, instant_id, networks[1], people, keypoints, **DEFAULTS, mask=torch.ones(3, SIZE, SIZE)
         )
     people = cast(people_made.RECOGNISER)
-    with pytest.raises(BadCast, match=r"ID-Patch Condition Image.* the image has 2 rows"):
+    with pytest.raises(BadCast, match=r"ID-Patch Condition Image.* image .*2 rows"):
         IDPatchImage.execute(id_patch, people, "mean", torch.zeros(2, SIZE, SIZE, 3))
 
 
@@ -233,7 +233,7 @@ def test_where_nobody_needs_it_nothing_is_asked_for(face_model, photo, friends):
     wanted = crop(face_model, photo, friends.people[0].identity)["where"]
     assert paste.check_lazy_status(images=photo, where=wanted, sampled=None) == ["sampled"]
     assert paste.check_lazy_status(images=photo, where=ExecutionBlocker(None), sampled=None) == []
-    with pytest.raises(BadPhoto, match="1 crop to paste, but nothing is connected to sampled"):
+    with pytest.raises(BadPhoto, match=r"1 crop .*nothing .*sampled"):
         paste.execute(photo, wanted, "none")
 
 
@@ -248,5 +248,5 @@ def test_nodes_of_one_picture_refuse_a_cast_of_rows(face_model, photo):
             face_model, photo, cast=by_row, made_with="unknown", stranger_below=0.2, min_size=0
         ),
     ):
-        with pytest.raises(BadCast, match="comes from Crop Faces: everybody in it has a picture of their own"):
+        with pytest.raises(BadCast, match=r"Crop Faces: .*picture of their own"):
             run()

@@ -378,10 +378,7 @@ def said_about(server: HostServer, prompt: Prompt, changed: dict[str, Any], mess
     ("changed", "message"),
     [
         ({"LikenessGroupLayout.count": 1}, "2 people and the layout has 1 place"),
-        (
-            {"LikenessLoadIDPatch.file": "standin-controlnet.pth"},
-            "The ID-Patch file was not found: standin-controlnet.pth",
-        ),
+        ({"LikenessLoadIDPatch.file": "standin-controlnet.pth"}, "ID-Patch .*found: standin-controlnet.pth"),
         ({"LikenessLoadFaceModel.pack": "antelopev2"}, "antelopev2 .*antelopev2.zip"),
         ({"LikenessLoadIDPatch.file": "../x.bin"}, "leads outside of"),
         ({"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "2,2"}, "person 2 stands in 2 places"),
@@ -403,7 +400,7 @@ def four_people(known: dict[str, Any], standin_models: Standins, pictures: Pictu
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"LikenessLoadInstantID.file": "mine.bin"}, "The InstantID adapter was not found: mine.bin"),
+        ({"LikenessLoadInstantID.file": "mine.bin"}, "InstantID adapter .*found: mine.bin"),
         ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "InstantID .*antelopev2.* w600k"),
     ],
 )
@@ -429,7 +426,7 @@ def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictur
     ("changed", "message"),
     [
         ({"LikenessLoadParts2Whole.folder": "mine"}, "Parts2Whole was not found: mine"),
-        ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, "The clip input is made for another family"),
+        ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, "clip input .*another family"),
     ],
 )
 def test_what_is_wrong_with_parts_is_said_over_http(
@@ -454,7 +451,7 @@ def test_a_photo_in_which_nobody_has_painted_counts_as_a_whole(host_server: Host
 def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:
     (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
     prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
-    with pytest.raises(HostError, match=r"Apply InstantID \(Likeness\), Apply Parts, .* its MODEL"):
+    with pytest.raises(HostError, match=r"InstantID \(Likeness\), Apply Parts, .* MODEL"):
         host_server.run(prompt)
 
 

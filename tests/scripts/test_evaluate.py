@@ -97,11 +97,11 @@ REFUSED = {
     ),
     "no places": (
         says('{"places": [1, 2]}'),
-        r"1\.json cannot be read: write it as .*\[\[300, 260\]\]",
+        r"1\.json cannot be read: .*\[\[300, 260\]\]",
     ),
     "a mistyped key": (
         says('{"peeple": ["Yao"]}'),
-        r"1\.json cannot be read: write it as .* each of the three may be left out",
+        r"1\.json cannot be read: .*left out",
     ),
     "no json": (
         says("Yao on the left"),
@@ -129,15 +129,15 @@ REFUSED = {
     ),
     "no face": (
         lambda folder: shutil.copyfile(real_faces.COFFEE, folder / "people" / "Yao" / "photo of a cup.png"),
-        r"No face found in .*photo of a cup\.png: use a photo with a larger and sharper face, or take it out",
+        r"No face .*photo of a cup\.png",
     ),
     "half a picture": (
         lambda folder: os.truncate(folder / "pictures" / "team" / "1 % of #2.jpg", 5000),
-        r"1 % of #2\.jpg cannot be read as a picture: .* Save it again",
+        r"1 % of #2\.jpg .*picture: .* Save it again",
     ),
     "a pipe": (
         lambda folder: os.mkfifo(folder / "pictures" / "pair" / "2.png"),
-        r"2\.png cannot be read as a picture: there is no such file",
+        r"2\.png .*no such file",
     ),
     "no names": (
         says('{"people": 5}'),

@@ -111,9 +111,9 @@ def link(number: int, source: int, output: int, target: int, slot: int) -> dict[
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (node(1, "Unknown", []), r"Unknown \(node 1\) is not known to this ComfyUI"),
+        (node(1, "Unknown", []), r"Unknown \(node 1\) .*not known"),
         (node(1, "LoadImage", ["a.png", "image"], mode=4), r"LoadImage \(node 1\) is muted or bypassed"),
-        (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) has 1 widget values for 2 widgets"),
+        (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) .*1 .*2 widgets"),
     ],
 )
 def test_what_cannot_become_a_prompt_is_named(broken: dict[str, Any], message: str) -> None:

@@ -123,17 +123,11 @@ def test_places_without_faces_count_by_their_patch() -> None:
 @pytest.mark.parametrize(
     ("layout", "where", "at", "size", "message"),
     [
-        (photo((608, 400, 700)), "free place", (0, 0), 0, "1216x832 px and shows 1 person: with where = free place"),
-        (THREE, "left end", (0, 0), 400, "where = left end there is no free place for a face of about 400 px"),
-        (THREE, "at x, y", (300, 330), 0, r"added at \(300, 330\): the head would cover that of place 1"),
-        (
-            THREE,
-            "at x, y",
-            (20, 330),
-            0,
-            r"at \(20, 330\): with a face of 12\d px head and hair would not be whole; x from \d+ to 11\d\d and y from",
-        ),
-        (photo((300, 300, 40)), "at x, y", (340, 300), 0, "nose of place 1 is less than 64 px away"),
+        (photo((608, 400, 700)), "free place", (0, 0), 0, "1216x832 px .*1 person: .*where = free place"),
+        (THREE, "left end", (0, 0), 400, "where = left end .*no free place .*400 px"),
+        (THREE, "at x, y", (300, 330), 0, r"\(300, 330\): .*head .*place 1"),
+        (THREE, "at x, y", (20, 330), 0, r"\(20, 330\): .*12\d px .*; x .*\d+ to 11\d\d .*y "),
+        (photo((300, 300, 40)), "at x, y", (340, 300), 0, "nose of place 1 .*64 px"),
     ],
 )
 def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, message: str) -> None:
@@ -143,12 +137,9 @@ def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, m
 
 @pytest.mark.parametrize(("where", "room"), [("free place", 4), ("at x, y", 3)])
 def test_room_for_some_of_several_is_said(where: str, room: int) -> None:
-    with pytest.raises(BadLayout) as caught:
+    message = rf"1216x832 px .*1 person: .*where = {where} .*{room} faces .*250 px, .*8\. .*count.* face_size"
+    with pytest.raises(BadLayout, match=message):
         adding.add(photo((600, 400, 300)), where, (200.0, 400.0), 250, "half", 8)
-    assert str(caught.value) == (
-        f"The canvas is 1216x832 px and shows 1 person: with where = {where} there is room for {room} faces of "
-        "about 250 px, not for 8. Choose a smaller count, another side, a larger picture or a smaller face_size."
-    )
 
 
 def test_words_that_are_not_offered() -> None:
@@ -226,5 +217,5 @@ def test_who_has_weight_0_stays() -> None:
 
 
 def test_another_layout_is_refused() -> None:
-    with pytest.raises(BadSize, match="layout of those who stay is 1216x840 px; the cast's canvas is 1216x832 px"):
+    with pytest.raises(BadSize, match=r"those who stay .*1216x840 px.* 1216x832 px"):
         regions.staying(joined(THREE), replace(THREE, height=840))

@@ -32,13 +32,11 @@ def test_embeddings_equal_facexlib(published):
 
 def test_missing_tensor_is_named(published):
     state = {key: value for key, value in published.items() if key != "body.7.res_layer.5.fc1.weight"}
-    with pytest.raises(UnsupportedCheckpoint, match=r"net\.pth is a face network without body\.7\.res_layer\.5\.fc1"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"net\.pth .*body\.7\.res_layer\.5\.fc1"):
         ir_se50.fold(state, "net.pth")
 
 
 def test_wrong_shape_is_named(published):
     state = {**published, "output_layer.3.weight": torch.zeros(512, 100)}
-    with pytest.raises(
-        UnsupportedCheckpoint, match=r"of shape \(512, 100\) for output_layer\.3\.weight.*\(512, 25088\)"
-    ):
+    with pytest.raises(UnsupportedCheckpoint, match=r"\(512, 100\) .*layer\.3\.weight.* 25088\)"):
         ir_se50.fold(state, "net.pth")

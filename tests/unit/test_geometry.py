@@ -80,23 +80,23 @@ def test_crop_and_pad_keep_circles_round() -> None:
 
 
 def test_unknown_fit_is_explained() -> None:
-    with pytest.raises(BadChoice, match=r"fit is 'cover', which this node does not know\. Choose one of: crop, pad"):
+    with pytest.raises(BadChoice, match=r"fit is 'cover'.* crop, pad"):
         Fit.into((10, 10), (10, 10), "cover")
     assert FITS[0] == "crop"
 
 
 @pytest.mark.parametrize("size", [(1023, 1024), (1024, 4), (0, 512), (-8, 512), (512, 516), (8200, 512)])
 def test_sizes_off_the_grid_are_refused(size: tuple[int, int]) -> None:
-    with pytest.raises(BadSize, match=f"The canvas is {size[0]}x{size[1]} px; both sides must be multiples of 8"):
+    with pytest.raises(BadSize, match=f"The canvas .* {size[0]}x{size[1]} px.* 8, "):
         check_size("The canvas", *size)
 
 
 def test_bad_size_suggests_one_that_works() -> None:
-    with pytest.raises(BadSize, match="Set width and height to 768x512"):
+    with pytest.raises(BadSize, match="width and height to 768x512"):
         check_size("The layout", 770, 513)
     check_size("The layout", 768, 512)
     check_size("The layout", LARGEST, LARGEST)
-    with pytest.raises(BadSize, match=r"at most 8192\. Set width and height to 8192x8"):
+    with pytest.raises(BadSize, match=r" 8192\. .* 8192x8"):
         check_size("The layout", 10**12, 1)
 
 
@@ -119,6 +119,6 @@ def test_scale_of_a_latent(canvas: tuple[int, int], latent: tuple[int, int], exp
 
 @pytest.mark.parametrize("latent", [(2048, 768), (1024, 1536), (768, 1024), (1152, 896), (1024, 800)])
 def test_latents_of_another_shape_are_refused(latent: tuple[int, int]) -> None:
-    message = f"The latent is {latent[0]}x{latent[1]} px; the canvas is 1024x768 px, which has another shape"
+    message = f"latent .* {latent[0]}x{latent[1]} px.* 1024x768 px"
     with pytest.raises(BadSize, match=message):
         scale("the canvas", (1024, 768), latent)

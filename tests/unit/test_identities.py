@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import identities
-from pack.core.errors import BadEmbedding, LikenessError, UnsupportedCheckpoint
+from pack.core.errors import BadCast, BadEmbedding, UnsupportedCheckpoint
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Face, Identity
 from safetensors.torch import load, save
@@ -81,20 +81,20 @@ def test_missing_recogniser_names_the_method():
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda rows: rows.index_fill(1, torch.tensor([7]), float("nan")), "it contains NaN"),
-        (lambda rows: rows.index_fill(1, torch.tensor([7]), float("inf")), "it contains infinity"),
-        (lambda rows: rows.index_fill(0, torch.tensor([1]), 0.0), "it is all zeros"),
-        (lambda rows: rows * 1e-30, r"none of its numbers is above \d\.\d+e-3\d"),
-        (lambda rows: rows * 1e25, r"its numbers reach \d\.\d+e\+2\d"),
-        (lambda rows: rows[:, :511], r"it has the shape \(3, 511\) instead of \(photos, 512\)"),
-        (lambda rows: rows[0], r"it has the shape \(512,\)"),
+        (lambda rows: rows.index_fill(1, torch.tensor([7]), float("nan")), "NaN"),
+        (lambda rows: rows.index_fill(1, torch.tensor([7]), float("inf")), "infinity"),
+        (lambda rows: rows.index_fill(0, torch.tensor([1]), 0.0), "all zeros"),
+        (lambda rows: rows * 1e-30, r"above \d\.\d+e-3\d"),
+        (lambda rows: rows * 1e25, r"reach \d\.\d+e\+2\d"),
+        (lambda rows: rows[:, :511], r"\(3, 511\) .*\(photos, 512\)"),
+        (lambda rows: rows[0], r"shape \(512,\)"),
     ],
     ids=["nan", "inf", "zeros", "tiny", "huge", "length", "dimensions"],
 )
 def test_bad_embeddings_are_refused_everywhere(damage, why):
     anna = person()
     bad = replace(anna, embeddings={ARC: damage(anna.embeddings[ARC])})
-    message = f"The {ARC} embedding of Anna cannot be used: {why}"
+    message = f"{ARC} .*of Anna .*: .*{why}"
     with pytest.raises(BadEmbedding, match=message):
         identities.combine(bad, ARC, "mean", "ID-Patch")
     with pytest.raises(BadEmbedding, match=message):
@@ -109,7 +109,7 @@ def test_opposite_photos_have_no_mean(photos):
     rows = person(photos=1).embeddings[ARC]
     both = torch.cat([rows, -rows * (1 + 1e-6)])
     opposite = replace(person(), embeddings={ARC: both})
-    with pytest.raises(BadEmbedding, match=r"of Anna cannot be used: its photos are opposites.*or use a sequence"):
+    with pytest.raises(BadEmbedding, match=r"of Anna .*opposites.* sequence"):
         identities.combine(opposite, ARC, photos, "ID-Patch")
     assert torch.equal(identities.combine(opposite, ARC, "sequence", "ID-Patch"), both)
 
@@ -166,7 +166,7 @@ def test_blend_uses_what_both_have():
 
 def test_nothing_in_common_to_blend():
     a, b = person("Anna", recognisers=(ARC,)), person("Ben", recognisers=("antelopev2",))
-    with pytest.raises(LikenessError, match="Anna has arcface-ir-se50 and Ben has antelopev2: no recogniser in common"):
+    with pytest.raises(BadCast, match=r"Anna .*arcface-ir-se50 .*Ben .*antelopev2"):
         identities.blend(a, b, 0.5, "slerp", "")
 
 
@@ -199,13 +199,13 @@ def test_names_are_one_line_of_letters_wherever_they_come_from(name, shown):
 
 
 def test_another_file_is_named_for_what_it_is():
-    with pytest.raises(UnsupportedCheckpoint, match=r'lora\.safetensors is a file with \["up\.weight"\] and no person'):
+    with pytest.raises(UnsupportedCheckpoint, match=r'lora\.safetensors .*\["up\.weight"\]'):
         identities.from_tensors({"up.weight": torch.zeros(1)}, {}, "lora.safetensors")
 
 
 def test_newer_file_says_update():
     tensors, metadata = identities.to_tensors(person())
-    with pytest.raises(UnsupportedCheckpoint, match=r"written in version 2 of the format.*Update this node pack"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"version 2 .*Update"):
         identities.from_tensors(tensors, {**metadata, "version": "2"}, "anna.safetensors")
 
 
@@ -220,7 +220,7 @@ def test_newer_file_says_update():
 )
 def test_a_file_whose_tensors_do_not_fit_together(change):
     tensors, metadata = identities.to_tensors(person())
-    with pytest.raises(UnsupportedCheckpoint, match=r"anna\.safetensors is damaged: its tensors do not belong to the"):
+    with pytest.raises(UnsupportedCheckpoint, match=r"anna\.safetensors .*damaged: .*tensors"):
         identities.from_tensors({**tensors, **change}, metadata, "anna.safetensors")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -127,15 +128,12 @@ def broken(field: str, value: float) -> Slot:
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e9, -1e30])
 @pytest.mark.parametrize("field", ["center", "box", "keypoints", "pose"])
 def test_a_place_on_no_canvas_is_named_in_layouts_and_casts(field: str, value: float) -> None:
-    advice = "Make layouts with the Layout nodes, and faces with Detect Faces."
-    message = f"has a coordinate that is on no canvas ({value:g}). {advice}"
+    message = re.escape(f"({value:g})") + ".* Layout nodes.* Detect Faces"
     bad = broken(field, value)
-    with pytest.raises(BadLayout) as caught:
+    with pytest.raises(BadLayout, match=f"Pose Image .*place 2 .*{message}"):
         inputs.layout("The layout input of Pose Image", Layout(64, 64, (PLACE, bad)))
-    assert str(caught.value) == f"The layout input of Pose Image cannot be used: place 2 {message}"
-    with pytest.raises(BadLayout) as caught:
+    with pytest.raises(BadLayout, match=f"Place Cast .*person 1 .*{message}"):
         inputs.cast("The cast input of Place Cast", standing(bad))
-    assert str(caught.value) == f"The cast input of Place Cast cannot be used: the place of person 1 {message}"
 
 
 def standing(slot: Slot, weight: float = 1.0, size: tuple[int, int] = (64, 64)) -> Cast:
@@ -145,7 +143,7 @@ def standing(slot: Slot, weight: float = 1.0, size: tuple[int, int] = (64, 64)) 
 
 def test_a_face_box_of_negative_size() -> None:
     bad = replace(PLACE, box=(30.0, 10.0, 20.0, 40.0))
-    with pytest.raises(BadLayout, match=r"place 1 has a face box of negative size \(30, 10, 20, 40\)"):
+    with pytest.raises(BadLayout, match=r"place 1 .*face box .*\(30, 10, 20, 40\)"):
         inputs.layout("The layout", Layout(64, 64, (bad,)))
 
 
@@ -154,7 +152,7 @@ def test_a_face_box_of_negative_size() -> None:
     [
         ({"keypoints": ((1.0, 1.0),) * 4}, "4 face keypoints instead of 5"),
         ({"pose": ((1.0, 1.0, 1.0),)}, "a skeleton of 1 joint instead of 17"),
-        ({"mask": torch.ones(8, 64)}, r"a mask of shape \(8, 64\) or with NaN instead of one of the canvas, 64x64 px"),
+        ({"mask": torch.ones(8, 64)}, r"mask .*\(8, 64\) .*64x64 px"),
         ({"mask": torch.full((64, 64), math.nan)}, "with NaN"),
     ],
 )
@@ -168,15 +166,15 @@ def test_a_place_that_is_not_whole(changed: dict[str, Any], why: str) -> None:
 
 @pytest.mark.parametrize("size", [(0, 0), (-8, -8), (80_000, 80_000), (8, 1)])
 def test_a_canvas_that_is_none(size: tuple[int, int]) -> None:
-    with pytest.raises(BadSize, match=f"The layout input of Pose Image is {size[0]}x{size[1]} px"):
+    with pytest.raises(BadSize, match=f"Pose Image .*{size[0]}x{size[1]} px"):
         inputs.layout("The layout input of Pose Image", Layout(*size, (PLACE,)))
-    with pytest.raises(BadSize, match=f"The cast's canvas is {size[0]}x{size[1]} px"):
+    with pytest.raises(BadSize, match=f"cast.* {size[0]}x{size[1]} px"):
         inputs.cast("The cast", standing(PLACE, size=size))
 
 
 @pytest.mark.parametrize("weight", [math.nan, math.inf, -0.5])
 def test_a_weight_that_is_none(weight: float) -> None:
-    with pytest.raises(BadInput, match=rf"The weight of person 1 is {weight}; a number from 0 is needed\."):
+    with pytest.raises(BadInput, match=f"weight of person 1 .*{weight};.* 0 "):
         inputs.cast("The cast", standing(PLACE, weight))
 
 

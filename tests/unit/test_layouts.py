@@ -124,12 +124,12 @@ def test_limbs_far_off_the_canvas_are_not_seen() -> None:
 
 
 def test_faces_input_without_faces() -> None:
-    with pytest.raises(BadLayout, match="Detect Faces kept no face of the 640x480 px photo"):
+    with pytest.raises(BadLayout, match=r"Detect Faces .*640x480 px"):
         layouts.from_faces(Faces((), 640, 480), 512, 512, "crop", "half")
 
 
 def test_unknown_body_is_explained() -> None:
-    with pytest.raises(BadChoice, match=r"body is 'torso', .* Choose one of: bust, half, full, none"):
+    with pytest.raises(BadChoice, match=r"body is 'torso', .* bust, half, full, none"):
         layouts.from_faces(Faces((face(50, 50, 40),), 100, 100), 512, 512, "crop", "torso")
     with pytest.raises(BadChoice, match="body is 'torso'"):
         layouts.from_masks(torch.ones(1, 64, 64), 0, 0, "torso")
@@ -249,36 +249,35 @@ def frame_of(**changed: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("poses", "message"),
     [
-        (frame_of() * 3, "it holds 3 pictures, a layout is made of one"),
-        ([], "it is no list of OpenPose dictionaries"),
-        ([{"version": "ap10k", "animals": []}], "animal poses have no places for faces"),
-        ("{}", "it is no list of OpenPose dictionaries"),
-        (frame_of(people=[]), "it shows nobody"),
-        (frame_of(people=[{"pose_keypoints_2d": [0.0] * 54}]), "it shows nobody"),
-        (frame_of(people=[{"pose_keypoints_2d": [5.0, 5.0, 1.0] * 25}]), "person 1 has 75 numbers instead of 54"),
-        (frame_of(people=[{"pose_keypoints_2d": ["a"] * 54}]), "person 1 holds something else than numbers"),
-        (frame_of(canvas_width=None), "its canvas_width is None"),
-        (frame_of(canvas_width=math.nan), "its canvas_width is nan"),
-        (frame_of(canvas_width=10**9), "its canvas_width is 1000000000"),
-        (frame_of(people={"a": 1}), "its people are no list of dictionaries"),
-        (frame_of(people=[None]), "its people are no list of dictionaries"),
-        (frame_of(people=[{"pose_keypoints_2d": 5}]), "person 1 has 1 number instead of 54"),
-        (frame_of(people=[{"pose_keypoints_2d": [[1.0, 2.0, 1.0], [3.0]] * 9}]), "holds something else than numbers"),
-        (frame_of(people=[{"pose_keypoints_2d": [10**400] * 54}]), "holds something else than numbers"),
-        (frame_of(people=[{"pose_keypoints_2d": {}}]), "holds something else than numbers"),
-        (frame_of(people=[{"pose_keypoints_2d": []}, {"pose_keypoints_2d": None}, {}]), "it shows nobody"),
-        (frame_of(canvas_width=1, canvas_height=1), "nobody in it shows a head or a neck"),
-        (frame_of(people=[{"pose_keypoints_2d": [1e9, 1e9, 1.0] * 18}]), "it shows nobody"),
+        (frame_of() * 3, "3 pictures"),
+        ([], "no list of OpenPose"),
+        ([{"version": "ap10k", "animals": []}], "animal poses"),
+        ("{}", "no list of OpenPose"),
+        (frame_of(people=[]), "shows nobody"),
+        (frame_of(people=[{"pose_keypoints_2d": [0.0] * 54}]), "shows nobody"),
+        (frame_of(people=[{"pose_keypoints_2d": [5.0, 5.0, 1.0] * 25}]), "person 1 .*75 numbers .*54"),
+        (frame_of(people=[{"pose_keypoints_2d": ["a"] * 54}]), "person 1 .*else than numbers"),
+        (frame_of(canvas_width=None), "canvas_width is None"),
+        (frame_of(canvas_width=math.nan), "canvas_width is nan"),
+        (frame_of(canvas_width=10**9), "canvas_width is 1000000000"),
+        (frame_of(people={"a": 1}), "people .*no list"),
+        (frame_of(people=[None]), "people .*no list"),
+        (frame_of(people=[{"pose_keypoints_2d": 5}]), "person 1 .*1 number .*54"),
+        (frame_of(people=[{"pose_keypoints_2d": [[1.0, 2.0, 1.0], [3.0]] * 9}]), "else than numbers"),
+        (frame_of(people=[{"pose_keypoints_2d": [10**400] * 54}]), "else than numbers"),
+        (frame_of(people=[{"pose_keypoints_2d": {}}]), "else than numbers"),
+        (frame_of(people=[{"pose_keypoints_2d": []}, {"pose_keypoints_2d": None}, {}]), "shows nobody"),
+        (frame_of(canvas_width=1, canvas_height=1), "nobody .*shows a head"),
+        (frame_of(people=[{"pose_keypoints_2d": [1e9, 1e9, 1.0] * 18}]), "shows nobody"),
         (
             frame_of(people=[{"pose_keypoints_2d": [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]}]),
-            "nobody in it shows a head or a",
+            "nobody .*shows a head",
         ),
     ],
 )
 def test_bad_poses_are_explained(poses: Any, message: str) -> None:
-    with pytest.raises(BadPoses, match="The pose input cannot be used: ") as caught:
+    with pytest.raises(BadPoses, match=f"pose input .*: .*{message}"):
         layouts.from_poses(poses, 8192, 8192, "crop")
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("x", [math.nan, math.inf, -1e9, 1e300])
@@ -290,12 +289,12 @@ def test_joints_that_are_nowhere_count_as_unseen(x: float) -> None:
 
 @pytest.mark.parametrize("size", [(80_000, 80_000), (24_000, 24_000), (64, 8200)])
 def test_a_pose_canvas_that_fills_the_memory(size: tuple[int, int]) -> None:
-    with pytest.raises(BadSize, match=rf"{size[0]}x{size[1]} px; both sides .* at most 8192\. .* to \d+x8192\."):
+    with pytest.raises(BadSize, match=rf" {size[0]}x{size[1]} px.* 8192\. .* \d+x8192\."):
         layouts.from_poses(frame_of(canvas_width=size[0], canvas_height=size[1]), 0, 0, "crop")
 
 
 def test_pose_canvas_off_the_grid_needs_a_size() -> None:
-    with pytest.raises(BadSize, match=r"The layout is 1021x768 px; .* Set width and height to 1024x768"):
+    with pytest.raises(BadSize, match=r"1021x768 px.* width and height to 1024x768"):
         layouts.from_poses(frame_of(canvas_width=1021), 0, 0, "crop")
 
 
@@ -372,7 +371,7 @@ def test_empty_mask_is_named() -> None:
 
 
 def test_mask_size_off_the_grid() -> None:
-    with pytest.raises(BadSize, match="The layout is 101x64 px; both sides must be multiples of 8"):
+    with pytest.raises(BadSize, match=r"layout .* 101x64 px.* 8, "):
         layouts.from_masks(torch.ones(1, 64, 101), 0, 0, "half")
 
 
@@ -380,7 +379,7 @@ def test_mask_size_off_the_grid() -> None:
 
 
 def test_layout_without_skeletons_cannot_be_drawn() -> None:
-    with pytest.raises(BadLayout, match=r"The layout has 2 places and no skeleton to draw\. Set body to half"):
+    with pytest.raises(BadLayout, match=r"2 places .*no skeleton.* body to half"):
         layouts.drawn(Layout(64, 64, (Slot((1, 1)), Slot((2, 2)))))
-    with pytest.raises(BadLayout, match="The layout has 1 place and no skeleton"):
+    with pytest.raises(BadLayout, match=r"1 place .*no skeleton"):
         layouts.drawn(Layout(64, 64, (Slot((1, 1)),)))

@@ -177,15 +177,15 @@ def test_small_canvas_takes_the_rows_that_fit() -> None:
 
 
 def test_more_rows_than_people() -> None:
-    with pytest.raises(BadLayout, match=r"3 rows were asked for, but there are 2 people\. Set rows to 0"):
+    with pytest.raises(BadLayout, match=r"3 rows .*2 people.* rows to 0"):
         group.layout(2, "half", 3, 1024, 1024)
 
 
 def test_size_off_the_grid() -> None:
-    with pytest.raises(BadSize, match=r"The layout is 1000x1001 px; .* Set width and height to 1000x1000"):
+    with pytest.raises(BadSize, match=r"1000x1001 px.* width and height to 1000x1000"):
         group.layout(2, "half", 0, 1000, 1001)
 
 
 def test_unknown_framing() -> None:
-    with pytest.raises(BadChoice, match=r"framing is 'wide', .* Choose one of: bust, half, full"):
+    with pytest.raises(BadChoice, match=r"framing is 'wide', .* bust, half, full"):
         group.layout(2, "wide", 0, 1024, 1024)

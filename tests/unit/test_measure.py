@@ -154,7 +154,7 @@ def test_nobody_loses_a_place_because_another_is_nearer() -> None:
 
 
 def test_another_shape_than_the_canvas_is_explained() -> None:
-    with pytest.raises(BadSize, match=r"is 200x150 px; the places of the cast are on a canvas of 200x100 px"):
+    with pytest.raises(BadSize, match=r"200x150 px.* 200x100 px"):
         measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))
 
 
@@ -208,7 +208,7 @@ def test_a_second_recogniser_sees_the_same_faces_and_is_reported_beside_the_firs
 
 
 REFUSED = {
-    "nobody": (lambda: measure.people_of(None, None), BadCast, "neither a cast nor an identity is connected"),
+    "nobody": (lambda: measure.people_of(None, None), BadCast, "neither a cast nor an identity"),
     "weightless": (
         lambda: measure.people_of(Cast((Person(identity(0), 0.0),)), None), BadCast, "everybody in it has weight 0",
     ),
@@ -219,11 +219,11 @@ REFUSED = {
         lambda: measure.judges(
             ["antelopev2"], [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))], "unknown"
         ),
-        BadCast, "face model has antelopev2, Anna has w600k_r50; Ben has arcface-ir-se50: no recogniser that all have",
+        BadCast, "antelopev2, Anna .*w600k_r50; Ben .*ir-se50",
     ),
     "no photo": (
         lambda: measured(picture(face([0.5])), Cast((Person(NO_PHOTO),))),
-        BadEmbedding, "embedding of Eve cannot be used: no photo of this person shows a face",
+        BadEmbedding, "of Eve .*no photo",
     ),
 }  # fmt: skip
 

@@ -46,7 +46,7 @@ def pil(values, mode):
 def test_labels_are_one_line_of_some_letters():
     assert part(label="red\ud800\n glasses \x1b").label == "red glasses"
     assert len(part(label="x" * 1000).label) == 1000
-    with pytest.raises(BadPart, match=r"The part 'x{57}\.{3}' cannot be used: its label has 1001 letters\. Say in"):
+    with pytest.raises(BadPart, match=r"'x{57}\.{3}' .*label .*1001 letters"):
         part(label="x" * 1001)
 
 
@@ -134,7 +134,7 @@ def test_the_mask_of_a_photo_in_which_nobody_has_painted_is_none():
 def test_a_speck_is_refused_when_nothing_of_it_is_left():
     mask = torch.zeros(1, 2000, 2000)
     mask[:, 1003, 1003] = 1
-    with pytest.raises(BadPart, match=r"nothing of its mask is left at 64x96 px, so this part would vanish"):
+    with pytest.raises(BadPart, match=r"mask .*64x96 px"):
         prepared(part(mask=mask), 64, 96)
 
 

@@ -84,52 +84,47 @@ def test_weights_and_embeddings_travel_along() -> None:
 
 
 @pytest.mark.parametrize("order", ["left to right", "as listed", "match faces"])
-@pytest.mark.parametrize(("people", "words"), [(2, "fewer people than places"), (4, "more people than places")])
+@pytest.mark.parametrize(("people", "words"), [(2, "fewer"), (4, "more")])
 def test_numbers_must_agree(order: str, people: int, words: str) -> None:
-    with pytest.raises(BadCast, match=f"The cast has {people} people and the layout has 3 places: {words}"):
+    with pytest.raises(BadCast, match=f"{people} people .*3 places: {words}"):
         placing.assign(cast(people), layout(*SPREAD), order, "")
 
 
 @pytest.mark.parametrize(
     ("people", "places", "message"),
     [
-        (1, 3, "has 1 person and the layout has 3 places: fewer people than places. Remove or add people or places, "
-         "or choose order = custom and write 0 for an empty place: '1,0,0'."),
-        (2, 1, "has 2 people and the layout has 1 place: more people than places. Remove or add people or places, or "
-         "choose order = custom and name one person per place: '1' leaves out person 2."),
-        (4, 2, "has 4 people and the layout has 2 places: more people than places. Remove or add people or places, or "
-         "choose order = custom and name one person per place: '1,2' leaves out people 3, 4."),
+        (1, 3, "1 person .*3 places: fewer .*order = custom .*0 .*'1,0,0'"),
+        (2, 1, "2 people .*1 place: more .*order = custom .*'1' .*person 2"),
+        (4, 2, "4 people .*2 places: more .*order = custom .*'1,2' .*people 3, 4"),
     ],
-)  # fmt: skip
+)
 def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message: str) -> None:
-    with pytest.raises(BadCast) as caught:
+    with pytest.raises(BadCast, match=message) as caught:
         placing.assign(cast(people), layout(*SPREAD[:places]), "left to right", "")
-    assert str(caught.value) == f"The cast {message}"
-    advised = message.split("'")[1]
+    advised = str(caught.value).split("'")[1]
     assert len(placed(cast(people), layout(*SPREAD[:places]), "custom", advised).people) == min(people, places)
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "it is empty"),
-        ("2", "it has 1 number for 3 places"),
-        ("1,2", "it has 2 numbers for 3 places"),
-        ("1,2,4", "there is no person 4"),
-        ("1,2,2", "person 2 stands in 2 places"),
+        ("", "empty"),
+        ("2", "1 number .*3 places"),
+        ("1,2", "2 numbers .*3 places"),
+        ("1,2,4", "no person 4"),
+        ("1,2,2", "person 2 .*2 places"),
         ("1,two,3", "'two' is not a number"),
         ("1,-2,3", "'-2' is not a number"),
         ("1,2,99999", "'99999' is not a number"),
     ],
 )
 def test_bad_custom_orders_say_why(text: str, why: str) -> None:
-    with pytest.raises(BadOrder) as caught:
+    with pytest.raises(BadOrder, match=rf"order '{text}' .*: .*{why}\. .*\(3\), .*3,2,1:"):
         placing.assign(cast(3), layout(*SPREAD), "custom", text)
-    assert f"The order {text!r} cannot be used: {why}. Write one number per place (3), e.g. 3,2,1:" in str(caught.value)
 
 
 def test_unknown_order() -> None:
-    with pytest.raises(BadChoice, match=r"order is 'random', .* Choose one of: left to right, as listed, match faces"):
+    with pytest.raises(BadChoice, match=r"order is 'random', .*as listed, match faces"):
         placing.assign(cast(3), layout(*SPREAD), "random", "")
 
 
@@ -168,12 +163,8 @@ def test_custom_order_keeps_everybodys_number() -> None:
 
 
 def test_other_numbers_of_places_name_who_is_left_out() -> None:
-    with pytest.raises(BadCast) as caught:
+    with pytest.raises(BadCast, match=r"2 people .*Bob.* 4 places: fewer .*'1,3,0,0'"):
         placed(without(2, cast(3)), layout(*SPREAD, (300.0, 300.0)), "as listed")
-    assert str(caught.value) == (
-        "The cast has 2 people (left out: Bob) and the layout has 4 places: fewer people than places. Remove or add "
-        "people or places, or choose order = custom and write 0 for an empty place: '1,3,0,0'."
-    )
 
 
 def test_match_faces_leaves_the_place_free_that_is_like_nobody() -> None:
@@ -245,7 +236,7 @@ def test_match_faces_uses_only_what_everybody_has() -> None:
 
 
 def test_match_faces_needs_faces_in_the_layout() -> None:
-    with pytest.raises(CannotMatch, match=r"there is no face to compare with in places 1, 2\. Make the layout with"):
+    with pytest.raises(CannotMatch, match=r"no face .*places 1, 2\. "):
         placing.assign(
             cast(2, w600k_mbf=torch.rand(2, 1, 512)), group.layout(2, "half", 0, 1024, 768), "match faces", ""
         )
@@ -254,7 +245,7 @@ def test_match_faces_needs_faces_in_the_layout() -> None:
 def test_match_faces_needs_a_recogniser_in_common() -> None:
     people = cast(2, w600k_mbf=torch.rand(2, 1, 512))
     places = template(unit_rows((1.0,), (0.0, 1.0)), "antelopev2")
-    with pytest.raises(CannotMatch, match="the identities know w600k_mbf, the faces of the layout antelopev2, nothing"):
+    with pytest.raises(CannotMatch, match=r"identities .*w600k_mbf, .*layout antelopev2"):
         placing.assign(people, places, "match faces", "")
 
 

@@ -47,9 +47,9 @@ def test_masks_of_another_size_are_fitted():
 @pytest.mark.parametrize(
     ("slots", "message"),
     [
-        ((box(10, 10, 20, 20), box(10, 10, 20, 20)), "person 1 and person 2 cannot be used: both have the same region"),
-        ((box(10, 10, 20, 20), box(300, 10, 320, 20)), "person 2 cannot be used: the region is empty or lies off"),
-        ((box(10, 10, 20, 20), Slot((50.0, 50.0))), "person 2 cannot be used: its place has neither a face box nor"),
+        ((box(10, 10, 20, 20), box(10, 10, 20, 20)), "person 1 and person 2 .*same region"),
+        ((box(10, 10, 20, 20), box(300, 10, 320, 20)), "person 2 .*empty or .*off"),
+        ((box(10, 10, 20, 20), Slot((50.0, 50.0))), "person 2 .*neither a face box nor"),
     ],
 )
 def test_unusable_regions_are_explained(slots, message):
@@ -143,7 +143,7 @@ def test_no_region_covers_the_face_of_another():
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
     assert regions.of_person(absent, 1, "body", 1.0, 8)[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
     same = cast(standing(100), standing(100), width=512, height=384)
-    with pytest.raises(BadRegion, match=r"(?s)person 1 .*the faces of others cover it.*apart"):
+    with pytest.raises(BadRegion, match=r"(?s)person 1 .*faces of others .*apart"):
         regions.of_person(same, 1, "face", 0.0, 0)
 
 

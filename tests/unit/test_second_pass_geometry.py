@@ -272,9 +272,9 @@ def test_colours_keep_their_limits_on_a_flat_crop():
 @pytest.mark.parametrize(
     ("images", "sampled", "error", "words"),
     [
-        (picture(batch=2), torch.zeros(1, 256, 256, 3), BadPhoto, "got 2 pictures, and the crops were cut out of 1"),
-        (picture(width=328), torch.zeros(1, 256, 256, 3), BadSize, "328x200 px; the crops were cut out of 320x200"),
-        (picture(), torch.zeros(2, 256, 256, 3), BadPhoto, "got 2 sampled crops, and Crop Faces cut out 1"),
+        (picture(batch=2), torch.zeros(1, 256, 256, 3), BadPhoto, "2 pictures, .*cut out of 1"),
+        (picture(width=328), torch.zeros(1, 256, 256, 3), BadSize, "328x200 px; .*320x200"),
+        (picture(), torch.zeros(2, 256, 256, 3), BadPhoto, "2 sampled crops, .*Crop Faces .*1"),
         (picture(), torch.zeros(1, 256, 128, 3), BadSize, "128x256 px; the crops are squares"),
     ],
 )
