@@ -28,6 +28,7 @@ _CLOSER: dict[str, Callable[[str, Any], None]] = {
     "FACE_LANDMARKS": inputs.face_landmarks,
     "LIKENESS_LAYOUT": inputs.layout,
     "LIKENESS_CAST": inputs.cast,
+    "LIKENESS_IDENTITY": inputs.identity,
     io.Latent.io_type: inputs.latent,
     io.Conditioning.io_type: inputs.conditioning,
     "LIKENESS_CAST,LIKENESS_IDENTITY": inputs.cast_or_identity,

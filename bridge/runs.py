@@ -7,6 +7,7 @@ sees a `Batch` alone: tensors that lie ready, and what is done with them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -73,6 +74,19 @@ class Given(NamedTuple):
     def like(self) -> Tensor:
         """Nothing, in the place and the dtype in which the UNet computes."""
         return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
+
+
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A batch on its way through the functions that others have put around the UNet.
+
+    rows: the tensor it was made of, which goes beside it; while that comes as the same, nobody has touched it.
+    """
+
+    batch: Batch
+    rows: Tensor
+    given: Given
+    size: tuple[int, ...]
 
 
 class Batch:
@@ -179,11 +193,13 @@ class Run:
         if rows is None:
             return executor(*given, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
-        batch = self._read(rows, Given(executor.class_obj, x, t, c_crossattn))
+        seen = Given(executor.class_obj, x, t, c_crossattn)
+        batch = self._read(rows, seen)
         if batch is None:
             self._arrived = True
             return executor(*given, **kwargs)
-        out = executor(*given, **kwargs, **{self.key: batch})
+        sent = Sent(batch, rows, seen, tuple(x.shape[-2:]))
+        out = executor(*given, **kwargs, **{self.key: rows, f"{self.key}_batch": sent})
         batch.done()
         return out
 
@@ -194,15 +210,35 @@ class Run:
         self._check(given.x, len(rows), chunks)
         return self.batch(tuple(chunk.carried for chunk in chunks), given)
 
-    def forward(self, executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-        """DIFFUSION_MODEL: the batch goes where the UNet reads it."""
-        batch: Batch | None = kwargs.pop(self.key, None)
-        if batch is None:
-            return executor(*args, **kwargs)
+    def forward(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor,
+        timesteps: Tensor | None = None,
+        context: Tensor | None = None,
+        y: Tensor | None = None,
+        control: Any = None,
+        transformer_options: Options | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """DIFFUSION_MODEL: the batch goes where the UNet reads it, made anew where others have moved rows or cut tiles
+        after it was made."""
+        given, options = (x, timesteps, context, y, control), transformer_options or {}
+        sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
+        rows: Tensor | None = kwargs.pop(self.key, None)
+        if sent is None or rows is None:
+            return executor(*given, options, **kwargs)
         self._arrived = True
-        self._check_rows(args[0], batch.rows)
-        *others, options = args
-        return executor(*others, batch.around(options), **kwargs)
+        if rows is sent.rows and x.shape[-2:] == sent.size:
+            self._check_rows(x, sent.batch.rows)
+            return executor(*given, sent.batch.around(options), **kwargs)
+        text = sent.given.context if context is None else context
+        batch = self._read(rows, sent.given._replace(x=x, context=text))
+        if batch is None:
+            return executor(*given, options, **kwargs)
+        out = executor(*given, batch.around(options), **kwargs)
+        batch.done()
+        return out
 
     def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch | None:
         """What each chunk carries, ready to be read in this forward; None where nothing of it is switched on."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import operator
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from .errors import BadInput, BadLayout, BadSize, LikenessError, counted
 from .geometry import FAR, check_size
-from .people import Box, Cast, Faces, Identity, Layout, PlacedCast, Point, Slot, is_a
+from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
+from .text import in_one_line
 
 LANDMARKS = 468
 """The least points of a face mesh; ten more are those of the irises."""
@@ -132,32 +135,86 @@ def _has_pixels(what: str, count: int, size: Sequence[int]) -> None:
         raise BadPicture(what, f"it has no pixels ({size[1]}x{size[0]} px)")
 
 
+_CheckT = TypeVar("_CheckT", bound=Callable[[str, Any], None])
+
+
+def _of_ours(check: _CheckT) -> _CheckT:
+    """A check that raises BadInput for an object that has only the name of one of our classes."""
+
+    @wraps(check)
+    def held(what: str, given: Any) -> None:
+        try:
+            check(what, given)
+        except (AttributeError, TypeError, ValueError) as error:
+            found = f"an object of type {type(given).__name__} that is not whole ({in_one_line(error)})"
+            raise BadInput(what, found, "what another node of Likeness makes") from error
+
+    return typing.cast("_CheckT", held)
+
+
+@_of_ours
 def layout(what: str, given: Layout) -> None:
     """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
+    _whole(given)
     check_size(what, given.width, given.height)
     for number, slot in enumerate(given.slots, 1):
         _on_earth(f"{what} cannot be used: place {number}", slot, (given.width, given.height))
 
 
+@_of_ours
 def cast(what: str, given: Cast) -> None:
-    """Raise BadInput for a weight that is no number from 0, BadSize and BadLayout as `layout` does."""
-    canvas = (given.width, given.height) if is_a(given, PlacedCast) else (0, 0)
+    """Raise BadInput for a weight that is no number from 0 and for a row that shows nobody, BadSize and BadLayout as
+    `layout` does."""
+    canvas = _whole(given) if is_a(given, PlacedCast) else (0, 0)
+    if len(given.numbers) != len(given.people):
+        raise ValueError(f"numbers {given.numbers} for {counted(len(given.people), 'person', 'people')}")
     for person in given.people:
+        _person(person)
         number(f"The weight of {person.identity.name}", person.weight, 0, math.inf, whole=False)
         if person.slot is not None:
             _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot, canvas)
-    if any(person.slot is not None for person in given.people):
+    if is_a(given, PlacedCast) or any(person.slot is not None for person in given.people):
         check_size("The cast's canvas", *canvas)
+    shown = given.people and all(person.slot and person.weight for person in given.people)
+    if is_a(given, RowCast) and not shown:
+        raise BadInput(what, "a cast of rows of which one shows nobody", "the cast of Crop Faces")
 
 
+@_of_ours
 def cast_or_identity(what: str, given: Cast | Identity) -> None:
-    """What `cast` raises; one person has nothing that could be wrong here."""
+    """What `cast` and `identity` raise."""
     if is_a(given, Cast):
         cast(what, given)
+    else:
+        identity(what, given)
 
 
+@_of_ours
+def identity(what: str, given: Identity) -> None:
+    """Raise BadInput for what is no person; whether their embeddings are any good is asked where they are read."""
+    embedded = list(given.embeddings.values())
+    if given.crops.ndim != 4 or any(rows.ndim != 2 or not rows.is_floating_point() for rows in embedded):
+        shapes = [(tuple(rows.shape), rows.dtype) for rows in embedded]
+        raise ValueError(f"embeddings of {shapes}, crops of shape {tuple(given.crops.shape)}")
+
+
+def _person(given: Person) -> None:
+    """Raise ValueError for somebody of whom there is no photo."""
+    identity(f"The identity of {given.identity.name}", given.identity)
+    if not len(given.identity.crops):
+        raise ValueError(f"no photo of {given.identity.name}")
+    operator.index(given.place)
+
+
+def _whole(given: Layout | PlacedCast | Faces) -> tuple[int, int]:
+    """Width and height. Raises TypeError unless both are whole numbers."""
+    return operator.index(given.width), operator.index(given.height)
+
+
+@_of_ours
 def faces(what: str, given: Faces) -> None:
     """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
+    _whole(given)
     if given.width < 1 or given.height < 1:
         raise BadSize(f"The picture of {what}", (given.width, given.height), "it has no pixels", "Use Detect Faces.")
     for number, face in enumerate(given.faces, 1):

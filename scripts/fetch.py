@@ -193,11 +193,17 @@ def _unpack(archive: Path, wanted: Mapping[str, Path]) -> None:
 
 
 def _take_out(archive: zipfile.ZipFile, member: str, target: Path) -> None:
+    """Raises BadZipFile for what is no model, and before it fills the disk for what weights never pack down to."""
+    known = archive.getinfo(member)
+    if not known.file_size or known.file_size > max(1 << 20, 20 * known.compress_size):
+        raise zipfile.BadZipFile(f"{member} has {known.file_size} bytes, {known.compress_size} packed")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
         with archive.open(member) as source, part.open("wb") as file:
             shutil.copyfileobj(source, file, 1 << 20)
+        if what := no_model(part):
+            raise zipfile.BadZipFile(f"{member} is {what}")
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -116,7 +117,13 @@ _NOT_A_MODEL = (
 
 
 def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes; None where they do not tell."""
+    """What a file is that is no model at all, by its first bytes; None where they do not tell.
+
+    Raises OSError for what is no file: opening a pipe would wait for ever, and a device has no end.
+    """
+    if not path.is_file():
+        path.stat()
+        raise OSError(errno.EINVAL, "it is no file", str(path))
     with path.open("rb") as file:
         head = file.read(512).lstrip().lower()
     size = path.stat().st_size

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,12 @@ State = Mapping[str, Tensor]
 
 # Kinds of numbers in a safetensors file, as far as something is recognised by them; any other is called float32.
 _KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
+
+
+_LONGEST_HEADER = 100_000_000
+"""Bytes, as in the safetensors library."""
+_ENTRIES = 100_000
+"""The most in a file: a pickle of a kilobyte can name the same dictionary in itself again and again."""
 
 
 def load(path: Path) -> Any:
@@ -47,7 +54,7 @@ def read(
     if what:
         raise UnsupportedCheckpoint(str(path), what, expected, f"Download it again. {advice}")
     try:
-        return flatten(loaded(path))
+        return _held(loaded(path), path)
     except (MemoryError, torch.OutOfMemoryError):
         raise  # the file may be good
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
@@ -65,7 +72,7 @@ def shapes(path: Path) -> dict[str, Tensor]:
             return _header(path)
         # A pickle of before torch 1.6 cannot be mapped.
         state: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-        return flatten(state)
+        return _held(state, path)
     except MemoryError:
         raise  # the file may be good
     except Exception as error:  # as above
@@ -82,8 +89,15 @@ def is_safetensors(path: Path) -> bool:
 def _header(path: Path) -> dict[str, Tensor]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"a header of {length} bytes")
         header: dict[str, Any] = json.loads(file.read(length))
     header.pop("__metadata__", None)
+    for key, entry in header.items():
+        start, end = entry["data_offsets"]
+        # No kind of number has less than a bit.
+        if not 0 <= start <= end or math.prod(entry["shape"]) > 8 * (end - start):
+            raise ValueError(f"{key[:100]} has shape {entry['shape']} and lies at {start} to {end}")
     end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if path.stat().st_size < end:
         raise ValueError(f"{end} bytes announced")
@@ -108,11 +122,30 @@ def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
     Keys are made plain: errors of torch's own quote them, and a pickle may hold any text.
     """
     flat: dict[str, Tensor] = {}
-    for key, value in state.items():
+    for seen, (key, value) in enumerate(_entries(state, prefix)):
+        if seen >= _ENTRIES:
+            raise ValueError(f"more than {_ENTRIES} entries")
         if isinstance(value, Tensor):
-            flat[plain(f"{prefix}{key}")] = value
-        elif isinstance(value, Mapping):
-            flat.update(flatten(value, f"{prefix}{key}."))  # type: ignore[arg-type]
+            flat[plain(key)] = value
+    return flat
+
+
+def _entries(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """In order, each dictionary before what is in it."""
+    for key, value in state.items():
+        yield f"{prefix}{key}", value
+        if isinstance(value, Mapping):
+            yield from _entries(value, f"{prefix}{key}.")  # type: ignore[arg-type]
+
+
+def _held(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The flattened tensors of a file. Raises ValueError for one that a few bytes of it stand for, or none."""
+    flat, length = flatten(state), path.stat().st_size
+    for key, tensor in flat.items():
+        bare = tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized
+        if bare or tensor.numel() * tensor.element_size() > length:
+            kind = f"{tensor.layout} of {tensor.dtype}, shape {tuple(tensor.shape)}"
+            raise ValueError(f"{key[:100]} is no tensor that lies in it: {kind}")
     return flat
 
 

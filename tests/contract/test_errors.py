@@ -15,6 +15,8 @@ SHIPPED = ("core", "bridge", "nodes")
 CAUGHT = {
     "core/faces/onnx_operators.py": ("core/faces/onnx_network.py", "_step"),
     "core/id_patch.py": ("bridge/load.py", "load"),
+    "core/inputs.py": ("core/inputs.py", "held"),
+    "core/models/files.py": ("core/models/examine.py", "_trouble"),
     "core/models/needs.py": ("scripts/models.py", "read_workflow"),
     "core/models/onnx_file.py": ("core/models/onnx_file.py", "_walked"),
     "core/models/tensors.py": ("core/models/examine.py", "_trouble"),

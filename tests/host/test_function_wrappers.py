@@ -102,6 +102,16 @@ def test_rows_in_another_order_or_copied_keep_what_they_carry(method):
     assert torch.equal(picture(other_packs.around(patched, other_packs.copied), *sides), expected)
 
 
+@pytest.mark.parametrize("function", [other_packs.one_by_one, other_packs.reversed_rows, other_packs.copied])
+@pytest.mark.parametrize("method", ["InstantID, two by region", "parts with a pose", "share once"], indirect=True)
+def test_rows_moved_around_the_unet_keep_what_they_carry(method, function):
+    """The batch is made before the UNet is called."""
+    model, ours, picture = method
+    patched, *sides = ours(model)
+    expected = picture(patched, *sides)
+    assert difference(picture(other_packs.inside(patched, function), *sides), expected) <= 1e-5
+
+
 @pytest.mark.parametrize("method", ["InstantID's adapter", "parts", "share once"], indirect=True)
 def test_tiles_keep_what_they_carry(method):
     """Where no region matters: tiles in one batch are as tiles whose rows come one by one."""
@@ -126,6 +136,15 @@ LOST = {
 }
 
 
+@pytest.mark.parametrize("function", [other_packs.only_what_it_knows, other_packs.one_by_one_where_it_knows])
+@pytest.mark.parametrize("method", ["InstantID, two by region", "parts with a pose"], indirect=True)
+def test_a_function_around_the_unet_that_loses_them_is_named(method, function):
+    model, ours, picture = method
+    patched, *sides = ours(model)
+    with pytest.raises(ConditioningLost, match=rf"other_packs.*{LOST[function]}"):
+        picture(other_packs.inside(patched, function), *sides)
+
+
 @pytest.mark.parametrize("function", LOST)
 @pytest.mark.parametrize("method", METHODS, indirect=True)
 def test_a_function_that_loses_them_is_named(method, function):
@@ -144,8 +163,9 @@ def test_tiles_of_a_picture_with_places_are_named(sdxl, sd15):
         (faces, instant_id_run.sample, "64x96 of 128x96"),
         (posed, parts_run.sample, "48x120 of 88x120"),
     ):
-        with pytest.raises(ConditioningLost, match=rf"other_packs.* {shown} px"):
-            sample(other_packs.around(tiled, other_packs.in_tiles), *sides, steps=1)
+        for way in (other_packs.around, other_packs.inside):
+            with pytest.raises(ConditioningLost, match=rf"other_packs.* {shown} px"):
+                sample(way(tiled, other_packs.in_tiles), *sides, steps=1)
 
 
 def test_what_the_unet_does_not_read_cannot_be_lost(sdxl):

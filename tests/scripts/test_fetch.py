@@ -302,7 +302,8 @@ def test_a_full_disk(server, models):
 def spoiled_zip(path: Path, how: str) -> bytes:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
-            archive.writestr(f"antelopev2/{name}/" if how == "folders" else f"antelopev2/{name}", bytes(9999))
+            content = {"empty": b"", "a web page": b"<!doctype html>", "a bomb": bytes(1 << 24)}.get(how, bytes(9999))
+            archive.writestr(f"antelopev2/{name}/" if how == "folders" else f"antelopev2/{name}", content)
     data = bytearray(path.read_bytes())
     if how == "damaged":
         at = data.find(b"bnkps.onnx") + 10
@@ -316,7 +317,10 @@ def spoiled_zip(path: Path, how: str) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("how", ["damaged", "encrypted", "packed otherwise", "folders"])
+SPOILED = ["damaged", "encrypted", "packed otherwise", "folders", "empty", "a web page", "a bomb"]
+
+
+@pytest.mark.parametrize("how", SPOILED)
 def test_a_zip_that_cannot_be_unpacked(server, models, tmp_path, how):
     server.files[PACK] = spoiled_zip(tmp_path / "made.zip", how)
     done = download(server, models, "antelopev2")

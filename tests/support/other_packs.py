@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import comfy.patcher_extension
 import torch
 from comfy.ldm.modules.attention import optimized_attention
 from pack.bridge.unet import transformers
@@ -16,6 +17,23 @@ from torch import Tensor
 def around(model: Any, function: Callable[..., Tensor]) -> Any:
     clone = model.clone()
     clone.set_model_unet_function_wrapper(function)
+    return clone
+
+
+def inside(model: Any, function: Callable[..., Tensor]) -> Any:
+    """The same around the UNet alone, the host's newer way: a DIFFUSION_MODEL wrapper."""
+
+    def wrapper(executor: Any, x: Tensor, timesteps: Tensor, context: Tensor, y: Any, control: Any, options: Any, **c):
+        def unet(x: Tensor, t: Tensor, c_crossattn: Tensor, y: Any = None, control: Any = None, **c: Any) -> Tensor:
+            return executor(x, t, c_crossattn, y=y, control=control, **c)
+
+        known = {"c_crossattn": context, "y": y, "control": control, "transformer_options": options, **c}
+        given = {key: value for key, value in known.items() if value is not None}
+        return function(unet, {"input": x, "timestep": timesteps, "c": given})
+
+    wrapper.__module__ = __name__
+    clone = model.clone()
+    clone.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "theirs", wrapper)
     return clone
 
 

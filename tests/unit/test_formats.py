@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+
 import pytest
 import torch
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import manifest
 from pack.core.models.formats import KNOWN, identify, known, recognised, require
-from pack.core.models.tensors import flatten, shapes
+from pack.core.models.tensors import flatten, read, shapes
 from safetensors.torch import save_file
 from seeded import id_patch_file
 
@@ -122,6 +125,77 @@ def test_a_file_that_was_replaced_is_looked_at_again(tmp_path):
     assert recognised(path)[0] is known("mediapipe-face")
 
 
+def test_what_is_no_file_is_not_opened(tmp_path):
+    """A pipe would be waited for, a device has no end."""
+    os.mkfifo(tmp_path / "pipe.bin")
+    (tmp_path / "zero.bin").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe.bin", tmp_path / "zero.bin", tmp_path):
+        assert recognised(path) == (None, None)
+        with pytest.raises(UnsupportedCheckpoint, match="cannot be read"):
+            read(path)
+
+
 def test_flatten_keeps_tensors_only():
     tensor = torch.zeros(1)
     assert flatten({"a": {"b": {"c": tensor}}, "d": tensor, "epoch": 3}) == {"a.b.c": tensor, "d": tensor}
+
+
+def header(length: int | None = None, **entry) -> bytes:
+    """A safetensors file of one tensor and eight bytes."""
+    text = json.dumps({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **entry}}).encode()
+    return (length or len(text)).to_bytes(8, "little") + text + bytes(8)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header(length=1 << 60),
+        header(data_offsets=[-8, 8]),
+        header(data_offsets=[8, 0]),
+        header(data_offsets=[0, 1 << 70]),
+        header(shape=[1 << 40]),
+        header(shape=[-1]),
+    ],
+)
+def test_a_header_that_cannot_be_true_is_named(tmp_path, data):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=f"{len(data)} bytes"):
+        shapes(path)
+    with pytest.raises(UnsupportedCheckpoint, match=f"{len(data)} bytes"):
+        read(path)
+
+
+def test_a_header_of_gigabytes_is_not_read(tmp_path):
+    path = tmp_path / "x.safetensors"
+    with path.open("wb") as file:
+        file.write((1 << 34).to_bytes(8, "little") + b"{")
+        file.truncate(1 << 35)  # of holes
+    with pytest.raises(ValueError, match=f"a header of {1 << 34} bytes"):
+        shapes(path)
+
+
+def again_and_again():
+    state = {"a": torch.zeros(1)}
+    for _ in range(40):
+        state = {"x": state, "y": state}
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (again_and_again(), "entries"),
+        ({"patch_proj.a": torch.zeros(1).expand(1 << 40)}, "patch_proj.a"),
+        ({"a": torch.zeros(2, 2).to_sparse()}, "sparse"),
+        ({"a": torch.zeros(2, device="meta")}, "strided"),
+    ],
+    ids=["nested", "expanded", "sparse", "meta"],
+)
+def test_a_small_pickle_of_endless_tensors_is_named(tmp_path, state, why):
+    path = tmp_path / "x.bin"
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=why):
+        shapes(path)
+    with pytest.raises(UnsupportedCheckpoint, match=why):
+        read(path)

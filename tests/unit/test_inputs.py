@@ -14,7 +14,7 @@ import torch
 from pack.core import inputs
 from pack.core.errors import BadInput, BadLayout, BadSize
 from pack.core.inputs import BadPicture
-from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot, is_a
+from pack.core.people import Cast, Layout, Person, PlacedCast, RowCast, Slot, is_a
 from pack.core.places import bodies
 
 WHAT = "The width input of Group Layout"
@@ -190,3 +190,62 @@ def test_what_was_made_before_the_pack_was_loaded_anew_is_still_known() -> None:
     before = type("RowCast", (type("Cast", (), {}),), {})()
     assert is_a(before, Cast) and is_a(before, RowCast) and not is_a(before, PlacedCast)
     assert is_a(RowCast((), 8, 8), PlacedCast) and not is_a(PlacedCast((), 8, 8), RowCast) and not is_a(None, Cast)
+
+
+def forged(kind: str, **known: Any) -> Any:
+    """An object of a class of that name, as another pack may have one."""
+    return type(kind, (), known)()
+
+
+ANNA = Person(people_made.identity(1), 1.0, Slot((40.0, 40.0)), 1)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        forged("Cast"),
+        forged("Cast", people=None, absent=()),
+        forged("PlacedCast", people=(), absent=(), numbers=()),
+        Cast((None,)),
+        Cast((Person(None),)),
+        Cast(("Anna",)),
+        Cast((ANNA,), absent=((1, "X"), (9, "Y"))),
+        Cast((ANNA,), absent=(1,)),
+        PlacedCast((ANNA,), math.nan, 96),
+        PlacedCast((ANNA,), 128.0, 96.0),
+        PlacedCast((ANNA,), None, None),
+        PlacedCast((replace(ANNA, slot="here"),), 128, 96),
+        PlacedCast((replace(ANNA, identity=replace(ANNA.identity, crops=None)),), 128, 96),
+        PlacedCast((replace(ANNA, identity=replace(ANNA.identity, crops=torch.zeros(0, 112, 112, 3))),), 128, 96),
+        PlacedCast(
+            (replace(ANNA, identity=replace(ANNA.identity, embeddings={"x": torch.ones(1, 512).long()})),), 8, 8
+        ),
+        RowCast((), 128, 96),
+        RowCast((replace(ANNA, weight=0.0),), 128, 96),
+        RowCast((replace(ANNA, slot=None),), 128, 96),
+    ],
+)
+def test_a_cast_by_its_name_alone_is_named(given: Any) -> None:
+    with pytest.raises(BadInput, match=r"(is an object of type |a cast of rows)"):
+        inputs.cast("The cast input", given)
+
+
+@pytest.mark.parametrize(
+    ("check", "given"),
+    [
+        (inputs.identity, forged("Identity")),
+        (inputs.cast_or_identity, forged("Identity", crops=torch.zeros(1), embeddings={})),
+        (inputs.cast_or_identity, forged("RowCast")),
+        (inputs.layout, forged("Layout")),
+        (inputs.layout, Layout(math.nan, 96, ())),
+        (inputs.faces, forged("Faces", width=8, height=8, faces=(None,))),
+    ],
+)
+def test_other_things_of_ours_by_their_name_alone_are_named(check: Any, given: Any) -> None:
+    with pytest.raises(BadInput, match=f"an object of type {type(given).__name__} that is not whole"):
+        check("It", given)
+
+
+def test_a_placed_cast_with_nobody_has_a_canvas() -> None:
+    with pytest.raises(BadSize, match="0x0"):
+        inputs.cast("It", PlacedCast((), 0, 0))
