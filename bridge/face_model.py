@@ -17,7 +17,7 @@ from ..core.faces.ladder import Detection, Detector
 from ..core.faces.model import AUTO, Files
 from ..core.faces.pictures import Picture
 from ..core.models import formats, packs
-from ..core.models.files import WEIGHTS, Stamp, stamp
+from ..core.models.files import WEIGHTS, Stamp, by_name, stamp
 from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
 from ..core.text import logger
@@ -144,13 +144,10 @@ def _runs_on(detector: Detector) -> str:
 
 
 def _files() -> Files:
-    return Files(_below((".onnx",), _ONNX_KEY), _below(WEIGHTS, *_TORCH_KEYS))
-
-
-def _below(endings: tuple[str, ...], *keys: str) -> dict[str, str]:
-    """Relative name -> full path of the files under these keys."""
-    names = (name for name in folders.listed(*keys) if name.lower().endswith(endings))
-    return {name: path for name in names if (path := folders.find(name, *keys))}
+    return Files(
+        by_name(folders.folders(_ONNX_KEY), (".onnx",)),
+        by_name(folders.folders(*_TORCH_KEYS), WEIGHTS),
+    )
 
 
 def _missing(what: str, key: str) -> ModelMissing:

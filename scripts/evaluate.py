@@ -38,7 +38,7 @@ from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
 from core.measure.drawing import who_is_who
 from core.models import packs
-from core.models.files import WEIGHTS, files_below
+from core.models.files import WEIGHTS, by_name
 from core.models.onnx_file import Kind, inspect
 from core.models.tensors import read
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
@@ -111,8 +111,8 @@ def pictures_below(folder: Path) -> Iterator[Path]:
 
 def load(models: Path, backend: str) -> FaceModel:
     """The largest detector and every recogniser of a models folder, opened as Load Face Model does."""
-    packed, others = models / "insightface", models / "facexlib"
-    files = model.Files(below((".onnx",), packed), below(WEIGHTS, others, packed))
+    packed, others = str(models / "insightface"), str(models / "facexlib")
+    files = model.Files(by_name([packed], (".onnx",)), by_name([others, packed], WEIGHTS))
     detectors = {path: name for name, path in files.onnx.items() if inspect(path).kind is Kind.DETECTOR}
     if not detectors:
         raise Unusable(f"No face detector below {packed}: name ComfyUI's models folder with --models.")
@@ -125,17 +125,6 @@ def load(models: Path, backend: str) -> FaceModel:
         raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
     align = insight.align if providers else alignment.align
     return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
-
-
-def below(endings: tuple[str, ...], *folders: Path) -> dict[str, str]:
-    """Name relative to its folder -> path; where a name occurs several times, that in the first folder."""
-    paths = {
-        name: path
-        for folder in reversed(folders)
-        for name, path in files_below(str(folder))
-        if name.lower().endswith(endings) and os.path.isfile(path)
-    }
-    return dict(sorted(paths.items()))
 
 
 def recogniser(name: str, path: str, providers: tuple[str, ...] | None) -> analysis.Recogniser | None:

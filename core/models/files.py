@@ -7,7 +7,7 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -81,6 +81,17 @@ def files_below(root: str) -> tuple[tuple[str, str], ...]:
     if look is None or not look.holds():
         look = _looks[root] = _look(root)
     return look.files
+
+
+def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
+    """Name relative to its folder -> path of the files with these endings, sorted; of several, that in the first."""
+    paths = {
+        name: path
+        for root in reversed(roots)
+        for name, path in files_below(root)
+        if name.lower().endswith(endings) and os.path.isfile(path)
+    }
+    return dict(sorted(paths.items()))
 
 
 def _look(root: str) -> _Look:
