@@ -317,14 +317,10 @@ def _row(model: Model) -> tuple[str, ...]:
     where = ", ".join(f"`{model.key}/{name}`" for name in names)
     others = f"; {', '.join(model.alternatives)}" if model.alternatives else ""
     licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
-    link = f"[{model.archive.names[0].split('/')[-1] if model.archive else _owner(model)}]({model.page})"
+    link = f"[{model.archive.names[0].split('/')[-1] if model.archive else model.repository}]({model.page})"
     if len(model.fetched) == 1:
         link += f", [download]({model.url})"
     return model.title, where + others, link, model.size_text, licences, model.commercial
-
-
-def _owner(model: Model) -> str:
-    return "/".join(model.page.split("/")[3:5])
 
 
 def workflow(text: str) -> str:

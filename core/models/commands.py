@@ -13,8 +13,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     """The commands. resume: go on with what is there, instead of beginning anew."""
     folder, (file, *others) = home(model, folders), model.fetched
     if others:
-        repository = "/".join(model.page.split("/")[3:5])
-        return (f'hf download {repository} --local-dir "{folder / model.name}"',)
+        return (f'hf download {model.repository} --local-dir "{folder / model.name}"',)
     target, curl = folder / file.names[0], "curl.exe" if system == "nt" else "curl"
     options = "-fL -C -" if resume else "-fL"
     fetch = f'{curl} {options} --create-dirs -o "{target}" {model.url_of(file, file.names[0])}'

@@ -81,6 +81,11 @@ class Model:
         return (self.archive,) if self.archive else self.files
 
     @property
+    def repository(self) -> str:
+        """Owner and name of the repository whose page this is."""
+        return "/".join(self.page.split("/")[3:5])
+
+    @property
     def url(self) -> str:
         """The address of its only download, the page of several."""
         return self.fetched[0].url or self.page if len(self.fetched) == 1 else self.page
