@@ -30,16 +30,20 @@ from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, 
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import geometry
+from ..core.attention import region_weights
 from ..core.errors import LikenessError, listed, rows_missing
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
 from ..core.places import control_images, drawing, placing, regions
 from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
 
+ACTS_IN = ("regions", "face boxes")
 CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
 
 HIGH_CFG = 6.0
+CELL = 32
+"""Side in pixels of what the coarsest layers of an SDXL model take for one token."""
 WATERMARKS = (
     "The size is exactly 1024x1024: InstantID was trained on pictures with watermarks at that size. "
     "1016x1016 or 1024x768 have none."
@@ -219,6 +223,14 @@ class ApplyInstantID(io.ComfyNode):
                     io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
                 ),
                 region_masks_input(),
+                io.Combo.Input(
+                    "acts_in",
+                    options=list(ACTS_IN),
+                    default=ACTS_IN[0],
+                    optional=True,
+                    tooltip="face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and "
+                    "the prompt has the rest of the picture: for styles, and for people seen from afar.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -254,10 +266,11 @@ class ApplyInstantID(io.ComfyNode):
         region_margin: float,
         feather: int,
         mask: Tensor | None = None,
+        acts_in: str = ACTS_IN[0],
     ) -> io.NodeOutput:
         cast = _as_cast(cast)
         people, node = _heard(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join(_remarks(image, mask, cast)))
+        notes.tell(node, "\n".join(_remarks(image, mask, cast, acts_in)))
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
@@ -265,22 +278,15 @@ class ApplyInstantID(io.ComfyNode):
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
         areas, by_row = _regions(cast, mask, region_margin, feather), is_a(cast, RowCast)
+        boxes = None if acts_in == ACTS_IN[0] else _boxes(cast, areas)
         canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if by_row else 0)
         # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-        placed = areas is not None and is_a(cast, PlacedCast)
+        placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
         injections = make_injections(
-            instant_id,
-            people,
-            photos,
-            weight=adapter_weight,
-            regions=areas,
-            sigmas=window,
-            negative_noise=negative_noise,
-            noise_seed=noise_seed,
-            canvas=canvas if placed or by_row else None,
-            begins=partial(_check_cfg, node),
-            by_row=by_row,
-        )
+            instant_id, people, photos, weight=adapter_weight, regions=areas, boxes=boxes, sigmas=window,
+            negative_noise=negative_noise, noise_seed=noise_seed, canvas=canvas if placed or by_row else None,
+            begins=partial(_check_cfg, node), by_row=by_row,
+        )  # fmt: skip
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [put(*pair) for pair in pairs]
         if control_strength:
@@ -289,8 +295,9 @@ class ApplyInstantID(io.ComfyNode):
             percents, seen = (start_percent, end_percent), None if placed else canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
-        shown = None if areas is None else ui.PreviewImage(drawing.read_regions(areas, people)[None], cls=cls)
-        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=shown)
+        shown = _shown(areas if boxes is None else boxes, people, by_row)
+        preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
+        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
 
 
 def _as_cast(given: Cast | Identity) -> Cast:
@@ -298,7 +305,7 @@ def _as_cast(given: Cast | Identity) -> Cast:
     return given if is_a(given, Cast) else Cast((Person(given),))
 
 
-def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast) -> list[str]:
+def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
     """What works, but may not be meant."""
     hints = [f"{person.identity.name}: weight 0, left out." for person in cast.people if person.weight <= 0]
     if image is not None and image.shape[1:3] == (1024, 1024):
@@ -306,6 +313,13 @@ def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast) -> list[str]
     if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
         sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
         hints.append(f"The masks are {sizes}: they are stretched over the canvas.")
+    boxes = [(person.identity.name, person.slot.box) for person in cast.people if person.slot and person.slot.box]
+    for name, box in boxes if acts_in == ACTS_IN[1] else ():
+        if geometry.shorter_side(box) < CELL:
+            hints.append(
+                f"{name}: the face box is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px. Layers with cells of {CELL} "
+                "px may see nothing of it: give the face more room, or set acts_in to regions."
+            )
     return hints
 
 
@@ -334,6 +348,21 @@ def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> 
     if len(cast.people) == 1 or is_a(cast, RowCast):
         return None
     return regions.of_cast(placing.require_places(cast, APPLY), margin, feather)
+
+
+def _boxes(cast: Cast, areas: Tensor | None) -> Tensor:
+    """(people, H, W): the regions of those who are heard, or the picture, cut to their face boxes; at most 1 in all."""
+    placed = placing.require_places(_heard(cast), f"{APPLY} with acts_in at {ACTS_IN[1]}")
+    found = regions.in_face_boxes(placed, areas)
+    return found if is_a(cast, RowCast) else region_weights(found)
+
+
+def _shown(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tensor | None:
+    """Where everybody's face acts, (pictures, H, W, 3), or None: everywhere. by_row: a picture for each."""
+    if shares is None:
+        return None
+    sheets = [slice(n, n + 1) for n in range(len(people))] if by_row else [slice(None)]
+    return torch.stack([drawing.read_regions(shares[sheet], people[sheet]) for sheet in sheets])
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
