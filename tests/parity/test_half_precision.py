@@ -19,7 +19,8 @@ from seeded import id_patch_file, instant_id_file
 WIDTH, HEIGHT, PICTURES = 128, 96, 8
 TIMESTEPS = torch.tensor([981, 501])
 """Neither is a bfloat16: these are 4 apart above 512, 2 apart above 256. float16 has all up to 2048."""
-TEXT, POOLED = (torch.cat(pair) for pair in zip(*((e[0], e[1]["pooled_output"]) for e in (text(2), text(1)))))
+POSITIVE, NEGATIVE = [text(11)], [text(12)]
+TEXT, POOLED = (torch.cat(pair) for pair in zip(*((e[0], e[1]["pooled_output"]) for e in (*NEGATIVE, *POSITIVE))))
 
 
 class Networks:
@@ -50,7 +51,7 @@ def id_patch(networks: Networks, folder: Path):
     image = IDPatchImage.execute(loaded, cast, "mean")[0]
     model, net = networks.host
     settings = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "id_start_percent": 0.0, "photos": "mean"}
-    sides = ApplyIDPatch.execute([text(1)], [text(2)], net, loaded, cast, image, **settings).args
+    sides = ApplyIDPatch.execute(POSITIVE, NEGATIVE, net, loaded, cast, image, **settings).args
     tokens = torch.cat([loaded.unconditional_tokens(2), loaded.tokens(cast.people, "mean")])
     return networks.ours(model, *sides), networks.theirs(torch.cat([TEXT, tokens], dim=1), image)
 
@@ -58,7 +59,8 @@ def id_patch(networks: Networks, folder: Path):
 def instant_id(networks: Networks, folder: Path):
     file = instant_id_file([width for *_, width in unet.attention_layers(networks.host[0])])
     torch.save(file, folder / "ip-adapter.bin")
-    ours = networks.ours(*apply(networks.host, load_instant_id(str(folder / "ip-adapter.bin")), one()))
+    loaded = load_instant_id(str(folder / "ip-adapter.bin"))
+    ours = networks.ours(*apply(networks.host, loaded, one(), POSITIVE, NEGATIVE))
     networks.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)
     networks.unet.to(networks.unet.dtype).eval().requires_grad_(False)
     for processor in networks.unet.attn_processors.values():
