@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -208,6 +209,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
         super().pre_run(model, percent_to_sigma)
+        if isinstance(self, comfy.controlnet.ControlNet):
+            self.model_sampling_current = _exact(model.model_sampling)
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
         args = batched_number, *others
@@ -234,6 +237,23 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.checked.add(latent)
             original = self.cond_hint_original
             canvas.check((original.shape[-1], original.shape[-2]), latent)
+
+
+class _Timesteps(Tensor):
+    """Stay as they are where the host casts them to the type a ControlNet computes in: bfloat16 has no 981."""
+
+    def to(self, *_: Any, **__: Any) -> Tensor:
+        return self.as_subclass(Tensor).float()
+
+
+def _exact(schedule: Any) -> Any:
+    """The MODEL's schedule, for a ControlNet that is to be told the timesteps that the UNet is told.
+
+    Its network makes sines of them in float32 before anything is cast.
+    """
+    exact = copy(schedule)
+    exact.timestep = lambda sigma: schedule.timestep(sigma).as_subclass(_Timesteps)
+    return exact
 
 
 class _Computed:

@@ -20,7 +20,7 @@ _WATCHED_TOKENS = 2048
 class Beside:
     """The parts as one layer reads them beside the picture's own tokens.
 
-    keys, values: (1, kept + sink, C). counts: kept tokens per part. regional: whether parts are meant for regions.
+    keys, values: (1, kept + sinks, C). counts: kept tokens per part. regional: whether parts are meant for regions.
     bias: bank.key_bias where the picture has a token for each of its grid; elsewhere: (own tokens, grid) -> what it is
     else. maps: where the parts' shares of the attention, (parts, h, w), are put while somebody watches.
     """

@@ -191,11 +191,12 @@ class Memory:
         bank = parts.bank_of(block)
         tokens = torch.cat([part.kept for part in bank])[None].to(self._like)
         attention = self._modules[block].attn1
-        sink = any(part.dropped for part in bank)
-        keys, values = (functional.pad(to(tokens), (0, 0, 0, int(sink))) for to in (attention.to_k, attention.to_v))
-        bias = partial(self._biases.of, bank, parts.weights)
+        own, elsewhere = grid[0] * grid[1], partial(self._biases.of, bank, parts.weights)
+        bias = elsewhere(own, grid)
+        sinks = 0 if bias is None else bias.shape[-1] - own - tokens.shape[1]
+        keys, values = (functional.pad(to(tokens), (0, 0, 0, sinks)) for to in (attention.to_k, attention.to_v))
         counts, regional = [len(part.kept) for part in bank], parts.weights.targets is not None
-        return Beside(keys, values, counts, regional, grid, bias(grid[0] * grid[1], grid), bias)
+        return Beside(keys, values, counts, regional, grid, bias, elsewhere)
 
 
 class Biases:
@@ -209,6 +210,6 @@ class Biases:
         counts = tuple((len(part.kept), part.dropped) for part in bank)
         key = weights, counts, own, grid
         if key not in self._made:
-            bias = key_bias(bank, own, weights, grid)
+            bias = key_bias(bank, own, weights, grid, self._like.dtype)
             self._made[key] = None if bias is None else bias.to(self._like)
         return self._made[key]

@@ -17,9 +17,9 @@ from ..attention import Attend
 def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
     """Self-attention over one's own tokens and those of the parts: (B, N, C).
 
-    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be the sink, key 0
-    and value 0, whose logit the kernel's bias raises to stand for all dropped tokens.
-    The sink is exact, see bank.key_bias.
+    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be sinks, key 0
+    and value 0, whose logits the kernel's bias raises to stand for all dropped tokens.
+    They are exact, see bank.key_bias.
     """
     keys, values = (
         torch.cat([mine, theirs.expand(len(mine), -1, -1)], dim=1) for mine, theirs in zip(own, parts, strict=True)
@@ -32,7 +32,7 @@ def part_shares(
 ) -> Tensor:
     """How much of each pixel's attention goes to each part: (parts, N) float32, 0..1, the mean over heads.
 
-    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sink where there is one.
+    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any.
     """
     keys = torch.cat([own_keys, part_keys], dim=1)
     first = own_keys.shape[1]

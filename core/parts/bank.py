@@ -78,10 +78,17 @@ class PartWeights:
     targets: Tensor | None = None
 
 
-def key_bias(parts: Sequence[PartTokens], own: int, share: PartWeights, grid: tuple[int, int]) -> Tensor | None:
-    """What is added to the logits of [own tokens | kept tokens | sink]: (1, 1 | queries, own + kept + sink), float32.
+def key_bias(
+    parts: Sequence[PartTokens],
+    own: int,
+    share: PartWeights,
+    grid: tuple[int, int],
+    dtype: torch.dtype = torch.float32,
+) -> Tensor | None:
+    """What is added to the logits of [own tokens | kept tokens | sinks]: (1, 1 | queries, own + kept + sinks), float32.
 
-    The sink stands for all dropped tokens: logit log(their number), value 0. None where nothing has to be added.
+    Sinks, one or in half precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax
+    as these. None where nothing has to be added. dtype: in which the attention reads it.
     A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w).
     """
     dropped = torch.tensor([float(part.dropped) for part in parts])
@@ -94,8 +101,20 @@ def key_bias(parts: Sequence[PartTokens], own: int, share: PartWeights, grid: tu
         regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
     logs = _log(weights).repeat_interleave(torch.tensor([len(part.kept) for part in parts]), dim=0)
-    sink = _log((weights * dropped[:, None]).sum(dim=0, keepdim=True)) if dropped.any() else logs[:0]
-    return torch.cat([torch.zeros(own, logs.shape[1]), logs, sink]).T[None]
+    sinks = _sinks((weights * dropped[:, None]).sum(dim=0, keepdim=True), dtype) if dropped.any() else logs[:0]
+    return torch.cat([torch.zeros(own, logs.shape[1]), logs, sinks]).T[None]
+
+
+def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
+    """The logits of keys 0 that weigh as much as so many tokens, (1, queries): (sinks, queries).
+
+    bfloat16 has steps of 1/16 above 8, so that one of 5000 tokens would be off by up to 3 % of them. There the first is
+    a multiple of that below, and a second makes up for what is missing.
+    """
+    if torch.finfo(dtype).bits >= 32:
+        return _log(tokens)
+    first = (16 * tokens.log()).floor() / 16
+    return torch.cat([first.clamp(min=UNHEARD), _log((tokens - first.exp()).clamp(min=0))])
 
 
 def _log(weights: Tensor) -> Tensor:

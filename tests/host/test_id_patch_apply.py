@@ -176,6 +176,31 @@ def test_another_control_net_stays_in_the_chain(id_patch, control_net):
     assert len(nets) == 1 and next(iter(nets.values())).previous_controlnet is first
 
 
+@pytest.mark.both_hosts
+def test_ours_alone_of_a_chain_is_told_what_the_unet_is_told(id_patch, model):
+    """In bfloat16 the host tells ControlNets 980 for 981; those of others stay as the host has them."""
+    net = tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()).to(torch.bfloat16))
+
+    def depth(previous):
+        other = net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH), 0.5, (0.0, 1.0))
+        return other.set_previous_controlnet(previous)
+
+    first, told = depth(None), []
+    sides = apply(
+        id_patch, net, people_made.cast(CENTERS, WIDTH, HEIGHT), [text(1, control=first)], [text(2, control=first)]
+    )
+    ours = sides[0][0][1]["control"]
+    sigmas = torch.cat([model.get_model_object("model_sampling").sigma(torch.tensor([981])), torch.zeros(1)])
+    hook = net.control_model.register_forward_pre_hook(
+        lambda _, args, kwargs: told.append(kwargs["timesteps"].unique().tolist()), with_kwargs=True
+    )
+    for last in (depth(ours), ours.copy(), net.copy().set_cond_hint(torch.zeros(1, 3, HEIGHT, WIDTH)), ours):
+        one = [[[t, {**options, "control": last}] for t, options in side] for side in sides]
+        tiny_sdxl.host_sample(model, torch.ones(1, 4, HEIGHT // 8, WIDTH // 8), sigmas, *one)
+    hook.remove()
+    assert told == [[980.0], [981.0], [980.0], [981.0], [980.0], [980.0], [981.0]]
+
+
 def cubiqs_instant_id(control_net, positive, negative):
     """How the older InstantID nodes leave conditioning: a net, and faces instead of the text for all of the chain."""
     nets, sides = {}, []

@@ -205,9 +205,9 @@ def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):
     """With targets they are large, and the same for all layers of a grid and at every step."""
     made, plain = [], run.key_bias
 
-    def counted(bank, own, share, grid):
+    def counted(bank, own, share, grid, dtype):
         made.append(grid)
-        return plain(bank, own, share, grid)
+        return plain(bank, own, share, grid, dtype)
 
     monkeypatch.setattr(run, "key_bias", counted)
     target = torch.zeros(2, HEIGHT, WIDTH)

@@ -132,28 +132,29 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
     """Plain Euler in diffusers' own modules.
 
     contexts(i) -> (2, tokens, 2048), row 0 unconditional. control(i) -> None or (net, hint BCHW, strength, context or
-    None for the UNet's). more: further added_cond_kwargs, such as image_embeds. x may be a batch.
+    None for the UNet's). more: further added_cond_kwargs, such as image_embeds. x may be a batch. Networks may compute
+    in half precision; x stays in float32.
     """
-    batch = len(x)
+    batch, dtype = len(x), unet.dtype
 
     def rows(two):
-        return two.repeat_interleave(batch, dim=0)
+        return two.repeat_interleave(batch, dim=0).to(dtype)
 
     added = {"text_embeds": rows(pooled), "time_ids": time_ids.expand(2 * batch, -1), **more}
     for i, timestep in enumerate(timesteps):
-        scaled = (x / (sigmas[i] ** 2 + 1).sqrt()).repeat(2, 1, 1, 1)
+        scaled = (x / (sigmas[i] ** 2 + 1).sqrt()).repeat(2, 1, 1, 1).to(dtype)
         text = rows(contexts(i))
         residuals = {}
         if control is not None and (given := control(i)) is not None:
             net, hint, strength, context = given
             down, mid = net(
-                scaled, timestep, controlnet_cond=hint.expand(2 * batch, -1, -1, -1), conditioning_scale=strength,
+                scaled, timestep, controlnet_cond=hint.expand(2 * batch, -1, -1, -1).to(dtype), conditioning_scale=strength,
                 encoder_hidden_states=text if context is None else rows(context),
                 added_cond_kwargs={key: added[key] for key in ("text_embeds", "time_ids")}, return_dict=False,
             )  # fmt: skip
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
         uncond, cond = unet(
             scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals
-        )[0].chunk(2)
+        )[0].float().chunk(2)
         x = x + (uncond + cfg * (cond - uncond)) * (sigmas[i + 1] - sigmas[i])
     return x
