@@ -426,6 +426,11 @@ def test_commands_for_powershell(models):
     assert commands.fetching(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
     unpack = commands.fetching(manifest.model("antelopev2"), folders(models), "nt")[1]
     assert unpack.startswith('& "') and "-m zipfile -e" in unpack
+    parts = commands.fetching(manifest.model("parts2whole"), folders(models), "nt")
+    assert [line.split("--include ")[1] for line in parts] == [
+        '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
+        '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', '"scheduler/scheduler_config.json"',
+    ]  # fmt: skip
     both = {"opencv-python": "4.10", "opencv-python-headless": "4.10"}
     (mend,) = [one.detail for one in packages(both, "py.exe", "nt") if one.state == "clash"]
     assert "&&" not in mend and '; & "py.exe" -m pip install' in mend
