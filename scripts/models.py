@@ -33,6 +33,7 @@ import environment
 from environment import ROOT, SetupError
 from rig.workflow import nodes_in
 
+from core.errors import LikenessError
 from core.models import manifest, needs
 from core.models.manifest import Model
 
@@ -60,11 +61,20 @@ def main() -> int:
     commands.add_parser("manager")
     commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     given = parser.parse_args()
+    published()
     run = {
         "list": show_list, "doctor": doctor, "download": download, "convert": convert, "manager": manager,
         "write": write,
     }  # fmt: skip
     return run[given.command](given)
+
+
+def published() -> tuple[Model, ...]:
+    """All models. Raises SetupError for a damaged manifest."""
+    try:
+        return manifest.models()
+    except LikenessError as damaged:
+        raise SetupError(str(damaged)) from damaged
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -183,7 +193,7 @@ def download(given: argparse.Namespace) -> int:
 
 def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     """Models by their ids, and those that workflows need."""
-    known = {model.id: (model,) for model in manifest.models()}
+    known = {model.id: (model,) for model in published()}
     return tuple(dict.fromkeys(m for name in names for m in known.get(name) or needs.published(read_workflow(name))))
 
 
@@ -216,7 +226,6 @@ def agreed() -> bool:
 
 def convert(given: argparse.Namespace) -> int:
     try:
-        from core.errors import LikenessError
         from core.models.convert import convert
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from None
@@ -235,7 +244,7 @@ def manager(given: argparse.Namespace) -> int:
     return 0
 
 
-_KINDS = {"checkpoints": "checkpoint", "clip_vision": "clip_vision", "controlnet": "controlnet", "vae": "VAE"}
+_KINDS = {"checkpoints": "checkpoint", "diffusion_models": "diffusion_model", "loras": "lora", "vae": "VAE"}
 """Model key -> what ComfyUI-Manager calls it; the others are called as their folders are."""
 
 
@@ -248,7 +257,7 @@ def manager_list() -> str:
 def manager_entry(model: Model) -> dict[str, str]:
     file = next(iter(model.fetched))
     path = PurePosixPath(model.key) / file.names[0]
-    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
+    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences)
     return {
         "name": model.title,
         "type": _KINDS.get(model.key, model.key),
@@ -316,7 +325,7 @@ def _row(model: Model) -> tuple[str, ...]:
     names = [file.names[0] for file in files] if len(model.files) < 3 else [f"{model.name}/"]
     where = ", ".join(f"`{model.key}/{name}`" for name in names)
     others = f"; {', '.join(model.alternatives)}" if model.alternatives else ""
-    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
+    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences)
     link = f"[{model.archive.names[0].split('/')[-1] if model.archive else model.repository}]({model.page})"
     if len(model.fetched) == 1:
         link += f", [download]({model.url})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -23,7 +24,8 @@ Stamp = tuple[str, int, int]
 def stamp(path: str) -> Stamp:
     """What tells this file from the one that was here before."""
     state = os.stat(path)
-    return path, state.st_size, state.st_mtime_ns
+    # Copies and what is unpacked bear the time of their source; when a file came here nobody can set.
+    return path, state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str]]]:
@@ -60,6 +62,7 @@ class _Look:
     ended: int
     marks: tuple[tuple[str, _Mark | None], ...]
     files: tuple[tuple[str, str], ...]
+    whole: bool
 
     def holds(self) -> bool:
         return all(_mark(path) == mark and self._settled(mark) for path, mark in self.marks)
@@ -68,19 +71,25 @@ class _Look:
         return mark is None or not self.began - _SETTLED < mark[2] <= self.ended
 
 
-_looks: dict[str, _Look] = {}
+_looks: dict[tuple[str, int | None], _Look] = {}
 
 
-def files_below(root: str) -> tuple[tuple[str, str], ...]:
-    """Name relative to `root` and path of every file below it, in the order of `walk`.
+def files_below(root: str, most: int | None = None) -> tuple[tuple[str, str], ...]:
+    """Name relative to `root` and path of every file below it, in the order of `walk`; of the first `most` if given.
 
     Folders are walked again only when one of them has changed, as with the host's own lists: it asks for names and
     paths several times per prompt. A link that leads nowhere is among the files.
     """
-    look = _looks.get(root)
+    look = _looks.get((root, most))
     if look is None or not look.holds():
-        look = _looks[root] = _look(root)
+        look = _looks[root, most] = _look(root, most)
     return look.files
+
+
+def cut_short(root: str, most: int) -> bool:
+    """Whether the last look below a folder has ended before the last file."""
+    look = _looks.get((root, most))
+    return look is not None and not look.whole
 
 
 def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
@@ -94,14 +103,23 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     return dict(sorted(paths.items()))
 
 
-def _look(root: str) -> _Look:
-    began = time.time_ns()
-    found = [(folder, _mark(folder), sorted(names)) for folder, names in walk(root)]
+def _look(root: str, most: int | None) -> _Look:
+    began, found, count = time.time_ns(), list[tuple[str, _Mark | None, list[str]]](), 0
+    for folder, names in walk(root):
+        if most is not None and count + len(names) > most:
+            found.append((folder, _mark(folder), sorted(names)[: most - count]))
+            break
+        found.append((folder, _mark(folder), sorted(names)))
+        count += len(names)
+    else:
+        most = None
     paths = [os.path.join(folder, name) for folder, _, names in found for name in names]
     # A link that leads nowhere now may lead to a folder later, without a change of the folder it lies in.
     marks = {root: None} | {folder: mark for folder, mark, _ in found} | {path: None for path in paths if _dead(path)}
-    files = tuple((os.path.relpath(path, root), path) for path in paths)
-    return _Look(began, time.time_ns(), tuple(marks.items()), files)
+    start = len(os.path.join(root, ""))
+    return _Look(
+        began, time.time_ns(), tuple(marks.items()), tuple((path[start:], path) for path in paths), most is None
+    )
 
 
 def _mark(path: str) -> _Mark | None:
@@ -127,6 +145,10 @@ _NOT_A_MODEL = (
 )
 
 
+# What no text holds, and the lengths and kinds at the beginning of every model do.
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
+
+
 def no_model(path: Path) -> str | None:
     """What a file is that is no model at all, by its first bytes; None where they do not tell.
 
@@ -136,9 +158,17 @@ def no_model(path: Path) -> str | None:
         path.stat()
         raise OSError(errno.EINVAL, "it is no file", str(path))
     with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
-    size = path.stat().st_size
-    return next((f"{what} ({size} bytes)" for start, what in _NOT_A_MODEL if head.startswith(start)), None)
+        head = file.read(512)
+    size, start = path.stat().st_size, head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    known = (what for begins, what in _NOT_A_MODEL if start.startswith(begins))
+    what = next(known, "text, not a model" if path.suffix != ".json" and _is_text(head) else None)
+    return what and f"{what} ({size} bytes)"
+
+
+def _is_text(head: bytes) -> bool:
+    """UTF-16 has a zero beside every Latin letter, the length at the beginning of a safetensors file several."""
+    wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
+    return bool(head) and _CONTROL.isdisjoint(head.replace(b"\0", b"") if wide else head)
 
 
 def sha256(path: Path) -> str:
