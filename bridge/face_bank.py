@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,6 +24,11 @@ KEY = "likeness_faces"
 _ENDING = ".safetensors"
 _LONGEST, _DEEPEST = 255, 32
 """Bytes of a name that file systems take, and how deep sub-folders may lie."""
+
+# Signs of its command line, folders that end like that, names of dots alone, and its devices whatever their ending.
+_NOT_ON_WINDOWS = re.compile(
+    r'[<>:"|?*\\]|[. ]$|^\.+safetensors$|^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|$)', re.IGNORECASE
+)
 
 Prompt = Mapping[str, Any]
 """Nodes by their ids, as the host runs them."""
@@ -127,6 +133,7 @@ def _target(filename: object) -> str:
     name = plain(filename).removesuffix(_ENDING)
     if not name or name.endswith(("/", "\\")):
         raise _unusable(str(filename), "is empty", "Write a name, such as anna or family/anna.")
+    path = folders.within(folders.folders(KEY)[0], name) + _ENDING
     parts = PurePath(name + _ENDING).parts
     longest = max(len(part.encode()) for part in parts)
     if longest > _LONGEST:
@@ -134,7 +141,10 @@ def _target(filename: object) -> str:
         raise _unusable(plain(name, 60), why, "Choose a shorter name.")
     if len(parts) > _DEEPEST:
         raise _unusable(plain(name, 60), f"has {len(parts) - 1} sub-folders", f"Use fewer than {_DEEPEST}.")
-    return folders.within(folders.folders(KEY)[0], name) + _ENDING
+    if unfit := [part for part in parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
+        why = f"has {unfit[0].removesuffix(_ENDING)!r} in it, which is no name of a file on Windows"
+        raise _unusable(plain(name, 60), why, "People share their saved faces: use letters, digits, spaces, - and _.")
+    return path
 
 
 def _unusable(name: str, why: str, advice: str) -> CannotSave:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import folder_paths
 
-from ..core.errors import LikenessError
+from ..core.errors import BadInput, LikenessError
+from ..core.inputs import named
 from ..core.models.files import WEIGHTS, files_below, stamp
 
 # Model key, also the folder's name below models/ -> file endings listed.
@@ -92,14 +93,21 @@ def within(folder: str, name: str) -> str:
     return path
 
 
-def found_or_why(path_of: Callable[[str], str], file: str | None) -> bool | str:
+def found_or_why(path_of: Callable[[str], str], file: object) -> bool | str:
     """A loader's validate_inputs: True, or why path_of raises for the chosen file. None: linked, known when it runs."""
     try:
         if file is not None:
-            path_of(file)
+            path_of(a_name(file))
     except LikenessError as error:
         return str(error)
     return True
+
+
+def a_name(chosen: object) -> str:
+    """What somebody has chosen from a menu of files: over HTTP anything comes. Raises BadInput."""
+    if not isinstance(chosen, str):
+        raise BadInput("The file", named(chosen), "the name of one")
+    return chosen
 
 
 def fingerprint(path_of: Callable[[str], str], file: str | None) -> str:

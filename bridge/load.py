@@ -103,7 +103,8 @@ class Published:
         state = read_state_dict(path, expected, advice)
         require(state, self.model.format, path, advice)
         try:
+            tensors.check_weights(state)
             return in_patcher(partial(network, state), state)
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
-            what = f"an incomplete {self.method} file ({in_one_line(error)})"
+            what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
             raise UnsupportedCheckpoint(path, what, expected, advice) from error

@@ -12,14 +12,15 @@ from typing import Any
 import comfy.model_sampling
 import comfy.sd
 import comfy.utils
+import torch
 from comfy.model_patcher import ModelPatcher
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted
+from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted, listed
 from ..core.models.files import SAFETENSORS, files_below, stamp
 from ..core.models.formats import identify, require
-from ..core.models.tensors import below
+from ..core.models.tensors import below, check_kinds, check_weights
 from ..core.parts2whole import released
 from ..core.parts2whole.image_tokens import DecoupledAttn
 from ..core.parts2whole.pose_guider import PoseGuider
@@ -27,7 +28,7 @@ from ..core.text import in_one_line
 from . import folders, load
 
 KEY = released.MODEL.key
-_TEXT_WIDTH = 768
+_TEXT_WIDTH, _CHANNELS = 768, 4
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
     laid_over = {key: tensor for key, tensor in states["decoupled_attn"].items() if "_dc." not in key}
     denoiser = {**states["denoiser"], **laid_over}
     model = _unet(denoiser, path)
+    released.check_layers(states["decoupled_attn"], denoiser, path)
     reference = released.with_tail(states["reference_unet"], denoiser, path)
     model.add_object_patch("model_sampling", _sampling(model, scheduler, path))
     networks = Parts2Whole(
@@ -127,23 +129,33 @@ def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
 def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     try:
         own = kind.own_state(state) if kind is DecoupledAttn else state
+        check_weights(own)
         return load.in_patcher(partial(kind, state), own)
-    except (KeyError, ValueError, RuntimeError) as error:
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE) from error
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     """A diffusers UNet of SD1.5's kind in a ModelPatcher. Raises UnsupportedCheckpoint for any other."""
-    width = next((t.shape[-1] for key, t in state.items() if key.endswith("attn2.to_k.weight")), None)
-    if width != _TEXT_WIDTH or "conv_in.weight" not in state:
+    widths = [sum(t.shape[-1:]) for key, t in state.items() if key.endswith("attn2.to_k.weight")]
+    channels = sum(state["conv_in.weight"].shape[1:2]) if "conv_in.weight" in state else None
+    if widths[:1] != [_TEXT_WIDTH] or channels != _CHANNELS:
         known = identify(state)
-        what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} (text width {width})"
+        found = f"text width {listed(widths[:1])}, latents of {channels} channels"
+        what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
     names = _names(state)
     ours = {names[key]: tensor for key, tensor in state.items() if key in names}
-    # The host takes tensors out of what it is given.
-    model = comfy.sd.load_diffusion_model_state_dict(dict(ours)) if len(ours) == len(state) else None
+    try:
+        check_kinds(state)
+        # The host takes tensors out of what it is given.
+        model = comfy.sd.load_diffusion_model_state_dict(dict(ours)) if len(ours) == len(state) else None
+    except torch.OutOfMemoryError:
+        raise  # the file may be good
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"a damaged SD1.5 UNet ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE) from error
     missing = None if model is None else model.model.diffusion_model.state_dict().keys() - ours.keys()
     if model is None or missing:
         unknown = sorted(missing or state.keys() - names.keys())

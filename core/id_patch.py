@@ -18,7 +18,7 @@ from .geometry import PATCH, Rect, off_canvas, patch_rect
 from .identities import combine
 from .models.packs import IR_SE50
 from .models.tensors import State, below
-from .people import Person, PlacedCast, Point, RowCast, is_a
+from .people import EMBEDDING, Person, PlacedCast, Point, RowCast, is_a
 from .places import placing
 from .resampler import Resampler
 
@@ -57,7 +57,8 @@ class IDPatchNet(nn.Module):
     """Both projections of one id-patch file.
 
     state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or a FaceIDMLP, told apart by their keys.
-    Raises ValueError when patch_proj does not make three planes of PATCH x PATCH pixels.
+    Raises ValueError when patch_proj does not make three planes of PATCH x PATCH pixels, or when one of them reads
+    something else than face embeddings.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -68,6 +69,9 @@ class IDPatchNet(nn.Module):
         if made != (3, PATCH**2):
             planes = f"three colour planes of {PATCH}x{PATCH} px"
             raise ValueError(f"patch_proj makes {made[0]} tokens of {made[1]} values, not {planes}")
+        read = (self.patch_proj.embedding, self.prompt_proj.embedding)
+        if read != (EMBEDDING, EMBEDDING):
+            raise ValueError(f"the projections read {read[0]} and {read[1]} numbers, face embeddings have {EMBEDDING}")
 
     @property
     def takes_sequences(self) -> bool:

@@ -27,6 +27,8 @@ BLENDS = ("slerp", "lerp")
 _FORMAT = "likeness identity"
 _VERSION = "1"
 _PREFIX = "embedding."
+_BRIGHTEST = 255.0
+"""Of a crop: they are of 0 to 1, and other programs may count to 255."""
 _CROPS = "crops"
 
 
@@ -54,6 +56,14 @@ def why_bad(rows: Tensor) -> str | None:
     if most > _SIZES[1]:
         return f"its numbers reach {most:g}"
     return None
+
+
+def why_bad_crops(crops: Tensor) -> str | None:
+    """Why these pictures of faces cannot be shown, or None when they can."""
+    if crops.is_complex():
+        return f"its pictures are of type {crops.dtype}"
+    wrong = [end for end in map(float, crops.aminmax()) if not abs(end) <= _BRIGHTEST] if crops.numel() else []
+    return f"its pictures hold {wrong[0]:g} where they reach from 0 to 1" if wrong else None
 
 
 def check(identity: Identity) -> Identity:
@@ -196,7 +206,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if (version := metadata.get("version")) != _VERSION:
         found = f"written in version {version} of the format"
         raise UnsupportedCheckpoint(path, found, f"version {_VERSION}", "Update this node pack.")
-    embeddings = {key.removeprefix(_PREFIX): rows.float() for key, rows in tensors.items() if key.startswith(_PREFIX)}
+    expressed = {key.removeprefix(_PREFIX): rows for key, rows in tensors.items() if key.startswith(_PREFIX)}
+    complex_ = next((f"{key} is of type {rows.dtype}" for key, rows in expressed.items() if rows.is_complex()), None)
+    if why := complex_ or why_bad_crops(tensors[_CROPS]):
+        raise UnsupportedCheckpoint(path, f"damaged: {why}", expected, "Save the person again from the photos.")
+    embeddings = {key: rows.float() for key, rows in expressed.items()}
     identity = check(Identity(metadata.get("name", "person"), embeddings, tensors[_CROPS].float()))
     counts = {len(rows) for rows in embeddings.values()}
     photos = next(iter(counts), 0)

@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 from torch import Tensor
 
+from . import identities
 from .errors import BadInput, BadLayout, BadSize, LikenessError, counted
 from .geometry import FAR, check_size
 from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from .text import in_one_line
 
+_ROUNDING = 1e-3
+"""How far a mask may leave 0 to 1, as resizing does."""
 LANDMARKS = 468
 """The least points of a face mesh; ten more are those of the irises."""
 
@@ -109,8 +112,12 @@ def latent(what: str, given: Mapping[str, Any]) -> None:
     if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
         why = f"under 'samples' it has {named(samples)} instead of one row per picture"
         raise BadPicture(what, why, "Connect the LATENT of a sampler.")
-    if (index := given.get("batch_index")) and len(index) < len(samples):
-        why = f"under 'batch_index' it has {counted(len(index), 'number')} for {counted(len(samples), 'latent')}"
+    index: Any = given.get("batch_index")
+    listed = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)
+    numbers = len(typing.cast("Sequence[Any]", index)) if listed else 0
+    if (index is not None and not listed) or 0 < numbers < len(samples):
+        found = counted(numbers, "number") if listed else named(index)
+        why = f"under 'batch_index' it has {found} for {counted(len(samples), 'latent')}"
         raise BadPicture(what, why, "Connect the LATENT of a sampler.")
 
 
@@ -191,11 +198,14 @@ def cast_or_identity(what: str, given: Cast | Identity) -> None:
 
 @_of_ours
 def identity(what: str, given: Identity) -> None:
-    """Raise BadInput for what is no person; whether their embeddings are any good is asked where they are read."""
+    """Raise BadInput for what is no person or has no pictures, BadEmbedding for embeddings that cannot be used."""
     embedded = list(given.embeddings.values())
     if given.crops.ndim != 4 or any(rows.ndim != 2 or not rows.is_floating_point() for rows in embedded):
         shapes = [(tuple(rows.shape), rows.dtype) for rows in embedded]
         raise ValueError(f"embeddings of {shapes}, crops of shape {tuple(given.crops.shape)}")
+    if why := identities.why_bad_crops(given.crops):
+        raise ValueError(why)
+    identities.check(given)
 
 
 def _person(given: Person) -> None:
@@ -253,12 +263,23 @@ def _nowhere(which: str, why: str) -> BadLayout:
 def _on_earth(which: str, slot: Slot, canvas: tuple[int, int]) -> None:
     if slot.pose is not None and len(slot.pose) != 17:
         raise _nowhere(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
-    if slot.mask is not None and (slot.mask.shape != canvas[::-1] or not slot.mask.sum().isfinite()):
-        found = f"has a mask of shape {tuple(slot.mask.shape)} or with NaN instead of one of the canvas"
+    if slot.mask is not None and slot.mask.shape != canvas[::-1]:
+        found = f"has a mask of shape {tuple(slot.mask.shape)} instead of one of the canvas"
         raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
+    if slot.mask is not None and not all(-_ROUNDING <= end <= 1 + _ROUNDING for end in _ends(slot.mask)):
+        low, high = _ends(slot.mask)
+        raise _nowhere(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
     points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
     _five_points(which, slot.keypoints)
     _within_reach(which, points, slot.box)
+
+
+def _ends(values: Tensor) -> tuple[float, float]:
+    """The least and the largest. NaN for complex numbers, of which no one is the least, and wherever there is one."""
+    if values.is_complex():
+        return math.nan, math.nan
+    low, high = values.aminmax()
+    return float(low), float(high)
 
 
 def _five_points(which: str, keypoints: Sequence[Point] | None) -> None:

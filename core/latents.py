@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
+
 
 def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     """These rows, in this order, with their masks and their places in the noise; whatever else it holds stays."""
@@ -16,6 +18,7 @@ def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     if mask is not None and len(mask) > 1:
         repeated = mask.repeat(math.ceil(count / len(mask)), *[1] * (mask.ndim - 1))
         chosen["noise_mask"] = repeated[which]
-    of_noise = latent.get("batch_index") or range(count)
+    of_noise: Any = latent.get("batch_index")
+    of_noise = (list(map(int, of_noise)) if isinstance(of_noise, Tensor) else of_noise) or range(count)
     chosen["batch_index"] = [of_noise[number] for number in which]
     return chosen

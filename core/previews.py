@@ -140,12 +140,18 @@ def color_of(number: int) -> Color:
     return _COLORS[number % len(_COLORS)]
 
 
+_SHOWN = 100
+"""Pictures of a contact sheet: a person of thousands would take gigabytes."""
+
+
 def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
-    """Pictures side by side, in rows, with a caption under each.
+    """Pictures side by side, in rows, with a caption under each; of more than a hundred the first.
 
     crops: each (H, W, 1|3|4) float 0..1 of any size; captions: one per crop, cut when too long.
     Returns (1, H, W, 3) float32 0..1.
     """
+    if (more := len(crops) - _SHOWN) > 0:
+        crops, captions = crops[:_SHOWN], [*captions[: _SHOWN - 1], f"and {more} more"]
     cell, strip, gap = 160, 24, 6
     columns = math.ceil(math.sqrt(len(crops)))
     rows = math.ceil(len(crops) / columns)

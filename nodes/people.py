@@ -107,7 +107,7 @@ class LoadFaceModel(io.ComfyNode):
     def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool | str:
         if pack is None or recognisers is None:
             return True  # linked: known only when it runs
-        if error := refusal(pack, recognisers):
+        if error := refusal(folders.a_name(pack), folders.a_name(recognisers)):
             raise error  # a text that is returned the host says once per input
         return True
 

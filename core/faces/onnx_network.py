@@ -4,12 +4,14 @@
                                          +-- state: the weights, as the Network has them
 
 `plan` looks every operator up in the tables of onnx_operators.py, so a file that cannot be run is refused by name
-before anything is built; `check` runs the graph on shapes alone.
+before anything is built; `check` runs the graph on shapes alone. What neither can know fails in the Network, by name
+too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import Parameter, signature
@@ -21,9 +23,12 @@ from torch import Tensor, nn
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import OTHER_BACKEND, Node, Program
 from ..models.tensors import State
+from ..text import in_one_line
 from .onnx_operators import FUNCTIONS, LAYERS, Layer, UnknownValue, relu_in_place
 
 KEYWORD_ONLY = Parameter.KEYWORD_ONLY
+ROOM = 2 << 30
+"""Bytes of a file's weights, and of all that is made of one picture: 0.3 GB each in the largest that are published."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +70,19 @@ def plan(program: Program) -> Plan:
     """Raises UnsupportedCheckpoint naming an operator, attribute or value that is unknown here."""
     known = dict(program.weights)
     steps: list[Step] = []
+    weights = 0
     for node in program.nodes:
+        if not any(node.outputs[:1]):
+            raise _unsupported(program.path, f"with the operator {node.operator} that makes nothing")
         if node.operator == "Constant" and isinstance(value := node.attributes.get("value"), Tensor):
             known[node.outputs[0]] = value
-        elif node.operator == "Identity" and node.inputs[0] in known:  # how exporters write a weight that is shared
+        elif node.operator == "Identity" and known.keys() & node.inputs[:1]:  # how exporters share a weight
             known[node.outputs[0]] = known[node.inputs[0]]
         else:
-            steps.append(_step(program.path, node, known))
+            steps.append(step := _step(program.path, node, known))
+            if isinstance(step.run, Layer):
+                weights += sum(tensor.nbytes for tensor in step.run.state.values())
+                _hold_to_room(program.path, "weights", weights)  # one of them may be read by a thousand nodes
     last = {name: n for n, step in enumerate(steps) for name in step.reads} | dict.fromkeys(program.outputs, len(steps))
     freeing = [
         replace(step, done=tuple({name for name in step.reads if last[name] == n and name not in known}))
@@ -125,16 +136,24 @@ class Network(nn.Module):
         self.layers = nn.ModuleDict(built)
         self._steps = [replace(step, run=built.get(str(n), step.run)) for n, step in enumerate(planned.steps)]
         self._constants, self._input, self._outputs = planned.constants, planned.input, planned.outputs
+        self._path = planned.path
         # A CPU takes half the time for a detector so, and a quarter less for a recogniser.
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """The graph's outputs in the order of the file."""
+        """The graph's outputs in the order of the file. Raises UnsupportedCheckpoint where a step fails."""
+        with _explained(self._path):
+            return self._run(pixels)
+
+    def _run(self, pixels: Tensor) -> list[Tensor]:
         if pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         values: dict[str, Any] = {**self._constants, self._input: pixels, "": None}
+        made = pixels.nbytes
         for step in self._steps:
-            values[step.makes] = step.run(*(values[name] for name in step.reads))
+            values[step.makes] = value = step.run(*(values[name] for name in step.reads))
+            made += value.nbytes
+            _hold_to_room(self._path, "values", made)
             for name in step.done:
                 del values[name]
         return [values[name] for name in self._outputs]
@@ -145,15 +164,30 @@ def check(planned: Plan, picture: Sequence[int], wanted: Sequence[int]) -> None:
 
     Raises UnsupportedCheckpoint.
     """
-    try:
-        outputs = Network(planned, nn, device="meta")(torch.empty(picture, device="meta"))
-    except UnknownValue as error:
-        raise _unsupported(planned.path, f"with another {error} than is known here") from error
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise _unsupported(planned.path, f"whose parts do not fit together ({error})") from error
-    found = [output.numel() for output in outputs]
+    with _explained(planned.path):
+        network = Network(planned, nn, device="meta")
+        network.load_state_dict({key: tensor.to("meta") for key, tensor in planned.state.items()}, assign=True)
+        found = [output.numel() for output in network(torch.empty(picture, device="meta"))]
     if found != list(wanted):
         raise _unsupported(planned.path, f"whose outputs are of {found} numbers instead of {list(wanted)}")
+
+
+@contextmanager
+def _explained(path: str) -> Generator[None, None, None]:
+    """What goes wrong with a file's own numbers, as UnsupportedCheckpoint; memory that runs out is the host's."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except UnknownValue as error:
+        raise _unsupported(path, f"with another {error} than is known here") from error
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _unsupported(path, f"whose parts do not fit together ({in_one_line(error)})") from error
+
+
+def _hold_to_room(path: str, what: str, size: int) -> None:
+    if size > ROOM:
+        raise _unsupported(path, f"whose {what} take {size / 1e9:.1f} GB where {ROOM / 1e9:.1f} GB are room for any")
 
 
 def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:

@@ -20,6 +20,8 @@ from ..models.tensors import State
 Ints = Sequence[int]
 
 _PADS = ("NOTSET", "VALID")
+_WIDEST = 256
+"""Pixels of padding on a side; networks for faces have 3. What is padded is nowhere counted."""
 
 
 class UnknownValue(ValueError):
@@ -61,10 +63,12 @@ def _conv(
     auto_pad: str = "NOTSET",
 ) -> Layer:
     _only(auto_pad in _PADS, "auto_pad")
+    _check_window(strides, pads, dilations)
     top, left, bottom, right = pads
     even = (top, left) == (bottom, right)
 
     def make(ops: Any, **place: Any) -> nn.Module:
+        _only(all(weight.shape), "kernel_shape")
         channels_out, channels, *kernel = weight.shape
         padding = (top, left) if even else (0, 0)
         layer = ops.Conv2d(
@@ -85,7 +89,7 @@ def _gemm(
     transB: int = 0,  # noqa: N803
 ) -> Layer:
     _only(not transA, "transA")
-    weight = alpha * (weight if transB else weight.t())
+    weight = (alpha * (weight if transB else weight.t())).contiguous()
     if bias is not None:
         bias = (beta * bias).expand(len(weight))
 
@@ -93,6 +97,13 @@ def _gemm(
         return ops.Linear(weight.shape[1], weight.shape[0], bias is not None, **place)
 
     return Layer(make, _filled(weight=weight, bias=bias))
+
+
+def _check_window(strides: Ints, pads: Ints, dilations: Ints = (1,)) -> None:
+    """What torch tells on real pictures only, or with a crash."""
+    _only(min(strides) > 0, "strides")
+    _only(all(0 <= side <= _WIDEST for side in pads), "pads")
+    _only(min(dilations) > 0, "dilations")
 
 
 class _PerChannel(nn.Module):
@@ -217,6 +228,7 @@ def _max_pool(
     auto_pad: str = "NOTSET",
 ) -> Tensor:
     _only(auto_pad in _PADS, "auto_pad")
+    _check_window(strides, pads, dilations)
     return functional.max_pool2d(x, list(kernel_shape), list(strides), _even(pads), list(dilations), bool(ceil_mode))
 
 
@@ -231,6 +243,7 @@ def _average_pool(
     auto_pad: str = "NOTSET",
 ) -> Tensor:
     _only(auto_pad in _PADS, "auto_pad")
+    _check_window(strides, pads)
     counted = bool(count_include_pad)
     return functional.avg_pool2d(x, list(kernel_shape), list(strides), _even(pads), bool(ceil_mode), counted)
 
@@ -319,6 +332,7 @@ def _shape(x: Tensor) -> Tensor:
 
 def _gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
     _only(axis == 0, "axis")
+    _only(all(-len(x) <= place < len(x) for place in _listed(index.flatten())), "indices")
     return x[index]
 
 

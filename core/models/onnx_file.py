@@ -39,6 +39,9 @@ _TYPES = {
     11: (torch.float64, 10),
 }
 _CROP = 112
+_MOST_NUMBERS, _MOST_PARTS = 1_000_000, 5_000
+"""Numbers that are looked at, and nodes or weights; the largest networks for faces have 80,000 and 500. Each takes its
+time, here and when the network runs, so a file of nothing but small things would take minutes."""
 
 
 class Kind(Enum):
@@ -70,7 +73,7 @@ class Graph:
 
     def _embeds(self) -> bool:
         picture, embedding = self.inputs[0], self.outputs[0]
-        aligned = len(picture) == 4 and picture[2] == picture[3] > 0 and picture[2] % _CROP == 0
+        aligned = len(picture) == 4 and picture[2] == picture[3] in range(_CROP, 11 * _CROP, _CROP)
         return aligned and len(embedding) == 2 and embedding[1] == EMBEDDING
 
 
@@ -107,11 +110,15 @@ class _Unknown(ValueError):
     """Something that a whole file may hold and only onnxruntime can read."""
 
 
-class _Message:
-    """One protobuf message inside `data`, from `start` to `end`."""
+class _TooMany(ValueError):
+    """More small things than any network for faces is made of."""
 
-    def __init__(self, data: mmap.mmap, start: int, end: int) -> None:
-        self._data, self._start, self._end = data, start, end
+
+class _Message:
+    """One protobuf message inside `data`, from `start` to `end`. left: gives as often as a number may be looked at."""
+
+    def __init__(self, data: mmap.mmap, start: int, end: int, left: Iterator[int]) -> None:
+        self._data, self._start, self._end, self._left = data, start, end, left
 
     def __iter__(self) -> Iterator[tuple[int, int | _Message]]:
         """(field number, value): a number for a varint, a message for anything else."""
@@ -125,11 +132,11 @@ class _Message:
             elif wire == 2:
                 length, at = self._varint(at)
                 at = self._step(at, length)
-                yield field, _Message(self._data, at - length, at)
+                yield field, _Message(self._data, at - length, at, self._left)
             elif wire in (1, 5):
                 length = 8 if wire == 1 else 4
                 at = self._step(at, length)
-                yield field, _Message(self._data, at - length, at)
+                yield field, _Message(self._data, at - length, at, self._left)
             else:
                 raise ValueError(f"unknown wire type {wire}")
 
@@ -169,6 +176,8 @@ class _Message:
         return at + length
 
     def _varint(self, at: int) -> tuple[int, int]:
+        if next(self._left, None) is None:
+            raise _TooMany(f"more than {_MOST_NUMBERS} fields and numbers")
         value = 0
         for shift in range(0, 64, 7):
             if at >= self._end:
@@ -184,7 +193,7 @@ class _Message:
 def inspect(path: str) -> Graph:
     """Read the shapes of an ONNX file.
 
-    Raises UnsupportedCheckpoint for a file that is none: empty, a web page, cut off, or not to be read.
+    Raises UnsupportedCheckpoint for a file that is none: empty, a web page, cut off, not to be read, or without end.
     """
     return _walked(path, lambda graph: Graph(*(tuple(map(_shape, values)) for values in _ends(graph))))
 
@@ -196,9 +205,12 @@ def read(path: str) -> Program:
     """
 
     def program(graph: _Message) -> Program:
-        weights = {weight.text(8): _tensor(weight) for weight in graph.all(_INITIALIZER)}
+        nodes, initializers = graph.all(_NODE), graph.all(_INITIALIZER)
+        if max(len(nodes), len(initializers)) > _MOST_PARTS:
+            raise _TooMany(f"{len(nodes)} nodes and {len(initializers)} weights")
+        weights = {weight.text(8): _tensor(weight) for weight in initializers}
         inputs, outputs = ([value.text(1) for value in values] for values in _ends(graph))
-        return Program(path, inputs[0], tuple(outputs), tuple(map(_node, graph.all(_NODE))), weights)
+        return Program(path, inputs[0], tuple(outputs), tuple(map(_node, nodes)), weights)
 
     return _walked(path, program)
 
@@ -206,19 +218,28 @@ def read(path: str) -> Program:
 def _walked(path: str, take: Callable[[_Message], _Taken]) -> _Taken:
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = _Message(data, 0, len(data)).all(_GRAPH)
+            graphs = _Message(data, 0, len(data), iter(range(_MOST_NUMBERS))).all(_GRAPH)
             return take(graphs[0])
     except OSError as error:
         found, advice = f"a file that cannot be read ({error.strerror})", "Look at its permissions."
         raise UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice) from error
     except _CutOff as error:
         raise _unusable(path, "an ONNX file that was cut off while downloading") from error
+    except _TooMany as error:
+        found, advice = f"an ONNX file of {error}", "Choose another: networks for faces have some hundred nodes."
+        raise UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice) from error
     except _Unknown as error:
         advice = f"Look for a copy that holds its weights as plain numbers, or {OTHER_BACKEND}"
         raise UnsupportedCheckpoint(
             path, f"an ONNX file with {error}", "an ONNX model of a face pack", advice
         ) from error
-    except (LookupError, RuntimeError, ValueError, struct.error) as error:  # numbers that do not fit together
+    except (
+        ArithmeticError,
+        LookupError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+    ) as error:  # numbers that do not fit together
         raise _unusable(path, "not an ONNX file") from error
 
 

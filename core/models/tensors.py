@@ -31,6 +31,9 @@ _ENTRIES = 100_000
 _LARGEST = 1 << 30
 """Bytes of a tensor whose file is smaller: rows may share their numbers, but no layer of an image model has more."""
 
+_GREATEST = 65504.0
+"""Of a weight: what half precision holds, in which every model is published as well."""
+
 
 def load(path: Path) -> Any:
     """What is in a safetensors file or a pickle of tensors, without a host."""
@@ -149,6 +152,23 @@ def _held(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
             kind = f"{tensor.layout} of {tensor.dtype}, shape {tuple(tensor.shape)}"
             raise ValueError(f"{key[:100]} is no tensor that lies in it: {kind}")
     return flat
+
+
+def check_kinds(state: State) -> None:
+    """Raise ValueError, naming a tensor, unless all are floats: networks would take whole and complex numbers for
+    weights without a word."""
+    for key, tensor in state.items():
+        if not tensor.is_floating_point():
+            raise ValueError(f"{key[:100]} holds numbers of type {tensor.dtype} instead of float")
+
+
+def check_weights(state: State) -> None:
+    """The same, and for NaN, infinity and numbers beyond those of weights. Reads all of them: a second for 2 GB."""
+    check_kinds(state)
+    for key, tensor in state.items():
+        ends = (tensor.float() if tensor.itemsize == 1 else tensor).aminmax() if tensor.numel() else ()
+        if wrong := [float(end) for end in ends if not abs(end) <= _GREATEST]:  # NaN is not below anything
+            raise ValueError(f"{key[:100]} holds {wrong[0]:g} where weights reach {_GREATEST:g} at most")
 
 
 def below(prefix: str, state: State) -> dict[str, Tensor]:

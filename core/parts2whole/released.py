@@ -100,6 +100,25 @@ def betas(scheduler: Mapping[str, Any], path: str) -> Tensor:
     raise UnsupportedCheckpoint(path, what, "linear or scaled_linear", ADVICE)
 
 
+def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> None:
+    """Raise UnsupportedCheckpoint unless the parts have keys and values of their own in every cross-attention layer of
+    the denoiser, of its width and all from one width of tokens."""
+    found = {key: tuple(tensor.shape) for key, tensor in decoupled.items() if "_dc." in key}
+    token = next(iter(found.values()), ())[1:]
+    text = "attn2.to_k.weight"
+    wanted = {
+        f"{key.removesuffix(text)}attn2.processor.to_{side}_dc.weight": (len(tensor), *token)
+        for key, tensor in denoiser.items()
+        if key.endswith(text)
+        for side in "kv"
+    }
+    for key in sorted({*found, *wanted}):
+        if found.get(key) != wanted.get(key):
+            shapes = f"{found.get(key, 'nothing')} instead of {wanted.get(key, 'nothing')}"
+            what = f"a Parts2Whole whose DecoupledAttn is damaged ({key}: {shapes})"
+            raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+
+
 def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
     """The reference UNet with zeros where the release has nothing: after the input of its last self-attention.
 

@@ -108,6 +108,8 @@ def of_person(
         )
     person = cast.people[number - 1]
     if extent == "body" and person.slot and person.slot.mask is not None:
+        if not person.slot.mask.any():
+            raise BadRegion(person.identity.name, "the mask of its place is empty")
         return person.slot.mask.float().clone()
     region = _face(person, cast, margin, feather)
     if extent == "body":

@@ -282,13 +282,30 @@ def _line(one: Decision, pictures: int) -> str:
 
 
 def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """Who could not be found, who lies on top of whom, and that nobody is chosen, a line each."""
+    """Who could not be found, of whom little is pasted, who lies on top of whom, and that nobody is chosen, a line
+    each."""
     lost = [_line(one, pictures) for one in decisions if one.candidate.similarity is None or one.covered]
-    nobody = [] if any(one.crop for one in decisions) else [NOBODY]
-    return [*lost, *overlaps([one.crop for one in decisions if one.crop]), *nobody]
+    chosen = [one.crop for one in decisions if one.crop]
+    nobody = [] if chosen else [NOBODY]
+    return [*lost, *_faint(chosen), *overlaps(chosen), *nobody]
 
 
 NOBODY = "Nobody needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
+
+
+_WHOLE = 0.9
+"""Of the second pass, in the middle of a face. Less is another picture than the one that was sampled."""
+
+
+def _faint(crops: Sequence[Crop]) -> list[str]:
+    """Whose square is too small for the soft edge, a line each."""
+    most = [(crop, float(crop.mask.max())) for crop in crops]
+    return [
+        f"{crop.name}: the soft edge leaves no room for the face, at most {share:.0%} of the second pass is pasted. "
+        "Lower feather, or raise margin."
+        for crop, share in most
+        if share < _WHOLE
+    ]
 
 
 def overlaps(crops: Sequence[Crop]) -> list[str]:

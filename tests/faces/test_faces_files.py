@@ -10,13 +10,18 @@ import pytest
 import real_faces
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import packs
-from pack.core.models.onnx_file import Kind, inspect
+from pack.core.models.onnx_file import Graph, Kind, inspect
 
 
 def test_kinds_from_the_graph():
     assert inspect(str(real_faces.DETECTOR)).kind is Kind.DETECTOR
     assert inspect(str(real_faces.RECOGNISER)).kind is Kind.RECOGNISER
     assert inspect(str(real_faces.LANDMARKS)).kind is Kind.OTHER
+
+
+@pytest.mark.parametrize(("side", "kind"), [(112, Kind.RECOGNISER), (224, Kind.RECOGNISER), (100_016, Kind.OTHER)])
+def test_recognisers_read_crops_of_some_hundred_pixels(side, kind):
+    assert Graph(((1, 3, side, side),), ((1, 512),)).kind is kind
 
 
 def test_shapes_equal_those_onnx_reads():

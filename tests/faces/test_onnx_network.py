@@ -15,7 +15,7 @@ from pack.core.errors import UnsupportedCheckpoint
 from pack.core.faces import scrfd
 from pack.core.faces.onnx_network import Network, check, plan
 from pack.core.faces.onnx_operators import FUNCTIONS, LAYERS
-from pack.core.models.onnx_file import read
+from pack.core.models.onnx_file import inspect, read
 from torch import nn
 
 PARITY = 1e-4
@@ -101,6 +101,9 @@ ONE_NODE = {
 }
 
 
+TENSOR = numpy_helper.from_array(numbers(3))
+
+
 @pytest.mark.parametrize("case", ONE_NODE)
 def test_operator(tmp_path, case):
     weights, attributes, opset = ONE_NODE[case]
@@ -177,8 +180,15 @@ def test_half_precision_files_run_in_single(tmp_path):
             {},
             r"the operator Conv whose weights are computed \(w\);",
         ),
+        ([helper.make_node("Relu", ["x"], [])], {}, "the operator Relu that makes nothing;"),
+        ([helper.make_node("Constant", [], [], value=TENSOR)], {}, "the operator Constant that makes nothing;"),
+        (
+            [helper.make_node("Conv", ["x", "w"], [f"y{n}"]) for n in range(600)],
+            {"w": numbers(1000, 1000, 1, 1)},
+            r"whose weights take 2\.\d GB where 2\.1 GB are room for any;",
+        ),
     ],
-    ids=["operator", "domain", "attribute", "value", "weights"],
+    ids=["operator", "domain", "attribute", "value", "weights", "no output", "constant", "one weight for all"],
 )
 def test_what_is_unknown_is_named(tmp_path, nodes, weights, found):
     path = saved(tmp_path / "odd.onnx", nodes, weights)
@@ -194,14 +204,62 @@ def test_what_is_unknown_is_named(tmp_path, nodes, weights, found):
         ([helper.make_node("Relu", ["z"], ["y"])], {}, "parts do not fit together"),
         ([helper.make_node("Add", ["x", ""], ["y"])], {}, "parts do not fit together"),
         ([helper.make_node("Conv", ["x", ""], ["y"])], {}, "parts do not fit together"),
+        ([helper.make_node("Identity", [], ["y"])], {}, "parts do not fit together"),
         ([helper.make_node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),
+        (
+            [helper.make_node("Conv", ["x", "w", "b"], ["y"])],
+            {"w": numbers(4, 8, 3, 3), "b": numbers(5)},
+            "parts do not fit together .*size mismatch .*bias",
+        ),
+        ([helper.make_node("Conv", ["x", "w"], ["y"])], {"w": numbers(4, 8, 0, 0)}, "another kernel_shape"),
+        ([helper.make_node("Gather", ["x", "n"], ["y"])], {"n": whole(1)}, "another indices"),
+        (
+            [helper.make_node("Resize", ["x", "s"], ["z"]), helper.make_node("GlobalAveragePool", ["z"], ["y"])],
+            {"s": np.array([1, 1, 3000, 3000], np.float32)},
+            r"values take 10\.4 GB where 2\.1 GB are room for any",
+        ),
+        (
+            [helper.make_node("Concat", [f"x{n or ''}"] * 2, [f"x{n + 1}"], axis=1) for n in range(30)],
+            {},
+            r"values take .* GB where 2\.1 GB",
+        ),
     ],
-    ids=["value", "shapes", "names", "input left out", "weight left out", "outputs"],
-)
+    ids=["value", "shapes", "names", "input left out", "weight left out", "no input", "outputs", "bias", "kernel",
+         "index", "enlarged", "doubled"],
+)  # fmt: skip
 def test_what_cannot_run_is_told_before_it_runs(tmp_path, nodes, weights, found):
     planned = plan(read(str(saved(tmp_path / "odd.onnx", nodes, weights, opset=10))))
     with pytest.raises(UnsupportedCheckpoint, match=rf"odd\.onnx is an ONNX network .*{found}"):
         check(planned, (1, 8, 6, 6), (512,))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "found"),
+    [("pads", [-5, 0, 0, 0]), ("pads", [10**6] * 4), ("dilations", [0, 0]), ("strides", [0, 1])],
+)
+def test_windows_that_only_fail_on_pictures(tmp_path, attribute, found):
+    node = helper.make_node("Conv", ["x", "w"], ["y"], **{attribute: found})
+    path = saved(tmp_path / "odd.onnx", [node], {"w": numbers(4, 8, 3, 3)})
+    with pytest.raises(UnsupportedCheckpoint, match=f"another {attribute} of the operator Conv"):
+        plan(read(str(path)))
+
+
+@torch.inference_mode()
+def test_what_no_shape_tells_is_named_when_it_runs(tmp_path):
+    nodes = [helper.make_node("Cast", ["x"], ["n"], to=7), helper.make_node("Conv", ["n", "w"], ["y"])]
+    path = saved(tmp_path / "odd.onnx", nodes, {"w": numbers(4, 8, 3, 3)})
+    check(plan(read(str(path))), (1, 8, 6, 6), (64,))
+    with pytest.raises(UnsupportedCheckpoint, match=r"odd\.onnx is an ONNX network whose parts do not fit together"):
+        network(path)(picture(1, 8, 6, 6))
+
+
+def test_files_of_small_things_are_refused(tmp_path):
+    many = [helper.make_node("Relu", ["x"], ["y"])] * 5001
+    with pytest.raises(UnsupportedCheckpoint, match="an ONNX file of 5001 nodes and 0 weights;"):
+        read(str(saved(tmp_path / "many.onnx", many)))
+    (tmp_path / "fields.onnx").write_bytes(b"\x3a\x80\x9f\x49" + b"\x70\x00" * 600_000)
+    with pytest.raises(UnsupportedCheckpoint, match="an ONNX file of more than 1000000 fields and numbers;"):
+        inspect(str(tmp_path / "fields.onnx"))
 
 
 def test_weights_in_another_file_are_named(tmp_path):

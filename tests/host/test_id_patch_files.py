@@ -116,11 +116,30 @@ def test_noise_is_refused_without_torchs_advice_to_load_it_unsafely(folder):
 def test_right_keys_with_tensors_of_another_rank(folder, shape):
     keys = [f"{part}.{key}" for part, state in id_patch_file("mlp").items() for key in state]
     torch.save({key: torch.zeros(shape) for key in keys}, folder / "rank.bin")
-    refused(folder / "rank.bin", "an incomplete ID-Patch file")
+    refused(folder / "rank.bin", "an incomplete or damaged ID-Patch file")
     torch.save(
         {"image_proj.proj.0.weight": torch.zeros(shape), "1.to_k_ip.weight": torch.zeros(shape)}, folder / "ip.bin"
     )
     refused(folder / "ip.bin", "is an IP-Adapter")
+
+
+@pytest.mark.parametrize(
+    ("key", "spoil", "why"),
+    [
+        ("latents", torch.Tensor.long, "holds numbers of type torch.int64 instead of float"),
+        ("proj_in.bias", torch.Tensor.bool, "torch.bool instead of float"),
+        ("norm_out.weight", lambda t: t.to(torch.complex64), "torch.complex64 instead of float"),
+        ("layers.0.0.to_q.weight", lambda t: t * torch.nan, "holds nan where weights reach 65504 at most"),
+        ("proj_out.bias", lambda t: t.half() * 0 + torch.inf, "holds inf where"),
+        ("proj_out.bias", lambda t: t * 0 - 1e30, "holds -1e+30 where"),
+        ("proj_in.weight", lambda t: torch.cat([t, t[:, :1]], 1), "read 512 and 513 numbers, face embeddings have 512"),
+    ],
+)
+def test_tensors_that_are_no_weights_are_named(folder, key, spoil, why):
+    file = id_patch_file("resampler")
+    file["prompt_proj"][key] = spoil(file["prompt_proj"][key])
+    torch.save(file, folder / "spoiled.bin")
+    refused(folder / "spoiled.bin", "an incomplete or damaged ID-Patch file", why)
 
 
 def test_other_models_are_named(folder):
@@ -137,7 +156,7 @@ def test_an_incomplete_file_says_what_is_missing(folder):
     file = id_patch_file("resampler")
     del file["prompt_proj"]["layers.2.0.to_q.weight"]
     torch.save(file, folder / "part.bin")
-    refused(folder / "part.bin", "an incomplete ID-Patch file", "layers.2.0.to_q.weight")
+    refused(folder / "part.bin", "an incomplete or damaged ID-Patch file", "layers.2.0.to_q.weight")
     torch.save(
         {"patch_proj": id_patch_file("mlp")["prompt_proj"], "prompt_proj": file["patch_proj"]}, folder / "swapped.bin"
     )

@@ -652,5 +652,10 @@ def test_files_that_are_something_else(tmp_path, monkeypatch):
             LoadInstantID.execute(f"{name}.bin")
     message = LoadInstantID.validate_inputs("ip-adapter.bin")
     assert "ip-adapter.bin" in message and str(tmp_path) in message and "InstantX/InstantID" in message
+    spoiled = instant_id_file([64])
+    spoiled["ip_adapter"]["1.to_v_ip.weight"] *= torch.nan
+    torch.save(spoiled, tmp_path / "spoiled.bin")
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"ip_adapter\.1\.to_v_ip\.weight holds nan where weights"):
+        LoadInstantID.execute("spoiled.bin")
     assert "leads outside of" in LoadInstantID.validate_inputs("../x.bin")
     assert LoadInstantID.validate_inputs(None) is True, "linked: left to the run"

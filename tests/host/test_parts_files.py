@@ -19,6 +19,7 @@ from diffusers import DDIMScheduler
 from pack.bridge import parts2whole_files
 from pack.bridge.self_attention.recording import record_at_zero
 from pack.core import errors
+from pack.core.models.tensors import load
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts import ApplyParts, EncodeParts, LoadParts2Whole
 from safetensors.torch import load_file, save_file
@@ -283,6 +284,44 @@ def test_a_damaged_small_network_is_named(copy):
     (copy / "pose_guider" / "diffusion_pytorch_model.bin").unlink()
     torch.save({"conv_in.weight": torch.zeros(16, 3, 3, 3)}, copy / "pose_guider" / "diffusion_pytorch_model.bin")
     with pytest.raises(errors.UnsupportedCheckpoint, match="a Parts2Whole whose PoseGuider is damaged"):
+        parts2whole_files.load_parts2whole(str(copy))
+
+
+MID = "mid_block.attentions.0.transformer_blocks.0.attn2"
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "spoil", "message"),
+    [
+        ("unet", "conv_in.weight", lambda t: torch.cat([t, t, t[:, :1]], 1), "latents of 9 channels"),
+        ("unet", "conv_in.weight", lambda t: t[:, 0, 0, 0], r"no SD1\.5 UNet .*latents of 0 channels"),
+        ("unet", f"{MID}.to_k.weight", lambda t: t[0, 0], r"a damaged SD1\.5 UNet"),
+        ("unet", "conv_out.weight", lambda t: torch.cat([t, t]), r"a damaged SD1\.5 UNet \(.*size mismatch"),
+        ("reference_unet", "conv_in.bias", torch.Tensor.long, r"conv_in\.bias holds .*int64 instead of float"),
+        ("reference_unet", "conv_in.bias", lambda t: t > 0, "bool instead of float"),
+        ("reference_unet", "conv_in.bias", lambda t: t.to(torch.complex64), "complex64 instead of float"),
+        ("pose_guider", "conv_in.bias", lambda t: t * torch.nan, "PoseGuider is damaged .*holds nan"),
+        (
+            "decoupled_attn",
+            f"{MID}.processor.to_v_dc.weight",
+            None,
+            r"DecoupledAttn .*to_v_dc\.weight: nothing instead",
+        ),
+        (
+            "decoupled_attn",
+            f"{MID}.processor.to_k_dc.weight",
+            lambda t: t[:-1],
+            r"\(319, 768\) instead of \(320, 768\)",
+        ),
+    ],
+)
+def test_tensors_that_are_no_weights_of_its_own_are_named(copy, name, key, spoil, message):
+    file = next(path for path in copy.rglob("*.*") if name in path.relative_to(copy).with_suffix("").parts)
+    state = load(file)
+    state |= {key: spoil(state[key]).contiguous()} if spoil else {}
+    file.unlink()
+    save_file({one: tensor for one, tensor in state.items() if spoil or one != key}, file)
+    with pytest.raises(errors.UnsupportedCheckpoint, match=message):
         parts2whole_files.load_parts2whole(str(copy))
 
 

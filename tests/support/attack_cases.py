@@ -253,7 +253,9 @@ SPOILED_PLACES = {
     "three face keypoints": ("layout(slot(keypoints=((1.0, 1.0),) * 3))", "3 face keypoints instead of 5"),
     "three joints": ("layout(slot(pose=((1.0, 1.0, 1.0),) * 3))", "3 joints instead of 17"),
     "a mask of another size": ("layout(slot(mask=torch.ones(4, 4)))", r"a mask of shape \(4, 4\).*128x96"),
-    "a mask of NaN": ("layout(slot(mask=mask()[0] * nan))", "with NaN"),
+    "a mask of NaN": ("layout(slot(mask=mask()[0] * nan))", "a mask from nan to nan"),
+    "a mask of whole numbers": ("layout(slot(mask=(mask()[0] * 152).byte()))", "a mask from 152 to 152 .* 0 to 1"),
+    "a complex mask": ("layout(slot(mask=mask()[0].to(torch.complex64)))", "a mask from nan to nan"),
     "nobody": ("Layout(128, 96, ())", "0 places|no face"),
 }
 DRAWS_PLACES = ("LikenessPlaceCast", "LikenessPoseImage", "LikenessFaceKeypointsImage")
@@ -274,6 +276,9 @@ def places() -> Iterator[Case]:
         if expression.startswith("layout"):
             cast = value(f"cast(identity(), places={expression})")
             yield explained(f"LikenessPersonRegion: {what}", words, ended(ours("LikenessPersonRegion", cast=cast)))
+    empty = value("cast(identity(), places=layout(slot(mask=mask()[0] * 0)))")
+    region = ours("LikenessPersonRegion", cast=empty)
+    yield explained("LikenessPersonRegion: the mask of the place is empty", "mask of its place is empty", ended(region))
     for what, (width, height) in {"100000x100000": ("100000", "100000"), "24000x24000": ("24000", "24000")}.items():
         for kind in ("LikenessGroupLayout", "LikenessLayoutFromFaces", "LikenessLayoutFromMasks"):
             graph = ended(ours(kind, width=value(width), height=value(height)))
@@ -442,6 +447,9 @@ def picture_of(method: str, cast, photos: str = "mean"):
 
 # The face bank
 
+NOT_ON_WINDOWS = ("...", "a/...", "a./b", "con", "NUL", "aux.txt", "com1/a", "lpt9", "<a>", "a*b?", "a|b", 'a"b', "a:b",
+                  "a\\b")  # fmt: skip
+
 
 def bank() -> Iterator[Case]:
     for what, filename, words in [
@@ -453,6 +461,7 @@ def bank() -> Iterator[Case]:
         ("has 300 letters", "a" * 300, "312 bytes"),
         ("has 100 wide letters", "名" * 100, "312 bytes"),
         ("is a lone surrogate", "\ud800", "is empty"),
+        *((f"is {name}", name, "no name of a file on Windows") for name in NOT_ON_WINDOWS),
     ]:
         yield explained(
             f"Save Identity: the file name {what}", words, ended(ours("LikenessSaveIdentity", filename=filename))
@@ -463,6 +472,8 @@ def bank() -> Iterator[Case]:
         "other letters": "名前 ü",
         "240 letters": "a" * 240,
         "dots": "anna.b.c",
+        "a dot at its end": "Anna Jr.",
+        "a device in its middle": "anna con",
         "a NUL": "an\0na",
         "a lone surrogate and more": SURROGATE,
     }.items():
@@ -482,8 +493,40 @@ def bank() -> Iterator[Case]:
     for file in ("nobody.safetensors", "../x.safetensors", ""):
         graph = ended(node("LikenessLoadIdentity", file=file))
         yield explained(f"Load Identity: {file!r}", "(?i)no saved|outside|not in list", graph)
+    for what, expression, words in [
+        ("all NaN", "identity(rows=normal(1, 1, 512) * nan)", "it contains NaN"),
+        ("1e25", "identity(rows=normal(1, 1, 512) * 1e25)", r"its numbers reach \d\S*e\+25"),
+        ("complex", "identity(rows=normal(1, 1, 512).to(torch.complex64))", "complex64"),
+        ("pictures of NaN", "replace(identity(), crops=torch.full((1, 112, 112, 3), nan))", "its pictures hold nan"),
+        ("pictures of 1e9", "replace(identity(), crops=torch.full((1, 112, 112, 3), 1e9))", r"hold 1e\+09 .* 0 to 1"),
+        ("complex pictures", "replace(identity(), crops=torch.zeros(1, 112, 112, 3).to(torch.complex64))", "complex64"),
+    ]:
+        for kind, graph in {
+            "Save Identity": ours("LikenessSaveIdentity", identity=value(expression), filename="spoiled"),
+            "Cast": ours("LikenessCast", person_1=value(expression)),
+            "Load Identity": node("LikenessLoadIdentity", file=value(f"in_the_bank({expression})")),
+        }.items():
+            yield explained(f"{kind}: {what}", words, ended(graph))
+    many = node("LikenessLoadIdentity", file=value("in_the_bank(identity(rows=normal(1, 5000, 512)))"))
+    yield right("Load Identity: 5000 photos", ended(many))
     for file in DAMAGED:
         yield explained(f"Load Identity: {file!r}", "damaged", ended(node("LikenessLoadIdentity", file=file)))
+
+
+# What is chosen from menus
+
+NO_NAMES = {"3": 3, "true": True, "a list": {"__value__": ["a", "b", "c"]}, "a dictionary": {"a": 1}}
+
+
+def chosen() -> Iterator[Case]:
+    """Instead of a file's name: the host hands over what comes over HTTP, links bring the rest."""
+    for kind, name in {
+        "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
+        "LikenessLoadIdentity": "file", "LikenessLoadFaceModel": "pack", "LikenessDoctor": "workflow",
+    }.items():  # fmt: skip
+        for what, found in NO_NAMES.items():
+            graph = check("None", ours(kind, **{name: found}))
+            yield explained(f"{kind}.{name}: {what}", "the name of one is needed|not in list", graph)
 
 
 # Texts of a user
@@ -681,6 +724,17 @@ def rows() -> Iterator[Case]:
     noise = value("{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': [0]}")
     short = ours("LikenessPickBest", report=report, images=batch, latents=noise)
     yield explained("LikenessPickBest: a number for two latents", "1 number for 2 latents", ended(short))
+    for what, index in {"a tensor": "torch.tensor([3, 4])", "an empty tensor": "torch.tensor([])"}.items():
+        noise = value(f"{{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': {index}}}")
+        best = ours("LikenessPickBest", report=report, images=batch, latents=noise)
+        numbers = "(3, 4)" if "3" in index else "(0, 1)"
+        kept = check(f"None if a['batch_index'][0] in {numbers} else a['batch_index']", best[1])
+        yield right(f"LikenessPickBest: batch_index is {what}", kept)
+    noise = value("{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': 7}")
+    odd = ours("LikenessPickBest", report=report, images=batch, latents=noise)
+    yield explained("LikenessPickBest: batch_index is 7", "has 7 for 2 latents", ended(odd))
+    soft = ours("LikenessCropFaces", feather=4.0)
+    yield told("LikenessCropFaces: a feather larger than its square", r"at most \d+% of the second pass", ended(soft))
     larger = ours("LikenessPasteFaces", sampled=value("a.repeat_interleave(2, 1).repeat_interleave(2, 2)", crops))
     yield right("LikenessPasteFaces: crops upscaled on their way", ended(larger))
     nobody = ours("LikenessCropFaces", who="small faces", smaller_than=1, not_found="left as they are")
@@ -691,4 +745,4 @@ def rows() -> Iterator[Case]:
 
 PRODUCT = (pictures, masks, numbers, words, sockets, conditionings)
 """What may be linked to one input, of every input."""
-SECTIONS = (*PRODUCT, wrappers, places, poses, people, bank, texts, latents, schedules, rows, others)
+SECTIONS = (*PRODUCT, wrappers, places, poses, people, bank, chosen, texts, latents, schedules, rows, others)

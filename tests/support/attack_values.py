@@ -5,7 +5,10 @@ Imported by attack_pack inside the host, which has the pack under test under the
 
 from __future__ import annotations
 
+import gc
 import math
+import os
+import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
@@ -19,10 +22,11 @@ import real_faces
 import tiny_sd15
 import tiny_sdxl
 import torch
-from pack.bridge import id_patch, instant_id, unet
+from comfy.model_patcher import ModelPatcher
+from pack.bridge import face_bank, id_patch, instant_id, unet
 from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, PlacedCast, RowCast, Slot
 from pack.core.places import bodies
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file
 
 WIDTH, HEIGHT = 128, 96
@@ -182,6 +186,16 @@ def by_row(count: int = 2, size: int = 128) -> RowCast:
     return RowCast(made.people, size, size)
 
 
+def in_the_bank(person: Identity) -> str:
+    """The name of a file with this person, written without a look at them."""
+    name = "by_another_program.safetensors"
+    embeddings = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
+    crops = person.crops.byte() if len(person.crops) > 100 else person.crops
+    metadata = {"format": "likeness identity", "version": "1", "name": person.name}
+    save_file({**embeddings, "crops": crops}, Path(face_bank.folders.folders(face_bank.KEY)[0]) / name, metadata)
+    return name
+
+
 def unplaced(*people: Identity) -> Cast:
     return Cast(tuple(Person(one) for one in people or (identity("Anna"), identity("Boris"))))
 
@@ -246,6 +260,23 @@ def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:
     pooled = {"pooled_output": normal(seed + 50, 1, 1280)} if width == 2048 else {}
     return [[normal(seed, 1, 77, width), {**pooled, **options}]]
+
+
+# What is asked of the host
+
+
+def held() -> dict[str, int]:
+    """What this process holds: memory in MB, live tensors, ModelPatchers, open files, threads."""
+    gc.collect()
+    kinds = [type(one) for one in gc.get_objects()]
+    (memory,) = re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return {
+        "MB": int(memory) // 1000,
+        "tensors": sum(issubclass(kind, torch.Tensor) for kind in kinds),
+        "patchers": sum(issubclass(kind, ModelPatcher) for kind in kinds),
+        "files": len(os.listdir("/proc/self/fd")),
+        "threads": len(os.listdir("/proc/self/task")),
+    }
 
 
 # What is asked of a result: None where it is as it must be, else what is wrong

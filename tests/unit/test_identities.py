@@ -224,6 +224,21 @@ def test_a_file_whose_tensors_do_not_fit_together(change):
         identities.from_tensors({**tensors, **change}, metadata, "anna.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"crops": torch.full((3, 112, 112, 3), torch.nan)}, "its pictures hold nan where they reach from 0 to 1"),
+        ({"crops": torch.full((3, 112, 112, 3), -1e9)}, r"its pictures hold -1e\+09"),
+        ({"crops": torch.zeros(3, 112, 112, 3, dtype=torch.complex64)}, "complex64"),
+        ({"embedding.antelopev2": torch.ones(3, 512, dtype=torch.complex64)}, "antelopev2 is of type torch.complex64"),
+    ],
+)
+def test_a_file_with_numbers_of_nobody(change, why):
+    tensors, metadata = identities.to_tensors(person())
+    with pytest.raises(UnsupportedCheckpoint, match=rf"anna\.safetensors .*damaged: .*{why}"):
+        identities.from_tensors({**tensors, **change}, metadata, "anna.safetensors")
+
+
 def test_a_file_without_embeddings_or_version():
     tensors, metadata = identities.to_tensors(person())
     with pytest.raises(UnsupportedCheckpoint, match="its tensors do not belong to the same photos"):

@@ -176,6 +176,11 @@ def test_contact_sheet_holds_every_crop() -> None:
         assert ((sheet[0] - color).abs().amax(-1) < 0.003).sum() > 3000
 
 
+def test_contact_sheet_of_thousands_shows_the_first_hundred() -> None:
+    sheet = previews.contact_sheet([torch.zeros(8, 8, 3)] * 5000, ["Anna"] * 5000)
+    assert sheet.shape[1:3] == previews.contact_sheet([torch.zeros(8, 8, 3)] * 100, ["Anna"] * 100).shape[1:3]
+
+
 def test_contact_sheet_wants_a_caption_per_crop() -> None:
     with pytest.raises(ValueError, match="zip"):
         previews.contact_sheet([torch.zeros(8, 8, 3)], [])

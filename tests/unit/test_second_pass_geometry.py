@@ -170,6 +170,16 @@ def test_a_wide_mask_in_a_tight_square_still_ends_softly():
     assert mask[0].max() < 0.1 and mask.diff(dim=0).abs().max() < 0.15 and mask.max() == 1
 
 
+@pytest.mark.parametrize(("feather", "told"), [(0.25, False), (1.0, False), (4.0, True)])
+def test_a_feather_larger_than_its_square_is_told(feather, told):
+    decisions = cut(face(160, 100), choice=replace(EVERYBODY, feather=feather))
+    (share,) = [float(one.crop.mask.max()) for one in decisions]
+    assert (share < 0.5) is told
+    notes = [f"Ann: the soft edge leaves no room for the face, at most {share:.0%} of the second pass is pasted. "
+             "Lower feather, or raise margin."]  # fmt: skip
+    assert crops.troubles(decisions, 1) == notes * told
+
+
 def test_without_feather_a_mask_is_whole():
     (one,) = cut(face(160, 100), choice=replace(EVERYBODY, feather=0))
     assert set(one.crop.mask.unique().tolist()) == {0.0, 1.0}
