@@ -206,11 +206,22 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
             raise WrongBaseModel("The MODEL given to the sampler", family(found), family(self.width))
+        self._check_blocks(model)
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
         super().pre_run(model, percent_to_sigma)
         if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _exact(model.model_sampling)
+
+    def _check_blocks(self, model: BaseModel) -> None:
+        """One residual for each input block of the UNet; the host leaves out those that do not fit."""
+        residuals = len(getattr(getattr(self, "control_model", None), "zero_convs", ()))
+        blocks = len(getattr(model.diffusion_model, "input_blocks", ()))
+        if residuals and residuals != blocks:
+            name = type(model.model_config).__name__
+            advice = "Use a MODEL with SDXL's blocks: SDXL, Turbo, Lightning, LCM, SSD-1B, Vega and their fine-tunes."
+            found, expected = f"a UNet of {residuals} input blocks", f"one of {blocks} ({name})"
+            raise WrongBaseModel("The ControlNet", found, expected, advice)
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
         args = batched_number, *others

@@ -26,6 +26,8 @@ Replacement = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 Grid = tuple[int, int]
 """(height, width) in tokens."""
 
+_TEXTS = {**FAMILIES, 4096: "Kolors, Flux or SD3"}
+"""By the width of a text's tokens."""
 _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
 
 
@@ -42,7 +44,7 @@ class TokensMoved(LikenessError):
 
 def family(width: int | None) -> str:
     """Name of the models that read text of this width."""
-    return f"{FAMILIES.get(width or 0, 'another family')} (text width {width or 'unknown'})"
+    return f"{_TEXTS.get(width or 0, 'another family')} (text width {width or 'unknown'})"
 
 
 def text_width(model: ModelPatcher) -> int:
