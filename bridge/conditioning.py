@@ -190,7 +190,8 @@ def _our_class(kind: type) -> type:
 
 
 class _AttachedNet(comfy.controlnet.ControlBase):
-    """Our own copy of a net: it reads the text that the UNet reads, and looks at what no node before the sampler sees.
+    """Our own copy of a net: it reads the text that the UNet reads, at the timestep that the UNet is told, and looks at
+    what no node before the sampler sees.
 
     width, canvas: as in ControlAttachment. checked: sizes of latents that this run has shown.
     """
@@ -251,17 +252,14 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 class _Timesteps(Tensor):
-    """Stay as they are where the host casts them to the type a ControlNet computes in: bfloat16 has no 981."""
+    """In float32 where the host casts them to the type that a ControlNet computes in: bfloat16 has no 981."""
 
     def to(self, *_: Any, **__: Any) -> Tensor:
         return self.as_subclass(Tensor).float()
 
 
 def _exact(schedule: Any) -> Any:
-    """The MODEL's schedule, for a ControlNet that is to be told the timesteps that the UNet is told.
-
-    Its network makes sines of them in float32 before anything is cast.
-    """
+    """The MODEL's schedule with the timesteps that the UNet is told, of which a ControlNet makes sines in float32."""
     exact = copy(schedule)
     exact.timestep = lambda sigma: schedule.timestep(sigma).as_subclass(_Timesteps)
     return exact

@@ -20,7 +20,8 @@ WIDTH, HEIGHT, PICTURES = 128, 96, 8
 TIMESTEPS = torch.tensor([981, 501])
 """Neither is a bfloat16: these are 4 apart above 512, 2 apart above 256. float16 has all up to 2048."""
 POSITIVE, NEGATIVE = [text(11)], [text(12)]
-TEXT, POOLED = (torch.cat(pair) for pair in zip(*((e[0], e[1]["pooled_output"]) for e in (*NEGATIVE, *POSITIVE))))
+BOTH = [*NEGATIVE, *POSITIVE]
+TEXT, POOLED = torch.cat([entry[0] for entry in BOTH]), torch.cat([entry[1]["pooled_output"] for entry in BOTH])
 
 
 class Networks:

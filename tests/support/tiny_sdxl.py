@@ -148,13 +148,18 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
         if control is not None and (given := control(i)) is not None:
             net, hint, strength, context = given
             down, mid = net(
-                scaled, timestep, controlnet_cond=hint.expand(2 * batch, -1, -1, -1).to(dtype), conditioning_scale=strength,
+                scaled, timestep, controlnet_cond=hint.to(dtype).expand(2 * batch, -1, -1, -1),
+                conditioning_scale=strength,
                 encoder_hidden_states=text if context is None else rows(context),
                 added_cond_kwargs={key: added[key] for key in ("text_embeds", "time_ids")}, return_dict=False,
             )  # fmt: skip
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
-        uncond, cond = unet(
-            scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals
-        )[0].float().chunk(2)
+        uncond, cond = (
+            unet(scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals)[
+                0
+            ]
+            .float()
+            .chunk(2)
+        )
         x = x + (uncond + cfg * (cond - uncond)) * (sigmas[i + 1] - sigmas[i])
     return x
