@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType]
@@ -72,18 +73,16 @@ def _provenance(model: Model, sources: Sequence[Path]) -> dict[str, str]:
 
 
 def _write(target: Path, state: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    unfinished = target.with_name(f"{target.name}.part")
     try:
-        save_file(dict(_apart(state)), unfinished, metadata={"format": "pt", **metadata})
-        unfinished.replace(target)
+        with TemporaryDirectory(prefix=".converting-", dir=target.parent) as folder:
+            unfinished = Path(folder, target.name)
+            save_file(dict(_apart(state)), unfinished, metadata={"format": "pt", **metadata})
+            unfinished.replace(target)
     except Exception as error:  # safetensors has errors of its own, torch many for what is no plain tensor
         raise CannotSave(
             f"{target} could not be written: {in_one_line(error)}.",
             "Look whether the disk has room, the folder may be written to and the source is the published file.",
         ) from error
-    finally:
-        with suppress(OSError):
-            unfinished.unlink()
 
 
 def _apart(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:

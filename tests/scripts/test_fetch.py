@@ -193,6 +193,11 @@ def test_packages_that_are_not_there_are_named(server, models):
     assert not server.asked and not [*models.iterdir()]
 
 
+def test_an_address_of_two_lines_is_named(server, models):
+    done = download(server, models, "id-patch", HF_ENDPOINT=f"{server.url}\nx")
+    assert done.returncode == 1 and "HF_ENDPOINT is no address: " in done.stderr and not server.asked
+
+
 def test_a_models_folder_that_is_mistyped_is_not_made(server, models):
     mistyped = models.with_name("modles")
     done = download(server, mistyped, "antelopev2")

@@ -86,10 +86,14 @@ def test_an_instant_id_adapter_by_the_models_command(tmp_path):
 
 
 def test_it_is_readable_for_whom_the_pickle_is(tmp_path):
+    """Nothing is written through a link."""
     torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
     (tmp_path / "id-patch.bin").chmod(0o644)
+    (tmp_path / "own.txt").write_text("one's own")
+    (tmp_path / "id-patch.safetensors.part").symlink_to("own.txt")
     assert run(tmp_path / "id-patch.bin").returncode == 0
     assert (tmp_path / "id-patch.safetensors").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "own.txt").read_text() == "one's own"
 
 
 def test_a_disk_without_permissions(tmp_path, monkeypatch):
