@@ -206,11 +206,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if (version := metadata.get("version")) != _VERSION:
         found = f"written in version {version} of the format"
         raise UnsupportedCheckpoint(path, found, f"version {_VERSION}", "Update this node pack.")
-    expressed = {key.removeprefix(_PREFIX): rows for key, rows in tensors.items() if key.startswith(_PREFIX)}
-    complex_ = next((f"{key} is of type {rows.dtype}" for key, rows in expressed.items() if rows.is_complex()), None)
+    stored = {key.removeprefix(_PREFIX): rows for key, rows in tensors.items() if key.startswith(_PREFIX)}
+    complex_ = next((f"{key} is of type {rows.dtype}" for key, rows in stored.items() if rows.is_complex()), None)
     if why := complex_ or why_bad_crops(tensors[_CROPS]):
         raise UnsupportedCheckpoint(path, f"damaged: {why}", expected, "Save the person again from the photos.")
-    embeddings = {key: rows.float() for key, rows in expressed.items()}
+    embeddings = {key: rows.float() for key, rows in stored.items()}
     identity = check(Identity(metadata.get("name", "person"), embeddings, tensors[_CROPS].float()))
     counts = {len(rows) for rows in embeddings.values()}
     photos = next(iter(counts), 0)

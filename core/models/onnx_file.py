@@ -233,13 +233,8 @@ def _walked(path: str, take: Callable[[_Message], _Taken]) -> _Taken:
         raise UnsupportedCheckpoint(
             path, f"an ONNX file with {error}", "an ONNX model of a face pack", advice
         ) from error
-    except (
-        ArithmeticError,
-        LookupError,
-        RuntimeError,
-        ValueError,
-        struct.error,
-    ) as error:  # numbers that do not fit together
+    # Numbers that do not fit together.
+    except (ArithmeticError, LookupError, RuntimeError, ValueError, struct.error) as error:
         raise _unusable(path, "not an ONNX file") from error
 
 

@@ -166,7 +166,7 @@ def check_weights(state: State) -> None:
     """The same, and for NaN, infinity and numbers beyond those of weights. Reads all of them: a second for 2 GB."""
     check_kinds(state)
     for key, tensor in state.items():
-        ends = (tensor.float() if tensor.itemsize == 1 else tensor).aminmax() if tensor.numel() else ()
+        ends = (tensor.float() if tensor.element_size() == 1 else tensor).aminmax() if tensor.numel() else ()
         if wrong := [float(end) for end in ends if not abs(end) <= _GREATEST]:  # NaN is not below anything
             raise ValueError(f"{key[:100]} holds {wrong[0]:g} where weights reach {_GREATEST:g} at most")
 

@@ -507,8 +507,6 @@ def bank() -> Iterator[Case]:
             "Load Identity": node("LikenessLoadIdentity", file=value(f"in_the_bank({expression})")),
         }.items():
             yield explained(f"{kind}: {what}", words, ended(graph))
-    many = node("LikenessLoadIdentity", file=value("in_the_bank(identity(rows=normal(1, 5000, 512)))"))
-    yield right("Load Identity: 5000 photos", ended(many))
     for file in DAMAGED:
         yield explained(f"Load Identity: {file!r}", "damaged", ended(node("LikenessLoadIdentity", file=file)))
 

@@ -190,9 +190,8 @@ def in_the_bank(person: Identity) -> str:
     """The name of a file with this person, written without a look at them."""
     name = "by_another_program.safetensors"
     embeddings = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
-    crops = person.crops.byte() if len(person.crops) > 100 else person.crops
     metadata = {"format": "likeness identity", "version": "1", "name": person.name}
-    save_file({**embeddings, "crops": crops}, Path(face_bank.folders.folders(face_bank.KEY)[0]) / name, metadata)
+    save_file({**embeddings, "crops": person.crops}, Path(face_bank.folders.folders(face_bank.KEY)[0]) / name, metadata)
     return name
 
 
