@@ -112,6 +112,8 @@ def size_of(file: Path) -> tuple[int, int]:
         return (416, 336)
     if "absent_friend" in file.stem:  # and a free place
         return (448, 312)
+    if file.stem == "instant_id_portrait":  # the photo's own shape, in multiples of 64
+        return (192, 320)
     if "another_face" in file.stem:  # of a portrait
         return (256, 320)
     if "id_patch" in file.stem:
@@ -141,7 +143,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH or sd15 else 1  # after one step of these the picture is nearly black
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
-    size["LikenessCropFaces.size"] = 256
+    size |= {"LikenessCropFaces.size": 256, "LikenessResizePhoto.longer_side": max(width, height)}
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "LikenessScenes"):
         lines = prompt[number]["inputs"]["text"].splitlines()
