@@ -60,7 +60,7 @@ class CrossAttentionRun(Run):
         self.layers = [(name, number, index) for name, number, index, _ in attention_layers(guider.model_patcher)]
         self._ready: dict[Hashable, CrossAttentionBatch] = {}
         pixels = (8 * latent.shape[-1], 8 * latent.shape[-2])
-        canvases = {one.canvas: one.regions for one in self.everything(guider) if one.canvas}
+        canvases = {one.canvas: one.acts for one in self.everything(guider) if one.canvas}
         for canvas in canvases:
             canvas.check_rows(len(latent))
         for canvas, regions in canvases.items():

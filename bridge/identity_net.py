@@ -14,7 +14,9 @@ from torch import Tensor
 
 from ..core.attention import Block, decoupled, on_grid, region_weights
 from ..core.errors import LikenessError
+from ..core.instant_id import residual_mask
 from .carried import chunks_of
+from .cross_attention import as_many
 from .injections import Injection
 from .unet import Grid, Options, Replacement, attend_with, grid_of
 
@@ -66,7 +68,7 @@ class IdentityNet(comfy.controlnet.ControlNet):
         if not injections:
             before = self.previous_controlnet
             return before.get_control(x_noisy, t, cond, *args) if before is not None else None
-        with self._by_region(injections[0].regions):
+        with self._by_region(injections[0].regions, self._boxes(tuple(injections), x_noisy)):
             context = self._context(tuple(injections), x_noisy)
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
 
@@ -83,10 +85,20 @@ class IdentityNet(comfy.controlnet.ControlNet):
             self._remembered.contexts[key] = rows.to(x.device, dtype)
         return self._remembered.contexts[key]
 
+    def _boxes(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor | None:
+        """(B, H, W) beside x: where the residuals act, or None: everywhere."""
+        if injections[0].boxes is None:
+            return None
+        key = injections, len(x)
+        if key not in self._remembered.boxes:
+            each = [one.by_person(one.boxes).sum(dim=0) for one in injections if one.boxes is not None]
+            self._remembered.boxes[key] = as_many(torch.cat(each), len(x), dim=0)
+        return self._remembered.boxes[key]
+
     @contextmanager
-    def _by_region(self, regions: Tensor | None) -> Iterator[None]:
+    def _by_region(self, regions: Tensor | None, boxes: Tensor | None) -> Iterator[None]:
         network = self.control_model
-        self.control_model = self._remembered.network(network, regions)
+        self.control_model = self._remembered.network(network, regions, boxes)
         try:
             yield
         finally:
@@ -98,14 +110,15 @@ class _Remembered:
 
     def __init__(self) -> None:
         self.contexts: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
-        self._networks: dict[Tensor | None, _Network] = {}
+        self.boxes: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
+        self._networks: dict[tuple[Tensor | None, Tensor | None], _Network] = {}
 
-    def network(self, plain: Any, regions: Tensor | None) -> Any:
+    def network(self, plain: Any, regions: Tensor | None, boxes: Tensor | None) -> Any:
         if plain.control_add_embedding is not None:
             raise NotAControlNet("a union ControlNet")
-        if regions not in self._networks:
-            self._networks[regions] = _Network(plain, regions)
-        return self._networks[regions]
+        if (regions, boxes) not in self._networks:
+            self._networks[regions, boxes] = _Network(plain, regions, boxes)
+        return self._networks[regions, boxes]
 
 
 class _Network:
@@ -115,13 +128,14 @@ class _Network:
     forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
     """
 
-    def __init__(self, network: Any, regions: Tensor | None) -> None:
-        self._network, self.dtype = network, network.dtype
+    def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None = None) -> None:
+        self._network, self.dtype, self._boxes = network, network.dtype, boxes
         self._weights: Tensor | None = None
         if regions is not None:
             weights = region_weights(regions)
             self._weights = torch.cat([weights, 1 - weights.sum(dim=0, keepdim=True)])
         self._on_grid: dict[Grid, Tensor] = {}
+        self._masks: dict[Grid, Tensor] = {}
         self._keypoints: dict[Tensor, Tensor] = {}
         self._read: dict[Tensor, _KeysAndValues] = {}
 
@@ -142,10 +156,10 @@ class _Network:
         for number, (block, zero_conv) in enumerate(zip(net.input_blocks, net.zero_convs, strict=True)):
             x = block(x, emb, given, _replaced("input", number, attend))
             x = x + self._keypoints[hint] if number == 0 else x
-            outputs.append(zero_conv(x, emb, context))
+            outputs.append(self._in_boxes(zero_conv(x, emb, context)))
         x = net.middle_block(x, emb, given, _replaced("middle", 0, attend))
         self._read[context] = read  # complete: a cancelled step leaves nothing behind
-        return {"middle": [net.middle_block_out(x, emb, context)], "output": outputs}
+        return {"middle": [self._in_boxes(net.middle_block_out(x, emb, context))], "output": outputs}
 
     def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
         layer = *extra_options["block"], extra_options["block_index"]
@@ -153,6 +167,14 @@ class _Network:
             groups = 1 if self._weights is None else len(self._weights)
             read[layer] = _by_group(k, groups), _by_group(v, groups)
         return decoupled(q, *read[layer], self._weights_on(grid_of(extra_options), q), attend_with(extra_options))
+
+    def _in_boxes(self, residual: Tensor) -> Tensor:
+        if self._boxes is None:
+            return residual
+        grid = residual.shape[-2], residual.shape[-1]
+        if grid not in self._masks:
+            self._masks[grid] = residual_mask(self._boxes, *grid).to(residual)
+        return residual * self._masks[grid]
 
     def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
         if self._weights is None:

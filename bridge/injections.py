@@ -33,9 +33,11 @@ class Injection(Carried):
     layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
     Empty where the adapter is switched off.
     regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
+    boxes: (people, H, W), at most 1 in all: where they act in the UNet, and IdentityNet's residuals act at all, while
+    IdentityNet itself hears by `regions`; or None: wherever they are heard.
     canvas: what the regions are parts of and whose rows people have, or None where somebody else looks at its size.
     begins: called with the guider at the start of every run.
-    by_row: person n is heard in row n of the batch alone; there are no regions.
+    by_row: person n is heard in row n of the batch alone; there are no regions, and boxes are of their rows.
     """
 
     key = "likeness_injections"
@@ -45,6 +47,7 @@ class Injection(Carried):
     canvas: Canvas | None = None
     begins: Callable[[CFGGuider], None] | None = None
     by_row: bool = False
+    boxes: Tensor | None = None
 
     @property
     def heard(self) -> bool:
@@ -52,7 +55,17 @@ class Injection(Carried):
 
     @property
     def placed(self) -> bool:
-        return self.regions is not None
+        return self.acts is not None
+
+    @property
+    def acts(self) -> Tensor | None:
+        """Where in the picture, or None: everywhere."""
+        return self.regions if self.boxes is None else self.boxes
+
+    @property
+    def shares(self) -> Tensor | None:
+        """How much each pixel of the UNet listens to each of them, (people, H, W), at most 1 in all."""
+        return region_weights(self.regions) if self.boxes is None and self.regions is not None else self.boxes
 
     def of(self, picture: int) -> Self:
         if not self.by_row:
@@ -62,19 +75,23 @@ class Injection(Carried):
 
     def _row(self, row: slice) -> Self:
         layers = tuple((keys[row], values[row]) for keys, values in self.layers)
-        return replace(self, tokens=self.tokens[row], layers=layers, by_row=False)
+        boxes = None if self.boxes is None else self.boxes[row]
+        return replace(self, tokens=self.tokens[row], layers=layers, by_row=False, boxes=boxes)
 
     def by_person(self, x: Tensor) -> Tensor:
         """(people, ...) as (people, rows, ...): one row for all the batch, or one person in each of several rows."""
         return x[None] if self.by_row else x[:, None]
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        assert self.regions is not None
-        return replace(self, regions=cut_regions(self.regions, area, latent))
+        regions, boxes = (
+            None if whole is None else cut_regions(whole, area, latent) for whole in (self.regions, self.boxes)
+        )
+        return replace(self, regions=regions, boxes=boxes)
 
     def alike(self, other: Any) -> bool:
         return (
             self.regions is other.regions
+            and self.boxes is other.boxes
             and self.by_row == other.by_row
             and self.source is other.source
             and self.sigmas == other.sigmas
@@ -127,9 +144,10 @@ class Addition:
         self.injections, self._place = injections, place
         pairs = zip(*(injection.layers for injection in injections), strict=True)
         self.layers = [tuple(self._by_row(sides) for sides in zip(*layer, strict=True)) for layer in pairs]
-        regions = injections[0].regions
-        self._regions = None if regions is None else region_weights(regions)
-        self._weights = {} if self._regions is None else {grid: self._on(self._regions, grid) for grid in place.grids}
+        # Regions are the same in all rows, boxes may be of one each.
+        told = injections if injections[0].boxes is not None else injections[:1]
+        self._shares = [(one, shares) for one in told if (shares := one.shares) is not None]
+        self._weights = {grid: self._on(grid) for grid in place.grids} if self._shares else {}
 
     def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend) -> Tensor:
         """What they add to one layer of this grid; q: (B, N, C)."""
@@ -142,11 +160,12 @@ class Addition:
         return as_many(self._place.put(torch.cat(each, dim=1)), self._place.rows, dim=1)
 
     def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
-        if self._regions is None:
+        if not self._shares:
             return None
-        weights = self._weights[grid] if grid in self._weights else self._on(self._regions, grid)
-        return weights.to(q)
+        weights = self._weights[grid] if grid in self._weights else self._on(grid)
+        return as_many(weights.to(q), len(q), dim=1)
 
-    def _on(self, regions: Tensor, grid: Grid) -> Tensor:
-        """(people, 1, tokens, 1)."""
-        return self._place.put(on_grid(regions, *grid)[:, None])
+    def _on(self, grid: Grid) -> Tensor:
+        """(people, rows, tokens, 1)."""
+        each = [one.by_person(on_grid(shares, *grid)) for one, shares in self._shares]
+        return as_many(self._place.put(torch.cat(each, dim=1)), self._place.rows, dim=1)

@@ -102,10 +102,11 @@ def make_injections(
     canvas: Canvas | None = None,
     begins: Callable[[CFGGuider], None] | None = None,
     by_row: bool = False,
+    boxes: Tensor | None = None,
 ) -> Injections:
     """Tokens, and keys and values per layer, of `people`; one person without regions is heard everywhere.
 
-    by_row: person n in row n of the batch alone.
+    by_row: person n in row n of the batch alone. boxes: as in Injection.
     """
     faces = loaded.tokens([instant_id.embeddings(person, photos) for person in people])
     length = loaded.net.image_proj.embedding
@@ -115,6 +116,6 @@ def make_injections(
 
     def injection(tokens: Tensor) -> Injection:
         layers = loaded.keys_and_values(tokens, scales) if weight else ()
-        return Injection(source, sigmas, tokens, layers, regions, canvas, begins, by_row)
+        return Injection(source, sigmas, tokens, layers, regions, canvas, begins, by_row, boxes)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

@@ -55,6 +55,11 @@ class RegionalText(Carried):
         return True
 
     @property
+    def acts(self) -> Tensor:
+        """Where in the picture."""
+        return self.regions
+
+    @property
     def added(self) -> int:
         """Tokens behind the text."""
         return 0 if self.tokens is None else self.tokens.shape[1]

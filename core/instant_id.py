@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from .errors import BadSize
@@ -74,6 +75,15 @@ def embeddings(person: Person, photos: str) -> Tensor:
     Raises RecogniserMissing when the identity was not made with antelopev2.
     """
     return combine(person.identity, RECOGNISER, photos, method=METHOD)[None]
+
+
+def residual_mask(shares: Tensor, height: int, width: int) -> Tensor:
+    """Where residuals of IdentityNet act, (rows, H, W), at the size of one of them: (rows, 1, height, width).
+
+    Bilinear without antialiasing, as in the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the
+    picture's sides by 8, 16 and 32; of sides that are no multiples of 32, all is stretched over the residual.
+    """
+    return functional.interpolate(shares[:, None], size=(height, width), mode="bilinear")
 
 
 def unconditional(noise: float, seed: int, length: int) -> Tensor:

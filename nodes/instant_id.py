@@ -30,6 +30,7 @@ from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, 
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import geometry
+from ..core.attention import region_weights
 from ..core.errors import LikenessError, listed, rows_missing
 from ..core.instant_id import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
@@ -37,6 +38,7 @@ from ..core.pictures import as_rgb
 from ..core.places import control_images, drawing, placing, regions
 from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
 
+ACTS_IN = ("regions", "face boxes")
 CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
 
@@ -262,6 +264,14 @@ class ApplyInstantID(io.ComfyNode):
                     io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
                 ),
                 region_masks_input(),
+                io.Combo.Input(
+                    "acts_in",
+                    options=list(ACTS_IN),
+                    default=ACTS_IN[0],
+                    optional=True,
+                    tooltip="face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and "
+                    "the prompt has the rest of the picture: for styles, and for people seen from afar.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -297,6 +307,7 @@ class ApplyInstantID(io.ComfyNode):
         region_margin: float,
         feather: int,
         mask: Tensor | None = None,
+        acts_in: str = ACTS_IN[0],
     ) -> io.NodeOutput:
         cast = _as_cast(cast)
         people, node = _heard(cast).people, notes.node_of(cls)
@@ -308,22 +319,15 @@ class ApplyInstantID(io.ComfyNode):
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
         areas, by_row = _regions(cast, mask, region_margin, feather), is_a(cast, RowCast)
+        boxes = None if acts_in == ACTS_IN[0] else _boxes(cast, areas)
         canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if by_row else 0)
         # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-        placed = areas is not None and is_a(cast, PlacedCast)
+        placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
         injections = make_injections(
-            instant_id,
-            people,
-            photos,
-            weight=adapter_weight,
-            regions=areas,
-            sigmas=window,
-            negative_noise=negative_noise,
-            noise_seed=noise_seed,
-            canvas=canvas if placed or by_row else None,
-            begins=partial(_check_cfg, node),
-            by_row=by_row,
-        )
+            instant_id, people, photos, weight=adapter_weight, regions=areas, boxes=boxes, sigmas=window,
+            negative_noise=negative_noise, noise_seed=noise_seed, canvas=canvas if placed or by_row else None,
+            begins=partial(_check_cfg, node), by_row=by_row,
+        )  # fmt: skip
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [put(*pair) for pair in pairs]
         if control_strength:
@@ -332,8 +336,9 @@ class ApplyInstantID(io.ComfyNode):
             percents, seen = (start_percent, end_percent), None if placed else canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
-        shown = None if areas is None else ui.PreviewImage(drawing.read_regions(areas, people)[None], cls=cls)
-        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=shown)
+        shown = _shown(areas if boxes is None else boxes, people, by_row)
+        preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
+        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
 
 
 def _as_cast(given: Cast | Identity) -> Cast:
@@ -377,6 +382,21 @@ def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> 
     if len(cast.people) == 1 or is_a(cast, RowCast):
         return None
     return regions.of_cast(placing.require_places(cast, APPLY), margin, feather)
+
+
+def _boxes(cast: Cast, areas: Tensor | None) -> Tensor:
+    """(people, H, W): the regions of those who are heard, or the picture, cut to their face boxes; at most 1 in all."""
+    placed = placing.require_places(_heard(cast), f"{APPLY} with acts_in at {ACTS_IN[1]}")
+    found = regions.in_face_boxes(placed, areas)
+    return found if is_a(cast, RowCast) else region_weights(found)
+
+
+def _shown(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tensor | None:
+    """Where everybody's face acts, (pictures, H, W, 3), or None: everywhere. by_row: a picture for each."""
+    if shares is None:
+        return None
+    sheets = [slice(n, n + 1) for n in range(len(people))] if by_row else [slice(None)]
+    return torch.stack([drawing.read_regions(shares[sheet], people[sheet]) for sheet in sheets])
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

@@ -44,6 +44,39 @@ def of_cast(cast: PlacedCast, margin: float, feather: float) -> Tensor:
     return checked(torch.stack([_mask_or_face(p, cast, margin, feather) for p in cast.people]), names(cast.people))
 
 
+def in_face_boxes(cast: PlacedCast, regions: Tensor | None = None) -> Tensor:
+    """(people, H, W) float32 0..1 of a placed cast: the regions, or the whole picture, cut to everybody's face box.
+
+    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
+    Raises BadRegion for a place without box, a box without a pixel on the canvas, and of regions those that do not
+    meet their box and two that are then the same.
+    """
+    boxes = torch.stack([_face_box(person, cast) for person in cast.people])
+    if regions is None:
+        return boxes
+    found = boxes * regions
+    for person, region in zip(cast.people, found, strict=True):
+        if not region.any():
+            why = "it does not meet the face box of its place"
+            raise BadRegion(person.identity.name, why, "Paint the mask over the face, or set acts_in to regions.")
+    return checked(found, names(cast.people))
+
+
+def _face_box(person: Person, cast: PlacedCast) -> Tensor:
+    name, box = person.identity.name, person.slot and person.slot.box
+    if box is None:
+        advice = "Use a layout whose places have faces, or set acts_in to regions."
+        raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
+    x0, y0, x1, y1 = (max(0, int(end)) for end in box)
+    region = torch.zeros(cast.height, cast.width)
+    region[y0:y1, x0:x1] = 1
+    if not region.any():
+        at = ", ".join(f"{end:g}" for end in box)
+        why = f"its face box ({at}) has no pixel on the canvas of {cast.width}x{cast.height} px"
+        raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
+    return region
+
+
 def _mask_or_face(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
     if person.slot is not None and person.slot.mask is not None:
         return person.slot.mask.float()
