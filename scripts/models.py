@@ -235,7 +235,7 @@ def manager(given: argparse.Namespace) -> int:
     return 0
 
 
-_KINDS = {"checkpoints": "checkpoint", "clip_vision": "clip_vision", "controlnet": "controlnet", "vae": "VAE"}
+_KINDS = {"checkpoints": "checkpoint", "diffusion_models": "diffusion_model", "loras": "lora", "vae": "VAE"}
 """Model key -> what ComfyUI-Manager calls it; the others are called as their folders are."""
 
 
@@ -248,7 +248,7 @@ def manager_list() -> str:
 def manager_entry(model: Model) -> dict[str, str]:
     file = next(iter(model.fetched))
     path = PurePosixPath(model.key) / file.names[0]
-    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
+    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences)
     return {
         "name": model.title,
         "type": _KINDS.get(model.key, model.key),
@@ -316,7 +316,7 @@ def _row(model: Model) -> tuple[str, ...]:
     names = [file.names[0] for file in files] if len(model.files) < 3 else [f"{model.name}/"]
     where = ", ".join(f"`{model.key}/{name}`" for name in names)
     others = f"; {', '.join(model.alternatives)}" if model.alternatives else ""
-    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences) or "see its page"
+    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences)
     link = f"[{model.archive.names[0].split('/')[-1] if model.archive else model.repository}]({model.page})"
     if len(model.fetched) == 1:
         link += f", [download]({model.url})"

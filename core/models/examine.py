@@ -69,7 +69,7 @@ def _wrong_kind(path: Path, model: Model, found: Known | None, made_for: str | N
     if made_for and made_for != model.family:
         return WRONG, f"{path} is a ControlNet for {made_for}; one for {model.family} is needed."
     length = path.stat().st_size
-    twins = () if model.files[0].fits(length) else (one for one in _twins(model) if one.files[0].fits(length))
+    twins = () if model.files[0].resembles(length) else (one for one in _twins(model) if one.files[0].resembles(length))
     for twin in twins:
         size = human(length)
         return WRONG, f"{path} is, by its length ({size}), the {twin.title}; {model.title} has {model.size_text}."
@@ -77,8 +77,8 @@ def _wrong_kind(path: Path, model: Model, found: Known | None, made_for: str | N
 
 
 def _twins(model: Model) -> Iterator[Model]:
-    """ControlNets that only their lengths tell from this one."""
-    return (one for one in models() if one.format == model.format and one != model and one.size and model.size)
+    """ControlNets of our methods that only their lengths tell from this one."""
+    return (one for one in models() if one.format == model.format and one.nodes and one != model and model.size)
 
 
 def _alike(model: Model, folders: Folders) -> Finding | None:

@@ -47,9 +47,11 @@ class File:
 
     def fits(self, length: int) -> bool | None:
         """Whether a file of so many bytes may be this one; None where nobody says how long it is."""
-        if self.size is None:
-            return None
-        return abs(length - self.size) <= (0 if self.exact else _ROUNDED * self.size)
+        return length == self.size if self.exact else self.resembles(length)
+
+    def resembles(self, length: int) -> bool | None:
+        """The same of this file as somebody else may have saved it: what is written around its tensors differs."""
+        return None if self.size is None else abs(length - self.size) <= _ROUNDED * self.size
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Model:
     """Something a loader loads.
 
     key: the host's name of the folder. name: what the loader's menu shows. format: its id in formats.KNOWN, or
-    face-pack. family: of the models it is made for, "" for any. archive: the zip its files come in. alternatives: what
-    does as well, in words. nodes: those that cannot do without it.
+    face-pack; "" where only its name tells it. family: of the models it is made for, "" for any. archive: the zip its
+    files come in. alternatives: what does as well, in words. nodes: those that cannot do without it.
     """
 
     id: str

@@ -14,9 +14,10 @@ from . import packs
 from .manifest import File, Model, models
 
 # What the host's loaders read: model keys.
-_LOADERS = {
+LOADERS = {
     "CheckpointLoaderSimple": "checkpoints", "ControlNetLoader": "controlnet", "CLIPVisionLoader": "clip_vision",
-    "VAELoader": "vae", "LoadMediaPipeFaceLandmarker": "detection",
+    "VAELoader": "vae", "LoadMediaPipeFaceLandmarker": "detection", "LoadDA3Model": "geometry_estimation",
+    "UNETLoader": "diffusion_models", "LoraLoader": "loras", "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
@@ -25,8 +26,8 @@ _OF_A_FAMILY = ("checkpoints", "controlnet")
 def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models of a workflow: published ones, and what the host's loaders have chosen beside them."""
     needed, names = published(graph), {model.name for model in models()}
-    families = [model.family for model in needed if model.family and model.key not in _LOADERS.values()]
-    loaded = dict.fromkeys((_LOADERS[kind], name) for kind, name in choices(graph) if kind in _LOADERS)
+    families = [model.family for model in needed if model.family and model.key not in LOADERS.values()]
+    loaded = dict.fromkeys((LOADERS[kind], name) for kind, name in choices(graph) if kind in LOADERS)
     keys = [key for key, _ in loaded]
     chosen = tuple(
         # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.

@@ -72,9 +72,9 @@ def _is(path: Path, model: Model) -> bool:
     known, family = recognised(path)
     if known is None or known.id != model.format:
         return False
-    # Only lengths tell one ControlNet of a family from another.
+    # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
     return model.format != CONTROLNET or (
-        family in (None, model.family) and bool(model.files[0].fits(path.stat().st_size))
+        bool(model.nodes) and family in (None, model.family) and bool(model.files[0].fits(path.stat().st_size))
     )
 
 

@@ -30,7 +30,7 @@ def python(*arguments: str, host: Path) -> subprocess.CompletedProcess[str]:
 def test_further_folders_of_the_host_are_searched(host, tmp_path):
     """Relative ones are meant from base_path, that from the file; several stand one below the other."""
     lines = ["mine:", "  base_path: ../others", "  controlnet: |", "    cn", "    more/cn", "  is_default: true"]
-    (host / "extra_model_paths.yaml").write_text("\n".join([*lines, "other:", f"  loras: {tmp_path}/loras", ""]))
+    (host / "extra_model_paths.yaml").write_text("\n".join([*lines, "other:", f"  embeddings: {tmp_path}/embeddings", ""]))
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import json, models; "
         "print(json.dumps(models.model_folders(None)))"
@@ -43,7 +43,7 @@ def test_further_folders_of_the_host_are_searched(host, tmp_path):
         str(shared / "cn"),
         str(shared / "more" / "cn"),
     ]
-    assert folders["loras"] == [str(tmp_path / "loras")]
+    assert folders["embeddings"] == [str(tmp_path / "embeddings")]
     assert folders["id_patch"] == [str(host / "models" / "id_patch")] and folders[""] == [str(host / "models")]
 
 

@@ -180,6 +180,20 @@ def test_id_patch_controlnet_in_the_place_of_instant_id(complete):
     assert str(place) in finding(complete, "id-patch-controlnet").detail
 
 
+def test_plain_controlnets_of_one_length_are_told_by_their_names(models):
+    """Nothing else tells pose from depth or from InstantID's; ours may have been saved anew."""
+    pose, ours = (manifest.model(name) for name in ("controlnet-openpose-sdxl", "instantid-controlnet"))
+    renamed = sparse(models / "controlnet" / "my canny.safetensors", CONTROL_NET, pose.size or 0)
+    assert [finding(models, model.id).state for model in (pose, ours)] == ["missing"] * 2
+    for model in (pose, ours):
+        sparse(models / "controlnet" / model.name, CONTROL_NET, pose.size or 0)
+    long_ago(models / "controlnet")
+    assert [finding(models, model.id).state for model in (pose, ours)] == ["found"] * 2
+    os.truncate(renamed, ours.size or 0)
+    (models / "controlnet" / ours.name).unlink()
+    assert str(renamed) in finding(models, ours.id).detail
+
+
 def test_a_controlnet_for_another_family(complete):
     shapes = {**CONTROL_NET, "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 768)}
     sparse(complete / "controlnet" / manifest.model("instantid-controlnet").name, shapes, 0)
