@@ -31,7 +31,7 @@ def sigmas(model: ModelPatcher, steps: int, spacing: str) -> Tensor:
     """
     sampling = model.get_model_object("model_sampling")
     of = _trained_with(sampling)
-    levels = sampling.sigma(timesteps(steps, spacing, of)).float().cpu()
+    levels = sampling.sigma(torch.tensor(timesteps(steps, spacing, of))).float().cpu()
     if (levels.diff() >= 0).any():
         raise TooManySteps(steps, spacing, len(sampling.sigmas))
     return torch.cat([levels, levels.new_zeros(1)])

@@ -1,0 +1,214 @@
+"""Each workflow's own sampler settings, sampled whole, against the authors' schedulers as published (diffusers)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import comfy.model_sampling
+import comfy.sample
+import comfy.samplers
+import pytest
+import tiny_sd15
+import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler
+from figures import relative
+from pack.bridge import parts2whole_files
+from pack.bridge.timesteps import TooManySteps
+from pack.core.errors import WrongBaseModel
+from pack.core.timesteps import SPACINGS
+from pack.nodes.timesteps import TimestepSigmas
+from parts_made import SCHEDULER
+from rig.workflow import nodes_in
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted([*(ROOT / "workflows").glob("*.json"), *(ROOT / "subgraphs").glob("*.json")])
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+TOLERANCE = 2e-6  # of a sigma; of the largest latent value
+SCALE = 0.18215
+
+
+class Settings(NamedTuple):
+    """Of one sampler. scheduler: the host's word, or the spacing of Sigmas by Timesteps."""
+
+    method: str
+    steps: int
+    cfg: float
+    sampler: str
+    scheduler: str
+    denoise: float
+
+
+def settings_in(graph: dict[str, Any]) -> Iterator[Settings]:
+    nodes = {node["id"]: node for node in nodes_in(graph)}
+    kinds = {node["type"] for node in nodes.values()}
+    checkpoints = [node["widgets_values"][0] for node in nodes.values() if node["type"] == "CheckpointLoaderSimple"]
+    few = any("lightning" in name for name in checkpoints)
+    method = "Parts2Whole" if "LikenessLoadParts2Whole" in kinds else "Lightning" if few else "SDXL"
+    origins = {link[0]: link[1] for link in graph.get("links", [])}
+    for node in nodes.values():
+        values = node.get("widgets_values")
+        if node["type"] == "KSampler":
+            yield Settings(method, *values[2:])
+        if node["type"] == "SamplerCustom":
+            linked = {slot["name"]: slot["link"] for slot in node["inputs"]}
+            chosen, spaced = (nodes[origins[linked[name]]]["widgets_values"] for name in ("sampler", "sigmas"))
+            yield Settings(method, spaced[0], values[3], chosen[0], spaced[1], 1.0)
+
+
+def published(settings: Settings) -> Any:
+    """The authors' scheduler, set to as many steps as leave settings.steps of them."""
+    if settings.method == "Parts2Whole":
+        scheduler = DDIMScheduler(**SCHEDULER, steps_offset=1, clip_sample=False)
+    else:
+        spacing = "trailing" if settings.method == "Lightning" else "leading"
+        scheduler = EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)
+    steps = int(settings.steps / settings.denoise)
+    scheduler.set_timesteps(steps)
+    if isinstance(scheduler, EulerDiscreteScheduler):
+        scheduler.set_begin_index(steps - settings.steps)
+    return scheduler
+
+
+@cache
+def unet() -> Any:
+    return tiny_sd15.diffusers_unet(111)
+
+
+@cache
+def model(method: str) -> Any:
+    made = tiny_sd15.host_model(unet())
+    if method == "Parts2Whole":
+        made.add_object_patch("model_sampling", parts2whole_files._sampling(made, SCHEDULER, ""))
+    return made
+
+
+def sigmas_of(settings: Settings) -> torch.Tensor:
+    host = model(settings.method)
+    if settings.scheduler in SPACINGS:
+        return TimestepSigmas.execute(host, settings.steps, settings.scheduler)[0]
+    _, steps, _, sampler, scheduler, denoise = settings
+    return comfy.samplers.KSampler(host, steps, torch.device("cpu"), sampler, scheduler, denoise).sigmas
+
+
+def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
+    """Of the published betas, without the rounding of diffusers' products."""
+    alphas = (1 - scheduler.betas.double()).cumprod(0)[timesteps.long()]
+    return ((1 - alphas) / alphas).sqrt().float()
+
+
+class Figures(NamedTuple):
+    """How far the host is from the authors: in its sigmas, its first latent, and what it makes of the same one."""
+
+    sigmas: float
+    start: float
+    sampling: float
+
+
+@cache
+def figures(settings: Settings) -> Figures:
+    sigmas, scheduler = sigmas_of(settings), published(settings)
+    timesteps = scheduler.timesteps[-settings.steps :]
+    assert len(sigmas) == len(timesteps) + 1 and sigmas[-1] == 0
+    apart = (sigmas[:-1] / levels(scheduler, timesteps) - 1).abs().max().item()
+
+    # Smaller pictures come down to one pixel, where norms over two numbers make 1e-3 of 1e-6.
+    generator = torch.Generator().manual_seed(17)
+    text, picture = (torch.randn(2, *size, generator=generator) for size in ((77, 48), (4, 16, 16)))
+    latent = picture[:1] * 8 * _drawn_over(settings)
+    noise, seen = comfy.sample.prepare_noise(latent, 1), []
+    ours = SCALE * comfy.sample.sample_custom(
+        model(settings.method), noise, settings.cfg, comfy.samplers.sampler_object(settings.sampler), sigmas,
+        [[text[1:], {}]], [[text[:1], {}]], latent, seed=1, disable_pbar=True,
+        callback=lambda step, denoised, x, steps: seen.append(x.clone()),
+    )  # fmt: skip
+    # diffusers' DDIM scales down what it starts with, Euler what the network sees.
+    ddim = isinstance(scheduler, DDIMScheduler)
+    start = seen[0] / (1 + sigmas[0] ** 2).sqrt() if ddim else seen[0]
+    theirs = noise * scheduler.init_noise_sigma
+    if _drawn_over(settings):
+        theirs = scheduler.add_noise(latent * SCALE, noise, timesteps[:1])
+    return Figures(apart, relative(start, theirs), relative(ours, sampled(settings, start, text)))
+
+
+def _drawn_over(settings: Settings) -> bool:
+    """Whether it begins with a picture. 0.99 does not: it leaves out the step that ddim_uniform has too many."""
+    return settings.denoise < 0.99
+
+
+@torch.no_grad()
+def sampled(settings: Settings, x: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    scheduler = published(settings)
+    for timestep in scheduler.timesteps[-settings.steps :]:
+        rows = scheduler.scale_model_input(x, timestep).repeat(2, 1, 1, 1)
+        uncond, cond = unet()(rows, timestep, text, return_dict=False)[0].chunk(2)
+        x = scheduler.step(uncond + settings.cfg * (cond - uncond), timestep, x).prev_sample
+    return x
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_workflow_samples_as_the_authors_do(path, record_property):
+    found = set(settings_in(json.loads(path.read_text("utf-8"))))
+    assert found
+    for settings in found:
+        apart = figures(settings)
+        record_property(str(tuple(settings)), tuple(apart))
+        assert apart.sigmas <= TOLERANCE and apart.sampling <= TOLERANCE, settings
+        # One multiplies its first noise by sigma, the other by the root of 1 + sigma^2: the host where sigma is its
+        # largest, diffusers where it is not.
+        assert apart.start <= (TOLERANCE if _drawn_over(settings) else 0.004), settings
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_sigmas_are_those_of_diffusers_timesteps(spacing):
+    for steps in (1, 2, 7, 8, 20, 30, 31, 50, 100, 999):
+        scheduler = DDIMScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)
+        scheduler.set_timesteps(steps)
+        (sigmas,) = TimestepSigmas.execute(model("SDXL"), steps, spacing).args
+        assert len(sigmas) == steps + 1 and sigmas[-1] == 0
+        assert (sigmas[:-1] / levels(scheduler, scheduler.timesteps) - 1).abs().max() <= TOLERANCE, steps
+
+
+def test_sigmas_are_of_the_sampling_that_another_node_has_put_into_the_model():
+    (zero_snr,) = ModelSamplingDiscrete().patch(model("SDXL"), "v_prediction", True)
+    (sigmas,) = TimestepSigmas.execute(zero_snr, 4, "trailing").args
+    assert sigmas[0] > 4000 and sigmas[0] == pytest.approx(zero_snr.get_model_object("model_sampling").sigma_max)
+
+
+OTHERS = {
+    "flow": comfy.model_sampling.ModelSamplingDiscreteFlow,
+    "continuous": comfy.model_sampling.ModelSamplingContinuousEDM,
+    "a table, but no timesteps in it": comfy.model_sampling.ModelSamplingDiscreteEDM,
+    "timesteps as fractions": comfy.model_sampling.StableCascadeSampling,
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_model_without_numbered_timesteps_is_refused_by_name(kind):
+    other = model("SDXL").clone()
+    other.add_object_patch("model_sampling", type("ModelSampling", (OTHERS[kind], comfy.model_sampling.EPS), {})())
+    with pytest.raises(WrongBaseModel, match=f"{OTHERS[kind].__name__} and EPS.*Use BasicScheduler"):
+        TimestepSigmas.execute(other, 30, "leading")
+
+
+def test_more_steps_than_there_are_noise_levels_are_refused():
+    (lcm,) = ModelSamplingDiscrete().patch(model("SDXL"), "lcm", False)
+    with pytest.raises(TooManySteps, match="200 steps by trailing are too many for this MODEL's 50 noise levels"):
+        TimestepSigmas.execute(lcm, 200, "trailing")
+    with pytest.raises(TooManySteps, match="1000 steps by leading"):
+        TimestepSigmas.execute(model("SDXL"), 1000, "leading")
+
+
+def test_lcm_takes_the_steps_of_its_authors():
+    """As the note of instant_id_few_steps says: ModelSamplingDiscrete, lcm, with the scheduler simple."""
+    (lcm,) = ModelSamplingDiscrete().patch(model("SDXL"), "lcm", False)
+    for steps in (4, 6, 8):
+        scheduler = LCMScheduler(**BETAS, original_inference_steps=50)
+        scheduler.set_timesteps(steps)
+        sigmas = comfy.samplers.calculate_sigmas(lcm.get_model_object("model_sampling"), "simple", steps)
+        assert (sigmas[:-1] / levels(scheduler, scheduler.timesteps) - 1).abs().max() <= TOLERANCE
