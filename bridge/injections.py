@@ -147,7 +147,7 @@ class Addition:
         # Regions are the same in all rows, boxes may be of one each.
         told = injections if injections[0].boxes is not None else injections[:1]
         self._shares = [(one, shares) for one in told if (shares := one.shares) is not None]
-        self._weights = {grid: self._on(grid) for grid in place.grids} if self._shares else {}
+        self._weights = {grid: self._on(grid) for grid in place.grids} if self._shares else None
 
     def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend) -> Tensor:
         """What they add to one layer of this grid; q: (B, N, C)."""
@@ -160,7 +160,7 @@ class Addition:
         return as_many(self._place.put(torch.cat(each, dim=1)), self._place.rows, dim=1)
 
     def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
-        if not self._shares:
+        if self._weights is None:
             return None
         weights = self._weights[grid] if grid in self._weights else self._on(grid)
         return as_many(weights.to(q), len(q), dim=1)

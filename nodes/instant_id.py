@@ -43,6 +43,8 @@ CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
 
 HIGH_CFG = 6.0
+CELL = 32
+"""Side in pixels of what the coarsest layers of an SDXL model take for one token."""
 WATERMARKS = (
     "The size is exactly 1024x1024: InstantID was trained on pictures with watermarks at that size. "
     "1016x1016 or 1024x768 have none."
@@ -311,7 +313,7 @@ class ApplyInstantID(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = _as_cast(cast)
         people, node = _heard(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join(_remarks(image, mask, cast)))
+        notes.tell(node, "\n".join(_remarks(image, mask, cast, acts_in)))
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
@@ -346,7 +348,7 @@ def _as_cast(given: Cast | Identity) -> Cast:
     return given if is_a(given, Cast) else Cast((Person(given),))
 
 
-def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast) -> list[str]:
+def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
     """What works, but may not be meant."""
     hints = [f"{person.identity.name}: weight 0, left out." for person in cast.people if person.weight <= 0]
     if image is not None and image.shape[1:3] == (1024, 1024):
@@ -354,6 +356,13 @@ def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast) -> list[str]
     if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
         sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
         hints.append(f"The masks are {sizes}: they are stretched over the canvas.")
+    boxes = [(person.identity.name, person.slot.box) for person in cast.people if person.slot and person.slot.box]
+    for name, box in boxes if acts_in == ACTS_IN[1] else ():
+        if geometry.shorter_side(box) < CELL:
+            hints.append(
+                f"{name}: the face box is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px. Layers with cells of {CELL} "
+                "px may see nothing of it: give the face more room, or set acts_in to regions."
+            )
     return hints
 
 

@@ -28,7 +28,7 @@ from pack.bridge.injections import Addition, Injection
 from pack.bridge.instant_id import AdapterMismatch, load_instant_id
 from pack.core import errors
 from pack.core.identities import RecogniserMissing
-from pack.core.people import Cast, Layout, PlacedCast, Slot
+from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
 from pack.core.places import regions
 from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, IdentityNetMissing, LoadInstantID, NoKeypoints
 from PIL import Image
@@ -157,6 +157,85 @@ def test_four_people_by_regions_and_a_batch(host, instant_id):
     assert all(r.isfinite().all() for r in results) and not torch.equal(*results)
 
 
+# Inside the face boxes alone
+
+
+def boxed(*boxes, mask=None):
+    people = (person(str(n), face(n), slot(*box, mask)) for n, box in enumerate(boxes, 1))
+    return PlacedCast(tuple(people), WIDTH, HEIGHT)
+
+
+def test_a_box_of_everything_is_no_box_and_regions_stay_as_they_are(host, instant_id):
+    """A, B, A: both choices find the same networks."""
+    here, everywhere = boxed((20, 10, 70, 60)), boxed((0, 0, WIDTH, HEIGHT))
+    first = sample(*apply(host, instant_id, here))
+    inside = sample(*apply(host, instant_id, here, acts_in="face boxes"))
+    assert not torch.allclose(inside, first, atol=1e-2)
+    for again in (apply(host, instant_id, here), apply(host, instant_id, everywhere, acts_in="face boxes")):
+        assert torch.equal(sample(*again), first)
+    own = boxed((20, 10, 70, 60), mask=torch.eye(HEIGHT, WIDTH))
+    assert torch.equal(sample(*apply(host, instant_id, own, acts_in="face boxes")), inside), "one person has no region"
+
+
+def controls(host, applied, **kwargs):
+    """What the first forward of a sampling gets from its ControlNets: 9 residuals and the one in the middle."""
+    seen = []
+    hook = host[0].model.diffusion_model.register_forward_pre_hook(
+        lambda _, args, given: seen.append(given.get("control") or args[4]), with_kwargs=True
+    )
+    try:
+        sample(*applied, steps=1, **kwargs)
+    finally:
+        hook.remove()
+    return [*seen[0]["output"], *seen[0]["middle"]]
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "batch"), [(128, 96, 1), (136, 104, 2)], ids=["128x96 px", "sides that no layer divides"]
+)
+def test_residuals_are_those_of_identity_net_inside_the_box(host, instant_id, width, height, batch):
+    cast = PlacedCast((person("her", face(1), slot(24.7, 13, 71.2, 60)),), width, height)
+    hint = HINT.new_ones(1, height, width, 3)
+    whole, inside = (
+        controls(host, apply(host, instant_id, cast, hint=hint, adapter_weight=0.0, acts_in=where), batch=batch,
+                 size=(width, height))
+        for where in ("regions", "face boxes")
+    )  # fmt: skip
+    mask = torch.zeros(1, 1, height, width)
+    mask[..., 13:60, 24:71] = 1
+    for everywhere, there in zip(whole, inside, strict=True):
+        share = torch.nn.functional.interpolate(mask, size=there.shape[-2:], mode="bilinear")
+        assert len(there) == 2 * batch and torch.equal(there, everywhere * share) and there.any()
+
+
+def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(host, instant_id):
+    boxes = [(10, 10, 50, 60), (60, 30, 120, 90)]
+    rows = RowCast(boxed(*boxes).people, WIDTH, HEIGHT)
+    hints = torch.cat([HINT, HINT.flip(2)])
+    options = {**DEFAULTS, "acts_in": "face boxes"}
+    output = ApplyInstantID.execute(host[0], [text(1)], [text(2)], instant_id, host[1], rows, hints, **options)
+    assert len(output.ui.as_dict()["images"]) == 2, "a picture each is shown"
+    together = sample(*output.args, batch=2)
+    start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
+    for row, box in enumerate(boxes):
+        alone = PlacedCast((replace(rows.people[row], slot=slot(*box)),), WIDTH, HEIGHT)
+        applied = apply(host, instant_id, alone, hint=hints[row : row + 1], acts_in="face boxes")
+        expected = sample(*applied, start=start[row : row + 1])
+        assert (together[row] - expected[0]).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_face_boxes_that_nobody_can_use(host, instant_id, caplog):
+    refused(errors.NotPlaced, r"Apply InstantID \(Likeness\) with acts_in at face boxes needs .*person 1 has no place",
+            host, instant_id, one(), acts_in="face boxes")  # fmt: skip
+    refused(regions.BadRegion, "region of 2 .*has no pixel on the canvas of 128x96 px", host, instant_id,
+            boxed((10, 10, 50, 50), (10, 97, 50, 120)), acts_in="face boxes")  # fmt: skip
+    caplog.clear()
+    apply(host, instant_id, boxed((10, 10, 30, 60)), control_strength=0.0)
+    assert not caplog.text
+    apply(host, instant_id, boxed((10, 10, 30, 60)), control_strength=0.0, acts_in="face boxes")
+    assert "1: the face box is 20x50 px. Layers with cells of 32 px may see nothing of it" in caplog.text
+
+
 def test_regional_prompts_choose_their_own_person(host, instant_id):
     """Two prompts with masks, each through its own apply node on one MODEL: the second finds the model patched."""
     left = torch.zeros(1, HEIGHT, WIDTH)
@@ -181,6 +260,13 @@ def test_an_area_sees_its_own_part_of_the_regions(host, instant_id):
     regions = injection.cropped((HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), (HEIGHT // 8, WIDTH // 8)).regions
     assert regions.shape == (2, HEIGHT, WIDTH // 2) and not regions[0].any() and regions[1].all()
     assert sample(*apply(host, instant_id, halves(), area, control_strength=0.0)).isfinite().all()
+    # Face boxes alone: the right half has the box at 70 to 110 of 128 px.
+    inside = apply(host, instant_id, halves(), area, acts_in="face boxes")
+    injection = inside[1][0][1]["model_conds"][Injection.key].cond[0]
+    boxes = injection.cropped((HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), (HEIGHT // 8, WIDTH // 8)).boxes
+    assert boxes.shape == (2, HEIGHT, WIDTH // 2) and not boxes[0].any()
+    assert boxes[1, 20:60, 6:46].all() and boxes[1].count_nonzero() == 40 * 40
+    assert sample(*inside).isfinite().all()
 
 
 # Latents of another size than the canvas
@@ -366,10 +452,13 @@ def test_regions_are_shown_on_the_node(host, instant_id):
         options = {**DEFAULTS, "control_strength": 0.0, **changed}
         return shown(ApplyInstantID.execute(host[0], [text(1)], [text(2)], instant_id, host[1], cast, HINT, **options))
 
+    inside = run(boxed((10, 20, 50, 90)), acts_in="face boxes")
+    blue, dark = (torch.tensor(rgb) / 255 for rgb in ((53, 101, 130), (20, 22, 26)))
+    assert torch.allclose(inside[80, 30], blue, atol=0.01) and torch.allclose(inside[5, 100], dark, atol=0.01)
     assert run(one()) is None, "one person without a mask is read everywhere"
     own = run(halves())
     assert own.shape == (HEIGHT, WIDTH, 3)
-    blue, orange, dark = (torch.tensor(rgb) / 255 for rgb in ((53, 101, 130), (125, 90, 13), (20, 22, 26)))
+    orange = torch.tensor((125, 90, 13)) / 255
     assert torch.allclose(own[90, 5], blue, atol=0.01) and torch.allclose(own[90, 120], orange, atol=0.01)
     faces = PlacedCast(tuple(replace(p, slot=replace(p.slot, mask=None)) for p in halves().people), WIDTH, HEIGHT)
     derived = run(faces, region_margin=0.0, feather=0)

@@ -52,7 +52,8 @@ def apply(host, instant_id, cast, positive=None, negative=None, model=None, hint
     ).args  # fmt: skip
 
 
-def sample(model, positive, negative, steps=3, batch=1, cfg=5.0, size=(WIDTH, HEIGHT), **kwargs):
-    start = torch.randn(batch, 4, size[1] // 8, size[0] // 8, generator=torch.Generator().manual_seed(7)) * 14
+def sample(model, positive, negative, steps=3, batch=1, cfg=5.0, size=(WIDTH, HEIGHT), start=None, **kwargs):
+    if start is None:
+        start = torch.randn(batch, 4, size[1] // 8, size[0] // 8, generator=torch.Generator().manual_seed(7)) * 14
     sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
     return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, cfg, **kwargs)

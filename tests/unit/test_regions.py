@@ -23,6 +23,9 @@ def box(x0, y0, x1, y1):
     return Slot(((x0 + x1) / 2, (y0 + y1) / 2), (x0, y0, x1, y1))
 
 
+RIGHT = (torch.arange(96) >= 48).float().expand(1, 64, 96)
+
+
 def test_a_box_is_widened_and_its_edge_is_soft():
     region = regions.of_cast(cast(box(32, 16, 48, 32), box(70, 16, 80, 26)), margin=0.5, feather=4)[0]
     assert region.shape == (64, 96)
@@ -55,6 +58,36 @@ def test_masks_of_another_size_are_fitted():
 def test_unusable_regions_are_explained(slots, message):
     with pytest.raises(BadRegion, match=message):
         regions.of_cast(cast(*slots), 0.5, 8)
+
+
+def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas():
+    (region,) = regions.in_face_boxes(cast(box(-3.9, 10.9, 20.9, 70.0)))
+    expected = torch.zeros(64, 96)
+    expected[10:, :20] = 1
+    assert torch.equal(region, expected)
+
+
+def test_regions_in_face_boxes_keep_their_edges():
+    two = cast(box(10, 10, 40, 40), box(30, 10, 60, 40))
+    whole = torch.rand(2, 64, 96, generator=torch.Generator().manual_seed(1))
+    found = regions.in_face_boxes(two, whole)
+    assert torch.equal(found[0, 10:40, 10:40], whole[0, 10:40, 10:40]) and found[0].count_nonzero() == 900
+    assert torch.equal(found[1, 10:40, 30:60], whole[1, 10:40, 30:60]) and found[1].count_nonzero() == 900
+
+
+@pytest.mark.parametrize(
+    ("slot", "given", "message"),
+    [
+        (Slot((50.0, 50.0)), None, "person 1 .*its place has no face box.*acts_in to regions"),
+        (box(20.2, 10, 20.9, 30), None, r"person 1 .*\(20\.2, 10, 20\.9, 30\) has no pixel on the canvas of 96x64 px"),
+        (box(100, 10, 120, 30), None, r"\(100, 10, 120, 30\) has no pixel on the canvas of 96x64 px"),
+        (box(-40, 10, -20, 30), None, r"\(-40, 10, -20, 30\) has no pixel"),
+        (box(10, 10, 20, 20), RIGHT, "person 1 .*does not meet the face box of its place.*over the face"),
+    ],
+)
+def test_face_boxes_of_nothing_are_explained(slot, given, message):
+    with pytest.raises(BadRegion, match=f"(?s){message}"):
+        regions.in_face_boxes(cast(slot), given)
 
 
 def test_unusable_masks_are_explained():
