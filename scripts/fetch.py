@@ -2,8 +2,9 @@
 
 Theirs are connections that break, half a file, the cache and the mirror (HF_ENDPOINT) of Hugging Face and its tokens.
 Ours is what they do not do: a file comes under the name that its loader looks for, and is moved there when it is known
-to be the published one, by length and SHA-256 and as no web page; what somebody else put there stays; files of a zip
-are taken out wherever they lie in it; GITHUB_ENDPOINT names a mirror of GitHub.
+to be the published one, by length and SHA-256 and as no web page; what somebody else put there stays; nothing longer
+comes than is published, and no redirect leads into one's own network; files of a zip are taken out wherever they lie in
+it; GITHUB_ENDPOINT names a mirror of GitHub.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import shutil
 import sys
 import time
 import zipfile
-import zlib
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import replace
+from io import BufferedWriter, FileIO
+from ipaddress import ip_address, ip_network
 from pathlib import Path, PurePath
+from socket import getaddrinfo
 from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from environment import SetupError, say
 
@@ -30,6 +35,7 @@ try:
     import huggingface_hub
     import pooch
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.utils import get_session
 except ImportError as error:
     install = f'"{sys.executable}" -m pip install huggingface_hub pooch tqdm'
     raise SetupError(f"Downloading needs the Python package {error.name}. Install it: {install}") from error
@@ -38,6 +44,10 @@ _HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _UNFINISHED = ".fetching-"
 _AGAIN = 2
 """Further attempts where a server has no ranges to go on with."""
+_LONGEST = 10**11
+"""Bytes of a file of which nobody says how long it is."""
+_MADE_UP = ip_network("198.18.0.0/15")
+"""What proxies resolve public names to."""
 
 
 class FetchError(Exception):
@@ -50,24 +60,24 @@ class NotThere(FetchError):
 
 def fetch_model(model: Model, root: Path) -> str:
     """Fetch all of a model into `root`, the folder of its key. Why it did not come, empty where it is there."""
-    unpacked = {PurePath(file.names[0]).name: root / file.names[0] for file in model.files}
-    if model.archive and all(map(_there, unpacked.values())):
-        say(f"{model.title} is there already.")
-        return ""
     try:
+        there = [_unpacked(file, root) for file in model.files if model.archive]
+        if there and all(there):
+            say(f"{model.title} is there already.")
+            return ""
         for file in model.fetched:
             _fetch_file(model, file, root)
         if model.archive:
-            _unpack(root / model.archive.names[0], unpacked)
+            _unpack(root / model.archive.names[0], model.files, root)
     except (FetchError, OSError) as problem:
         return str(problem)
     return ""
 
 
-def _there(path: Path) -> bool:
-    """Also in the second folder of the same name that unpacking makes. What is empty or a web page is to come anew."""
-    places = (path, path.parent / path.parent.name / path.name)
-    return any(place.is_file() and place.stat().st_size and not no_model(place) for place in places)
+def _unpacked(file: File, root: Path) -> bool:
+    """Whether it is there, also in the second folder of the same name that unpacking makes. Raises FetchError."""
+    path = root / file.names[0]
+    return any(_taken(place) and _is(place, file) for place in (path, path.parent / path.parent.name / path.name))
 
 
 def _fetch_file(model: Model, file: File, root: Path) -> None:
@@ -88,19 +98,17 @@ def _fetch_file(model: Model, file: File, root: Path) -> None:
 
 def _fetch(url: str, file: File, target: Path) -> bool:
     """False where it was there already. Raises FetchError."""
-    if target.exists() and not target.is_file():
-        raise FetchError(f"{target} is in the way: it is no file. Move it away.")
     try:
-        hub = _HUB.fullmatch(url)
-        size, digest = _said(hub) if hub else (None, None)
-        digest = file.sha256 or digest
-        if target.exists() and _is(target, file, size, digest):
+        taken, hub = _taken(target), _HUB.fullmatch(url)
+        published = _said(hub, file) if hub else file
+        if taken and _is(target, published):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear(target.parent)
         with TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as folder:
-            came = _from_hub(hub, folder) if hub else _from_elsewhere(url, folder, target.name)
-            _verify(came, url, file, size, digest)
+            came = _from_hub(hub, folder) if hub else _from_elsewhere(url, folder, target.name, published)
+            if what := _wrong(came, published):
+                raise FetchError(f"What came from {url} is {what}. Run it again; if it stays so, look at its page.")
             os.replace(came, target)
     except FetchError:
         raise
@@ -116,8 +124,8 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _said(hub: re.Match[str]) -> tuple[int | None, str | None]:
-    """Length and SHA-256 of a file, as far as Hugging Face says."""
+def _said(hub: re.Match[str], file: File) -> File:
+    """With the length and SHA-256 that Hugging Face says. Raises FetchError for another file than is known."""
     try:
         repository, revision, name = hub.groups()
         told = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repository, name, revision=revision))
@@ -128,7 +136,10 @@ def _said(hub: re.Match[str]) -> tuple[int | None, str | None]:
             raise
         advice = "Accept its terms on its page, make a token there and set HF_TOKEN."
         raise FetchError(f"{hub[0]} needs an account ({status}). {advice}") from error
-    return told.size, told.etag if told.etag and len(told.etag) == 64 else None
+    if file.exact and told.size not in (None, file.size):
+        raise FetchError(f"{hub[0]} is {told.size} bytes long instead of {file.size}: another file. Look at its page.")
+    digest = told.etag.lower() if told.etag and len(told.etag) == 64 else None
+    return replace(file, size=told.size or file.size, exact=bool(told.size or file.exact), sha256=file.sha256 or digest)
 
 
 def _from_hub(hub: re.Match[str], folder: str) -> Path:
@@ -136,11 +147,56 @@ def _from_hub(hub: re.Match[str], folder: str) -> Path:
     return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_dir=folder))
 
 
-def _from_elsewhere(url: str, folder: str, name: str) -> Path:
+class _Limited(BufferedWriter):
+    """A file that takes so many bytes."""
+
+    def __init__(self, path: str, most: int) -> None:
+        super().__init__(FileIO(path, "w"))
+        self._most = most
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > self._most:
+            raise FetchError(f"more than the {self._most} bytes come that are published")
+        return super().write(data)
+
+
+def _follow(response: Any, *_: Any, **__: Any) -> None:
+    """Raises FetchError where an answer leads from https elsewhere, or to somebody in one's own network."""
+    here = str(response.url)
+    there = urljoin(here, response.headers.get("location", ""))
+    start, end = urlsplit(here), urlsplit(there)
+    if end.scheme not in ("https", start.scheme) or (end.netloc != start.netloc and _own(end.hostname)):
+        raise FetchError(f"{here} leads to {plain(there, 200)}, where no published file is. Look at its page.")
+
+
+_session: Any = get_session()
+if hasattr(_session, "event_hooks"):
+    _session.event_hooks = {**_session.event_hooks, "response": [_follow]}
+else:  # before huggingface_hub 1.0 it was one of requests
+    _session.hooks["response"].append(_follow)
+
+
+def _own(host: str | None) -> bool:
+    """Whether it is a machine that the public does not see; not where nobody knows its name."""
+    try:
+        found = {ip_address(str(entry[4][0]).split("%")[0]) for entry in getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False
+    return any(address.is_private and address not in _MADE_UP for address in found)
+
+
+def _from_elsewhere(url: str, folder: str, name: str, file: File) -> Path:
     mirror = os.environ.get("GITHUB_ENDPOINT", "").strip().rstrip("/")
     address = mirror + url.removeprefix("https://github.com") if mirror else url
     store = pooch.create(folder, "", registry={name: None}, urls={name: address}, retry_if_failed=_AGAIN)
-    downloader: Any = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 20)
+    http: Any = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 20, hooks={"response": _follow})
+    most = (file.exact and file.size) or _LONGEST
+
+    def download(url: str, path: str, store: Any) -> None:
+        with _Limited(path, most) as limited:
+            http(url, limited, store)
+
+    downloader: Any = download
     came = Path(store.fetch(name, downloader=downloader))
     came.chmod(0o666 & ~_umask())  # pooch writes for its owner only
     return came
@@ -151,59 +207,66 @@ def _umask() -> int:
     return mask
 
 
-def _is(target: Path, file: File, size: int | None, digest: str | None) -> bool:
-    """Whether the file that lies there is the one that would come; one that is no model may be replaced.
+def _taken(target: Path) -> bool:
+    """Whether a file lies there. Raises FetchError for what is none."""
+    if target.exists() and not target.is_file():
+        raise FetchError(f"{target} is in the way: it is no file. Move it away.")
+    return target.exists()
+
+
+def _is(target: Path, file: File) -> bool:
+    """Whether what lies there is the file that would come; an empty one or a web page may be replaced.
 
     Raises FetchError for any other, which may be somebody's own.
     """
     length = target.stat().st_size
     if not length or no_model(target):
         return False
-    alike = size == length if size else file.fits(length) is not False
-    if alike and digest in (None, sha256(target)):
-        return True
-    raise FetchError(f"{target} is there and is another file ({length} bytes). Move it away to have it downloaded.")
+    if _wrong(target, file):
+        raise FetchError(f"{target} is there and is another file ({length} bytes). Move it away to have it downloaded.")
+    return True
 
 
-def _verify(came: Path, url: str, file: File, size: int | None, digest: str | None) -> None:
-    """Raises FetchError for anything else than what is published."""
-    length, expected = came.stat().st_size, file.size if file.exact else size
-    what = no_model(came) if length else "empty"
-    if not what and expected not in (None, length):
-        what = f"{length} bytes long instead of {expected}"
-    if not what and digest and (found := sha256(came)) != digest:
-        what = f"another file: its SHA-256 is {found}, {digest} is published"
-    if what:
-        raise FetchError(f"What came from {url} is {what}. Run it again; if it stays so, look at its page.")
+def _wrong(path: Path, file: File) -> str:
+    """What a file is that is not the published one, empty where it is."""
+    length = path.stat().st_size
+    if not length:
+        return "empty"
+    if what := no_model(path):
+        return what
+    if file.fits(length) is False:
+        return f"{length} bytes long instead of {file.size}"
+    if file.sha256 and (found := sha256(path)) != file.sha256:
+        return f"another file: its SHA-256 is {found}, {file.sha256} is published"
+    return ""
 
 
-def _unpack(archive: Path, wanted: Mapping[str, Path]) -> None:
-    """Take files out of a zip, wherever in it they lie: name -> target; then remove the zip. Raises FetchError."""
+def _unpack(archive: Path, wanted: Sequence[File], root: Path) -> None:
+    """Take files out of a zip, wherever in it they lie; then remove the zip. Raises FetchError."""
     try:
         with zipfile.ZipFile(archive) as opened:
             members = {Path(name).name: name for name in opened.namelist() if not name.endswith("/")}
-            for name, target in wanted.items():
-                _take_out(opened, members[name], target)
+            for file in wanted:
+                _take_out(opened, members[PurePath(file.names[0]).name], file, root / file.names[0])
     except KeyError as error:
         raise FetchError(f"{archive} holds no {error.args[0]}. Delete it and run it again.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        # RuntimeError: encrypted, or packed in a way that Python does not know.
-        raise FetchError(f"{archive} cannot be unpacked ({error}). Delete it and run it again.") from error
+    except OSError:
+        raise
+    except Exception as error:  # there is hardly an exception that a damaged zip does not raise
+        raise FetchError(f"{archive} cannot be unpacked ({plain(error, 600)}). Delete it and run it again.") from error
     archive.unlink()
 
 
-def _take_out(archive: zipfile.ZipFile, member: str, target: Path) -> None:
-    """Raises BadZipFile for what is no model, and before it fills the disk for what weights never pack down to."""
+def _take_out(archive: zipfile.ZipFile, member: str, file: File, target: Path) -> None:
+    """Raises BadZipFile for what is not published, and before it fills the disk for what weights never pack down to."""
     known = archive.getinfo(member)
-    if not known.file_size or known.file_size > max(1 << 20, 20 * known.compress_size):
+    if file.fits(known.file_size) is False or known.file_size > max(1 << 20, 20 * known.compress_size):
         raise zipfile.BadZipFile(f"{member} has {known.file_size} bytes, {known.compress_size} packed")
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
-    try:
-        with archive.open(member) as source, part.open("wb") as file:
-            shutil.copyfileobj(source, file, 1 << 20)
-        if what := no_model(part):
+    with TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as folder:
+        part = Path(folder) / target.name
+        with archive.open(member) as source, part.open("xb") as opened:
+            shutil.copyfileobj(source, opened, 1 << 20)
+        if what := _wrong(part, file):
             raise zipfile.BadZipFile(f"{member} is {what}")
         os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)

@@ -33,6 +33,7 @@ import environment
 from environment import ROOT, SetupError
 from rig.workflow import nodes_in
 
+from core.errors import LikenessError
 from core.models import manifest, needs
 from core.models.manifest import Model
 
@@ -60,11 +61,20 @@ def main() -> int:
     commands.add_parser("manager")
     commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     given = parser.parse_args()
+    published()
     run = {
         "list": show_list, "doctor": doctor, "download": download, "convert": convert, "manager": manager,
         "write": write,
     }  # fmt: skip
     return run[given.command](given)
+
+
+def published() -> tuple[Model, ...]:
+    """All models. Raises SetupError for a damaged manifest."""
+    try:
+        return manifest.models()
+    except LikenessError as damaged:
+        raise SetupError(str(damaged)) from damaged
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -183,7 +193,7 @@ def download(given: argparse.Namespace) -> int:
 
 def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     """Models by their ids, and those that workflows need."""
-    known = {model.id: (model,) for model in manifest.models()}
+    known = {model.id: (model,) for model in published()}
     return tuple(dict.fromkeys(m for name in names for m in known.get(name) or needs.published(read_workflow(name))))
 
 
@@ -216,7 +226,6 @@ def agreed() -> bool:
 
 def convert(given: argparse.Namespace) -> int:
     try:
-        from core.errors import LikenessError
         from core.models.convert import convert
     except ImportError as error:
         raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from None

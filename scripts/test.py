@@ -106,7 +106,9 @@ def main(arguments: list[str]) -> int:
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """pytest's arguments -> options, host-less paths, host paths."""
+    """pytest's arguments -> options, host-less paths, host paths. Raises SetupError."""
+    if arguments and arguments[-1] in _WITH_VALUE:
+        raise environment.SetupError(f"{arguments[-1]} needs a word behind it.")
     options: list[str] = []
     host_less: list[str] = []
     on_hosts: list[str] = []

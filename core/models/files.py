@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -23,7 +24,8 @@ Stamp = tuple[str, int, int]
 def stamp(path: str) -> Stamp:
     """What tells this file from the one that was here before."""
     state = os.stat(path)
-    return path, state.st_size, state.st_mtime_ns
+    # Copies and what is unpacked bear the time of their source; when a file came here nobody can set.
+    return path, state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str]]]:
@@ -127,6 +129,10 @@ _NOT_A_MODEL = (
 )
 
 
+# What no text holds, and the lengths and kinds at the beginning of every model do.
+_CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
+
+
 def no_model(path: Path) -> str | None:
     """What a file is that is no model at all, by its first bytes; None where they do not tell.
 
@@ -136,9 +142,17 @@ def no_model(path: Path) -> str | None:
         path.stat()
         raise OSError(errno.EINVAL, "it is no file", str(path))
     with path.open("rb") as file:
-        head = file.read(512).lstrip().lower()
-    size = path.stat().st_size
-    return next((f"{what} ({size} bytes)" for start, what in _NOT_A_MODEL if head.startswith(start)), None)
+        head = file.read(512)
+    size, start = path.stat().st_size, head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    known = (what for begins, what in _NOT_A_MODEL if start.startswith(begins))
+    what = next(known, "text, not a model" if path.suffix != ".json" and _is_text(head) else None)
+    return what and f"{what} ({size} bytes)"
+
+
+def _is_text(head: bytes) -> bool:
+    """UTF-16 has a zero beside every Latin letter, the length at the beginning of a safetensors file several."""
+    wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
+    return bool(head) and _CONTROL.isdisjoint(head.replace(b"\0", b"") if wide else head)
 
 
 def sha256(path: Path) -> str:

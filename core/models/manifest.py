@@ -6,19 +6,33 @@ Standard library only: the scripts read it where there is no torch yet.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..errors import LikenessError
+from ..text import in_one_line
+
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
+
+_NAME = re.compile(r"(?!.*\.\.)[\w+.-][\w+. -]*(/[\w+.-][\w+. -]*)*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _ROUNDED = 0.03
 """Sizes on download pages are rounded by less than this part of them."""
 
 COMMERCIAL = ("yes", "no", "contradictory", "not stated")
 """Whether the licences allow commercial use. contradictory: their publishers say one thing here and another there."""
+
+
+class DamagedManifest(LikenessError):
+    """models_manifest.json is not as it came with the pack."""
+
+    def __init__(self, why: object) -> None:
+        super().__init__(f"{PATH} is damaged: {why}.", "Get the pack anew.")
 
 
 @dataclass(frozen=True)
@@ -129,7 +143,7 @@ def together(listed: Sequence[Model]) -> str:
 @cache
 def models() -> tuple[Model, ...]:
     """All models, in the order of the manifest."""
-    return parsed(PATH.read_text("utf-8"))
+    return parsed(PATH.read_bytes())
 
 
 def model(identifier: str) -> Model:
@@ -137,9 +151,33 @@ def model(identifier: str) -> Model:
     return {one.id: one for one in models()}[identifier]
 
 
-def parsed(text: str) -> tuple[Model, ...]:
-    """Raises KeyError and TypeError for another form than `written` gives."""
-    return tuple(_model(entry) for entry in json.loads(text)["models"])
+def parsed(text: str | bytes) -> tuple[Model, ...]:
+    """Raises DamagedManifest for another form than `written` gives, and for names and addresses that lead astray."""
+    try:
+        found = tuple(_model(entry) for entry in json.loads(text)["models"])
+        wrong = next((model.id for model in found if not _sound(model)), None)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        raise DamagedManifest(in_one_line(error)) from error
+    if wrong is not None:
+        raise DamagedManifest(f"a name, address, length or hash of {wrong}")
+    return found
+
+
+def _sound(model: Model) -> bool:
+    """Names stay below the folder of their key, addresses are of the web, and no text steers a terminal."""
+    files = (*model.fetched, *model.files)
+    names = (model.key, model.name, *(name for file in files for name in file.names))
+    urls = (model.page, *(file.url for file in model.fetched))
+    texts = (model.id, model.title, *names, *urls, *(text for one in model.licences for text in astuple(one)))
+    sizes = (file.size for file in files)
+    return (
+        all(isinstance(text, str) and text.isprintable() for text in texts)
+        and all(_NAME.fullmatch(name) for name in names)
+        and all(url and url.startswith("https://") for url in urls)
+        and all(size is None or (type(size) is int and size > 0) for size in sizes)
+        and all(file.names and _SHA256.fullmatch(file.sha256 or "0" * 64) for file in files)
+        and bool(model.files)
+    )
 
 
 def written(entries: Iterable[Model]) -> str:
@@ -159,7 +197,7 @@ def _model(entry: Mapping[str, Any]) -> Model:
 
 def _file(entry: Mapping[str, Any]) -> File:
     names: Any = tuple(entry["names"])
-    return File(**{**entry, "names": names})
+    return File(**{**entry, "names": names, "sha256": entry["sha256"] and entry["sha256"].lower()})
 
 
 def offered(entry: Model) -> dict[str, str] | None:

@@ -29,6 +29,25 @@ def test_ids_names_and_addresses() -> None:
         assert not [name for file in model.files for name in file.names if name.startswith("/") or ".." in name]
 
 
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("files", 0, "names"), []), (("files", 0, "names"), ["../../x"]), (("files", 0, "names"), ["/x"]),
+        (("files", 0, "names"), ["a\0b"]), (("files",), []), (("files", 0, "size"), "much"), (("key",), "../out"),
+        (("files", 0, "sha256"), 5), (("archive", "url"), "file:///etc/passwd"), (("archive", "url"), ""),
+        (("title",), "\x1b[31m"), (("licences",), None), (("more",), 1),
+    ],
+)  # fmt: skip
+def test_a_damaged_manifest_is_named(where: tuple[str | int, ...], value: object) -> None:
+    known = json.loads(manifest.PATH.read_bytes())
+    entry = known["models"][[model.id for model in manifest.models()].index("antelopev2")]
+    for name in where[:-1]:
+        entry = entry[name]
+    entry[where[-1]] = value
+    with pytest.raises(manifest.DamagedManifest, match="is damaged: .+ Get the pack anew"):
+        manifest.parsed(json.dumps(known))
+
+
 def test_one_licence_where_commercial_use_is_clear() -> None:
     """A yes or a no has somebody who says so; statements of several kinds are a contradiction."""
     models = manifest.models()

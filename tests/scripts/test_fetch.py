@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import os
 import resource
 import signal
@@ -18,10 +20,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = str(ROOT / "scripts" / "models.py")
-CONTENT = os.urandom(1 << 16) * 48  # three megabytes
+CONTENT = b"\x80" + os.urandom((1 << 16) - 1) + os.urandom(1 << 16) * 47  # three megabytes
 PACK = "/deepinsight/insightface/releases/download/v0.7/antelopev2.zip"
 RECOGNISER = "/xinntao/facexlib/releases/download/v0.1.0/recognition_arcface_ir_se50.pth"
+ID_PATCH = "/ByteDance/ID-Patch/resolve/main/id-patch.bin"
+CLIP = "/openai/clip-vit-large-patch14/resolve/main/model.safetensors"
 INSTANT_ID = "/InstantX/InstantID/resolve/main/ip-adapter.bin"
 
 
@@ -34,6 +37,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
         self.published: dict[str, str] = {}  # path -> SHA-256 that is not the file's
+        self.elsewhere: dict[str, str] = {}  # path -> where it leads to
+        self.endless = False  # no length, and no end
         self.status = 404  # of what is not there
         self.cut: list[int] = []  # after so many bytes the first answers end
         self.pause = 0.0
@@ -59,9 +64,9 @@ class Handler(BaseHTTPRequestHandler):
             self.server.asked.append((self.path, asked))
         if body := self.answer(int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0):
             end = self.server.cut.pop(0) if self.server.cut else len(body)
-            for at in range(0, end, 1 << 16):
+            for at in itertools.count(0, 1 << 16) if self.server.endless else range(0, end, 1 << 16):
                 try:
-                    self.wfile.write(body[at : min(end, at + (1 << 16))])
+                    self.wfile.write(body[at % len(body) : min(end, at % len(body) + (1 << 16))])
                     self.wfile.flush()
                 except OSError:
                     return
@@ -71,6 +76,14 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, start: int = 0) -> bytes:
         """Send the headers; what is to follow."""
         content = self.server.files.get(self.path)
+        if self.path in self.server.elsewhere:
+            self.send_response(302)
+            self.send_header("Location", self.server.elsewhere[self.path])
+            for name, value in (("X-Linked-Size", len(CONTENT)), ("ETag", '"of a link"'), ("X-Repo-Commit", "0" * 40)):
+                self.send_header(name, str(value))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return b""
         if content is None:
             self.send_response(self.server.status)
             self.send_header("X-Error-Code", {404: "EntryNotFound", 401: "GatedRepo"}[self.server.status])
@@ -80,7 +93,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("Content-Length", str(len(content) - start))
+        if not self.server.endless:
+            self.send_header("Content-Length", str(len(content) - start))
         digest = self.server.published.get(self.path) or hashlib.sha256(content).hexdigest()
         for name, value in (("ETag", f'"{digest}"'), ("X-Repo-Commit", "0" * 40)):
             self.send_header(name, value)
@@ -98,9 +112,31 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
+    """Beside a pack whose manifest knows no lengths and no hashes, as files of these tests have others."""
+    folder, pack = tmp_path / "models", tmp_path / "pack"
     folder.mkdir()
+    pack.mkdir()
+    for name in ("core", "scripts", "workflows"):
+        (pack / name).symlink_to(ROOT / name)
+    known = json.loads((ROOT / "models_manifest.json").read_bytes())
+    for file in (file for model in known["models"] for file in (*model["files"], model["archive"]) if file):
+        file |= {"size": None, "exact": False, "sha256": None}
+    (pack / "models_manifest.json").write_text(json.dumps(known))
     return folder
+
+
+def script(models: Path) -> str:
+    return str(models.parent / "pack" / "scripts" / "models.py")
+
+
+def publish(models: Path, name: str, content: bytes) -> None:
+    """Put the length and the hash of a file into the manifest."""
+    manifest = models.parent / "pack" / "models_manifest.json"
+    known = json.loads(manifest.read_bytes())
+    every = (file for model in known["models"] for file in (*model["files"], model["archive"]) if file)
+    (file,) = [file for file in every if file["names"][0].endswith(name)]
+    file |= {"size": len(content), "exact": True, "sha256": hashlib.sha256(content).hexdigest().upper()}
+    manifest.write_text(json.dumps(known))
 
 
 def variables(server: Server, models: Path, **more: str) -> dict[str, str]:
@@ -111,7 +147,7 @@ def variables(server: Server, models: Path, **more: str) -> dict[str, str]:
 
 def download(server: Server, models: Path, *names: str, **more: str) -> subprocess.CompletedProcess[str]:
     """`names` with --yes, into a models folder."""
-    command = [sys.executable, SCRIPT, "download", *names, "--yes", "--models", str(models)]
+    command = [sys.executable, script(models), "download", *names, "--yes", "--models", str(models)]
     done = subprocess.run(command, env=variables(server, models, **more), capture_output=True, text=True, timeout=120)
     assert "Traceback" not in done.stderr, done.stderr
     return done
@@ -125,8 +161,12 @@ def files(models: Path) -> list[str]:
 def made_zip(path: Path) -> bytes:
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx", "genderage.onnx"):
-            archive.writestr(f"antelopev2/{name}", name)
+            archive.writestr(f"antelopev2/{name}", onnx(name))
     return path.read_bytes()
+
+
+def onnx(name: str) -> bytes:
+    return b"\x08\x09" + name.encode()
 
 
 # --- Before anything comes
@@ -134,26 +174,30 @@ def made_zip(path: Path) -> bytes:
 
 def test_licences_and_sizes_come_first(server, models):
     """Without --yes and without a terminal nothing is fetched."""
-    command = [sys.executable, SCRIPT, "download", "id_patch_two_people", "--models", str(models)]
+    command = [sys.executable, script(models), "download", "id_patch_two_people", "--models", str(models)]
     done = subprocess.run(command, env=variables(server, models), capture_output=True, text=True, input="")
     assert done.returncode == 1 and "add --yes if you accept these licences" in done.stderr
-    assert "ID-Patch ControlNet: 5 GB, into " in done.stdout and "CC BY-NC 4.0 (README of the demo)" in done.stdout
+    assert (
+        "ID-Patch ControlNet: size on its page, into " in done.stdout
+        and "CC BY-NC 4.0 (README of the demo)" in done.stdout
+    )
     assert "Commercial use: contradictory." in done.stdout and not server.asked and not [*models.iterdir()]
 
 
 def test_packages_that_are_not_there_are_named(server, models):
     """-S: no package is at hand; -I: as ComfyUI portable's Python, which does not look beside the script."""
-    command = [sys.executable, "-I", "-S", SCRIPT, "download", "antelopev2", "--yes", "--models", str(models)]
+    command = [sys.executable, "-I", "-S", script(models), "download", "antelopev2", "--yes", "--models", str(models)]
     done = subprocess.run(command, env=variables(server, models), capture_output=True, text=True)
     assert done.returncode == 1 and "Downloading needs the Python package huggingface_hub. Install it: " in done.stderr
     assert "-m pip install huggingface_hub pooch" in done.stderr and "Traceback" not in done.stderr
     assert not server.asked and not [*models.iterdir()]
 
 
-def test_a_models_folder_that_is_mistyped_is_not_made(server, tmp_path):
-    done = download(server, tmp_path / "modles", "antelopev2")
-    assert done.returncode == 1 and f"There is no folder {tmp_path / 'modles'}." in done.stderr
-    assert not server.asked and not [*tmp_path.iterdir()]
+def test_a_models_folder_that_is_mistyped_is_not_made(server, models):
+    mistyped = models.with_name("modles")
+    done = download(server, mistyped, "antelopev2")
+    assert done.returncode == 1 and f"There is no folder {mistyped}." in done.stderr
+    assert not server.asked and not mistyped.exists()
 
 
 # --- What comes
@@ -161,8 +205,7 @@ def test_a_models_folder_that_is_mistyped_is_not_made(server, tmp_path):
 
 def test_a_file_of_hugging_face_and_one_of_github(server, models):
     """Under the names their loaders look for, readable for everybody, and once."""
-    page = "/openai/clip-vit-large-patch14/resolve/main/model.safetensors"
-    server.files |= {page: CONTENT, RECOGNISER: CONTENT[1:]}
+    server.files |= {CLIP: CONTENT, RECOGNISER: CONTENT[1:]}
     wanted = ["clip_vision/clip-vit-large-patch14.safetensors", "facexlib/recognition_arcface_ir_se50.pth"]
     assert download(server, models, "clip-vit-large-patch14", "arcface-ir-se50").returncode == 0
     assert files(models) == wanted and [(models / name).read_bytes() for name in wanted] == [CONTENT, CONTENT[1:]]
@@ -170,7 +213,7 @@ def test_a_file_of_hugging_face_and_one_of_github(server, models):
     assert {(models / name).stat().st_mode & 0o777 for name in wanted} == {0o666 & ~mask}
     again = download(server, models, "clip-vit-large-patch14")
     assert again.returncode == 0 and "is there already" in again.stderr
-    assert [path for path, _ in server.asked] == [page, RECOGNISER]
+    assert [path for path, _ in server.asked] == [CLIP, RECOGNISER]
 
 
 def test_connections_that_end_are_taken_up_again(server, models):
@@ -187,7 +230,7 @@ def test_connections_that_end_are_taken_up_again(server, models):
 
 def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
     server.files[INSTANT_ID], server.pause = CONTENT, 0.1
-    command = [sys.executable, SCRIPT, "download", "instantid", "--yes", "--models", str(models)]
+    command = [sys.executable, script(models), "download", "instantid", "--yes", "--models", str(models)]
     with subprocess.Popen(
         command, env=variables(server, models), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as run:
@@ -212,7 +255,7 @@ def test_a_pack_is_unpacked_where_it_belongs(server, models, tmp_path):
     saved_page = models / "insightface" / "models" / "antelopev2" / "glintr100.onnx"
     saved_page.write_text("<!doctype html><title>Sign in</title>")
     assert "is there already" not in download(server, models, "antelopev2").stderr
-    assert saved_page.read_text() == "glintr100.onnx"
+    assert saved_page.read_bytes() == onnx("glintr100.onnx")
 
 
 def test_a_folder_takes_the_names_that_are_there(server, models):
@@ -221,7 +264,7 @@ def test_a_folder_takes_the_names_that_are_there(server, models):
         "unet/diffusion_pytorch_model.safetensors", "reference_unet/diffusion_pytorch_model.bin",
         "pose_guider/diffusion_pytorch_model.bin", "decoupled_attn.pth", "scheduler/scheduler_config.json",
     ]  # fmt: skip
-    server.files |= {f"{base}/{name}": name.encode() for name in released}
+    server.files |= {f"{base}/{name}": onnx(name) for name in released}
     assert download(server, models, "parts2whole").returncode == 0
     assert files(models) == sorted(f"parts2whole/Parts2Whole/{name}" for name in released)
 
@@ -252,25 +295,62 @@ def test_a_server_that_cannot_be_reached(server, models, endpoint):
 
 def test_what_is_not_the_published_file_leaves_nothing(server, models):
     detector = "/Comfy-Org/mediapipe/resolve/main/detection/mediapipe_face_fp32.safetensors"
+    publish(models, "mediapipe_face_fp32.safetensors", CONTENT[1:])
     server.files |= {INSTANT_ID: CONTENT, detector: CONTENT, RECOGNISER: b"<!doctype html><title>Sign in</title>"}
     server.files[PACK] = b""
     server.published[INSTANT_ID] = "0" * 64
     done = download(server, models, "instantid", "mediapipe-face", "arcface-ir-se50", "antelopev2")
     assert done.returncode == 1 and not files(models)
     assert f"its SHA-256 is {hashlib.sha256(CONTENT).hexdigest()}, {'0' * 64} is published" in done.stderr
-    assert f"is {len(CONTENT)} bytes long instead of 5423900" in done.stderr
+    assert f"is {len(CONTENT)} bytes long instead of {len(CONTENT) - 1}" in done.stderr
     assert "is a web page (HTML)" in done.stderr and "antelopev2.zip is empty" in done.stderr
+
+
+PAGES = {
+    RECOGNISER: b"Entry not found", INSTANT_ID: b'{ "error" : "gone" }', ID_PATCH: "<html>".encode("utf-16"),
+    CLIP: b"\xef\xbb\xbf<!-- --><script>",
+}  # fmt: skip
+FOUR = ("arcface-ir-se50", "instantid", "id-patch", "clip-vit-large-patch14")
+
+
+def test_no_text_is_taken_for_a_model(server, models):
+    server.files |= PAGES
+    done = download(server, models, *FOUR)
+    assert done.returncode == 1 and not files(models)
+    assert all(f"text, not a model ({len(page)} bytes)" in done.stderr for page in PAGES.values())
+
+
+def test_nothing_longer_comes_than_is_published(server, models):
+    server.files[RECOGNISER], server.endless = CONTENT, True
+    publish(models, "ir_se50.pth", CONTENT)
+    done = download(server, models, "arcface-ir-se50")
+    assert done.returncode == 1 and f"more than the {len(CONTENT)} bytes come" in done.stderr and not files(models)
+    server.endless = False
+    assert download(server, models, "arcface-ir-se50").returncode == 0
+
+
+def test_no_redirect_leads_into_ones_own_network(server, models):
+    """Where a file of the same server lies it may lead."""
+    port, server.files["/x"] = server.server_address[1], CONTENT
+    places = (f"http://localhost:{port}/x", "http://127.0.0.1:9/x", f"ftp://127.0.0.1:{port}/x", "http://[::1]:9/x")
+    server.elsewhere = dict(zip(PAGES, places, strict=True))
+    done = download(server, models, *FOUR)
+    assert done.returncode == 1 and not files(models) and "/x" not in [asked for asked, _ in server.asked]
+    assert all(f"leads to {place}, where no published file is" in done.stderr for place in places)
+    server.elsewhere = dict.fromkeys(PAGES, "/x")
+    assert download(server, models, *FOUR).returncode == 0 and len(files(models)) == 4
 
 
 def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
+    publish(models, "ir_se50.pth", CONTENT)
     adapter, recogniser = models / "instantid" / "ip-adapter.bin", models / "facexlib" / Path(RECOGNISER).name
     for path in (adapter, recogniser):
         path.parent.mkdir()
-        path.write_bytes(b"somebody's own")
+        path.write_bytes(b"\x80\2somebody's own")
     done = download(server, models, "instantid", "arcface-ir-se50")
-    assert done.returncode == 1 and done.stderr.count("is there and is another file (14 bytes)") == 2
-    assert adapter.read_bytes() == recogniser.read_bytes() == b"somebody's own"
+    assert done.returncode == 1 and done.stderr.count("is there and is another file (16 bytes)") == 2
+    assert adapter.read_bytes() == recogniser.read_bytes() == b"\x80\2somebody's own"
     adapter.write_text("<html>Sign in</html>")
     assert download(server, models, "instantid").returncode == 0 and adapter.read_bytes() == CONTENT
 
@@ -286,7 +366,16 @@ def test_what_is_in_the_way_is_named(server, models):
 def test_a_full_disk(server, models):
     """No file of this process may be longer than two megabytes: the system refuses what is beyond."""
     server.files |= {INSTANT_ID: CONTENT, RECOGNISER: CONTENT}
-    command = [sys.executable, SCRIPT, "download", "instantid", "arcface-ir-se50", "--yes", "--models", str(models)]
+    command = [
+        sys.executable,
+        script(models),
+        "download",
+        "instantid",
+        "arcface-ir-se50",
+        "--yes",
+        "--models",
+        str(models),
+    ]
     limit = (1 << 21, 1 << 21)
     done = subprocess.run(
         command,
@@ -300,16 +389,20 @@ def test_a_full_disk(server, models):
 
 
 def spoiled_zip(path: Path, how: str) -> bytes:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    packed = zipfile.ZIP_LZMA if how == "damaged LZMA" else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(path, "w", packed) as archive:
         for name in ("scrfd_10g_bnkps.onnx", "glintr100.onnx"):
             content = {"empty": b"", "a web page": b"<!doctype html>", "a bomb": bytes(1 << 24)}.get(how, bytes(9999))
             archive.writestr(f"antelopev2/{name}/" if how == "folders" else f"antelopev2/{name}", content)
     data = bytearray(path.read_bytes())
-    if how == "damaged":
+    if how in ("damaged", "damaged LZMA"):
         at = data.find(b"bnkps.onnx") + 10
-        data[at : at + 10] = b"\xff" * 10
+        data[at + 4 : at + 10] = b"\xff" * 6
     for mark, flags, method in ((b"PK\1\2", 8, 10), (b"PK\3\4", 6, 8)):
         for at in (at for at in range(len(data)) if data.startswith(mark, at)):
+            if how == "a name of no letters":  # said to be UTF-8
+                data[at + flags + 1] |= 8
+                data[at + (46 if mark == b"PK\1\2" else 30)] = 0xFF
             if how == "encrypted":
                 data[at + flags] |= 1
             if how == "packed otherwise":
@@ -317,7 +410,36 @@ def spoiled_zip(path: Path, how: str) -> bytes:
     return bytes(data)
 
 
-SPOILED = ["damaged", "encrypted", "packed otherwise", "folders", "empty", "a web page", "a bomb"]
+def test_members_of_a_zip_are_held_to_what_is_published(server, models, tmp_path):
+    """Nothing is written through a link, and what somebody has already put there stays."""
+    server.files[PACK] = made_zip(tmp_path / "made.zip")
+    publish(models, "glintr100.onnx", onnx("another.onnx"))
+    done = download(server, models, "antelopev2")
+    assert done.returncode == 1 and "glintr100.onnx has 16 bytes" in done.stderr
+    publish(models, "glintr100.onnx", onnx("glintr10?.onnx"))
+    assert "glintr100.onnx is another file: its SHA-256 is" in download(server, models, "antelopev2").stderr
+    publish(models, "glintr100.onnx", onnx("glintr100.onnx"))
+    folder = models / "insightface" / "models" / "antelopev2"
+    (folder / "glintr100.onnx.part").symlink_to(tmp_path / "made.zip")
+    assert download(server, models, "antelopev2").returncode == 0 and len(files(models)) == 3
+    assert (tmp_path / "made.zip").read_bytes() == server.files[PACK]
+    (folder / "glintr100.onnx").write_bytes(b"\x08 my own")
+    (folder / "scrfd_10g_bnkps.onnx").unlink()
+    done = download(server, models, "antelopev2")
+    assert done.returncode == 1 and "is there and is another file (8 bytes)" in done.stderr
+
+
+SPOILED = [
+    "damaged",
+    "encrypted",
+    "packed otherwise",
+    "folders",
+    "empty",
+    "a web page",
+    "a bomb",
+    "damaged LZMA",
+    "a name of no letters",
+]
 
 
 @pytest.mark.parametrize("how", SPOILED)
@@ -334,19 +456,19 @@ def test_a_zip_that_cannot_be_unpacked(server, models, tmp_path, how):
 def test_the_demo_fetches_what_its_workflow_needs(server, tmp_path, models):
     """What its server does not know is said, and the rest comes."""
     pages = {
-        "/ByteDance/ID-Patch/resolve/main/id-patch.bin": "id_patch/id-patch.bin",
+        ID_PATCH: "id_patch/id-patch.bin",
         "/ByteDance/ID-Patch/resolve/main/ControlNetModel/diffusion_pytorch_model.safetensors": (
             "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
         ),
         RECOGNISER: "facexlib/recognition_arcface_ir_se50.pth",
     }
-    server.files |= {page: page.encode() for page in pages}
+    server.files |= {page: onnx(page) for page in pages}
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import demo; from pathlib import Path; "
+        f"import sys; sys.path.insert(0, {str(Path(script(models)).parent)!r}); import demo; from pathlib import Path; "
         f"print(demo.downloaded(demo.Host(Path({str(tmp_path)!r}), (0, 33, 0)), True))"
     )
     done = subprocess.run([sys.executable, "-c", code], env=variables(server, models), capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
     assert "antelopev2.zip does not come" in done.stderr and "Juggernaut" in done.stderr
     for page, name in pages.items():
-        assert (models / name).read_text() == page
+        assert (models / name).read_bytes() == onnx(page)

@@ -30,7 +30,9 @@ def python(*arguments: str, host: Path) -> subprocess.CompletedProcess[str]:
 def test_further_folders_of_the_host_are_searched(host, tmp_path):
     """Relative ones are meant from base_path, that from the file; several stand one below the other."""
     lines = ["mine:", "  base_path: ../others", "  controlnet: |", "    cn", "    more/cn", "  is_default: true"]
-    (host / "extra_model_paths.yaml").write_text("\n".join([*lines, "other:", f"  embeddings: {tmp_path}/embeddings", ""]))
+    (host / "extra_model_paths.yaml").write_text(
+        "\n".join([*lines, "other:", f"  embeddings: {tmp_path}/embeddings", ""])
+    )
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import json, models; "
         "print(json.dumps(models.model_folders(None)))"
@@ -61,6 +63,16 @@ def test_a_damaged_list_of_further_folders_is_named(host, text, why):
     done = python(str(ROOT / "scripts" / "models.py"), "doctor", "instant_id_portrait", host=host)
     assert done.returncode == 1 and f"{host / 'extra_model_paths.yaml'} cannot be read: {why}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_manifest_is_named_by_every_command(host, tmp_path):
+    for name in ("core", "scripts", "workflows"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "models_manifest.json").write_bytes(b'{"models": [{\xff')
+    for command in (("list",), ("download", "instantid"), ("write", "--check")):
+        done = python(str(tmp_path / "scripts" / "models.py"), *command, host=host)
+        assert done.returncode == 1 and f"{tmp_path / 'models_manifest.json'} is damaged: " in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_a_workflow_of_another_editor_and_a_damaged_one(host, tmp_path):

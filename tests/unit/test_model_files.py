@@ -84,3 +84,17 @@ def test_a_link_whose_folder_comes_later(root, tmp_path):
 def test_links_in_a_circle_end(root):
     (root / "below" / "up").symlink_to(root)
     assert names(root) == ["a.bin", os.path.join("below", "b.bin")]
+
+
+def test_another_file_of_the_same_length_and_time_is_another_file(tmp_path):
+    """As copies and what is unpacked may be."""
+    path, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    for one in (path, other):
+        one.write_bytes(b"1234")
+        os.utime(one, (10**9, 10**9))
+    before = files.stamp(str(path))
+    settled = os.stat(path).st_ctime_ns
+    while os.stat(other).st_ctime_ns == settled:
+        other.chmod(0o644)
+    other.replace(path)
+    assert files.stamp(str(path)) != before and files.stamp(str(path))[:2] == before[:2]
