@@ -196,8 +196,8 @@ def measured(models: Files) -> Report:
 
 
 def sampling(real: bool) -> dict[str, Any]:
-    """Steps, CFG and size. With real weights as in the workflow, fewer steps where there is no GPU; the miniature was
-    trained at its own size and has its own (miniature/net.py says why)."""
+    """Steps, CFG, size and scheduler. With real weights as in the workflow, fewer steps where there is no GPU; the
+    miniature was trained at its own size and has its own (miniature/net.py says why)."""
     import torch
     from miniature import net, places
 
@@ -206,7 +206,7 @@ def sampling(real: bool) -> dict[str, Any]:
         return {"*.steps": CPU_STEPS} if slow else {}
     width, height = places.LARGE
     size = {"LikenessGroupLayout.width": width, "LikenessGroupLayout.height": height}
-    return {"*.steps": net.Settings().steps, "*.cfg": net.Settings().cfg, **size}
+    return {"*.steps": net.Settings().steps, "*.cfg": net.Settings().cfg, "*.scheduler": "normal", **size}
 
 
 def views(prompt: Prompt, loaders: list[str]) -> Prompt:

@@ -77,7 +77,7 @@ def run(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, outp
 
 
 def settings_in(workflow: Mapping[str, Any]) -> net.Settings:
-    """The workflow's, but for steps and CFG."""
+    """The workflow's, but for steps, CFG and scheduler."""
     widgets = _widgets(workflow)
     strength, _, _, id_start, _ = widgets["LikenessApplyIDPatch"]
     return net.Settings(strength=strength, id_start=id_start, seed=widgets["KSampler"][0])

@@ -16,7 +16,7 @@ SCHEMAS = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in a
 CORE_TITLES = {
     "Upscale Image", "Load Image", "Load ControlNet Model", "KSampler", "Load Checkpoint", "Load LoRA",
     "Empty Latent Image", "Batch Images", "Invert Mask", "Detect Face Landmarks (MediaPipe)",
-    "Load Face Detection Model (MediaPipe)",
+    "Load Face Detection Model (MediaPipe)", "ModelSamplingDiscrete",
 }  # fmt: skip
 
 

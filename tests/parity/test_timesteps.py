@@ -174,6 +174,18 @@ def test_sigmas_are_those_of_diffusers_timesteps(spacing):
         assert (sigmas[:-1] / levels(scheduler, scheduler.timesteps) - 1).abs().max() <= TOLERANCE, steps
 
 
+def test_the_hosts_own_lists_are_the_same_where_the_help_page_says_so():
+    for steps in range(1, 99):
+        trimmed, plain = (
+            sigmas_of(Settings("SDXL", steps, 5.0, "euler", *more))
+            for more in (("ddim_uniform", 0.99), ("ddim_uniform", 1.0))
+        )
+        assert torch.allclose(trimmed, sigmas_of(Settings("SDXL", steps, 5.0, "euler", "leading", 1.0)))
+        assert len(plain) == len(trimmed) or 1000 % steps
+        trailing = [sigmas_of(Settings("SDXL", steps, 1.0, "euler", name, 1.0)) for name in ("simple", "trailing")]
+        assert 1000 % steps or torch.allclose(*trailing)
+
+
 def test_sigmas_are_of_the_sampling_that_another_node_has_put_into_the_model():
     (zero_snr,) = ModelSamplingDiscrete().patch(model("SDXL"), "v_prediction", True)
     (sigmas,) = TimestepSigmas.execute(zero_snr, 4, "trailing").args
@@ -212,3 +224,10 @@ def test_lcm_takes_the_steps_of_its_authors():
         scheduler.set_timesteps(steps)
         sigmas = comfy.samplers.calculate_sigmas(lcm.get_model_object("model_sampling"), "simple", steps)
         assert (sigmas[:-1] / levels(scheduler, scheduler.timesteps) - 1).abs().max() <= TOLERANCE
+
+
+def test_ids_are_the_ones_saved_workflows_use():
+    schema = TimestepSigmas.GET_SCHEMA()
+    assert [entry.id for entry in schema.inputs] == ["model", "steps", "spacing"]
+    assert [entry.id for entry in schema.outputs] == ["sigmas"]
+    assert schema.inputs[2].options == ["leading", "trailing", "linspace"]
