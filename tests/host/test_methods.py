@@ -52,6 +52,9 @@ METHODS = {
     "ID-Patch": (sampled(id_patch("Anna Boris")), sampled(id_patch("Cleo Dan"))),
     "ID tokens by region": (apart(by_region("Anna Boris")), apart(by_region("Cleo Dan"))),
     "InstantID": (sampled(instant_id("Anna Boris")), sampled(instant_id("Cleo Dan"))),
+    "InstantID in face boxes": (
+        sampled(instant_id("Anna Boris", acts_in="face boxes")), sampled(instant_id("Anna Boris"))
+    ),
     "InstantID, a row each": (
         sampled(of_rows(2), value("latent(128, 128, 2)")), sampled(of_rows(1), value("latent(128, 128, 1)"))
     ),
@@ -63,7 +66,8 @@ METHODS = {
 }  # fmt: skip
 KINDS = {
     "ID-Patch": "LikenessApplyIDPatch", "ID tokens by region": "LikenessApplyIDPatch",
-    "InstantID": "LikenessApplyInstantID", "InstantID, a row each": "LikenessApplyInstantID",
+    "InstantID": "LikenessApplyInstantID", "InstantID in face boxes": "LikenessApplyInstantID",
+    "InstantID, a row each": "LikenessApplyInstantID",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
     "shared attention": "LikenessSharePartsAttention",
 }  # fmt: skip

@@ -217,12 +217,12 @@ BOXES = [((24.9, 33.3, 101.7, 111.2), (24, 33, 101, 111)), ((81.5, 20.4, 170.9, 
 OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
 
 
-@pytest.mark.parametrize(("people", "batch"), [(1, 2), (2, 1)])
-def test_inside_the_face_boxes_alone(pairs, people, batch, record_property):
+@pytest.mark.parametrize("people", [1, 2])
+def test_inside_the_face_boxes_alone(pairs, people, record_property):
     """With a second ControlNet in company, which keeps the text and the whole picture."""
     pair, (width, height) = pairs["sdxl"], (192, 128)
     other = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(151), 173)
-    generator = torch.Generator().manual_seed(23)
+    generator = torch.Generator().manual_seed(37)
     text, pooled = torch.randn(2, 77, 2048, generator=generator), torch.randn(2, 1280, generator=generator)
     faces = torch.randn(people, 512, generator=generator) * 1.5
     hint, edges = torch.rand(2, 1, height, width, 3, generator=generator)
@@ -231,9 +231,9 @@ def test_inside_the_face_boxes_alone(pairs, people, batch, record_property):
     scheduler = EulerDiscreteScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, timestep_spacing="leading"
     )
-    scheduler.set_timesteps(8)
+    scheduler.set_timesteps(6)
     sigmas, timesteps = scheduler.sigmas.float(), scheduler.timesteps
-    start = torch.randn(batch, 4, height // 8, width // 8, generator=generator) * scheduler.init_noise_sigma
+    start = torch.randn(1, 4, height // 8, width // 8, generator=generator) * scheduler.init_noise_sigma
 
     canny = tiny_sdxl.host_control_net(other).set_cond_hint(edges.movedim(-1, 1), 0.4, (0.0, 1.0))
     cast = PlacedCast(
@@ -266,11 +266,11 @@ def test_inside_the_face_boxes_alone(pairs, people, batch, record_property):
     time_ids = torch.tensor([[height, width, 0, 0, height, width]])
     reference = tiny_sdxl.diffusers_sample(
         reader, start, sigmas, timesteps, lambda _: text, pooled, time_ids, 5.0,
-        lambda _: (company, hint.movedim(-1, 1), 0.8, None), image_embeds=[given.repeat_interleave(batch, dim=0)],
+        lambda _: (company, hint.movedim(-1, 1), 0.8, None), image_embeds=[given],
     )  # fmt: skip
     difference = relative(ours, reference)
     record_property("relative_difference", difference)
-    assert difference <= 2e-6
+    assert difference <= TOLERANCE
 
 
 def test_the_sampler_switches_at_the_same_sigmas_as_the_host(pairs):

@@ -142,7 +142,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "image": node("LikenessFaceKeypointsImage", cast=cast),
             "adapter_weight": 0.8, "control_strength": 0.8, **range_, "adapter_start_percent": 0.0,
             "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0, "photos": "mean",
-            "region_margin": 0.75, "feather": 8, "acts_in": "face boxes",
+            "region_margin": 0.75, "feather": 8, "acts_in": "regions",
         },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
