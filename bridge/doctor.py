@@ -31,7 +31,8 @@ def _templates() -> list[str]:
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
-    return doctor.report(choice, _wanted(choice, prompt), folders.of_models(), _around())
+    stop = comfy.model_management.throw_exception_if_processing_interrupted
+    return doctor.report(choice, _wanted(choice, prompt), folders.of_models(), _around(), stop)
 
 
 def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[Model, ...]:

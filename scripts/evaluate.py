@@ -16,6 +16,7 @@ import html
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,9 +43,11 @@ from core.models.files import WEIGHTS, by_name
 from core.models.onnx_file import Kind, inspect
 from core.models.tensors import read
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
-from core.text import in_one_line
+from core.text import in_one_line, plain_lines
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+"""Whatever a file is called, nothing else is opened: Pillow hands some formats to other programs."""
 WIDTH = 768
 """Pixels of the longer side of the pictures on the page."""
 COLUMNS = (
@@ -75,6 +78,7 @@ def main() -> int:
     backends = [name.split()[0] for name in model.BACKENDS]
     parser.add_argument("--backend", choices=backends, default=backends[0], help="what finds and recognises faces")
     given = parser.parse_args()
+    warnings.simplefilter("error", Image.DecompressionBombWarning)  # a picture of more pixels would take all memory
     face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models", given.backend)
     people = {folder.name: person(folder, face_model) for folder in folders_in(given.folder / "people")}
     root = given.folder / "pictures"
@@ -135,18 +139,19 @@ def recogniser(name: str, path: str, providers: tuple[str, ...] | None) -> analy
 
 
 def image(path: Path) -> torch.Tensor:
-    """(H, W, 3) float 0..1, turned as the camera says. Raises Unusable for what is no picture."""
+    """(H, W, 3) float 0..1, turned as the camera says. Raises Unusable for what is no picture, or too large."""
     try:
         if not path.is_file():
             raise OSError("there is no such file")
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             upright = ImageOps.exif_transpose(opened)
             if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
                 return torch.from_numpy(np.array(upright) / np.float32(65535))[..., None].expand(-1, -1, 3)
             return torch.from_numpy(np.array(upright.convert("RGB"))).float() / 255
     except Exception as error:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
         raise Unusable(
-            f"{path} cannot be read as a picture: {in_one_line(error)}. Save it again as PNG or JPEG, or take it out."
+            f"{path} cannot be read as a picture: {in_one_line(error).rstrip('.')}. "
+            "Save it again as PNG or JPEG, or take it out."
         ) from error
 
 
@@ -161,10 +166,9 @@ def size_of(path: Path) -> tuple[int, int]:
 
 def person(folder: Path, face_model: FaceModel) -> Identity:
     """Everybody's largest face on each of their photos."""
-    photos = {path: image(path) for path in sorted(pictures_below(folder))}
-    if not photos:
+    faces = [largest_face(path, image(path), face_model) for path in sorted(pictures_below(folder))]
+    if not faces:
         raise Unusable(f"There is no photo in {folder}.")
-    faces = [largest_face(path, photo, face_model) for path, photo in photos.items()]
     return identities.from_faces(folder.name, faces, face_model.ids)
 
 
@@ -264,6 +268,9 @@ def write_csv(results: Iterable[Result], path: Path) -> None:
 
 
 def _cell(value: Any) -> Any:
+    """No name is a formula, as which a spreadsheet would take it."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
@@ -311,4 +318,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except (Unusable, LikenessError, OSError, ValueError) as problem:
-        sys.exit(str(problem))
+        sys.exit(plain_lines(str(problem)))

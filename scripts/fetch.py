@@ -17,6 +17,7 @@ import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from io import BufferedWriter, FileIO
 from ipaddress import ip_address, ip_network
 from pathlib import Path, PurePath
@@ -39,6 +40,8 @@ try:
 except ImportError as error:
     install = f'"{sys.executable}" -m pip install huggingface_hub pooch tqdm'
     raise SetupError(f"Downloading needs the Python package {error.name}. Install it: {install}") from error
+except ValueError as error:  # huggingface_hub reads its addresses when it is imported
+    raise SetupError(f"HF_ENDPOINT is no address: {error}.") from error
 
 _HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _UNFINISHED = ".fetching-"
@@ -126,6 +129,7 @@ def _clear(folder: Path) -> None:
 
 def _said(hub: re.Match[str], file: File) -> File:
     """With the length and SHA-256 that Hugging Face says. Raises FetchError for another file than is known."""
+    _guard_hub()
     try:
         repository, revision, name = hub.groups()
         told = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repository, name, revision=revision))
@@ -169,11 +173,13 @@ def _follow(response: Any, *_: Any, **__: Any) -> None:
         raise FetchError(f"{here} leads to {plain(there, 200)}, where no published file is. Look at its page.")
 
 
-_session: Any = get_session()
-if hasattr(_session, "event_hooks"):
-    _session.event_hooks = {**_session.event_hooks, "response": [_follow]}
-else:  # before huggingface_hub 1.0 it was one of requests
-    _session.hooks["response"].append(_follow)
+@cache
+def _guard_hub() -> None:
+    session: Any = get_session()
+    if hasattr(session, "event_hooks"):
+        session.event_hooks = {**session.event_hooks, "response": [_follow]}
+    else:  # before huggingface_hub 1.0 it was one of requests
+        session.hooks["response"].append(_follow)
 
 
 def _own(host: str | None) -> bool:

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .commands import fetching
 from .examine import examine
-from .findings import DAMAGED, OK, Diagnosis, Finding
+from .findings import DAMAGED, NOTE, OK, Diagnosis, Finding
 from .manifest import Model, human
-from .search import Folders
+from .search import MOST, Folders, crowded
 
 
-def report(subject: str, wanted: Iterable[Model], folders: Folders, around: Iterable[Finding] = ()) -> Diagnosis:
-    """Examine `wanted` models; around: what is known of the host and its packages."""
-    findings = (*around, *(examine(model, folders) for model in _once(wanted)))
+def report(
+    subject: str,
+    wanted: Iterable[Model],
+    folders: Folders,
+    around: Iterable[Finding] = (),
+    between: Callable[[], object] = lambda: None,
+) -> Diagnosis:
+    """Examine `wanted` models; around: what is known of the host and its packages; between: called before each model,
+    what it raises ends the report."""
+    found = [examine(model, folders) for model in _once(wanted) if not between()]
+    findings = (*around, *found, *map(_crowded, crowded(folders)))
     mend = [one.mend for one in findings if one.mend]
     fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
     return Diagnosis(subject, findings, (*mend, *(command for commands in fetch for command in commands)))
+
+
+def _crowded(folder: str) -> Finding:
+    return Finding(folder, NOTE, f"It holds more than {MOST} files, and only the nearest of them were looked at.")
 
 
 def _once(wanted: Iterable[Model]) -> Iterable[Model]:

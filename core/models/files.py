@@ -62,6 +62,7 @@ class _Look:
     ended: int
     marks: tuple[tuple[str, _Mark | None], ...]
     files: tuple[tuple[str, str], ...]
+    whole: bool
 
     def holds(self) -> bool:
         return all(_mark(path) == mark and self._settled(mark) for path, mark in self.marks)
@@ -70,19 +71,25 @@ class _Look:
         return mark is None or not self.began - _SETTLED < mark[2] <= self.ended
 
 
-_looks: dict[str, _Look] = {}
+_looks: dict[tuple[str, int | None], _Look] = {}
 
 
-def files_below(root: str) -> tuple[tuple[str, str], ...]:
-    """Name relative to `root` and path of every file below it, in the order of `walk`.
+def files_below(root: str, most: int | None = None) -> tuple[tuple[str, str], ...]:
+    """Name relative to `root` and path of every file below it, in the order of `walk`; of the first `most` if given.
 
     Folders are walked again only when one of them has changed, as with the host's own lists: it asks for names and
     paths several times per prompt. A link that leads nowhere is among the files.
     """
-    look = _looks.get(root)
+    look = _looks.get((root, most))
     if look is None or not look.holds():
-        look = _looks[root] = _look(root)
+        look = _looks[root, most] = _look(root, most)
     return look.files
+
+
+def cut_short(root: str, most: int) -> bool:
+    """Whether the last look below a folder has ended before the last file."""
+    look = _looks.get((root, most))
+    return look is not None and not look.whole
 
 
 def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
@@ -96,14 +103,23 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     return dict(sorted(paths.items()))
 
 
-def _look(root: str) -> _Look:
-    began = time.time_ns()
-    found = [(folder, _mark(folder), sorted(names)) for folder, names in walk(root)]
+def _look(root: str, most: int | None) -> _Look:
+    began, found, count = time.time_ns(), list[tuple[str, _Mark | None, list[str]]](), 0
+    for folder, names in walk(root):
+        if most is not None and count + len(names) > most:
+            found.append((folder, _mark(folder), sorted(names)[: most - count]))
+            break
+        found.append((folder, _mark(folder), sorted(names)))
+        count += len(names)
+    else:
+        most = None
     paths = [os.path.join(folder, name) for folder, _, names in found for name in names]
     # A link that leads nowhere now may lead to a folder later, without a change of the folder it lies in.
     marks = {root: None} | {folder: mark for folder, mark, _ in found} | {path: None for path in paths if _dead(path)}
-    files = tuple((os.path.relpath(path, root), path) for path in paths)
-    return _Look(began, time.time_ns(), tuple(marks.items()), files)
+    start = len(os.path.join(root, ""))
+    return _Look(
+        began, time.time_ns(), tuple(marks.items()), tuple((path[start:], path) for path in paths), most is None
+    )
 
 
 def _mark(path: str) -> _Mark | None:

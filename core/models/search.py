@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 
-from .files import WEIGHTS, files_below
+from .files import WEIGHTS, cut_short, files_below
 from .formats import CONTROLNET, recognised
 from .manifest import File, Model
 
 STANDIN = "standin-miniature"
 """What the name of each of the demo's stand-ins starts with, relative to its model folder."""
+
+MOST = 10_000
+"""Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""
 
 Folders = Mapping[str, Sequence[str]]
 """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all."""
@@ -54,15 +57,20 @@ def moved(model: Model, folders: Folders) -> Iterator[Path]:
 
 
 def listed(root: str) -> Iterator[tuple[str, Path]]:
-    """Relative name and path of every file below a folder."""
-    return ((name, Path(path)) for name, path in files_below(root))
+    """Relative name and path of the nearest files below a folder."""
+    return ((name, Path(path)) for name, path in files_below(root, MOST))
+
+
+def crowded(folders: Folders) -> list[str]:
+    """Folders with more files than have been looked at."""
+    return [root for root in dict.fromkeys(chain.from_iterable(folders.values())) if cut_short(root, MOST)]
 
 
 def everything(folders: Folders) -> Iterator[Path]:
     """Every file in any of the folders, once."""
-    roots = dict.fromkeys(map(os.path.realpath, chain.from_iterable(folders.values())))
+    roots = {os.path.realpath(root): root for root in chain.from_iterable(folders.values())}
     inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
-    return (path for root in roots if root not in inner for _, path in listed(root))
+    return (path for real, root in roots.items() if real not in inner for _, path in listed(root))
 
 
 def _is(path: Path, model: Model) -> bool:

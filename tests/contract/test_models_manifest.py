@@ -44,7 +44,7 @@ def test_a_damaged_manifest_is_named(where: tuple[str | int, ...], value: object
     for name in where[:-1]:
         entry = entry[name]
     entry[where[-1]] = value
-    with pytest.raises(manifest.DamagedManifest, match="is damaged: .+ Get the pack anew"):
+    with pytest.raises(manifest.DamagedManifest, match=r"is damaged: .+ Get the pack anew"):
         manifest.parsed(json.dumps(known))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import comfy.model_management
 import numpy as np
 import pytest
+from pack.bridge import doctor as bridge
 from PIL import Image
 
 
@@ -52,3 +54,9 @@ def test_for_a_template(host_server, standin_models):
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
     assert "missing" in row and "(5 GB)" in row
     assert [node for node, text in run.notes if "ID-Patch ControlNet" in text] == ["doctor"]
+
+
+def test_it_ends_where_the_user_interrupts():
+    comfy.model_management.interrupt_current_processing()
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        bridge.report("instant_id_portrait", {})

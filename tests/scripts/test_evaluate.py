@@ -139,6 +139,14 @@ REFUSED = {
         lambda folder: os.mkfifo(folder / "pictures" / "pair" / "2.png"),
         r"2\.png .*no such file",
     ),
+    "a picture of gigabytes": (
+        lambda folder: Image.new("1", (12000, 12000)).save(folder / "pictures" / "pair" / "2.png"),
+        r"2\.png .*144000000 pixels\) exceeds limit",
+    ),
+    "another format": (
+        lambda folder: Image.new("RGB", (9, 9)).save(folder / "pictures" / "pair" / "2.png", "EPS"),
+        r"2\.png .*cannot identify image file",
+    ),
     "no names": (
         says('{"people": 5}'),
         r"1\.json cannot be read",
@@ -175,5 +183,14 @@ def test_sixteen_bits_of_grey_are_not_cut_off(tmp_path: Path) -> None:
 
 
 def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:
-    done = run(tmp_path)
+    """Nor does a name steer the terminal."""
+    folder = tmp_path / "\x1b[31mred"
+    done = run(folder)
     assert done.returncode == 1 and done.stderr.startswith("No face detector below") and not list(tmp_path.iterdir())
+    assert "\x1b" not in done.stderr and "[31mred" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_name_is_a_formula(name: str) -> None:
+    assert evaluate._cell(name) == f"'{name}" and evaluate._cell(f"a{name}") == f"a{name}"
+    assert evaluate._cell(-0.5) == "-0.5000"

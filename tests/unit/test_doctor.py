@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core.models import commands, doctor, examine, files, manifest, needs
+from pack.core.models import commands, doctor, examine, files, manifest, needs, search
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.packages import packages
 from pack.core.thirdparty import installed
@@ -317,6 +317,34 @@ def test_every_folder_is_walked_once(models, monkeypatch):
     assert len(walked) == len(set(walked)) > 3
 
 
+def test_a_link_to_a_whole_disk(complete, tmp_path, monkeypatch):
+    """The nearest files are looked at, and what was not is said."""
+    for module in (search, doctor):
+        monkeypatch.setattr(module, "MOST", 30)
+    for name in range(100):
+        (tmp_path / "disk" / str(name)).mkdir(parents=True)
+        (tmp_path / "disk" / str(name) / "file").touch()
+    (complete / "checkpoints" / "link").symlink_to(tmp_path / "disk")
+    long_ago(complete / "checkpoints")
+    walked = []
+    plain = files.walk
+    monkeypatch.setattr(files, "walk", lambda root: (walked.append(one) or one for one in plain(root)))
+    adapter = complete / "instantid" / "ip-adapter.bin"
+    adapter.rename(complete / "checkpoints" / adapter.name)
+    found = report(complete, "instant_id_portrait")
+    assert [one.state for one in found.findings if one.what == "InstantID adapter"] == ["in the wrong place"]
+    assert f"{complete}  " in found.text() and "It holds more than 30 files, and only the nearest" in found.text()
+    assert len(walked) < 100
+
+
+def test_an_interrupt_ends_the_report(models):
+    """It is asked for before each model."""
+    asked = iter([None, None])
+    wanted = needs.wanted(workflow("id_patch_two_people"))
+    with pytest.raises(StopIteration):
+        doctor.report("this", wanted, folders(models), between=lambda: next(asked))
+
+
 def test_a_workflow_without_a_face_pack(complete):
     found = report(complete, "id_patch_without_face_pack")
     assert [(one.fetch.id, one.state) for one in found.findings if one.fetch] == [("mediapipe-face", "missing")]
@@ -426,6 +454,11 @@ def test_commands_for_powershell(models):
     assert commands.fetching(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
     unpack = commands.fetching(manifest.model("antelopev2"), folders(models), "nt")[1]
     assert unpack.startswith('& "') and "-m zipfile -e" in unpack
+    parts = commands.fetching(manifest.model("parts2whole"), folders(models), "nt")
+    assert [line.split("--include ")[1] for line in parts] == [
+        '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
+        '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', '"scheduler/scheduler_config.json"',
+    ]  # fmt: skip
     both = {"opencv-python": "4.10", "opencv-python-headless": "4.10"}
     (mend,) = [one.detail for one in packages(both, "py.exe", "nt") if one.state == "clash"]
     assert "&&" not in mend and '; & "py.exe" -m pip install' in mend
