@@ -12,15 +12,19 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from .errors import BadSize
 from .identities import combine
 from .models.packs import ANTELOPE
 from .models.tensors import State, below
 from .people import Person
+from .pictures import as_rgb
 from .resampler import Resampler
 
 RECOGNISER = ANTELOPE
 """The released weights were trained on insightface's antelopev2 (glintr100) embeddings."""
 METHOD = "InstantID"
+SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
+"""Of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
 
 
 class AdapterLayer(nn.Module):
@@ -89,3 +93,30 @@ def unconditional(noise: float, seed: int, length: int) -> Tensor:
     """
     drawn = torch.rand(1, 1, length, generator=torch.Generator().manual_seed(seed))
     return drawn * noise
+
+
+def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
+    """(B, H, W, C) 0..1 -> (B, h, w, 3) as resize_img of the authors' infer.py: its longer side, floored to multiples.
+
+    Bilinear with Pillow's filter, twice as there: to the side, then to the multiples. Raises BadSize for a strip.
+    """
+    size = (image.shape[2], image.shape[1])
+    scaled = _scaled(size, longer_side)
+    fitted = tuple(side // multiple_of * multiple_of for side in scaled)
+    if not all(fitted):
+        raise BadSize(
+            "The photo", size,
+            f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px",
+            "Cut the photo to a shape nearer to a square, or set a larger longer_side.",
+        )  # fmt: skip
+    pixels = as_rgb(image).movedim(-1, 1)
+    for wide, high in (scaled, fitted):
+        pixels = nn.functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
+    return pixels.movedim(1, -1)
+
+
+def _scaled(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
+    """Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word."""
+    rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
+    width, height = (round(longer_side / max(rounded) * side) for side in rounded)
+    return width, height

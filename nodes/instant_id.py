@@ -32,6 +32,7 @@ from ..bridge.schema import advanced, percent_input, photos_input, region_masks_
 from ..core import geometry
 from ..core.attention import region_weights
 from ..core.errors import LikenessError, listed, rows_missing
+from ..core.instant_id import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
 from ..core.places import control_images, drawing, placing, regions
@@ -108,6 +109,48 @@ class LoadInstantID(io.ComfyNode):
         path = FILE.path(file)
         notes.tell(notes.node_of(cls), FILE.instead(file, path))
         return io.NodeOutput(load_instant_id(path))
+
+
+class ResizePhoto(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessResizePhoto",
+            display_name="Resize Photo",
+            category=CATEGORY,
+            description="Brings a photo to a size to generate at, as InstantID's authors do before they look for the "
+            "face: nothing is cut off, both sides become multiples.",
+            inputs=[
+                io.Image.Input("image", tooltip="The person's photo, or the picture that ControlNets read."),
+                io.Int.Input(
+                    "longer_side",
+                    default=LONGER_SIDE,
+                    min=64,
+                    max=geometry.LARGEST,
+                    step=8,
+                    tooltip="In pixels; smaller photos are enlarged. 1280 is the authors' script, 1024 their demo.",
+                ),
+                io.Int.Input(
+                    "multiple_of",
+                    default=MULTIPLE_OF,
+                    min=8,
+                    max=512,
+                    step=8,
+                    tooltip="Both sides are rounded down to multiples of this, which stretches the photo a little.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("resized", display_name="image"),
+                io.Int.Output("width", display_name="width"),
+                io.Int.Output("height", display_name="height"),
+            ],
+        )
+        return searchable(schema, "resize", "scale", "image size", "photo size", "multiple of 64", "InstantID")
+
+    @classmethod
+    def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
+        photo = resized_photo(image, longer_side, multiple_of)
+        return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 
 
 class FaceKeypointsImage(io.ComfyNode):
@@ -380,4 +423,4 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
     return as_rgb(image)
 
 
-NODES = [LoadInstantID, FaceKeypointsImage, ApplyInstantID]
+NODES = [LoadInstantID, ResizePhoto, FaceKeypointsImage, ApplyInstantID]

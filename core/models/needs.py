@@ -27,12 +27,12 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models of a workflow: published ones, and what the host's loaders have chosen beside them."""
     needed, names = published(graph), {model.name for model in models()}
     families = [model.family for model in needed if model.family and model.key not in LOADERS.values()]
-    loaded = dict.fromkeys((LOADERS[kind], name) for kind, name in choices(graph) if kind in LOADERS)
-    keys = [key for key, _ in loaded]
+    chosen_files = loaded(graph)
+    keys = [key for key, _ in chosen_files]
     chosen = tuple(
         # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
         _own(key, name, families[0] if families and keys.count(key) == 1 else "")
-        for key, name in loaded
+        for key, name in chosen_files
         if name not in names
     )
     # A file of the user's own choice stands for the published one that only our nodes ask for.
@@ -41,6 +41,12 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     ours = (model for model in needed if model.name in texts or model.key not in replaced)
     recognisers = _recognisers(graph)
     return (*(_without_recogniser(model, recognisers) for model in ours), *chosen)
+
+
+def loaded(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """(model key, file) of the host's loaders, each once. A loader's other texts are settings, such as a precision."""
+    files = ((LOADERS[kind], texts[0]) for kind, texts in nodes(graph) if kind in LOADERS and texts)
+    return tuple(dict.fromkeys(files))
 
 
 def _recognisers(graph: Mapping[str, Any]) -> set[str]:

@@ -15,7 +15,9 @@ Prompt = dict[str, dict[str, Any]]
 
 NOTES = {"Note", "MarkdownNote"}
 _ON = 0
-_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+_DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
+"""A menu whose choice brings inputs of its own, each named <menu>.<input>."""
+_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC}
 _UPLOADS = ("image_upload", "video_upload", "audio_upload")
 
 
@@ -107,7 +109,7 @@ def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], brought: Call
         raise WorkflowError(f"{title} is not known to this ComfyUI.")
     if node.get("mode", _ON) != _ON:
         raise WorkflowError(f"{title} is muted or bypassed.")
-    names = list(_widgets(object_info[node["type"]]))
+    names = list(_widgets(object_info[node["type"]], node))
     values = node.get("widgets_values") or []
     if len(names) != len(values):
         raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
@@ -117,7 +119,7 @@ def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], brought: Call
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 
 
-def _widgets(definition: Mapping[str, Any]) -> Iterator[str]:
+def _widgets(definition: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
     """Input names in the order of the saved widget values; "" for what the editor adds and the host does not take."""
     for section in ("required", "optional"):
         specs: Mapping[str, Sequence[Any]] = definition["input"].get(section, {})
@@ -126,6 +128,8 @@ def _widgets(definition: Mapping[str, Any]) -> Iterator[str]:
             if not _is_widget(spec[0], options[name]):
                 continue
             yield name
+            if spec[0] == _DYNAMIC:
+                yield from (slot["name"] for slot in node["inputs"] if slot["name"].startswith(f"{name}."))
             seed = spec[0] == "INT" and name in ("seed", "noise_seed")
             if options[name].get("control_after_generate", seed):
                 yield ""

@@ -65,8 +65,7 @@ def test_nodes_exist(node_ids: set[str]) -> None:
 def test_every_file_of_a_workflow_is_in_it(root: Path) -> None:
     names = {model.name for model in manifest.models()}
     for path in (root / "workflows").glob("*.json"):
-        chosen = needs.choices(json.loads(path.read_text("utf-8")))
-        assert {text for kind, text in chosen if kind in needs.LOADERS} <= names, path
+        assert {file for _, file in needs.loaded(json.loads(path.read_text("utf-8")))} <= names, path
 
 
 def test_needed_by_loaders_and_by_nodes(root: Path) -> None:

@@ -134,6 +134,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "model": value("sdxl()"), "positive": node("LikenessApplyIDPatch", **applied),
             "negative": node("LikenessApplyIDPatch", **applied)[1], "cast": cast, **region,
         },
+        "LikenessResizePhoto": {"image": value("image()"), "longer_side": 256, "multiple_of": 64},
         "LikenessFaceKeypointsImage": {"cast": cast},
         "LikenessApplyInstantID": {
             "model": value("sdxl()"), **_sides(2048), "instant_id": instant_id,
