@@ -17,14 +17,12 @@ from . import (
     scenes,
     second_pass,
     share_parts,
-    timesteps,
 )
 
 folders.register()
 
 STEPS = (
-    people, places, person_prompts, id_patch, instant_id, parts, share_parts, timesteps, measure, second_pass, scenes,
-    doctor
+    people, places, person_prompts, id_patch, instant_id, parts, share_parts, measure, second_pass, scenes, doctor
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -154,7 +154,6 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "model": value("sd15()"), **_sides(48), "parts": part, "clip": value("clip()"), "vae": value("vae()"),
             **size, "strength": 1.0, **range_, "layers": "all", "reference": "at every step", "seed": 0,
         },
-        "LikenessTimestepSigmas": {"model": value("sdxl()"), "steps": 30, "spacing": "leading"},
         "LikenessMeasure": measured,
         "LikenessPickBest": {
             "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
