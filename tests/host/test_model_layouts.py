@@ -13,6 +13,7 @@ import comfy.samplers
 import comfy.supported_models
 import comfy.utils
 import instant_id_run
+import parts_made
 import people_made
 import pytest
 import tiny_sdxl
@@ -210,7 +211,19 @@ def test_kolors_is_not_taken_for_sdxl(control_net, tmp_path):
         ),
         "Apply ID-Patch": lambda: id_patch(control_net, words, words, tmp_path),
         "Share Parts Attention": lambda: SharePartsAttention.execute(
-            model, words, words, parts, None, None, SIDE, SIDE, 1.0, **range_, layers="all", reference="once", seed=0
+            model,
+            words,
+            words,
+            parts,
+            parts_made.clip(),
+            parts_made.vae(),
+            SIDE,
+            SIDE,
+            1.0,
+            **range_,
+            layers="all",
+            reference="at every step",
+            seed=0,
         ),
     }
     for node, apply in applied.items():
