@@ -13,6 +13,7 @@ import comfy.samplers
 import comfy.supported_models
 import comfy.utils
 import instant_id_run
+import parts_made
 import people_made
 import pytest
 import tiny_sdxl
@@ -27,9 +28,11 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.share_parts import SelfReference
 from pack.core.errors import WrongBaseModel
 from pack.core.parts.bank import PartWeights
+from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Layout
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
 from pack.nodes.instant_id import FaceKeypointsImage
+from pack.nodes.share_parts import SharePartsAttention
 from seeded import fill, id_patch_file, instant_id_file
 
 SIDE = 64
@@ -116,6 +119,14 @@ def adapter(model, folder, layers=None):
     return load_instant_id(str(folder / "a.bin"))
 
 
+def id_patch(control_net, positive, negative, folder):
+    torch.save(id_patch_file("resampler"), folder / "id-patch.bin")
+    patches, cast = load_id_patch(str(folder / "id-patch.bin")), people_made.cast([(30.0, 30.0)], SIDE, SIDE)
+    image = IDPatchImage.execute(patches, cast, "mean", None)[0]
+    settings = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "id_start_percent": 0.2, "photos": "mean"}
+    return ApplyIDPatch.execute(positive, negative, control_net, patches, cast, image, **settings).args
+
+
 def detected(name, **changed):
     """What the host makes of a file with these layers, as wide as the released one: of its own names, of diffusers'."""
     config = {**shape(name, 320), **changed}
@@ -184,19 +195,37 @@ def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_p
         with pytest.raises(AdapterMismatch, match=f"70 cross-attention layers .*{name}, {LAYERS[name]} layers"):
             instant_id_run.apply(host, sdxl, face, positive, negative, hint=hint)
 
-    torch.save(id_patch_file("resampler"), tmp_path / "id-patch.bin")
-    patches, cast = load_id_patch(str(tmp_path / "id-patch.bin")), people_made.cast([(30.0, 30.0)], SIDE, SIDE)
-    image = IDPatchImage.execute(patches, cast, "mean", None)[0]
-    settings = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "id_start_percent": 0.2, "photos": "mean"}
-    sides = ApplyIDPatch.execute(positive, negative, control_net, patches, cast, image, **settings).args
-    samples_with_the_net((model, *sides))
+    samples_with_the_net((model, *id_patch(control_net, positive, negative, tmp_path)))
     samples(shared(model, positive, negative))
 
 
 def test_kolors_is_not_taken_for_sdxl(control_net, tmp_path):
     """SDXL's UNet that reads another text: the host does not know its files, and packs that do bring that text."""
     assert detected("SDXL", adm_in_channels=5632) == (None, None)
-    text = [[torch.zeros(1, 256, 4096), {"pooled_output": torch.zeros(1, 4096)}]]
-    model = made("Segmind_Vega")
-    with pytest.raises(WrongBaseModel, match=r"Apply InstantID .* made for Kolors.*4096.*SDXL .text width 2048"):
-        instant_id_run.apply((model, control_net), adapter(model, tmp_path), instant_id_run.one(), text, text)
+    model, words = made("Segmind_Vega"), [[torch.zeros(1, 256, 4096), {"pooled_output": torch.zeros(1, 4096)}]]
+    parts = Parts((make_part("face", torch.ones(1, SIDE, SIDE, 3), None, 1.0, None),))
+    range_ = {"start_percent": 0.0, "end_percent": 1.0}
+    applied = {
+        "Apply InstantID": lambda: instant_id_run.apply(
+            (model, control_net), adapter(model, tmp_path), instant_id_run.one(), words, words
+        ),
+        "Apply ID-Patch": lambda: id_patch(control_net, words, words, tmp_path),
+        "Share Parts Attention": lambda: SharePartsAttention.execute(
+            model,
+            words,
+            words,
+            parts,
+            parts_made.clip(),
+            parts_made.vae(),
+            SIDE,
+            SIDE,
+            1.0,
+            **range_,
+            layers="all",
+            reference="at every step",
+            seed=0,
+        ),
+    }
+    for node, apply in applied.items():
+        with pytest.raises(WrongBaseModel, match=f"{node}.* made for Kolors.*4096.*SDXL .text width 2048"):
+            apply()
