@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list()))}
 CORE_TITLES = {
     "Upscale Image", "Load Image", "Load ControlNet Model", "KSampler", "Load Checkpoint", "Load LoRA",
-    "Empty Latent Image", "Batch Images", "Invert Mask", "Detect Face Landmarks (MediaPipe)",
+    "Empty Latent Image", "Batch Images", "Batch Masks", "Invert Mask", "Detect Face Landmarks (MediaPipe)",
     "Load Face Detection Model (MediaPipe)", "ModelSamplingDiscrete",
 }  # fmt: skip
 

@@ -37,6 +37,8 @@ DECIDING = {
 }  # fmt: skip
 ONE_OF_EACH = {"id_patch_two_people", "instant_id_portrait", "parts2whole_with_pose", "parts_training_free_sdxl"}
 """Sampled on every host: a workflow for every method."""
+VARIANTS = {"id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles"}
+"""Differ from others in nodes that are tried elsewhere: sampled with --all."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
@@ -97,7 +99,8 @@ def known(host_server: HostServer) -> dict[str, Any]:
 
 
 def marked(path: Path) -> Any:
-    return pytest.param(path, id=path.stem, marks=pytest.mark.both_hosts if path.stem in ONE_OF_EACH else ())
+    thorough = pytest.mark.thorough if path.stem in VARIANTS else ()
+    return pytest.param(path, id=path.stem, marks=pytest.mark.both_hosts if path.stem in ONE_OF_EACH else thorough)
 
 
 @pytest.fixture(params=map(marked, FILES))
