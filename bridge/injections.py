@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.attention import Attend, Block, decoupled, on_grid, region_weights
 from .carried import Carried, cut_regions
 from .conditioning import Canvas
-from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many
+from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many, rows_of
 from .runs import Given
 from .unet import Grid, Options, Replacement, attend_with, grid_of
 
@@ -111,9 +111,10 @@ class InjectionsBatch(CrossAttentionBatch):
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         attend, grid = attend_with(extra_options), grid_of(extra_options)
+        whose = self.whose(before, q, extra_options)
         out = before(q, k, v, extra_options) if before else attend(q, k, v)
         for addition in self._additions:
-            out = out + addition.attended(q, layer, grid, attend)
+            out = out + addition.attended(q, layer, grid, attend, whose)
         return out
 
 
@@ -131,9 +132,9 @@ class Addition:
         self._regions = None if regions is None else region_weights(regions)
         self._weights = {} if self._regions is None else {grid: self._on(self._regions, grid) for grid in place.grids}
 
-    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend) -> Tensor:
-        """What they add to one layer of this grid; q: (B, N, C)."""
-        keys, values = (as_many(x.to(q), len(q), dim=1) for x in self.layers[layer])
+    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, whose: Tensor | None = None) -> Tensor:
+        """What they add to one layer of this grid; q: (B, N, C). whose: of which of ours each row is."""
+        keys, values = (rows_of(x.to(q), whose, dim=1) for x in self.layers[layer])
         return decoupled(q, keys, values, self._weights_on(grid, q), attend)
 
     def _by_row(self, sides: Sequence[Tensor]) -> Tensor:
