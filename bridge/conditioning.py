@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import comfy.conds
 import comfy.controlnet
@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core import geometry
 from ..core.errors import LikenessError, WrongBaseModel, rows_missing
 from . import notes
-from .unet import family
+from .unet import Options, family
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlBase
@@ -146,6 +146,8 @@ class ControlAttachment:
     canvas: Canvas | None = None
     """What the hint shows, or None where somebody else looks at its size."""
     vae: VAE | None = None
+    heard: Callable[[BaseModel], Reading] | None = None
+    """Makes what sees to it, beside packs that change attention, that the UNet reads the ID tokens."""
     _copies: dict[ControlBase | None, _AttachedNet] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -158,11 +160,11 @@ class ControlAttachment:
     def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
         previous = options.get("control")
         if previous not in self._copies:
-            copy = _as_ours(self.control_net.copy(), self.width, self.canvas)
+            copy = _as_ours(self.control_net.copy(), self.width, self.canvas, self.heard)
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
-        conds = {**options.get("model_conds", {}), _WHOLE: _Whole(True)}
+        conds = {**options.get("model_conds", {}), _WHOLE: _Whole(True), _INSIDE: _Inside(options.get(ID_TOKENS))}
         control = {"control": self._copies[previous], "control_apply_to_uncond": False}
         return {**options, "model_conds": conds, **control}
 
@@ -177,10 +179,38 @@ class _Whole(comfy.conds.CONDConstant):
         return _Whole(area is None)
 
 
-def _as_ours(control_net: ControlBase, width: int, canvas: Canvas | None) -> _AttachedNet:
+_INSIDE = "likeness_inside"
+
+
+class _Inside(comfy.conds.CONDConstant):
+    """The IDTokens of an entry, or None; of a batch, those of its chunks."""
+
+    def can_concat(self, other: _Inside) -> bool:
+        return True
+
+    def concat(self, others: Sequence[_Inside]) -> tuple[IDTokens | None, ...]:
+        return tuple(one.cond for one in (self, *others))
+
+
+class Reading(Protocol):
+    """What an attached net tells of each forward of a run, while what the UNet is given may still be changed."""
+
+    def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
+        """inside: per chunk. cond: what the UNet is given. options: its transformer_options, of this forward alone."""
+
+
+def _as_ours(
+    control_net: ControlBase, width: int, canvas: Canvas | None, heard: Callable[[BaseModel], Reading] | None
+) -> _AttachedNet:
     """A copy of a net, of whatever class, as one of ours."""
     control_net.__class__ = _our_class(type(control_net))
     control_net.width, control_net.canvas, control_net.checked = width, canvas, set()
+    control_net.heard, control_net.reading = heard, None
+    # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
+    theirs = {
+        name: vars(control_net).pop(name) for name in ("get_control", "pre_run", "cleanup") if name in vars(control_net)
+    }
+    control_net.theirs = theirs
     return control_net
 
 
@@ -193,15 +223,20 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     """Our own copy of a net: it reads the text that the UNet reads, at the timestep that the UNet is told, and looks at
     what no node before the sampler sees.
 
-    width, canvas: as in ControlAttachment. checked: sizes of latents that this run has shown.
+    width, canvas, heard: as in ControlAttachment. checked: sizes of latents that this run has shown. theirs: methods
+    that the net has beside those of its class.
     """
 
     width: int
     canvas: Canvas | None
     checked: set[tuple[int, int]]
+    heard: Callable[[BaseModel], Reading] | None
+    reading: Reading | None
+    theirs: dict[str, Callable[..., Any]]
 
     def copy(self) -> _AttachedNet:
-        return _as_ours(super().copy(), self.width, self.canvas)  # plain, as every class of the host names itself
+        plain = super().copy()  # as every class of the host names itself
+        return _as_ours(plain, self.width, self.canvas, self.heard)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
@@ -210,9 +245,16 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self._check_blocks(model)
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
-        super().pre_run(model, percent_to_sigma)
+        self.reading = self.heard(model) if self.heard else None
+        begin = self.theirs.get("pre_run") or super().pre_run
+        begin(model, percent_to_sigma)
         if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _exact(model.model_sampling)
+
+    def cleanup(self) -> None:
+        self.reading = None
+        end = self.theirs.get("cleanup") or super().cleanup
+        end()
 
     def _check_blocks(self, model: BaseModel) -> None:
         """One residual for each input block of the UNet; the host leaves out those that do not fit."""
@@ -226,6 +268,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
         args = batched_number, *others
+        if self.reading and _INSIDE in cond:
+            self.reading.join(cond[_INSIDE], x_noisy, cond, others[0])
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
         if self.canvas and cond.get(_WHOLE):
@@ -236,8 +280,9 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         before = self.previous_controlnet
         if before is not None:
             self.previous_controlnet = _Computed(before.get_control(x_noisy, t, cond, *args))
+        compute = self.theirs.get("get_control") or super().get_control
         try:
-            return super().get_control(x_noisy, t, own, *args)
+            return compute(x_noisy, t, own, *args)
         finally:
             self.previous_controlnet = before
 

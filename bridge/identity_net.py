@@ -40,6 +40,10 @@ class IdentityNet(comfy.controlnet.ControlNet):
     def __init__(self, net: Any, source: object, nobody: Tensor) -> None:
         if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
             raise NotAControlNet(type(net).__name__)
+        if len(getattr(net, "timestep_keyframes", ())) > 1:
+            raise NotAControlNet(
+                f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+            )
         super().__init__(
             None,
             global_average_pooling=net.global_average_pooling,

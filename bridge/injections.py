@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.attention import Attend, Block, decoupled, on_grid, region_weights
 from .carried import Carried, cut_regions
 from .conditioning import Canvas
-from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many
+from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many, rows_of
 from .runs import Given
 from .unet import Grid, Options, Replacement, attend_with, grid_of
 
@@ -128,9 +128,10 @@ class InjectionsBatch(CrossAttentionBatch):
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         attend, grid = attend_with(extra_options), grid_of(extra_options)
+        whose = self.whose(before, q, extra_options)
         out = before(q, k, v, extra_options) if before else attend(q, k, v)
         for addition in self._additions:
-            out = out + addition.attended(q, layer, grid, attend)
+            out = out + addition.attended(q, layer, grid, attend, whose)
         return out
 
 
@@ -149,21 +150,21 @@ class Addition:
         self._shares = [(one, shares) for one in told if (shares := one.shares) is not None]
         self._weights = {grid: self._on(grid) for grid in place.grids} if self._shares else None
 
-    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend) -> Tensor:
-        """What they add to one layer of this grid; q: (B, N, C)."""
-        keys, values = (as_many(x.to(q), len(q), dim=1) for x in self.layers[layer])
-        return decoupled(q, keys, values, self._weights_on(grid, q), attend)
+    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, whose: Tensor | None = None) -> Tensor:
+        """What they add to one layer of this grid; q: (B, N, C). whose: of which of ours each row is."""
+        keys, values = (rows_of(x.to(q), whose, dim=1) for x in self.layers[layer])
+        return decoupled(q, keys, values, self._weights_on(grid, q, whose), attend)
 
     def _by_row(self, sides: Sequence[Tensor]) -> Tensor:
         """(people, rows, T, C) of all chunks, one after the other."""
         each = [one.by_person(x) for one, x in zip(self.injections, sides, strict=True)]
         return as_many(self._place.put(torch.cat(each, dim=1)), self._place.rows, dim=1)
 
-    def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
+    def _weights_on(self, grid: Grid, q: Tensor, whose: Tensor | None) -> Tensor | None:
         if self._weights is None:
             return None
         weights = self._weights[grid] if grid in self._weights else self._on(grid)
-        return as_many(weights.to(q), len(q), dim=1)
+        return rows_of(weights.to(q), whose, dim=1)
 
     def _on(self, grid: Grid) -> Tensor:
         """(people, rows, tokens, 1)."""

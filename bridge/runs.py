@@ -6,7 +6,7 @@ sees a `Batch` alone: tensors that lie ready, and what is done with them.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -64,12 +64,14 @@ def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
 
 
 class Given(NamedTuple):
-    """What one forward is given. model: the host's; x: (B, C, h, w); sigmas: (B,); context: (B, T, width)."""
+    """What one forward is given. model: the host's; x: (B, C, h, w); sigmas: (B,); context: (B, T, width); options:
+    the host's transformer_options."""
 
     model: BaseModel
     x: Tensor
     sigmas: Tensor
     context: Tensor
+    options: Options
 
     def like(self) -> Tensor:
         """Nothing, in the place and the dtype in which the UNet computes."""
@@ -193,7 +195,8 @@ class Run:
         if rows is None:
             return executor(*given, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
-        seen = Given(executor.class_obj, x, t, c_crossattn)
+        options = args[1] if len(args) > 1 else kwargs.get("transformer_options", {})
+        seen = Given(executor.class_obj, x, t, c_crossattn, options)
         batch = self._read(rows, seen)
         if batch is None:
             self._arrived = True
@@ -268,12 +271,22 @@ def _heard(chunks: Sequence[Chunk]) -> bool:
 def _around(model_options: Mapping[str, Any]) -> str:
     """Where the code lives that other packs have put around the MODEL."""
     if "model_function_wrapper" in model_options:
-        return _module_of(model_options["model_function_wrapper"])
+        return modules_of([model_options["model_function_wrapper"]])
     wrappers = model_options["transformer_options"]["wrappers"]
     kinds = (_WRAPPERS.CALC_COND_BATCH, _WRAPPERS.APPLY_MODEL, _WRAPPERS.DIFFUSION_MODEL)
     functions = [one for kind in kinds for several in wrappers.get(kind, {}).values() for one in several]
-    others = [one for one in functions if not isinstance(getattr(one, "__self__", None), Run)]
-    return ", ".join(dict.fromkeys(_module_of(one) for one in others)) or "unknown"
+    return modules_of([one for one in functions if not isinstance(getattr(one, "__self__", None), Run)])
+
+
+def modules_of(functions: Sequence[Any]) -> str:
+    """Where they live, to tell the user."""
+    return ", ".join(dict.fromkeys(map(_module_of, functions))) or "unknown"
+
+
+def rows_made(made: int, rows: int, function: Callable[..., object] | None) -> ConditioningLost:
+    """By this function, or by nobody knows what, inside a layer."""
+    why = f"makes {made} rows of {rows} inside attention, and nobody can say which of them are whose"
+    return ConditioningLost(modules_of([function] if function else []), why)
 
 
 def _module_of(function: Any) -> str:

@@ -145,5 +145,9 @@ def replaced(options: Options, attention: str, patches: Mapping[Block, Replaceme
 
 def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
     """A copy of transformer_options with one more patch of this kind, behind those of others."""
-    patches = options.get("patches", {})
-    return {**options, "patches": {**patches, kind: [*patches.get(kind, ()), patch]}}
+    return with_patches(options, kind, [*options.get("patches", {}).get(kind, ()), patch])
+
+
+def with_patches(options: Options, kind: str, patches: list[Callable[..., Any]]) -> Options:
+    """A copy of transformer_options with these as all patches of this kind."""
+    return {**options, "patches": {**options.get("patches", {}), kind: patches}}

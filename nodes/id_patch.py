@@ -12,6 +12,7 @@ from torch import Tensor
 from ..bridge import folders, notes, regional_text
 from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
+from ..bridge.id_tokens import IDTokensHeard
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, region_masks_input, searchable
 from ..core import geometry
@@ -224,7 +225,8 @@ class ApplyIDPatch(io.ComfyNode):
             negative = append_tokens(negative, nobody, in_row, id_start_percent, APPLY)
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
-        attachment = ControlAttachment(control_net, id_patch.width, image, strength, percents, canvas, vae)
+        shown = image, strength, percents, canvas, vae
+        attachment = ControlAttachment(control_net, id_patch.width, *shown, IDTokensHeard)
         notes.tell(notes.node_of(cls), "\n".join([*left_out(present), *([] if people else [NOBODY])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative))
 

@@ -10,6 +10,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
 from ...core.parts.attention import part_shares, shared
+from ..runs import rows_made
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of
 
 _WATCHED_TOKENS = 2048
@@ -57,13 +58,14 @@ def attended(
     v: Tensor,
     extra_options: Options,
 ) -> Tensor:
-    """The attn1 of one layer in one forward. Rows of a chunk without parts are left as they were.
+    """The attn1 of one layer in one forward. Rows of a chunk without parts are left as they were. Raises
+    ConditioningLost.
 
     beside: per chunk. before: another node's replacement, which goes on serving the rows without parts.
     """
     alone = attend_with(extra_options)
     if len(q) % len(beside):
-        return before(q, k, v, extra_options) if before else alone(q, k, v)
+        raise rows_made(len(q), len(beside), before)
     rows = len(q) // len(beside)
     # Others count on all rows of the batch, so theirs is called with all of them.
     theirs = before(q, k, v, extra_options).split(rows) if before else None

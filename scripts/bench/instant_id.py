@@ -101,7 +101,7 @@ class Step:
     def _batch(self) -> Any:
         """As the run makes it before the host's model calls the UNet."""
         assert self.run is not None
-        given = runs.Given(self.unet, self.given["x"], self.given["timesteps"], self.text)
+        given = runs.Given(self.unet, self.given["x"], self.given["timesteps"], self.text, {})
         return self.run.batch(tuple(chunk.carried for chunk in self.run.read(self.rows)), given)
 
     def control(self) -> Any:

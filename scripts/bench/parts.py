@@ -63,7 +63,7 @@ class Bench:
             for block, states in self.states.items()
         }
         parts = SharedParts(object(), (1e9, 0.0), bank, PartWeights([1.0] * len(masks)))
-        given = Given(self.model, self.inputs["x"], self.inputs["timesteps"], self.inputs["context"])
+        given = Given(self.model, self.inputs["x"], self.inputs["timesteps"], self.inputs["context"], {})
         with torch.inference_mode():
             options = Memory(given).batch((None, parts), on, given.x, None, {}).around({})
         kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)

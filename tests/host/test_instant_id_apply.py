@@ -117,8 +117,8 @@ def test_two_disjoint_regions_are_single_person_attention_in_every_layer(host, i
     seen = []
     attended = Addition.attended
 
-    def compare(addition, q, layer, grid, attend):
-        together = attended(addition, q, layer, grid, attend)
+    def compare(addition, q, layer, grid, attend, whose):
+        together = attended(addition, q, layer, grid, attend, whose)
         height, width = grid
         columns = torch.arange(width).repeat(height)
         for who, inside in ((0, columns < width // 2), (1, columns >= width // 2)):

@@ -22,6 +22,7 @@ from pack.core.prompts import BadPrompts
 from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.person_prompts import PersonPrompts
 from seeded import instant_id_file
+from spoken import Clip
 
 CENTERS = [(32.0, 48.0), (96.0, 48.0)]
 
@@ -37,20 +38,6 @@ def instant_id(host, tmp_path_factory):
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
     torch.save(instant_id_file([width for *_, width in attention_layers(host[0])]), path)
     return load_instant_id(str(path))
-
-
-class Clip:
-    """77 tokens that depend on the words, for SDXL's width or another."""
-
-    def __init__(self, width: int = 2048) -> None:
-        self.width = width
-
-    def tokenize(self, words: str) -> str:
-        return words
-
-    def encode_from_tokens(self, words: str, return_pooled: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(sum(map(ord, words)))
-        return torch.randn(1, 77, self.width, generator=generator), torch.randn(1, 1280, generator=generator)
 
 
 def said(words, clip=None):

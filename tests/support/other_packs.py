@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import comfy.controlnet
 import comfy.patcher_extension
 import torch
 from comfy.ldm.modules.attention import optimized_attention
@@ -141,3 +143,165 @@ def adapter_pack(model: Any, keys: str = "three parts", amount: float = 0.05) ->
 
 def _added(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any], weight: float) -> Tensor:
     return weight * q
+
+
+# Attention with texts of its own
+
+
+def halves(width: int, height: int) -> Tensor:
+    """Two regions of a picture of this size in px."""
+    left = torch.zeros(height, width)
+    left[:, : width // 2] = 1
+    return torch.stack([left, 1 - left])
+
+
+def couple(model: Any, regions: Tensor, texts: list[Tensor], interleaved: bool = False) -> Any:
+    """As ppm's attention couple: an attn2 patch makes a row per region of each positive row, and an output patch makes
+    one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each.
+
+    interleaved: the regions of a picture one after the other, instead of the pictures of a region.
+    """
+    count = len(regions)
+
+    def repeated(x: Tensor) -> Tensor:
+        return x.repeat_interleave(count, dim=0) if interleaved else x.repeat(count, 1, 1)
+
+    def patch(n: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        sides = extra_options["cond_or_uncond"]
+        length = math.lcm(k.shape[1], *(text.shape[1] for text in texts))
+        rows, read = list[Tensor](), list[Tensor]()
+        for side, x, own in zip(sides, n.chunk(len(sides)), k.chunk(len(sides)), strict=True):
+            told = [one.to(own).expand(len(x), -1, -1) for one in texts]
+            each = [one.repeat(1, length // one.shape[1], 1) for one in (own, *told)]
+            rows.append(x if side else repeated(x))
+            heard = torch.stack(each, dim=1 if interleaved else 0).flatten(0, 1)
+            read.append(each[0] if side else heard)
+        return torch.cat(rows), torch.cat(read), torch.cat(read)
+
+    def merged(out: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        sides, size = extra_options["cond_or_uncond"], extra_options["activations_shape"][-2:]
+        weights = torch.nn.functional.interpolate(regions[None], size=tuple(size)).flatten(2)[0, :, None, :, None]
+        pictures = len(out) // sum(1 if side else count for side in sides)
+        done = list[Tensor]()
+        for side, rows in zip(sides, out.split([pictures if s else pictures * count for s in sides]), strict=True):
+            by_region = (
+                rows.unflatten(0, (-1, count)).transpose(0, 1) if interleaved else rows.unflatten(0, (count, -1))
+            )
+            done.append(rows if side else (by_region * weights.to(rows)).sum(dim=0))
+        return torch.cat(done)
+
+    clone = model.clone()
+    clone.set_model_attn2_patch(patch)
+    clone.set_model_attn2_output_patch(merged)
+    return clone
+
+
+def couple_in_place(model: Any, regions: Tensor, positive: list[Tensor], negative: list[Tensor]) -> Any:
+    """As laksjdjf's attention couple: in place of attention, with the texts that the node was given."""
+    clone = model.clone()
+    layers = transformers(model.get_model_object("diffusion_model"))
+
+    def place(module: Any) -> Callable[..., Tensor]:
+        def attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+            sides, done = extra_options["cond_or_uncond"], list[Tensor]()
+            for side, x in zip(sides, q.chunk(len(sides)), strict=True):
+                texts = negative if side else positive
+                weights = torch.nn.functional.interpolate(
+                    regions[None, : len(texts)], size=tuple(extra_options["activations_shape"][-2:])
+                ).flatten(2)[0, :, None, :, None]
+                each = [
+                    optimized_attention(x, *(to(one.to(x)).expand(len(x), -1, -1) for to in (module.to_k, module.to_v)),
+                                        extra_options["n_heads"])
+                    for one in texts
+                ]  # fmt: skip
+                done.append((torch.stack(each) * weights.to(x)).sum(dim=0) if len(texts) > 1 else each[0])
+            return torch.cat(done)
+
+        return attention
+
+    for name, number, index, block in layers:
+        clone.set_model_attn2_replace(place(block.attn2), name, number, index)
+    return clone
+
+
+def halved(model: Any) -> Any:
+    """As ppm's NegPip, whose texts hold keys and values in turns."""
+    clone = model.clone()
+    clone.set_model_attn2_patch(lambda n, k, v, _: (n, k[:, 0::2], v[:, 1::2]))
+    return clone
+
+
+def mixed_rows(model: Any) -> Any:
+    """Rows that were not made of single ones."""
+
+    def patch(n: Tensor, k: Tensor, v: Tensor, _: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.cat([n, n + n.flip(0)]), torch.cat([k, k]), torch.cat([v, v])
+
+    clone = model.clone()
+    clone.set_model_attn2_patch(patch)
+    clone.set_model_attn2_output_patch(lambda out, _: out.chunk(2)[0])
+    return clone
+
+
+def rows_of_its_own(model: Any) -> Any:
+    """In a layer's modules, where no patch is asked."""
+
+    class Twice(torch.nn.Module):
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self.module = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.module(torch.cat([x, x]))
+
+    clone = model.clone()
+    *_, block = transformers(model.get_model_object("diffusion_model"))[0]
+    name = next(n for n, m in model.model.named_modules() if m is block)
+    for projection in ("to_q", "to_k", "to_v"):
+        clone.add_object_patch(f"{name}.attn2.{projection}", Twice(getattr(block.attn2, projection)))
+    return clone
+
+
+def guided(model: Any, text: Tensor, scale: float = 2.0) -> Any:
+    """As NAG: away from a text of its own, on top of whatever stands in the layers when the node runs."""
+    clone = model.clone()
+
+    def place(module: Any, before: Callable[..., Tensor] | None) -> Callable[..., Tensor]:
+        def attention(q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
+            heads = extra_options["n_heads"]
+            out = before(q, k, v, extra_options) if before else optimized_attention(q, k, v, heads)
+            sides = extra_options["cond_or_uncond"]
+            rows = torch.tensor(sides).repeat_interleave(len(q) // len(sides)) == 0
+            away = (to(text.to(q)).expand(int(rows.sum()), -1, -1) for to in (module.to_k, module.to_v))
+            out = out.clone()
+            out[rows] += 0.1 * scale * (out[rows] - optimized_attention(q[rows], *away, heads))
+            return out
+
+        return attention
+
+    standing = model.model_options["transformer_options"].get("patches_replace", {}).get("attn2", {})
+    for name, number, index, block in transformers(model.get_model_object("diffusion_model")):
+        before = standing.get((name, number, index), standing.get((name, number)))
+        clone.set_model_attn2_replace(place(block.attn2, before), name, number, index)
+    return clone
+
+
+class Keyframed(comfy.controlnet.ControlNet):
+    """As Advanced-ControlNet's: with methods of its own on the object, in front of those of any class."""
+
+    def __init__(self, net: Any, keyframes: list[float]) -> None:
+        super().__init__(net.control_model, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
+        net.copy_to(self)
+        self.timestep_keyframes = keyframes
+        self.get_control = self._at_the_last_keyframe
+
+    def copy(self) -> Keyframed:
+        return Keyframed(self, self.timestep_keyframes)
+
+    def _at_the_last_keyframe(self, *args: Any) -> Any:
+        strength = self.strength
+        self.strength = strength * self.timestep_keyframes[-1]
+        try:
+            return comfy.controlnet.ControlNet.get_control(self, *args)
+        finally:
+            self.strength = strength
