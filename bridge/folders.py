@@ -55,7 +55,12 @@ def folders(*keys: str) -> list[str]:
 
 def of_models() -> dict[str, tuple[str, ...]]:
     """Every model key of the host -> its folders; "" -> the folder that holds them all."""
-    known = {key: tuple(paths) for key, (paths, _) in folder_paths.folder_names_and_paths.items()}
+    # The host names its old models/unet before models/diffusion_models, where downloads go nowadays.
+    old = os.path.join(folder_paths.models_dir, "unet")
+    known = {
+        key: tuple(sorted(paths, key=lambda path: path == old))
+        for key, (paths, _) in folder_paths.folder_names_and_paths.items()
+    }
     return {key: paths for key, paths in known.items() if key not in _NO_MODELS} | {"": (folder_paths.models_dir,)}
 
 

@@ -6,6 +6,7 @@ import comfy.model_management
 import numpy as np
 import pytest
 from pack.bridge import doctor as bridge
+from pack.bridge import folders
 from PIL import Image
 
 
@@ -54,6 +55,10 @@ def test_for_a_template(host_server, standin_models):
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
     assert "missing" in row and "(5 GB)" in row
     assert [node for node, text in run.notes if "ID-Patch ControlNet" in text] == ["doctor"]
+
+
+def test_a_download_goes_where_the_notes_say():
+    assert folders.of_models()["diffusion_models"][0].endswith("diffusion_models")
 
 
 def test_it_ends_where_the_user_interrupts():
