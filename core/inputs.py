@@ -82,7 +82,7 @@ def picture(what: str, image: Tensor) -> None:
     if image.shape[3] not in (1, 3, 4):
         why = f"it has {image.shape[3]} channels instead of 1 (grey), 3 (colour) or 4 (colour and alpha)"
         raise BadPicture(what, why)
-    if not image.is_floating_point():
+    if not image.is_floating_point() or image.element_size() == 1:  # torch does not compute with floats of 8 bits
         raise BadPicture(what, f"its values are of type {image.dtype} instead of float, 0 to 1")
     if not all(math.isfinite(end) for end in image.aminmax()):
         wrong = int((~image.isfinite()).sum())
