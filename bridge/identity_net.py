@@ -132,7 +132,7 @@ class _Network:
     forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
     """
 
-    def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None = None) -> None:
+    def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None) -> None:
         self._network, self.dtype, self._boxes = network, network.dtype, boxes
         self._weights: Tensor | None = None
         if regions is not None:

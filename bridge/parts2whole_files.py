@@ -17,7 +17,7 @@ from comfy.model_patcher import ModelPatcher
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted, listed
+from ..core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ..core.models.files import SAFETENSORS, files_below, stamp
 from ..core.models.formats import identify, require
 from ..core.models.tensors import below, check_kinds, check_weights
@@ -138,11 +138,12 @@ def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> M
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     """A diffusers UNet of SD1.5's kind in a ModelPatcher. Raises UnsupportedCheckpoint for any other."""
-    widths = [sum(t.shape[-1:]) for key, t in state.items() if key.endswith("attn2.to_k.weight")]
+    # Sums, because a damaged tensor may have fewer sides.
+    width = next((sum(t.shape[-1:]) for key, t in state.items() if key.endswith("attn2.to_k.weight")), None)
     channels = sum(state["conv_in.weight"].shape[1:2]) if "conv_in.weight" in state else None
-    if widths[:1] != [_TEXT_WIDTH] or channels != _CHANNELS:
+    if width != _TEXT_WIDTH or channels != _CHANNELS:
         known = identify(state)
-        found = f"text width {listed(widths[:1])}, latents of {channels} channels"
+        found = f"text width {width}, latents of {channels} channels"
         what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})"
         raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
     names = _names(state)

@@ -82,7 +82,7 @@ def picture(what: str, image: Tensor) -> None:
     if image.shape[3] not in (1, 3, 4):
         why = f"it has {image.shape[3]} channels instead of 1 (grey), 3 (colour) or 4 (colour and alpha)"
         raise BadPicture(what, why)
-    if not image.is_floating_point():
+    if not image.is_floating_point() or image.element_size() == 1:  # torch does not compute with floats of 8 bits
         raise BadPicture(what, f"its values are of type {image.dtype} instead of float, 0 to 1")
     if not all(math.isfinite(end) for end in image.aminmax()):
         wrong = int((~image.isfinite()).sum())
@@ -263,23 +263,21 @@ def _nowhere(which: str, why: str) -> BadLayout:
 def _on_earth(which: str, slot: Slot, canvas: tuple[int, int]) -> None:
     if slot.pose is not None and len(slot.pose) != 17:
         raise _nowhere(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
-    if slot.mask is not None and slot.mask.shape != canvas[::-1]:
-        found = f"has a mask of shape {tuple(slot.mask.shape)} instead of one of the canvas"
-        raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
-    if slot.mask is not None and not all(-_ROUNDING <= end <= 1 + _ROUNDING for end in _ends(slot.mask)):
-        low, high = _ends(slot.mask)
-        raise _nowhere(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
+    if slot.mask is not None:
+        _over_canvas(which, slot.mask, canvas)
     points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
     _five_points(which, slot.keypoints)
     _within_reach(which, points, slot.box)
 
 
-def _ends(values: Tensor) -> tuple[float, float]:
-    """The least and the largest. NaN for complex numbers, of which no one is the least, and wherever there is one."""
-    if values.is_complex():
-        return math.nan, math.nan
-    low, high = values.aminmax()
-    return float(low), float(high)
+def _over_canvas(which: str, mask: Tensor, canvas: tuple[int, int]) -> None:
+    if mask.shape != canvas[::-1]:
+        found = f"has a mask of shape {tuple(mask.shape)} instead of one of the canvas"
+        raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
+    # Of complex numbers no one is the least.
+    low, high = (math.nan, math.nan) if mask.is_complex() else map(float, mask.float().aminmax())
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+        raise _nowhere(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
 
 
 def _five_points(which: str, keypoints: Sequence[Point] | None) -> None:

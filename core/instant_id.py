@@ -111,7 +111,7 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
         )  # fmt: skip
     pixels = as_rgb(image).movedim(-1, 1)
     for wide, high in (scaled, fitted):
-        pixels = nn.functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
+        pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
     return pixels.movedim(1, -1)
 
 

@@ -38,7 +38,7 @@ from ..core.pictures import as_rgb
 from ..core.places import control_images, drawing, placing, regions
 from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
 
-ACTS_IN = ("regions", "face boxes")
+REGIONS, FACE_BOXES = "regions", "face boxes"
 CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
 
@@ -268,8 +268,8 @@ class ApplyInstantID(io.ComfyNode):
                 region_masks_input(),
                 io.Combo.Input(
                     "acts_in",
-                    options=list(ACTS_IN),
-                    default=ACTS_IN[0],
+                    options=[REGIONS, FACE_BOXES],
+                    default=REGIONS,
                     optional=True,
                     tooltip="face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and "
                     "the prompt has the rest of the picture: for styles, and for people seen from afar.",
@@ -309,7 +309,7 @@ class ApplyInstantID(io.ComfyNode):
         region_margin: float,
         feather: int,
         mask: Tensor | None = None,
-        acts_in: str = ACTS_IN[0],
+        acts_in: str = REGIONS,
     ) -> io.NodeOutput:
         cast = _as_cast(cast)
         people, node = _heard(cast).people, notes.node_of(cls)
@@ -321,7 +321,7 @@ class ApplyInstantID(io.ComfyNode):
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id, model)
         areas, by_row = _regions(cast, mask, region_margin, feather), is_a(cast, RowCast)
-        boxes = None if acts_in == ACTS_IN[0] else _boxes(cast, areas)
+        boxes = _boxes(cast, areas) if acts_in == FACE_BOXES else None
         canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if by_row else 0)
         # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
         placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
@@ -356,14 +356,17 @@ def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str
     if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
         sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
         hints.append(f"The masks are {sizes}: they are stretched over the canvas.")
+    return [*hints, *_small_boxes(cast)] if acts_in == FACE_BOXES else hints
+
+
+def _small_boxes(cast: Cast) -> list[str]:
     boxes = [(person.identity.name, person.slot.box) for person in cast.people if person.slot and person.slot.box]
-    for name, box in boxes if acts_in == ACTS_IN[1] else ():
-        if geometry.shorter_side(box) < CELL:
-            hints.append(
-                f"{name}: the face box is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px. Layers with cells of {CELL} "
-                "px may see nothing of it: give the face more room, or set acts_in to regions."
-            )
-    return hints
+    return [
+        f"{name}: the face box is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px. Layers with cells of {CELL} px may "
+        "see nothing of it: give the face more room, or set acts_in to regions."
+        for name, box in boxes
+        if geometry.shorter_side(box) < CELL
+    ]
 
 
 def _heard(cast: Cast) -> Cast:
@@ -395,7 +398,7 @@ def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> 
 
 def _boxes(cast: Cast, areas: Tensor | None) -> Tensor:
     """(people, H, W): the regions of those who are heard, or the picture, cut to their face boxes; at most 1 in all."""
-    placed = placing.require_places(_heard(cast), f"{APPLY} with acts_in at {ACTS_IN[1]}")
+    placed = placing.require_places(_heard(cast), f"{APPLY} with acts_in at {FACE_BOXES}")
     found = regions.in_face_boxes(placed, areas)
     return found if is_a(cast, RowCast) else region_weights(found)
 

@@ -176,10 +176,9 @@ def _follow(response: Any, *_: Any, **__: Any) -> None:
 @cache
 def _guard_hub() -> None:
     session: Any = get_session()
-    if hasattr(session, "event_hooks"):
-        session.event_hooks = {**session.event_hooks, "response": [_follow]}
-    else:  # before huggingface_hub 1.0 it was one of requests
-        session.hooks["response"].append(_follow)
+    # Before huggingface_hub 1.0 it was one of requests.
+    hooks = session.event_hooks if hasattr(session, "event_hooks") else session.hooks
+    hooks["response"].append(_follow)
 
 
 def _own(host: str | None) -> bool:

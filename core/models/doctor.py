@@ -21,11 +21,14 @@ def report(
 ) -> Diagnosis:
     """Examine `wanted` models; around: what is known of the host and its packages; between: called before each model,
     what it raises ends the report."""
-    found = [examine(model, folders) for model in _once(wanted) if not between()]
-    findings = (*around, *found, *map(_crowded, crowded(folders)))
+    findings = list(around)
+    for model in _once(wanted):
+        between()
+        findings.append(examine(model, folders))
+    findings += map(_crowded, crowded(folders))
     mend = [one.mend for one in findings if one.mend]
     fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
-    return Diagnosis(subject, findings, (*mend, *(command for commands in fetch for command in commands)))
+    return Diagnosis(subject, tuple(findings), (*mend, *(command for commands in fetch for command in commands)))
 
 
 def _crowded(folder: str) -> Finding:

@@ -6,6 +6,7 @@ import codecs
 import errno
 import hashlib
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -71,11 +72,11 @@ class _Look:
         return mark is None or not self.began - _SETTLED < mark[2] <= self.ended
 
 
-_looks: dict[tuple[str, int | None], _Look] = {}
+_looks: dict[tuple[str, int], _Look] = {}
 
 
-def files_below(root: str, most: int | None = None) -> tuple[tuple[str, str], ...]:
-    """Name relative to `root` and path of every file below it, in the order of `walk`; of the first `most` if given.
+def files_below(root: str, most: int = sys.maxsize) -> tuple[tuple[str, str], ...]:
+    """Name relative to `root` and path of every file below it, or of the first `most`, in the order of `walk`.
 
     Folders are walked again only when one of them has changed, as with the host's own lists: it asks for names and
     paths several times per prompt. A link that leads nowhere is among the files.
@@ -103,23 +104,19 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     return dict(sorted(paths.items()))
 
 
-def _look(root: str, most: int | None) -> _Look:
-    began, found, count = time.time_ns(), list[tuple[str, _Mark | None, list[str]]](), 0
+def _look(root: str, most: int) -> _Look:
+    began, found, left = time.time_ns(), list[tuple[str, _Mark | None, list[str]]](), most
     for folder, names in walk(root):
-        if most is not None and count + len(names) > most:
-            found.append((folder, _mark(folder), sorted(names)[: most - count]))
+        found.append((folder, _mark(folder), sorted(names)[:left]))
+        left -= len(names)
+        if left < 0:
             break
-        found.append((folder, _mark(folder), sorted(names)))
-        count += len(names)
-    else:
-        most = None
     paths = [os.path.join(folder, name) for folder, _, names in found for name in names]
     # A link that leads nowhere now may lead to a folder later, without a change of the folder it lies in.
     marks = {root: None} | {folder: mark for folder, mark, _ in found} | {path: None for path in paths if _dead(path)}
     start = len(os.path.join(root, ""))
-    return _Look(
-        began, time.time_ns(), tuple(marks.items()), tuple((path[start:], path) for path in paths), most is None
-    )
+    files = tuple((path[start:], path) for path in paths)
+    return _Look(began, time.time_ns(), tuple(marks.items()), files, whole=left >= 0)
 
 
 def _mark(path: str) -> _Mark | None:

@@ -175,7 +175,8 @@ def _sound(model: Model) -> bool:
         and all(_NAME.fullmatch(name) for name in names)
         and all(url and url.startswith("https://") for url in urls)
         and all(size is None or (type(size) is int and size > 0) for size in sizes)
-        and all(file.names and _SHA256.fullmatch(file.sha256 or "0" * 64) for file in files)
+        and all(file.sha256 is None or _SHA256.fullmatch(file.sha256) for file in files)
+        and all(file.names for file in files)
         and bool(model.files)
     )
 

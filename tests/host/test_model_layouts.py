@@ -211,21 +211,10 @@ def test_kolors_is_not_taken_for_sdxl(control_net, tmp_path):
         ),
         "Apply ID-Patch": lambda: id_patch(control_net, words, words, tmp_path),
         "Share Parts Attention": lambda: SharePartsAttention.execute(
-            model,
-            words,
-            words,
-            parts,
-            parts_made.clip(),
-            parts_made.vae(),
-            SIDE,
-            SIDE,
-            1.0,
-            **range_,
-            layers="all",
-            reference="at every step",
-            seed=0,
+            model, words, words, parts, parts_made.clip(), parts_made.vae(), SIDE, SIDE, 1.0, **range_,
+            layers="all", reference="at every step", seed=0,
         ),
-    }
+    }  # fmt: skip
     for node, apply in applied.items():
         with pytest.raises(WrongBaseModel, match=f"{node}.* made for Kolors.*4096.*SDXL .text width 2048"):
             apply()

@@ -288,6 +288,7 @@ def test_a_damaged_small_network_is_named(copy):
 
 
 MID = "mid_block.attentions.0.transformer_blocks.0.attn2"
+TO_K, TO_V = (f"{MID}.processor.to_{side}_dc.weight" for side in "kv")
 
 
 @pytest.mark.parametrize(
@@ -301,18 +302,8 @@ MID = "mid_block.attentions.0.transformer_blocks.0.attn2"
         ("reference_unet", "conv_in.bias", lambda t: t > 0, "bool instead of float"),
         ("reference_unet", "conv_in.bias", lambda t: t.to(torch.complex64), "complex64 instead of float"),
         ("pose_guider", "conv_in.bias", lambda t: t * torch.nan, "PoseGuider is damaged .*holds nan"),
-        (
-            "decoupled_attn",
-            f"{MID}.processor.to_v_dc.weight",
-            None,
-            r"DecoupledAttn .*to_v_dc\.weight: nothing instead",
-        ),
-        (
-            "decoupled_attn",
-            f"{MID}.processor.to_k_dc.weight",
-            lambda t: t[:-1],
-            r"\(319, 768\) instead of \(320, 768\)",
-        ),
+        ("decoupled_attn", TO_V, None, r"DecoupledAttn .*to_v_dc\.weight: nothing instead"),
+        ("decoupled_attn", TO_K, lambda t: t[:-1], r"\(319, 768\) instead of \(320, 768\)"),
     ],
 )
 def test_tensors_that_are_no_weights_of_its_own_are_named(copy, name, key, spoil, message):

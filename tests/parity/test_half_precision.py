@@ -83,7 +83,14 @@ def sampled(tmp_path_factory):
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pytest.param(torch.bfloat16, id="bfloat16"),
+        # It has every timestep, and was never further off.
+        pytest.param(torch.float16, id="float16", marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_sampling_errs_as_diffusers(sampled, method, dtype, record_property):
     pairs = zip(sampled(method, dtype), sampled(method, torch.float32), strict=True)

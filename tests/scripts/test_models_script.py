@@ -30,9 +30,8 @@ def python(*arguments: str, host: Path) -> subprocess.CompletedProcess[str]:
 def test_further_folders_of_the_host_are_searched(host, tmp_path):
     """Relative ones are meant from base_path, that from the file; several stand one below the other."""
     lines = ["mine:", "  base_path: ../others", "  controlnet: |", "    cn", "    more/cn", "  is_default: true"]
-    (host / "extra_model_paths.yaml").write_text(
-        "\n".join([*lines, "other:", f"  embeddings: {tmp_path}/embeddings", ""])
-    )
+    lines += ["other:", f"  embeddings: {tmp_path}/embeddings", ""]
+    (host / "extra_model_paths.yaml").write_text("\n".join(lines))
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import json, models; "
         "print(json.dumps(models.model_folders(None)))"

@@ -154,12 +154,9 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
                 added_cond_kwargs={key: added[key] for key in ("text_embeds", "time_ids")}, return_dict=False,
             )  # fmt: skip
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
-        uncond, cond = (
-            unet(scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals)[
-                0
-            ]
-            .float()
-            .chunk(2)
+        (out,) = unet(
+            scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals
         )
+        uncond, cond = out.float().chunk(2)
         x = x + (uncond + cfg * (cond - uncond)) * (sigmas[i + 1] - sigmas[i])
     return x

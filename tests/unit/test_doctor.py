@@ -477,7 +477,5 @@ def test_from_the_terminal(complete):
         and "id-patch.bin is not there (size on its page)" in done.stdout
         and done.stdout.count("found") == 4
     )
-    assert (
-        "There is no workflow nothing. Ours are check_files, id_patch_"
-        in run("nothing", "--models", str(complete)).stderr
-    )
+    unknown = run("nothing", "--models", str(complete)).stderr
+    assert "There is no workflow nothing. Ours are check_files, id_patch_" in unknown

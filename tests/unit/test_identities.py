@@ -229,6 +229,7 @@ def test_a_file_whose_tensors_do_not_fit_together(change):
     [
         ({"crops": torch.full((3, 112, 112, 3), torch.nan)}, "its pictures hold nan where they reach from 0 to 1"),
         ({"crops": torch.full((3, 112, 112, 3), -1e9)}, r"its pictures hold -1e\+09"),
+        ({"crops": torch.full((3, 112, 112, 3), torch.nan).to(torch.float8_e4m3fn)}, "its pictures hold nan"),
         ({"crops": torch.zeros(3, 112, 112, 3, dtype=torch.complex64)}, "complex64"),
         ({"embedding.antelopev2": torch.ones(3, 512, dtype=torch.complex64)}, "antelopev2 is of type torch.complex64"),
     ],

@@ -72,6 +72,7 @@ def spoilt(value: float, dtype: torch.dtype = torch.float32) -> torch.Tensor:
         (rgb(1, 8, 8, 3, dtype=torch.uint8), "its values are of type torch.uint8 instead of float, 0 to 1"),
         (rgb(1, 8, 8, 3, dtype=torch.bool), "its values are of type torch.bool"),
         (rgb(1, 8, 8, 3, dtype=torch.complex64), "its values are of type torch.complex64"),
+        (rgb(1, 8, 8, 3, dtype=torch.float8_e4m3fn), "its values are of type torch.float8_e4m3fn"),
         (spoilt(math.nan), "1 of its 384 values is NaN or infinite"),
         (spoilt(math.nan, torch.float16), "1 of its 384 values is NaN or infinite"),
         (spoilt(-math.inf, torch.bfloat16), "1 of its 384 values is NaN or infinite"),
