@@ -152,7 +152,7 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         check_kinds(state)
         # The host takes tensors out of what it is given.
         model = comfy.sd.load_diffusion_model_state_dict(dict(ours)) if len(ours) == len(state) else None
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         raise  # the file may be good
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"a damaged SD1.5 UNet ({in_one_line(error)})"

@@ -177,7 +177,7 @@ def _explained(path: str) -> Generator[None, None, None]:
     """What goes wrong with a file's own numbers, as UnsupportedCheckpoint; memory that runs out is the host's."""
     try:
         yield
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:
         raise
     except UnknownValue as error:
         raise _unsupported(path, f"with another {error} than is known here") from error

@@ -60,7 +60,7 @@ def read(
         raise UnsupportedCheckpoint(str(path), what, expected, f"Download it again. {advice}")
     try:
         return _held(loaded(path), path)
-    except (MemoryError, torch.OutOfMemoryError):
+    except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
         what = _unreadable(error, path)
