@@ -278,7 +278,7 @@ def _ends(values: Tensor) -> tuple[float, float]:
     """The least and the largest. NaN for complex numbers, of which no one is the least, and wherever there is one."""
     if values.is_complex():
         return math.nan, math.nan
-    low, high = values.aminmax()
+    low, high = values.float().aminmax()
     return float(low), float(high)
 
 
