@@ -194,6 +194,7 @@ def _own(host: str | None) -> set[Address]:
         found = {ip_address(str(entry[4][0]).split("%")[0]) for entry in getaddrinfo(host, None)}
     except (OSError, UnicodeError):
         return set()
+    found = {getattr(one, "ipv4_mapped", None) or one for one in found}
     return {one for one in found if one.is_private and not any(one in network for network in _MADE_UP)}
 
 

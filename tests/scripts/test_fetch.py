@@ -360,6 +360,7 @@ def test_no_redirect_leads_into_ones_own_network(server, models):
         ("1.1.1.1", "10.0.0.6", False),
         ("1.1.1.1", "[fd00::6]", False),
         ("10.0.0.5", "127.0.0.1", False),
+        ("10.0.0.5", "[::ffff:127.0.0.1]", False),
         ("10.0.0.5", "169.254.169.254", False),
         ("127.0.0.1", "[::1]", False),
     ],
