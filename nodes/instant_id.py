@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -356,17 +356,18 @@ def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str
     if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
         sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
         hints.append(f"The masks are {sizes}: they are stretched over the canvas.")
-    return [*hints, *_small_boxes(cast)] if acts_in == FACE_BOXES else hints
+    return [*hints, *_small_boxes(cast)] if acts_in == FACE_BOXES and is_a(cast, PlacedCast) else hints
 
 
-def _small_boxes(cast: Cast) -> list[str]:
-    boxes = [(person.identity.name, person.slot.box) for person in cast.people if person.slot and person.slot.box]
-    return [
-        f"{name}: the face box is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px. Layers with cells of {CELL} px may "
-        "see nothing of it: give the face more room, or set acts_in to regions."
-        for name, box in boxes
-        if geometry.shorter_side(box) < CELL
-    ]
+def _small_boxes(cast: PlacedCast) -> Iterator[str]:
+    """Face boxes of which coarse layers may see nothing, a line each."""
+    for name, box in ((p.identity.name, p.slot.box) for p in cast.people if p.slot and p.slot.box):
+        seen = max(0, box[0]), max(0, box[1]), min(cast.width, box[2]), min(cast.height, box[3])
+        if geometry.shorter_side(seen) < CELL:
+            yield (
+                f"{name}: the face box has {seen[2] - seen[0]:.0f}x{seen[3] - seen[1]:.0f} px on the canvas. Layers "
+                f"with cells of {CELL} px may see nothing of it: give the face more room, or set acts_in to regions."
+            )
 
 
 def _heard(cast: Cast) -> Cast:

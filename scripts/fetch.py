@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from io import BufferedWriter, FileIO
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path, PurePath
 from socket import getaddrinfo
 from tempfile import TemporaryDirectory
@@ -45,12 +45,13 @@ except ValueError as error:  # huggingface_hub reads its addresses when it is im
 
 _HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _UNFINISHED = ".fetching-"
+Address = IPv4Address | IPv6Address
 _AGAIN = 2
 """Further attempts where a server has no ranges to go on with."""
 _LONGEST = 10**11
 """Bytes of a file of which nobody says how long it is."""
-_MADE_UP = ip_network("198.18.0.0/15")
-"""What proxies resolve public names to."""
+_MADE_UP = (ip_network("198.18.0.0/15"), ip_network("fc00::/8"))
+"""What proxies resolve public names to; networks of one's own in IPv6 begin with fd."""
 
 
 class FetchError(Exception):
@@ -165,12 +166,17 @@ class _Limited(BufferedWriter):
 
 
 def _follow(response: Any, *_: Any, **__: Any) -> None:
-    """Raises FetchError where an answer leads from https elsewhere, or to somebody in one's own network."""
-    here = str(response.url)
-    there = urljoin(here, response.headers.get("location", ""))
-    start, end = urlsplit(here), urlsplit(there)
-    if end.scheme not in ("https", start.scheme) or (end.netloc != start.netloc and _own(end.hostname)):
-        raise FetchError(f"{here} leads to {plain(there, 200)}, where no published file is. Look at its page.")
+    """Raises FetchError where an answer leads from https elsewhere, or to somebody in one's own network.
+
+    A mirror in that network may have its files on another machine there, but none leads to this one.
+    """
+    asked = str(response.url)
+    there = urljoin(asked, response.headers.get("location", ""))
+    start, end = urlsplit(asked), urlsplit(there)
+    own = _own(end.hostname) if end.netloc != start.netloc else set[Address]()
+    leads_here = any(one.is_loopback or one.is_link_local or one.is_unspecified for one in own)
+    if end.scheme not in ("https", start.scheme) or leads_here or (own and not _own(start.hostname)):
+        raise FetchError(f"{asked} leads to {plain(there, 200)}, where no published file is. Look at its page.")
 
 
 @cache
@@ -181,13 +187,14 @@ def _guard_hub() -> None:
     hooks["response"].append(_follow)
 
 
-def _own(host: str | None) -> bool:
-    """Whether it is a machine that the public does not see; not where nobody knows its name."""
+def _own(host: str | None) -> set[Address]:
+    """Addresses of a machine that the public does not see; none where nobody knows its name."""
     try:
         found = {ip_address(str(entry[4][0]).split("%")[0]) for entry in getaddrinfo(host, None)}
     except (OSError, UnicodeError):
-        return False
-    return any(address.is_private and address not in _MADE_UP for address in found)
+        return set()
+    found = {getattr(one, "ipv4_mapped", None) or one for one in found}
+    return {one for one in found if one.is_private and not any(one in network for network in _MADE_UP)}
 
 
 def _from_elsewhere(url: str, folder: str, name: str, file: File) -> Path:

@@ -174,7 +174,7 @@ def _sound(model: Model) -> bool:
         all(isinstance(text, str) and text.isprintable() for text in texts)
         and all(_NAME.fullmatch(name) for name in names)
         and all(url and url.startswith("https://") for url in urls)
-        and all(size is None or (type(size) is int and size > 0) for size in sizes)
+        and all(size is None or (type(size) is int and 0 < size < 1 << 50) for size in sizes)
         and all(file.sha256 is None or _SHA256.fullmatch(file.sha256) for file in files)
         and all(file.names for file in files)
         and bool(model.files)

@@ -35,6 +35,7 @@ def test_ids_names_and_addresses() -> None:
         (("files", 0, "names"), []), (("files", 0, "names"), ["../../x"]), (("files", 0, "names"), ["/x"]),
         (("files", 0, "names"), ["a\0b"]), (("files",), []), (("files", 0, "size"), "much"), (("key",), "../out"),
         (("files", 0, "sha256"), 5), (("archive", "url"), "file:///etc/passwd"), (("archive", "url"), ""),
+        (("files", 0, "size"), 10**400),
         (("title",), "\x1b[31m"), (("licences",), None), (("more",), 1),
     ],
 )  # fmt: skip

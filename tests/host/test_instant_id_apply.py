@@ -168,7 +168,7 @@ def boxed(*boxes, mask=None):
 def test_a_box_of_everything_is_no_box_and_regions_stay_as_they_are(host, instant_id):
     """A, B, A: both choices find the same networks."""
     here, everywhere = boxed((20, 10, 70, 60)), boxed((0, 0, WIDTH, HEIGHT))
-    first = sample(*apply(host, instant_id, here))
+    first = sample(*apply(host, instant_id, here, acts_in=None))  # as from a node that was bypassed
     inside = sample(*apply(host, instant_id, here, acts_in="face boxes"))
     assert not torch.allclose(inside, first, atol=1e-2)
     for again in (apply(host, instant_id, here), apply(host, instant_id, everywhere, acts_in="face boxes")):
@@ -233,7 +233,9 @@ def test_face_boxes_that_nobody_can_use(host, instant_id, caplog):
     apply(host, instant_id, boxed((10, 10, 30, 60)), control_strength=0.0)
     assert not caplog.text
     apply(host, instant_id, boxed((10, 10, 30, 60)), control_strength=0.0, acts_in="face boxes")
-    assert "1: the face box is 20x50 px. Layers with cells of 32 px may see nothing of it" in caplog.text
+    assert "1: the face box has 20x50 px on the canvas. Layers with cells of 32 px may see nothing of it" in caplog.text
+    apply(host, instant_id, boxed((-80, 10, 9, 60)), control_strength=0.0, acts_in="face boxes")
+    assert "1: the face box has 9x50 px on the canvas." in caplog.text
 
 
 def test_regional_prompts_choose_their_own_person(host, instant_id):

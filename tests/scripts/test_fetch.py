@@ -14,9 +14,12 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
+import fetch
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -342,6 +345,28 @@ def test_no_redirect_leads_into_ones_own_network(server, models):
     assert all(f"leads to {place}, where no published file is" in done.stderr for place in places)
     server.elsewhere = dict.fromkeys(PAGES, "/x")
     assert download(server, models, *FOUR).returncode == 0 and len(files(models)) == 4
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "leads_on"),
+    [
+        ("10.0.0.5", "10.0.0.6", True),  # a company's mirror and its store
+        ("[fd00::5]", "10.0.0.6", True),
+        ("1.1.1.1", "8.8.8.8", True),
+        ("1.1.1.1", "198.18.0.7", True),  # what proxies make up
+        ("1.1.1.1", "[fc00::7]", True),
+        ("1.1.1.1", "10.0.0.6", False),
+        ("1.1.1.1", "[fd00::6]", False),
+        ("10.0.0.5", "127.0.0.1", False),
+        ("10.0.0.5", "[::ffff:127.0.0.1]", False),
+        ("10.0.0.5", "169.254.169.254", False),
+        ("127.0.0.1", "[::1]", False),
+    ],
+)
+def test_a_mirror_in_ones_own_network_may_lead_within_it(start, end, leads_on):
+    answer = SimpleNamespace(url=f"https://{start}/x", headers={"location": f"https://{end}/y"})
+    with nullcontext() if leads_on else pytest.raises(fetch.FetchError, match="leads to"):
+        fetch._follow(answer)
 
 
 def test_what_somebody_put_there_stays_and_a_web_page_goes(server, models):

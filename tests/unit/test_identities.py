@@ -179,6 +179,13 @@ def test_tensors_and_back_are_bit_equal():
     assert torch.equal(again.crops, anna.crops)
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.uint16, torch.float8_e4m3fn, torch.bfloat16])
+def test_pictures_of_any_type_of_numbers_are_loaded(dtype):
+    tensors, metadata = identities.to_tensors(person("Anna"))
+    crops = torch.ones_like(tensors["crops"]).to(dtype)
+    assert identities.from_tensors({**tensors, "crops": crops}, metadata, "anna.safetensors").crops.eq(1).all()
+
+
 def test_rows_that_share_their_memory_are_saved():
     rows = torch.rand(1, 512).expand(3, -1)
     anna = Identity("Anna", {ARC: rows, "antelopev2": rows}, torch.rand(3, 112, 112, 3).flip(1).transpose(1, 2))
