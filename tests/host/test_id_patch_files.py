@@ -107,9 +107,8 @@ def test_noise_is_refused_without_torchs_advice_to_load_it_unsafely(folder):
     for size in (10, 100, 1000) * 5:
         noise = torch.randint(256, (size,), dtype=torch.uint8, generator=generator)
         (folder / "noise.bin").write_bytes(noise.numpy().tobytes())
-        assert "weights_only" not in refused(
-            folder / "noise.bin", f"damaged or cut off while downloading ({size} bytes"
-        )
+        why = "damaged or cut off while downloading " if size > 10 else ""  # so few may be letters
+        assert "weights_only" not in refused(folder / "noise.bin", f"{why}({size} bytes")
 
 
 @pytest.mark.parametrize("shape", [(), (0,)])
