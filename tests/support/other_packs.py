@@ -250,6 +250,7 @@ def rows_of_its_own(model: Any) -> Any:
         def __init__(self, module: torch.nn.Module) -> None:
             super().__init__()
             self.module = module
+            self.in_features, self.out_features = module.in_features, module.out_features
 
         def forward(self, x: Tensor) -> Tensor:
             return self.module(torch.cat([x, x]))
