@@ -246,15 +246,17 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
         self.reading = self.heard(model) if self.heard else None
-        begin = self.theirs.get("pre_run") or super().pre_run
-        begin(model, percent_to_sigma)
+        self._method("pre_run")(model, percent_to_sigma)
         if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _exact(model.model_sampling)
 
     def cleanup(self) -> None:
         self.reading = None
-        end = self.theirs.get("cleanup") or super().cleanup
-        end()
+        self._method("cleanup")()
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        """What the net does at this point without us."""
+        return self.theirs.get(name) or getattr(super(), name)
 
     def _check_blocks(self, model: BaseModel) -> None:
         """One residual for each input block of the UNet; the host leaves out those that do not fit."""
@@ -280,9 +282,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         before = self.previous_controlnet
         if before is not None:
             self.previous_controlnet = _Computed(before.get_control(x_noisy, t, cond, *args))
-        compute = self.theirs.get("get_control") or super().get_control
         try:
-            return compute(x_noisy, t, own, *args)
+            return self._method("get_control")(x_noisy, t, own, *args)
         finally:
             self.previous_controlnet = before
 

@@ -31,7 +31,6 @@ class IDTokensHeard:
 
     def __init__(self, model: BaseModel) -> None:
         self._model = model
-        self._layers: list[Block] = [(name, n, index) for name, n, index, _ in transformers(model.diffusion_model)]
         self._ready: dict[Hashable, _EverywhereBatch] = {}
 
     def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
@@ -51,8 +50,9 @@ class IDTokensHeard:
     def _batch(self, inside: Sequence[IDTokens | None], given: Given) -> _EverywhereBatch:
         texts = [self._text(one, rows) for one, rows in zip(inside, given.context.chunk(len(inside)), strict=True)]
         chunks = tuple((text,) for text in texts)
-        place = place_of(self._layers, given)
-        return _EverywhereBatch(self._layers, chunks, given.context.shape[1], place, deaf_layers(given))
+        layers: list[Block] = [(name, n, index) for name, n, index, _ in transformers(self._model.diffusion_model)]
+        place = place_of(layers, given)
+        return _EverywhereBatch(layers, chunks, given.context.shape[1], place, deaf_layers(given))
 
     def _text(self, inside: IDTokens | None, context: Tensor) -> RegionalText:
         once = context.shape[1] // int(repeats(context[:1]))

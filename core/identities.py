@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from .errors import BadCast, BadEmbedding, LikenessError, UnsupportedCheckpoint, listed
 from .models.packs import where
+from .models.tensors import ends
 from .people import CROP, EMBEDDING, Face, Identity
 from .text import plain
 
@@ -62,7 +63,7 @@ def why_bad_crops(crops: Tensor) -> str | None:
     """Why these pictures of faces cannot be shown, or None when they can."""
     if crops.is_complex():
         return f"its pictures are of type {crops.dtype}"
-    wrong = [end for end in map(float, crops.float().aminmax()) if not abs(end) <= _BRIGHTEST] if crops.numel() else []
+    wrong = [end for end in ends(crops) if not abs(end) <= _BRIGHTEST]
     return f"its pictures hold {wrong[0]:g} where they reach from 0 to 1" if wrong else None
 
 

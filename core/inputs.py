@@ -16,6 +16,7 @@ from torch import Tensor
 from . import identities
 from .errors import BadInput, BadLayout, BadSize, LikenessError, counted
 from .geometry import FAR, check_size
+from .models.tensors import ends
 from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from .text import in_one_line
 
@@ -274,8 +275,7 @@ def _over_canvas(which: str, mask: Tensor, canvas: tuple[int, int]) -> None:
     if mask.shape != canvas[::-1]:
         found = f"has a mask of shape {tuple(mask.shape)} instead of one of the canvas"
         raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
-    # Of complex numbers no one is the least.
-    low, high = (math.nan, math.nan) if mask.is_complex() else map(float, mask.float().aminmax())
+    low, high = ends(mask)
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         raise _nowhere(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
 

@@ -61,20 +61,15 @@ def main() -> int:
     commands.add_parser("manager")
     commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
     given = parser.parse_args()
-    published()
+    try:
+        manifest.models()
+    except LikenessError as damaged:
+        raise SetupError(str(damaged)) from damaged
     run = {
         "list": show_list, "doctor": doctor, "download": download, "convert": convert, "manager": manager,
         "write": write,
     }  # fmt: skip
     return run[given.command](given)
-
-
-def published() -> tuple[Model, ...]:
-    """All models. Raises SetupError for a damaged manifest."""
-    try:
-        return manifest.models()
-    except LikenessError as damaged:
-        raise SetupError(str(damaged)) from damaged
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -193,7 +188,7 @@ def download(given: argparse.Namespace) -> int:
 
 def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     """Models by their ids, and those that workflows need."""
-    known = {model.id: (model,) for model in published()}
+    known = {model.id: (model,) for model in manifest.models()}
     return tuple(dict.fromkeys(m for name in names for m in known.get(name) or needs.published(read_workflow(name))))
 
 

@@ -154,6 +154,18 @@ def _held(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     return flat
 
 
+def ends(values: Tensor) -> tuple[float, float]:
+    """The least and the largest; NaN where one is and for complex numbers, which have no order. 0 for none."""
+    if values.is_complex():
+        return math.nan, math.nan
+    if not values.numel():
+        return 0.0, 0.0
+    # torch compares neither floats of 8 bits nor all whole numbers.
+    comparable = values if values.is_floating_point() and values.element_size() > 1 else values.float()
+    low, high = comparable.aminmax()
+    return float(low), float(high)
+
+
 def check_kinds(state: State) -> None:
     """Raise ValueError, naming a tensor, unless all are floats: networks would take whole and complex numbers for
     weights without a word."""
@@ -166,8 +178,7 @@ def check_weights(state: State) -> None:
     """The same, and for NaN, infinity and numbers beyond those of weights. Reads all of them: a second for 2 GB."""
     check_kinds(state)
     for key, tensor in state.items():
-        ends = (tensor.float() if tensor.element_size() == 1 else tensor).aminmax() if tensor.numel() else ()
-        if wrong := [float(end) for end in ends if not abs(end) <= _GREATEST]:  # NaN is not below anything
+        if wrong := [end for end in ends(tensor) if not abs(end) <= _GREATEST]:  # NaN is not below anything
             raise ValueError(f"{key[:100]} holds {wrong[0]:g} where weights reach {_GREATEST:g} at most")
 
 

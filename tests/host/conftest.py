@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import chromium
 import one_thread  # noqa: F401
@@ -16,8 +16,11 @@ from rig.host_server import HostServer
 from rig.standins import Standins, build
 
 if TYPE_CHECKING:
+    from comfy.controlnet import ControlNet
+    from comfy.model_patcher import ModelPatcher
     from pack.bridge.face_model import FaceModel
     from pack.bridge.id_patch import IDPatch
+    from pack.bridge.instant_id import InstantID
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +63,32 @@ def id_patch(tmp_path_factory: pytest.TempPathFactory) -> IDPatch:
     path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
     torch.save(id_patch_file("resampler"), path)
     return load_id_patch(str(path))
+
+
+@pytest.fixture(scope="module")
+def sdxl(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[ModelPatcher, ControlNet], InstantID]:
+    """A tiny MODEL and ControlNet of SDXL's kind, and InstantID's file for it."""
+    import tiny_sdxl
+    import torch
+    from pack.bridge.instant_id import load_instant_id
+    from pack.bridge.unet import attention_layers
+    from seeded import instant_id_file
+
+    made = tiny_sdxl.diffusers_unet()
+    host = tiny_sdxl.host_model(made), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(made, 172))
+    path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
+    torch.save(instant_id_file([width for *_, width in attention_layers(host[0])]), path)
+    return host, load_instant_id(str(path))
+
+
+@pytest.fixture(scope="module")
+def sd15() -> tuple[Any, ModelPatcher]:
+    """What Parts2Whole is made of, tiny, and its denoiser as a MODEL."""
+    import parts_made
+    import parts_run
+
+    made = parts_made.made()
+    return made, parts_run.denoiser(made)
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,14 @@ import parts_made
 import parts_run
 import people_made
 import pytest
-import tiny_sdxl
 import torch
 from held_to import difference
 from instant_id_run import HEIGHT, WIDTH, halves, text
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.identity_net import NotAControlNet
-from pack.bridge.instant_id import load_instant_id
-from pack.bridge.unet import attention_layers
 from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.person_prompts import PersonPrompts
 from pack.nodes.share_parts import EVERY_STEP, SharePartsAttention
-from seeded import instant_id_file
 from spoken import Clip
 
 METHODS = [
@@ -27,21 +23,6 @@ METHODS = [
     "parts", "share parts",
 ]  # fmt: skip
 CENTERS = [(32.0, 48.0), (96.0, 48.0)]
-
-
-@pytest.fixture(scope="module")
-def sdxl(tmp_path_factory):
-    made = tiny_sdxl.diffusers_unet()
-    host = tiny_sdxl.host_model(made), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(made, 172))
-    path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
-    torch.save(instant_id_file([width for *_, width in attention_layers(host[0])]), path)
-    return host, load_instant_id(str(path))
-
-
-@pytest.fixture(scope="module")
-def sd15():
-    made = parts_made.made()
-    return made, parts_run.denoiser(made)
 
 
 class Method:

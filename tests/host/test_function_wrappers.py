@@ -9,35 +9,16 @@ import other_packs
 import parts_made
 import parts_run
 import pytest
-import tiny_sdxl
 import torch
 from held_to import difference
 from pack.bridge import runs
 from pack.bridge.carried import ConditioningLost
-from pack.bridge.instant_id import load_instant_id
 from pack.bridge.self_attention.run import Memory
-from pack.bridge.unet import attention_layers
 from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
 from parts_made import HEIGHT, WIDTH
 from parts_run import POSE
-from seeded import instant_id_file
 
 METHODS = ["InstantID", "InstantID, two by region", "parts", "parts with a pose", "share at every step", "share once"]
-
-
-@pytest.fixture(scope="module")
-def sdxl(tmp_path_factory):
-    made = tiny_sdxl.diffusers_unet()
-    host = tiny_sdxl.host_model(made), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(made, 172))
-    path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
-    torch.save(instant_id_file([width for *_, width in attention_layers(host[0])]), path)
-    return host, load_instant_id(str(path))
-
-
-@pytest.fixture(scope="module")
-def sd15():
-    made = parts_made.made()
-    return made, parts_run.denoiser(made)
 
 
 def share(model, reference, parts):
