@@ -1,19 +1,21 @@
-// In Chinese the graphs of our templates read Chinese: their labels, hints and titles, which frontends show as they
-// stand in the file. A file that is saved then keeps them; what is sent is the same. In other languages nothing is
-// asked for and every graph stays as it is.
+// In Chinese the graphs of our templates read Chinese: their labels, hints, titles and notes, which frontends show as
+// they stand in the file; blueprints when they are put down, and the words of our nodes' lists. A file that is saved
+// keeps the texts; what is sent is the same. In other languages nothing is asked for and every graph stays as it is.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 const LANGUAGE = "zh";
-const TABLE = "likenessLabels"; // in locales/zh/main.json: the host gives it out with all other translations
+// Of locales/zh/main.json, which the host gives out with all other translations: by their English, notes by their lines.
+const TABLES = ["likenessLabels", "likenessNotes", "likenessOptions"];
 
-let reading;
+const isChinese = () => app.extensionManager.setting.get("Comfy.Locale") === LANGUAGE;
 
-/** Our texts by their English, asked for once and not before a graph needs them. */
-function readTexts() {
-  reading ??= api.getCustomNodesI18n().then((all) => new Map(Object.entries(all[LANGUAGE]?.[TABLE] ?? {})));
-  return reading;
+let [texts, lines, options] = TABLES.map(() => new Map());
+
+async function readTables() {
+  const ours = (await api.getCustomNodesI18n())[LANGUAGE];
+  [texts, lines, options] = TABLES.map((name) => new Map(Object.entries(ours?.[name] ?? {})));
 }
 
 const subgraphsOf = (graph) => graph.definitions?.subgraphs ?? [];
@@ -21,7 +23,7 @@ const slotsOf = ({ inputs, outputs }) => [...(inputs ?? []), ...(outputs ?? [])]
 const isOurs = (node) => String(node.type).startsWith("Likeness");
 
 /** Words that are the table's to the letter, nobody's own; and only what is read: names and ids are for links. */
-function translate(graph, texts) {
+function translate(graph) {
   const put = (shown, key, english = shown?.[key]) => {
     if (texts.has(english)) shown[key] = texts.get(english);
   };
@@ -37,11 +39,51 @@ function translate(graph, texts) {
   for (const [, , shown] of graph.extra?.linearData?.inputs ?? []) put(shown, "description"); // in the app
 }
 
+/** Line by line, so that what somebody has written into a note stays as it is. */
+function translateNote({ widgets_values: values }) {
+  const text = values?.[0];
+  if (typeof text === "string") values[0] = text.split("\n").map((line) => lines.get(line) ?? line).join("\n");
+}
+
+function translateOpened(graph) {
+  const nodes = [graph, ...subgraphsOf(graph)].flatMap((part) => part.nodes ?? []);
+  if (!nodes.some(isOurs)) return;
+  translate(graph);
+  nodes.filter(({ type }) => type === "MarkdownNote").forEach(translateNote);
+}
+
+/** What a blueprint has put down; the names of its slots in the editor's way, so that every box is drawn anew. */
+function translateBlueprint(subgraph) {
+  if (!subgraph.nodes.some(isOurs)) return;
+  const nodes = app.canvas.graph.nodes.filter(({ type }) => type === subgraph.id);
+  const inChinese = ({ name, label }) => texts.get(label ?? name);
+  for (const slot of subgraph.inputs.filter(inChinese)) subgraph.renameInput(slot, inChinese(slot));
+  for (const slot of subgraph.outputs.filter(inChinese)) subgraph.renameOutput(slot, inChinese(slot));
+  translate({ nodes, definitions: { subgraphs: [subgraph] } });
+  app.canvas.setDirty(true, true);
+}
+
+/** The words of lists, with the English behind them, by which help pages and messages call them. */
+function translateOptions({ widgets }) {
+  for (const list of widgets?.filter(({ type }) => type === "combo") ?? []) {
+    list.options.getOptionLabel = (word) => (options.has(word) ? `${options.get(word)} ${word}` : (word ?? ""));
+  }
+}
+
 app.registerExtension({
   name: "likeness.labels",
-  async beforeConfigureGraph(graph) {
-    if (app.extensionManager.setting.get("Comfy.Locale") !== LANGUAGE) return;
-    const parts = [graph, ...subgraphsOf(graph)];
-    if (parts.some(({ nodes }) => nodes?.some(isOurs))) translate(graph, await readTexts());
+  async setup() {
+    if (!isChinese()) return;
+    await readTables();
+    // When the editor is done with it.
+    app.graph.events?.addEventListener("subgraph-created", ({ detail }) =>
+      setTimeout(() => translateBlueprint(detail.subgraph)),
+    );
+  },
+  beforeConfigureGraph(graph) {
+    if (isChinese()) translateOpened(graph);
+  },
+  nodeCreated(node) {
+    if (isChinese() && String(node.comfyClass).startsWith("Likeness")) translateOptions(node);
   },
 });

@@ -299,7 +299,7 @@ def test_as_an_app_it_asks_in_words(graph: Graph) -> None:
 @pytest.mark.parametrize("language", translations.TRANSLATED)
 def test_every_text_of_a_graph_is_translated_and_no_other(language: str) -> None:
     """What web/labels.js finds in its table; a text that is gone leaves it too."""
-    table, names = translations.labels(language), translations.PROPER_NAMES
+    table, names = translations.table(language), translations.PROPER_NAMES
     files = [*FILES, *(ROOT / "subgraphs").glob("*.json")]
     shown = {text for path in files for text in translations.of_graph(json.loads(path.read_text("utf-8")))}
     # A group is numbered: 5 · ID-Patch.
@@ -308,3 +308,13 @@ def test_every_text_of_a_graph_is_translated_and_no_other(language: str) -> None
     assert [text for text in table.values() if re.search(r"[{}@|]", text)] == [], "messages give these a meaning"
     latin = {text for text in table.values() if not re.search(r"[\u4e00-\u9fff]", text)}
     assert sorted(latin - names) == []
+
+
+@pytest.mark.parametrize("language", translations.TRANSLATED)
+def test_every_line_of_a_note_is_translated_and_no_other(language: str) -> None:
+    lines = translations.table(language, translations.NOTES)
+    shown = {line for path in FILES for line in translations.lines_of_notes(json.loads(path.read_text("utf-8")))}
+    assert sorted(lines.keys() ^ shown) == []
+    assert [line for line in lines.values() if not re.search(r"[\u4e00-\u9fff]", line)] == []
+    links = re.compile(r"\]\((\S+)\)")
+    assert [line for line, own in lines.items() if links.findall(line) != links.findall(own)] == []

@@ -15,6 +15,7 @@ from pack.nodes import Likeness
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = [node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]
 ENGLISH = translations.of_schemas(SCHEMAS)
+WORKFLOWS = {path.stem for path in (ROOT / "workflows").glob("*.json")}
 
 
 @pytest.fixture(params=translations.TRANSLATED)
@@ -42,14 +43,20 @@ def test_every_text_is_translated_and_no_other(language: str) -> None:
     assert not latin
 
 
-def test_words_of_a_combo_stay_as_they_are_shown(language: str) -> None:
-    """Frontends translate no options, so a tooltip names them as they stand in the list."""
-    texts = translations.read(language)
+def test_words_of_a_list_keep_their_english(language: str) -> None:
+    """It is shown behind the translation and names the word in tooltips, help pages and messages."""
+    texts, shown = translations.read(language), translations.table(language, translations.OPTIONS)
+    words: set[str] = set()
     for schema in SCHEMAS:
         for entry in schema.inputs:
             path = f"{schema.node_id}/inputs/{entry.id}/tooltip"
-            named = [str(word) for word in getattr(entry, "options", None) or [] if f"{word}:" in ENGLISH.get(path, "")]
+            listed = [str(word) for word in getattr(entry, "options", None) or []]
+            named = [word for word in listed if f"{word}:" in ENGLISH.get(path, "")]
             assert [word for word in named if word not in texts[path]] == [], path
+            words |= {word for word in listed if re.match(r"[a-z ]{2}", word)}
+    # "none found" is in a list where nothing was; names are the same in every language.
+    names = {"torch", "insightface (onnxruntime)", "antelopev2", "arcface-ir-se50"}
+    assert sorted(shown.keys() ^ (words | {"none found"}) - names - WORKFLOWS) == []
 
 
 def test_nothing_is_taken_for_a_message_with_places(language: str) -> None:
@@ -61,8 +68,7 @@ def test_categories_and_templates_have_a_name(language: str) -> None:
     known = main_file(language)
     parts = {part for schema in SCHEMAS for part in schema.category.split("/")}
     assert known["nodeCategories"].keys() == parts
-    files = {path.stem for path in (ROOT / "workflows").glob("*.json")}
-    assert sorted(known["templateWorkflows"]["template"]["likeness"].keys() ^ files) == []
+    assert sorted(known["templateWorkflows"]["template"]["likeness"].keys() ^ WORKFLOWS) == []
 
 
 def test_a_changed_text_is_taken_out_of_the_translation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 LOCALES = ROOT / "locales"
 TRANSLATED = ("zh",)
-LABELS = "likenessLabels"
-"""The key of main.json, and in the host's answer to /i18n."""
+LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
+"""The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
     "Anna", "Ben", "Canny", "Canny ControlNet", "CFG", "ControlNet", "Depth Anything", "ID-Patch",
     "ID-Patch ControlNet", "IdentityNet", "InstantID", "OpenPose", "Parts2Whole", "RT-DETR", "SDPose", "VAE",
@@ -72,9 +73,16 @@ def _file(language: str) -> Path:
     return LOCALES / language / "nodeDefs.json"
 
 
-def labels(language: str) -> Texts:
+def table(language: str, name: str = LABELS) -> Texts:
     """What web/labels.js puts in the place of which words."""
-    return json.loads((LOCALES / language / "main.json").read_text("utf-8"))[LABELS]
+    return json.loads((LOCALES / language / "main.json").read_text("utf-8"))[name]
+
+
+def lines_of_notes(graph: dict[str, Any]) -> set[str]:
+    """What people read of them in any language but their own: no rules of tables, no rows of files and folders."""
+    texts = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
+    lines = {line for text in texts for line in text.split("\n")}
+    return {line for line in lines if re.search(r"[a-z]", line) and not re.match(r"\| [^ |]+ \| models/", line)}
 
 
 def of_graph(graph: dict[str, Any]) -> set[str]:
