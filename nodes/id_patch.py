@@ -76,8 +76,8 @@ class LoadIDPatch(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return folders.found_or_why(FILE.path, file)
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(FILE.path, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:

@@ -97,8 +97,8 @@ class LoadInstantID(io.ComfyNode):
         return searchable(schema, "instantid", "instant id", "face", "ip-adapter", "identity")
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return folders.found_or_why(FILE.path, file)
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(FILE.path, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:

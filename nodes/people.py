@@ -104,11 +104,11 @@ class LoadFaceModel(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool | str:
+    def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool:
         if pack is None or recognisers is None:
             return True  # linked: known only when it runs
         if error := refusal(folders.a_name(pack), folders.a_name(recognisers)):
-            raise error  # a text that is returned the host says once per input
+            raise error
         return True
 
     @classmethod
@@ -466,8 +466,8 @@ class LoadIdentity(io.ComfyNode):
         return searchable(schema, "face bank", "load face", "load embedding", "person")
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return folders.found_or_why(face_bank.path_of, file)
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(face_bank.path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:

@@ -96,6 +96,14 @@ def refused(nodes, pack, recognisers):
     return str(caught.value)
 
 
+def not_saved(nodes, file):
+    from pack.core.errors import CannotSave
+
+    with pytest.raises(CannotSave) as caught:
+        nodes.LoadIdentity.validate_inputs(file)
+    return str(caught.value)
+
+
 # Model folders
 
 
@@ -157,7 +165,10 @@ def test_nothing_installed_is_explained_before_the_run(nodes, models):
         "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB, to be unpacked), "
         "put it there and press R in ComfyUI to refresh."
     )
-    assert "No saved person 'none found'" in nodes.LoadIdentity.validate_inputs("none found")
+    assert not_saved(nodes, "none found") == (
+        f"No saved person is called 'none found': nobody is saved yet (in {models}/likeness_faces). Save this person "
+        "with the template Save people from photos and press R in ComfyUI to refresh."
+    )
 
 
 def test_linked_choices_are_left_to_the_run(nodes, models):
@@ -707,6 +718,15 @@ def test_saved_people_come_back_bit_equal(nodes, models, yao):
     assert torch.equal(faces, yao.crops)
 
 
+def test_a_name_without_a_saved_person_names_those_there_are(nodes, models, yao):
+    """The nearest name first, however it is written; of many as many as fit."""
+    for name in ("Yao Ming", "team/Ross", *(f"extra {number}" for number in range(9))):
+        nodes.SaveIdentity.execute(yao, name)
+    said = not_saved(nodes, "yao ning.safetensors")
+    assert said.startswith("No saved person is called 'yao ning': saved are, the nearest name first, Yao Ming, ")
+    assert " and 3 more (in " in said and "Choose one of them in Load Identity, or save this person with" in said
+
+
 def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
     path = nodes.SaveIdentity.execute(yao, "yao.safetensors").args[1]
     before = nodes.LoadIdentity.fingerprint_inputs("yao.safetensors")
@@ -718,11 +738,12 @@ def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
 def test_file_names_that_climb_are_refused(nodes, models, yao, name):
     from pack.bridge.folders import UnsafePath
 
-    assert "No saved person '' in the folders searched" in nodes.LoadIdentity.validate_inputs("")
+    assert not_saved(nodes, "").startswith("No saved person is chosen: ")
     with pytest.raises(UnsafePath, match=r"leads outside of .*likeness_faces"):
         nodes.SaveIdentity.execute(yao, name)
     assert not list(models.rglob("yao*"))
-    assert "leads outside of" in nodes.LoadIdentity.validate_inputs(f"{name}/x.safetensors")
+    with pytest.raises(UnsafePath):
+        nodes.LoadIdentity.validate_inputs(f"{name}/x.safetensors")
 
 
 @pytest.mark.parametrize("name", ["", "  ", ".safetensors", "family/"])
