@@ -174,7 +174,7 @@ def _write(path: str, data: bytes) -> None:
         with suppress(OSError, ValueError):
             os.remove(unfinished)
         raise CannotSave(
-            f"{path} could not be written: {getattr(error, 'strerror', None) or error}.",
+            f"{os.path.basename(path)} could not be written: {getattr(error, 'strerror', None) or error} ({path}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
 

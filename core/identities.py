@@ -148,7 +148,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common:
         raise BadCast(
-            f"{a.name} has {_names(a)} and {b.name} has {_names(b)}: no recogniser in common to blend.",
+            f"No recogniser in common to blend: {a.name} has {_names(a)} and {b.name} has {_names(b)}.",
             "Make both identities with the same Load Face Model.",
         )
     mix = slerp if method == "slerp" else torch.lerp

@@ -42,12 +42,12 @@ PHOTOS_TOOLTIP = (
 )
 
 NO_TOKENS = (
-    "There are no ID tokens in the conditioning, so nothing is bound: connect positive and negative of Apply ID-Patch. "
+    "Nothing is bound, as there are no ID tokens in the conditioning: connect positive and negative of Apply ID-Patch. "
     "At strength 0 it adds none."
 )
 NOBODY = (
-    "Everybody in the cast has weight 0 or is off the canvas, so no face is put in. The picture under the patches, "
-    "such as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
+    "No face is put in: everybody in the cast has weight 0 or is off the canvas. The picture under the patches, such "
+    "as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
 )
 
 

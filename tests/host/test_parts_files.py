@@ -163,7 +163,7 @@ def test_a_square_photo_is_shown_as_a_square_and_said_to_be_stretched(loaded, ca
     sheet = EncodeParts.execute(loaded[1], square, *encoders, 64, 96).args[1]
     rows, columns = (sheet[0] > 0.9).all(-1).any(1), (sheet[0] > 0.9).all(-1)[:160].any(0)
     assert int(columns.sum()) == 160 and int(rows[:166].sum()) == 160
-    assert "'shoes' is 64x64 px: as in Parts2Whole the networks see it stretched to 64x96 px" in caplog.text
+    assert "Pictures stretched to 64x96 px: 'shoes' from 64x64 px" in caplog.text
 
 
 @torch.no_grad()

@@ -654,7 +654,7 @@ def others() -> Iterator[Case]:
             yield explained(f"{kind}: a model of another family", "made for|fit", ended(ours(kind, model=value(model))))
             applied = ours(kind)
             bare = sampler(DEFAULTS[kind]["model"], applied[1], applied[2])
-            yield explained(f"{kind}: its model goes nowhere", "its MODEL does not", check("drawn(a)", bare))
+            yield explained(f"{kind}: its model goes nowhere", "MODEL does not come from", check("drawn(a)", bare))
 
 
 def wrappers() -> Iterator[Case]:
@@ -669,7 +669,7 @@ def wrappers() -> Iterator[Case]:
             for where, graph in graphs.items():
                 name = f"{kind}: a function around the MODEL {where} it passes on {way}"
                 if losing:
-                    yield explained(name, "function of its own.*attack_values", check("drawn(a)", graph))
+                    yield explained(name, "another pack on this MODEL .*attack_values", check("drawn(a)", graph))
                 else:
                     yield right(name, check("alike(a, b, 1e-3)", graph, sampled(applied)))
 
