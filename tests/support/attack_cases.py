@@ -702,9 +702,7 @@ def rows() -> Iterator[Case]:
         yield right(f"{kind}: by row", check("drawn(a)", sampled(applied, value("latent(128, 128, 2)"))))
         for batch in (1, 3):
             wrong = sampled(applied, value(f"latent(128, 128, {batch})"))
-            yield explained(
-                f"{kind}: by row, a latent of {batch}", f"the latent has {batch} row", check("drawn(a)", wrong)
-            )
+            yield explained(f"{kind}: by row, a latent of {batch}", f"latent has {batch} row", check("drawn(a)", wrong))
         one = ours(kind, cast=apart, image=value("a[:1]", image))
         yield explained(f"{kind}: by row, one image", "image has 1 row", ended(one))
     masked = ours("LikenessApplyInstantID", cast=apart, image=images["LikenessApplyInstantID"], mask=value("mask(2)"))
