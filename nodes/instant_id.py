@@ -144,12 +144,16 @@ class ResizePhoto(io.ComfyNode):
                 io.Int.Output("width", display_name="width"),
                 io.Int.Output("height", display_name="height"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(schema, "resize", "scale", "image size", "photo size", "multiple of 64", "InstantID")
 
     @classmethod
     def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
         photo = resized_photo(image, longer_side, multiple_of)
+        longer = max(photo.shape[1:3])
+        rounded = f"Longer side {longer} px, not {longer_side}: both are rounded down to multiples of {multiple_of}"
+        notes.tell(notes.node_of(cls), "" if longer == longer_side else rounded)
         return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 
 

@@ -26,7 +26,7 @@ from ..bridge.face_model import (
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import identities, people, previews
-from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, listed
+from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, gathered, listed
 from ..core.faces import analysis, drawing, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
@@ -319,8 +319,9 @@ class Identity(io.ComfyNode):
         face_model = face_model or default_face_model(detects=face_landmarks is None)
         name = plain(name, NAME) or "person"
         faces: list[people.Face] = []
+        named: list[tuple[str, people.Face]] = []
         report: list[str] = []
-        remarks: list[str] = []
+        dropped: list[str] = []
         size = len(image), image.shape[2], image.shape[1]
         meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else None
         for number, photo in enumerate(stepwise(image.unbind()), 1):
@@ -333,14 +334,15 @@ class Identity(io.ComfyNode):
                 if on_no_face == "error":
                     raise
                 report.append(f"{where}: dropped. {error.problem}")
-                remarks.append(f"Dropped, no face found: {where}.")
+                dropped.append(where)
                 continue
             faces.append(face)
+            named.append((_who(name, number, len(image)), face))
             report.append(f"{where}: used, {analysis.describe(face)}")
-            remarks += _remarks(face, where)
         identity = identities.from_faces(name, faces, face_model.ids)
         text = "\n".join([f"{name}: {len(faces)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
+        remarks = [*gathered("No face found, dropped", dropped), *analysis.small_faces(named)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
 
@@ -357,6 +359,11 @@ def _which_face() -> io.Combo.Input:
 
 def _photo_of(name: str, number: int, photos: int) -> str:
     return f"photo {number} of {photos} of {name}" if photos > 1 else f"the photo of {name}"
+
+
+def _who(name: str, number: int, photos: int) -> str:
+    """The same, short."""
+    return f"{name} (photo {number})" if photos > 1 else name
 
 
 def _face(
@@ -376,10 +383,6 @@ def _face(
     )
     chosen = _chosen(cls, photo, faces, which_face, where)
     return analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where)[0]
-
-
-def _remarks(face: people.Face, where: str) -> list[str]:
-    return [f"Small, a larger photo gives a better likeness: {where}."] if analysis.small(face) else []
 
 
 def _chosen(
@@ -538,15 +541,15 @@ class Cast(io.ComfyNode):
                 present.append(person)
             else:
                 absent.append((number, person.identity.name))
-        names = ", ".join(name for _, name in absent[len(before.absent) :])
+        names = [name for _, name in absent[len(before.absent) :]]
         if not present and names:
-            raise BadCast(f"The cast is empty: no photo of {names} shows a face.", "Choose other photos.")
+            raise BadCast(f"The cast is empty: no photo of {listed(names)} shows a face.", "Choose other photos.")
         if not present:
             raise BadCast(
                 "The cast is empty: no person is connected.", "Connect at least one Identity or Load Identity."
             )
         whole = replace(before, people=tuple(present), absent=tuple(absent))
-        return _shown(cls, whole, [f"Left out, no photo with a face: {names}"] if names else [])
+        return _shown(cls, whole, gathered("Left out, no photo with a face", names))
 
 
 def _weight(number: int) -> io.Float.Input:
@@ -579,13 +582,14 @@ def _refuse_more(node: str, kind: str, inputs: Sequence[str]) -> None:
 
 
 def _shown(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -> io.NodeOutput:
-    """The cast, and number, name and face of everybody in it."""
+    """The cast, and number, name and face of everybody in it. remarks: for the note, beside who looks alike."""
     captions = [
         f"{number} {person.identity.name}" + (f" x{person.weight:g}" if person.weight != 1 else "")
         for number, person in zip(cast.numbers, cast.people, strict=True)
     ]
     preview = previews.contact_sheet([person.identity.crops[0] for person in cast.people], captions)
-    notes.tell(notes.node_of(cls), "\n".join(remarks))
+    alike = identities.look_alike([person.identity for person in cast.people if person.weight > 0])
+    notes.tell(notes.node_of(cls), "\n".join([*remarks, *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -643,16 +647,16 @@ class PeopleFromPhotos(io.ComfyNode):
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         named, face_model = _names(names), face_model or default_face_model()
         unseen = [name for number, name in named.items() if number not in photos]
-        remarks = [f"Left out, no photo: {listed(unseen)}"] if unseen else []
         members: list[people.Person] = []
+        seen: list[tuple[str, people.Face]] = []
         for number, batch in stepwise(list(photos.items())):
             name = named.get(number, f"person {len(members) + 1}")
             faces: list[people.Face] = []
             for n, photo in enumerate(batch.unbind(), 1):
-                where = _photo_of(name, n, len(batch))
-                faces.append(_face(cls, face_model, photo, which_face, where))
-                remarks += _remarks(faces[-1], where)
+                faces.append(_face(cls, face_model, photo, which_face, _photo_of(name, n, len(batch))))
+                seen.append((_who(name, n, len(batch)), faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
+        remarks = [*gathered("Left out, no photo", unseen), *analysis.small_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted
+from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, gathered
 from ..geometry import area, shorter_side
 from ..identities import why_bad
 from ..people import CROP, NOSE, Face, Keypoints
@@ -122,6 +122,12 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
 def small(face: Face) -> bool:
     """Whether a face has fewer pixels than recognisers read."""
     return shorter_side(face.box) < CROP
+
+
+def small_faces(named: Sequence[tuple[str, Face]]) -> list[str]:
+    """Whose faces are small, in one line. named: who is meant, and their face."""
+    found = [f"{who} {shorter_side(face.box):.0f}" for who, face in named if small(face)]
+    return gathered("Faces small in the photos", found, f" px; {CROP} needed: larger photos")
 
 
 def describe(face: Face) -> str:

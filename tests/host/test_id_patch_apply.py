@@ -265,7 +265,7 @@ def test_it_is_said_again_after_a_cancelled_run(id_patch, control_net, model, ca
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(model, *applied, size=SCALED, callback=cancel)
     sample(model, *applied, size=SCALED)
-    assert caplog.text.count("The latent is 192x144 px") == 2
+    assert caplog.text.count("Latent 192x144, canvas of") == 2
 
 
 @pytest.mark.parametrize("size", [(256, 96), (128, 192), (96, 128)])

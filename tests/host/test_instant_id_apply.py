@@ -336,7 +336,7 @@ def test_a_canvas_that_is_no_multiple_of_8(host, instant_id, caplog):
     hint = comfy.utils.common_upscale(HINT.movedim(-1, 1), 135, 101, "nearest-exact", "disabled").movedim(1, -1)
     assert sample(*apply(host, instant_id, one(), hint=hint)).isfinite().all() and not caplog.text
     sample(*apply(host, instant_id, one()), size=(64, 48))
-    assert caplog.text.count("The latent is 64x48 px and the canvas of Apply InstantID (Likeness) 128x96 px") == 1
+    assert caplog.text.count("Latent 64x48, canvas of Apply InstantID (Likeness) 128x96 px") == 1
 
 
 # Beside others

@@ -572,7 +572,10 @@ def test_photos_of_one_person_are_all_kept(nodes, face_model, caplog):
     assert identity.embeddings["w600k_mbf"].shape == (2, 512)
     assert torch.equal(faces, identity.crops) and faces.shape == (2, 112, 112, 3)
     assert report.startswith("Yao: 2 of 2 photos used\nphoto 1 of 2 of Yao: used, face of 105x139 px, score 0.84")
-    assert caplog.messages[-1].startswith("Small, a larger photo gives a better likeness: photo 1 of 2 of Yao.\n")
+    assert (
+        caplog.messages[-1]
+        == "Faces small in the photos: Yao (photo 1) 105, Yao (photo 2) 105 px; 112 needed: larger photos"
+    )
 
 
 def test_dropped_photos_are_named(nodes, face_model, caplog):
@@ -581,7 +584,7 @@ def test_dropped_photos_are_named(nodes, face_model, caplog):
     assert len(faces) == len(identity.embeddings["w600k_mbf"]) == 2
     assert "Yao: 2 of 3 photos used" in report
     assert "photo 2 of 3 of Yao: dropped. No face found in photo 2 of 3 of Yao (220x280 px) after trying" in report
-    assert "Dropped, no face found: photo 2 of 3 of Yao." in caplog.messages[-1]
+    assert "No face found, dropped: photo 2 of 3 of Yao\n" in caplog.messages[-1]
 
 
 def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
@@ -891,7 +894,20 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, ya
     caplog.clear()
     longer = nodes.Cast.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao).args[0]
     assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
-    assert caplog.messages == ["Left out, no photo with a face: Nobody"], "the first was named by the Cast before"
+    assert caplog.messages[0].splitlines()[0] == "Left out, no photo with a face: Nobody", "named by the Cast before"
+
+
+def test_the_same_person_twice_is_told(nodes, face_model, caplog):
+    """By both nodes that list people; whoever has weight 0 is not in the picture."""
+    photo, told = real_faces.image(real_faces.YAO), "Anna and Ben look like one person, 1.00: is one photo there twice?"
+    nodes.PeopleFromPhotos.execute(face_model, "Anna, Ben", "only", photo_1=photo, photo_2=photo)
+    assert caplog.messages[-1].splitlines()[-1] == told
+    anna, ben = (nodes.Identity.execute(face_model, photo, name, "only", "error").args[0] for name in ("Anna", "Ben"))
+    nodes.Cast.execute(person_1=anna, person_2=ben)
+    assert caplog.messages[-1] == told
+    caplog.clear()
+    nodes.Cast.execute(person_1=anna, person_2=ben, weight_2=0.0)
+    assert not caplog.messages
 
 
 def test_empty_cast(nodes, face_model):

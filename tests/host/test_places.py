@@ -118,7 +118,7 @@ def test_place_cast_binds_shows_and_reports() -> None:
     assert preview.shape == (1, 512, 512, 3)
     assert shown(output).is_file()
     assert report.splitlines()[0].startswith("Place ")
-    assert "under 96 px" in report
+    assert " px; 96 needed" in report
 
 
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
