@@ -330,7 +330,7 @@ SLOTS = """
   const linked = (name, slot) => name + (cast.isInputConnected(slot) ? '*' : '');
   const slot = name => cast.inputs.findIndex(input => input.name == name);
   const rows = [...document.querySelectorAll(`[data-node-id="${cast.id}"] .lg-slot--input`)];
-  const shown = rows.length ? rows.map(row => row.innerText.trim())
+  const shown = rows.length ? rows.map(row => row.innerText.trim()).filter(name => name) // widgets' have none
     : cast.inputs.filter(input => !input.widget).map(input => input.name);
   return shown.map(name => linked(name, slot(name))).join(' ');
 """
