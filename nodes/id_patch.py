@@ -185,8 +185,9 @@ class ApplyIDPatch(io.ComfyNode):
             ],
         )
         return searchable(
-            schema, "id-patch", "idpatch", "group photo", "several people", "multi id", "identity", "face swap"
-        )
+            schema, "id-patch", "idpatch", "group photo", "several people", "two people", "multi id", "identity",
+            "face swap", "换脸", "合影",
+        )  # fmt: skip
 
     @classmethod
     def execute(

@@ -287,8 +287,9 @@ class ApplyInstantID(io.ComfyNode):
             ],
         )
         return searchable(
-            schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id"
-        )
+            schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id",
+            "pulid", "faceid", "face swap", "换脸",
+        )  # fmt: skip
 
     @classmethod
     def execute(

@@ -71,7 +71,7 @@ class Part(io.ComfyNode):
                 io.Image.Output("preview", display_name="preview"),
             ],
         )
-        return searchable(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket")
+        return searchable(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket", "换装")
 
     @classmethod
     def execute(

@@ -529,7 +529,18 @@ class Cast(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "people", "group", "multi id", "characters", "list of people", "family photo")
+        return searchable(
+            schema,
+            "people",
+            "two people",
+            "group",
+            "multi id",
+            "characters",
+            "list of people",
+            "family photo",
+            "双人",
+            "多人",
+        )
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
@@ -630,8 +641,9 @@ class PeopleFromPhotos(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
         return searchable(
-            schema, "two people", "group photo", "multi id", "characters", "face embedding", "face id", "photos to cast"
-        )
+            schema, "two people", "group photo", "multi id", "characters", "face embedding", "face id",
+            "photos to cast", "双人", "多人", "合影",
+        )  # fmt: skip
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> str:

@@ -162,7 +162,9 @@ class GroupLayout(io.ComfyNode):
             ],
             outputs=_layout_outputs(),
         )
-        return searchable(schema, "family photo", "team photo", "people", "arrange", "template", "ID-Patch")
+        return searchable(
+            schema, "group photo", "family photo", "team photo", "people", "arrange", "template", "ID-Patch", "合影"
+        )
 
     @classmethod
     def execute(
