@@ -530,17 +530,9 @@ class Cast(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
         )
         return searchable(
-            schema,
-            "people",
-            "two people",
-            "group",
-            "multi id",
-            "characters",
-            "list of people",
-            "family photo",
-            "双人",
-            "多人",
-        )
+            schema, "people", "two people", "group", "multi id", "characters", "list of people", "family photo",
+            "双人", "多人",
+        )  # fmt: skip
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
