@@ -29,9 +29,10 @@ class ModelNotPatched(LikenessError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The sampler's conditioning comes from Apply InstantID (Likeness), Apply Parts, Share Parts Attention, "
-            "Prompt per Person or ID Tokens by Region, but its MODEL does not, so faces, parts or words would be lost.",
-            "Connect the model output of that node to the sampler (other model nodes may stand between).",
+            "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
+            "lost.",
+            "Connect the model output of Apply InstantID (Likeness), Apply Parts, Share Parts Attention, Prompt per "
+            "Person or ID Tokens by Region to the sampler (other model nodes may stand between).",
         )
 
 
@@ -40,8 +41,8 @@ class ConditioningLost(LikenessError):
 
     def __init__(self, module: str, why: str) -> None:
         super().__init__(
-            f"A node on this MODEL runs it through a function of its own (its code: {module}), which {why}. So what "
-            "Apply InstantID (Likeness), Apply Parts or Share Parts Attention put into the conditioning would be lost.",
+            f"A node of another pack on this MODEL (its code: {module}) {why}. So what Apply InstantID (Likeness), "
+            "Apply Parts or Share Parts Attention put into the conditioning would be lost.",
             "Bypass that node, or give it a sampler of its own, without the Likeness node.",
         )
 

@@ -116,9 +116,8 @@ class Canvas:
             (width, height), (wide, high) = size, latent
             notes.tell(
                 self.node_id,
-                f"The latent is {wide}x{high} px and the canvas of {self.node} {width}x{height} px: everybody is "
-                f"scaled {scale:.3g} times, {self.scaled(scale)}. For the best likeness give this pass a layout, an "
-                f"image and an apply node of its own at {wide}x{high} px.",
+                f"Latent {wide}x{high}, canvas of {self.node} {width}x{height} px: everybody is scaled {scale:.3g} "
+                f"times, {self.scaled(scale)}. Better: a layout, an image and an apply node of its own for this pass.",
                 "latent",
             )
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 
@@ -15,7 +16,7 @@ import safetensors
 from safetensors.torch import save
 
 from ..core import identities
-from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint
+from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ..core.people import Identity
 from ..core.text import plain
 from . import folders
@@ -24,6 +25,8 @@ KEY = "likeness_faces"
 _ENDING = ".safetensors"
 _LONGEST, _DEEPEST = 255, 32
 """Bytes of a name that file systems take, and how deep sub-folders may lie."""
+_NAMED = 8
+"""Of the saved people, in a message."""
 
 # Signs of its command line, folders that end like that, names of dots alone, and its devices whatever their ending.
 _NOT_ON_WINDOWS = re.compile(
@@ -53,14 +56,22 @@ def files() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a saved person. Raises CannotSave naming the folders searched, UnsafePath."""
+    """Full path of a saved person. Raises CannotSave naming those who are saved, UnsafePath."""
     path = folders.find(file, KEY)
     if path is None:
-        raise CannotSave(
-            f"No saved person {file!r} in the folders searched ({', '.join(folders.folders(KEY))}).",
-            "Save one with Save Identity, or copy a file there, and press R in ComfyUI to refresh.",
-        )
+        raise _not_saved(file)
     return path
+
+
+def _not_saved(file: str) -> CannotSave:
+    wanted, saved = file.removesuffix(_ENDING), {name.removesuffix(_ENDING).lower(): name for name in files()}
+    near = [saved[name].removesuffix(_ENDING) for name in get_close_matches(wanted.lower(), saved, _NAMED, cutoff=0)]
+    more = f" and {len(saved) - len(near)} more" * (len(saved) > len(near))
+    who = f"No saved person is called {wanted!r}" if wanted else "No saved person is chosen"
+    there = f"saved are, the nearest name first, {listed(near)}{more}" if near else "nobody is saved yet"
+    choose = "Choose one of them in Load Identity, or save this person" if near else "Save this person"
+    advice = f"{choose} with the template Save people from photos and press R in ComfyUI to refresh."
+    return CannotSave(f"{who}: {there} (in {listed(folders.folders(KEY))}).", advice)
 
 
 def save_identity(identity: Identity, filename: str, node: str | None = None, prompt: Prompt | None = None) -> str:
@@ -163,7 +174,7 @@ def _write(path: str, data: bytes) -> None:
         with suppress(OSError, ValueError):
             os.remove(unfinished)
         raise CannotSave(
-            f"{path} could not be written: {getattr(error, 'strerror', None) or error}.",
+            f"{os.path.basename(path)} could not be written: {getattr(error, 'strerror', None) or error} ({path}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
 

@@ -98,13 +98,14 @@ def within(folder: str, name: str) -> str:
     return path
 
 
-def found_or_why(path_of: Callable[[str], str], file: object) -> bool | str:
-    """A loader's validate_inputs: True, or why path_of raises for the chosen file. None: linked, known when it runs."""
-    try:
-        if file is not None:
-            path_of(a_name(file))
-    except LikenessError as error:
-        return str(error)
+def found(path_of: Callable[[str], str], file: object) -> bool:
+    """A loader's validate_inputs: True. None: linked, known when it runs.
+
+    Raises what path_of raises for the chosen file. A text that is returned the host says once per input, and newer
+    frontends show "rejected the value" in its place.
+    """
+    if file is not None:
+        path_of(a_name(file))
     return True
 
 

@@ -8,6 +8,7 @@ else may leave a node: an error of another kind is caught where it can be explai
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from .text import plain
@@ -24,6 +25,11 @@ def listed(items: Sequence[object], nothing: str = "none") -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """A number and what it counts: 1 place, 2 places."""
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def gathered(what: str, items: Sequence[object], after: str = "") -> list[str]:
+    """One line for all that a warning is about, none where there is nothing: "Faces small: Anna 72, Ben 72 px"."""
+    return [f"{what}: {listed(items)}{after}"] if items else []
 
 
 class LikenessError(Exception):
@@ -71,7 +77,10 @@ class UnsupportedCheckpoint(LikenessError):
     """A file that is not what the loader needs, named for what it is."""
 
     def __init__(self, path: str, found: str, expected: str, advice: str) -> None:
-        super().__init__(f"{path} is {found}; this node needs {expected}.", advice)
+        # The folders last: a path may be longer than what people see of the message.
+        super().__init__(
+            f"{os.path.basename(path) or path} is {found}; this node needs {expected}.", f"{advice} The file: {path}"
+        )
 
 
 class WrongBaseModel(LikenessError):
@@ -173,7 +182,7 @@ class CannotSave(LikenessError):
 def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
     """A batch that has not one row for everybody of a cast from Crop Faces."""
     return BadCast(
-        f"The cast given to {node} comes from Crop Faces and has {counted(people, 'person', 'people')}, one row of the "
-        f"batch each, but {what} has {counted(rows, 'row')}.",
+        f"{what[0].upper()}{what[1:]} has {counted(rows, 'row')} and the cast given to {node} "
+        f"{counted(people, 'person', 'people')}: with a cast from Crop Faces everybody needs a row of the batch.",
         "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast.",
     )

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import BadPatches, NotPlaced, rows_missing
+from .errors import BadPatches, NotPlaced, gathered, rows_missing
 from .geometry import PATCH, Rect, off_canvas, patch_rect
 from .identities import combine
 from .models.packs import IR_SE50
@@ -114,13 +114,16 @@ def presence(cast: PlacedCast) -> Presence:
 
 
 def left_out(present: Presence) -> list[str]:
-    """Who does not take part, and why, a line each."""
-    lines = [f"{name}: off the canvas, left out." for name in present.off_canvas]
-    return lines + [f"{name}: weight 0, left out." for name in present.weightless]
+    """Who does not take part, a line for each reason."""
+    return [
+        *gathered("Off the canvas, left out", present.off_canvas),
+        *gathered("Weight 0, left out", present.weightless),
+    ]
 
 
 def troubles(cast: PlacedCast) -> list[str]:
-    """Who is left out of a placed cast, and whose patches run into each other or over the border, a line each."""
+    """Who is left out of a placed cast, and whose patches run into each other or over the border, a line for
+    each kind."""
     present = presence(cast)
     people = [(person.identity.name, center_of(person)) for person in present.people]
     meeting = [] if is_a(cast, RowCast) else placing.overlaps(people)
@@ -128,16 +131,13 @@ def troubles(cast: PlacedCast) -> list[str]:
 
 
 def _over_the_border(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
-    lines: list[str] = []
+    cut: list[str] = []
     for name, center in people:
         x0, y0, x1, y1 = patch_rect(center)
         wide, high = min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)
         if min(wide, high) < PATCH:
-            lines.append(
-                f"The ID patch of {name} runs over the border and is cut to {wide}x{high} px of its "
-                f"{PATCH}x{PATCH}: the face may not look like the person."
-            )
-    return lines
+            cut.append(f"{name} to {wide}x{high}")
+    return gathered("ID patches cut by the border", cut, f" px of {PATCH}x{PATCH}; less likeness")
 
 
 _OVERSHOOT = 0.25

@@ -25,6 +25,10 @@ _LEAST_AGREEMENT = 0.02
 """Of a photo with the others: even one that shows somebody else is not quite left out, nor turned around."""
 BLENDS = ("slerp", "lerp")
 
+_ONE_PERSON = 0.8
+"""Cosine from which two people look like one. A photo and a copy of it, smaller, cropped, turned or as a bad JPEG, have
+0.83 or more; two photos of one person, and so twins, seldom 0.7, and others 0.33 at most (docs/measuring.md)."""
+
 _FORMAT = "likeness identity"
 _VERSION = "1"
 _PREFIX = "embedding."
@@ -138,6 +142,27 @@ def similarity(identity: Identity, recogniser: str, faces: Tensor, method: str) 
     return (photos @ normalize(faces.float(), dim=-1).T).mean(0)
 
 
+def look_alike(people: Sequence[Identity]) -> list[str]:
+    """Who looks like one person to every recogniser that they share, a line each: a photo that is there twice."""
+    groups: list[list[Identity]] = []
+    for one in people:
+        group = next((group for group in groups if _alike(group[0], one) >= _ONE_PERSON), None)
+        groups.append([one]) if group is None else group.append(one)
+    return [
+        f"{listed([one.name for one in group[:-1]])} and {group[-1].name} look like one person, "
+        f"{min(_alike(group[0], one) for one in group[1:]):.2f}: is one photo there twice?"
+        for group in groups
+        if len(group) > 1
+    ]
+
+
+def _alike(a: Identity, b: Identity) -> float:
+    """Cosine of the two photos that are most alike, by the recogniser to which they are least so; -1 without any."""
+    both = [(rows, b.embeddings[name]) for name, rows in a.embeddings.items() if name in b.embeddings]
+    found = [normalize(x.float(), dim=-1) @ normalize(y.float(), dim=-1).T for x, y in both if len(x) and len(y)]
+    return min((float(cosines.max()) for cosines in found), default=-1.0)
+
+
 def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:
     """A person between a (amount 0) and b (amount 1), one photo, for every recogniser that both have.
 
@@ -148,7 +173,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common:
         raise BadCast(
-            f"{a.name} has {_names(a)} and {b.name} has {_names(b)}: no recogniser in common to blend.",
+            f"No recogniser in common to blend: {a.name} has {_names(a)} and {b.name} has {_names(b)}.",
             "Make both identities with the same Load Face Model.",
         )
     mix = slerp if method == "slerp" else torch.lerp

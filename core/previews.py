@@ -72,9 +72,10 @@ class Sheet:
         self.picture.paste(ImageOps.fit(as_picture(crop), size), (round(box[0]), round(box[1])))
 
     def footer(self, notes: Sequence[str]) -> None:
-        """One or two notes in two lines each, more in one, at the lower edge."""
-        size, width = max(12, self.letters // 2), self.picture.width - 8
-        most = 2 if len(notes) < 3 else 1
+        """One or two notes in two lines each, more in one, at the lower edge; long ones in smaller letters."""
+        size, width, most = max(12, self.letters // 2), self.picture.width - 8, 2 if len(notes) < 3 else 1
+        if any(_lines(note, _font(note, size), width, most)[-1].endswith(_CUT) for note in notes):
+            size = max(12, self.letters // 3)
         lines = [(line, _font(note, size)) for note in notes for line in _lines(note, _font(note, size), width, most)]
         for row, (line, font) in enumerate(reversed(lines)):
             y = self.picture.height - (row + 1) * round(size * 1.4)
@@ -104,6 +105,7 @@ def _own_font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
+_CUT = "..."
 _LETTERS = 1000
 """Of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts."""
 
@@ -126,8 +128,8 @@ def _cut(text: str, font: Any, width: float) -> str:
     text = plain(text[:_LETTERS])
     if font.getlength(text) <= width:
         return text
-    fits = bisect_right(range(1, len(text)), width, key=lambda letters: font.getlength(text[:letters] + "..."))
-    return text[:fits] and text[:fits] + "..."
+    fits = bisect_right(range(1, len(text)), width, key=lambda letters: font.getlength(text[:letters] + _CUT))
+    return text[:fits] and text[:fits] + _CUT
 
 
 def as_picture(image: Tensor) -> Image.Image:

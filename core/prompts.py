@@ -25,7 +25,7 @@ class BadPrompts(LikenessError):
         shown = line if len(line) <= 60 else f"{line[:57]}..."
         numbered = ", ".join(f"{place} {name}" for place, name in enumerate(names, 1))
         super().__init__(
-            f"Line {number} of the prompts, {shown!r}, cannot be used: {why}.",
+            f"Line {number} of the prompts: {why}. It is {shown!r}.",
             f"Write one line per person, a name or number, a colon, and what is said of them. There are: {numbered}.",
         )
 

@@ -42,12 +42,12 @@ PHOTOS_TOOLTIP = (
 )
 
 NO_TOKENS = (
-    "There are no ID tokens in the conditioning, so nothing is bound: connect positive and negative of Apply ID-Patch. "
+    "Nothing is bound, as there are no ID tokens in the conditioning: connect positive and negative of Apply ID-Patch. "
     "At strength 0 it adds none."
 )
 NOBODY = (
-    "Everybody in the cast has weight 0 or is off the canvas, so no face is put in. The picture under the patches, "
-    "such as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
+    "No face is put in: everybody in the cast has weight 0 or is off the canvas. The picture under the patches, such "
+    "as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
 )
 
 
@@ -76,8 +76,8 @@ class LoadIDPatch(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return folders.found_or_why(FILE.path, file)
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(FILE.path, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:
@@ -185,8 +185,9 @@ class ApplyIDPatch(io.ComfyNode):
             ],
         )
         return searchable(
-            schema, "id-patch", "idpatch", "group photo", "several people", "multi id", "identity", "face swap"
-        )
+            schema, "id-patch", "idpatch", "group photo", "several people", "two people", "multi id", "identity",
+            "face swap", "换脸", "合影",
+        )  # fmt: skip
 
     @classmethod
     def execute(

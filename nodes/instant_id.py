@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -31,7 +31,7 @@ from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
 from ..core import geometry
 from ..core.attention import region_weights
-from ..core.errors import LikenessError, listed, rows_missing
+from ..core.errors import LikenessError, gathered, listed, rows_missing
 from ..core.instant_id import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
@@ -46,8 +46,8 @@ HIGH_CFG = 6.0
 CELL = 32
 """Side in pixels of what the coarsest layers of an SDXL model take for one token."""
 WATERMARKS = (
-    "The size is exactly 1024x1024: InstantID was trained on pictures with watermarks at that size. "
-    "1016x1016 or 1024x768 have none."
+    "Watermarks are likely at exactly 1024x1024, as in the pictures InstantID was trained on; not at 1016x1016 or "
+    "1024x768"
 )
 
 
@@ -97,8 +97,8 @@ class LoadInstantID(io.ComfyNode):
         return searchable(schema, "instantid", "instant id", "face", "ip-adapter", "identity")
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return folders.found_or_why(FILE.path, file)
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(FILE.path, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None) -> str:
@@ -144,12 +144,16 @@ class ResizePhoto(io.ComfyNode):
                 io.Int.Output("width", display_name="width"),
                 io.Int.Output("height", display_name="height"),
             ],
+            hidden=[io.Hidden.unique_id],
         )
         return searchable(schema, "resize", "scale", "image size", "photo size", "multiple of 64", "InstantID")
 
     @classmethod
     def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
         photo = resized_photo(image, longer_side, multiple_of)
+        longer = max(photo.shape[1:3])
+        rounded = f"Longer side {longer} px, not {longer_side}: both are rounded down to multiples of {multiple_of}"
+        notes.tell(notes.node_of(cls), "" if longer == longer_side else rounded)
         return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 
 
@@ -283,8 +287,9 @@ class ApplyInstantID(io.ComfyNode):
             ],
         )
         return searchable(
-            schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id"
-        )
+            schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id",
+            "pulid", "faceid", "face swap", "换脸",
+        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -350,24 +355,24 @@ def _as_cast(given: Cast | Identity) -> Cast:
 
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
     """What works, but may not be meant."""
-    hints = [f"{person.identity.name}: weight 0, left out." for person in cast.people if person.weight <= 0]
+    hints = gathered("Weight 0, left out", [one.identity.name for one in cast.people if one.weight <= 0])
     if image is not None and image.shape[1:3] == (1024, 1024):
         hints.append(WATERMARKS)
     if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
-        sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px and the canvas {cast.width}x{cast.height} px"
-        hints.append(f"The masks are {sizes}: they are stretched over the canvas.")
+        sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px over the canvas, {cast.width}x{cast.height} px"
+        hints.append(f"Masks stretched: {sizes}")
     return [*hints, *_small_boxes(cast)] if acts_in == FACE_BOXES and is_a(cast, PlacedCast) else hints
 
 
-def _small_boxes(cast: PlacedCast) -> Iterator[str]:
-    """Face boxes of which coarse layers may see nothing, a line each."""
+def _small_boxes(cast: PlacedCast) -> list[str]:
+    """Face boxes of which coarse layers may see nothing, in one line."""
+    small: list[str] = []
     for name, box in ((p.identity.name, p.slot.box) for p in cast.people if p.slot and p.slot.box):
         seen = max(0, box[0]), max(0, box[1]), min(cast.width, box[2]), min(cast.height, box[3])
         if geometry.shorter_side(seen) < CELL:
-            yield (
-                f"{name}: the face box has {seen[2] - seen[0]:.0f}x{seen[3] - seen[1]:.0f} px on the canvas. Layers "
-                f"with cells of {CELL} px may see nothing of it: give the face more room, or set acts_in to regions."
-            )
+            small.append(f"{name} {seen[2] - seen[0]:.0f}x{seen[3] - seen[1]:.0f}")
+    advice = f" px on the canvas; coarse layers need {CELL}: larger faces, or acts_in = regions"
+    return gathered("Face boxes small", small, advice)
 
 
 def _heard(cast: Cast) -> Cast:
@@ -376,7 +381,7 @@ def _heard(cast: Cast) -> Cast:
 
 def _check_cfg(node: str | None, guider: CFGGuider) -> None:
     cfg = getattr(guider, "cfg", 0.0)
-    high = f"CFG is {cfg:g}: above {HIGH_CFG:g} InstantID burns colours. 4 to 5 is what it was made for."
+    high = f"CFG {cfg:g} burns colours: InstantID was made for 4 to 5, and is fine up to {HIGH_CFG:g}"
     notes.tell(node, high if cfg > HIGH_CFG else "", "CFG")
 
 

@@ -71,7 +71,7 @@ class Part(io.ComfyNode):
                 io.Image.Output("preview", display_name="preview"),
             ],
         )
-        return searchable(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket")
+        return searchable(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket", "换装")
 
     @classmethod
     def execute(
@@ -130,8 +130,8 @@ class LoadParts2Whole(io.ComfyNode):
         return searchable(schema, "parts2whole", "parts", "reference unet", "garment", "outfit")
 
     @classmethod
-    def validate_inputs(cls, folder: str | None) -> bool | str:
-        return folders.found_or_why(path_of, folder)
+    def validate_inputs(cls, folder: str | None) -> bool:
+        return folders.found(path_of, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None) -> str:

@@ -165,7 +165,8 @@ class CropFaces(io.ComfyNode):
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
         preview = torch.stack([drawing.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
-        notes.tell(notes.node_of(cls), "\n".join(troubles(listed, len(images))))
+        rounded = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
+        notes.tell(notes.node_of(cls), "\n".join([*rounded, *troubles(listed, len(images))]))
         crops = masks = rows = ExecutionBlocker(None)
         if chosen:
             rgb = as_rgb(images)

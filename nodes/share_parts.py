@@ -70,7 +70,7 @@ class SharePartsAttention(io.ComfyNode):
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
         )
-        return searchable(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only")
+        return searchable(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only", "换装")
 
     @classmethod
     def execute(

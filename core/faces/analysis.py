@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted
+from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, gathered
 from ..geometry import area, shorter_side
 from ..identities import why_bad
 from ..people import CROP, NOSE, Face, Keypoints
@@ -66,8 +66,8 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         if len(faces) > 1:
             raise BadPhoto(
                 f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
-                "Crop the photo to one face. Or set which_face of its Identity node, which may be in a box such as "
-                "People, to largest or to a number that it now shows in the photo (all faces, from left to right).",
+                "Crop the photo to one face. Or set which_face of its Identity or People from Photos node, maybe in a "
+                "box, to largest or to a number that it now shows in the photo (all faces, from left to right).",
             )
         return faces[0]
     if which == "largest":
@@ -77,7 +77,7 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         numbered = f" (numbered 1 to {len(faces)})" if len(faces) > 1 else ""
         raise BadPhoto(
             f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.",
-            "Choose a number that Identity now shows in the photo: all faces, from left to right.",
+            "Choose a number that the node now shows in the photo: all faces, from left to right.",
         )
     return arrange(faces, NUMBERED)[number - 1]
 
@@ -122,6 +122,12 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
 def small(face: Face) -> bool:
     """Whether a face has fewer pixels than recognisers read."""
     return shorter_side(face.box) < CROP
+
+
+def small_faces(named: Sequence[tuple[str, Face]]) -> list[str]:
+    """Whose faces are small, in one line. named: who is meant, and their face."""
+    found = [f"{who} {shorter_side(face.box):.0f}" for who, face in named if small(face)]
+    return gathered("Faces small in the photos", found, f" px; {CROP} needed: larger photos")
 
 
 def describe(face: Face) -> str:

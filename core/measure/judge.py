@@ -53,7 +53,7 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
         each = ((p.identity.name, listed(sorted(p.identity.embeddings), "no embedding")) for p in people)
         theirs = "; ".join(f"{name} has {recognisers}" for name, recognisers in each)
         raise BadCast(
-            f"The face model has {listed(loaded)}, {theirs}: no recogniser that all have, so nothing can be compared.",
+            f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}.",
             "Make every identity with the Load Face Model that is connected here, or with recognisers = all found.",
         )
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())

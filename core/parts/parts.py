@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from ..errors import LikenessError
+from ..errors import LikenessError, gathered
 from ..pictures import as_masks, as_rgb
 from ..text import plain
 from .bank import token_mask
@@ -131,16 +131,13 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
 
 
 def stretched(parts: Parts, width: int, height: int) -> list[str]:
-    """What to say of parts that change their shape much at the size of the new picture."""
+    """What to say of parts that change their shape much at the size of the new picture, in one line."""
     found: list[str] = []
     for part in parts.present:
         squeeze = part.picture.shape[1] / part.picture.shape[0] * height / width
         if max(squeeze, 1 / squeeze) > _STRETCHED:
-            found.append(
-                f"The picture of {part.label!r} is {_size(part.picture)}: as in Parts2Whole the networks see it "
-                f"stretched to {width}x{height} px. Crop it to that shape for a better likeness."
-            )
-    return found
+            found.append(f"{part.label!r} from {_size(part.picture)}")
+    return gathered(f"Pictures stretched to {width}x{height} px", found, "; crop them to that shape")
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,9 +196,8 @@ def pose_hint(image: Tensor) -> str:
     if float((as_rgb(image)[..., 2] > 0.25).float().mean()) < 0.01:
         return ""
     return (
-        "The pose image is not coloured like the DensePose IUV pictures that Parts2Whole was trained with (black "
-        "background, red and green gradients, hardly any blue), so it may be followed badly. Viridis and Parula "
-        "pictures are another encoding, OpenPose skeletons another thing."
+        "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "
+        "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing."
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .. import geometry
-from ..errors import BadChoice, BadLayout, counted
+from ..errors import BadChoice, BadLayout, counted, gathered
 from ..geometry import area
 from ..people import Box, Layout, Point, Slot
 from . import bodies
@@ -63,29 +63,29 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
 def _no_free_place(layout: Layout, where: str, face: float, room: int, wanted: int) -> BadLayout:
     """face: the size that nobody finds a place with, px; room: how many of the `wanted` do."""
     people = counted(len(layout.slots), "person", "people")
-    shown = f"The canvas is {layout.width}x{layout.height} px and shows {people}: with where = {where} there is"
+    shown = f"with where = {where}: the canvas is {layout.width}x{layout.height} px and shows {people}."
     if room:
         return BadLayout(
-            f"{shown} room for {counted(room, 'face')} of about {face:.0f} px, not for {wanted}.",
+            f"There is room for {counted(room, 'face')} of about {face:.0f} px, not for {wanted}, {shown}",
             "Choose a smaller count, another side, a larger picture or a smaller face_size.",
         )
     return BadLayout(
-        f"{shown} no free place for a face of about {face:.0f} px.",
+        f"There is no free place for a face of about {face:.0f} px {shown}",
         "Choose another side, a larger picture, a smaller face_size, or where = at x, y.",
     )
 
 
 def troubles(layout: Layout, added: int) -> list[str]:
-    """What is doubtful about the last `added` places, a line each: a face before somebody's body."""
+    """What is doubtful about the last `added` places, in one line: faces before somebody's body."""
     standing = _taken(layout)
     first = len(layout.slots) - added
-    return [
-        f"The face of place {one.number} lies on the body of place {other.number}. Choose another side or size, or a "
-        "wider photo."
+    covered = [
+        f"that of place {one.number} lies on the body of place {other.number}"
         for one in standing[-added:]
         for other in standing
         if other.number <= first and _on(one, other) > _ON_A_BODY
     ]
+    return gathered("Faces before bodies", covered, "; choose another side, size or photo")
 
 
 def _on(one: _Spot, other: _Spot) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, listed
+from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, gathered, listed
 from ..matching import assigned, in_common, similarities
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from ..text import plain
@@ -203,8 +203,8 @@ class _Standing:
     slot: Slot
 
     @property
-    def who(self) -> str:
-        return f"{self.person.identity.name} (place {self.number})"
+    def name(self) -> str:
+        return self.person.identity.name
 
     @property
     def face_size(self) -> int | None:
@@ -219,8 +219,8 @@ def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
 
 
 def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
-    """What may go wrong, a line each: people without a face, faces off the canvas, overlapping ID patches, faces under
-    SMALL_FACE pixels, nobody's places, people left out or of weight 0.
+    """What may go wrong, a line for each kind: people without a face, faces off the canvas, overlapping ID patches,
+    faces under SMALL_FACE pixels, nobody's places, people left out or of weight 0.
 
     order: by which `places` were given; for LAST_PLACES those before the last are of people who stay.
     """
@@ -228,22 +228,21 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
     off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
     present = [one for one in standing if one.person.weight > 0 and one not in off]
     return [
-        *(f"{name} (person {number}) is left out: no photo shows a face." for number, name in cast.absent),
+        *gathered("Left out, no face in the photos", [f"{name} (person {number})" for number, name in cast.absent]),
         *_off_canvas(off, layout),
-        *overlaps([(one.who, one.slot.center) for one in present]),
+        *overlaps([(one.name, one.slot.center) for one in present]),
         *_small(standing),
         *_nobody(cast, layout, places, order),
     ]
 
 
 def overlaps(present: Sequence[tuple[str, Point]]) -> list[str]:
-    """Whose ID patches, around these centres, run into each other."""
+    """Whose ID patches, around these centres, run into each other, in one line."""
     rects = [geometry.patch_rect(center) for _, center in present]
-    return [
-        f"The ID patches of {present[i][0]} and {present[j][0]} overlap by {wide}x{high} px, so their faces may mix. "
-        f"Move them {geometry.PATCH} px apart, sideways or up and down."
-        for i, j, wide, high in geometry.overlaps(rects)
+    pairs = [
+        f"{present[i][0]} and {present[j][0]} by {wide}x{high} px" for i, j, wide, high in geometry.overlaps(rects)
     ]
+    return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 
 def _standing(cast: Cast, layout: Layout, places: Places) -> list[_Standing]:
@@ -257,19 +256,20 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[_Standing]:
 def _where(one: _Standing) -> str:
     x, y = (round(axis) for axis in one.slot.center)
     size = "" if one.face_size is None else f", face {one.face_size} px"
-    return f"Place {one.number}: {one.person.identity.name} at ({x}, {y}){size}"
+    return f"Place {one.number}: {one.name} at ({x}, {y}){size}"
 
 
 def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
     staying = len(places) - len(cast.people) - len(cast.absent) if order == LAST_PLACES else 0
-    lines = _empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout)
-    for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
-        name = person.identity.name
-        if index not in places:
-            lines.append(f"{name} (person {number}) has no place and is left out.")
-        elif person.weight <= 0:
-            lines.append(f"{name} has weight 0 and is treated as absent.")
-    return lines
+    people = list(enumerate(zip(cast.numbers, cast.people, strict=True)))
+    outside = [f"{one.identity.name} (person {number})" for n, (number, one) in people if n not in places]
+    return [
+        *_empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout),
+        *gathered("Left out, without a place", outside),
+        *gathered(
+            "Weight 0, as if absent", [one.identity.name for n, (_, one) in people if n in places and one.weight <= 0]
+        ),
+    ]
 
 
 def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
@@ -283,19 +283,10 @@ def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
 
 
 def _off_canvas(off: Sequence[_Standing], layout: Layout) -> list[str]:
-    return [
-        f"{one.who} is off the canvas: the face is at ({one.slot.center[0]:.0f}, {one.slot.center[1]:.0f}), the canvas "
-        f"is {layout.width}x{layout.height} px. ID-Patch leaves this person out."
-        for one in off
-    ]
+    who = [f"{one.name} at ({one.slot.center[0]:.0f}, {one.slot.center[1]:.0f})" for one in off]
+    return gathered("Off the canvas, left out by ID-Patch", who, f"; it has {layout.width}x{layout.height} px")
 
 
 def _small(standing: Sequence[_Standing]) -> list[str]:
-    """One line, advice first: pictures and browsers cut the end off."""
-    small = [f"{one.who} {size}" for one in standing if (size := one.face_size) is not None and size < SMALL_FACE]
-    if not small:
-        return []
-    return [
-        "Use a larger canvas, a closer framing or fewer people: faces under "
-        f"{SMALL_FACE} px may not look like the person. Here: {', '.join(small)} px."
-    ]
+    small = [f"{one.name} {size}" for one in standing if (size := one.face_size) is not None and size < SMALL_FACE]
+    return gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..errors import BadChoice
+from ..errors import BadChoice, gathered
 from ..geometry import Rect, longer_side
 from ..measure import Report, Sighting
 from ..people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
@@ -282,12 +282,24 @@ def _line(one: Decision, pictures: int) -> str:
 
 
 def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """Who could not be found, of whom little is pasted, who lies on top of whom, and that nobody is chosen, a line
-    each."""
-    lost = [_line(one, pictures) for one in decisions if one.candidate.similarity is None or one.covered]
+    """Who could not be found, of whom little is pasted, who lies on top of whom, and that nobody is chosen, a line for
+    each kind."""
+    lost = [one for one in decisions if one.candidate.similarity is None or one.covered]
+    lines = [
+        line
+        for why in dict.fromkeys(one.why for one in lost)
+        for line in gathered(
+            why[0].upper() + why[1:],
+            [_in_picture(one.candidate.name, one.candidate.picture, pictures) for one in lost if one.why == why],
+        )
+    ]
     chosen = [one.crop for one in decisions if one.crop]
     nobody = [] if chosen else [NOBODY]
-    return [*lost, *_faint(chosen), *overlaps(chosen), *nobody]
+    return [*lines, *_faint(chosen, pictures), *overlaps(chosen, pictures), *nobody]
+
+
+def _in_picture(what: str, picture: int, pictures: int) -> str:
+    return f"{what} in picture {picture + 1}" if pictures > 1 else what
 
 
 NOBODY = "Nobody needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
@@ -297,26 +309,23 @@ _WHOLE = 0.9
 """Of the second pass, in the middle of a face. Less is another picture than the one that was sampled."""
 
 
-def _faint(crops: Sequence[Crop]) -> list[str]:
-    """Whose square is too small for the soft edge, a line each."""
+def _faint(crops: Sequence[Crop], pictures: int) -> list[str]:
+    """Whose square is too small for the soft edge, in one line."""
     most = [(crop, float(crop.mask.max())) for crop in crops]
-    return [
-        f"{crop.name}: the soft edge leaves no room for the face, at most {share:.0%} of the second pass is pasted. "
-        "Lower feather, or raise margin."
-        for crop, share in most
-        if share < _WHOLE
-    ]
+    faint = [_in_picture(f"{crop.name} {share:.0%}", crop.picture, pictures) for crop, share in most if share < _WHOLE]
+    advice = " pasted at most; lower feather or raise margin"
+    return gathered("The soft edge leaves no room for the face", faint, advice)
 
 
-def overlaps(crops: Sequence[Crop]) -> list[str]:
-    """Whose faces are pasted over each other, and who lies on top, a line each."""
-    lines: list[str] = []
+def overlaps(crops: Sequence[Crop], pictures: int) -> list[str]:
+    """Whose faces are pasted over each other, and who lies on top, in one line."""
+    pairs: list[str] = []
     for n, one in enumerate(crops):
         for other in crops[:n]:
             if one.picture == other.picture and _meet(one, other):
                 above, below = (one, other) if on_top(one, other) else (other, one)
-                lines.append(f"{above.name} and {below.name} overlap: {above.name}, the larger face, lies on top.")
-    return lines
+                pairs.append(_in_picture(f"{above.name} over {below.name}", one.picture, pictures))
+    return gathered("Faces overlap, the larger on top", pairs)
 
 
 def on_top(one: Crop, other: Crop) -> bool:

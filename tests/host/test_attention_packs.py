@@ -176,7 +176,7 @@ def test_id_tokens_beside_a_text_of_keys_and_values_in_turns(request, id_patch):
     model, *sides = method.sides(method.model, *twice, **off)
     assert difference(method.picture(other_packs.halved(model), *sides), expected) <= 1e-5
     model, *sides = Method("words", request, id_patch).sides(method.model, *twice)
-    with pytest.raises(ConditioningLost, match=r"other_packs\), which makes 77 tokens of the 154 of a text"):
+    with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
         method.picture(other_packs.halved(model), *sides)
 
 

@@ -104,6 +104,29 @@ def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> No
     assert "python -m pip install" in str(error.value)
 
 
+def test_a_file_that_is_not_there_is_one_error_with_cause_and_remedy(host_server: HostServer) -> None:
+    """Of every loader, in the answer of POST /prompt. The host makes one per input of what a node returns, and newer
+    frontends show "rejected the value" in its place."""
+    face_pack = {"pack": "absent", "recognisers": "all found", "provider": "auto", "backend": "auto"}
+    chosen = {
+        "LikenessLoadIDPatch": ({"file": "absent.bin"}, "The ID-Patch file was not found: absent.bin ", "Download"),
+        "LikenessLoadInstantID": (
+            {"file": "absent.bin"},
+            "The InstantID adapter was not found: absent.bin ",
+            "Download",
+        ),
+        "LikenessLoadParts2Whole": ({"folder": "absent"}, "Parts2Whole was not found: absent ", "Download"),
+        "LikenessLoadFaceModel": (face_pack, "The face pack absent was not found: ", "Download"),
+        "LikenessLoadIdentity": ({"file": "absent"}, "No saved person is called 'absent': ", "Save this person with"),
+    }
+    prompt = {node: {"class_type": node, "inputs": inputs} for node, (inputs, *_) in chosen.items()}
+    views = {f"view {node}": {"class_type": "PreviewAny", "inputs": {"source": [node, 0]}} for node in chosen}
+    lines = host_server.attempt({**prompt, **views}).error.splitlines()
+    for node, (_, cause, remedy) in chosen.items():
+        (said,) = [line for line in lines if line.startswith(f"{node} (node ")]
+        assert f": Exception when validating inner node: {cause}" in said and remedy.lower() in said.lower()
+
+
 def test_a_whole_identity_from_a_photo_without_optional_packages(bare_server: HostServer) -> None:
     """Found, aligned and embedded by every recogniser; an earlier prompt names no backend."""
     photo = bare_server.upload_image(photos.pair()[1])

@@ -83,6 +83,16 @@ def test_node_explains_itself(schema: Any) -> None:
         ("wardrobe", "LikenessPart"),
         ("wardrobe", "LikenessSharePartsAttention"),
         ("swap", "LikenessPlaceCast"),
+        ("two people", "LikenessPeopleFromPhotos"),
+        ("two people", "LikenessCast"),
+        ("group photo", "LikenessGroupLayout"),
+        ("pulid", "LikenessApplyInstantID"),
+        ("faceid", "LikenessApplyInstantID"),
+        ("face swap", "LikenessApplyInstantID"),
+        ("换脸", "LikenessApplyInstantID"),
+        ("换装", "LikenessSharePartsAttention"),
+        ("双人", "LikenessPeopleFromPhotos"),
+        ("合影", "LikenessPeopleFromPhotos"),
     ],
 )
 def test_what_people_type_is_a_search_word_of_its_own(word: str, node: str) -> None:

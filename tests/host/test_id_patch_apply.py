@@ -240,11 +240,11 @@ SCALED = (192, 144)
 def test_a_latent_of_another_scale_is_said_and_the_picture_is_scaled(id_patch, control_net, model, caplog):
     cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
     applied = apply(id_patch, control_net, cast)
-    assert sample(model, *applied).isfinite().all() and "The latent is" not in caplog.text
+    assert sample(model, *applied).isfinite().all() and "is scaled" not in caplog.text
     scaled = sample(model, *applied, size=SCALED)
     said = (
-        "The latent is 192x144 px and the canvas of Apply ID-Patch 128x96 px: everybody is scaled 1.5 times, ID "
-        "patches to 96 px where the ControlNet was trained on 64 px. For the best likeness give this pass a layout"
+        "Latent 192x144, canvas of Apply ID-Patch 128x96 px: everybody is scaled 1.5 times, ID patches to 96 px where "
+        "the ControlNet was trained on 64 px. Better: a layout"
     )
     assert caplog.text.count(said) == 1
 
@@ -265,7 +265,7 @@ def test_it_is_said_again_after_a_cancelled_run(id_patch, control_net, model, ca
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         sample(model, *applied, size=SCALED, callback=cancel)
     sample(model, *applied, size=SCALED)
-    assert caplog.text.count("The latent is 192x144 px") == 2
+    assert caplog.text.count("Latent 192x144, canvas of") == 2
 
 
 @pytest.mark.parametrize("size", [(256, 96), (128, 192), (96, 128)])
@@ -281,7 +281,7 @@ def test_a_latent_of_another_shape(id_patch, control_net, model, size):
 def test_the_area_of_a_prompt_is_not_another_shape(id_patch, control_net, model, caplog):
     positive = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
     applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive)
-    assert sample(model, *applied).isfinite().all() and "The latent is" not in caplog.text
+    assert sample(model, *applied).isfinite().all() and "is scaled" not in caplog.text
 
 
 def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(id_patch, control_net, model, caplog):
@@ -372,10 +372,7 @@ def test_preview_is_clamped_and_the_image_is_not(id_patch, caplog):
     image, preview, report = IDPatchImage.execute(id_patch, people_made.cast(CENTERS, WIDTH, HEIGHT), "mean").args
     assert image.dtype == torch.float32 and image.min() < 0 and image.max() > 1
     assert preview.min() == 0 and preview.max() == 1
-    assert report == (
-        "The ID patches of person 1 and person 2 overlap by 14x54 px, so their faces may mix. Move them 64 px apart, "
-        "sideways or up and down."
-    )
+    assert report == ("ID patches overlap, faces may mix: person 1 and person 2 by 14x54 px; move them 64 px apart")
     assert caplog.messages == [report]
 
 
@@ -389,14 +386,14 @@ def test_a_report_without_troubles(id_patch, caplog):
 def test_patches_that_run_over_the_border_are_named(id_patch):
     for center, size in (((10.0, 90.0), "42x38"), ((126.0, 32.0), "34x64"), ((64.0, 0.0), "64x32")):
         report = IDPatchImage.execute(id_patch, people_made.cast([center], WIDTH, HEIGHT), "mean")[2]
-        assert report.startswith(f"The ID patch of person 1 runs over the border and is cut to {size} px of its 64x64:")
+        assert report == f"ID patches cut by the border: person 1 to {size} px of 64x64; less likeness"
 
 
 def test_off_canvas_people_lose_patch_and_tokens_and_are_named(id_patch, control_net, caplog):
     cast = people_made.cast([CENTERS[0], (WIDTH + 5.0, 20.0), (1.0, 1.0)], WIDTH, HEIGHT, [1.0, 1.0, 0.0])
     image, _, report = IDPatchImage.execute(id_patch, cast, "mean").args
     assert torch.equal(image, IDPatchImage.execute(id_patch, PlacedCast(cast.people[:1], WIDTH, HEIGHT), "mean")[0])
-    told = "person 2: off the canvas, left out.\nperson 3: weight 0, left out."
+    told = "Off the canvas, left out: person 2\nWeight 0, left out: person 3"
     assert report == told and caplog.messages == [told]
     assert apply(id_patch, control_net, cast)[0][1][0].shape[1] == 77 + 16
     assert caplog.messages == [told] * 3, "the condition image once more, and Apply ID-Patch"
@@ -520,9 +517,9 @@ def test_alpha_and_other_precisions_do_no_harm_to_the_condition_image(id_patch, 
 
 def test_a_cast_that_nobody_is_heard_of_is_said(id_patch, control_net, caplog):
     apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [1.0, 0.0]))
-    assert "Everybody" not in caplog.text
+    assert "No face is put in" not in caplog.text
     apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [0.0, 0.0]))
-    assert "Everybody in the cast has weight 0 or is off the canvas, so no face is put in. The picture" in caplog.text
+    assert "No face is put in: everybody in the cast has weight 0 or is off the canvas. The picture" in caplog.text
 
 
 def test_faint_patches_on_grey_are_still_patches(id_patch, control_net):

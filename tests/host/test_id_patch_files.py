@@ -11,7 +11,7 @@ import pytest
 import torch
 from pack.bridge.folders import UnsafePath
 from pack.bridge.id_patch import load_id_patch
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import flatten
 from pack.nodes.id_patch import LoadIDPatch
 from safetensors.torch import save_file
@@ -162,20 +162,27 @@ def test_an_incomplete_file_says_what_is_missing(folder):
     refused(folder / "swapped.bin", "patch_proj makes 16 tokens of 2048 values, not three colour planes of 64x64 px")
 
 
+def missing(file):
+    """What the node has against this choice before anything runs."""
+    with pytest.raises(ModelMissing) as caught:
+        LoadIDPatch.validate_inputs(file)
+    return str(caught.value)
+
+
 def test_missing_file_names_folder_and_address(folder):
-    message = LoadIDPatch.validate_inputs("id-patch.bin")
+    message = missing("id-patch.bin")
     assert str(folder) in message and "id-patch.bin" in message and "huggingface.co/ByteDance/ID-Patch" in message
 
 
 def test_an_empty_menu_is_a_missing_file(folder):
-    assert "The ID-Patch file was not found: id-patch.bin is not in " in LoadIDPatch.validate_inputs("")
+    assert "The ID-Patch file was not found: id-patch.bin is not in " in missing("")
 
 
 @pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "a/../../b.bin"])
 def test_names_that_climb_out_are_refused(folder, name):
-    assert "leads outside of" in LoadIDPatch.validate_inputs(name)
-    with pytest.raises(UnsafePath):
-        LoadIDPatch.execute(name)
+    for asked in (LoadIDPatch.validate_inputs, LoadIDPatch.execute):
+        with pytest.raises(UnsafePath, match="leads outside of"):
+            asked(name)
 
 
 def test_a_replaced_file_is_noticed(folder):
@@ -199,7 +206,7 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
         path.mkdir()
         monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(path)], {".bin", ".safetensors"}))
     save_file({"1.lora_down.weight": torch.zeros(1)}, tmp_path / "id_patch" / "a lora.safetensors")
-    assert "ID-Patch file was not found" in LoadIDPatch.validate_inputs("id-patch.bin")
+    assert "ID-Patch file was not found" in missing("id-patch.bin")
     path = tmp_path / place
     path.parent.mkdir(exist_ok=True)
     write = save_file if place.endswith("safetensors") else torch.save
@@ -208,7 +215,7 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
     assert str(path) in LoadIDPatch.fingerprint_inputs("id-patch.bin")
     assert LoadIDPatch.execute("id-patch.bin")[0].width == 2048
     assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text and str(path) in caplog.text
-    assert "ID-Patch file was not found" in LoadIDPatch.validate_inputs("id-patch 2.bin"), "any other name is meant"
+    assert "ID-Patch file was not found" in missing("id-patch 2.bin"), "any other name is meant"
 
 
 def test_the_file_in_its_place_is_taken_without_a_word(folder, caplog):

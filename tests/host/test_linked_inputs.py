@@ -12,6 +12,7 @@ import people_made
 import pytest
 import torch
 from attack_cases import PRODUCT
+from attack_graphs import ours
 from attack_run import Case
 from graph_run import call, run
 from pack.bridge.schema import seed_input
@@ -123,6 +124,22 @@ def explained(case: Case, made: dict[Any, Any]) -> bool:
         for last in case.graph:
             run(last, made)
     return True
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "said"),
+    [
+        ("LikenessCropFaces", "size", "Crops of 448 px, not 500: sizes are multiples of 64"),
+        ("LikenessResizePhoto", "longer_side", "Longer side 448 px, not 500: both are rounded down to multiples of 64"),
+    ],
+)
+def test_a_size_between_a_widgets_steps_is_said(
+    kind: str, size: str, said: str, made: dict[Any, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    run(ours(kind, **{size: 512}), made)
+    assert " px, not " not in caplog.text
+    run(ours(kind, **{size: 500}), made)
+    assert said in caplog.text
 
 
 def test_whole_floats_are_whole_numbers() -> None:

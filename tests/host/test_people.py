@@ -96,6 +96,14 @@ def refused(nodes, pack, recognisers):
     return str(caught.value)
 
 
+def not_saved(nodes, file):
+    from pack.core.errors import CannotSave
+
+    with pytest.raises(CannotSave) as caught:
+        nodes.LoadIdentity.validate_inputs(file)
+    return str(caught.value)
+
+
 # Model folders
 
 
@@ -157,7 +165,10 @@ def test_nothing_installed_is_explained_before_the_run(nodes, models):
         "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB, to be unpacked), "
         "put it there and press R in ComfyUI to refresh."
     )
-    assert "No saved person 'none found'" in nodes.LoadIdentity.validate_inputs("none found")
+    assert not_saved(nodes, "none found") == (
+        f"No saved person is called 'none found': nobody is saved yet (in {models}/likeness_faces). Save this person "
+        "with the template Save people from photos and press R in ComfyUI to refresh."
+    )
 
 
 def test_linked_choices_are_left_to_the_run(nodes, models):
@@ -527,9 +538,9 @@ def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_mod
         assert torch.equal(one.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"])
     ross = nodes.Identity.execute(image=image, name="Ross", which_face="3", on_no_face="error").args[0]
     assert torch.equal(ross.embeddings["w600k_mbf"][0], given.faces[2].embeddings["w600k_mbf"])
-    before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.Identity)]
+    before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
     put(real_faces.RECOGNISER, models / "insightface" / "more" / "w600k_r50.onnx")
-    after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.Identity)]
+    after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
     assert all(one != other for one, other in zip(before, after, strict=True))
     assert nodes.DetectFaces.fingerprint_inputs(face_model=None, image=None) == "()"  # linked: the loader knows
 
@@ -561,7 +572,10 @@ def test_photos_of_one_person_are_all_kept(nodes, face_model, caplog):
     assert identity.embeddings["w600k_mbf"].shape == (2, 512)
     assert torch.equal(faces, identity.crops) and faces.shape == (2, 112, 112, 3)
     assert report.startswith("Yao: 2 of 2 photos used\nphoto 1 of 2 of Yao: used, face of 105x139 px, score 0.84")
-    assert caplog.messages[-1].startswith("Small, a larger photo gives a better likeness: photo 1 of 2 of Yao.\n")
+    assert (
+        caplog.messages[-1]
+        == "Faces small in the photos: Yao (photo 1) 105, Yao (photo 2) 105 px; 112 needed: larger photos"
+    )
 
 
 def test_dropped_photos_are_named(nodes, face_model, caplog):
@@ -570,7 +584,7 @@ def test_dropped_photos_are_named(nodes, face_model, caplog):
     assert len(faces) == len(identity.embeddings["w600k_mbf"]) == 2
     assert "Yao: 2 of 3 photos used" in report
     assert "photo 2 of 3 of Yao: dropped. No face found in photo 2 of 3 of Yao (220x280 px) after trying" in report
-    assert "Dropped, no face found: photo 2 of 3 of Yao." in caplog.messages[-1]
+    assert "No face found, dropped: photo 2 of 3 of Yao\n" in caplog.messages[-1]
 
 
 def test_photo_without_a_face_is_an_error_unless_skipped(nodes, face_model):
@@ -707,6 +721,15 @@ def test_saved_people_come_back_bit_equal(nodes, models, yao):
     assert torch.equal(faces, yao.crops)
 
 
+def test_a_name_without_a_saved_person_names_those_there_are(nodes, models, yao):
+    """The nearest name first, however it is written; of many as many as fit."""
+    for name in ("Yao Ming", "team/Ross", *(f"extra {number}" for number in range(9))):
+        nodes.SaveIdentity.execute(yao, name)
+    said = not_saved(nodes, "yao ning.safetensors")
+    assert said.startswith("No saved person is called 'yao ning': saved are, the nearest name first, Yao Ming, ")
+    assert " and 3 more (in " in said and "Choose one of them in Load Identity, or save this person with" in said
+
+
 def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
     path = nodes.SaveIdentity.execute(yao, "yao.safetensors").args[1]
     before = nodes.LoadIdentity.fingerprint_inputs("yao.safetensors")
@@ -718,11 +741,12 @@ def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
 def test_file_names_that_climb_are_refused(nodes, models, yao, name):
     from pack.bridge.folders import UnsafePath
 
-    assert "No saved person '' in the folders searched" in nodes.LoadIdentity.validate_inputs("")
+    assert not_saved(nodes, "").startswith("No saved person is chosen: ")
     with pytest.raises(UnsafePath, match=r"leads outside of .*likeness_faces"):
         nodes.SaveIdentity.execute(yao, name)
     assert not list(models.rglob("yao*"))
-    assert "leads outside of" in nodes.LoadIdentity.validate_inputs(f"{name}/x.safetensors")
+    with pytest.raises(UnsafePath):
+        nodes.LoadIdentity.validate_inputs(f"{name}/x.safetensors")
 
 
 @pytest.mark.parametrize("name", ["", "  ", ".safetensors", "family/"])
@@ -870,7 +894,20 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, ya
     caplog.clear()
     longer = nodes.Cast.execute(cast=cast, person_1=yao, person_4=nobody, person_7=yao).args[0]
     assert (longer.numbers, longer.absent) == ((2, 3, 5), ((1, "Nobody"), (4, "Nobody")))
-    assert caplog.messages == ["Left out, no photo with a face: Nobody"], "the first was named by the Cast before"
+    assert caplog.messages[0].splitlines()[0] == "Left out, no photo with a face: Nobody", "named by the Cast before"
+
+
+def test_the_same_person_twice_is_told(nodes, face_model, caplog):
+    """By both nodes that list people; whoever has weight 0 is not in the picture."""
+    photo, told = real_faces.image(real_faces.YAO), "Anna and Ben look like one person, 1.00: is one photo there twice?"
+    nodes.PeopleFromPhotos.execute(face_model, "Anna, Ben", "only", photo_1=photo, photo_2=photo)
+    assert caplog.messages[-1].splitlines()[-1] == told
+    anna, ben = (nodes.Identity.execute(face_model, photo, name, "only", "error").args[0] for name in ("Anna", "Ben"))
+    nodes.Cast.execute(person_1=anna, person_2=ben)
+    assert caplog.messages[-1] == told
+    caplog.clear()
+    nodes.Cast.execute(person_1=anna, person_2=ben, weight_2=0.0)
+    assert not caplog.messages
 
 
 def test_empty_cast(nodes, face_model):
@@ -881,6 +918,42 @@ def test_empty_cast(nodes, face_model):
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
     with pytest.raises(BadCast, match="no photo of Nobody"):
         nodes.Cast.execute(person_3=nobody)
+
+
+def test_photos_straight_to_a_cast_are_identities_in_a_cast(nodes, face_model, caplog):
+    """Name by the number of the photo, weight 1; several photos of one person are kept."""
+    yao, astronaut = (real_faces.image(path) for path in (real_faces.YAO, real_faces.ASTRONAUT))
+    two = torch.cat([yao, yao.flip(2)])
+    output = nodes.PeopleFromPhotos.execute(face_model, "Yao\uff0c, Anna,Ben", "only", photo_2=astronaut, photo_1=two)
+    cast, preview = output.args
+    one_by_one = [
+        nodes.Identity.execute(face_model, photo, name, "only", "error").args[0]
+        for photo, name in ((two, "Yao"), (astronaut, "person 2"))
+    ]
+    by_hand = nodes.Cast.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
+    for person, identity in zip(cast.people, one_by_one, strict=True):
+        assert (person.weight, person.identity.name) == (1.0, identity.name)
+        assert torch.equal(person.identity.crops, identity.crops)
+        assert torch.equal(person.identity.embeddings["w600k_mbf"], identity.embeddings["w600k_mbf"])
+    assert torch.equal(preview, by_hand[1]) and output.ui.as_dict()["images"]
+    assert any(said.startswith("Left out, no photo: Anna, Ben\n") for said in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("photos", "error", "words"),
+    [
+        ({}, "BadCast", "no photo is connected.* photo_1"),
+        ({"photo_1": real_faces.YAO, "photo_9": real_faces.YAO}, "BadCast", "photo_1 to photo_8 .*photo_9 "),
+        ({"photo_1": real_faces.YAO, "photo_3": real_faces.COFFEE}, "FaceNotFound", "the photo of Cleo "),
+        ({"photo_2": real_faces.SIX_FRIENDS}, "BadPhoto", "The photo of Ben shows 6 faces .*People from Photos"),
+    ],
+)
+def test_photos_that_make_no_cast(nodes, face_model, photos, error, words):
+    from pack.core import errors
+
+    with pytest.raises(getattr(errors, error), match=words):
+        given = {name: real_faces.image(path) for name, path in photos.items()}
+        nodes.PeopleFromPhotos.execute(face_model, "Anna, Ben, Cleo", "only", **given)
 
 
 def test_blend_identities(nodes, yao):

@@ -101,7 +101,7 @@ def test_the_place_of_somebody_without_a_face_stays_free(host_server, prompt):
     }
     lines = host_server.run(prompt).outputs["report"]["text"][0].splitlines()
     assert [line.split(" at ")[0] for line in lines[:2]] == ["Place 1: Ross", "Place 3: Yao"]
-    assert lines[2] == "Nobody (person 2) is left out: no photo shows a face."
+    assert lines[2] == "Left out, no face in the photos: Nobody (person 2)"
     assert lines[-1].startswith("Place 2 stays empty")
 
 

@@ -19,7 +19,7 @@ IDS = {
     "LikenessLayoutFromFaces": (["faces", "width", "height", "fit", "body"], ["layout", "preview"]),
     "LikenessLayoutFromPoses": (["poses", "width", "height", "fit"], ["layout", "preview"]),
     "LikenessLayoutFromMasks": (["masks", "width", "height", "body"], ["layout", "preview"]),
-    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height"], ["layout", "preview"]),
+    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast"], ["layout", "preview"]),
     "LikenessPoseImage": (["layout", "cast"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
     "LikenessAddPlace": (
@@ -118,7 +118,12 @@ def test_place_cast_binds_shows_and_reports() -> None:
     assert preview.shape == (1, 512, 512, 3)
     assert shown(output).is_file()
     assert report.splitlines()[0].startswith("Place ")
-    assert "under 96 px" in report
+    assert " px; 96 needed" in report
+
+
+def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
+    absent = Cast(cast(4).people, absent=((2, "Nobody"),))
+    assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
 
 
 def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture) -> None:
@@ -137,9 +142,9 @@ def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture)
     (told,) = caplog.messages
     assert report.splitlines()[4:] == told.splitlines()
     off, overlap, small = told.splitlines()
-    assert off.startswith("person 3 (place 3) is off the canvas: the face is at (-40, 90)")
-    assert overlap.startswith("The ID patches of person 1 (place 1) and person 2 (place 2) overlap by 54x54 px")
-    assert small.endswith("faces under 96 px may not look like the person. Here: person 4 (place 4) 83 px.")
+    assert off.startswith("Off the canvas, left out by ID-Patch: person 3 at (-40, 90)")
+    assert overlap.startswith("ID patches overlap, faces may mix: person 1 and person 2 by 54x54 px")
+    assert small.startswith("Faces small: person 4 83 px; 96 needed")
     fine, troubled = ((picture[-45:, 509:] == 1).all() for picture in pictures)
     assert troubled and not fine, "at the lower edge of the picture, too"
 
@@ -148,7 +153,9 @@ def test_the_absent_friend_is_told_what_is_doubtful(caplog: pytest.LogCaptureFix
     """A face in somebody's lap; that the others have no person of the cast is as it should be."""
     slot = Slot((250, 150), bodies.face_box((250, 150), 120), bodies.face_keypoints((250, 150), 120))
     added = places.AddPlace.execute(Layout(512, 512, (slot,)), "at x, y", 250, 330, 100, "half", 1).args[0]
-    assert [line.split(".")[0] for line in caplog.messages] == ["The face of place 2 lies on the body of place 1"]
+    assert [line.split(";")[0] for line in caplog.messages] == [
+        "Faces before bodies: that of place 2 lies on the body of place 1"
+    ]
     caplog.clear()
     report = places.PlaceCast.execute(cast(1), added, "last places", "").args[2]
     assert report.endswith("No problems found.") and not caplog.messages
@@ -185,6 +192,7 @@ def test_a_region_goes_along_when_people_swap() -> None:
     ("refused", "error"),
     [
         (lambda: group(width=513), BadSize),
+        (lambda: group(cast=cast(0)), BadLayout),
         (lambda: places.PlaceCast.execute(cast(2), group().args[0], "as listed", ""), BadCast),
         (lambda: places.PoseImage.execute(Layout(64, 64, ())), BadLayout),
         (lambda: places.LayoutFromPoses.execute([], 0, 0, "crop"), LikenessError),

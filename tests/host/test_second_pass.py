@@ -143,7 +143,7 @@ def test_images_of_other_rows_are_refused(networks, instant_id, id_patch):
     people = cast("antelopev2")
     texts = [instant_id_run.text(1)], [instant_id_run.text(2)]
     keypoints = FaceKeypointsImage.execute(people)[0]
-    with pytest.raises(BadCast, match="the keypoints image has 2 rows"):
+    with pytest.raises(BadCast, match="The keypoints image has 2 rows"):
         ApplyInstantID.execute(networks[0], *texts, instant_id, networks[1], people, keypoints[:2], **DEFAULTS)
     with pytest.raises(BadRegion, match="everybody has a picture of their own"):
         ApplyInstantID.execute(

@@ -494,7 +494,7 @@ def test_a_photo_in_which_nobody_has_painted_counts_as_a_whole(host_server: Host
 def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:
     (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
     prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
-    with pytest.raises(HostError, match=r"InstantID \(Likeness\), Apply Parts, .* MODEL"):
+    with pytest.raises(HostError, match=r"MODEL does not come from .*InstantID \(Likeness\), Apply Parts, "):
         host_server.run(prompt)
 
 
@@ -555,6 +555,6 @@ def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
         return [text for node, text in host_server.run(graph).notes if node == apply][-1]
 
     both = said({**prompt, latent: larger})
-    assert "weight 0, left out." in both and "everybody is scaled 1.49 times" in both
+    assert "Weight 0, left out: " in both and "everybody is scaled 1.49 times" in both
     prompt[apply]["inputs"]["strength"] = 0.0
     assert said(prompt).strip() == ""

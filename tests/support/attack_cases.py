@@ -172,6 +172,7 @@ def words() -> Iterator[Case]:
 
 ONLY = (
     ("LikenessCast", "person_1"),
+    ("LikenessPeopleFromPhotos", "photo_1"),
     ("LikenessFaceKeypointsImage", "cast"),
     ("LikenessMeasure", "cast"),
     ("LikenessPoseImage", "layout"),
@@ -654,7 +655,7 @@ def others() -> Iterator[Case]:
             yield explained(f"{kind}: a model of another family", "made for|fit", ended(ours(kind, model=value(model))))
             applied = ours(kind)
             bare = sampler(DEFAULTS[kind]["model"], applied[1], applied[2])
-            yield explained(f"{kind}: its model goes nowhere", "its MODEL does not", check("drawn(a)", bare))
+            yield explained(f"{kind}: its model goes nowhere", "MODEL does not come from", check("drawn(a)", bare))
 
 
 def wrappers() -> Iterator[Case]:
@@ -669,7 +670,7 @@ def wrappers() -> Iterator[Case]:
             for where, graph in graphs.items():
                 name = f"{kind}: a function around the MODEL {where} it passes on {way}"
                 if losing:
-                    yield explained(name, "function of its own.*attack_values", check("drawn(a)", graph))
+                    yield explained(name, "another pack on this MODEL .*attack_values", check("drawn(a)", graph))
                 else:
                     yield right(name, check("alike(a, b, 1e-3)", graph, sampled(applied)))
 
@@ -702,9 +703,7 @@ def rows() -> Iterator[Case]:
         yield right(f"{kind}: by row", check("drawn(a)", sampled(applied, value("latent(128, 128, 2)"))))
         for batch in (1, 3):
             wrong = sampled(applied, value(f"latent(128, 128, {batch})"))
-            yield explained(
-                f"{kind}: by row, a latent of {batch}", f"the latent has {batch} row", check("drawn(a)", wrong)
-            )
+            yield explained(f"{kind}: by row, a latent of {batch}", f"latent has {batch} row", check("drawn(a)", wrong))
         one = ours(kind, cast=apart, image=value("a[:1]", image))
         yield explained(f"{kind}: by row, one image", "image has 1 row", ended(one))
     masked = ours("LikenessApplyInstantID", cast=apart, image=images["LikenessApplyInstantID"], mask=value("mask(2)"))

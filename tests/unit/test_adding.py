@@ -108,7 +108,7 @@ def test_a_face_on_somebodys_body_is_said() -> None:
     """Place 1 has its nose at (300, 330): below it is the body."""
     low = adding.add(THREE, "at x, y", (300.0, 540.0), 0, "half")
     (line,) = adding.troubles(low, 1)
-    assert line.startswith("The face of place 4 lies on the body of place 1.")
+    assert line.startswith("Faces before bodies: that of place 4 lies on the body of place 1; ")
     assert adding.troubles(adding.add(THREE, "right end", (0, 0), 0, "half"), 1) == []
 
 
@@ -123,8 +123,14 @@ def test_places_without_faces_count_by_their_patch() -> None:
 @pytest.mark.parametrize(
     ("layout", "where", "at", "size", "message"),
     [
-        (photo((608, 400, 700)), "free place", (0, 0), 0, "1216x832 px .*1 person: .*where = free place"),
-        (THREE, "left end", (0, 0), 400, "where = left end .*no free place .*400 px"),
+        (
+            photo((608, 400, 700)),
+            "free place",
+            (0, 0),
+            0,
+            "no free place .*where = free place: .*1216x832 px .*1 person",
+        ),
+        (THREE, "left end", (0, 0), 400, "no free place .*400 px .*where = left end"),
         (THREE, "at x, y", (300, 330), 0, r"\(300, 330\): .*head .*place 1"),
         (THREE, "at x, y", (20, 330), 0, r"\(20, 330\): .*12\d px .*; x .*\d+ to 11\d\d .*y "),
         (photo((300, 300, 40)), "at x, y", (340, 300), 0, "nose of place 1 .*64 px"),
@@ -137,7 +143,7 @@ def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, m
 
 @pytest.mark.parametrize(("where", "room"), [("free place", 4), ("at x, y", 3)])
 def test_room_for_some_of_several_is_said(where: str, room: int) -> None:
-    message = rf"1216x832 px .*1 person: .*where = {where} .*{room} faces .*250 px, .*8\. .*count.* face_size"
+    message = rf"{room} faces .*250 px, not for 8, .*where = {where}: .*1216x832 px .*1 person\. .*count.* face_size"
     with pytest.raises(BadLayout, match=message):
         adding.add(photo((600, 400, 300)), where, (200.0, 400.0), 250, "half", 8)
 

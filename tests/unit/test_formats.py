@@ -94,8 +94,8 @@ def test_known_files_are_identified(expected, state):
 def test_a_wrong_file_is_named(given):
     with pytest.raises(UnsupportedCheckpoint) as error:
         require(FILES[given], "id-patch", "models/id_patch/x.bin", "The right one is elsewhere.")
-    assert f"models/id_patch/x.bin is {known(given).title}; this node needs ID-Patch projections" in str(error.value)
-    assert str(error.value).endswith("The right one is elsewhere.")
+    assert str(error.value).startswith(f"x.bin is {known(given).title}; this node needs ID-Patch projections")
+    assert str(error.value).endswith("The right one is elsewhere. The file: models/id_patch/x.bin")
 
 
 def test_an_unknown_file_shows_its_keys():

@@ -56,6 +56,30 @@ def test_two_photos_have_nobody_to_agree_with():
     assert torch.allclose(*means, atol=1e-6)
 
 
+def near(name, other, cosine, recognisers=(ARC, "antelopev2")):
+    """Somebody whose second photo has this cosine with the other's first, by these recognisers alone."""
+    made = person(name, 2, 7)
+    for key in recognisers:
+        unit, aside = other.embeddings[key][0] / other.embeddings[key][0].norm(), made.embeddings[key][1]
+        aside = aside - (aside @ unit) * unit
+        made.embeddings[key][1] = 20 * (cosine * unit + (1 - cosine**2) ** 0.5 * aside / aside.norm())
+    return made
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ((("Ben", 0.99),), ["Anna and Ben look like one person, 0.99: is one photo there twice?"]),
+        ((("Ben", 0.99), ("Cleo", 0.85)), ["Anna, Ben and Cleo look like one person, 0.85: is one photo there twice?"]),
+        ((("Ben", 0.7),), []),  # twins, and two photos of one person
+        ((("Ben", 0.99, (ARC,)),), []),  # the other recogniser tells them apart
+    ],
+)
+def test_a_photo_that_is_there_twice_is_told(others, told):
+    anna, dan = person(), Identity("Dan", {"w600k_mbf": person(photos=1).embeddings[ARC]}, torch.zeros(1, 112, 112, 3))
+    assert identities.look_alike([dan, anna, *(near(name, anna, *how) for name, *how in others)]) == told
+
+
 def test_sequence_keeps_every_photo():
     anna = person()
     assert torch.equal(identities.combine(anna, ARC, "sequence", "InstantID"), anna.embeddings[ARC])

@@ -343,7 +343,7 @@ def test_numbers_that_no_mask_should_have() -> None:
 
 
 def test_a_mask_of_no_numbers() -> None:
-    with pytest.raises(BadLayout, match=r"Mask 1 \(64x64 px\) is empty"):
+    with pytest.raises(BadLayout, match=r"No mask is painted for place 1: mask 1 \(64x64 px\) is empty"):
         layouts.from_masks(torch.full((1, 64, 64), math.nan), 0, 0, "bust")
 
 
@@ -366,7 +366,7 @@ def test_single_mask_without_a_batch_is_one_person() -> None:
 def test_empty_mask_is_named() -> None:
     masks = torch.ones(3, 64, 128)
     masks[1] = 0
-    with pytest.raises(BadLayout, match=r"Mask 2 \(128x64 px\) is empty"):
+    with pytest.raises(BadLayout, match=r"mask 2 \(128x64 px\) is empty"):
         layouts.from_masks(masks, 0, 0, "half")
 
 

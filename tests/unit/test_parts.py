@@ -174,9 +174,7 @@ def test_a_picture_of_another_shape_is_said_to_be_stretched():
     square, tall = part(torch.ones(1, 64, 64, 3), label="shoes"), part()
     absent = part(torch.ones(1, 64, 64, 3), weight=0.0)
     (said,) = stretched(Parts((square, tall, absent)), 512, 768)
-    assert said.startswith(
-        "The picture of 'shoes' is 64x64 px: as in Parts2Whole the networks see it stretched to 512x"
-    )
+    assert said == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
     assert not stretched(Parts((square,)), 512, 512)
 
 
@@ -194,7 +192,7 @@ def test_poses_of_another_encoding_are_noticed():
     viridis = iuv.clone()
     viridis[:, 20:40, ..., 2] = 0.4
     found = pose_hint(viridis)
-    assert found and found.startswith("The pose image is not coloured like the DensePose IUV pictures")
+    assert found and found.startswith("The pose image is no DensePose IUV picture ")
 
 
 def test_masks_of_all_sizes_fit_the_grids_of_a_unet():

@@ -177,13 +177,13 @@ def test_report_names_those_without_a_face_and_their_place() -> None:
     lines = report(without(2, cast(3)), group.layout(3, "half", 1, 1024, 768))
     assert [line.split(" at ")[0] for line in lines[:2]] == ["Place 1: Ann", "Place 3: Cid"]
     assert [lines[2], lines[-1]] == [
-        "Bob (person 2) is left out: no photo shows a face.",
+        "Left out, no face in the photos: Bob (person 2)",
         "Place 2 stays empty; its skeleton is still in the pose picture.",
     ]
     lines = report(without(2, cast(3)), layout(*SPREAD[:1]), "custom", "1")
     assert lines[-2:] == [
-        "Bob (person 2) is left out: no photo shows a face.",
-        "Cid (person 3) has no place and is left out.",
+        "Left out, no face in the photos: Bob (person 2)",
+        "Left out, without a place: Cid (person 3)",
     ]
 
 
@@ -281,32 +281,26 @@ def test_report_of_a_good_layout() -> None:
 
 def test_report_names_overlapping_patches() -> None:
     lines = report(cast(2), layout((300, 300), (350, 310)))
-    assert lines[-1] == (
-        "The ID patches of Ann (place 1) and Bob (place 2) overlap by 14x54 px, so their faces may mix. "
-        "Move them 64 px apart, sideways or up and down."
-    )
+    assert lines[-1] == "ID patches overlap, faces may mix: Ann and Bob by 14x54 px; move them 64 px apart"
 
 
 def test_report_names_faces_off_the_canvas_and_leaves_them_out_of_overlaps() -> None:
     lines = report(cast(2), layout((-20, 300), (10, 310)))
-    assert lines[-1] == (
-        "Ann (place 1) is off the canvas: the face is at (-20, 300), the canvas is 1024x768 px. "
-        "ID-Patch leaves this person out."
-    )
+    assert lines[-1] == "Off the canvas, left out by ID-Patch: Ann at (-20, 300); it has 1024x768 px"
     assert not any("overlap" in line for line in lines)
 
 
 def test_report_names_small_faces_with_their_size() -> None:
     lines = report(cast(2), layout((300, 300), (700, 310), head=100.0))
-    told = "faces under 96 px may not look like the person. Here: Ann (place 1) 83, Bob (place 2) 83 px."
-    assert lines[-1].startswith("Use a larger canvas") and lines[-1].endswith(told), "all of them in one line"
+    told = "Faces small: Ann 83, Bob 83 px; 96 needed: larger canvas or closer framing"
+    assert lines[-1] == told, "all of them in one line"
 
 
 def test_report_names_people_of_weight_0() -> None:
     people = cast(2)
     people = replace(people, people=(people.people[0], replace(people.people[1], weight=0.0)))
     lines = report(people, layout((300, 300), (350, 310)))
-    assert lines[-1] == "Bob has weight 0 and is treated as absent."
+    assert lines[-1] == "Weight 0, as if absent: Bob"
 
 
 def test_report_names_empty_places_and_people_left_out() -> None:
@@ -314,8 +308,7 @@ def test_report_names_empty_places_and_people_left_out() -> None:
     assert lines[0].startswith("Place 2: Bob at (")
     assert lines[1:] == [
         "Place 1 stays empty; its skeleton is still in the pose picture.",
-        "Ann (person 1) has no place and is left out.",
-        "Cid (person 3) has no place and is left out.",
+        "Left out, without a place: Ann (person 1), Cid (person 3)",
     ]
 
 

@@ -165,6 +165,13 @@ def test_notes_stand_at_the_lower_edge() -> None:
     assert not changed[:200].any()
 
 
+def test_three_warnings_about_six_people_are_written_to_their_end() -> None:
+    told = "Faces small: Anna 72, Ben 72, Cleo 70, Dan 71, Eve 70, Finn 72 px; 96 needed"
+    layout = Layout(1024, 1024, ())
+    whole, other = (numbered_layout(layout, notes=[line] * 3) for line in (told, f"{told[:-1]}x"))
+    assert not torch.equal(whole, other), "the last letter is seen"
+
+
 def test_contact_sheet_holds_every_crop() -> None:
     colors = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)).mul(200).round().div(255) + 0.2
     crops = [color.expand(112, 40 + 30 * n, 3) for n, color in enumerate(colors)]

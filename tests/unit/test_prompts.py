@@ -28,8 +28,8 @@ def test_lines(text: str, said: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "names", "why"),
     [
-        ("smiling", NAMES, "Line 1 of the prompts, 'smiling', cannot be used: it has no colon"),
-        ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts, 'Zoe: down', cannot be used: nobody here is"),
+        ("smiling", NAMES, "Line 1 of the prompts: it has no colon. It is 'smiling'."),
+        ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts: nobody here is called 'Zoe'. It is 'Zoe: down'."),
         ("4: up", NAMES, "nobody here is called '4'"),
         ("0: up", NAMES, "nobody here is called '0'"),
         ("²: up", NAMES, "nobody here is called '²'"),

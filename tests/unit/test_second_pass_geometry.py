@@ -175,8 +175,8 @@ def test_a_feather_larger_than_its_square_is_told(feather, told):
     decisions = cut(face(160, 100), choice=replace(EVERYBODY, feather=feather))
     (share,) = [float(one.crop.mask.max()) for one in decisions]
     assert (share < 0.5) is told
-    notes = [f"Ann: the soft edge leaves no room for the face, at most {share:.0%} of the second pass is pasted. "
-             "Lower feather, or raise margin."]  # fmt: skip
+    most = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
+    notes = [f"The soft edge leaves no room for the face: {most}"]
     assert crops.troubles(decisions, 1) == notes * told
 
 
@@ -253,8 +253,8 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
 
 def test_the_larger_of_two_faces_lies_on_top():
     decisions = cut(face(100, 100, 60), face(130, 100, 70))
-    (line,) = crops.overlaps([one.crop for one in decisions])
-    assert line == "Bob and Ann overlap: Bob, the larger face, lies on top."
+    (line,) = crops.overlaps([one.crop for one in decisions], 1)
+    assert line == "Faces overlap, the larger on top: Bob over Ann"
     where = of(decisions)
     colors = torch.stack([torch.full((256, 256, 3), value) for value in (0.0, 1.0)])
     images = torch.full((1, 200, 320, 3), 0.5)
