@@ -7,7 +7,8 @@ import { app } from "../../scripts/app.js";
 
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
 const MISSING = "/likeness/missing"; // the route of bridge/missing.py
-const SIZE = [720, 560]; // of a node that shows a table, at least
+const SIZE = [720, 640]; // of a node that shows a table, at least
+const ABOVE = 240; // pixels for its sockets, its menu and the note
 
 const CHINESE = {
   "Copy addresses": "复制下载地址",
@@ -22,7 +23,7 @@ const worded = (text) => (isChinese() ? (CHINESE[text] ?? text) : text);
 
 function titled(title) {
   if (!isChinese()) return title;
-  return worded(title).replace(/^Missing(?: for (.*))?/, "缺失 $1").replace(/^To be mended(?: for (.*))?/, "需修复 $1");
+  return worded(title).replace(/^Missing(?: for)?/, "缺失").replace(/^To be mended(?: for)?/, "需修复");
 }
 
 // The table
@@ -36,7 +37,8 @@ function made(kind, content, style = "") {
 }
 
 const QUIET = "color: var(--descrip-text, #999)";
-const STATES = { missing: "#ff8278", "in the wrong place": "#e69f00", found: "#00be82", ok: "#00be82", note: "#00be82" };
+const [RED, AMBER, GREEN] = ["#ff8278", "#e69f00", "#00be82"];
+const STATES = { "in the wrong place": AMBER, found: GREEN, ok: GREEN, note: GREEN };
 
 function link(url) {
   const anchor = made("a", url, "color: #56b4e9; text-decoration: underline; overflow-wrap: anywhere");
@@ -49,7 +51,7 @@ function link(url) {
 const isAddress = (url) => url.startsWith("https://");
 
 function row({ what, state, size, url, where, detail }) {
-  const colour = STATES[state] ?? STATES.missing;
+  const colour = STATES[state] ?? RED;
   const about = size && state !== "found" ? `${state} · ${size}` : state;
   const left = made("td", [made("div", what), made("div", about, `color: ${colour}`)]);
   left.style.cssText = "width: 30%; padding: 4px 12px 4px 0; vertical-align: top";
@@ -82,8 +84,8 @@ async function copy(text) {
 }
 
 function copyButton(name, lines) {
-  const button = made("button", worded(name), "margin-right: 8px; padding: 4px 12px; border-radius: 6px; cursor: pointer");
-  button.style.cssText += "; background: var(--comfy-input-bg, #222); border: 1px solid var(--border-color, #4e4e4e)";
+  const frame = "background: var(--comfy-input-bg, #222); border: 1px solid var(--border-color, #4e4e4e)";
+  const button = made("button", worded(name), `margin-right: 8px; padding: 4px 12px; border-radius: 6px; ${frame}`);
   button.onclick = async () => {
     await copy(lines.join("\n"));
     button.textContent = worded("Copied");
@@ -105,28 +107,33 @@ function table({ summary, sections, commands }) {
   ];
 }
 
-const shown = new WeakMap(); // node -> the report in its table
+const tables = new WeakMap(); // node -> the report in its table, and where it is drawn
 
 function addTable(node) {
-  const pane = made("div", "", "overflow: auto; padding: 8px; font-size: 13px; line-height: 1.4; user-select: text");
-  pane.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-menu-bg, #202020); box-sizing: border-box";
+  // It takes the room there is and scrolls: with Vue nodes a node is else as long as its table.
+  const pane = made("div", "", "position: absolute; inset: 0; overflow: auto; padding: 8px; user-select: text");
+  pane.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-menu-bg, #202020)";
+  pane.style.cssText += "; font-size: 13px; line-height: 1.4";
   pane.tabIndex = 0; // with Vue nodes the wheel scrolls what has been clicked, else the canvas
   pane.dataset.captureWheel = "true";
-  const widget = node.addDOMWidget(REPORT, "likeness_table", pane, { serialize: false, getMinHeight: () => 300 });
+  node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
+  const least = node.size[1] - ABOVE;
+  const frame = made("div", pane, `position: relative; height: 100%; min-height: ${least}px`);
+  const widget = node.addDOMWidget(REPORT, "likeness_table", frame, { serialize: false, getMinHeight: () => least });
   widget.serialize = false;
   node.hideOutputImages = true; // with Vue nodes
-  node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
-  return widget;
+  return pane;
 }
 
 /** The report of a node's last run as its table; false where there is none, as of an older server. */
 function showReport(node, output = app.nodeOutputs?.[node.id] ?? app.nodeOutputs?.[`${node.graph?.id}:${node.id}`]) {
   const report = output?.[REPORT]?.[0];
   if (!report) return false;
-  if (shown.get(node) !== report) {
-    const widget = node.widgets.find(({ name }) => name === REPORT) ?? addTable(node);
-    widget.element.replaceChildren(...table(JSON.parse(report)));
-    shown.set(node, report);
+  const before = tables.get(node);
+  if (before?.report !== report) {
+    const pane = before?.pane ?? addTable(node);
+    pane.replaceChildren(...table(JSON.parse(report)));
+    tables.set(node, { report, pane });
   }
   return true;
 }
@@ -148,18 +155,18 @@ function extendDoctor(prototype) {
 const partsOf = (graph) => [graph, ...(graph.definitions?.subgraphs ?? [])];
 const isOurs = ({ type }) => String(type).startsWith("Likeness");
 
+const LOWER = "likeness-lower";
+
+/** In words that fit; below what ComfyUI says of the errors it knows of, in frontends that would put it over that. */
 function tell(names) {
-  const list = names.join(", ");
+  const [list, more, them] = [names.join(", "), names.length, names.length === 1 ? "it" : "them"];
   const [summary, detail] = isChinese()
-    ? [
-        `还缺 ${names.length} 个文件`,
-        `${list}。ComfyUI 不提供它们的下载：模板 Check files（Likeness 体检）列出全部文件，附链接和文件夹。`,
-      ]
+    ? [`还缺 ${more} 个文件`, `${list}。ComfyUI 不提供下载：运行 Likeness 体检（模板 Check files），那里有链接。`]
     : [
-        names.length === 1 ? "1 more file is missing" : `${names.length} more files are missing`,
-        `${list}. ComfyUI does not offer ${names.length === 1 ? "it" : "them"}: run Likeness Doctor (template Check files) for links.`,
+        more === 1 ? "1 more file is missing" : `${more} more files are missing`,
+        `${list}. ComfyUI does not offer ${them}: run Likeness Doctor (template Check files) for links.`,
       ];
-  app.extensionManager.toast.add({ severity: "warn", summary, detail, life: 30000 });
+  app.extensionManager.toast.add({ severity: "warn", summary, detail, life: 30000, styleClass: LOWER });
 }
 
 const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
@@ -178,6 +185,9 @@ async function tellWhatIsMissing() {
 
 app.registerExtension({
   name: "likeness.doctor",
+  setup() {
+    document.head.append(made("style", `.${LOWER} { margin-top: 130px }`));
+  },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name === "LikenessDoctor") extendDoctor(nodeType.prototype);
   },

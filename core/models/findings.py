@@ -19,6 +19,9 @@ GOOD = (OK, NOTE, FOUND)
 SINGLE = "single templates"
 """What needs a model that no method as such does, where several workflows are looked at."""
 
+_NAMED = 6
+"""As many as a note under a node has room for."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -85,7 +88,8 @@ class Diagnosis:
         if not bad:
             return f"Everything that {self.subject} needs is there."
         fetch = f" To fetch: {manifest.together(self.lacking)}." if self.lacking else ""
-        return f"To be mended for {self.subject}: {'; '.join(bad)}.{fetch}"
+        what = "; ".join(bad) if len(bad) <= _NAMED else f"{len(bad)} files"
+        return f"To be mended for {self.subject}: {what}.{fetch}"
 
     @property
     def sections(self) -> dict[str, list[Finding]]:
