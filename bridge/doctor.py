@@ -10,9 +10,8 @@ from typing import Any
 import comfy.model_management
 import torch
 
-from ..core.models import doctor, needs
+from ..core.models import doctor, manifest, needs, uses
 from ..core.models.findings import Diagnosis, Finding
-from ..core.models.manifest import Model
 from ..core.models.packages import packages
 from ..core.thirdparty import installed
 from . import folders
@@ -32,15 +31,26 @@ def _templates() -> list[str]:
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
     stop = comfy.model_management.throw_exception_if_processing_interrupted
-    return doctor.report(choice, _wanted(choice, prompt), folders.of_models(), _around(), stop)
+    graphs = _graphs(choice, prompt)
+    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
+    users = uses.users(graphs, _template)
+    return doctor.report(choice, wanted, folders.of_models(), _around(), stop, users)
 
 
-def _wanted(choice: str, prompt: Mapping[str, Any]) -> tuple[Model, ...]:
+def _graphs(choice: str, prompt: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if choice == THIS:
-        return needs.wanted(prompt)
-    names = _templates() if choice == ALL else [choice]
-    graphs = (json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8")) for name in names)
-    return tuple(model for graph in graphs for model in needs.wanted(graph))
+        return {THIS: prompt}
+    return {name: _template(name) for name in (_templates() if choice == ALL else [choice])}
+
+
+def _template(name: str) -> dict[str, Any]:
+    return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
+
+
+def not_offered(graph: Mapping[str, Any]) -> list[str]:
+    """Names of published models that a workflow needs, that are not there, and that no frontend offers to fetch."""
+    absent = doctor.absent(needs.wanted(graph), folders.of_models())
+    return [model.name for model in absent if model.page and not manifest.fetched_by_frontends(model)]
 
 
 def _around() -> tuple[Finding, ...]:

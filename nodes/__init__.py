@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import folders, inputs
+from ..bridge import folders, inputs, missing
 from . import (
     doctor,
     id_patch,
@@ -31,4 +31,5 @@ class Likeness(ComfyExtension):
     """What the host asks for the pack's nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        missing.answer()
         return NODES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from comfy_api.latest import io, ui
@@ -10,6 +11,9 @@ from ..bridge import doctor, notes
 from ..bridge.schema import searchable
 from ..core.models.findings import GOOD
 from ..core.previews import table
+
+SHOWN = "likeness_doctor"
+"""Under which our script in the editor finds the report, beside the picture; web/doctor.js knows the name, too."""
 
 
 class Doctor(io.ComfyNode):
@@ -55,7 +59,8 @@ class Doctor(io.ComfyNode):
         notes.tell(notes.node_of(cls), "" if found.good else found.summary)
         rows = [(finding.what, finding.state, finding.detail) for finding in found.findings]
         picture = table(found.summary, rows, [finding.state in GOOD for finding in found.findings])
-        return io.NodeOutput(picture, found.text(), ui=ui.PreviewImage(picture, cls=cls))
+        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), SHOWN: [json.dumps(found.shown())]}
+        return io.NodeOutput(picture, found.text(), ui=shown)
 
 
 NODES = [Doctor]

@@ -34,20 +34,13 @@ from environment import ROOT, SetupError
 from rig.workflow import nodes_in
 
 from core.errors import LikenessError
-from core.models import manifest, needs
+from core.models import manifest, needs, uses
 from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "models.md"
-FIRST = {
-    "ID-Patch": "id_patch_two_people",
-    "InstantID": "instant_id_portrait",
-    "Parts2Whole": "parts2whole_with_pose",
-    "Share Parts Attention": "parts_training_free_sdxl",
-}
-"""Method -> the workflow that says what it needs."""
 MANAGER = ROOT / "docs" / "manager_models.json"
 
 
@@ -109,17 +102,19 @@ def add_doctor(parser: argparse.ArgumentParser) -> None:
 
 def doctor(given: argparse.Namespace) -> int:
     """Exit status 1 where something is to be mended."""
-    graphs = [read_workflow(name) for name in ([given.workflow] if given.workflow else used())]
+    graphs = {name: read_workflow(name) for name in ([given.workflow] if given.workflow else used())}
     try:
         from core.models import doctor as diagnosis
         from core.models.packages import packages
         from core.thirdparty import installed
     except ImportError as error:
         raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
-    wanted = [model for graph in graphs for model in needs.wanted(graph)]
+    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
     hosts = environment.find_hosts()
     around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *packages(installed())]
-    report = diagnosis.report(given.workflow or "all templates", wanted, model_folders(given.models), around)
+    users = uses.users(graphs, read_workflow)
+    folders = model_folders(given.models)
+    report = diagnosis.report(given.workflow or "all templates", wanted, folders, around, users=users)
     print(report.text())
     return int(not report.good)
 
@@ -295,13 +290,15 @@ def filled(text: str, name: str, made_of: str) -> str:
 def methods() -> str:
     """A row per file, a column per method."""
     workflows = used()
-    uses = {model: [model in workflows[name] for name in FIRST.values()] for model in manifest.models()}
+    needed = {
+        model: [model in workflows[method.template] for method in uses.METHODS.values()] for model in manifest.models()
+    }
     rows = [
         [f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial, *("●" * one for one in used_by)]
-        for model, used_by in uses.items()
+        for model, used_by in needed.items()
         if any(used_by)
     ]
-    head = ("file or folder, in `ComfyUI/models`", "size", "commercial use", *FIRST)
+    head = ("file or folder, in `ComfyUI/models`", "size", "commercial use", *uses.METHODS)
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from .commands import fetching
 from .examine import examine
-from .findings import DAMAGED, NOTE, OK, Diagnosis, Finding
+from .findings import DAMAGED, MISPLACED, MISSING, NOTE, OK, Diagnosis, Finding, by_urgency
 from .manifest import Model, human
 from .search import MOST, Folders, crowded
 
@@ -18,17 +19,24 @@ def report(
     folders: Folders,
     around: Iterable[Finding] = (),
     between: Callable[[], object] = lambda: None,
+    users: Callable[[Model], str] = lambda _: "",
 ) -> Diagnosis:
     """Examine `wanted` models; around: what is known of the host and its packages; between: called before each model,
-    what it raises ends the report."""
-    findings = list(around)
+    what it raises ends the report; users: what needs a model, see `uses.users`."""
+    found = list(around)
     for model in _once(wanted):
         between()
-        findings.append(examine(model, folders))
-    findings += map(_crowded, crowded(folders))
+        found.append(replace(examine(model, folders), needed_for=users(model)))
+    found += map(_crowded, crowded(folders))
+    findings = by_urgency(found)
     mend = [one.mend for one in findings if one.mend]
     fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
-    return Diagnosis(subject, tuple(findings), (*mend, *(command for commands in fetch for command in commands)))
+    return Diagnosis(subject, findings, (*mend, *(command for commands in fetch for command in commands)))
+
+
+def absent(wanted: Iterable[Model], folders: Folders) -> list[Model]:
+    """Those of which nothing is in its place."""
+    return [model for model in _once(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
 def _crowded(folder: str) -> Finding:

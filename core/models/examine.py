@@ -97,7 +97,8 @@ def _misplaced(model: Model, folders: Folders) -> Finding | None:
 
 def _missing(model: Model, folders: Folders) -> Finding:
     others = f" Or {', or '.join(model.alternatives)}." if model.alternatives else ""
-    where = f"{target(model, folders)} is not there"
+    place = target(model, folders)
+    where = f"{place} is not there"
     if not model.page:
         return Finding(model.title, MISSING, f"{where}; choose a file that is.")
-    return Finding(model.title, MISSING, f"{where} ({model.size_text}).{others}", model)
+    return Finding(model.title, MISSING, f"{where} ({model.size_text}).{others}", model, place=place)

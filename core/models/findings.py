@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..text import plain
 from . import manifest
@@ -14,12 +16,19 @@ FOUND, MISSING, MISPLACED, WRONG, DAMAGED, CLASH = (
 )  # fmt: skip
 GOOD = (OK, NOTE, FOUND)
 
+SINGLE = "single templates"
+"""What needs a model that no method as such does, where several workflows are looked at."""
+
+_NAMED = 6
+"""As many as a note under a node has room for."""
+
 
 @dataclass(frozen=True)
 class Finding:
     """One line of a diagnosis: what, in which state, and why or what to do.
 
-    fetch: the model to be downloaded. mend: a command that puts it right.
+    fetch: the model to be downloaded. mend: a command that puts it right. place: where a model belongs of which there
+    is nothing. needed_for: a method or a workflow, "" for what is of no model.
     """
 
     what: str
@@ -27,11 +36,38 @@ class Finding:
     detail: str
     fetch: Model | None = None
     mend: str = ""
+    place: Path | None = None
+    needed_for: str = ""
+
+    @property
+    def section(self) -> str:
+        """The title that it stands under."""
+        if self.state in GOOD:
+            return "In place"
+        about = f" for {self.needed_for}" if self.needed_for else ""
+        return f"{'Missing' if self.state == MISSING else 'To be mended'}{about}"
+
+    @property
+    def where(self) -> str:
+        """Where the download belongs, and under which name."""
+        if not self.fetch or not self.place:
+            return ""
+        if self.fetch.archive:
+            return f"unpacked into {self.place}"
+        if len(self.fetch.fetched) > 1:
+            return f"all of its files into {self.place}"
+        return f"into {self.place.parent} as {self.place.name}"
+
+    def shown(self) -> dict[str, str]:
+        """The line as the editor shows it; an address is of the manifest."""
+        told = " ".join(f"Or {one}." for one in self.fetch.alternatives) if self.fetch and self.place else self.detail
+        url, size = (self.fetch.url, self.fetch.size_text) if self.fetch else ("", "")
+        return {"what": self.what, "state": self.state, "url": url, "size": size, "where": self.where, "detail": told}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found about `subject`, and the commands that mend it."""
+    """What was found about `subject`, what is missing first, and the commands that mend it."""
 
     subject: str
     findings: tuple[Finding, ...]
@@ -52,16 +88,41 @@ class Diagnosis:
         if not bad:
             return f"Everything that {self.subject} needs is there."
         fetch = f" To fetch: {manifest.together(self.lacking)}." if self.lacking else ""
-        return f"To be mended for {self.subject}: {'; '.join(bad)}.{fetch}"
+        what = "; ".join(bad) if len(bad) <= _NAMED else f"{len(bad)} files"
+        return f"To be mended for {self.subject}: {what}.{fetch}"
+
+    @property
+    def sections(self) -> dict[str, list[Finding]]:
+        """The findings by their titles."""
+        titles = dict.fromkeys(finding.section for finding in self.findings)
+        return {title: [finding for finding in self.findings if finding.section == title] for title in titles}
 
     def text(self) -> str:
         width, wide = (max(len(text) for text in column) for column in zip(*map(_start, self.findings), strict=True))
-        lines = [
-            f"{finding.what:{width}}  {finding.state:{wide}}  {plain(finding.detail)}" for finding in self.findings
-        ]
+        lines: list[str] = []
+        for title, findings in self.sections.items():
+            rows = (f"{one.what:{width}}  {one.state:{wide}}  {plain(one.detail)}" for one in findings)
+            lines += [f"{title}:", *rows, ""]
         mend = ["", "To mend it:", *self.commands] if self.commands else []
-        return "\n".join([*lines, "", self.summary, *mend])
+        return "\n".join([*lines, self.summary, *mend])
+
+    def shown(self) -> dict[str, object]:
+        """The report as the editor shows it."""
+        sections = [
+            {"title": title, "findings": [finding.shown() for finding in findings]}
+            for title, findings in self.sections.items()
+        ]
+        return {"summary": self.summary, "sections": sections, "commands": self.commands}
 
 
 def _start(finding: Finding) -> tuple[str, str]:
     return finding.what, finding.state
+
+
+def by_urgency(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """What is missing first, and of that what a method needs; then what is to be mended, then what is in place."""
+
+    def later(finding: Finding) -> tuple[bool, ...]:
+        return finding.state in GOOD, finding.state != MISSING, finding.needed_for == SINGLE
+
+    return tuple(sorted(findings, key=later))

@@ -208,3 +208,8 @@ def offered(entry: Model) -> dict[str, str] | None:
     shown = {"name": entry.name, "url": entry.url, "directory": entry.key}
     sha256 = entry.files[0].sha256
     return shown | ({"hash": sha256, "hash_type": "SHA256"} if sha256 else {})
+
+
+def fetched_by_frontends(entry: Model) -> bool:
+    """Whether every frontend downloads what is offered of it: no pickles, which may run code."""
+    return offered(entry) is not None and entry.name.endswith(".safetensors")

@@ -454,6 +454,55 @@ def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit, palette: s
         assert {kind: visit.page.evaluate(dot % kind) for kind in ours} == colours
 
 
+# Model files
+
+COPIED = """(() => {
+  Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});  // as without https
+  window.copied = [];
+  document.addEventListener('copy', ({target}) => window.copied.push(target.value));
+  [...document.querySelectorAll('button')].find(button => button.innerText.trim() === 'Copy addresses').click();
+})()"""
+
+
+@pytest.mark.both_hosts
+def test_files_that_the_editor_does_not_offer_are_named_once(visit: Visit) -> None:
+    """In a toast: antelopev2 comes as a zip. Of a workflow whose files are there, or are offered, nothing is said."""
+    known, told = WORKFLOW.with_name("instant_id_portrait.json"), "1 more file is missing"
+    visit.page.evaluate(
+        "window.told = []; void (add => (app.extensionManager.toast.add = toast => {"
+        "window.told.push(toast); add.call(app.extensionManager.toast, toast)}))"
+        "(app.extensionManager.toast.add)"
+    )
+    for path in (WORKFLOW, known):
+        visit.page.evaluate(f"{OPENED}({path.read_text('utf-8')}).then(() => 1)")
+        time.sleep(1)
+    visit.await_text(told)
+    visit.await_text("antelopev2. ComfyUI does not offer it: run Likeness Doctor (template Check files)")
+    visit.page.evaluate(f"(async () => {{ {UNDO} ; {SETTLED} }})()")
+    time.sleep(1)
+    assert [toast["summary"] for toast in visit.page.evaluate("window.told")] == [told]
+    visit.page.evaluate("document.querySelectorAll('.p-toast-close-button').forEach(button => button.click())")
+
+
+@pytest.mark.both_hosts
+def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
+    """And what is saved and sent stays the same."""
+    visit.load(numbered({"doctor": node("LikenessDoctor", workflow="instant_id_portrait")}))
+    both = "app.graphToPrompt().then(made => [made.output['1'].inputs, made.workflow.nodes[0].widgets_values])"
+    before = visit.page.evaluate(both)
+    visit.run()
+    shown = "[...document.querySelectorAll('td a[target=_blank][rel~=noopener]')].map(link => link.href)"
+    visit.page.wait(f"{shown}.length > 1")
+    links = visit.page.evaluate(shown)
+    assert next(link for link in links if link.endswith("/antelopev2.zip")).startswith("https://github.com/")
+    visit.await_text("Missing for InstantID")
+    visit.page.call("Runtime.evaluate", expression=COPIED, userGesture=True)
+    visit.page.wait("window.copied.length == 1", 10)
+    assert visit.page.evaluate("window.copied[0]").split("\n") == list(dict.fromkeys(links))
+    assert visit.page.evaluate(both) == before == [{"workflow": "instant_id_portrait"}, ["instant_id_portrait"]]
+    assert visit.red() == []
+
+
 # Another language
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import comfy.model_management
 import numpy as np
 import pytest
 from pack.bridge import doctor as bridge
 from pack.bridge import folders
 from PIL import Image
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 
 
 def doctor(**inputs):
@@ -32,6 +37,8 @@ def test_alone_it_tells_of_the_host(host_server):
     assert "Everything that this workflow needs is there." in said(run)
     assert "ComfyUI 0." in said(run) and "torch" in said(run)
     with Image.open(host_server.file(run.outputs["doctor"]["images"][0])) as picture:
+        report = json.loads(run.outputs["doctor"]["likeness_doctor"][0])
+        assert [part["title"] for part in report["sections"]] == ["In place"]
         assert picture.width == 1280 and np.array(picture).std() > 5
 
 
@@ -55,6 +62,22 @@ def test_for_a_template(host_server, standin_models):
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
     assert "missing" in row and "(5 GB)" in row
     assert [node for node, text in run.notes if "ID-Patch ControlNet" in text] == ["doctor"]
+
+
+def test_the_editor_is_told_what_it_does_not_offer(host_server):
+    """By names, of a workflow as it is saved; whatever else is sent is refused."""
+
+    def missing(body: bytes):
+        return json.loads(host_server.read("/likeness/missing", body))
+
+    def template(name: str) -> bytes:
+        return (WORKFLOWS / f"{name}.json").read_bytes()
+
+    assert missing(template("instant_id_portrait")) == ["antelopev2"]
+    assert missing(template("id_patch_two_people")) == []
+    for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
+        with pytest.raises(OSError, match="400"):
+            missing(body)
 
 
 def test_a_download_goes_where_the_notes_say():

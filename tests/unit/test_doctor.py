@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core.models import commands, doctor, examine, files, manifest, needs, search
+from pack.core.models import commands, doctor, examine, files, manifest, needs, search, uses
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.packages import packages
 from pack.core.thirdparty import installed
@@ -114,6 +115,45 @@ def test_all_right(complete, name):
     found = report(complete, name)
     assert {one.state for one in found.findings} == {"found"} and found.good
     assert found.text().endswith("Everything that this needs is there.")
+
+
+def test_what_is_missing_comes_first_by_what_needs_it(complete):
+    for path in ("controlnet/InstantID", "insightface", "id_patch"):
+        shutil.rmtree(complete / path)
+    (complete / "instantid" / "ip-adapter.bin").write_bytes(b"")
+    graphs = {name: workflow(name) for name in ("id_patch_two_people", "instant_id_with_canny_control")}
+    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
+    around = [doctor.host("ComfyUI 1")]
+    found = doctor.report("both", wanted, folders(complete), around, users=uses.users(graphs, workflow))
+    titles = {title: [one.fetch.id for one in findings if one.fetch] for title, findings in found.sections.items()}
+    assert titles == {
+        "Missing for ID-Patch": ["id-patch"],
+        "Missing for ID-Patch, InstantID": ["antelopev2"],
+        "Missing for InstantID": ["instantid-controlnet"],
+        "Missing for single templates": ["controlnet-canny-sdxl"],
+        "To be mended for InstantID": ["instantid"],
+        "In place": [],
+    }
+    assert [one["title"] for one in found.shown()["sections"]] == list(titles)
+    assert [line[:-1] for line in found.text().splitlines() if line[:-1] in titles] == list(titles)
+
+
+def test_a_report_says_where_each_download_goes_and_under_which_name(models):
+    shown = [one for part in report(models).shown()["sections"] for one in part["findings"]]
+    assert {one["where"].replace(str(models), "MODELS"): one["url"].split("/")[-1] for one in shown} == {
+        "into MODELS/id_patch as id-patch.bin": "id-patch.bin",
+        "into MODELS/controlnet/ID-Patch/ControlNetModel as diffusion_pytorch_model.safetensors": (
+            "diffusion_pytorch_model.safetensors"
+        ),
+        "into MODELS/facexlib as recognition_arcface_ir_se50.pth": "recognition_arcface_ir_se50.pth",
+        "unpacked into MODELS/insightface/models/antelopev2": "antelopev2.zip",
+        "into MODELS/checkpoints as Juggernaut-X-RunDiffusion-NSFW.safetensors": (
+            "Juggernaut-X-RunDiffusion-NSFW.safetensors"
+        ),
+    }
+    assert all(one["url"].startswith("https://") and str(models) not in one["detail"] for one in shown)
+    (parts,) = report(models, {"1": {"class_type": "LikenessLoadParts2Whole", "inputs": {}}}).findings
+    assert parts.where == f"all of its files into {models / 'parts2whole' / 'Parts2Whole'}"
 
 
 def test_antelopev2_doubly_nested(complete):

@@ -1,0 +1,44 @@
+"""Which method or which workflow a model is needed for. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..errors import listed
+from .findings import SINGLE
+from .manifest import Model
+from .needs import nodes, published
+
+
+class Method(NamedTuple):
+    """node: one that every workflow of it has. template: the one that says what it needs."""
+
+    node: str
+    template: str
+
+
+METHODS = {
+    "ID-Patch": Method("LikenessLoadIDPatch", "id_patch_two_people"),
+    "InstantID": Method("LikenessLoadInstantID", "instant_id_portrait"),
+    "Parts2Whole": Method("LikenessLoadParts2Whole", "parts2whole_with_pose"),
+    "Share Parts Attention": Method("LikenessSharePartsAttention", "parts_training_free_sdxl"),
+}
+
+
+Graph = Mapping[str, Any]
+
+
+def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
+    """Gives of a model the methods in these workflows that cannot do without it; else the workflow, or SINGLE of many.
+
+    workflows: by their names. template: reads one of the pack by its name.
+    """
+    kinds = {kind for graph in workflows.values() for kind, _ in nodes(graph)}
+    methods = {name: _ids(template(method.template)) for name, method in METHODS.items() if method.node in kinds}
+    other = SINGLE if len(workflows) > 1 else listed([*workflows])
+    return lambda model: listed([name for name, needed in methods.items() if model.id in needed], other)
+
+
+def _ids(graph: Graph) -> set[str]:
+    return {model.id for model in published(graph)}

@@ -1,0 +1,201 @@
+// Which model files are missing: what Likeness Doctor finds as a table with links, and a toast where a workflow is
+// opened whose files ComfyUI does not all offer to fetch. Nothing here changes what is saved or sent: without this
+// file the node shows the same as a picture.
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
+const MISSING = "/likeness/missing"; // the route of bridge/missing.py
+const SIZE = [720, 640]; // of a node that shows a table, at least
+const ABOVE = 240; // pixels for its sockets, its menu and the note
+
+const CHINESE = {
+  "Copy addresses": "复制下载地址",
+  "Copy commands": "复制命令",
+  Copied: "已复制",
+  "In place": "已就位",
+};
+
+const setting = (name) => app.extensionManager.setting.get(name);
+const isChinese = () => setting("Comfy.Locale") === "zh";
+const worded = (text) => (isChinese() ? (CHINESE[text] ?? text) : text);
+
+function titled(title) {
+  if (!isChinese()) return title;
+  return worded(title).replace(/^Missing(?: for)?/, "缺失").replace(/^To be mended(?: for)?/, "需修复");
+}
+
+// The table
+
+/** An element with a text, which is never read as HTML, or with others in it. */
+function made(kind, content, style = "") {
+  const element = document.createElement(kind);
+  element.append(...[content].flat());
+  element.style.cssText = style;
+  return element;
+}
+
+const QUIET = "color: var(--descrip-text, #999)";
+const [RED, AMBER, GREEN] = ["#ff8278", "#e69f00", "#00be82"];
+const STATES = { "in the wrong place": AMBER, found: GREEN, ok: GREEN, note: GREEN };
+
+function link(url) {
+  const anchor = made("a", url, "color: #56b4e9; text-decoration: underline; overflow-wrap: anywhere");
+  anchor.href = url;
+  anchor.target = "_blank";
+  anchor.rel = "noopener noreferrer";
+  return anchor;
+}
+
+const isAddress = (url) => url.startsWith("https://");
+
+function row({ what, state, size, url, where, detail }) {
+  const colour = STATES[state] ?? RED;
+  const about = size && state !== "found" ? `${state} · ${size}` : state;
+  const left = made("td", [made("div", what), made("div", about, `color: ${colour}`)]);
+  left.style.cssText = "width: 30%; padding: 4px 12px 4px 0; vertical-align: top";
+  const lines = [where, detail].filter(Boolean).map((text) => made("div", text, `${QUIET}; overflow-wrap: anywhere`));
+  const right = made("td", [...(isAddress(url) ? [link(url)] : []), ...lines], "padding: 4px 0; vertical-align: top");
+  return made("tr", [left, right], "border-top: 1px solid var(--border-color, #4e4e4e)");
+}
+
+/** What is in order is folded away beside what is not. */
+function section({ title, findings }, alone) {
+  const part = made("details", [
+    made("summary", `${titled(title)} (${findings.length})`, "font-weight: bold; cursor: pointer; padding: 6px 0"),
+    made("table", findings.map(row), "width: 100%; table-layout: fixed; border-collapse: collapse; margin-bottom: 8px"),
+  ]);
+  part.open = alone || title !== "In place";
+  return part;
+}
+
+/** Without https, which most hosts at home lack, browsers give no clipboard: there a selected text is copied. */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const field = made("textarea", text, "position: fixed; opacity: 0");
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+}
+
+function copyButton(name, lines) {
+  const frame = "background: var(--comfy-input-bg, #222); border: 1px solid var(--border-color, #4e4e4e)";
+  const button = made("button", worded(name), `margin-right: 8px; padding: 4px 12px; border-radius: 6px; ${frame}`);
+  button.onclick = async () => {
+    await copy(lines.join("\n"));
+    button.textContent = worded("Copied");
+    setTimeout(() => (button.textContent = worded(name)), 1500);
+  };
+  return button;
+}
+
+function table({ summary, sections, commands }) {
+  const urls = sections.flatMap(({ findings }) => findings.map(({ url }) => url)).filter(isAddress);
+  const buttons = [
+    ...(urls.length ? [copyButton("Copy addresses", [...new Set(urls)])] : []),
+    ...(commands.length ? [copyButton("Copy commands", commands)] : []),
+  ];
+  return [
+    made("div", buttons, "margin-bottom: 4px"),
+    ...sections.map((part) => section(part, sections.length === 1)),
+    made("div", summary, QUIET),
+  ];
+}
+
+const tables = new WeakMap(); // node -> the report in its table, and where it is drawn
+
+function addTable(node) {
+  // It takes the room there is and scrolls: with Vue nodes a node is else as long as its table.
+  const pane = made("div", "", "position: absolute; inset: 0; overflow: auto; padding: 8px; user-select: text");
+  pane.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-menu-bg, #202020)";
+  pane.style.cssText += "; font-size: 13px; line-height: 1.4";
+  pane.tabIndex = 0; // with Vue nodes the wheel scrolls what has been clicked, else the canvas
+  pane.dataset.captureWheel = "true";
+  node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
+  const least = node.size[1] - ABOVE;
+  const frame = made("div", pane, `position: relative; height: 100%; min-height: ${least}px`);
+  const widget = node.addDOMWidget(REPORT, "likeness_table", frame, { serialize: false, getMinHeight: () => least });
+  widget.serialize = false;
+  node.hideOutputImages = true; // with Vue nodes
+  return pane;
+}
+
+/** The report of a node's last run as its table; false where there is none, as of an older server. */
+function showReport(node, output = app.nodeOutputs?.[node.id] ?? app.nodeOutputs?.[`${node.graph?.id}:${node.id}`]) {
+  const report = output?.[REPORT]?.[0];
+  if (!report) return false;
+  const before = tables.get(node);
+  if (before?.report !== report) {
+    const pane = before?.pane ?? addTable(node);
+    pane.replaceChildren(...table(JSON.parse(report)));
+    tables.set(node, { report, pane });
+  }
+  return true;
+}
+
+function extendDoctor(prototype) {
+  const { onExecuted, onDrawBackground } = prototype;
+  prototype.onExecuted = function (output) {
+    onExecuted?.apply(this, arguments);
+    showReport(this, output);
+  };
+  // Classic nodes show their picture here, also that of a run before the workflow's tab was left.
+  prototype.onDrawBackground = function () {
+    if (!showReport(this)) onDrawBackground?.apply(this, arguments);
+  };
+}
+
+// The toast
+
+const partsOf = (graph) => [graph, ...(graph.definitions?.subgraphs ?? [])];
+const isOurs = ({ type }) => String(type).startsWith("Likeness");
+
+const LOWER = "likeness-lower";
+
+/** In words that fit; below what ComfyUI says of the errors it knows of, in frontends that would put it over that. */
+function tell(names) {
+  const [list, more, them] = [names.join(", "), names.length, names.length === 1 ? "it" : "them"];
+  const [summary, detail] = isChinese()
+    ? [`还缺 ${more} 个文件`, `${list}。ComfyUI 不提供下载：运行 Likeness 体检（模板 Check files），那里有链接。`]
+    : [
+        more === 1 ? "1 more file is missing" : `${more} more files are missing`,
+        `${list}. ComfyUI does not offer ${them}: run Likeness Doctor (template Check files) for links.`,
+      ];
+  app.extensionManager.toast.add({ severity: "warn", summary, detail, life: 30000, styleClass: LOWER });
+}
+
+const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
+
+async function tellWhatIsMissing() {
+  const workflow = app.extensionManager.workflow?.activeWorkflow;
+  const own = workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
+  const graph = app.graph.serialize();
+  if (!own || asked.has(own) || !partsOf(graph).some(({ nodes }) => nodes?.some(isOurs))) return;
+  asked.add(own);
+  if (setting("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
+  const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
+  const names = answer.ok ? await answer.json() : [];
+  if (names.length) tell(names);
+}
+
+app.registerExtension({
+  name: "likeness.doctor",
+  setup() {
+    document.head.append(made("style", `.${LOWER} { margin-top: 130px }`));
+  },
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    if (nodeData.name === "LikenessDoctor") extendDoctor(nodeType.prototype);
+  },
+  afterConfigureGraph() {
+    // Only then has a workflow its tab, and its nodes what they have shown there before.
+    setTimeout(() => {
+      tellWhatIsMissing();
+      for (const node of app.graph.nodes ?? app.graph._nodes) if (node.type === "LikenessDoctor") showReport(node);
+    }, 500);
+  },
+});
