@@ -50,8 +50,8 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         ("LikenessLayoutFromMasks", "body"): body,
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
         ("LikenessPlaceCast", "order"): [
-            "left to right", "as listed", "match faces", "custom", "last places", "largest faces",
-        ],  # fmt: skip
+            *("left to right", "as listed", "match faces", "custom", "last places", "largest faces"),
+        ],
         ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
         ("LikenessAddPlace", "body"): body,
         ("LikenessPersonRegion", "extent"): ["body", "face"],
