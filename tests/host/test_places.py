@@ -43,15 +43,14 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         if hasattr(entry, "options")
     }
     body, fit = ["half", "bust", "full", "none"], ["crop", "pad", "stretch"]
+    order = ["left to right", "as listed", "match faces", "custom", "last places", "largest faces"]
     assert combos == {
         ("LikenessLayoutFromFaces", "fit"): fit,
         ("LikenessLayoutFromFaces", "body"): body,
         ("LikenessLayoutFromPoses", "fit"): fit,
         ("LikenessLayoutFromMasks", "body"): body,
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
-        ("LikenessPlaceCast", "order"): [
-            *("left to right", "as listed", "match faces", "custom", "last places", "largest faces"),
-        ],
+        ("LikenessPlaceCast", "order"): order,
         ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
         ("LikenessAddPlace", "body"): body,
         ("LikenessPersonRegion", "extent"): ["body", "face"],

@@ -223,7 +223,7 @@ def test_a_blueprint_runs_as_one_node(
     Image.fromarray(painted).save(tmp_path / "garment.png")
     garment = host_server.upload_image(tmp_path / "garment.png")
     people = [host_server.upload_image(photo) for photo in photos.people(tmp_path)][:2]
-    pictures = people if path.stem == "Group photo" else [people[0], garment, garment]
+    pictures = people if path.stem in ("Group photo", "Person in a photo") else [people[0], garment, garment]
 
     visit(browser, host_server, **{"Comfy.VueNodes.Enabled": True})
     seen = browser.evaluate(f"{OPEN}({json.dumps(in_a_graph(workflow.load(path), pictures))}, 'blueprint')")
@@ -236,6 +236,11 @@ def test_a_blueprint_runs_as_one_node(
         "LikenessLoadInstantID.file": standin_models.instant_id.name,
         "LikenessLoadFaceModel.pack": standin_models.face_pack.name,
     }
-    run = host_server.run(workflow.substitute(prompt, {**models, "*.width": 160, "*.height": 216, "*.steps": 1}))
+    small = {"*.width": 160, "*.height": 216, "*.longer_side": 256, "*.steps": 1}
+    run = host_server.run(workflow.substitute(prompt, {**models, **small}))
     (saved,) = run.outputs["999"]["images"]
-    assert np.asarray(Image.open(host_server.file(saved))).shape == (216, 160, 3)
+    size = (216, 160)
+    if path.stem == "Person in a photo":
+        size = (256, 176)
+        assert [text for node, text in run.notes if node == "117"], "what is said inside stands under the box"
+    assert np.asarray(Image.open(host_server.file(saved))).shape == (*size, 3)

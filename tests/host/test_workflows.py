@@ -39,8 +39,9 @@ DECIDING = {
 }  # fmt: skip
 ONE_OF_EACH = {"start_two_people", "instant_id_portrait", "parts2whole_with_pose", "parts_training_free_sdxl"}
 """Sampled on every host: a workflow for every method."""
-VARIANTS = {"start_group", "id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles"}
-"""Differ from others in nodes that are tried elsewhere: sampled with --all."""
+STARTS = {path.stem for path in FILES if path.stem.startswith("start_")}
+VARIANTS = {"id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles", *STARTS}
+"""Differ from others in nodes that are tried elsewhere: sampled with --all; those to start with run as blueprints."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
@@ -135,7 +136,7 @@ def size_of(file: Path) -> tuple[int, int]:
         return (320, 192)
     if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
         return (384, 256)
-    if "another_face" in file.stem:  # of a portrait
+    if "another_face" in file.stem or "in_photo" in file.stem:  # of a portrait
         return (256, 320)
     if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
@@ -182,6 +183,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     named = dict.fromkeys(title for title in titles if re.match("Photo of|.*person$", title))
     given = dict(zip(named, pictures.people, strict=False))
     given |= {"Group photo": pictures.group, "Finished picture": pictures.people[-1]}
+    given |= {"Photo": pictures.people[-1], **dict.fromkeys(("Person", "Whose face"), pictures.people[0])}
     given |= {"Where Anna is": pictures.left, "Where Ben is": pictures.right}
     for number in workflow.nodes_of(prompt, "LoadImage"):
         title = prompt[number]["_meta"]["title"]
