@@ -121,7 +121,7 @@ def ablations(model: Miniature, embeddings: Tensor) -> Iterator[tuple[str, list[
         "patches alone": TRAINED._replace(id_start=1.0),
         "CFG 5": TRAINED._replace(cfg=5.0),
         "the demo's": DEMO,
-        "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(cfg=5.0),
+        "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(steps=8, cfg=5.0),
     }
     for name, settings in ways.items():
         yield name, [seen(model, scene, draw(model, scene, settings)) for scene in chosen]
