@@ -18,7 +18,9 @@ from typing import Any
 from environment import ROOT
 from rig import photos
 from rig.standins import Files
-from rig.workflow import NOTES, load, nodes_in
+from rig.workflow import NOTES, load
+
+from core.workflow_files import nodes_in
 
 from . import export, net, places
 

@@ -130,6 +130,14 @@ def ablations(model: Miniature, embeddings: Tensor) -> Iterator[tuple[str, list[
     yield "weight 0 for the first", [without_first(model, scene) for scene in chosen]
 
 
+def by_steps(model: Miniature, embeddings: Tensor, people: int) -> Iterator[tuple[int, list[measure.Seen]]]:
+    """The demo's pictures in more and more steps, from three noises each."""
+    chosen = list(scenes(embeddings, places.LARGE, people, 11))
+    for steps in (1, 2, 3, 4, 8):
+        ways = [DEMO._replace(steps=steps, seed=seed) for seed in (1, 2, 3)]
+        yield steps, [seen(model, scene, draw(model, scene, way)) for scene in chosen for way in ways]
+
+
 def without_first(model: Miniature, scene: Scene) -> measure.Seen:
     looks = model.looks(scene.embeddings)
     looks[0] = NOBODY
@@ -169,6 +177,9 @@ def main() -> None:
             people = given.people if kind == "drawn" and size == places.LARGE else given.people // 4
             made = [seen(model, s, draw(model, s, TRAINED)) for s in scenes(embeddings, size, people, 3)]
             tell(f"{kind} {size[0]}x{size[1]}", measure.figures(made))
+    for kind, embeddings in kinds.items():
+        for steps, made in by_steps(model, embeddings, given.people // 4):
+            tell(f"{kind}, the demo's in {steps} steps", measure.figures(made))
     for name, made in ablations(model, kinds["drawn"]):
         tell(name, measure.figures(made))
     tell("two photos of one person", twice(model))
