@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -276,13 +277,7 @@ class Identity(io.ComfyNode):
                 io.String.Input(
                     "name", default="", tooltip="Shown in previews, reports and messages; 100 letters at most."
                 ),
-                io.Combo.Input(
-                    "which_face",
-                    options=["only", "largest", *(str(number) for number in range(1, 13))],
-                    tooltip="only: a photo with several faces is an error, so that nobody is mixed up. "
-                    "largest: the biggest face. A number: the face with that number from left to right, all "
-                    "faces counted; where only one face is meant and there are more, this node shows the numbers.",
-                ),
+                _which_face(),
                 io.Combo.Input(
                     "on_no_face",
                     options=["error", "skip"],
@@ -329,14 +324,9 @@ class Identity(io.ComfyNode):
         size = len(image), image.shape[2], image.shape[1]
         meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else None
         for number, photo in enumerate(stepwise(image.unbind()), 1):
-            where = f"photo {number} of {len(image)} of {name}" if len(image) > 1 else f"the photo of {name}"
-            picture = to_picture(photo)
+            where = _photo_of(name, number, len(image))
             try:
-                found = (
-                    landmarks.detect(meshes[number - 1], picture, where)
-                    if meshes
-                    else analysis.detect(face_model.detector, picture, where)
-                )
+                face = _face(cls, face_model, photo, which_face, where, meshes[number - 1] if meshes else None)
             except FaceNotFound as error:
                 if on_no_face == "error" and len(image) > 1:
                     error.advice += " Or leave such photos out: on_no_face = skip in Identity."
@@ -345,16 +335,51 @@ class Identity(io.ComfyNode):
                 report.append(f"{where}: dropped. {error.problem}")
                 remarks.append(f"Dropped, no face found: {where}.")
                 continue
-            chosen = _chosen(cls, photo, found, which_face, where)
-            faces += analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where)
-            report.append(f"{where}: used, {analysis.describe(faces[-1])}")
-            if analysis.small(faces[-1]):
-                remarks.append(f"Small, a larger photo gives a better likeness: {where}.")
+            faces.append(face)
+            report.append(f"{where}: used, {analysis.describe(face)}")
+            remarks += _remarks(face, where)
         identity = identities.from_faces(name, faces, face_model.ids)
         text = "\n".join([f"{name}: {len(faces)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
+
+
+def _which_face() -> io.Combo.Input:
+    return io.Combo.Input(
+        "which_face",
+        options=["only", "largest", *(str(number) for number in range(1, 13))],
+        tooltip="only: a photo with several faces is an error, so that nobody is mixed up. "
+        "largest: the biggest face. A number: the face with that number from left to right, all "
+        "faces counted; where only one face is meant and there are more, this node shows the numbers.",
+    )
+
+
+def _photo_of(name: str, number: int, photos: int) -> str:
+    return f"photo {number} of {photos} of {name}" if photos > 1 else f"the photo of {name}"
+
+
+def _face(
+    cls: type[io.ComfyNode],
+    face_model: FaceModel,
+    photo: Tensor,
+    which_face: str,
+    where: str,
+    found: Sequence[Mapping[str, Any]] | None = None,
+) -> people.Face:
+    """The face that is meant in a photo. found: faces of FACE_LANDMARKS, instead of the face model's detector."""
+    picture = to_picture(photo)
+    faces = (
+        analysis.detect(face_model.detector, picture, where)
+        if found is None
+        else landmarks.detect(found, picture, where)
+    )
+    chosen = _chosen(cls, photo, faces, which_face, where)
+    return analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where)[0]
+
+
+def _remarks(face: people.Face, where: str) -> list[str]:
+    return [f"Small, a larger photo gives a better likeness: {where}."] if analysis.small(face) else []
 
 
 def _chosen(
@@ -521,9 +546,7 @@ class Cast(io.ComfyNode):
                 "The cast is empty: no person is connected.", "Connect at least one Identity or Load Identity."
             )
         whole = replace(before, people=tuple(present), absent=tuple(absent))
-        preview = _cast_preview(whole)
-        notes.tell(notes.node_of(cls), f"Left out, no photo with a face: {names}" if names else "")
-        return io.NodeOutput(whole, preview, ui=ui.PreviewImage(preview, cls=cls))
+        return _shown(cls, whole, [f"Left out, no photo with a face: {names}"] if names else [])
 
 
 def _weight(number: int) -> io.Float.Input:
@@ -541,23 +564,112 @@ def _weight(number: int) -> io.Float.Input:
 
 
 def _people(inputs: dict[str, Any]) -> list[people.Person]:
-    known = {f"{name}_{n}" for name in ("person", "weight") for n in range(1, _PEOPLE + 1)}
-    if beyond := [name for name in inputs if name not in known]:
-        raise BadCast(
-            f"Cast takes person_1 to person_{_PEOPLE} and got {listed(beyond)} as well, who would be lost.",
-            "Connect them to another Cast, and this one to its cast input.",
-        )
+    _refuse_more("Cast", "person", [name for name in inputs if not name.startswith("weight_")])
     numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
     return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
 
 
-def _cast_preview(cast: people.Cast) -> Tensor:
-    """(1, H, W, 3)."""
+def _refuse_more(node: str, kind: str, inputs: Sequence[str]) -> None:
+    """An API prompt may have inputs that the node has not."""
+    if beyond := [name for name in inputs if name not in {f"{kind}_{n}" for n in range(1, _PEOPLE + 1)}]:
+        raise BadCast(
+            f"{node} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost.",
+            "Connect them to another Cast, and this one to its cast input.",
+        )
+
+
+def _shown(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -> io.NodeOutput:
+    """The cast, and number, name and face of everybody in it."""
     captions = [
         f"{number} {person.identity.name}" + (f" x{person.weight:g}" if person.weight != 1 else "")
         for number, person in zip(cast.numbers, cast.people, strict=True)
     ]
-    return previews.contact_sheet([person.identity.crops[0] for person in cast.people], captions)
+    preview = previews.contact_sheet([person.identity.crops[0] for person in cast.people], captions)
+    notes.tell(notes.node_of(cls), "\n".join(remarks))
+    return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [LoadFaceModel, DetectFaces, FacesFromLandmarks, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast]
+class PeopleFromPhotos(io.ComfyNode):
+    """One photo each, straight to a cast."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        numbers = range(1, _PEOPLE + 1)
+        schema = io.Schema(
+            node_id="LikenessPeopleFromPhotos",
+            display_name="People from Photos",
+            category=CATEGORY,
+            description="Lists the people of one picture straight from their photos: an Identity for each, and Cast, "
+            "in one node.",
+            inputs=[
+                FaceModelSocket.Input("face_model", optional=True, tooltip=DEFAULT_TOOLTIP),
+                io.String.Input(
+                    "names",
+                    default="",
+                    tooltip="One name per photo, with commas between them: Anna, Ben. Shown in previews, reports and "
+                    "messages. Whoever has none is called person 1, person 2, ...",
+                ),
+                _which_face(),
+                *(
+                    io.Image.Input(
+                        f"photo_{n}",
+                        optional=True,
+                        tooltip="One photo, or a batch of photos of the same person; nobody where none is connected.",
+                    )
+                    for n in numbers
+                ),
+            ],
+            outputs=[
+                CastSocket.Output("cast", display_name="cast"),
+                io.Image.Output("preview", display_name="preview", tooltip="Number, name and face of everybody."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(
+            schema, "two people", "group photo", "multi id", "characters", "face embedding", "face id", "photos to cast"
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> str:
+        return str(default_stamp(inputs))
+
+    @classmethod
+    def execute(
+        cls, face_model: FaceModel | None, names: str, which_face: str, **inputs: Tensor | None
+    ) -> io.NodeOutput:
+        _refuse_more("People from Photos", "photo", list(inputs))
+        photos = {n: photo for n in range(1, _PEOPLE + 1) if (photo := inputs.get(f"photo_{n}")) is not None}
+        if not photos:
+            raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
+        named, face_model = _names(names), face_model or default_face_model()
+        unseen = [name for number, name in named.items() if number not in photos]
+        remarks = [f"Left out, no photo: {listed(unseen)}"] if unseen else []
+        members: list[people.Person] = []
+        for number, batch in stepwise(list(photos.items())):
+            name = named.get(number, f"person {len(members) + 1}")
+            faces: list[people.Face] = []
+            for n, photo in enumerate(batch.unbind(), 1):
+                where = _photo_of(name, n, len(batch))
+                faces.append(_face(cls, face_model, photo, which_face, where))
+                remarks += _remarks(faces[-1], where)
+            members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
+        return _shown(cls, people.Cast(tuple(members)), remarks)
+
+
+def _names(text: str) -> dict[int, str]:
+    """By the number of the photo, from 1, without those that are empty. Chinese keyboards have commas of their own."""
+    parts = (plain(part, NAME) for part in re.split("[,\uff0c\u3001]", text))
+    return {number: name for number, name in enumerate(parts, 1) if name}
+
+
+NODES = [
+    LoadFaceModel,
+    DetectFaces,
+    FacesFromLandmarks,
+    Identity,
+    BlendIdentities,
+    SaveIdentity,
+    LoadIdentity,
+    Cast,
+    PeopleFromPhotos,
+]

@@ -142,7 +142,9 @@ class GroupLayout(io.ComfyNode):
             description="Makes places for a group photo without any photo: rows of people with skeletons, "
             "back rows higher and staggered.",
             inputs=[
-                io.Int.Input("count", default=2, min=1, max=12, tooltip="How many people."),
+                io.Int.Input(
+                    "count", default=2, min=1, max=12, tooltip="How many people; not used where a cast is connected."
+                ),
                 io.Combo.Input(
                     "framing",
                     options=list(group.FRAMINGS),
@@ -154,14 +156,20 @@ class GroupLayout(io.ComfyNode):
                     "rows", default=0, min=0, max=group.MOST_ROWS, tooltip="Rows of people; 0 = what gives large faces."
                 ),
                 *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
+                CastSocket.Input(
+                    "cast", optional=True, tooltip="As many places as there are people in it; count is then not used."
+                ),
             ],
             outputs=_layout_outputs(),
         )
         return searchable(schema, "family photo", "team photo", "people", "arrange", "template", "ID-Patch")
 
     @classmethod
-    def execute(cls, count: int, framing: str, rows: int, width: int, height: int) -> io.NodeOutput:
-        return _shown(cls, group.layout(count, framing, rows, width, height))
+    def execute(
+        cls, count: int, framing: str, rows: int, width: int, height: int, cast: Cast | None = None
+    ) -> io.NodeOutput:
+        placing.require_together(cast, "Group Layout")
+        return _shown(cls, group.layout(len(cast.people) if cast else count, framing, rows, width, height))
 
 
 class AddPlace(io.ComfyNode):

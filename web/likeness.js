@@ -1,4 +1,4 @@
-// What the nodes look like in the editor: colours of our sockets, and a Cast no longer than its people.
+// What the nodes look like in the editor: colours of our sockets, and lists no longer than their people.
 // Nothing here changes what is saved or sent: without this file every graph opens and runs alike.
 
 import { app } from "../../scripts/app.js";
@@ -44,7 +44,8 @@ function addColours() {
   }
 }
 
-const isPerson = (input) => input.name.startsWith("person_");
+const LISTS = ["LikenessCast", "LikenessPeopleFromPhotos"];
+const isPerson = (input) => /^(person|photo)_/.test(input.name);
 const weightOf = (person) => person.name.replace("person", "weight");
 
 /** Out of sight in its place: an input that says it belongs to a widget gets no line of its own. */
@@ -117,6 +118,6 @@ app.registerExtension({
   name: "likeness.editor",
   setup: addColours,
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (nodeData.name === "LikenessCast") extendCast(nodeType.prototype);
+    if (LISTS.includes(nodeData.name)) extendCast(nodeType.prototype);
   },
 });

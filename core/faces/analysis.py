@@ -66,8 +66,8 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         if len(faces) > 1:
             raise BadPhoto(
                 f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
-                "Crop the photo to one face. Or set which_face of its Identity node, which may be in a box such as "
-                "People, to largest or to a number that it now shows in the photo (all faces, from left to right).",
+                "Crop the photo to one face. Or set which_face of its Identity or People from Photos node, maybe in a "
+                "box, to largest or to a number that it now shows in the photo (all faces, from left to right).",
             )
         return faces[0]
     if which == "largest":
@@ -77,7 +77,7 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         numbered = f" (numbered 1 to {len(faces)})" if len(faces) > 1 else ""
         raise BadPhoto(
             f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.",
-            "Choose a number that Identity now shows in the photo: all faces, from left to right.",
+            "Choose a number that the node now shows in the photo: all faces, from left to right.",
         )
     return arrange(faces, NUMBERED)[number - 1]
 

@@ -84,6 +84,11 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
     check_size("The layout", width, height)
     if framing not in FRAMINGS:
         raise BadChoice("framing", framing, FRAMINGS)
+    if not count:
+        raise BadLayout(
+            "There is nobody to make places for: the cast is empty.",
+            "Connect the cast that Place Cast was given, before it has left people out.",
+        )
     if rows > count:
         there = "is 1 person" if count == 1 else f"are {count} people"
         raise BadLayout(

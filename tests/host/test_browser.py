@@ -323,14 +323,14 @@ def test_a_mistake_is_shown_in_its_own_words(visit: Visit, people: Graph, words:
 NODES = {"light": "#f5f5f5", "dark": "#353535"}
 """The palettes, and what their nodes are drawn on; the last is the one of a new user."""
 
-OWN = "const cast = app.canvas.graph._nodes.findLast(node => node.type == 'LikenessCast');"
+OWN = "const cast = app.canvas.graph._nodes.findLast(node => /^Likeness(Cast|PeopleFromPhotos)$/.test(node.type));"
 # As long as the editor takes to note down a change, too: a page that is opened again shows what was noted last.
 SETTLED = "await new Promise(done => setTimeout(done, 600));"
 SLOTS = """
   const linked = (name, slot) => name + (cast.isInputConnected(slot) ? '*' : '');
   const slot = name => cast.inputs.findIndex(input => input.name == name);
   const rows = [...document.querySelectorAll(`[data-node-id="${cast.id}"] .lg-slot--input`)];
-  const shown = rows.length ? rows.map(row => row.innerText.trim())
+  const shown = rows.length ? rows.map(row => row.innerText.trim()).filter(name => name) // widgets' have none
     : cast.inputs.filter(input => !input.widget).map(input => input.name);
   return shown.map(name => linked(name, slot(name))).join(' ');
 """
@@ -382,6 +382,9 @@ def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph)
         assert acts(visit, "cast.inputs.forEach((_, slot) => cast.disconnectInput(slot))") == "cast person_1"
     finally:
         visit.page.evaluate("app.canvas.setGraph(app.graph)")
+    photos = {"photo_1": ["photo", 0], "photo_4": ["photo", 0]}
+    visit.load(numbered({**people, "cast": node("LikenessPeopleFromPhotos", names="", which_face="only", **photos)}))
+    assert acts(visit, "") == "face_model photo_1* photo_2 photo_4*"
     assert visit.red() == []
 
 

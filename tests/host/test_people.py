@@ -527,9 +527,9 @@ def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_mod
         assert torch.equal(one.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"])
     ross = nodes.Identity.execute(image=image, name="Ross", which_face="3", on_no_face="error").args[0]
     assert torch.equal(ross.embeddings["w600k_mbf"][0], given.faces[2].embeddings["w600k_mbf"])
-    before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.Identity)]
+    before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
     put(real_faces.RECOGNISER, models / "insightface" / "more" / "w600k_r50.onnx")
-    after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.Identity)]
+    after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
     assert all(one != other for one, other in zip(before, after, strict=True))
     assert nodes.DetectFaces.fingerprint_inputs(face_model=None, image=None) == "()"  # linked: the loader knows
 
@@ -881,6 +881,42 @@ def test_empty_cast(nodes, face_model):
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
     with pytest.raises(BadCast, match="no photo of Nobody"):
         nodes.Cast.execute(person_3=nobody)
+
+
+def test_photos_straight_to_a_cast_are_identities_in_a_cast(nodes, face_model, caplog):
+    """Name by the number of the photo, weight 1; several photos of one person are kept."""
+    yao, astronaut = (real_faces.image(path) for path in (real_faces.YAO, real_faces.ASTRONAUT))
+    two = torch.cat([yao, yao.flip(2)])
+    output = nodes.PeopleFromPhotos.execute(face_model, "Yao\uff0c, Anna,Ben", "only", photo_2=astronaut, photo_1=two)
+    cast, preview = output.args
+    one_by_one = [
+        nodes.Identity.execute(face_model, photo, name, "only", "error").args[0]
+        for photo, name in ((two, "Yao"), (astronaut, "person 2"))
+    ]
+    by_hand = nodes.Cast.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
+    for person, identity in zip(cast.people, one_by_one, strict=True):
+        assert (person.weight, person.identity.name) == (1.0, identity.name)
+        assert torch.equal(person.identity.crops, identity.crops)
+        assert torch.equal(person.identity.embeddings["w600k_mbf"], identity.embeddings["w600k_mbf"])
+    assert torch.equal(preview, by_hand[1]) and output.ui.as_dict()["images"]
+    assert any(said.startswith("Left out, no photo: Anna, Ben\n") for said in caplog.messages)
+
+
+@pytest.mark.parametrize(
+    ("photos", "error", "words"),
+    [
+        ({}, "BadCast", "no photo is connected.* photo_1"),
+        ({"photo_1": real_faces.YAO, "photo_9": real_faces.YAO}, "BadCast", "photo_1 to photo_8 .*photo_9 "),
+        ({"photo_1": real_faces.YAO, "photo_3": real_faces.COFFEE}, "FaceNotFound", "the photo of Cleo "),
+        ({"photo_2": real_faces.SIX_FRIENDS}, "BadPhoto", "The photo of Ben shows 6 faces .*People from Photos"),
+    ],
+)
+def test_photos_that_make_no_cast(nodes, face_model, photos, error, words):
+    from pack.core import errors
+
+    with pytest.raises(getattr(errors, error), match=words):
+        given = {name: real_faces.image(path) for name, path in photos.items()}
+        nodes.PeopleFromPhotos.execute(face_model, "Anna, Ben, Cleo", "only", **given)
 
 
 def test_blend_identities(nodes, yao):

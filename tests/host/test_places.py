@@ -19,7 +19,7 @@ IDS = {
     "LikenessLayoutFromFaces": (["faces", "width", "height", "fit", "body"], ["layout", "preview"]),
     "LikenessLayoutFromPoses": (["poses", "width", "height", "fit"], ["layout", "preview"]),
     "LikenessLayoutFromMasks": (["masks", "width", "height", "body"], ["layout", "preview"]),
-    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height"], ["layout", "preview"]),
+    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast"], ["layout", "preview"]),
     "LikenessPoseImage": (["layout", "cast"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
     "LikenessAddPlace": (
@@ -121,6 +121,11 @@ def test_place_cast_binds_shows_and_reports() -> None:
     assert "under 96 px" in report
 
 
+def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
+    absent = Cast(cast(4).people, absent=((2, "Nobody"),))
+    assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
+
+
 def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture) -> None:
     pictures: list[Tensor] = []
 
@@ -185,6 +190,7 @@ def test_a_region_goes_along_when_people_swap() -> None:
     ("refused", "error"),
     [
         (lambda: group(width=513), BadSize),
+        (lambda: group(cast=cast(0)), BadLayout),
         (lambda: places.PlaceCast.execute(cast(2), group().args[0], "as listed", ""), BadCast),
         (lambda: places.PoseImage.execute(Layout(64, 64, ())), BadLayout),
         (lambda: places.LayoutFromPoses.execute([], 0, 0, "crop"), LikenessError),

@@ -172,6 +172,7 @@ def words() -> Iterator[Case]:
 
 ONLY = (
     ("LikenessCast", "person_1"),
+    ("LikenessPeopleFromPhotos", "photo_1"),
     ("LikenessFaceKeypointsImage", "cast"),
     ("LikenessMeasure", "cast"),
     ("LikenessPoseImage", "layout"),

@@ -110,6 +110,9 @@ def _defaults() -> dict[str, dict[str, Any]]:
         },
         "LikenessSaveIdentity": {"identity": value("identity('Anna')"), "filename": "anna"},
         "LikenessCast": {"person_1": value("identity('Anna')"), "weight_1": 1.0},
+        "LikenessPeopleFromPhotos": {
+            "face_model": models["buffalo"], "names": "Yao", "which_face": "largest", "photo_1": value("photo()"),
+        },
         "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
         "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
         "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
