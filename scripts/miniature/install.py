@@ -24,7 +24,7 @@ from core.workflow_files import nodes_in
 
 from . import export, net, places
 
-SOURCE = ROOT / "workflows" / "id_patch_two_people.json"
+SOURCE = ROOT / "workflows" / "start_two_people.json"
 NAME = "Two people (miniature)"
 NOTE = """\
 ## Two people, drawn as a cartoon
