@@ -61,7 +61,15 @@ def install(models: Path) -> list[str]:
     around = models.absolute().parent
     if not ((around / "main.py").is_file() or (around / "user").is_dir()):
         return [*said, f"{around} is no folder of ComfyUI's, so no workflow is left there."]
+    if not _has_pack(around / "custom_nodes"):
+        said.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflow cannot run.")
     return [*said, _workflow_left(around, source)]
+
+
+def _has_pack(custom_nodes: Path) -> bool:
+    """Under its usual name, or this very folder under another."""
+    there = list(custom_nodes.iterdir()) if custom_nodes.is_dir() else []
+    return any("likeness" in one.name.lower() or one.resolve() == ROOT.resolve() for one in there)
 
 
 def _put(source: Path, target: Path) -> None:
@@ -104,7 +112,7 @@ def _workflow_left(comfyui: Path, files: Files) -> str:
         _finished(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
     elif not _same(target, workflow):
         return f"{target} is another one than would be left there now: it stays. Delete it for a new one."
-    return f"{target}: in ComfyUI press R, then Workflows, {NAME}, Run."
+    return f"{target}: reload ComfyUI's page, open Workflows at the left, {NAME}, choose two photos, Run."
 
 
 def _same(file: Path, workflow: Mapping[str, Any]) -> bool:

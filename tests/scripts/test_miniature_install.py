@@ -23,7 +23,11 @@ def every_file(folder: Path) -> dict[str, int]:
 
 
 def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> None:
+    (comfyui / "custom_nodes").mkdir()
+    assert "cannot run" in install.install(comfyui / "models")[-2]
+    (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
     said = install.install(comfyui / "models")
+    assert "cannot run" not in said[-2]
     left = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
     assert said[-1].startswith(str(left))
     known = {path.name for path in comfyui.rglob("*")}
