@@ -46,7 +46,24 @@ def tell(node_id: str | None, text: str, topic: str = "") -> None:
     told = {**(before if topic else {}), topic: text}
     _told[node_id] = {about: said for about, said in told.items() if said}
     if before or _told[node_id]:
-        server.send_progress_text(_literal("\n".join(_told[node_id].values())) or " ", node_id)
+        shown = _literal("\n".join(_told[node_id].values()))
+        server.send_progress_text(shown or " ", node_id)
+        _tell_boxes(server, node_id, shown)
+
+
+# Of each box the run, and what the nodes inside have said in it.
+_told_inside: dict[str, tuple[Any, dict[str, str]]] = {}
+
+
+def _tell_boxes(server: Any, node_id: str, text: str) -> None:
+    """A node in a subgraph, <box>:<node>, is not seen from outside: its text stands under every box around it too."""
+    run, box = getattr(server, "last_prompt_id", None), node_id
+    while ":" in box:
+        box = box.rpartition(":")[0]
+        of, said = _told_inside.get(box, (run, {}))
+        said = {**(said if of == run else {}), node_id: text}
+        _told_inside[box] = run, said
+        server.send_progress_text("\n".join(filter(None, said.values())) or " ", box)
 
 
 def _server() -> Any:

@@ -301,7 +301,8 @@ class PlaceCast(io.ComfyNode):
                     options=list(placing.ORDERS),
                     tooltip="left to right = first person to the leftmost place; as listed = person 1 to place 1; "
                     "match faces = to the most similar face of the template photo; custom = see custom_order; last "
-                    "places = to the last ones, which Add Place has added, the others are left as they are.",
+                    "places = to the last ones, which Add Place has added, the others are left as they are; largest "
+                    "faces = to those of the template photo, the others are left as they are.",
                 ),
                 io.String.Input(
                     "custom_order",

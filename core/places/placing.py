@@ -16,8 +16,8 @@ from ..matching import assigned, in_common, similarities
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 from ..text import plain
 
-ORDERS = ("left to right", "as listed", "match faces", "custom", "last places")
-LAST_PLACES = ORDERS[-1]
+ORDERS = ("left to right", "as listed", "match faces", "custom", "last places", "largest faces")
+LAST_PLACES, LARGEST_FACES = ORDERS[-2:]
 SMALL_FACE = 96
 """Faces under this many pixels lose their likeness."""
 
@@ -60,6 +60,9 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
         return tuple(map(by_number.get, _custom(custom_order, len(everybody), places)))
     if order == LAST_PLACES and places > len(everybody):
         return (*[None] * (places - len(everybody)), *map(by_number.get, everybody))
+    if order == LARGEST_FACES and places >= len(cast.people):
+        taken = dict(zip(_largest_first(layout.slots), range(len(cast.people)), strict=False))
+        return tuple(map(taken.get, range(places)))
     if places not in (len(cast.people), len(everybody)):
         raise _other_number(cast, places)
     if order == "match faces":
@@ -136,6 +139,11 @@ def _left_to_right(slots: Sequence[Slot]) -> list[int]:
     """Per place, how many are further left."""
     found = sorted(range(len(slots)), key=lambda n: slots[n].center)
     return [found.index(n) for n in range(len(slots))]
+
+
+def _largest_first(slots: Sequence[Slot]) -> list[int]:
+    """Places by the size of their faces, those without a box last."""
+    return sorted(range(len(slots)), key=lambda n: -geometry.area(slots[n].box or (0.0, 0.0, 0.0, 0.0)))
 
 
 def _custom(text: str, people: int, places: int) -> list[int]:
@@ -222,7 +230,8 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
     """What may go wrong, a line each: people without a face, faces off the canvas, overlapping ID patches, faces under
     SMALL_FACE pixels, nobody's places, people left out or of weight 0.
 
-    order: by which `places` were given; for LAST_PLACES those before the last are of people who stay.
+    order: by which `places` were given; for LAST_PLACES those before the last are of people who stay, for LARGEST_FACES
+    all that are free.
     """
     standing = _standing(cast, layout, places)
     off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
@@ -261,7 +270,8 @@ def _where(one: _Standing) -> str:
 
 
 def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
-    staying = len(places) - len(cast.people) - len(cast.absent) if order == LAST_PLACES else 0
+    others = {LAST_PLACES: len(places) - len(cast.people) - len(cast.absent), LARGEST_FACES: len(places)}
+    staying = others.get(order, 0)
     lines = _empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout)
     for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
         name = person.identity.name

@@ -78,7 +78,8 @@ class _Level:
         return found
 
     def input(self, link: int) -> Any:
-        """What a link brings: [node, output], or the value of a widget of the node that stands for this level."""
+        """What a link brings: [node, output], the value of a widget of the node that stands for this level, or None
+        where nothing is linked to that node."""
         source, output, *_ = self.links[link]
         if source in self.inside:
             return self.inside[source].output(output)
@@ -88,9 +89,7 @@ class _Level:
         if slot.get("link") is not None:
             return self.around.input(slot["link"])
         widgets = [entry["name"] for entry in self.node["inputs"] if "widget" in entry]
-        if slot["name"] not in widgets:
-            raise WorkflowError(f"{self.node['title']} (node {self.node['id']}): nothing is linked to {slot['name']}.")
-        return self.node["widgets_values"][widgets.index(slot["name"])]
+        return self.node["widgets_values"][widgets.index(slot["name"])] if slot["name"] in widgets else None
 
     def output(self, number: int) -> Any:
         ends = (link for link, (_, _, target, slot) in self.links.items() if (target, slot) == (self._BEHIND, number))
@@ -114,7 +113,8 @@ def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], brought: Call
     if len(names) != len(values):
         raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
     inputs = {name: value for name, value in zip(names, values, strict=True) if name}
-    inputs |= {slot["name"]: brought(slot["link"]) for slot in node.get("inputs", []) if slot.get("link") is not None}
+    linked = {slot["name"]: brought(slot["link"]) for slot in node.get("inputs", []) if slot.get("link") is not None}
+    inputs |= {name: value for name, value in linked.items() if value is not None}
     shown = node.get("title") or object_info[node["type"]]["display_name"]
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 

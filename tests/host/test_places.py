@@ -49,7 +49,9 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         ("LikenessLayoutFromPoses", "fit"): fit,
         ("LikenessLayoutFromMasks", "body"): body,
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
-        ("LikenessPlaceCast", "order"): ["left to right", "as listed", "match faces", "custom", "last places"],
+        ("LikenessPlaceCast", "order"): [
+            *("left to right", "as listed", "match faces", "custom", "last places", "largest faces"),
+        ],
         ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
         ("LikenessAddPlace", "body"): body,
         ("LikenessPersonRegion", "extent"): ["body", "face"],

@@ -12,6 +12,7 @@ import chromium
 import numpy as np
 import pytest
 from environment import Host
+from pack.core import workflow_files
 from PIL import Image
 from rig import photos, workflow
 from rig.host_server import HostServer
@@ -103,20 +104,25 @@ def test_no_node_is_deprecated(host_server: HostServer) -> None:
 @pytest.fixture
 def two_people(host_server: HostServer, standin_models: Standins, tmp_path: Path) -> Graph:
     """The workflow to start with, small and with stand-ins."""
-    graph = workflow.load(ROOT / "workflows" / "id_patch_two_people.json")
+    graph = workflow.load(ROOT / "workflows" / "start_two_people.json")
     people = iter([host_server.upload_image(path) for path in photos.people(tmp_path)])
     changed = {
-        "CheckpointLoaderSimple": [standin_models.checkpoint.name],
-        "ControlNetLoader": [standin_models.control_net.name],
-        "LikenessLoadIDPatch": [standin_models.id_patch.name],
-        "LikenessLoadFaceModel": [standin_models.face_pack.name, "all found", "auto"],
-        "LikenessGroupLayout": [2, "half", 0, 160, 216],
-        "KSampler": [1, "fixed", 2, 5.0, "euler", "normal", 1.0],
+        "ckpt_name": standin_models.checkpoint.name,
+        "control_net_name": standin_models.control_net.name,
+        "file": standin_models.id_patch.name,
+        "pack": standin_models.face_pack.name,
+        "width": 160,
+        "height": 216,
+        "steps": 2,
+        "scheduler": "normal",
     }
-    for node in graph["nodes"]:
-        if node["type"] == "LoadImage":
-            node["widgets_values"] = [next(people), "image"]
-        node["widgets_values"] = changed.get(node["type"], node.get("widgets_values"))
+    for node in workflow_files.nodes_in(graph):  # older frontends take the values inside of a box, newer ones its own
+        names = [entry["name"] for entry in node["inputs"] if "widget" in entry]
+        if node["type"] == "KSampler":
+            names.insert(1, "what comes after the seed")
+        for place, name in enumerate(names):
+            given = next(people) if name == "image" else changed.get(name, node["widgets_values"][place])
+            node["widgets_values"][place] = given
     return graph
 
 
@@ -186,7 +192,7 @@ def in_a_graph(blueprint: Graph, pictures: list[str]) -> Graph:
         return len(links)
 
     for slot, entry in enumerate(node["inputs"]):
-        if entry["type"] not in ("IMAGE", "MASK"):
+        if entry["type"] not in ("IMAGE", "MASK") or (entry["type"] == "IMAGE" and not pictures):
             continue
         if entry["type"] == "IMAGE":
             nodes.append(added(1000 + len(nodes), "LoadImage", ["IMAGE", "MASK"], [pictures.pop(0), "image"]))

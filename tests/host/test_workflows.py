@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +31,15 @@ JUDGED = {"LikenessMeasure", "LikenessPickBest", "PreviewAny"}
 PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 """What is done with the new pictures, and only that."""
 DECIDING = {
-    "LikenessDetectFaces", "LikenessIdentity", "LikenessPlaceCast", "LikenessPoseImage", "LikenessIDPatchImage",
+    "LikenessDetectFaces", "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessPlaceCast", "LikenessPoseImage",
+    "LikenessIDPatchImage",
     "LikenessFaceKeypointsImage", "LikenessAddPlace", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
     "LikenessMeasure", "LikenessPickBest", "LikenessCropFaces", "LikenessPasteFaces", "LikenessSaveIdentity",
     "LikenessDoctor",
 }  # fmt: skip
-ONE_OF_EACH = {"id_patch_two_people", "instant_id_portrait", "parts2whole_with_pose", "parts_training_free_sdxl"}
+ONE_OF_EACH = {"start_two_people", "instant_id_portrait", "parts2whole_with_pose", "parts_training_free_sdxl"}
 """Sampled on every host: a workflow for every method."""
-VARIANTS = {"id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles"}
+VARIANTS = {"start_group", "id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles"}
 """Differ from others in nodes that are tried elsewhere: sampled with --all."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
@@ -114,7 +116,8 @@ def prompt(file: Path, known: dict[str, Any], standin_models: Standins, pictures
 
 
 TWO_PEOPLE = {
-    "id_patch_two_people", "id_patch_prompt_per_person", "id_patch_several_scenes", "id_patch_without_face_pack"
+    "start_two_people", "id_patch_two_people", "id_patch_prompt_per_person", "id_patch_several_scenes",
+    "id_patch_without_face_pack",
 }  # fmt: skip
 
 
@@ -134,7 +137,7 @@ def size_of(file: Path) -> tuple[int, int]:
         return (384, 256)
     if "another_face" in file.stem:  # of a portrait
         return (256, 320)
-    if "id_patch" in file.stem:
+    if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
     return (320, 256) if "instant_id" in file.stem or "measure" in file.stem else (256, 256)
 
@@ -176,7 +179,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
     titles = (prompt[number]["_meta"]["title"] for number in workflow.nodes_of(prompt, "LoadImage"))
-    named = dict.fromkeys(title for title in titles if title.startswith("Photo of"))
+    named = dict.fromkeys(title for title in titles if re.match("Photo of|.*person$", title))
     given = dict(zip(named, pictures.people, strict=False))
     given |= {"Group photo": pictures.group, "Finished picture": pictures.people[-1]}
     given |= {"Where Anna is": pictures.left, "Where Ben is": pictures.right}

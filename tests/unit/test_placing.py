@@ -75,6 +75,15 @@ def test_custom_order_can_leave_places_and_people_out() -> None:
     assert names(placed(cast(2), places, "custom", "1,0,2")) == {"Ann": (600, 300), "Bob": (900, 200)}
 
 
+def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
+    slots = [layout(at, head=head).slots[0] for at, head in zip(SPREAD, (150, 90, 240), strict=True)]
+    places = Layout(1024, 768, tuple(slots))
+    assert names(placed(cast(2), places, "largest faces")) == {"Ann": (900, 200), "Bob": (600, 300)}
+    assert "Place 2" not in "".join(placing.troubles(cast(2), places, (1, None, 0), "largest faces"))
+    with pytest.raises(BadCast, match="more people than places"):
+        placed(cast(4), places, "largest faces")
+
+
 def test_weights_and_embeddings_travel_along() -> None:
     people = cast(2, w600k_mbf=torch.rand(2, 3, 512))
     people = replace(people, people=(replace(people.people[0], weight=0.5), people.people[1]))
