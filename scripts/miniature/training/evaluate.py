@@ -2,7 +2,7 @@
 
     python -m miniature.training.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
 
---people: that many drawn ones at the demo's size, a quarter of that of every other kind.
+--people: that many drawn ones at the demo's size, a quarter of that of every other kind, a third by steps.
 
 --pictures: what is meant above what is drawn. --note: write the figures into miniature.safetensors.
 """
@@ -178,7 +178,7 @@ def main() -> None:
             made = [seen(model, s, draw(model, s, TRAINED)) for s in scenes(embeddings, size, people, 3)]
             tell(f"{kind} {size[0]}x{size[1]}", measure.figures(made))
     for kind, embeddings in kinds.items():
-        for steps, made in by_steps(model, embeddings, given.people // 4):
+        for steps, made in by_steps(model, embeddings, given.people // 3):
             tell(f"{kind}, the demo's in {steps} steps", measure.figures(made))
     for name, made in ablations(model, kinds["drawn"]):
         tell(name, measure.figures(made))
