@@ -1,11 +1,12 @@
 """Everything from zero: two people's photos in, one picture with both in their places out, in a real ComfyUI.
 
-    python scripts/demo.py [--python PATH] [--host] [--download [--yes]]
+    python scripts/demo.py [--python PATH] [--host] [--download [--yes]] [--leave-nothing]
 
 Finds or installs ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
 over HTTP and leaves pictures and report.json in output/. With --download the released weights are fetched into that
 ComfyUI first, after their sizes and licences were shown; where they are not there a miniature draws a cartoon in their
-place; where no ComfyUI can be had it does so alone, unless --host asks for one (then exit status 3).
+place, and the same is left in that ComfyUI as a workflow to run with photos of one's own, unless --leave-nothing; where
+no ComfyUI can be had the miniature draws alone, unless --host asks for one (then exit status 3).
 Standard library only until the environment is made.
 """
 
@@ -52,6 +53,8 @@ def main() -> int:
     parser.add_argument("--host", action="store_true", help="fail where no ComfyUI can be had")
     parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
+    nothing = "do not leave the miniature and its workflow in that ComfyUI"
+    parser.add_argument("--leave-nothing", action="store_true", help=nothing)
     given = parser.parse_args()
     hosts = environment.find_hosts()
     python = environment.python_for(hosts, given.python, MODULES)
@@ -63,7 +66,7 @@ def main() -> int:
     if hosts:
         if given.download and not downloaded(hosts[0], given.yes):
             say("Not all of the released weights are there, so the picture comes without them.")
-        return with_host(hosts[0], python)
+        return with_host(hosts[0], python, not given.leave_nothing)
     if given.host:
         say(HOST_ASKED)
         return NO_HOST_STATUS
@@ -139,13 +142,14 @@ def downloaded(host: Host, yes: bool) -> bool:
     return models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), yes) == 0
 
 
-def with_host(host: Host, python: Path) -> int:
+def with_host(host: Host, python: Path, leaves: bool) -> int:
+    """leaves: whether that ComfyUI gets what drew a cartoon, and a workflow to run it again."""
     from miniature import export
     from rig.host_server import HostError, HostServer
     from rig.workflow import WorkflowError
 
     started = time.monotonic()
-    say(f"Starting {host} ({host.path}) in a folder of its own; your ComfyUI is only read.")
+    say(f"Starting {host} ({host.path}) in a folder of its own.")
     try:
         models = export.build()
         # A second time where the real recogniser is there and the rest is not: the miniature reads only its own.
@@ -159,13 +163,28 @@ def with_host(host: Host, python: Path) -> int:
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
     write({"host": str(host), **report, "seconds": {name: round(value, 2) for name, value in seconds.items()}})
     say(f"Done in {seconds['all']:.0f} s. Look at {OUTPUT}")
+    if leaves and "association" in report:
+        leave(host.path / "models")
     return 0
+
+
+def leave(models: Path) -> None:
+    """The picture is made: a folder that cannot be written to is said, no failure."""
+    from miniature import install
+
+    say("To make such a picture of your own, this is now in your ComfyUI (--leave-nothing does without):")
+    try:
+        for line in install.install(models):
+            say(f"  {line}")
+    except OSError as cause:
+        say(f"  That did not work: {cause}")
 
 
 def generate(server: HostServer, models: Files) -> Report:
     """Run the workflow on the two photos, copy its pictures to output/ and return what there is to report; nothing
     where the miniature is meant and the host would give it the real recogniser."""
     from rig import photos, weights, workflow
+    from rig.progress import Progress
 
     known = server.object_info()
     prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
@@ -180,7 +199,8 @@ def generate(server: HostServer, models: Files) -> Report:
     for loader, photo in zip(loaders, photos.pair(), strict=True):
         prompt[loader]["inputs"]["image"] = server.upload_image(photo)
     prompt |= views(prompt, loaders)
-    run = server.run(prompt, Progress(prompt), timeout=None)
+    with Progress(prompt) as progress:
+        run = server.run(prompt, progress, timeout=None)
     report = {"models": chosen.report(), **results(server, prompt, run)}
     return report if chosen.real else report | measured(models)
 
@@ -228,27 +248,9 @@ def views(prompt: Prompt, loaders: list[str]) -> Prompt:
     return added
 
 
-class Progress:
-    """Prints one line per node, and one per step of the sampler."""
-
-    def __init__(self, prompt: Prompt) -> None:
-        self.prompt, self.begun = prompt, 0
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        data = event["data"]
-        if event["type"] == "executing" and data["node"] is not None:
-            self.begun += 1
-            say(f"  {self.begun:2} {title(self.prompt, data['node'])}")
-        elif event["type"] == "progress" and self.prompt[data["node"]]["class_type"] == "KSampler":
-            say(f"        step {data['value']} of {data['max']}")
-
-
-def title(prompt: Prompt, node: str) -> str:
-    return prompt[node].get("_meta", {}).get("title", prompt[node]["class_type"])
-
-
 def results(server: HostServer, prompt: Prompt, run: Run) -> Report:
     from rig import workflow
+    from rig.workflow import title
 
     def only(node_class: str) -> str:
         return workflow.nodes_of(prompt, node_class)[0]

@@ -261,11 +261,15 @@ def enter(python: Path) -> None:
     """Run the calling script again in `python`, unless this is it already."""
     if os.environ.get("LIKENESS_PYTHON") == str(python):
         return
-    with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(
-            subprocess.run([str(python), *sys.argv], env={**os.environ, "LIKENESS_PYTHON": str(python)}).returncode
-        )
-    sys.exit(130)
+    variables = {**os.environ, "LIKENESS_PYTHON": str(python)}
+    if os.name != "nt":
+        sys.stdout.flush()
+        os.execve(python, [str(python), *sys.argv], variables)
+    # There a program that takes another's place runs beside the shell. Ctrl-C reaches both; this one waits.
+    with subprocess.Popen([str(python), *sys.argv], env=variables) as process:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                sys.exit(process.wait())
 
 
 def main() -> int:

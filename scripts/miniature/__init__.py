@@ -13,6 +13,7 @@ released weights.
     net.py            the whole: projections, networks, sampler
     stored.py         miniature.safetensors: eight bits a number
     export.py         widened, as the files a ComfyUI loads; its encoder in export_encoder.py
+    install.py        into one's own ComfyUI, with a workflow
     measure.py        whose look is seen in which place
     training/         how it came about, which no demo and no user needs
 """

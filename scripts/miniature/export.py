@@ -3,13 +3,12 @@
 Rows of a weight (its outputs) are repeated, its columns (inputs) repeated and divided; the statistics of GroupNorm and
 LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
 
-    python -m miniature.export FOLDER     in scripts/: into the model folders of a ComfyUI, e.g. ComfyUI/models,
-                                          with a small face pack where it is not there
+    python -m miniature.export FOLDER     in scripts/: into the model folders of a ComfyUI, e.g. ComfyUI/models, with
+                                          a small face pack where it is not there, and a workflow (install.py)
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -165,23 +164,7 @@ _RULES = (
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, help="the model folder of a ComfyUI, e.g. ComfyUI/models")
-    to = files(parser.parse_args().folder)
-    if not to.root.is_dir():
-        parser.error(f"{to.root} is no folder.")
-    write(to)
-    written = [to.checkpoint, to.control_net, to.id_patch, to.recogniser]
-    if not to.face_pack.is_dir():
-        copy_face_pack(to.face_pack)
-        print(f"{to.face_pack}: the face pack buffalo_sc, a real one; for non-commercial use only")
-    print("\n".join(f"{path} ({path.stat().st_size / 2**20:.0f} MiB)" for path in written))
-    print("A cartoon stand-in to try the workflows with: 512x384, 8 steps, CFG 1. Delete the four for the real ones.")
-    real = to.recogniser.parents[1] / to.recogniser.name
-    if real.is_file():
-        print(f"{real} is the real recogniser and is found first: move it away while you try this.")
-
-
 if __name__ == "__main__":
+    from .install import main
+
     main()

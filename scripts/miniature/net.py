@@ -111,11 +111,11 @@ def noise_levels() -> Tensor:
 class Settings(NamedTuple):
     """Those of the nodes: KSampler (Euler, normal), and strength and id_start_percent of Apply ID-Patch.
 
-    The last two are the nodes' own defaults. Few steps are enough, because little is left to chance; CFG 1, because
+    The last two are the nodes' own defaults. One step is enough, because little is left to chance; CFG 1, because
     guidance away from nobody makes flat colours too strong.
     """
 
-    steps: int = 8
+    steps: int = 1
     cfg: float = 1.0
     strength: float = 0.8
     id_start: float = 0.2

@@ -155,10 +155,11 @@ class HostServer:
         raise HostError(f"{self.host} did not answer within {START_SECONDS} s. The end of its log:\n{_tail(self.log)}")
 
     def stop(self) -> None:
+        """Wait for its end; who presses Ctrl-C meanwhile does not wait."""
         self._process.terminate()
         try:
             self._process.wait(10)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             self._process.kill()
             self._process.wait()
 

@@ -163,3 +163,8 @@ def options(object_info: Mapping[str, Any], node_class: str, name: str) -> list[
 def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
     """Ids of the nodes of these classes, in the prompt's order."""
     return [number for number, node in prompt.items() if node["class_type"] in classes]
+
+
+def title(prompt: Prompt, node: str) -> str:
+    """What a node is called."""
+    return prompt[node].get("_meta", {}).get("title", prompt[node]["class_type"])

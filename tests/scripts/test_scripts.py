@@ -91,6 +91,16 @@ def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
     assert environment._unmet_pins(host, Path(sys.executable)) == ["Comfyui_Frontend.Package==0.0.1"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a program there cannot take another's place")
+def test_ctrl_c_meets_one_process(home: Path, tmp_path: Path) -> None:
+    """What is started is what runs: nobody stands between, who would end it before it has cleaned up."""
+    script = tmp_path / "entered.py"
+    script.write_text(f"import os, sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import environment\n"
+                      "environment.enter(environment.Path(sys.executable)); print(os.getpid())")  # fmt: skip
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout and int(process.stdout.read()) == process.pid
+
+
 OLD, NEW = environment.Host(Path("old"), (0, 3, 64)), environment.Host(Path("new"), (0, 33, 0))
 
 

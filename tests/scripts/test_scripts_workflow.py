@@ -13,6 +13,7 @@ from miniature import export
 from pack.core.workflow_files import nodes_in
 from rig import standins, weights, workflow
 from rig.host_server import HostServer
+from rig.progress import Progress
 from safetensors.torch import save_file
 
 
@@ -244,3 +245,24 @@ def test_both_kinds_of_projections(built: standins.Standins) -> None:
     mlp = torch.load(built.id_patch_mlp, weights_only=True)
     assert resampler["patch_proj"]["latents"].shape == (1, 3, 64)
     assert mlp["prompt_proj"]["proj.2.weight"].shape == (16 * 2048, 1024)
+
+
+def test_progress_counts_nodes_and_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    prompt: workflow.Prompt = {
+        "1": {"class_type": "LoadImage", "inputs": {}, "_meta": {"title": "Photo"}},
+        "2": {"class_type": "KSampler", "inputs": {"steps": 7}},
+        "3": {"class_type": "SaveImage", "inputs": {}},
+    }
+    shown: list[str] = []
+    with Progress(prompt) as progress:
+        for kind, data in (
+            ("execution_cached", {"nodes": ["1"]}),
+            ("executing", {"node": "2"}),
+            ("progress", {"node": "2", "value": 3, "max": 6}),
+            ("executing", {"node": "3"}),
+            ("executing", {"node": None}),
+        ):
+            progress({"type": kind, "data": data})
+            shown.append(progress.line().rsplit("  (")[0].strip())
+    assert shown == ["10%", "10%  KSampler", "50%  KSampler, step 3 of 6", "90%  SaveImage", "100%"]
+    assert capsys.readouterr().err.startswith("[likeness] 100%")

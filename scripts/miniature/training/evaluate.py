@@ -2,7 +2,7 @@
 
     python -m miniature.training.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
 
---people: that many drawn ones at the demo's size, a quarter of that of every other kind.
+--people: that many drawn ones at the demo's size, a quarter of that of every other kind, a third by steps.
 
 --pictures: what is meant above what is drawn. --note: write the figures into miniature.safetensors.
 """
@@ -121,13 +121,21 @@ def ablations(model: Miniature, embeddings: Tensor) -> Iterator[tuple[str, list[
         "patches alone": TRAINED._replace(id_start=1.0),
         "CFG 5": TRAINED._replace(cfg=5.0),
         "the demo's": DEMO,
-        "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(cfg=5.0),
+        "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(steps=8, cfg=5.0),
     }
     for name, settings in ways.items():
         yield name, [seen(model, scene, draw(model, scene, settings)) for scene in chosen]
     none = [seen(model, scene, draw(model, scene, TRAINED, [0.0] * len(scene.standing))) for scene in chosen]
     yield "ID tokens alone", none
     yield "weight 0 for the first", [without_first(model, scene) for scene in chosen]
+
+
+def by_steps(model: Miniature, embeddings: Tensor, people: int) -> Iterator[tuple[int, list[measure.Seen]]]:
+    """The demo's pictures in more and more steps, from three noises each."""
+    chosen = list(scenes(embeddings, places.LARGE, people, 11))
+    for steps in (1, 2, 3, 4, 8):
+        ways = [DEMO._replace(steps=steps, seed=seed) for seed in (1, 2, 3)]
+        yield steps, [seen(model, scene, draw(model, scene, way)) for scene in chosen for way in ways]
 
 
 def without_first(model: Miniature, scene: Scene) -> measure.Seen:
@@ -169,6 +177,9 @@ def main() -> None:
             people = given.people if kind == "drawn" and size == places.LARGE else given.people // 4
             made = [seen(model, s, draw(model, s, TRAINED)) for s in scenes(embeddings, size, people, 3)]
             tell(f"{kind} {size[0]}x{size[1]}", measure.figures(made))
+    for kind, embeddings in kinds.items():
+        for steps, made in by_steps(model, embeddings, given.people // 3):
+            tell(f"{kind}, the demo's in {steps} steps", measure.figures(made))
     for name, made in ablations(model, kinds["drawn"]):
         tell(name, measure.figures(made))
     tell("two photos of one person", twice(model))

@@ -1,0 +1,166 @@
+"""The miniature in one's own ComfyUI: its files, two photos, and a workflow in which everything is set.
+
+Nothing of the user's is replaced, and nothing is left half-written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from environment import ROOT
+from rig import photos
+from rig.standins import Files
+from rig.workflow import NOTES, load
+
+from core.workflow_files import nodes_in
+
+from . import export, net, places
+
+SOURCE = ROOT / "workflows" / "start_two_people.json"
+NAME = "Two people (miniature)"
+NOTE = """\
+## Two people, drawn as a cartoon
+A stand-in of six megabytes takes the place of the released weights: it shows who stands where, and says nothing about \
+their quality.
+
+**Choose two photos**, one of each person, in the place of the two that are there, and **run**. Everybody stands in \
+their own place, with the colours of hair and skin read from their photo; the shirt stands for the photo.
+
+Everything else is set: 512x384, 1 step, CFG 1. That faces are small is said because the picture is.
+
+For true pictures open the templates of *likeness*. The four files called *standin-miniature* in ComfyUI's models can \
+be deleted at any time.
+"""
+
+
+def install(models: Path) -> list[str]:
+    """Into the model folder of a ComfyUI, and beside it where a ComfyUI is around it; what there is to say of it.
+
+    Files that are there under the names of the user's own (photos, the workflow, the face pack) stay.
+    """
+    source, to = export.build(), export.files(models)
+    four = [to.checkpoint, to.control_net, to.id_patch, to.recogniser]
+    for file in four:
+        _put(source.root / file.relative_to(models), file)
+    said = [f"{file} ({file.stat().st_size / 2**20:.0f} MiB)" for file in four]
+    if not to.face_pack.is_dir():
+        for file in sorted(source.face_pack.iterdir()):
+            _put(file, to.face_pack / file.name)
+        said.append(f"{to.face_pack}: the face pack buffalo_sc, a real one; for non-commercial use only")
+    real = to.recogniser.parents[1] / to.recogniser.name
+    if real.is_file():
+        said.append(f"{real} is the real recogniser and is found first: move it away while you try this.")
+    around = models.absolute().parent
+    if not ((around / "main.py").is_file() or (around / "user").is_dir()):
+        return [*said, f"{around} is no folder of ComfyUI's, so no workflow is left there."]
+    if not _has_pack(around / "custom_nodes"):
+        said.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflow cannot run.")
+    return [*said, _workflow_left(around, source)]
+
+
+def _has_pack(custom_nodes: Path) -> bool:
+    """Under its usual name, or this very folder under another."""
+    there = list(custom_nodes.iterdir()) if custom_nodes.is_dir() else []
+    return any("likeness" in one.name.lower() or one.resolve() == ROOT.resolve() for one in there)
+
+
+def _put(source: Path, target: Path) -> None:
+    """The file under another name as well, or a copy where the disk cannot do that; complete or not at all."""
+
+    def made(unfinished: Path) -> None:
+        try:
+            os.link(source, unfinished)
+        except OSError:
+            shutil.copyfile(source, unfinished)
+
+    if not (target.is_file() and filecmp.cmp(source, target)):
+        _finished(target, made)
+
+
+def _finished(target: Path, write: Callable[[Path], Any]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    unfinished.unlink(missing_ok=True)
+    try:
+        write(unfinished)
+        os.replace(unfinished, target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+# --- The workflow
+
+
+def _workflow_left(comfyui: Path, files: Files) -> str:
+    """Among the user's workflows, with two photos in the input folder. One that is there already stays."""
+    chosen = {photo: f"miniature_{photo.name}" for photo in photos.pair()}
+    for photo, name in chosen.items():
+        if not (comfyui / "input" / name).exists():
+            _put(photo, comfyui / "input" / name)
+    workflow = ready(load(SOURCE), files, list(chosen.values()))
+    target = comfyui / "user" / "default" / "workflows" / f"{NAME}.json"
+    if not target.exists():
+        text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
+        _finished(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
+    elif not _same(target, workflow):
+        return f"{target} is another one than would be left there now: it stays. Delete it for a new one."
+    return f"{target}: reload ComfyUI's page, open Workflows at the left, {NAME}, choose two photos, Run."
+
+
+def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
+    try:
+        return json.loads(file.read_text("utf-8")) == workflow
+    except ValueError:
+        return False
+
+
+def ready(workflow: dict[str, Any], files: Files, images: Sequence[str]) -> dict[str, Any]:
+    """The same workflow with the miniature's files, size and steps, and these pictures in its Load Image nodes."""
+    settings, (width, height) = net.Settings(), places.LARGE
+    set_to = {
+        "ckpt_name": files.checkpoint.name,
+        "control_net_name": files.control_net.name,
+        "file": files.id_patch.name,
+        "pack": files.face_pack.name,
+        "width": width,
+        "height": height,
+        "steps": settings.steps,
+        "cfg": settings.cfg,
+        "scheduler": "normal",
+    }
+    waiting = iter(images)
+    for node in nodes_in(workflow):
+        node.get("properties", {}).pop("models", None)  # what the editor would offer to download
+        if node["type"] in NOTES:
+            node["widgets_values"][0] = NOTE
+        for place, name in enumerate(_widgets(node)):
+            if name == "image":
+                node["widgets_values"][place] = next(waiting)
+            node["widgets_values"][place] = set_to.get(name, node["widgets_values"][place])
+    workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, NAME))
+    return workflow
+
+
+def _widgets(node: Mapping[str, Any]) -> list[str]:
+    """Names of the inputs in the order of the saved values; "" for what the editor adds behind a seed."""
+    names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
+    if "seed" in names and len(node["widgets_values"]) > len(names):
+        names.insert(names.index("seed") + 1, "")
+    return names
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, help="the model folder of a ComfyUI, e.g. ComfyUI/models")
+    folder = parser.parse_args().folder
+    if not folder.is_dir():
+        parser.error(f"{folder} is no folder.")
+    print("\n".join(install(folder)))

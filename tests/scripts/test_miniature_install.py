@@ -1,0 +1,90 @@
+"""The miniature in one's own ComfyUI: complete files, a workflow in which all is set, what a user has stays."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from miniature import export, install, net
+from pack.core.workflow_files import nodes_in
+
+
+@pytest.fixture
+def comfyui(tmp_path: Path) -> Path:
+    """Of a ComfyUI no more than what it is known by."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "main.py").touch()
+    return tmp_path
+
+
+def every_file(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> None:
+    (comfyui / "custom_nodes").mkdir()
+    assert "cannot run" in install.install(comfyui / "models")[-2]
+    (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
+    said = install.install(comfyui / "models")
+    assert "cannot run" not in said[-2]
+    left = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
+    assert said[-1].startswith(str(left))
+    known = {path.name for path in comfyui.rglob("*")}
+    graph = json.loads(left.read_text("utf-8"))
+    nodes = list(nodes_in(graph))
+    text = json.dumps(graph)
+    for real in ("Juggernaut", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
+        assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
+    photos = [node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"]
+    assert len(set(photos)) == 2 and known.issuperset(photos)
+    assert known > {file.name for file in (export.build().checkpoint, export.build().control_net)}
+    (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")
+    assert sampler[1:6] == ["randomize", net.Settings().steps, 1.0, "euler", "normal"]
+
+    before = every_file(comfyui)
+    assert install.install(comfyui / "models")[-1] == said[-1]
+    assert every_file(comfyui) == before
+    assert not [name for name in before if name.endswith(".unfinished")]
+
+
+def test_what_the_user_has_stays(comfyui: Path) -> None:
+    """A changed workflow and a photo of that name; an older file of the miniature's own is renewed."""
+    install.install(comfyui / "models")
+    mine = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
+    photo = comfyui / "input" / "miniature_yaoming.jpg"
+    old = export.files(comfyui / "models").id_patch
+    for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
+        file.unlink()
+        file.write_bytes(now)
+    assert "it stays" in install.install(comfyui / "models")[-1]
+    assert mine.read_bytes() == b'{"mine": 1}' and photo.read_bytes() == b"a photo"
+    assert old.read_bytes() == export.build().id_patch.read_bytes()
+
+
+def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
+    """The values of a node that stands for a subgraph go before those inside of it."""
+    box = {"type": "box", "inputs": [{"name": "steps", "widget": {}}, {"name": "seed", "widget": {}}]}
+    inner = {"type": "KSampler", "inputs": [{"name": name, "widget": {}} for name in ("seed", "steps", "cfg")]}
+    graph = {
+        "nodes": [{**box, "widgets_values": [50, 7]}],
+        "definitions": {"subgraphs": [{"id": "box", "nodes": [{**inner, "widgets_values": [7, "fixed", 50, 5.0]}]}]},
+    }
+    outer, inside = nodes_in(install.ready(graph, export.files(Path()), []))
+    assert outer["widgets_values"] == [1, 7] and inside["widgets_values"] == [7, "fixed", 1, 1.0]
+
+
+def test_a_folder_without_comfyui_gets_the_files_alone(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    assert "no workflow is left" in install.install(tmp_path / "models")[-1]
+    assert {path.name for path in tmp_path.iterdir()} == {"models"}
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    def stops(unfinished: Path) -> None:
+        unfinished.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        install._finished(tmp_path / "workflow.json", stops)
+    assert list(tmp_path.iterdir()) == []
