@@ -503,6 +503,69 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     assert visit.red() == []
 
 
+# Toasts and the gallery
+
+
+TOASTS = "[...document.querySelectorAll('.p-toast-message, [data-testid=toast]')].map(toast => toast.innerText)"
+MARKUP = "<img src=x onerror=window.harmed=1>"
+
+
+def send(visit: Visit, event: str, detail: Any) -> None:
+    """What the host sends to a page, as the page's api tells it to everybody there."""
+    visit.page.evaluate(
+        f"void app.api.dispatchEvent(new CustomEvent({json.dumps(event)}, {{detail: {json.dumps(detail)}}}))"
+    )
+
+
+@pytest.mark.both_hosts
+def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> None:
+    """Cause and remedy, as text, once however often it comes; in an old frontend a dialog tells the error already."""
+    people["yao"]["_meta"] = {"title": MARKUP}
+    visit.close_dialogs()
+    visit.load(numbered(people))
+    number = list(people).index("yao") + 1
+    said = {"node_id": f"{number}", "node_type": "LikenessIdentity", "exception_type": "likeness.FaceNotFound"}
+    said |= {"exception_message": f"No face in {MARKUP}.\nTake another.\n", "traceback": [], "prompt_id": "1"}
+    visit.page.evaluate(f"void (app.graph.getNodeById({number}).flags.collapsed = true)")
+    try:
+        for _ in range(2):
+            if visit.server.host.version >= (0, 33):
+                send(visit, "execution_error", said)
+            send(visit, "progress_text", {"nodeId": f"{number}", "text": "Faces are small: &lt;b&gt;Yao&lt;/b&gt;"})
+        visit.page.wait(f"{TOASTS}.some(text => text.includes('Faces are small: <b>Yao</b>'))")
+        time.sleep(0.5)
+        toasts = visit.page.evaluate(TOASTS)
+        assert sum("Faces are small" in text for text in toasts) == 1
+        expected = int(visit.server.host.version >= (0, 33))
+        assert sum(f"No face in {MARKUP}." in text and "Take another." in text for text in toasts) == expected
+        send(visit, "progress_text", {"nodeId": f"{number}", "text": " "})
+        send(visit, "execution_start", {"prompt_id": "2"})
+        visit.page.wait(f"!{TOASTS}.some(text => /Faces are small|No face in/.test(text))")
+        visit.page.evaluate(f"void (app.graph.getNodeById({number}).flags.collapsed = false)")
+        send(visit, "progress_text", {"nodeId": f"{number}", "text": "Seen at the node"})
+        time.sleep(0.5)
+        assert not any("Seen at the node" in text for text in visit.page.evaluate(TOASTS))
+        assert visit.page.evaluate("window.harmed ?? 0") == 0
+    finally:
+        visit.close_dialogs()
+
+
+@pytest.mark.both_hosts
+def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
+    """And gives the files behind them, by title and by the names of old links."""
+    table = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))
+    titles = table["templateWorkflows"]["template"]["likeness"]
+    shown = [f"{title} · Likeness" for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
+    pack = visit.server.pack_name
+    assert visit.page.evaluate(f"app.api.getWorkflowTemplates().then(all => all[{json.dumps(pack)}])") == shown
+    stem = WORKFLOW.stem
+    for name in (stem, f"{titles[stem]} · Likeness"):
+        address = json.dumps(f"/workflow_templates/{pack}/{name}")
+        graph = visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.json')).then(answer => answer.json())")
+        assert graph == json.loads(WORKFLOW.read_text("utf-8"))
+        assert visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.jpg')).then(answer => answer.ok)")
+
+
 # Another language
 
 

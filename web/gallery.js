@@ -1,0 +1,41 @@
+// The gallery of templates shows titles in an order of ours, both as they stand in locales/<language>/main.json, where
+// frontends show the names of files. Links to a template by its file's name stay, and so do other packs' templates.
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+
+// The folder that the pack was put into: .../extensions/<folder>/gallery.js
+const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
+const ROUTE = `/workflow_templates/${PACK}/`;
+const stems = new Map(); // by title, of those that the gallery shows
+
+/** Each file's name with its title, in order. The pack's name is a word to search for, and says whose template it is. */
+async function readTitles() {
+  const texts = await api.getCustomNodesI18n();
+  const language = app.extensionManager.setting.get("Comfy.Locale");
+  const table = texts[language]?.templateWorkflows?.template?.likeness ?? texts.en.templateWorkflows.template.likeness;
+  return Object.entries(table).map(([stem, title]) => [stem, `${title} · Likeness`]);
+}
+
+/** Ours first and by their titles, then files that the table does not know. */
+function entitle(files, titles) {
+  const ours = titles.filter(([stem]) => files.includes(stem));
+  for (const [stem, title] of ours) stems.set(title, stem);
+  const others = files.filter((file) => !ours.some(([stem]) => stem === file));
+  return [...ours.map(([, title]) => title), ...others];
+}
+
+app.registerExtension({
+  name: "likeness.gallery",
+  init() {
+    const { getWorkflowTemplates, apiURL } = api;
+    api.getWorkflowTemplates = async function (...given) {
+      const templates = await getWorkflowTemplates.apply(this, given);
+      return PACK in templates ? { ...templates, [PACK]: entitle(templates[PACK], await readTitles()) } : templates;
+    };
+    api.apiURL = function (route, ...given) {
+      const [, title, ending] = (route.startsWith?.(ROUTE) && /^(.*)(\.\w+)$/.exec(route.slice(ROUTE.length))) || [];
+      return apiURL.call(this, stems.has(title) ? ROUTE + stems.get(title) + ending : route, ...given);
+    };
+  },
+});
