@@ -296,7 +296,7 @@ def test_keypoints_and_regions_follow_a_scaled_latent(host, instant_id, caplog, 
     assert caplog.text.count(said) == 1
     cast, hint = scaled_to(*size)
     assert torch.equal(scaled, sample(*apply(host, instant_id, cast, hint=hint), size=size))
-    assert caplog.text.count("The latent is") == 1, "the size of the canvas needs no word"
+    assert caplog.text.count("is scaled") == 1, "the size of the canvas needs no word"
 
 
 def test_an_area_sees_its_own_part_of_the_regions_in_a_scaled_latent(host, instant_id):
