@@ -33,9 +33,10 @@ app.registerExtension({
       const templates = await getWorkflowTemplates.apply(this, given);
       return PACK in templates ? { ...templates, [PACK]: entitle(templates[PACK], await readTitles()) } : templates;
     };
+    // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
     api.apiURL = function (route, ...given) {
-      const [, title, ending] = (route.startsWith?.(ROUTE) && /^(.*)(\.\w+)$/.exec(route.slice(ROUTE.length))) || [];
-      return apiURL.call(this, stems.has(title) ? ROUTE + stems.get(title) + ending : route, ...given);
+      const [, title, ending] = (route.startsWith?.(ROUTE) && /^(.*?)(\.json)?$/.exec(route.slice(ROUTE.length))) || [];
+      return apiURL.call(this, stems.has(title) ? ROUTE + stems.get(title) + (ending ?? "") : route, ...given);
     };
   },
 });

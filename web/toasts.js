@@ -85,4 +85,5 @@ app.registerExtension({
     api.addEventListener("progress_text", onNote);
     watchAnswers();
   },
+  beforeConfigureGraph: () => [...shown.keys()].forEach(hide), // another graph is opened
 });

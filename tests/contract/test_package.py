@@ -84,7 +84,8 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
     assert "models_manifest.json" in shipped
-    assert {name for name in shipped if name.endswith(".js")} == {"web/doctor.js", "web/labels.js", "web/likeness.js"}
+    scripts = {"doctor.js", "gallery.js", "labels.js", "likeness.js", "toasts.js"}
+    assert {name for name in shipped if name.endswith(".js")} == {f"web/{name}" for name in scripts}
 
 
 def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[str], tmp_path: Path) -> None:

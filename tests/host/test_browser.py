@@ -563,7 +563,7 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
         address = json.dumps(f"/workflow_templates/{pack}/{name}")
         graph = visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.json')).then(answer => answer.json())")
         assert graph == json.loads(WORKFLOW.read_text("utf-8"))
-        assert visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.jpg')).then(answer => answer.ok)")
+        assert visit.page.evaluate(f"fetch(app.api.apiURL({address}) + '.jpg').then(answer => answer.ok)")
 
 
 # Another language
