@@ -25,19 +25,9 @@ FOLDERS = {
 }  # fmt: skip
 # Drawn before links kept off the pictures; a new file is not to be added.
 UNTIDY = {
-    "check_files",
     "id_patch_absent_friend",
-    "id_patch_faces_from_landmarks",
-    "id_patch_five_people_template",
-    "id_patch_places_from_masks",
-    "id_patch_prompt_per_person",
+    "check_files",
     "id_patch_second_pass_six_people",
-    "id_patch_several_scenes",
-    "id_patch_six_people_group_layout",
-    "id_patch_two_people",
-    "id_patch_with_canny_control",
-    "id_patch_with_pose_canny_depth",
-    "id_patch_without_face_pack",
     "instant_id_another_face",
     "instant_id_few_steps",
     "instant_id_four_people",
@@ -49,15 +39,15 @@ UNTIDY = {
     "instant_id_two_stage_group",
     "instant_id_with_canny_control",
     "instant_id_with_pose_canny_depth",
-    "measure_best_of_four",
     "parts2whole_with_pose",
     "parts_id_patch_two_outfits",
     "parts_instant_id_and_outfit",
     "parts_layered_garments",
     "parts_one_garment",
     "parts_training_free_sdxl",
-    "people_saved_from_photos",
 }
+# Links of photos that stand two deep before one box, and so run behind the second.
+TWO_DEEP = {"id_patch_five_people_template": 1, "id_patch_six_people_group_layout": 4}
 PICTURES = {"LoadImage", "SaveImage", "PreviewImage"}
 # What lies on a canvas of 1920x1080, left, top, right, bottom: "4 errors found" while files are missing, and the map.
 COVERED = (1494, 0, 1920, 216), (1660, 818, 1920, 1080)
@@ -322,7 +312,7 @@ def test_few_links_run_behind_nodes(graph: Graph) -> None:
     assert len(hidden) <= (0.7 if graph["id"] in LARGE else 0.34) * len(graph["links"]), hidden
 
 
-def test_no_link_runs_behind_a_picture(graph: Graph, tidy: None) -> None:
+def test_no_link_runs_behind_a_picture(graph: Graph, tidy: None, request: pytest.FixtureRequest) -> None:
     """A photo, a preview or the picture that comes out."""
     nodes = {node["id"]: node for node in graph["nodes"]}
     pictures = {number: box(node) for number, node in nodes.items() if shows_a_picture(node)}
@@ -335,7 +325,7 @@ def test_no_link_runs_behind_a_picture(graph: Graph, tidy: None) -> None:
             if number not in (source, target) and any(left < x < right and up < y < low for x, y in line)
         ]
         hidden += [(source, target, over)] if over else []
-    assert not hidden
+    assert len(hidden) <= TWO_DEEP.get(request.node.callspec.id, 0), hidden
 
 
 def shows_a_picture(node: Graph) -> bool:
