@@ -47,7 +47,7 @@ UNTIDY = {
     "parts_training_free_sdxl",
 }
 # Links of photos that stand two deep before one box, and so run behind the second.
-TWO_DEEP = {"id_patch_five_people_template": 1, "id_patch_six_people_group_layout": 4}
+TWO_DEEP = {"id_patch_five_people_template": 1, "id_patch_six_people_group_layout": 3}
 PICTURES = {"LoadImage", "SaveImage", "PreviewImage"}
 # What lies on a canvas of 1920x1080, left, top, right, bottom: "4 errors found" while files are missing, and the map.
 COVERED = (1494, 0, 1920, 216), (1660, 818, 1920, 1080)
