@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -22,6 +23,34 @@ FOLDERS = {
     "checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole", "detection",
     "diffusion_models", "geometry_estimation",
 }  # fmt: skip
+# Drawn before links kept off the pictures; a new file is not to be added.
+UNTIDY = {
+    "id_patch_absent_friend",
+    "check_files",
+    "id_patch_second_pass_six_people",
+    "instant_id_another_face",
+    "instant_id_few_steps",
+    "instant_id_four_people",
+    "instant_id_interpolation",
+    "instant_id_novel_view",
+    "instant_id_portrait",
+    "instant_id_styles",
+    "instant_id_stylised",
+    "instant_id_two_stage_group",
+    "instant_id_with_canny_control",
+    "instant_id_with_pose_canny_depth",
+    "parts2whole_with_pose",
+    "parts_id_patch_two_outfits",
+    "parts_instant_id_and_outfit",
+    "parts_layered_garments",
+    "parts_one_garment",
+    "parts_training_free_sdxl",
+}
+# Links of photos that stand two deep before one box, and so run behind the second.
+TWO_DEEP = {"id_patch_five_people_template": 1, "id_patch_six_people_group_layout": 3}
+PICTURES = {"LoadImage", "SaveImage", "PreviewImage"}
+# What lies on a canvas of 1920x1080, left, top, right, bottom: "4 errors found" while files are missing, and the map.
+COVERED = (1494, 0, 1920, 216), (1660, 818, 1920, 1080)
 # Six people in two passes, and four pictures between two people, where nothing is in a box.
 LARGE = {"5b1f3c1e-6a5d-4f0e-9f0d-2c8d1f5e7a61", "c58ae33f-93f4-5fbc-9a8b-10d32eb29c89"}
 
@@ -31,6 +60,12 @@ Graph = dict[str, Any]
 @pytest.fixture(params=FILES, ids=lambda path: path.stem)
 def graph(request: pytest.FixtureRequest) -> Graph:
     return json.loads(request.param.read_text("utf-8"))
+
+
+@pytest.fixture
+def tidy(request: pytest.FixtureRequest, graph: Graph) -> None:
+    if request.node.callspec.id in UNTIDY:
+        pytest.skip("still to be redrawn")
 
 
 def real_nodes(graph: Graph) -> Iterator[Graph]:
@@ -222,6 +257,34 @@ def test_opens_large_enough_to_read(graph: Graph) -> None:
     assert left > 60 and top > 90 and right < 1920 and bottom < 1080, "the note is not in view"
 
 
+def test_nothing_is_under_the_errors_or_the_map(graph: Graph, tidy: None) -> None:
+    left, top, right, bottom = (
+        edge(side) for edge, side in zip((min, min, max, max), zip(*map(box, graph["nodes"]), strict=True), strict=True)
+    )
+    scale = min(0.75 * 1920 / (right - left + 20), 0.75 * 1080 / (bottom - top + 20))
+    middle = (left + right) / 2, (top + bottom) / 2
+
+    def under(x: float, y: float, end: float, low: float) -> bool:
+        x, end = (960 + (side - middle[0]) * scale for side in (x, end))
+        y, low = (540 + (side - middle[1]) * scale for side in (y, low))
+        return any(x < far and near < end and y < deep and high < low for near, high, far, deep in COVERED)
+
+    titles = [
+        (group["title"], (x, y, x + width, y + 30))
+        for group in graph["groups"]
+        for x, y, width, _ in [group["bounding"]]
+    ]
+    shown = [*titles, *((node["id"], box(node)) for node in graph["nodes"])]
+    assert not [name for name, sides in shown if under(*sides)]
+
+
+def test_groups_begin_at_few_heights(graph: Graph, tidy: None) -> None:
+    """Rows, and none a little lower than its neighbour."""
+    tops = sorted({group["bounding"][1] for group in graph["groups"]})
+    assert len(tops) <= 3
+    assert all(low - high >= 100 for high, low in itertools.pairwise(tops)), tops
+
+
 def test_groups_are_readable_in_light_and_dark(graph: Graph) -> None:
     """A title in the colour of its group, on a quarter of it over the canvas."""
     for group in graph["groups"]:
@@ -266,6 +329,27 @@ def test_few_links_run_behind_nodes(graph: Graph) -> None:
     assert len(hidden) <= (0.7 if graph["id"] in LARGE else 0.34) * len(graph["links"]), hidden
 
 
+def test_no_link_runs_behind_a_picture(graph: Graph, tidy: None, request: pytest.FixtureRequest) -> None:
+    """A photo, a preview or the picture that comes out."""
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    pictures = {number: box(node) for number, node in nodes.items() if shows_a_picture(node)}
+    hidden: list[tuple[int, int, list[int]]] = []
+    for _, source, output, target, slot, _ in graph["links"]:
+        line = drawn(port(nodes[source], output, right=True), port(nodes[target], slot, right=False))
+        over = [
+            number
+            for number, (left, up, right, low) in pictures.items()
+            if number not in (source, target) and any(left < x < right and up < y < low for x, y in line)
+        ]
+        hidden += [(source, target, over)] if over else []
+    assert len(hidden) <= TWO_DEEP.get(request.node.callspec.id, 0), hidden
+
+
+def shows_a_picture(node: Graph) -> bool:
+    ours = node["type"].startswith("Likeness") and any(output["type"] == "IMAGE" for output in node["outputs"])
+    return (ours or node["type"] in PICTURES) and not node["flags"].get("collapsed")
+
+
 def port(node: Graph, slot: int, right: bool) -> tuple[float, float]:
     x, y = node["pos"]
     if node["flags"].get("collapsed"):
@@ -275,7 +359,7 @@ def port(node: Graph, slot: int, right: bool) -> tuple[float, float]:
 
 def drawn(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
     """The frontend's curve, in 60 points."""
-    pull, (x, y), (right, end_y) = math.dist(start, end) / 4, start, end
+    pull, (x, y), (right, end_y) = max(30, math.dist(start, end) / 4), start, end
 
     def at(t: float, *corners: float) -> float:
         return sum(
