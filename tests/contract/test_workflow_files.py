@@ -34,17 +34,12 @@ UNTIDY = {
     "instant_id_interpolation",
     "instant_id_novel_view",
     "instant_id_portrait",
-    "instant_id_styles",
     "instant_id_stylised",
     "instant_id_two_stage_group",
     "instant_id_with_canny_control",
-    "instant_id_with_pose_canny_depth",
     "parts2whole_with_pose",
     "parts_id_patch_two_outfits",
-    "parts_instant_id_and_outfit",
     "parts_layered_garments",
-    "parts_one_garment",
-    "parts_training_free_sdxl",
 }
 # Links of photos that stand two deep before one box, and so run behind the second.
 TWO_DEEP = {"id_patch_five_people_template": 1, "id_patch_six_people_group_layout": 3}
