@@ -4,6 +4,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { isChinese, nodesOf, settingOf, someAreOurs } from "./ours.js";
 
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
 const MISSING = "/likeness/missing"; // the route of bridge/missing.py
@@ -17,8 +18,6 @@ const CHINESE = {
   "In place": "已就位",
 };
 
-const setting = (name) => app.extensionManager.setting.get(name);
-const isChinese = () => setting("Comfy.Locale") === "zh";
 const worded = (text) => (isChinese() ? (CHINESE[text] ?? text) : text);
 
 function titled(title) {
@@ -125,7 +124,7 @@ function addTable(node) {
   return pane;
 }
 
-/** The report of a node's last run as its table; false where there is none, as of an older server. */
+/** The report of a node's last run as its table; false where there is none. */
 function showReport(node, output = app.nodeOutputs?.[node.id] ?? app.nodeOutputs?.[`${node.graph?.id}:${node.id}`]) {
   const report = output?.[REPORT]?.[0];
   if (!report) return false;
@@ -152,9 +151,6 @@ function extendDoctor(prototype) {
 
 // The toast
 
-const partsOf = (graph) => [graph, ...(graph.definitions?.subgraphs ?? [])];
-const isOurs = ({ type }) => String(type).startsWith("Likeness");
-
 const LOWER = "likeness-lower";
 
 /** In words that fit; below what ComfyUI says of the errors it knows of, in frontends that would put it over that. */
@@ -175,9 +171,9 @@ async function tellWhatIsMissing() {
   const workflow = app.extensionManager.workflow?.activeWorkflow;
   const own = workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
   const graph = app.graph.serialize();
-  if (!own || asked.has(own) || !partsOf(graph).some(({ nodes }) => nodes?.some(isOurs))) return;
+  if (!own || asked.has(own) || !someAreOurs(nodesOf(graph))) return;
   asked.add(own);
-  if (setting("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
+  if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
   const names = answer.ok ? await answer.json() : [];
   if (names.length) tell(names);
@@ -195,7 +191,7 @@ app.registerExtension({
     // Only then has a workflow its tab, and its nodes what they have shown there before.
     setTimeout(() => {
       tellWhatIsMissing();
-      for (const node of app.graph.nodes ?? app.graph._nodes) if (node.type === "LikenessDoctor") showReport(node);
+      for (const node of app.graph.nodes) if (node.type === "LikenessDoctor") showReport(node);
     }, 500);
   },
 });

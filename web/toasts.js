@@ -3,6 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { isOurs, settingOf } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: what takes the toast away again
@@ -34,13 +35,12 @@ function find(id) {
   return { node, open: app.canvas.graph === graph };
 }
 
-const isOurs = (type) => String(type).startsWith("Likeness");
 const isApp = ({ activeMode, initialMode } = {}) => (activeMode ?? initialMode) === "app";
 
 /** Of the error of a run, or of a prompt that was refused. */
 function showError(id, type, message) {
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
-  if (!app.extensionManager.setting.get("Comfy.RightSidePanel.ShowErrorsTab")) return;
+  if (!settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const { node } = find(id);
   show(ERROR, "error", node?.title ?? LiteGraph.registered_node_types[type]?.title ?? "Likeness", message.trim());
 }

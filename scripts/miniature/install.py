@@ -18,7 +18,7 @@ from typing import Any
 from environment import ROOT
 from rig import photos
 from rig.standins import Files
-from rig.workflow import NOTES, load
+from rig.workflow import NOTES, fill, load
 
 from core.workflow_files import nodes_in
 
@@ -136,25 +136,13 @@ def ready(workflow: dict[str, Any], files: Files, images: Sequence[str]) -> dict
         "cfg": settings.cfg,
         "scheduler": "normal",
     }
-    waiting = iter(images)
+    fill(workflow, set_to, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] in NOTES:
             node["widgets_values"][0] = NOTE
-        for place, name in enumerate(_widgets(node)):
-            if name == "image":
-                node["widgets_values"][place] = next(waiting)
-            node["widgets_values"][place] = set_to.get(name, node["widgets_values"][place])
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, NAME))
     return workflow
-
-
-def _widgets(node: Mapping[str, Any]) -> list[str]:
-    """Names of the inputs in the order of the saved values; "" for what the editor adds behind a seed."""
-    names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
-    if "seed" in names and len(node["widgets_values"]) > len(names):
-        names.insert(names.index("seed") + 1, "")
-    return names
 
 
 def main() -> None:
