@@ -8,17 +8,19 @@ const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: what takes the toast away again
 
 function hide(about) {
-  const { toast } = app.extensionManager;
+  const toast = app.extensionManager.toast ?? {};
   if (shown.has(about)) (toast.dismiss ?? toast.remove)(shown.get(about));
   shown.delete(about);
 }
 
-/** One toast about each, until it is closed or another takes its place. */
-function show(about, severity, summary, detail) {
+/** One toast about each, until it is closed, its time is over, or another takes its place. */
+export function show(about, severity, summary, detail, { life, styleClass } = {}) {
   const { toast } = app.extensionManager;
-  const message = { severity, summary, detail };
+  if (!toast) return;
+  const [kind, options] = [severity === "warn" ? "warning" : severity, { description: detail, duration: life }];
+  const message = { severity, summary, detail, life, styleClass };
   hide(about);
-  if (toast.dismiss) shown.set(about, toast[severity === "warn" ? "warning" : severity](summary, { description: detail }));
+  if (toast.dismiss) shown.set(about, toast[kind](summary, options));
   else shown.set(about, (toast.add(message), message));
 }
 
@@ -35,14 +37,16 @@ function find(id) {
 }
 
 const isOurs = (type) => String(type).startsWith("Likeness");
-const isApp = ({ activeMode, initialMode } = {}) => (activeMode ?? initialMode) === "app";
+const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
 
 /** Of the error of a run, or of a prompt that was refused. */
 function showError(id, type, message) {
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
   if (!app.extensionManager.setting.get("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const { node } = find(id);
-  show(ERROR, "error", node?.title ?? LiteGraph.registered_node_types[type]?.title ?? "Likeness", message.trim());
+  // In the tab of another workflow than the one that has run the id is another node's.
+  const title = node?.type === type ? node.title : LiteGraph.registered_node_types[type]?.title;
+  show(ERROR, "error", title ?? "Likeness", String(message).trim());
 }
 
 function onRunError({ detail }) {
@@ -58,7 +62,7 @@ function watchAnswers() {
     try {
       return await send.apply(this, given);
     } catch (refused) {
-      for (const [id, { class_type, errors }] of Object.entries(refused?.response?.node_errors ?? {})) {
+      for (const [id, { class_type, errors = [] }] of Object.entries(refused?.response?.node_errors ?? {})) {
         const ours = errors.find(({ extra_info }) => String(extra_info?.exception_type).startsWith("likeness."));
         if (ours) showError(id, class_type, ours.details);
       }
@@ -72,7 +76,7 @@ function onNote({ detail: { nodeId, text } }) {
   if (!node || !isOurs(node.type)) return;
   // Notes are HTML, all of it escaped. What is parsed here is not in the page: nothing of it is loaded or run.
   const note = new DOMParser().parseFromString(text, "text/html").documentElement.textContent.trim();
-  const isSeen = open && !node.flags.collapsed && !isApp(app.extensionManager.workflow.activeWorkflow);
+  const isSeen = open && !node.flags?.collapsed && !isApp(app.extensionManager.workflow?.activeWorkflow ?? {});
   if (note && !isSeen) show(nodeId, "warn", node.title, note);
   else hide(nodeId);
 }
