@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { isChinese, nodesOf, settingOf, someAreOurs } from "./ours.js";
+import { show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
 const MISSING = "/likeness/missing"; // the route of bridge/missing.py
@@ -162,21 +163,26 @@ function tell(names) {
         more === 1 ? "1 more file is missing" : `${more} more files are missing`,
         `${list}. ComfyUI does not offer ${them}: run Likeness Doctor (template Check files) for links.`,
       ];
-  app.extensionManager.toast.add({ severity: "warn", summary, detail, life: 30000, styleClass: LOWER });
+  show(MISSING, "warn", summary, detail, { life: 30000, styleClass: LOWER });
 }
 
 const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
 
-async function tellWhatIsMissing() {
+function active() {
   const workflow = app.extensionManager.workflow?.activeWorkflow;
-  const own = workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
+  return workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
+}
+
+async function tellWhatIsMissing() {
+  const own = active();
   const graph = app.graph.serialize();
   if (!own || asked.has(own) || !someAreOurs(nodesOf(graph))) return;
   asked.add(own);
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
   const names = answer.ok ? await answer.json() : [];
-  if (names.length) tell(names);
+  if (own !== active()) asked.delete(own); // it has been left: when it is shown again
+  else if (names.length) tell(names);
 }
 
 app.registerExtension({

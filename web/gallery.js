@@ -14,7 +14,7 @@ const stems = new Map(); // by title, of those that the gallery shows
 async function readTitles() {
   const texts = await api.getCustomNodesI18n();
   const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
-  const table = titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en");
+  const table = titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {};
   return Object.entries(table).map(([stem, title]) => [stem, `${title} · Likeness`]);
 }
 
@@ -32,7 +32,9 @@ app.registerExtension({
     const { getWorkflowTemplates, apiURL } = api;
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);
-      return PACK in templates ? { ...templates, [PACK]: entitle(templates[PACK], await readTitles()) } : templates;
+      if (!templates?.[PACK]) return templates;
+      const titles = await readTitles().catch(() => []); // without them every template is there by its file's name
+      return { ...templates, [PACK]: entitle(templates[PACK], titles) };
     };
     // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
     api.apiURL = function (route, ...given) {
