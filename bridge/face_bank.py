@@ -64,12 +64,14 @@ def path_of(file: str) -> str:
 
 
 def _not_saved(file: str) -> CannotSave:
-    wanted, saved = file.removesuffix(_ENDING), {name.removesuffix(_ENDING).lower(): name for name in files()}
-    near = [saved[name].removesuffix(_ENDING) for name in get_close_matches(wanted.lower(), saved, _NAMED, cutoff=0)]
-    more = f" and {len(saved) - len(near)} more" * (len(saved) > len(near))
+    wanted = file.removesuffix(_ENDING)
     who = f"No saved person is called {wanted!r}" if wanted else "No saved person is chosen"
-    there = f"saved are, the nearest name first, {listed(near)}{more}" if near else "nobody is saved yet"
-    choose = "Choose one of them in Load Identity, or save this person" if near else "Save this person"
+    saved = {name.lower(): name for name in (entry.removesuffix(_ENDING) for entry in files())}
+    there, choose = "nobody is saved yet", "Save this person"
+    if near := [saved[name] for name in get_close_matches(wanted.lower(), saved, _NAMED, cutoff=0)]:
+        more = f" and {len(saved) - len(near)} more" if len(saved) > len(near) else ""
+        there = f"saved are, the nearest name first, {listed(near)}{more}"
+        choose = "Choose one of them in Load Identity, or save this person"
     advice = f"{choose} with the template Save people from photos and press R in ComfyUI to refresh."
     return CannotSave(f"{who}: {there} (in {listed(folders.folders(KEY))}).", advice)
 

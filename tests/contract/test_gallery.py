@@ -20,7 +20,7 @@ def test_every_template_has_a_title_of_its_own(root: Path, language: str) -> Non
     """In letters that are in no address and in no name of a file (Windows) anything else, nor in a message."""
     table = titles(root, language)
     files = {path.stem for path in (root / "workflows").glob("*.json")}
-    assert sorted(files - table.keys()) == []
+    assert sorted(files ^ table.keys()) == []
     assert list(table) == list(titles(root, "en")), "another order than in English"
     assert len(set(table.values())) == len(table)
     assert [title for title in table.values() if re.search(r'[<>:"/\\|?*#%{}@]', title)] == []
