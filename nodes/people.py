@@ -658,7 +658,8 @@ class PeopleFromPhotos(io.ComfyNode):
                 faces.append(_face(cls, face_model, photo, which_face, _photo_of(name, n, len(batch))))
                 seen.append((_who(name, n, len(batch)), faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-        remarks = [*gathered("Left out, no photo", unseen), *analysis.small_faces(seen)]
+        more = [f"{len(unseen) - _PEOPLE} more"] if len(unseen) > _PEOPLE else []  # a text that is no list of names
+        remarks = [*gathered("Left out, no photo", [*unseen[:_PEOPLE], *more]), *analysis.small_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)
 
 

@@ -157,8 +157,9 @@ def main() -> int:
     folder = parser.parse_args().folder
     if not folder.is_dir():
         parser.error(f"{folder} is no folder.")
+    inside = folder / "models" if (folder / "main.py").is_file() else folder  # the ComfyUI itself was given
     try:
-        print("\n".join(install(folder)))
+        print("\n".join(install(inside)))
     except OSError as problem:
         print(f"Not all of it could be put there: {problem}")
         return 1

@@ -937,6 +937,8 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(nodes, face_model, c
         assert torch.equal(person.identity.embeddings["w600k_mbf"], identity.embeddings["w600k_mbf"])
     assert torch.equal(preview, by_hand[1]) and output.ui.as_dict()["images"]
     assert any(said.startswith("Left out, no photo: Anna, Ben\n") for said in caplog.messages)
+    nodes.PeopleFromPhotos.execute(face_model, "Yao, " + "and so on, " * 99, "only", photo_1=yao)
+    assert "and so on, 91 more\n" in caplog.messages[-1] and len(caplog.messages[-1]) < 300
 
 
 @pytest.mark.parametrize(

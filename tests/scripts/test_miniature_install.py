@@ -78,10 +78,12 @@ def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> Non
 def test_a_folder_that_cannot_be_written_to_is_said(
     comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Also where the ComfyUI was given instead of its models."""
     (comfyui / "models" / "checkpoints").touch()
-    monkeypatch.setattr("sys.argv", ["export", str(comfyui / "models")])
-    assert install.main() == 1
-    assert "Not all of it could be put there" in capsys.readouterr().out
+    for given in (comfyui / "models", comfyui):
+        monkeypatch.setattr("sys.argv", ["export", str(given)])
+        assert install.main() == 1
+        assert "Not all of it could be put there" in capsys.readouterr().out
 
 
 def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
