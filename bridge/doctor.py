@@ -49,8 +49,8 @@ def _template(name: str) -> dict[str, Any]:
 
 def not_offered(graph: Mapping[str, Any]) -> list[str]:
     """Names of published models that a workflow needs, that are not there, and that no frontend offers to fetch."""
-    absent = doctor.absent(needs.wanted(graph), folders.of_models())
-    return [model.name for model in absent if model.page and not manifest.fetched_by_frontends(model)]
+    asked = [model for model in needs.wanted(graph) if model.page and not manifest.fetched_by_frontends(model)]
+    return [model.name for model in doctor.absent(asked, folders.of_models())]
 
 
 def _around() -> tuple[Finding, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from ..core.models import needs
 from ..core.text import in_one_line
 from . import doctor
+from .notes import running_server
 
 ROUTE = "/likeness/missing"
 
@@ -18,17 +19,18 @@ def answer() -> None:
 
     It reads the disk as the doctor does, beside the server's loop: a network drive may take its time.
     """
-    host: Any = sys.modules.get("server")  # looked up, not imported: scripts use the nodes without it
-    server = getattr(getattr(host, "PromptServer", None), "instance", None)
+    server = running_server()
     # Of two copies of the pack the first answers: the server does not start with a route twice.
     if server is None or any(route.path == ROUTE for route in server.routes):
         return
+    json_response = sys.modules["server"].web.json_response
 
     async def missing(request: Any) -> Any:
         try:
-            names = await asyncio.to_thread(lambda text: doctor.not_offered(needs.workflow(text)), await request.text())
+            body = await request.read()  # not text(), which fails with an encoding that a sender makes up
+            names = await asyncio.to_thread(lambda: doctor.not_offered(needs.workflow(body.decode())))
         except ValueError as error:
-            return host.web.json_response({"error": in_one_line(error)}, status=400)
-        return host.web.json_response(names)
+            return json_response({"error": in_one_line(error)}, status=400)
+        return json_response(names)
 
     server.routes.post(ROUTE)(missing)

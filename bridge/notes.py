@@ -19,7 +19,7 @@ def node_of(cls: type[io.ComfyNode]) -> str | None:
 
 def show(node_id: str | None, image: Tensor) -> None:
     """Put a picture, IMAGE (B, H, W, 3), into a node that has run already; only a running server can show it."""
-    server = _server()
+    server = running_server()
     if node_id is None or server is None:
         return
     shown = {"node": node_id, "display_node": node_id, "output": ui.PreviewImage(image).as_dict()}
@@ -39,7 +39,7 @@ def tell(node_id: str | None, text: str, topic: str = "") -> None:
     """
     if text:
         logger.warning(text)
-    server = _server()
+    server = running_server()
     if node_id is None or server is None:
         return
     before = _told.get(node_id, {})
@@ -66,7 +66,7 @@ def _tell_boxes(server: Any, node_id: str, text: str) -> None:
         server.send_progress_text("\n".join(filter(None, said.values())) or " ", box)
 
 
-def _server() -> Any:
+def running_server() -> Any:
     """The running server, or None. Looked up, not imported: scripts use the nodes without it."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 

@@ -359,8 +359,8 @@ def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str
     if image is not None and image.shape[1:3] == (1024, 1024):
         hints.append(WATERMARKS)
     if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
-        sizes = f"{mask.shape[-1]}x{mask.shape[-2]} px over the canvas, {cast.width}x{cast.height} px"
-        hints.append(f"Masks stretched: {sizes}")
+        size = f"{mask.shape[-1]}x{mask.shape[-2]}"
+        hints.append(f"Masks stretched: {size} px over the canvas, {cast.width}x{cast.height} px")
     return [*hints, *_small_boxes(cast)] if acts_in == FACE_BOXES and is_a(cast, PlacedCast) else hints
 
 

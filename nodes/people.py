@@ -318,8 +318,7 @@ class Identity(io.ComfyNode):
     ) -> io.NodeOutput:
         face_model = face_model or default_face_model(detects=face_landmarks is None)
         name = plain(name, NAME) or "person"
-        faces: list[people.Face] = []
-        named: list[tuple[str, people.Face]] = []
+        seen: list[tuple[str, people.Face]] = []
         report: list[str] = []
         dropped: list[str] = []
         size = len(image), image.shape[2], image.shape[1]
@@ -329,20 +328,19 @@ class Identity(io.ComfyNode):
             try:
                 face = _face(cls, face_model, photo, which_face, where, meshes[number - 1] if meshes else None)
             except FaceNotFound as error:
-                if on_no_face == "error" and len(image) > 1:
-                    error.advice += " Or leave such photos out: on_no_face = skip in Identity."
                 if on_no_face == "error":
+                    if len(image) > 1:
+                        error.advice += " Or leave such photos out: on_no_face = skip in Identity."
                     raise
                 report.append(f"{where}: dropped. {error.problem}")
                 dropped.append(where)
                 continue
-            faces.append(face)
-            named.append((_who(name, number, len(image)), face))
+            seen.append((_who(name, number, len(image)), face))
             report.append(f"{where}: used, {analysis.describe(face)}")
-        identity = identities.from_faces(name, faces, face_model.ids)
-        text = "\n".join([f"{name}: {len(faces)} of {counted(len(image), 'photo')} used", *report])
+        identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
+        text = "\n".join([f"{name}: {len(seen)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
-        remarks = [*gathered("No face found, dropped", dropped), *analysis.small_faces(named)]
+        remarks = [*gathered("No face found, dropped", dropped), *analysis.small_faces(seen)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
 

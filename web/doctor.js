@@ -4,6 +4,8 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { isChinese, nodesOf, settingOf, someAreOurs } from "./ours.js";
+import { show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
 const MISSING = "/likeness/missing"; // the route of bridge/missing.py
@@ -17,8 +19,6 @@ const CHINESE = {
   "In place": "已就位",
 };
 
-const setting = (name) => app.extensionManager.setting.get(name);
-const isChinese = () => setting("Comfy.Locale") === "zh";
 const worded = (text) => (isChinese() ? (CHINESE[text] ?? text) : text);
 
 function titled(title) {
@@ -125,7 +125,7 @@ function addTable(node) {
   return pane;
 }
 
-/** The report of a node's last run as its table; false where there is none, as of an older server. */
+/** The report of a node's last run as its table; false where there is none. */
 function showReport(node, output = app.nodeOutputs?.[node.id] ?? app.nodeOutputs?.[`${node.graph?.id}:${node.id}`]) {
   const report = output?.[REPORT]?.[0];
   if (!report) return false;
@@ -152,9 +152,6 @@ function extendDoctor(prototype) {
 
 // The toast
 
-const partsOf = (graph) => [graph, ...(graph.definitions?.subgraphs ?? [])];
-const isOurs = ({ type }) => String(type).startsWith("Likeness");
-
 const LOWER = "likeness-lower";
 
 /** In words that fit; below what ComfyUI says of the errors it knows of, in frontends that would put it over that. */
@@ -166,21 +163,26 @@ function tell(names) {
         more === 1 ? "1 more file is missing" : `${more} more files are missing`,
         `${list}. ComfyUI does not offer ${them}: run Likeness Doctor (template Check files) for links.`,
       ];
-  app.extensionManager.toast.add({ severity: "warn", summary, detail, life: 30000, styleClass: LOWER });
+  show(MISSING, "warn", summary, detail, { life: 30000, styleClass: LOWER });
 }
 
 const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
 
-async function tellWhatIsMissing() {
+function active() {
   const workflow = app.extensionManager.workflow?.activeWorkflow;
-  const own = workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
+  return workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
+}
+
+async function tellWhatIsMissing() {
+  const own = active();
   const graph = app.graph.serialize();
-  if (!own || asked.has(own) || !partsOf(graph).some(({ nodes }) => nodes?.some(isOurs))) return;
+  if (!own || asked.has(own) || !someAreOurs(nodesOf(graph))) return;
   asked.add(own);
-  if (setting("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
+  if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
   const names = answer.ok ? await answer.json() : [];
-  if (names.length) tell(names);
+  if (own !== active()) asked.delete(own); // it has been left: when it is shown again
+  else if (names.length) tell(names);
 }
 
 app.registerExtension({
@@ -195,7 +197,7 @@ app.registerExtension({
     // Only then has a workflow its tab, and its nodes what they have shown there before.
     setTimeout(() => {
       tellWhatIsMissing();
-      for (const node of app.graph.nodes ?? app.graph._nodes) if (node.type === "LikenessDoctor") showReport(node);
+      for (const node of app.graph.nodes) if (node.type === "LikenessDoctor") showReport(node);
     }, 500);
   },
 });

@@ -3,6 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { settingOf } from "./ours.js";
 
 // The folder that the pack was put into: .../extensions/<folder>/gallery.js
 const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
@@ -12,8 +13,8 @@ const stems = new Map(); // by title, of those that the gallery shows
 /** Each file's name with its title, in order. The pack's name is a word to search for, and says whose template it is. */
 async function readTitles() {
   const texts = await api.getCustomNodesI18n();
-  const language = app.extensionManager.setting.get("Comfy.Locale");
-  const table = texts[language]?.templateWorkflows?.template?.likeness ?? texts.en.templateWorkflows.template.likeness;
+  const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
+  const table = titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {};
   return Object.entries(table).map(([stem, title]) => [stem, `${title} · Likeness`]);
 }
 
@@ -31,7 +32,9 @@ app.registerExtension({
     const { getWorkflowTemplates, apiURL } = api;
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);
-      return PACK in templates ? { ...templates, [PACK]: entitle(templates[PACK], await readTitles()) } : templates;
+      if (!templates?.[PACK]) return templates;
+      const titles = await readTitles().catch(() => []); // without them every template is there by its file's name
+      return { ...templates, [PACK]: entitle(templates[PACK], titles) };
     };
     // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
     api.apiURL = function (route, ...given) {

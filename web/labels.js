@@ -4,32 +4,27 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { graphsOf, isChinese, isOurs, nodesOf, someAreOurs } from "./ours.js";
 
-const LANGUAGE = "zh";
 // Of locales/zh/main.json, which the host gives out with all other translations: by their English, notes by their lines.
 const TABLES = ["likenessLabels", "likenessNotes", "likenessOptions"];
-
-const isChinese = () => app.extensionManager.setting.get("Comfy.Locale") === LANGUAGE;
 
 let [texts, lines, options] = TABLES.map(() => new Map());
 
 async function readTables() {
-  const ours = (await api.getCustomNodesI18n())[LANGUAGE];
+  const ours = (await api.getCustomNodesI18n()).zh;
   [texts, lines, options] = TABLES.map((name) => new Map(Object.entries(ours?.[name] ?? {})));
 }
 
-const subgraphsOf = (graph) => graph.definitions?.subgraphs ?? [];
 const slotsOf = ({ inputs, outputs }) => [...(inputs ?? []), ...(outputs ?? [])];
-const isOurs = (node) => String(node.type).startsWith("Likeness");
 
 /** Words that are the table's to the letter, nobody's own; and only what is read: names and ids are for links. */
 function translate(graph) {
   const put = (shown, key, english = shown?.[key]) => {
     if (texts.has(english)) shown[key] = texts.get(english);
   };
-  const subgraphs = subgraphsOf(graph);
-  const nodes = [graph, ...subgraphs].flatMap((part) => part.nodes ?? []);
-  const groups = [graph, ...subgraphs].flatMap((part) => part.groups ?? []);
+  const [nodes, [, ...subgraphs]] = [nodesOf(graph), graphsOf(graph)];
+  const groups = graphsOf(graph).flatMap((part) => part.groups ?? []);
   for (const subgraph of subgraphs) put(subgraph, "name");
   for (const titled of [...groups, ...nodes]) put(titled, "title");
   for (const slot of nodes.flatMap(slotsOf)) put(slot, "label");
@@ -46,15 +41,15 @@ function translateNote({ widgets_values: values }) {
 }
 
 function translateOpened(graph) {
-  const nodes = [graph, ...subgraphsOf(graph)].flatMap((part) => part.nodes ?? []);
-  if (!nodes.some(isOurs)) return;
+  const nodes = nodesOf(graph);
+  if (!someAreOurs(nodes)) return;
   translate(graph);
   nodes.filter(({ type }) => type === "MarkdownNote").forEach(translateNote);
 }
 
 /** What a blueprint has put down; the names of its slots in the editor's way, so that every box is drawn anew. */
 function translateBlueprint(subgraph) {
-  if (!subgraph.nodes.some(isOurs)) return;
+  if (!someAreOurs(subgraph.nodes)) return;
   const nodes = app.canvas.graph.nodes.filter(({ type }) => type === subgraph.id);
   const inChinese = ({ name, label }) => texts.get(label ?? name);
   for (const slot of subgraph.inputs.filter(inChinese)) subgraph.renameInput(slot, inChinese(slot));
@@ -84,6 +79,6 @@ app.registerExtension({
     if (isChinese()) translateOpened(graph);
   },
   nodeCreated(node) {
-    if (isChinese() && String(node.comfyClass).startsWith("Likeness")) translateOptions(node);
+    if (isChinese() && isOurs(node.comfyClass)) translateOptions(node);
   },
 });

@@ -3,46 +3,49 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
+import { isOurs, settingOf } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: what takes the toast away again
 
 function hide(about) {
-  const { toast } = app.extensionManager;
+  const toast = app.extensionManager.toast ?? {};
   if (shown.has(about)) (toast.dismiss ?? toast.remove)(shown.get(about));
   shown.delete(about);
 }
 
-/** One toast about each, until it is closed or another takes its place. */
-function show(about, severity, summary, detail) {
+/** One toast about each, until it is closed, its time is over, or another takes its place. */
+export function show(about, severity, summary, detail, { life, styleClass } = {}) {
   const { toast } = app.extensionManager;
-  const message = { severity, summary, detail };
+  if (!toast) return;
+  const [kind, options] = [severity === "warn" ? "warning" : severity, { description: detail, duration: life }];
+  const message = { severity, summary, detail, life, styleClass };
   hide(about);
-  if (toast.dismiss) shown.set(about, toast[severity === "warn" ? "warning" : severity](summary, { description: detail }));
+  if (toast.dismiss) shown.set(about, toast[kind](summary, options));
   else shown.set(about, (toast.add(message), message));
 }
 
-/** The node of an id as the host knows it, "12" or "5:12" inside of subgraphs, and whether its graph is open. */
+/** The nodes of an id as the host knows it, "12" or "5:12" inside of subgraphs: the boxes around it, then itself. */
 function find(id) {
   let graph = app.rootGraph ?? app.graph;
-  let node;
+  const nodes = [];
   for (const number of String(id).split(":")) {
-    graph = node?.subgraph ?? graph;
-    node = graph.nodes.find((one) => String(one.id) === number);
-    if (!node) break;
+    nodes.push(graph?.nodes.find((one) => String(one.id) === number));
+    graph = nodes.at(-1)?.subgraph;
   }
-  return { node, open: app.canvas.graph === graph };
+  return nodes.every(Boolean) ? nodes : [];
 }
 
-const isOurs = (type) => String(type).startsWith("Likeness");
-const isApp = ({ activeMode, initialMode } = {}) => (activeMode ?? initialMode) === "app";
+const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
 
 /** Of the error of a run, or of a prompt that was refused. */
 function showError(id, type, message) {
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
-  if (!app.extensionManager.setting.get("Comfy.RightSidePanel.ShowErrorsTab")) return;
-  const { node } = find(id);
-  show(ERROR, "error", node?.title ?? LiteGraph.registered_node_types[type]?.title ?? "Likeness", message.trim());
+  if (!settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
+  const node = find(id).at(-1);
+  // In the tab of another workflow than the one that has run the id is another node's.
+  const title = node?.type === type ? node.title : LiteGraph.registered_node_types[type]?.title;
+  show(ERROR, "error", title ?? "Likeness", String(message).trim());
 }
 
 function onRunError({ detail }) {
@@ -50,30 +53,42 @@ function onRunError({ detail }) {
   if (String(exception_type).startsWith("likeness.")) showError(node_id, node_type, exception_message);
 }
 
-/** No event tells of a refused prompt: its answer is looked at on the way to the frontend. */
+function onRefusal(answer) {
+  for (const [id, { class_type, errors = [] }] of Object.entries(answer?.node_errors ?? {})) {
+    const ours = errors.find(({ extra_info }) => String(extra_info?.exception_type).startsWith("likeness."));
+    if (ours) showError(id, class_type, ours.details);
+  }
+}
+
+/** No event tells of a prompt that was refused, all of it or in part: its answer is looked at on the way. */
 function watchAnswers() {
   const send = api.queuePrompt;
   api.queuePrompt = async function (...given) {
     hide(ERROR);
     try {
-      return await send.apply(this, given);
+      const answer = await send.apply(this, given);
+      onRefusal(answer);
+      return answer;
     } catch (refused) {
-      for (const [id, { class_type, errors }] of Object.entries(refused?.response?.node_errors ?? {})) {
-        const ours = errors.find(({ extra_info }) => String(extra_info?.exception_type).startsWith("likeness."));
-        if (ours) showError(id, class_type, ours.details);
-      }
+      onRefusal(refused?.response);
       throw refused;
     }
   };
 }
 
+/** A note stands under its node and under every box around it; in an app there are no nodes. */
+function isSeen(nodes) {
+  const inApp = isApp(app.extensionManager.workflow?.activeWorkflow ?? {});
+  return !inApp && nodes.some(({ graph, flags }) => graph === app.canvas.graph && !flags.collapsed);
+}
+
 function onNote({ detail: { nodeId, text } }) {
-  const { node, open } = find(nodeId);
-  if (!node || !isOurs(node.type)) return;
+  const nodes = find(nodeId);
+  const node = nodes.at(-1);
+  if (!isOurs(node?.type)) return;
   // Notes are HTML, all of it escaped. What is parsed here is not in the page: nothing of it is loaded or run.
   const note = new DOMParser().parseFromString(text, "text/html").documentElement.textContent.trim();
-  const isSeen = open && !node.flags.collapsed && !isApp(app.extensionManager.workflow.activeWorkflow);
-  if (note && !isSeen) show(nodeId, "warn", node.title, note);
+  if (note && !isSeen(nodes)) show(nodeId, "warn", node.title, note);
   else hide(nodeId);
 }
 
@@ -81,7 +96,6 @@ app.registerExtension({
   name: "likeness.toasts",
   setup() {
     api.addEventListener("execution_error", onRunError);
-    api.addEventListener("execution_start", () => hide(ERROR));
     api.addEventListener("progress_text", onNote);
     watchAnswers();
   },

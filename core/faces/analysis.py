@@ -124,9 +124,9 @@ def small(face: Face) -> bool:
     return shorter_side(face.box) < CROP
 
 
-def small_faces(named: Sequence[tuple[str, Face]]) -> list[str]:
-    """Whose faces are small, in one line. named: who is meant, and their face."""
-    found = [f"{who} {shorter_side(face.box):.0f}" for who, face in named if small(face)]
+def small_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
+    """Whose faces are small, in one line. seen: who is meant, and their face."""
+    found = [f"{who} {shorter_side(face.box):.0f}" for who, face in seen if small(face)]
     return gathered("Faces small in the photos", found, f" px; {CROP} needed: larger photos")
 
 

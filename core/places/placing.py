@@ -271,14 +271,16 @@ def _where(one: _Standing) -> str:
 def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
     others = {LAST_PLACES: len(places) - len(cast.people) - len(cast.absent), LARGEST_FACES: len(places)}
     staying = others.get(order, 0)
-    people = list(enumerate(zip(cast.numbers, cast.people, strict=True)))
-    outside = [f"{one.identity.name} (person {number})" for n, (number, one) in people if n not in places]
+    outside = [
+        f"{one.identity.name} (person {number})"
+        for n, (number, one) in enumerate(zip(cast.numbers, cast.people, strict=True))
+        if n not in places
+    ]
+    weightless = [one.identity.name for n, one in enumerate(cast.people) if n in places and one.weight <= 0]
     return [
         *_empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout),
         *gathered("Left out, without a place", outside),
-        *gathered(
-            "Weight 0, as if absent", [one.identity.name for n, (_, one) in people if n in places and one.weight <= 0]
-        ),
+        *gathered("Weight 0, as if absent", weightless),
     ]
 
 

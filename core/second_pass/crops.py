@@ -284,15 +284,11 @@ def _line(one: Decision, pictures: int) -> str:
 def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
     """Who could not be found, of whom little is pasted, who lies on top of whom, and that nobody is chosen, a line for
     each kind."""
-    lost = [one for one in decisions if one.candidate.similarity is None or one.covered]
-    lines = [
-        line
-        for why in dict.fromkeys(one.why for one in lost)
-        for line in gathered(
-            why[0].upper() + why[1:],
-            [_in_picture(one.candidate.name, one.candidate.picture, pictures) for one in lost if one.why == why],
-        )
-    ]
+    lost: dict[str, list[str]] = {}
+    for one in decisions:
+        if one.candidate.similarity is None or one.covered:
+            lost.setdefault(one.why, []).append(_in_picture(one.candidate.name, one.candidate.picture, pictures))
+    lines = [line for why, names in lost.items() for line in gathered(why[0].upper() + why[1:], names)]
     chosen = [one.crop for one in decisions if one.crop]
     nobody = [] if chosen else [NOBODY]
     return [*lines, *_faint(chosen, pictures), *overlaps(chosen, pictures), *nobody]

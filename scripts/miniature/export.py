@@ -165,6 +165,8 @@ _RULES = (
 
 
 if __name__ == "__main__":
+    from environment import run
+
     from .install import main
 
-    main()
+    run(main)

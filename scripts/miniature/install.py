@@ -18,7 +18,7 @@ from typing import Any
 from environment import ROOT
 from rig import photos
 from rig.standins import Files
-from rig.workflow import NOTES, load
+from rig.workflow import NOTES, fill, load
 
 from core.workflow_files import nodes_in
 
@@ -51,8 +51,8 @@ def install(models: Path) -> list[str]:
     for file in four:
         _put(source.root / file.relative_to(models), file)
     said = [f"{file} ({file.stat().st_size / 2**20:.0f} MiB)" for file in four]
-    if not to.face_pack.is_dir():
-        for file in sorted(source.face_pack.iterdir()):
+    if pack := _lacking(to.face_pack, sorted(source.face_pack.iterdir())):
+        for file in pack:
             _put(file, to.face_pack / file.name)
         said.append(f"{to.face_pack}: the face pack buffalo_sc, a real one; for non-commercial use only")
     real = to.recogniser.parents[1] / to.recogniser.name
@@ -70,6 +70,12 @@ def _has_pack(custom_nodes: Path) -> bool:
     """Under its usual name, or this very folder under another."""
     there = list(custom_nodes.iterdir()) if custom_nodes.is_dir() else []
     return any("likeness" in one.name.lower() or one.resolve() == ROOT.resolve() for one in there)
+
+
+def _lacking(folder: Path, files: Sequence[Path]) -> list[Path]:
+    """What of these files is not there; nothing where others are, for then the folder is the user's own."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set[str]()
+    return [file for file in files if file.name not in there] if there <= {file.name for file in files} else []
 
 
 def _put(source: Path, target: Path) -> None:
@@ -136,31 +142,24 @@ def ready(workflow: dict[str, Any], files: Files, images: Sequence[str]) -> dict
         "cfg": settings.cfg,
         "scheduler": "normal",
     }
-    waiting = iter(images)
+    fill(workflow, set_to, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] in NOTES:
             node["widgets_values"][0] = NOTE
-        for place, name in enumerate(_widgets(node)):
-            if name == "image":
-                node["widgets_values"][place] = next(waiting)
-            node["widgets_values"][place] = set_to.get(name, node["widgets_values"][place])
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, NAME))
     return workflow
 
 
-def _widgets(node: Mapping[str, Any]) -> list[str]:
-    """Names of the inputs in the order of the saved values; "" for what the editor adds behind a seed."""
-    names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
-    if "seed" in names and len(node["widgets_values"]) > len(names):
-        names.insert(names.index("seed") + 1, "")
-    return names
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="the model folder of a ComfyUI, e.g. ComfyUI/models")
     folder = parser.parse_args().folder
     if not folder.is_dir():
         parser.error(f"{folder} is no folder.")
-    print("\n".join(install(folder)))
+    try:
+        print("\n".join(install(folder)))
+    except OSError as problem:
+        print(f"Not all of it could be put there: {problem}")
+        return 1
+    return 0

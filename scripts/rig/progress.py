@@ -42,7 +42,7 @@ class Progress:
             self._done += self._units.get(self._node, 0)
             self._node, self._within, self._step = data["node"] or "", 0.0, ""
         elif event["type"] == "progress" and data["node"] == self._node:
-            self._within = data["value"] / data["max"]
+            self._within = data["value"] / max(1, data["max"])
             self._step = f", step {data['value']} of {data['max']}"
 
     @property

@@ -140,6 +140,24 @@ def _is_widget(kind: Any, options: Mapping[str, Any]) -> bool:
     return (isinstance(kind, list) or kind in _WIDGET_TYPES) and not options.get("forceInput")
 
 
+def fill(workflow: Mapping[str, Any], values: Mapping[str, Any], images: Sequence[str]) -> None:
+    """Set widgets of a workflow as it is saved, on boxes and inside of them: older frontends send the one, newer ones
+    the other.
+
+    values: by the name of the input. images: those of its Load Image nodes, in the file's order.
+    """
+    waiting = iter(images)
+    for node in workflow_files.nodes_in(workflow):
+        names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
+        if "seed" in names and len(node["widgets_values"]) > len(names):
+            names.insert(names.index("seed") + 1, "")  # what the editor adds
+        for place, name in enumerate(names):
+            if name == "image":
+                node["widgets_values"][place] = next(waiting)
+            elif name in values:
+                node["widgets_values"][place] = values[name]
+
+
 def substitute(prompt: Prompt, values: Mapping[str, Any]) -> Prompt:
     """A copy of `prompt` with inputs replaced.
 

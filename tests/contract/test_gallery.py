@@ -35,3 +35,10 @@ def test_people_find_the_templates_to_start_with(root: Path) -> None:
     for language, searched in words.items():
         shown = list(titles(root, language).values())[: len(searched)]
         assert [word for word, title in zip(searched, shown, strict=True) if word not in title.lower()] == []
+
+
+def test_readme_lists_them_as_the_gallery_does(root: Path) -> None:
+    listed = re.findall(
+        r"^\| \[(.+?)\]\(workflows/(\w+)\.json\)", (root / "README.md").read_text("utf-8"), re.MULTILINE
+    )
+    assert listed == [(title, stem) for stem, title in titles(root, "en").items()]

@@ -15,6 +15,15 @@ tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pypro
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
+SCRIPTS = {
+    "doctor": ({"fetchApi"}, 9000),
+    "gallery": ({"getCustomNodesI18n", "getWorkflowTemplates =", "apiURL ="}, 2500),
+    "labels": ({"getCustomNodesI18n"}, 4500),
+    "likeness": (set[str](), 5000),
+    "ours": (set[str](), 1000),
+    "toasts": ({"addEventListener", "queuePrompt ="}, 4000),
+}
+"""Of the editor: what each calls or wraps of the frontend's api, and how many letters it has at most."""
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +93,7 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped
     assert "models_manifest.json" in shipped
-    scripts = {"doctor.js", "gallery.js", "labels.js", "likeness.js", "toasts.js"}
-    assert {name for name in shipped if name.endswith(".js")} == {f"web/{name}" for name in scripts}
+    assert {name for name in shipped if name.endswith(".js")} == {f"web/{name}.js" for name in SCRIPTS}
 
 
 def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[str], tmp_path: Path) -> None:
@@ -97,14 +105,16 @@ def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[s
     assert files - shipped == {f"web/docs/{name}/en.md" for name in pages}
 
 
-@pytest.mark.parametrize("name, modules, most", [("likeness", {"app"}, 5000), ("labels", {"api", "app"}, 4500)])
-def test_the_editors_extension_is_small_and_asks_nobody(root: Path, name: str, modules: set[str], most: int) -> None:
-    """The frontend loads every script below web/; ours build on nothing but its app, and its api for translations."""
-    script = (root / "web" / f"{name}.js").read_text("utf-8")
-    imports = {f'import {{ {module} }} from "../../scripts/{module}.js";' for module in modules}
-    assert {*re.findall(r"\bimport\b.*", script)} == imports
-    assert set(re.findall(r"\bapi\.(\w+)\(", script)) <= {"getCustomNodesI18n"}
-    assert re.findall(r"\b(?:eval|Function|fetch|XMLHttpRequest|WebSocket|innerHTML|setInterval)\b", script) == []
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_editors_extension_is_small_and_asks_nobody(root: Path, name: str) -> None:
+    """The frontend loads every script below web/; ours build on nothing but its app, and its api for our own server."""
+    script, (used, most) = (root / "web" / f"{name}.js").read_text("utf-8"), SCRIPTS[name]
+    modules = {"../../scripts/api.js", "../../scripts/app.js", "./ours.js"}
+    assert set(re.findall(r'^import .* from "(.*)";$', script, re.M)) <= modules
+    assert len(re.findall(r"\bimport\b(?!\.meta)", script)) == len(re.findall(r"^import ", script, re.M))
+    assert set(re.findall(r"\bapi\.(\w+(?= ?\()|\w+ =)", script)) == used
+    code = r"\b(?:eval|Function|fetch\(|XMLHttpRequest|WebSocket|innerHTML|outerHTML|insertAdjacentHTML|setInterval\()"
+    assert re.findall(code, script) == []
     assert len(script) < most
 
 

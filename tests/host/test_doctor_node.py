@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import comfy.model_management
@@ -67,8 +68,8 @@ def test_for_a_template(host_server, standin_models):
 def test_the_editor_is_told_what_it_does_not_offer(host_server):
     """By names, of a workflow as it is saved; whatever else is sent is refused."""
 
-    def missing(body: bytes):
-        return json.loads(host_server.read("/likeness/missing", body))
+    def missing(body: bytes, **headers: str):
+        return json.loads(host_server.read("/likeness/missing", body, **headers))
 
     def template(name: str) -> bytes:
         return (WORKFLOWS / f"{name}.json").read_bytes()
@@ -78,6 +79,12 @@ def test_the_editor_is_told_what_it_does_not_offer(host_server):
     for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
         with pytest.raises(OSError, match="400"):
             missing(body)
+    madeup = {"Content-Type": "text/plain; charset=x"}
+    assert missing(template("instant_id_portrait"), **madeup) == ["antelopev2"]
+    many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
+    began = time.monotonic()
+    assert missing(json.dumps({"nodes": many}).encode()) == []
+    assert time.monotonic() - began < 5, "files that nobody is told of are not looked for"
 
 
 def test_a_download_goes_where_the_notes_say():

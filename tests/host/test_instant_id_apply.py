@@ -421,7 +421,7 @@ def test_offloaded_adapter_gives_the_same_tokens(host, instant_id):
 
 def test_notes_where_the_result_is_right_but_could_be_better(host, instant_id, caplog):
     applied = apply(host, instant_id, one(), control_strength=0.0, hint=torch.ones(1, 1024, 1024, 3))
-    assert "The size is exactly 1024x1024" in caplog.text and "CFG" not in caplog.text
+    assert "Watermarks are likely at exactly 1024x1024" in caplog.text and "CFG" not in caplog.text
     sample(*applied, steps=1, cfg=7.5)
     assert "CFG 7.5 burns colours: InstantID was made for 4 to 5, and is fine up to 6" in caplog.text
     masks = torch.stack([person.slot.mask for person in halves().people])[:, ::2, ::2]

@@ -12,7 +12,6 @@ import chromium
 import numpy as np
 import pytest
 from environment import Host
-from pack.core import workflow_files
 from PIL import Image
 from rig import photos, workflow
 from rig.host_server import HostServer
@@ -103,7 +102,7 @@ def test_no_node_is_deprecated(host_server: HostServer) -> None:
 def two_people(host_server: HostServer, standin_models: Standins, tmp_path: Path) -> Graph:
     """The workflow to start with, small and with stand-ins."""
     graph = workflow.load(ROOT / "workflows" / "start_two_people.json")
-    people = iter([host_server.upload_image(path) for path in photos.people(tmp_path)])
+    people = [host_server.upload_image(path) for path in photos.people(tmp_path)]
     changed = {
         "ckpt_name": standin_models.checkpoint.name,
         "control_net_name": standin_models.control_net.name,
@@ -114,13 +113,7 @@ def two_people(host_server: HostServer, standin_models: Standins, tmp_path: Path
         "steps": 2,
         "scheduler": "normal",
     }
-    for node in workflow_files.nodes_in(graph):  # older frontends take the values inside of a box, newer ones its own
-        names = [entry["name"] for entry in node["inputs"] if "widget" in entry]
-        if node["type"] == "KSampler":
-            names.insert(1, "what comes after the seed")
-        for place, name in enumerate(names):
-            given = next(people) if name == "image" else changed.get(name, node["widgets_values"][place])
-            node["widgets_values"][place] = given
+    workflow.fill(graph, changed, people)
     return graph
 
 

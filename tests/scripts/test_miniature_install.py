@@ -62,6 +62,28 @@ def test_what_the_user_has_stays(comfyui: Path) -> None:
     assert old.read_bytes() == export.build().id_patch.read_bytes()
 
 
+def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> None:
+    """As of a first time that was stopped between two files."""
+    install.install(comfyui / "models")
+    pack = export.files(comfyui / "models").face_pack
+    whole = sorted(path.name for path in pack.iterdir())
+    (pack / whole[0]).unlink()
+    install.install(comfyui / "models")
+    assert sorted(path.name for path in pack.iterdir()) == whole
+    (pack / whole[0]).rename(pack / "mine.onnx")
+    install.install(comfyui / "models")
+    assert sorted(path.name for path in pack.iterdir()) == sorted(["mine.onnx", *whole[1:]])
+
+
+def test_a_folder_that_cannot_be_written_to_is_said(
+    comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (comfyui / "models" / "checkpoints").touch()
+    monkeypatch.setattr("sys.argv", ["export", str(comfyui / "models")])
+    assert install.main() == 1
+    assert "Not all of it could be put there" in capsys.readouterr().out
+
+
 def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
     """The values of a node that stands for a subgraph go before those inside of it."""
     box = {"type": "box", "inputs": [{"name": "steps", "widget": {}}, {"name": "seed", "widget": {}}]}
