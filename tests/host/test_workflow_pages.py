@@ -22,8 +22,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
 WINDOW = (1920, 1080)
 READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
-# Four pictures become one batch; what replaces the node in 0.33.0 is not in 0.3.64.
-WITHOUT_SUCCESSOR = {"ImageBatch"}
 OPEN = """(async (workflow, name) => {
   window.complaints = [];
   console.error = (...words) => window.complaints.push(words.join(' '));
@@ -97,7 +95,7 @@ def test_opens_readable_and_in_view(page: chromium.Page, host_server: HostServer
 def test_no_node_is_deprecated(host_server: HostServer) -> None:
     known = host_server.object_info()
     used = {node["type"] for path in FILES for node in workflow.nodes_in(workflow.load(path))} & set(known)
-    assert {name for name in used if known[name].get("deprecated")} <= WITHOUT_SUCCESSOR
+    assert {name for name in used if known[name].get("deprecated")} == set()
 
 
 @pytest.fixture
