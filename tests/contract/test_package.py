@@ -21,7 +21,7 @@ SCRIPTS = {
     "labels": ({"getCustomNodesI18n"}, 4500),
     "likeness": (set[str](), 5000),
     "ours": (set[str](), 1000),
-    "toasts": ({"addEventListener", "queuePrompt ="}, 4000),
+    "toasts": ({"addEventListener", "queuePrompt ="}, 4500),
 }
 """Of the editor: what each calls or wraps of the frontend's api, and how many letters it has at most."""
 
