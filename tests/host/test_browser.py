@@ -474,7 +474,7 @@ def test_files_that_the_editor_does_not_offer_are_named_once(visit: Visit) -> No
         graph = json.loads(path.read_text("utf-8")) | {"id": str(uuid.uuid4())}  # no tab that a page brings back
         visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
         time.sleep(1)
-        visit.page.wait(f"{told} == {toasts}")
+        visit.page.wait(f"{told} == {toasts}", 20)
     visit.await_text("antelopev2. ComfyUI does not offer it: run Likeness Doctor (template Check files)")
     visit.page.evaluate(f"(async () => {{ {UNDO} ; {SETTLED} }})()")
     visit.page.wait(f"{told} == 0")
