@@ -167,21 +167,18 @@ function tell(names) {
 }
 
 const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
-
-function active() {
-  const workflow = app.extensionManager.workflow?.activeWorkflow;
-  return workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
-}
+let opened = 0; // graphs, so far
 
 async function tellWhatIsMissing() {
-  const own = active();
+  const [workflow, now] = [app.extensionManager.workflow?.activeWorkflow, opened];
+  const own = workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
   const graph = app.graph.serialize();
   if (!own || asked.has(own) || !someAreOurs(nodesOf(graph))) return;
   asked.add(own);
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
   const names = answer.ok ? await answer.json() : [];
-  if (own !== active()) asked.delete(own); // it has been left: when it is shown again
+  if (now !== opened) asked.delete(own); // it has been left: when it is shown again
   else if (names.length) tell(names);
 }
 
@@ -194,6 +191,7 @@ app.registerExtension({
     if (nodeData.name === "LikenessDoctor") extendDoctor(nodeType.prototype);
   },
   afterConfigureGraph() {
+    opened += 1;
     // Only then has a workflow its tab, and its nodes what they have shown there before.
     setTimeout(() => {
       tellWhatIsMissing();
