@@ -221,6 +221,13 @@ def test_nodes_stand_in_groups_and_not_on_each_other(graph: Graph) -> None:
     assert not homeless
 
 
+def test_photos_have_the_height_that_they_get(graph: Graph) -> None:
+    """On the canvas the frontend gives a photo 220 px below two sockets, its name and the button: it would grow over
+    what stands under it."""
+    photos = [n for n in graph["nodes"] if n["type"] == "LoadImage" and not n["flags"].get("collapsed")]
+    assert [node["id"] for node in photos if node["size"][1] < 310] == []
+
+
 def _within(node: Graph, group: Graph, below: float = 0) -> bool:
     x, y, width, height = group["bounding"]
     left, top, right, bottom = box(node)
