@@ -156,12 +156,12 @@ const LOWER = "likeness-lower";
 
 /** In words that fit; below what ComfyUI says of the errors it knows of, in frontends that would put it over that. */
 function tell(names) {
-  const [list, more, them] = [names.join(", "), names.length, names.length === 1 ? "it" : "them"];
+  const [list, number] = [names.join(", "), names.length];
   const [summary, detail] = isChinese()
-    ? [`还缺 ${more} 个文件`, `${list}。ComfyUI 不提供下载：运行 Likeness 体检（模板 Check files），那里有链接。`]
+    ? [`ComfyUI 无法下载其中 ${number} 个文件`, `${list}。链接和文件夹：模板“检查模型文件”，点运行。`]
     : [
-        more === 1 ? "1 more file is missing" : `${more} more files are missing`,
-        `${list}. ComfyUI does not offer ${them}: run Likeness Doctor (template Check files) for links.`,
+        `ComfyUI cannot download ${number === 1 ? "one missing file" : `${number} missing files`}`,
+        `${list}. Links and folders: template Check files, Run.`,
       ];
   show(MISSING, "warn", summary, detail, { life: 30000, styleClass: LOWER });
 }

@@ -38,26 +38,31 @@ function find(id) {
 
 const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
 
-/** Of the error of a run, or of a prompt that was refused. */
-function showError(id, type, message) {
+/** What failed, of a run or of a prompt that was refused: [id, type, message] of each node. */
+function showErrors(failed) {
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
-  if (!settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
-  const node = find(id).at(-1);
-  // In the tab of another workflow than the one that has run the id is another node's.
-  const title = node?.type === type ? node.title : LiteGraph.registered_node_types[type]?.title;
-  show(ERROR, "error", title ?? "Likeness", String(message).trim());
+  if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
+  const titles = failed.map(([id, type]) => {
+    const node = find(id).at(-1);
+    // In the tab of another workflow than the one that has run the id is another node's.
+    return (node?.type === type ? node.title : LiteGraph.registered_node_types[type]?.title) ?? "Likeness";
+  });
+  show(ERROR, "error", titles.join(", "), failed.map(([, , message]) => String(message).trim()).join("\n"));
 }
+
+const isLikenessError = (type) => String(type).startsWith("likeness.");
 
 function onRunError({ detail }) {
   const { node_id, node_type, exception_type, exception_message } = detail;
-  if (String(exception_type).startsWith("likeness.")) showError(node_id, node_type, exception_message);
+  if (isLikenessError(exception_type)) showErrors([[node_id, node_type, exception_message]]);
 }
 
 function onRefusal(answer) {
-  for (const [id, { class_type, errors = [] }] of Object.entries(answer?.node_errors ?? {})) {
-    const ours = errors.find(({ extra_info }) => String(extra_info?.exception_type).startsWith("likeness."));
-    if (ours) showError(id, class_type, ours.details);
-  }
+  const failed = Object.entries(answer?.node_errors ?? {}).flatMap(([id, { class_type, errors = [] }]) => {
+    const ours = errors.find(({ extra_info }) => isLikenessError(extra_info?.exception_type));
+    return ours ? [[id, class_type, ours.details]] : [];
+  });
+  showErrors(failed);
 }
 
 /** No event tells of a prompt that was refused, all of it or in part: its answer is looked at on the way. */

@@ -468,7 +468,7 @@ COPIED = """(() => {
 def test_files_that_the_editor_does_not_offer_are_named_once(visit: Visit) -> None:
     """In one toast: antelopev2 comes as a zip. Of a workflow whose files are there, or are offered, nothing is said."""
     portrait, styles = (WORKFLOW.with_name(f"instant_id_{name}.json") for name in ("portrait", "styles"))
-    told = f"{TOASTS}.filter(text => text.includes('1 more file is missing')).length"
+    told = f"{TOASTS}.filter(text => text.includes('ComfyUI cannot download one missing file')).length"
     visit.close_dialogs()
     time.sleep(3)  # a page that has just begun puts its first graph over what is opened
     for path, toasts in ((WORKFLOW, 0), (portrait, 1), (styles, 1)):
@@ -476,7 +476,7 @@ def test_files_that_the_editor_does_not_offer_are_named_once(visit: Visit) -> No
         visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
         time.sleep(1)
         visit.page.wait(f"{told} == {toasts}", 20)
-    visit.await_text("antelopev2. ComfyUI does not offer it: run Likeness Doctor (template Check files)")
+    visit.await_text("antelopev2. Links and folders: template Check files, Run.")
     visit.page.evaluate(f"(async () => {{ {UNDO} ; {SETTLED} }})()")
     visit.page.wait(f"{told} == 0")
     time.sleep(1)
