@@ -107,9 +107,11 @@ def test_names_that_say_little_say_more_in_brackets() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "workflows").glob("*.json")), ids=lambda path: path.stem)
 def test_note_names_nodes_by_their_titles(path: Path) -> None:
-    """*Emphasis with a capital* in a note is a node's title: in this workflow, or one of ours that can be added."""
+    """*Emphasis with a capital* in a note is a title: of a node here, of one of ours to add, or of a template."""
     nodes = json.loads(path.read_text("utf-8"))["nodes"]
     (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
     ours = {name for s in SCHEMAS.values() for name in (s.display_name, s.display_name.split(" (")[0])}
-    titles = {node["title"] for node in nodes if "title" in node} | ours
+    texts = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))["templateWorkflows"]
+    templates = {*texts["template"]["likeness"].values(), "Two people (miniature)"}
+    titles = {node["title"] for node in nodes if "title" in node} | ours | templates
     assert set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", note)) <= titles | CORE_TITLES

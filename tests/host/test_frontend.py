@@ -180,6 +180,6 @@ def test_a_note_stands_under_its_node_until_its_cause_is_gone(page: chromium.Pag
         "7": node("PreviewImage", images=["6", 1]),
     }
     page.evaluate(f"(async prompt => {{await app.loadApiJson(prompt, 'note'); return 1}})({json.dumps(prompt)})")
-    assert noted(page, 6, "Use a larger canvas").endswith("Here: Yao (place 1) 54 px.")
+    assert noted(page, 6, "Faces small").startswith("Faces small: Yao 54 px; 96 needed")
     page.evaluate("app.graph.getNodeById(5).widgets.find(w => w.name == 'framing').value = 'bust'")
     assert noted(page, 6, " ") == " "

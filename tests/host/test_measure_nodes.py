@@ -144,7 +144,7 @@ def refusals(result: dict[str, Any], photos: torch.Tensor, cast: Cast) -> dict[s
     latent = {"samples": torch.zeros(2, 4, 8, 8)}
     return {
         "nobody": ({}, BadCast, "neither a cast nor an identity"),
-        "mixed": ({"identity": other}, BadCast, "w600k_mbf, Eileen .*antelopev2"),
+        "mixed": ({"identity": other}, BadCast, "w600k_mbf; Eileen .*antelopev2"),
         "length": (lambda: pick(result, photos[:2]), BadPhoto, "is about 3 pictures, and images has 2"),
         "latents": (lambda: pick(result, photos, latent), BadPhoto, "is about 3 pictures, and latents has 2"),
         "no latent": (lambda: pick(result, photos, {"samples": None}), BadPicture, "under 'samples' it has nothing"),

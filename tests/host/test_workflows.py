@@ -179,7 +179,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
     titles = (prompt[number]["_meta"]["title"] for number in workflow.nodes_of(prompt, "LoadImage"))
-    named = dict.fromkeys(title for title in titles if re.match("Photo of|.*person$", title))
+    named = dict.fromkeys(title for title in titles if re.match(r"Photo of|\w+ person$", title))
     given = dict(zip(named, pictures.people, strict=False))
     given |= {"Group photo": pictures.group, "Finished picture": pictures.people[-1]}
     given |= {"Photo": pictures.people[-1], **dict.fromkeys(("Person", "Whose face"), pictures.people[0])}

@@ -595,7 +595,7 @@ def latents() -> Iterator[Case]:
     for kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
         for what, (width, height, said) in LATENTS.items():
             graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
-            yield said(f"{kind}: the latent is {what}", f"{width}x{height} px.*128x96 px", graph)
+            yield said(f"{kind}: the latent is {what}", f"{width}x{height}, .*128x96 px", graph)
         first = sampled(ours(kind))
         larger = node(
             "LatentUpscale", samples=first, upscale_method="nearest-exact", width=192, height=144, crop="disabled"
@@ -607,7 +607,7 @@ def latents() -> Iterator[Case]:
     for kind in ("LikenessApplyParts", "LikenessSharePartsAttention"):
         for what, (width, height, _) in LATENTS.items():
             graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
-            yield explained(f"{kind}: the latent is {what}", f"{width}x{height} px.*128x96 px", graph)
+            yield explained(f"{kind}: the latent is {what}", f"{width}x{height}, .*128x96 px", graph)
 
 
 # The schedule
@@ -731,7 +731,7 @@ def rows() -> Iterator[Case]:
     odd = ours("LikenessPickBest", report=report, images=batch, latents=noise)
     yield explained("LikenessPickBest: batch_index is 7", "has 7 for 2 latents", ended(odd))
     soft = ours("LikenessCropFaces", feather=4.0)
-    yield told("LikenessCropFaces: a feather larger than its square", r"at most \d+% of the second pass", ended(soft))
+    yield told("LikenessCropFaces: a feather larger than its square", r"\d+% pasted at most", ended(soft))
     larger = ours("LikenessPasteFaces", sampled=value("a.repeat_interleave(2, 1).repeat_interleave(2, 2)", crops))
     yield right("LikenessPasteFaces: crops upscaled on their way", ended(larger))
     nobody = ours("LikenessCropFaces", who="small faces", smaller_than=1, not_found="left as they are")
