@@ -595,7 +595,7 @@ def latents() -> Iterator[Case]:
     for kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
         for what, (width, height, said) in LATENTS.items():
             graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
-            yield said(f"{kind}: the latent is {what}", f"{width}x{height}, .*128x96 px", graph)
+            yield said(f"{kind}: the latent is {what}", f"{width}x{height}.*128x96 px", graph)
         first = sampled(ours(kind))
         larger = node(
             "LatentUpscale", samples=first, upscale_method="nearest-exact", width=192, height=144, crop="disabled"
@@ -607,7 +607,7 @@ def latents() -> Iterator[Case]:
     for kind in ("LikenessApplyParts", "LikenessSharePartsAttention"):
         for what, (width, height, _) in LATENTS.items():
             graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
-            yield explained(f"{kind}: the latent is {what}", f"{width}x{height}, .*128x96 px", graph)
+            yield explained(f"{kind}: the latent is {what}", f"{width}x{height}.*128x96 px", graph)
 
 
 # The schedule
