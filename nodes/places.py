@@ -14,7 +14,7 @@ from ..bridge.schema import boxes_editor, region_inputs, searchable
 from ..core import geometry
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
 from ..core.places import adding, boxed, control_images, drawing, group, layouts, placing, regions
-from ..core.places.boxes import for_editor
+from ..core.places.boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 POSE_IMAGE = "Pose Image"
@@ -141,7 +141,7 @@ class LayoutFromBoxes(io.ComfyNode):
             display_name="Layout from Boxes",
             category="likeness/places",
             description="Makes one place per box: drawn with the mouse on the node, found by a detector, or written. "
-            "Boxes can also begin as the places of another layout, which are then moved with the mouse.",
+            "The places of another layout can be the start, to be moved with the mouse.",
             inputs=[
                 BoxesOrLayoutSocket.Input(
                     "bboxes",
@@ -167,12 +167,19 @@ class LayoutFromBoxes(io.ComfyNode):
                     "How much of everybody is seen: half = down to the hips, bust = head and shoulders, full = down "
                     "to the ankles, none = no skeleton. The places of a linked layout keep their own skeletons."
                 ),
+                io.Combo.Input(
+                    "boxes_from",
+                    options=list(boxed.SOURCES),
+                    tooltip="drawn = those drawn on the node; where there are none, those of the text, else those "
+                    "linked. text = as if none were drawn: classic nodes neither show nor change them.",
+                ),
                 io.String.Input(
                     "text",
                     default="",
                     multiline=True,
-                    tooltip="Boxes without a mouse, a line each, in pixels: Anna: x, y, width, height. Not used while "
-                    "boxes are drawn on the node.",
+                    placeholder=EXAMPLE,
+                    tooltip="Boxes without a mouse, a line per person, in pixels of the picture to generate: name: x, "
+                    "y, width, height. x and y are the upper left corner.",
                 ),
                 *boxes_editor(
                     "Draw a box around each person; drag it to move it, a corner to size it; Delete takes it away. "
@@ -201,17 +208,19 @@ class LayoutFromBoxes(io.ComfyNode):
         fit: str,
         boxes_show: str,
         body: str,
+        boxes_from: str,
         text: str,
-        bboxes: Layout | list[object] | dict[str, object] | None = None,
+        bboxes: object = None,
         background: Tensor | None = None,
-        boxes: list[object] | None = None,
-        last_incoming: list[object] | None = None,
+        boxes: Sequence[object] | None = None,
+        last_incoming: Sequence[object] | None = None,
     ) -> io.NodeOutput:
         canvas, photo = (width, height), None if background is None else background[0]
         start = boxed.start(
             bboxes, None if photo is None else (photo.shape[1], photo.shape[0]), canvas, fit, boxes_show
         )
-        made = boxed.layout(start, boxes, last_incoming, text, canvas, boxes_show, body)
+        drawn = boxes if boxes_from == "drawn" else None
+        made = boxed.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
         names = [one.name for one in made.boxes]
         below = boxed.canvas_with(made.boxes, canvas, photo, fit)
         preview = drawing.numbered_layout(made.layout, names, made.notes[:_TOLD], background=below)[None]

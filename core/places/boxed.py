@@ -14,9 +14,10 @@ from ..geometry import Fit, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
 from ..previews import BACKGROUND, Sheet, as_picture, color_of
 from . import adding, bodies, layouts, poses
-from .boxes import EXAMPLE, BadBoxes, Marked, for_editor, read, written
+from .boxes import WRITE, BadBoxes, Marked, for_editor, read, written
 
 SHOWS = ("person", "face")
+SOURCES = ("drawn", "text")
 MOST = 64
 """Places: as many people as Person Region knows."""
 LEAST = 16
@@ -79,7 +80,8 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     anew with them. A box moves the place of the same number in a layout that is linked, which becomes as large as
     the box holds, at its top and in its middle across. Where there is none, the box is the face, or holds a person
     who looks into the camera, the head at its top.
-    drawn, begun: see boxes.read and boxes.for_editor; text: see boxes.written; body: one of bodies.BODIES.
+    drawn, begun: see boxes.read and boxes.for_editor, None for nothing; text: see boxes.written; body: one of
+    bodies.BODIES.
     Raises BadBoxes, BadInput and BadChoice.
     """
     if body not in bodies.BODIES:
@@ -89,7 +91,7 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
     _check(boxes, canvas, shows)
     if by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]:
-        notes.append("Boxes are those drawn on the node; the text has others, which are not used")
+        notes.append("Boxes are those drawn on the node. The text has others: boxes_from = text takes them")
     left_out = range(len(boxes) + 1, len(begin.slots) + 1)
     notes += gathered("Places left out", left_out, f", there {'is' if len(boxes) == 1 else 'are'} {_count(boxes)}")
     slots = [
@@ -107,7 +109,7 @@ def _count(boxes: Sequence[Marked]) -> str:
 
 def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
     if not boxes:
-        raise BadBoxes("there is none", f"Draw one around each {shows}, connect bboxes, or use the text. {EXAMPLE}")
+        raise BadBoxes("there is none", f"Draw one around each {shows}, connect bboxes, or use the text. {WRITE}")
     if len(boxes) > MOST:
         raise BadBoxes(f"there are {len(boxes)}, at most {MOST} are taken", "Let the detector find fewer")
     for number, (x0, y0, x1, y1) in enumerate((one.box for one in boxes), 1):

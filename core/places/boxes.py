@@ -14,7 +14,9 @@ from ..people import Box
 from ..previews import color_of
 from ..text import NAME, plain
 
-EXAMPLE = "Write a line per person, a name, a colon, x, y, width and height in pixels: Anna: 60, 80, 300, 500"
+EXAMPLE = "Anna: 60, 80, 300, 500"
+"""A line of text: name, x, y, width, height."""
+WRITE = f"Write a line per person, a name, a colon, x, y, width and height in pixels: {EXAMPLE}"
 _WIDEST = FAR / 10
 """Pixels, as for poses: what is built around a box stays below FAR."""
 # Chinese keyboards have commas and colons of their own.
@@ -95,7 +97,7 @@ def _line(number: int, line: str) -> Marked:
         x, y, wide, high = map(float, filter(None, re.split(rf"{_COMMAS}|\s", numbers)))
     except ValueError:
         shown = line if len(line) < 60 else f"{line[:60]}..."
-        raise BadBoxes(f"line {number} of the text is {shown!r}, without four numbers at its end", EXAMPLE) from None
+        raise BadBoxes(f"line {number} of the text is {shown!r}, without four numbers at its end", WRITE) from None
     metadata = {"desc": ":".join(name)}
     return _marked(number, {"x": x, "y": y, "width": wide, "height": high, "metadata": metadata})
 
