@@ -14,6 +14,7 @@ from pack.core.errors import BadCast, BadLayout, BadSize, LikenessError, NotPlac
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
+from rig.host_server import HostServer
 from torch import Tensor
 
 EDITOR = ["boxes", "last_incoming"] if hasattr(io, "BoundingBoxes") else []
@@ -111,6 +112,38 @@ def test_every_layout_node_shows_what_it_made(source: str) -> None:
     assert image.args[0].shape == (1, 256, 384, 3)
     assert image.args[0].any()
     assert shown(image).is_file()
+
+
+def test_boxes_over_http_begin_the_editor_and_are_moved_in_it(host_server: HostServer) -> None:
+    """From ComfyUI's own node, then of a group; last as the frontend sends them after somebody has dragged one."""
+    if "CreateBoundingBoxes" not in host_server.object_info():
+        pytest.skip("this ComfyUI has no CreateBoundingBoxes")
+    size = {"width": 512, "height": 384}
+    options = {**size, "fit": "crop", "boxes_show": "person", "body": "half", "boxes_from": "drawn", "text": ""}
+    box = {"x": 64, "y": 32, "width": 160, "height": 320, "metadata": {"type": "obj", "desc": "", "palette": []}}
+    prompt = {
+        "drawn": {"class_type": "CreateBoundingBoxes", "inputs": {**size, "editor_state": {"__value__": [box]}}},
+        "group": {"class_type": "LikenessGroupLayout", "inputs": {"count": 2, "framing": "half", "rows": 0, **size}},
+        "boxes": {"class_type": "LikenessLayoutFromBoxes", "inputs": {**options, "bboxes": ["drawn", 1]}},
+        "names": {"class_type": "PreviewAny", "inputs": {"source": ["boxes", 2]}},
+    }
+
+    def run() -> tuple[list[list[int]], str]:
+        outputs = host_server.run(prompt).outputs
+        begun = outputs["boxes"]["input_bboxes"]
+        return [[one[side] for side in ("x", "y", "width", "height")] for one in begun], outputs["names"]["text"][0]
+
+    assert run() == ([[64, 32, 160, 320]], "")
+    inputs = prompt["boxes"]["inputs"]
+    inputs["bboxes"] = ["group", 0]
+    begun, _ = run()
+    assert len(begun) == 2
+    last = host_server.run(prompt).outputs["boxes"]["input_bboxes"]
+    dragged = [{**one, "metadata": {**one["metadata"], "desc": name}} for one, name in zip(last, "AB", strict=True)]
+    inputs |= {"boxes": {"__value__": [{**dragged[0], "x": 0}, dragged[1]]}, "last_incoming": {"__value__": last}}
+    assert run() == (begun, "A, B")
+    inputs["last_incoming"] = {"__value__": []}
+    assert run() == (begun, "")
 
 
 def test_guesses_are_said_in_the_picture() -> None:
