@@ -295,14 +295,15 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
 
 
 def painted_anew(
-    server: HostServer, prompt: Prompt, picture: Path, saved: str, **changed: Any
+    server: HostServer, prompt: Prompt, picture: Path, saved: str, masking: str = "LikenessPersonRegion", **changed: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The picture before and after as bytes, and where the mask is not 0; `saved`: the node that keeps the picture."""
+    """The picture before and after as bytes, and where the mask is not 0; `saved`: the node that keeps the picture,
+    `masking`: the kind that makes the mask."""
     width, height = Image.open(picture).size
     given = {"ImageScale.width": width, "ImageScale.height": height, **changed}
     prompt = workflow.substitute(prompt, given)
     (source,) = (n for n, node in prompt.items() if node["_meta"]["title"] == saved)
-    (region,) = workflow.nodes_of(prompt, "LikenessPersonRegion")
+    (region,) = workflow.nodes_of(prompt, masking)
     prompt[source]["inputs"]["image"] = server.upload_image(picture)
     extra = {
         "more than 0": ("ThresholdMask", {"mask": [region, 0], "value": 0.0}),
@@ -373,6 +374,28 @@ def test_only_the_chosen_faces_of_a_picture_change(
         inside = (slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2))
         share = (before[inside] != after[inside]).any(-1).mean()
         assert share > 0.9 if number in changed else share == 0
+
+
+def test_all_but_the_clothes_stays_bit_for_bit(
+    host_server: HostServer,
+    known: dict[str, Any],
+    standin_models: Standins,
+    pictures: Pictures,
+    tmp_path: Path,
+) -> None:
+    """The photo comes in and goes out at its own size; the paint is in its alpha, as the mask editor saves it."""
+    prompt = prepared(ROOT / "workflows" / "parts_try_on.json", known, standin_models, pictures)
+    photo = Image.open(of_size(photos.group(), (448, 312), tmp_path)).convert("RGBA")
+    alpha = np.full((312, 448), 255, np.uint8)
+    alpha[150:300, 180:280] = 0
+    photo.putalpha(Image.fromarray(alpha))
+    photo.save(tmp_path / "photo.png")
+    title, resized = "Photo, with the clothes painted", {"LikenessResizePhoto.longer_side": 448}
+    before, after, new = painted_anew(host_server, prompt, tmp_path / "photo.png", title, "MaskComposite", **resized)
+    rows, columns = np.where(new.any(1))[0], np.where(new.any(0))[0]
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (134, 311, 164, 295), "16 px of soft edge"
+    assert np.array_equal(before[~new], after[~new])
+    assert (before[150:300, 180:280] != after[150:300, 180:280]).any(-1).mean() > 0.9
 
 
 def title_of(prompt: Prompt, title: str) -> list[str]:
