@@ -13,6 +13,7 @@ from . import (
     parts,
     people,
     person_prompts,
+    photos,
     places,
     scenes,
     second_pass,
@@ -22,7 +23,8 @@ from . import (
 folders.register()
 
 STEPS = (
-    people, places, person_prompts, id_patch, instant_id, parts, share_parts, measure, second_pass, scenes, doctor
+    people, photos, places, person_prompts, id_patch, instant_id, parts, share_parts, measure, second_pass, scenes,
+    doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 
