@@ -162,7 +162,7 @@ class CastFromPhotos(io.ComfyNode):
         looked = [*batch, *_of_files(there, face_model, largest)]
         if not looked:
             raise BadCast(
-                "The cast is empty: neither a picture nor a folder is given.",
+                "The cast is empty: no picture is connected to image, and no folder is chosen.",
                 "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.",
             )
         seen, failed = _seen(looked, on_no_face)

@@ -200,7 +200,7 @@ def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path
     assert report.splitlines()[-1] == "Left out, no photos: linked.jpg, notes.txt"
     for folder in ("none", ""):
         assert photos.CastFromPhotos.validate_inputs(folder) is True
-        with pytest.raises(BadCast, match="neither a picture nor a folder"):
+        with pytest.raises(BadCast, match="no folder is chosen"):
             run(photos, face_model, folder=folder)
 
 
