@@ -172,6 +172,8 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH or sd15 else 1  # after one step of these the picture is nearly black
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
+    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
+    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessResizePhoto.longer_side": max(width, height)}
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
