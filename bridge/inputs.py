@@ -33,6 +33,7 @@ _CLOSER: dict[str, Callable[[str, Any], None]] = {
     io.Latent.io_type: inputs.latent,
     io.Conditioning.io_type: inputs.conditioning,
     "LIKENESS_CAST,LIKENESS_IDENTITY": inputs.cast_or_identity,
+    "BOUNDING_BOX,LIKENESS_LAYOUT": inputs.boxes_or_layout,
 }
 
 

@@ -198,6 +198,12 @@ def cast_or_identity(what: str, given: Cast | Identity) -> None:
         identity(what, given)
 
 
+def boxes_or_layout(what: str, given: object) -> None:
+    """What `layout` raises; boxes are read by places.boxes."""
+    if is_a(given, Layout):
+        layout(what, given)
+
+
 @_of_ours
 def identity(what: str, given: Identity) -> None:
     """Raise BadInput for what is no person or has no pictures, BadEmbedding for embeddings that cannot be used."""

@@ -31,7 +31,7 @@ PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 """What is done with the new pictures, and only that."""
 DECIDING = {
     "LikenessDetectFaces", "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessPlaceCast", "LikenessPoseImage",
-    "LikenessIDPatchImage",
+    "LikenessCastFromPhotos", "LikenessIDPatchImage",
     "LikenessFaceKeypointsImage", "LikenessAddPlace", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
     "LikenessMeasure", "LikenessPickBest", "LikenessCropFaces", "LikenessPasteFaces", "LikenessSaveIdentity",
     "LikenessDoctor",
@@ -39,7 +39,13 @@ DECIDING = {
 ONE_OF_EACH = {"start_two_people", "instant_id_portrait", "parts2whole_with_pose", "parts_training_free_sdxl"}
 """Sampled on every host: a workflow for every method."""
 STARTS = {path.stem for path in FILES if path.stem.startswith("start_")}
-VARIANTS = {"id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles", *STARTS}
+VARIANTS = {
+    "id_patch_faces_from_landmarks",
+    "id_patch_places_by_dragging",
+    "id_patch_places_from_masks",
+    "instant_id_styles",
+    *STARTS,
+}
 """Differ from others in nodes that are tried elsewhere: sampled with --all; those to start with run as blueprints."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
