@@ -263,7 +263,8 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
     judged = JUDGED if workflow.nodes_of(prompt, "LikenessPickBest") else set[str]()
     pasted = {kind for kind in PASTED if workflow.nodes_of(prompt, kind)}
     measured = {"LikenessMeasure", "PreviewAny"} if workflow.nodes_of(prompt, "LikenessPasteFaces") else set[str]()
-    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured
+    twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
+    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured | twice
     assert not set(again.executed) & set(again.cached)
     # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
     feeding = [
@@ -377,6 +378,34 @@ def test_all_but_the_clothes_stays_bit_for_bit(
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (134, 311, 164, 295), "16 px of soft edge"
     assert np.array_equal(before[~new], after[~new])
     assert (before[150:300, 180:280] != after[150:300, 180:280]).any(-1).mean() > 0.9
+
+
+def test_a_second_pass_sees_parts_and_pose_at_twice_the_size(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    """Each at the size it draws at, so another seed encodes nothing again."""
+    prompt = prepared(ROOT / "workflows" / "parts2whole_twice_the_size.json", known, standin_models, pictures)
+    pose = {"class_type": "ImageScale", "_meta": {"title": "Pose"}}
+    painted = {"class_type": "LoadImage", "inputs": {"image": pictures.painted}, "_meta": {"title": "Drawing"}}
+    sides = {"width": 256, "height": 384, "upscale_method": "bilinear", "crop": "disabled", "image": ["drawing", 0]}
+    prompt |= {"pose": {**pose, "inputs": sides}, "drawing": painted}
+
+    def drawn(larger: int, posed: bool) -> np.ndarray:
+        for number, node in prompt.items():
+            if node["class_type"] in ("LikenessEncodeParts", "EmptyLatentImage", "ImageScale") and number != "pose":
+                times = larger if node["_meta"]["title"] in ("Encode Parts, larger", "Enlarged") else 1
+                node["inputs"] |= {"width": 128 * times, "height": 192 * times}
+            if node["class_type"] == "LikenessApplyParts":
+                node["inputs"].pop("pose", None)
+                node["inputs"] |= {"pose": ["pose", 0]} if posed else {}
+        return result(host_server, prompt, host_server.run(prompt))[-1]
+
+    plain, posed = drawn(2, posed=False), drawn(2, posed=True)
+    assert plain.shape == posed.shape == (384, 256, 3) and not np.array_equal(plain, posed)
+    latent = title_of(prompt, "Encode Parts, larger")[0]
+    prompt[latent]["inputs"] |= {"width": 128, "height": 192}
+    with pytest.raises(HostError, match=r"256x384 px.* 128x192 px"):
+        host_server.run(prompt)
 
 
 def title_of(prompt: Prompt, title: str) -> list[str]:
