@@ -145,6 +145,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         "ControlNetLoader.control_net_name": models.control_net.name,
         "LikenessLoadIDPatch.file": models.id_patch.name,
         "LikenessLoadInstantID.file": models.instant_id.name,
+        "LikenessDetectBodySurface.file": models.densepose.name,
         "LikenessLoadFaceModel.pack": models.face_pack.name,
         "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,
     }
