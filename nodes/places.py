@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -382,9 +381,8 @@ class PoseImage(io.ComfyNode):
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
         layout = placing.places_of(cast, layout, POSE_IMAGE)
-        drawn = layouts.drawn(layout)
-        pictures = [[pose] for pose in drawn] if is_a(cast, RowCast) else [drawn]
-        image = torch.stack([control_images.skeleton(shown, layout.width, layout.height) for shown in pictures])
+        layouts.drawn(layout)  # or it says that there is nothing to draw
+        image = control_images.skeletons(layout, by_row=is_a(cast, RowCast))
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 
