@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -32,7 +31,7 @@ from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
 from ..core.faces.pictures import Picture, to_picture
 from ..core.places import placing
-from ..core.text import NAME, logger, plain
+from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
 CATEGORY = "likeness/people"
@@ -664,9 +663,8 @@ class PeopleFromPhotos(io.ComfyNode):
 
 
 def _names(text: str) -> dict[int, str]:
-    """By the number of the photo, from 1, without those that are empty. Chinese keyboards have commas of their own."""
-    parts = (plain(part, NAME) for part in re.split("[,\uff0c\u3001]", text))
-    return {number: name for number, name in enumerate(parts, 1) if name}
+    """By the number of the photo, from 1, without those that are empty."""
+    return {number: name for number, name in enumerate(names_in(text), 1) if name}
 
 
 NODES = [

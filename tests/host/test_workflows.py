@@ -31,7 +31,7 @@ PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 """What is done with the new pictures, and only that."""
 DECIDING = {
     "LikenessDetectFaces", "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessPlaceCast", "LikenessPoseImage",
-    "LikenessIDPatchImage",
+    "LikenessCastFromPhotos", "LikenessIDPatchImage",
     "LikenessFaceKeypointsImage", "LikenessAddPlace", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
     "LikenessMeasure", "LikenessPickBest", "LikenessCropFaces", "LikenessPasteFaces", "LikenessSaveIdentity",
     "LikenessDoctor",

@@ -114,6 +114,10 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessPeopleFromPhotos": {
             "face_model": models["buffalo"], "names": "Yao", "which_face": "largest", "photo_1": value("photo()"),
         },
+        "LikenessCastFromPhotos": {
+            "face_model": models["buffalo"], "image": value("photo()"), "folder": "none", "people": "grouped by face",
+            "names": "Yao", "which_face": "largest", "corrections": "", "on_no_face": "skip", "same_person_from": 0.4,
+        },
         "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
         "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
         "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
