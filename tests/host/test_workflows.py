@@ -433,6 +433,34 @@ def two_people(known: dict[str, Any], standin_models: Standins, pictures: Pictur
     return prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
 
 
+@pytest.mark.both_hosts
+def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
+    host_server: HostServer, two_people: Prompt
+) -> None:
+    """And those who have not chosen photos yet are told so under the node."""
+    (apply,), (people,) = (
+        workflow.nodes_of(two_people, name) for name in ("LikenessApplyIDPatch", "LikenessPeopleFromPhotos")
+    )
+    cast, patches = (two_people[apply]["inputs"][name] for name in ("cast", "id_patch"))
+    condition = {"id_patch": patches, "cast": cast, "image": ["skeletons", 0], "photos": "mean"}
+    before = workflow.substitute(two_people, {}) | {
+        "skeletons": {"class_type": "LikenessPoseImage", "inputs": {"cast": cast}, "_meta": {"title": ""}},
+        "condition": {"class_type": "LikenessIDPatchImage", "inputs": condition, "_meta": {"title": ""}},
+    }
+    before[apply]["inputs"]["image"] = ["condition", 0]
+    before[people]["inputs"]["names"] = "Yao, Ben"  # so that it runs once more
+    runs = [host_server.run(prompt) for prompt in (before, two_people)]
+    then, now = (result(host_server, prompt, run) for prompt, run in zip((before, two_people), runs, strict=True))
+    assert np.array_equal(then, now)
+    shown = [
+        Image.open(host_server.file(run.outputs[node]["images"][0]))
+        for run, node in zip(runs, ("condition", apply), strict=True)
+    ]
+    assert np.array_equal(*map(np.asarray, shown))
+    told = [text for node, text in runs[1].notes if node == people]
+    assert told == ["Still drawn examples: Anna, Ben: choose pictures of your own in Load Image"]
+
+
 def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, two_people: Prompt) -> None:
     prompt = workflow.substitute(two_people, {"KSampler.seed": 77})
     expected = result(host_server, prompt, host_server.run(prompt))
