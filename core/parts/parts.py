@@ -12,6 +12,7 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
+from .. import examples
 from ..errors import LikenessError, gathered
 from ..pictures import as_masks, as_rgb
 from ..text import plain
@@ -111,6 +112,7 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     given = masks.get("mask")
     if given is not None and _unpainted(given):
         found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
+    found += examples.reminder({repr(part.label): part.picture})
     if part.label not in LABELS:
         found.append(
             f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "
