@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import examples, folders, inputs, missing
 from . import (
+    body_surface,
     doctor,
     id_patch,
     instant_id,
@@ -23,8 +24,8 @@ from . import (
 folders.register()
 
 STEPS = (
-    people, photos, places, person_prompts, id_patch, instant_id, parts, share_parts, measure, second_pass, scenes,
-    doctor,
+    people, photos, places, person_prompts, id_patch, instant_id, parts, share_parts, body_surface, measure,
+    second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -12,6 +12,7 @@ from .formats import CONTROLNET, Known
 from .manifest import Model, human, models
 from .search import Folders, moved, place, renamed, target
 from .tensors import shapes
+from .torchscript import is_archive
 
 
 def examine(model: Model, folders: Folders) -> Finding:
@@ -45,7 +46,7 @@ def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
         return DAMAGED, f"{path} cannot be read ({error.strerror}): look at its permissions."
     if what:
         return DAMAGED, f"{path} is {what}. Download it again."
-    if path.suffix == ".json":
+    if path.suffix == ".json" or (model and not model.format and is_archive(path)):
         return None
     try:
         state = shapes(path)

@@ -38,7 +38,13 @@ DECIDING = {
 ONE_OF_EACH = {"start_two_people", "instant_id_portrait", "parts2whole_with_pose", "parts_training_free_sdxl"}
 """Sampled on every host: a workflow for every method."""
 STARTS = {path.stem for path in FILES if path.stem.startswith("start_")}
-VARIANTS = {"id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles", *STARTS}
+VARIANTS = {
+    "id_patch_faces_from_landmarks",
+    "id_patch_places_by_dragging",
+    "id_patch_places_from_masks",
+    "instant_id_styles",
+    *STARTS,
+}
 """Differ from others in nodes that are tried elsewhere: sampled with --all; those to start with run as blueprints."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
@@ -139,6 +145,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         "ControlNetLoader.control_net_name": models.control_net.name,
         "LikenessLoadIDPatch.file": models.id_patch.name,
         "LikenessLoadInstantID.file": models.instant_id.name,
+        "LikenessDetectBodySurface.file": models.densepose.name,
         "LikenessLoadFaceModel.pack": models.face_pack.name,
         "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,
     }
@@ -149,6 +156,8 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH or sd15 else 1  # after one step of these the picture is nearly black
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
+    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
+    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessResizePhoto.longer_side": max(width, height)}
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
@@ -255,7 +264,8 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
     judged = JUDGED if workflow.nodes_of(prompt, "LikenessPickBest") else set[str]()
     pasted = {kind for kind in PASTED if workflow.nodes_of(prompt, kind)}
     measured = {"LikenessMeasure", "PreviewAny"} if workflow.nodes_of(prompt, "LikenessPasteFaces") else set[str]()
-    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured
+    twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
+    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured | twice
     assert not set(again.executed) & set(again.cached)
     # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
     feeding = [
@@ -268,14 +278,15 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
 
 
 def painted_anew(
-    server: HostServer, prompt: Prompt, picture: Path, saved: str, **changed: Any
+    server: HostServer, prompt: Prompt, picture: Path, saved: str, masking: str = "LikenessPersonRegion", **changed: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The picture before and after as bytes, and where the mask is not 0; `saved`: the node that keeps the picture."""
+    """The picture before and after as bytes, and where the mask is not 0; `saved`: the node that keeps the picture,
+    `masking`: the kind that makes the mask."""
     width, height = Image.open(picture).size
     given = {"ImageScale.width": width, "ImageScale.height": height, **changed}
     prompt = workflow.substitute(prompt, given)
     (source,) = (n for n, node in prompt.items() if node["_meta"]["title"] == saved)
-    (region,) = workflow.nodes_of(prompt, "LikenessPersonRegion")
+    (region,) = workflow.nodes_of(prompt, masking)
     prompt[source]["inputs"]["image"] = server.upload_image(picture)
     extra = {
         "more than 0": ("ThresholdMask", {"mask": [region, 0], "value": 0.0}),
@@ -346,6 +357,56 @@ def test_only_the_chosen_faces_of_a_picture_change(
         inside = (slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2))
         share = (before[inside] != after[inside]).any(-1).mean()
         assert share > 0.9 if number in changed else share == 0
+
+
+def test_all_but_the_clothes_stays_bit_for_bit(
+    host_server: HostServer,
+    known: dict[str, Any],
+    standin_models: Standins,
+    pictures: Pictures,
+    tmp_path: Path,
+) -> None:
+    """The photo comes in and goes out at its own size; the paint is in its alpha, as the mask editor saves it."""
+    prompt = prepared(ROOT / "workflows" / "parts_try_on.json", known, standin_models, pictures)
+    photo = Image.open(of_size(photos.group(), (448, 312), tmp_path)).convert("RGBA")
+    alpha = np.full((312, 448), 255, np.uint8)
+    alpha[150:300, 180:280] = 0
+    photo.putalpha(Image.fromarray(alpha))
+    photo.save(tmp_path / "photo.png")
+    title, resized = "Photo, with the clothes painted", {"LikenessResizePhoto.longer_side": 448}
+    before, after, new = painted_anew(host_server, prompt, tmp_path / "photo.png", title, "MaskComposite", **resized)
+    rows, columns = np.where(new.any(1))[0], np.where(new.any(0))[0]
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (134, 311, 164, 295), "16 px of soft edge"
+    assert np.array_equal(before[~new], after[~new])
+    assert (before[150:300, 180:280] != after[150:300, 180:280]).any(-1).mean() > 0.9
+
+
+def test_a_second_pass_sees_parts_and_pose_at_twice_the_size(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    """Each at the size it draws at, so another seed encodes nothing again."""
+    prompt = prepared(ROOT / "workflows" / "parts2whole_twice_the_size.json", known, standin_models, pictures)
+    pose = {"class_type": "ImageScale", "_meta": {"title": "Pose"}}
+    painted = {"class_type": "LoadImage", "inputs": {"image": pictures.painted}, "_meta": {"title": "Drawing"}}
+    sides = {"width": 256, "height": 384, "upscale_method": "bilinear", "crop": "disabled", "image": ["drawing", 0]}
+    prompt |= {"pose": {**pose, "inputs": sides}, "drawing": painted}
+
+    def drawn(larger: int, posed: bool) -> np.ndarray:
+        for number, node in prompt.items():
+            if node["class_type"] in ("LikenessEncodeParts", "EmptyLatentImage", "ImageScale") and number != "pose":
+                times = larger if node["_meta"]["title"] in ("Encode Parts, larger", "Enlarged") else 1
+                node["inputs"] |= {"width": 128 * times, "height": 192 * times}
+            if node["class_type"] == "LikenessApplyParts":
+                node["inputs"].pop("pose", None)
+                node["inputs"] |= {"pose": ["pose", 0]} if posed else {}
+        return result(host_server, prompt, host_server.run(prompt))[-1]
+
+    plain, posed = drawn(2, posed=False), drawn(2, posed=True)
+    assert plain.shape == posed.shape == (384, 256, 3) and not np.array_equal(plain, posed)
+    latent = title_of(prompt, "Encode Parts, larger")[0]
+    prompt[latent]["inputs"] |= {"width": 128, "height": 192}
+    with pytest.raises(HostError, match=r"256x384 px.* 128x192 px"):
+        host_server.run(prompt)
 
 
 def title_of(prompt: Prompt, title: str) -> list[str]:
