@@ -18,7 +18,16 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "id_patch": WEIGHTS,
     "instantid": WEIGHTS,
     "parts2whole": WEIGHTS,
+    "densepose": (".torchscript",),
     "likeness_faces": (".safetensors",),
+}
+
+# Where comfyui_controlnet_aux keeps files of the same name, below the folders of packs.
+_OF_OTHERS = {
+    "densepose": tuple(
+        os.path.join("comfyui_controlnet_aux", "ckpts", owner, "DensePose-TorchScript-with-hint-image")
+        for owner in ("hr16", "LayerNorm")
+    )
 }
 
 # Not models, and large.
@@ -44,8 +53,13 @@ def register() -> None:
     for key, endings in _KEYS.items():
         default = os.path.join(folder_paths.models_dir, key)
         paths, known = folder_paths.folder_names_and_paths.get(key, ([], set()))
-        merged = paths if default in paths else [*paths, default]
+        others = [os.path.join(packs, path) for packs in _packs() for path in _OF_OTHERS.get(key, ())]
+        merged = list(dict.fromkeys([*paths, default, *filter(os.path.isdir, others)]))
         folder_paths.folder_names_and_paths[key] = (merged, {*known, *endings})
+
+
+def _packs() -> list[str]:
+    return list(folder_paths.folder_names_and_paths.get("custom_nodes", ([],))[0])
 
 
 def folders(*keys: str) -> list[str]:

@@ -95,6 +95,11 @@ class Fit:
     def joint(self, joint: Joint) -> Joint:
         return (*self.point(joint[:2]), joint[2])
 
+    def then(self, other: Fit) -> Fit:
+        """This one, and the other from where it ends."""
+        scales = self.scale_x * other.scale_x, self.scale_y * other.scale_y
+        return Fit(*scales, *other.point((self.shift_x, self.shift_y)))
+
 
 def area(box: Box) -> float:
     """Square pixels."""

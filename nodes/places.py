@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import notes
+from ..bridge import asked, notes
 from ..bridge.schema import boxes_editor, region_inputs, searchable
 from ..core import geometry
+from ..core.errors import BadLayout
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
 from ..core.places import adding, boxed, control_images, drawing, group, layouts, placing, regions
 from ..core.places.boxes import EXAMPLE, for_editor
@@ -125,12 +125,14 @@ class LayoutFromMasks(io.ComfyNode):
                 ),
             ],
             outputs=_layout_outputs(),
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
         return searchable(schema, "region", "regional", "area", "painted", "segmentation", "ID-Patch")
 
     @classmethod
     def execute(cls, masks: Tensor, width: int, height: int, body: str) -> io.NodeOutput:
-        return _shown(cls, layouts.from_masks(masks, width, height, body))
+        with asked.named(cls, "masks", BadLayout):
+            return _shown(cls, layouts.from_masks(masks, width, height, body))
 
 
 class LayoutFromBoxes(io.ComfyNode):
@@ -380,9 +382,8 @@ class PoseImage(io.ComfyNode):
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
         layout = placing.places_of(cast, layout, POSE_IMAGE)
-        drawn = layouts.drawn(layout)
-        pictures = [[pose] for pose in drawn] if is_a(cast, RowCast) else [drawn]
-        image = torch.stack([control_images.skeleton(shown, layout.width, layout.height) for shown in pictures])
+        layouts.drawn(layout)  # or it says that there is nothing to draw
+        image = control_images.skeletons(layout, by_row=is_a(cast, RowCast))
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 
@@ -468,13 +469,23 @@ class PersonRegion(io.ComfyNode):
                 io.Image.Input(
                     "image", optional=True, tooltip="The photo, to be seen under the region in the preview."
                 ),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="What a detector has found in a picture of the layout, one mask each: SAM3 Detect with "
+                    "'person:4' or 'jacket:4' and individual_masks. The region is then those masks that lie in the "
+                    "person's place; extent and margin say how large that is.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[
                 io.Mask.Output("mask", display_name="mask", tooltip="Of the size of the layout."),
                 io.Image.Output("preview", display_name="preview", tooltip="The region among the places."),
             ],
         )
-        return searchable(schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint")
+        return searchable(
+            schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint", "sam3", "segment anything"
+        )
 
     @classmethod
     def execute(
@@ -486,11 +497,18 @@ class PersonRegion(io.ComfyNode):
         feather: int,
         layout: Layout | None = None,
         image: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> io.NodeOutput:
         placing.require_together(cast, "Person Region")
         placed = placing.require_places(cast, "Person Region")
         staying = () if layout is None else regions.staying(placed, layout)
-        region = regions.of_person(placed, person, extent, margin, feather, staying)
+        if masks is None:
+            region, told = regions.of_person(placed, person, extent, margin, feather, staying), []
+        else:
+            with asked.named(cls, "masks", regions.BadRegion):
+                found = regions.among(masks, placed, person, extent, margin, staying)
+            region, told = found.region, regions.describe(found, masks)
+        notes.tell(notes.node_of(cls), "\n".join(told))
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]
         places = Layout(placed.width, placed.height, tuple(shown))

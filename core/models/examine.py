@@ -12,6 +12,7 @@ from .formats import CONTROLNET, Known
 from .manifest import Model, human, models
 from .search import Folders, moved, place, renamed, target
 from .tensors import shapes
+from .torchscript import is_archive
 
 
 def examine(model: Model, folders: Folders) -> Finding:
@@ -47,6 +48,8 @@ def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
         return DAMAGED, f"{path} is {what}. Download it again."
     if path.suffix == ".json":
         return None
+    if model and model.name.endswith(".torchscript"):
+        return None if is_archive(path) else (DAMAGED, f"{path} is no whole TorchScript archive. Download it again.")
     try:
         state = shapes(path)
     except ValueError as error:

@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from core.faces.ir_se50 import published_shapes
 from core.resampler import Resampler
 
+from . import densepose
+
 CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
 """What the name of a stand-in starts with, relative to its model folder."""
@@ -59,6 +61,7 @@ class Standins(Files):
     vae: Path
     clip_vision: Path
     parts2whole: Path
+    densepose: Path
 
 
 def build() -> Standins:
@@ -104,6 +107,7 @@ def _paths(root: Path) -> Standins:
         vae=root / "vae" / f"{PREFIX}-vae.pth",
         clip_vision=root / "clip_vision" / f"{PREFIX}-vit-l.pth",
         parts2whole=root / "parts2whole" / f"{PREFIX}-parts2whole",
+        densepose=root / "densepose" / f"{PREFIX}-densepose.torchscript",
     )
 
 
@@ -126,6 +130,7 @@ def _write(to: Standins) -> None:
     save(to.vae, weights.fill(vae_shapes()))
     save(to.clip_vision, weights.fill(_clip_vision()))
     _write_parts2whole(to.parts2whole)
+    densepose.save(to.densepose, [[0.2, 0.05, 0.8, 1.0]])
 
 
 def save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import folder_paths
 import numpy as np
 import pytest
 from environment import Host
+from pack.bridge import examples
 from PIL import Image
 from rig import archive, photos, workflow
 from rig.host_server import HostError, HostServer, link_pack
@@ -26,7 +30,6 @@ NODE_IDS = {
     for found in re.findall(r'node_id="(Likeness\w+)"', module.read_text("utf-8"))
 }
 TEMPLATE = ROOT / "workflows" / "parts_training_free_sdxl.json"
-IMPORT_SECONDS = 0.2
 # How the face packs that people use beside this one call their nodes (ComfyUI_InstantID, PuLID_ComfyUI).
 PEERS = {
     "Load InstantID Model", "InstantID Face Analysis", "Apply InstantID", "Apply InstantID Advanced",
@@ -67,6 +70,27 @@ def bare_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.T
 
 def ours(server: HostServer) -> dict[str, Any]:
     return {name: info for name, info in server.object_info().items() if name.startswith("Likeness")}
+
+
+def test_examples_lie_where_load_image_looks(bare_server: HostServer) -> None:
+    there = {path.name for path in (bare_server.base / "input").iterdir()}
+    assert {path.name for path in (ROOT / "examples").iterdir()} <= there
+
+
+def test_examples_take_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What stands under their names stays, and a folder that cannot be written into is a line in the log."""
+    monkeypatch.setattr(examples, "running_server", object)
+    monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
+    (tmp_path / "likeness_anna.png").write_bytes(b"mine")
+    examples.provide()
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    drawn = {path.name: path.read_bytes() for path in examples.PICTURES.iterdir()}
+    assert found == drawn | {"likeness_anna.png": b"mine"} and len(found) > 10 and not caplog.text
+    monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "likeness_anna.png"))
+    examples.provide()
+    assert "example pictures of the workflows are in" in caplog.text and "Not a directory" in caplog.text
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +200,18 @@ def test_node_explains_itself(node: str, infos: dict[str, Any]) -> None:
     assert silent == []
 
 
-def test_import_adds_little_to_the_start(host_server: HostServer, bare_server: HostServer) -> None:
-    """As the host reports it, in tenths of a second; the better of two starts, as others may be busy."""
-    assert min(host_server.import_seconds(), bare_server.import_seconds()) <= IMPORT_SECONDS
+def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
+    """Every start pays for what is imported. Standard library and the pack aside."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import asyncio, conftest, comfy_api.latest, nodes\n"
+        "import comfy.controlnet, comfy.sd; before = set(sys.modules)\n"
+        "import pack.nodes; asyncio.run(pack.nodes.Likeness().get_node_list())\n"
+        "added = {name.split('.')[0] for name in set(sys.modules) - before}\n"
+        "print(sorted(added - set(sys.stdlib_module_names)))"
+    )
+    environ = {**os.environ, "COMFYUI_PATH": str(host.path)}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, env=environ)
+    assert result.stdout.strip().splitlines()[-1:] == ["['pack']"], result.stderr
 
 
 def test_the_archive_has_help_and_templates(bare_server: HostServer) -> None:

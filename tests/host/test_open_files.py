@@ -14,7 +14,7 @@ from graph_run import run
 from rig.standins import Standins
 
 OPEN = Path("/proc/self/fd")
-KEYS = ("insightface", "facexlib", "id_patch", "instantid", "parts2whole")
+KEYS = ("insightface", "facexlib", "id_patch", "instantid", "parts2whole", "densepose")
 
 pytestmark = pytest.mark.skipif(not OPEN.is_dir(), reason="this system does not list open files")
 
@@ -47,6 +47,7 @@ LOADERS: dict[str, dict[str, Any]] = {
     "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
     "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
     "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
+    "LikenessDetectBodySurface": ours("LikenessDetectBodySurface").inputs,
     "LikenessDoctor": {"workflow": "id_patch_two_people"},
 }
 

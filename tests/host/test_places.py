@@ -33,7 +33,10 @@ IDS = {
         ["layout", "where", "x", "y", "face_size", "body", "count", "image"],
         ["extended_layout", "preview"],
     ),
-    "LikenessPersonRegion": (["cast", "person", "extent", "margin", "feather", "layout", "image"], ["mask", "preview"]),
+    "LikenessPersonRegion": (
+        ["cast", "person", "extent", "margin", "feather", "layout", "image", "masks"],
+        ["mask", "preview"],
+    ),
 }
 
 

@@ -76,6 +76,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
     encoders = {"clip": value("clip()"), "clip_vision": value("clip_vision()"), "vae": value("vae()")}
     id_patch, instant_id = value("loaded('id_patch')"), value("loaded('instant_id')")
     cast = value("cast()")
+    layout = node("LikenessGroupLayout", count=1, framing="half", rows=0, width=128, height=192)
     condition = node("LikenessIDPatchImage", id_patch=id_patch, cast=cast, photos="mean")
     applied = {
         **_sides(2048), "control_net": value("control_net()"), "id_patch": id_patch, "cast": cast,
@@ -112,6 +113,10 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessCast": {"person_1": value("identity('Anna')"), "weight_1": 1.0},
         "LikenessPeopleFromPhotos": {
             "face_model": models["buffalo"], "names": "Yao", "which_face": "largest", "photo_1": value("photo()"),
+        },
+        "LikenessCastFromPhotos": {
+            "face_model": models["buffalo"], "image": value("photo()"), "folder": "none", "people": "grouped by face",
+            "names": "Yao", "which_face": "largest", "corrections": "", "on_no_face": "skip", "same_person_from": 0.4,
         },
         "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
         "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
@@ -160,6 +165,14 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessSharePartsAttention": {
             "model": value("sd15()"), **_sides(48), "parts": part, "clip": value("clip()"), "vae": value("vae()"),
             **size, "strength": 1.0, **range_, "layers": "all", "reference": "at every step", "seed": 0,
+        },
+        "LikenessDetectBodySurface": {
+            "image": value("photo()"), "file": "standin-densepose.torchscript", "people": 1, **size, "fit": "pad",
+        },
+        "LikenessDrawBodySurface": {"layout": layout},
+        "LikenessBodySurfaceMask": {
+            "surface": node("LikenessDrawBodySurface", layout=layout), "head": True, "torso": True,
+            **dict.fromkeys(("upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet"), False), "side": "both",
         },
         "LikenessMeasure": measured,
         "LikenessPickBest": {

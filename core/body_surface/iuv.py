@@ -1,0 +1,197 @@
+"""DensePose's IUV picture: which of 24 parts of the body each pixel shows, and where on that part it lies.
+
+Red is V and green is U, 0 to 255 along and across each part's chart; blue is the number of the part, 1 to 24, as a
+number of 255; what is no body is black. Source: facebookresearch/DensePose, detectron/core/test.py im_detect_body_uv
+and detectron/utils/vis.py, whose pictures are the poses of DeepFashion-MultiModal, with which Parts2Whole was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..errors import LikenessError
+from ..geometry import Fit
+from ..pictures import as_rgb
+
+PARTS = 24
+SHORTER, LONGEST = 800, 1333
+"""Sides in pixels of the picture that the network looks at (detectron2: MIN_SIZE_TEST and MAX_SIZE_TEST)."""
+_STEP = 32
+"""Of those sides: the coarsest level of the network's features."""
+
+
+class BodyNotFound(LikenessError):
+    """A photo in which the network sees no body."""
+
+    def __init__(self, photo: int, of: int, width: int, height: int) -> None:
+        which = f"photo {photo} of {of}" if of > 1 else "the photo"
+        super().__init__(
+            f"No body was found in {which} ({width}x{height} px).",
+            "Use a photo that shows a person larger and from the head down; Draw Body Surface needs none.",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Bodies:
+    """What the network found in one picture, the surest body first. All float32 on the CPU.
+
+    boxes: (N, 4) x0, y0, x1, y1 in pixels. inside: (N, K, h, w), K > 1, the first for what is no body. parts, u, v:
+    (N, 25, h, w), the first for none of them.
+    """
+
+    boxes: Tensor
+    inside: Tensor
+    parts: Tensor
+    u: Tensor
+    v: Tensor
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def surest(self, most: int) -> Bodies:
+        """The first ones; all for 0."""
+        some = slice(most or None)
+        return Bodies(self.boxes[some], self.inside[some], self.parts[some], self.u[some], self.v[some])
+
+
+def bodies(given: Any) -> Bodies:
+    """The five tensors that the published network returns. Raises ValueError, saying what else they are."""
+    values: Sequence[Any] = given if issubclass(type(given), (tuple, list)) else ()
+    tensors = [one.float().cpu() for one in values if isinstance(one, Tensor)]
+    if len(values) != 5 or len(tensors) != 5:
+        found = f"{len(values)} values, {len(tensors)} of them tensors," if values else f"a {type(given).__name__}"
+        raise ValueError(f"it returns {found} instead of boxes, bodies, parts, U and V")
+    shapes = [tuple(one.shape) for one in tensors]
+    number, charts = shapes[0][:1], (PARTS + 1, *shapes[1][2:])
+    right = [(*number, 4), (*number, *shapes[1][1:2], *charts[1:]), *[(*number, *charts)] * 3]
+    if shapes != right or len(shapes[1]) != 4 or shapes[1][1] < 2:
+        raise ValueError(f"it returns tensors of shapes {shapes} instead of (N, 4), (N, 2, h, w) and (N, 25, h, w) x 3")
+    if not all(one.isfinite().all() for one in tensors):
+        raise ValueError("NaN or infinity is among the numbers it returns")
+    return Bodies(*tensors)
+
+
+def looked_at(width: int, height: int) -> tuple[int, int]:
+    """The size at which the network looks at a photo of this size, both (width, height)."""
+    scale = min(SHORTER / min(width, height), LONGEST / max(width, height))
+    return max(_STEP, round(width * scale / _STEP) * _STEP), max(_STEP, round(height * scale / _STEP) * _STEP)
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """The bodies of one picture on a canvas. iuv: (3, H, W) uint8, V, U and part. person: (H, W) int, 0 is nobody, n
+    the n-th of `Bodies`."""
+
+    iuv: Tensor
+    person: Tensor
+
+    @classmethod
+    def empty(cls, width: int, height: int) -> Surface:
+        return cls(torch.zeros(3, height, width, dtype=torch.uint8), torch.zeros(height, width, dtype=torch.int32))
+
+    def put(self, number: int, x: int, y: int, iuv: Tensor) -> None:
+        """Body `number` (3, h, w) with its upper left corner at x, y. What lies beside the canvas is cut off."""
+        height, width = self.person.shape
+        top, left = max(0, y), max(0, x)
+        cut = iuv[:, top - y : max(top, height) - y, left - x : max(left, width) - x]
+        shown = cut[2] > 0
+        rows, columns = slice(top, top + cut.shape[1]), slice(left, left + cut.shape[2])
+        self.iuv[:, rows, columns] = torch.where(shown, cut, self.iuv[:, rows, columns])
+        self.person[rows, columns] = torch.where(shown, number, self.person[rows, columns])
+
+    @property
+    def image(self) -> Tensor:
+        """(H, W, 3) float32 0..1."""
+        return self.iuv.movedim(0, -1).contiguous().float() / 255
+
+    @property
+    def people(self) -> Tensor:
+        """(people, H, W) float32 0 or 1: where each is seen, from left to right. Who is quite covered is not there."""
+        masks = [self.person == number for number in range(1, int(self.person.max()) + 1)]
+        masks = sorted((mask for mask in masks if mask.any()), key=_middle_column)
+        return torch.stack(masks).float() if masks else torch.zeros(0, *self.person.shape)
+
+
+def _middle_column(mask: Tensor) -> float:
+    columns = mask.sum(0).float()
+    return float((columns * torch.arange(len(columns))).sum() / columns.sum())
+
+
+def drawn(found: Bodies, fit: Fit, width: int, height: int) -> Surface:
+    """The bodies on a canvas of this size. fit: of the pixels of their boxes onto it.
+
+    As published: charts stretched to the whole pixels of the box, the part with the largest score wherever the body
+    has more than the background, 255 times U and V cut to whole numbers. Where two bodies overlap the less sure one is
+    seen, as there: what comes later is drawn over it.
+    """
+    surface = Surface.empty(width, height)
+    for number, box in enumerate(found.boxes):
+        x0, y0, x1, y1 = fit.box((float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+        size = max(1, int(y1 - y0)), max(1, int(x1 - x0))
+        part = _largest(found.parts[number], size) * (_largest(found.inside[number], size) > 0)
+        u, v = (_of_part(chart[number], part) for chart in (found.u, found.v))
+        surface.put(number + 1, int(x0), int(y0), torch.stack([v, u, part.to(torch.uint8)]))
+    return surface
+
+
+def _largest(scores: Tensor, size: tuple[int, int]) -> Tensor:
+    """(K, h, w) -> (height, width) int, which of K is largest. One after the other: K of them may fill the memory."""
+    best = _stretched(scores[0], size)
+    which = torch.zeros(size, dtype=torch.int32)
+    for number in range(1, len(scores)):
+        score = _stretched(scores[number], size)
+        larger = score > best
+        best, which = torch.where(larger, score, best), which.masked_fill(larger, number)
+    return which
+
+
+def _of_part(charts: Tensor, part: Tensor) -> Tensor:
+    """(25, h, w) -> uint8 of the shape of `part`, each pixel from the chart of its part."""
+    found = torch.zeros(part.shape)
+    for number in range(1, PARTS + 1):
+        shown = part == number
+        if shown.any():
+            found = torch.where(shown, _stretched(charts[number], (part.shape[0], part.shape[1])), found)
+    # Below zero the published pictures go on at 255: a C cast of the float to a byte.
+    return ((found.double() * 255).clamp(-(2.0**30), 255).to(torch.int32) & 255).to(torch.uint8)
+
+
+def _stretched(chart: Tensor, size: tuple[int, int]) -> Tensor:
+    return interpolate(chart[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+
+
+class NotIUV(LikenessError):
+    """A picture that is no DensePose IUV."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"surface is no DensePose IUV picture: {why}.",
+            "Link surface of Detect Body Surface or Draw Body Surface, unchanged: Viridis and Parula pictures are "
+            "another encoding, and resizing makes up parts at every edge.",
+        )
+
+
+def parts_in(image: Tensor) -> Tensor:
+    """The number of the part that each pixel of an IMAGE (B, H, W, 1|3|4) shows, (B, H, W) int; 0 is none.
+
+    Raises NotIUV.
+    """
+    rgb = as_rgb(image) * 255
+    blue = rgb[..., 2]
+    if float(blue.max()) > PARTS + 0.5:
+        raise NotIUV(f"its blue goes up to {float(blue.max()):.0f} of 255, parts have the numbers 1 to {PARTS}")
+    part = blue.round().to(torch.int32)
+    if float((blue - part).abs().max()) > 0.2:  # what 16 bits leave of it
+        raise NotIUV("its blue has values between the whole numbers, so it has been resized or filtered")
+    beside = rgb[..., :2].amax(-1) * (part == 0)
+    if float(beside.max()) > 0.5:
+        raise NotIUV(f"its red or green is {float(beside.max()):.0f} where no part is, and black is needed there")
+    if not part.any():
+        raise NotIUV("it is black, nobody is in it")
+    return part

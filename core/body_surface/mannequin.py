@@ -1,0 +1,261 @@
+"""An approximate IUV picture of skeletons: limbs as capsules on which U runs along and V across.
+
+Each part's coordinates are a plane through those of people who stand upright in published DensePose pictures, seen from
+the front or from behind. Outlines are those of a mannequin without clothes; hands and feet point where the limb does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import BadLayout
+from ..people import Joint, Layout, Point, Pose
+from ..places.bodies import CROWN, SEEN, head_of_pose, torso
+from .iuv import Surface
+
+_Array = npt.NDArray[np.float64]
+_Plane = tuple[float, float, float]
+"""Of 255: in the middle, added from there to the end, added from there to the side (outer, or the person's left)."""
+_On = Callable[[_Array, _Array], tuple[_Array, _Array]]
+"""x, y of pixels -> how far along, -1 to 1 from the start to the end, and across, -1 to 1; outside of it beyond."""
+
+
+@dataclass(frozen=True)
+class _Chart:
+    """A part from `start` to `end` across a shape."""
+
+    part: int
+    u: _Plane
+    v: _Plane
+    start: float = -1.0
+    end: float = 1.0
+
+
+def _sides(*charts: _Chart) -> dict[int, tuple[_Chart, ...]]:
+    """Of the right and the left, whose parts alternate: -1 is the person's right side, 1 the left."""
+    left = tuple(_Chart(_LEFT_OF[one.part], one.u, one.v, one.start, one.end) for one in charts)
+    return {-1: charts, 1: left}
+
+
+_LEFT_OF = {3: 4, 6: 5, 7: 8, 9: 10, 11: 12, 13: 14, 16: 15, 18: 17, 20: 19, 22: 21}
+
+_UPPER_ARM = _sides(
+    _Chart(16, (116, 108, 0), (213, -25, 83), -1, 0.2), _Chart(18, (140, 100, 0), (250, -35, -80), 0.2, 1)
+)
+_FOREARM = _sides(
+    _Chart(20, (145, -97, 0), (14, 0, -100), -1, -0.3), _Chart(22, (136, 97, 0), (190, -45, -100), -0.3, 1)
+)
+_HAND = {-1: (_Chart(3, (60, -17, 16), (102, 74, 40)),), 1: (_Chart(4, (185, 10, -18), (110, 95, 40)),)}
+_THIGH = _sides(_Chart(9, (133, -103, 0), (140, -40, -75)))
+_SHIN = _sides(_Chart(13, (128, 115, 0), (135, 12, 70)))
+_FOOT = {-1: (_Chart(6, (130, -55, 12), (178, 25, 25)),), 1: (_Chart(5, (130, 55, 12), (160, 8, 47)),)}
+_TORSO = (_Chart(2, (125, 115, 0), (128, -10, -90)),)
+
+_UPPER_ARM_BEHIND = _sides(_Chart(18, (110, 105, 0), (114, -45, 50)))
+_FOREARM_BEHIND = _sides(_Chart(22, (146, 95, 0), (80, -30, 40)))
+_THIGH_BEHIND = _sides(_Chart(7, (125, 100, 0), (170, -40, 50)))
+_SHIN_BEHIND = _sides(_Chart(11, (138, -110, 0), (120, 0, 75)))
+_TORSO_BEHIND = (_Chart(1, (139, 113, 0), (123, 0, -106)),)
+
+_HALF_HEAD, _NECK = 0.38, 0.27
+"""Half the width of head and neck, in heads."""
+
+# Coming one after the other, the later ones over the earlier: joints of the left side, radii at both in heads.
+_HIP = 11
+_LEGS = ((13, 15, 0.21, 0.13, _SHIN, _SHIN_BEHIND), (_HIP, 13, 0.31, 0.21, _THIGH, _THIGH_BEHIND))
+_ARMS = ((5, 7, 0.20, 0.15, _UPPER_ARM, _UPPER_ARM_BEHIND), (7, 9, 0.15, 0.105, _FOREARM, _FOREARM_BEHIND))
+
+
+def drawn(layout: Layout) -> Surface:
+    """Everybody in a layout, upper ones first: who stands lower is in front. `person` has the numbers of places.
+
+    Raises BadLayout where somebody has no skeleton, or none of it is seen.
+    """
+    surface = Surface.empty(layout.width, layout.height)
+    for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
+        head = head_of_pose(slot.pose) if slot.pose else None
+        if slot.pose is None or head is None:
+            raise BadLayout(
+                f"Place {number} has no skeleton to draw a body around.",
+                "Make the layout with body = full or half, with Group Layout or with Layout from Poses.",
+            )
+        _Figure(surface, number, slot.pose, head).draw()
+    if not surface.person.any():
+        raise BadLayout(
+            "Nobody of the layout is on its canvas, so the picture would be black.", "Move the places onto it."
+        )
+    return surface
+
+
+class _Figure:
+    """One person on a surface."""
+
+    def __init__(self, surface: Surface, number: int, pose: Pose, head: float) -> None:
+        self.surface, self.number, self.pose, self.head = surface, number, pose, head
+        # Who shows their right shoulder on the viewer's left looks at the viewer.
+        self.front = pose[5][0] >= pose[6][0] or min(pose[5][2], pose[6][2]) <= SEEN
+
+    def draw(self) -> None:
+        for side in (-1, 1):
+            self._foot(side)
+            for limb in _LEGS:
+                self._limb(side, *limb)
+        self._torso()
+        self._head()
+        for side in (-1, 1):
+            for limb in _ARMS:
+                self._limb(side, *limb)
+            self._hand(side)
+
+    def _joint(self, left: int, side: int) -> Point | None:
+        """Of a side, by its number on the left one; None where it is not seen."""
+        joint: Joint = self.pose[left + (side < 0)]
+        return joint[:2] if joint[2] > SEEN else None
+
+    def _limb(
+        self,
+        side: int,
+        start: int,
+        end: int,
+        thick: float,
+        thin: float,
+        charts: dict[int, tuple[_Chart, ...]],
+        behind: dict[int, tuple[_Chart, ...]],
+    ) -> None:
+        a, b = self._joint(start, side), self._joint(end, side)
+        if a and not b and start == _HIP:  # below the picture, where the legs still begin in it
+            b = a[0], a[1] + 1.85 * self.head
+        if a and b:
+            self._capsule(a, b, (thick, thin), side, (charts if self.front else behind)[side])
+
+    def _hand(self, side: int) -> None:
+        elbow, wrist = self._joint(7, side), self._joint(9, side)
+        if elbow and wrist:
+            x, y = _unit(elbow, wrist)
+            start = wrist[0] + x * 0.1 * self.head, wrist[1] + y * 0.1 * self.head
+            end = wrist[0] + x * 0.42 * self.head, wrist[1] + y * 0.42 * self.head
+            self._capsule(start, end, (0.16, 0.13), side, _HAND[side])
+
+    def _foot(self, side: int) -> None:
+        ankle = self._joint(15, side)
+        if ankle:
+            outwards = side if self.front else -side
+            toes = ankle[0] + outwards * 0.1 * self.head, ankle[1] + 0.26 * self.head
+            self._capsule(ankle, toes, (0.15, 0.17), side, _FOOT[side])
+
+    def _capsule(self, a: Point, b: Point, radii: Sequence[float], side: int, charts: Sequence[_Chart]) -> None:
+        """From a to b with round ends; across goes outwards."""
+        first, last = (radius * self.head for radius in radii)
+        (dx, dy), length = _unit(a, b), math.dist(a, b)
+        turn = side if self.front else -side
+
+        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
+            along = (x - a[0]) * dx + (y - a[1]) * dy
+            across = ((x - a[0]) * dy - (y - a[1]) * dx) * turn
+            share = (along / max(length, 1e-6)).clip(0, 1)
+            radius = first + (last - first) * share
+            beyond = np.maximum(np.maximum(-along, along - length), 0)
+            half = np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
+            return 2 * (along + first) / (length + first + last) - 1, across / half
+
+        wide = max(first, last)
+        box = min(a[0], b[0]) - wide, min(a[1], b[1]) - wide, max(a[0], b[0]) + wide, max(a[1], b[1]) + wide
+        self._paint(box, on, charts)
+
+    def _torso(self) -> None:
+        corners = torso(self.pose)
+        if not corners:
+            return
+        left, right, right_hip, left_hip = corners
+        top, bottom = _middle(left, right), _middle(left_hip, right_hip)
+        (dx, dy), length, head = _unit(top, bottom), max(math.dist(top, bottom), 1.0), self.head
+        shoulders, hips = math.dist(left, right) / 2 + 0.02 * head, math.dist(left_hip, right_hip) / 2 + 0.26 * head
+        turn = 1 if self.front else -1
+        over, crotch = 0.18 * head, 0.3 * head
+
+        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
+            along = (x - top[0]) * dx + (y - top[1]) * dy
+            across = ((x - top[0]) * dy - (y - top[1]) * dx) * turn
+            half = np.interp(
+                along,
+                [-over, 0, 0.6 * length, length, length + crotch],
+                [_NECK * head, shoulders, (shoulders + 2 * hips) / 3 * 0.92, hips, 0.02 * head],
+            )
+            return 2 * (along + over) / (length + over + crotch) - 1, across / half
+
+        reach = length + max(shoulders, hips) + crotch
+        self._paint((top[0] - reach, top[1] - reach, top[0] + reach, top[1] + reach), on, self._facing(_TORSO))
+
+    def _facing(self, charts: Sequence[_Chart]) -> Sequence[_Chart]:
+        return charts if self.front else _TORSO_BEHIND
+
+    def _head(self) -> None:
+        nose, head = self.pose[0], self.head
+        if nose[2] <= SEEN:
+            return
+        corners = torso(self.pose)
+        neck = _middle(corners[0], corners[1]) if corners else (nose[0], nose[1] + 0.7 * head)
+        (dx, dy), length = _unit(neck, nose[:2]), math.dist(neck, nose[:2])
+        dx, dy = -dx, -dy
+        turn = 1 if self.front else -1
+        # The skull's middle lies between the ears; of one that is seen, half way to the nose.
+        ears = [ear for ear in self.pose[3:5] if ear[2] > SEEN]
+        middle = turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
+        crown, chin, base = CROWN * head, 0.34 * head, max(length - 0.12 * head, 0.34 * head)
+
+        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
+            along = (x - nose[0]) * dx + (y - nose[1]) * dy
+            across = ((x - nose[0]) * dy - (y - nose[1]) * dx) * turn - middle
+            round_ = np.sqrt(np.maximum(1 - ((along - (crown + chin) / 2) / ((chin - crown) / 2)) ** 2, 1e-9))
+            half = np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
+            return 2 * (along - crown) / (base - crown) - 1, across / half
+
+        seam = max(-0.8, min(0.8, -middle / (_HALF_HEAD * head)))
+        reach = max(base, -crown) + _HALF_HEAD * head
+        box = nose[0] - reach, nose[1] - reach, nose[0] + reach, nose[1] + reach
+        self._paint(box, on, _head_charts(seam, self.front))
+
+    def _paint(self, box: Sequence[float], on: _On, charts: Sequence[_Chart]) -> None:
+        """The charts of a shape within a box, as far as both are on the canvas."""
+        height, width = self.surface.person.shape
+        x0, y0 = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
+        x1, y1 = min(width, math.ceil(box[2]) + 1), min(height, math.ceil(box[3]) + 1)
+        if x0 >= x1 or y0 >= y1:
+            return
+        rows, columns = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5
+        along, across = on(columns, rows)
+        iuv = np.zeros((3, *along.shape), np.uint8)
+        for chart in charts:
+            # At the rim itself one of the bands has to hold it.
+            shown = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
+            for channel, plane in enumerate((chart.v, chart.u)):
+                value = (plane[0] + plane[1] * along + plane[2] * across).clip(0, 255)
+                iuv[channel][shown] = value.astype(np.uint8)[shown]
+            iuv[2][shown] = chart.part
+        self.surface.put(self.number, x0, y0, torch.as_tensor(iuv))
+
+
+def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
+    """Right and left half of a head, which meet at the nose, or at the middle of what is seen from behind."""
+    if not front:
+        v = (120.0, -87.0, 0.0)
+        return _Chart(23, (20, 0, -37), v, -1, seam), _Chart(24, (231, 0, -50), v, seam, 1)
+    v = (135.0, -118.0, 0.0)
+    # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
+    right, left = 117 / (1 + seam), 140 / (1 - seam)
+    return _Chart(23, (249 - right * seam, 0, right), v, -1, seam), _Chart(24, (5 - left * seam, 0, left), v, seam, 1)
+
+
+def _middle(a: Point, b: Point) -> Point:
+    return (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
+
+
+def _unit(a: Point, b: Point) -> Point:
+    length = math.dist(a, b)
+    return ((b[0] - a[0]) / length, (b[1] - a[1]) / length) if length else (0.0, 1.0)

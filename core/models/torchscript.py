@@ -1,0 +1,68 @@
+"""TorchScript archives: networks with their own code, which torch runs and Python never sees."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import UnsupportedCheckpoint
+from ..text import in_one_line
+from .files import no_model
+from .formats import recognised
+
+_ON_DISK = {"aten::save", "aten::from_file", "aten::load"}
+"""What such code can reach files with; no network needs it."""
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a whole archive of this kind, by its contents: weights that torch saved have no code."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
+
+
+def load(path: Path, expected: str, advice: str) -> Any:
+    """The network, on the CPU. expected, advice: what the file should be and where that is.
+
+    Raises UnsupportedCheckpoint, saying what the file is instead.
+    """
+
+    def wrong(found: str, cause: Exception | None = None) -> UnsupportedCheckpoint:
+        error = UnsupportedCheckpoint(str(path), found, expected, advice)
+        error.__cause__ = cause
+        return error
+
+    if not is_archive(path):
+        raise wrong(_instead(path))
+    try:
+        jit: Any = torch.jit
+        network: Any = jit.load(str(path), map_location="cpu")
+        reaches = sorted(_ON_DISK & {name.split(".")[0] for name in jit.export_opnames(network)})
+    except MemoryError:
+        raise  # the file may be good
+    except Exception as error:  # arbitrary bytes in an archive raise anything
+        raise wrong(f"a TorchScript archive that cannot be opened ({in_one_line(error)})", error) from error
+    if reaches:
+        raise wrong(f"a TorchScript network that reads or writes files ({', '.join(reaches)}), so it is not run")
+    return network.eval()
+
+
+def _instead(path: Path) -> str:
+    try:
+        what = no_model(path)
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
+    if what:
+        return what
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"PK"
+    if zipped and not zipfile.is_zipfile(path):
+        return f"cut off while downloading ({path.stat().st_size} bytes)"
+    known, _ = recognised(path)
+    return known.title if known else "no TorchScript archive"

@@ -1,0 +1,175 @@
+"""Body surfaces in the real host: networks of the published signature, and files that are none."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import folder_paths
+import pytest
+import torch
+from pack.bridge import body_surface as host_side
+from pack.bridge import folders
+from pack.core.body_surface import iuv
+from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from pack.core.geometry import Fit
+from pack.nodes import body_surface
+from rig import densepose
+from rig.standins import Standins
+
+IDS = {
+    "LikenessDetectBodySurface": (
+        ["image", "file", "people", "width", "height", "fit"],
+        ["surface", "people_masks", "preview"],
+    ),
+    "LikenessDrawBodySurface": (["layout"], ["surface", "people_masks"]),
+    "LikenessBodySurfaceMask": (
+        [
+            "surface", "head", "torso", "upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet", "side",
+            "people", "image",
+        ],
+        ["mask", "preview"],
+    ),
+}  # fmt: skip
+PUBLISHED = "densepose_r50_fpn_dl.torchscript"
+TWO = [[0.5, 0.1, 0.95, 0.9], [0.05, 0.2, 0.45, 0.8]]
+
+
+def test_ids_are_the_ones_saved_workflows_use() -> None:
+    schemas = [node.GET_SCHEMA() for node in body_surface.NODES]
+    assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Iterator[Path]:
+    """The only folder in which networks are looked for."""
+    known = folder_paths.folder_names_and_paths
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(known, "densepose", ([str(tmp_path / "densepose")], known["densepose"][1]))
+        patch.setattr(folder_paths, "filename_list_cache", {})
+        (tmp_path / "densepose").mkdir()
+        yield tmp_path / "densepose"
+
+
+def photos(*sizes: int, width: int = 96, height: int = 64) -> torch.Tensor:
+    return torch.rand(sizes[0] if sizes else 1, height, width, 3, generator=torch.Generator().manual_seed(1))
+
+
+def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0, fit: str = "pad"):
+    return body_surface.DetectBodySurface.execute(image, PUBLISHED, people, width, height, fit).args
+
+
+def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(models: Path) -> None:
+    densepose.save(models / PUBLISHED, TWO, seed=5)
+    surface, people, preview = found(photos(), width=128, height=192)
+    scale = 128 / 96
+    boxes = torch.tensor(TWO) * torch.tensor([96.0, 64, 96, 64]) * scale
+    boxes[:, 1::2] += (192 - 64 * scale) / 2
+    expected = iuv.drawn(iuv.bodies([boxes, *densepose.charts(2, 5)]), Fit(1, 1, 0, 0), 128, 192)
+    assert surface.shape == preview.shape == (1, 192, 128, 3)
+    assert (surface[0] != expected.image).any(-1).float().mean() < 0.01  # a box may be cut to another whole pixel
+    assert people.shape == (2, 192, 128)
+    assert people[0].nonzero()[:, 1].max() < 64 < people[1].nonzero()[:, 1].min()
+    assert (preview[surface[..., 2] == 0] - 0).abs().max() <= 1 and preview[0, 0].max() == 0  # the borders are black
+
+
+def test_at_most_so_many_bodies_are_drawn_and_the_rest_is_told(models: Path, caplog: pytest.LogCaptureFixture) -> None:
+    densepose.save(models / PUBLISHED, TWO)
+    assert len(found(photos(), people=1)[1]) == 1
+    assert "2 bodies found in a photo, 1 drawn" in caplog.text
+    caplog.clear()
+    assert len(found(photos(), people=2)[1]) == 2
+    assert not caplog.text
+
+
+def test_a_batch_of_photos_gives_a_batch_and_loads_the_network_once(models: Path) -> None:
+    path = str(densepose.save(models / PUBLISHED, TWO[:1]))
+    surface, people, _ = found(photos(3))
+    assert len(surface) == len(people) == 3
+    network = host_side._network(*folders.stamp(path))
+    found(photos(1))
+    assert host_side._network(*folders.stamp(path)) is network
+
+
+def test_nobody_in_a_photo_is_said(models: Path) -> None:
+    densepose.save(models / PUBLISHED, [])
+    with pytest.raises(iuv.BodyNotFound, match=r"photo 1 of 2 \(96x64 px\)"):
+        found(photos(2))
+
+
+class OtherNetwork(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image.float()
+
+
+class Demanding(torch.nn.Module):
+    def forward(self, image: torch.Tensor, size: int) -> torch.Tensor:
+        return image[:size]
+
+
+class Writing(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        torch.save(image, "somewhere")
+        return image
+
+
+def scripted(network: torch.nn.Module, path: Path) -> None:
+    torch.jit.save(torch.jit.script(network), str(path))
+
+
+def cut_off(path: Path) -> None:
+    densepose.save(path, TWO)
+    path.write_bytes(path.read_bytes()[:-9000])
+
+
+WRONG = {
+    "a picture": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(500)), "is no TorchScript archive"),
+    "a web page": (lambda path: path.write_text("<!doctype html><p>" + "x" * 600), "web page"),
+    "cut off": (cut_off, "cut off while downloading"),
+    "weights": (lambda path: torch.save({"a.weight": torch.ones(3)}, path), "is no TorchScript archive"),
+    "another network": (lambda path: scripted(OtherNetwork(), path), "another kind .*returns a Tensor"),
+    "other inputs": (lambda path: scripted(Demanding(), path), "another kind .*size"),
+    "writes files": (lambda path: scripted(Writing(), path), r"reads or writes files \(aten::save\)"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_wrong_files_are_named(kind: str, models: Path) -> None:
+    make, words = WRONG[kind]
+    make(models / PUBLISHED)
+    with pytest.raises(UnsupportedCheckpoint, match=words) as refused:
+        found(photos())
+    assert "hr16/DensePose-TorchScript-with-hint-image" in refused.value.advice
+    assert not Path("somewhere").exists()
+
+
+def test_a_missing_file_is_named_with_its_address(models: Path) -> None:
+    with pytest.raises(ModelMissing, match=r"densepose_r50_fpn_dl\.torchscript is not in") as missing:
+        body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
+    assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice
+
+
+def test_a_file_of_comfyui_controlnet_aux_is_found(tmp_path: Path, standin_models: Standins) -> None:
+    theirs = tmp_path / "comfyui_controlnet_aux" / "ckpts" / "LayerNorm" / "DensePose-TorchScript-with-hint-image"
+    theirs.mkdir(parents=True)
+    shutil.copy(standin_models.densepose, theirs / PUBLISHED)
+    known = folder_paths.folder_names_and_paths
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(known, "custom_nodes", ([str(tmp_path)], set()))
+        patch.setitem(known, "densepose", ([], set()))
+        folders.register()
+        assert folders.find(PUBLISHED, "densepose") == str(theirs / PUBLISHED)
+        assert folders.folders("densepose")[0].endswith(str(Path("models", "densepose")))
+    assert folders.find(PUBLISHED, "densepose") is None
+
+
+def test_masks_of_parts_and_people_of_a_photo(models: Path) -> None:
+    densepose.save(models / PUBLISHED, TWO)
+    surface, people, _ = found(photos(), width=256, height=256)
+    chosen = dict.fromkeys(["torso", "head", "upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet"], True)
+    mask, preview = body_surface.BodySurfaceMask.execute(surface, side="both", people=people, **chosen).args
+    assert torch.equal(mask, people) and preview.shape == (1, 256, 256, 3)
+    with pytest.raises(LikenessError, match=re.escape("its blue goes up to")):
+        body_surface.BodySurfaceMask.execute(photos(), side="both", **chosen)

@@ -1,0 +1,197 @@
+"""DensePose pictures: drawn as published, from skeletons, and masks of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pack.core.body_surface import iuv, mannequin, masks
+from pack.core.errors import BadLayout, BadSize
+from pack.core.geometry import Fit
+from pack.core.parts.parts import pose_hint
+from pack.core.people import Layout, Slot
+from pack.core.places import group
+from rig import densepose
+
+STAY = Fit(1, 1, 0, 0)
+
+
+def resampled(chart: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear with half pixel centres, the edge going on: (h, w) -> (height, width)."""
+
+    def weights(many: int, few: int) -> np.ndarray:
+        at = np.clip((np.arange(many, dtype=np.float32) + 0.5) * np.float32(few / many) - 0.5, 0, None)
+        low = np.minimum(np.floor(at).astype(int), few - 1)
+        share = (at - low).astype(np.float32)
+        matrix = np.zeros((many, few), np.float64)
+        matrix[np.arange(many), low] += 1 - share
+        matrix[np.arange(many), np.minimum(low + 1, few - 1)] += share
+        return matrix
+
+    return weights(height, chart.shape[0]) @ chart.astype(np.float64) @ weights(width, chart.shape[1]).T
+
+
+def published(found: iuv.Bodies, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The formulas of DensePose's own drawing, pixel by pixel: a picture, and how near each pixel is to another one."""
+    picture, doubt = np.zeros((height, width, 3), np.uint8), np.ones((height, width))
+    fields = [getattr(found, name).numpy() for name in ("boxes", "inside", "parts", "u", "v")]
+    for box, *charts in zip(*fields, strict=True):
+        x, y, w, h = (int(value) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
+        body, parts, u, v = ([resampled(one, h, w) for one in chart] for chart in charts)
+        for row in range(max(0, -y), min(h, height - y)):
+            for column in range(max(0, -x), min(w, width - x)):
+                scores = sorted(part[row, column] for part in parts)
+                label = int(np.argmax([part[row, column] for part in parts]))
+                inside = body[1][row, column] - body[0][row, column]
+                near = min(scores[-1] - scores[-2], abs(inside))
+                if inside > 0 and label:
+                    values = [255.0 * chart[label][row, column] for chart in (v, u)]
+                    picture[y + row, x + column] = *(int(min(value, 255)) % 256 for value in values), label
+                    near = min(near, *(abs(value - round(value)) for value in values))
+                doubt[y + row, x + column] = min(doubt[y + row, x + column], near)
+    return picture, doubt
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [[[10.7, 3.2, 61.4, 80.9]], [[5, 5, 50, 70], [30, 10, 90.5, 60]], [[-20.5, 40, 30, 130], [60, -9, 110, 40.2]]],
+    ids=["one", "two overlap", "over the edge"],
+)
+def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
+    found = iuv.bodies([torch.tensor(boxes, dtype=torch.float32), *densepose.charts(len(boxes), seed=3)])
+    surface = iuv.drawn(found, STAY, 96, 96)
+    expected, doubt = published(found, 96, 96)
+    ours = surface.iuv.movedim(0, -1).numpy()
+    sure = doubt > 1e-3  # beyond what the rounding of floats decides
+    assert sure.mean() > 0.95
+    assert len(np.unique(expected[..., 2])) > 8
+    assert (expected[sure] == ours[sure]).all()
+    assert surface.people.shape[0] == len(boxes)
+    assert torch.equal(surface.people.sum(0) > 0, surface.iuv[2] > 0)
+
+
+def test_u_and_v_below_zero_go_on_at_255_and_above_one_stay_there() -> None:
+    charts = [torch.full((1, 25, 4, 4), value) for value in (-0.011, 1.2)]
+    scores = torch.zeros(1, 25, 4, 4)
+    scores[:, 7] = 1
+    inside = torch.tensor([0.0, 1.0])[None, :, None, None].expand(1, 2, 4, 4)
+    found = iuv.bodies([torch.tensor([[0.0, 0.0, 8.0, 8.0]]), inside, scores, *charts])
+    assert iuv.drawn(found, STAY, 8, 8).iuv[:, 4, 4].tolist() == [255, 254, 7]
+
+
+def test_people_are_counted_from_left_to_right_and_the_surest_are_kept() -> None:
+    boxes = torch.tensor([[60.0, 0, 90, 60], [0, 0, 30, 60], [30, 0, 58, 60]])
+    found = iuv.bodies([boxes, *densepose.charts(3)])
+    people = iuv.drawn(found, STAY, 96, 64).people
+    lefts = [int(one.nonzero()[:, 1].min()) for one in people]
+    assert lefts == sorted(lefts) and len(lefts) == 3
+    assert iuv.drawn(found.surest(1), STAY, 96, 64).iuv[2, :, :59].max() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"boxes": 1}, "a dict"),
+        ([torch.zeros(1)] * 4, "4 values"),
+        ([1] * 5, "5 values, 0 of them tensors"),
+        ([torch.zeros(0, 4), *[torch.zeros(0, 25, 8, 8)] * 3, torch.zeros(0, 24, 8, 8)], r"\(0, 24, 8, 8\)"),
+        ([torch.zeros(1, 4), torch.zeros(1, 2, 8, 8), *[torch.full((1, 25, 8, 8), float("nan"))] * 3], "NaN"),
+    ],
+    ids=["dict", "four", "numbers", "24 charts", "nan"],
+)
+def test_what_is_no_densepose_is_said(given, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        iuv.bodies(given)
+
+
+def test_photos_are_looked_at_in_detectrons_size() -> None:
+    assert iuv.looked_at(512, 768) == (800, 1216)
+    assert iuv.looked_at(4000, 1000) == (1344, 320)
+    assert iuv.looked_at(1, 9000) == (32, 1344)
+
+
+def standing(**changed) -> Layout:
+    return group.layout(1, **{"framing": "full", "rows": 0, "width": 256, "height": 384, **changed})
+
+
+def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> None:
+    surface = mannequin.drawn(standing())
+    image = surface.image[None]
+    assert pose_hint(image) == ""
+    parts = iuv.parts_in(image)[0]
+    seen = set(parts.unique().tolist())
+    assert seen == {0, 2, 3, 4, 5, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}
+    columns = {part: float((parts == part).nonzero()[:, 1].float().mean()) for part in seen}
+    for right, left in ((3, 4), (6, 5), (9, 10), (13, 14), (16, 15), (18, 17), (20, 19), (22, 21), (23, 24)):
+        assert columns[right] < columns[left], (right, left)
+    v, u = (surface.iuv[channel].float() for channel in (0, 1))
+    torso = parts == 2
+    rows = torch.arange(384.0)[:, None].expand(384, 256)[torso]
+    across = torch.arange(256.0).expand(384, 256)[torso]
+    assert torch.corrcoef(torch.stack([rows, u[torso]]))[0, 1] > 0.95
+    assert torch.corrcoef(torch.stack([across, v[torso]]))[0, 1] < -0.9
+    assert surface.people.shape == (1, 384, 256)
+
+
+def test_who_shows_the_back_has_the_parts_of_the_back() -> None:
+    layout = standing()
+    (slot,) = layout.slots
+    turned = tuple((256 - x, y, seen) for x, y, seen in slot.pose)
+    surface = mannequin.drawn(Layout(256, 384, (Slot((128, 60), pose=turned),)))
+    assert set(surface.iuv[2].unique().tolist()) == {0, 1, 3, 4, 5, 6, 7, 8, 11, 12, 17, 18, 21, 22, 23, 24}
+    assert set(mannequin.drawn(layout).iuv[2].unique().tolist()) >= {2, 9, 13}
+
+
+def test_the_front_row_is_drawn_over_the_others() -> None:
+    layout = group.layout(5, "full", 2, 512, 512)
+    person = mannequin.drawn(layout).person
+    for number, slot in enumerate(layout.slots, 1):
+        x, y = (round(value) for value in slot.center)
+        assert person[y, x] == number
+
+
+@pytest.mark.parametrize(
+    ("slot", "words"),
+    [(Slot((100, 100)), "Place 1 has no skeleton"), (Slot((9e3, 100), pose=((9e3, 9e3, 1.0),) * 17), "Place 1|Nobody")],
+)
+def test_what_cannot_be_drawn_is_said(slot: Slot, words: str) -> None:
+    with pytest.raises(BadLayout, match=words):
+        mannequin.drawn(Layout(256, 256, (slot,)))
+
+
+def test_masks_are_the_parts_that_were_chosen() -> None:
+    image = mannequin.drawn(group.layout(2, "full", 1, 512, 384)).image[None]
+    parts = iuv.parts_in(image)
+    everything = masks.mask(image, list(masks.GROUPS), "both")
+    assert torch.equal(everything, (parts > 0).float())
+    assert sorted(sum((sum(pair, ()) for pair in masks.GROUPS.values()), ())) == sorted([*range(1, 25), 23, 24, 1, 2])
+    hands = masks.mask(image, ["hands"], "right")
+    assert torch.equal(hands, (parts == 3).float())
+    people = mannequin.drawn(group.layout(2, "full", 1, 512, 384)).people
+    each = masks.mask(image, ["head", "torso"], "left", people)
+    assert each.shape == (2, 384, 512)
+    assert torch.equal(each.sum(0), torch.isin(parts[0], torch.tensor([1, 2, 23, 24])).float())
+    assert (each[0].nonzero()[:, 1].float().mean() < each[1].nonzero()[:, 1].float().mean()).item()
+
+
+def test_what_gives_no_mask_is_said() -> None:
+    image = mannequin.drawn(standing(framing="bust")).image[None]
+    nobody = torch.stack([torch.ones(384, 256), torch.zeros(384, 256)])
+    blue = image.clone()
+    blue[..., 2] = 84 / 255
+    beside = image.clone()
+    beside[0, 0, 0, 0] = 0.3
+    for error, words, given in (
+        (masks.NoPart, "No part", (image, [], "both")),
+        (masks.NoPart, "Nothing is seen of feet, left.*head, torso, upper_arms", (image, ["feet"], "left")),
+        (iuv.NotIUV, "84 of 255", (blue, ["head"], "both")),
+        (iuv.NotIUV, "between the whole numbers", (image * 0.97, ["head"], "both")),
+        (iuv.NotIUV, "red or green is 7", (beside, ["head"], "both")),
+        (iuv.NotIUV, "black", (image * 0, ["head"], "both")),
+        (BadSize, "8x8 px.*256x384", (image, ["head"], "both", torch.ones(1, 8, 8))),
+        (BadSize, "3 masks.*2 pictures", (torch.cat([image] * 2), ["head"], "both", torch.ones(3, 384, 256))),
+        (masks.NoPart, "all zero", (image, ["head"], "both", torch.zeros(1, 384, 256))),
+        (masks.NoPart, "for person 2", (image, ["head"], "both", nobody)),
+    ):  # fmt: skip
+        with pytest.raises(error, match=words):
+            masks.mask(*given)
