@@ -170,7 +170,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    return with_faces(without_detectors(prompt, width), pictures.group)
+    return with_faces(without_words(without_detectors(prompt, width), pictures), pictures.group)
 
 
 def without_detectors(prompt: Prompt, width: int) -> Prompt:
@@ -184,6 +184,22 @@ def without_detectors(prompt: Prompt, width: int) -> Prompt:
     frame = {"people": people, "canvas_width": width, "canvas_height": 256}
     for number in workflow.nodes_of(prompt, "LikenessLayoutFromPoses"):
         prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
+    return prompt
+
+
+def without_words(prompt: Prompt, pictures: Pictures) -> Prompt:
+    """Two painted masks in the form in which SAM3 Detect gives them, instead of its network of two gigabytes."""
+    found = workflow.nodes_of(prompt, "SAM3_Detect")
+    if not found:
+        return prompt
+    for side in ("left", "right"):
+        file = {"image": getattr(pictures, side)}
+        prompt[side] = {"class_type": "LoadImage", "inputs": file, "_meta": {"title": f"Found, {side}"}}
+    both = {"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}
+    prompt["found"] = {"class_type": "BatchMasksNode", "inputs": both, "_meta": {"title": "Found"}}
+    for node in prompt.values():
+        for name, source in node["inputs"].items():
+            node["inputs"][name] = ["found", 0] if source in ([number, 0] for number in found) else source
     return prompt
 
 
