@@ -76,6 +76,8 @@ class DetectBodySurface(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, file: str, people: int, width: int, height: int, fit: str) -> io.NodeOutput:
+        if width and height:
+            geometry.check_size("The new picture", width, height)
         found = detect(FILE.path(file), image, (width, height), fit, people)
         most = max(one.bodies for one in found)
         left = f"{counted(most, 'body', 'bodies')} found in a photo, {people} drawn: people = 0 draws all of them."

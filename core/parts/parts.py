@@ -220,7 +220,8 @@ def pose_hint(image: Tensor) -> str:
         return ""
     return (
         "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "
-        "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing."
+        "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing. "
+        "Detect Body Surface draws the right one of a photo."
     )
 
 

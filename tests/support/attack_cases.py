@@ -71,6 +71,9 @@ def pictures() -> Iterator[Case]:
         for what, (expression, words) in BAD_PICTURES.items():
             yield explained(f"{kind}.{one.id}: {what}", words, given(kind, one.id, expression, before))
         for what, expression in GOOD_PICTURES.items():
+            if what == "one channel" and kind == "LikenessBodySurfaceMask" and one.id == "surface":
+                yield explained(f"{kind}.{one.id}: grey", "no DensePose IUV", given(kind, one.id, expression, before))
+                continue
             yield right(f"{kind}.{one.id}: {what}", given(kind, one.id, expression, before))
 
 
