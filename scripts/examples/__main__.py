@@ -13,13 +13,14 @@ from PIL import Image
 from core.examples import marked
 
 from .garments import GARMENTS, garment, pose, stands
-from .portraits import PEOPLE, portrait, together
+from .portraits import PEOPLE, dressed, portrait, together
 
 
 def pictures() -> Iterator[tuple[str, np.ndarray]]:
     """Every picture by its name, (H, W, 3 or 4) uint8."""
     for name, look in PEOPLE.items():
         yield name, portrait(look)
+    yield "dressed", dressed(PEOPLE["ben"])
     two = [PEOPLE[name] for name in ("carla", "david")]
     yield "two", together(two, [(180, 245, 84), (392, 225, 84)], (768, 512))
     five = [PEOPLE[name] for name in ("farid", "elif", "ben", "carla", "anna")]

@@ -124,7 +124,7 @@ def size_of(file: Path) -> tuple[int, int]:
         return (256, 384)
     if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
         return (384, 256)
-    if "another_face" in file.stem or "in_photo" in file.stem:  # of a portrait
+    if any(word in file.stem for word in ("another_face", "in_photo", "try_on")):  # of a portrait
         return (256, 320)
     if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
