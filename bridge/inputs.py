@@ -12,6 +12,7 @@ from comfy_api.latest import io
 from ..core import inputs
 from ..core.errors import BadChoice, BadInput
 from ..core.people import is_a
+from . import asked
 
 # What an object of the host's must be able to do: other packs make them of classes of their own.
 _METHODS = {
@@ -32,6 +33,7 @@ _CLOSER: dict[str, Callable[[str, Any], None]] = {
     io.Latent.io_type: inputs.latent,
     io.Conditioning.io_type: inputs.conditioning,
     "LIKENESS_CAST,LIKENESS_IDENTITY": inputs.cast_or_identity,
+    "BOUNDING_BOX,LIKENESS_LAYOUT": inputs.boxes_or_layout,
 }
 
 
@@ -53,7 +55,10 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         given = {**dict(zip(names, args, strict=False)), **linked}
         known = _schema(node)[1]
         nothing = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
-        return run(cls, **nothing | {name: _taken(node, name, value) for name, value in given.items()})
+        for name, value in given.items():
+            with asked.named(cls, name, inputs.BadPicture):
+                given[name] = _taken(node, name, value)
+        return run(cls, **nothing | given)
 
     node.execute = classmethod(execute)
     return node

@@ -72,3 +72,18 @@ def region_masks_input() -> io.Mask.Input:
         optional=True,
         tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
     )
+
+
+def boxes_editor(tooltip: str) -> list[io.Input]:
+    """ComfyUI's own editor of boxes, on hosts that have it; a node that carries it takes `boxes` and `last_incoming`.
+
+    The frontend (useBoundingBoxes) finds the rest by name: the canvas in `width` and `height`, its picture at
+    `background`, and where `bboxes` is linked, what to begin with under "input_bboxes" of what the node has shown; it
+    notes in `last_incoming` with which it has begun. Both stand last: other hosts do not know them, and saved values
+    are read by their order.
+    """
+    if not hasattr(io, "BoundingBoxes"):
+        return []
+    begun = io.BoundingBoxes.Input("last_incoming", optional=True, tooltip="What the editor has begun with.")
+    begun.extra_dict = {"hidden": True}
+    return [io.BoundingBoxes.Input("boxes", optional=True, tooltip=tooltip), begun]

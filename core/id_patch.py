@@ -217,6 +217,17 @@ def embeddings(person: Person, photos: str) -> Tensor:
     return combine(person.identity, RECOGNISER, photos, method=METHOD)[None]
 
 
+def condition(control: Tensor, patches: Sequence[Tensor], cast: PlacedCast, node: str) -> Tensor:
+    """The condition image of a cast, signed: the patches of those who are present on `control`, (B, H, W, 3) 0..1.
+
+    Raises BadCast, naming the node, where people have a row each and `control` has another number of rows.
+    """
+    centers = [center_of(person) for person in presence(cast).people]
+    if is_a(cast, RowCast):
+        return condition_rows(control, patches, centers, node)
+    return condition_image(control, patches, centers)
+
+
 def condition_rows(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point], node: str) -> Tensor:
     """`condition_image` with one patch in each row: control (1 or patches, H, W, 3).
 

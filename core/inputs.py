@@ -22,6 +22,7 @@ from .text import in_one_line
 
 _ROUNDING = 1e-3
 """How far a mask may leave 0 to 1, as resizing does."""
+NOTHING_FOUND = "Where SAM3 Detect makes it, it found nothing: use another word in its text, or a lower threshold."
 LANDMARKS = 468
 """The least points of a face mesh; ten more are those of the irises."""
 
@@ -102,7 +103,7 @@ def masks(what: str, mask: Tensor) -> None:
             f"its shape is {tuple(mask.shape)} instead of (masks, height, width)",
             "Connect a MASK; Convert Image to Mask makes one of a picture.",
         )
-    _has_pixels(what, len(mask) if mask.ndim > 2 else 1, mask.shape[-2:])
+    _has_pixels(what, len(mask) if mask.ndim > 2 else 1, mask.shape[-2:], NOTHING_FOUND)
     if mask.is_complex():
         raise BadPicture(what, f"its values are of type {mask.dtype} instead of float, 0 to 1")
 
@@ -136,9 +137,9 @@ def _is_pair(entry: Any) -> bool:
     return isinstance(entry, (list, tuple)) and len(typing.cast("Sequence[Any]", entry)) == 2
 
 
-def _has_pixels(what: str, count: int, size: Sequence[int]) -> None:
+def _has_pixels(what: str, count: int, size: Sequence[int], empty: str = "Connect at least one.") -> None:
     if not count:
-        raise BadPicture(what, "it is an empty batch", "Connect at least one.")
+        raise BadPicture(what, "it is an empty batch", empty)
     if not all(size):
         raise BadPicture(what, f"it has no pixels ({size[1]}x{size[0]} px)")
 
@@ -195,6 +196,12 @@ def cast_or_identity(what: str, given: Cast | Identity) -> None:
         cast(what, given)
     else:
         identity(what, given)
+
+
+def boxes_or_layout(what: str, given: object) -> None:
+    """What `layout` raises; boxes are read by places.boxes."""
+    if is_a(given, Layout):
+        layout(what, given)
 
 
 @_of_ours

@@ -144,6 +144,7 @@ def color_of(number: int) -> Color:
 
 _SHOWN = 100
 """Pictures of a contact sheet: a person of thousands would take gigabytes."""
+_OF_A_GROUP = 24
 
 
 def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
@@ -169,6 +170,42 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
         below = (x + cell / 2, y + cell + 3)
         sheet.pen.text(below, _cut(caption, font, cell), (235, 235, 235), font, anchor="ma")
     return sheet.tensor()[None]
+
+
+def grouped_sheet(groups: Sequence[tuple[str, Sequence[tuple[Tensor, str, str]]]]) -> Tensor:
+    """A bar with a title per group, in a colour of its own, and below it the group's pictures: a number on each, a
+    caption under it.
+
+    groups: (title, [(picture (H, W, 1|3|4) float 0..1, number, caption)]); of more than a hundred groups the first,
+    and of each its first two dozen pictures. Returns (1, H, W, 3) float32 0..1.
+    """
+    cell, bar, strip, gap = 128, 34, 24, 6
+    columns = min(8, max(4, *(len(pictures) for _, pictures in groups)))
+    rows = [math.ceil(min(len(pictures), _OF_A_GROUP) / columns) for _, pictures in groups[:_SHOWN]]
+    width = columns * (cell + gap) + gap
+    sheet = Sheet(Image.new("RGB", (width, sum(bar + gap + n * (cell + strip + gap) for n in rows)), (28, 28, 28)))
+    y = 0
+    for number, ((title, pictures), high) in enumerate(zip(groups, rows, strict=False)):
+        color = color_of(number)
+        sheet.pen.rectangle((0, y, width, y + bar - gap), fill=color)
+        title += f" (the first {_OF_A_GROUP} of {len(pictures)})" if len(pictures) > _OF_A_GROUP else ""
+        title += f", and {len(groups) - _SHOWN} more" if number == _SHOWN - 1 and len(groups) > _SHOWN else ""
+        font = _font(title, 20)
+        sheet.pen.text((gap, y + (bar - gap) / 2), _cut(title, font, width - 2 * gap), (0, 0, 0), font, "lm")
+        for n, one in enumerate(pictures[:_OF_A_GROUP]):
+            left, top = gap + n % columns * (cell + gap), y + bar + n // columns * (cell + strip + gap)
+            _numbered(sheet, one, (left, top, left + cell, top + cell), color)
+        y += bar + gap + high * (cell + strip + gap)
+    return sheet.tensor()[None]
+
+
+def _numbered(sheet: Sheet, one: tuple[Tensor, str, str], box: Box, color: Color) -> None:
+    (picture, number, caption), (x0, y0, x1, y1) = one, box
+    sheet.fill(box, picture)
+    large, small = _font(number, 20), _font(caption, 15)
+    sheet.pen.rectangle((x0, y0, x0 + sheet.pen.textlength(number, large) + 8, y0 + 24), fill=color)
+    sheet.pen.text((x0 + 4, y0 + 12), number, (0, 0, 0), large, "lm")
+    sheet.pen.text(((x0 + x1) / 2, y1 + 3), _cut(caption, small, x1 - x0), (235, 235, 235), small, anchor="ma")
 
 
 _WIDEST = 480

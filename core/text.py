@@ -19,6 +19,11 @@ def plain(text: object, most: int | None = None) -> str:
     return line if most is None or len(line) <= most else f"{line[: most - 3]}..."
 
 
+def names_in(text: str) -> list[str]:
+    """Names with commas between them, "" for an empty one. Chinese keyboards have commas of their own."""
+    return [plain(part, NAME) for part in re.split("[,\uff0c\u3001]", text)]
+
+
 def plain_lines(text: str) -> str:
     """The same for a text of several lines."""
     return "\n".join(map(plain, text.split("\n")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import folders, inputs, missing
+from ..bridge import examples, folders, inputs, missing
 from . import (
     body_surface,
     doctor,
@@ -14,6 +14,7 @@ from . import (
     parts,
     people,
     person_prompts,
+    photos,
     places,
     scenes,
     second_pass,
@@ -23,8 +24,8 @@ from . import (
 folders.register()
 
 STEPS = (
-    people, places, person_prompts, id_patch, instant_id, parts, share_parts, body_surface, measure, second_pass,
-    scenes, doctor,
+    people, photos, places, person_prompts, id_patch, instant_id, parts, share_parts, body_surface, measure,
+    second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 
@@ -34,4 +35,5 @@ class Likeness(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         missing.answer()
+        examples.provide()
         return NODES

@@ -18,18 +18,16 @@ from ..bridge.schema import advanced, percent_input, photos_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadPatches, counted
 from ..core.id_patch import (
-    center_of,
     check_patches,
     check_rows,
-    condition_image,
-    condition_rows,
+    condition,
     left_out,
     presence,
     troubles,
 )
 from ..core.people import Cast, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
-from ..core.places import drawing, placing, regions
+from ..core.places import control_images, drawing, placing, regions
 from .sockets import CastSocket, IDPatchSocket
 
 CATEGORY = "likeness/id-patch"
@@ -130,17 +128,12 @@ class IDPatchImage(io.ComfyNode):
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
         cast = placing.require_places(cast, IMAGE)
         present = presence(cast)
-        centers = [center_of(person) for person in present.people]
-        control, patches = _control(image, cast), id_patch.patches(present.people, photos)
-        if is_a(cast, RowCast):
-            condition = condition_rows(control, patches, centers, IMAGE)
-        else:
-            condition = condition_image(control, patches, centers)
-        preview = condition.clamp(0, 1)
+        made = condition(_control(image, cast), id_patch.patches(present.people, photos), cast, IMAGE)
+        preview = made.clamp(0, 1)
         report = "\n".join(troubles(cast))
         notes.tell(notes.node_of(cls), report)
         fine = f"{counted(len(present.people), 'person', 'people')}, every patch whole and on its own place."
-        return io.NodeOutput(condition, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
+        return io.NodeOutput(made, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class ApplyIDPatch(io.ComfyNode):
@@ -157,8 +150,14 @@ class ApplyIDPatch(io.ComfyNode):
                 io.Conditioning.Input("negative"),
                 io.ControlNet.Input("control_net", tooltip="The ControlNet released with ID-Patch (SDXL)."),
                 IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
-                CastSocket.Input("cast", tooltip="The same cast that made the condition image."),
-                io.Image.Input("image", tooltip="The image output of ID-Patch Condition Image."),
+                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="Nothing: the node draws the skeletons of the places and everybody's ID patch itself, and "
+                    "shows them. For another picture under the patches (depth, canny), the image output of ID-Patch "
+                    "Condition Image, made from the same cast.",
+                ),
                 io.Float.Input(
                     "strength",
                     default=0.8,
@@ -197,7 +196,7 @@ class ApplyIDPatch(io.ComfyNode):
         control_net: ControlBase,
         id_patch: IDPatch,
         cast: Cast,
-        image: Tensor,
+        image: Tensor | None,
         strength: float,
         start_percent: float,
         end_percent: float,
@@ -211,11 +210,13 @@ class ApplyIDPatch(io.ComfyNode):
         check_control_net(control_net, id_patch.width, APPLY)
         cast = placing.require_places(cast, APPLY)
         present, by_row = presence(cast), is_a(cast, RowCast)
-        people = present.people
-        advice = "Make the image with ID-Patch Condition Image from the same cast."
-        geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
-        image = as_rgb(image)
-        (check_rows if by_row else check_patches)(image, people, APPLY)
+        people, said, shown = present.people, left_out(present), None
+        if image is None:
+            places = placing.places_of(cast, None, APPLY)
+            image = condition(control_images.skeletons(places, by_row), id_patch.patches(people, photos), cast, APPLY)
+            said, shown = troubles(cast), ui.PreviewImage(image.clamp(0, 1), cls=cls)
+        else:
+            image = _condition_given(image, cast)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
@@ -226,10 +227,10 @@ class ApplyIDPatch(io.ComfyNode):
             negative = append_tokens(negative, nobody, in_row, id_start_percent, APPLY)
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
-        shown = image, strength, percents, canvas, vae
-        attachment = ControlAttachment(control_net, id_patch.width, *shown, IDTokensHeard)
-        notes.tell(notes.node_of(cls), "\n".join([*left_out(present), *([] if people else [NOBODY])]))
-        return io.NodeOutput(attachment.to(positive), attachment.to(negative))
+        hint = image, strength, percents, canvas, vae
+        attachment = ControlAttachment(control_net, id_patch.width, *hint, IDTokensHeard)
+        notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NOBODY])]))
+        return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)
 
 
 class BindIDTokens(io.ComfyNode):
@@ -308,6 +309,15 @@ def _control(image: Tensor | None, cast: PlacedCast) -> Tensor:
     advice = "Resize the image to the canvas, or give the layout node the size of the image."
     geometry.check_canvas("The image under the ID patches", image, cast, advice)
     return as_rgb(image)
+
+
+def _condition_given(image: Tensor, cast: PlacedCast) -> Tensor:
+    """The condition image that somebody has made for this cast, (B, H, W, 3) float32 on the CPU, signed."""
+    advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
+    geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
+    image = as_rgb(image)
+    (check_rows if is_a(cast, RowCast) else check_patches)(image, presence(cast).people, APPLY)
+    return image
 
 
 NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch, BindIDTokens]

@@ -11,14 +11,25 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import folders, notes
+from ..bridge import asked, folders, notes
 from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.parts2whole import Features, check_model, check_text, encode, pose_features, put_in, reading
 from ..bridge.parts2whole_files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from ..bridge.schema import advanced, percent_input, searchable
 from ..bridge.self_attention.shared_parts import Watch
 from ..core import errors, previews
-from ..core.parts.parts import LABELS, Parts, hints, laid_over, make_part, pose_hint, resized, stretched
+from ..core.parts.parts import (
+    LABELS,
+    BadPart,
+    Parts,
+    caption,
+    hints,
+    laid_over,
+    make_part,
+    pose_hint,
+    resized,
+    stretched,
+)
 from ..core.text import plain
 from .sockets import PartFeaturesSocket, Parts2WholeSocket, PartsSocket
 
@@ -55,8 +66,8 @@ class Part(io.ComfyNode):
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="White where the picture shows the part, as MaskEditor paints it. Without one: the image's "
-                    "alpha, else all of it.",
+                    tooltip="White where the picture shows the part, as MaskEditor paints it or SAM3 Detect finds it; "
+                    "several masks count together. Without one: the image's alpha, else all of it.",
                 ),
                 io.Mask.Input(
                     "target_mask",
@@ -65,7 +76,7 @@ class Part(io.ComfyNode):
                 ),
                 PartsSocket.Input("parts", optional=True, tooltip="Parts to add this one to, from another Part node."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[
                 PartsSocket.Output("parts_out", display_name="parts"),
                 io.Image.Output("preview", display_name="preview"),
@@ -84,7 +95,8 @@ class Part(io.ComfyNode):
         target_mask: Tensor | None = None,
         parts: Parts | None = None,
     ) -> io.NodeOutput:
-        part = make_part(_label(label, other_label), image, mask, weight, target_mask)
+        with asked.named(cls, "mask", BadPart):
+            part = make_part(_label(label, other_label), image, mask, weight, target_mask)
         notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))
         sheet = _sheet(everything)
@@ -102,8 +114,7 @@ def _label(label: str, other: str) -> str:
 def _sheet(shown: Parts) -> Tensor:
     """(1, H, W, 3): the parts in their own shape, with what does not count in magenta."""
     pictures = [laid_over(resized(part, *_small(part.picture))) for part in shown.parts]
-    captions = [f"{n} {part.label}" + f" {part.weight:g}" * (part.weight != 1) for n, part in enumerate(shown.parts, 1)]
-    return previews.contact_sheet(pictures, captions)
+    return previews.contact_sheet(pictures, [caption(n, part) for n, part in enumerate(shown.parts, 1)])
 
 
 def _small(picture: Tensor) -> tuple[int, int]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import notes
-from ..bridge.schema import region_inputs, searchable
+from ..bridge import asked, notes
+from ..bridge.schema import boxes_editor, region_inputs, searchable
 from ..core import geometry
+from ..core.errors import BadLayout
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
-from ..core.places import adding, control_images, drawing, group, layouts, placing, regions
-from .sockets import CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
+from ..core.places import adding, boxed, control_images, drawing, group, layouts, placing, regions
+from ..core.places.boxes import EXAMPLE, for_editor
+from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 POSE_IMAGE = "Pose Image"
 _TOLD = 3
@@ -124,12 +125,112 @@ class LayoutFromMasks(io.ComfyNode):
                 ),
             ],
             outputs=_layout_outputs(),
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
         return searchable(schema, "region", "regional", "area", "painted", "segmentation", "ID-Patch")
 
     @classmethod
     def execute(cls, masks: Tensor, width: int, height: int, body: str) -> io.NodeOutput:
-        return _shown(cls, layouts.from_masks(masks, width, height, body))
+        with asked.named(cls, "masks", BadLayout):
+            return _shown(cls, layouts.from_masks(masks, width, height, body))
+
+
+class LayoutFromBoxes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLayoutFromBoxes",
+            display_name="Layout from Boxes",
+            category="likeness/places",
+            description="Makes one place per box: drawn with the mouse on the node, found by a detector, or written. "
+            "The places of another layout can be the start, to be moved with the mouse.",
+            inputs=[
+                BoxesOrLayoutSocket.Input(
+                    "bboxes",
+                    optional=True,
+                    tooltip="Boxes of people or faces from a detector, or a layout whose places are moved. After a "
+                    "run they stand in the editor to be dragged.",
+                ),
+                io.Image.Input(
+                    "background",
+                    optional=True,
+                    tooltip="The picture that the boxes were found in or are drawn over. The editor shows it, and "
+                    "takes width and height from it.",
+                ),
+                *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
+                _fit(),
+                io.Combo.Input(
+                    "boxes_show",
+                    options=list(boxed.SHOWS),
+                    tooltip="person = as much of everybody as body says, head at the top; face = the face alone, brow "
+                    "to chin. Boxes that a detector labels otherwise are left out.",
+                ),
+                _body(
+                    "How much of everybody is seen: half = down to the hips, bust = head and shoulders, full = down "
+                    "to the ankles, none = no skeleton. The places of a linked layout keep their own skeletons."
+                ),
+                io.Combo.Input(
+                    "boxes_from",
+                    options=list(boxed.SOURCES),
+                    tooltip="drawn = those drawn on the node; where there are none, those of the text, else those "
+                    "linked. text = as if none were drawn: classic nodes neither show nor change them.",
+                ),
+                io.String.Input(
+                    "text",
+                    default="",
+                    multiline=True,
+                    placeholder=EXAMPLE,
+                    tooltip="Boxes without a mouse, a line per person, in pixels of the picture to generate: name: x, "
+                    "y, width, height. x and y are the upper left corner.",
+                ),
+                *boxes_editor(
+                    "Draw a box around each person; drag it to move it, a corner to size it; Delete takes it away. "
+                    "The description is the name."
+                ),
+            ],
+            outputs=[
+                *_layout_outputs(),
+                io.String.Output(
+                    "names", display_name="names", tooltip="Of the boxes, in their order, for People from Photos."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,  # to be run alone, so that what is linked stands in the editor
+        )
+        return searchable(
+            schema, "drag", "draw", "bounding box", "bbox", "BOUNDING_BOX", "move people", "detector", "rt-detr",
+            "sam3", "mediapipe", "ID-Patch", "拖动",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        width: int,
+        height: int,
+        fit: str,
+        boxes_show: str,
+        body: str,
+        boxes_from: str,
+        text: str,
+        bboxes: object = None,
+        background: Tensor | None = None,
+        boxes: Sequence[object] | None = None,
+        last_incoming: Sequence[object] | None = None,
+    ) -> io.NodeOutput:
+        canvas, photo = (width, height), None if background is None else background[0]
+        start = boxed.start(
+            bboxes, None if photo is None else (photo.shape[1], photo.shape[0]), canvas, fit, boxes_show
+        )
+        drawn = boxes if boxes_from == "drawn" else None
+        made = boxed.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
+        names = [one.name for one in made.boxes]
+        below = boxed.canvas_with(made.boxes, canvas, photo, fit)
+        preview = drawing.numbered_layout(made.layout, names, made.notes[:_TOLD], background=below)[None]
+        notes.tell(notes.node_of(cls), "\n".join(made.notes))
+        shown = ui.PreviewImage(preview, cls=cls).as_dict()
+        if start.boxes and not text.strip():
+            shown["input_bboxes"] = for_editor(start.boxes)
+        return io.NodeOutput(made.layout, preview, ", ".join(names) if any(names) else "", ui=shown)
 
 
 class GroupLayout(io.ComfyNode):
@@ -280,9 +381,8 @@ class PoseImage(io.ComfyNode):
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
         layout = placing.places_of(cast, layout, POSE_IMAGE)
-        drawn = layouts.drawn(layout)
-        pictures = [[pose] for pose in drawn] if is_a(cast, RowCast) else [drawn]
-        image = torch.stack([control_images.skeleton(shown, layout.width, layout.height) for shown in pictures])
+        layouts.drawn(layout)  # or it says that there is nothing to draw
+        image = control_images.skeletons(layout, by_row=is_a(cast, RowCast))
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 
 
@@ -368,13 +468,23 @@ class PersonRegion(io.ComfyNode):
                 io.Image.Input(
                     "image", optional=True, tooltip="The photo, to be seen under the region in the preview."
                 ),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="What a detector has found in a picture of the layout, one mask each: SAM3 Detect with "
+                    "'person:4' or 'jacket:4' and individual_masks. The region is then those masks that lie in the "
+                    "person's place; extent and margin say how large that is.",
+                ),
             ],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[
                 io.Mask.Output("mask", display_name="mask", tooltip="Of the size of the layout."),
                 io.Image.Output("preview", display_name="preview", tooltip="The region among the places."),
             ],
         )
-        return searchable(schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint")
+        return searchable(
+            schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint", "sam3", "segment anything"
+        )
 
     @classmethod
     def execute(
@@ -386,11 +496,18 @@ class PersonRegion(io.ComfyNode):
         feather: int,
         layout: Layout | None = None,
         image: Tensor | None = None,
+        masks: Tensor | None = None,
     ) -> io.NodeOutput:
         placing.require_together(cast, "Person Region")
         placed = placing.require_places(cast, "Person Region")
         staying = () if layout is None else regions.staying(placed, layout)
-        region = regions.of_person(placed, person, extent, margin, feather, staying)
+        if masks is None:
+            region, told = regions.of_person(placed, person, extent, margin, feather, staying), []
+        else:
+            with asked.named(cls, "masks", regions.BadRegion):
+                found = regions.among(masks, placed, person, extent, margin, staying)
+            region, told = found.region, regions.describe(found, masks)
+        notes.tell(notes.node_of(cls), "\n".join(told))
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]
         places = Layout(placed.width, placed.height, tuple(shown))
@@ -400,5 +517,6 @@ class PersonRegion(io.ComfyNode):
 
 
 NODES = [
-    LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, GroupLayout, AddPlace, PoseImage, PlaceCast, PersonRegion,
+    LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, LayoutFromBoxes, GroupLayout, AddPlace, PoseImage, PlaceCast,
+    PersonRegion,
 ]  # fmt: skip

@@ -25,6 +25,8 @@ CastSocket = _socket("LIKENESS_CAST", Cast)
 # The frontend and the host link both kinds to such an input.
 CastOrIdentitySocket = _socket("LIKENESS_CAST,LIKENESS_IDENTITY", (Cast, Identity))
 LayoutSocket = _socket("LIKENESS_LAYOUT", Layout)
+# Boxes in pixels as ComfyUI's own nodes find or make them: {x, y, width, height}, a list of them, or one per picture
+BoxesOrLayoutSocket = _socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)

@@ -57,6 +57,11 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
     return sorted(faces, key=key)
 
 
+def largest_or_all(faces: Sequence[Detection], largest: bool) -> list[Detection]:
+    """The largest face alone, or all of them as `choose` counts them."""
+    return arrange(faces, "largest")[:1] if largest else arrange(faces, NUMBERED)
+
+
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
 

@@ -12,6 +12,7 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
+from .. import examples
 from ..errors import LikenessError, gathered
 from ..pictures import as_masks, as_rgb
 from ..text import plain
@@ -40,7 +41,7 @@ class Part:
     """One part. picture: (H, W, 3) float32 0..1. alpha: (H, W) or None. mask: (h, w), any size, or None.
 
     weight: 1 as published, 0 as if the part were not there. target: (h, w), where in the new picture the part may
-    be looked at, or None: everywhere.
+    be looked at, or None: everywhere. pieces: of how many masks `mask` was made.
     """
 
     label: str
@@ -49,6 +50,7 @@ class Part:
     mask: Tensor | None = None
     weight: float = 1.0
     target: Tensor | None = None
+    pieces: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,9 @@ class Parts:
 
 
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
-    """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (1, h, w); an unpainted mask is none.
+    """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (pieces, h, w), which count together: two shoes are one part.
+
+    An unpainted mask is none.
 
     Raises BadPart for several pictures, and for masks that would make a part with a weight vanish.
     """
@@ -77,7 +81,9 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")
     alpha = image[0, ..., 3].float().cpu() if image.shape[-1] == 4 else None
     mask = None if mask is None or _unpainted(mask) else mask
-    part = Part(label, as_rgb(image[0]), alpha, _one(mask), weight, _one(target))
+    masks, target = (None if given is None else as_masks(given) for given in (mask, target))
+    pieces = 1 if masks is None else len(masks)
+    part = Part(label, as_rgb(image[0]), alpha, _together(masks), weight, _together(target), pieces)
     for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
         if weight > 0 and kept is not None and not kept.any():
             raise BadPart(label, f"its {name} ({_size(kept)}) is all zero, so this part would vanish", _EMPTY)
@@ -85,7 +91,10 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
 
 
 _PAINT = "right click Load Image, Open in MaskEditor, paint over what shall count, Save"
-_EMPTY = f"Make one ({_PAINT}), or leave the input unconnected to have all of it count."
+_EMPTY = (
+    f"Make one ({_PAINT}), or leave the input unconnected to have all of it count. Where SAM3 Detect makes it, use "
+    "another word or a lower threshold."
+)
 
 
 def _unpainted(mask: Tensor) -> bool:
@@ -93,8 +102,8 @@ def _unpainted(mask: Tensor) -> bool:
     return mask.shape[-2:] == (64, 64) and not mask.any()
 
 
-def _one(mask: Tensor | None) -> Tensor | None:
-    return None if mask is None else as_masks(mask)[0]
+def _together(masks: Tensor | None) -> Tensor | None:
+    return None if masks is None else masks.amax(0)
 
 
 def _size(picture: Tensor) -> str:
@@ -104,13 +113,15 @@ def _size(picture: Tensor) -> str:
 def hints(part: Part, **masks: Tensor | None) -> list[str]:
     """What works, but may not be meant. masks: as they were given, by the names of their inputs."""
     found = [
-        f"The {name} of {part.label!r} is a batch of {len(mask)} masks: the first one is used."
+        f"The {name} of {part.label!r} is a batch of {len(mask)} masks, which count together: {_share(mask):.0%} of "
+        "the picture."
         for name, mask in masks.items()
         if mask is not None and mask.ndim > 2 and len(mask) > 1
     ]
     given = masks.get("mask")
     if given is not None and _unpainted(given):
         found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
+    found += examples.reminder({repr(part.label): part.picture})
     if part.label not in LABELS:
         found.append(
             f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "
@@ -121,13 +132,25 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     if part.mask.shape != part.picture.shape[:2]:
         sizes = f"{_size(part.mask)} and its picture {_size(part.picture)}"
         found.append(f"The mask of {part.label!r} is {sizes}: the mask is stretched over the picture.")
-    share = float((part.mask > 0.5).float().mean())
+    share = _share(part.mask)
     if share > _INVERTED:
         found.append(
             f"The mask of {part.label!r} keeps {share:.0%} of the picture. If that is the background, put Invert Mask "
             "in between: the mask of Load Image is white where a picture is transparent."
         )
     return found
+
+
+def _share(masks: Tensor) -> float:
+    """How much of the picture masks keep together, 0..1."""
+    return float((as_masks(masks).amax(0) > 0.5).float().mean())
+
+
+def caption(number: int, part: Part) -> str:
+    """What stands under the part in a sheet: 2 shoes 1.5, 2 masks 12%."""
+    weight = f" {part.weight:g}" * (part.weight != 1)
+    found = f", {part.pieces} masks {_share(part.mask):.0%}" if part.mask is not None and part.pieces > 1 else ""
+    return f"{number} {part.label}{weight}{found}"
 
 
 def stretched(parts: Parts, width: int, height: int) -> list[str]:

@@ -122,11 +122,11 @@ def _slot(one: _Spot, body: str, layout: Layout) -> Slot:
 
 def _taken(layout: Layout) -> list[_Spot]:
     """Everybody the size of whose head is known."""
-    heads = ((number, slot, _head(slot)) for number, slot in enumerate(layout.slots, 1))
+    heads = ((number, slot, head_of(slot)) for number, slot in enumerate(layout.slots, 1))
     return [_Spot(slot.center, head, number) for number, slot, head in heads if head]
 
 
-def _head(slot: Slot) -> float:
+def head_of(slot: Slot) -> float:
     """Crown to chin, px; 0 where only a point is known."""
     if slot.keypoints is not None:
         return bodies.head_of_face(slot.keypoints)

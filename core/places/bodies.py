@@ -49,6 +49,12 @@ def face_box(nose: Point, head: float) -> Box:
     return (x + _FACE[0] * head, y + _FACE[1] * head, x + _FACE[2] * head, y + _FACE[3] * head)
 
 
+def nose_and_head(face: Box) -> tuple[Point, float]:
+    """The inverse of face_box, for a face as tall as this one."""
+    head = (face[3] - face[1]) / FACE_HEIGHT
+    return ((face[0] + face[2]) / 2, face[1] - _FACE[1] * head), head
+
+
 def face_keypoints(nose: Point, head: float) -> Keypoints:
     """Five points of a face that looks into the camera."""
     x, y = nose

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..people import NOSE, Joint, Keypoints, Pose
+from ..people import NOSE, Joint, Keypoints, Layout, Pose
 from .bodies import LIMBS, openpose, seen_limbs
 from .raster import Canvas, Color, disc, ellipse
 
@@ -18,6 +18,17 @@ _LIMB_COLORS = (
     (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),
     (255, 0, 170), (255, 0, 85),
 )  # fmt: skip
+
+
+def skeletons(layout: Layout, by_row: bool) -> Tensor:
+    """The skeletons of a layout in one picture, `by_row` in a picture for each place: (1 or places, height, width, 3).
+
+    Black where there is none.
+    """
+    poses = [slot.pose for slot in layout.slots]
+    pictures = [[pose] for pose in poses] if by_row else [poses]
+    drawn = [skeleton([pose for pose in shown if pose], layout.width, layout.height) for shown in pictures]
+    return torch.stack(drawn)
 
 
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:

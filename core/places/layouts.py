@@ -120,11 +120,16 @@ def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> S
     return Slot(nose, bodies.face_box(nose, head), keypoints, skeleton_around(keypoints, body, canvas), mask)
 
 
+def head_held(wide: float, high: float, body: str) -> float:
+    """How tall the head is, crown to chin, of a person whom a region of this size shows. body: one of bodies.BODIES."""
+    return min(high / _REGION_HEADS[body], wide / _REGION_WIDTH)
+
+
 def _head_in(region: Tensor, body: str) -> tuple[Point, float]:
     rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
     top, high = int(rows[0]), int(rows[-1] - rows[0]) + 1
     wide = int(columns[-1] - columns[0]) + 1
-    head = min(high / _REGION_HEADS[body], wide / _REGION_WIDTH)
+    head = head_held(wide, high, body)
     level = region[top : top + max(1, round(head))]
     x = float(level.nonzero()[:, 1].float().mean()) + 0.5
     return (x, top - bodies.CROWN * head), head

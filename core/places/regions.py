@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadCast, BadChoice, BadSize, LikenessError, counted
+from ..errors import BadCast, BadChoice, BadSize, LikenessError, counted, listed
 from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, RowCast, Slot, is_a
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
@@ -22,6 +23,11 @@ ALL_PEOPLE = 0
 """Instead of the number of a person."""
 _HAIR = 0.3
 """How far hair and ears reach beyond a face box, in face sizes."""
+_IN_PLACE = 0.3
+"""The least share of a mask, or of a place, that says the two belong together."""
+
+
+NOTHING_FOUND = "Where SAM3 Detect makes them, use another word in its text, or a lower threshold."
 
 
 class BadRegion(LikenessError):
@@ -97,16 +103,10 @@ def of_person(
     """
     if extent not in EXTENTS:
         raise BadChoice("extent", extent, EXTENTS)
-    if number == ALL_PEOPLE and cast.people:
-        heard = [n for n, person in enumerate(cast.people, 1) if person.weight > 0] or range(1, len(cast.people) + 1)
-        return torch.stack([of_person(cast, n, extent, margin, feather, staying) for n in heard]).amax(0)
-    if not 0 < number <= len(cast.people):
-        listed = ", ".join(f"{n} {name}" for n, name in enumerate(names(cast.people), 1)) or "nobody"
-        raise BadCast(
-            f"There is no person {number} in the cast; those with a place are {listed}.",
-            "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
-        )
-    person = cast.people[number - 1]
+    meant = _meant(cast, number)
+    if number == ALL_PEOPLE:
+        return torch.stack([of_person(cast, n + 1, extent, margin, feather, staying) for n in meant]).amax(0)
+    person = cast.people[meant[0]]
     if extent == "body" and person.slot and person.slot.mask is not None:
         if not person.slot.mask.any():
             raise BadRegion(person.identity.name, "the mask of its place is empty")
@@ -129,6 +129,20 @@ def of_person(
     return region
 
 
+def _meant(cast: PlacedCast, number: int) -> list[int]:
+    """Where in a cast the person of this number is, or with ALL_PEOPLE all who are heard, or all. Raises BadCast."""
+    everybody = range(len(cast.people))
+    if number == ALL_PEOPLE and cast.people:
+        return [n for n in everybody if cast.people[n].weight > 0] or list(everybody)
+    if not 0 < number <= len(cast.people):
+        there = listed([f"{n} {name}" for n, name in enumerate(names(cast.people), 1)], "nobody")
+        raise BadCast(
+            f"There is no person {number} in the cast; those with a place are {there}.",
+            "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
+        )
+    return [number - 1]
+
+
 def of_present(
     cast: PlacedCast, present: Sequence[Person], masks: Tensor | None, extent: Extent, margin: float, feather: float
 ) -> Tensor:
@@ -146,6 +160,76 @@ def of_present(
         return checked(found, names(present))
     heard = [person for person in cast.people if person.weight > 0]
     return of_masks(masks, cast)[[any(person is one for one in present) for person in heard]]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What several masks of a picture are of a cast. region: (H, W), 0..1, on the canvas.
+
+    used: the numbers of the masks in it, from 1. nobodys: those that are in no place.
+    """
+
+    region: Tensor
+    used: tuple[int, ...]
+    nobodys: tuple[int, ...]
+
+
+def among(
+    masks: Tensor, cast: PlacedCast, number: int, extent: Extent, margin: float, staying: Sequence[Slot]
+) -> Found:
+    """Those of a MASK batch, one per thing or person as a detector gives them, that belong to one person of a placed
+    cast, counted from 1, or to ALL_PEOPLE; together, as they are, of the size of the canvas.
+
+    Each mask belongs to the person in whose place most of it lies, or whose place it covers most; it may be one of
+    `staying` too. extent and margin say what a place is, as in `of_person`; no feather, no head is left out.
+    Raises BadCast, and BadRegion where no mask lies in the place.
+    """
+    meant = _meant(cast, number)
+    slots = [*(person.slot for person in cast.people), *staying]
+    places = [_place(slot, cast, extent, margin) for slot in slots]
+    size = (cast.height, cast.width)
+    fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]
+    if not fitted.any():
+        raise BadRegion(listed([cast.people[n].identity.name for n in meant]), "the masks are all zero", NOTHING_FOUND)
+    shares = torch.stack([_shared(fitted, place) for place in places])
+    best, owner = shares.max(0)
+    used = [n for n, whose in enumerate(map(int, owner)) if whose in meant and best[n] >= _IN_PLACE]
+    if not used:
+        who = listed([cast.people[n].identity.name for n in meant])
+        near = float(shares[meant].max())
+        why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {near:.0%}"
+        raise BadRegion(who, why, f"Detect them in a picture of the layout's shape. {NOTHING_FOUND}")
+    nobodys = tuple(n + 1 for n in range(len(fitted)) if best[n] < _IN_PLACE)
+    return Found(fitted[used].amax(0), tuple(n + 1 for n in used), nobodys)
+
+
+def describe(found: Found, masks: Tensor) -> list[str]:
+    """Which of the masks were taken, and whether they had another size; a line each."""
+    taken = f"Of {counted(len(as_masks(masks)), 'mask')} taken: {listed(found.used)}"
+    lines = [taken + (f"; in nobody's place: {listed(found.nobodys)}" if found.nobodys else "")]
+    (high, wide), (height, width) = masks.shape[-2:], found.region.shape
+    if (wide, high) != (width, height):
+        lines.append(f"The masks are {wide}x{high} px and the layout {width}x{height} px: they are stretched over it.")
+    return lines
+
+
+def _place(slot: Slot | None, cast: PlacedCast, extent: Extent, margin: float) -> Tensor:
+    """(H, W) 0..1: where somebody is looked for; nowhere without a face box and a mask."""
+    if slot is not None and extent == "body" and slot.mask is not None:
+        return slot.mask.float()
+    if slot is None or slot.box is None:
+        return torch.zeros(cast.height, cast.width)
+    place = box_region(widened(slot.box, margin), cast.width, cast.height, 0)
+    if extent == "face" or slot.pose is None:
+        return place
+    reach = margin * (slot.box[2] - slot.box[0])
+    return torch.maximum(place, body_region(slot.pose, reach, cast.width, cast.height, 0))
+
+
+def _shared(masks: Tensor, place: Tensor) -> Tensor:
+    """(masks,): how much of the smaller of the two lies in the other, 0..1."""
+    common = torch.minimum(masks, place).sum((1, 2))
+    return common / torch.minimum(masks.sum((1, 2)), place.sum()).clamp(min=1e-6)
 
 
 def staying(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -188,13 +187,6 @@ class HostServer:
     def file(self, output: Mapping[str, str]) -> Path:
         """Where an output that the host names ({"filename", "subfolder", "type"}) lies."""
         return self.base / output["type"] / output["subfolder"] / output["filename"]
-
-    def import_seconds(self) -> float:
-        """What the host says this pack's import took."""
-        found = re.findall(rf"([\d.]+) seconds[^:]*: .*[/\\]{re.escape(self.pack_name)}$", self.log, re.MULTILINE)
-        if not found:
-            raise HostError(f"The host does not report an import of {self.pack_name}:\n{_tail(self.log)}")
-        return float(found[-1])
 
     def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900) -> Run:
         """Queue an API prompt and wait for its end.

@@ -17,7 +17,9 @@ NOTES = {"Note", "MarkdownNote"}
 _ON = 0
 _DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 """A menu whose choice brings inputs of its own, each named <menu>.<input>."""
-_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC}
+_BOXES = "BOUNDING_BOXES"
+"""The editor of boxes, which older hosts do not have: its values, lists at the end of a node's, are not for them."""
+_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC, _BOXES}
 _UPLOADS = ("image_upload", "video_upload", "audio_upload")
 
 
@@ -109,14 +111,21 @@ def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], brought: Call
     if node.get("mode", _ON) != _ON:
         raise WorkflowError(f"{title} is muted or bypassed.")
     names = list(_widgets(object_info[node["type"]], node))
-    values = node.get("widgets_values") or []
+    values = list(node.get("widgets_values") or [])
+    while len(values) > len(names) and isinstance(values[-1], list):
+        values.pop()
     if len(names) != len(values):
         raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
-    inputs = {name: value for name, value in zip(names, values, strict=True) if name}
+    inputs = {name: _sent(value) for name, value in zip(names, values, strict=True) if name}
     linked = {slot["name"]: brought(slot["link"]) for slot in node.get("inputs", []) if slot.get("link") is not None}
     inputs |= {name: value for name, value in linked.items() if value is not None}
     shown = node.get("title") or object_info[node["type"]]["display_name"]
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
+
+
+def _sent(value: Any) -> Any:
+    """As the frontend sends it: a list alone would be taken for a link."""
+    return {"__value__": value} if isinstance(value, list) else value
 
 
 def _widgets(definition: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:

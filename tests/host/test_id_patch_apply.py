@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
 import comfy.model_management
 import comfy.samplers
 import comfy.utils
+import folder_paths
+import numpy as np
 import people_made
 import pytest
 import tiny_sdxl
@@ -12,10 +18,13 @@ import torch
 from held_to import cancel, left_by
 from pack.bridge.conditioning import BadRange, append_tokens
 from pack.bridge.id_patch import SequenceUnsupported, load_id_patch
-from pack.core.errors import BadEmbedding, BadPatches, BadSize, NotPlaced, WrongBaseModel
+from pack.core.errors import BadCast, BadEmbedding, BadPatches, BadSize, NotPlaced, WrongBaseModel
 from pack.core.identities import PHOTOS, RecogniserMissing
-from pack.core.people import Cast, Person, PlacedCast
+from pack.core.people import Cast, Person, PlacedCast, RowCast
+from pack.core.places import bodies
 from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
+from pack.nodes.places import PoseImage
+from PIL import Image
 from seeded import id_patch_file
 
 import nodes
@@ -155,6 +164,58 @@ def test_inputs_are_not_changed(id_patch, control_net):
     out = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive)[0]
     assert torch.equal(positive[0][0], before[0]) and positive[0][1].keys() == before[1].keys()
     assert all(e[1]["mask"] is positive[0][1]["mask"] and e[1]["strength"] == 0.7 for e in out)
+
+
+def posed(*poses, weights=(1.0, 1.0), kind=PlacedCast):
+    """People with those skeletons; None: with none."""
+    people = people_made.cast(CENTERS, WIDTH, HEIGHT, list(weights)).people
+    standing = zip(people, poses, strict=True)
+    return kind(tuple(replace(p, slot=replace(p.slot, pose=pose)) for p, pose in standing), WIDTH, HEIGHT)
+
+
+BODIES = [bodies.body(center, 30) for center in CENTERS]
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize(
+    ("cast", "said"),
+    [
+        (posed(*BODIES), "overlap"),
+        (posed(BODIES[0], None, weights=(1.0, 0.0)), "Weight 0, left out: person 2"),
+        (posed(*BODIES, weights=(0.0, 0.0)), "No face is put in"),
+        (posed(*BODIES, kind=RowCast), ""),
+        (posed(None, BODIES[1], weights=(1.0, 0.5), kind=RowCast), ""),
+        (posed(None, None), "overlap"),
+        (posed(None, None, kind=RowCast), ""),
+    ],
+    ids=["two", "one of weight 0", "nobody", "apart", "apart, one without", "no skeletons", "apart, no skeletons"],
+)
+def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, cast, said):
+    """Place Cast, Pose Image (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
+    drawn = any(person.slot.pose for person in cast.people)
+    control = PoseImage.execute(cast=cast)[0] if drawn else None
+    image, preview, *_ = IDPatchImage.execute(id_patch, cast, "mean", control).args
+    sides = [text(1)], [text(2)], control_net, id_patch, cast
+    given = ApplyIDPatch.execute(*sides, image, **DEFAULTS)
+    assert given.ui is None
+    caplog.clear()
+    alone = ApplyIDPatch.execute(*sides, None, **DEFAULTS)
+    assert said in caplog.text and bool(said) == bool(caplog.text)
+    for ours, theirs in zip(itertools.chain(*alone.args), itertools.chain(*given.args), strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1]["control"].cond_hint_original, theirs[1]["control"].cond_hint_original)
+    seen = [read_preview(one) for one in alone.ui.as_dict()["images"]]
+    assert np.array_equal(np.stack(seen), (255 * preview).byte().numpy())
+
+
+def read_preview(saved):
+    return np.asarray(Image.open(Path(folder_paths.get_temp_directory(), saved["subfolder"], saved["filename"])))
+
+
+def test_a_cast_of_nobody_has_no_picture(id_patch, control_net):
+    nobody = PlacedCast((), WIDTH, HEIGHT)
+    with pytest.raises(BadCast, match=r"Nobody of the cast given to Apply ID-Patch .*custom_order"):
+        ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, nobody, None, **DEFAULTS)
 
 
 def test_several_entries_long_prompts_and_batches(id_patch, control_net, model):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import real_faces
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
+from rig import photos as photos_of_people
 from rig.host_server import HostError, HostServer
 from safetensors.torch import save_file
 
@@ -156,6 +158,79 @@ def test_the_picture_that_comes_with_the_host_is_no_photo(host_server, prompt, k
     said = "it is example.png, the drawing that Load Image shows at first. Choose a photo in Load Image."
     where = "the photo of Anna" if kind == "LikenessIdentity" else "the picture"
     assert f"No face found in {where}: {said}" in run.error
+
+
+@pytest.fixture
+def album(host_server):
+    """A folder of the host's input: two photos each of two people, one of nobody, and a note."""
+    folder = host_server.base / "input" / "album"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, path in zip(("anna", "ben"), photos_of_people.people(folder), strict=False):
+        with Image.open(path) as photo:
+            photo.save(folder / f"{name}_1.jpg")
+            ImageOps.mirror(photo).save(folder / f"{name} 2.png")
+    for path in folder.glob("person_*"):
+        path.unlink()
+    shutil.copy(real_faces.COFFEE, folder / "cup.png")
+    (folder / "notes.txt").write_text("x")
+    return folder
+
+
+def cast_from(folder, **more):
+    chosen = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": ""}
+    chosen |= {"on_no_face": "skip", "same_person_from": 0.4, **more}
+    return node("LikenessCastFromPhotos", face_model=["model", 0], folder=folder, **chosen)
+
+
+@pytest.mark.both_hosts
+def test_a_folder_of_photos_becomes_a_cast(host_server, prompt, album):
+    menu = host_server.object_info()["LikenessCastFromPhotos"]["input"]["required"]["folder"]
+    assert "album" in (menu[1].get("options") or menu[0])
+    prompt |= {
+        "cast": cast_from("album"),
+        "report": node("PreviewAny", source=["cast", 2]),
+        "count": node("PreviewAny", source=["cast", 3]),
+        "layout": node("LikenessGroupLayout", count=2, framing="half", rows=0, width=512, height=512),
+        "placed": node(
+            "LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="left to right", custom_order=""
+        ),
+        "places": node("PreviewAny", source=["placed", 2]),
+    }
+    run = host_server.run(prompt)
+    lines = run.outputs["report"]["text"][0].splitlines()
+    assert lines[0] == "1 Anna: 2 photos" and lines[3] == "2 Ben: 2 photos" and run.outputs["count"]["text"] == ["2"]
+    assert [line.split(" at ")[0] for line in run.outputs["places"]["text"][0].splitlines()[:2]] == [
+        "Place 1: Anna",
+        "Place 2: Ben",
+    ]
+    assert run.outputs["cast"]["images"]
+    said = next(text for name, text in run.notes if name == "cast")
+    assert said.splitlines()[:2] == ["Left out, no face or not readable: 5 cup.png", "Left out, no photos: notes.txt"]
+
+    assert host_server.run(prompt).executed == []
+    prompt["cast"] = cast_from("album", corrections="cup.png: -\nBen: Zoe")
+    assert host_server.run(prompt).outputs["report"]["text"][0].splitlines()[3] == "2 Zoe: 2 photos"
+    shutil.copy(album / "ben_1.jpg", album / "a.jpg")
+    assert host_server.run(prompt).outputs["report"]["text"][0].splitlines()[0] == "1 Zoe: 3 photos"
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [("gone", "The folder 'gone' is not in"), ("../output", "leads outside of"), ("/etc", "leads outside of"),
+     (7, "The file is 7; the name of one is needed")],
+)  # fmt: skip
+def test_a_folder_that_is_none_is_refused_when_it_is_queued(host_server, prompt, folder, said):
+    prompt |= {"cast": cast_from(folder), "view": node("PreviewImage", images=["cast", 1])}
+    refused = host_server.attempt(prompt)
+    assert not refused.id and said in refused.error
+
+
+def test_a_correction_of_a_photo_that_is_not_there(host_server, prompt, album):
+    prompt |= {"cast": cast_from("album", corrections="9: Ben"), "view": node("PreviewImage", images=["cast", 1])}
+    run = host_server.attempt(prompt)
+    assert run.error_type == "likeness.BadCast"
+    assert "The correction '9: Ben' speaks of 9, but of 5 photos none has that number or name" in run.error
 
 
 # Text and files of a shared workflow

@@ -9,16 +9,22 @@ import folder_paths
 import people_made
 import pytest
 import torch
+from comfy_api.latest import io
 from pack.core.errors import BadCast, BadLayout, BadSize, LikenessError, NotPlaced
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
 from torch import Tensor
 
+EDITOR = ["boxes", "last_incoming"] if hasattr(io, "BoundingBoxes") else []
 IDS = {
     "LikenessLayoutFromFaces": (["faces", "width", "height", "fit", "body"], ["layout", "preview"]),
     "LikenessLayoutFromPoses": (["poses", "width", "height", "fit"], ["layout", "preview"]),
     "LikenessLayoutFromMasks": (["masks", "width", "height", "body"], ["layout", "preview"]),
+    "LikenessLayoutFromBoxes": (
+        ["bboxes", "background", "width", "height", "fit", "boxes_show", "body", "boxes_from", "text", *EDITOR],
+        ["layout", "preview", "names"],
+    ),
     "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast"], ["layout", "preview"]),
     "LikenessPoseImage": (["layout", "cast"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
@@ -26,7 +32,10 @@ IDS = {
         ["layout", "where", "x", "y", "face_size", "body", "count", "image"],
         ["extended_layout", "preview"],
     ),
-    "LikenessPersonRegion": (["cast", "person", "extent", "margin", "feather", "layout", "image"], ["mask", "preview"]),
+    "LikenessPersonRegion": (
+        ["cast", "person", "extent", "margin", "feather", "layout", "image", "masks"],
+        ["mask", "preview"],
+    ),
 }
 
 
@@ -49,6 +58,10 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         ("LikenessLayoutFromFaces", "body"): body,
         ("LikenessLayoutFromPoses", "fit"): fit,
         ("LikenessLayoutFromMasks", "body"): body,
+        ("LikenessLayoutFromBoxes", "fit"): fit,
+        ("LikenessLayoutFromBoxes", "boxes_show"): ["person", "face"],
+        ("LikenessLayoutFromBoxes", "body"): body,
+        ("LikenessLayoutFromBoxes", "boxes_from"): ["drawn", "text"],
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
         ("LikenessPlaceCast", "order"): order,
         ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
@@ -59,7 +72,7 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
 
 def shown(output: Any) -> Path:
     """The preview file that the node shows."""
-    (image,) = output.ui.as_dict()["images"]
+    (image,) = (output.ui if isinstance(output.ui, dict) else output.ui.as_dict())["images"]
     return Path(folder_paths.get_temp_directory()) / image["subfolder"] / image["filename"]
 
 
@@ -78,7 +91,9 @@ def made_by_each() -> dict[str, Any]:
     masks[0, 20:, 20:150] = masks[1, 40:, 200:380] = 1
     flat = [v for joint in bodies.openpose(bodies.body((200, 80), 60)) for v in joint]
     poses = [{"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}]
+    text = "Anna: 20, 20, 150, 230"
     return {
+        "boxes": places.LayoutFromBoxes.execute(384, 256, "crop", "person", "half", "drawn", text),
         "faces": places.LayoutFromFaces.execute(Faces((face,), 384, 256), 384, 256, "crop", "half"),
         "poses": places.LayoutFromPoses.execute(poses, 0, 0, "crop"),
         "masks": places.LayoutFromMasks.execute(masks, 0, 0, "half"),
@@ -87,10 +102,10 @@ def made_by_each() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("source", ["faces", "poses", "masks", "group", "added"])
+@pytest.mark.parametrize("source", ["faces", "poses", "masks", "boxes", "group", "added"])
 def test_every_layout_node_shows_what_it_made(source: str) -> None:
     output = made_by_each()[source]
-    layout, preview = output.args
+    layout, preview, *_ = output.args
     assert isinstance(layout, Layout)
     assert (layout.width, layout.height) == (384, 256)
     assert preview.shape == (1, 256, 384, 3)

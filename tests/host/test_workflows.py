@@ -1,10 +1,9 @@
-"""Every workflow file, sent over HTTP as it is but for file names, size and steps."""
+"""Every workflow file, sent over HTTP as it is, with its own pictures, but for the names of models, size and steps."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 """What is done with the new pictures, and only that."""
 DECIDING = {
     "LikenessDetectFaces", "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessPlaceCast", "LikenessPoseImage",
-    "LikenessIDPatchImage",
+    "LikenessCastFromPhotos", "LikenessIDPatchImage",
     "LikenessFaceKeypointsImage", "LikenessAddPlace", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
     "LikenessMeasure", "LikenessPickBest", "LikenessCropFaces", "LikenessPasteFaces", "LikenessSaveIdentity",
     "LikenessDoctor",
@@ -39,7 +38,13 @@ DECIDING = {
 ONE_OF_EACH = {"start_two_people", "instant_id_portrait", "parts2whole_with_pose", "parts_training_free_sdxl"}
 """Sampled on every host: a workflow for every method."""
 STARTS = {path.stem for path in FILES if path.stem.startswith("start_")}
-VARIANTS = {"id_patch_faces_from_landmarks", "id_patch_places_from_masks", "instant_id_styles", *STARTS}
+VARIANTS = {
+    "id_patch_faces_from_landmarks",
+    "id_patch_places_by_dragging",
+    "id_patch_places_from_masks",
+    "instant_id_styles",
+    *STARTS,
+}
 """Differ from others in nodes that are tried elsewhere: sampled with --all; those to start with run as blueprints."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
@@ -52,25 +57,18 @@ Prompt = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Names of uploaded pictures: photos of one person each, one of six people, three with painted masks."""
+    """Names of uploaded pictures: photos of one person each, and one of six people."""
 
     people: list[str]
     group: str
-    painted: str
-    left: str
-    right: str
 
 
 @pytest.fixture(scope="module")
 def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     folder = tmp_path_factory.mktemp("pictures")
     people = [host_server.upload_image(path) for path in photos.people(folder)]
-    painted, left, right = (
-        host_server.upload_image(paint(folder / f"painted_{start}.png", start, stop))
-        for start, stop in ((24, 72), (4, 44), (52, 92))
-    )
     fill_face_bank(host_server, people, standin_models)
-    return Pictures(people, host_server.upload_image(photos.group()), painted, left, right)
+    return Pictures(people, host_server.upload_image(photos.group()))
 
 
 def fill_face_bank(server: HostServer, people: list[str], models: Standins) -> None:
@@ -84,15 +82,6 @@ def fill_face_bank(server: HostServer, people: list[str], models: Standins) -> N
         saved = {"identity": [name, 0], "filename": name}
         prompt[f"save {name}"] = {"class_type": "LikenessSaveIdentity", "inputs": saved}
     server.run(prompt)
-
-
-def paint(path: Path, start: int, stop: int) -> Path:
-    """A square picture, saved as the mask editor saves it: transparent in the columns that were painted on."""
-    values = np.random.default_rng(9).integers(0, 255, (96, 96, 4), dtype=np.uint8)
-    values[..., 3] = 255
-    values[24:72, start:stop, 3] = 0
-    Image.fromarray(values).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +111,17 @@ TWO_PEOPLE = {
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """Width and height: the least that two people take, six and four; parts take any, the painted picture is square."""
+    """Width and height: the least that two people take, six and four; parts take any."""
     if file.stem in TWO_PEOPLE:
         return (160, 216)
     if "second_pass" in file.stem:
         return (416, 336)
     if "absent_friend" in file.stem:  # and a free place
         return (448, 312)
-    if file.stem == "instant_id_portrait":  # the photo's own shape, in multiples of 64
-        return (192, 320)
-    if file.stem == "instant_id_with_pose_canny_depth":  # the template's
-        return (320, 192)
+    if file.stem in {"instant_id_portrait", "instant_id_with_pose_canny_depth"}:  # the photo's shape
+        return (256, 320)
+    if file.stem in {"parts2whole_with_pose", "parts_layered_garments"}:  # the pose's
+        return (256, 384)
     if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
         return (384, 256)
     if "another_face" in file.stem or "in_photo" in file.stem:  # of a portrait
@@ -167,6 +156,8 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH or sd15 else 1  # after one step of these the picture is nearly black
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
+    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
+    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessResizePhoto.longer_side": max(width, height)}
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
@@ -179,16 +170,6 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    titles = (prompt[number]["_meta"]["title"] for number in workflow.nodes_of(prompt, "LoadImage"))
-    named = dict.fromkeys(title for title in titles if re.match(r"Photo of|\w+ person$", title))
-    given = dict(zip(named, pictures.people, strict=False))
-    given |= {"Group photo": pictures.group, "Finished picture": pictures.people[-1]}
-    given |= {"Photo": pictures.people[-1], **dict.fromkeys(("Person", "Whose face"), pictures.people[0])}
-    given |= {"Where Anna is": pictures.left, "Where Ben is": pictures.right}
-    for number in workflow.nodes_of(prompt, "LoadImage"):
-        title = prompt[number]["_meta"]["title"]
-        template = pictures.group if "template" in title.lower() else pictures.painted
-        prompt[number]["inputs"]["image"] = given.get(title, template)
     return with_faces(without_detectors(prompt, width), pictures.group)
 
 
@@ -259,10 +240,16 @@ def test_runs_and_shows_what_it_decides(host_server: HostServer, file: Path, pro
         assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
 
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
-    decided = [number for number in first.executed if prompt[number]["class_type"] in DECIDING]
+    decided = [number for number in first.executed if decides(prompt[number])]
     shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessFaceKeypointsImage"}
     assert shows & classes(prompt, list(prompt)) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
+
+
+def decides(node: dict[str, Any]) -> bool:
+    """Apply ID-Patch does where it makes the condition image itself."""
+    makes_it = node["class_type"] == "LikenessApplyIDPatch" and "image" not in node["inputs"]
+    return makes_it or node["class_type"] in DECIDING
 
 
 def once_of_each(path: Path) -> Any:
@@ -277,7 +264,8 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
     judged = JUDGED if workflow.nodes_of(prompt, "LikenessPickBest") else set[str]()
     pasted = {kind for kind in PASTED if workflow.nodes_of(prompt, kind)}
     measured = {"LikenessMeasure", "PreviewAny"} if workflow.nodes_of(prompt, "LikenessPasteFaces") else set[str]()
-    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured
+    twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
+    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured | twice
     assert not set(again.executed) & set(again.cached)
     # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
     feeding = [
@@ -290,14 +278,15 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
 
 
 def painted_anew(
-    server: HostServer, prompt: Prompt, picture: Path, saved: str, **changed: Any
+    server: HostServer, prompt: Prompt, picture: Path, saved: str, masking: str = "LikenessPersonRegion", **changed: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The picture before and after as bytes, and where the mask is not 0; `saved`: the node that keeps the picture."""
+    """The picture before and after as bytes, and where the mask is not 0; `saved`: the node that keeps the picture,
+    `masking`: the kind that makes the mask."""
     width, height = Image.open(picture).size
     given = {"ImageScale.width": width, "ImageScale.height": height, **changed}
     prompt = workflow.substitute(prompt, given)
     (source,) = (n for n, node in prompt.items() if node["_meta"]["title"] == saved)
-    (region,) = workflow.nodes_of(prompt, "LikenessPersonRegion")
+    (region,) = workflow.nodes_of(prompt, masking)
     prompt[source]["inputs"]["image"] = server.upload_image(picture)
     extra = {
         "more than 0": ("ThresholdMask", {"mask": [region, 0], "value": 0.0}),
@@ -368,6 +357,56 @@ def test_only_the_chosen_faces_of_a_picture_change(
         inside = (slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2))
         share = (before[inside] != after[inside]).any(-1).mean()
         assert share > 0.9 if number in changed else share == 0
+
+
+def test_all_but_the_clothes_stays_bit_for_bit(
+    host_server: HostServer,
+    known: dict[str, Any],
+    standin_models: Standins,
+    pictures: Pictures,
+    tmp_path: Path,
+) -> None:
+    """The photo comes in and goes out at its own size; the paint is in its alpha, as the mask editor saves it."""
+    prompt = prepared(ROOT / "workflows" / "parts_try_on.json", known, standin_models, pictures)
+    photo = Image.open(of_size(photos.group(), (448, 312), tmp_path)).convert("RGBA")
+    alpha = np.full((312, 448), 255, np.uint8)
+    alpha[150:300, 180:280] = 0
+    photo.putalpha(Image.fromarray(alpha))
+    photo.save(tmp_path / "photo.png")
+    title, resized = "Photo, with the clothes painted", {"LikenessResizePhoto.longer_side": 448}
+    before, after, new = painted_anew(host_server, prompt, tmp_path / "photo.png", title, "MaskComposite", **resized)
+    rows, columns = np.where(new.any(1))[0], np.where(new.any(0))[0]
+    assert (rows[0], rows[-1], columns[0], columns[-1]) == (134, 311, 164, 295), "16 px of soft edge"
+    assert np.array_equal(before[~new], after[~new])
+    assert (before[150:300, 180:280] != after[150:300, 180:280]).any(-1).mean() > 0.9
+
+
+def test_a_second_pass_sees_parts_and_pose_at_twice_the_size(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    """Each at the size it draws at, so another seed encodes nothing again."""
+    prompt = prepared(ROOT / "workflows" / "parts2whole_twice_the_size.json", known, standin_models, pictures)
+    pose = {"class_type": "ImageScale", "_meta": {"title": "Pose"}}
+    painted = {"class_type": "LoadImage", "inputs": {"image": pictures.painted}, "_meta": {"title": "Drawing"}}
+    sides = {"width": 256, "height": 384, "upscale_method": "bilinear", "crop": "disabled", "image": ["drawing", 0]}
+    prompt |= {"pose": {**pose, "inputs": sides}, "drawing": painted}
+
+    def drawn(larger: int, posed: bool) -> np.ndarray:
+        for number, node in prompt.items():
+            if node["class_type"] in ("LikenessEncodeParts", "EmptyLatentImage", "ImageScale") and number != "pose":
+                times = larger if node["_meta"]["title"] in ("Encode Parts, larger", "Enlarged") else 1
+                node["inputs"] |= {"width": 128 * times, "height": 192 * times}
+            if node["class_type"] == "LikenessApplyParts":
+                node["inputs"].pop("pose", None)
+                node["inputs"] |= {"pose": ["pose", 0]} if posed else {}
+        return result(host_server, prompt, host_server.run(prompt))[-1]
+
+    plain, posed = drawn(2, posed=False), drawn(2, posed=True)
+    assert plain.shape == posed.shape == (384, 256, 3) and not np.array_equal(plain, posed)
+    latent = title_of(prompt, "Encode Parts, larger")[0]
+    prompt[latent]["inputs"] |= {"width": 128, "height": 192}
+    with pytest.raises(HostError, match=r"256x384 px.* 128x192 px"):
+        host_server.run(prompt)
 
 
 def title_of(prompt: Prompt, title: str) -> list[str]:
@@ -546,7 +585,7 @@ def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
     host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
 ) -> None:
     """And another run of the node takes both away."""
-    prompt = prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
+    prompt = prepared(ROOT / "workflows" / "id_patch_prompt_per_person.json", known, standin_models, pictures)
     (cast,) = workflow.nodes_of(prompt, "LikenessCast")
     (apply,) = workflow.nodes_of(prompt, "LikenessApplyIDPatch")
     (latent,) = workflow.nodes_of(prompt, "EmptyLatentImage")

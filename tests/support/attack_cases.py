@@ -176,6 +176,7 @@ def words() -> Iterator[Case]:
 ONLY = (
     ("LikenessCast", "person_1"),
     ("LikenessPeopleFromPhotos", "photo_1"),
+    ("LikenessCastFromPhotos", "image"),
     ("LikenessFaceKeypointsImage", "cast"),
     ("LikenessMeasure", "cast"),
     ("LikenessPoseImage", "layout"),

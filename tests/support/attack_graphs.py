@@ -114,9 +114,17 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessPeopleFromPhotos": {
             "face_model": models["buffalo"], "names": "Yao", "which_face": "largest", "photo_1": value("photo()"),
         },
+        "LikenessCastFromPhotos": {
+            "face_model": models["buffalo"], "image": value("photo()"), "folder": "none", "people": "grouped by face",
+            "names": "Yao", "which_face": "largest", "corrections": "", "on_no_face": "skip", "same_person_from": 0.4,
+        },
         "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
         "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
         "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
+        "LikenessLayoutFromBoxes": {
+            "bboxes": value("[[{'x': 8, 'y': 4, 'width': 40, 'height': 80}]]"), **size, "fit": "crop",
+            "boxes_show": "person", "body": "half", "boxes_from": "drawn", "text": "",
+        },
         "LikenessGroupLayout": {"count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512},
         "LikenessAddPlace": {
             "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=768, height=512),

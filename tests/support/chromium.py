@@ -168,6 +168,14 @@ class Page:
         for kind in ("dragEnter", "dragOver", "drop"):
             self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
+    def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
+        """With the left mouse button, in five steps, from one point of the page to another."""
+        at = [[a + (b - a) * step // 5 for a, b in zip(start, end, strict=True)] for step in range(6)]
+        steps = [("mouseMoved", at[0]), ("mousePressed", at[0]), *(("mouseMoved", point) for point in at)]
+        for number, (kind, (x, y)) in enumerate([*steps, ("mouseReleased", at[-1])]):
+            held = {"button": "left", "buttons": int(kind != "mouseReleased"), "clickCount": 1} if number else {}
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **held)
+
     def resize(self, width: int, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 

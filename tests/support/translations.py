@@ -24,7 +24,7 @@ TRANSLATED = ("zh",)
 LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
-    "Anna", "Canny", "Canny ControlNet", "CFG", "ControlNet", "DensePose", "Depth Anything", "ID-Patch",
+    "Anna", "Canny", "Canny ControlNet", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "ID-Patch",
     "ID-Patch ControlNet", "IdentityNet", "InstantID", "OpenPose", "Parts2Whole", "RT-DETR", "SDPose", "VAE",
     "ip-adapter.bin",
 }  # fmt: skip

@@ -12,6 +12,7 @@ from pack.core.parts.parts import (
     LABELS,
     BadPart,
     Parts,
+    caption,
     hints,
     laid_over,
     make_part,
@@ -146,6 +147,24 @@ def test_pictures_of_another_precision(dtype):
     assert torch.equal(made.alpha, same.alpha)
 
 
+def test_several_masks_are_one_part_in_pieces():
+    """Two shoes, as a detector finds them; one of its masks is what it always was."""
+    left, right = torch.zeros(1, 130, 90), torch.zeros(1, 130, 90)
+    left[:, 100:, :45], right[:, 100:, 45:63] = 1, 1
+    both = torch.cat([left, right])
+    shoes, one = part(label="shoes", mask=both, target=both), part(mask=left)
+    assert torch.equal(shoes.mask, (left + right)[0]) and torch.equal(shoes.target, shoes.mask)
+    assert torch.equal(one.mask, left[0]) and not hints(one, mask=left)
+    (said,) = hints(shoes, mask=both)
+    assert said == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
+    weighed = part(mask=both, weight=0.5)
+    assert [caption(n, shown) for n, shown in enumerate((one, shoes, weighed), 1)] == [
+        "1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%",
+    ]  # fmt: skip
+    with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is all zero"):
+        part(mask=both * 0)
+
+
 def test_an_image_that_is_no_single_picture_is_refused():
     with pytest.raises(BadPart, match="its image is a batch of 2 pictures"):
         part(torch.ones(2, 64, 64, 3))
@@ -165,7 +184,7 @@ def test_what_works_but_may_not_be_meant_is_said():
     assert all(not hints(part(label=label)) for label in LABELS)
     two = torch.ones(2, 64, 64)
     assert hints(part(mask=box(), target=two), mask=box(), target_mask=two) == [
-        "The target_mask of 'face' is a batch of 2 masks: the first one is used."
+        "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
     ]
     assert not hints(part(mask=box()), mask=box()[0], target_mask=None)
 

@@ -216,3 +216,57 @@ def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
 def test_a_person_without_a_region_is_explained(slot, number, extent, error, message):
     with pytest.raises(error, match=f"(?s){message}"):
         regions.of_person(cast(slot), number, extent, 0.5, 8)
+
+
+def painted(*boxes, width=96, height=64):
+    """A mask per box: x0, y0, x1, y1 px."""
+    masks = torch.zeros(len(boxes), height, width)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = 1
+    return masks
+
+
+PEOPLE = cast(box(10, 10, 22, 22), box(60, 10, 72, 22))
+WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
+"""The second person, a stranger between the two, the first."""
+
+
+@pytest.mark.parametrize(
+    ("number", "used"), [(1, (3,)), (2, (1,)), (regions.ALL_PEOPLE, (1, 3))], ids=["first", "second", "all"]
+)
+def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, used):
+    found = regions.among(WHOLE, PEOPLE, number, "face", 0.25, ())
+    assert (found.used, found.nobodys) == (used, (2,))
+    assert torch.equal(found.region, sum(WHOLE[n - 1] for n in used))
+    assert regions.describe(found, WHOLE) == [f"Of 3 masks taken: {', '.join(map(str, used))}; in nobody's place: 2"]
+
+
+def test_pieces_of_one_person_are_one_region_and_of_another_size_are_fitted():
+    shoes = painted((2, 30, 6, 32), (8, 30, 12, 32), (32, 30, 36, 32), width=48, height=32)
+    slots = [replace(one.slot, mask=mask) for one, mask in zip(PEOPLE.people, WHOLE[[2, 0]], strict=True)]
+    found = regions.among(shoes, cast(*slots), 1, "body", 0.25, ())
+    assert found.used == (1, 2) and found.region.shape == (64, 96)
+    assert found.region[60:64, 4:12].all() and not found.region[:, 28:].any()
+    assert regions.describe(found, shoes)[1:] == [
+        "The masks are 48x32 px and the layout 96x64 px: they are stretched over it."
+    ]
+
+
+def test_masks_of_those_who_stay_are_theirs():
+    """The stranger stands so near that without a place of their own the mask would be the person's."""
+    near = painted((8, 10, 22, 22), (20, 8, 30, 24))
+    alone, beside = (regions.among(near, PEOPLE, 1, "face", 0.5, them) for them in ((), (box(20, 8, 30, 24),)))
+    assert (alone.used, beside.used) == ((1, 2), (1,))
+
+
+@pytest.mark.parametrize(
+    ("masks", "number", "error", "message"),
+    [
+        (WHOLE[1:2], 1, BadRegion, "region of person 1 .*of 1 mask none lies in that place .*the nearest by 0%"),
+        (WHOLE * 0, 0, BadRegion, "region of person 1, person 2 .*masks are all zero"),
+        (WHOLE, 3, BadCast, "no person 3 .*1 person 1, 2 person 2"),
+    ],
+)
+def test_masks_in_nobodys_place_are_explained(masks, number, error, message):
+    with pytest.raises(error, match=message):
+        regions.among(masks, PEOPLE, number, "face", 0.25, ())

@@ -1,0 +1,103 @@
+"""Photos in a folder below the host's input directory, and the faces in each, found once per file."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import lru_cache
+
+import folder_paths
+
+from ..core.errors import BadPhoto, counted
+from ..core.faces import analysis
+from ..core.faces.ladder import Detector
+from ..core.faces.pictures import from_file
+from ..core.models.files import Stamp, stamp, walk
+from ..core.people import Face
+from . import folders
+
+NO_FOLDER = "none"
+_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
+    ".heif", ".jp2", ".jxl",
+)  # fmt: skip
+"""Of files that are photos, also of those that not every Pillow reads: they are named then."""
+_MOST = 500
+"""Photos of a folder. More take an hour on a slow machine, and are more often a wrong folder than people."""
+
+
+def names() -> list[str]:
+    """Folders with photos below the input directory, for a menu."""
+    root = folder_paths.get_input_directory()
+    found = [os.path.relpath(folder, root) for folder, files in walk(root) if any(map(_is_photo, files))]
+    inside = (name.replace(os.sep, "/") for name in found if name != "." and _inside(os.path.join(root, name)))
+    return sorted(inside, key=_by_number)
+
+
+def path_of(folder: str) -> str:
+    """Full path of a folder of the input directory. Raises UnsafePath, also for a link that leads out of it, and
+    BadPhoto where there is none of that name."""
+    root = folder_paths.get_input_directory()
+    path = folders.within(root, folder)
+    if not _inside(path):
+        raise folders.UnsafePath(folder, root)
+    if not os.path.isdir(path):
+        raise BadPhoto(
+            f"The folder {folder!r} is not in {root}.",
+            "Choose one from the list; press R in ComfyUI after folders were added or renamed.",
+        )
+    return path
+
+
+def files(folder: str) -> tuple[list[Stamp], list[str]]:
+    """(stamps of the photos, in the order of their names and numbers; names of what is no photo).
+
+    Hidden files are not looked at. Raises as `path_of`, and BadPhoto for none or too many.
+    """
+    path = path_of(folder)
+    there = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=_by_number)
+    there = [name for name in there if os.path.isfile(os.path.join(path, name))]
+    photos = [name for name in there if _is_photo(name) and _inside(os.path.join(path, name))]
+    if not photos:
+        raise BadPhoto(
+            f"No photo lies in the folder {folder!r} ({path}), which has {counted(len(there), 'file')}.",
+            "Put photos (.jpg, .png, .webp) into it, or choose another folder.",
+        )
+    if len(photos) > _MOST:
+        raise BadPhoto(
+            f"The folder {folder!r} has {len(photos)} photos, and at most {_MOST} are sorted at once.",
+            "Move the photos of the people you want into a folder of their own.",
+        )
+    return [stamp(os.path.join(path, name)) for name in photos], [name for name in there if name not in photos]
+
+
+@lru_cache(maxsize=2 * _MOST)
+def faces_of(
+    path: str,
+    size: int,
+    changed: int,
+    detector: Detector,
+    recognisers: tuple[analysis.Recogniser, ...],
+    align: analysis.Aligner,
+    largest: bool,
+) -> tuple[Face, ...]:
+    """Faces of a file from left to right, or the largest. Raises BadPhoto for what is no picture, FaceNotFound."""
+    where = os.path.basename(path)
+    picture = from_file(path)
+    used = analysis.largest_or_all(analysis.detect(detector, picture, where), largest)
+    return analysis.recognise(recognisers, align, picture, used, where)
+
+
+def _is_photo(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in _ENDINGS
+
+
+def _inside(path: str) -> bool:
+    """Whether it lies in the input directory once links are followed."""
+    root = os.path.realpath(folder_paths.get_input_directory())
+    return os.path.realpath(path).startswith(root + os.sep)
+
+
+def _by_number(name: str) -> tuple[list[str | int], str]:
+    """anna 2 before anna 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name.casefold())], name

@@ -1,0 +1,285 @@
+"""Faces of several photos sorted into people: by what they look like, by the names of files, and by hand."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from .errors import BadCast, counted, gathered, listed
+from .faces import analysis
+from .people import Face
+from .text import NAME, plain
+
+SAME_PERSON = 0.4
+"""Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
+sorted all of them right (docs/measuring.md)."""
+_ONE_PHOTO = 0.98
+"""Cosine of two faces of one person that come from one photo: its copy as a JPEG of quality 50 has 0.95."""
+NOBODY = "-"
+"""Instead of a name: the face is left out."""
+
+# What cameras and programs call their files, and words that say what is in them instead of who.
+_NO_NAMES = frozenset(
+    (
+        "img", "dsc", "dscn", "dscf", "pxl", "mvimg", "gopr", "dji", "image", "photo", "picture", "pic", "foto",
+        "portrait", "face", "person", "people", "scan", "screenshot", "frame", "untitled", "unnamed", "download",
+        "example", "comfyui", "mmexport", "received", "crop", "copy", "照片", "图片", "图像", "微信图片",
+    )
+)  # fmt: skip
+_NUMBER_BEHIND = re.compile(r"[\s\d()]+$")
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One face in one photo.
+
+    photo: number of the photo, from 1; part: number of the face in it from left to right, 0 where it is the only one
+    that is used. file: name of the photo's file, "" for a picture without one.
+    """
+
+    photo: int
+    part: int
+    file: str
+    face: Face
+
+    @property
+    def number(self) -> str:
+        return f"{self.photo}.{self.part}" if self.part else str(self.photo)
+
+    @property
+    def label(self) -> str:
+        return f"{self.number} {self.file}".strip()
+
+
+def name_of(file: str) -> str:
+    """Who a photo shows by the name of its file: anna_1.jpg -> Anna. "" where that is a number or a camera's name."""
+    name = _NUMBER_BEHIND.sub("", plain(re.sub(r"[_\-+.,]+", " ", os.path.splitext(file)[0])))
+    words = name.casefold().split()
+    if not words or (len(name) == 1 and name.isascii()) or re.search(r"\d", name) or _NO_NAMES & set(words):
+        return ""
+    return plain(name.title() if name.islower() else name, NAME)
+
+
+def similarities(faces: Sequence[Face]) -> Tensor:
+    """(faces, faces) cosine of all pairs, float64, the mean over their recognisers: each makes mistakes of its own."""
+    rows = [torch.stack([face.embeddings[key] for face in faces]).double() for key in faces[0].embeddings]
+    units = [normalize(one, dim=-1) for one in rows]
+    return torch.stack([unit @ unit.T for unit in units]).mean(0)
+
+
+def may_be_one(seen: Sequence[Sighting], by_face: bool) -> Tensor:
+    """(faces, faces) bool: which pairs may be one person.
+
+    by_face: all but two faces of one photo. Otherwise every face is a person of its own, but for photos whose files
+    bear the same name.
+    """
+    photos = torch.tensor([one.photo for one in seen])
+    allowed = photos[:, None] != photos
+    if by_face:
+        return allowed
+    names = ["" if one.part else name_of(one.file).casefold() for one in seen]
+    return allowed & torch.tensor([[bool(a) and a == b for b in names] for a in names])
+
+
+def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
+    """Indices of faces, per person, in the order of first appearance: average linkage (Sokal and Michener 1958).
+
+    The two groups with the highest mean similarity are joined until none has `same_from`. What is not `allowed` to be
+    one person never meets in a group. The order of the faces decides nothing but the order of the groups.
+    """
+    groups = [[n] for n in range(len(alike))]
+    sums, sizes = alike.clone(), torch.ones(len(alike), dtype=alike.dtype)
+    apart = ~allowed | torch.eye(len(alike), dtype=torch.bool)
+    while groups:
+        mean = (sums / (sizes[:, None] * sizes)).masked_fill(apart, -torch.inf)
+        first, second = sorted(divmod(int(mean.argmax()), len(groups)))
+        if mean[first, second] < same_from:
+            break
+        for table in (sums, apart):
+            table[first] += table[second]
+            table[:, first] += table[:, second]
+        sizes[first] += sizes[second]
+        apart[second], apart[:, second] = True, True
+        groups[first] += groups[second]
+        groups[second] = []
+    return [sorted(one) for one in sorted(groups) if one]
+
+
+def named(seen: Sequence[Sighting], groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+    """Per face the name of its person. Groups of one name become one person.
+
+    names: per group, "" for those who take the name of their files, or else are called person 1, person 2, ... A name
+    of files counts where all of them lie in one group.
+    """
+    files = [{name for n in members if not seen[n].part and (name := name_of(seen[n].file))} for members in groups]
+    spread = [name for some in files for name in some]
+    who = [""] * len(seen)
+    for number, members in enumerate(groups, 1):
+        own = [name_of(seen[n].file) for n in members]
+        own = [name for name in own if name in files[number - 1] and spread.count(name) == 1]
+        given = names[number - 1] if number <= len(names) else ""
+        for n in members:
+            who[n] = given or max(own, key=own.count, default=f"person {number}")
+    return _one_spelling(who)
+
+
+def _one_spelling(who: Sequence[str]) -> list[str]:
+    """anna is Anna where both are there: as it was written first."""
+    first: dict[str, str] = {}
+    return [first.setdefault(name.casefold(), name) for name in who]
+
+
+def corrected(seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str], text: str) -> list[str]:
+    """The same after what somebody wrote: "5: Ben", "5.2: Ben", "anna_3.jpg: Ben", "person 3: Ben", "7, 9: -".
+
+    A photo, one of its faces, or everybody of that name becomes Ben; - leaves them out. One per line, or with commas or
+    semicolons between them. photos: names of all files, also of those without a face, "" for pictures without one.
+    Raises BadCast for what is not there or says nothing.
+    """
+    now = list(who)
+    for line in text.splitlines():
+        waiting: list[str] = []
+        for part in filter(None, map(plain, re.split("[,;\uff0c\u3001\uff1b]", line))):
+            before, colon, name = (piece.strip() for piece in part.replace("\uff1a", ":").rpartition(":"))
+            waiting.append(before if colon else name)
+            if not colon:
+                continue
+            name = plain(name, NAME)
+            if not name or name.isdecimal():
+                raise _useless(part, "gives no name", "Write the person's name as the preview shows it: 5: Anna.")
+            for key in waiting:
+                for n in _meant(key, name, seen, now, photos):
+                    now[n] = name
+            waiting = []
+        if waiting:
+            raise _useless(listed(waiting), "does not say who that is", "Write a name behind it: 5: Anna, or 5: -.")
+    return _one_spelling([*who, *now])[len(who) :]
+
+
+def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str]) -> list[int]:
+    """Indices of the faces that the left side of a correction speaks of."""
+    if people := [n for n, one in enumerate(who) if one.casefold() == key.casefold() and one != NOBODY]:
+        return people
+    if faces := [n for n, one in enumerate(seen) if key in (one.number, f"{one.file}.{one.part}")]:
+        return faces
+    photo = _photo(key, photos)
+    faces = [n for n, one in enumerate(seen) if one.photo == photo]
+    if photo is None:
+        raise _useless(
+            f"{key}: {name}",
+            f"speaks of {key}, but of {counted(len(photos), 'photo')} none has that number or name, and nobody",
+            f"Write a number from 1 to {len(photos)}, the name of a file, or a person's name as the preview shows it.",
+        )
+    if not faces and name != NOBODY:
+        raise _useless(f"{key}: {name}", f"speaks of photo {photo}, in which no face was found", "Take that line out.")
+    if len(faces) > 1 and name != NOBODY:
+        numbers = listed([seen[n].number for n in faces])
+        raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(faces)} faces", f"Write {numbers}.")
+    return faces
+
+
+def _photo(key: str, photos: Sequence[str]) -> int | None:
+    if key.isdecimal() and 1 <= int(key) <= len(photos):
+        return int(key)
+    names = [file.casefold() for file in photos]
+    wanted = key.casefold()
+    if wanted in names:
+        return names.index(wanted) + 1
+    stems = [os.path.splitext(name)[0] for name in names]
+    return stems.index(wanted) + 1 if stems.count(wanted) == 1 else None
+
+
+def _useless(text: str, why: str, advice: str) -> BadCast:
+    return BadCast(f"The correction {plain(text, 100)!r} {why}.", advice)
+
+
+@dataclass(frozen=True)
+class Sorted:
+    """Faces sorted into people.
+
+    alike: (faces, faces) similarity; found, who: per face the name of its person, before and after corrections;
+    unused: names for more people than were found; same_from: from which similarity two photos are one person.
+    """
+
+    seen: Sequence[Sighting]
+    alike: Tensor
+    found: Sequence[str]
+    who: Sequence[str]
+    unused: Sequence[str]
+    same_from: float
+
+    @property
+    def people(self) -> dict[str, list[int]]:
+        """Name -> indices of the faces, in the order of first appearance, without those that are left out."""
+        names = [name for name in dict.fromkeys(self.who) if name != NOBODY]
+        return {name: [n for n, one in enumerate(self.who) if one == name] for name in names}
+
+    @property
+    def left_out(self) -> list[int]:
+        """Indices of the faces that somebody left out."""
+        return [n for n, one in enumerate(self.who) if one == NOBODY]
+
+    def with_others(self, members: Sequence[int]) -> list[float | None]:
+        """Per face the mean similarity with the other faces of its person; None for the only one."""
+        own, others = self.alike[members][:, members], len(members) - 1
+        return [float(row.sum() - row[n]) / others if others else None for n, row in enumerate(own)]
+
+
+def sort(
+    seen: Sequence[Sighting], photos: Sequence[str], by_face: bool, same_from: float, names: Sequence[str], text: str
+) -> Sorted:
+    """Faces sorted into people, then named, then corrected: see `may_be_one`, `group`, `named` and `corrected`."""
+    alike = similarities([one.face for one in seen])
+    groups = group(alike, may_be_one(seen, by_face), same_from)
+    found = named(seen, groups, names)
+    unused = [name for name in names[len(groups) :] if name]
+    return Sorted(seen, alike, found, corrected(seen, found, photos, text), unused, same_from)
+
+
+def remarks(done: Sorted) -> list[str]:
+    """What may be wrong with these people, a line for each kind: faces unlike the others, and photos that are twice."""
+    unlike: list[str] = []
+    twice: list[str] = []
+    for name, members in done.people.items():
+        for n, mean in zip(members, done.with_others(members), strict=True):
+            if mean is not None and mean < done.same_from:
+                unlike.append(f"{done.seen[n].label} ({name}, {mean:.2f})")
+            copies = [m for m in members if m < n and done.alike[n, m] >= _ONE_PHOTO]
+            twice += [f"{done.seen[copies[0]].label} and {done.seen[n].label}"] if copies else []
+    after = f"; one person from {done.same_from:g}: look at the preview, and at corrections"
+    return [*gathered("Hardly like the others of their person", unlike, after), *gathered("One photo twice", twice)]
+
+
+def report(done: Sorted) -> list[str]:
+    """Who is on which photo, what was corrected, and how sure it is that nobody is there twice."""
+    lines: list[str] = []
+    for number, (name, members) in enumerate(done.people.items(), 1):
+        lines.append(f"{number} {name}: {counted(len(members), 'photo')}")
+        for n, mean in zip(members, done.with_others(members), strict=True):
+            one, alike = done.seen[n], "" if mean is None else f"{mean:.2f} like their others, "
+            moved = "" if done.found[n] == done.who[n] else f"; corrected, was {done.found[n]}"
+            lines.append(f"  photo {one.label}: {alike}{analysis.describe(one.face)}{moved}")
+    lines += gathered("Left out by hand", [f"photo {done.seen[n].label}" for n in done.left_out])
+    if closest := _closest(done):
+        alike, one, other = closest
+        lines.append(
+            f"Most alike of different people: {one} and {other}, {alike:.2f}; one person from {done.same_from:g}"
+        )
+    return lines
+
+
+def _closest(done: Sorted) -> tuple[float, str, str] | None:
+    """The two people whose photos are most alike on average; None where there is but one."""
+    named = list(done.people.items())
+    pairs = [
+        (float(done.alike[own][:, theirs].mean()), name, other)
+        for n, (name, own) in enumerate(named)
+        for other, theirs in named[n + 1 :]
+    ]
+    return max(pairs, default=None)

@@ -1,0 +1,198 @@
+"""Layouts from boxes: places made of a box each, and those of another layout moved with theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from ..errors import BadChoice, counted, gathered, listed
+from ..geometry import Fit, check_size, patch_rect, shorter_side
+from ..people import Box, Layout, Point, Slot, is_a
+from ..previews import BACKGROUND, Sheet, as_picture, color_of
+from . import adding, bodies, layouts, poses
+from .boxes import WRITE, BadBoxes, Marked, for_editor, read, written
+
+SHOWS = ("person", "face")
+SOURCES = ("drawn", "text")
+MOST = 64
+"""Places: as many people as Person Region knows."""
+LEAST = 16
+"""Pixels. Nobody is seen in a smaller box, and one is drawn by a slip of the mouse."""
+
+Canvas = tuple[int, int]
+"""Width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is linked: boxes in whole pixels of the canvas; of a layout also the places, which move with them.
+
+    notes: what was left out.
+    """
+
+    boxes: tuple[Marked, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BoxedLayout:
+    """boxes: of the places, with their names; notes: what was left out."""
+
+    layout: Layout
+    boxes: tuple[Marked, ...]
+    notes: tuple[str, ...]
+
+
+def start(given: object, picture: Canvas | None, canvas: Canvas, fit: str, shows: str) -> Start:
+    """The boxes of a layout's places, or those that boxes.read finds; none for None.
+
+    picture: what detected boxes are of, None for the canvas; fit: see geometry.Fit.into; shows: one of SHOWS, boxes
+    that are labelled otherwise are left out. Raises BadBoxes, BadInput, BadChoice and BadSize.
+    """
+    check_size("The layout", *canvas)
+    if shows not in SHOWS:
+        raise BadChoice("boxes_show", shows, SHOWS)
+    if given is None:
+        return Start()
+    if is_a(given, Layout):
+        into = Fit.into((given.width, given.height), canvas, fit)
+        slots = tuple(_moved(slot, into, canvas) for slot in given.slots)
+        return Start(tuple(Marked(_around(slot, shows, canvas)) for slot in slots), slots)
+    into, found = Fit.into(picture or canvas, canvas, fit), read(given)
+    kept = [replace(one, box=_within(into.box(one.box), canvas)) for one in found if one.label in ("", shows)]
+    others = sorted({one.label for one in found} - {"", shows})
+    if others and not kept:
+        labels = f"boxes_show is {shows}, and {counted(len(found), 'box', 'boxes')} are labelled {listed(others)}"
+        raise BadBoxes(labels, f"Choose what they show in boxes_show, or set the detector to {shows}")
+    notes = gathered("Boxes left out", [f"{len(found) - len(kept)} labelled {listed(others)}"] if others else [])
+    return Start(tuple(kept), (), tuple(notes))
+
+
+def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas, shows: str, body: str) -> BoxedLayout:
+    """One place per box, in their order: of the boxes drawn, else of those in the text, else of those linked.
+
+    Without a text, boxes linked that are others than those the editor began with (`begun`) come first, since it begins
+    anew with them. A box moves the place of the same number in a layout that is linked, which becomes as large as
+    the box holds, at its top and in its middle across. Where there is none, the box is the face, or holds a person
+    who looks into the camera, the head at its top.
+    drawn, begun: see boxes.read and boxes.for_editor, None for nothing; text: see boxes.written; body: one of
+    bodies.BODIES.
+    Raises BadBoxes, BadInput and BadChoice.
+    """
+    if body not in bodies.BODIES:
+        raise BadChoice("body", body, bodies.BODIES)
+    by_mouse, by_text, notes = read(drawn or []), written(text), [*begin.notes]
+    anew = begin.boxes and not by_text and for_editor(begin.boxes) != begun
+    boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
+    _check(boxes, canvas, shows)
+    if by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]:
+        notes.append("Boxes are those drawn on the node. The text has others: boxes_from = text takes them")
+    left_out = range(len(boxes) + 1, len(begin.slots) + 1)
+    notes += gathered("Places left out", left_out, f", there {'is' if len(boxes) == 1 else 'are'} {_count(boxes)}")
+    slots = [
+        _into_box(begin.slots[n], begin.boxes[n].box, one.box, canvas)
+        if n < len(begin.slots)
+        else _of_box(one.box, shows, body, canvas)
+        for n, one in enumerate(boxes)
+    ]
+    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, tuple(notes))
+
+
+def _count(boxes: Sequence[Marked]) -> str:
+    return counted(len(boxes), "box", "boxes")
+
+
+def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
+    if not boxes:
+        raise BadBoxes("there is none", f"Draw one around each {shows}, connect bboxes, or use the text. {WRITE}")
+    if len(boxes) > MOST:
+        raise BadBoxes(f"there are {len(boxes)}, at most {MOST} are taken", "Let the detector find fewer")
+    for number, (x0, y0, x1, y1) in enumerate((one.box for one in boxes), 1):
+        size = f"box {number} is {x1 - x0:.0f}x{y1 - y0:.0f} px"
+        if shorter_side((x0, y0, x1, y1)) < LEAST:
+            raise BadBoxes(f"{size}, each side needs {LEAST} px", "Make it larger, or take it away")
+        if x0 >= canvas[0] or y0 >= canvas[1] or x1 <= 0 or y1 <= 0:
+            raise BadBoxes(
+                f"{size} at x {x0:.0f}, y {y0:.0f}, and the canvas of {canvas[0]}x{canvas[1]} px ends before it",
+                "Move it, or choose a larger canvas; boxes found in a photo need the photo as background",
+            )
+
+
+def _of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
+    x0, y0, x1, y1 = box
+    if shows == "face":
+        nose, head = bodies.nose_and_head(box)
+    else:
+        head = layouts.head_held(x1 - x0, y1 - y0, body)
+        nose = ((x0 + x1) / 2, y0 - bodies.CROWN * head)
+        box = bodies.face_box(nose, head)
+    keypoints = bodies.face_keypoints(nose, head)
+    return Slot(nose, box, keypoints, layouts.skeleton_around(keypoints, body, canvas))
+
+
+def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
+    """What is seen of a person, or the face."""
+    face = slot.box or patch_rect(slot.center)
+    points: list[Point] = [face[:2], face[2:]]
+    if shows == "person":
+        points += [joint[:2] for joint in slot.pose or () if joint[2] > bodies.SEEN]
+        points.append((slot.center[0], slot.center[1] + bodies.CROWN * adding.head_of(slot)))
+    if shows == "person" and slot.mask is not None and slot.mask.any():
+        rows, columns = slot.mask.any(1).nonzero(), slot.mask.any(0).nonzero()
+        points += [(int(columns[0]), int(rows[0])), (int(columns[-1]) + 1, int(rows[-1]) + 1)]
+    xs, ys = zip(*points, strict=True)
+    return _within((min(xs), min(ys), max(xs), max(ys)), canvas)
+
+
+def _within(box: Box, canvas: Canvas) -> Box:
+    """The part on the canvas, in whole pixels; all of a box that is beside it."""
+    x0, y0, x1, y1 = map(round, box)
+    if x0 >= canvas[0] or y0 >= canvas[1] or x1 <= 0 or y1 <= 0:
+        return (x0, y0, x1, y1)
+    return (max(x0, 0), max(y0, 0), min(x1, canvas[0]), min(y1, canvas[1]))
+
+
+def _into_box(slot: Slot, old: Box, new: Box, canvas: Canvas) -> Slot:
+    times = min((new[side + 2] - new[side]) / max(old[side + 2] - old[side], LEAST) for side in (0, 1))
+    across = (new[0] + new[2]) / 2 - times * (old[0] + old[2]) / 2
+    return _moved(slot, Fit(times, times, across, new[1] - times * old[1]), canvas)
+
+
+def _moved(slot: Slot, by: Fit, canvas: Canvas) -> Slot:
+    if by == Fit(1, 1, 0, 0):
+        return slot
+    moved = replace(
+        slot,
+        center=by.point(slot.center),
+        box=slot.box and by.box(slot.box),
+        keypoints=slot.keypoints and tuple(map(by.point, slot.keypoints)),
+        pose=slot.pose and tuple(poses.near(by.joint(joint)) for joint in slot.pose),
+        mask=None if slot.mask is None else _moved_mask(slot.mask, by, canvas),
+    )
+    return replace(moved, pose=moved.pose and bodies.on_canvas(moved.pose, adding.head_of(moved), *canvas))
+
+
+def _moved_mask(mask: Tensor, by: Fit, canvas: Canvas) -> Tensor:
+    """A region (H, W) of the canvas it was on, as one of `canvas`; 0 where there was nothing."""
+    xs = 2 * (torch.arange(canvas[0]) + 0.5 - by.shift_x) / (by.scale_x * mask.shape[1]) - 1
+    ys = 2 * (torch.arange(canvas[1]) + 0.5 - by.shift_y) / (by.scale_y * mask.shape[0]) - 1
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
+    found = torch.nn.functional.grid_sample(mask.float()[None, None], grid[None].float(), align_corners=False)
+    return found[0, 0].clamp(0, 1)
+
+
+_FITTED = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
+
+
+def canvas_with(boxes: Sequence[Marked], canvas: Canvas, background: Tensor | None, fit: str) -> Tensor:
+    """The boxes on their canvas, over a picture (H, W, 1|3|4) that fits as they do. (height, width, 3) float32 0..1."""
+    blank = background is None
+    sheet = Sheet(Image.new("RGB", canvas, BACKGROUND) if blank else _FITTED[fit](as_picture(background), canvas))
+    for number, one in enumerate(boxes):
+        sheet.frame(one.box, color_of(number), 1)
+    return sheet.tensor()

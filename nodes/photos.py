@@ -1,0 +1,276 @@
+"""Many photos to a cast: sorted into people by their faces, named by their files, corrected by hand."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..bridge import folders, notes, photos
+from ..bridge.face_model import FaceModel, default_face_model, default_stamp
+from ..bridge.progress import stepwise
+from ..bridge.schema import advanced, searchable
+from ..core import grouping, identities, people, previews
+from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, gathered
+from ..core.faces import analysis, landmarks
+from ..core.faces.pictures import to_picture
+from ..core.geometry import shorter_side
+from ..core.grouping import Sighting, Sorted
+from ..core.models.files import Stamp
+from ..core.text import logger, names_in
+from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
+
+BY_FACE, PER_PHOTO = "grouped by face", "one per photo"
+_LARGEST, _EVERY = "largest", "every"
+
+_NAMED = 8
+"""Photos or people in one line of a note."""
+
+_Photo = tuple[str, Callable[[], Sequence[people.Face]]]
+"""Name of its file, "" for a picture without one, and what finds its faces."""
+
+
+class CastFromPhotos(io.ComfyNode):
+    """A batch or a folder of photos, straight to a cast."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessCastFromPhotos",
+            display_name="Cast from Photos",
+            category="likeness/people",
+            description="Sorts photos of a batch or a folder into people by their faces, several photos each, and "
+            "lists these people as a cast. Shows who is who; what is wrong is corrected in words.",
+            inputs=[
+                FaceModelSocket.Input(
+                    "face_model",
+                    optional=True,
+                    tooltip="From Load Face Model. With nothing connected: the first pack and every recogniser found.",
+                ),
+                io.Image.Input(
+                    "image", optional=True, tooltip="Photos in a batch, as Batch Images makes it. They come first."
+                ),
+                io.Combo.Input(
+                    "folder",
+                    options=[photos.NO_FOLDER, *photos.names()],
+                    default=photos.NO_FOLDER,
+                    tooltip="A folder with photos in ComfyUI's input folder, read as it is when the workflow runs. "
+                    "Photos may have any size. Names of files become names of people: anna_1.jpg is Anna. Press R "
+                    "after a folder was added.",
+                ),
+                io.Combo.Input(
+                    "people",
+                    options=[BY_FACE, PER_PHOTO],
+                    tooltip="grouped by face: photos of one face are one person. one per photo: every photo is a "
+                    "person of its own, but those whose files bear the same name and that look alike are one.",
+                ),
+                io.String.Input(
+                    "names",
+                    default="",
+                    tooltip="Names in the order of the preview, with commas between them: Anna, Ben. Whoever has none "
+                    "is called as their files, or person 1, person 2, ... People of one name become one person.",
+                ),
+                io.Combo.Input(
+                    "which_face",
+                    options=[_LARGEST, _EVERY],
+                    tooltip="largest: the biggest face of each photo. every: all faces, those in the background too; "
+                    "two faces of one photo are never one person.",
+                ),
+                io.String.Input(
+                    "corrections",
+                    default="",
+                    multiline=True,
+                    tooltip="What was sorted wrong, one per line, by the numbers in the preview. 5: Ben = photo 5 is "
+                    "Ben. 5.2: Ben = its second face. person 3: Ben = all of person 3. 7, 9: - = left out. A file's "
+                    "name may stand for the number, and stays right when photos are added.",
+                ),
+                io.Combo.Input(
+                    "on_no_face",
+                    options=["skip", "error"],
+                    tooltip="What to do with a photo in which no face is found. skip leaves it out and says so.",
+                ),
+                advanced(
+                    io.Float.Input(
+                        "same_person_from",
+                        default=grouping.SAME_PERSON,
+                        min=0.0,
+                        max=1.0,
+                        step=0.01,
+                        tooltip="How alike photos must be to be one person. Higher where two people were mixed up, as "
+                        "brothers may be; lower where one person was split.",
+                    )
+                ),
+                FaceLandmarksSocket.Input(
+                    "face_landmarks",
+                    optional=True,
+                    tooltip="From Detect Face Landmarks (MediaPipe) with the same batch, num_faces = 0: its faces are "
+                    "taken, so no face pack is needed. For image only; photos of a folder need a face pack.",
+                ),
+            ],
+            outputs=[
+                CastSocket.Output("cast", display_name="cast"),
+                io.Image.Output(
+                    "preview",
+                    display_name="preview",
+                    tooltip="Everybody with all faces, the number of each photo, and how alike it is to their others.",
+                ),
+                io.String.Output(
+                    "report", display_name="report", tooltip="Who is on which photo, and what was left out."
+                ),
+                io.Int.Output("count", display_name="count", tooltip="How many people there are."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(
+            schema, "photo folder", "load folder", "batch of photos", "sort photos", "group faces", "cluster faces",
+            "several photos", "album", "family photos", "who is who", "文件夹", "相册", "多张照片",
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, folder: str | None) -> bool:
+        if folder is not None and folders.a_name(folder) not in ("", photos.NO_FOLDER):
+            photos.path_of(folder)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str | None = None, **inputs: object) -> str:
+        chosen = folder not in (None, "", photos.NO_FOLDER)
+        return str((default_stamp(inputs), photos.files(str(folder)) if chosen else ()))
+
+    @classmethod
+    def execute(
+        cls,
+        face_model: FaceModel | None,
+        image: Tensor | None,
+        folder: str,
+        people: str,
+        names: str,
+        which_face: str,
+        corrections: str,
+        on_no_face: str,
+        same_person_from: float,
+        face_landmarks: Mapping[str, Any] | None = None,
+    ) -> io.NodeOutput:
+        face_model = face_model or default_face_model(detects=face_landmarks is None)
+        largest = which_face == _LARGEST
+        batch = [] if image is None else _of_batch(image, face_model, face_landmarks, largest)
+        there, others = ([], []) if folder in ("", photos.NO_FOLDER) else photos.files(folder)
+        looked = [*batch, *_of_files(there, face_model, largest)]
+        if not looked:
+            raise BadCast(
+                "The cast is empty: no picture is connected to image, and no folder is chosen.",
+                "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.",
+            )
+        seen, failed = _seen(looked, on_no_face)
+        done = grouping.sort(
+            seen, [file for file, _ in looked], people == BY_FACE, same_person_from, names_in(names), corrections
+        )
+        if not done.people:
+            raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
+        return _shown(cls, done, face_model.ids, failed, others)
+
+
+def _of_batch(
+    image: Tensor, face_model: FaceModel, face_landmarks: Mapping[str, Any] | None, largest: bool
+) -> list[_Photo]:
+    size = len(image), image.shape[2], image.shape[1]
+    meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else [None] * len(image)
+
+    def faces(picture: Tensor, mesh: Sequence[Mapping[str, Any]] | None, where: str) -> Sequence[people.Face]:
+        read = to_picture(picture)
+        found = (
+            analysis.detect(face_model.detector, read, where) if mesh is None else landmarks.detect(mesh, read, where)
+        )
+        used = analysis.largest_or_all(found, largest)
+        return analysis.recognise(face_model.recognisers, face_model.align, read, used, where)
+
+    numbered = enumerate(zip(image.unbind(), meshes, strict=True), 1)
+    return [("", partial(faces, picture, mesh, f"picture {n} of image")) for n, (picture, mesh) in numbered]
+
+
+def _of_files(stamps: Sequence[Stamp], face_model: FaceModel, largest: bool) -> list[_Photo]:
+    networks = face_model.detector, face_model.recognisers, face_model.align
+    return [(os.path.basename(one[0]), partial(photos.faces_of, *one, *networks, largest)) for one in stamps]
+
+
+def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], dict[str, LikenessError]]:
+    """Every face that is used, and by photo why others have none.
+
+    Raises FaceNotFound and BadPhoto where there is no other photo, or where on_no_face says so.
+    """
+    seen: list[Sighting] = []
+    failed: dict[str, LikenessError] = {}
+    for number, (file, faces) in enumerate(stepwise(looked), 1):
+        try:
+            found = faces()
+        except (FaceNotFound, BadPhoto) as error:
+            if on_no_face == "error":
+                error.advice += " Or leave such photos out: on_no_face = skip in Cast from Photos."
+                raise
+            failed[f"{number} {file}".strip()] = error
+            continue
+        seen += [Sighting(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
+    if not seen:
+        raise _why_first(failed)
+    return seen, failed
+
+
+def _why_first(failed: Mapping[str, LikenessError]) -> LikenessError:
+    return next(iter(failed.values()))
+
+
+def _shown(
+    cls: type[io.ComfyNode],
+    done: Sorted,
+    recognisers: Sequence[str],
+    failed: Mapping[str, LikenessError],
+    others: Sequence[str],
+) -> io.NodeOutput:
+    """The cast with everybody's photos, as the node shows it. failed: photos without a face; others: no photos."""
+    faces = {name: [done.seen[n].face for n in members] for name, members in done.people.items()}
+    cast = people.Cast(
+        tuple(people.Person(identities.from_faces(name, own, recognisers)) for name, own in faces.items())
+    )
+    no_photos = gathered("Left out, no photos", _first(others))
+    why = [f"Left out, photo {photo}: {error.problem}" for photo, error in failed.items()]
+    text = "\n".join([*grouping.report(done), *why, *no_photos])
+    logger.info("Cast from Photos\n%s", text)
+    small = [f"{one.label} {shorter_side(one.face.box):.0f}" for one in done.seen if analysis.small(one.face)]
+    remarks = [
+        *gathered("Left out, no face or not readable", _first([*failed])),
+        *no_photos,
+        *gathered("Left out, no such person", _first(done.unused)),
+        *grouping.remarks(done),
+        *gathered("Faces small in the photos", _first(small), f" px; {people.CROP} needed: larger photos"),
+        *identities.look_alike([person.identity for person in cast.people]),
+    ]
+    notes.tell(notes.node_of(cls), "\n".join(remarks))
+    preview = _sheet(done)
+    return io.NodeOutput(cast, preview, text, len(cast.people), ui=ui.PreviewImage(preview, cls=cls))
+
+
+def _first(items: Sequence[str]) -> list[str]:
+    """So many that a note can be read; the report has all."""
+    return [*items[:_NAMED], *([f"{len(items) - _NAMED} more"] if len(items) > _NAMED else [])]
+
+
+def _sheet(done: Sorted) -> Tensor:
+    """Everybody's faces, and last those that somebody left out: number of the photo, how alike, name of the file."""
+
+    def row(members: Sequence[int], alike: Sequence[float | None]) -> list[tuple[Tensor, str, str]]:
+        seen = [done.seen[n] for n in members]
+        figures = ["" if mean is None else f"{mean:.2f}" for mean in alike]
+        captions = [f"{figure}  {one.file}".strip() for figure, one in zip(figures, seen, strict=True)]
+        return [(one.face.crop, one.number, caption) for one, caption in zip(seen, captions, strict=True)]
+
+    everybody = enumerate(done.people.items(), 1)
+    rows = [(f"{number} {name}", row(own, done.with_others(own))) for number, (name, own) in everybody]
+    out = row(done.left_out, [None] * len(done.left_out))
+    return previews.grouped_sheet([*rows, *([("left out", out)] if out else [])])
+
+
+NODES = [CastFromPhotos]

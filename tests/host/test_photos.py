@@ -1,0 +1,244 @@
+"""Cast from Photos: what lies in a folder, in whatever form, read once and sorted into people."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import real_faces
+import torch
+from pack.core.errors import BadCast, BadPhoto, FaceNotFound
+from PIL import Image, ImageOps
+from rig import photos as taken
+from safetensors.torch import load_file
+
+pytestmark = pytest.mark.both_hosts
+
+BY_FACE, PER_PHOTO = "grouped by face", "one per photo"
+LANDMARKS = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors"
+
+
+@pytest.fixture(scope="module")
+def photos():
+    from pack import nodes
+    from pack.nodes import photos
+
+    assert nodes.Likeness  # registers the model folders
+    return photos
+
+
+@pytest.fixture(scope="module")
+def face_model(photos):
+    from pack.bridge import face_model as bridge
+    from pack.core.faces import alignment, model
+
+    detector = model.open_detector(str(real_faces.DETECTOR), None, bridge._hosted)
+    recogniser = model.open_recogniser("w600k_mbf", str(real_faces.RECOGNISER), None, bridge._hosted)
+    return bridge.FaceModel(detector, (recogniser,), alignment.align)
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory):
+    return taken.people(tmp_path_factory.mktemp("six"))
+
+
+@pytest.fixture
+def album(tmp_path, monkeypatch, six):
+    """A folder of the input directory: two photos each of Anna and Ben, one by a camera, and what is no photo."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
+    folder = tmp_path / "input" / "family" / "album"
+    folder.mkdir(parents=True)
+    with Image.open(six[0]) as anna, Image.open(six[1]) as ben:
+        anna.save(folder / "anna_10.jpg", quality=95)
+        ImageOps.mirror(anna).save(folder / "anna 9.png")
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+        ben.rotate(90, expand=True).save(folder / "ben.jpg", quality=95, exif=exif)
+        ben.convert("RGBA").save(folder / "IMG_2031.webp", lossless=True)
+    (folder / "notes.txt").write_text("Anna's birthday")
+    (folder / ".hidden.jpg").write_text("")
+    (folder / "below").mkdir()
+    return folder
+
+
+def run(photos, face_model, image=None, folder="family/album", people=BY_FACE, names="", corrections="", **more):
+    given = {"which_face": "largest", "on_no_face": "skip", "same_person_from": 0.4, **more}
+    return photos.CastFromPhotos.execute(face_model, image, folder, people, names, corrections=corrections, **given)
+
+
+def who(output) -> dict[str, int]:
+    """How many photos everybody has."""
+    return {person.identity.name: len(person.identity.crops) for person in output.args[0].people}
+
+
+def test_a_folder_becomes_people_with_several_photos_each(photos, face_model, album):
+    output = run(photos, face_model)
+    cast, preview, report, count = output.args
+    assert who(output) == {"Anna": 2, "Ben": 2} and count == 2
+    assert [len(person.identity.embeddings["w600k_mbf"]) for person in cast.people] == [2, 2]
+    assert preview.shape[0] == 1 and preview.std() > 0.1 and output.ui.as_dict()["images"]
+    lines = report.splitlines()
+    # 9 comes before 10, and what is turned or has an alpha channel shows whom it shows.
+    starts = ["1 Anna: 2", "  photo 1 anna 9.png: 0.9", "  photo 2 anna_10.jpg: 0.9"]
+    starts += ["2 Ben: 2", "  photo 3 ben.jpg: 1.00", "  photo 4 IMG_2031.webp: 1.00"]
+    assert [line.startswith(start) for line, start in zip(lines, starts, strict=False)] == [True] * 6, report
+    assert lines[-1] == "Left out, no photos: notes.txt"
+
+
+def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(photos, face_model, album):
+    from pack.nodes import people
+
+    import nodes
+
+    image = nodes.LoadImage().load_image("family/album/anna 9.png")[0]
+    wanted = people.Identity.execute(face_model, image, "Anna", "only", "error").args[0]
+    cast = run(photos, face_model, corrections="2: -").args[0]
+    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], wanted.embeddings["w600k_mbf"])
+    assert torch.equal(cast.people[0].identity.crops, wanted.crops)
+
+
+def test_names_corrections_and_one_per_photo(photos, face_model, album):
+    assert who(run(photos, face_model, names="Zoe", corrections="IMG_2031: Eve")) == {"Zoe": 2, "Ben": 1, "Eve": 1}
+    assert who(run(photos, face_model, people=PER_PHOTO)) == {"Anna": 2, "Ben": 1, "person 3": 1}
+    assert who(run(photos, face_model, names="-")) == {"Ben": 2}
+    with pytest.raises(BadCast, match="corrections leave all faces out"):
+        run(photos, face_model, corrections="1, 2, 3, 4: -")
+    with pytest.raises(BadCast, match="of 4 photos none has that number"):
+        run(photos, face_model, corrections="5: Ben")
+
+
+def test_pictures_come_before_the_folder_and_every_face_may_count(photos, face_model, album):
+    group = real_faces.image(real_faces.SIX_FRIENDS)
+    output = run(photos, face_model, group, which_face="every")
+    assert who(output) == {"Anna": 3, "Ben": 3, **{f"person {n}": 1 for n in (3, 4, 5, 6)}}
+    assert "  photo 1.1: 0.9" in output.args[2] and "  photo 2 anna 9.png: 0.9" in output.args[2]
+    assert who(run(photos, face_model, group, folder="none", which_face="every", corrections="1.2: -")) == {
+        f"person {n}": 1 for n in (1, 3, 4, 5, 6)
+    }
+
+
+def test_faces_of_landmarks_need_no_detector(photos, face_model):
+    from pack.bridge.face_model import FaceModel, _no_detector
+
+    points = load_file(LANDMARKS)["yao"].numpy()
+    faces = [{"landmarks_xy": one, "score": 0.9, "presence": 5.0} for one in points]
+    photo = real_faces.image(real_faces.YAO)
+    given = {"frames": [faces, faces], "image_size": tuple(photo.shape[1:3]), "connection_sets": {}}
+    without = FaceModel(_no_detector, face_model.recognisers, face_model.align)
+    output = run(photos, without, torch.cat([photo, photo]), folder="none", names="Yao", face_landmarks=given)
+    assert who(output) == {"Yao": 2}
+
+
+def test_what_cannot_be_used_is_left_out_and_named(photos, face_model, album):
+    shutil.copy(real_faces.COFFEE, album / "cup.png")
+    (album / "broken.jpg").write_bytes((album / "anna_10.jpg").read_bytes()[:3000])
+    (album / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    Image.new("1", (12_000, 11_000)).save(album / "wall.png")
+    Image.new("1", (20_000, 20_000)).save(album / "walls.png")
+    report = run(photos, face_model).args[2]
+    assert "Left out, photo 4 broken.jpg: broken.jpg cannot be read: image file is truncated" in report
+    assert "cup.png: No face found in cup.png (600x400 px)" in report
+    assert "phone.heic cannot be read: it is no picture of a kind that Pillow knows." in report
+    assert "wall.png has 12000x11000 px; 120 million are read at most." in report
+    assert "walls.png cannot be read: Image size (400000000 pixels) exceeds limit" in report
+    with pytest.raises(BadPhoto, match=r"broken.*on_no_face = skip in Cast from Photos"):
+        run(photos, face_model, on_no_face="error")
+    for name in ("anna 9.png", "anna_10.jpg", "ben.jpg", "broken.jpg", "IMG_2031.webp"):
+        (album / name).unlink()
+    with pytest.raises(FaceNotFound, match=r"cup\.png \(600x400 px\)"):
+        run(photos, face_model)
+
+
+@pytest.mark.parametrize(
+    ("form", "mode"), [("grey.png", "L"), ("palette.png", "P"), ("print.jpg", "CMYK"), ("deep.png", "I;16")]
+)
+def test_photos_of_other_kinds_show_the_same_person(photos, face_model, album, form, mode):
+    with Image.open(album / "anna 9.png") as photo:
+        if mode == "I;16":
+            Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257).save(album / form)
+        else:
+            photo.convert(mode).save(album / form)
+    assert who(run(photos, face_model))["Anna"] == 3
+
+
+def test_a_transparent_photo_is_on_white_and_an_animation_its_first_picture(photos, face_model, album, six):
+    from pack.core.faces.pictures import from_file
+
+    with Image.open(six[0]) as anna, Image.open(six[1]) as ben:
+        cut = anna.convert("RGBA")
+        cut.putalpha(Image.new("L", anna.size, 0))
+        cut.save(album / "clear.png")
+        anna.save(album / "moving.webp", save_all=True, append_images=[ben.resize(anna.size)], lossless=True)
+    assert from_file(str(album / "clear.png")).min() == 255
+    assert np.array_equal(from_file(str(album / "moving.webp")), from_file(str(six[0])))
+
+
+def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path):
+    from pack.bridge import photos as bridge
+    from pack.bridge.folders import UnsafePath
+
+    outside = tmp_path / "outside"
+    shutil.copytree(album, outside)
+    (album.parent / "empty").mkdir()
+    os.symlink(outside, album.parent / "link")
+    os.symlink(outside / "ben.jpg", album / "linked.jpg")
+    assert bridge.names() == ["family/album"]
+    bad = {"../outside": UnsafePath, str(outside): UnsafePath, "family/link": UnsafePath, "family/gone": BadPhoto}
+    for folder, error in bad.items():
+        with pytest.raises(error):
+            photos.CastFromPhotos.validate_inputs(folder)
+        with pytest.raises(error):
+            run(photos, face_model, folder=folder)
+    with pytest.raises(BadPhoto, match=r"'family/empty' .*, which has 0 files"):
+        run(photos, face_model, folder="family/empty")
+    report = run(photos, face_model).args[2]
+    assert report.splitlines()[-1] == "Left out, no photos: linked.jpg, notes.txt"
+    for folder in ("none", ""):
+        assert photos.CastFromPhotos.validate_inputs(folder) is True
+        with pytest.raises(BadCast, match="no folder is chosen"):
+            run(photos, face_model, folder=folder)
+
+
+def test_too_many_photos_are_counted(photos, face_model, album):
+    for number in range(497):
+        os.link(album / "ben.jpg", album / f"copy {number}.jpg")
+    with pytest.raises(BadPhoto, match="has 501 photos, and at most 500 are sorted"):
+        run(photos, face_model)
+
+
+def test_a_photo_is_looked_at_once(photos, face_model, album, monkeypatch):
+    """Not again where only words change; a replaced one is."""
+    from pack.bridge import photos as bridge
+
+    looks: list[str] = []
+    read = bridge.from_file
+    monkeypatch.setattr(bridge, "from_file", lambda path: looks.append(Path(path).name) or read(path))
+    node = photos.CastFromPhotos
+    run(photos, face_model)
+    assert sorted(looks) == ["IMG_2031.webp", "anna 9.png", "anna_10.jpg", "ben.jpg"]
+    looks.clear()
+    run(photos, face_model, corrections="4: Eve", names="Zoe")
+    assert looks == []
+    before = node.fingerprint_inputs(face_model=None, folder="family/album")
+    assert before == node.fingerprint_inputs(face_model=None, folder="family/album")
+    shutil.copy(album / "ben.jpg", album / "IMG_2032.jpg")
+    assert before != node.fingerprint_inputs(face_model=None, folder="family/album")
+    assert who(run(photos, face_model)) == {"Anna": 2, "Ben": 3} and looks == ["IMG_2032.jpg"]
+
+
+def test_it_shows_how_far_it_is_and_ends_where_the_user_interrupts(photos, face_model, album, monkeypatch):
+    import comfy.model_management as management
+    import comfy.utils
+
+    bars: list[tuple[int, int]] = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: bars.append((value, total)))
+    run(photos, face_model)
+    assert bars == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    management.interrupt_current_processing()
+    with pytest.raises(management.InterruptProcessingException):
+        run(photos, face_model)

@@ -1,0 +1,153 @@
+"""Faces sorted into people: average linkage, names of files, and what people write to correct it."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+import torch
+from pack.core import grouping
+from pack.core.errors import BadCast
+from pack.core.grouping import Sighting
+from pack.core.people import Face
+
+FILES = ["anna_1.jpg", "anna 2.png", "IMG_2031.jpg", "ben.jpg", "party.jpg", "cup.png"]
+"""The fifth photo shows Anna and Ben, the last nobody."""
+PEOPLE = [0, 0, 1, 1, 0, 1]
+
+
+def face(person: int, alike: float = 0.9) -> Face:
+    """Of one of four people; two faces of one person have the cosine alike^2, others 0."""
+    row = torch.zeros(512)
+    row[person] = alike
+    row[100 + int(torch.randint(400, ()))] = (1 - alike**2) ** 0.5
+    return Face((0, 0, 200, 200), ((0.0, 0.0),) * 5, 0.9, torch.zeros(112, 112, 3), {"made": row})
+
+
+@pytest.fixture
+def seen() -> list[Sighting]:
+    torch.manual_seed(1)
+    alone = [Sighting(n, 0, FILES[n - 1], face(PEOPLE[n - 1])) for n in range(1, 5)]
+    return [*alone, *(Sighting(5, part, FILES[4], face(PEOPLE[3 + part])) for part in (1, 2))]
+
+
+def who(seen: list[Sighting], text: str = "", names: str = "", by_face: bool = True) -> list[str]:
+    given = [name.strip() for name in names.split(",")]
+    return list(grouping.sort(seen, FILES, by_face, 0.4, given, text).who)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("anna_1.jpg", "Anna"), ("anna 2.png", "Anna"), ("anna.jpg", "Anna"), ("anna-maria (3).webp", "Anna Maria"),
+        ("McDonald2.jpg", "McDonald"), ("李雷1.jpg", "李雷"), ("丽.png", "丽"), ("Zoë_02.jpeg", "Zoë"),
+        ("IMG_2031.jpg", ""), ("20230101_1234.jpg", ""), ("PXL_20230101_1.jpg", ""), ("P1010234.JPG", ""),
+        ("WhatsApp Image 2023-01-01 at 10.20.30.jpeg", ""), ("3f2a9cde.jpg", ""), ("ComfyUI_00001_.png", ""),
+        ("照片1.jpg", ""), ("photo 3.jpg", ""), ("...", ""),
+    ],
+)  # fmt: skip
+def test_names_of_files_are_names_of_people_or_nothing(file: str, name: str) -> None:
+    assert grouping.name_of(file) == name
+
+
+def test_groups_are_named_by_their_files_by_hand_or_by_number(seen: list[Sighting]) -> None:
+    assert who(seen) == ["Anna", "Anna", "Ben", "Ben", "Anna", "Ben"]
+    assert who(seen, names="Eve") == ["Eve", "Eve", "Ben", "Ben", "Eve", "Ben"]
+    assert who(seen, names="-") == ["-", "-", "Ben", "Ben", "-", "Ben"]
+    # One name is one person, however it is spelled.
+    assert who(seen, names="Eve, eve") == ["Eve"] * 6
+    # A name that lies in two groups says nothing.
+    assert grouping.named(seen, [[0, 4], [1], [2, 3, 5]], []) == [
+        "person 1", "person 2", "Ben", "Ben", "person 1", "Ben",
+    ]  # fmt: skip
+
+
+def test_one_per_photo_joins_only_photos_of_one_name_that_look_alike(seen: list[Sighting]) -> None:
+    separate = ["person 2", "Ben", "person 4", "person 5"]
+    assert who(seen, by_face=False) == ["Anna", "Anna", *separate]
+    other = [seen[0], Sighting(2, 0, FILES[1], face(3)), *seen[2:]]
+    assert who(other, by_face=False)[:2] == ["person 1", "person 2"]
+
+
+def test_two_faces_of_one_photo_are_never_one_person() -> None:
+    """Twins, and a photo with its mirror image."""
+    torch.manual_seed(2)
+    twins = [Sighting(1, 1, "", face(0, 1)), Sighting(1, 2, "", face(0, 1)), Sighting(2, 0, "", face(0, 1))]
+    done = grouping.sort(twins, ["", ""], True, 0.4, [], "")
+    assert done.who[0] != done.who[1] and done.who[2] in done.who[:2]
+
+
+def test_the_order_of_the_photos_decides_nothing_but_the_numbers() -> None:
+    """Similarities that a chain of single links would join."""
+    alike = torch.tensor(
+        [[1.0, 0.6, 0.3, 0.1, 0.2], [0.6, 1.0, 0.45, 0.3, 0.1], [0.3, 0.45, 1.0, 0.5, 0.15], [0.1, 0.3, 0.5, 1.0, 0.35],
+         [0.2, 0.1, 0.15, 0.35, 1.0]], dtype=torch.float64,
+    )  # fmt: skip
+    allowed = ~torch.eye(5, dtype=torch.bool)
+    assert grouping.group(alike, allowed, 0.4) == [[0, 1], [2, 3], [4]]
+    for order in map(list, permutations(range(5))):
+        found = grouping.group(alike[order][:, order], allowed, 0.4)
+        assert sorted(sorted(order[n] for n in one) for one in found) == [[0, 1], [2, 3], [4]]
+        assert [one[0] for one in found] == sorted(one[0] for one in found)
+    assert grouping.group(alike, allowed, 0.25) == [[0, 1, 2, 3], [4]]
+
+
+def test_all_recognisers_count_alike_whatever_their_units() -> None:
+    one, other = torch.eye(512)[0], torch.eye(512)[1]
+    faces = [
+        Face((0, 0, 9, 9), (), 1, torch.zeros(1), {"a": one, "b": one}),
+        Face((0, 0, 9, 9), (), 1, torch.zeros(1), {"a": one * 7, "b": other}),
+    ]
+    assert grouping.similarities(faces)[0, 1] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2: Ben", ["Anna", "Ben", "Ben", "Ben", "Anna", "Ben"]),
+        ("2\uff1aben", ["Anna", "Ben", "Ben", "Ben", "Anna", "Ben"]),
+        ("1, 2: Zoe; 5.1: -", ["Zoe", "Zoe", "Ben", "Ben", "-", "Ben"]),
+        ("IMG_2031.jpg: Zoe\n\nben: -", ["Anna", "Anna", "Zoe", "-", "Anna", "-"]),
+        ("img_2031: Zoe", ["Anna", "Anna", "Zoe", "Ben", "Anna", "Ben"]),
+        ("party.jpg.2: Zoe", ["Anna", "Anna", "Ben", "Ben", "Anna", "Zoe"]),
+        ("5: -", ["Anna", "Anna", "Ben", "Ben", "-", "-"]),
+        ("6: -", ["Anna", "Anna", "Ben", "Ben", "Anna", "Ben"]),
+        ("Anna: Zoe\nzoe: Eve", ["Eve", "Eve", "Ben", "Ben", "Eve", "Ben"]),
+    ],
+)
+def test_corrections(seen: list[Sighting], text: str, expected: list[str]) -> None:
+    assert who(seen, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and nobody"),
+        ("Zoe: Ben", "speaks of Zoe, but of 6 photos none"),
+        ("5.3: Ben", "speaks of 5.3, but of 6 photos none"),
+        ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."),
+        ("6: Ben", "photo 6, in which no face was found"),
+        ("2", "'2' does not say who that is"),
+        ("2: ", "gives no name"),
+        ("2: 1", "gives no name"),
+    ],
+)
+def test_corrections_that_say_nothing_are_refused(seen: list[Sighting], text: str, said: str) -> None:
+    with pytest.raises(BadCast) as caught:
+        who(seen, text)
+    assert said in str(caught.value)
+
+
+def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[Sighting]) -> None:
+    twice = [*seen, Sighting(7, 0, "again.jpg", seen[0].face)]
+    files = [*FILES, "again.jpg"]
+    done = grouping.sort(twice, files, True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -")
+    assert done.unused == ["Eve"]
+    unlike, copies = grouping.remarks(done)
+    assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
+    assert copies == "One photo twice: 1 anna_1.jpg and 7 again.jpg"
+    lines = grouping.report(done)
+    assert lines[0] == "1 Anna: 5 photos" and lines[6] == "2 Ben: 1 photo"
+    assert lines[3].startswith("  photo 3 IMG_2031.jpg: 0.0") and lines[3].endswith("; corrected, was Ben")
+    assert "Left out by hand: photo 5.2 party.jpg" in lines
+    assert lines[-1].startswith("Most alike of different people: Anna and Ben, 0.")
