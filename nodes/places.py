@@ -225,7 +225,8 @@ class LayoutFromBoxes(io.ComfyNode):
         made = boxed.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
         names = [one.name for one in made.boxes]
         below = boxed.canvas_with(made.boxes, canvas, photo, fit)
-        preview = drawing.numbered_layout(made.layout, names, made.notes[:_TOLD], background=below)[None]
+        told = [*made.decided, *made.notes][:_TOLD]
+        preview = drawing.numbered_layout(made.layout, names, told, background=below)[None]
         notes.tell(notes.node_of(cls), "\n".join(made.notes))
         shown = ui.PreviewImage(preview, cls=cls).as_dict()
         if start.boxes and not text.strip():

@@ -53,6 +53,8 @@ class PosedLayout:
 def from_poses(keypoints: object, width: int, height: int, fit: str) -> PosedLayout:
     """One place per person of a POSE_KEYPOINT; width or height 0 takes the pose's own.
 
+    Whoever was found twice has one place, with the skeleton that shows more joints.
+
     Raises BadPoses (see poses.read; also when nobody has a head or a neck), BadSize and BadChoice.
     """
     picture = poses.read(keypoints)
@@ -60,14 +62,22 @@ def from_poses(keypoints: object, width: int, height: int, fit: str) -> PosedLay
     check_size("The layout", *canvas)
     into = Fit.into((picture.width, picture.height), canvas, fit)
     placed = [_of_pose(person, into) for person in picture.people]
-    found = [place for place in placed if place is not None]
-    if not found:
+    seen = [place for place in placed if place is not None]
+    if not seen:
         raise poses.BadPoses("nobody in it shows a head or a neck", "Use a picture that shows people from the neck up.")
+    twice = _found_twice([slot.pose or () for slot, _ in seen])
+    found = [place for n, place in enumerate(seen) if n not in twice]
     guessed = [f"Place {number}: {note}" for number, (_, note) in enumerate(found, 1) if note]
-    left_out = len(placed) - len(found)
-    if left_out:
-        guessed.append(f"{left_out} of {len(placed)} people left out: neither head nor neck is seen")
+    for left_out, why in ((len(placed) - len(seen), "neither head nor neck is seen"), (len(twice), "found twice")):
+        if left_out:
+            guessed.append(f"{left_out} of {len(placed)} people left out: {why}")
     return PosedLayout(Layout(*canvas, tuple(slot for slot, _ in found)), tuple(guessed))
+
+
+def _found_twice(people: list[Pose]) -> set[int]:
+    """The numbers of the poses of which another, that shows more joints, is the same person's."""
+    more = sorted(range(len(people)), key=lambda n: -sum(joint[2] >= bodies.SEEN for joint in people[n]))
+    return {n for rank, n in enumerate(more) if any(bodies.same_person(people[n], people[m]) for m in more[:rank])}
 
 
 def _of_pose(person: poses.Posed, into: Fit) -> tuple[Slot, str] | None:

@@ -19,6 +19,9 @@ _NECK = 1
 _JOINTS = 18
 _WIDEST = FAR / 10
 """Pixels. A joint beyond it is a mistake; what is built around the others, such as a face box, stays below FAR."""
+_LOST = (-1.0, -1.0)
+"""Where SDPose puts a joint that it has not found, or that it sees left of its person's box: this one with the
+confidence of a joint that is there."""
 _BODY = "Use the 18-point body of DWPose, OpenPose or SDPose nodes."
 
 
@@ -101,7 +104,8 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
             f"person {person} has {counted(len(flat), 'number')} instead of {3 * _JOINTS} (18 OpenPose points)",
             _BODY,
         )
-    return [near((flat[n], flat[n + 1], flat[n + 2])) for n in range(0, len(flat), 3)]
+    joints = [(flat[n], flat[n + 1], flat[n + 2]) for n in range(0, len(flat), 3)]
+    return [near((*_LOST, 0.0) if joint[:2] == _LOST else joint) for joint in joints]
 
 
 def near(joint: Joint) -> Joint:

@@ -170,7 +170,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    return with_faces(without_detectors(prompt, width), pictures.group)
+    return with_faces(without_words(without_detectors(prompt, width), pictures), pictures.group)
 
 
 def without_detectors(prompt: Prompt, width: int) -> Prompt:
@@ -184,6 +184,22 @@ def without_detectors(prompt: Prompt, width: int) -> Prompt:
     frame = {"people": people, "canvas_width": width, "canvas_height": 256}
     for number in workflow.nodes_of(prompt, "LikenessLayoutFromPoses"):
         prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
+    return prompt
+
+
+def without_words(prompt: Prompt, pictures: Pictures) -> Prompt:
+    """Two painted masks in the form in which SAM3 Detect gives them, instead of its network of two gigabytes."""
+    found = workflow.nodes_of(prompt, "SAM3_Detect")
+    if not found:
+        return prompt
+    for side in ("left", "right"):
+        file = {"image": getattr(pictures, side)}
+        prompt[side] = {"class_type": "LoadImage", "inputs": file, "_meta": {"title": f"Found, {side}"}}
+    both = {"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}
+    prompt["found"] = {"class_type": "BatchMasksNode", "inputs": both, "_meta": {"title": "Found"}}
+    for node in prompt.values():
+        for name, source in node["inputs"].items():
+            node["inputs"][name] = ["found", 0] if source in ([number, 0] for number in found) else source
     return prompt
 
 
@@ -431,6 +447,34 @@ def test_each_scene_is_the_picture_of_its_prompt_alone(
 @pytest.fixture
 def two_people(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
     return prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
+
+
+@pytest.mark.both_hosts
+def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
+    host_server: HostServer, two_people: Prompt
+) -> None:
+    """And those who have not chosen photos yet are told so under the node."""
+    (apply,), (people,) = (
+        workflow.nodes_of(two_people, name) for name in ("LikenessApplyIDPatch", "LikenessPeopleFromPhotos")
+    )
+    cast, patches = (two_people[apply]["inputs"][name] for name in ("cast", "id_patch"))
+    condition = {"id_patch": patches, "cast": cast, "image": ["skeletons", 0], "photos": "mean"}
+    before = workflow.substitute(two_people, {}) | {
+        "skeletons": {"class_type": "LikenessPoseImage", "inputs": {"cast": cast}, "_meta": {"title": ""}},
+        "condition": {"class_type": "LikenessIDPatchImage", "inputs": condition, "_meta": {"title": ""}},
+    }
+    before[apply]["inputs"]["image"] = ["condition", 0]
+    before[people]["inputs"]["names"] = "Yao, Ben"  # so that it runs once more
+    runs = [host_server.run(prompt) for prompt in (before, two_people)]
+    then, now = (result(host_server, prompt, run) for prompt, run in zip((before, two_people), runs, strict=True))
+    assert np.array_equal(then, now)
+    shown = [
+        Image.open(host_server.file(run.outputs[node]["images"][0]))
+        for run, node in zip(runs, ("condition", apply), strict=True)
+    ]
+    assert np.array_equal(*map(np.asarray, shown))
+    told = [text for node, text in runs[1].notes if node == people]
+    assert told == ["Still drawn examples: Anna, Ben: choose pictures of your own in Load Image"]
 
 
 def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, two_people: Prompt) -> None:

@@ -95,8 +95,8 @@ def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None
     assert [(one.box, one.name) for one in in_text.boxes] == [((60, 80, 360, 580), "Anna"), ((420, 90, 730, 600), "")]
     both = made(link, by_mouse, LINES)
     assert [(one.box, one.name) for one in both.boxes] == [((500, 50, 700, 350), "Ben")]
-    assert both.notes == ("Boxes are those drawn on the node. The text has others: boxes_from = text takes them",)
-    assert made(None, by_mouse, "500 50 200 300").notes == ()
+    assert both.decided == ("Boxes as drawn, not as in the text",)
+    assert made(None, by_mouse, "500 50 200 300").decided == ()
 
 
 def test_the_editor_begins_anew_when_the_link_brings_other_boxes() -> None:

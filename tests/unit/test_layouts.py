@@ -298,6 +298,36 @@ def test_pose_canvas_off_the_grid_needs_a_size() -> None:
         layouts.from_poses(frame_of(canvas_width=1021), 0, 0, "crop")
 
 
+def test_a_joint_that_sdpose_puts_at_minus_one_is_not_seen() -> None:
+    """Whatever its confidence: left of its person's box it keeps the one that it was found with."""
+    frames = frame_of()
+    frames[0]["people"][0]["pose_keypoints_2d"][:3] = [-1.0, -1.0, 0.9]
+    assert layouts.from_poses(frames, 0, 0, "crop").notes == ("Place 1: nose guessed from the eyes",)
+
+
+def half_length(pose: Pose) -> Pose:
+    """Of the same person, in a box of their own: a little elsewhere, the legs guessed within it."""
+    return tuple((x + 3, y - 2, s if n < 11 else 0.1) for n, (x, y, s) in enumerate(pose))
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
+def test_whoever_was_found_twice_has_one_place(first: bool) -> None:
+    """With the more complete skeleton, in its place of the list."""
+    poses = standing(2)
+    found = [half_length(poses[1]), *poses] if first else [*poses, half_length(poses[0])]
+    posed = layouts.from_poses(pose_keypoint(found, 1024, 768), 0, 0, "crop")
+    assert posed.layout == layouts.from_poses(pose_keypoint(poses, 1024, 768), 0, 0, "crop").layout
+    assert posed.notes == ("1 of 3 people left out: found twice",)
+
+
+def test_people_who_stand_close_keep_a_place_each() -> None:
+    """Cheek to cheek, and a child before its mother."""
+    mother = bodies.body((400.0, 200.0), 120.0)
+    child, friend = bodies.body((410.0, 300.0), 80.0), bodies.body((465.0, 205.0), 120.0)
+    posed = layouts.from_poses(pose_keypoint([mother, child, friend], 1024, 768), 0, 0, "crop")
+    assert len(posed.layout.slots) == 3 and not posed.notes
+
+
 # masks
 
 
