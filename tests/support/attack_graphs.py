@@ -116,7 +116,9 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
         "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
         "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
-        "LikenessGroupLayout": {"count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512},
+        "LikenessGroupLayout": {
+            "count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512, "action": "hands up",
+        },
         "LikenessAddPlace": {
             "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=768, height=512),
             "where": "free place", "x": 0, "y": 0, "face_size": 60, "body": "half", "count": 1,
