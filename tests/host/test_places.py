@@ -26,7 +26,7 @@ IDS = {
         ["bboxes", "background", "width", "height", "fit", "boxes_show", "body", "boxes_from", "text", *EDITOR],
         ["layout", "preview", "names"],
     ),
-    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast"], ["layout", "preview"]),
+    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast", "action"], ["layout", "preview"]),
     "LikenessPoseImage": (["layout", "cast"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
     "LikenessAddPlace": (
@@ -64,11 +64,15 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         ("LikenessLayoutFromBoxes", "body"): body,
         ("LikenessLayoutFromBoxes", "boxes_from"): ["drawn", "text"],
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
+        ("LikenessGroupLayout", "action"): [
+            "group photo", "arms around shoulders", "holding hands", "hands up", "waving", "arms crossed", "walking",
+            "sitting", "kneeling",
+        ],
         ("LikenessPlaceCast", "order"): order,
         ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
         ("LikenessAddPlace", "body"): body,
         ("LikenessPersonRegion", "extent"): ["body", "face"],
-    }
+    }  # fmt: skip
 
 
 def shown(output: Any) -> Path:
@@ -173,6 +177,13 @@ def test_place_cast_binds_shows_and_reports() -> None:
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     absent = Cast(cast(4).people, absent=((2, "Nobody"),))
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
+
+
+def test_an_action_out_of_the_picture_is_said_in_the_picture() -> None:
+    quiet, told = (group(2, framing=framing, action="walking").args[1] for framing in ("full", "half"))
+    assert (quiet[0, -8:, 490:] < 0.2).all()
+    assert (told[0, -8:, 490:] == 1).all()
+    assert group(2).args[0] == group(2, action="group photo").args[0] != group(2, action="waving").args[0]
 
 
 def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture) -> None:
