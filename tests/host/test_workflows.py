@@ -42,7 +42,9 @@ STARTS = {path.stem for path in FILES if path.stem.startswith("start_")}
 VARIANTS = {
     "id_patch_faces_from_landmarks",
     "id_patch_places_by_dragging",
+    "id_patch_pose_from_photo",
     "id_patch_places_from_masks",
+    "instant_id_pose_from_photo",
     "instant_id_styles",
     *STARTS,
 }
@@ -139,7 +141,10 @@ def size_of(file: Path) -> tuple[int, int]:
         return (192, 320)
     if file.stem == "instant_id_with_pose_canny_depth":  # the template's
         return (320, 192)
-    if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
+    if "pose_from_photo" in file.stem or file.stem in {
+        "id_patch_with_pose_canny_depth",
+        "id_patch_faces_from_landmarks",
+    }:
         return (384, 256)
     if "another_face" in file.stem or "in_photo" in file.stem:  # of a portrait
         return (256, 320)
@@ -187,7 +192,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     titles = (prompt[number]["_meta"]["title"] for number in workflow.nodes_of(prompt, "LoadImage"))
     named = dict.fromkeys(title for title in titles if re.match(r"Photo of|\w+ person$", title))
     given = dict(zip(named, pictures.people, strict=False))
-    given |= {"Group photo": pictures.group, "Finished picture": pictures.people[-1]}
+    given |= {"Group photo": pictures.group, "Pose photo": pictures.group, "Finished picture": pictures.people[-1]}
     given |= {"Photo": pictures.people[-1], **dict.fromkeys(("Person", "Whose face"), pictures.people[0])}
     given |= {"Where Anna is": pictures.left, "Where Ben is": pictures.right}
     for number in workflow.nodes_of(prompt, "LoadImage"):
