@@ -12,7 +12,7 @@ from PIL import Image
 from core.examples import marked
 
 from .garments import GARMENTS, garment, pose, stands
-from .portraits import PEOPLE, portrait, together
+from .portraits import PEOPLE, painted_shirt, portrait, standing, together
 
 
 def pictures() -> Iterator[tuple[str, np.ndarray]]:
@@ -26,6 +26,8 @@ def pictures() -> Iterator[tuple[str, np.ndarray]]:
     yield "five", together(five, places, (864, 576))
     for name, paint in GARMENTS.items():
         yield name, garment(paint)
+    yield "full_length", standing(PEOPLE["david"])
+    yield "full_length_painted", painted_shirt(PEOPLE["david"])
     yield "pose", pose()
     yield "left", stands(-1)
     yield "right", stands(1)
@@ -35,7 +37,9 @@ def main() -> None:
     folder = ROOT / "examples"
     folder.mkdir(exist_ok=True)
     for name, pixels in pictures():
-        Image.fromarray(marked(torch.from_numpy(pixels)).numpy()).save(folder / f"likeness_{name}.png", optimize=True)
+        if name != "pose":  # every value of it says what part of the body is there
+            pixels = marked(torch.from_numpy(pixels)).numpy()
+        Image.fromarray(pixels).save(folder / f"likeness_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
