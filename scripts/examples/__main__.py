@@ -13,14 +13,13 @@ from PIL import Image
 from core.examples import marked
 
 from .garments import GARMENTS, garment, pose, stands
-from .portraits import PEOPLE, dressed, portrait, together
+from .portraits import PEOPLE, painted_shirt, portrait, standing, together
 
 
 def pictures() -> Iterator[tuple[str, np.ndarray]]:
     """Every picture by its name, (H, W, 3 or 4) uint8."""
     for name, look in PEOPLE.items():
         yield name, portrait(look)
-    yield "dressed", dressed(PEOPLE["ben"])
     two = [PEOPLE[name] for name in ("carla", "david")]
     yield "two", together(two, [(180, 245, 84), (392, 225, 84)], (768, 512))
     five = [PEOPLE[name] for name in ("farid", "elif", "ben", "carla", "anna")]
@@ -28,6 +27,8 @@ def pictures() -> Iterator[tuple[str, np.ndarray]]:
     yield "five", together(five, places, (864, 576))
     for name, paint in GARMENTS.items():
         yield name, garment(paint)
+    yield "full_length", standing(PEOPLE["david"])
+    yield "full_length_painted", painted_shirt(PEOPLE["david"])
     yield "pose", pose()
     yield "left", stands(-1)
     yield "right", stands(1)
@@ -58,7 +59,9 @@ def main() -> None:
     for name, pixels in album():
         Image.fromarray(pixels).save(folder / "people" / f"{name}.jpg", quality=90)
     for name, pixels in pictures():
-        Image.fromarray(marked(torch.from_numpy(pixels)).numpy()).save(folder / f"likeness_{name}.png", optimize=True)
+        if name != "pose":  # every value of it says what part of the body is there
+            pixels = marked(torch.from_numpy(pixels)).numpy()
+        Image.fromarray(pixels).save(folder / f"likeness_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -147,13 +147,13 @@ def garment(paint: Callable[[Canvas], None]) -> np.ndarray:
 
 
 def pose() -> np.ndarray:
-    """The DensePose picture of a mannequin, (H, W, 4), painted over where a jacket is open."""
-    size = 512, 768
-    standing = mannequin.drawn(group.layout(1, "full", 0, *size)).iuv.movedim(0, -1).numpy()
-    canvas = Canvas(size, WHITE)
-    canvas.look_at(size[0] / 2, size[1] * 0.36, size[1] * 0.44)
-    opening = painted(canvas, canvas.ellipse(0, 0, 0.10, 0.32))[..., 3:]
-    return np.concatenate([standing, opening], 2)
+    """The body surface of a person who stands, (H, W, 4), painted over where a jacket is open."""
+    width, height = 512, 768
+    standing = group.layout(1, "full", 1, width, height)
+    canvas = Canvas((width, height), WHITE)
+    canvas.look_at(*standing.slots[0].center, height / 8)
+    opening = canvas.finished_mask(canvas.ellipse(0, 2.0, 0.22, 1.0))
+    return np.concatenate([mannequin.drawn(standing).iuv.movedim(0, -1).numpy(), 255 - opening], 2)
 
 
 def stands(side: int) -> np.ndarray:
@@ -172,6 +172,4 @@ def stands(side: int) -> np.ndarray:
 
 def painted(canvas: Canvas, mask: Mask) -> np.ndarray:
     """As the mask editor saves a picture: transparent where somebody has painted."""
-    kept = Canvas((canvas.width // 2, canvas.height // 2), WHITE)
-    kept.paint(mask, (0.0, 0.0, 0.0))
-    return np.concatenate([canvas.finished(), kept.finished()[..., :1]], 2)
+    return np.concatenate([canvas.finished(), 255 - canvas.finished_mask(mask)], 2)

@@ -122,7 +122,7 @@ def size_of(file: Path) -> tuple[int, int]:
         return (448, 312)
     if file.stem in {"instant_id_portrait", "instant_id_with_pose_canny_depth"}:  # the photo's shape
         return (256, 320)
-    if file.stem in {"parts2whole_with_pose", "parts_layered_garments"}:  # the pose's
+    if file.stem in {"parts2whole_with_pose", "parts_layered_garments", "parts_try_on"}:  # the photo's, or the pose's
         return (256, 384)
     if "pose_from_photo" in file.stem or file.stem in {
         "id_patch_with_pose_canny_depth",
@@ -175,7 +175,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    return with_faces(without_words(without_detectors(prompt, width), pictures), pictures.group)
+    return with_faces(without_words(without_detectors(prompt, width)), pictures.group)
 
 
 def without_detectors(prompt: Prompt, width: int) -> Prompt:
@@ -192,13 +192,13 @@ def without_detectors(prompt: Prompt, width: int) -> Prompt:
     return prompt
 
 
-def without_words(prompt: Prompt, pictures: Pictures) -> Prompt:
+def without_words(prompt: Prompt) -> Prompt:
     """Two painted masks in the form in which SAM3 Detect gives them, instead of its network of two gigabytes."""
     found = workflow.nodes_of(prompt, "SAM3_Detect")
     if not found:
         return prompt
     for side in ("left", "right"):
-        file = {"image": getattr(pictures, side)}
+        file = {"image": f"likeness_{side}.png"}
         prompt[side] = {"class_type": "LoadImage", "inputs": file, "_meta": {"title": f"Found, {side}"}}
     both = {"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}
     prompt["found"] = {"class_type": "BatchMasksNode", "inputs": both, "_meta": {"title": "Found"}}
@@ -408,7 +408,7 @@ def test_a_second_pass_sees_parts_and_pose_at_twice_the_size(
     """Each at the size it draws at, so another seed encodes nothing again."""
     prompt = prepared(ROOT / "workflows" / "parts2whole_twice_the_size.json", known, standin_models, pictures)
     pose = {"class_type": "ImageScale", "_meta": {"title": "Pose"}}
-    painted = {"class_type": "LoadImage", "inputs": {"image": pictures.painted}, "_meta": {"title": "Drawing"}}
+    painted = {"class_type": "LoadImage", "inputs": {"image": "likeness_left.png"}, "_meta": {"title": "Drawing"}}
     sides = {"width": 256, "height": 384, "upscale_method": "bilinear", "crop": "disabled", "image": ["drawing", 0]}
     prompt |= {"pose": {**pose, "inputs": sides}, "drawing": painted}
 
