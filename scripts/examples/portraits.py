@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .canvas import Canvas, Color, Mask, lerp, mirrored, smooth
+from .garments import painted
 
 Place = tuple[float, float, float]
 """x and y of the point between the eyes, and how long a head unit is, in pixels."""
@@ -111,11 +112,21 @@ HAIR = {
 
 def portrait(look: Look, size: tuple[int, int] = (416, 520)) -> np.ndarray:
     """(H, W, 3) uint8 RGB."""
+    return sitting(look, size).finished()
+
+
+def dressed(look: Look, size: tuple[int, int] = (320, 400)) -> np.ndarray:
+    """The same, (H, W, 4), painted over where the clothes are."""
+    canvas = sitting(look, size)
+    return painted(canvas, shirt_of(canvas, look))
+
+
+def sitting(look: Look, size: tuple[int, int]) -> Canvas:
     canvas = Canvas(size, look.wall)
     wall(canvas, look.wall)
     canvas.look_at(size[0] / 2, size[1] * 0.43, size[1] * 0.235)
     person(canvas, look)
-    return canvas.finished()
+    return canvas
 
 
 def together(looks: Sequence[Look], places: Sequence[Place], size: tuple[int, int]) -> np.ndarray:
@@ -156,18 +167,13 @@ def person(canvas: Canvas, look: Look) -> None:
 
 
 def neck_and_shirt(canvas: Canvas, look: Look, shadow: Color) -> None:
-    strong = look.jaw > 0.6
-    wide = 0.46 if strong else 0.36
+    wide, out = broad(look)
     neck = canvas.shape(mirrored([(-wide, 0.6), (-wide, 1.3), (-wide - 0.12, 1.75), (0, 2.1)]), 0.005)
     canvas.paint(neck, look.skin)
     below = canvas.shape(mirrored([(-wide - 0.1, 0.6), (-wide - 0.05, look.chin + 0.12), (0, look.chin + 0.36)]), 0.07)
     canvas.paint(neck * below, shadow, 0.75)
     canvas.paint(neck * np.clip(canvas.grid[0] * 1.3, 0, 1), shadow, 0.5)
-    out = 1.75 if strong else 1.5
-    shoulders = mirrored([(-wide - 0.03, 1.42), (-1.0, 1.66), (-out, 2.0), (-out - 0.15, 3.2), (-out - 0.2, 8.0)])
-    shirt = canvas.shape(shoulders)
-    neckline = canvas.shape(mirrored([(-wide + 0.02, 1.2), (-wide + 0.03, 1.52), (-0.2, 1.75), (0, 1.80)]), 0.01)
-    shirt = shirt * (1 - neckline)
+    shirt, neckline = shirt_of(canvas, look), neckline_of(canvas, look)
     canvas.paint(shirt, look.shirt)
     x, y = canvas.grid
     canvas.shade(shirt * np.clip((x + 0.1) / out, 0, 1), -0.7)
@@ -176,6 +182,22 @@ def neck_and_shirt(canvas: Canvas, look: Look, shadow: Color) -> None:
     collar = canvas.line([(-wide, 1.46), (-0.3, 1.76), (0, 1.86), (0.3, 1.76), (wide, 1.46)], 0.10, 0.008, taper=False)
     canvas.paint(collar * (1 - neckline * 0.4), lerp(look.shirt, LIGHT, 0.22))
     canvas.shade(canvas.line([(-0.34, 1.86), (0, 1.98), (0.34, 1.86)], 0.06, 0.04), -0.4)
+
+
+def broad(look: Look) -> tuple[float, float]:
+    """Half the neck and half the shoulders."""
+    return (0.46, 1.75) if look.jaw > 0.6 else (0.36, 1.5)
+
+
+def shirt_of(canvas: Canvas, look: Look) -> Mask:
+    wide, out = broad(look)
+    shoulders = mirrored([(-wide - 0.03, 1.42), (-1.0, 1.66), (-out, 2.0), (-out - 0.15, 3.2), (-out - 0.2, 8.0)])
+    return canvas.shape(shoulders) * (1 - neckline_of(canvas, look))
+
+
+def neckline_of(canvas: Canvas, look: Look) -> Mask:
+    wide = broad(look)[0]
+    return canvas.shape(mirrored([(-wide + 0.02, 1.2), (-wide + 0.03, 1.52), (-0.2, 1.75), (0, 1.80)]), 0.01)
 
 
 def outline(look: Look) -> list[tuple[float, float]]:

@@ -41,7 +41,9 @@ STARTS = {path.stem for path in FILES if path.stem.startswith("start_")}
 VARIANTS = {
     "id_patch_faces_from_landmarks",
     "id_patch_places_by_dragging",
+    "id_patch_pose_from_photo",
     "id_patch_places_from_masks",
+    "instant_id_pose_from_photo",
     "instant_id_styles",
     *STARTS,
 }
@@ -122,9 +124,12 @@ def size_of(file: Path) -> tuple[int, int]:
         return (256, 320)
     if file.stem in {"parts2whole_with_pose", "parts_layered_garments"}:  # the pose's
         return (256, 384)
-    if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
+    if "pose_from_photo" in file.stem or file.stem in {
+        "id_patch_with_pose_canny_depth",
+        "id_patch_faces_from_landmarks",
+    }:
         return (384, 256)
-    if "another_face" in file.stem or "in_photo" in file.stem:  # of a portrait
+    if any(word in file.stem for word in ("another_face", "in_photo", "try_on")):  # of a portrait
         return (256, 320)
     if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
