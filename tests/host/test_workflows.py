@@ -170,7 +170,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    return with_faces(without_words(without_detectors(prompt, width), pictures), pictures.group)
+    return with_faces(without_words(without_detectors(prompt, width)), pictures.group)
 
 
 def without_detectors(prompt: Prompt, width: int) -> Prompt:
@@ -187,13 +187,13 @@ def without_detectors(prompt: Prompt, width: int) -> Prompt:
     return prompt
 
 
-def without_words(prompt: Prompt, pictures: Pictures) -> Prompt:
+def without_words(prompt: Prompt) -> Prompt:
     """Two painted masks in the form in which SAM3 Detect gives them, instead of its network of two gigabytes."""
     found = workflow.nodes_of(prompt, "SAM3_Detect")
     if not found:
         return prompt
     for side in ("left", "right"):
-        file = {"image": getattr(pictures, side)}
+        file = {"image": f"likeness_{side}.png"}
         prompt[side] = {"class_type": "LoadImage", "inputs": file, "_meta": {"title": f"Found, {side}"}}
     both = {"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}
     prompt["found"] = {"class_type": "BatchMasksNode", "inputs": both, "_meta": {"title": "Found"}}
@@ -400,16 +400,14 @@ def test_all_but_the_clothes_stays_bit_for_bit(
 def test_a_second_pass_sees_parts_and_pose_at_twice_the_size(
     host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
 ) -> None:
-    """Each at the size it draws at, so another seed encodes nothing again."""
+    """Each at the size that it draws at."""
     prompt = prepared(ROOT / "workflows" / "parts2whole_twice_the_size.json", known, standin_models, pictures)
-    pose = {"class_type": "ImageScale", "_meta": {"title": "Pose"}}
-    painted = {"class_type": "LoadImage", "inputs": {"image": pictures.painted}, "_meta": {"title": "Drawing"}}
-    sides = {"width": 256, "height": 384, "upscale_method": "bilinear", "crop": "disabled", "image": ["drawing", 0]}
-    prompt |= {"pose": {**pose, "inputs": sides}, "drawing": painted}
+    pose = {"class_type": "LoadImage", "inputs": {"image": "likeness_pose.png"}, "_meta": {"title": "Pose"}}
+    prompt |= {"pose": pose}
 
     def drawn(larger: int, posed: bool) -> np.ndarray:
-        for number, node in prompt.items():
-            if node["class_type"] in ("LikenessEncodeParts", "EmptyLatentImage", "ImageScale") and number != "pose":
+        for node in prompt.values():
+            if node["class_type"] in ("LikenessEncodeParts", "EmptyLatentImage", "ImageScale"):
                 times = larger if node["_meta"]["title"] in ("Encode Parts, larger", "Enlarged") else 1
                 node["inputs"] |= {"width": 128 * times, "height": 192 * times}
             if node["class_type"] == "LikenessApplyParts":
