@@ -21,18 +21,12 @@ from ..core.models.files import stamp
 from ..core.pictures import as_rgb
 from ..core.previews import as_picture
 from ..core.text import plain
-from . import folders, load
+from . import load
 from .progress import stepwise
 
 FILE = load.Published("DensePose", "DensePose network", manifest.model("densepose-r50"))
 _EXPECTED = f"a DensePose network ({FILE.model.name})"
 _ADVICE = f"The published files are at {FILE.model.page}; they belong in models/{FILE.key}."
-
-
-def choices() -> list[str]:
-    """The files there are, and the published ones, so that a workflow can name one before it is fetched."""
-    published = (manifest.model(identifier).name for identifier in ("densepose-r50", "densepose-r101"))
-    return sorted({*folders.listed(FILE.key), *published})
 
 
 class Network:

@@ -1,10 +1,11 @@
-"""Photos in a folder below the host's input directory, and the faces in each, found once per file."""
+"""Photos in a folder of the host's input directory, or the drawn examples, and the faces in each, found once."""
 
 from __future__ import annotations
 
 import os
 import re
 from functools import lru_cache
+from pathlib import Path
 
 import folder_paths
 
@@ -16,7 +17,8 @@ from ..core.models.files import Stamp, stamp, walk
 from ..core.people import Face
 from . import folders
 
-NO_FOLDER = "none"
+NO_FOLDER, EXAMPLES = "none", "drawn examples"
+_OF_EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "people"
 _ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif", ".jp2", ".jxl",
@@ -27,19 +29,21 @@ _MOST = 500
 
 
 def names() -> list[str]:
-    """Folders with photos below the input directory, for a menu."""
+    """Folders with photos below the input directory, for a menu, and last the examples."""
     root = folder_paths.get_input_directory()
     found = [os.path.relpath(folder, root) for folder, files in walk(root) if any(map(_is_photo, files))]
-    inside = (name.replace(os.sep, "/") for name in found if name != "." and _inside(os.path.join(root, name)))
-    return sorted(inside, key=_by_number)
+    inside = (name.replace(os.sep, "/") for name in found if name != "." and _inside(os.path.join(root, name), root))
+    return [*sorted(inside, key=_by_number), EXAMPLES]
 
 
 def path_of(folder: str) -> str:
     """Full path of a folder of the input directory. Raises UnsafePath, also for a link that leads out of it, and
     BadPhoto where there is none of that name."""
+    if folder == EXAMPLES:
+        return str(_OF_EXAMPLES)
     root = folder_paths.get_input_directory()
     path = folders.within(root, folder)
-    if not _inside(path):
+    if not _inside(path, root):
         raise folders.UnsafePath(folder, root)
     if not os.path.isdir(path):
         raise BadPhoto(
@@ -55,9 +59,10 @@ def files(folder: str) -> tuple[list[Stamp], list[str]]:
     Hidden files are not looked at. Raises as `path_of`, and BadPhoto for none or too many.
     """
     path = path_of(folder)
+    root = path if folder == EXAMPLES else folder_paths.get_input_directory()
     there = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=_by_number)
     there = [name for name in there if os.path.isfile(os.path.join(path, name))]
-    photos = [name for name in there if _is_photo(name) and _inside(os.path.join(path, name))]
+    photos = [name for name in there if _is_photo(name) and _inside(os.path.join(path, name), root)]
     if not photos:
         raise BadPhoto(
             f"No photo lies in the folder {folder!r} ({path}), which has {counted(len(there), 'file')}.",
@@ -92,10 +97,9 @@ def _is_photo(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in _ENDINGS
 
 
-def _inside(path: str) -> bool:
-    """Whether it lies in the input directory once links are followed."""
-    root = os.path.realpath(folder_paths.get_input_directory())
-    return os.path.realpath(path).startswith(root + os.sep)
+def _inside(path: str, root: str) -> bool:
+    """Whether it lies in this folder once links are followed."""
+    return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
 
 
 def _by_number(name: str) -> tuple[list[str | int], str]:

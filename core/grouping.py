@@ -19,8 +19,8 @@ from .text import NAME, plain
 SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
 sorted all of them right (docs/measuring.md)."""
-_ONE_PHOTO = 0.98
-"""Cosine of two faces of one person that come from one photo: its copy as a JPEG of quality 50 has 0.95."""
+_ONE_PHOTO = 0.995
+"""Cosine of two faces that come from one photo; one half as large has 0.98."""
 NOBODY = "-"
 """Instead of a name: the face is left out."""
 
@@ -138,8 +138,8 @@ def _one_spelling(who: Sequence[str]) -> list[str]:
 def corrected(seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str], text: str) -> list[str]:
     """The same after what somebody wrote: "5: Ben", "5.2: Ben", "anna_3.jpg: Ben", "person 3: Ben", "7, 9: -".
 
-    A photo, one of its faces, or everybody of that name becomes Ben; - leaves them out. One per line, or with commas or
-    semicolons between them. photos: names of all files, also of those without a face, "" for pictures without one.
+    A photo, one of its faces, or everybody of that name becomes Ben; - leaves them out. With commas, semicolons or
+    line breaks between them. photos: names of all files, also of those without a face, "" for pictures without one.
     Raises BadCast for what is not there or says nothing.
     """
     now = list(who)

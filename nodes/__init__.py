@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import folders, inputs, missing
+from ..bridge import examples, folders, inputs, missing
 from . import (
     body_surface,
     doctor,
@@ -35,4 +35,5 @@ class Likeness(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         missing.answer()
+        examples.provide()
         return NODES

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes
-from ..bridge.body_surface import FILE, choices, detect
+from ..bridge.body_surface import FILE, detect
 from ..bridge.schema import searchable
 from ..core import geometry
 from ..core.body_surface import mannequin, masks, preview
@@ -43,8 +43,7 @@ class DetectBodySurface(io.ComfyNode):
                 io.Image.Input("image", tooltip="A photo of the pose; of several each becomes a picture."),
                 io.Combo.Input(
                     "file",
-                    options=choices(),
-                    default=FILE.model.name,
+                    options=folders.listed(FILE.key),
                     tooltip="A network from models/densepose, or where comfyui_controlnet_aux keeps it.",
                 ),
                 io.Int.Input("people", default=1, min=0, max=64, tooltip="At most so many, the surest. 0 = everybody."),
@@ -72,11 +71,13 @@ class DetectBodySurface(io.ComfyNode):
         return folders.found(FILE.path, file)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
+    def fingerprint_inputs(cls, file: str | None, **linked: object) -> str:
         return folders.fingerprint(FILE.path, file)
 
     @classmethod
     def execute(cls, image: Tensor, file: str, people: int, width: int, height: int, fit: str) -> io.NodeOutput:
+        if width and height:
+            geometry.check_size("The new picture", width, height)
         found = detect(FILE.path(file), image, (width, height), fit, people)
         most = max(one.bodies for one in found)
         left = f"{counted(most, 'body', 'bodies')} found in a photo, {people} drawn: people = 0 draws all of them."

@@ -234,7 +234,8 @@ class ApplyParts(io.ComfyNode):
                 io.Image.Input(
                     "pose",
                     optional=True,
-                    tooltip="The pose as a DensePose IUV picture, in the aspect of the parts; works at any strength.",
+                    tooltip="The pose as a DensePose IUV picture in the aspect of the parts, from Detect Body Surface "
+                    "or Draw Body Surface; works at any strength.",
                 ),
             ],
             outputs=[

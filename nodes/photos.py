@@ -58,7 +58,8 @@ class CastFromPhotos(io.ComfyNode):
                     "folder",
                     options=[photos.NO_FOLDER, *photos.names()],
                     default=photos.NO_FOLDER,
-                    tooltip="A folder with photos in ComfyUI's input folder, read as it is when the workflow runs. "
+                    tooltip="A folder with photos in ComfyUI's input folder, read as it is when the workflow runs; "
+                    "drawn examples: people that come with Likeness. "
                     "Photos may have any size. Names of files become names of people: anna_1.jpg is Anna. Press R "
                     "after a folder was added.",
                 ),
@@ -83,9 +84,8 @@ class CastFromPhotos(io.ComfyNode):
                 io.String.Input(
                     "corrections",
                     default="",
-                    multiline=True,
-                    tooltip="What was sorted wrong, one per line, by the numbers in the preview. 5: Ben = photo 5 is "
-                    "Ben. 5.2: Ben = its second face. person 3: Ben = all of person 3. 7, 9: - = left out. A file's "
+                    tooltip="What was sorted wrong, with commas between, by the numbers in the preview. 5: Ben = photo "
+                    "5 is Ben. 5.2: Ben = its second face. person 3: Ben = all of person 3. 7: - = left out. A file's "
                     "name may stand for the number, and stays right when photos are added.",
                 ),
                 io.Combo.Input(
@@ -171,7 +171,9 @@ class CastFromPhotos(io.ComfyNode):
         )
         if not done.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
-        return _shown(cls, done, face_model.ids, failed, others)
+        drawn = ["These people are drawn examples: choose a folder of your own."] if folder == photos.EXAMPLES else []
+        told = [*drawn, *gathered("Left out, no photos", _first(others))]
+        return _shown(cls, done, face_model.ids, failed, told)
 
 
 def _of_batch(
@@ -228,21 +230,20 @@ def _shown(
     done: Sorted,
     recognisers: Sequence[str],
     failed: Mapping[str, LikenessError],
-    others: Sequence[str],
+    told: Sequence[str],
 ) -> io.NodeOutput:
-    """The cast with everybody's photos, as the node shows it. failed: photos without a face; others: no photos."""
+    """The cast with everybody's photos, as the node shows it. failed: photos without a face; told: of the folder."""
     faces = {name: [done.seen[n].face for n in members] for name, members in done.people.items()}
     cast = people.Cast(
         tuple(people.Person(identities.from_faces(name, own, recognisers)) for name, own in faces.items())
     )
-    no_photos = gathered("Left out, no photos", _first(others))
     why = [f"Left out, photo {photo}: {error.problem}" for photo, error in failed.items()]
-    text = "\n".join([*grouping.report(done), *why, *no_photos])
+    text = "\n".join([*grouping.report(done), *why, *told])
     logger.info("Cast from Photos\n%s", text)
     small = [f"{one.label} {shorter_side(one.face.box):.0f}" for one in done.seen if analysis.small(one.face)]
     remarks = [
+        *told,
         *gathered("Left out, no face or not readable", _first([*failed])),
-        *no_photos,
         *gathered("Left out, no such person", _first(done.unused)),
         *grouping.remarks(done),
         *gathered("Faces small in the photos", _first(small), f" px; {people.CROP} needed: larger photos"),

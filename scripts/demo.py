@@ -257,7 +257,7 @@ def results(server: HostServer, prompt: Prompt, run: Run) -> Report:
 
     faces = {key.removesuffix("_view"): key for key in prompt if key.endswith("_view")}
     shown = {f"1_faces_{number}.png": view for number, view in enumerate(faces.values(), 1)}
-    shown |= {"2_places.png": only("LikenessPlaceCast"), "3_condition.png": only("LikenessIDPatchImage")}
+    shown |= {"2_places.png": only("LikenessPlaceCast"), "3_condition.png": only("LikenessApplyIDPatch")}
     shown |= {"4_result.png": only("SaveImage")}
     for name, node in shown.items():
         shutil.copyfile(server.file(run.outputs[node]["images"][0]), OUTPUT / name)

@@ -46,8 +46,10 @@ def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
         return DAMAGED, f"{path} cannot be read ({error.strerror}): look at its permissions."
     if what:
         return DAMAGED, f"{path} is {what}. Download it again."
-    if path.suffix == ".json" or (model and not model.format and is_archive(path)):
+    if path.suffix == ".json":
         return None
+    if model and model.name.endswith(".torchscript"):
+        return None if is_archive(path) else (DAMAGED, f"{path} is no whole TorchScript archive. Download it again.")
     try:
         state = shapes(path)
     except ValueError as error:

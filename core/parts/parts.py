@@ -12,6 +12,7 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
+from .. import examples
 from ..errors import LikenessError, gathered
 from ..pictures import as_masks, as_rgb
 from ..text import plain
@@ -120,6 +121,7 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     given = masks.get("mask")
     if given is not None and _unpainted(given):
         found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
+    found += examples.reminder({repr(part.label): part.picture})
     if part.label not in LABELS:
         found.append(
             f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "
@@ -218,7 +220,8 @@ def pose_hint(image: Tensor) -> str:
         return ""
     return (
         "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "
-        "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing."
+        "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing. "
+        "Detect Body Surface draws the right one of a photo."
     )
 
 

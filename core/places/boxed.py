@@ -41,10 +41,11 @@ class Start:
 
 @dataclass(frozen=True)
 class BoxedLayout:
-    """boxes: of the places, with their names; notes: what was left out."""
+    """boxes: of the places, with their names; decided: which were taken of several; notes: what was left out."""
 
     layout: Layout
     boxes: tuple[Marked, ...]
+    decided: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -90,8 +91,7 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     anew = begin.boxes and not by_text and for_editor(begin.boxes) != begun
     boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
     _check(boxes, canvas, shows)
-    if by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]:
-        notes.append("Boxes are those drawn on the node. The text has others: boxes_from = text takes them")
+    two = by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]
     left_out = range(len(boxes) + 1, len(begin.slots) + 1)
     notes += gathered("Places left out", left_out, f", there {'is' if len(boxes) == 1 else 'are'} {_count(boxes)}")
     slots = [
@@ -100,7 +100,8 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
         else _of_box(one.box, shows, body, canvas)
         for n, one in enumerate(boxes)
     ]
-    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, tuple(notes))
+    decided = ("Boxes as drawn, not as in the text",) if two else ()
+    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, decided, tuple(notes))
 
 
 def _count(boxes: Sequence[Marked]) -> str:

@@ -84,7 +84,7 @@ def settings_in(workflow: Mapping[str, Any]) -> net.Settings:
 
 
 def names_in(workflow: Mapping[str, Any]) -> list[str]:
-    return [node["widgets_values"][0] for node in nodes_in(workflow) if node["type"] == "LikenessIdentity"]
+    return [name.strip() for name in _widgets(workflow)["LikenessPeopleFromPhotos"][0].split(",")]
 
 
 def _widgets(workflow: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -21,7 +21,7 @@ FILES = sorted((ROOT / "workflows").glob("*.json"))
 DOWNLOADABLE = ("https://huggingface.co/", "https://civitai.com/")
 FOLDERS = {
     "checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole", "detection",
-    "diffusion_models", "geometry_estimation",
+    "diffusion_models", "geometry_estimation", "densepose",
 }  # fmt: skip
 # Drawn before links kept off the pictures; a new file is not to be added.
 UNTIDY = {
@@ -383,7 +383,7 @@ def test_as_an_app_it_asks_in_words(graph: Graph) -> None:
     if not any(node["type"] == "KSampler" for node in nodes_in(graph)):
         assert shown in ({"LikenessSaveIdentity"}, {"LikenessDoctor"})
         return
-    assert asked[0][0] in ("LoadImage", "LikenessLoadIdentity")
+    assert asked[0][0] in ("LoadImage", "LikenessLoadIdentity", "LikenessCastFromPhotos")
     assert {"CLIPTextEncode", "LikenessScenes"} & dict(asked).keys() or "Prompt" in labels
     assert any(label.startswith("Seed") for label in labels)
     assert shown - {"PreviewImage"} == {"SaveImage"} and len(set(app["outputs"])) == len(app["outputs"])

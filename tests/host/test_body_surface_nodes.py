@@ -145,9 +145,7 @@ def test_wrong_files_are_named(kind: str, models: Path) -> None:
     assert not Path("somewhere").exists()
 
 
-def test_a_published_file_can_be_chosen_before_it_is_there(models: Path) -> None:
-    (file,) = [one for one in body_surface.DetectBodySurface.GET_SCHEMA().inputs if one.id == "file"]
-    assert {PUBLISHED, "densepose_r101_fpn_dl.torchscript"} <= set(file.options)
+def test_a_missing_file_is_named_with_its_address(models: Path) -> None:
     with pytest.raises(ModelMissing, match=r"densepose_r50_fpn_dl\.torchscript is not in") as missing:
         body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
     assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import folder_paths
 import numpy as np
 import pytest
 from environment import Host
+from pack.bridge import examples
 from PIL import Image
 from rig import archive, photos, workflow
 from rig.host_server import HostError, HostServer, link_pack
@@ -68,6 +70,27 @@ def bare_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.T
 
 def ours(server: HostServer) -> dict[str, Any]:
     return {name: info for name, info in server.object_info().items() if name.startswith("Likeness")}
+
+
+def test_examples_lie_where_load_image_looks(bare_server: HostServer) -> None:
+    there = {path.name for path in (bare_server.base / "input").iterdir()}
+    assert {path.name for path in (ROOT / "examples").iterdir()} <= there
+
+
+def test_examples_take_nothing_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What stands under their names stays, and a folder that cannot be written into is a line in the log."""
+    monkeypatch.setattr(examples, "running_server", object)
+    monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
+    (tmp_path / "likeness_anna.png").write_bytes(b"mine")
+    examples.provide()
+    found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    drawn = {path.name: path.read_bytes() for path in examples.PICTURES.iterdir()}
+    assert found == drawn | {"likeness_anna.png": b"mine"} and len(found) > 10 and not caplog.text
+    monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "likeness_anna.png"))
+    examples.provide()
+    assert "example pictures of the workflows are in" in caplog.text and "Not a directory" in caplog.text
 
 
 @pytest.fixture(scope="module")

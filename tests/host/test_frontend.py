@@ -32,7 +32,7 @@ INSPECT = """(async workflow => {
     : node.size.map((side, i) => Math.max(side, node.computeSize()[i]));
   return {
     saved: app.graph.serialize(),
-    prompt: (await app.graphToPrompt()).output,
+    prompt: JSON.parse(JSON.stringify((await app.graphToPrompt()).output)), // as it is sent
     unknown: nodes.filter(node => !LiteGraph.registered_node_types[node.type]).map(node => node.type),
     boxes: nodes.map(node => [node.title, node.pos[0], node.pos[1], ...drawn(node)]),
   };

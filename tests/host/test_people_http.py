@@ -206,7 +206,7 @@ def test_a_folder_of_photos_becomes_a_cast(host_server, prompt, album):
     ]
     assert run.outputs["cast"]["images"]
     said = next(text for name, text in run.notes if name == "cast")
-    assert said.splitlines()[:2] == ["Left out, no face or not readable: 5 cup.png", "Left out, no photos: notes.txt"]
+    assert said.splitlines()[:2] == ["Left out, no photos: notes.txt", "Left out, no face or not readable: 5 cup.png"]
 
     assert host_server.run(prompt).executed == []
     prompt["cast"] = cast_from("album", corrections="cup.png: -\nBen: Zoe")

@@ -187,7 +187,7 @@ def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path
     (album.parent / "empty").mkdir()
     os.symlink(outside, album.parent / "link")
     os.symlink(outside / "ben.jpg", album / "linked.jpg")
-    assert bridge.names() == ["family/album"]
+    assert bridge.names() == ["family/album", "drawn examples"]
     bad = {"../outside": UnsafePath, str(outside): UnsafePath, "family/link": UnsafePath, "family/gone": BadPhoto}
     for folder, error in bad.items():
         with pytest.raises(error):
@@ -202,6 +202,15 @@ def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path
         assert photos.CastFromPhotos.validate_inputs(folder) is True
         with pytest.raises(BadCast, match="no folder is chosen"):
             run(photos, face_model, folder=folder)
+
+
+def test_drawn_people_come_with_the_pack(photos, face_model, monkeypatch):
+    from pack.bridge import notes
+
+    said: list[str] = []
+    monkeypatch.setattr(notes, "tell", lambda node, text, topic="": said.append(text))
+    assert who(run(photos, face_model, folder="drawn examples")) == {"Anna": 3, "Farid": 3}
+    assert said == ["These people are drawn examples: choose a folder of your own."]
 
 
 def test_too_many_photos_are_counted(photos, face_model, album):

@@ -1,10 +1,9 @@
-"""Every workflow file, sent over HTTP as it is but for file names, size and steps."""
+"""Every workflow file, sent over HTTP as it is, with its own pictures, but for the names of models, size and steps."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,25 +59,18 @@ Prompt = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Names of uploaded pictures: photos of one person each, one of six people, three with painted masks."""
+    """Names of uploaded pictures: photos of one person each, and one of six people."""
 
     people: list[str]
     group: str
-    painted: str
-    left: str
-    right: str
 
 
 @pytest.fixture(scope="module")
 def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Pictures:
     folder = tmp_path_factory.mktemp("pictures")
     people = [host_server.upload_image(path) for path in photos.people(folder)]
-    painted, left, right = (
-        host_server.upload_image(paint(folder / f"painted_{start}.png", start, stop))
-        for start, stop in ((24, 72), (4, 44), (52, 92))
-    )
     fill_face_bank(host_server, people, standin_models)
-    return Pictures(people, host_server.upload_image(photos.group()), painted, left, right)
+    return Pictures(people, host_server.upload_image(photos.group()))
 
 
 def fill_face_bank(server: HostServer, people: list[str], models: Standins) -> None:
@@ -92,15 +84,6 @@ def fill_face_bank(server: HostServer, people: list[str], models: Standins) -> N
         saved = {"identity": [name, 0], "filename": name}
         prompt[f"save {name}"] = {"class_type": "LikenessSaveIdentity", "inputs": saved}
     server.run(prompt)
-
-
-def paint(path: Path, start: int, stop: int) -> Path:
-    """A square picture, saved as the mask editor saves it: transparent in the columns that were painted on."""
-    values = np.random.default_rng(9).integers(0, 255, (96, 96, 4), dtype=np.uint8)
-    values[..., 3] = 255
-    values[24:72, start:stop, 3] = 0
-    Image.fromarray(values).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -130,23 +113,22 @@ TWO_PEOPLE = {
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """Width and height: the least that two people take, six and four; parts take any, the painted picture is square."""
+    """Width and height: the least that two people take, six and four; parts take any."""
     if file.stem in TWO_PEOPLE:
         return (160, 216)
     if "second_pass" in file.stem:
         return (416, 336)
     if "absent_friend" in file.stem:  # and a free place
         return (448, 312)
-    if file.stem == "instant_id_portrait":  # the photo's own shape, in multiples of 64
-        return (192, 320)
-    if file.stem == "instant_id_with_pose_canny_depth":  # the template's
-        return (320, 192)
-    if "pose_from_photo" in file.stem or file.stem in {
-        "id_patch_with_pose_canny_depth",
-        "id_patch_faces_from_landmarks",
-    }:
+    if file.stem in {"instant_id_portrait", "instant_id_with_pose_canny_depth"}:  # the photo's shape
+        return (256, 320)
+    if file.stem in {"parts2whole_with_pose", "parts_layered_garments"}:  # the pose's
+        return (256, 384)
+    if "pose_from_photo" in file.stem:
         return (384, 256)
-    if "another_face" in file.stem or "in_photo" in file.stem:  # of a portrait
+    if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
+        return (384, 256)
+    if any(word in file.stem for word in ("another_face", "in_photo", "try_on")):  # of a portrait
         return (256, 320)
     if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
@@ -167,6 +149,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         "ControlNetLoader.control_net_name": models.control_net.name,
         "LikenessLoadIDPatch.file": models.id_patch.name,
         "LikenessLoadInstantID.file": models.instant_id.name,
+        "LikenessDetectBodySurface.file": models.densepose.name,
         "LikenessLoadFaceModel.pack": models.face_pack.name,
         "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,
     }
@@ -177,6 +160,8 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH or sd15 else 1  # after one step of these the picture is nearly black
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
+    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
+    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessResizePhoto.longer_side": max(width, height)}
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
@@ -189,17 +174,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    titles = (prompt[number]["_meta"]["title"] for number in workflow.nodes_of(prompt, "LoadImage"))
-    named = dict.fromkeys(title for title in titles if re.match(r"Photo of|\w+ person$", title))
-    given = dict(zip(named, pictures.people, strict=False))
-    given |= {"Group photo": pictures.group, "Pose photo": pictures.group, "Finished picture": pictures.people[-1]}
-    given |= {"Photo": pictures.people[-1], **dict.fromkeys(("Person", "Whose face"), pictures.people[0])}
-    given |= {"Where Anna is": pictures.left, "Where Ben is": pictures.right}
-    for number in workflow.nodes_of(prompt, "LoadImage"):
-        title = prompt[number]["_meta"]["title"]
-        template = pictures.group if "template" in title.lower() else pictures.painted
-        prompt[number]["inputs"]["image"] = given.get(title, template)
-    return with_faces(without_detectors(prompt, width), pictures.group)
+    return with_faces(without_words(without_detectors(prompt, width), pictures), pictures.group)
 
 
 def without_detectors(prompt: Prompt, width: int) -> Prompt:
@@ -213,6 +188,22 @@ def without_detectors(prompt: Prompt, width: int) -> Prompt:
     frame = {"people": people, "canvas_width": width, "canvas_height": 256}
     for number in workflow.nodes_of(prompt, "LikenessLayoutFromPoses"):
         prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
+    return prompt
+
+
+def without_words(prompt: Prompt, pictures: Pictures) -> Prompt:
+    """Two painted masks in the form in which SAM3 Detect gives them, instead of its network of two gigabytes."""
+    found = workflow.nodes_of(prompt, "SAM3_Detect")
+    if not found:
+        return prompt
+    for side in ("left", "right"):
+        file = {"image": getattr(pictures, side)}
+        prompt[side] = {"class_type": "LoadImage", "inputs": file, "_meta": {"title": f"Found, {side}"}}
+    both = {"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}
+    prompt["found"] = {"class_type": "BatchMasksNode", "inputs": both, "_meta": {"title": "Found"}}
+    for node in prompt.values():
+        for name, source in node["inputs"].items():
+            node["inputs"][name] = ["found", 0] if source in ([number, 0] for number in found) else source
     return prompt
 
 
@@ -269,10 +260,16 @@ def test_runs_and_shows_what_it_decides(host_server: HostServer, file: Path, pro
         assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
 
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
-    decided = [number for number in first.executed if prompt[number]["class_type"] in DECIDING]
+    decided = [number for number in first.executed if decides(prompt[number])]
     shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessFaceKeypointsImage"}
     assert shows & classes(prompt, list(prompt)) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
+
+
+def decides(node: dict[str, Any]) -> bool:
+    """Apply ID-Patch does where it makes the condition image itself."""
+    makes_it = node["class_type"] == "LikenessApplyIDPatch" and "image" not in node["inputs"]
+    return makes_it or node["class_type"] in DECIDING
 
 
 def once_of_each(path: Path) -> Any:
@@ -287,7 +284,8 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
     judged = JUDGED if workflow.nodes_of(prompt, "LikenessPickBest") else set[str]()
     pasted = {kind for kind in PASTED if workflow.nodes_of(prompt, kind)}
     measured = {"LikenessMeasure", "PreviewAny"} if workflow.nodes_of(prompt, "LikenessPasteFaces") else set[str]()
-    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured
+    twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
+    assert classes(prompt, again.executed) == SAMPLED | judged | pasted | measured | twice
     assert not set(again.executed) & set(again.cached)
     # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
     feeding = [
@@ -403,6 +401,34 @@ def test_all_but_the_clothes_stays_bit_for_bit(
     assert (before[150:300, 180:280] != after[150:300, 180:280]).any(-1).mean() > 0.9
 
 
+def test_a_second_pass_sees_parts_and_pose_at_twice_the_size(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    """Each at the size it draws at, so another seed encodes nothing again."""
+    prompt = prepared(ROOT / "workflows" / "parts2whole_twice_the_size.json", known, standin_models, pictures)
+    pose = {"class_type": "ImageScale", "_meta": {"title": "Pose"}}
+    painted = {"class_type": "LoadImage", "inputs": {"image": pictures.painted}, "_meta": {"title": "Drawing"}}
+    sides = {"width": 256, "height": 384, "upscale_method": "bilinear", "crop": "disabled", "image": ["drawing", 0]}
+    prompt |= {"pose": {**pose, "inputs": sides}, "drawing": painted}
+
+    def drawn(larger: int, posed: bool) -> np.ndarray:
+        for number, node in prompt.items():
+            if node["class_type"] in ("LikenessEncodeParts", "EmptyLatentImage", "ImageScale") and number != "pose":
+                times = larger if node["_meta"]["title"] in ("Encode Parts, larger", "Enlarged") else 1
+                node["inputs"] |= {"width": 128 * times, "height": 192 * times}
+            if node["class_type"] == "LikenessApplyParts":
+                node["inputs"].pop("pose", None)
+                node["inputs"] |= {"pose": ["pose", 0]} if posed else {}
+        return result(host_server, prompt, host_server.run(prompt))[-1]
+
+    plain, posed = drawn(2, posed=False), drawn(2, posed=True)
+    assert plain.shape == posed.shape == (384, 256, 3) and not np.array_equal(plain, posed)
+    latent = title_of(prompt, "Encode Parts, larger")[0]
+    prompt[latent]["inputs"] |= {"width": 128, "height": 192}
+    with pytest.raises(HostError, match=r"256x384 px.* 128x192 px"):
+        host_server.run(prompt)
+
+
 def title_of(prompt: Prompt, title: str) -> list[str]:
     return [number for number, node in prompt.items() if node["_meta"]["title"] == title]
 
@@ -425,6 +451,34 @@ def test_each_scene_is_the_picture_of_its_prompt_alone(
 @pytest.fixture
 def two_people(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
     return prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
+
+
+@pytest.mark.both_hosts
+def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
+    host_server: HostServer, two_people: Prompt
+) -> None:
+    """And those who have not chosen photos yet are told so under the node."""
+    (apply,), (people,) = (
+        workflow.nodes_of(two_people, name) for name in ("LikenessApplyIDPatch", "LikenessPeopleFromPhotos")
+    )
+    cast, patches = (two_people[apply]["inputs"][name] for name in ("cast", "id_patch"))
+    condition = {"id_patch": patches, "cast": cast, "image": ["skeletons", 0], "photos": "mean"}
+    before = workflow.substitute(two_people, {}) | {
+        "skeletons": {"class_type": "LikenessPoseImage", "inputs": {"cast": cast}, "_meta": {"title": ""}},
+        "condition": {"class_type": "LikenessIDPatchImage", "inputs": condition, "_meta": {"title": ""}},
+    }
+    before[apply]["inputs"]["image"] = ["condition", 0]
+    before[people]["inputs"]["names"] = "Yao, Ben"  # so that it runs once more
+    runs = [host_server.run(prompt) for prompt in (before, two_people)]
+    then, now = (result(host_server, prompt, run) for prompt, run in zip((before, two_people), runs, strict=True))
+    assert np.array_equal(then, now)
+    shown = [
+        Image.open(host_server.file(run.outputs[node]["images"][0]))
+        for run, node in zip(runs, ("condition", apply), strict=True)
+    ]
+    assert np.array_equal(*map(np.asarray, shown))
+    told = [text for node, text in runs[1].notes if node == people]
+    assert told == ["Still drawn examples: Anna, Ben: choose pictures of your own in Load Image"]
 
 
 def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, two_people: Prompt) -> None:
@@ -579,7 +633,7 @@ def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
     host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
 ) -> None:
     """And another run of the node takes both away."""
-    prompt = prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
+    prompt = prepared(ROOT / "workflows" / "id_patch_prompt_per_person.json", known, standin_models, pictures)
     (cast,) = workflow.nodes_of(prompt, "LikenessCast")
     (apply,) = workflow.nodes_of(prompt, "LikenessApplyIDPatch")
     (latent,) = workflow.nodes_of(prompt, "EmptyLatentImage")

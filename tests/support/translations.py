@@ -24,9 +24,9 @@ TRANSLATED = ("zh",)
 LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
-    "Anna", "Canny", "Canny ControlNet", "CFG", "ControlNet", "Depth Anything", "ID-Patch",
-    "ID-Patch ControlNet", "IdentityNet", "InstantID", "OpenPose", "Parts2Whole", "RT-DETR", "SDPose", "VAE",
-    "ip-adapter.bin",
+    "Anna", "Canny", "Canny ControlNet", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "ID-Patch",
+    "ID-Patch ControlNet", "IdentityNet", "InstantID", "OpenPose", "Parts2Whole", "RT-DETR", "SAM3",
+    "SDPose", "VAE", "ip-adapter.bin",
 }  # fmt: skip
 
 Texts = dict[str, str]

@@ -190,6 +190,7 @@ def test_what_gives_no_mask_is_said() -> None:
         (iuv.NotIUV, "black", (image * 0, ["head"], "both")),
         (BadSize, "8x8 px.*256x384", (image, ["head"], "both", torch.ones(1, 8, 8))),
         (BadSize, "3 masks.*2 pictures", (torch.cat([image] * 2), ["head"], "both", torch.ones(3, 384, 256))),
+        (masks.NoPart, "all zero", (image, ["head"], "both", torch.zeros(1, 384, 256))),
         (masks.NoPart, "for person 2", (image, ["head"], "both", nobody)),
     ):  # fmt: skip
         with pytest.raises(error, match=words):

@@ -82,6 +82,11 @@ def test_boxes_of_a_photo_are_fitted_as_the_photo_is(fit: str, left: int) -> Non
     assert one[0] == left
 
 
+def test_a_box_that_reaches_over_the_edge_ends_there() -> None:
+    over = made([box(-20.4, 700, 200, 100), box(900.4, -10, 200, 300)])
+    assert [one.box for one in over.boxes] == [(0, 700, 180, 768), (900, 0, 1024, 290)]
+
+
 # Who comes first
 
 LINES = "Anna: 60, 80, 300, 500\n\n420\uff0c90\uff0c310\uff0c510"
@@ -95,8 +100,8 @@ def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None
     assert [(one.box, one.name) for one in in_text.boxes] == [((60, 80, 360, 580), "Anna"), ((420, 90, 730, 600), "")]
     both = made(link, by_mouse, LINES)
     assert [(one.box, one.name) for one in both.boxes] == [((500, 50, 700, 350), "Ben")]
-    assert both.notes == ("Boxes are those drawn on the node. The text has others: boxes_from = text takes them",)
-    assert made(None, by_mouse, "500 50 200 300").notes == ()
+    assert both.decided == ("Boxes as drawn, not as in the text",)
+    assert made(None, by_mouse, "500 50 200 300").decided == ()
 
 
 def test_the_editor_begins_anew_when_the_link_brings_other_boxes() -> None:

@@ -16,6 +16,7 @@ from pack.core.models import commands, doctor, examine, files, manifest, needs, 
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.packages import packages
 from pack.core.thirdparty import installed
+from rig import densepose
 from rig.standins import copy_face_pack
 from safetensors.torch import save_file
 
@@ -255,6 +256,17 @@ def test_a_truncated_file(complete, identifier):
     found = finding(complete, identifier)
     assert found.state == "damaged" and "cut off while downloading" in found.detail and found.fetch
     assert "-C -" not in report(complete).commands[0]  # what is there is no beginning
+
+
+@pytest.mark.parametrize(("made", "state"), [("whole", "found"), ("cut off", "damaged"), ("weights", "damaged")])
+def test_a_torchscript_network(models, made, state):
+    path = models / "densepose" / manifest.model("densepose-r50").name
+    densepose.save(path, [[0, 0, 1, 1]])
+    if made == "cut off":
+        path.write_bytes(path.read_bytes()[:-500])
+    elif made == "weights":
+        save_file({"weight": torch.zeros(1)}, path)
+    assert finding(models, "densepose-r50").state == state
 
 
 def test_a_web_page_saved_as_bin(complete):
