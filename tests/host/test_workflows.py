@@ -124,12 +124,11 @@ def size_of(file: Path) -> tuple[int, int]:
         return (256, 320)
     if file.stem in {"parts2whole_with_pose", "parts_layered_garments", "parts_try_on"}:  # the photo's, or the pose's
         return (256, 384)
-    if "pose_from_photo" in file.stem or file.stem in {
-        "id_patch_with_pose_canny_depth",
-        "id_patch_faces_from_landmarks",
-    }:
+    if "pose_from_photo" in file.stem:
         return (384, 256)
-    if any(word in file.stem for word in ("another_face", "in_photo", "try_on")):  # of a portrait
+    if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
+        return (384, 256)
+    if any(word in file.stem for word in ("another_face", "in_photo")):  # of a portrait
         return (256, 320)
     if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
