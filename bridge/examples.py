@@ -11,7 +11,7 @@ import folder_paths
 from ..core.text import logger
 from .notes import running_server
 
-PICTURES = Path(__file__).resolve().parents[1] / "examples"
+PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 
 
 def provide() -> None:

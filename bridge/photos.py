@@ -18,7 +18,7 @@ from ..core.people import Face
 from . import folders
 
 NO_FOLDER, EXAMPLES = "none", "drawn examples"
-_OF_EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "people"
+_OF_EXAMPLES = Path(__file__).resolve().parents[1] / "pictures" / "people"
 _ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif", ".jp2", ".jxl",

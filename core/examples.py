@@ -1,4 +1,4 @@
-"""The drawn people and clothes in examples/, known again as Load Image gives them."""
+"""The drawn people and clothes in pictures/, known again as Load Image gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draws examples/, the pictures that come with the pack: cd scripts && python -m examples."""
+"""Draws pictures/, the pictures that come with the pack: cd scripts && python -m examples."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def album() -> Iterator[tuple[str, np.ndarray]]:
 
 
 def main() -> None:
-    folder = ROOT / "examples"
+    folder = ROOT / "pictures"
     (folder / "people").mkdir(parents=True, exist_ok=True)
     for name, pixels in album():
         Image.fromarray(pixels).save(folder / "people" / f"{name}.jpg", quality=90)

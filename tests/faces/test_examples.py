@@ -16,7 +16,7 @@ from pack.core.faces.pictures import to_picture
 from pack.core.pictures import as_rgb
 from PIL import Image
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples"
+FOLDER = Path(__file__).resolve().parents[2] / "pictures"
 PEOPLE = ("anna", "ben", "carla", "david", "elif", "farid")
 
 

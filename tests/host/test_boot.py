@@ -74,7 +74,7 @@ def ours(server: HostServer) -> dict[str, Any]:
 
 def test_examples_lie_where_load_image_looks(bare_server: HostServer) -> None:
     there = {path.name for path in (bare_server.base / "input").iterdir()}
-    assert {path.name for path in (ROOT / "examples").glob("*.png")} <= there
+    assert {path.name for path in (ROOT / "pictures").glob("*.png")} <= there
 
 
 def test_examples_take_nothing_away(
