@@ -9,7 +9,7 @@ from torch import Tensor
 from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
 from ..bridge.schema import searchable
-from ..core import geometry
+from ..core import examples, geometry
 from ..core.body_surface import mannequin, masks, preview
 from ..core.errors import counted
 from ..core.people import Layout
@@ -81,7 +81,8 @@ class DetectBodySurface(io.ComfyNode):
         found = detect(FILE.path(file), image, (width, height), fit, people)
         most = max(one.bodies for one in found)
         left = f"{counted(most, 'body', 'bodies')} found in a photo, {people} drawn: people = 0 draws all of them."
-        notes.tell(notes.node_of(cls), left if 0 < people < most else "")
+        remarks = [*examples.reminder({"the pose": image[0]}), *[left] * (0 < people < most)]
+        notes.tell(notes.node_of(cls), "\n".join(remarks))
         surfaces = torch.stack([one.surface.image for one in found])
         shown = preview.over(surfaces, image, fit)
         masks_of_people = torch.cat([one.surface.people for one in found])

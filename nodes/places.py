@@ -13,7 +13,7 @@ from ..bridge.schema import boxes_editor, region_inputs, searchable
 from ..core import geometry
 from ..core.errors import BadLayout
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
-from ..core.places import adding, boxed, control_images, drawing, group, layouts, placing, regions
+from ..core.places import actions, adding, boxed, control_images, drawing, group, layouts, placing, regions
 from ..core.places.boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -261,19 +261,36 @@ class GroupLayout(io.ComfyNode):
                 CastSocket.Input(
                     "cast", optional=True, tooltip="As many places as there are people in it; count is then not used."
                 ),
+                io.Combo.Input(
+                    "action",
+                    options=list(actions.ACTIONS),
+                    default=actions.GROUP_PHOTO,
+                    optional=True,
+                    tooltip="What everybody does. group photo = arms down, with full front rows sit or kneel. Write "
+                    "the same into the prompt. walking and kneeling show with framing = full only.",
+                ),
             ],
             outputs=_layout_outputs(),
         )
         return searchable(
-            schema, "group photo", "family photo", "team photo", "people", "arrange", "template", "ID-Patch", "合影"
-        )
+            schema, "group photo", "family photo", "team photo", "people", "arrange", "template", "ID-Patch", "合影",
+            "pose", "action", "gesture", "sitting", "hug",
+        )  # fmt: skip
 
     @classmethod
     def execute(
-        cls, count: int, framing: str, rows: int, width: int, height: int, cast: Cast | None = None
+        cls,
+        count: int,
+        framing: str,
+        rows: int,
+        width: int,
+        height: int,
+        cast: Cast | None = None,
+        action: str = actions.GROUP_PHOTO,
     ) -> io.NodeOutput:
         placing.require_together(cast, "Group Layout")
-        return _shown(cls, group.layout(len(cast.people) if cast else count, framing, rows, width, height))
+        wanted = (len(cast.people) if cast else count, framing, rows, width, height, action)
+        return _shown(cls, group.layout(*wanted), group.notes(*wanted))
 
 
 class AddPlace(io.ComfyNode):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median
 
 from ..errors import BadChoice
@@ -23,6 +24,8 @@ LIMBS = (
     (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
 """Pairs of OpenPose points."""
+_CHAINS = ((2, 3, 4), (5, 6, 7), (1, 8, 9, 10), (1, 11, 12, 13))
+"""OpenPose points from the trunk to the end of each arm and leg."""
 
 CROWN = -0.70
 """From the nose up to the crown, in heads."""
@@ -32,7 +35,8 @@ FACE_HEIGHT = _FACE[3] - _FACE[1]
 """Of a face box, in heads."""
 
 Posture = tuple[Point | None, ...]
-"""Eight pairs in COCO order as the offset of the one on the viewer's right; None is hidden from the camera."""
+"""Eight pairs in COCO order as the offset of the one on the viewer's right; None is hidden from the camera. Where the
+sides differ, each has a posture of its own, x growing outwards."""
 _HEAD_AND_SHOULDERS: Posture = (_EYES, (0.30, -0.10), (0.74, 0.70))
 STANDING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.98), (0.70, 3.00), (0.40, 2.85), (0.42, 4.70), (0.40, 6.45))
 SEATED: Posture = (*_HEAD_AND_SHOULDERS, (0.80, 1.92), (0.45, 2.78), (0.42, 2.80), (0.52, 3.35), (0.46, 5.10))
@@ -64,11 +68,14 @@ def face_keypoints(nose: Point, head: float) -> Keypoints:
     return (*eyes, nose, *mouth)
 
 
-def body(nose: Point, head: float, posture: Posture = STANDING, down: Point = (0.0, 1.0)) -> Pose:
-    """A person facing the camera. `down` is the unit vector from head to feet."""
+def body(
+    nose: Point, head: float, posture: Posture = STANDING, down: Point = (0.0, 1.0), right: Posture | None = None
+) -> Pose:
+    """A person facing the camera. `down` is the unit vector from head to feet; `right` is the posture of the person's
+    right side where it differs."""
     joints: list[Joint] = [(*nose, 1.0)]
-    for offset in posture:
-        for side in (1, -1):  # a person's left is on the viewer's right
+    for pair in zip(posture, right or posture, strict=True):
+        for side, offset in zip((1, -1), pair, strict=True):  # a person's left is on the viewer's right
             if offset is None:
                 joints.append((0.0, 0.0, 0.0))
                 continue
@@ -195,6 +202,23 @@ def behind(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
         )
 
     return tuple((*joint[:2], 0.0) if n > 6 and covered(joint) else joint for n, joint in enumerate(pose))
+
+
+def clear_of_faces(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
+    """Hide each arm and leg from where it passes over a face in front, a nose and a head height."""
+    joints, hidden = openpose(pose), set[int]()
+    for chain in _CHAINS:
+        over = [any(_passes(joints[a], joints[b], *face) for face in front) for a, b in pairwise(chain)]
+        first = over.index(True) + 1 if True in over else len(chain)
+        hidden.update(_OPENPOSE_FROM_COCO[n] for n in chain[first:])
+    return tuple((*joint[:2], 0.0) if n in hidden else joint for n, joint in enumerate(pose))
+
+
+def _passes(a: Joint, b: Joint, nose: Point, head: float) -> bool:
+    along = (b[0] - a[0], b[1] - a[1])
+    share = _dot((nose[0] - a[0], nose[1] - a[1]), along) / (_dot(along, along) or 1.0)
+    nearest = _moved(a[:2], along, max(0.0, min(1.0, share)))
+    return b[2] > SEEN and math.dist(nearest, nose) < 0.38 * head
 
 
 def openpose(pose: Pose) -> tuple[Joint, ...]:

@@ -9,7 +9,7 @@ from ..errors import BadChoice, BadLayout, counted
 from ..geometry import check_size
 from ..people import Layout, Point, Pose, Slot
 from . import bodies
-from .bodies import KNEELING, SEATED, STANDING, Posture
+from .actions import ACTIONS, GROUP_PHOTO, Action, Sides, Ways
 
 FRAMINGS = ("bust", "half", "full")
 MOST_ROWS = 4
@@ -17,7 +17,6 @@ MOST_ROWS = 4
 # From the crown of the front row down to the lower edge of the picture; with `full` the feet decide.
 _SHOWN = {"bust": 2.1, "half": 4.1}
 _RISE = (1.2, 1.6)  # a row above the one in front of it, least and most
-_BESIDE = (1.6, 2.1)  # neighbours of a row, nose to nose, least and most
 _SIDE = 0.95  # from an outermost nose to the edge: half the shoulders and some air
 _ABOVE = 0.25  # air over the highest crown
 _FEET = 0.4  # below the ankles of the front row
@@ -37,8 +36,9 @@ class Formation:
     `wide` and `high`: the least room they need, in heads."""
 
     across: tuple[tuple[float, ...], ...]
-    postures: tuple[Posture, ...]
+    postures: tuple[Sides, ...]
     framing: str
+    action: Action
 
     @property
     def span(self) -> float:
@@ -47,21 +47,34 @@ class Formation:
 
     @property
     def wide(self) -> float:
-        return self.span * _BESIDE[0] + 2 * _SIDE
+        return self.span * self.action.beside[0] + 2 * _SIDE
 
     def up(self, rise: float = _RISE[0]) -> list[float]:
         """Of each row, the nose over the lower edge of the picture, when each row is `rise` above the one in front."""
         behind = range(len(self.across) - 1, -1, -1)
         if self.framing != "full":
             return [_SHOWN[self.framing] + bodies.CROWN + row * rise for row in behind]
-        # A fourth row stands on a bench.
         return [
-            _FEET + _lowest(posture) + row * _STEP + max(0, row - 2) * rise
-            for posture, row in zip(self.postures, behind, strict=True)
+            _FEET + _lowest(posture) + row * _STEP + benches * rise
+            for posture, row, benches in zip(self.postures, behind, self.benches, strict=True)
         ]
 
+    @property
+    def benches(self) -> list[int]:
+        """How many each row stands on: one more than the row in front, unless people are taller by themselves."""
+        lowest = [_lowest(posture) for posture in self.postures]
+        found = [0]
+        for back, front in zip(reversed(lowest[:-1]), reversed(lowest[1:]), strict=True):
+            found.insert(0, found[0] + (back + _STEP < front + _RISE[0]))
+        return found
+
     def high(self, rise: float = _RISE[0]) -> float:
-        return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE
+        return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + self._hands
+
+    @property
+    def _hands(self) -> float:
+        """How much higher than the air over a crown the hands reach."""
+        return max(0.0, self.action.above + bodies.CROWN - _ABOVE)
 
     @property
     def least_head(self) -> int:
@@ -71,14 +84,21 @@ class Formation:
         """The largest head, in pixels, with which everybody is in the picture."""
         return min(width / self.wide, height / self.high())
 
+    def sway(self, row: int, place: int) -> float:
+        """A height difference that looks accidental and is always the same: the golden ratio's fractional parts.
+        Less where people hold each other, so that arms meet as intended."""
+        most = _SWAY / 2 if self.action.holding else _SWAY
+        return most * (2 * ((3 * row + place + 1) * 0.618 % 1) - 1)
+
     def fits(self, width: int, height: int) -> bool:
         return self.head(width, height) >= self.least_head
 
 
-def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layout:
+def layout(count: int, framing: str, rows: int, width: int, height: int, action: str = GROUP_PHOTO) -> Layout:
     """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
 
-    framing: bust, half or full (front rows then sit or kneel); rows: 0 chooses. The same input gives the same layout.
+    framing: bust, half or full (front rows then sit or kneel); rows: 0 chooses; action: one of ACTIONS. The same input
+    gives the same layout.
     Faces and patches never overlap or leave the canvas. Raises BadSize, BadChoice, BadLayout.
     """
     check_size("The layout", width, height)
@@ -95,10 +115,31 @@ def layout(count: int, framing: str, rows: int, width: int, height: int) -> Layo
             f"{rows} rows were asked for, but there {there}.",
             "Set rows to 0 to have them chosen, or to no more than the number of people.",
         )
-    formation = _formation(count, framing, rows) if rows else _best(count, framing, width, height)
+    if action not in ACTIONS:
+        raise BadChoice("action", action, tuple(ACTIONS))
+    formation = _chosen(count, framing, rows, width, height, ACTIONS[action])
     if not formation.fits(width, height):
         raise _no_room(count, formation, width, height)
     return Layout(width, height, _stand(formation, width, height))
+
+
+def notes(count: int, framing: str, rows: int, width: int, height: int, action: str) -> tuple[str, ...]:
+    """What `layout` of the same cannot show of an action, and what it costs."""
+    does, found = ACTIONS[action], list[str]()
+    formation = _chosen(count, framing, rows, width, height, does)
+    if FRAMINGS.index(framing) < FRAMINGS.index(does.framing):
+        found.append(f"{action} is out of the picture with framing = {framing}: set {does.framing}")
+    if does.holding and min(map(len, formation.across)) == 1:
+        found.append(f"{action}: whoever is alone in a row has nobody to hold")
+    plain = _chosen(count, framing, rows, width, height, ACTIONS[GROUP_PHOTO]).head(width, height)
+    smaller = round(100 - 100 * formation.head(width, height) / plain)
+    if smaller > 0:
+        found.append(f"{action}: faces {smaller} % smaller than with {GROUP_PHOTO}")
+    return tuple(found)
+
+
+def _chosen(count: int, framing: str, rows: int, width: int, height: int, action: Action) -> Formation:
+    return _formation(count, framing, rows, action) if rows else _best(count, framing, width, height, action)
 
 
 def _no_room(count: int, formation: Formation, width: int, height: int) -> BadLayout:
@@ -111,9 +152,9 @@ def _no_room(count: int, formation: Formation, width: int, height: int) -> BadLa
     )
 
 
-def _best(count: int, framing: str, width: int, height: int) -> Formation:
+def _best(count: int, framing: str, width: int, height: int, action: Action) -> Formation:
     """The fewest rows whose faces are good and not much smaller than the largest possible."""
-    every = [_formation(count, framing, rows) for rows in range(1, min(MOST_ROWS, count) + 1)]
+    every = [_formation(count, framing, rows, action) for rows in range(1, min(MOST_ROWS, count) + 1)]
     formations = [formation for formation in every if formation.fits(width, height)] or every
     heads = [formation.head(width, height) for formation in formations]
     enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
@@ -125,14 +166,12 @@ def _least_canvas(formation: Formation) -> tuple[int, int]:
     return wide, high
 
 
-def _formation(count: int, framing: str, rows: int) -> Formation:
+def _formation(count: int, framing: str, rows: int, action: Action) -> Formation:
     each, more = divmod(count, rows)
     sizes = [each + (row < more) for row in range(rows)]
-    front_first = (SEATED, STANDING) if rows == 2 else (KNEELING, SEATED, STANDING)
-    if rows == 1 or framing != "full":
-        front_first = (STANDING,)
+    front_first = action.rows[-rows if framing == "full" else -1 :]
     postures = [front_first[min(row, len(front_first) - 1)] for row in range(rows)]
-    return Formation(_staggered(sizes), tuple(reversed(postures)), framing)
+    return Formation(_staggered(sizes), tuple(reversed(postures)), framing, action)
 
 
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
@@ -150,13 +189,13 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(x - middle for x in row) for row in across)
 
 
-def _lowest(posture: Posture) -> float:
-    return max(offset[1] for offset in posture if offset is not None)
+def _lowest(posture: Sides) -> float:
+    return max(offset[1] for side in posture for offset in side if offset is not None)
 
 
 def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
     head = formation.head(width, height)
-    beside = min(_BESIDE[1], (width / head - 2 * _SIDE) / formation.span) if formation.span else 0.0
+    beside = min(formation.action.beside[1], (width / head - 2 * _SIDE) / formation.span) if formation.span else 0.0
     rise = _roomy_rise(formation, height / head)
     # Height that is left over goes a little more below the group than above it, as photographers frame it.
     lift = (height / head - formation.high(rise)) * 0.6
@@ -168,20 +207,32 @@ def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
     for row, noses in enumerate(rows):
         front = [(nose, head) for other in rows[row + 1 :] for nose in other]
         for n, nose in enumerate(noses):
-            pose = bodies.on_canvas(bodies.body(nose, head, formation.postures[row]), head, width, height)
-            slots.append(_raised(nose, bodies.behind(pose, front), head, _sway(row, n) * head))
+            left, right = _sides(formation, row, n, beside)
+            pose = bodies.on_canvas(bodies.body(nose, head, left, right=right), head, width, height)
+            pose = bodies.behind(pose, front)
+            if formation.action is not ACTIONS[GROUP_PHOTO]:  # which stays as it is in saved workflows
+                pose = bodies.clear_of_faces(pose, front)
+            slots.append(_raised(nose, pose, head, formation.sway(row, n) * head))
     return tuple(slots)
+
+
+def _sides(formation: Formation, row: int, n: int, beside: float) -> Sides:
+    """Both sides of the n-th of a row. Of two neighbours the one nearer the middle of the row is the inner one."""
+    across, middle = formation.across[row], (len(formation.across[row]) - 1) // 2
+
+    def way(to: int) -> Point | None:
+        there = 0 <= to < len(across)
+        return (beside, formation.sway(row, n) - formation.sway(row, to)) if there else None
+
+    ways: Ways = (way(n + 1), way(n - 1))  # a person's left is on the viewer's right
+    inner = (n >= middle, n <= middle)
+    return formation.action.sides(formation.postures[row], across[n], ways, inner, covering=row > 0)
 
 
 def _roomy_rise(formation: Formation, room: float) -> float:
     """The largest rise, within reason, that still fits into `room` heads."""
     per_rise = formation.high(_RISE[0] + 1) - formation.high()
     return min(_RISE[1], _RISE[0] + (room - formation.high()) / per_rise) if per_rise else _RISE[0]
-
-
-def _sway(row: int, place: int) -> float:
-    """A height difference that looks accidental and is always the same: the golden ratio's fractional parts."""
-    return _SWAY * (2 * ((3 * row + place + 1) * 0.618 % 1) - 1)
 
 
 def _raised(nose: Point, pose: Pose, head: float, by: float) -> Slot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 from core.examples import marked
 
 from .garments import GARMENTS, garment, pose, stands
-from .portraits import PEOPLE, portrait, together
+from .portraits import PEOPLE, painted_shirt, portrait, standing, together
 
 
 def pictures() -> Iterator[tuple[str, np.ndarray]]:
@@ -26,16 +27,41 @@ def pictures() -> Iterator[tuple[str, np.ndarray]]:
     yield "five", together(five, places, (864, 576))
     for name, paint in GARMENTS.items():
         yield name, garment(paint)
+    yield "full_length", standing(PEOPLE["david"])
+    yield "full_length_painted", painted_shirt(PEOPLE["david"])
     yield "pose", pose()
     yield "left", stands(-1)
     yield "right", stands(1)
 
 
+def album() -> Iterator[tuple[str, np.ndarray]]:
+    """Three pictures each of two people, in other clothes, light and mood, of other sizes."""
+    others = {
+        "anna": [
+            {"smile": 0.09, "wall": (0.62, 0.70, 0.60), "shirt": (0.78, 0.30, 0.34)},
+            {"smile": 0.01, "wall": (0.86, 0.76, 0.70), "shirt": (0.30, 0.32, 0.48), "makeup": 0.8},
+        ],
+        "farid": [
+            {"smile": 0.08, "wall": (0.62, 0.70, 0.80), "shirt": (0.70, 0.66, 0.58)},
+            {"smile": 0.01, "wall": (0.70, 0.78, 0.70), "shirt": (0.50, 0.26, 0.24), "brow_up": -0.19},
+        ],
+    }
+    for name, changes in others.items():
+        for number, (change, size) in enumerate(
+            zip([{}, *changes], [(320, 400), (360, 360), (300, 360)], strict=True), 1
+        ):
+            yield f"{name}_{number}", portrait(replace(PEOPLE[name], **change), size)
+
+
 def main() -> None:
     folder = ROOT / "examples"
-    folder.mkdir(exist_ok=True)
+    (folder / "people").mkdir(parents=True, exist_ok=True)
+    for name, pixels in album():
+        Image.fromarray(pixels).save(folder / "people" / f"{name}.jpg", quality=90)
     for name, pixels in pictures():
-        Image.fromarray(marked(torch.from_numpy(pixels)).numpy()).save(folder / f"likeness_{name}.png", optimize=True)
+        if name != "pose":  # every value of it says what part of the body is there
+            pixels = marked(torch.from_numpy(pixels)).numpy()
+        Image.fromarray(pixels).save(folder / f"likeness_{name}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -75,9 +75,15 @@ class Canvas:
 
     def finished(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB at its size."""
+        return self._small(self.pixels)
+
+    def finished_mask(self, mask: Mask) -> np.ndarray:
+        """(H, W, 1) uint8, 255 where the mask is."""
+        return self._small(mask)[..., None]
+
+    def _small(self, pixels: np.ndarray) -> np.ndarray:
         size = self.width // _FINE, self.height // _FINE
-        small = cv2.resize(self.pixels.clip(0, 1), size, interpolation=cv2.INTER_AREA)
-        return (small * 255).round().astype(np.uint8)
+        return (cv2.resize(pixels.clip(0, 1), size, interpolation=cv2.INTER_AREA) * 255).round().astype(np.uint8)
 
 
 def smooth(points: Points, closed: bool, steps: int = 12) -> np.ndarray:

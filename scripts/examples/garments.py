@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from core.body_surface import mannequin
+from core.places import group
+
 from .canvas import Canvas, Color, Mask, Point, lerp, mirrored
 
 WHITE, DARK = (1.0, 1.0, 1.0), (0.08, 0.07, 0.10)
@@ -143,31 +146,14 @@ def garment(paint: Callable[[Canvas], None]) -> np.ndarray:
     return canvas.finished()
 
 
-LIMBS: list[tuple[Color, list[Point], float]] = [
-    ((0.16, 0.38, 0.74), [(-0.02, -0.62), (0, -0.35), (0, 0.02)], 0.42),
-    ((0.55, 0.80, 0.45), [(-0.20, -0.64), (-0.32, -0.35), (-0.36, -0.10)], 0.11),
-    ((0.72, 0.84, 0.36), [(0.20, -0.64), (0.32, -0.35), (0.36, -0.10)], 0.11),
-    ((0.85, 0.76, 0.28), [(-0.36, -0.10), (-0.36, 0.06), (-0.34, 0.20)], 0.09),
-    ((0.92, 0.66, 0.24), [(0.36, -0.10), (0.36, 0.06), (0.34, 0.20)], 0.09),
-    ((0.20, 0.56, 0.72), [(-0.10, 0.02), (-0.12, 0.30), (-0.12, 0.56)], 0.18),
-    ((0.26, 0.66, 0.66), [(0.10, 0.02), (0.12, 0.30), (0.12, 0.56)], 0.18),
-    ((0.34, 0.72, 0.58), [(-0.12, 0.54), (-0.13, 0.76), (-0.13, 0.98)], 0.13),
-    ((0.44, 0.76, 0.52), [(0.12, 0.54), (0.13, 0.76), (0.13, 0.98)], 0.13),
-]
-
-
 def pose() -> np.ndarray:
-    """A person standing, in the colours of a map of the body: (H, W, 4), painted over where a jacket is open."""
-    size = 512, 768
-    canvas = Canvas(size, (0.27, 0.0, 0.33))
-    canvas.look_at(size[0] / 2, size[1] * 0.48, size[1] * 0.44)
-    for color, joints, thick in LIMBS:
-        limb = canvas.line(joints, thick, 0.004, taper=False)
-        canvas.paint(limb, color)
-        canvas.shade(limb * np.clip((canvas.grid[0] - joints[0][0]) * 4, 0, 1), 0.3)
-    canvas.paint(canvas.ellipse(0, -0.82, 0.11, 0.145), (0.96, 0.86, 0.20))
-    opening = canvas.ellipse(0, -0.32, 0.10, 0.32)
-    return painted(canvas, opening)
+    """The body surface of a person who stands, (H, W, 4), painted over where a jacket is open."""
+    width, height = 512, 768
+    standing = group.layout(1, "full", 1, width, height)
+    canvas = Canvas((width, height), WHITE)
+    canvas.look_at(*standing.slots[0].center, height / 8)
+    opening = canvas.finished_mask(canvas.ellipse(0, 2.0, 0.22, 1.0))
+    return np.concatenate([mannequin.drawn(standing).iuv.movedim(0, -1).numpy(), 255 - opening], 2)
 
 
 def stands(side: int) -> np.ndarray:
@@ -186,6 +172,4 @@ def stands(side: int) -> np.ndarray:
 
 def painted(canvas: Canvas, mask: Mask) -> np.ndarray:
     """As the mask editor saves a picture: transparent where somebody has painted."""
-    kept = Canvas((canvas.width // 2, canvas.height // 2), WHITE)
-    kept.paint(mask, (0.0, 0.0, 0.0))
-    return np.concatenate([canvas.finished(), kept.finished()[..., :1]], 2)
+    return np.concatenate([canvas.finished(), 255 - canvas.finished_mask(mask)], 2)

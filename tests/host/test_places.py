@@ -14,6 +14,7 @@ from pack.core.errors import BadCast, BadLayout, BadSize, LikenessError, NotPlac
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
+from rig.host_server import HostServer
 from torch import Tensor
 
 EDITOR = ["boxes", "last_incoming"] if hasattr(io, "BoundingBoxes") else []
@@ -25,7 +26,7 @@ IDS = {
         ["bboxes", "background", "width", "height", "fit", "boxes_show", "body", "boxes_from", "text", *EDITOR],
         ["layout", "preview", "names"],
     ),
-    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast"], ["layout", "preview"]),
+    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast", "action"], ["layout", "preview"]),
     "LikenessPoseImage": (["layout", "cast"], ["image"]),
     "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
     "LikenessAddPlace": (
@@ -63,11 +64,15 @@ def test_choices_are_the_ones_saved_workflows_use() -> None:
         ("LikenessLayoutFromBoxes", "body"): body,
         ("LikenessLayoutFromBoxes", "boxes_from"): ["drawn", "text"],
         ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
+        ("LikenessGroupLayout", "action"): [
+            "group photo", "arms around shoulders", "holding hands", "hands up", "waving", "arms crossed", "walking",
+            "sitting", "kneeling",
+        ],
         ("LikenessPlaceCast", "order"): order,
         ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
         ("LikenessAddPlace", "body"): body,
         ("LikenessPersonRegion", "extent"): ["body", "face"],
-    }
+    }  # fmt: skip
 
 
 def shown(output: Any) -> Path:
@@ -116,6 +121,38 @@ def test_every_layout_node_shows_what_it_made(source: str) -> None:
     assert shown(image).is_file()
 
 
+def test_boxes_over_http_begin_the_editor_and_are_moved_in_it(host_server: HostServer) -> None:
+    """From ComfyUI's own node, then of a group; last as the frontend sends them after somebody has dragged one."""
+    if "CreateBoundingBoxes" not in host_server.object_info():
+        pytest.skip("this ComfyUI has no CreateBoundingBoxes")
+    size = {"width": 512, "height": 384}
+    options = {**size, "fit": "crop", "boxes_show": "person", "body": "half", "boxes_from": "drawn", "text": ""}
+    box = {"x": 64, "y": 32, "width": 160, "height": 320, "metadata": {"type": "obj", "desc": "", "palette": []}}
+    prompt = {
+        "drawn": {"class_type": "CreateBoundingBoxes", "inputs": {**size, "editor_state": {"__value__": [box]}}},
+        "group": {"class_type": "LikenessGroupLayout", "inputs": {"count": 2, "framing": "half", "rows": 0, **size}},
+        "boxes": {"class_type": "LikenessLayoutFromBoxes", "inputs": {**options, "bboxes": ["drawn", 1]}},
+        "names": {"class_type": "PreviewAny", "inputs": {"source": ["boxes", 2]}},
+    }
+
+    def run() -> tuple[list[list[int]], str]:
+        outputs = host_server.run(prompt).outputs
+        begun = outputs["boxes"]["input_bboxes"]
+        return [[one[side] for side in ("x", "y", "width", "height")] for one in begun], outputs["names"]["text"][0]
+
+    assert run() == ([[64, 32, 160, 320]], "")
+    inputs = prompt["boxes"]["inputs"]
+    inputs["bboxes"] = ["group", 0]
+    begun, _ = run()
+    assert len(begun) == 2
+    last = host_server.run(prompt).outputs["boxes"]["input_bboxes"]
+    dragged = [{**one, "metadata": {**one["metadata"], "desc": name}} for one, name in zip(last, "AB", strict=True)]
+    inputs |= {"boxes": {"__value__": [{**dragged[0], "x": 0}, dragged[1]]}, "last_incoming": {"__value__": last}}
+    assert run() == (begun, "A, B")
+    inputs["last_incoming"] = {"__value__": []}
+    assert run() == (begun, "")
+
+
 def test_guesses_are_said_in_the_picture() -> None:
     flat = [v for joint in bodies.openpose(bodies.body((200, 80), 60)) for v in joint]
     frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}
@@ -140,6 +177,13 @@ def test_place_cast_binds_shows_and_reports() -> None:
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     absent = Cast(cast(4).people, absent=((2, "Nobody"),))
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
+
+
+def test_an_action_out_of_the_picture_is_said_in_the_picture() -> None:
+    quiet, told = (group(2, framing=framing, action="walking").args[1] for framing in ("full", "half"))
+    assert (quiet[0, -8:, 490:] < 0.2).all()
+    assert (told[0, -8:, 490:] == 1).all()
+    assert group(2).args[0] == group(2, action="group photo").args[0] != group(2, action="waving").args[0]
 
 
 def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture) -> None:

@@ -45,7 +45,6 @@ Graph = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def browser(host_server: HostServer, chrome: chromium.Browser) -> Iterator[chromium.Page]:
-    host_server.upload_image(host_server.host.path / "input" / "example.png")
     with chrome.page() as page:
         page.call(
             "Emulation.setDeviceMetricsOverride", width=WINDOW[0], height=WINDOW[1], deviceScaleFactor=1, mobile=False

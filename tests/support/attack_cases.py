@@ -150,6 +150,10 @@ def numbers() -> Iterator[Case]:
         ("LikenessGroupLayout", "rows", "3", "3 rows"),
         ("LikenessAddPlace", "face_size", "500", "no free place for a face of about 500 px"),
         ("LikenessAddPlace", "where", "'at x, y'", "head and hair would not be whole"),
+        ("LikenessLayoutFromBoxes", "bboxes", "[[], []]", "of 2 pictures"),
+        ("LikenessLayoutFromBoxes", "bboxes", "[{'x': nan}]", "x of box 1 is nan"),
+        ("LikenessLayoutFromBoxes", "text", "'x' * 9999", "without four numbers"),
+        ("LikenessLayoutFromBoxes", "text", "'1e9 0 40 40'", "x of box 1 is"),
         ("LikenessScenes", "text", "' '", "The text has no scene"),
         ("LikenessScenes", "text", "'beach\\n' * 101", "101 scenes"),
     ]:

@@ -123,9 +123,11 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
         "LikenessLayoutFromBoxes": {
             "bboxes": value("[[{'x': 8, 'y': 4, 'width': 40, 'height': 80}]]"), **size, "fit": "crop",
-            "boxes_show": "person", "body": "half", "boxes_from": "drawn", "text": "",
+            "boxes_show": "person", "body": "half", "boxes_from": "drawn", "text": "8, 4, 40, 80",
         },
-        "LikenessGroupLayout": {"count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512},
+        "LikenessGroupLayout": {
+            "count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512, "action": "hands up",
+        },
         "LikenessAddPlace": {
             "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=768, height=512),
             "where": "free place", "x": 0, "y": 0, "face_size": 60, "body": "half", "count": 1,

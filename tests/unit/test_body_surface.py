@@ -124,6 +124,8 @@ def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> Non
     columns = {part: float((parts == part).nonzero()[:, 1].float().mean()) for part in seen}
     for right, left in ((3, 4), (6, 5), (9, 10), (13, 14), (16, 15), (18, 17), (20, 19), (22, 21), (23, 24)):
         assert columns[right] < columns[left], (right, left)
+    # Of an arm that hangs, those of the inner side are nearer to the torso.
+    assert columns[18] < columns[16] and columns[22] < columns[20] and columns[15] < columns[17]
     v, u = (surface.iuv[channel].float() for channel in (0, 1))
     torso = parts == 2
     rows = torch.arange(384.0)[:, None].expand(384, 256)[torso]

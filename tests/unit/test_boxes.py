@@ -82,6 +82,11 @@ def test_boxes_of_a_photo_are_fitted_as_the_photo_is(fit: str, left: int) -> Non
     assert one[0] == left
 
 
+def test_a_box_that_reaches_over_the_edge_ends_there() -> None:
+    over = made([box(-20.4, 700, 200, 100), box(900.4, -10, 200, 300)])
+    assert [one.box for one in over.boxes] == [(0, 700, 180, 768), (900, 0, 1024, 290)]
+
+
 # Who comes first
 
 LINES = "Anna: 60, 80, 300, 500\n\n420\uff0c90\uff0c310\uff0c510"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import math
 import re
 
 import pytest
 from pack.core.errors import BadChoice, BadLayout, BadSize
 from pack.core.geometry import off_canvas, overlaps, patch_rect
-from pack.core.people import Layout, Slot
-from pack.core.places import group
+from pack.core.people import Joint, Layout, Slot
+from pack.core.places import bodies, group
+from pack.core.places.actions import ACTIONS, GROUP_PHOTO
 
 CANVASES = [(1024, 1024), (832, 1216), (1216, 832), (1344, 768), (768, 1344), (1536, 1024), (2048, 2048)]
 CASES = list(itertools.product(range(1, 13), group.FRAMINGS, range(5), CANVASES))
@@ -189,3 +192,174 @@ def test_size_off_the_grid() -> None:
 def test_unknown_framing() -> None:
     with pytest.raises(BadChoice, match=r"framing is 'wide', .* bust, half, full"):
         group.layout(2, "wide", 0, 1024, 1024)
+
+
+def test_without_an_action_every_layout_is_as_it_always_was(all_layouts) -> None:
+    """A saved workflow draws the same people: every float of every layout."""
+    drawn = hashlib.sha256(repr([layout for _, layout in all_layouts]).encode()).hexdigest()
+    assert drawn == "207d5c0c966f84193c8e3c730b8bc7ba1ca32eb06ef8a323390fc3fe871a6645"
+
+
+DOING = [name for name in ACTIONS if name != GROUP_PHOTO]
+Segment = tuple[Joint, Joint]
+
+
+@pytest.fixture(scope="module", params=DOING)
+def acted(request) -> tuple[str, list[tuple[tuple[int, str, int, tuple[int, int]], Layout]]]:
+    """An action in every group that has room for it, faces of 96 px and more."""
+    found: list[tuple[tuple[int, str, int, tuple[int, int]], Layout]] = []
+    for count, framing, rows, size in itertools.product((1, 2, 3, 5, 6, 8, 12), group.FRAMINGS, range(5), CANVASES[:3]):
+        try:
+            layout = group.layout(count, framing, rows, *size, action=request.param)
+        except BadLayout:
+            continue
+        if face_height(layout.slots[0]) >= 96:
+            found.append(((count, framing, rows, size), layout))
+    assert len(found) > 100
+    return request.param, found
+
+
+def head_of(slot: Slot) -> float:
+    return face_height(slot) / bodies.FACE_HEIGHT
+
+
+def limbs(slot: Slot) -> dict[int, Segment]:
+    """Those that are seen, by their number."""
+    assert slot.pose
+    joints = bodies.openpose(slot.pose)
+    ends = {n: bodies.LIMBS[n] for n in bodies.seen_limbs(joints)}
+    return {n: (joints[a], joints[b]) for n, (a, b) in ends.items()}
+
+
+def cross(one: Segment, other: Segment) -> bool:
+    def side(a: Joint, b: Joint, c: Joint) -> float:
+        return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+    return (side(*one, other[0]) * side(*one, other[1]) < 0) and (side(*other, one[0]) * side(*other, one[1]) < 0)
+
+
+FOREARMS, NECK_AND_SHOULDERS = (3, 5), (0, 1, 12)
+ARMS_AND_LEGS = range(2, 12)
+
+
+def test_neighbours_cross_only_where_a_forearm_lies_around_a_neck(acted) -> None:
+    action, layouts = acted
+    touched = set(itertools.product(FOREARMS, NECK_AND_SHOULDERS)) if action == "arms around shoulders" else set()
+    for case, layout in layouts:
+        shown = [limbs(slot) for slot in layout.slots]
+        for row in in_rows(layout):
+            for one, other in itertools.pairwise(row):
+                pairs = itertools.product(shown[one].items(), shown[other].items())
+                crossing = {(a, b) for (a, x), (b, y) in pairs if cross(x, y)}
+                assert {pair for pair in crossing if not {pair, pair[::-1]} & touched} == set(), (case, one, other)
+
+
+def in_rows(layout: Layout) -> list[list[int]]:
+    """The numbers of the slots; those of a row are as high as each other, up to some tenths of a head."""
+    rows: list[list[int]] = []
+    for number, slot in enumerate(layout.slots):
+        if rows and abs(slot.center[1] - layout.slots[rows[-1][-1]].center[1]) < head_of(slot) / 2:
+            rows[-1].append(number)
+        else:
+            rows.append([number])
+    return rows
+
+
+def enters(limb: Segment, box: tuple[float, float, float, float]) -> bool:
+    """Whether one of 33 points along the limb is in the box."""
+    (x, y, _), (to_x, to_y, _) = limb
+    points = ((x + (to_x - x) * n / 32, y + (to_y - y) * n / 32) for n in range(33))
+    return any(box[0] < a < box[2] and box[1] < b < box[3] for a, b in points)
+
+
+def test_no_arm_or_leg_lies_before_a_face_or_leaves_the_picture(acted) -> None:
+    _, layouts = acted
+    for case, layout in layouts:
+        arms_and_legs = [limb for slot in layout.slots for n, limb in limbs(slot).items() if n in ARMS_AND_LEGS]
+        for slot in layout.slots:
+            (x, y), near = slot.center, 0.25 * head_of(slot)  # brows to chin
+            for box in ((x - near, y - near, x + near, y + near), patch_rect(slot.center)):
+                assert not any(enters(limb, box) for limb in arms_and_legs), case
+            assert all(joint[1] > 0 and -8 < joint[0] < layout.width + 8 for joint in (slot.pose or ()) if joint[2])
+        assert overlaps([patch_rect(slot.center) for slot in layout.slots]) == overlaps(boxes(layout)) == [], case
+
+
+def test_limbs_are_never_longer_than_those_of_somebody_standing(acted) -> None:
+    _, layouts = acted
+    (standing,) = group.layout(1, "full", 1, 1024, 1024).slots
+    most = {n: math.dist(a[:2], b[:2]) / head_of(standing) for n, (a, b) in limbs(standing).items()}
+    for case, layout in layouts:
+        for slot in layout.slots:
+            for n, (a, b) in limbs(slot).items():
+                assert math.dist(a[:2], b[:2]) / head_of(slot) < most[n] + 0.01, (case, n)
+
+
+@pytest.mark.parametrize(("action", "reach"), [("arms around shoulders", (5, 6)), ("holding hands", (9, 10))])
+def test_hands_arrive_at_the_neighbour(action: str, reach: tuple[int, int]) -> None:
+    for count, framing in itertools.product(range(2, 6), ("half", "full")):
+        slots = group.layout(count, framing, 1, 1536, 1024, action=action).slots
+        for one, other in itertools.pairwise(slots):
+            assert one.pose and other.pose
+            wrists = [joint for pose in (one.pose, other.pose) for joint in pose[9:11] if joint[2]]
+            goals = [pose[n] for pose in (one.pose, other.pose) for n in reach]
+            nearest = min(math.dist(a[:2], b[:2]) for a in wrists for b in goals if a is not b)
+            assert nearest < 0.2 * head_of(one), (count, framing)
+
+
+def test_actions_look_like_what_they_are_called() -> None:
+    def joints(action: str, count: int = 1, rows: int = 1) -> list[list[Joint]]:
+        """In heads from the nose, everybody's."""
+        slots = group.layout(count, "full", rows, 1024, 1024, action=action).slots
+        return [
+            [((x - s.center[0]) / head_of(s), (y - s.center[1]) / head_of(s), c) for x, y, c in s.pose or ()]
+            for s in slots
+        ]
+
+    back, front = joints("hands up", 2, 2)
+    assert max(back[9][1], back[10][1]) < bodies.CROWN < min(front[9][1], front[10][1]) < 0
+    left, right = joints("waving", 2)
+    assert (left[10][1] < 0.5 < left[9][1]) and (right[9][1] < 0.5 < right[10][1])  # with the outer hands
+    (folded,) = joints("arms crossed")
+    assert folded[9][0] < 0 < folded[10][0]
+    (walks,) = joints("walking")
+    assert abs(walks[15][1] - walks[16][1]) > 0.4
+    chair, floor = joints("sitting", 2, 2)
+    assert chair[13][1] - chair[11][1] < 1 and max(joint[1] for joint in floor) < 3.5
+    (kneels,) = joints("kneeling")
+    assert kneels[13][1] < 3.5 < kneels[14][1] and kneels[16][2] == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "framing", "rows", "action", "told"),
+    [
+        (2, "bust", 0, "holding hands", ["holding hands is out of the picture with framing = bust: set half"]),
+        (2, "half", 0, "kneeling", ["kneeling is out of the picture with framing = half: set full"]),
+        (
+            1,
+            "half",
+            0,
+            "arms around shoulders",
+            ["arms around shoulders: whoever is alone in a row has nobody to hold"],
+        ),
+        (1, "full", 0, "hands up", ["hands up: faces 6 % smaller than with group photo"]),
+        (3, "full", 1, "walking", []),
+        (6, "half", 0, "waving", []),
+    ],
+)
+def test_what_an_action_does_not_show_or_what_it_costs_is_said(
+    count: int, framing: str, rows: int, action: str, told: list[str]
+) -> None:
+    assert list(group.notes(count, framing, rows, 1024, 1024, action)) == told
+
+
+def test_faces_are_as_large_as_without_an_action_or_it_is_said(acted) -> None:
+    action, layouts = acted
+    for (count, framing, rows, size), layout in layouts:
+        plain = group.layout(count, framing, rows, *size)
+        smaller = face_height(layout.slots[0]) < 0.995 * face_height(plain.slots[0])
+        assert smaller == any("smaller" in note for note in group.notes(count, framing, rows, *size, action))
+
+
+def test_unknown_action() -> None:
+    with pytest.raises(BadChoice, match=r"action is 'flying', .* group photo, arms around shoulders"):
+        group.layout(2, "half", 0, 1024, 1024, "flying")
