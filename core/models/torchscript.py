@@ -22,7 +22,7 @@ def is_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):  # what damage makes zipfile raise
         return False
     return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
 
