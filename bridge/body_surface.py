@@ -71,7 +71,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
 
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
-    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, iuv.BodyNotFound.
+    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, iuv.BodyNotFound, BadSize (see iuv.drawn).
     """
     network = _network(*stamp(path))
     high, wide = photos.shape[1:3]

@@ -21,6 +21,8 @@ SAME_PERSON = 0.4
 sorted all of them right (docs/measuring.md)."""
 _ONE_PHOTO = 0.995
 """Cosine of two faces that come from one photo; one half as large has 0.98."""
+_DIGITS = 10
+"""Fewer than so many a number of a photo has."""
 NOBODY = "-"
 """Instead of a name: the face is left out."""
 
@@ -96,8 +98,8 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
     groups = [[n] for n in range(len(alike))]
     sums, sizes = alike.clone(), torch.ones(len(alike), dtype=alike.dtype)
     apart = ~allowed | torch.eye(len(alike), dtype=torch.bool)
+    mean = alike.masked_fill(apart, -torch.inf)
     while groups:
-        mean = (sums / (sizes[:, None] * sizes)).masked_fill(apart, -torch.inf)
         first, second = sorted(divmod(int(mean.argmax()), len(groups)))
         if mean[first, second] < same_from:
             break
@@ -106,6 +108,10 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
             table[:, first] += table[:, second]
         sizes[first] += sizes[second]
         apart[second], apart[:, second] = True, True
+        mean[second], mean[:, second] = -torch.inf, -torch.inf
+        # Of the joined group alone: all of them again, for thousands of faces, takes hours.
+        mean[first] = (sums[first] / (sizes[first] * sizes)).masked_fill(apart[first], -torch.inf)
+        mean[:, first] = mean[first]
         groups[first] += groups[second]
         groups[second] = []
     return [sorted(one) for one in sorted(groups) if one]
@@ -150,6 +156,8 @@ def corrected(seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str
             waiting.append(before if colon else name)
             if not colon:
                 continue
+            if not before:
+                raise _useless(part, "does not say which photo that is", "Write its number before the colon: 5: Anna.")
             name = plain(name, NAME)
             if not name or name.isdecimal():
                 raise _useless(part, "gives no name", "Write the person's name as the preview shows it: 5: Anna.")
@@ -166,14 +174,15 @@ def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], ph
     """Indices of the faces that the left side of a correction speaks of."""
     if people := [n for n, one in enumerate(who) if one.casefold() == key.casefold() and one != NOBODY]:
         return people
-    if faces := [n for n, one in enumerate(seen) if key in (one.number, f"{one.file}.{one.part}")]:
+    if faces := [n for n, one in enumerate(seen) if key in (one.number, one.file and f"{one.file}.{one.part}")]:
         return faces
     photo = _photo(key, photos)
     faces = [n for n, one in enumerate(seen) if one.photo == photo]
     if photo is None:
         raise _useless(
             f"{key}: {name}",
-            f"speaks of {key}, but of {counted(len(photos), 'photo')} none has that number or name, and nobody",
+            f"speaks of {plain(key, NAME)}, but of {counted(len(photos), 'photo')} none has that number or name, and "
+            "nobody",
             f"Write a number from 1 to {len(photos)}, the name of a file, or a person's name as the preview shows it.",
         )
     if not faces and name != NOBODY:
@@ -185,7 +194,7 @@ def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], ph
 
 
 def _photo(key: str, photos: Sequence[str]) -> int | None:
-    if key.isdecimal() and 1 <= int(key) <= len(photos):
+    if key.isdecimal() and len(key) < _DIGITS and 1 <= int(key) <= len(photos):
         return int(key)
     names = [file.casefold() for file in photos]
     wanted = key.casefold()

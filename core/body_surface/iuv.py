@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..errors import LikenessError
+from ..errors import BadSize, LikenessError
 from ..geometry import Fit
 from ..pictures import as_rgb
 
 PARTS = 24
 SHORTER, LONGEST = 800, 1333
 """Sides in pixels of the picture that the network looks at (detectron2: MIN_SIZE_TEST and MAX_SIZE_TEST)."""
+_MOST = 2**26
+"""Pixels of a body that is drawn: four times the largest canvas of the node. Charts of more fill the memory."""
 _STEP = 32
 """Of those sides: the coarsest level of the network's features."""
 
@@ -70,10 +72,13 @@ def bodies(given: Any) -> Bodies:
     shapes = [tuple(one.shape) for one in tensors]
     number, charts = shapes[0][:1], (PARTS + 1, *shapes[1][2:])
     right = [(*number, 4), (*number, *shapes[1][1:2], *charts[1:]), *[(*number, *charts)] * 3]
-    if shapes != right or len(shapes[1]) != 4 or shapes[1][1] < 2:
+    if shapes != right or len(shapes[1]) != 4 or shapes[1][1] < 2 or 0 in shapes[1][2:]:
         raise ValueError(f"it returns tensors of shapes {shapes} instead of (N, 4), (N, 2, h, w) and (N, 25, h, w) x 3")
     if not all(one.isfinite().all() for one in tensors):
         raise ValueError("NaN or infinity is among the numbers it returns")
+    wide, high = (int((tensors[0][:, side + 2] - tensors[0][:, side]).max()) if number[0] else 0 for side in (0, 1))
+    if max(wide, high) > 2 * LONGEST:
+        raise ValueError(f"it returns a body of {wide}x{high} px in a picture of at most {LONGEST}")
     return Bodies(*tensors)
 
 
@@ -128,12 +133,15 @@ def drawn(found: Bodies, fit: Fit, width: int, height: int) -> Surface:
 
     As published: charts stretched to the whole pixels of the box, the part with the largest score wherever the body
     has more than the background, 255 times U and V cut to whole numbers. Where two bodies overlap the less sure one is
-    seen, as there: what comes later is drawn over it.
+    seen, as there: what comes later is drawn over it. Raises BadSize for a body far larger than any canvas.
     """
     surface = Surface.empty(width, height)
     for number, box in enumerate(found.boxes):
         x0, y0, x1, y1 = fit.box((float(box[0]), float(box[1]), float(box[2]), float(box[3])))
         size = max(1, int(y1 - y0)), max(1, int(x1 - x0))
+        if size[0] * size[1] > _MOST:
+            advice = "Choose pad for fit, or a photo of the picture's shape."
+            raise BadSize("A body", (size[1], size[0]), f"at most {_MOST // 10**6} million pixels are drawn", advice)
         part = _largest(found.parts[number], size) * (_largest(found.inside[number], size) > 0)
         u, v = (_of_part(chart[number], part) for chart in (found.u, found.v))
         surface.put(number + 1, int(x0), int(y0), torch.stack([v, u, part.to(torch.uint8)]))

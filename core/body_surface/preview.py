@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..errors import BadSize, counted
 from ..geometry import Fit
 from ..pictures import as_rgb
 from ..previews import as_picture, color_of
@@ -21,8 +22,15 @@ def over(surfaces: Tensor, photos: Tensor, fit: str) -> Tensor:
 
 def masked(masks: Tensor, images: Tensor) -> Tensor:
     """Masks (N, H, W) in the colours of people over pictures (B, h, w, C), row n over picture n or the only one; all
-    of one picture together. Returns (B, H, W, 3)."""
+    of one picture together. Returns (B, H, W, 3). Raises BadSize for several pictures that are not as many as masks."""
     size = masks.shape[2], masks.shape[1]
+    if len(images) not in (1, len(masks)):
+        raise BadSize(
+            "image", (images.shape[2], images.shape[1]),
+            f"it has {counted(len(images), 'picture')} and there {'is' if len(masks) == 1 else 'are'} "
+            f"{counted(len(masks), 'mask')}",
+            "Connect the photo that surface was made from, or none.",
+        )  # fmt: skip
     shown = torch.stack([_placed(image, size, "stretch") for image in images]) * 0.6
     for number, mask in enumerate(masks):
         row, color = number if len(shown) > 1 else 0, torch.tensor(color_of(number)) / 255

@@ -15,6 +15,8 @@ from .formats import recognised
 
 _ON_DISK = {"aten::save", "aten::from_file", "aten::load"}
 """What such code can reach files with; no network needs it."""
+_AT_ONCE = b"__setstate__"
+"""The method that torch runs while it opens a file, before anybody can ask what is in it."""
 
 
 def is_archive(path: Path) -> bool:
@@ -24,7 +26,15 @@ def is_archive(path: Path) -> bool:
             names = archive.namelist()
     except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):  # what damage makes zipfile raise
         return False
+    if any(name.lower().endswith("/model.json") for name in names):
+        return False  # of torch before 1.1, which says itself where its code lies
     return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
+
+
+def _runs_at_once(path: Path) -> bool:
+    # torch finds the members of an archive whatever the case of their letters.
+    with zipfile.ZipFile(path) as archive:
+        return any(_AT_ONCE in archive.read(one) for one in archive.infolist() if one.filename.lower().endswith(".py"))
 
 
 def load(path: Path, expected: str, advice: str) -> Any:
@@ -42,13 +52,16 @@ def load(path: Path, expected: str, advice: str) -> Any:
         raise wrong(_instead(path))
     try:
         jit: Any = torch.jit
-        network: Any = jit.load(str(path), map_location="cpu")
-        reaches = sorted(_ON_DISK & {name.split(".")[0] for name in jit.export_opnames(network)})
+        at_once = _runs_at_once(path)
+        network: Any = None if at_once else jit.load(str(path), map_location="cpu")
+        used: set[str] = set() if at_once else {name.split(".")[0] for name in jit.export_opnames(network)}
     except MemoryError:
         raise  # the file may be good
     except Exception as error:  # arbitrary bytes in an archive raise anything
         raise wrong(f"a TorchScript archive that cannot be opened ({in_one_line(error)})", error) from error
-    if reaches:
+    if at_once:
+        raise wrong(f"a TorchScript network that runs code while it is opened ({_AT_ONCE.decode()}), so it is refused")
+    if reaches := sorted(_ON_DISK & used):
         raise wrong(f"a TorchScript network that reads or writes files ({', '.join(reaches)}), so it is not run")
     return network.eval()
 

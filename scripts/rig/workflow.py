@@ -39,8 +39,8 @@ def nodes_in(workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
     """The API prompt of a workflow: subgraphs opened, no muted or bypassed nodes, no reroutes.
 
-    object_info: the host's answer to /object_info. Raises WorkflowError for a node the host does not know and for
-    widget values that do not fit its inputs.
+    object_info: the host's answer to /object_info. Optional widgets that are newer than the file have their defaults,
+    as in the editor. Raises WorkflowError for a node the host does not know and for widget values that do not fit.
     """
     return _Level(workflow, subgraphs(workflow)).prompt(object_info)
 
@@ -114,6 +114,8 @@ def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], brought: Call
     values = list(node.get("widgets_values") or [])
     while len(values) > len(names) and isinstance(values[-1], list):
         values.pop()
+    optional = object_info[node["type"]]["input"].get("optional", {})
+    values += [optional[name][1]["default"] for name in names[len(values) :] if name in optional]
     if len(names) != len(values):
         raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
     inputs = {name: _sent(value) for name, value in zip(names, values, strict=True) if name}

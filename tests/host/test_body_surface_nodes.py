@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from pack.bridge import body_surface as host_side
 from pack.bridge import folders
 from pack.core import examples
 from pack.core.body_surface import iuv
-from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from pack.core.errors import BadSize, LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
 from rig import densepose
@@ -118,6 +120,48 @@ class Writing(torch.nn.Module):
         return image
 
 
+class WritingAtOnce(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return torch.ones(1), True
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        torch.save(state[0], "somewhere")
+        self.training = state[1]
+
+
+class Far(torch.nn.Module):
+    """Bodies of a billion pixels, in charts of so many."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        boxes = torch.tensor([[0.0, 0.0, 1e9, 1e9]])
+        charts = [torch.ones(1, n, self.side, self.side) for n in (2, 25, 25, 25)]
+        return [boxes, charts[0], charts[1], charts[2], charts[3]]
+
+
+class Reduced:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("somewhere"),)
+
+
+def with_pickle(path: Path) -> None:
+    """A network in whose archive a pickle is, as foreign Python would hide in it."""
+    densepose.save(path, TWO)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, pickle.dumps(Reduced(), 2) if name.endswith("/data.pkl") else data)
+
+
 def scripted(network: torch.nn.Module, path: Path) -> None:
     torch.jit.save(torch.jit.script(network), str(path))
 
@@ -135,6 +179,11 @@ WRONG = {
     "another network": (lambda path: scripted(OtherNetwork(), path), "another kind .*returns a Tensor"),
     "other inputs": (lambda path: scripted(Demanding(), path), "another kind .*size"),
     "writes files": (lambda path: scripted(Writing(), path), r"reads or writes files \(aten::save\)"),
+    "writes while opened": (lambda path: scripted(WritingAtOnce(), path), r"runs code while it is opened \(__setst"),
+    "pickled Python": (with_pickle, "cannot be opened .*Unknown type name"),
+    "a pickle of torch": (lambda path: torch.save(Reduced(), path), "is no TorchScript archive"),
+    "bodies beyond the photo": (lambda path: scripted(Far(28), path), "another kind .*a body of 1000000000x1000000000"),
+    "charts of no size": (lambda path: scripted(Far(0), path), "another kind .*returns tensors of shapes"),
 }
 
 
@@ -146,6 +195,12 @@ def test_wrong_files_are_named(kind: str, models: Path) -> None:
         found(photos())
     assert "hr16/DensePose-TorchScript-with-hint-image" in refused.value.advice
     assert not Path("somewhere").exists()
+
+
+def test_a_strip_cut_to_a_square_is_refused_before_it_fills_the_memory(models: Path) -> None:
+    densepose.save(models / PUBLISHED, [[0.0, 0.0, 1.0, 1.0]])
+    with pytest.raises(BadSize, match=r"A body is \d+x2048 px; at most 67 million"):
+        found(photos(width=2000, height=16), width=2048, height=2048, fit="crop")
 
 
 def test_a_missing_file_is_named_with_its_address(models: Path) -> None:
@@ -174,5 +229,7 @@ def test_masks_of_parts_and_people_of_a_photo(models: Path) -> None:
     chosen = dict.fromkeys(["torso", "head", "upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet"], True)
     mask, preview = body_surface.BodySurfaceMask.execute(surface, side="both", people=people, **chosen).args
     assert torch.equal(mask, people) and preview.shape == (1, 256, 256, 3)
+    with pytest.raises(BadSize, match="it has 3 pictures and there are 2 masks"):
+        body_surface.BodySurfaceMask.execute(surface, side="both", people=people, image=photos(3), **chosen)
     with pytest.raises(LikenessError, match=re.escape("its blue goes up to")):
         body_surface.BodySurfaceMask.execute(photos(), side="both", **chosen)

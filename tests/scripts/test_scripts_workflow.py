@@ -109,6 +109,11 @@ def link(number: int, source: int, output: int, target: int, slot: int) -> dict[
     return {"id": number, "origin_id": source, "origin_slot": output, "target_id": target, "target_slot": slot}
 
 
+def test_a_widget_newer_than_the_file_has_its_default() -> None:
+    ui = graph(node(1, "Sampler", [7, "randomize", 30, "heun"]))
+    assert workflow.to_prompt(ui, KNOWN)["1"]["inputs"]["denoise"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("broken", "message"),
     [

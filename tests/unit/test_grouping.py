@@ -130,12 +130,22 @@ def test_corrections(seen: list[Sighting], text: str, expected: list[str]) -> No
         ("2", "'2' does not say who that is"),
         ("2: ", "gives no name"),
         ("2: 1", "gives no name"),
+        (": Ben", "': Ben' does not say which photo that is"),
+        ("5,: Ben", "': Ben' does not say which photo that is"),
+        ("9" * 5000 + ": Ben", "but of 6 photos none has that number or name"),
     ],
 )
 def test_corrections_that_say_nothing_are_refused(seen: list[Sighting], text: str, said: str) -> None:
     with pytest.raises(BadCast) as caught:
         who(seen, text)
     assert said in str(caught.value)
+
+
+def test_a_key_without_a_number_is_no_picture_of_a_batch(seen: list[Sighting]) -> None:
+    batch = [Sighting(one.photo, 0, "", one.face) for one in seen[:4]]
+    for text in (": Ben", ".0: Ben"):
+        with pytest.raises(BadCast):
+            grouping.sort(batch, [""] * 4, True, 0.4, [], text)
 
 
 def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[Sighting]) -> None:
