@@ -9,6 +9,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..core.errors import LikenessError
+from ..core.text import NAME, plain
 
 DETECTOR = "SAM3_Detect"
 
@@ -38,7 +39,7 @@ def _words(cls: type[io.ComfyNode], name: str) -> str:
         node = _before(graph, node, linked[0]) if len(linked) == 1 else None
     text = _before(graph, node, "conditioning")
     words = text["inputs"].get("text") if text else None
-    return words if isinstance(words, str) else ""
+    return plain(words, NAME) if isinstance(words, str) else ""
 
 
 def _before(graph: Mapping[str, Node], node: Node | None, name: str) -> Node | None:

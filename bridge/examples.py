@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import folder_paths
 
@@ -21,7 +21,7 @@ def provide() -> None:
     folder = Path(folder_paths.get_input_directory())
     try:
         for picture in sorted(PICTURES.glob("*.png")):
-            if not (folder / picture.name).exists():
+            if not os.path.lexists(folder / picture.name):
                 _copy(picture, folder / picture.name)
     except OSError as error:
         logger.warning("The example pictures of the workflows are in %s and not in the input folder: %s",
@@ -29,7 +29,11 @@ def provide() -> None:
 
 
 def _copy(picture: Path, to: Path) -> None:
-    """There whole or not at all."""
-    unfinished = to.with_name(f".{to.name}")
-    shutil.copyfile(picture, unfinished)
-    os.replace(unfinished, to)
+    """There whole or not at all. Under a name of its own until then: it follows no link, and meets no other server."""
+    unfinished = to.with_name(f".{uuid4().hex}.part")
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(picture.read_bytes())
+        os.replace(unfinished, to)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from ..core.errors import BadPhoto, counted
 from ..core.faces import analysis
 from ..core.faces.ladder import Detector
 from ..core.faces.pictures import from_file
-from ..core.models.files import Stamp, stamp, walk
+from ..core.models.files import Stamp, stamp
 from ..core.people import Face
 from . import folders
 
@@ -31,8 +31,9 @@ _MOST = 500
 def names() -> list[str]:
     """Folders with photos below the input directory, for a menu, and last the examples."""
     root = folder_paths.get_input_directory()
-    found = [os.path.relpath(folder, root) for folder, files in walk(root) if any(map(_is_photo, files))]
-    inside = (name.replace(os.sep, "/") for name in found if name != "." and _inside(os.path.join(root, name), root))
+    # Not along links: what they lead to is refused, or is there under its own name, and may be a whole disk.
+    found = [os.path.relpath(folder, root) for folder, _, files in os.walk(root) if any(map(_is_photo, files))]
+    inside = (name.replace(os.sep, "/") for name in found if name != ".")
     return [*sorted(inside, key=_by_number), EXAMPLES]
 
 
@@ -43,9 +44,10 @@ def path_of(folder: str) -> str:
         return str(_OF_EXAMPLES)
     root = folder_paths.get_input_directory()
     path = folders.within(root, folder)
-    if not _inside(path, root):
+    there = os.path.isdir(path)  # first: it takes letters that no file system has
+    if there and not _inside(path, root):
         raise folders.UnsafePath(folder, root)
-    if not os.path.isdir(path):
+    if not there:
         raise BadPhoto(
             f"The folder {folder!r} is not in {root}.",
             "Choose one from the list; press R in ComfyUI after folders were added or renamed.",

@@ -198,6 +198,7 @@ def among(
         who = listed([cast.people[n].identity.name for n in meant])
         near = float(shares[meant].max())
         why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {near:.0%}"
+        why += ", and it is in another place no less" * (near >= _IN_PLACE)
         raise BadRegion(who, why, f"Detect them in a picture of the layout's shape. {NOTHING_FOUND}")
     nobodys = tuple(n + 1 for n in range(len(fitted)) if best[n] < _IN_PLACE)
     return Found(fitted[used].amax(0), tuple(n + 1 for n in used), nobodys)

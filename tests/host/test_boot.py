@@ -84,6 +84,10 @@ def test_examples_take_nothing_away(
     monkeypatch.setattr(examples, "running_server", object)
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
     (tmp_path / "likeness_anna.png").write_bytes(b"mine")
+    (tmp_path / "likeness_two.png").symlink_to(tmp_path / "away")  # of a disk that is not there now
+    examples.provide()
+    assert (tmp_path / "likeness_two.png").readlink() == tmp_path / "away"
+    (tmp_path / "likeness_two.png").unlink()
     examples.provide()
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     drawn = {path.name: path.read_bytes() for path in examples.PICTURES.glob("*.png")}

@@ -178,7 +178,7 @@ def test_a_transparent_photo_is_on_white_and_an_animation_its_first_picture(phot
     assert np.array_equal(from_file(str(album / "moving.webp")), from_file(str(six[0])))
 
 
-def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path):
+def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path, monkeypatch):
     from pack.bridge import photos as bridge
     from pack.bridge.folders import UnsafePath
 
@@ -187,8 +187,12 @@ def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path
     (album.parent / "empty").mkdir()
     os.symlink(outside, album.parent / "link")
     os.symlink(outside / "ben.jpg", album / "linked.jpg")
+    looked, scandir = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
     assert bridge.names() == ["family/album", "drawn examples"]
+    assert looked and not any("link" in path for path in looked)  # it may be a whole disk
     bad = {"../outside": UnsafePath, str(outside): UnsafePath, "family/link": UnsafePath, "family/gone": BadPhoto}
+    bad |= {"family/\0": BadPhoto, "family/\ud800": BadPhoto, "C:\\family": BadPhoto, ".": UnsafePath}
     for folder, error in bad.items():
         with pytest.raises(error):
             photos.CastFromPhotos.validate_inputs(folder)

@@ -263,6 +263,7 @@ def test_masks_of_those_who_stay_are_theirs():
     ("masks", "number", "error", "message"),
     [
         (WHOLE[1:2], 1, BadRegion, "region of person 1 .*of 1 mask none lies in that place .*the nearest by 0%"),
+        (WHOLE * 0 + 1, 2, BadRegion, "the nearest by 100%, and it is in another place no less"),
         (WHOLE * 0, 0, BadRegion, "region of person 1, person 2 .*masks are all zero"),
         (WHOLE, 3, BadCast, "no person 3 .*1 person 1, 2 person 2"),
     ],
