@@ -8,7 +8,7 @@ from dataclasses import replace
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import asked, notes
+from ..bridge import detector_words, notes
 from ..bridge.schema import boxes_editor, region_inputs, searchable
 from ..core import geometry
 from ..core.errors import BadLayout
@@ -131,7 +131,7 @@ class LayoutFromMasks(io.ComfyNode):
 
     @classmethod
     def execute(cls, masks: Tensor, width: int, height: int, body: str) -> io.NodeOutput:
-        with asked.named(cls, "masks", BadLayout):
+        with detector_words.in_errors(cls, "masks", BadLayout):
             return _shown(cls, layouts.from_masks(masks, width, height, body))
 
 
@@ -522,7 +522,7 @@ class PersonRegion(io.ComfyNode):
         if masks is None:
             region, told = regions.of_person(placed, person, extent, margin, feather, staying), []
         else:
-            with asked.named(cls, "masks", regions.BadRegion):
+            with detector_words.in_errors(cls, "masks", regions.BadRegion):
                 found = regions.among(masks, placed, person, extent, margin, staying)
             region, told = found.region, regions.describe(found, masks)
         notes.tell(notes.node_of(cls), "\n".join(told))
