@@ -44,6 +44,8 @@ def from_file(path: str) -> Picture:
     try:
         with open(path, "rb") as file:
             opened: Image.Image = Image.open(file)
+            if opened.format == "EPS":  # a program, which Pillow would have Ghostscript run
+                raise UnidentifiedImageError
             if opened.width * opened.height > _LARGEST:
                 raise BadPhoto(
                     f"{name} has {opened.width}x{opened.height} px; {_LARGEST // 10**6} million are read at most.",

@@ -138,12 +138,14 @@ def test_what_cannot_be_used_is_left_out_and_named(photos, face_model, album):
     shutil.copy(real_faces.COFFEE, album / "cup.png")
     (album / "broken.jpg").write_bytes((album / "anna_10.jpg").read_bytes()[:3000])
     (album / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (album / "program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     Image.new("1", (12_000, 11_000)).save(album / "wall.png")
     Image.new("1", (20_000, 20_000)).save(album / "walls.png")
     report = run(photos, face_model).args[2]
     assert "Left out, photo 4 broken.jpg: broken.jpg cannot be read: image file is truncated" in report
     assert "cup.png: No face found in cup.png (600x400 px)" in report
     assert "phone.heic cannot be read: it is no picture of a kind that Pillow knows." in report
+    assert "program.jpg cannot be read: it is no picture of a kind that Pillow knows." in report
     assert "wall.png has 12000x11000 px; 120 million are read at most." in report
     assert "walls.png cannot be read: Image size (400000000 pixels) exceeds limit" in report
     with pytest.raises(BadPhoto, match=r"broken.*on_no_face = skip in Cast from Photos"):
