@@ -67,6 +67,13 @@ def _network(path: str, size: int, changed: int) -> Network:
     return Network(path)
 
 
+class Found(NamedTuple):
+    """What is drawn of a photo, and of how many bodies in it."""
+
+    surface: iuv.Surface
+    bodies: int
+
+
 def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> list[Found]:
     """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
 
@@ -85,10 +92,3 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
             raise iuv.BodyNotFound(number, len(photos), wide, high)
         found.append(Found(surface, len(bodies)))
     return found
-
-
-class Found(NamedTuple):
-    """What is drawn of a photo, and of how many bodies in it."""
-
-    surface: iuv.Surface
-    bodies: int

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
-from pathlib import Path
 
 import folder_paths
 
@@ -16,9 +15,10 @@ from ..core.faces.pictures import from_file
 from ..core.models.files import Stamp, stamp
 from ..core.people import Face
 from . import folders
+from .examples import PICTURES
 
 NO_FOLDER, EXAMPLES = "none", "drawn examples"
-_OF_EXAMPLES = Path(__file__).resolve().parents[1] / "pictures" / "people"
+_OF_EXAMPLES = PICTURES / "people"
 _ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif", ".jp2", ".jxl",

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from .errors import BadCast, counted, gathered, listed
 from .faces import analysis
 from .people import Face
-from .text import NAME, plain
+from .text import COMMAS, NAME, plain
 
 SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
@@ -151,7 +151,7 @@ def corrected(seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str
     now = list(who)
     for line in text.splitlines():
         waiting: list[str] = []
-        for part in filter(None, map(plain, re.split("[,;\uff0c\u3001\uff1b]", line))):
+        for part in filter(None, map(plain, re.split(f"[{COMMAS};\uff1b]", line))):
             before, colon, name = (piece.strip() for piece in part.replace("\uff1a", ":").rpartition(":"))
             waiting.append(before if colon else name)
             if not colon:

@@ -22,7 +22,8 @@ from .text import in_one_line
 
 _ROUNDING = 1e-3
 """How far a mask may leave 0 to 1, as resizing does."""
-NOTHING_FOUND = "Where SAM3 Detect makes it, it found nothing: use another word in its text, or a lower threshold."
+OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
+"""What to do where a detector by words has not found what was meant."""
 LANDMARKS = 468
 """The least points of a face mesh; ten more are those of the irises."""
 
@@ -103,7 +104,7 @@ def masks(what: str, mask: Tensor) -> None:
             f"its shape is {tuple(mask.shape)} instead of (masks, height, width)",
             "Connect a MASK; Convert Image to Mask makes one of a picture.",
         )
-    _has_pixels(what, len(mask) if mask.ndim > 2 else 1, mask.shape[-2:], NOTHING_FOUND)
+    _has_pixels(what, len(mask) if mask.ndim > 2 else 1, mask.shape[-2:], OTHER_WORDS)
     if mask.is_complex():
         raise BadPicture(what, f"its values are of type {mask.dtype} instead of float, 0 to 1")
 

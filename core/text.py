@@ -11,6 +11,8 @@ _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udf
 
 NAME = 100
 """Letters of a person's name that are kept."""
+COMMAS = ",\uff0c\u3001"
+"""Chinese keyboards have commas of their own."""
 
 
 def plain(text: object, most: int | None = None) -> str:
@@ -20,8 +22,8 @@ def plain(text: object, most: int | None = None) -> str:
 
 
 def names_in(text: str) -> list[str]:
-    """Names with commas between them, "" for an empty one. Chinese keyboards have commas of their own."""
-    return [plain(part, NAME) for part in re.split("[,\uff0c\u3001]", text)]
+    """Names with commas between them, "" for an empty one."""
+    return [plain(part, NAME) for part in re.split(f"[{COMMAS}]", text)]
 
 
 def plain_lines(text: str) -> str:

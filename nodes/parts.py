@@ -11,7 +11,7 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import asked, folders, notes
+from ..bridge import detector_words, folders, notes
 from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.parts2whole import Features, check_model, check_text, encode, pose_features, put_in, reading
 from ..bridge.parts2whole_files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
@@ -95,7 +95,7 @@ class Part(io.ComfyNode):
         target_mask: Tensor | None = None,
         parts: Parts | None = None,
     ) -> io.NodeOutput:
-        with asked.named(cls, "mask", BadPart):
+        with detector_words.in_errors(cls, "mask", BadPart):
             part = make_part(_label(label, other_label), image, mask, weight, target_mask)
         notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))

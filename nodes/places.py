@@ -8,12 +8,12 @@ from dataclasses import replace
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import asked, notes
+from ..bridge import detector_words, notes
 from ..bridge.schema import boxes_editor, region_inputs, searchable
 from ..core import geometry
 from ..core.errors import BadLayout
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
-from ..core.places import actions, adding, boxed, control_images, drawing, group, layouts, placing, regions
+from ..core.places import actions, adding, control_images, drawing, from_boxes, group, layouts, placing, regions
 from ..core.places.boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -131,7 +131,7 @@ class LayoutFromMasks(io.ComfyNode):
 
     @classmethod
     def execute(cls, masks: Tensor, width: int, height: int, body: str) -> io.NodeOutput:
-        with asked.named(cls, "masks", BadLayout):
+        with detector_words.in_errors(cls, "masks", BadLayout):
             return _shown(cls, layouts.from_masks(masks, width, height, body))
 
 
@@ -161,7 +161,7 @@ class LayoutFromBoxes(io.ComfyNode):
                 _fit(),
                 io.Combo.Input(
                     "boxes_show",
-                    options=list(boxed.SHOWS),
+                    options=list(from_boxes.SHOWS),
                     tooltip="person = as much of everybody as body says, head at the top; face = the face alone, brow "
                     "to chin. Boxes that a detector labels otherwise are left out.",
                 ),
@@ -171,7 +171,7 @@ class LayoutFromBoxes(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "boxes_from",
-                    options=list(boxed.SOURCES),
+                    options=list(from_boxes.SOURCES),
                     tooltip="drawn = those drawn on the node; where there are none, those of the text, else those "
                     "linked. text = as if none were drawn: classic nodes neither show nor change them.",
                 ),
@@ -218,13 +218,13 @@ class LayoutFromBoxes(io.ComfyNode):
         last_incoming: Sequence[object] | None = None,
     ) -> io.NodeOutput:
         canvas, photo = (width, height), None if background is None else background[0]
-        start = boxed.start(
+        start = from_boxes.start(
             bboxes, None if photo is None else (photo.shape[1], photo.shape[0]), canvas, fit, boxes_show
         )
         drawn = boxes if boxes_from == "drawn" else None
-        made = boxed.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
+        made = from_boxes.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
         names = [one.name for one in made.boxes]
-        below = boxed.canvas_with(made.boxes, canvas, photo, fit)
+        below = from_boxes.canvas_with(made.boxes, canvas, photo, fit)
         told = [*made.decided, *made.notes][:_TOLD]
         preview = drawing.numbered_layout(made.layout, names, told, background=below)[None]
         notes.tell(notes.node_of(cls), "\n".join(made.notes))
@@ -522,7 +522,7 @@ class PersonRegion(io.ComfyNode):
         if masks is None:
             region, told = regions.of_person(placed, person, extent, margin, feather, staying), []
         else:
-            with asked.named(cls, "masks", regions.BadRegion):
+            with detector_words.in_errors(cls, "masks", regions.BadRegion):
                 found = regions.among(masks, placed, person, extent, margin, staying)
             region, told = found.region, regions.describe(found, masks)
         notes.tell(notes.node_of(cls), "\n".join(told))

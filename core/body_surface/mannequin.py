@@ -100,6 +100,7 @@ class _Figure:
         self.surface, self.number, self.pose, self.head = surface, number, pose, head
         # Who shows their right shoulder on the viewer's left looks at the viewer.
         self.front = pose[5][0] >= pose[6][0] or min(pose[5][2], pose[6][2]) <= SEEN
+        self.turn = 1 if self.front else -1
 
     def draw(self) -> None:
         for side in (-1, 1):
@@ -145,19 +146,16 @@ class _Figure:
     def _foot(self, side: int) -> None:
         ankle = self._joint(15, side)
         if ankle:
-            outwards = side if self.front else -side
-            toes = ankle[0] + outwards * 0.1 * self.head, ankle[1] + 0.26 * self.head
+            toes = ankle[0] + side * self.turn * 0.1 * self.head, ankle[1] + 0.26 * self.head
             self._capsule(ankle, toes, (0.15, 0.17), side, _FOOT[side])
 
     def _capsule(self, a: Point, b: Point, radii: Sequence[float], side: int, charts: Sequence[_Chart]) -> None:
         """From a to b with round ends; across goes outwards."""
         first, last = (radius * self.head for radius in radii)
-        (dx, dy), length = _unit(a, b), math.dist(a, b)
-        turn = side if self.front else -side
+        direction, length = _unit(a, b), math.dist(a, b)
 
         def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along = (x - a[0]) * dx + (y - a[1]) * dy
-            across = ((x - a[0]) * dy - (y - a[1]) * dx) * turn
+            along, across = _turned(x - a[0], y - a[1], direction, side * self.turn)
             share = (along / max(length, 1e-6)).clip(0, 1)
             radius = first + (last - first) * share
             beyond = np.maximum(np.maximum(-along, along - length), 0)
@@ -174,14 +172,12 @@ class _Figure:
             return
         left, right, right_hip, left_hip = corners
         top, bottom = _middle(left, right), _middle(left_hip, right_hip)
-        (dx, dy), length, head = _unit(top, bottom), max(math.dist(top, bottom), 1.0), self.head
+        direction, length, head = _unit(top, bottom), max(math.dist(top, bottom), 1.0), self.head
         shoulders, hips = math.dist(left, right) / 2 + 0.02 * head, math.dist(left_hip, right_hip) / 2 + 0.26 * head
-        turn = 1 if self.front else -1
         over, crotch = 0.18 * head, 0.3 * head
 
         def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along = (x - top[0]) * dx + (y - top[1]) * dy
-            across = ((x - top[0]) * dy - (y - top[1]) * dx) * turn
+            along, across = _turned(x - top[0], y - top[1], direction, self.turn)
             half = np.interp(
                 along,
                 [-over, 0, 0.6 * length, length, length + crotch],
@@ -190,10 +186,8 @@ class _Figure:
             return 2 * (along + over) / (length + over + crotch) - 1, across / half
 
         reach = length + max(shoulders, hips) + crotch
-        self._paint((top[0] - reach, top[1] - reach, top[0] + reach, top[1] + reach), on, self._facing(_TORSO))
-
-    def _facing(self, charts: Sequence[_Chart]) -> Sequence[_Chart]:
-        return charts if self.front else _TORSO_BEHIND
+        box = top[0] - reach, top[1] - reach, top[0] + reach, top[1] + reach
+        self._paint(box, on, _TORSO if self.front else _TORSO_BEHIND)
 
     def _head(self) -> None:
         nose, head = self.pose[0], self.head
@@ -201,17 +195,15 @@ class _Figure:
             return
         corners = torso(self.pose)
         neck = _middle(corners[0], corners[1]) if corners else (nose[0], nose[1] + 0.7 * head)
-        (dx, dy), length = _unit(neck, nose[:2]), math.dist(neck, nose[:2])
-        dx, dy = -dx, -dy
-        turn = 1 if self.front else -1
+        (dx, dy), length = _unit(nose[:2], neck), math.dist(neck, nose[:2])
         # The skull's middle lies between the ears; of one that is seen, half way to the nose.
         ears = [ear for ear in self.pose[3:5] if ear[2] > SEEN]
-        middle = turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
+        middle = self.turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
         crown, chin, base = CROWN * head, 0.34 * head, max(length - 0.12 * head, 0.34 * head)
 
         def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along = (x - nose[0]) * dx + (y - nose[1]) * dy
-            across = ((x - nose[0]) * dy - (y - nose[1]) * dx) * turn - middle
+            along, across = _turned(x - nose[0], y - nose[1], (dx, dy), self.turn)
+            across = across - middle
             round_ = np.sqrt(np.maximum(1 - ((along - (crown + chin) / 2) / ((chin - crown) / 2)) ** 2, 1e-9))
             half = np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
             return 2 * (along - crown) / (base - crown) - 1, across / half
@@ -250,6 +242,11 @@ def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
     # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
     right, left = 117 / (1 + seam), 140 / (1 - seam)
     return _Chart(23, (249 - right * seam, 0, right), v, -1, seam), _Chart(24, (5 - left * seam, 0, left), v, seam, 1)
+
+
+def _turned(x: _Array, y: _Array, down: Point, turn: int) -> tuple[_Array, _Array]:
+    """How far along `down`, a unit vector, and across it: with turn = 1 to the viewer's right of what points down."""
+    return x * down[0] + y * down[1], (x * down[1] - y * down[0]) * turn
 
 
 def _middle(a: Point, b: Point) -> Point:

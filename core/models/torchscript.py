@@ -24,7 +24,7 @@ def is_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):  # what damage makes zipfile raise
         return False
     if any(name.lower().endswith("/model.json") for name in names):
         return False  # of torch before 1.1, which says itself where its code lies

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import examples
 from ..errors import LikenessError, gathered
+from ..inputs import OTHER_WORDS
 from ..pictures import as_masks, as_rgb
 from ..text import plain
 from .bank import token_mask
@@ -91,10 +92,7 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
 
 
 _PAINT = "right click Load Image, Open in MaskEditor, paint over what shall count, Save"
-_EMPTY = (
-    f"Make one ({_PAINT}), or leave the input unconnected to have all of it count. Where SAM3 Detect makes it, use "
-    "another word or a lower threshold."
-)
+_EMPTY = f"Make one ({_PAINT}), or leave the input unconnected to have all of it count. {OTHER_WORDS}"
 
 
 def _unpainted(mask: Tensor) -> bool:

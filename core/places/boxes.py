@@ -12,15 +12,13 @@ from ..errors import LikenessError
 from ..geometry import FAR
 from ..people import Box
 from ..previews import color_of
-from ..text import NAME, plain
+from ..text import COMMAS, NAME, plain
 
 EXAMPLE = "Anna: 60, 80, 300, 500"
 """A line of text: name, x, y, width, height."""
 WRITE = f"Write a line per person, a name, a colon, x, y, width and height in pixels: {EXAMPLE}"
 _WIDEST = FAR / 10
 """Pixels, as for poses: what is built around a box stays below FAR."""
-# Chinese keyboards have commas and colons of their own.
-_COMMAS = "[,\uff0c\u3001]"
 _COLONS = "[:\uff1a]"
 
 
@@ -79,7 +77,7 @@ def _marked(number: int, one: Mapping[str, Any]) -> Marked:
 
 def _name(text: object) -> str:
     """Up to the first comma or line break: names are listed with commas."""
-    return plain(re.split(f"{_COMMAS}|\n", str(text).strip())[0], NAME)
+    return plain(re.split(f"[{COMMAS}\n]", str(text).strip())[0], NAME)
 
 
 def written(text: str) -> tuple[Marked, ...]:
@@ -94,7 +92,7 @@ def written(text: str) -> tuple[Marked, ...]:
 def _line(number: int, line: str) -> Marked:
     *name, numbers = re.split(_COLONS, line)
     try:
-        x, y, wide, high = map(float, filter(None, re.split(rf"{_COMMAS}|\s", numbers)))
+        x, y, wide, high = map(float, filter(None, re.split(rf"[{COMMAS}\s]", numbers)))
     except ValueError:
         shown = line if len(line) < 60 else f"{line[:60]}..."
         raise BadBoxes(f"line {number} of the text is {shown!r}, without four numbers at its end", WRITE) from None

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..errors import BadCast, BadChoice, BadSize, LikenessError, counted, listed
+from ..inputs import OTHER_WORDS
 from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, RowCast, Slot, is_a
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
@@ -25,9 +26,6 @@ _HAIR = 0.3
 """How far hair and ears reach beyond a face box, in face sizes."""
 _IN_PLACE = 0.3
 """The least share of a mask, or of a place, that says the two belong together."""
-
-
-NOTHING_FOUND = "Where SAM3 Detect makes them, use another word in its text, or a lower threshold."
 
 
 class BadRegion(LikenessError):
@@ -190,7 +188,7 @@ def among(
     size = (cast.height, cast.width)
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]
     if not fitted.any():
-        raise BadRegion(listed([cast.people[n].identity.name for n in meant]), "the masks are all zero", NOTHING_FOUND)
+        raise BadRegion(listed([cast.people[n].identity.name for n in meant]), "the masks are all zero", OTHER_WORDS)
     shares = torch.stack([_shared(fitted, place) for place in places])
     best, owner = shares.max(0)
     used = [n for n, whose in enumerate(map(int, owner)) if whose in meant and best[n] >= _IN_PLACE]
@@ -199,7 +197,7 @@ def among(
         near = float(shares[meant].max())
         why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {near:.0%}"
         why += ", and it is in another place no less" * (near >= _IN_PLACE)
-        raise BadRegion(who, why, f"Detect them in a picture of the layout's shape. {NOTHING_FOUND}")
+        raise BadRegion(who, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
     nobodys = tuple(n + 1 for n in range(len(fitted)) if best[n] < _IN_PLACE)
     return Found(fitted[used].amax(0), tuple(n + 1 for n in used), nobodys)
 

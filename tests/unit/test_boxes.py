@@ -8,7 +8,7 @@ import pytest
 import torch
 from pack.core.errors import BadInput
 from pack.core.people import Layout, Slot
-from pack.core.places import bodies, boxed, boxes, group
+from pack.core.places import bodies, boxes, from_boxes, group
 from pack.core.places.boxes import BadBoxes
 
 CANVAS = (1024, 768)
@@ -23,10 +23,10 @@ def drawn(*sides: float, name: str = "") -> dict[str, Any]:
     return box(*sides, metadata={"type": "obj", "text": "", "desc": name, "palette": []})  # type: ignore[arg-type]
 
 
-def made(given: object = None, by_mouse: object = None, text: str = "", **more: Any) -> boxed.BoxedLayout:
+def made(given: object = None, by_mouse: object = None, text: str = "", **more: Any) -> from_boxes.BoxedLayout:
     options = {"picture": None, "fit": "crop", "shows": "person", "begun": None, "body": "half", **more}
-    start = boxed.start(given, options["picture"], CANVAS, options["fit"], options["shows"])
-    return boxed.layout(start, by_mouse, options["begun"], text, CANVAS, options["shows"], options["body"])
+    start = from_boxes.start(given, options["picture"], CANVAS, options["fit"], options["shows"])
+    return from_boxes.layout(start, by_mouse, options["begun"], text, CANVAS, options["shows"], options["body"])
 
 
 # In the form that ComfyUI 0.33.0's own nodes give, read off their code: the weights are not needed to hand boxes on.
@@ -107,7 +107,7 @@ def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None
 def test_the_editor_begins_anew_when_the_link_brings_other_boxes() -> None:
     """What the frontend does: it puts "input_bboxes" into the editor where they are others than last_incoming."""
     link, moved = [[box(10, 10, 200, 300)]], [drawn(500, 50, 200, 300)]
-    begun = boxes.for_editor(boxed.start(link, None, CANVAS, "crop", "person").boxes)
+    begun = boxes.for_editor(from_boxes.start(link, None, CANVAS, "crop", "person").boxes)
     assert begun == [box(10, 10, 200, 300, metadata=begun[0]["metadata"])]
     assert made(link, moved, begun=begun).boxes[0].box[0] == 500
     assert made([[box(11, 10, 200, 300)]], moved, begun=begun).boxes[0].box[0] == 11
@@ -122,10 +122,10 @@ def grouped() -> Layout:
 
 
 def begun_with(layout: Layout, shows: str = "person") -> list[dict[str, Any]]:
-    return boxes.for_editor(boxed.start(layout, None, CANVAS, "crop", shows).boxes)
+    return boxes.for_editor(from_boxes.start(layout, None, CANVAS, "crop", shows).boxes)
 
 
-@pytest.mark.parametrize("shows", boxed.SHOWS)
+@pytest.mark.parametrize("shows", from_boxes.SHOWS)
 def test_places_whose_boxes_were_not_moved_stay_as_they_are(shows: str) -> None:
     layout = grouped()
     assert made(layout, shows=shows).layout == layout

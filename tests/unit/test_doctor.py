@@ -258,7 +258,10 @@ def test_a_truncated_file(complete, identifier):
     assert "-C -" not in report(complete).commands[0]  # what is there is no beginning
 
 
-@pytest.mark.parametrize(("made", "state"), [("whole", "found"), ("cut off", "damaged"), ("weights", "damaged")])
+@pytest.mark.parametrize(
+    ("made", "state"),
+    [("whole", "found"), ("cut off", "damaged"), ("weights", "damaged"), ("of another zip version", "damaged")],
+)
 def test_a_torchscript_network(models, made, state):
     path = models / "densepose" / manifest.model("densepose-r50").name
     densepose.save(path, [[0, 0, 1, 1]])
@@ -266,6 +269,10 @@ def test_a_torchscript_network(models, made, state):
         path.write_bytes(path.read_bytes()[:-500])
     elif made == "weights":
         save_file({"weight": torch.zeros(1)}, path)
+    elif made == "of another zip version":  # one flipped byte of its table of contents
+        whole = bytearray(path.read_bytes())
+        whole[whole.index(b"PK\1\2") + 6] = 0xFF
+        path.write_bytes(whole)
     assert finding(models, "densepose-r50").state == state
 
 

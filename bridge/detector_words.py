@@ -17,7 +17,7 @@ Node = Mapping[str, Any]
 
 
 @contextmanager
-def named(cls: type[io.ComfyNode], name: str, kind: type[LikenessError]) -> Iterator[None]:
+def in_errors(cls: type[io.ComfyNode], name: str, kind: type[LikenessError]) -> Iterator[None]:
     """Adds " SAM3 Detect was asked for 'jacket'." to an error of this kind, where the input `name` comes from it.
 
     cls: the running node, with Hidden.prompt and Hidden.unique_id.

@@ -93,7 +93,8 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     _check(boxes, canvas, shows)
     two = by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]
     left_out = range(len(boxes) + 1, len(begin.slots) + 1)
-    notes += gathered("Places left out", left_out, f", there {'is' if len(boxes) == 1 else 'are'} {_count(boxes)}")
+    there = f"there {'is' if len(boxes) == 1 else 'are'} {counted(len(boxes), 'box', 'boxes')}"
+    notes += gathered("Places left out", left_out, f", {there}")
     slots = [
         _into_box(begin.slots[n], begin.boxes[n].box, one.box, canvas)
         if n < len(begin.slots)
@@ -102,10 +103,6 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     ]
     decided = ("Boxes as drawn, not as in the text",) if two else ()
     return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, decided, tuple(notes))
-
-
-def _count(boxes: Sequence[Marked]) -> str:
-    return counted(len(boxes), "box", "boxes")
 
 
 def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
