@@ -37,6 +37,11 @@ def names() -> list[str]:
     return [*sorted(inside, key=_by_number), EXAMPLES]
 
 
+def is_chosen(folder: object) -> bool:
+    """Whether a folder is, in the menu; a linked one is None until the node runs."""
+    return folder not in (None, "", NO_FOLDER)
+
+
 def path_of(folder: str) -> str:
     """Full path of a folder of the input directory. Raises UnsafePath, also for a link that leads out of it, and
     BadPhoto where there is none of that name."""

@@ -32,6 +32,11 @@ def gathered(what: str, items: Sequence[object], after: str = "") -> list[str]:
     return [f"{what}: {listed(items)}{after}"] if items else []
 
 
+def first(items: Sequence[str], most: int = 8) -> list[str]:
+    """So many that a note can be read, and how many there are besides."""
+    return [*items[:most], *([f"{len(items) - most} more"] if len(items) > most else [])]
+
+
 class LikenessError(Exception):
     """Base of the family. `problem` says what is wrong and where, `advice` what to do about it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ def is_example(picture: Tensor) -> bool:
     return torch.equal((picture[0, : len(_MARK), :3].float().cpu() * 255).round().long() % 2, _MARK)
 
 
-def reminder(shown: Mapping[str, Tensor]) -> list[str]:
-    """What to say of those whose picture, (H, W, C), is an example, by name; nothing where none is."""
-    names = [name for name, picture in shown.items() if is_example(picture)]
+def reminder(shown: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """What to say of those, by name, whose picture, (H, W, C), is an example; nothing where none is."""
+    names = [name for name, picture in shown if is_example(picture)]
     return gathered("Still drawn examples", names, ": choose pictures of your own in Load Image")

@@ -116,6 +116,12 @@ def shorter_side(box: Box) -> float:
     return min(box[2] - box[0], box[3] - box[1])
 
 
+def bounds(region: Tensor) -> Rect:
+    """The smallest rectangle around what is not 0 of a region (H, W), which is not empty."""
+    rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
 def patch_rect(center: Point, size: int = PATCH) -> Rect:
     """The square of an ID patch around a face centre, before it is cut at the border.
 

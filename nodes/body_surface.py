@@ -81,7 +81,7 @@ class DetectBodySurface(io.ComfyNode):
         found = detect(FILE.path(file), image, (width, height), fit, people)
         most = max(one.bodies for one in found)
         left = f"{counted(most, 'body', 'bodies')} found in a photo, {people} drawn: people = 0 draws all of them."
-        remarks = [*examples.reminder({"the pose": image[0]}), *[left] * (0 < people < most)]
+        remarks = [*examples.reminder([("the pose", image[0])]), *[left] * (0 < people < most)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         surfaces = torch.stack([one.surface.image for one in found])
         shown = preview.over(surfaces, image, fit)

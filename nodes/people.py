@@ -25,7 +25,7 @@ from ..bridge.face_model import (
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import examples, identities, people, previews
-from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, gathered, listed
+from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, drawing, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
@@ -339,7 +339,7 @@ class Identity(io.ComfyNode):
         identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
         text = "\n".join([f"{name}: {len(seen)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
-        drawn = examples.reminder({name: image[0]})
+        drawn = examples.reminder([(name, image[0])])
         remarks = [*drawn, *gathered("No face found, dropped", dropped), *analysis.small_faces(seen)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
@@ -650,19 +650,18 @@ class PeopleFromPhotos(io.ComfyNode):
         named, face_model = _names(names), face_model or default_face_model()
         unseen = [name for number, name in named.items() if number not in photos]
         members: list[people.Person] = []
-        pictures: dict[str, Tensor] = {}
         seen: list[tuple[str, people.Face]] = []
         for number, batch in stepwise(list(photos.items())):
             name = named.get(number, f"person {len(members) + 1}")
             faces: list[people.Face] = []
-            pictures[name] = batch[0]
             for n, photo in enumerate(batch.unbind(), 1):
                 faces.append(_face(cls, face_model, photo, which_face, _photo_of(name, n, len(batch))))
                 seen.append((_who(name, n, len(batch)), faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-        more = [f"{len(unseen) - _PEOPLE} more"] if len(unseen) > _PEOPLE else []  # a text that is no list of names
-        absent = gathered("Left out, no photo", [*unseen[:_PEOPLE], *more])
-        remarks = [*examples.reminder(pictures), *absent, *analysis.small_faces(seen)]
+        drawn = examples.reminder(
+            [(who.identity.name, one[0]) for who, one in zip(members, photos.values(), strict=True)]
+        )
+        remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.small_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)
 
 

@@ -15,7 +15,7 @@ from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
 from ..core import grouping, identities, people, previews
-from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, gathered
+from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis, landmarks
 from ..core.faces.pictures import to_picture
 from ..core.geometry import shorter_side
@@ -26,9 +26,6 @@ from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
 
 BY_FACE, PER_PHOTO = "grouped by face", "one per photo"
 _LARGEST, _EVERY = "largest", "every"
-
-_NAMED = 8
-"""Photos or people in one line of a note."""
 
 _Photo = tuple[str, Callable[[], Sequence[people.Face]]]
 """Name of its file, "" for a picture without one, and what finds its faces."""
@@ -132,14 +129,11 @@ class CastFromPhotos(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
-        if folder is not None and folders.a_name(folder) not in ("", photos.NO_FOLDER):
-            photos.path_of(folder)
-        return True
+        return not photos.is_chosen(folder) or folders.found(photos.path_of, folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None = None, **inputs: object) -> str:
-        chosen = folder not in (None, "", photos.NO_FOLDER)
-        return str((default_stamp(inputs), photos.files(str(folder)) if chosen else ()))
+        return str((default_stamp(inputs), photos.files(str(folder)) if photos.is_chosen(folder) else ()))
 
     @classmethod
     def execute(
@@ -158,7 +152,7 @@ class CastFromPhotos(io.ComfyNode):
         face_model = face_model or default_face_model(detects=face_landmarks is None)
         largest = which_face == _LARGEST
         batch = [] if image is None else _of_batch(image, face_model, face_landmarks, largest)
-        there, others = ([], []) if folder in ("", photos.NO_FOLDER) else photos.files(folder)
+        there, others = photos.files(folder) if photos.is_chosen(folder) else ([], [])
         looked = [*batch, *_of_files(there, face_model, largest)]
         if not looked:
             raise BadCast(
@@ -172,7 +166,7 @@ class CastFromPhotos(io.ComfyNode):
         if not done.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
         drawn = ["These people are drawn examples: choose a folder of your own."] if folder == photos.EXAMPLES else []
-        told = [*drawn, *gathered("Left out, no photos", _first(others))]
+        told = [*drawn, *gathered("Left out, no photos", first(others))]
         return _shown(cls, done, face_model.ids, failed, told)
 
 
@@ -217,11 +211,11 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
             continue
         seen += [Sighting(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
     if not seen:
-        raise _why_first(failed)
+        raise _whyfirst(failed)
     return seen, failed
 
 
-def _why_first(failed: Mapping[str, LikenessError]) -> LikenessError:
+def _whyfirst(failed: Mapping[str, LikenessError]) -> LikenessError:
     return next(iter(failed.values()))
 
 
@@ -243,20 +237,15 @@ def _shown(
     small = [f"{one.label} {shorter_side(one.face.box):.0f}" for one in done.seen if analysis.small(one.face)]
     remarks = [
         *told,
-        *gathered("Left out, no face or not readable", _first([*failed])),
-        *gathered("Left out, no such person", _first(done.unused)),
+        *gathered("Left out, no face or not readable", first([*failed])),
+        *gathered("Left out, no such person", first(done.unused)),
         *grouping.remarks(done),
-        *gathered("Faces small in the photos", _first(small), f" px; {people.CROP} needed: larger photos"),
+        *gathered("Faces small in the photos", first(small), f" px; {people.CROP} needed: larger photos"),
         *identities.look_alike([person.identity for person in cast.people]),
     ]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
     preview = _sheet(done)
     return io.NodeOutput(cast, preview, text, len(cast.people), ui=ui.PreviewImage(preview, cls=cls))
-
-
-def _first(items: Sequence[str]) -> list[str]:
-    """So many that a note can be read; the report has all."""
-    return [*items[:_NAMED], *([f"{len(items) - _NAMED} more"] if len(items) > _NAMED else [])]
 
 
 def _sheet(done: Sorted) -> Tensor:

@@ -398,8 +398,7 @@ class PoseImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
-        layout = placing.places_of(cast, layout, POSE_IMAGE)
-        layouts.drawn(layout)  # or it says that there is nothing to draw
+        layout = layouts.require_skeletons(placing.places_of(cast, layout, POSE_IMAGE))
         image = control_images.skeletons(layout, by_row=is_a(cast, RowCast))
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
 

@@ -169,18 +169,19 @@ function tell(names) {
 const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
 let opened = 0; // graphs, so far
 
-/** The workflow of the graph that is open. It gets its tab a while after the graph, on a slow machine seconds. */
-async function workflowOf(graph) {
+/** The workflow of a graph. It gets its tab a while after the graph, on a slow machine seconds. */
+async function workflowOf(graphId) {
   for (let tries = 0; tries < 100; tries++) {
     const workflow = app.extensionManager.workflow?.activeWorkflow;
-    if (workflow?.activeState?.id === graph.id) return workflow;
+    if (workflow?.activeState?.id === graphId) return workflow;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
 }
 
 async function tellWhatIsMissing() {
   const now = opened;
-  const workflow = await workflowOf(app.rootGraph ?? app.graph);
+  const workflow = await workflowOf((app.rootGraph ?? app.graph).id);
+  if (now !== opened) return; // its turn comes when it is shown again
   const own = workflow?.__v_raw ?? workflow; // what lies behind it: Vue hands out different objects for one workflow
   const graph = app.graph.serialize();
   if (!own || asked.has(own) || !someAreOurs(nodesOf(graph))) return;

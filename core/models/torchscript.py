@@ -51,16 +51,16 @@ def load(path: Path, expected: str, advice: str) -> Any:
     if not is_archive(path):
         raise wrong(_instead(path))
     try:
+        if _runs_at_once(path):
+            code = _AT_ONCE.decode()
+            raise wrong(f"a TorchScript network that runs code while it is opened ({code}), so it is refused")
         jit: Any = torch.jit
-        at_once = _runs_at_once(path)
-        network: Any = None if at_once else jit.load(str(path), map_location="cpu")
-        used: set[str] = set() if at_once else {name.split(".")[0] for name in jit.export_opnames(network)}
-    except MemoryError:
-        raise  # the file may be good
+        network: Any = jit.load(str(path), map_location="cpu")
+        used: set[str] = {name.split(".")[0] for name in jit.export_opnames(network)}
+    except (MemoryError, UnsupportedCheckpoint):
+        raise  # of memory: the file may be good
     except Exception as error:  # arbitrary bytes in an archive raise anything
         raise wrong(f"a TorchScript archive that cannot be opened ({in_one_line(error)})", error) from error
-    if at_once:
-        raise wrong(f"a TorchScript network that runs code while it is opened ({_AT_ONCE.decode()}), so it is refused")
     if reaches := sorted(_ON_DISK & used):
         raise wrong(f"a TorchScript network that reads or writes files ({', '.join(reaches)}), so it is not run")
     return network.eval()

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from ..geometry import bounds
 from .parts import Part, resized, targets
 
 
@@ -28,8 +29,8 @@ def cut(picture: Tensor, mask: Tensor) -> Tensor:
     if not (mask > 0).any():  # so faint that eight bits have lost it
         mask = torch.ones_like(mask)
     inside = mask > 0.5 if (mask > 0.5).any() else mask > 0
-    rows, columns = inside.any(1).nonzero(), inside.any(0).nonzero()
-    window = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    left, top, right, below = bounds(inside)
+    window = slice(top, below), slice(left, right)
     kept, share = picture[window], mask[window][..., None]
     kept = kept * share + (1 - share)
     high, wide = kept.shape[:2]

@@ -119,7 +119,7 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     given = masks.get("mask")
     if given is not None and _unpainted(given):
         found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
-    found += examples.reminder({repr(part.label): part.picture})
+    found += examples.reminder([(repr(part.label), part.picture)])
     if part.label not in LABELS:
         found.append(
             f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "

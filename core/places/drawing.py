@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d
 
 from ..attention import region_weights
-from ..geometry import patch_rect
+from ..geometry import bounds, patch_rect
 from ..people import Layout, Person, Pose, Slot
 from ..previews import BACKGROUND, Color, Sheet, as_picture, color_of
 from .bodies import LIMBS, openpose, seen_limbs
@@ -61,8 +61,8 @@ def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
     sheet = Sheet(as_picture(picture))
     for number, (region, person, color) in enumerate(zip(regions, people, colors, strict=True), 1):
         slot = person.slot
-        rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
-        box = (float(columns[0]), float(rows[0]), float(columns[-1]), float(rows[-1]))
+        left, top, right, below = bounds(region)
+        box = (float(left), float(top), float(right - 1), float(below - 1))
         if slot and slot.box:
             box = slot.box
             sheet.frame(box, color)

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..errors import BadChoice, counted, gathered, listed
-from ..geometry import Fit, check_size, patch_rect, shorter_side
+from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
 from ..previews import BACKGROUND, Sheet, as_picture, color_of
 from . import adding, bodies, layouts, poses
@@ -141,8 +141,8 @@ def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
         points += [joint[:2] for joint in slot.pose or () if joint[2] > bodies.SEEN]
         points.append((slot.center[0], slot.center[1] + bodies.CROWN * adding.head_of(slot)))
     if shows == "person" and slot.mask is not None and slot.mask.any():
-        rows, columns = slot.mask.any(1).nonzero(), slot.mask.any(0).nonzero()
-        points += [(int(columns[0]), int(rows[0])), (int(columns[-1]) + 1, int(rows[-1]) + 1)]
+        around = bounds(slot.mask)
+        points += [around[:2], around[2:]]
     xs, ys = zip(*points, strict=True)
     return _within((min(xs), min(ys), max(xs), max(ys)), canvas)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadChoice, BadLayout, counted
-from ..geometry import Fit, check_size
+from ..geometry import Fit, bounds, check_size
 from ..people import NOSE, Face, Faces, Keypoints, Layout, Point, Pose, Slot
 from ..pictures import as_masks
 from . import bodies, poses
@@ -136,21 +136,18 @@ def head_held(wide: float, high: float, body: str) -> float:
 
 
 def _head_in(region: Tensor, body: str) -> tuple[Point, float]:
-    rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
-    top, high = int(rows[0]), int(rows[-1] - rows[0]) + 1
-    wide = int(columns[-1] - columns[0]) + 1
-    head = head_held(wide, high, body)
+    left, top, right, below = bounds(region)
+    head = head_held(right - left, below - top, body)
     level = region[top : top + max(1, round(head))]
     x = float(level.nonzero()[:, 1].float().mean()) + 0.5
     return (x, top - bodies.CROWN * head), head
 
 
-def drawn(layout: Layout) -> list[Pose]:
-    """The skeletons of a layout. Raises BadLayout when there is none."""
-    found = [slot.pose for slot in layout.slots if slot.pose is not None]
-    if not found:
+def require_skeletons(layout: Layout) -> Layout:
+    """The layout. Raises BadLayout where nobody in it has a skeleton."""
+    if all(slot.pose is None for slot in layout.slots):
         raise BadLayout(
             f"The layout has {counted(len(layout.slots), 'place')} and no skeleton to draw.",
             "Set body to half in the layout node, or use Layout from Poses or Group Layout.",
         )
-    return found
+    return layout

@@ -22,7 +22,7 @@ from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open
 from core.geometry import area
 from core.models.tensors import read
 from core.people import Cast, Layout, Person
-from core.places import control_images, group, layouts, placing
+from core.places import control_images, group, placing
 from core.places.drawing import numbered_layout
 from rig.photos import pixels
 from rig.standins import Files
@@ -118,7 +118,7 @@ def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, o
 
 
 def _hint(group: Group, drawer: net.Miniature) -> Tensor:
-    control = control_images.skeleton(layouts.drawn(group.layout), group.layout.width, group.layout.height)
+    (control,) = control_images.skeletons(group.layout, by_row=False)
     centers = [id_patch.center_of(person) for person in group.cast.people]
     return net.hint(control, drawer.patches(group.embeddings), centers)
 

@@ -59,6 +59,6 @@ def test_they_are_known_again_and_nothing_else_is():
     bytes_of = torch.from_numpy(np.array(Image.open(real_faces.ASTRONAUT).convert("RGBA")))
     drawn = examples.marked(bytes_of)
     assert (drawn.int() - bytes_of.int()).abs().max() == 1 and torch.equal(drawn[1:], bytes_of[1:])
-    assert examples.reminder({"Anna": as_rgb(drawn / 255), "Ben": photo}) == [
+    assert examples.reminder([("Anna", as_rgb(drawn / 255)), ("Ben", photo)]) == [
         "Still drawn examples: Anna: choose pictures of your own in Load Image"
     ]
