@@ -20,12 +20,13 @@ from instant_id_made import DEFAULTS, person
 from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from other_packs import KEYS, adapter_pack
 from pack.bridge import unet
+from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.carried import ModelNotPatched, put
 from pack.bridge.conditioning import BadRange
 from pack.bridge.cross_attention import Place
 from pack.bridge.identity_net import NotAControlNet
 from pack.bridge.injections import Addition, Injection
-from pack.bridge.instant_id import AdapterMismatch, load_instant_id
+from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
