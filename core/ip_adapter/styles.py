@@ -1,6 +1,6 @@
 """In which cross-attention layers a picture is heard: those that draw the style, those that lay out, or all.
 
-Source: InstantStyle (arXiv 2404.02733), section 3.2, for SDXL: style in up_blocks.0.attentions.1 of diffusers, layout
+Source: InstantStyle (arXiv 2404.02733), for SDXL: style in up_blocks.0.attentions.1 of diffusers, layout
 in down_blocks.2.attentions.1. SD1.5 knows no such single blocks; the levels taken here are what people try.
 """
 
