@@ -122,7 +122,7 @@ PROJECTIONS = {
     "ip-adapter": lambda text: {
         "proj.weight": (4 * text, EMBEDS), "proj.bias": (4 * text,), "norm.weight": (text,), "norm.bias": (text,),
     },
-    "ip-adapter-plus": lambda text: resampler_shapes(16, text, width=64, depth=1, embedding=STATES),
+    "ip-adapter-plus": lambda text: resampler_shapes(16, text, embedding=STATES),
     "ip-adapter-full": lambda text: {
         "proj.0.weight": (STATES, STATES), "proj.0.bias": (STATES,), "proj.2.weight": (text, STATES),
         "proj.2.bias": (text,), "proj.3.weight": (text,), "proj.3.bias": (text,),
