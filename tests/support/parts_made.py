@@ -108,6 +108,11 @@ def clip_vision(width: int = 48, hidden: int = 32) -> comfy.clip_vision.ClipVisi
     return made
 
 
+def vit_h() -> comfy.clip_vision.ClipVisionModel:
+    """As wide as CLIP ViT-H/14."""
+    return clip_vision(1024, 1280)
+
+
 @cache
 def dinov2() -> comfy.clip_vision.ClipVisionModel:
     config = {
