@@ -214,6 +214,8 @@ def identity(what: str, given: Identity) -> None:
         raise ValueError(f"embeddings of {shapes}, crops of shape {tuple(given.crops.shape)}")
     if why := identities.why_bad_crops(given.crops):
         raise ValueError(why)
+    if given.portraits and (why := identities.why_bad_portraits(given.portraits, len(given.crops))):
+        raise ValueError(why)
     identities.check(given)
 
 

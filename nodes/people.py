@@ -380,7 +380,7 @@ def _face(
         else landmarks.detect(found, picture, where)
     )
     chosen = _chosen(cls, photo, faces, which_face, where)
-    return analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where)[0]
+    return analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where, portraits=True)[0]
 
 
 def _chosen(
