@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..core.models import search, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
+from ..core.models.tensors import State
 from ..core.text import in_one_line
 from . import folders
 
@@ -97,14 +99,33 @@ class Published:
 
         Raises UnsupportedCheckpoint, naming what the file is instead.
         """
-        name = self.model.name
-        expected = f"the {self.what} ({name})"
-        advice = f"{self.method}'s own file is {name} from {self.model.page}; it belongs in models/{self.key}."
-        state = read_state_dict(path, expected, advice)
-        require(state, self.model.format, path, advice)
-        try:
+        return self.built(path, self.read(path), network)
+
+    def read(self, path: str) -> State:
+        """The tensors of a file that is one of these. Raises UnsupportedCheckpoint, naming what it is instead."""
+        state = read_state_dict(path, self._expected, self._advice)
+        require(state, self.model.format, path, self._advice)
+        with self._sound(path):
             tensors.check_weights(state)
+        return state
+
+    def built(self, path: str, state: State, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
+        """As `load`, with a part of what has been read."""
+        with self._sound(path):
             return in_patcher(partial(network, state), state)
+
+    @property
+    def _expected(self) -> str:
+        return f"the {self.what} ({self.model.name})"
+
+    @property
+    def _advice(self) -> str:
+        return f"{self.method}'s own file is {self.model.name} from {self.model.page}; it belongs in models/{self.key}."
+
+    @contextmanager
+    def _sound(self, path: str) -> Iterator[None]:
+        try:
+            yield
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
             what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
-            raise UnsupportedCheckpoint(path, what, expected, advice) from error
+            raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error

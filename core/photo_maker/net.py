@@ -16,6 +16,8 @@ from ..models.tensors import State, below
 from ..resampler import ResamplerLayer
 
 METHOD = "PhotoMaker"
+RECOGNISER = "w600k_r50"
+"""v2's weights were trained on embeddings of insightface's buffalo_l."""
 HEAD_DIM = 128
 """Of v2's perceiver, fixed in the published file."""
 

@@ -7,13 +7,16 @@ and as many chunks of the text encoder as the prompt needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import LikenessError, counted, listed
 
 Token = tuple[Any, ...]
 """As the host gives it: a number or an embedding, its weight, and 0 or the number of its part of the prompt."""
+Prompt = Mapping[str, Sequence[Sequence[Token]]]
+"""Per text encoder the chunks that it reads."""
 TRIGGER = "img"
 
 
@@ -39,53 +42,78 @@ class TooManyPhotos(LikenessError):
         )
 
 
-def content(chunks: Sequence[Sequence[Token]]) -> list[Token]:
+def _content(chunks: Sequence[Sequence[Token]]) -> list[Token]:
     """The tokens of a prompt without those that the host puts around and behind them."""
     return [token for chunk in chunks for token in chunk if token[2]]
 
 
-def without_triggers(
-    tokens: Sequence[Token], trigger: Sequence[Token], word: str, people: Sequence[str]
-) -> tuple[list[Token], list[int]]:
-    """The prompt's tokens without the trigger's, and at which of them each person's class word ends.
+@dataclass(frozen=True)
+class Found:
+    """Per text encoder the tokens of a prompt without its triggers, and the numbers of those with which class words
+    end, person after person."""
 
-    word: the trigger. Raises BadTrigger unless there is one behind a word for each of `people`.
+    tokens: Mapping[str, Sequence[Token]]
+    ends: Mapping[str, Sequence[int]]
+
+
+def find(prompt: Prompt, trigger: Prompt, word: str, people: Sequence[str]) -> Found:
+    """The class words of `people` in a prompt, all as the text encoders read them. word: the trigger.
+
+    Raises BadTrigger unless there is one trigger behind a word for each of them.
     """
+    found = {encoder: _without(_content(chunks), _content(trigger[encoder])) for encoder, chunks in prompt.items()}
+    for _, ends in found.values():
+        if len(ends) != len(people):
+            there = f"the trigger word {word!r} {counted(len(ends), 'time')}" if ends else f"no trigger word {word!r}"
+            raise BadTrigger(f"The text has {there} for {counted(len(people), 'person', 'people')}", word, people)
+        if min(ends, default=0) < 0 or len({*ends}) < len(ends):
+            raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, people)
+    return Found(*({encoder: each[half] for encoder, each in found.items()} for half in (0, 1)))
+
+
+def _without(tokens: Sequence[Token], trigger: Sequence[Token]) -> tuple[list[Token], list[int]]:
+    # Embeddings of the user's are tensors, which no number equals.
     numbers, wanted = ([one[0] if isinstance(one[0], int) else None for one in each] for each in (tokens, trigger))
-    left, words, n = list[Token](), list[int](), 0
+    left, ends, n = list[Token](), list[int](), 0
     while n < len(tokens):
         if wanted and numbers[n : n + len(wanted)] == wanted:
-            words.append(len(left) - 1)
+            ends.append(len(left) - 1)
             n += len(wanted)
         else:
             left.append(tokens[n])
             n += 1
-    if len(words) != len(people):
-        found = f"the trigger word {word!r} {counted(len(words), 'time')}" if words else f"no trigger word {word!r}"
-        raise BadTrigger(f"The text has {found} for {counted(len(people), 'person', 'people')}", word, people)
-    if words and (words[0] < 0 or len(set(words)) < len(words)):
-        raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, people)
-    return left, words
+    return left, ends
 
 
-def laid_out(
-    tokens: Sequence[Token], words: Sequence[int], copies: Sequence[int], empty: Sequence[Token]
-) -> tuple[list[list[Token]], list[int]]:
-    """Chunks as the text encoder reads them, and in all of them the place of each word's first copy.
+def laid_out(found: Found, copies: Sequence[int], empty: Prompt) -> tuple[Prompt, list[int]]:
+    """The prompt as the text encoders read it, each class word so often, and where the first copies stand.
 
-    words: at which tokens they end, copies: how often these stand. empty: the chunk of an empty prompt. No word's
-    copies are divided between two chunks. Raises TooManyPhotos where one chunk cannot hold them.
+    empty: the prompt without a word. No word's copies are divided between two chunks. Raises TooManyPhotos where one
+    chunk cannot hold them, and BadTrigger where they stand elsewhere for another text encoder.
     """
+    laid = {
+        encoder: _laid_out(tokens, dict(zip(found.ends[encoder], copies, strict=True)), empty[encoder][0])
+        for encoder, tokens in found.tokens.items()
+    }
+    places = [each[1] for each in laid.values()]
+    if any(each != places[0] for each in places):
+        why = "An embedding before a class word has not as many tokens for each of the two text encoders"
+        raise BadTrigger(why, "", [])
+    return {encoder: each[0] for encoder, each in laid.items()}, places[0]
+
+
+def _laid_out(
+    tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequence[Token]
+) -> tuple[list[list[Token]], list[int]]:
     start, end, *_, pad = empty
-    room, times = len(empty) - 2, dict(zip(words, copies, strict=True))
-    if max(copies, default=0) > room:
-        raise TooManyPhotos(max(copies), room)
-    chunks, places = [list[Token]()], list[int]()
+    room, chunks, places = len(empty) - 2, [list[Token]()], list[int]()
+    if max(copies.values(), default=0) > room:
+        raise TooManyPhotos(max(copies.values()), room)
     for n, token in enumerate(tokens):
-        run = [token] * times.get(n, 1)
+        run = [token] * copies.get(n, 1)
         if len(chunks[-1]) + len(run) > room:
             chunks.append([])
-        if n in times:
+        if n in copies:
             places.append(len(empty) * (len(chunks) - 1) + 1 + len(chunks[-1]))
         chunks[-1] += run
     return [[start, *chunk, end, *[pad] * (room - len(chunk))] for chunk in chunks], places

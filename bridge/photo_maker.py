@@ -1,0 +1,151 @@
+"""PhotoMaker on the host: the loaded file, people fused with their class words, and the LoRA that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import comfy.clip_model
+import comfy.clip_vision
+import comfy.lora
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from torch import Tensor
+
+from ..core.errors import WrongBaseModel, listed
+from ..core.identities import combine, portraits
+from ..core.models import manifest
+from ..core.models.tensors import State, below
+from ..core.people import Person
+from ..core.photo_maker import words
+from ..core.photo_maker.net import METHOD, RECOGNISER, PhotoMakerNet
+from . import load
+from .carried import put
+from .conditioning import Canvas, Conditioning, changed_at
+from .regional_text import silent, standing_at
+
+FILE = load.Published(METHOD, "PhotoMaker file", manifest.model("photomaker"))
+SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
+_ENCODERS, _HEAD_DIM = {"g", "l"}, 64
+
+
+@dataclass(frozen=True)
+class PhotoMaker:
+    """A loaded PhotoMaker file. `patcher` holds a core.photo_maker.net.PhotoMakerNet; the host finds it by this name.
+
+    lora: for the attention of an SDXL UNet, by the names that the host's own loader knows.
+    """
+
+    patcher: ModelPatcher
+    lora: State
+
+    @property
+    def net(self) -> PhotoMakerNet:
+        return self.patcher.model
+
+    def tokens(self, person: Person) -> Tensor:
+        """(n, width) float32 on the CPU, photo after photo.
+
+        Raises PortraitsMissing; for v2 RecogniserMissing, BadEmbedding.
+        """
+        pixels = comfy.clip_vision.clip_preprocess(portraits(person.identity, METHOD).loose / 255)
+        faces = None
+        if self.net.qformer_perceiver is not None:
+            faces = load.on_device(self.patcher, combine(person.identity, RECOGNISER, "sequence", METHOD))
+        return self.net.tokens(load.on_device(self.patcher, pixels), faces).flatten(0, 1).cpu()
+
+    def fused(self, text: Tensor, place: int, tokens: Tensor, weight: float) -> Tensor:
+        """A text (1, T, width) whose class words from `place` on are fused with as many tokens."""
+        here = slice(place, place + len(tokens))
+        plain, seen = (load.on_device(self.patcher, x) for x in (text[0, here], tokens))
+        fused = text.clone()
+        fused[0, here] = plain.lerp(self.net.fuse_module(plain, seen), weight).to(text)
+        return fused
+
+
+def load_photo_maker(path: str) -> PhotoMaker:
+    """Read photomaker-v1.bin, photomaker-v2.bin or a safetensors copy of one.
+
+    Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    state = FILE.read(path)
+    encoder = {key: tensor for key, tensor in below("id_encoder.", state).items() if not key.endswith("position_ids")}
+    patcher = FILE.built(path, encoder, partial(PhotoMakerNet, vision=_vision))
+    return PhotoMaker(patcher, below("lora_weights.", state))
+
+
+def _vision(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """The host's CLIP vision transformer of these weights' sizes."""
+    width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
+    cells = len(state["embeddings.position_embedding.weight"]) - 1
+    config = {
+        "model_type": "clip_vision_model", "hidden_act": "quick_gelu", "num_channels": 3, "hidden_size": width,
+        "num_attention_heads": width // _HEAD_DIM, "patch_size": patch, "image_size": patch * round(cells**0.5),
+        "intermediate_size": len(state["encoder.layers.0.mlp.fc1.bias"]),
+        "num_hidden_layers": sum(key.endswith("mlp.fc1.bias") for key in state),
+    }  # fmt: skip
+    return comfy.clip_model.CLIPVision(config, dtype, device, ops)
+
+
+def with_lora(model: ModelPatcher, loaded: PhotoMaker, strength: float) -> ModelPatcher:
+    """A clone of the MODEL with the file's LoRA; the MODEL itself at strength 0. Raises WrongBaseModel."""
+    if not strength:
+        return model
+    patches = comfy.lora.load_lora(dict(loaded.lora), comfy.lora.model_lora_keys_unet(model.model, {}), False)
+    layers = sum(key.endswith(("up.weight", "lora_B.weight")) for key in loaded.lora)
+    clone = model.clone()
+    found = len(clone.add_patches(patches, strength))
+    if found != layers:
+        name = type(model.model.model_config).__name__
+        advice = "Use a MODEL with SDXL's own layout: SDXL, Turbo, Lightning, LCM and their fine-tunes."
+        raise WrongBaseModel(f"The LoRA in this {METHOD} file", f"{layers} layers", f"{found} ({name})", advice)
+    return clone
+
+
+class Prompt(NamedTuple):
+    """The plain words of a prompt, and the same with class words fused; where in the second those of everybody heard
+    stand, and how many."""
+
+    plain: Conditioning
+    fused: Conditioning
+    stand: tuple[tuple[int, int], ...]
+
+
+def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person], weight: float) -> Prompt:
+    """Of `people`, whose class words stand in the text in their order, a trigger behind each; weight: of all of them.
+
+    Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, and what `PhotoMaker.tokens`
+    raises.
+    """
+    read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
+    if read.keys() != _ENCODERS:
+        found, wanted = (f"text encoders {listed(sorted(each))}" for each in (read, _ENCODERS))
+        raise WrongBaseModel("The CLIP", f"another family ({found})", f"SDXL's ({wanted})", SAME_CLIP)
+    found = words.find(read, mark, trigger, [person.identity.name for person in people])
+    said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
+    copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
+    plain, _ = words.laid_out(found, [1] * len(people), nothing)
+    copied, places = words.laid_out(found, copies, nothing)
+    before, after = (clip.encode_from_tokens_scheduled(each) for each in (plain, copied))
+    for n, tokens in said.items():
+        share = weight * people[n].weight
+        after = [[loaded.fused(context, places[n], tokens, share), options] for context, options in after]
+    return Prompt(before, after, tuple((places[n], copies[n]) for n in said))
+
+
+def by_region(
+    said: Prompt, negative: Conditioning, start_percent: float, regions: Tensor | None, canvas: Canvas
+) -> tuple[Conditioning, Conditioning]:
+    """Positive and negative: the plain words, and from `start_percent` of the schedule on the fused ones.
+
+    regions: (people, H, W) where those who are heard are, or None: everywhere.
+    """
+    before, after = said.plain, said.fused
+    for (place, count), region in zip(said.stand, () if regions is None else regions, strict=regions is not None):
+        text = standing_at(place, count, region, canvas)
+        before, after, negative = put(before, silent(text)), put(after, text), put(negative, silent(text))
+    pairs = zip(before, after, strict=True)
+    return [entry for pair in pairs for entry in changed_at(*pair, start_percent)], negative
