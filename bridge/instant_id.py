@@ -11,10 +11,10 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core import instant_id
-from ..core.errors import LikenessError
 from ..core.models import manifest
 from ..core.people import Person
-from . import load, unet
+from . import load
+from .adapters import keys_and_values
 from .conditioning import Canvas
 from .injections import Injection
 
@@ -22,18 +22,6 @@ if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
 
 FILE = load.Published(instant_id.METHOD, "InstantID adapter", manifest.model("instantid"))
-
-
-class AdapterMismatch(LikenessError):
-    """An adapter whose layers do not fit the MODEL's cross-attention layers."""
-
-    def __init__(self, adapter: str, model: str, theirs: int, ours: int, why: str) -> None:
-        super().__init__(
-            f"This {adapter} file has {ours} cross-attention layers and does not fit the MODEL ({model}, {theirs} "
-            f"layers): {why}.",
-            "Use a MODEL with SDXL's own layout (SDXL, Turbo, Lightning, LCM and their fine-tunes), or an adapter "
-            "that was trained for this one.",
-        )
 
 
 @dataclass(frozen=True)
@@ -56,11 +44,6 @@ class InstantID:
         rows = [self.net.tokens(load.on_device(self.patcher, row)).cpu() for row in embeddings]
         return torch.cat(rows)
 
-    def keys_and_values(self, tokens: Tensor, scales: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Per layer (people, T, C) twice, float32 on the CPU; scales (people,): of the values."""
-        pairs = self.net.keys_and_values(load.on_device(self.patcher, tokens))
-        return tuple((keys.cpu(), values.cpu() * scales[:, None, None]) for keys, values in pairs)
-
 
 def load_instant_id(path: str) -> InstantID:
     """Read ip-adapter.bin or a safetensors conversion of it.
@@ -68,16 +51,6 @@ def load_instant_id(path: str) -> InstantID:
     Raises UnsupportedCheckpoint, naming what the file is instead.
     """
     return InstantID(FILE.load(path, instant_id.InstantIDNet))
-
-
-def check_layout(loaded: InstantID, model: ModelPatcher) -> None:
-    """Raise AdapterMismatch unless every layer of the file finds a cross-attention layer of its width."""
-    ours, theirs = loaded.net.layer_widths, [width for *_, width in unet.attention_layers(model)]
-    if ours != theirs:
-        different = [i for i, pair in enumerate(zip(ours, theirs, strict=False)) if pair[0] != pair[1]]
-        why = "another number of layers" if not different else f"layer {different[0]} has another width"
-        name = type(model.model.model_config).__name__
-        raise AdapterMismatch(instant_id.METHOD, name, len(theirs), len(ours), why)
 
 
 @dataclass(frozen=True)
@@ -115,7 +88,7 @@ def make_injections(
     source = object()
 
     def injection(tokens: Tensor) -> Injection:
-        layers = loaded.keys_and_values(tokens, scales) if weight else ()
+        layers = keys_and_values(loaded.patcher, loaded.net.ip_adapter, tokens, scales) if weight else ()
         return Injection(source, sigmas, tokens, layers, regions, canvas, begins, by_row, boxes)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

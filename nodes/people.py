@@ -39,15 +39,17 @@ DEFAULT_TOOLTIP = "From Load Face Model. With nothing connected: the first pack 
 _PEOPLE = 8
 
 
-def _captions(identity: people.Identity) -> list[str]:
-    return [f"{identity.name} {number}" for number in range(1, identities.photos_of(identity) + 1)]
-
-
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
-    """The faces an identity is made of, shown in the node; nothing when there are none."""
+    """The faces an identity is made of, shown in the node, and the portraits beside them; nothing without photos."""
     if not identities.photos_of(identity):
         return None
-    return ui.PreviewImage(previews.contact_sheet(list(identity.crops), _captions(identity)), cls=cls)
+    pictures = list(identity.crops)
+    captions = [f"{identity.name} {number}" for number in range(1, len(pictures) + 1)]
+    if not identity.portraits:
+        return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls)
+    both = [one for pair in zip(pictures, identity.portraits.loose / 255, strict=True) for one in pair]
+    under = [one for caption in captions for one in (caption, "head and shoulders")]
+    return ui.PreviewImage(previews.contact_sheet(both, under, together=2), cls=cls)
 
 
 class LoadFaceModel(io.ComfyNode):

@@ -706,6 +706,8 @@ def test_saved_people_come_back_bit_equal(nodes, models, yao):
     assert loaded.name == "Yao"
     assert torch.equal(loaded.embeddings["w600k_mbf"], yao.embeddings["w600k_mbf"])
     assert torch.equal(faces, yao.crops)
+    assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
+    assert torch.equal(loaded.portraits.loose, yao.portraits.loose)
 
 
 def test_a_name_without_a_saved_person_names_those_there_are(nodes, models, yao):
@@ -921,6 +923,7 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(nodes, face_model, c
     for person, identity in zip(cast.people, one_by_one, strict=True):
         assert (person.weight, person.identity.name) == (1.0, identity.name)
         assert torch.equal(person.identity.crops, identity.crops)
+        assert torch.equal(person.identity.portraits.loose, identity.portraits.loose)
         assert torch.equal(person.identity.embeddings["w600k_mbf"], identity.embeddings["w600k_mbf"])
     assert torch.equal(preview, by_hand[1]) and output.ui.as_dict()["images"]
     assert any(said.startswith("Left out, no photo: Anna, Ben\n") for said in caplog.messages)

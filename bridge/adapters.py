@@ -1,0 +1,47 @@
+"""What the methods share whose image tokens stand beside the text: do they fit a MODEL, and their keys and values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..core.adapter_layers import AdapterLayers
+from ..core.errors import LikenessError
+from . import load, unet
+
+
+class AdapterMismatch(LikenessError):
+    """An adapter whose layers do not fit the MODEL's cross-attention layers."""
+
+    def __init__(self, adapter: str, model: str, theirs: int, ours: int, why: str) -> None:
+        super().__init__(
+            f"This {adapter} file has {ours} cross-attention layers and does not fit the MODEL ({model}, {theirs} "
+            f"layers): {why}.",
+            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
+            "fine-tunes), or an adapter that was trained for this one.",
+        )
+
+
+def check_layout(widths: Sequence[int], model: ModelPatcher, what: str) -> None:
+    """Raise AdapterMismatch unless every layer of an adapter finds a cross-attention layer of its width.
+
+    widths: of the adapter's layers, in diffusers' order. what: the method.
+    """
+    theirs = [width for *_, width in unet.attention_layers(model)]
+    if list(widths) != theirs:
+        different = [i for i, pair in enumerate(zip(widths, theirs, strict=False)) if pair[0] != pair[1]]
+        why = "another number of layers" if not different else f"layer {different[0]} has another width"
+        raise AdapterMismatch(what, type(model.model.model_config).__name__, len(theirs), len(widths), why)
+
+
+def keys_and_values(
+    patcher: ModelPatcher, layers: AdapterLayers, tokens: Tensor, scales: Tensor
+) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Of tokens (people, T, width), per layer (people, T, C) twice, float32 on the CPU.
+
+    layers: a part of the network in `patcher`. scales: (people,), of the values.
+    """
+    pairs = layers.keys_and_values(load.on_device(patcher, tokens))
+    return tuple((keys.cpu(), values.cpu() * scales[:, None, None]) for keys, values in pairs)
