@@ -114,8 +114,8 @@ class Prompt(NamedTuple):
     stand: tuple[tuple[int, int], ...]
 
 
-def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person], weight: float) -> Prompt:
-    """Of `people`, whose class words stand in the text in their order, a trigger behind each; weight: of all of them.
+def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person]) -> Prompt:
+    """Of `people`, whose class words stand in the text in their order, a trigger behind each.
 
     Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, and what `PhotoMaker.tokens`
     raises.
@@ -131,8 +131,8 @@ def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequ
     copied, places = words.laid_out(found, copies, nothing)
     before, after = (clip.encode_from_tokens_scheduled(each) for each in (plain, copied))
     for n, tokens in said.items():
-        share = weight * people[n].weight
-        after = [[loaded.fused(context, places[n], tokens, share), options] for context, options in after]
+        weight = people[n].weight
+        after = [[loaded.fused(context, places[n], tokens, weight), options] for context, options in after]
     return Prompt(before, after, tuple((places[n], copies[n]) for n in said))
 
 

@@ -6,6 +6,7 @@ from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.parts2whole import Features, Parts2Whole
+from ..bridge.photo_maker import PhotoMaker
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -29,6 +30,7 @@ LayoutSocket = _socket("LIKENESS_LAYOUT", Layout)
 BoxesOrLayoutSocket = _socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
+PhotoMakerSocket = _socket("LIKENESS_PHOTO_MAKER", PhotoMaker)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
 PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)
