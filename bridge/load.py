@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,6 @@ from ..core.models import search, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
-from ..core.models.tensors import State
 from ..core.text import in_one_line
 from . import folders
 
@@ -62,11 +60,15 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 
 @dataclass(frozen=True)
 class Published:
-    """A method's own weights: one file, one network. what: the file in words."""
+    """A method's own weights: one file, one network.
+
+    what: the file in words. formats: what else than its model's may be in the file.
+    """
 
     method: str
     what: str
     model: Model
+    formats: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -99,20 +101,24 @@ class Published:
 
         Raises UnsupportedCheckpoint, naming what the file is instead.
         """
-        return self.built(path, self.read(path), network)
+        return self.build(path, network, self.read(path))
 
-    def read(self, path: str) -> State:
-        """The tensors of a file that is one of these. Raises UnsupportedCheckpoint, naming what it is instead."""
+    def read(self, path: str) -> dict[str, Tensor]:
+        """The tensors of a file. Raises UnsupportedCheckpoint."""
         state = read_state_dict(path, self._expected, self._advice)
-        require(state, self.model.format, path, self._advice)
-        with self._sound(path):
-            tensors.check_weights(state)
+        require(state, self.formats or self.model.format, path, self._advice, self.what if self.formats else None)
         return state
 
-    def built(self, path: str, state: State, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
-        """As `load`, with a part of what has been read."""
-        with self._sound(path):
+    def build(
+        self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
+    ) -> comfy.model_patcher.ModelPatcher:
+        """The network of tensors that `read` has found; raises as `load` does."""
+        try:
+            tensors.check_weights(state)
             return in_patcher(partial(network, state), state)
+        except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
+            what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
+            raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error
 
     @property
     def _expected(self) -> str:
@@ -120,12 +126,5 @@ class Published:
 
     @property
     def _advice(self) -> str:
-        return f"{self.method}'s own file is {self.model.name} from {self.model.page}; it belongs in models/{self.key}."
-
-    @contextmanager
-    def _sound(self, path: str) -> Iterator[None]:
-        try:
-            yield
-        except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
-            what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
-            raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error
+        name, page = self.model.name, self.model.page
+        return f"{self.method}'s own file is {name} from {page}; it belongs in models/{self.key}."

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..core.errors import WrongBaseModel, listed
 from ..core.identities import combine, portraits
 from ..core.models import manifest
+from ..core.models.formats import PHOTO_MAKERS
 from ..core.models.tensors import State, below
 from ..core.people import Person
 from ..core.photo_maker import words
@@ -27,7 +28,7 @@ from .carried import put
 from .conditioning import Canvas, Conditioning, changed_at
 from .regional_text import silent, standing_at
 
-FILE = load.Published(METHOD, "PhotoMaker file", manifest.model("photomaker"))
+FILE = load.Published(METHOD, "PhotoMaker file", manifest.model("photo-maker"), PHOTO_MAKERS)
 SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
 _ENCODERS, _HEAD_DIM = {"g", "l"}, 64
 
@@ -73,7 +74,7 @@ def load_photo_maker(path: str) -> PhotoMaker:
     """
     state = FILE.read(path)
     encoder = {key: tensor for key, tensor in below("id_encoder.", state).items() if not key.endswith("position_ids")}
-    patcher = FILE.built(path, encoder, partial(PhotoMakerNet, vision=_vision))
+    patcher = FILE.build(path, partial(PhotoMakerNet, vision=_vision), encoder)
     return PhotoMaker(patcher, below("lora_weights.", state))
 
 

@@ -24,7 +24,7 @@ from ..core.places import drawing, heard, placing, regions
 from .sockets import CastOrIdentitySocket, PhotoMakerSocket
 
 CATEGORY = "likeness/photomaker"
-APPLY = "Apply PhotoMaker"
+APPLY = "Apply PhotoMaker (Likeness)"
 
 
 class LoadPhotoMaker(io.ComfyNode):
@@ -32,7 +32,7 @@ class LoadPhotoMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
             node_id="LikenessLoadPhotoMaker",
-            display_name="Load PhotoMaker",
+            display_name="Load PhotoMaker (Likeness)",
             category=CATEGORY,
             description="Loads PhotoMaker v1 or v2, encoder and LoRA. Which of the two a file is, its contents tell.",
             inputs=[

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..models.packs import BUFFALO
 from ..models.tensors import State, below
-from ..resampler import ResamplerLayer
+from ..resampler import Perceiver
 
 METHOD = "PhotoMaker"
-RECOGNISER = "w600k_r50"
+RECOGNISER = BUFFALO
 """v2's weights were trained on embeddings of insightface's buffalo_l."""
 HEAD_DIM = 128
 """Of v2's perceiver, fixed in the published file."""
@@ -52,27 +53,6 @@ class Fuse(nn.Module):
         return self.layer_norm(self.mlp2(fused) + fused)
 
 
-class Perceiver(nn.Module):
-    """The resampler of IP-Adapter without latents of its own."""
-
-    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        (width, inputs), out = state["proj_in.weight"].shape, state["proj_out.weight"].shape[0]
-        inner, feed_forward = state["layers.0.0.to_q.weight"].shape[0], state["layers.0.1.1.weight"].shape[0]
-        depth = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("layers."))
-        sizes = {"width": width, "inner": inner, "feed_forward": feed_forward, "head_dim": HEAD_DIM}
-        self.proj_in = ops.Linear(inputs, width, **factory)
-        self.proj_out = ops.Linear(width, out, **factory)
-        self.norm_out = ops.LayerNorm(out, **factory)
-        self.layers = nn.ModuleList(ResamplerLayer(**sizes, ops=ops, **factory) for _ in range(depth))
-
-    def forward(self, latents: Tensor, inputs: Tensor) -> Tensor:
-        inputs = self.proj_in(inputs)
-        for layer in self.layers:
-            latents = layer(inputs, latents)
-        return self.norm_out(self.proj_out(latents))
-
-
 class FaceTokens(nn.Module):
     """v2's: the face's embedding as tokens, to which what they find in the photo is added."""
 
@@ -84,12 +64,14 @@ class FaceTokens(nn.Module):
             ops.Linear(self.embedding, inside, **factory), nn.GELU(), ops.Linear(inside, out, **factory)
         )
         self.token_norm = ops.LayerNorm(self.width, **factory)
-        self.perceiver_resampler = Perceiver(below("perceiver_resampler.", state), ops=ops, **factory)
+        self.perceiver_resampler = Perceiver(
+            below("perceiver_resampler.", state), ops=ops, head_dim=HEAD_DIM, **factory
+        )
 
     def forward(self, faces: Tensor, seen: Tensor) -> Tensor:
         """Embeddings (n, 512) and CLIP's last states (n, 257, 1024) of as many photos -> (n, tokens, width)."""
         tokens = self.token_norm(self.token_proj(faces).unflatten(1, (-1, self.width)))
-        return tokens + self.perceiver_resampler(tokens, seen)
+        return tokens + self.perceiver_resampler.found(seen, tokens)
 
 
 class PhotoMakerNet(nn.Module):
