@@ -55,7 +55,7 @@ class PhotoMaker:
         pixels = comfy.clip_vision.clip_preprocess(portraits(person.identity, METHOD).loose / 255)
         faces = None
         if self.net.qformer_perceiver is not None:
-            faces = load.on_device(self.patcher, combine(person.identity, RECOGNISER, "sequence", METHOD))
+            faces = load.on_device(self.patcher, combine(person.identity, RECOGNISER, "sequence", f"{METHOD} v2"))
         return self.net.tokens(load.on_device(self.patcher, pixels), faces).flatten(0, 1).cpu()
 
     def fused(self, text: Tensor, place: int, tokens: Tensor, weight: float) -> Tensor:
