@@ -91,19 +91,16 @@ def _vision(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype)
     return comfy.clip_model.CLIPVision(config, dtype, device, ops)
 
 
-def with_lora(model: ModelPatcher, loaded: PhotoMaker, strength: float) -> ModelPatcher:
-    """A clone of the MODEL with the file's LoRA; the MODEL itself at strength 0. Raises WrongBaseModel."""
-    if not strength:
-        return model
-    patches = comfy.lora.load_lora(dict(loaded.lora), comfy.lora.model_lora_keys_unet(model.model, {}), False)
+def lora_weights(loaded: PhotoMaker, model: ModelPatcher) -> dict[str, str]:
+    """The names of the layers in a file's LoRA -> the MODEL's. Raises WrongBaseModel where one finds no layer."""
+    weights = comfy.lora.model_lora_keys_unet(model.model, {})
     layers = sum(key.endswith(("up.weight", "lora_B.weight")) for key in loaded.lora)
-    clone = model.clone()
-    found = len(clone.add_patches(patches, strength))
+    found = len(comfy.lora.load_lora(dict(loaded.lora), weights, False))
     if found != layers:
         name = type(model.model.model_config).__name__
         advice = "Use a MODEL with SDXL's own layout: SDXL, Turbo, Lightning, LCM and their fine-tunes."
         raise WrongBaseModel(f"The LoRA in this {METHOD} file", f"{layers} layers", f"{found} ({name})", advice)
-    return clone
+    return weights
 
 
 class Prompt(NamedTuple):

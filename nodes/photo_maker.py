@@ -14,7 +14,8 @@ from torch import Tensor
 from ..bridge import folders, notes, regional_text
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ..bridge.encode import check_family
-from ..bridge.photo_maker import FILE, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, prompt, with_lora
+from ..bridge.lora import strength_of, with_lora
+from ..bridge.photo_maker import FILE, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, lora_weights, prompt
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, region_inputs, region_masks_input, searchable
 from ..bridge.unet import text_width
@@ -154,20 +155,32 @@ class ApplyPhotoMaker(io.ComfyNode):
         cast = heard.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
         people, node = heard.heard(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join(heard.remarks(cast, mask, heard.REGIONS, 0)))
+        hints = [*heard.left_out(cast), *heard.remarks(cast, mask, heard.REGIONS, 0)]
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         said = prompt(photo_maker, clip, text, trigger, cast.people)
         if not people:
+            notes.tell(node, "\n".join(hints))
             return io.NodeOutput(model, said.plain, negative)
         areas = _areas(cast, people, mask, extent, margin, feather)
         canvas = Canvas(node, APPLY, lambda _: "with their regions")
         sides = by_region(said, negative, start_percent, areas, canvas)
-        model = with_lora(model, photo_maker, lora_weight)
+        model, already = _with_lora(model, photo_maker, lora_weight)
+        notes.tell(node, "\n".join([*hints, *already]))
         if areas is None:
             return io.NodeOutput(model, *sides)
         shown = drawing.read_regions(areas, people)[None]
         return io.NodeOutput(patched(model, regional_text.RegionalTextRun), *sides, ui=ui.PreviewImage(shown, cls=cls))
+
+
+def _with_lora(model: ModelPatcher, photo_maker: PhotoMaker, strength: float) -> tuple[ModelPatcher, list[str]]:
+    """The MODEL with the file's LoRA, once; and what is to be said where it has it already."""
+    if not strength:
+        return model, []
+    lora, weights = photo_maker.lora, lora_weights(photo_maker, model)
+    if found := strength_of(model, lora, weights):
+        return model, [f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"]
+    return with_lora(model, lora, strength, weights), []
 
 
 def _areas(

@@ -61,14 +61,16 @@ def find(prompt: Prompt, trigger: Prompt, word: str, people: Sequence[str]) -> F
 
     Raises BadTrigger unless there is one trigger behind a word for each of them.
     """
-    found = {encoder: _without(_content(chunks), _content(trigger[encoder])) for encoder, chunks in prompt.items()}
-    for _, ends in found.values():
-        if len(ends) != len(people):
-            there = f"the trigger word {word!r} {counted(len(ends), 'time')}" if ends else f"no trigger word {word!r}"
+    left, ends = dict[str, Sequence[Token]](), dict[str, Sequence[int]]()
+    for encoder, chunks in prompt.items():
+        left[encoder], here = _without(_content(chunks), _content(trigger[encoder]))
+        if len(here) != len(people):
+            there = f"the trigger word {word!r} {counted(len(here), 'time')}" if here else f"no trigger word {word!r}"
             raise BadTrigger(f"The text has {there} for {counted(len(people), 'person', 'people')}", word, people)
-        if min(ends, default=0) < 0 or len({*ends}) < len(ends):
+        if min(here, default=0) < 0 or len({*here}) < len(here):
             raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, people)
-    return Found(*({encoder: each[half] for encoder, each in found.items()} for half in (0, 1)))
+        ends[encoder] = here
+    return Found(left, ends)
 
 
 def _without(tokens: Sequence[Token], trigger: Sequence[Token]) -> tuple[list[Token], list[int]]:

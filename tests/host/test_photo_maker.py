@@ -110,10 +110,11 @@ def test_somebody_of_weight_zero_has_plain_words(model):
     assert not torch.equal(sample(*absent), sample(*apply(model)))
 
 
-def test_the_lora_is_on_a_clone_and_off_at_zero(model):
+def test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once(model, caplog):
     applied, bare = apply(model)[0], apply(model, lora_weight=0.0)[0]
     assert len(applied.patches) == len(made.loaded().lora) / 2
     assert not bare.patches and not model.patches
+    assert apply(applied)[0].patches == applied.patches and "not added a second time" in caplog.text
 
 
 def test_both_sides_go_through_the_unet_in_one_batch(model):
