@@ -17,12 +17,14 @@ from torch import Tensor
 
 from ..core.errors import WrongBaseModel, listed
 from ..core.identities import combine, portraits
+from ..core.inputs import unusable_text
 from ..core.models import manifest
 from ..core.models.formats import PHOTO_MAKERS
 from ..core.models.tensors import State, below
 from ..core.people import Person
 from ..core.photo_maker import words
 from ..core.photo_maker.net import METHOD, RECOGNISER, PhotoMakerNet
+from ..core.text import plain as shown
 from . import load
 from .carried import put
 from .conditioning import Canvas, Conditioning, changed_at
@@ -115,8 +117,8 @@ class Prompt(NamedTuple):
 def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person]) -> Prompt:
     """Of `people`, whose class words stand in the text in their order, a trigger behind each.
 
-    Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, and what `PhotoMaker.tokens`
-    raises.
+    Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, BadPicture for weights that no
+    text can have, and what `PhotoMaker.tokens` raises.
     """
     read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
     if read.keys() != _ENCODERS:
@@ -128,6 +130,8 @@ def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequ
     plain, _ = words.laid_out(found, [1] * len(people), nothing)
     copied, places = words.laid_out(found, copies, nothing)
     before, after = (clip.encode_from_tokens_scheduled(each) for each in (plain, copied))
+    if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
+        raise unusable_text(f"The text {shown(text, 60)!r}")
     for n, tokens in said.items():
         weight = people[n].weight
         after = [[loaded.fused(context, places[n], tokens, weight), options] for context, options in after]

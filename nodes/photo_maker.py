@@ -80,7 +80,7 @@ class ApplyPhotoMaker(io.ComfyNode):
                 io.Conditioning.Input(
                     "negative", tooltip="Plain words; it goes through so that both sides are computed in one batch."
                 ),
-                PhotoMakerSocket.Input("photo_maker", tooltip="From Load PhotoMaker."),
+                PhotoMakerSocket.Input("photo_maker", tooltip="From Load PhotoMaker (Likeness)."),
                 CastOrIdentitySocket.Input(
                     "cast", tooltip="One person (an identity or a cast, no place needed) or several with places."
                 ),
