@@ -15,6 +15,7 @@ from . import (
     parts,
     people,
     person_prompts,
+    photo_maker,
     photos,
     places,
     scenes,
@@ -25,8 +26,8 @@ from . import (
 folders.register()
 
 STEPS = (
-    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, parts, share_parts, body_surface, measure,
-    second_pass, scenes, doctor,
+    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, photo_maker, parts, share_parts,
+    body_surface, measure, second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -7,6 +7,7 @@ from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.ip_adapter import IPAdapter
 from ..bridge.parts2whole import Features, Parts2Whole
+from ..bridge.photo_maker import PhotoMaker
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -31,6 +32,7 @@ BoxesOrLayoutSocket = _socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layou
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
 IPAdapterSocket = _socket("LIKENESS_IP_ADAPTER", IPAdapter)
+PhotoMakerSocket = _socket("LIKENESS_PHOTO_MAKER", PhotoMaker)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
 PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)

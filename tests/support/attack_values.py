@@ -19,19 +19,33 @@ from typing import Any
 
 import parts_made
 import parts_run
+import photo_maker_made
 import real_faces
 import tiny_sd15
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
 from pack.bridge import face_bank, id_patch, instant_id, unet
-from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, PlacedCast, RowCast, Slot
+from pack.core.people import (
+    ALIGNED,
+    LOOSE,
+    Cast,
+    Face,
+    Faces,
+    Identity,
+    Layout,
+    Person,
+    PlacedCast,
+    Portraits,
+    RowCast,
+    Slot,
+)
 from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file
 
 WIDTH, HEIGHT = 128, 96
-RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf")
+RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
 nan, inf = math.nan, math.inf
 
 
@@ -77,6 +91,7 @@ def networks() -> Any:
 
 
 clip, clip_vision, vae = parts_made.clip, parts_made.clip_vision, parts_made.vae
+sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 
 
 def wrapped(model: Any, way: str) -> Any:
@@ -148,7 +163,9 @@ def identity(
 ) -> Identity:
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
-    return Identity(name, {one: rows.clone() for one in recognisers}, torch.zeros(len(rows), 112, 112, 3))
+    embeddings = {one: rows.clone() for one in recognisers}
+    portraits = (torch.full((len(rows), side, side, 3), 99, dtype=torch.uint8) for side in (ALIGNED, LOOSE))
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), Portraits(*portraits))
 
 
 def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
