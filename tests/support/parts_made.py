@@ -109,6 +109,20 @@ def clip_vision(width: int = 48) -> comfy.clip_vision.ClipVisionModel:
 
 
 @cache
+def dinov2() -> comfy.clip_vision.ClipVisionModel:
+    config = {
+        "model_type": "dinov2", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "mlp_ratio": 4,
+        "layer_norm_eps": 1e-6, "use_swiglu_ffn": False, "image_size": 518, "patch_size": 14, "num_channels": 3,
+    }  # fmt: skip
+    with NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(config, file)
+        file.flush()
+        made = comfy.clip_vision.ClipVisionModel(file.name)
+    fill(made.model, 119)
+    return made
+
+
+@cache
 def vae() -> comfy.sd.VAE:
     return comfy.sd.VAE(sd=fill(comfy.taesd.taesd.TAESD(), 118).state_dict())
 
