@@ -19,13 +19,14 @@ from . import (
     scenes,
     second_pass,
     share_parts,
+    story_maker,
 )
 
 folders.register()
 
 STEPS = (
-    people, photos, places, person_prompts, id_patch, instant_id, parts, share_parts, body_surface, measure,
-    second_pass, scenes, doctor,
+    people, photos, places, person_prompts, id_patch, instant_id, story_maker, parts, share_parts, body_surface,
+    measure, second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -158,6 +158,12 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0, "photos": "mean",
             "region_margin": 0.75, "feather": 8, "acts_in": "regions",
         },
+        "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
+        "LikenessApplyStoryMaker": {
+            "model": value("sdxl()"), **_sides(2048), "story_maker": value("loaded('story_maker')"), "cast": cast,
+            "clip_vision": value("clip_vision()"), "bodies": value("image(batch=2)"), "body_masks": value("mask(2)"),
+            "weight": 0.8, "lora_weight": 0.8, **range_, "photos": "mean", **region,
+        },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
         "LikenessApplyParts": {
