@@ -50,10 +50,15 @@ class CrossAttentionBatch(Batch):
         ours = {
             block: partial(self.attended, layer, standing(options, "attn2", block))
             for layer, block in enumerate(self.layers)
+            if self.acts(layer)
         }
         others = options.get("patches", {}).get("attn2_patch", ())
         options = replaced(options, "attn2", ours)
         return with_patches(options, "attn2_patch", [partial(self.behind, tuple(others))]) if others else options
+
+    def acts(self, layer: int) -> bool:
+        """Whether it does anything in this layer; else whatever stands there is left alone."""
+        return True
 
     def behind(
         self, others: Sequence[Patch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options

@@ -31,7 +31,7 @@ class Injection(Carried):
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
-    Empty where the adapter is switched off.
+    None for a layer in which it is not heard, which then does what it did. Empty where the adapter is switched off.
     regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
     boxes: (people, H, W), at most 1 in all: where they act in the UNet, and IdentityNet's residuals act at all, while
     IdentityNet itself hears by `regions`; or None: wherever they are heard.
@@ -42,7 +42,7 @@ class Injection(Carried):
 
     key = "likeness_injections"
     tokens: Tensor
-    layers: tuple[tuple[Tensor, Tensor], ...]
+    layers: tuple[tuple[Tensor, Tensor] | None, ...]
     regions: Tensor | None
     canvas: Canvas | None = None
     begins: Callable[[CFGGuider], None] | None = None
@@ -74,7 +74,7 @@ class Injection(Carried):
         return self.piece(number, lambda: self._row(slice(number, number + 1)))
 
     def _row(self, row: slice) -> Self:
-        layers = tuple((keys[row], values[row]) for keys, values in self.layers)
+        layers = tuple(pair and (pair[0][row], pair[1][row]) for pair in self.layers)
         boxes = None if self.boxes is None else self.boxes[row]
         return replace(self, tokens=self.tokens[row], layers=layers, by_row=False, boxes=boxes)
 
@@ -96,7 +96,7 @@ class Injection(Carried):
             and self.source is other.source
             and self.sigmas == other.sigmas
             and self.tokens.shape == other.tokens.shape
-            and len(self.layers) == len(other.layers)
+            and [pair is None for pair in self.layers] == [pair is None for pair in other.layers]
         )
 
 
@@ -124,6 +124,9 @@ class InjectionsBatch(CrossAttentionBatch):
         self.layers, self.rows = layers, place.rows
         self._additions = [Addition(each, place) for each in injections]
 
+    def acts(self, layer: int) -> bool:
+        return any(layer in addition.layers for addition in self._additions)
+
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
@@ -131,20 +134,26 @@ class InjectionsBatch(CrossAttentionBatch):
         whose = self.whose(before, q, extra_options)
         out = before(q, k, v, extra_options) if before else attend(q, k, v)
         for addition in self._additions:
-            out = out + addition.attended(q, layer, grid, attend, whose)
+            if layer in addition.layers:
+                out = out + addition.attended(q, layer, grid, attend, whose)
         return out
 
 
 class Addition:
     """What one apply node's injections, one per chunk and all alike, add to the layers.
 
-    layers: keys and values (people, rows, T, C). weights: per grid, or none where one person is heard everywhere.
+    layers: by number, keys and values (people, rows, T, C) of those where they are heard. weights: per grid, or none
+    where one person is heard everywhere.
     """
 
     def __init__(self, injections: Sequence[Injection], place: Place) -> None:
         self.injections, self._place = injections, place
         pairs = zip(*(injection.layers for injection in injections), strict=True)
-        self.layers = [tuple(self._by_row(sides) for sides in zip(*layer, strict=True)) for layer in pairs]
+        self.layers = {
+            number: tuple(self._by_row(sides) for sides in zip(*layer, strict=True))
+            for number, layer in enumerate(pairs)
+            if all(layer)
+        }
         # Regions are the same in all rows, boxes may be of one each.
         told = injections if injections[0].boxes is not None else injections[:1]
         self._shares = [(one, shares) for one in told if (shares := one.shares) is not None]

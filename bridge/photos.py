@@ -97,7 +97,7 @@ def faces_of(
     where = os.path.basename(path)
     picture = from_file(path)
     used = analysis.largest_or_all(analysis.detect(detector, picture, where), largest)
-    return analysis.recognise(recognisers, align, picture, used, where)
+    return analysis.recognise(recognisers, align, picture, used, where, portraits=True)
 
 
 def _is_photo(name: str) -> bool:

@@ -11,12 +11,14 @@ import numpy as np
 from torch import Tensor
 
 from .errors import BadChoice, BadSize
-from .people import Box, Joint, PlacedCast, Point
+from .people import Box, Joint, Keypoints, PlacedCast, Point
 
 PATCH = 64
 """Side of an ID patch in pixels, as ID-Patch was trained."""
 Rect = tuple[int, int, int, int]
 """x0, y0, x1, y1 in whole pixels, the last two exclusive."""
+SMALLEST = 16
+"""Pixels. Smaller squares are a few latent pixels of nobody's face."""
 LARGEST = 8192
 """Side of a canvas in pixels. Nobody generates larger ones, and a few pictures of that size fill the memory."""
 FAR = 1e6
@@ -120,6 +122,26 @@ def bounds(region: Tensor) -> Rect:
     """The smallest rectangle around what is not 0 of a region (H, W), which is not empty."""
     rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
+    """The face box with `margin` times its longer side around it, as a square that is moved into the picture.
+
+    At most as large as the picture's shorter side.
+    """
+    length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
+    x0, y0 = (round((a + b - length) / 2) for a, b in ((box[0], box[2]), (box[1], box[3])))
+    x0, y0 = max(0, min(x0, width - length)), max(0, min(y0, height - length))
+    return x0, y0, x0 + length, y0 + length
+
+
+def upright(keypoints: Keypoints) -> int:
+    """How many quarter turns counter-clockwise bring the eyes above the mouth as nearly as possible."""
+    left, right, _, *mouth = keypoints
+    up = tuple(left[n] + right[n] - mouth[0][n] - mouth[1][n] for n in (0, 1))
+    # Turned counter-clockwise once, to the right becomes up: (x, y) -> (y, -x).
+    heights = (-up[1], up[0], up[1], -up[0])
+    return max(range(4), key=lambda turns: (heights[turns], -turns))
 
 
 def patch_rect(center: Point, size: int = PATCH) -> Rect:

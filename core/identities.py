@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from .errors import BadCast, BadEmbedding, LikenessError, UnsupportedCheckpoint, listed
 from .models.packs import where
 from .models.tensors import ends
-from .people import CROP, EMBEDDING, Face, Identity
+from .people import ALIGNED, CROP, EMBEDDING, LOOSE, Face, Identity, Portraits
 from .text import plain
 
 _SIZES = (1e-6, 1e4)
@@ -35,6 +35,8 @@ _PREFIX = "embedding."
 _BRIGHTEST = 255.0
 """Of a crop: they are of 0 to 1, and other programs may count to 255."""
 _CROPS = "crops"
+_ALIGNED, _LOOSE = _PORTRAITS = ("portraits.aligned", "portraits.loose")
+"""Packs that know nothing of portraits leave these out."""
 
 
 class RecogniserMissing(LikenessError):
@@ -44,6 +46,17 @@ class RecogniserMissing(LikenessError):
         super().__init__(
             f"{method} needs {needed}, this identity ({identity}) has {listed(available, 'no embedding')}.",
             f"Choose {needed} in Load Face Model and make the identity again from the photos. Its file: {where}.",
+        )
+
+
+class PortraitsMissing(LikenessError):
+    """An identity lacks the pictures that a method looks at."""
+
+    def __init__(self, method: str, identity: str) -> None:
+        super().__init__(
+            f"{method} looks at pictures of the face, and this identity ({identity}) has none: people saved by earlier "
+            "versions have only numbers.",
+            "Make the identity again from the photos, and save it again.",
         )
 
 
@@ -71,6 +84,14 @@ def why_bad_crops(crops: Tensor) -> str | None:
     return f"its pictures hold {wrong[0]:g} where they reach from 0 to 1" if wrong else None
 
 
+def why_bad_portraits(portraits: Portraits, photos: int) -> str | None:
+    """Why these are no pictures of so many photos, or None when they are."""
+    for what, pictures, side in (("aligned", portraits.aligned, ALIGNED), ("loose", portraits.loose, LOOSE)):
+        if (shape := tuple(pictures.shape)) != (photos, side, side, 3) or pictures.dtype != torch.uint8:
+            return f"its {what} portraits are {pictures.dtype} of shape {shape}, not uint8 of {(photos, side, side, 3)}"
+    return None
+
+
 def check(identity: Identity) -> Identity:
     """The identity itself. Raises BadEmbedding when one of its embeddings cannot be used."""
     for recogniser, rows in identity.embeddings.items():
@@ -91,7 +112,22 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
         for recogniser in recognisers
     }
     crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, 112, 112, 3)
-    return check(Identity(name, embeddings, crops))
+    return check(Identity(name, embeddings, crops, _together([face.portrait for face in faces])))
+
+
+def _together(each: Sequence[Portraits | None]) -> Portraits | None:
+    """Of all photos; None where one lacks them, or there is none."""
+    known = [one for one in each if one]
+    if not known or len(known) < len(each):
+        return None
+    return Portraits(torch.cat([one.aligned for one in known]), torch.cat([one.loose for one in known]))
+
+
+def portraits(identity: Identity, method: str) -> Portraits:
+    """The pictures of one person. Raises PortraitsMissing, naming `method`, when the identity lacks them."""
+    if identity.portraits is None:
+        raise PortraitsMissing(method, identity.name)
+    return identity.portraits
 
 
 def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Tensor:
@@ -167,11 +203,12 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     """A person between a (amount 0) and b (amount 1), one photo, for every recogniser that both have.
 
     Each person counts as the mean of their photos. lerp mixes the vectors; slerp turns the direction at an even
-    pace and interpolates the length, so that the middle is not weaker than the ends. Crops are mixed for the eye.
-    Raises BadCast when the two have no recogniser in common, BadEmbedding.
+    pace and interpolates the length, so that the middle is not weaker than the ends. Of crops and portraits the first
+    photos are mixed, the portraits where both have them.
+    Raises BadCast when the two have no recogniser in common, unless both are made of pictures alone; BadEmbedding.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
-    if not common:
+    if not common and (a.embeddings or b.embeddings or not (a.portraits and b.portraits)):
         raise BadCast(
             f"No recogniser in common to blend: {a.name} has {_names(a)} and {b.name} has {_names(b)}.",
             "Make both identities with the same Load Face Model.",
@@ -186,7 +223,15 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
         for recogniser in common
     }
     crops = torch.lerp(a.crops[:1], b.crops[:1], amount)
-    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops))
+    mixed = _mixed(a.portraits, b.portraits, amount) if a.portraits and b.portraits else None
+    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops, mixed))
+
+
+def _mixed(a: Portraits, b: Portraits, amount: float) -> Portraits:
+    def mix(one: Tensor, other: Tensor) -> Tensor:
+        return torch.lerp(one[:1].float(), other[:1].float(), amount).round().to(torch.uint8)
+
+    return Portraits(mix(a.aligned, b.aligned), mix(a.loose, b.loose))
 
 
 def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
@@ -216,8 +261,11 @@ def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
     check(identity)
     tensors = {f"{_PREFIX}{recogniser}": rows for recogniser, rows in identity.embeddings.items()}
     metadata = {"format": _FORMAT, "version": _VERSION, "name": identity.name}
+    tensors[_CROPS] = identity.crops
+    if identity.portraits:
+        tensors[_ALIGNED], tensors[_LOOSE] = identity.portraits.aligned, identity.portraits.loose
     # Copies, because a file cannot hold rows that share their memory.
-    return {key: rows.contiguous().clone() for key, rows in {**tensors, _CROPS: identity.crops}.items()}, metadata
+    return {key: rows.contiguous().clone() for key, rows in tensors.items()}, metadata
 
 
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Identity:
@@ -232,16 +280,23 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if (version := metadata.get("version")) != _VERSION:
         found = f"written in version {version} of the format"
         raise UnsupportedCheckpoint(path, found, f"version {_VERSION}", "Update this node pack.")
+
+    def damaged(why: str) -> UnsupportedCheckpoint:
+        return UnsupportedCheckpoint(path, f"damaged: {why}", expected, "Save the person again from the photos.")
+
     stored = {key.removeprefix(_PREFIX): rows for key, rows in tensors.items() if key.startswith(_PREFIX)}
+    crops, kept = tensors[_CROPS], [tensors[key] for key in _PORTRAITS if key in tensors]
     complex_ = next((f"{key} is of type {rows.dtype}" for key, rows in stored.items() if rows.is_complex()), None)
-    if why := complex_ or why_bad_crops(tensors[_CROPS]):
-        raise UnsupportedCheckpoint(path, f"damaged: {why}", expected, "Save the person again from the photos.")
+    if why := complex_ or why_bad_crops(crops):
+        raise damaged(why)
     embeddings = {key: rows.float() for key, rows in stored.items()}
-    identity = check(Identity(metadata.get("name", "person"), embeddings, tensors[_CROPS].float()))
-    counts = {len(rows) for rows in embeddings.values()}
-    photos = next(iter(counts), 0)
-    if len(counts) != 1 or identity.crops.shape != (photos, CROP, CROP, 3):
+    pictures = Portraits(*kept) if len(kept) == len(_PORTRAITS) else None
+    identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures))
+    parts = [*embeddings.values(), *kept]
+    together = parts and len(kept) != 1 and all(part.shape[:1] == crops.shape[:1] for part in parts)
+    if not together or crops.shape[1:] != (CROP, CROP, 3):
         shapes = {key: tuple(tensor.shape) for key, tensor in sorted(tensors.items())}
-        found = f"damaged: its tensors do not belong to the same photos ({shapes})"
-        raise UnsupportedCheckpoint(path, found, expected, "Save the person again from the photos.")
+        raise damaged(f"its tensors do not belong to the same photos ({shapes})")
+    if why := pictures and why_bad_portraits(pictures, len(crops)):
+        raise damaged(why)
     return identity

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from .adapter_layers import AdapterLayers
 from .errors import BadSize
 from .identities import combine
 from .models.packs import ANTELOPE
@@ -27,16 +28,6 @@ SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
 """Of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
 
 
-class AdapterLayer(nn.Module):
-    """Keys and values of the image tokens for one cross-attention layer."""
-
-    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        out, width = state["to_k_ip.weight"].shape
-        self.to_k_ip = ops.Linear(width, out, bias=False, **factory)
-        self.to_v_ip = ops.Linear(width, out, bias=False, **factory)
-
-
 class InstantIDNet(nn.Module):
     """One ip-adapter.bin: the resampler, and a key and value projection per cross-attention layer.
 
@@ -46,27 +37,11 @@ class InstantIDNet(nn.Module):
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.image_proj = Resampler(below("image_proj.", state), ops=ops, **factory)
-        adapter = below("ip_adapter.", state)
-        numbers = sorted({int(key.split(".")[0]) for key in adapter})
-        self.ip_adapter = nn.ModuleDict(
-            {str(n): AdapterLayer(below(f"{n}.", adapter), ops=ops, **factory) for n in numbers}
-        )
-
-    @property
-    def layer_widths(self) -> list[int]:
-        """Width of the queries each layer is made for, in diffusers' order."""
-        return [int(layer.to_k_ip.weight.shape[0]) for layer in self._layers()]
-
-    def _layers(self) -> list[AdapterLayer]:
-        return [layer for layer in self.ip_adapter.values() if isinstance(layer, AdapterLayer)]
+        self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
 
     def tokens(self, embeddings: Tensor) -> Tensor:
         """(people, n, 512) of n photos each -> (people, 16, 2048)."""
         return self.image_proj(embeddings)
-
-    def keys_and_values(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Tokens (people, T, 2048) -> per layer ((people, T, C), (people, T, C)), in diffusers' order."""
-        return [(layer.to_k_ip(tokens), layer.to_v_ip(tokens)) for layer in self._layers()]
 
 
 def embeddings(person: Person, photos: str) -> Tensor:

@@ -34,6 +34,8 @@ NOSE = 2
 """Index of the nose in Keypoints; in a Pose it is 0."""
 EMBEDDING, CROP = 512, 112
 """Numbers of a face embedding, and the side in pixels of the aligned picture that is kept with it."""
+ALIGNED, LOOSE = 224, 512
+"""Sides in pixels of the pictures in Portraits."""
 
 
 def no_embeddings() -> Mapping[str, Tensor]:
@@ -42,11 +44,24 @@ def no_embeddings() -> Mapping[str, Tensor]:
 
 
 @dataclass(frozen=True)
+class Portraits:
+    """What networks that look at pictures are given of a person, one of each per photo.
+
+    aligned: (photos, ALIGNED, ALIGNED, 3) uint8 RGB, the face on ArcFace's template doubled, black outside of the
+    photo. loose: (photos, LOOSE, LOOSE, 3) uint8 RGB, head and shoulders, upright, never outside of the photo.
+    """
+
+    aligned: Tensor
+    loose: Tensor
+
+
+@dataclass(frozen=True)
 class Face:
     """One face found in a picture.
 
     embeddings: recogniser id -> (EMBEDDING,) float32 CPU, as that recogniser returns it (not re-normalised).
     crop: (CROP, CROP, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
+    portrait: of one photo; None where only the embeddings were asked for.
     """
 
     box: Box
@@ -54,6 +69,7 @@ class Face:
     score: float
     crop: Tensor
     embeddings: Mapping[str, Tensor] = field(default_factory=no_embeddings)
+    portrait: Portraits | None = None
 
 
 @dataclass(frozen=True)
@@ -73,11 +89,13 @@ class Identity:
     combining them is chosen where they are used.
     crops: (photos, CROP, CROP, 3) float32 RGB 0..1, for the eye.
     name: one line of at most NAME letters.
+    portraits: None for people saved by versions that kept none.
     """
 
     name: str
     embeddings: Mapping[str, Tensor]
     crops: Tensor
+    portraits: Portraits | None = None
 
     def __post_init__(self) -> None:
         # A name also comes out of files that others have made.

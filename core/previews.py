@@ -147,16 +147,16 @@ _SHOWN = 100
 _OF_A_GROUP = 24
 
 
-def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str]) -> Tensor:
+def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: int = 1) -> Tensor:
     """Pictures side by side, in rows, with a caption under each; of more than a hundred the first.
 
-    crops: each (H, W, 1|3|4) float 0..1 of any size; captions: one per crop, cut when too long.
-    Returns (1, H, W, 3) float32 0..1.
+    crops: each (H, W, 1|3|4) float 0..1 of any size; captions: one per crop, cut when too long. together: of how many
+    no row parts the one from the next. Returns (1, H, W, 3) float32 0..1.
     """
     if (more := len(crops) - _SHOWN) > 0:
         crops, captions = crops[:_SHOWN], [*captions[: _SHOWN - 1], f"and {more} more"]
     cell, strip, gap = 160, 24, 6
-    columns = math.ceil(math.sqrt(len(crops)))
+    columns = together * math.ceil(math.sqrt(len(crops)) / together)
     rows = math.ceil(len(crops) / columns)
     size = (columns * (cell + gap) + gap, rows * (cell + strip + gap) + gap)
     sheet = Sheet(Image.new("RGB", size, (28, 28, 28)))

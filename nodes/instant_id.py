@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,9 +14,9 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes
+from ..bridge.adapters import check_layout, hearing
 from ..bridge.carried import put
 from ..bridge.conditioning import (
-    Canvas,
     Conditioning,
     ControlAttachment,
     check_conditioning,
@@ -26,19 +25,18 @@ from ..bridge.conditioning import (
 )
 from ..bridge.identity_net import IdentityNet
 from ..bridge.injections import InjectionsRun
-from ..bridge.instant_id import FILE, InstantID, check_layout, load_instant_id, make_injections
+from ..bridge.instant_id import FILE, InstantID, load_instant_id, make_injections
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
+from ..bridge.schema import advanced, heard_inputs, percent_input, photos_input, searchable, seed_input
 from ..core import geometry
-from ..core.attention import region_weights
-from ..core.errors import LikenessError, gathered, listed, rows_missing
-from ..core.instant_id import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.people import Cast, Identity, Layout, Person, PlacedCast, RowCast, is_a
+from ..core.errors import LikenessError, listed, rows_missing
+from ..core.instant_id import LONGER_SIDE, METHOD, MULTIPLE_OF, resized_photo
+from ..core.people import Cast, Layout, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
-from ..core.places import control_images, drawing, placing, regions
+from ..core.places import control_images, heard, placing
+from ..core.places.heard import REGIONS
 from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
 
-REGIONS, FACE_BOXES = "regions", "face boxes"
 CATEGORY = "likeness/instantid"
 IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
 
@@ -177,7 +175,7 @@ class FaceKeypointsImage(io.ComfyNode):
     @classmethod
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
         # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-        drawn = _heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
+        drawn = heard.heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
         layout = placing.places_of(drawn, layout, IMAGE)
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
         if not faces or len(faces) < len(layout.slots):
@@ -256,27 +254,9 @@ class ApplyInstantID(io.ComfyNode):
                     "How several photos of one person are joined: average, average direction at the usual length, "
                     "all of them as a sequence, or the average of those that agree with each other."
                 ),
-                advanced(
-                    io.Float.Input(
-                        "region_margin",
-                        default=0.75,
-                        min=0.0,
-                        max=4.0,
-                        step=0.05,
-                        tooltip="Several people: how far a person's region reaches beyond the face box, in face sizes.",
-                    )
-                ),
-                advanced(
-                    io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
-                ),
-                region_masks_input(),
-                io.Combo.Input(
-                    "acts_in",
-                    options=[REGIONS, FACE_BOXES],
-                    default=REGIONS,
-                    optional=True,
-                    tooltip="face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and "
-                    "the prompt has the rest of the picture: for styles, and for people seen from afar.",
+                *heard_inputs(
+                    "face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and the "
+                    "prompt has the rest of the picture: for styles, and for people seen from afar."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -316,105 +296,44 @@ class ApplyInstantID(io.ComfyNode):
         mask: Tensor | None = None,
         acts_in: str = REGIONS,
     ) -> io.NodeOutput:
-        cast = _as_cast(cast)
-        people, node = _heard(cast).people, notes.node_of(cls)
+        cast = heard.as_cast(cast)
+        people, node = heard.heard(cast).people, notes.node_of(cls)
         notes.tell(node, "\n".join(_remarks(image, mask, cast, acts_in)))
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
-        check_layout(instant_id, model)
-        areas, by_row = _regions(cast, mask, region_margin, feather), is_a(cast, RowCast)
-        boxes = _boxes(cast, areas) if acts_in == FACE_BOXES else None
-        canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if by_row else 0)
-        # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-        placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
+        check_layout(instant_id.net.ip_adapter.widths, model, METHOD)
+        where = hearing(cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions")
         injections = make_injections(
-            instant_id, people, photos, weight=adapter_weight, regions=areas, boxes=boxes, sigmas=window,
-            negative_noise=negative_noise, noise_seed=noise_seed, canvas=canvas if placed or by_row else None,
-            begins=partial(_check_cfg, node), by_row=by_row,
+            instant_id, people, photos, weight=adapter_weight, hearing=where, negative_noise=negative_noise,
+            noise_seed=noise_seed, begins=partial(_check_cfg, node),
         )  # fmt: skip
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [put(*pair) for pair in pairs]
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
-            percents, seen = (start_percent, end_percent), None if placed else canvas
+            # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
+            percents, seen = (start_percent, end_percent), None if where.placed else where.canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
-        shown = _shown(areas if boxes is None else boxes, people, by_row)
+        shown = heard.drawn(where.acts, people, where.by_row)
         preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
         return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
 
 
-def _as_cast(given: Cast | Identity) -> Cast:
-    """One person is a cast of one."""
-    return given if is_a(given, Cast) else Cast((Person(given),))
-
-
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
     """What works, but may not be meant."""
-    hints = gathered("Weight 0, left out", [one.identity.name for one in cast.people if one.weight <= 0])
-    if image is not None and image.shape[1:3] == (1024, 1024):
-        hints.append(WATERMARKS)
-    if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
-        size = f"{mask.shape[-1]}x{mask.shape[-2]}"
-        hints.append(f"Masks stretched: {size} px over the canvas, {cast.width}x{cast.height} px")
-    return [*hints, *_small_boxes(cast)] if acts_in == FACE_BOXES and is_a(cast, PlacedCast) else hints
-
-
-def _small_boxes(cast: PlacedCast) -> list[str]:
-    """Face boxes of which coarse layers may see nothing, in one line."""
-    small: list[str] = []
-    for name, box in ((p.identity.name, p.slot.box) for p in cast.people if p.slot and p.slot.box):
-        seen = max(0, box[0]), max(0, box[1]), min(cast.width, box[2]), min(cast.height, box[3])
-        if geometry.shorter_side(seen) < CELL:
-            small.append(f"{name} {seen[2] - seen[0]:.0f}x{seen[3] - seen[1]:.0f}")
-    advice = f" px on the canvas; coarse layers need {CELL}: larger faces, or acts_in = regions"
-    return gathered("Face boxes small", small, advice)
-
-
-def _heard(cast: Cast) -> Cast:
-    return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
+    square = image is not None and image.shape[1:3] == (1024, 1024)
+    return [*heard.left_out(cast), *[WATERMARKS] * square, *heard.remarks(cast, mask, acts_in, CELL)]
 
 
 def _check_cfg(node: str | None, guider: CFGGuider) -> None:
     cfg = getattr(guider, "cfg", 0.0)
     high = f"CFG {cfg:g} burns colours: InstantID was made for 4 to 5, and is fine up to {HIGH_CFG:g}"
     notes.tell(node, high if cfg > HIGH_CFG else "", "CFG")
-
-
-def _regions(cast: Cast, mask: Tensor | None, margin: float, feather: float) -> Tensor | None:
-    """(people, H, W) weights of those who are heard, or None where one person is heard everywhere.
-
-    Raises BadRegion for masks where everybody has a row of their own.
-    """
-    if mask is not None and is_a(cast, RowCast):
-        why = "everybody has a picture of their own, from Crop Faces"
-        raise regions.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
-    if mask is not None:
-        found = regions.of_masks(mask, cast)
-        return None if len(found) == 1 and bool((found == 1).all()) else found
-    cast = _heard(cast)
-    if len(cast.people) == 1 or is_a(cast, RowCast):
-        return None
-    return regions.of_cast(placing.require_places(cast, APPLY), margin, feather)
-
-
-def _boxes(cast: Cast, areas: Tensor | None) -> Tensor:
-    """(people, H, W): the regions of those who are heard, or the picture, cut to their face boxes; at most 1 in all."""
-    placed = placing.require_places(_heard(cast), f"{APPLY} with acts_in at {FACE_BOXES}")
-    found = regions.in_face_boxes(placed, areas)
-    return found if is_a(cast, RowCast) else region_weights(found)
-
-
-def _shown(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tensor | None:
-    """Where everybody's face acts, (pictures, H, W, 3), or None: everywhere. by_row: a picture for each."""
-    if shares is None:
-        return None
-    sheets = [slice(n, n + 1) for n in range(len(people))] if by_row else [slice(None)]
-    return torch.stack([drawing.read_regions(shares[sheet], people[sheet]) for sheet in sheets])
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

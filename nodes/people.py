@@ -39,15 +39,17 @@ DEFAULT_TOOLTIP = "From Load Face Model. With nothing connected: the first pack 
 _PEOPLE = 8
 
 
-def _captions(identity: people.Identity) -> list[str]:
-    return [f"{identity.name} {number}" for number in range(1, identities.photos_of(identity) + 1)]
-
-
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
-    """The faces an identity is made of, shown in the node; nothing when there are none."""
+    """The faces an identity is made of, shown in the node, and the portraits beside them; nothing without photos."""
     if not identities.photos_of(identity):
         return None
-    return ui.PreviewImage(previews.contact_sheet(list(identity.crops), _captions(identity)), cls=cls)
+    pictures = list(identity.crops)
+    captions = [f"{identity.name} {number}" for number in range(1, len(pictures) + 1)]
+    if not identity.portraits:
+        return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls)
+    both = [one for pair in zip(pictures, identity.portraits.loose / 255, strict=True) for one in pair]
+    under = [one for caption in captions for one in (caption, "head and shoulders")]
+    return ui.PreviewImage(previews.contact_sheet(both, under, together=2), cls=cls)
 
 
 class LoadFaceModel(io.ComfyNode):
@@ -74,7 +76,8 @@ class LoadFaceModel(io.ComfyNode):
                     default=ALL,
                     tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
                     "every recogniser in your model folders, so that one identity fits every method; "
-                    "choose a single one to save time, and to be told at once where its file is missing.",
+                    "choose a single one to save time, and to be told at once where its file is missing. none: for "
+                    "methods that look at pictures of the face alone, such as IP-Adapter plus-face.",
                 ),
                 advanced(
                     io.Combo.Input(
@@ -380,7 +383,7 @@ def _face(
         else landmarks.detect(found, picture, where)
     )
     chosen = _chosen(cls, photo, faces, which_face, where)
-    return analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where)[0]
+    return analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where, portraits=True)[0]
 
 
 def _chosen(

@@ -182,7 +182,7 @@ def _of_batch(
             analysis.detect(face_model.detector, read, where) if mesh is None else landmarks.detect(mesh, read, where)
         )
         used = analysis.largest_or_all(found, largest)
-        return analysis.recognise(face_model.recognisers, face_model.align, read, used, where)
+        return analysis.recognise(face_model.recognisers, face_model.align, read, used, where, portraits=True)
 
     numbered = enumerate(zip(image.unbind(), meshes, strict=True), 1)
     return [("", partial(faces, picture, mesh, f"picture {n} of image")) for n, (picture, mesh) in numbered]

@@ -10,9 +10,10 @@ from torch import Tensor
 from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, gathered
 from ..geometry import area, shorter_side
 from ..identities import why_bad
-from ..people import CROP, NOSE, Face, Keypoints
+from ..people import ALIGNED, CROP, NOSE, Face, Keypoints
 from .ladder import Detection, Detector, find_faces
 from .pictures import Picture, is_placeholder, to_image
+from .portraits import portrait
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
 NUMBERED = "left to right"
@@ -88,13 +89,19 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
 
 
 def recognise(
-    recognisers: Sequence[Recogniser], align: Aligner, picture: Picture, faces: Sequence[Detection], where: str
+    recognisers: Sequence[Recogniser],
+    align: Aligner,
+    picture: Picture,
+    faces: Sequence[Detection],
+    where: str,
+    portraits: bool = False,
 ) -> tuple[Face, ...]:
     """Align each face once per crop size and embed it with every recogniser.
 
+    portraits: whether somebody is made of these faces, who then has pictures of them too.
     Raises BadEmbedding, naming `where`, when a recogniser returns anything but 512 usable numbers.
     """
-    sizes = {CROP, *(recogniser.crop_size for recogniser in recognisers)}
+    sizes = {CROP, *([ALIGNED] if portraits else ()), *(recogniser.crop_size for recogniser in recognisers)}
     crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
     embeddings = {recogniser.id: recogniser.embed(crops[recogniser.crop_size]) for recogniser in recognisers}
     for recogniser, rows in embeddings.items():
@@ -102,7 +109,12 @@ def recognise(
             raise BadEmbedding(where, recogniser, why)
     return tuple(
         Face(
-            face.box, face.keypoints, face.score, to_image(crops[CROP][n]), {key: e[n] for key, e in embeddings.items()}
+            face.box,
+            face.keypoints,
+            face.score,
+            to_image(crops[CROP][n]),
+            {key: e[n] for key, e in embeddings.items()},
+            portrait(picture, face, crops[ALIGNED][n]) if portraits else None,
         )
         for n, face in enumerate(faces)
     )

@@ -10,15 +10,13 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import BadChoice, gathered
-from ..geometry import Rect, longer_side
+from ..geometry import Rect, longer_side, square_around, upright
 from ..measure import Report, Sighting
 from ..people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
 from ..places.layouts import skeleton_around
 from ..places.regions import box_region, widened
 
 CHOICES = ("small faces", "unlike faces", "small or unlike faces", "everybody")
-SMALLEST = 16
-"""Pixels. Smaller squares are a few latent pixels of nobody's face."""
 
 
 @dataclass(frozen=True)
@@ -180,17 +178,6 @@ def _cut_out(
     return Decision(one, why, crop, _slot(box, keypoints, crop, choice.size))
 
 
-def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
-    """The face box with `margin` times its longer side around it, as a square that is moved into the picture.
-
-    At most as large as the picture's shorter side.
-    """
-    length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
-    x0, y0 = (round((a + b - length) / 2) for a, b in ((box[0], box[2]), (box[1], box[3])))
-    x0, y0 = max(0, min(x0, width - length)), max(0, min(y0, height - length))
-    return x0, y0, x0 + length, y0 + length
-
-
 def paste_mask(
     box: Box, square: Rect, picture: Faces, kept: Sequence[Box], mask_margin: float, feather: float
 ) -> Tensor:
@@ -214,15 +201,6 @@ def paste_mask(
 
 def _moved(box: Box, square: Rect) -> Box:
     return box[0] - square[0], box[1] - square[1], box[2] - square[0], box[3] - square[1]
-
-
-def upright(keypoints: Keypoints) -> int:
-    """How many quarter turns counter-clockwise bring the eyes above the mouth as nearly as possible."""
-    left, right, _, *mouth = keypoints
-    up = tuple(left[n] + right[n] - mouth[0][n] - mouth[1][n] for n in (0, 1))
-    # Turned counter-clockwise once, to the right becomes up: (x, y) -> (y, -x).
-    heights = (-up[1], up[0], up[1], -up[0])
-    return max(range(4), key=lambda turns: (heights[turns], -turns))
 
 
 def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:

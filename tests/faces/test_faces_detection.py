@@ -18,6 +18,7 @@ from pack.core.faces.ladder import LADDER, Rung, find_faces
 from pack.core.faces.pictures import to_image, to_picture
 from pack.core.geometry import area
 from pack.core.people import NOSE
+from PIL import Image
 from rig import photos
 
 
@@ -59,6 +60,40 @@ def test_equals_insightface_called_directly(detector, recogniser, friends, embed
         theirs = torch.from_numpy(arcface.get_feat(crop)[0])
         assert torch.cosine_similarity(face.embeddings["w600k_mbf"], theirs, dim=0) > 0.9999
         assert face.embeddings["w600k_mbf"].norm() == pytest.approx(theirs.norm().item(), rel=0.01)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(detector, turns):
+    """The aligned one is insightface's at 224 px, the loose one 2.2 faces wide around the face, as the photo stands."""
+    from insightface.utils.face_align import norm_crop
+
+    photo = picture(real_faces.ASTRONAUT)
+    lying = np.ascontiguousarray(np.rot90(photo, -turns))
+    found = analysis.detect(detector, lying, "the photo")
+    (face,) = analysis.recognise([], insight.align, lying, found, "the photo", portraits=True)
+    assert face.portrait.aligned.shape == (1, 224, 224, 3) and face.portrait.loose.shape == (1, 512, 512, 3)
+    aligned = norm_crop(lying, np.asarray(face.keypoints), 224)[..., ::-1].astype(int)
+    assert np.abs(face.portrait.aligned[0].numpy() - aligned).max() <= 1
+    x0, y0, x1, y1 = analysis.detect(detector, photo, "the photo")[0].box
+    half = 1.1 * max(x1 - x0, y1 - y0)
+    left, top = ((a + b) / 2 - half for a, b in ((x0, x1), (max(y0, 2 * half - y1), y1)))
+    upright = Image.fromarray(photo[..., ::-1]).resize((512, 512), box=(left, top, left + 2 * half, top + 2 * half))
+    assert np.abs(face.portrait.loose[0].numpy() - np.asarray(upright).astype(int)).mean() < 6  # a wrong turn: 70
+
+
+def test_head_and_shoulders_never_reach_beyond_the_photo(detector):
+    """At the edge the square is moved, in a tight photo it is as large as the photo. Nobody asks: nothing is cut."""
+    photo = picture(real_faces.ASTRONAUT)
+    found = analysis.detect(detector, photo, "the photo")
+    x0, y0, x1, _ = (round(side) for side in found[0].box)
+    for end in (512, x1 + 30):
+        part = np.ascontiguousarray(photo[y0:, x0:end])
+        (one,) = analysis.detect(detector, part, "a part")
+        (face,) = analysis.recognise([], insight.align, part, [one], "a part", portraits=True)
+        side = min(end - x0, round(2.2 * (one.box[3] - one.box[1])))
+        corner = np.asarray(Image.fromarray(part[:side, :side, ::-1]).resize((512, 512))).astype(int)
+        assert np.abs(face.portrait.loose[0].numpy() - corner).mean() < 1
+    assert analysis.recognise([], insight.align, photo, found, "the photo")[0].portrait is None
 
 
 def test_embeddings_keep_their_length(embed, friends):

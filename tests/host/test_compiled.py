@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import comfy.samplers
 import compiled
 import pytest
@@ -59,6 +61,16 @@ def faces(model, cast, regions=None, sigmas=carried.ALWAYS, boxes=None):
 def faces_by_region(model, cast):
     """Of the second cast inside their face boxes alone, by the same graph."""
     return faces(model, cast, halves(), boxes=halves() * (torch.arange(SIDE) % 32 < 20) if cast == 2 else None)
+
+
+def style(model, cast):
+    """In the first layer alone, beside faces in all of them."""
+    _, *sides = faces(model, cast, halves())
+    for n, side in enumerate(faces(model, cast + 5, halves())[1:]):
+        (injection,) = side[0][1]["model_conds"][Injection.key].cond
+        layers = (injection.layers[0], *[None] * (len(injection.layers) - 1))
+        sides[n] = carried.put(sides[n], replace(injection, layers=layers))
+    return patched(model, InjectionsRun), *sides
 
 
 def faces_for_a_while(model, cast):
@@ -140,7 +152,7 @@ def all_at_once(model, cast):
     return patched(model, InjectionsRun, RegionalTextRun), *sides
 
 
-METHODS = [faces_by_region, words, tokens, parts, shared_by_region, shared_once, all_at_once]
+METHODS = [faces_by_region, style, words, tokens, parts, shared_by_region, shared_once, all_at_once]
 
 
 def sample(model, positive, negative, seed=7, steps=3):

@@ -20,12 +20,13 @@ from instant_id_made import DEFAULTS, person
 from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from other_packs import KEYS, adapter_pack
 from pack.bridge import unet
-from pack.bridge.carried import ModelNotPatched
+from pack.bridge.adapters import AdapterMismatch
+from pack.bridge.carried import ModelNotPatched, put
 from pack.bridge.conditioning import BadRange
 from pack.bridge.cross_attention import Place
 from pack.bridge.identity_net import NotAControlNet
 from pack.bridge.injections import Addition, Injection
-from pack.bridge.instant_id import AdapterMismatch, load_instant_id
+from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
@@ -132,6 +133,26 @@ def test_two_disjoint_regions_are_single_person_attention_in_every_layer(host, i
     monkeypatch.setattr(Addition, "attended", compare)
     sample(*apply(host, instant_id, halves()), steps=1)
     assert len(seen) == 2 * len(unet.attention_layers(host[0])) and all(seen)
+
+
+@pytest.mark.parametrize("kind", [PlacedCast, RowCast])
+def test_a_layer_left_out_does_what_it_did(host, instant_id, kind):
+    """To the bit what zeros would give, also beside an adapter that is heard in every layer."""
+    model, *heard = apply(host, instant_id, kind(halves().people, WIDTH, HEIGHT), control_strength=0.0)
+    others = apply(host, instant_id, kind(halves().people[::-1], WIDTH, HEIGHT), control_strength=0.0)[1:]
+
+    def picture(silent, sides):
+        added = []
+        for side, other in zip(sides, others, strict=True):
+            (injection,) = other[0][1]["model_conds"][Injection.key].cond
+            layers = tuple(pair if n % 3 == 1 else silent(*pair) for n, pair in enumerate(injection.layers))
+            added.append(put(side, replace(injection, layers=layers)))
+        return sample(model, *added, batch=2)
+
+    for sides in (heard, ([text(1)], [text(2)])):
+        left_out = picture(lambda *_: None, sides)
+        assert torch.equal(left_out, picture(lambda keys, values: (keys, 0 * values), sides))
+        assert not torch.equal(left_out, picture(lambda *pair: pair, sides))
 
 
 def test_an_empty_region_adds_nothing_there(host, instant_id):

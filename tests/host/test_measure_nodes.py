@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from tempfile import NamedTemporaryFile
 from typing import Any
 
-import comfy.clip_vision
 import parts_made
 import pytest
 import real_faces
@@ -22,7 +19,6 @@ from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Person, PlacedCast, Slot
 from pack.nodes import measure
 from rig.host_server import HostError, HostServer
-from seeded import fill
 
 IDS = {
     "LikenessMeasure": (
@@ -169,20 +165,7 @@ def test_what_cannot_be_done_is_explained(
 # Parts
 
 
-def dinov2() -> comfy.clip_vision.ClipVisionModel:
-    config = {
-        "model_type": "dinov2", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "mlp_ratio": 4,
-        "layer_norm_eps": 1e-6, "use_swiglu_ffn": False, "image_size": 518, "patch_size": 14, "num_channels": 3,
-    }  # fmt: skip
-    with NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(config, file)
-        file.flush()
-        made = comfy.clip_vision.ClipVisionModel(file.name)
-    fill(made.model, 119)
-    return made
-
-
-@pytest.mark.parametrize("tower", [parts_made.clip_vision, dinov2])
+@pytest.mark.parametrize("tower", [parts_made.clip_vision, parts_made.dinov2])
 def test_garments_are_compared_with_their_regions(
     tower: Any, face_model: FaceModel, photos: torch.Tensor, cast: Cast
 ) -> None:

@@ -20,8 +20,9 @@ import tiny_sdxl
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from pack.bridge import unet
+from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.id_patch import load_id_patch
-from pack.bridge.instant_id import AdapterMismatch, load_instant_id
+from pack.bridge.instant_id import load_instant_id
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with

@@ -8,8 +8,8 @@ import pytest
 import torch
 from pack.core import identities
 from pack.core.errors import BadCast, BadEmbedding, UnsupportedCheckpoint
-from pack.core.identities import RecogniserMissing
-from pack.core.people import Face, Identity
+from pack.core.identities import PortraitsMissing, RecogniserMissing
+from pack.core.people import Face, Identity, Portraits
 from safetensors.torch import load, save
 
 ARC = "arcface-ir-se50"
@@ -19,6 +19,11 @@ def person(name="Anna", photos=3, seed=0, recognisers=(ARC, "antelopev2")):
     generator = torch.Generator().manual_seed(seed)
     embeddings = {key: torch.randn(photos, 512, generator=generator) for key in recognisers}
     return Identity(name, embeddings, torch.rand(photos, 112, 112, 3, generator=generator))
+
+
+def pictures(photos=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Portraits(*(torch.randint(256, (photos, n, n, 3), generator=generator).byte() for n in (224, 512)))
 
 
 def test_mean_is_the_mean():
@@ -203,6 +208,30 @@ def test_tensors_and_back_are_bit_equal():
     assert torch.equal(again.crops, anna.crops)
 
 
+def test_portraits_are_kept_by_file_and_blend_and_asked_for_by_name():
+    anna, ben = replace(person(), portraits=pictures()), replace(person("Ben", 2, 1), portraits=pictures(2, 1))
+    again = identities.from_tensors(*identities.to_tensors(anna), "anna.safetensors")
+    kept = identities.portraits(again, "FaceID Plus")
+    assert torch.equal(kept.aligned, anna.portraits.aligned) and torch.equal(kept.loose, anna.portraits.loose)
+    for amount, nearest in ((0.0, anna), (1.0, ben)):
+        mixed = identities.blend(anna, ben, amount, "slerp", "").portraits
+        assert torch.equal(mixed.aligned, nearest.portraits.aligned[:1])
+        assert torch.equal(mixed.loose, nearest.portraits.loose[:1])
+    older = identities.from_tensors(*identities.to_tensors(person()), "anna.safetensors")
+    for lacking in (older, identities.blend(anna, older, 0.5, "slerp", "Anna")):
+        with pytest.raises(PortraitsMissing, match=r"FaceID Plus .*\(Anna\) .*again from the photos"):
+            identities.portraits(lacking, "FaceID Plus")
+
+
+@pytest.mark.parametrize("portraits", [(pictures(1), pictures(1, 1)), (pictures(1), None)])
+def test_a_person_has_portraits_of_every_photo_or_none(portraits):
+    row = {ARC: torch.ones(512)}
+    faces = [Face((0, 0, 9, 9), ((0, 0),) * 5, 0.9, torch.zeros(112, 112, 3), row, one) for one in portraits]
+    made = identities.from_faces("Anna", faces, [ARC]).portraits
+    assert (made is None) == (None in portraits)
+    assert made is None or torch.equal(made.aligned, torch.cat([one.aligned for one in portraits]))
+
+
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.uint16, torch.float8_e4m3fn, torch.bfloat16])
 def test_pictures_of_any_type_of_numbers_are_loaded(dtype):
     tensors, metadata = identities.to_tensors(person("Anna"))
@@ -247,10 +276,12 @@ def test_newer_file_says_update():
         {"crops": torch.zeros(2, 112, 112, 3)},
         {"crops": torch.zeros(3, 0, 0, 3)},
         {"embedding.antelopev2": torch.ones(1, 512)},
+        {"portraits.loose": torch.zeros(())},
+        {"portraits.aligned": torch.zeros(2, 224, 224, 3).byte()},
     ],
 )
 def test_a_file_whose_tensors_do_not_fit_together(change):
-    tensors, metadata = identities.to_tensors(person())
+    tensors, metadata = identities.to_tensors(replace(person(), portraits=pictures()))
     with pytest.raises(UnsupportedCheckpoint, match=r"anna\.safetensors .*damaged: .*tensors"):
         identities.from_tensors({**tensors, **change}, metadata, "anna.safetensors")
 
@@ -263,10 +294,12 @@ def test_a_file_whose_tensors_do_not_fit_together(change):
         ({"crops": torch.full((3, 112, 112, 3), torch.nan).to(torch.float8_e4m3fn)}, "its pictures hold nan"),
         ({"crops": torch.zeros(3, 112, 112, 3, dtype=torch.complex64)}, "complex64"),
         ({"embedding.antelopev2": torch.ones(3, 512, dtype=torch.complex64)}, "antelopev2 is of type torch.complex64"),
+        ({"portraits.aligned": torch.zeros(3, 224, 224, 3)}, r"its aligned portraits are torch\.float32 of shape"),
+        ({"portraits.loose": torch.zeros(3, 512, 500, 3).byte()}, r"loose .*uint8 of shape \(3, 512, 500, 3\), not"),
     ],
 )
 def test_a_file_with_numbers_of_nobody(change, why):
-    tensors, metadata = identities.to_tensors(person())
+    tensors, metadata = identities.to_tensors(replace(person(), portraits=pictures()))
     with pytest.raises(UnsupportedCheckpoint, match=rf"anna\.safetensors .*damaged: .*{why}"):
         identities.from_tensors({**tensors, **change}, metadata, "anna.safetensors")
 
@@ -275,5 +308,8 @@ def test_a_file_without_embeddings_or_version():
     tensors, metadata = identities.to_tensors(person())
     with pytest.raises(UnsupportedCheckpoint, match="its tensors do not belong to the same photos"):
         identities.from_tensors({"crops": tensors["crops"]}, metadata, "anna.safetensors")
+    half = {**tensors, "portraits.loose": pictures().loose}
+    with pytest.raises(UnsupportedCheckpoint, match="its tensors do not belong to the same photos"):
+        identities.from_tensors(half, metadata, "anna.safetensors")
     with pytest.raises(UnsupportedCheckpoint, match="is written in version None of the format"):
         identities.from_tensors(tensors, {"format": metadata["format"]}, "anna.safetensors")

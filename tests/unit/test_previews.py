@@ -183,6 +183,12 @@ def test_contact_sheet_holds_every_crop() -> None:
         assert ((sheet[0] - color).abs().amax(-1) < 0.003).sum() > 3000
 
 
+@pytest.mark.parametrize(("pairs", "columns"), [(1, 2), (2, 2), (3, 4), (9, 6)])
+def test_contact_sheet_keeps_together_what_belongs_together(pairs: int, columns: int) -> None:
+    sheet = previews.contact_sheet([torch.zeros(8, 8, 3)] * 2 * pairs, [""] * 2 * pairs, together=2)
+    assert sheet.shape[2] == columns * 166 + 6
+
+
 def test_contact_sheet_of_thousands_shows_the_first_hundred() -> None:
     sheet = previews.contact_sheet([torch.zeros(8, 8, 3)] * 5000, ["Anna"] * 5000)
     assert sheet.shape[1:3] == previews.contact_sheet([torch.zeros(8, 8, 3)] * 100, ["Anna"] * 100).shape[1:3]

@@ -1,0 +1,1 @@
+"""IP-Adapter: its files, what they make of faces and pictures, and in which layers it is heard."""
