@@ -17,6 +17,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "facexlib": WEIGHTS,
     "id_patch": WEIGHTS,
     "instantid": WEIGHTS,
+    "ipadapter": WEIGHTS,
+    "storymaker": WEIGHTS,
     "parts2whole": WEIGHTS,
     "densepose": (".torchscript",),
     "likeness_faces": (".safetensors",),

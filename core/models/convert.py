@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
 import torch
@@ -41,12 +41,12 @@ def convert(source: Path) -> Path:
 
 def _single(source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     state = read(source)
-    published = {one.format: one for one in models() if one.format in _OURS and len(one.files) == 1}
-    found = formats.identify(state)
-    wanted = found.id if found and found.id in published else "id-patch"
-    advice = "Give it id-patch.bin, InstantID's ip-adapter.bin or recognition_arcface_ir_se50.pth."
-    formats.require(state, wanted, str(source), advice)
-    return state, _provenance(published[wanted], [source])
+    published = [one for one in models() if one.format in _OURS and len(one.files) == 1]
+    advice = "Give it a pickle that one of our loaders reads, such as id-patch.bin or ip-adapter-faceid_sd15.bin."
+    found = formats.require(state, [one.format for one in published], str(source), advice)
+    alike = [one for one in published if one.format == found.id]
+    model = next((one for one in alike if PurePath(one.name).stem == source.stem), alike[0])
+    return state, _provenance(model, [source])
 
 
 _OURS = [known.id for known in formats.KNOWN if known.ours]

@@ -5,7 +5,7 @@ A loader asks for one entry; anything else is named for what it is, so that a fi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -64,6 +64,20 @@ _TO_K = "to_k_ip.weight"
 _UNET_TO_K = "diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"
 
 
+def _all(*tests: Test) -> Test:
+    return lambda state: all(test(state) for test in tests)
+
+
+def _shaped(key: str, *shape: int) -> Test:
+    """-1: of any size."""
+
+    def matches(state: State) -> bool:
+        found = tuple(state[key].shape) if key in state else ()
+        return len(found) == len(shape) and all(size in (-1, n) for n, size in zip(found, shape, strict=True))
+
+    return matches
+
+
 def _resampler(state: State, queries: int) -> bool:
     """A Perceiver resampler that reads a face embedding of 512 numbers."""
     latents, inputs = state.get("image_proj.latents"), state.get("image_proj.proj_in.weight")
@@ -91,9 +105,56 @@ def _face_id(state: State) -> bool:
     return first is not None and first.shape[1:2] == (512,) and _ending(_TO_K)(state)
 
 
-_IP_ADAPTER = "It belongs to an IP-Adapter node, in models/ipadapter."
+_IP_ADAPTER = "Put it into models/ipadapter and load it with Load IP-Adapter (Likeness)."
+_OTHER_IP_ADAPTER = "It belongs to another IP-Adapter node, in models/ipadapter."
+
+
+def _ip_adapters(text: int) -> Iterator[Known]:
+    """Those for one family of models. Plus and plus-face have the same shapes, and so have the versions of FaceID Plus,
+    those of its portrait, and light."""
+    family, layers = FAMILIES[text], _wide(_TO_K, text)
+    face = _shaped("image_proj.proj.0.weight", -1, 512)
+    plus = _has("image_proj.perceiver_resampler.proj_in.weight")
+    reads_states = _shaped("image_proj.proj_in.weight", -1, 1280)
+    kinds: tuple[tuple[str, str, Test], ...] = (
+        (
+            "face-id-plus",
+            f"an IP-Adapter FaceID Plus adapter for {family}",
+            _all(face, _shaped("image_proj.perceiver_resampler.proj_in.weight", text, 1280)),
+        ),
+        (
+            "face-id-portrait",
+            f"an IP-Adapter FaceID portrait adapter for {family}",
+            _all(face, _shaped("image_proj.proj.2.weight", 16 * text, -1)),
+        ),
+        ("face-id", f"an IP-Adapter FaceID adapter for {family}", lambda state: face(state) and not plus(state)),
+        (
+            "ip-adapter-plus",
+            f"an {family} IP-Adapter (plus or plus-face)",
+            _all(_shaped("image_proj.latents", 1, 16, -1), reads_states),
+        ),
+        (
+            "ip-adapter-full",
+            f"an {family} IP-Adapter (full-face)",
+            _all(_shaped("image_proj.proj.0.weight", -1, 1280), _shaped("image_proj.proj.3.weight", text)),
+        ),
+        ("ip-adapter", f"an {family} IP-Adapter", _shaped("image_proj.proj.weight", 4 * text, 1024)),
+        (
+            "ip-adapter-bigg",
+            f"an {family} IP-Adapter (for ViT-bigG)",
+            _shaped("image_proj.proj.weight", 4 * text, 1280),
+        ),
+    )
+    for name, title, test in kinds:
+        yield Known(f"{name}-{family.lower().replace('.', '')}", title, _all(layers, test), _IP_ADAPTER, ours=True)
+
+
+_FOR_SD15, _FOR_SDXL = (tuple(_ip_adapters(text)) for text in (768, 2048))
+_PHOTO_MAKER = "Put it into models/photomaker and load it with Load PhotoMaker (Likeness)."
+_VISION = "It belongs in models/clip_vision."
 _CHECKPOINT = "It is a whole model: put it into models/checkpoints and load it with Load Checkpoint."
 
+_EYE = "vision_model.embeddings"
 _RECOGNISER = ("input_layer.0.weight", "output_layer.3.weight")
 
 KNOWN: tuple[Known, ...] = (
@@ -112,7 +173,7 @@ KNOWN: tuple[Known, ...] = (
         _has("mesh.head_landmarks.weight", "canonical_vertices"),
         "Put it into models/detection and load it with Load Face Detection Model (MediaPipe).",
     ),
-    Known("face-id-unnorm", "an IP-Adapter FaceID adapter (portrait unnorm)", _unnorm, _IP_ADAPTER),
+    Known("face-id-unnorm", "an IP-Adapter FaceID adapter (portrait unnorm)", _unnorm, _IP_ADAPTER, ours=True),
     Known(
         "instant-id", "an InstantID adapter (ip-adapter.bin)", _instant_id, "It belongs in models/instantid.", ours=True
     ),
@@ -140,7 +201,8 @@ KNOWN: tuple[Known, ...] = (
         "story-maker",
         "a StoryMaker adapter",
         _has("image_proj_model.pos_embed", "image_proj_model.bg_embed"),
-        "It belongs to a StoryMaker node.",
+        "Put it into models/storymaker and load it with Load StoryMaker (Likeness).",
+        ours=True,
     ),
     Known(
         "uni-portrait",
@@ -149,16 +211,20 @@ KNOWN: tuple[Known, ...] = (
         "It belongs to a UniPortrait node.",
     ),
     Known(
-        "photo-maker",
-        "a PhotoMaker adapter",
-        _under("id_encoder.", "lora_weights."),
-        "Put it into models/photomaker and load it with Load PhotoMaker Model.",
+        "photo-maker-v2",
+        "a PhotoMaker v2 adapter",
+        _under("id_encoder.qformer_perceiver.", "lora_weights."),
+        _PHOTO_MAKER,
+        ours=True,
     ),
+    Known("photo-maker", "a PhotoMaker adapter", _under("id_encoder.", "lora_weights."), _PHOTO_MAKER, ours=True),
     Known("with-anyone", "a WithAnyone adapter", _under("ipa_arc."), "It belongs to a WithAnyone node."),
-    Known("face-id", "an IP-Adapter FaceID adapter", _face_id, _IP_ADAPTER),
-    Known("ip-adapter-sdxl", "an SDXL IP-Adapter", _wide(_TO_K, 2048), _IP_ADAPTER),
-    Known("ip-adapter-sd15", "an SD1.5 IP-Adapter", _wide(_TO_K, 768), _IP_ADAPTER),
-    Known("ip-adapter", "an IP-Adapter", _ending(_TO_K), _IP_ADAPTER),
+    *_FOR_SD15,
+    *_FOR_SDXL,
+    Known("other-face-id", "an IP-Adapter FaceID adapter of another kind", _face_id, _OTHER_IP_ADAPTER),
+    Known("other-sdxl", "an SDXL IP-Adapter of another kind", _wide(_TO_K, 2048), _OTHER_IP_ADAPTER),
+    Known("other-sd15", "an SD1.5 IP-Adapter of another kind", _wide(_TO_K, 768), _OTHER_IP_ADAPTER),
+    Known("other-ip-adapter", "an IP-Adapter for other models", _ending(_TO_K), _OTHER_IP_ADAPTER),
     Known(
         "infinite-you",
         "InfiniteYou's projection",
@@ -182,10 +248,22 @@ KNOWN: tuple[Known, ...] = (
     Known("sd15", "an SD1.5 model", _wide(_UNET_TO_K, 768), _CHECKPOINT),
     Known("unet", "a diffusion model", _under("model.diffusion_model."), _CHECKPOINT),
     Known("diffusers-unet", "a diffusers UNet", _has("conv_in.weight", "time_embedding.linear_1.weight"), _CHECKPOINT),
-    Known("clip-vision", "a CLIP vision encoder", _under("vision_model."), "It belongs in models/clip_vision."),
+    Known(
+        "clip-vit-l",
+        "the CLIP vision encoder ViT-L/14",
+        _shaped(f"{_EYE}.position_embedding.weight", 257, 1024),
+        _VISION,
+    ),
+    Known("clip-vit-h", "the CLIP vision encoder ViT-H/14", _shaped(f"{_EYE}.class_embedding", 1280), _VISION),
+    Known("clip-vit-bigg", "the CLIP vision encoder ViT-bigG/14", _shaped(f"{_EYE}.class_embedding", 1664), _VISION),
+    Known("clip-vision", "a CLIP vision encoder", _under("vision_model."), _VISION),
     Known("vae", "a VAE", _under("encoder.", "decoder."), "It belongs in models/vae."),
 )
 _BY_ID = {known.id: known for known in KNOWN}
+
+IP_ADAPTERS = ("face-id-unnorm", *(known.id for known in (*_FOR_SD15, *_FOR_SDXL)))
+"""What Load IP-Adapter reads."""
+PHOTO_MAKERS = ("photo-maker", "photo-maker-v2")
 
 
 def known(identifier: str) -> Known:
@@ -224,15 +302,19 @@ def _recognised(file: Stamp) -> tuple[Known | None, str | None]:
     return identify(state), family(state)
 
 
-def require(state: State, wanted: str, path: str, advice: str) -> None:
-    """Make sure that `state`, read from `path`, is the format with the id `wanted`.
+def require(state: State, wanted: str | Sequence[str], path: str, advice: str, title: str | None = None) -> Known:
+    """Make sure that `state`, read from `path`, is the format with the id `wanted`, or one of several, and return it.
 
-    Raises UnsupportedCheckpoint saying what the file is instead and, with `advice`, where the right one is found.
+    title: what all of several are called; that of the first without. Raises UnsupportedCheckpoint saying what the file
+    is instead and, with `advice`, where the right one is found.
     """
-    expected, found = known(wanted), identify(state)
-    if found is not expected:
+    ids = (wanted,) if isinstance(wanted, str) else wanted
+    found = identify(state)
+    if found is None or found.id not in ids:
         name = found.title if found else f"an unknown file ({_first_keys(state)})"
-        raise UnsupportedCheckpoint(path, name, expected.title, f"{found.belongs} {advice}" if found else advice)
+        expected = title or known(ids[0]).title
+        raise UnsupportedCheckpoint(path, name, expected, f"{found.belongs} {advice}" if found else advice)
+    return found
 
 
 def _first_keys(state: State) -> str:

@@ -19,8 +19,12 @@ LOADERS = {
     "VAELoader": "vae", "LoadMediaPipeFaceLandmarker": "detection", "LoadDA3Model": "geometry_estimation",
     "UNETLoader": "diffusion_models", "LoraLoader": "loras", "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
+OURS = {"LikenessLoadIPAdapter": "ipadapter", "LikenessLoadPhotoMaker": "photomaker"}
+"""Loaders of ours for any of several published files."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
+_READ_BUFFALO = ("face-id", "story-maker", "photo-maker-v2")
+"""How the formats begin of what reads embeddings of buffalo_l's recogniser."""
 
 
 def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
@@ -44,16 +48,20 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
 
 
 def loaded(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """(model key, file) of the host's loaders, each once. A loader's other texts are settings, such as a precision."""
-    files = ((LOADERS[kind], texts[0]) for kind, texts in nodes(graph) if kind in LOADERS and texts)
+    """(model key, file) of the host's loaders and of ours that take any of several, each once. A loader's other texts
+    are settings, such as a precision."""
+    loaders = LOADERS | OURS
+    files = ((loaders[kind], texts[0]) for kind, texts in nodes(graph) if kind in loaders and texts)
     return tuple(dict.fromkeys(files))
 
 
 def _recognisers(graph: Mapping[str, Any]) -> set[str]:
-    """Ids of those that a workflow cannot do without: InstantID's, and what Load Face Model names behind the pack."""
+    """Ids of those that a workflow cannot do without: what its methods read, and what Load Face Model names behind the
+    pack."""
     found = list(nodes(graph))
     named = {texts[1] for kind, texts in found if kind == "LikenessLoadFaceModel" and len(texts) > 1}
-    return named | {packs.ANTELOPE for kind, _ in found if kind == "LikenessLoadInstantID"}
+    read = {packs.BUFFALO for model in published(graph) if model.format.startswith(_READ_BUFFALO)}
+    return named | read | {packs.ANTELOPE for kind, _ in found if kind == "LikenessLoadInstantID"}
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 
+from . import formats
 from .files import WEIGHTS, cut_short, files_below
 from .formats import CONTROLNET, recognised
-from .manifest import File, Model
+from .manifest import File, Model, models
 
 STANDIN = "standin-miniature"
 """What the name of each of the demo's stand-ins starts with, relative to its model folder."""
@@ -80,10 +81,18 @@ def _is(path: Path, model: Model) -> bool:
     known, family = recognised(path)
     if known is None or known.id != model.format:
         return False
+    if not _alone(model) and path.stem != PurePath(model.name).stem:
+        return False
     # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
     return model.format != CONTROLNET or (
         bool(model.nodes) and family in (None, model.family) and bool(model.files[0].fits(path.stat().st_size))
     )
+
+
+def _alone(model: Model) -> bool:
+    """Whether its shapes tell it from all others of its family that we load: IP-Adapter Plus and Plus Face differ in
+    their numbers alone."""
+    return not formats.known(model.format).ours or all(one.format != model.format or one == model for one in models())
 
 
 def _standin(path: Path) -> bool:

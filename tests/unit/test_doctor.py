@@ -341,7 +341,7 @@ def test_a_file_in_the_folder_of_another_pack(complete):
 def test_another_adapter_in_the_place_of_instant_id(complete):
     sparse(complete / "instantid" / "ip-adapter.bin", TO_K, 0)
     found = finding(complete, "instantid")
-    assert found.state == "the wrong kind" and "is an SDXL IP-Adapter; an InstantID adapter" in found.detail
+    assert found.state == "the wrong kind" and "is an SDXL IP-Adapter of another kind; an InstantID" in found.detail
 
 
 def test_another_name_is_found_by_its_tensors(complete):

@@ -9,8 +9,10 @@ import pytest
 import torch
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import manifest
-from pack.core.models.formats import KNOWN, identify, known, recognised, require
+from pack.core.models.formats import IP_ADAPTERS, KNOWN, PHOTO_MAKERS, identify, known, recognised, require
 from pack.core.models.tensors import flatten, read, shapes
+from rig import adapters
+from rig.shapes import clip_vision
 from safetensors.torch import save_file
 from seeded import id_patch_file
 
@@ -32,6 +34,21 @@ def half(state, dtype=torch.float16):
     return {key: tensor.to(dtype) for key, tensor in state.items()}
 
 
+def published(name):
+    """A file of the IP-Adapter family in its published shapes, by its name."""
+    unet, shapes = adapters.PUBLISHED[name]
+    return on_meta(shapes(unet))
+
+
+def on_meta(shapes):
+    return {key: torch.empty(shape, device="meta") for key, shape in shapes}
+
+
+PHOTO_MAKER = {
+    version: on_meta(adapters.photo_maker({"mid_block.attentions.0": 1}, {"mid_block.attentions.0": 1280}, version))
+    for version in (1, 2)
+}
+
 FILES = {
     "id-patch": flatten(id_patch_file("mlp")),
     "arcface-ir-se50": RECOGNISER | meta(body__23__res_layer__5__fc1__weight=(32, 512, 1, 1)),
@@ -44,21 +61,38 @@ FILES = {
     "parts2whole": meta(denoiser__conv_in__weight=(320, 4, 3, 3), reference_unet__conv_in__weight=(320, 4, 3, 3)),
     "pulid": meta(id_adapter_attn_layers__1__id_to_k__weight=(640, 2048)),
     "consistent-id": FACE_ID | SDXL | meta(FacialEncoder__visual_projection__weight=(768, 1024)),
-    "story-maker": SDXL
-    | LORA
-    | meta(image_proj_model__pos_embed=(3, 20, 2048), image_proj_model__bg_embed=(1, 20, 2048))
-    | meta(image_proj_model__proj__0__weight=(1024, 512)),
+    "story-maker": published("mask"),
     "uni-portrait": meta(faceid_proj__latents=(1, 16, 768), faceid_adapter__1__to_k_faceid__weight=(320, 768)) | LORA,
-    "photo-maker": meta(id_encoder__visual_projection_2__weight=(1280, 1024), lora_weights__x__down__weight=(64, 640)),
+    "photo-maker": PHOTO_MAKER[1],
+    "photo-maker-v2": PHOTO_MAKER[2],
     "with-anyone": meta(ipa_arc__0__to_q__weight=(1536, 3072), arcface_in_arc__0__weight=(12288, 512)),
     "infinite-you": meta(
         image_proj__latents=(1, 8, 1280),
         image_proj__proj_in__weight=(1280, 512),
         image_proj__proj_out__weight=(4096, 1280),
     ),
-    "face-id": FACE_ID | SDXL | LORA,
-    "ip-adapter-sdxl": meta(image_proj__latents=(1, 16, 1280), image_proj__proj_in__weight=(1280, 1280)) | SDXL,
-    "ip-adapter-sd15": meta(image_proj__proj__weight=(3072, 1024), ip_adapter__1__to_k_ip__weight=(320, 768)),
+    "face-id-sd15": published("ip-adapter-faceid_sd15"),
+    "face-id-plus-sd15": published("ip-adapter-faceid-plusv2_sd15"),
+    "face-id-portrait-sd15": published("ip-adapter-faceid-portrait-v11_sd15"),
+    "face-id-sdxl": published("ip-adapter-faceid_sdxl"),
+    "face-id-plus-sdxl": published("ip-adapter-faceid-plusv2_sdxl"),
+    "face-id-portrait-sdxl": published("ip-adapter-faceid-portrait_sdxl"),
+    "ip-adapter-sd15": published("ip-adapter_sd15"),
+    "ip-adapter-bigg-sd15": published("ip-adapter_sd15_vit-G"),
+    "ip-adapter-plus-sd15": published("ip-adapter-plus-face_sd15"),
+    "ip-adapter-full-sd15": published("ip-adapter-full-face_sd15"),
+    "ip-adapter-sdxl": published("ip-adapter_sdxl_vit-h"),
+    "ip-adapter-bigg-sdxl": published("ip-adapter_sdxl"),
+    "ip-adapter-plus-sdxl": published("ip-adapter-plus_sdxl_vit-h"),
+    # Kolors reads the states of another encoder.
+    "other-face-id": FACE_ID | SDXL | meta(image_proj__perceiver_resampler__proj_in__weight=(2048, 1024)),
+    "other-sdxl": meta(image_proj__latents=(1, 16, 2048), image_proj__proj_in__weight=(2048, 1024)) | SDXL,
+    "other-sd15": meta(ip_adapter__1__to_k_ip__weight=(320, 768)),
+    "other-ip-adapter": meta(ip_adapter__1__to_k_ip__weight=(320, 1024)),
+    "clip-vit-l": on_meta(clip_vision(24, 1024, 768)),
+    "clip-vit-h": on_meta(clip_vision(32, 1280, 1024)),
+    "clip-vit-bigg": on_meta(clip_vision(48, 1664, 1280, 8192)),
+    "clip-vision": meta(vision_model__embeddings__position_embedding__weight=(577, 1024)),
     "controlnet": meta(controlnet_cond_embedding__conv_in__weight=(16, 3, 3, 3)),
     "lora": meta(lora_unet_x__lora_down__weight=(4, 320)),
     "sdxl": {KV: torch.empty(640, 2048, device="meta")},
@@ -67,6 +101,7 @@ FILES = {
     "vae": meta(encoder__conv_in__weight=(128, 3, 3, 3), decoder__conv_in__weight=(512, 4, 3, 3)),
 }
 OTHERS = {
+    "InstantID's shapes": ("instant-id", published("ip-adapter-faceid-portrait_sdxl_unnorm")),
     "InstantID saved in 16 bits": ("instant-id", half(RESAMPLER | SDXL)),
     "InstantID saved in bfloat16": ("instant-id", half(RESAMPLER | SDXL, torch.bfloat16)),
     "PuLID for FLUX": ("pulid", meta(pulid_ca__0__norm1__weight=(3072,))),
@@ -80,7 +115,9 @@ OTHERS = {
 def test_ids_are_given_once():
     assert len({one.id for one in KNOWN}) == len(KNOWN)
     ours = {one.id for one in KNOWN if one.ours}
-    assert {"id-patch", "arcface-ir-se50", "instant-id", "parts2whole"} == ours <= {m.format for m in manifest.models()}
+    single = {"id-patch", "arcface-ir-se50", "instant-id", "parts2whole", "story-maker"}
+    assert ours == {*single, *IP_ADAPTERS, *PHOTO_MAKERS}
+    assert ours - {one.format for one in manifest.models()} == {"ip-adapter-full-sdxl"}, "published for SD1.5 only"
 
 
 @pytest.mark.parametrize(("expected", "state"), [*FILES.items(), *OTHERS.values()], ids=[*FILES, *OTHERS])
