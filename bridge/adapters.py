@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core.adapter_layers import AdapterLayers
 from ..core.errors import LikenessError
+from ..core.people import Cast, PlacedCast, RowCast, is_a
+from ..core.places import heard
 from . import load, unet
+from .conditioning import Canvas
+from .injections import Injection
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
 
 
 class AdapterMismatch(LikenessError):
@@ -45,3 +54,58 @@ def keys_and_values(
     """
     pairs = layers.keys_and_values(load.on_device(patcher, tokens))
     return tuple((keys.cpu(), values.cpu() * scales[:, None, None]) for keys, values in pairs)
+
+
+@dataclass(frozen=True)
+class Hearing:
+    """Where, when and in which rows people are heard: the same on both sides of the conditioning.
+
+    sigmas, regions, boxes, by_row: as in Injection. canvas: what the regions are parts of. placed: whether they are
+    parts of the cast's canvas, which is then looked at before the run.
+    """
+
+    sigmas: tuple[float, float]
+    regions: Tensor | None
+    boxes: Tensor | None
+    by_row: bool
+    canvas: Canvas
+    placed: bool
+
+    @property
+    def acts(self) -> Tensor | None:
+        """Where in the picture, for the eye, or None: everywhere."""
+        return self.regions if self.boxes is None else self.boxes
+
+    def injection(
+        self,
+        source: object,
+        tokens: Tensor,
+        layers: tuple[tuple[Tensor, Tensor] | None, ...],
+        begins: Callable[[CFGGuider], None] | None = None,
+    ) -> Injection:
+        """Tokens, and keys and values, for one side."""
+        canvas = self.canvas if self.placed or self.by_row else None
+        return Injection(source, self.sigmas, tokens, layers, self.regions, canvas, begins, self.by_row, self.boxes)
+
+
+def hearing(
+    cast: Cast,
+    node: str,
+    node_id: str | None,
+    sigmas: tuple[float, float],
+    mask: Tensor | None,
+    margin: float,
+    feather: float,
+    acts_in: str,
+    scaled: str = "with regions",
+) -> Hearing:
+    """Of those of a cast who are heard, by the inputs of schema.heard_inputs.
+
+    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. Raises as
+    core.places.heard.
+    """
+    areas, by_row = heard.weights(cast, mask, margin, feather, node), is_a(cast, RowCast)
+    boxes = heard.in_boxes(cast, areas, node) if acts_in == heard.FACE_BOXES else None
+    canvas = Canvas(node_id, node, lambda _: scaled, len(heard.heard(cast).people) if by_row else 0)
+    placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
+    return Hearing(sigmas, areas, boxes, by_row, canvas, placed)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BATCH = 8
 """Pictures at once; between batches the user can cancel."""
-_STATES, _EMBEDS = "penultimate_hidden_states", "image_embeds"
+STATES, EMBEDS = _STATES, _EMBEDS = "penultimate_hidden_states", "image_embeds"
 _WORDS = {_STATES: "hidden states", _EMBEDS: "embeddings"}
 
 
@@ -60,6 +60,18 @@ class WrongEncoder(LikenessError):
         super().__init__(
             f"The clip_vision input is {came}, but this file reads {_WORDS[kind]} of width {width}.",
             f"Connect {name}, with Load CLIP Vision:{source} into models/clip_vision.",
+        )
+
+
+class EncoderMissing(LikenessError):
+    """No CLIP vision model where a file reads what one sees. what: the file in words."""
+
+    def __init__(self, what: str, kind: str, width: int) -> None:
+        right = _wanted(kind, width)
+        name = f"{right.name}, {right.source}," if right else f"an encoder of width {width}"
+        super().__init__(
+            f"This {what} file reads what CLIP vision sees of the face, but nothing is connected to clip_vision.",
+            f"Connect Load CLIP Vision with {name} in models/clip_vision.",
         )
 
 

@@ -14,8 +14,7 @@ from ..core import instant_id
 from ..core.models import manifest
 from ..core.people import Person
 from . import load
-from .adapters import keys_and_values
-from .conditioning import Canvas
+from .adapters import Hearing, keys_and_values
 from .injections import Injection
 
 if TYPE_CHECKING:
@@ -68,18 +67,14 @@ def make_injections(
     photos: str,
     *,
     weight: float,
-    regions: Tensor | None,
-    sigmas: tuple[float, float],
+    hearing: Hearing,
     negative_noise: float,
     noise_seed: int,
-    canvas: Canvas | None = None,
     begins: Callable[[CFGGuider], None] | None = None,
-    by_row: bool = False,
-    boxes: Tensor | None = None,
 ) -> Injections:
     """Tokens, and keys and values per layer, of `people`; one person without regions is heard everywhere.
 
-    by_row: person n in row n of the batch alone. boxes: as in Injection.
+    begins: as in Injection.
     """
     faces = loaded.tokens([instant_id.embeddings(person, photos) for person in people])
     length = loaded.net.image_proj.embedding
@@ -89,6 +84,6 @@ def make_injections(
 
     def injection(tokens: Tensor) -> Injection:
         layers = keys_and_values(loaded.patcher, loaded.net.ip_adapter, tokens, scales) if weight else ()
-        return Injection(source, sigmas, tokens, layers, regions, canvas, begins, by_row, boxes)
+        return hearing.injection(source, tokens, layers, begins)
 
     return Injections(injection(faces), injection(nobody.expand(len(people), -1, -1)), nobody)

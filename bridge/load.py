@@ -60,11 +60,15 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 
 @dataclass(frozen=True)
 class Published:
-    """A method's own weights: one file, one network. what: the file in words."""
+    """A method's own weights: one file, one network.
+
+    what: the file in words. formats: what else than its model's may be in the file.
+    """
 
     method: str
     what: str
     model: Model
+    formats: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -97,14 +101,32 @@ class Published:
 
         Raises UnsupportedCheckpoint, naming what the file is instead.
         """
-        name = self.model.name
-        expected = f"the {self.what} ({name})"
-        advice = f"{self.method}'s own file is {name} from {self.model.page}; it belongs in models/{self.key}."
-        state = read_state_dict(path, expected, advice)
-        require(state, self.model.format, path, advice)
+        return self.build(path, network, self.read(path))
+
+    def read(self, path: str) -> dict[str, Tensor]:
+        """The tensors of a file. Raises UnsupportedCheckpoint."""
+        state = read_state_dict(path, self._expected, self._advice)
+        require(
+            state, self.formats or self.model.format, path, self._advice, f"an {self.what}" if self.formats else None
+        )
+        return state
+
+    def build(
+        self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
+    ) -> comfy.model_patcher.ModelPatcher:
+        """The network of tensors that `read` has found; raises as `load` does."""
         try:
             tensors.check_weights(state)
             return in_patcher(partial(network, state), state)
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
             what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
-            raise UnsupportedCheckpoint(path, what, expected, advice) from error
+            raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error
+
+    @property
+    def _expected(self) -> str:
+        return f"the {self.what} ({self.model.name})"
+
+    @property
+    def _advice(self) -> str:
+        name, page = self.model.name, self.model.page
+        return f"{self.method}'s own file is {name} from {page}; it belongs in models/{self.key}."

@@ -10,6 +10,7 @@ from typing import TypeVar
 from comfy_api.latest import io
 
 from ..core.identities import PHOTOS
+from ..core.places.heard import FACE_BOXES, REGIONS
 from ..core.places.regions import EXTENTS
 
 InputT = TypeVar("InputT", bound=io.Input)
@@ -72,6 +73,25 @@ def region_masks_input() -> io.Mask.Input:
         optional=True,
         tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
     )
+
+
+def heard_inputs(acts_in: str) -> list[io.Input]:
+    """Where people of a placed cast are heard by a method that reads faces. acts_in: tooltip of that input."""
+    return [
+        advanced(
+            io.Float.Input(
+                "region_margin",
+                default=0.75,
+                min=0.0,
+                max=4.0,
+                step=0.05,
+                tooltip="Several people: how far a person's region reaches beyond the face box, in face sizes.",
+            )
+        ),
+        advanced(io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")),
+        region_masks_input(),
+        io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=REGIONS, optional=True, tooltip=acts_in),
+    ]
 
 
 def boxes_editor(tooltip: str) -> list[io.Input]:

@@ -66,19 +66,19 @@ class ResamplerLayer(nn.ModuleList):
         return feed_forward(latents) + latents
 
 
-class Resampler(nn.Module):
-    """(B, n, embedding) -> (B, tokens, width), with the sizes of `state`; its weights are not loaded.
+class Perceiver(nn.Module):
+    """Queries (B, q, inside) look at inputs (B, n, embedding) -> (B, q, width), with the sizes of `state`; its weights
+    are not loaded.
 
     KeyError names the key that is missing.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        _, self.tokens, inside = state["latents"].shape
-        self.embedding, self.width = state["proj_in.weight"].shape[1], state["proj_out.weight"].shape[0]
+        inside, self.embedding = state["proj_in.weight"].shape
+        self.width = len(state["proj_out.weight"])
         inner, feed_forward = state["layers.0.0.to_q.weight"].shape[0], state["layers.0.1.1.weight"].shape[0]
         depth = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("layers."))
-        self.latents = nn.Parameter(torch.empty(1, self.tokens, inside, **factory))
         self.proj_in = ops.Linear(self.embedding, inside, **factory)
         self.proj_out = ops.Linear(inside, self.width, **factory)
         self.norm_out = ops.LayerNorm(self.width, **factory)
@@ -87,11 +87,23 @@ class Resampler(nn.Module):
             for _ in range(depth)
         )
 
+    def found(self, inputs: Tensor, queries: Tensor) -> Tensor:
+        """What the queries find in the inputs."""
+        inputs = self.proj_in(inputs)
+        for layer in self.layers:
+            queries = layer(inputs, queries)
+        return self.norm_out(self.proj_out(queries))
+
+
+class Resampler(Perceiver):
+    """(B, n, embedding) -> (B, tokens, width), with the sizes of `state` and queries of its own."""
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__(state, ops=ops, **factory)
+        _, self.tokens, inside = state["latents"].shape
+        self.latents = nn.Parameter(torch.empty(1, self.tokens, inside, **factory))
+
     def forward(self, embeddings: Tensor) -> Tensor:
         """embeddings (B, n, embedding) of n photos of each of B people -> tokens (B, tokens, width)."""
         # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
-        latents = self.latents.to(embeddings).expand(len(embeddings), -1, -1)
-        inputs = self.proj_in(embeddings)
-        for layer in self.layers:
-            latents = layer(inputs, latents)
-        return self.norm_out(self.proj_out(latents))
+        return self.found(embeddings, self.latents.to(embeddings).expand(len(embeddings), -1, -1))

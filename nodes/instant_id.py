@@ -14,10 +14,9 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes
-from ..bridge.adapters import check_layout
+from ..bridge.adapters import check_layout, hearing
 from ..bridge.carried import put
 from ..bridge.conditioning import (
-    Canvas,
     Conditioning,
     ControlAttachment,
     check_conditioning,
@@ -28,14 +27,14 @@ from ..bridge.identity_net import IdentityNet
 from ..bridge.injections import InjectionsRun
 from ..bridge.instant_id import FILE, InstantID, load_instant_id, make_injections
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, percent_input, photos_input, region_masks_input, searchable, seed_input
+from ..bridge.schema import advanced, heard_inputs, percent_input, photos_input, searchable, seed_input
 from ..core import geometry
 from ..core.errors import LikenessError, listed, rows_missing
 from ..core.instant_id import LONGER_SIDE, METHOD, MULTIPLE_OF, resized_photo
 from ..core.people import Cast, Layout, PlacedCast, RowCast, is_a
 from ..core.pictures import as_rgb
 from ..core.places import control_images, heard, placing
-from ..core.places.heard import FACE_BOXES, REGIONS
+from ..core.places.heard import REGIONS
 from .sockets import CastOrIdentitySocket, CastSocket, InstantIDSocket, LayoutSocket
 
 CATEGORY = "likeness/instantid"
@@ -255,27 +254,9 @@ class ApplyInstantID(io.ComfyNode):
                     "How several photos of one person are joined: average, average direction at the usual length, "
                     "all of them as a sequence, or the average of those that agree with each other."
                 ),
-                advanced(
-                    io.Float.Input(
-                        "region_margin",
-                        default=0.75,
-                        min=0.0,
-                        max=4.0,
-                        step=0.05,
-                        tooltip="Several people: how far a person's region reaches beyond the face box, in face sizes.",
-                    )
-                ),
-                advanced(
-                    io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
-                ),
-                region_masks_input(),
-                io.Combo.Input(
-                    "acts_in",
-                    options=[REGIONS, FACE_BOXES],
-                    default=REGIONS,
-                    optional=True,
-                    tooltip="face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and "
-                    "the prompt has the rest of the picture: for styles, and for people seen from afar.",
+                *heard_inputs(
+                    "face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and the "
+                    "prompt has the rest of the picture: for styles, and for people seen from afar."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -324,25 +305,21 @@ class ApplyInstantID(io.ComfyNode):
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id.net.ip_adapter.widths, model, METHOD)
-        areas, by_row = heard.weights(cast, mask, region_margin, feather, APPLY), is_a(cast, RowCast)
-        boxes = heard.in_boxes(cast, areas, APPLY) if acts_in == FACE_BOXES else None
-        canvas = Canvas(node, APPLY, lambda _: "with keypoints and regions", len(people) if by_row else 0)
-        # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-        placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
+        where = hearing(cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions")
         injections = make_injections(
-            instant_id, people, photos, weight=adapter_weight, regions=areas, boxes=boxes, sigmas=window,
-            negative_noise=negative_noise, noise_seed=noise_seed, canvas=canvas if placed or by_row else None,
-            begins=partial(_check_cfg, node), by_row=by_row,
+            instant_id, people, photos, weight=adapter_weight, hearing=where, negative_noise=negative_noise,
+            noise_seed=noise_seed, begins=partial(_check_cfg, node),
         )  # fmt: skip
         pairs = ((positive, injections.positive), (negative, injections.negative))
         sides = [put(*pair) for pair in pairs]
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
             net = IdentityNet(control_net, injections.positive.source, injections.nobody)
-            percents, seen = (start_percent, end_percent), None if placed else canvas
+            # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
+            percents, seen = (start_percent, end_percent), None if where.placed else where.canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
-        shown = heard.drawn(areas if boxes is None else boxes, people, by_row)
+        shown = heard.drawn(where.acts, people, where.by_row)
         preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
         return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
 
@@ -350,7 +327,7 @@ class ApplyInstantID(io.ComfyNode):
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
     """What works, but may not be meant."""
     square = image is not None and image.shape[1:3] == (1024, 1024)
-    return [*[WATERMARKS] * square, *heard.remarks(cast, mask, acts_in, CELL)]
+    return [*heard.left_out(cast), *[WATERMARKS] * square, *heard.remarks(cast, mask, acts_in, CELL)]
 
 
 def _check_cfg(node: str | None, guider: CFGGuider) -> None:

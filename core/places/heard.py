@@ -64,9 +64,14 @@ def drawn(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tens
     return torch.stack([drawing.read_regions(shares[sheet], people[sheet]) for sheet in sheets])
 
 
+def left_out(cast: Cast) -> list[str]:
+    """Who is not heard, in one line."""
+    return gathered("Weight 0, left out", [one.identity.name for one in cast.people if one.weight <= 0])
+
+
 def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
-    """What works, but may not be meant. cell: side in pixels of what the coarsest layers take for one token."""
-    hints = gathered("Weight 0, left out", [one.identity.name for one in cast.people if one.weight <= 0])
+    """What works of regions, but may not be meant. cell: side in pixels that the coarsest layers take for a token."""
+    hints = list[str]()
     if mask is not None and is_a(cast, PlacedCast) and mask.shape[-2:] != (cast.height, cast.width):
         size = f"{mask.shape[-1]}x{mask.shape[-2]}"
         hints.append(f"Masks stretched: {size} px over the canvas, {cast.width}x{cast.height} px")

@@ -127,6 +127,7 @@ def test_every_layout_is_found_and_loads(nodes, models, files, pack):
         "antelopev2",
         "arcface-ir-se50",
         "w600k_mbf",
+        "w600k_r50",
         NO_RECOGNISER,
     ]
     assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
@@ -216,6 +217,7 @@ def test_truncated_recogniser_is_named(nodes, pack):
         "antelopev2",
         "arcface-ir-se50",
         "w600k_mbf",
+        "w600k_r50",
         NO_RECOGNISER,
     ]
     with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx .*cut off"):
@@ -241,6 +243,7 @@ def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack
         "antelopev2",
         "arcface-ir-se50",
         "w600k_mbf",
+        "w600k_r50",
         NO_RECOGNISER,
     ]
     loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
@@ -297,6 +300,7 @@ def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
         "antelopev2",
         "arcface-ir-se50",
         "w600k_mbf",
+        "w600k_r50",
         NO_RECOGNISER,
     ]
 

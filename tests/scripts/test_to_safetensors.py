@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from pack.core.models import manifest
 from pack.core.models.convert import convert
-from pack.core.models.tensors import flatten
+from pack.core.models.formats import identify, known
+from pack.core.models.tensors import flatten, shapes
+from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
@@ -71,6 +75,21 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
     done = run(tmp_path / "id-patch.bin")
     assert done.returncode == 1 and "id-patch.safetensors could not be written" in done.stderr
     assert "Traceback" not in done.stderr and [*tmp_path.iterdir()] == [tmp_path / "id-patch.bin"]
+
+
+@pytest.mark.parametrize("name", ["ip-adapter-faceid-portrait_sdxl_unnorm", "ip-adapter-plus_sdxl_vit-h", "mask"])
+def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
+    """Also that which only its kinds of numbers tell from InstantID's; of several of one shape the name says which."""
+    built = standins.build()
+    source = shutil.copy(built.story_maker if name == "mask" else built.ip_adapter(name), tmp_path / f"{name}.bin")
+    written = convert(Path(source))
+    assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
+    with safe_open(str(written), "pt") as file:
+        assert file.metadata()["title"] == manifest_of(name).title
+
+
+def manifest_of(name):
+    return next(one for one in manifest.models() if Path(one.name).stem == name)
 
 
 def test_an_instant_id_adapter_by_the_models_command(tmp_path):

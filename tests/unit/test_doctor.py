@@ -16,7 +16,7 @@ from pack.core.models import commands, doctor, examine, files, manifest, needs, 
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.packages import packages
 from pack.core.thirdparty import installed
-from rig import densepose
+from rig import adapters, densepose
 from rig.standins import copy_face_pack
 from safetensors.torch import save_file
 
@@ -435,6 +435,45 @@ def test_a_second_checkpoint_may_be_of_another_family(complete):
     loader = next(node for node in graph["nodes"] if node["type"] == "CheckpointLoaderSimple")
     graph["nodes"].append({**loader, "id": 99, "widgets_values": ["dreamshaper.safetensors"]})
     assert report(complete, graph).good
+
+
+def ip_adapter(models: Path, name: str, shaped_as: str) -> Path:
+    unet, shapes = adapters.PUBLISHED[shaped_as]
+    return sparse(models / "ipadapter" / name, {key: list(shape) for key, shape in shapes(unet)}, 0)
+
+
+def test_adapters_of_one_shape_are_told_by_their_names(models):
+    """IP-Adapter Plus for pictures is none for faces; in a folder of its own either is what it is."""
+    ip_adapter(models, "ip-adapter-plus_sd15.safetensors", "ip-adapter-plus-face_sd15")
+    assert finding(models, "ip-adapter-plus-face_sd15").state == "missing"
+    path = ip_adapter(models, "mine/ip-adapter-plus-face_sd15.bin", "ip-adapter-plus-face_sd15")
+    assert finding(models, "ip-adapter-plus-face_sd15").detail == str(path), "its loader finds it"
+    ip_adapter(models, "any name.bin", "ip-adapter-faceid_sdxl")
+    assert finding(models, "ip-adapter-faceid_sdxl").state == "found", "nothing else has its shapes"
+    assert finding(models, "ip-adapter-faceid_sd15").state == "missing"
+
+
+def test_what_an_ip_adapter_needs_goes_by_its_file(models):
+    """The recogniser of FaceID, and a checkpoint of its family; a file of one's own is looked for as well."""
+    sparse(models / "checkpoints" / "mine.safetensors", checkpoint(2048), 0)
+    copy_face_pack(models / "insightface" / "models" / "buffalo_l")
+    (models / "insightface" / "models" / "buffalo_l" / "w600k_mbf.onnx").unlink()
+
+    def found(file):
+        chosen = {"LikenessLoadIPAdapter": file, "LikenessLoadFaceModel": "buffalo_l"}
+        chosen["CheckpointLoaderSimple"] = "mine.safetensors"
+        graph = {kind: {"class_type": kind, "inputs": {"file": name}} for kind, name in chosen.items()}
+        return {one.what: one for one in report(models, graph).findings}
+
+    ip_adapter(models, "ip-adapter-faceid_sd15.bin", "ip-adapter-faceid_sd15")
+    face = found("ip-adapter-faceid_sd15.bin")
+    assert face["IP-Adapter FaceID for SD1.5"].state == "found"
+    assert face["mine.safetensors"].state == "the wrong kind" and "an SD1.5 model is" in face["mine.safetensors"].detail
+    assert "has no recogniser" in face["buffalo_l (face detector and recogniser)"].detail
+    plus = found("ip-adapter-plus-face_sdxl_vit-h.safetensors")
+    assert plus["IP-Adapter Plus Face for SDXL"].state == "missing" and plus["mine.safetensors"].state == "found"
+    assert plus["buffalo_l (face detector and recogniser)"].state == "found", "its detector alone is needed"
+    assert found("of my own.bin")["of my own.bin"].state == "missing"
 
 
 def test_nodes_without_a_type_are_passed_over(complete):

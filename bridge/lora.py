@@ -1,0 +1,59 @@
+"""A LoRA that is a part of another file, by the host's own loader on a clone of the MODEL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.lora
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from .unet import transformers
+
+_LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
+
+
+def with_lora(model: ModelPatcher, state: Mapping[str, Tensor], strength: float) -> ModelPatcher:
+    """A clone of the MODEL with a LoRA "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out.
+
+    n: of the attention as such files count: self-attention 0, cross-attention 1 of the first transformer block, in
+    diffusers' order. Unlike everything else of ours it acts in all of the picture and on both sides of CFG, as trained.
+    """
+    clone = model.clone()
+    clone.add_patches(comfy.lora.load_lora(dict(state), _weights(model)), strength)
+    return clone
+
+
+def strength_of(model: ModelPatcher, state: Mapping[str, Tensor]) -> float:
+    """At which the MODEL has this LoRA already, from a file of its own or from another node; 0 where it has not."""
+    loaded = comfy.lora.load_lora(dict(state), _weights(model))
+    key, ours = next(iter(loaded.items()))
+    return sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours))
+
+
+def _same(patch: Any, ours: Any) -> bool:
+    """Whether both are made of the same two matrices, up and down."""
+    theirs = getattr(patch, "weights", None) or (None, None)
+    return all(_equal(one, other) for one, other in zip(theirs[:2], ours.weights[:2], strict=True))
+
+
+def _equal(one: Any, other: Tensor) -> bool:
+    if not isinstance(one, Tensor) or one.shape != other.shape:
+        return False
+    # Others may have saved it in other bits.
+    return torch.allclose(one.float().cpu(), other.float().cpu(), rtol=1e-2, atol=1e-6)
+
+
+def _weights(model: ModelPatcher) -> dict[str, str]:
+    """0.to_q and so on -> the name of the weight in the host, for every projection of every attention."""
+    unet = model.get_model_object("diffusion_model")
+    names = {id(module): name for name, module in unet.named_modules()}
+    blocks = [names[id(block)] for *_, block in transformers(unet)]
+    attentions = [f"diffusion_model.{block}.{attention}" for block in blocks for attention in ("attn1", "attn2")]
+    return {
+        f"{n}.{layer}": f"{attention}.{name}.weight"
+        for n, attention in enumerate(attentions)
+        for layer, name in _LAYERS.items()
+    }
