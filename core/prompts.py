@@ -1,12 +1,12 @@
-"""Prompts of several lines: a scene each, or what is said of one person: "Anna: smiling"."""
+"""Prompts of several lines: a scene each, or what is said of one person: "Anna: smiling". Who is meant by names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from .errors import LikenessError, counted
-from .text import NAME, plain
+from .errors import BadCast, LikenessError, counted, listed
+from .text import NAME, names_in, plain
 
 _COLON = re.compile("[:\uff1a]")
 
@@ -67,12 +67,36 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
     if len(halves) < 2:
         raise BadPrompts(number, line, "it has no colon", names)
     who, words = (half.strip() for half in halves)
-    found = [n for n, name in enumerate(names) if plain(name, NAME).casefold() == who.casefold()]
-    if not found and re.fullmatch("[0-9]{1,4}", who) and 0 < int(who) <= len(names):
-        return int(who) - 1, words
+    found = _called(who, names)
     if not found:
         raise BadPrompts(number, line, f"nobody here is called {plain(who, 40)!r}", names)
     if len(found) > 1:
         numbers = " or ".join(str(n + 1) for n in found)
         raise BadPrompts(number, line, f"{len(found)} people are called {who!r}: write their number, {numbers}", names)
     return found[0], words
+
+
+def named(who: str, names: Sequence[str], node: str) -> list[int]:
+    """The indices of those who are meant by names or numbers with commas between them; all where nobody is named.
+
+    Raises BadCast for somebody else, or one of two of that name. node: its name.
+    """
+    wanted = [one for one in names_in(who) if one]
+    found = [_called(one, names) for one in wanted]
+    for one, indices in zip(wanted, found, strict=True):
+        if len(indices) != 1:
+            count = f"{len(indices)} people of the cast are" if indices else "nobody of the cast is"
+            there = listed([f"{number} {name}" for number, name in enumerate(names, 1)], "nobody")
+            raise BadCast(
+                f"{node}: {count} called {plain(one, 40)!r}.",
+                f"Write names or numbers with commas between them; with a place there are: {there}.",
+            )
+    return sorted({n for (n,) in found}) if wanted else list(range(len(names)))
+
+
+def _called(who: str, names: Sequence[str]) -> list[int]:
+    """The indices of those of this name, else of this number, counted from 1; large and small letters are the same."""
+    found = [n for n, name in enumerate(names) if plain(name, NAME).casefold() == who.casefold()]
+    if not found and re.fullmatch("[0-9]{1,4}", who) and 0 < int(who) <= len(names):
+        return [int(who) - 1]
+    return found

@@ -5,6 +5,7 @@ from comfy_api.latest import io
 from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
+from ..bridge.ip_adapter import IPAdapter
 from ..bridge.parts2whole import Features, Parts2Whole
 from ..bridge.photo_maker import PhotoMaker
 from ..core.measure import Report
@@ -30,6 +31,7 @@ LayoutSocket = _socket("LIKENESS_LAYOUT", Layout)
 BoxesOrLayoutSocket = _socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
+IPAdapterSocket = _socket("LIKENESS_IP_ADAPTER", IPAdapter)
 PhotoMakerSocket = _socket("LIKENESS_PHOTO_MAKER", PhotoMaker)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)

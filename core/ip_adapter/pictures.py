@@ -9,9 +9,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..models.tensors import State
+from ..pictures import as_rgb
+
+PAD, CROP = "pad", "crop"
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""The colour that CLIP is given as zero."""
+
+
+def fitted(images: Tensor, fit: str) -> Tensor:
+    """Pictures (B, H, W, C) 0..1 -> (B, H, W, 3), square with `fit` PAD: bars of the mean colour, of which CLIP sees
+    nothing. With CROP as they are: CLIP vision takes the square in the middle."""
+    pictures = as_rgb(images)
+    high, wide = pictures.shape[1:3]
+    if fit == CROP or high == wide:
+        return pictures
+    side = max(high, wide)
+    squares = torch.tensor(MEAN).expand(len(pictures), side, side, 3).clone()
+    top, left = (side - high) // 2, (side - wide) // 2
+    squares[:, top : top + high, left : left + wide] = pictures
+    return squares
 
 
 class ImageProjection(nn.Module):

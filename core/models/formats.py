@@ -158,7 +158,13 @@ _EYE = "vision_model.embeddings"
 _RECOGNISER = ("input_layer.0.weight", "output_layer.3.weight")
 
 KNOWN: tuple[Known, ...] = (
-    Known("id-patch", "ID-Patch projections (id-patch.bin)", _under("patch_proj.", "prompt_proj."), ours=True),
+    Known(
+        "id-patch",
+        "ID-Patch projections (id-patch.bin)",
+        _under("patch_proj.", "prompt_proj."),
+        "It belongs in models/id_patch.",
+        ours=True,
+    ),
     Known(
         IR_SE50,
         "the ArcFace recogniser of facexlib (IR-SE50)",
@@ -201,7 +207,7 @@ KNOWN: tuple[Known, ...] = (
         "story-maker",
         "a StoryMaker adapter",
         _has("image_proj_model.pos_embed", "image_proj_model.bg_embed"),
-        "Put it into models/storymaker and load it with Load StoryMaker (Likeness).",
+        "Put it into models/storymaker and load it with Load StoryMaker.",
         ours=True,
     ),
     Known(

@@ -41,14 +41,22 @@ TOKENS, WIDTH = 16, 2048
 
 
 class Step:
-    """One step of `people` with CFG at SDXL's real size; 0 people: the same networks without InstantID."""
+    """One step of `people` with CFG at SDXL's real size; 0 people: the same networks without InstantID.
+
+    tokens: of a person. width: of text and tokens. side: of the picture.
+    """
+
+    tokens, width, side = TOKENS, WIDTH, SIDE
 
     def __init__(self, unet: Any, net: Any, people: int, dtype: Any, device: Any) -> None:
-        self.unet, self.given = unet, sdxl.inputs(dtype, device)
-        self.text = torch.zeros(2, 77, WIDTH, dtype=dtype, device=device)
+        self.unet, self.given = unet, self._given(dtype, device)
+        self.text = torch.zeros(2, 77, self.width, dtype=dtype, device=device)
         self.run = self._run() if people else None
         self.rows = self._rows(people) if people else None
         self.net: Any = self._identity_net(net) if net is not None else None
+
+    def _given(self, dtype: Any, device: Any) -> dict[str, Any]:
+        return sdxl.inputs(dtype, device)
 
     def _run(self) -> Any:
         """A run of the sampler."""
@@ -57,12 +65,12 @@ class Step:
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
         widths = [width for *_, width in attention_layers(self._patcher())]
-        regions = quarters(people) if people > 1 else None
+        regions = quarters(people, self.side) if people > 1 else None
         source = object()
 
         def injection() -> Any:
-            layers = tuple(tuple(torch.randn(2, people, TOKENS, width)) for width in widths)
-            tokens = torch.randn(people, TOKENS, WIDTH)
+            layers = tuple(tuple(torch.randn(2, people, self.tokens, width)) for width in widths)
+            tokens = torch.randn(people, self.tokens, self.width)
             return Injection(source, carried.ALWAYS, tokens, layers, regions)
 
         positive, negative = (carried.CarriedCond((injection(),), self.run) for _ in range(2))
@@ -92,17 +100,20 @@ class Step:
 
     def denoise(self, control: Any = None) -> Any:
         """The UNet alone, as the host's model calls it."""
-        kept = {} if self.run is None else {Injection.key: self._batch()}
         with torch.inference_mode():
             return self.unet.diffusion_model(
-                **self.given, context=self.text, control=control, transformer_options=self._options(), **kept
+                **self.given, context=self.text, control=control, transformer_options=self._options(), **self._sent()
             )
 
-    def _batch(self) -> Any:
-        """As the run makes it before the host's model calls the UNet."""
-        assert self.run is not None
-        given = runs.Given(self.unet, self.given["x"], self.given["timesteps"], self.text, {})
-        return self.run.batch(tuple(chunk.carried for chunk in self.run.read(self.rows)), given)
+    def _sent(self) -> dict[str, Any]:
+        """What the run makes before the host's model calls the UNet, and hands through it."""
+        if self.run is None:
+            return {}
+        x = self.given["x"]
+        given = runs.Given(self.unet, x, self.given["timesteps"], self.text, self._options())
+        batch = self.run.batch(tuple(chunk.carried for chunk in self.run.read(self.rows)), given)
+        sent = runs.Sent(batch, self.rows, given, tuple(x.shape[-2:]))
+        return {Injection.key: self.rows, f"{Injection.key}_batch": sent}
 
     def control(self) -> Any:
         """IdentityNet alone, as the host's sampler calls it."""
@@ -114,10 +125,10 @@ class Step:
         return self.denoise(self.control())
 
 
-def quarters(people: int) -> Any:
-    """(people, SIDE, SIDE): side by side, a hard edge between them."""
-    regions = torch.zeros(people, SIDE, SIDE)
-    for who, columns in enumerate(torch.arange(SIDE).chunk(people)):
+def quarters(people: int, side: int) -> Any:
+    """(people, side, side): side by side, a hard edge between them."""
+    regions = torch.zeros(people, side, side)
+    for who, columns in enumerate(torch.arange(side).chunk(people)):
         regions[who, :, columns] = 1
     return regions
 

@@ -13,6 +13,7 @@ from PIL import Image
 from core.examples import marked
 
 from .garments import GARMENTS, garment, pose, stands
+from .ink import inked
 from .portraits import PEOPLE, painted_shirt, portrait, standing, together
 
 
@@ -27,6 +28,7 @@ def pictures() -> Iterator[tuple[str, np.ndarray]]:
     yield "five", together(five, places, (864, 576))
     for name, paint in GARMENTS.items():
         yield name, garment(paint)
+    yield "ink", inked(portrait(PEOPLE["elif"]))
     yield "full_length", standing(PEOPLE["david"])
     yield "full_length_painted", painted_shirt(PEOPLE["david"])
     yield "pose", pose()

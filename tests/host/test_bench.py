@@ -33,6 +33,10 @@ def test_every_case_runs() -> None:
     assert said[0] == "id_patch_step_operations_8_people"
     assert {"id_patch_step_time_8_people", "detect_and_embed_6_faces", "detect_and_embed_6_faces_in_torch"} < set(said)
     assert {"instant_id_step_time_vs_diffusers", "second_pass_step_operations_6_faces_at_512"} < set(said)
+    assert {"ip_adapter_faceid_sd15_operations_4_people_vs_1", "ip_adapter_sdxl_time_4_people_vs_1"} < set(said)
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    counted = [line for line in lines if "operations_1_person_vs_no_adapter" in line["name"]]
+    assert len(counted) == 5 and all(line["ours"] > line["peer"] for line in counted), "nothing of ours was run"
     assert said.count("parts_step_6_parts_vs_unpatched") == 2, "on the CPU and on a GPU"
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from pack.core.attention import EVERYBODY, NOBODY, UNHEARD, hearing_bias
-from pack.core.prompts import BadPrompts, per_person, per_scene
+from pack.core.errors import BadCast
+from pack.core.prompts import BadPrompts, named, per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
 
@@ -51,6 +52,14 @@ def test_scenes_are_plain_lines() -> None:
 
 def test_a_number_is_a_name_first() -> None:
     assert per_person("2: up", ["2", "Ben"]) == ["up", ""]
+
+
+def test_people_are_named_by_names_or_numbers() -> None:
+    there = ["Anna", "Ben", "2", "Ben"]
+    assert named("", there, "Node") == [0, 1, 2, 3] and named("2, anna\uff0c 4", there, "Node") == [0, 2, 3]
+    for who, why in (("Cleo", "nobody of the cast is called 'Cleo'"), ("Anna, Ben", "2 people .* called 'Ben'")):
+        with pytest.raises(BadCast, match=f"Node: {why}.*with a place there are: 1 Anna, 2 Ben, 3 2, 4 Ben"):
+            named(who, there, "Node")
 
 
 def test_tokens_are_heard_where_their_owner_is() -> None:

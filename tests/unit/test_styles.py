@@ -1,0 +1,37 @@
+"""Which layers of a UNet draw the style, and which lay out."""
+
+from __future__ import annotations
+
+import pytest
+from pack.core.ip_adapter import styles
+
+SDXL = [
+    *(("input", n, i) for n, depth in ((4, 2), (5, 2), (7, 10), (8, 10)) for i in range(depth)),
+    *(("output", n, i) for n, depth in enumerate((10, 10, 10, 2, 2, 2)) for i in range(depth)),
+    *(("middle", 0, i) for i in range(10)),
+]
+SD15 = [
+    *(("input", n, 0) for n in (1, 2, 4, 5, 7, 8)),
+    *(("output", n, 0) for n in range(3, 12)),
+    ("middle", 0, 0),
+]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "style", "layout"),
+    [(SDXL, range(34, 44), range(14, 24)), (SD15, (6, 7, 8), (4, 5, 15))],
+    ids=["SDXL", "SD1.5"],
+)
+def test_layers_are_those_of_the_published_keys(blocks, style, layout):
+    """Published keys count attention layers, so that cross-attention layer n is key 2 n + 1."""
+    heard = {choice: {n for n, on in enumerate(styles.heard_in(blocks, choice)) if on} for choice in styles.CHOICES}
+    both = {*style, *layout}
+    assert heard == {"style": {*style}, "layout": {*layout}, "style and layout": both, "all": {*range(len(blocks))}}
+
+
+def test_a_unet_with_other_blocks_has_all_or_nothing():
+    """SSD-1B, without attention in the middle."""
+    blocks = [block for block in SDXL if block[0] != "middle"]
+    assert all(styles.heard_in(blocks, styles.ALL))
+    with pytest.raises(styles.UnknownBlocks, match=r"layers is 'style', .* blocks input 4, .*output 5, .*'all'"):
+        styles.heard_in(blocks, styles.STYLE)
