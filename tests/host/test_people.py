@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 INSIGHTFACE = "insightface (onnxruntime)"
-NO_DETECTOR = "none (faces from landmarks)"
+NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
 GOLDEN = ROOT / "tests" / "golden" / "arcface_ir_se50.safetensors"
 LANDMARKS = ROOT / "tests" / "golden" / "face_landmarks.safetensors"
 
@@ -128,6 +128,7 @@ def test_every_layout_is_found_and_loads(nodes, models, files, pack):
         "arcface-ir-se50",
         "w600k_mbf",
         "w600k_r50",
+        NO_RECOGNISER,
     ]
     assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
     loaded = nodes.LoadFaceModel.execute(pack, "w600k_mbf", "CPU").args[0]
@@ -217,6 +218,7 @@ def test_truncated_recogniser_is_named(nodes, pack):
         "arcface-ir-se50",
         "w600k_mbf",
         "w600k_r50",
+        NO_RECOGNISER,
     ]
     with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx .*cut off"):
         nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
@@ -242,6 +244,7 @@ def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack
         "arcface-ir-se50",
         "w600k_mbf",
         "w600k_r50",
+        NO_RECOGNISER,
     ]
     loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
     assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf", "arcface-ir-se50"]
@@ -298,6 +301,7 @@ def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
         "arcface-ir-se50",
         "w600k_mbf",
         "w600k_r50",
+        NO_RECOGNISER,
     ]
 
 
@@ -346,6 +350,38 @@ def test_an_identity_from_landmarks(nodes, without_pack):
 
     with pytest.raises(BadPhoto, match="shows 3 faces where one person is meant"):
         nodes.Identity.execute(without_pack, group, "Anna", "only", "error", landmarks_of("six_friends", group))
+
+
+def test_people_of_pictures_alone(nodes, models, monkeypatch):
+    """No file of any recogniser, no insightface: made, saved, loaded, blended, listed; what needs numbers says so."""
+    from pack.core import measure, thirdparty
+    from pack.core.errors import BadCast
+    from pack.core.faces import insight
+    from pack.core.identities import RecogniserMissing, combine
+    from pack.nodes import photos as many
+
+    for module in (insight, thirdparty):
+        monkeypatch.setattr(module, "require", lambda name, _: pytest.fail(f"{name} is asked for"))
+    assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, NO_RECOGNISER) is True
+    pictures_alone = nodes.LoadFaceModel.execute(NO_DETECTOR, NO_RECOGNISER, "auto", "auto").args[0]
+    assert not pictures_alone.ids and not pictures_alone.get_models()
+    photo = real_faces.image(real_faces.YAO)
+    given = landmarks_of("yao", photo)
+    yao = nodes.Identity.execute(pictures_alone, photo, "Yao", "only", "error", given).args[0]
+    assert not yao.embeddings and yao.portraits.loose.float().std() > 10
+    nodes.SaveIdentity.execute(yao, "yao")
+    loaded = nodes.LoadIdentity.execute("yao.safetensors").args[0]
+    assert not loaded.embeddings and torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
+    both = nodes.BlendIdentities.execute(yao, loaded, 0.5, "slerp", "").args[0]
+    assert torch.equal(both.portraits.loose, yao.portraits.loose)
+    cast = nodes.Cast.execute(person_1=yao, person_2=both).args[0]
+    with pytest.raises(RecogniserMissing, match=r"InstantID needs antelopev2, .*\(Yao\) has no embedding"):
+        combine(yao, "antelopev2", "mean", "InstantID")
+    with pytest.raises(BadCast, match=r"the face model has none; Yao has no embedding.*Pictures alone"):
+        measure.judges(pictures_alone.ids, cast.people, "unknown")
+    sort = many.CastFromPhotos.execute
+    with pytest.raises(BadCast, match=r"cannot be sorted .*no recogniser.*Identity, then Cast"):
+        sort(pictures_alone, photo, "none", "one per photo", "", "largest", "", "skip", 0.4, given)
 
 
 def test_what_the_hosts_own_node_finds(nodes, without_pack, standin_models):
