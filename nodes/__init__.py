@@ -10,6 +10,7 @@ from . import (
     doctor,
     id_patch,
     instant_id,
+    ip_adapter,
     measure,
     parts,
     people,
@@ -25,8 +26,8 @@ from . import (
 folders.register()
 
 STEPS = (
-    people, photos, places, person_prompts, id_patch, instant_id, story_maker, parts, share_parts, body_surface,
-    measure, second_pass, scenes, doctor,
+    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, story_maker, parts, share_parts,
+    body_surface, measure, second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
+from ..bridge.ip_adapter import IPAdapter
 from ..bridge.parts2whole import Features, Parts2Whole
 from ..bridge.story_maker import StoryMaker
 from ..core.measure import Report
@@ -31,6 +32,7 @@ LayoutSocket = _socket("LIKENESS_LAYOUT", Layout)
 BoxesOrLayoutSocket = _socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
+IPAdapterSocket = _socket("LIKENESS_IP_ADAPTER", IPAdapter)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
 # Pictures of people, or parts: these bring masks, and each has a size of its own

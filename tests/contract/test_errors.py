@@ -15,7 +15,7 @@ SHIPPED = ("core", "bridge", "nodes")
 CAUGHT = {
     "core/body_surface/iuv.py": ("bridge/body_surface.py", "bodies"),
     "core/faces/onnx_operators.py": ("core/faces/onnx_network.py", "_step"),
-    "core/id_patch.py": ("bridge/load.py", "load"),
+    "core/id_patch.py": ("bridge/load.py", "build"),
     "core/inputs.py": ("core/inputs.py", "held"),
     "core/models/files.py": ("core/models/examine.py", "_trouble"),
     "core/models/needs.py": ("scripts/models.py", "read_workflow"),

@@ -73,6 +73,12 @@ def mlp_shapes(tokens: int, width: int, hidden: int = 1024, embedding: int = 512
     }
 
 
+def perceiver_shapes(width: int, embedding: int) -> Shapes:
+    """One layer without queries of its own, as FaceID Plus has four."""
+    shapes = resampler_shapes(0, width, width=width, depth=1, embedding=embedding)
+    return {f"perceiver_resampler.{key}": shape for key, shape in shapes.items() if key != "latents"}
+
+
 KINDS = {"resampler": resampler_shapes, "mlp": mlp_shapes}
 
 
@@ -91,3 +97,34 @@ def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_
     }
     resampler = resampler_shapes(16, 2048, width=128, heads=2)
     return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}
+
+
+def ip_adapter_file(kind: str, widths: list[int], text: int, seed: int = 191) -> dict[str, dict[str, Tensor]]:
+    """An IP-Adapter of one of PROJECTIONS for a UNet whose attention layers have these widths, in diffusers' order."""
+    adapter: dict[str, tuple[int, ...]] = {}
+    for layer, width in enumerate(widths):
+        adapter |= {f"{2 * layer + 1}.to_{side}_ip.weight": (width, text) for side in "kv"}
+        for number, reads in ((2 * layer, width), (2 * layer + 1, text)) if kind in WITH_LORA else ():
+            for name, inside in (("q", width), ("k", reads), ("v", reads), ("out", width)):
+                adapter[f"{number}.to_{name}_lora.down.weight"] = (RANK, inside)
+                adapter[f"{number}.to_{name}_lora.up.weight"] = (width, RANK)
+    projection = seeded(PROJECTIONS[kind](text), seed)
+    return {"image_proj": projection, "ip_adapter": seeded(adapter, seed + 1)}
+
+
+RANK, STATES, EMBEDS = 4, 1280, 1024
+WITH_LORA = ("face-id", "face-id-plus")
+PROJECTIONS = {
+    "face-id": lambda text: mlp_shapes(4, text, hidden=32),
+    "face-id-plus": lambda text: {**mlp_shapes(4, text, hidden=32), **perceiver_shapes(text, STATES)},
+    "face-id-portrait": lambda text: mlp_shapes(16, text, hidden=32),
+    "face-id-unnorm": lambda text: resampler_shapes(16, text, width=64, depth=1),
+    "ip-adapter": lambda text: {
+        "proj.weight": (4 * text, EMBEDS), "proj.bias": (4 * text,), "norm.weight": (text,), "norm.bias": (text,),
+    },
+    "ip-adapter-plus": lambda text: resampler_shapes(16, text, width=64, depth=1, embedding=STATES),
+    "ip-adapter-full": lambda text: {
+        "proj.0.weight": (STATES, STATES), "proj.0.bias": (STATES,), "proj.2.weight": (text, STATES),
+        "proj.2.bias": (text,), "proj.3.weight": (text,), "proj.3.bias": (text,),
+    },
+}  # fmt: skip

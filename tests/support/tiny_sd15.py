@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import comfy.model_patcher
 import comfy.supported_models
@@ -34,14 +35,15 @@ HOST_CONFIG = {
 }
 
 
-def diffusers_unet(seed: int) -> UNet2DConditionModel:
+def diffusers_unet(seed: int, **changes: Any) -> UNet2DConditionModel:
     with safe_open(GOLDEN, "pt") as golden:
         config = json.loads(golden.metadata()["config"])
-    return fill(UNet2DConditionModel(**config), seed)
+    return fill(UNet2DConditionModel(**{**config, **changes}), seed)
 
 
 def host_model(unet: UNet2DConditionModel) -> comfy.model_patcher.ModelPatcher:
-    config = comfy.supported_models.SD15(dict(HOST_CONFIG, dtype=torch.float32))
+    shape = dict(HOST_CONFIG, context_dim=unet.config.cross_attention_dim)
+    config = comfy.supported_models.SD15(dict(shape, dtype=torch.float32))
     # The golden networks have 4 heads everywhere, where SD1.5 has 8.
     config.unet_config |= {"num_heads": 4, "num_head_channels": -1}
     model = config.get_model({})

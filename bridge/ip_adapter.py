@@ -1,0 +1,146 @@
+"""IP-Adapter on the host: the loaded file, and people turned into injections for both sides of the conditioning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..core.identities import combine, portraits
+from ..core.ip_adapter.files import FACE, RECOGNISER, SEQUENCE, Variant, variant, versioned
+from ..core.ip_adapter.net import IPAdapterNet, alike
+from ..core.models import manifest
+from ..core.models.formats import IP_ADAPTERS
+from ..core.people import Identity, Person
+from . import clip_vision, load
+from .adapters import Hearing, keys_and_values
+from .injections import Injection
+
+if TYPE_CHECKING:
+    from comfy.clip_vision import ClipVisionModel
+
+METHOD = "IP-Adapter"
+_MODELS = [model for model in manifest.models() if model.key == "ipadapter"]
+
+
+def published(file: str) -> load.Published:
+    """The file of that name, for one of another name any."""
+    model = next((model for model in _MODELS if model.name == file), _MODELS[0])
+    return load.Published(METHOD, "IP-Adapter", model, IP_ADAPTERS)
+
+
+@dataclass(frozen=True)
+class IPAdapter:
+    """A loaded file. `patcher` holds an IPAdapterNet; the host finds it by this name. lora: as in bridge.lora, or
+    nothing."""
+
+    patcher: ModelPatcher
+    variant: Variant
+    lora: Mapping[str, Tensor]
+
+    @property
+    def net(self) -> IPAdapterNet:
+        return self.patcher.model
+
+    @property
+    def width(self) -> int:
+        """Of one token: the text width of the models this file is made for."""
+        return self.net.ip_adapter.width
+
+
+def load_ip_adapter(path: str, version: str, file: str = "") -> IPAdapter:
+    """Read any of formats.IP_ADAPTERS. version: of FaceID Plus, one of core.ip_adapter.files.VERSIONS.
+
+    file: the name that was chosen. Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    reader = published(file)
+    state = reader.read(path)
+    found = versioned(variant(state), state, path, version)
+    lora = {key.removeprefix("ip_adapter."): tensor for key, tensor in state.items() if "_lora." in key}
+    rest = {key: tensor for key, tensor in state.items() if "_lora." not in key}
+    return IPAdapter(reader.build(path, IPAdapterNet, rest), found, lora)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How people are read. photos: as in identities.combine. cut: FACE or LOOSE, of what CLIP is given. shortcut: how
+    much of what CLIP sees is added in Plus v2."""
+
+    photos: str
+    cut: str
+    shortcut: float
+
+
+def make_injections(
+    loaded: IPAdapter,
+    people: Sequence[Person],
+    clip: ClipVisionModel | None,
+    reading: Reading,
+    weight: float,
+    hearing: Hearing,
+) -> tuple[Injection, Injection]:
+    """Of `people`, for the positive and the negative.
+
+    Raises RecogniserMissing, PortraitsMissing, EncoderMissing, WrongEncoder, UnevenPhotos.
+    """
+    nothing = _nothing(loaded, clip)
+    read = [_read(loaded, person.identity, clip, reading, nothing) for person in people]
+    scales, source = torch.tensor([weight * person.weight for person in people]), object()
+
+    def injection(side: Sequence[Tensor]) -> Injection:
+        tokens = alike(side)
+        layers = keys_and_values(loaded.patcher, loaded.net.ip_adapter, tokens, scales)
+        return hearing.injection(source, tokens, layers)
+
+    positive, negative = (injection(side) for side in zip(*read, strict=True))
+    return positive, negative
+
+
+def _read(
+    loaded: IPAdapter, identity: Identity, clip: ClipVisionModel | None, reading: Reading, nothing: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """The tokens (1, n, width) of a person, and as many of nobody, float32 on the CPU."""
+    embeddings = _embeddings(loaded.variant, identity, reading.photos)
+    seen = None if clip is None or nothing is None else _seen(loaded, identity, clip, reading)
+    nobody = None if embeddings is None else torch.zeros_like(embeddings)
+    unseen = None if seen is None or nothing is None else nothing.expand_as(seen)
+    shortcut = reading.shortcut if loaded.variant.shortcut else None
+
+    def tokens(embeddings: Tensor | None, seen: Tensor | None) -> Tensor:
+        embeddings, seen = (x if x is None else load.on_device(loaded.patcher, x) for x in (embeddings, seen))
+        return loaded.net.tokens(embeddings, seen, shortcut).cpu()
+
+    return tokens(embeddings, seen), tokens(nobody, unseen)
+
+
+def _embeddings(found: Variant, identity: Identity, photos: str) -> Tensor | None:
+    """(n, 512), or None for a file that reads none."""
+    if not found.embedding:
+        return None
+    rows = combine(identity, RECOGNISER, photos, method=found.title)
+    return normalize(rows, dim=-1) if found.embedding == "normed" else rows
+
+
+def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, reading: Reading) -> Tensor:
+    """(n, ...) by CLIP of the pictures of a person, their mean unless they are a sequence."""
+    kept = portraits(identity, loaded.variant.title)
+    pictures = (kept.aligned if reading.cut == FACE else kept.loose).float() / 255
+    look = clip_vision.states if loaded.variant.clip == "states" else clip_vision.embeds
+    seen = look(clip, pictures, loaded.net.seen)
+    return seen if reading.photos == SEQUENCE else seen.mean(dim=0, keepdim=True)
+
+
+def _nothing(loaded: IPAdapter, clip: ClipVisionModel | None) -> Tensor | None:
+    """What is read of CLIP on the negative side, (1, ...), or None for a file that reads nothing of it."""
+    found, width = loaded.variant, loaded.net.seen
+    if not found.clip:
+        return None
+    if clip is None:
+        kind = clip_vision.STATES if found.clip == "states" else clip_vision.EMBEDS
+        raise clip_vision.EncoderMissing(found.title, kind, width)
+    return clip_vision.nothing(clip, width) if found.clip == "states" else torch.zeros(1, width)
