@@ -25,7 +25,20 @@ import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
 from pack.bridge import face_bank, id_patch, instant_id, unet
-from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, PlacedCast, RowCast, Slot
+from pack.core.people import (
+    ALIGNED,
+    LOOSE,
+    Cast,
+    Face,
+    Faces,
+    Identity,
+    Layout,
+    Person,
+    PlacedCast,
+    Portraits,
+    RowCast,
+    Slot,
+)
 from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file
@@ -148,7 +161,13 @@ def identity(
 ) -> Identity:
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
-    return Identity(name, {one: rows.clone() for one in recognisers}, torch.zeros(len(rows), 112, 112, 3))
+    embeddings = {one: rows.clone() for one in recognisers}
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows)))
+
+
+def portraits(photos: int = 1, kind: torch.dtype = torch.uint8) -> Portraits:
+    drawn = (normal(side, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
+    return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in drawn))
 
 
 def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
@@ -191,8 +210,15 @@ def in_the_bank(person: Identity) -> str:
     """The name of a file with this person, written without a look at them."""
     name = "by_another_program.safetensors"
     embeddings = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
+    kept = (
+        {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()} if person.portraits else {}
+    )
     metadata = {"format": "likeness identity", "version": "1", "name": person.name}
-    save_file({**embeddings, "crops": person.crops}, Path(face_bank.folders.folders(face_bank.KEY)[0]) / name, metadata)
+    save_file(
+        {**embeddings, **kept, "crops": person.crops},
+        Path(face_bank.folders.folders(face_bank.KEY)[0]) / name,
+        metadata,
+    )
     return name
 
 

@@ -31,7 +31,9 @@ def full(text: int) -> Shapes:
 KINDS = {"plain": plain, "plus": plus, "full": full}
 
 
-def ip_adapter_file(kind: str, widths: Sequence[int], text: int = 2048, seed: int = 191) -> dict[str, dict[str, Tensor]]:
+def ip_adapter_file(
+    kind: str, widths: Sequence[int], text: int = 2048, seed: int = 191
+) -> dict[str, dict[str, Tensor]]:
     """widths: of the cross-attention layers of a UNet, in diffusers' order."""
     layers = {f"{2 * n + 1}.to_{side}_ip.weight": (wide, text) for n, wide in enumerate(widths) for side in "kv"}
     return {"image_proj": seeded(KINDS[kind](text), seed), "ip_adapter": seeded(layers, seed + 1)}
