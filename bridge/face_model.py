@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ALL = "all found"
 NONE_FOUND = "none found"
 NO_DETECTOR = "none (faces from landmarks)"
+NO_RECOGNISER = "none (pictures alone)"
 
 _ONNX_KEY = "insightface"
 _TORCH_KEYS = ("facexlib", "insightface")
@@ -72,8 +73,8 @@ def pack_names() -> list[str]:
 
 def recogniser_names() -> list[str]:
     """Recogniser ids for a menu. Those that a method asks for are always there: whoever chooses one that is not
-    installed is told, before anything runs, where it comes from."""
-    return [ALL, *sorted({*_files().recognisers(""), *packs.ASKED_FOR})]
+    installed is told, before anything runs, where it comes from. Last what methods do with that look at pictures."""
+    return [ALL, *sorted({*_files().recognisers(""), *packs.ASKED_FOR}), NO_RECOGNISER]
 
 
 def files_stamp() -> tuple[Stamp, ...]:
@@ -87,6 +88,8 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
     files = _files()
     if pack != NO_DETECTOR and pack not in packs.packs(files.onnx):
         return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
+    if recognisers == NO_RECOGNISER:
+        return None
     found = files.recognisers(pack)
     if recognisers != ALL and recognisers not in found:
         return _missing(f"The face recogniser {recognisers}", recognisers)
@@ -99,22 +102,23 @@ def _first_recogniser(pack: str) -> str:
 
 
 def load_face_model(pack: str, recognisers: str, provider: str, backend: str) -> FaceModel:
-    """Load the detector of `pack`, if it is one, and one recogniser, or all of them.
+    """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, MissingDependency.
     """
     if error := refusal(pack, recognisers):
         raise error
-    files, providers = _files(), None if model.in_torch(backend) else insight.providers_for(provider)
+    nothing = pack == NO_DETECTOR and recognisers == NO_RECOGNISER
+    files, providers = _files(), None if nothing or model.in_torch(backend) else insight.providers_for(provider)
     detector = _no_detector if pack == NO_DETECTOR else _detector(*stamp(files.detector(pack)), providers)
-    paths = files.recognisers(pack)
-    wanted = paths if recognisers == ALL else {recognisers: paths[recognisers]}
+    paths = {} if recognisers == NO_RECOGNISER else files.recognisers(pack)
+    wanted = {recognisers: paths[recognisers]} if recognisers in paths else paths
     loaded = [_recogniser(identifier, path, providers, recognisers != ALL) for identifier, path in wanted.items()]
     usable = tuple(recogniser for recogniser in loaded if recogniser)
-    if not usable:
+    if not usable and recognisers != NO_RECOGNISER:
         raise _missing("A face recogniser", _first_recogniser(pack))
     loaded_model = FaceModel(detector, usable, insight.align if providers else alignment.align)
-    logger.info("Face model: %s on %s, recognisers %s", pack, _runs_on(detector), ", ".join(loaded_model.ids))
+    logger.info("Face model: %s on %s, recognisers %s", pack, _runs_on(detector), ", ".join(loaded_model.ids) or "none")
     return loaded_model
 
 

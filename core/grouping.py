@@ -69,7 +69,15 @@ def name_of(file: str) -> str:
 
 
 def similarities(faces: Sequence[Face]) -> Tensor:
-    """(faces, faces) cosine of all pairs, float64, the mean over their recognisers: each makes mistakes of its own."""
+    """(faces, faces) cosine of all pairs, float64, the mean over their recognisers: each makes mistakes of its own.
+
+    Raises BadCast where they were made without any.
+    """
+    if not faces[0].embeddings:
+        raise BadCast(
+            "Photos cannot be sorted into people: the face model has no recogniser, which tells who is alike.",
+            "Choose one in Load Face Model, or make everybody with a node of their own: Identity, then Cast.",
+        )
     rows = [torch.stack([face.embeddings[key] for face in faces]).double() for key in faces[0].embeddings]
     units = [normalize(one, dim=-1) for one in rows]
     return torch.stack([unit @ unit.T for unit in units]).mean(0)

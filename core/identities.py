@@ -54,8 +54,8 @@ class PortraitsMissing(LikenessError):
 
     def __init__(self, method: str, identity: str) -> None:
         super().__init__(
-            f"{method} looks at pictures of the face, and this identity ({identity}) has only its numbers: it was "
-            "saved before pictures were kept.",
+            f"{method} looks at pictures of the face, and this identity ({identity}) has none: people saved by earlier "
+            "versions have only numbers.",
             "Make the identity again from the photos, and save it again.",
         )
 
@@ -205,10 +205,10 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     Each person counts as the mean of their photos. lerp mixes the vectors; slerp turns the direction at an even
     pace and interpolates the length, so that the middle is not weaker than the ends. Of crops and portraits the first
     photos are mixed, the portraits where both have them.
-    Raises BadCast when the two have no recogniser in common, BadEmbedding.
+    Raises BadCast when the two have no recogniser in common, unless both are made of pictures alone; BadEmbedding.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
-    if not common:
+    if not common and (a.embeddings or b.embeddings or not (a.portraits and b.portraits)):
         raise BadCast(
             f"No recogniser in common to blend: {a.name} has {_names(a)} and {b.name} has {_names(b)}.",
             "Make both identities with the same Load Face Model.",

@@ -76,7 +76,8 @@ class LoadFaceModel(io.ComfyNode):
                     default=ALL,
                     tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
                     "every recogniser in your model folders, so that one identity fits every method; "
-                    "choose a single one to save time, and to be told at once where its file is missing.",
+                    "choose a single one to save time, and to be told at once where its file is missing. none: for "
+                    "methods that look at pictures of the face alone, such as IP-Adapter plus-face.",
                 ),
                 advanced(
                     io.Combo.Input(

@@ -30,8 +30,8 @@ class PersonPrompts(io.ComfyNode):
             display_name=NAME,
             category="likeness/places",
             description="Words about single people, a line each, heard only where that person stands, in one pass and "
-            "beside the common prompt. For ID-Patch and InstantID alike, before or after their apply nodes. Use the "
-            "model output for the sampler.",
+            "beside the common prompt. For every method, before or after its apply node. Use the model "
+            "output for the sampler.",
             inputs=[
                 io.Model.Input("model", tooltip="An SD1.5 or SDXL model."),
                 io.Clip.Input("clip", tooltip="The CLIP that made the common prompt."),

@@ -29,7 +29,7 @@ class SharePartsAttention(io.ComfyNode):
             category="likeness/parts",
             description="Clothes, hair or a face from pictures of parts on any SD1.5 or SDXL model, without training: "
             "the picture's self-attention also looks at what the model itself sees of the parts, under their masks. "
-            "Works on the same MODEL as ID-Patch and InstantID: these people, in these clothes.",
+            "Works on the same MODEL as ID-Patch, InstantID and IP-Adapter: these people, in these clothes.",
             inputs=[
                 io.Model.Input("model", tooltip="Any SD1.5 or SDXL model, LoRAs included."),
                 io.Conditioning.Input("positive"),

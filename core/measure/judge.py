@@ -54,7 +54,8 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
         theirs = "; ".join(f"{name} has {recognisers}" for name, recognisers in each)
         raise BadCast(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}.",
-            "Make every identity with the Load Face Model that is connected here, or with recognisers = all found.",
+            "Make every identity with the Load Face Model that is connected here, or with recognisers = all found. "
+            "Pictures alone tell nobody apart.",
         )
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())
     return tuple(sorted(shared, key=lambda name: name in flattering))

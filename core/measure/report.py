@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..models.packs import ANTELOPE, IR_SE50
+from ..models.packs import ANTELOPE, BUFFALO, IR_SE50
 from ..people import Box, Person
 
 METHODS: Mapping[str, str] = {
@@ -13,7 +13,9 @@ METHODS: Mapping[str, str] = {
     "ID-Patch": IR_SE50,
     "InstantID": ANTELOPE,
     "PuLID": ANTELOPE,
-    "IPAdapter FaceID": "w600k_r50",
+    "IPAdapter FaceID": BUFFALO,
+    "StoryMaker": BUFFALO,
+    "PhotoMaker v2": BUFFALO,
 }
 """The recogniser each method was trained with. It flatters that method: any other judges better."""
 

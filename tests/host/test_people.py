@@ -22,7 +22,9 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 INSIGHTFACE = "insightface (onnxruntime)"
-NO_DETECTOR = "none (faces from landmarks)"
+NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
+LISTED = ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf", "w600k_r50", NO_RECOGNISER]
+"""Recognisers where w600k_mbf is installed: it, those that methods ask for, and none."""
 GOLDEN = ROOT / "tests" / "golden" / "arcface_ir_se50.safetensors"
 LANDMARKS = ROOT / "tests" / "golden" / "face_landmarks.safetensors"
 
@@ -122,13 +124,7 @@ def test_every_layout_is_found_and_loads(nodes, models, files, pack):
     put(real_faces.DETECTOR, models / files / "det_500m.onnx")
     put(real_faces.RECOGNISER, models / files / "w600k_mbf.onnx")
     assert options(nodes.LoadFaceModel, "pack") == [pack, NO_DETECTOR]
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
     assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
     loaded = nodes.LoadFaceModel.execute(pack, "w600k_mbf", "CPU").args[0]
     assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf"]
@@ -211,13 +207,7 @@ def test_truncated_recogniser_is_named(nodes, pack):
     from pack.core.errors import UnsupportedCheckpoint
 
     (pack / "glintr100.onnx").write_bytes(real_faces.RECOGNISER.read_bytes()[:100_000])
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
     with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx .*cut off"):
         nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
 
@@ -236,13 +226,7 @@ def test_the_torch_recogniser_embeds_alike_without_any_vram(nodes, models, pack,
 
 def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack, ir_se50_file):
     put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
     loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
     assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf", "arcface-ir-se50"]
     ours = loaded.recognisers[1].embed(list(crops().numpy()))
@@ -292,13 +276,7 @@ def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
     torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
     if Path("/proc/self/mem").is_file():  # which nobody can read from its start
         (models / "facexlib" / "unreadable.pth").symlink_to("/proc/self/mem")
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
 
 
 # Faces from the host's landmarks
@@ -346,6 +324,38 @@ def test_an_identity_from_landmarks(nodes, without_pack):
 
     with pytest.raises(BadPhoto, match="shows 3 faces where one person is meant"):
         nodes.Identity.execute(without_pack, group, "Anna", "only", "error", landmarks_of("six_friends", group))
+
+
+def test_people_of_pictures_alone(nodes, models, monkeypatch):
+    """No file of any recogniser, no insightface: made, saved, loaded, blended, listed; what needs numbers says so."""
+    from pack.core import measure, thirdparty
+    from pack.core.errors import BadCast
+    from pack.core.faces import insight
+    from pack.core.identities import RecogniserMissing, combine
+    from pack.nodes import photos as many
+
+    for module in (insight, thirdparty):
+        monkeypatch.setattr(module, "require", lambda name, _: pytest.fail(f"{name} is asked for"))
+    assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, NO_RECOGNISER) is True
+    pictures_alone = nodes.LoadFaceModel.execute(NO_DETECTOR, NO_RECOGNISER, "auto", "auto").args[0]
+    assert not pictures_alone.ids and not pictures_alone.get_models()
+    photo = real_faces.image(real_faces.YAO)
+    given = landmarks_of("yao", photo)
+    yao = nodes.Identity.execute(pictures_alone, photo, "Yao", "only", "error", given).args[0]
+    assert not yao.embeddings and yao.portraits.loose.float().std() > 10
+    nodes.SaveIdentity.execute(yao, "yao")
+    loaded = nodes.LoadIdentity.execute("yao.safetensors").args[0]
+    assert not loaded.embeddings and torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
+    both = nodes.BlendIdentities.execute(yao, loaded, 0.5, "slerp", "").args[0]
+    assert torch.equal(both.portraits.loose, yao.portraits.loose)
+    cast = nodes.Cast.execute(person_1=yao, person_2=both).args[0]
+    with pytest.raises(RecogniserMissing, match=r"InstantID needs antelopev2, .*\(Yao\) has no embedding"):
+        combine(yao, "antelopev2", "mean", "InstantID")
+    with pytest.raises(BadCast, match=r"the face model has none; Yao has no embedding.*Pictures alone"):
+        measure.judges(pictures_alone.ids, cast.people, "unknown")
+    sort = many.CastFromPhotos.execute
+    with pytest.raises(BadCast, match=r"cannot be sorted .*no recogniser.*Identity, then Cast"):
+        sort(pictures_alone, photo, "none", "one per photo", "", "largest", "", "skip", 0.4, given)
 
 
 def test_what_the_hosts_own_node_finds(nodes, without_pack, standin_models):

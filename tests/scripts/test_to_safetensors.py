@@ -14,7 +14,7 @@ import torch
 from pack.core.models import manifest
 from pack.core.models.convert import convert
 from pack.core.models.formats import identify, known
-from pack.core.models.tensors import flatten, shapes
+from pack.core.models.tensors import flatten, origin, shapes
 from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -84,6 +84,9 @@ def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     source = shutil.copy(built.story_maker if name == "mask" else built.ip_adapter(name), tmp_path / f"{name}.bin")
     written = convert(Path(source))
     assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
+    assert origin(written) == origin(Path(source)) == sha256(Path(source)), (
+        "by which two versions of one shape are told"
+    )
     with safe_open(str(written), "pt") as file:
         assert file.metadata()["title"] == manifest_of(name).title
 

@@ -19,19 +19,34 @@ from typing import Any
 
 import parts_made
 import parts_run
+import photo_maker_made
 import real_faces
 import tiny_sd15
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, unet
-from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, PlacedCast, RowCast, Slot
+from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, story_maker, unet
+from pack.core.people import (
+    ALIGNED,
+    LOOSE,
+    Cast,
+    Face,
+    Faces,
+    Identity,
+    Layout,
+    Person,
+    PlacedCast,
+    Portraits,
+    RowCast,
+    Slot,
+)
 from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
-from seeded import id_patch_file, instant_id_file
+from seeded import id_patch_file, instant_id_file, ip_adapter_file
+from story_maker_made import story_maker_file
 
 WIDTH, HEIGHT = 128, 96
-RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf")
+RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
 nan, inf = math.nan, math.inf
 
 
@@ -50,15 +65,20 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch` or `instant_id`, from a file as a user has it."""
-    if kind == "id_patch":
-        file, load = id_patch_file("resampler"), id_patch.load_id_patch
-    else:
-        file = instant_id_file([width for *_, width in unet.attention_layers(sdxl())])
-        load = instant_id.load_instant_id
+    """`id_patch`, `instant_id`, `ip_adapter_plus` or `story_maker`, from a file as a user has it."""
+    widths = [width for *_, width in unet.attention_layers(sdxl())]
+    file, load = {
+        "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
+        "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
+        "ip_adapter_plus": (
+            lambda: ip_adapter_file("ip-adapter-plus", widths, 2048),
+            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
+        ),
+        "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
+    }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
-        torch.save(file, path)
+        torch.save(file(), path)
         return load(str(path))
 
 
@@ -76,7 +96,8 @@ def networks() -> Any:
     return parts_made.made().networks
 
 
-clip, clip_vision, vae = parts_made.clip, parts_made.clip_vision, parts_made.vae
+clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
+sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 
 
 def wrapped(model: Any, way: str) -> Any:
@@ -148,7 +169,9 @@ def identity(
 ) -> Identity:
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
-    return Identity(name, {one: rows.clone() for one in recognisers}, torch.zeros(len(rows), 112, 112, 3))
+    embeddings = {one: rows.clone() for one in recognisers}
+    portraits = (torch.full((len(rows), side, side, 3), 99, dtype=torch.uint8) for side in (ALIGNED, LOOSE))
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), Portraits(*portraits))
 
 
 def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
