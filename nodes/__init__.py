@@ -21,13 +21,14 @@ from . import (
     scenes,
     second_pass,
     share_parts,
+    story_maker,
 )
 
 folders.register()
 
 STEPS = (
-    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, photo_maker, parts, share_parts,
-    body_surface, measure, second_pass, scenes, doctor,
+    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, story_maker, photo_maker, parts,
+    share_parts, body_surface, measure, second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

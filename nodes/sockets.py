@@ -1,6 +1,7 @@
 """Every socket of the pack, and what travels on it."""
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
@@ -8,6 +9,7 @@ from ..bridge.instant_id import InstantID
 from ..bridge.ip_adapter import IPAdapter
 from ..bridge.parts2whole import Features, Parts2Whole
 from ..bridge.photo_maker import PhotoMaker
+from ..bridge.story_maker import StoryMaker
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -35,7 +37,10 @@ IPAdapterSocket = _socket("LIKENESS_IP_ADAPTER", IPAdapter)
 PhotoMakerSocket = _socket("LIKENESS_PHOTO_MAKER", PhotoMaker)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
+# Pictures of people, or parts: these bring masks, and each has a size of its own
+ImageOrPartsSocket = _socket("IMAGE,LIKENESS_PARTS", (Tensor, Parts))
 PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)
+StoryMakerSocket = _socket("LIKENESS_STORY_MAKER", StoryMaker)
 CropsSocket = _socket("LIKENESS_CROPS", Crops)
 ReportSocket = _socket("LIKENESS_REPORT", Report)
 # Faces of each picture with the points of their meshes, as ComfyUI's own MediaPipeFaceLandmarker finds them

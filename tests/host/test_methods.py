@@ -48,6 +48,11 @@ def of_rows(count: int) -> Node:
     return ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast))
 
 
+def story_maker(names: str, **changed: Any) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return ours("LikenessApplyStoryMaker", cast=cast, **changed)
+
+
 def apart(applied: Node) -> Node:
     """What the sampler makes of a node that gives MODEL, positive and negative."""
     return sampler(applied, applied[1], applied[2])
@@ -64,6 +69,10 @@ METHODS = {
         sampled(of_rows(2), value("latent(128, 128, 2)")), sampled(of_rows(1), value("latent(128, 128, 1)"))
     ),
     "PhotoMaker": (photo_maker("Anna Boris"), photo_maker("Cleo Dan")),
+    "StoryMaker": (apart(story_maker("Anna Boris")), apart(story_maker("Cleo Dan"))),
+    "StoryMaker, clothes": (
+        apart(story_maker("Anna Boris")), apart(story_maker("Anna Boris", bodies=value("image(batch=2, seed=6)"))),
+    ),
     "a prompt per person": tuple(
         apart(ours("LikenessPersonPrompts", prompts=words)) for words in ("1: up\n2: down", "1: down")
     ),
@@ -75,6 +84,7 @@ KINDS = {
     "InstantID": "LikenessApplyInstantID", "InstantID in face boxes": "LikenessApplyInstantID",
     "InstantID, a row each": "LikenessApplyInstantID",
     "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
+    "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
     "shared attention": "LikenessSharePartsAttention",
 }  # fmt: skip

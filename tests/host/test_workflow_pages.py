@@ -213,20 +213,23 @@ def test_a_blueprint_runs_as_one_node(
     Image.fromarray(painted).save(tmp_path / "garment.png")
     garment = host_server.upload_image(tmp_path / "garment.png")
     people = [host_server.upload_image(photo) for photo in photos.people(tmp_path)][:2]
-    pictures = people if path.stem in ("Group photo", "Person in a photo") else [people[0], garment, garment]
+    sd15 = "SD1.5" in path.stem
+    pictures = people if sd15 or path.stem in ("Group photo", "Person in a photo") else [people[0], garment, garment]
 
     visit(browser, host_server, **{"Comfy.VueNodes.Enabled": True})
     seen = browser.evaluate(f"{OPEN}({json.dumps(in_a_graph(workflow.load(path), pictures))}, 'blueprint')")
     assert seen["complaints"] == []
     prompt = browser.evaluate("app.graphToPrompt().then(made => made.output)")
     models = {
-        "CheckpointLoaderSimple.ckpt_name": standin_models.checkpoint.name,
+        "CheckpointLoaderSimple.ckpt_name": (standin_models.sd15 if sd15 else standin_models.checkpoint).name,
+        "CLIPVisionLoader.clip_name": standin_models.clip_vision_h.name,
         "ControlNetLoader.control_net_name": standin_models.control_net.name,
+        "LikenessLoadIPAdapter.file": standin_models.ip_adapter("ip-adapter-faceid-plusv2_sd15").name,
         "LikenessLoadIDPatch.file": standin_models.id_patch.name,
         "LikenessLoadInstantID.file": standin_models.instant_id.name,
         "LikenessLoadFaceModel.pack": standin_models.face_pack.name,
     }
-    small = {"*.width": 160, "*.height": 216, "*.longer_side": 256, "*.steps": 1}
+    small = {"*.width": 160, "*.height": 216, "*.longer_side": 256, "*.size": 256, "*.steps": 1}
     run = host_server.run(workflow.substitute(prompt, {**models, **small}))
     (saved,) = run.outputs["999"]["images"]
     size = (216, 160)

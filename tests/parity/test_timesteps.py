@@ -48,8 +48,9 @@ def settings_in(graph: dict[str, Any]) -> Iterator[Settings]:
     nodes = list(nodes_in(graph))
     checkpoints = [node["widgets_values"][0] for node in nodes if node["type"] == "CheckpointLoaderSimple"]
     few = any("lightning" in name for name in checkpoints)
-    parts = any(node["type"] == "LikenessLoadParts2Whole" for node in nodes)
-    method = "Parts2Whole" if parts else "Lightning" if few else "SDXL"
+    kinds = {node["type"] for node in nodes}
+    ddim = {"LikenessLoadParts2Whole": "Parts2Whole", "LikenessLoadIPAdapter": "IP-Adapter"}
+    method = next((name for kind, name in ddim.items() if kind in kinds), "Lightning" if few else "SDXL")
     for node in nodes:
         if node["type"] == "KSampler":
             yield Settings(method, *node["widgets_values"][2:])
@@ -57,8 +58,10 @@ def settings_in(graph: dict[str, Any]) -> Iterator[Settings]:
 
 def published(settings: Settings) -> Any:
     """The authors' scheduler, set to as many steps as leave settings.steps of them."""
-    if settings.method == "Parts2Whole":
-        scheduler = DDIMScheduler(**SCHEDULER, steps_offset=1, clip_sample=False)
+    if settings.method in ("Parts2Whole", "IP-Adapter"):
+        # The demos of IP-Adapter leave the noise of timestep 0 in the latent (set_alpha_to_one=False), no host does.
+        betas = SCHEDULER if settings.method == "Parts2Whole" else BETAS
+        scheduler = DDIMScheduler(**betas, steps_offset=1, clip_sample=False)
     else:
         spacing = "trailing" if settings.method == "Lightning" else "leading"
         scheduler = EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)

@@ -164,6 +164,12 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "photo_maker": value("photo_maker()"), "cast": cast, "text": "a woman img, a man img", "trigger": "img",
             "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, **region,
         },
+        "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
+        "LikenessApplyStoryMaker": {
+            "model": value("sdxl()"), **_sides(2048), "story_maker": value("loaded('story_maker')"), "cast": cast,
+            "clip_vision": value("clip_vision()"), "bodies": value("image(batch=2)"), "body_masks": value("mask(2)"),
+            "weight": 0.8, "lora_weight": 0.8, **range_, "photos": "mean", **region,
+        },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
         "LikenessApplyParts": {

@@ -25,7 +25,7 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, unet
+from pack.bridge import face_bank, id_patch, instant_id, story_maker, unet
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -43,6 +43,7 @@ from pack.core.people import (
 from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file
+from story_maker_made import story_maker_file
 
 WIDTH, HEIGHT = 128, 96
 RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
@@ -64,15 +65,16 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch` or `instant_id`, from a file as a user has it."""
-    if kind == "id_patch":
-        file, load = id_patch_file("resampler"), id_patch.load_id_patch
-    else:
-        file = instant_id_file([width for *_, width in unet.attention_layers(sdxl())])
-        load = instant_id.load_instant_id
+    """`id_patch`, `instant_id` or `story_maker`, from a file as a user has it."""
+    widths = [width for *_, width in unet.attention_layers(sdxl())]
+    file, load = {
+        "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
+        "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
+        "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
+    }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
-        torch.save(file, path)
+        torch.save(file(), path)
         return load(str(path))
 
 
