@@ -24,7 +24,7 @@ from ..core.models.tensors import State, below
 from ..core.people import Person
 from ..core.photo_maker import words
 from ..core.photo_maker.net import METHOD, RECOGNISER, PhotoMakerNet
-from ..core.text import plain as shown
+from ..core.text import plain
 from . import load
 from .carried import put
 from .conditioning import Canvas, Conditioning, changed_at
@@ -127,11 +127,11 @@ def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequ
     found = words.find(read, mark, trigger, [person.identity.name for person in people])
     said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
     copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
-    plain, _ = words.laid_out(found, [1] * len(people), nothing)
+    single, _ = words.laid_out(found, [1] * len(people), nothing)
     copied, places = words.laid_out(found, copies, nothing)
-    before, after = (clip.encode_from_tokens_scheduled(each) for each in (plain, copied))
+    before, after = (clip.encode_from_tokens_scheduled(each) for each in (single, copied))
     if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
-        raise unusable_text(f"The text {shown(text, 60)!r}")
+        raise unusable_text(f"The text {plain(text, 60)!r}")
     for n, tokens in said.items():
         weight = people[n].weight
         after = [[loaded.fused(context, places[n], tokens, weight), options] for context, options in after]

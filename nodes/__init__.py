@@ -22,12 +22,13 @@ from . import (
     second_pass,
     share_parts,
     story_maker,
+    style,
 )
 
 folders.register()
 
 STEPS = (
-    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, story_maker, photo_maker, parts,
+    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, style, story_maker, photo_maker, parts,
     share_parts, body_surface, measure, second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
