@@ -481,7 +481,9 @@ def test_encoders_of_another_size_are_told_apart(models):
     sparse(h, {"vision_model.embeddings.class_embedding": [1664]}, 0)
     found = finding(models, "clip-vit-h")
     assert found.state == "the wrong kind" and "is the CLIP vision encoder ViT-bigG/14; the" in found.detail
-    assert finding(models, "clip-vit-bigg").detail.endswith(f"{h}: choose {h.name} in its loader."), "under another name"
+    assert finding(models, "clip-vit-bigg").detail.endswith(f"{h}: choose {h.name} in its loader."), (
+        "under another name"
+    )
     h.rename(bigg)
     assert (finding(models, "clip-vit-h").state, finding(models, "clip-vit-bigg").state) == ("missing", "found")
 
