@@ -50,10 +50,10 @@ def keys_and_values(
 ) -> tuple[tuple[Tensor, Tensor], ...]:
     """Of tokens (people, T, width), per layer (people, T, C) twice, float32 on the CPU.
 
-    layers: a part of the network in `patcher`. scales: (people,), of the values.
+    layers: a part of the network in `patcher`. scales: (people,) or (people, T), of the values.
     """
     pairs = layers.keys_and_values(load.on_device(patcher, tokens))
-    return tuple((keys.cpu(), values.cpu() * scales[:, None, None]) for keys, values in pairs)
+    return tuple((keys.cpu(), values.cpu() * scales.reshape(len(scales), -1, 1)) for keys, values in pairs)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,9 @@ class ModelNotPatched(LikenessError):
         super().__init__(
             "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
             "lost.",
-            "Connect the model output of Apply InstantID (Likeness), Apply Parts, Share Parts Attention, Prompt per "
-            "Person or ID Tokens by Region to the sampler (other model nodes may stand between).",
+            "Connect the model output of Apply InstantID (Likeness), Apply PhotoMaker (Likeness), Apply Parts, Share "
+            "Parts Attention, Prompt per Person or ID Tokens by Region to the sampler (other model nodes may stand "
+            "between).",
         )
 
 

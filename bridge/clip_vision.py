@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ..core.errors import LikenessError
 from ..core.inputs import BadPicture
+from ..core.models import manifest
+from ..core.models.manifest import Model
 from .progress import stepwise
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 BATCH = 8
 """Pictures at once; between batches the user can cancel."""
-STATES, EMBEDS = _STATES, _EMBEDS = "penultimate_hidden_states", "image_embeds"
-_WORDS = {_STATES: "hidden states", _EMBEDS: "embeddings"}
+STATES, EMBEDS = "penultimate_hidden_states", "image_embeds"
+_WORDS = {STATES: "hidden states", EMBEDS: "embeddings"}
 
 
 class Encoder(NamedTuple):
@@ -29,25 +31,17 @@ class Encoder(NamedTuple):
 
     name: str
     widths: dict[str, int]
-    source: str
+    model: Model
+
+    @property
+    def source(self) -> str:
+        return f"{self.model.name} ({self.model.url}, {self.model.size_text})"
 
 
 ENCODERS = (
-    Encoder(
-        "CLIP ViT-H/14 (laion2B)",
-        {_STATES: 1280, _EMBEDS: 1024},
-        "https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_encoder/model.safetensors (2.53 GB)",
-    ),
-    Encoder(
-        "CLIP ViT-bigG/14 (laion2B)",
-        {_STATES: 1664, _EMBEDS: 1280},
-        "https://huggingface.co/h94/IP-Adapter/resolve/main/sdxl_models/image_encoder/model.safetensors (3.69 GB)",
-    ),
-    Encoder(
-        "CLIP ViT-L/14 (OpenAI)",
-        {_STATES: 1024, _EMBEDS: 768},
-        "https://huggingface.co/openai/clip-vit-large-patch14/resolve/main/model.safetensors (1.71 GB)",
-    ),
+    Encoder("CLIP ViT-H/14 (laion2B)", {STATES: 1280, EMBEDS: 1024}, manifest.model("clip-vit-h")),
+    Encoder("CLIP ViT-bigG/14 (laion2B)", {STATES: 1664, EMBEDS: 1280}, manifest.model("clip-vit-bigg")),
+    Encoder("CLIP ViT-L/14 (OpenAI)", {STATES: 1024, EMBEDS: 768}, manifest.model("clip-vit-large-patch14")),
 )
 
 
@@ -81,24 +75,24 @@ def states(clip_vision: ClipVisionModel, pictures: Tensor, width: int) -> Tensor
 
     The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder, BadPicture.
     """
-    return _seen(clip_vision, pictures, _STATES, width)
+    return _seen(clip_vision, pictures, STATES, width)
 
 
 @torch.no_grad()
 def embeds(clip_vision: ClipVisionModel, pictures: Tensor, width: int) -> Tensor:
     """Pictures (B, H, W, 3) 0..1 -> what CLIP projects of them, (B, width) float32 on the CPU; raises as `states`."""
-    return _seen(clip_vision, pictures, _EMBEDS, width)
+    return _seen(clip_vision, pictures, EMBEDS, width)
 
 
 @torch.no_grad()
 def nothing(clip_vision: ClipVisionModel, width: int) -> Tensor:
     """The states (1, tokens, width) of a picture that is zero after normalisation, a mean grey; raises as `states`."""
     # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
-    net, size = _clip(clip_vision, _STATES, width), clip_vision.image_size
+    net, size = _clip(clip_vision, STATES, width), clip_vision.image_size
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
     _, before_last, embedded, _ = net(pixel_values=zeros, intermediate_output=-2)
-    return _checked({_STATES: before_last, _EMBEDS: embedded}, _STATES, width)
+    return _checked({STATES: before_last, EMBEDS: embedded}, STATES, width)
 
 
 def _seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
@@ -119,7 +113,7 @@ def _checked(seen: Any, kind: str, width: int) -> Tensor:
     """Of what the encoder gives, what is asked for, float32 on the CPU."""
     found, right = {name: seen[name].shape[-1] for name in _WORDS}, _wanted(kind, width)
     # Without its projection, ViT-H gives embeddings as wide as bigG's.
-    if found[kind] != width or (kind == _EMBEDS and right and found != right.widths):
+    if found[kind] != width or (kind == EMBEDS and right and found != right.widths):
         raise WrongEncoder(_described(found), kind, width)
     out = seen[kind].float().cpu()
     if not out.isfinite().all():

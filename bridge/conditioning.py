@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
@@ -78,22 +78,29 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str) -> Non
             raise WrongBaseModel(f"The conditioning given to {what}", family(text.shape[-1]), family(width))
 
 
-def _split(entry: Entry, tokens: Tensor, people: int, start_percent: float) -> Iterator[Entry]:
+def _split(entry: Entry, tokens: Tensor, people: int, start_percent: float) -> list[Entry]:
     text, options = entry
-    # The range of a CLIP schedule: the host intersects it with start_percent and end_percent, which every node that
-    # sets a range overwrites.
-    start, end = options.get("clip_start_percent", 0.0), options.get("clip_end_percent", 1.0)
-    boundary = start_percent - _OFF_THE_GRID
     rows = max(len(text), len(tokens))
     joined = torch.cat([repeat_to_batch_size(one.to(text), rows) for one in (text, tokens)], dim=1)
     named = {**options, ID_TOKENS: IDTokens(text.shape[1], people, tokens.shape[1] // people)}
-    if start_percent >= end:
-        yield [text, options.copy()]
-    elif boundary <= start:
-        yield [joined, named]
-    else:
-        yield [text, {**options, "clip_start_percent": start, "clip_end_percent": boundary}]
-        yield [joined, {**named, "clip_start_percent": boundary, "clip_end_percent": end}]
+    return changed_at(entry, [joined, named], start_percent)
+
+
+def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
+    """Two entries of one range as it is: the first up to this percentage of the schedule, the second from there on."""
+    (text, options), (later, named) = before, after
+    # The range of a CLIP schedule: the host intersects it with start_percent and end_percent, which every node that
+    # sets a range overwrites.
+    start, end = options.get("clip_start_percent", 0.0), options.get("clip_end_percent", 1.0)
+    boundary = percent - _OFF_THE_GRID
+    if percent >= end:
+        return [[text, options.copy()]]
+    if boundary <= start:
+        return [[later, named]]
+    return [
+        [text, {**options, "clip_start_percent": start, "clip_end_percent": boundary}],
+        [later, {**named, "clip_start_percent": boundary, "clip_end_percent": end}],
+    ]
 
 
 @dataclass(frozen=True, eq=False)

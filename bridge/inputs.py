@@ -34,6 +34,7 @@ _CLOSER: dict[str, Callable[[str, Any], None]] = {
     io.Conditioning.io_type: inputs.conditioning,
     "LIKENESS_CAST,LIKENESS_IDENTITY": inputs.cast_or_identity,
     "BOUNDING_BOX,LIKENESS_LAYOUT": inputs.boxes_or_layout,
+    "IMAGE,LIKENESS_PARTS": inputs.picture_or_parts,
 }
 
 

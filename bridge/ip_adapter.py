@@ -62,8 +62,7 @@ def load_ip_adapter(path: str, version: str, file: str = "") -> IPAdapter:
     state = reader.read(path)
     found = versioned(variant(state), state, path, version)
     lora = {key.removeprefix("ip_adapter."): tensor for key, tensor in state.items() if "_lora." in key}
-    rest = {key: tensor for key, tensor in state.items() if "_lora." not in key}
-    return IPAdapter(reader.build(path, IPAdapterNet, rest), found, lora)
+    return IPAdapter(reader.build(path, IPAdapterNet, state), found, lora)
 
 
 @dataclass(frozen=True)
@@ -129,18 +128,28 @@ def _embeddings(found: Variant, identity: Identity, photos: str) -> Tensor | Non
 def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, reading: Reading) -> Tensor:
     """(n, ...) by CLIP of the pictures of a person, their mean unless they are a sequence."""
     kept = portraits(identity, loaded.variant.title)
-    pictures = (kept.aligned if reading.cut == FACE else kept.loose).float() / 255
-    look = clip_vision.states if loaded.variant.clip == "states" else clip_vision.embeds
-    seen = look(clip, pictures, loaded.net.seen)
+    seen = seen_of(loaded, clip, (kept.aligned if reading.cut == FACE else kept.loose).float() / 255)
     return seen if reading.photos == SEQUENCE else seen.mean(dim=0, keepdim=True)
 
 
+def seen_of(loaded: IPAdapter, clip: ClipVisionModel, pictures: Tensor) -> Tensor:
+    """What the file reads of pictures (n, H, W, 3) by CLIP, (n, ...). Raises WrongEncoder, BadPicture."""
+    look = clip_vision.states if loaded.variant.clip == "states" else clip_vision.embeds
+    return look(clip, pictures, loaded.net.seen)
+
+
+def nothing_of(loaded: IPAdapter, clip: ClipVisionModel) -> Tensor:
+    """What such a file reads on the negative side, (1, ...); raises as `seen_of`."""
+    states, width = loaded.variant.clip == "states", loaded.net.seen
+    return clip_vision.nothing(clip, width) if states else torch.zeros(1, width)
+
+
 def _nothing(loaded: IPAdapter, clip: ClipVisionModel | None) -> Tensor | None:
-    """What is read of CLIP on the negative side, (1, ...), or None for a file that reads nothing of it."""
-    found, width = loaded.variant, loaded.net.seen
+    """The same, or None for a file that reads nothing of CLIP."""
+    found = loaded.variant
     if not found.clip:
         return None
     if clip is None:
         kind = clip_vision.STATES if found.clip == "states" else clip_vision.EMBEDS
-        raise clip_vision.EncoderMissing(found.title, kind, width)
-    return clip_vision.nothing(clip, width) if found.clip == "states" else torch.zeros(1, width)
+        raise clip_vision.EncoderMissing(found.title, kind, loaded.net.seen)
+    return nothing_of(loaded, clip)

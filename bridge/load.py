@@ -114,10 +114,11 @@ class Published:
     def build(
         self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
     ) -> comfy.model_patcher.ModelPatcher:
-        """The network of tensors that `read` has found; raises as `load` does."""
+        """The network of tensors that `read` has found, without a LoRA among them; raises as `load` does."""
+        own = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:
             tensors.check_weights(state)
-            return in_patcher(partial(network, state), state)
+            return in_patcher(partial(network, own), own)
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
             what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
             raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error

@@ -15,20 +15,23 @@ from .unet import transformers
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 
 
-def with_lora(model: ModelPatcher, state: Mapping[str, Tensor], strength: float) -> ModelPatcher:
+def with_lora(
+    model: ModelPatcher, state: Mapping[str, Tensor], strength: float, weights: Mapping[str, str] | None = None
+) -> ModelPatcher:
     """A clone of the MODEL with a LoRA "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out.
 
     n: of the attention as such files count: self-attention 0, cross-attention 1 of the first transformer block, in
     diffusers' order. Unlike everything else of ours it acts in all of the picture and on both sides of CFG, as trained.
+    weights: the names of layers in other files -> the host's.
     """
     clone = model.clone()
-    clone.add_patches(comfy.lora.load_lora(dict(state), _weights(model)), strength)
+    clone.add_patches(comfy.lora.load_lora(dict(state), weights or _weights(model)), strength)
     return clone
 
 
-def strength_of(model: ModelPatcher, state: Mapping[str, Tensor]) -> float:
+def strength_of(model: ModelPatcher, state: Mapping[str, Tensor], weights: Mapping[str, str] | None = None) -> float:
     """At which the MODEL has this LoRA already, from a file of its own or from another node; 0 where it has not."""
-    loaded = comfy.lora.load_lora(dict(state), _weights(model))
+    loaded = comfy.lora.load_lora(dict(state), weights or _weights(model))
     key, ours = next(iter(loaded.items()))
     return sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours))
 

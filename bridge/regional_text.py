@@ -121,10 +121,15 @@ def spoken(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas) -> Regiona
     return RegionalText(object(), ALWAYS, regions, counts, canvas, torch.cat(tuple(tokens), dim=1))
 
 
+def standing_at(place: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
+    """So many tokens of a text from `place` on, heard in a region (H, W) only."""
+    return RegionalText(object(), ALWAYS, region[None], (count,), canvas, None, place)
+
+
 def silent(text: RegionalText) -> RegionalText:
     """For the other side: nothing is said there, but the host may compute both in one batch."""
-    assert text.tokens is not None
-    return replace(text, regions=text.regions[:0], counts=(), tokens=text.tokens[:, :0])
+    tokens = None if text.tokens is None else text.tokens[:, :0]
+    return replace(text, regions=text.regions[:0], counts=(), tokens=tokens)
 
 
 def standing_in(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:

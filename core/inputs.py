@@ -205,6 +205,12 @@ def boxes_or_layout(what: str, given: object) -> None:
         layout(what, given)
 
 
+def picture_or_parts(what: str, given: object) -> None:
+    """What `picture` raises; parts are held to it by the node that makes them."""
+    if isinstance(given, Tensor):
+        picture(what, given)
+
+
 @_of_ours
 def identity(what: str, given: Identity) -> None:
     """Raise BadInput for what is no person or has no pictures, BadEmbedding for embeddings that cannot be used."""

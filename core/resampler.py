@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from .models.tensors import State
 
 HEAD_DIM = 64
-"""Fixed in every published file; the number of heads follows from the width of to_q."""
+"""Fixed in every published file but PhotoMaker's; the number of heads follows from the width of to_q."""
 
 
 class PerceiverAttention(nn.Module):
     """Latents attend to the inputs and to themselves."""
 
-    def __init__(self, width: int, inner: int, *, ops: Any, **factory: Any) -> None:
+    def __init__(self, width: int, inner: int, head_dim: int, *, ops: Any, **factory: Any) -> None:
         super().__init__()
+        self.head_dim = head_dim
         self.norm1 = ops.LayerNorm(width, **factory)
         self.norm2 = ops.LayerNorm(width, **factory)
         self.to_q = ops.Linear(width, inner, bias=False, **factory)
@@ -35,22 +36,22 @@ class PerceiverAttention(nn.Module):
         latents = self.norm2(latents)
         attended = torch.cat([self.norm1(inputs), latents], dim=1)
         key, value = self.to_kv(attended).chunk(2, dim=-1)
-        query, key, value = (_split_heads(x) for x in (self.to_q(latents), key, value))
+        query, key, value = (_split_heads(x, self.head_dim) for x in (self.to_q(latents), key, value))
         out = functional.scaled_dot_product_attention(query, key, value)
         return self.to_out(out.transpose(1, 2).flatten(2))
 
 
-def _split_heads(x: Tensor) -> Tensor:
-    return x.reshape(*x.shape[:2], -1, HEAD_DIM).transpose(1, 2)  # B T heads*64 -> B heads T 64
+def _split_heads(x: Tensor, dim: int) -> Tensor:
+    return x.reshape(*x.shape[:2], -1, dim).transpose(1, 2)  # B T heads*dim -> B heads T dim
 
 
 class ResamplerLayer(nn.ModuleList):
     """Attention, then feed-forward, each added to what goes in. A list, because the files call the two 0 and 1."""
 
-    def __init__(self, *, width: int, inner: int, feed_forward: int, ops: Any, **factory: Any) -> None:
+    def __init__(self, *, width: int, inner: int, feed_forward: int, head_dim: int, ops: Any, **factory: Any) -> None:
         super().__init__(
             [
-                PerceiverAttention(width, inner, ops=ops, **factory),
+                PerceiverAttention(width, inner, head_dim, ops=ops, **factory),
                 nn.Sequential(
                     ops.LayerNorm(width, **factory),
                     ops.Linear(width, feed_forward, bias=False, **factory),
@@ -73,7 +74,7 @@ class Perceiver(nn.Module):
     KeyError names the key that is missing.
     """
 
-    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+    def __init__(self, state: State, *, ops: Any, head_dim: int = HEAD_DIM, **factory: Any) -> None:
         super().__init__()
         inside, self.embedding = state["proj_in.weight"].shape
         self.width = len(state["proj_out.weight"])
@@ -83,7 +84,7 @@ class Perceiver(nn.Module):
         self.proj_out = ops.Linear(inside, self.width, **factory)
         self.norm_out = ops.LayerNorm(self.width, **factory)
         self.layers = nn.ModuleList(
-            ResamplerLayer(width=inside, inner=inner, feed_forward=feed_forward, ops=ops, **factory)
+            ResamplerLayer(width=inside, inner=inner, feed_forward=feed_forward, head_dim=head_dim, ops=ops, **factory)
             for _ in range(depth)
         )
 

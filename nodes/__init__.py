@@ -15,18 +15,21 @@ from . import (
     parts,
     people,
     person_prompts,
+    photo_maker,
     photos,
     places,
     scenes,
     second_pass,
     share_parts,
+    story_maker,
+    style,
 )
 
 folders.register()
 
 STEPS = (
-    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, parts, share_parts, body_surface, measure,
-    second_pass, scenes, doctor,
+    people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, style, story_maker, photo_maker, parts,
+    share_parts, body_surface, measure, second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -1,12 +1,15 @@
 """Every socket of the pack, and what travels on it."""
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
 from ..bridge.instant_id import InstantID
 from ..bridge.ip_adapter import IPAdapter
 from ..bridge.parts2whole import Features, Parts2Whole
+from ..bridge.photo_maker import PhotoMaker
+from ..bridge.story_maker import StoryMaker
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -31,9 +34,13 @@ BoxesOrLayoutSocket = _socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layou
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
 IPAdapterSocket = _socket("LIKENESS_IP_ADAPTER", IPAdapter)
+PhotoMakerSocket = _socket("LIKENESS_PHOTO_MAKER", PhotoMaker)
 PartsSocket = _socket("LIKENESS_PARTS", Parts)
 Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
+# Pictures of people, or parts: these bring masks, and each has a size of its own
+ImageOrPartsSocket = _socket("IMAGE,LIKENESS_PARTS", (Tensor, Parts))
 PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)
+StoryMakerSocket = _socket("LIKENESS_STORY_MAKER", StoryMaker)
 CropsSocket = _socket("LIKENESS_CROPS", Crops)
 ReportSocket = _socket("LIKENESS_REPORT", Report)
 # Faces of each picture with the points of their meshes, as ComfyUI's own MediaPipeFaceLandmarker finds them

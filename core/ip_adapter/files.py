@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..models.files import sha256
 from ..models.formats import identify
 from ..models.packs import BUFFALO
-from ..models.tensors import State
+from ..models.tensors import State, origin
 
 RECOGNISER = BUFFALO
 """All files that read an embedding were trained on those of insightface's buffalo_l (w600k_r50)."""
@@ -69,6 +68,6 @@ def versioned(found: Variant, state: State, path: str, version: str) -> Variant:
     sdxl = found is _VARIANTS[_PLUS] and state["image_proj.norm.weight"].shape == (2048,)
     if found is not _VARIANTS[_PLUS] or sdxl or version == V2:
         return found
-    if version == V1 or sha256(Path(path)).startswith(_PLUS_V1):
+    if version == V1 or origin(Path(path)).startswith(_PLUS_V1):
         return replace(found, title="FaceID Plus v1", shortcut=False)
     return found

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
@@ -19,7 +20,7 @@ from ..text import in_one_line
 from . import formats
 from .files import sha256
 from .manifest import PATH, Model, models
-from .tensors import read
+from .tensors import SOURCES, read
 
 
 def convert(source: Path) -> Path:
@@ -45,7 +46,8 @@ def _single(source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     advice = "Give it a pickle that one of our loaders reads, such as id-patch.bin or ip-adapter-faceid_sd15.bin."
     found = formats.require(state, [one.format for one in published], str(source), advice)
     alike = [one for one in published if one.format == found.id]
-    model = next((one for one in alike if PurePath(one.name).stem == source.stem), alike[0])
+    unnamed = replace(alike[0], title=found.title)
+    model = next((one for one in alike if PurePath(one.name).stem == source.stem), unnamed)
     return state, _provenance(model, [source])
 
 
@@ -66,7 +68,7 @@ def _provenance(model: Model, sources: Sequence[Path]) -> dict[str, str]:
     return {
         "title": model.title,
         "source": model.page,
-        "source_sha256": json.dumps(hashes),
+        SOURCES: json.dumps(hashes),
         "licence": "; ".join(f"{one.licence} ({one.source})" for one in model.licences),
         "converted_by": f"Likeness {version[1] if version else ''}".strip(),
     }

@@ -7,6 +7,7 @@ import math
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import no_model
+from .files import no_model, sha256
 
 State = Mapping[str, Tensor]
+
+SOURCES = "source_sha256"
+"""In the metadata of a safetensors file: names and hashes of the files it was made of, as JSON."""
 
 # Kinds of numbers in a safetensors file, as far as something is recognised by them; any other is called float32.
 _KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
@@ -84,6 +88,15 @@ def shapes(path: Path) -> dict[str, Tensor]:
         raise ValueError(_unreadable(error, path)) from error
 
 
+def origin(path: Path) -> str:
+    """The SHA-256 of a file as it was published: of what `convert` has made a safetensors file of, else of itself."""
+    if is_safetensors(path):
+        with suppress(LookupError, ValueError, AttributeError, TypeError):  # anybody may write anything there
+            (made_of,) = json.loads(_json(path)[0]["__metadata__"][SOURCES]).values()
+            return str(made_of)
+    return sha256(path)
+
+
 def is_safetensors(path: Path) -> bool:
     """By its first bytes, whatever its name says: the length of the header, then the header, which is JSON."""
     with path.open("rb") as file:
@@ -91,19 +104,24 @@ def is_safetensors(path: Path) -> bool:
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
 
 
-def _header(path: Path) -> dict[str, Tensor]:
+def _json(path: Path) -> tuple[dict[str, Any], int]:
+    """The header of a safetensors file, and where the tensors begin."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LONGEST_HEADER:
             raise ValueError(f"a header of {length} bytes")
-        header: dict[str, Any] = json.loads(file.read(length))
+        return json.loads(file.read(length)), 8 + length
+
+
+def _header(path: Path) -> dict[str, Tensor]:
+    header, begins = _json(path)
     header.pop("__metadata__", None)
     for key, entry in header.items():
         start, end = entry["data_offsets"]
         # No kind of number has less than a bit.
         if not 0 <= start <= end or math.prod(entry["shape"]) > 8 * (end - start):
             raise ValueError(f"{key[:100]} has shape {entry['shape']} and lies at {start} to {end}")
-    end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    end = begins + max((entry["data_offsets"][1] for entry in header.values()), default=0)
     if path.stat().st_size < end:
         raise ValueError(f"{end} bytes announced")
     return {

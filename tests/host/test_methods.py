@@ -38,9 +38,19 @@ def parts(kind: str, picture: int) -> Node:
     return ours(kind, features=ours("LikenessEncodeParts", parts=part))
 
 
+def photo_maker(names: str) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return apart(ours("LikenessApplyPhotoMaker", cast=cast, photo_maker=value("photo_maker(2)")))
+
+
 def of_rows(count: int) -> Node:
     cast = value(f"by_row({count})")
     return ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast))
+
+
+def story_maker(names: str, **changed: Any) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return ours("LikenessApplyStoryMaker", cast=cast, **changed)
 
 
 def apart(applied: Node) -> Node:
@@ -58,6 +68,11 @@ METHODS = {
     "InstantID, a row each": (
         sampled(of_rows(2), value("latent(128, 128, 2)")), sampled(of_rows(1), value("latent(128, 128, 1)"))
     ),
+    "PhotoMaker": (photo_maker("Anna Boris"), photo_maker("Cleo Dan")),
+    "StoryMaker": (apart(story_maker("Anna Boris")), apart(story_maker("Cleo Dan"))),
+    "StoryMaker, clothes": (
+        apart(story_maker("Anna Boris")), apart(story_maker("Anna Boris", bodies=value("image(batch=2, seed=6)"))),
+    ),
     "a prompt per person": tuple(
         apart(ours("LikenessPersonPrompts", prompts=words)) for words in ("1: up\n2: down", "1: down")
     ),
@@ -68,6 +83,8 @@ KINDS = {
     "ID-Patch": "LikenessApplyIDPatch", "ID tokens by region": "LikenessApplyIDPatch",
     "InstantID": "LikenessApplyInstantID", "InstantID in face boxes": "LikenessApplyInstantID",
     "InstantID, a row each": "LikenessApplyInstantID",
+    "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
+    "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
     "shared attention": "LikenessSharePartsAttention",
 }  # fmt: skip

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 OPERATIONS = {
     "LikenessApplyIDPatch": 1.918737,
     "LikenessApplyInstantID": 1.130867,
+    "LikenessApplyStoryMaker": 1.010848,
     "LikenessApplyParts": 0.941020,
     "LikenessSharePartsAttention": 1.450989,
 }

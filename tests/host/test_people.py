@@ -23,6 +23,8 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).resolve().parents[2]
 INSIGHTFACE = "insightface (onnxruntime)"
 NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
+LISTED = ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf", "w600k_r50", NO_RECOGNISER]
+"""Recognisers where w600k_mbf is installed: it, those that methods ask for, and none."""
 GOLDEN = ROOT / "tests" / "golden" / "arcface_ir_se50.safetensors"
 LANDMARKS = ROOT / "tests" / "golden" / "face_landmarks.safetensors"
 
@@ -122,14 +124,7 @@ def test_every_layout_is_found_and_loads(nodes, models, files, pack):
     put(real_faces.DETECTOR, models / files / "det_500m.onnx")
     put(real_faces.RECOGNISER, models / files / "w600k_mbf.onnx")
     assert options(nodes.LoadFaceModel, "pack") == [pack, NO_DETECTOR]
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-        NO_RECOGNISER,
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
     assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
     loaded = nodes.LoadFaceModel.execute(pack, "w600k_mbf", "CPU").args[0]
     assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf"]
@@ -212,14 +207,7 @@ def test_truncated_recogniser_is_named(nodes, pack):
     from pack.core.errors import UnsupportedCheckpoint
 
     (pack / "glintr100.onnx").write_bytes(real_faces.RECOGNISER.read_bytes()[:100_000])
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-        NO_RECOGNISER,
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
     with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx .*cut off"):
         nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
 
@@ -238,14 +226,7 @@ def test_the_torch_recogniser_embeds_alike_without_any_vram(nodes, models, pack,
 
 def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack, ir_se50_file):
     put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-        NO_RECOGNISER,
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
     loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
     assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf", "arcface-ir-se50"]
     ours = loaded.recognisers[1].embed(list(crops().numpy()))
@@ -295,14 +276,7 @@ def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
     torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
     if Path("/proc/self/mem").is_file():  # which nobody can read from its start
         (models / "facexlib" / "unreadable.pth").symlink_to("/proc/self/mem")
-    assert options(nodes.LoadFaceModel, "recognisers") == [
-        "all found",
-        "antelopev2",
-        "arcface-ir-se50",
-        "w600k_mbf",
-        "w600k_r50",
-        NO_RECOGNISER,
-    ]
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
 
 
 # Faces from the host's landmarks

@@ -117,7 +117,7 @@ def prompt(file: Path, known: dict[str, Any], standin_models: Standins, pictures
 
 TWO_PEOPLE = {
     "start_two_people", "id_patch_two_people", "id_patch_prompt_per_person", "id_patch_several_scenes",
-    "id_patch_without_face_pack",
+    "id_patch_without_face_pack", "photo_maker_two_people",
 }  # fmt: skip
 
 
@@ -160,6 +160,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         "ControlNetLoader.control_net_name": models.control_net.name,
         "LikenessLoadIDPatch.file": models.id_patch.name,
         "LikenessLoadInstantID.file": models.instant_id.name,
+        "LikenessLoadPhotoMaker.file": models.photo_maker_v2.name,
         "LikenessDetectBodySurface.file": models.densepose.name,
         "LikenessLoadFaceModel.pack": models.face_pack.name,
         "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
-from ip_adapter_pictures import EMBEDS, KINDS, STATES
 from pack.core.ip_adapter.pictures import FullProjection, ImageProjection
 from pack.core.resampler import Resampler
-from seeded import seeded
+from seeded import EMBEDS, PROJECTIONS, STATES, seeded
 
 TEXT = 96
 
@@ -16,14 +15,14 @@ TEXT = 96
 @pytest.mark.parametrize(
     ("kind", "projection", "seen", "tokens"),
     [
-        ("plain", ImageProjection, (EMBEDS,), 4),
-        ("plus", Resampler, (257, STATES), 16),
-        ("full", FullProjection, (257, STATES), 257),
+        ("ip-adapter", ImageProjection, (EMBEDS,), 4),
+        ("ip-adapter-plus", Resampler, (257, STATES), 16),
+        ("ip-adapter-full", FullProjection, (257, STATES), 257),
     ],
 )
 def test_tokens_equal_diffusers(kind, projection, seen, tokens):
     """Of pictures and of nothing."""
-    state = seeded(KINDS[kind](TEXT), 91)
+    state = seeded(PROJECTIONS[kind](TEXT), 91)
     ours = projection(state, ops=torch.nn)
     ours.load_state_dict(state, strict=True)
     convert = UNet2DConditionLoadersMixin()._convert_ip_adapter_image_proj_to_diffusers

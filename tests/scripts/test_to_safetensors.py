@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from pack.core.ip_adapter import files as ip_adapter_files
+from pack.core.ip_adapter.files import variant, versioned
 from pack.core.models import manifest
 from pack.core.models.convert import convert
 from pack.core.models.formats import identify, known
-from pack.core.models.tensors import flatten, shapes
+from pack.core.models.tensors import flatten, origin, read, shapes
 from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -84,8 +86,19 @@ def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     source = shutil.copy(built.story_maker if name == "mask" else built.ip_adapter(name), tmp_path / f"{name}.bin")
     written = convert(Path(source))
     assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
+    assert origin(written) == origin(Path(source)) == sha256(Path(source)), (
+        "by which two versions of one shape are told"
+    )
     with safe_open(str(written), "pt") as file:
         assert file.metadata()["title"] == manifest_of(name).title
+
+
+def test_the_first_version_of_face_id_plus_is_known_when_it_is_safetensors(tmp_path, monkeypatch):
+    source = Path(shutil.copy(standins.build().ip_adapter("ip-adapter-faceid-plusv2_sd15"), tmp_path / "plus.bin"))
+    found = variant(state := read(source))
+    for path, shortcut in ((source, True), (source, False), (convert(source), False)):
+        assert versioned(found, state, str(path), "by the file").shortcut is shortcut
+        monkeypatch.setattr(ip_adapter_files, "_PLUS_V1", sha256(source)[:16])  # as if it were that file
 
 
 def manifest_of(name):

@@ -208,9 +208,13 @@ def sockets() -> Iterator[Case]:
         ("LikenessEncodeParts", "clip", "vae()"),
         ("LikenessEncodeParts", "vae", "sd15()"),
         ("LikenessApplyInstantID", "instant_id", "loaded('id_patch')"),
+        ("LikenessApplyPhotoMaker", "photo_maker", "loaded('instant_id')"),
         ("LikenessApplyIDPatch", "id_patch", "loaded('instant_id')"),
         ("LikenessApplyIDPatch", "control_net", "clip()"),
         ("LikenessApplyInstantID", "control_net", "sdxl()"),
+        ("LikenessApplyStoryMaker", "story_maker", "loaded('instant_id')"),
+        ("LikenessApplyStoryMaker", "bodies", "cast()"),
+        ("LikenessApplyStoryMaker", "bodies", "image() * nan"),
         ("LikenessMeasure", "identity", "cast()"),
         ("LikenessMeasure", "parts", "clip_vision()"),
         ("LikenessMeasure", "clip_vision", "clip()"),
@@ -306,6 +310,8 @@ def places() -> Iterator[Case]:
     for weight in ("1e39", "-1e39", "nan"):
         words = ours("LikenessPersonPrompts", prompts=f"1: (smiling:{weight})")
         yield explained(f"LikenessPersonPrompts: a weight of {weight}", "NaN or infinity", ended(words))
+        words = ours("LikenessApplyPhotoMaker", text=f"a (red:{weight}) woman img, a man img")
+        yield explained(f"LikenessApplyPhotoMaker: a weight of {weight}", "NaN or infinity", ended(words))
     for prompts, words in {
         "smiling": "no colon", "Zoe: up": "called 'Zoe'", "3: up": "called '3'", "Anna: up\n: down": "called ''",
         ":" * 9999: "called ''", "x" * 9999: "no colon",
@@ -509,6 +515,8 @@ def bank() -> Iterator[Case]:
         ("pictures of NaN", "replace(identity(), crops=torch.full((1, 112, 112, 3), nan))", "its pictures hold nan"),
         ("pictures of 1e9", "replace(identity(), crops=torch.full((1, 112, 112, 3), 1e9))", r"hold 1e\+09 .* 0 to 1"),
         ("complex pictures", "replace(identity(), crops=torch.zeros(1, 112, 112, 3).to(torch.complex64))", "complex64"),
+        ("portraits of floats", "replace(identity(), portraits=portraits(1, torch.float32))", r"are torch\.float32 of"),
+        ("portraits of two photos", "replace(identity(), portraits=portraits(2))", r"\(2, 224, 224, 3\)"),
     ]:
         for kind, graph in {
             "Save Identity": ours("LikenessSaveIdentity", identity=value(expression), filename="spoiled"),
@@ -529,7 +537,8 @@ def chosen() -> Iterator[Case]:
     """Instead of a file's name: the host hands over what comes over HTTP, links bring the rest."""
     for kind, name in {
         "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
-        "LikenessLoadIdentity": "file", "LikenessLoadFaceModel": "pack", "LikenessDoctor": "workflow",
+        "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file", "LikenessLoadFaceModel": "pack",
+        "LikenessDoctor": "workflow",
     }.items():  # fmt: skip
         for what, found in NO_NAMES.items():
             graph = check("None", ours(kind, **{name: found}))
@@ -578,7 +587,7 @@ def texts() -> Iterator[Case]:
         yield right(f"{what}: label, encoded", ended(ours("LikenessEncodeParts", parts=label)))
         for kind, given in {
             "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
-            "LikenessLoadIdentity": "file",
+            "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
         }.items():  # fmt: skip
             for how, text in {"": name, ", linked": value(repr(name))}.items():
                 graph = check("None", node(kind, **{given: text}))

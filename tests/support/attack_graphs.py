@@ -99,6 +99,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessLoadIdentity": {"file": "anna.safetensors"},
         "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
         "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
+        "LikenessLoadPhotoMaker": {"file": "standin-photomaker-v1.bin"},
         "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
         "LikenessDetectFaces": {**faces, "order": "left to right", "min_size": 0, "max_faces": 0},
         "LikenessFacesFromLandmarks": {
@@ -157,6 +158,17 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "adapter_weight": 0.8, "control_strength": 0.8, **range_, "adapter_start_percent": 0.0,
             "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0, "photos": "mean",
             "region_margin": 0.75, "feather": 8, "acts_in": "regions",
+        },
+        "LikenessApplyPhotoMaker": {
+            "model": value("sdxl()"), "clip": value("sdxl_clip()"), "negative": value("text(2, 2048)"),
+            "photo_maker": value("photo_maker()"), "cast": cast, "text": "a woman img, a man img", "trigger": "img",
+            "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, **region,
+        },
+        "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
+        "LikenessApplyStoryMaker": {
+            "model": value("sdxl()"), **_sides(2048), "story_maker": value("loaded('story_maker')"), "cast": cast,
+            "clip_vision": value("clip_vision()"), "bodies": value("image(batch=2)"), "body_masks": value("mask(2)"),
+            "weight": 0.8, "lora_weight": 0.8, **range_, "photos": "mean", **region,
         },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},

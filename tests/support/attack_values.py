@@ -19,19 +19,34 @@ from typing import Any
 
 import parts_made
 import parts_run
+import photo_maker_made
 import real_faces
 import tiny_sd15
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, unet
-from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, PlacedCast, RowCast, Slot
+from pack.bridge import face_bank, id_patch, instant_id, story_maker, unet
+from pack.core.people import (
+    ALIGNED,
+    LOOSE,
+    Cast,
+    Face,
+    Faces,
+    Identity,
+    Layout,
+    Person,
+    PlacedCast,
+    Portraits,
+    RowCast,
+    Slot,
+)
 from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file
+from story_maker_made import story_maker_file
 
 WIDTH, HEIGHT = 128, 96
-RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf")
+RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
 nan, inf = math.nan, math.inf
 
 
@@ -50,15 +65,16 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch` or `instant_id`, from a file as a user has it."""
-    if kind == "id_patch":
-        file, load = id_patch_file("resampler"), id_patch.load_id_patch
-    else:
-        file = instant_id_file([width for *_, width in unet.attention_layers(sdxl())])
-        load = instant_id.load_instant_id
+    """`id_patch`, `instant_id` or `story_maker`, from a file as a user has it."""
+    widths = [width for *_, width in unet.attention_layers(sdxl())]
+    file, load = {
+        "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
+        "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
+        "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
+    }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
-        torch.save(file, path)
+        torch.save(file(), path)
         return load(str(path))
 
 
@@ -77,6 +93,7 @@ def networks() -> Any:
 
 
 clip, clip_vision, vae = parts_made.clip, parts_made.clip_vision, parts_made.vae
+sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 
 
 def wrapped(model: Any, way: str) -> Any:
@@ -148,7 +165,13 @@ def identity(
 ) -> Identity:
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
-    return Identity(name, {one: rows.clone() for one in recognisers}, torch.zeros(len(rows), 112, 112, 3))
+    embeddings = {one: rows.clone() for one in recognisers}
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows)))
+
+
+def portraits(photos: int = 1, kind: torch.dtype = torch.uint8) -> Portraits:
+    drawn = (normal(side, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
+    return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in drawn))
 
 
 def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
@@ -191,8 +214,15 @@ def in_the_bank(person: Identity) -> str:
     """The name of a file with this person, written without a look at them."""
     name = "by_another_program.safetensors"
     embeddings = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
+    kept = (
+        {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()} if person.portraits else {}
+    )
     metadata = {"format": "likeness identity", "version": "1", "name": person.name}
-    save_file({**embeddings, "crops": person.crops}, Path(face_bank.folders.folders(face_bank.KEY)[0]) / name, metadata)
+    save_file(
+        {**embeddings, **kept, "crops": person.crops},
+        Path(face_bank.folders.folders(face_bank.KEY)[0]) / name,
+        metadata,
+    )
     return name
 
 

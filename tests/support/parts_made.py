@@ -94,9 +94,9 @@ def clip(width: int = 48) -> comfy.sd.CLIP:
 
 
 @cache
-def clip_vision(width: int = 48) -> comfy.clip_vision.ClipVisionModel:
+def clip_vision(width: int = 48, hidden: int = 32) -> comfy.clip_vision.ClipVisionModel:
     config = {
-        "hidden_act": "quick_gelu", "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2,
+        "hidden_act": "quick_gelu", "hidden_size": hidden, "intermediate_size": 64, "num_attention_heads": 2,
         "num_hidden_layers": 2, "image_size": 28, "patch_size": 14, "num_channels": 3, "projection_dim": width,
         "layer_norm_eps": 1e-5, "model_type": "clip_vision_model",
     }  # fmt: skip
@@ -106,6 +106,11 @@ def clip_vision(width: int = 48) -> comfy.clip_vision.ClipVisionModel:
         made = comfy.clip_vision.ClipVisionModel(file.name)
     fill(made.model, 117)
     return made
+
+
+def vit_h() -> comfy.clip_vision.ClipVisionModel:
+    """As wide as CLIP ViT-H/14."""
+    return clip_vision(1024, 1280)
 
 
 @cache

@@ -73,10 +73,13 @@ def mlp_shapes(tokens: int, width: int, hidden: int = 1024, embedding: int = 512
     }
 
 
-def perceiver_shapes(width: int, embedding: int) -> Shapes:
-    """One layer without queries of its own, as FaceID Plus has four."""
-    shapes = resampler_shapes(0, width, width=width, depth=1, embedding=embedding)
-    return {f"perceiver_resampler.{key}": shape for key, shape in shapes.items() if key != "latents"}
+def perceiver_shapes(width: int, embedding: int, depth: int, forward: int, heads: int = 1) -> Shapes:
+    """Of FaceID Plus, which has no queries of its own. forward: numbers inside a layer's feed-forward."""
+    shapes = dict(resampler_shapes(0, width, width, depth, embedding, heads))
+    del shapes["latents"]
+    for layer in range(depth):
+        shapes |= {f"layers.{layer}.1.1.weight": (forward, width), f"layers.{layer}.1.3.weight": (width, forward)}
+    return {f"perceiver_resampler.{key}": shape for key, shape in shapes.items()}
 
 
 KINDS = {"resampler": resampler_shapes, "mlp": mlp_shapes}
@@ -108,21 +111,25 @@ def ip_adapter_file(kind: str, widths: list[int], text: int, seed: int = 191) ->
             for name, inside in (("q", width), ("k", reads), ("v", reads), ("out", width)):
                 adapter[f"{number}.to_{name}_lora.down.weight"] = (RANK, inside)
                 adapter[f"{number}.to_{name}_lora.up.weight"] = (width, RANK)
-    projection = seeded(PROJECTIONS[kind](text), seed)
-    return {"image_proj": projection, "ip_adapter": seeded(adapter, seed + 1)}
+    layers = seeded(adapter, seed + 1)
+    for key in layers:
+        layers[key] *= 0.3 if "_lora.up" in key else 1  # a LoRA is small beside what it changes
+    if kind == "face-id-unnorm":  # as published, by which alone it is told from InstantID's
+        layers = {key: tensor.half() for key, tensor in layers.items()}
+    return {"image_proj": seeded(PROJECTIONS[kind](text), seed), "ip_adapter": layers}
 
 
 RANK, STATES, EMBEDS = 4, 1280, 1024
 WITH_LORA = ("face-id", "face-id-plus")
 PROJECTIONS = {
-    "face-id": lambda text: mlp_shapes(4, text, hidden=32),
-    "face-id-plus": lambda text: {**mlp_shapes(4, text, hidden=32), **perceiver_shapes(text, STATES)},
-    "face-id-portrait": lambda text: mlp_shapes(16, text, hidden=32),
-    "face-id-unnorm": lambda text: resampler_shapes(16, text, width=64, depth=1),
+    "face-id": lambda text: mlp_shapes(4, text, hidden=512),
+    "face-id-plus": lambda text: {**mlp_shapes(4, text), **perceiver_shapes(text, STATES, 1, text // 8)},
+    "face-id-portrait": lambda text: mlp_shapes(16, text, hidden=512),
+    "face-id-unnorm": lambda text: resampler_shapes(16, text),
     "ip-adapter": lambda text: {
         "proj.weight": (4 * text, EMBEDS), "proj.bias": (4 * text,), "norm.weight": (text,), "norm.bias": (text,),
     },
-    "ip-adapter-plus": lambda text: resampler_shapes(16, text, width=64, depth=1, embedding=STATES),
+    "ip-adapter-plus": lambda text: resampler_shapes(16, text, embedding=STATES),
     "ip-adapter-full": lambda text: {
         "proj.0.weight": (STATES, STATES), "proj.0.bias": (STATES,), "proj.2.weight": (text, STATES),
         "proj.2.bias": (text,), "proj.3.weight": (text,), "proj.3.bias": (text,),

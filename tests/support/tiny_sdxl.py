@@ -128,12 +128,12 @@ def host_sample(model, start: Tensor, sigmas: Tensor, positive, negative, cfg: f
     return out * LATENT_SCALE
 
 
-def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg, control=None, **more):
+def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg, control=None, masks=None, **more):
     """Plain Euler in diffusers' own modules.
 
     contexts(i) -> (2, tokens, 2048), row 0 unconditional. control(i) -> None or (net, hint BCHW, strength, context or
-    None for the UNet's). more: further added_cond_kwargs, such as image_embeds. x may be a batch. Networks may compute
-    in half precision; x stays in float32.
+    None for the UNet's). masks: of its IP-Adapters. more: further added_cond_kwargs, such as image_embeds. x may be a
+    batch. Networks may compute in half precision; x stays in float32.
     """
     batch, dtype = len(x), unet.dtype
 
@@ -155,7 +155,13 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
             )  # fmt: skip
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
         (out,) = unet(
-            scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals
+            scaled,
+            timestep,
+            encoder_hidden_states=text,
+            added_cond_kwargs=added,
+            return_dict=False,
+            cross_attention_kwargs=None if masks is None else {"ip_adapter_masks": masks},
+            **residuals,
         )
         uncond, cond = out.float().chunk(2)
         x = x + (uncond + cfg * (cond - uncond)) * (sigmas[i + 1] - sigmas[i])

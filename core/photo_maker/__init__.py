@@ -1,0 +1,1 @@
+"""PhotoMaker: people through the words of the prompt."""

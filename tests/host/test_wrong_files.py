@@ -1,0 +1,143 @@
+"""What each loader says of a file that is not its own: what it is, where it belongs, and where the right one is."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import folder_paths
+import pytest
+import torch
+from pack.core.errors import UnsupportedCheckpoint
+from pack.core.models import manifest
+from rig import adapters
+from rig.standins import Standins
+
+# Module and class of a loader, its folder, and the page it names.
+LOADERS = {
+    "ID-Patch": ("id_patch", "LoadIDPatch", "id_patch", "ByteDance/ID-Patch"),
+    "InstantID": ("instant_id", "LoadInstantID", "instantid", "InstantX/InstantID"),
+    "IP-Adapter": ("ip_adapter", "LoadIPAdapter", "ipadapter", "h94/IP-Adapter"),
+    "StoryMaker": ("story_maker", "LoadStoryMaker", "storymaker", "RED-AIGC/StoryMaker"),
+    "PhotoMaker": ("photo_maker", "LoadPhotoMaker", "photomaker", "TencentARC/PhotoMaker"),
+}
+IP_ADAPTER = ("IP-Adapter", "Load IP-Adapter (Likeness)")
+# Whose it is, and what is said of it and where it belongs.
+SAID = {
+    "ip-adapter-faceid_sd15": (*IP_ADAPTER, "an IP-Adapter FaceID adapter for SD1.5"),
+    "ip-adapter-faceid-plusv2_sd15": (*IP_ADAPTER, "an IP-Adapter FaceID Plus adapter for SD1.5"),
+    "ip-adapter-faceid-portrait-v11_sd15": (*IP_ADAPTER, "an IP-Adapter FaceID portrait adapter for SD1.5"),
+    "ip-adapter-faceid_sdxl": (*IP_ADAPTER, "an IP-Adapter FaceID adapter for SDXL"),
+    "ip-adapter-faceid-plusv2_sdxl": (*IP_ADAPTER, "an IP-Adapter FaceID Plus adapter for SDXL"),
+    "ip-adapter-faceid-portrait_sdxl": (*IP_ADAPTER, "an IP-Adapter FaceID portrait adapter for SDXL"),
+    "ip-adapter-faceid-portrait_sdxl_unnorm": (*IP_ADAPTER, "an IP-Adapter FaceID adapter (portrait unnorm)"),
+    "ip-adapter_sd15": (*IP_ADAPTER, "an SD1.5 IP-Adapter"),
+    "ip-adapter_sd15_vit-G": (*IP_ADAPTER, "an SD1.5 IP-Adapter (for ViT-bigG)"),
+    "ip-adapter-plus-face_sd15": (*IP_ADAPTER, "an SD1.5 IP-Adapter (plus or plus-face)"),
+    "ip-adapter-full-face_sd15": (*IP_ADAPTER, "an SD1.5 IP-Adapter (full-face)"),
+    "ip-adapter_sdxl": (*IP_ADAPTER, "an SDXL IP-Adapter (for ViT-bigG)"),
+    "ip-adapter_sdxl_vit-h": (*IP_ADAPTER, "an SDXL IP-Adapter"),
+    "ip-adapter-plus_sdxl_vit-h": (*IP_ADAPTER, "an SDXL IP-Adapter (plus or plus-face)"),
+    "mask": ("StoryMaker", "Load StoryMaker", "a StoryMaker adapter"),
+    "photomaker-v1": ("PhotoMaker", "Load PhotoMaker (Likeness)", "a PhotoMaker adapter"),
+    "photomaker-v2": ("PhotoMaker", "Load PhotoMaker (Likeness)", "a PhotoMaker v2 adapter"),
+    "id-patch": ("ID-Patch", "models/id_patch", "ID-Patch projections (id-patch.bin)"),
+    "instant-id": ("InstantID", "models/instantid", "an InstantID adapter (ip-adapter.bin)"),
+    "recogniser": ("", "Load Face Model", "the ArcFace recogniser of facexlib (IR-SE50)"),
+    "curricular-face": ("", "", "a face recogniser other than IR-SE50, such as UniPortrait's"),
+    "uni-portrait": ("", "UniPortrait node", "a UniPortrait adapter"),
+    "pulid": ("", "PuLID node", "a PuLID adapter"),
+    "consistent-id": ("", "ConsistentID node", "a ConsistentID adapter"),
+    "infinite-you": ("", "InfiniteYou node", "InfiniteYou's projection"),
+    "with-anyone": ("", "WithAnyone node", "a WithAnyone adapter"),
+    "kolors": ("", "another IP-Adapter node", "an SDXL IP-Adapter of another kind"),
+    "clip-vision-h": ("", "models/clip_vision", "the CLIP vision encoder ViT-H/14"),
+    "clip-vision-g": ("", "models/clip_vision", "the CLIP vision encoder ViT-bigG/14"),
+    "checkpoint": ("", "Load Checkpoint", "an SDXL model"),
+}
+TO_K = {"ip_adapter.1.to_k_ip.weight": (640, 2048)}
+# Files of other packs, by the tensors that tell them.
+OTHERS = {
+    "curricular-face": {"input_layer.0.weight": (64, 3, 3, 3), "output_layer.3.weight": (512, 25088)},
+    "uni-portrait": {"faceid_proj.latents": (1, 16, 768), "faceid_adapter.1.to_k_faceid.weight": (320, 768)},
+    "pulid": {"image_proj.body.0.weight": (1024, 1280), **TO_K},
+    "consistent-id": {"image_proj.proj.0.weight": (1024, 512), "FacialEncoder.x.weight": (1,), **TO_K},
+    "infinite-you": {"image_proj.latents": (1, 8, 1280), "image_proj.proj_in.weight": (1280, 512)},
+    "with-anyone": {"ipa_arc.0.to_q.weight": (1536, 3072)},
+    "kolors": {"image_proj.latents": (1, 16, 2048), "image_proj.proj_in.weight": (2048, 1024), **TO_K},
+}
+
+
+@pytest.fixture(scope="module")
+def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    built, folder = standin_models, tmp_path_factory.mktemp("others")
+    for name, shapes in OTHERS.items():
+        torch.save({key: torch.zeros(1).expand(shape) for key, shape in shapes.items()}, folder / f"{name}.bin")
+    return {
+        **{name: built.ip_adapter(name) for name in adapters.PUBLISHED if name != "mask"},
+        **{name: folder / f"{name}.bin" for name in OTHERS},
+        "mask": built.story_maker,
+        "photomaker-v1": built.photo_maker,
+        "photomaker-v2": built.photo_maker_v2,
+        "id-patch": built.id_patch,
+        "instant-id": built.instant_id,
+        "recogniser": built.recogniser,
+        "clip-vision-h": built.clip_vision_h,
+        "clip-vision-g": built.clip_vision_g,
+        "checkpoint": built.checkpoint,
+    }
+
+
+@pytest.fixture(params=LOADERS)
+def loader(request, tmp_path, monkeypatch) -> Iterator[tuple[str, type, Path, str]]:
+    module, node, key, page = LOADERS[request.param]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path)], {".bin"}))
+    yield request.param, getattr(importlib.import_module(f"pack.nodes.{module}"), node), tmp_path, page
+
+
+def execute(node, file):
+    """With the defaults of whatever else the loader asks."""
+    given = {one.id: one.default for one in node.define_schema().inputs if one.id != "file"}
+    return node.execute(file=file, **given)
+
+
+def test_a_file_of_something_else_is_named(loader, files):
+    method, node, folder, page = loader
+    assert files.keys() == SAID.keys()
+    for name, (whose, where, what) in SAID.items():
+        (folder / f"{name}.bin").symlink_to(files[name])
+        if whose == method:
+            execute(node, f"{name}.bin")
+            continue
+        with pytest.raises(UnsupportedCheckpoint) as error:
+            execute(node, f"{name}.bin")
+        message = str(error.value)
+        assert message.startswith(f"{name}.bin is {what}; this node needs "), message
+        assert where in message and page in message, message
+
+
+class Code:
+    """What a pickle may hold beside tensors."""
+
+    def __reduce__(self):
+        return (print, ("run",))
+
+
+def test_a_pickle_runs_nothing(loader, capsys):
+    _, node, folder, page = loader
+    torch.save({"image_proj": {"latents": Code()}}, folder / "code.bin")
+    with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page}"):
+        execute(node, "code.bin")
+    assert "run" not in capsys.readouterr().out
+
+
+def test_every_published_adapter_is_tried():
+    """Each format of ours that is a file of one network is among those above."""
+    tried = {*adapters.PUBLISHED} | {"photomaker-v1", "photomaker-v2", "id-patch"}
+    ours = {
+        Path(one.name).stem: one.format
+        for one in manifest.models()
+        if one.key in {k for _, _, k, _ in LOADERS.values()}
+    }
+    assert {ours[name] for name in tried} | {"instant-id"} == {*ours.values()}

@@ -1,0 +1,78 @@
+"""Class words and their triggers, by tokens: found, repeated, laid out in chunks."""
+
+from __future__ import annotations
+
+import pytest
+from pack.core.photo_maker.words import BadTrigger, TooManyPhotos, find, laid_out
+
+START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
+ROOM = 6
+EMPTY = {"g": [[(START, 1.0, 0), (END, 1.0, 0), *[(PAD, 1.0, 0)] * ROOM]]}
+PEOPLE = ["Anna", "Ben"]
+
+
+def chunks(*numbers):
+    """As the host cuts them."""
+    whole = [
+        [(START, 1.0, 0), *((n, 1.0, 1) for n in numbers[i : i + ROOM]), (END, 1.0, 0)]
+        for i in range(0, len(numbers), ROOM)
+    ]
+    return {"g": [[*chunk, *[(PAD, 1.0, 0)] * (ROOM + 2 - len(chunk))] for chunk in whole]}
+
+
+def words_of(text, people=PEOPLE, trigger=(IMG,)):
+    return find(chunks(*text), chunks(*trigger), "img", people)
+
+
+@pytest.mark.parametrize(
+    ("text", "copies", "laid", "places"),
+    [
+        ((5, MAN, IMG, 6, WOMAN, IMG), (1, 1), [[5, MAN, 6, WOMAN]], [2, 4]),
+        ((5, MAN, IMG, WOMAN, IMG, 7), (3, 1), [[5, MAN, MAN, MAN, WOMAN, 7]], [2, 5]),
+        # A run that does not fit goes whole into the next chunk; the host's cut through "WOMAN | IMG" does not matter.
+        ((5, MAN, IMG, 6, 7, WOMAN, IMG, 8), (2, 2), [[5, MAN, MAN, 6, 7], [WOMAN, WOMAN, 8]], [2, 9]),
+    ],
+)
+def test_class_words_stand_once_for_each_token(text, copies, laid, places):
+    found, stand = laid_out(words_of(text), copies, EMPTY)
+    assert stand == places
+    assert [[n for n, _, word in chunk if word] for chunk in found["g"]] == laid
+    assert all(len(chunk) == ROOM + 2 and chunk[0][0] == START for chunk in found["g"])
+    assert [chunk[len(words) + 1][0] for chunk, words in zip(found["g"], laid, strict=True)] == [END] * len(laid)
+
+
+def test_a_trigger_of_several_tokens_and_embeddings_beside_it():
+    import torch
+
+    text = [(torch.ones(3), 1.0, 1), (MAN, 1.2, 2), (31, 1.0, 3), (32, 1.0, 3)]
+    prompt = {"g": [[(START, 1.0, 0), *text, (END, 1.0, 0)]]}
+    found = find(prompt, chunks(31, 32), "two tokens", ["Anna"])
+    assert [one[1:] for one in found.tokens["g"]] == [(1.0, 1), (1.2, 2)] and found.ends["g"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ((5, MAN), "no trigger word 'img' for 2 people"),
+        ((5, MAN, IMG), "the trigger word 'img' 1 time for 2 people"),
+        ((MAN, IMG, WOMAN, IMG, 5, IMG), "the trigger word 'img' 3 times for 2 people"),
+        ((IMG, MAN, IMG), "no word of its own"),
+        ((MAN, IMG, IMG), "no word of its own"),
+    ],
+)
+def test_triggers_that_are_not_those_of_the_people(text, says):
+    with pytest.raises(BadTrigger, match="Anna, Ben") as error:
+        words_of(text)
+    assert says in str(error.value) and "a woman img and a woman img" in str(error.value)
+
+
+def test_more_photos_than_a_chunk_holds():
+    with pytest.raises(TooManyPhotos, match="7 tokens of the text, which reads 6"):
+        laid_out(words_of((MAN, IMG, WOMAN, IMG)), (1, ROOM + 1), EMPTY)
+
+
+def test_text_encoders_that_disagree_where_a_word_stands():
+    one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
+    found = find({"g": one, "l": other}, {"g": chunks(IMG)["g"], "l": chunks(IMG)["g"]}, "img", ["Anna"])
+    with pytest.raises(BadTrigger, match="not as many tokens for each of the two text encoders"):
+        laid_out(found, (1,), {**EMPTY, "l": EMPTY["g"]})
