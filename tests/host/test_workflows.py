@@ -48,6 +48,7 @@ VARIANTS = {
     "id_patch_places_from_masks",
     "instant_id_pose_from_photo",
     "instant_id_styles",
+    "ip_adapter_sd15_two_people",
     "ip_adapter_sdxl_two_people",
     "ip_adapter_without_insightface",
     *STARTS,
