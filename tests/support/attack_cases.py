@@ -517,6 +517,8 @@ def bank() -> Iterator[Case]:
         ("pictures of NaN", "replace(identity(), crops=torch.full((1, 112, 112, 3), nan))", "its pictures hold nan"),
         ("pictures of 1e9", "replace(identity(), crops=torch.full((1, 112, 112, 3), 1e9))", r"hold 1e\+09 .* 0 to 1"),
         ("complex pictures", "replace(identity(), crops=torch.zeros(1, 112, 112, 3).to(torch.complex64))", "complex64"),
+        ("portraits of floats", "replace(identity(), portraits=portraits(1, torch.float32))", r"are torch\.float32 of"),
+        ("portraits of two photos", "replace(identity(), portraits=portraits(2))", r"\(2, 224, 224, 3\)"),
     ]:
         for kind, graph in {
             "Save Identity": ours("LikenessSaveIdentity", identity=value(expression), filename="spoiled"),

@@ -65,13 +65,17 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter` or `story_maker`, from a file as a user has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus` or `story_maker`, from a file as a user has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
         "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
         "ip_adapter": (
             lambda: ip_adapter_file("face-id-plus", widths, 2048),
+            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
+        ),
+        "ip_adapter_plus": (
+            lambda: ip_adapter_file("ip-adapter-plus", widths, 2048),
             lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
@@ -170,8 +174,12 @@ def identity(
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
     embeddings = {one: rows.clone() for one in recognisers}
-    portraits = (torch.full((len(rows), side, side, 3), 99, dtype=torch.uint8) for side in (ALIGNED, LOOSE))
-    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), Portraits(*portraits))
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows)))
+
+
+def portraits(photos: int = 1, kind: torch.dtype = torch.uint8) -> Portraits:
+    drawn = (normal(side, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
+    return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in drawn))
 
 
 def keypoints(x: float, y: float) -> tuple[tuple[float, float], ...]:
@@ -214,8 +222,15 @@ def in_the_bank(person: Identity) -> str:
     """The name of a file with this person, written without a look at them."""
     name = "by_another_program.safetensors"
     embeddings = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
+    kept = (
+        {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()} if person.portraits else {}
+    )
     metadata = {"format": "likeness identity", "version": "1", "name": person.name}
-    save_file({**embeddings, "crops": person.crops}, Path(face_bank.folders.folders(face_bank.KEY)[0]) / name, metadata)
+    save_file(
+        {**embeddings, **kept, "crops": person.crops},
+        Path(face_bank.folders.folders(face_bank.KEY)[0]) / name,
+        metadata,
+    )
     return name
 
 
