@@ -106,9 +106,8 @@ class Published:
     def read(self, path: str) -> dict[str, Tensor]:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
         state = read_state_dict(path, self._expected, self._advice)
-        require(
-            state, self.formats or self.model.format, path, self._advice, f"an {self.what}" if self.formats else None
-        )
+        title = f"{'an' if self.what[0] in 'AEIOU' else 'a'} {self.what}" if self.formats else None
+        require(state, self.formats or self.model.format, path, self._advice, title)
         return state
 
     def build(

@@ -133,8 +133,8 @@ def _cut(text: str, font: Any, width: float) -> str:
 
 
 def as_picture(image: Tensor) -> Image.Image:
-    """(H, W, 1|3|4) float 0..1 to an RGB picture; transparency is ignored."""
-    rgb = as_rgb(image.detach()).clamp(0, 1)
+    """(H, W, 1|3|4) float 0..1 or uint8 to an RGB picture; transparency is ignored."""
+    rgb = as_rgb(image.detach() / 255 if image.dtype == torch.uint8 else image.detach()).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
 
 
@@ -150,8 +150,8 @@ _OF_A_GROUP = 24
 def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: int = 1) -> Tensor:
     """Pictures side by side, in rows, with a caption under each; of more than a hundred the first.
 
-    crops: each (H, W, 1|3|4) float 0..1 of any size; captions: one per crop, cut when too long. together: of how many
-    no row parts the one from the next. Returns (1, H, W, 3) float32 0..1.
+    crops: each (H, W, 1|3|4) float 0..1 or uint8 of any size; captions: one per crop, cut when too long. together: how
+    many no row parts. Returns (1, H, W, 3) float32 0..1.
     """
     if (more := len(crops) - _SHOWN) > 0:
         crops, captions = crops[:_SHOWN], [*captions[: _SHOWN - 1], f"and {more} more"]

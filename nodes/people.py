@@ -47,7 +47,7 @@ def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.Pre
     captions = [f"{identity.name} {number}" for number in range(1, len(pictures) + 1)]
     if not identity.portraits:
         return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls)
-    both = [one for pair in zip(pictures, identity.portraits.loose / 255, strict=True) for one in pair]
+    both = [one for pair in zip(pictures, identity.portraits.loose, strict=True) for one in pair]
     under = [one for caption in captions for one in (caption, "head and shoulders")]
     return ui.PreviewImage(previews.contact_sheet(both, under, together=2), cls=cls)
 

@@ -43,6 +43,11 @@ def photo_maker(names: str) -> Node:
     return apart(ours("LikenessApplyPhotoMaker", cast=cast, photo_maker=value("photo_maker(2)")))
 
 
+def ip_adapter(names: str, **changed: Any) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return apart(ours("LikenessApplyIPAdapter", cast=cast, **changed))
+
+
 def of_rows(count: int) -> Node:
     cast = value(f"by_row({count})")
     return ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast))
@@ -68,6 +73,8 @@ METHODS = {
     "InstantID, a row each": (
         sampled(of_rows(2), value("latent(128, 128, 2)")), sampled(of_rows(1), value("latent(128, 128, 1)"))
     ),
+    "IP-Adapter": (ip_adapter("Anna Boris"), ip_adapter("Cleo Dan")),
+    "IP-Adapter without LoRA": (ip_adapter("Anna Boris"), ip_adapter("Anna Boris", lora_weight=0.0)),
     "PhotoMaker": (photo_maker("Anna Boris"), photo_maker("Cleo Dan")),
     "StoryMaker": (apart(story_maker("Anna Boris")), apart(story_maker("Cleo Dan"))),
     "StoryMaker, clothes": (
@@ -83,6 +90,7 @@ KINDS = {
     "ID-Patch": "LikenessApplyIDPatch", "ID tokens by region": "LikenessApplyIDPatch",
     "InstantID": "LikenessApplyInstantID", "InstantID in face boxes": "LikenessApplyInstantID",
     "InstantID, a row each": "LikenessApplyInstantID",
+    "IP-Adapter": "LikenessApplyIPAdapter", "IP-Adapter without LoRA": "LikenessApplyIPAdapter",
     "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
     "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",

@@ -208,6 +208,8 @@ def sockets() -> Iterator[Case]:
         ("LikenessEncodeParts", "clip", "vae()"),
         ("LikenessEncodeParts", "vae", "sd15()"),
         ("LikenessApplyInstantID", "instant_id", "loaded('id_patch')"),
+        ("LikenessApplyIPAdapter", "ip_adapter", "loaded('instant_id')"),
+        ("LikenessApplyIPAdapter", "clip_vision", "clip()"),
         ("LikenessApplyPhotoMaker", "photo_maker", "loaded('instant_id')"),
         ("LikenessApplyIDPatch", "id_patch", "loaded('instant_id')"),
         ("LikenessApplyIDPatch", "control_net", "clip()"),
@@ -537,8 +539,8 @@ def chosen() -> Iterator[Case]:
     """Instead of a file's name: the host hands over what comes over HTTP, links bring the rest."""
     for kind, name in {
         "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
-        "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file", "LikenessLoadFaceModel": "pack",
-        "LikenessDoctor": "workflow",
+        "LikenessLoadIPAdapter": "file", "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
+        "LikenessLoadFaceModel": "pack", "LikenessDoctor": "workflow",
     }.items():  # fmt: skip
         for what, found in NO_NAMES.items():
             graph = check("None", ours(kind, **{name: found}))
@@ -587,7 +589,7 @@ def texts() -> Iterator[Case]:
         yield right(f"{what}: label, encoded", ended(ours("LikenessEncodeParts", parts=label)))
         for kind, given in {
             "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
-            "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
+            "LikenessLoadIPAdapter": "file", "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
         }.items():  # fmt: skip
             for how, text in {"": name, ", linked": value(repr(name))}.items():
                 graph = check("None", node(kind, **{given: text}))

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-SAMPLED = ("LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyParts", "LikenessSharePartsAttention")
+SAMPLED = (
+    "LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyParts",
+    "LikenessSharePartsAttention",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessLoadIdentity": {"file": "anna.safetensors"},
         "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
         "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
+        "LikenessLoadIPAdapter": {"file": "standin-ip-adapter-faceid_sdxl.bin", "plus_version": "by the file"},
         "LikenessLoadPhotoMaker": {"file": "standin-photomaker-v1.bin"},
         "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
         "LikenessDetectFaces": {**faces, "order": "left to right", "min_size": 0, "max_faces": 0},
@@ -159,10 +163,21 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0, "photos": "mean",
             "region_margin": 0.75, "feather": 8, "acts_in": "regions",
         },
+        "LikenessApplyIPAdapter": {
+            "model": value("sdxl()"), **_sides(2048), "ip_adapter": value("loaded('ip_adapter')"), "cast": cast,
+            "clip_vision": value("vit_h()"), "weight": 1.0, "shortcut": 1.0, "lora_weight": 1.0, **range_,
+            "photos": "as the file was made", "portrait": "as the file was made", "region_margin": 0.75, "feather": 8,
+            "acts_in": "regions",
+        },
         "LikenessApplyPhotoMaker": {
             "model": value("sdxl()"), "clip": value("sdxl_clip()"), "negative": value("text(2, 2048)"),
             "photo_maker": value("photo_maker()"), "cast": cast, "text": "a woman img, a man img", "trigger": "img",
             "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, **region,
+        },
+        "LikenessApplyStyle": {
+            "model": value("sdxl()"), **_sides(2048), "ip_adapter": value("loaded('ip_adapter_plus')"),
+            "clip_vision": value("vit_h()"), "images": value("image()"), "cast": cast, "who": "1", "layers": "style",
+            "weight": 1.0, **range_, "fit": "pad", **region,
         },
         "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
         "LikenessApplyStoryMaker": {

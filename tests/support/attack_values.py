@@ -25,7 +25,7 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, story_maker, unet
+from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, story_maker, unet
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -42,7 +42,7 @@ from pack.core.people import (
 )
 from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
-from seeded import id_patch_file, instant_id_file
+from seeded import id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
 
 WIDTH, HEIGHT = 128, 96
@@ -65,11 +65,19 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id` or `story_maker`, from a file as a user has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus` or `story_maker`, from a file as a user has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
         "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
+        "ip_adapter": (
+            lambda: ip_adapter_file("face-id-plus", widths, 2048),
+            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
+        ),
+        "ip_adapter_plus": (
+            lambda: ip_adapter_file("ip-adapter-plus", widths, 2048),
+            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
+        ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
     }[kind]
     with tempfile.TemporaryDirectory() as folder:
@@ -92,7 +100,7 @@ def networks() -> Any:
     return parts_made.made().networks
 
 
-clip, clip_vision, vae = parts_made.clip, parts_made.clip_vision, parts_made.vae
+clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 
 

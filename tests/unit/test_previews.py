@@ -175,6 +175,7 @@ def test_three_warnings_about_six_people_are_written_to_their_end() -> None:
 def test_contact_sheet_holds_every_crop() -> None:
     colors = torch.rand(5, 3, generator=torch.Generator().manual_seed(1)).mul(200).round().div(255) + 0.2
     crops = [color.expand(112, 40 + 30 * n, 3) for n, color in enumerate(colors)]
+    crops[1] = (crops[1] * 255).round().byte()
     sheet = previews.contact_sheet([*crops, torch.ones(20, 20, 1)], ["a", "b", "c", "d", "e", "f" * 80])
     assert sheet.ndim == 4
     assert sheet.shape[0] == 1
