@@ -62,8 +62,7 @@ def load_ip_adapter(path: str, version: str, file: str = "") -> IPAdapter:
     state = reader.read(path)
     found = versioned(variant(state), state, path, version)
     lora = {key.removeprefix("ip_adapter."): tensor for key, tensor in state.items() if "_lora." in key}
-    rest = {key: tensor for key, tensor in state.items() if "_lora." not in key}
-    return IPAdapter(reader.build(path, IPAdapterNet, rest), found, lora)
+    return IPAdapter(reader.build(path, IPAdapterNet, state), found, lora)
 
 
 @dataclass(frozen=True)

@@ -106,18 +106,18 @@ class Published:
     def read(self, path: str) -> dict[str, Tensor]:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
         state = read_state_dict(path, self._expected, self._advice)
-        require(
-            state, self.formats or self.model.format, path, self._advice, f"an {self.what}" if self.formats else None
-        )
+        title = f"{'an' if self.what[0] in 'AEIOU' else 'a'} {self.what}" if self.formats else None
+        require(state, self.formats or self.model.format, path, self._advice, title)
         return state
 
     def build(
         self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
     ) -> comfy.model_patcher.ModelPatcher:
-        """The network of tensors that `read` has found; raises as `load` does."""
+        """The network of tensors that `read` has found, without a LoRA among them; raises as `load` does."""
+        own = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:
             tensors.check_weights(state)
-            return in_patcher(partial(network, state), state)
+            return in_patcher(partial(network, own), own)
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
             what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
             raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error

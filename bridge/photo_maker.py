@@ -24,13 +24,13 @@ from ..core.models.tensors import State, below
 from ..core.people import Person
 from ..core.photo_maker import words
 from ..core.photo_maker.net import METHOD, RECOGNISER, PhotoMakerNet
-from ..core.text import plain as shown
+from ..core.text import plain
 from . import load
 from .carried import put
 from .conditioning import Canvas, Conditioning, changed_at
 from .regional_text import silent, standing_at
 
-FILE = load.Published(METHOD, "PhotoMaker file", manifest.model("photo-maker"), PHOTO_MAKERS)
+FILE = load.Published(METHOD, "PhotoMaker adapter", manifest.model("photo-maker"), PHOTO_MAKERS)
 SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
 _ENCODERS, _HEAD_DIM = {"g", "l"}, 64
 
@@ -75,9 +75,10 @@ def load_photo_maker(path: str) -> PhotoMaker:
     Raises UnsupportedCheckpoint, naming what the file is instead.
     """
     state = FILE.read(path)
-    encoder = {key: tensor for key, tensor in below("id_encoder.", state).items() if not key.endswith("position_ids")}
-    patcher = FILE.build(path, partial(PhotoMakerNet, vision=_vision), encoder)
-    return PhotoMaker(patcher, below("lora_weights.", state))
+    encoder, lora = (below(part, state) for part in ("id_encoder.", "lora_weights."))
+    encoder.pop("vision_model.embeddings.position_ids", None)  # some versions of transformers save this count
+    patcher = FILE.build(path, partial(PhotoMakerNet, vision=_vision), {**encoder, **lora})
+    return PhotoMaker(patcher, lora)
 
 
 def _vision(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
@@ -96,7 +97,7 @@ def _vision(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype)
 def lora_weights(loaded: PhotoMaker, model: ModelPatcher) -> dict[str, str]:
     """The names of the layers in a file's LoRA -> the MODEL's. Raises WrongBaseModel where one finds no layer."""
     weights = comfy.lora.model_lora_keys_unet(model.model, {})
-    layers = sum(key.endswith(("up.weight", "lora_B.weight")) for key in loaded.lora)
+    layers = sum(key.endswith("up.weight") for key in loaded.lora)
     found = len(comfy.lora.load_lora(dict(loaded.lora), weights, False))
     if found != layers:
         name = type(model.model.model_config).__name__
@@ -127,11 +128,11 @@ def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequ
     found = words.find(read, mark, trigger, [person.identity.name for person in people])
     said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
     copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
-    plain, _ = words.laid_out(found, [1] * len(people), nothing)
+    single, _ = words.laid_out(found, [1] * len(people), nothing)
     copied, places = words.laid_out(found, copies, nothing)
-    before, after = (clip.encode_from_tokens_scheduled(each) for each in (plain, copied))
+    before, after = (clip.encode_from_tokens_scheduled(each) for each in (single, copied))
     if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
-        raise unusable_text(f"The text {shown(text, 60)!r}")
+        raise unusable_text(f"The text {plain(text, 60)!r}")
     for n, tokens in said.items():
         weight = people[n].weight
         after = [[loaded.fused(context, places[n], tokens, weight), options] for context, options in after]

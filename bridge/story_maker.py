@@ -52,8 +52,7 @@ def load_story_maker(path: str) -> StoryMaker:
     """
     state = FILE.read(path)
     lora = {key: tensor for key, tensor in below("ip_adapter.", state).items() if "_lora." in key}
-    rest = {key: tensor for key, tensor in state.items() if "_lora." not in key}
-    return StoryMaker(FILE.build(path, story_maker.StoryMakerNet, rest), lora)
+    return StoryMaker(FILE.build(path, story_maker.StoryMakerNet, state), lora)
 
 
 def seen(
@@ -65,7 +64,7 @@ def seen(
         embedding = story_maker.embedding(person, photos)
         pictures = torch.cat([story_maker.faces(person), body.picture[None]])
         states = clip_vision.states(vision, pictures, loaded.net.image_proj_model.states)
-        found.append(Seen(embedding, states[:-1], states[-1:], body.weight))
+        found.append(Seen(embedding, states[:-1].mean(0, keepdim=True), states[-1:], body.weight))
     return found
 
 

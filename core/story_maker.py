@@ -60,7 +60,7 @@ class BodiesMissing(BadCast):
 
     def __init__(self, people: int, what: str) -> None:
         super().__init__(
-            f"There are {what} for {counted(people, 'person', 'people')}: everybody needs one, in the cast's order.",
+            f"{what} came for {counted(people, 'person', 'people')}: everybody needs one, in the cast's order.",
             "Chain one Part node per person and connect it to bodies; or give one photo of all of them, and a mask of "
             "each in body_masks.",
         )
@@ -70,9 +70,9 @@ class BodiesMissing(BadCast):
 class Seen:
     """What the networks are given of one person.
 
-    embedding: (1, 512), of length 1. face: (photos, n, states), what CLIP saw of each aligned face. body: (1, n,
-    states), of the whole person. dressed: how much the body counts; at 0 its half is zeros, as it was for one picture
-    in ten of the training.
+    embedding: (1, 512), of length 1. face, body: (1, n, states), what CLIP saw of the aligned face, the mean of all
+    photos, and of the whole person. dressed: how much the body counts; at 0 its half is zeros, as it was for one
+    picture in ten of the training.
     """
 
     embedding: Tensor
@@ -83,8 +83,7 @@ class Seen:
     @property
     def nobody(self) -> Seen:
         """For the negative: zeros in place of an embedding and of what CLIP sees."""
-        nothing = torch.zeros_like(self.face[:1])
-        return Seen(torch.zeros_like(self.embedding), nothing, nothing)
+        return Seen(torch.zeros_like(self.embedding), torch.zeros_like(self.face), torch.zeros_like(self.body))
 
 
 class Projection(FacePlusProjection):
@@ -105,9 +104,8 @@ class Projection(FacePlusProjection):
         return self.resample.embedding
 
     def person(self, seen: Seen, number: int) -> Tensor:
-        """(1, 20, width), of the person of this number in the picture, from 0; a face is the mean of its photos."""
-        embeddings = seen.embedding.expand(len(seen.face), -1)
-        face = self.forward(embeddings, seen.face).mean(0, keepdim=True)
+        """(1, 20, width), of the person of this number in the picture, from 0."""
+        face = self.forward(seen.embedding, seen.face)
         # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
         place = self.pos_embed[number % len(self.pos_embed)].to(face)
         tokens = torch.cat([face, self.resample(seen.body) * seen.dressed], dim=1) + place

@@ -176,10 +176,8 @@ class ApplyStoryMaker(io.ComfyNode):
         where = _hearing(everybody, node, window, mask, extent, margin, feather)
         with detector_words.in_errors(cls, "body_masks", BadPart):
             dressed = cut_out(everybody.people, bodies, body_masks)
-        acting = with_lora(model, story_maker.lora, lora_weight) if lora_weight else model
-        notes.tell(
-            node, "\n".join(_remarks(everybody, dressed, bodies, body_masks) + _twice(model, acting, story_maker))
-        )
+        acting, already = _with_lora(model, story_maker, lora_weight)
+        notes.tell(node, "\n".join([*_remarks(everybody, dressed, bodies, body_masks), *already]))
         looked = seen(story_maker, clip_vision, present.people, photos, dressed)
         sides = make_injections(story_maker, present.people, looked, weight, where)
         return io.NodeOutput(
@@ -221,10 +219,13 @@ def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, 
     return lines
 
 
-def _twice(before: ModelPatcher, acting: ModelPatcher, loaded: StoryMaker) -> list[str]:
-    """What to say of a MODEL that has the LoRA from another node as well."""
-    already = 0.0 if acting is before else strength_of(before, loaded.lora)
-    return [f"The MODEL has this LoRA already, at {already:g}, and now twice: set lora_weight to 0"] if already else []
+def _with_lora(model: ModelPatcher, loaded: StoryMaker, strength: float) -> tuple[ModelPatcher, list[str]]:
+    """The MODEL with the file's LoRA, once; and what is to be said where it has it already."""
+    if not strength:
+        return model, []
+    if found := strength_of(model, loaded.lora):
+        return model, [f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"]
+    return with_lora(model, loaded.lora, strength), []
 
 
 def _shown(

@@ -21,6 +21,8 @@ class Method(NamedTuple):
 METHODS = {
     "ID-Patch": Method("LikenessLoadIDPatch", "id_patch_two_people"),
     "InstantID": Method("LikenessLoadInstantID", "instant_id_portrait"),
+    "IP-Adapter": Method("LikenessLoadIPAdapter", "ip_adapter_sd15_two_people"),
+    "PhotoMaker": Method("LikenessLoadPhotoMaker", "photo_maker_two_people"),
     "Parts2Whole": Method("LikenessLoadParts2Whole", "parts2whole_with_pose"),
     "Share Parts Attention": Method("LikenessSharePartsAttention", "parts_training_free_sdxl"),
 }

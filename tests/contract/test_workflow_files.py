@@ -21,7 +21,7 @@ FILES = sorted((ROOT / "workflows").glob("*.json"))
 DOWNLOADABLE = ("https://huggingface.co/", "https://civitai.com/")
 FOLDERS = {
     "checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole", "detection",
-    "diffusion_models", "geometry_estimation", "densepose", "ipadapter",
+    "diffusion_models", "geometry_estimation", "densepose", "ipadapter", "photomaker", "storymaker",
 }  # fmt: skip
 # Drawn before links kept off the pictures; a new file is not to be added.
 UNTIDY = {

@@ -169,7 +169,10 @@ def test_runs_from_the_graph(page: chromium.Page, host_server: HostServer, two_p
     page.wait(f"JSON.stringify(app.nodeOutputs[{number}] ?? {{}}).includes({json.dumps(saved['filename'])})")
 
 
-BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
+BLUEPRINTS = [
+    pytest.param(path, id=path.stem, marks=pytest.mark.thorough if "SD1.5" in path.stem else ())
+    for path in sorted((ROOT / "subgraphs").glob("*.json"))
+]
 
 
 def in_a_graph(blueprint: Graph, pictures: list[str]) -> Graph:
@@ -200,7 +203,7 @@ def added(number: int, kind: str, outputs: list[str], values: list[Any]) -> Grap
     return {"id": number, "type": kind, **places, "inputs": [], "outputs": ports, "widgets_values": values}
 
 
-@pytest.mark.parametrize("path", BLUEPRINTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BLUEPRINTS)
 def test_a_blueprint_runs_as_one_node(
     path: Path, browser: chromium.Page, host: Host, host_server: HostServer, standin_models: Standins, tmp_path: Path
 ) -> None:

@@ -48,6 +48,7 @@ VARIANTS = {
     "id_patch_places_from_masks",
     "instant_id_pose_from_photo",
     "instant_id_styles",
+    "ip_adapter_sd15_two_people",
     "ip_adapter_sdxl_two_people",
     "ip_adapter_without_insightface",
     *STARTS,
@@ -116,7 +117,7 @@ def prompt(file: Path, known: dict[str, Any], standin_models: Standins, pictures
 
 TWO_PEOPLE = {
     "start_two_people", "id_patch_two_people", "id_patch_prompt_per_person", "id_patch_several_scenes",
-    "id_patch_without_face_pack",
+    "id_patch_without_face_pack", "photo_maker_two_people",
 }  # fmt: skip
 
 
@@ -159,6 +160,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         "ControlNetLoader.control_net_name": models.control_net.name,
         "LikenessLoadIDPatch.file": models.id_patch.name,
         "LikenessLoadInstantID.file": models.instant_id.name,
+        "LikenessLoadPhotoMaker.file": models.photo_maker_v2.name,
         "LikenessDetectBodySurface.file": models.densepose.name,
         "LikenessLoadFaceModel.pack": models.face_pack.name,
         "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,

@@ -174,6 +174,11 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "photo_maker": value("photo_maker()"), "cast": cast, "text": "a woman img, a man img", "trigger": "img",
             "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, **region,
         },
+        "LikenessApplyStyle": {
+            "model": value("sdxl()"), **_sides(2048), "ip_adapter": value("loaded('ip_adapter_plus')"),
+            "clip_vision": value("vit_h()"), "images": value("image()"), "cast": cast, "who": "1", "layers": "style",
+            "weight": 1.0, **range_, "fit": "pad", **region,
+        },
         "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
         "LikenessApplyStoryMaker": {
             "model": value("sdxl()"), **_sides(2048), "story_maker": value("loaded('story_maker')"), "cast": cast,

@@ -65,13 +65,17 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter` or `story_maker`, from a file as a user has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus` or `story_maker`, from a file as a user has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
         "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
         "ip_adapter": (
             lambda: ip_adapter_file("face-id-plus", widths, 2048),
+            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
+        ),
+        "ip_adapter_plus": (
+            lambda: ip_adapter_file("ip-adapter-plus", widths, 2048),
             lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),

@@ -25,8 +25,8 @@ LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
     "Anna", "Canny", "Canny ControlNet", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "ID-Patch",
-    "ID-Patch ControlNet", "IdentityNet", "InstantID", "IP-Adapter", "OpenPose", "Parts2Whole", "RT-DETR", "SAM3",
-    "SDPose", "VAE", "ip-adapter.bin",
+    "ID-Patch ControlNet", "IdentityNet", "InstantID", "IP-Adapter", "OpenPose", "Parts2Whole", "PhotoMaker", "RT-DETR",
+    "SAM3", "SDPose", "VAE", "ip-adapter.bin",
 }  # fmt: skip
 
 Texts = dict[str, str]

@@ -476,6 +476,18 @@ def test_what_an_ip_adapter_needs_goes_by_its_file(models):
     assert found("of my own.bin")["of my own.bin"].state == "missing"
 
 
+def test_encoders_of_another_size_are_told_apart(models):
+    h, bigg = (models / "clip_vision" / manifest.model(name).name for name in ("clip-vit-h", "clip-vit-bigg"))
+    sparse(h, {"vision_model.embeddings.class_embedding": [1664]}, 0)
+    found = finding(models, "clip-vit-h")
+    assert found.state == "the wrong kind" and "is the CLIP vision encoder ViT-bigG/14; the" in found.detail
+    assert finding(models, "clip-vit-bigg").detail.endswith(f"{h}: choose {h.name} in its loader."), (
+        "under another name"
+    )
+    h.rename(bigg)
+    assert (finding(models, "clip-vit-h").state, finding(models, "clip-vit-bigg").state) == ("missing", "found")
+
+
 def test_nodes_without_a_type_are_passed_over(complete):
     graph = workflow("instant_id_portrait")
     graph["nodes"].append({"id": 99, "widgets_values": ["something"]})

@@ -1,0 +1,105 @@
+"""People cut out as StoryMaker's pipeline does it, with OpenCV and Pillow, from their formula."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pack.core.parts.parts import BadPart, Parts, make_part
+from pack.core.people import Identity, Person
+from pack.core.story_maker import SIDE, BodiesMissing, cut_out
+from PIL import Image
+
+
+def somebody(name: str, weight: float = 1.0) -> Person:
+    return Person(Identity(name, {}, torch.zeros(1, 112, 112, 3)), weight)
+
+
+ANNA, BEN = somebody("Anna"), somebody("Ben")
+
+
+def photo(seed: int, height: int = 150, width: int = 110) -> torch.Tensor:
+    """Smooth, so that a pixel more or less is seen."""
+    small = torch.rand(1, 3, 9, 7, generator=torch.Generator().manual_seed(seed))
+    picture = torch.nn.functional.interpolate(small, (height, width), mode="bicubic").clamp(0, 1)
+    return (picture.movedim(1, -1) * 255).round() / 255
+
+
+def blob(height: int = 150, width: int = 110, soft: bool = False) -> torch.Tensor:
+    """Two pieces, one of them at the border; their bounds are those of both."""
+    mask = np.zeros((height, width), np.uint8)
+    cv2.ellipse(mask, (50, 60), (30, 45), 20, 0, 360, 255, -1)
+    cv2.rectangle(mask, (width - 12, 110), (width, 130), 255, -1)
+    mask = cv2.GaussianBlur(mask, (9, 9), 0) if soft else mask
+    return torch.from_numpy(mask).float()[None] / 255
+
+
+def published(picture: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
+    """crop_image of the pipeline: bounds, 5x5 blur inside of them, on white, squashed by Pillow."""
+    pixels, inside = ((x * 255).round().byte().numpy() for x in (picture, mask))
+    contours, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    corners = np.concatenate(contours)[:, 0]
+    (left, top), (right, below) = corners.min(0), corners.max(0) + 1
+    soft = cv2.GaussianBlur(np.repeat(inside[top:below, left:right, None], 3, 2), (5, 5), 0) / 255.0
+    cut = (255 * np.ones_like(soft) * (1 - soft) + soft * pixels[top:below, left:right]).astype(np.uint8)
+    return np.array(Image.fromarray(cut).resize((SIDE, SIDE)))
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_person_is_cut_out_as_published(soft):
+    picture, mask = photo(1), blob(soft=soft)
+    (body,) = cut_out([ANNA], picture, mask)
+    ours, theirs = (body.picture * 255).round().numpy(), published(picture[0], mask[0])
+    # Single precision may floor a pixel the other way.
+    assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() < 1e-3
+    assert (ours[0, -1] == 255).all() and not body.whole
+
+
+def test_clothes_without_a_mask_are_squashed_as_they_are():
+    picture = photo(2)
+    (body,) = cut_out([ANNA], picture, None)
+    theirs = Image.fromarray((picture[0] * 255).byte().numpy()).resize((SIDE, SIDE))
+    assert ((body.picture * 255).round().numpy() == np.array(theirs)).all() and body.whole
+
+
+def test_parts_pictures_and_one_photo_of_all_give_the_same_bodies():
+    """In the order of the cast, without those of weight 0."""
+    absent, both, mask = somebody("Cleo", 0.0), torch.cat([photo(1), photo(2), photo(3)]), blob()
+    masks = torch.cat([mask, mask * 0, mask.flip(1)])
+    expected = [cut_out([ANNA], photo(n), masks[k : k + 1])[0].picture for n, k in ((1, 0), (3, 2))]
+    parts = Parts(tuple(make_part("x", both[n : n + 1], masks[n], float(n != 1), None) for n in range(3)))
+    people = [ANNA, absent, BEN]
+    for found in (cut_out(people, both, masks), cut_out(people, parts, None)):
+        assert all(torch.equal(one.picture, x) for one, x in zip(found, expected, strict=True))
+    of_one = cut_out(people, photo(1), masks)
+    assert torch.equal(of_one[0].picture, expected[0]) and not torch.equal(of_one[1].picture, expected[1])
+    together = cut_out([ANNA], photo(1), masks)
+    assert torch.equal(together[0].picture, cut_out([ANNA], photo(1), masks.amax(0))[0].picture)
+
+
+def test_nothing_given_is_a_body_that_does_not_count():
+    assert [body.weight for body in cut_out([ANNA, BEN], None, None)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "masks", "said"),
+    [
+        (1, None, "^1 picture came for 2 people"),
+        (3, 2, "3 pictures came for 2 people"),
+        (2, 3, "3 masks came for 2 people"),
+        (2, 1, "1 mask came for 2 people"),
+    ],
+)
+def test_other_numbers_than_people_are_refused(pictures, masks, said):
+    given = torch.cat([photo(n) for n in range(pictures)])
+    with pytest.raises(BodiesMissing, match=said):
+        cut_out([ANNA, BEN], given, None if masks is None else blob().expand(masks, -1, -1))
+    with pytest.raises(BodiesMissing, match="1 part came for"):
+        cut_out([ANNA, BEN], Parts((make_part("x", photo(1), None, 1.0, None),)), None)
+
+
+def test_a_mask_of_which_nothing_is_left_names_the_person():
+    for mask in (blob() * 0, blob() * 1e-4):
+        with pytest.raises(BadPart, match="Anna"):
+            cut_out([ANNA], photo(1), mask)

@@ -1,0 +1,181 @@
+"""Apply StoryMaker in the host: switched off, alone in its row, beside other methods, and what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import instant_id_run
+import parts_made
+import pytest
+import tiny_sd15
+import tiny_sdxl
+import torch
+from figures import relative
+from instant_id_run import HEIGHT, WIDTH, sample, text
+from pack.bridge import notes, unet
+from pack.bridge.adapters import AdapterMismatch
+from pack.bridge.clip_vision import WrongEncoder
+from pack.bridge.instant_id import load_instant_id
+from pack.bridge.story_maker import load_story_maker
+from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
+from pack.core.identities import PortraitsMissing, RecogniserMissing
+from pack.core.people import Cast, PlacedCast, RowCast, Slot
+from pack.core.places.regions import BadRegion
+from pack.core.story_maker import TooManyPeople
+from pack.nodes.story_maker import ApplyStoryMaker
+from seeded import instant_id_file
+from story_maker_made import DEFAULTS, body, person, story_maker_file
+
+
+@pytest.fixture(scope="module")
+def host():
+    net = tiny_sdxl.diffusers_unet()
+    return tiny_sdxl.host_model(net), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(net, 172))
+
+
+@pytest.fixture(scope="module")
+def widths(host):
+    return [width for *_, width in unet.attention_layers(host[0])]
+
+
+@pytest.fixture(scope="module")
+def story_maker(widths, tmp_path_factory):
+    path = tmp_path_factory.mktemp("storymaker") / "mask.bin"
+    torch.save(story_maker_file(widths, 32), path)
+    return load_story_maker(str(path))
+
+
+def half(left):
+    mask = torch.zeros(HEIGHT, WIDTH)
+    mask[:, : WIDTH // 2 - 8] = 1
+    return mask if left else mask.flip(1)
+
+
+def placed(*weights):
+    people = (person(n, Slot((0.0, 0.0), mask=half(n == 1)), weight) for n, weight in enumerate(weights, 1))
+    return PlacedCast(tuple(people), WIDTH, HEIGHT)
+
+
+def cast(*seeds):
+    return Cast(tuple(map(person, seeds)))
+
+
+def apply(host, story_maker, who, sides=None, model=None, bodies=None, masks=None, vision=None, **changed):
+    return ApplyStoryMaker.execute(
+        model or host[0], *(sides or ([text(1)], [text(2)])), story_maker, who, vision or parts_made.clip_vision(),
+        bodies, masks, **{**DEFAULTS, **changed},
+    ).args  # fmt: skip
+
+
+@pytest.mark.parametrize(("who", "changed"), [(cast(1), {"weight": 0.0}), (placed(0.0, 0.0), {})])
+def test_switched_off_is_the_unpatched_picture(host, story_maker, who, changed):
+    """With its LoRA, which is a part of it."""
+    assert apply(host, story_maker, who, **changed)[0] is host[0]
+
+
+def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
+    pictures, masks = (torch.cat(each) for each in zip(body(1), body(2), strict=True))
+    one = sample(*apply(host, story_maker, placed(1.0), bodies=pictures[:1], masks=masks[:1]))
+    both = sample(*apply(host, story_maker, placed(1.0, 0.0), bodies=pictures, masks=masks))
+    assert torch.equal(one, both)
+    assert not torch.equal(one, sample(*apply(host, story_maker, placed(1.0, 0.5), bodies=pictures, masks=masks)))
+
+
+def test_people_of_a_row_each_are_alone_in_it(host, story_maker):
+    start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(5)) * 14
+    rows = RowCast(tuple(person(n, Slot((9.0, 9.0))) for n in (1, 2)), WIDTH, HEIGHT)
+    together = sample(*apply(host, story_maker, rows), start=start)
+    for n in (1, 2):
+        alone = sample(*apply(host, story_maker, cast(n)), start=start[n - 1 : n])
+        assert relative(together[n - 1 : n], alone) < 1e-5
+    with pytest.raises(BadRegion, match="Disconnect the mask"):
+        apply(host, story_maker, rows, mask=torch.ones(2, HEIGHT, WIDTH))
+
+
+def test_beside_instant_id_in_both_orders(host, story_maker, widths, tmp_path):
+    torch.save(instant_id_file(widths), tmp_path / "ip-adapter.bin")
+    adapter, halves = load_instant_id(str(tmp_path / "ip-adapter.bin")), instant_id_run.halves()
+
+    def faces(model, *sides):
+        return instant_id_run.apply(host, adapter, halves, *sides, model)
+
+    def people(model, *sides):
+        return apply(host, story_maker, placed(1.0, 1.0), sides, model)
+
+    bare = host[0], [text(1)], [text(2)]
+    one, other = sample(*people(*faces(*bare))), sample(*faces(*people(*bare)))
+    assert relative(one, other) < 1e-5
+    for alone in (faces, people):
+        assert relative(one, sample(*alone(*bare))) > 1e-3
+
+
+def test_without_bodies_the_face_counts_and_with_them_both(host, story_maker):
+    picture, mask = body(1)
+    faces = [sample(*apply(host, story_maker, cast(n))) for n in (1, 2)]
+    dressed = [sample(*apply(host, story_maker, cast(1), bodies=picture, masks=x)) for x in (mask, mask.flip(1), None)]
+    pictures = [*faces, *dressed]
+    assert all(relative(a, b) > 1e-4 for n, a in enumerate(pictures) for b in pictures[:n])
+
+
+def test_more_people_than_numbers_only_by_region(host, story_maker):
+    four = cast(1, 2, 3, 4)
+    with pytest.raises(TooManyPeople, match=r"at most 3 people.*these are 4: person 1, .*Place Cast"):
+        apply(host, story_maker, four)
+    bands = torch.eye(4).repeat_interleave(WIDTH // 4, dim=1)[:, None].expand(-1, HEIGHT, -1)
+    assert sample(*apply(host, story_maker, four, mask=bands)).isfinite().all()
+
+
+def test_the_lora_is_added_once(host, story_maker, monkeypatch):
+    told = []
+    monkeypatch.setattr(notes, "tell", lambda _, words, *__: told.append(words))
+    first = apply(host, story_maker, cast(1))
+    both = apply(host, story_maker, cast(2), first[1:], first[0])
+    without = apply(host, story_maker, cast(2), first[1:], first[0], lora_weight=0.0)
+    assert ["already, at 0.8: not added" in words for words in told] == [False, True, False]
+    assert torch.equal(sample(*both), sample(*without))
+
+
+REFUSED = {
+    "people from before pictures": (PortraitsMissing, "StoryMaker looks at pictures", {"portraits": None}),
+    "another recogniser": (RecogniserMissing, "StoryMaker needs w600k_r50", {"embeddings": {}}),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_people_that_lack_something(host, story_maker, what):
+    kind, said, lacks = REFUSED[what]
+    who = person(1)
+    with pytest.raises(kind, match=said):
+        apply(host, story_maker, Cast((replace(who, identity=replace(who.identity, **lacks)),)))
+
+
+def test_other_models_and_encoders(host, story_maker):
+    sd15 = tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+    with pytest.raises(AdapterMismatch, match="StoryMaker file has"):
+        apply(host, story_maker, cast(1), model=sd15)
+    with pytest.raises(WrongBaseModel, match="SDXL"):
+        apply(host, story_maker, cast(1), ([[torch.zeros(1, 77, 768), {}]], [text(2)]))
+    with pytest.raises(WrongEncoder, match="width 32"):
+        apply(host, story_maker, cast(1), vision=parts_made.dinov2())
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, None),
+        ({"image_proj_model.bg_embed": None}, "an unknown|IP-Adapter"),
+        ({"image_proj_model.pos_embed": torch.full((3, 20, 2048), torch.nan)}, "incomplete or damaged.*nan"),
+        ({"image_proj_model.resample.latents": None}, "incomplete or damaged StoryMaker file.*latents"),
+        ({"ip_adapter.0.to_q_lora.up.weight": torch.full((64, 4), torch.inf)}, "incomplete or damaged.*inf"),
+    ],
+    ids=["whole", "no background", "NaN", "no queries", "LoRA"],
+)
+def test_wrong_files(widths, tmp_path, changed, said):
+    state = {f"{part}.{key}": x for part, half in story_maker_file(widths, 32).items() for key, x in half.items()}
+    state = {key: x for key, x in {**state, **changed}.items() if x is not None}
+    torch.save(state, tmp_path / "mask.bin")
+    if said is None:
+        assert load_story_maker(str(tmp_path / "mask.bin")).width == 2048
+        return
+    with pytest.raises(UnsupportedCheckpoint, match=said):
+        load_story_maker(str(tmp_path / "mask.bin"))
