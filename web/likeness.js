@@ -34,7 +34,11 @@ function addColour(table, type, ours) {
 }
 
 function addColours() {
-  const onCanvas = { ...COLOURS, "LIKENESS_CAST,LIKENESS_IDENTITY": COLOURS.LIKENESS_CAST };
+  const onCanvas = {
+    ...COLOURS,
+    "LIKENESS_CAST,LIKENESS_IDENTITY": COLOURS.LIKENESS_CAST,
+    "IMAGE,LIKENESS_PARTS": COLOURS.LIKENESS_PARTS,
+  };
   for (const [type, colour] of Object.entries(onCanvas)) {
     addColour(app.canvas.default_connection_color_byType, type, colour);
     addColour(app.canvas.constructor.link_type_colors, type, colour);
