@@ -16,6 +16,7 @@ const COLOURS = {
   LIKENESS_ID_PATCH: "#0292c9",
   LIKENESS_CAST: "#5981f6",
   LIKENESS_STORY_MAKER: "#b07868",
+  LIKENESS_IP_ADAPTER: "#7c7af2",
   LIKENESS_INSTANT_ID: "#9f6fea",
   LIKENESS_PHOTO_MAKER: "#b567d8",
   LIKENESS_IDENTITY: "#cc5ebf",
@@ -34,7 +35,11 @@ function addColour(table, type, ours) {
 }
 
 function addColours() {
-  const onCanvas = { ...COLOURS, "LIKENESS_CAST,LIKENESS_IDENTITY": COLOURS.LIKENESS_CAST };
+  const onCanvas = {
+    ...COLOURS,
+    "LIKENESS_CAST,LIKENESS_IDENTITY": COLOURS.LIKENESS_CAST,
+    "IMAGE,LIKENESS_PARTS": COLOURS.LIKENESS_PARTS,
+  };
   for (const [type, colour] of Object.entries(onCanvas)) {
     addColour(app.canvas.default_connection_color_byType, type, colour);
     addColour(app.canvas.constructor.link_type_colors, type, colour);

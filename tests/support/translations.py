@@ -26,7 +26,7 @@ LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 PROPER_NAMES = {
     "Anna", "Canny", "Canny ControlNet", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "ID-Patch",
     "ID-Patch ControlNet", "IdentityNet", "InstantID", "IP-Adapter", "OpenPose", "Parts2Whole", "PhotoMaker", "RT-DETR",
-    "SAM3", "SDPose", "VAE", "ip-adapter.bin",
+    "SAM3", "SDPose", "StoryMaker", "VAE", "ip-adapter.bin",
 }  # fmt: skip
 
 Texts = dict[str, str]
