@@ -1,0 +1,245 @@
+"""Apply IP-Adapter in the real host, on SD1.5: off, order, batches, rows, its LoRA beside others; what it refuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import comfy.lora
+import comfy.samplers
+import parts_made
+import pytest
+import tiny_sd15
+import tiny_sdxl
+import torch
+from attack_graphs import Node, node, ours, sampler, value
+from figures import relative
+from graph_run import run
+from ip_adapter_made import DEFAULTS, file_of, loaded, person
+from pack.bridge import ip_adapter, lora
+from pack.bridge.adapters import AdapterMismatch
+from pack.bridge.clip_vision import EncoderMissing, WrongEncoder
+from pack.bridge.unet import attention_layers
+from pack.core.errors import NotPlaced, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.identities import PortraitsMissing, RecogniserMissing
+from pack.core.ip_adapter import net
+from pack.core.people import Cast, PlacedCast, RowCast, Slot
+from pack.nodes.ip_adapter import ApplyIPAdapter
+from seeded import instant_id_file, ip_adapter_file, seeded
+
+WIDTH, HEIGHT = 136, 104  # odd multiples of 8
+ALMOST = 1e-5  # of the largest value: what float32 makes of another order
+
+
+def words(seed, width=768):
+    return [[torch.randn(1, 77, width, generator=torch.Generator().manual_seed(seed)), {}]]
+
+
+TEXTS = words(1), words(2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_sd15.host_model(tiny_sd15.diffusers_unet(151, cross_attention_dim=768))
+
+
+@pytest.fixture(scope="module")
+def kinds(model, tmp_path_factory):
+    """FaceID, FaceID Plus and its portrait kind, for this model."""
+    names = ("face-id", "face-id-plus", "face-id-portrait")
+    return {kind: loaded(file_of(kind, model), tmp_path_factory.mktemp(kind)) for kind in names}
+
+
+@pytest.fixture
+def applied(model, kinds):
+    """applied(cast, file, before=(model, positive, negative), ...) -> (model, positive, negative)."""
+
+    def apply(cast, kind="face-id", before=None, clip=None, **changed):
+        settings = {**DEFAULTS, **changed}
+        adapter = kinds[kind] if isinstance(kind, str) else kind
+        return ApplyIPAdapter.execute(*(before or (model, *TEXTS)), adapter, cast, clip, **settings).args
+
+    return apply
+
+
+def sample(model, positive, negative, batch=1, cfg=4.0, rows=None):
+    start = torch.randn(batch, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 3)
+    return tiny_sdxl.host_sample(model, start if rows is None else start[rows], sigmas, positive, negative, cfg)
+
+
+def one(seed=1, weight=1.0):
+    return Cast((person(seed, weight=weight),))
+
+
+def two(first=1):
+    slots = [Slot((x, 40.0), (x - 16, 24.0, x + 16, 56.0)) for x in (36.0, 100.0)]
+    return PlacedCast(tuple(person(first + n, slot=slot) for n, slot in enumerate(slots)), WIDTH, HEIGHT)
+
+
+def alone(who):
+    return Cast((replace(who, slot=None),))
+
+
+def by_hand(model, file, strength=1.0, n=0):
+    """Load LoRA with a LoRA of one attention, under names of the host's own."""
+    (name,) = {key.split("_lora.")[0] for key in file if key.startswith(f"{n}.to_q_lora.")}
+    block, number, index, _ = attention_layers(model)[n // 2]
+    weight = f"diffusion_model.{block}_blocks.{number}.1.transformer_blocks.{index}.attn{n % 2 + 1}.to_q.weight"
+    state = {key.replace(name, "mine"): tensor.clone() for key, tensor in file.items() if key.startswith(name)}
+    clone = model.clone()
+    clone.add_patches(comfy.lora.load_lora(state, {"mine": weight}), strength)
+    return clone
+
+
+@pytest.mark.both_hosts
+def test_off_and_nobody_are_the_unpatched_picture_without_the_lora(applied, model):
+    plain = sample(model, *TEXTS)
+    for cast, changed in ((one(), {"weight": 0.0}), (one(weight=0.0), {})):
+        found, *sides = applied(cast, **changed)
+        assert found is model and torch.equal(sample(found, *sides), plain)
+    lora_alone = applied(one(), end_percent=0.0)
+    assert not torch.equal(sample(*lora_alone), plain), "the LoRA has no range"
+    assert torch.equal(sample(*applied(one(), end_percent=0.0, lora_weight=0.0)), plain)
+
+
+@pytest.mark.both_hosts
+def test_a_b_a_is_bit_equal_and_the_users_model_stays_as_it_was(applied, model):
+    before = {key: tensor.clone() for key, tensor in model.model.state_dict().items()}
+    plain = sample(model, *TEXTS, batch=2)
+    a, b, again = (sample(*applied(two(first)), batch=2) for first in (1, 3, 1))
+    assert torch.equal(a, again) and relative(a, b) > 1e-3
+    assert not model.patches and torch.equal(sample(model, *TEXTS, batch=2), plain)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.model.state_dict().items())
+
+
+def test_pictures_of_a_batch_are_those_of_runs_of_their_own(applied):
+    both = sample(*applied(two()), batch=2)
+    for row in (0, 1):
+        assert relative(sample(*applied(two()), batch=2, rows=[row]), both[row : row + 1]) <= ALMOST
+
+
+def test_with_a_row_each_everybody_is_in_their_own_picture(applied):
+    people = two().people
+    both = sample(*applied(RowCast(people, WIDTH, HEIGHT)), batch=2)
+    for row in (0, 1):
+        assert relative(sample(*applied(alone(people[row])), batch=2, rows=[row]), both[row : row + 1]) <= ALMOST
+
+
+def test_weights_of_people_and_of_the_node_multiply(applied):
+    assert torch.equal(sample(*applied(one(weight=0.5), weight=0.8)), sample(*applied(one(), weight=0.4)))
+    assert relative(sample(*applied(one(), weight=0.4)), sample(*applied(one(), weight=0.8))) > 1e-3
+
+
+def test_numbers_of_photos_need_not_be_equal(applied, monkeypatch):
+    """Each of several, with the other's photos repeated, as of runs with one number each; else it is said."""
+    few, many = person(1, photos=2), person(2, photos=3)
+    left, right = torch.zeros(2, HEIGHT, WIDTH)
+    left[:, : WIDTH // 2], right[:, WIDTH // 2 :] = 1, 1
+    together = applied(Cast((few, many)), "face-id-portrait", mask=torch.stack([left, right]))
+    apart = applied(Cast((few,)), "face-id-portrait", mask=left[None])
+    apart = applied(Cast((many,)), "face-id-portrait", before=apart, mask=right[None])
+    assert relative(sample(*together), sample(*apart)) <= ALMOST
+    monkeypatch.setattr(net, "_MOST", 64)
+    with pytest.raises(net.UnevenPhotos, match="32, 48 tokens need 96 each"):
+        applied(Cast((few, many)), "face-id-portrait", mask=torch.stack([left, right]))
+
+
+def test_every_photo_of_plus_counts_and_the_cut_is_chosen(applied):
+    clip, cast = parts_made.vit_h(), Cast((person(1, photos=2),))
+    found = [
+        sample(*applied(cast, "face-id-plus", clip=clip, **changed))
+        for changed in ({}, {"photos": "sequence"}, {"portrait": "head and shoulders"}, {"shortcut": 0.0})
+    ]
+    pairs = [(a, b) for n, a in enumerate(found) for b in found[n + 1 :]]
+    assert all(relative(a, b) > 1e-4 for a, b in pairs)
+    assert torch.equal(found[0], sample(*applied(cast, "face-id-plus", clip=clip, portrait="face", photos="mean")))
+
+
+def test_the_lora_of_somebody_else_stays_in_either_order(applied, model):
+    own = seeded({"0.to_q_lora.down.weight": (4, 32), "0.to_q_lora.up.weight": (32, 4)}, 5)
+    before = applied(one(), before=(by_hand(model, own), *TEXTS))
+    after, *sides = applied(one())
+    first, second = sample(*before), sample(by_hand(after, own), *sides)
+    assert relative(first, second) <= ALMOST and relative(first, sample(after, *sides)) > 1e-3
+
+
+def test_the_same_lora_is_used_once(applied, model, kinds, caplog):
+    """Loaded by hand, saved in other bits, or by a node of the same kind before."""
+    file = kinds["face-id"].lora
+    by_node = applied(one())
+    assert lora.strength_of(by_node[0], file) == 1.0
+    again = applied(Cast((person(2),)), before=by_node)
+    assert "has the LoRA of this file already, at 1: not added" in caplog.text
+    assert again[0].patches == by_node[0].patches
+    halved = by_hand(model, {key: tensor.half() for key, tensor in file.items()}, 0.6)
+    found, *_ = applied(one(), before=(halved, *TEXTS))
+    assert found.patches == halved.patches and "already, at 0.6" in caplog.text
+
+
+def test_the_whole_lora_is_where_it_belongs(model, kinds):
+    """Added, then taken away again, nothing is left: one weight for each pair of matrices, of its own shape."""
+    there = lora.with_lora(model, kinds["face-id"].lora, 0.7)
+    layers = attention_layers(model)
+    assert len(there.patches) == 8 * len(layers) and len(kinds["face-id"].lora) == 2 * len(there.patches)
+    shapes = {key: model.model.state_dict()[key].shape for key in there.patches}
+    for key, ((strength, patch, *_),) in there.patches.items():
+        up, down = patch.weights[:2]
+        assert strength == 0.7 and (up @ down).shape == shapes[key]
+
+
+def chained(*applied: Node) -> Node:
+    """What the sampler makes of nodes that stand one behind the other."""
+    last = applied[0]
+    for each in applied[1:]:
+        each.inputs.update(model=last, positive=last[1], negative=last[2])
+        last = each
+    return sampler(last, last[1], last[2])
+
+
+@pytest.mark.both_hosts
+def test_with_instant_id_id_patch_and_shared_parts_in_one_graph():
+    """Whoever stands first, and with a part in it."""
+    cast, clip = value("cast()"), value("sdxl_clip()")
+
+    def graph(*order):
+        made = {
+            "share": ours("LikenessSharePartsAttention", model=value("sdxl()"), clip=clip),
+            "instant": ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast)),
+            "ip": ours("LikenessApplyIPAdapter", cast=cast, lora_weight=0.0),
+        }
+        applied = [made[name] for name in order]
+        positive, negative = value("text(1, 2048)"), value("text(2, 2048)")
+        patched = ours("LikenessApplyIDPatch", cast=cast, positive=positive, negative=negative)
+        applied[0].inputs.update(model=value("sdxl()"), positive=patched, negative=patched[1])
+        return run(chained(*applied), {})[0]["samples"]
+
+    whole = graph("share", "instant", "ip")
+    assert whole.isfinite().all()
+    assert relative(graph("ip", "instant", "share"), whole) <= 1e-4
+    assert relative(graph("share", "instant"), whole) > 1e-3
+
+
+def test_what_does_not_fit_is_named(applied, model, kinds, tmp_path):
+    unknown = replace(person(1).identity, embeddings={"antelopev2": torch.randn(1, 512)})
+    old = replace(person(1).identity, portraits=None)
+    bare = PlacedCast(tuple(replace(p, slot=None) for p in two().people), WIDTH, HEIGHT)
+    sdxl = loaded(ip_adapter_file("face-id", [128] * 16, 2048), tmp_path)
+    small = loaded(ip_adapter_file("face-id", [32] * 15, 768), tmp_path)
+    refused = [
+        (RecogniserMissing, "FaceID needs w600k_r50, .* has antelopev2", unknown, "face-id", {}),
+        (PortraitsMissing, "FaceID Plus v2 looks at", old, "face-id-plus", {"clip": parts_made.vit_h()}),
+        (EncoderMissing, "FaceID Plus v2 .*nothing is connected to clip_vision.*ViT-H", one(), "face-id-plus", {}),
+        (WrongEncoder, "ViT-H", one(), "face-id-plus", {"clip": parts_made.clip_vision()}),
+        (WrongBaseModel, "SD1.5.*SDXL", one(), sdxl, {}),
+        (AdapterMismatch, "15 cross-attention layers .*SD15, 16 layers", one(), small, {}),
+        (NotPlaced, "where everybody stands", bare, "face-id", {}),
+    ]
+    for kind, said, cast, file, more in refused:
+        with pytest.raises(kind, match=said):
+            applied(cast, file, **more)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    torch.save(instant_id_file([64] * 70), tmp_path / "x.bin")
+    with pytest.raises(UnsupportedCheckpoint, match=r"is an InstantID adapter .*needs an IP-Adapter.*models/instantid"):
+        ip_adapter.load_ip_adapter(str(tmp_path / "x.bin"), "by the file")
