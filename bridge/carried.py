@@ -31,9 +31,8 @@ class ModelNotPatched(LikenessError):
         super().__init__(
             "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
             "lost.",
-            "Connect the model output of Apply InstantID (Likeness), Apply PhotoMaker (Likeness), Apply Parts, Share "
-            "Parts Attention, Prompt per Person or ID Tokens by Region to the sampler (other model nodes may stand "
-            "between).",
+            "Connect the model output of that node to the sampler, as of any apply node of Likeness, Style per Person, "
+            "Share Parts Attention, Prompt per Person and ID Tokens by Region (other model nodes may stand between).",
         )
 
 
@@ -42,8 +41,8 @@ class ConditioningLost(LikenessError):
 
     def __init__(self, module: str, why: str) -> None:
         super().__init__(
-            f"A node of another pack on this MODEL (its code: {module}) {why}. So what Apply InstantID (Likeness), "
-            "Apply Parts or Share Parts Attention put into the conditioning would be lost.",
+            f"A node of another pack on this MODEL (its code: {module}) {why}. So what Likeness nodes such as "
+            "Apply InstantID, Apply IP-Adapter or Share Parts Attention put into the conditioning would be lost.",
             "Bypass that node, or give it a sampler of its own, without the Likeness node.",
         )
 

@@ -15,7 +15,7 @@ from ..bridge.adapters import Hearing, check_layout
 from ..bridge.carried import put
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning, sigmas_of
 from ..bridge.injections import InjectionsRun
-from ..bridge.lora import strength_of, with_lora
+from ..bridge.lora import with_lora
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, region_inputs, region_masks_input, searchable
 from ..bridge.story_maker import FILE, StoryMaker, load_story_maker, make_injections, seen
@@ -176,8 +176,8 @@ class ApplyStoryMaker(io.ComfyNode):
         where = _hearing(everybody, node, window, mask, extent, margin, feather)
         with detector_words.in_errors(cls, "body_masks", BadPart):
             dressed = cut_out(everybody.people, bodies, body_masks)
-        acting, already = _with_lora(model, story_maker, lora_weight)
-        notes.tell(node, "\n".join([*_remarks(everybody, dressed, bodies, body_masks), *already]))
+        notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
+        acting = with_lora(model, story_maker.lora, lora_weight, node)
         looked = seen(story_maker, clip_vision, present.people, photos, dressed)
         sides = make_injections(story_maker, present.people, looked, weight, where)
         return io.NodeOutput(
@@ -217,15 +217,6 @@ def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, 
     if masks is not None and (given is None or is_a(given, Parts)):
         lines.append("body_masks are not used: they are for pictures at bodies, parts bring their own")
     return lines
-
-
-def _with_lora(model: ModelPatcher, loaded: StoryMaker, strength: float) -> tuple[ModelPatcher, list[str]]:
-    """The MODEL with the file's LoRA, once; and what is to be said where it has it already."""
-    if not strength:
-        return model, []
-    if found := strength_of(model, loaded.lora):
-        return model, [f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"]
-    return with_lora(model, loaded.lora, strength), []
 
 
 def _shown(
