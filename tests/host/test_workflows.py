@@ -51,6 +51,7 @@ VARIANTS = {
     "ip_adapter_sd15_two_people",
     "ip_adapter_sdxl_two_people",
     "ip_adapter_without_insightface",
+    "story_maker_portrait",
     *STARTS,
 }
 """Differ from others in nodes that are tried elsewhere: sampled with --all; those to start with run as blueprints."""
@@ -59,8 +60,8 @@ WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
 APPLIED = (
-    "LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker", "LikenessApplyParts",
-    "LikenessSharePartsAttention",
+    "LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker",
+    "LikenessApplyParts", "LikenessSharePartsAttention",
 )  # fmt: skip
 
 Prompt = dict[str, dict[str, Any]]
@@ -141,7 +142,11 @@ def size_of(file: Path) -> tuple[int, int]:
         return (256, 320)
     if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
-    return (320, 256) if any(word in file.stem for word in ("instant_id", "ip_adapter", "story_maker", "measure")) else (256, 256)
+    return (
+        (320, 256)
+        if any(word in file.stem for word in ("instant_id", "ip_adapter", "story_maker", "measure"))
+        else (256, 256)
+    )
 
 
 def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pictures) -> Prompt:
