@@ -599,7 +599,7 @@ def test_a_photo_in_which_nobody_has_painted_counts_as_a_whole(host_server: Host
 def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:
     (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
     prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
-    with pytest.raises(HostError, match=r"MODEL does not come from .*InstantID \(Likeness\), Apply Parts, "):
+    with pytest.raises(HostError, match="MODEL does not come from the node that made its conditioning"):
         host_server.run(prompt)
 
 
