@@ -22,6 +22,7 @@ METHODS = {
     "ID-Patch": Method("LikenessLoadIDPatch", "id_patch_two_people"),
     "InstantID": Method("LikenessLoadInstantID", "instant_id_portrait"),
     "IP-Adapter": Method("LikenessLoadIPAdapter", "ip_adapter_sd15_two_people"),
+    "StoryMaker": Method("LikenessLoadStoryMaker", "story_maker_portrait"),
     "PhotoMaker": Method("LikenessLoadPhotoMaker", "photo_maker_two_people"),
     "Parts2Whole": Method("LikenessLoadParts2Whole", "parts2whole_with_pose"),
     "Share Parts Attention": Method("LikenessSharePartsAttention", "parts_training_free_sdxl"),

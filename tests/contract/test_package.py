@@ -19,7 +19,7 @@ SCRIPTS = {
     "doctor": ({"fetchApi"}, 9000),
     "gallery": ({"getCustomNodesI18n", "getWorkflowTemplates =", "apiURL ="}, 2500),
     "labels": ({"getCustomNodesI18n"}, 4500),
-    "likeness": (set[str](), 5000),
+    "likeness": (set[str](), 5200),
     "ours": (set[str](), 1000),
     "toasts": ({"addEventListener", "queuePrompt ="}, 4500),
 }

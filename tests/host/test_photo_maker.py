@@ -15,6 +15,7 @@ from figures import relative
 from instant_id_run import HEIGHT, WIDTH, sample, text
 from other_packs import around as wrapped
 from pack.bridge import regional_text
+from pack.bridge.photo_maker import load_photo_maker
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
 from pack.core.people import Cast, PlacedCast, RowCast
@@ -187,6 +188,33 @@ MISUSE = {
         lambda model: without(model, embeddings={}), errors.LikenessError, "PhotoMaker v2 needs w600k_r50",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "says"),
+    [
+        ("lora_weights", "unet.mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight", "nan"),
+        ("id_encoder", "fuse_module.mlp2.fc1.weight", "fc1.weight"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, part, key, says):
+    """A NaN in the LoRA, a tensor that is missing in the encoder. The count of places that some save does no harm."""
+    file = {name: dict(state) for name, state in made.file(1).items()}
+    file["id_encoder"]["vision_model.embeddings.position_ids"] = torch.arange(257)[None]
+    torch.save(file, tmp_path / "whole.bin")
+    assert load_photo_maker(str(tmp_path / "whole.bin")).net.width == made.TEXT
+    broken = file[part].pop(key)
+    if part == "lora_weights":
+        file[part][key] = broken * torch.nan
+    torch.save(file, tmp_path / "broken.bin")
+    with pytest.raises(errors.UnsupportedCheckpoint, match=f"damaged PhotoMaker file .*{says}"):
+        load_photo_maker(str(tmp_path / "broken.bin"))
+
+
+def test_another_file_is_named(tmp_path):
+    torch.save({"id_encoder": {"a": torch.ones(1)}}, tmp_path / "other.bin")
+    with pytest.raises(errors.UnsupportedCheckpoint, match="needs a PhotoMaker adapter"):
+        load_photo_maker(str(tmp_path / "other.bin"))
 
 
 @pytest.mark.parametrize("case", MISUSE)

@@ -51,6 +51,7 @@ VARIANTS = {
     "ip_adapter_sd15_two_people",
     "ip_adapter_sdxl_two_people",
     "ip_adapter_without_insightface",
+    "story_maker_portrait",
     *STARTS,
 }
 """Differ from others in nodes that are tried elsewhere: sampled with --all; those to start with run as blueprints."""

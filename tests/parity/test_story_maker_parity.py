@@ -106,7 +106,12 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", CASES)
+DEFAULT = {"two as published", "two by region"}
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in DEFAULT else pytest.mark.thorough) for case in CASES]
+)
 def test_sampling_equals_diffusers(pair, case, record_property):
     cast, batch, changed = CASES[case]
     settings, count = {**DEFAULTS, **changed}, len(cast.people)

@@ -122,27 +122,60 @@ class Attn2Replace:
 
 KEYS = {
     "two parts": lambda name, number, index: (name, number),
+    "two parts, a middle that is none": lambda name, number, index: (name, 1 if name == "middle" else number),
     "three parts": lambda name, number, index: (name, number, index),
     "a middle that is none": lambda name, number, index: (name, 1 if name == "middle" else number, index),
 }
-"""IPAdapter_plus on SD1.5; InstantID's advanced node; all three packs on SDXL, whose middle block the host calls 0."""
+"""Of packs for SD1.5; IPAdapter_plus there; InstantID's advanced node; all three packs on SDXL, whose middle block the
+host calls 0."""
 
 
 def adapter_pack(model: Any, keys: str = "three parts", amount: float = 0.05) -> Any:
-    clone = model.clone()
-    options = clone.model_options["transformer_options"]
-    attn2 = options.setdefault("patches_replace", {}).setdefault("attn2", {})
-    layers = transformers(model.get_model_object("diffusion_model"))
-    for key in dict.fromkeys(KEYS[keys](name, number, index) for name, number, index, _ in layers):
-        if key in attn2:
-            attn2[key].add(_added, weight=amount)
-        else:
-            attn2[key] = Attn2Replace(_added, weight=amount)
-    return clone
+    names = dict.fromkeys(_keys(model, keys))
+    return _in_layers(model, _added, {key: {"weight": amount} for key in names})
 
 
 def _added(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any], weight: float) -> Tensor:
     return weight * q
+
+
+def ip_adapter_pack(model: Any, keys: str, sides: list[tuple[tuple[Tensor, Tensor], ...]]) -> Any:
+    """sides: keys and values of the image tokens per layer, of the positive and of the negative."""
+    layers = zip(*sides, strict=True)
+    return _in_layers(
+        model, _read, {key: {"pairs": pairs} for key, pairs in zip(_keys(model, keys), layers, strict=True)}
+    )
+
+
+def _read(
+    out: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    extra_options: dict[str, Any],
+    pairs: tuple[tuple[Tensor, Tensor], ...],
+) -> Tensor:
+    sides = extra_options["cond_or_uncond"]
+    rows = len(q) // len(sides)
+    seen = (torch.cat([pairs[side][part].expand(rows, -1, -1) for side in sides]) for part in (0, 1))
+    return optimized_attention(q, *seen, extra_options["n_heads"])
+
+
+def _keys(model: Any, keys: str) -> list[tuple[Any, ...]]:
+    layers = transformers(model.get_model_object("diffusion_model"))
+    return [KEYS[keys](name, number, index) for name, number, index, _ in layers]
+
+
+def _in_layers(model: Any, callback: Callable[..., Tensor], given: dict[tuple[Any, ...], dict[str, Any]]) -> Any:
+    clone = model.clone()
+    options = clone.model_options["transformer_options"]
+    attn2 = options.setdefault("patches_replace", {}).setdefault("attn2", {})
+    for key, kwargs in given.items():
+        if key in attn2:
+            attn2[key].add(callback, **kwargs)
+        else:
+            attn2[key] = Attn2Replace(callback, **kwargs)
+    return clone
 
 
 # Attention with texts of its own
