@@ -223,9 +223,9 @@ def _shown(
     cls: type[io.ComfyNode], people: Sequence[Person], dressed: Sequence[Body], areas: Tensor | None
 ) -> ui.PreviewImage | None:
     """Everybody as CLIP sees them, and their regions."""
-    named = list(enumerate(zip(dressed, regions.names(people), strict=True), 1))
-    pictures = [body.picture for _, (body, _) in named if body.weight]
-    captions = [f"{number} {name}" for number, (body, name) in named if body.weight]
+    named = [(body, person, n) for n, (body, person) in enumerate(zip(dressed, people, strict=True), 1) if body.weight]
+    pictures = [body.picture for body, *_ in named]
+    captions = [f"{person.place or n} {person.identity.name}" for _, person, n in named]
     if areas is not None:
         pictures, captions = [*pictures, drawing.read_regions(areas, people)], [*captions, "regions"]
     return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls) if pictures else None
