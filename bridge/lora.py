@@ -10,28 +10,40 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from . import notes
 from .unet import transformers
 
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 
 
 def with_lora(
-    model: ModelPatcher, state: Mapping[str, Tensor], strength: float, weights: Mapping[str, str] | None = None
+    model: ModelPatcher,
+    state: Mapping[str, Tensor],
+    strength: float,
+    node_id: str | None = None,
+    weights: Mapping[str, str] | None = None,
 ) -> ModelPatcher:
     """A clone of the MODEL with a LoRA "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out.
 
     n: of the attention as such files count: self-attention 0, cross-attention 1 of the first transformer block, in
     diffusers' order. Unlike everything else of ours it acts in all of the picture and on both sides of CFG, as trained.
-    weights: the names of layers in other files -> the host's.
+    weights: the names of layers in other files -> the host's. A MODEL that has it already, from a file of its own or
+    from another node, is returned as it is, and node_id told.
     """
+    if not state or not strength:
+        return model
+    loaded = comfy.lora.load_lora(dict(state), weights or _weights(model))
+    if found := _strength(model, loaded):
+        said = f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"
+        notes.tell(node_id, said, "LoRA")
+        return model
     clone = model.clone()
-    clone.add_patches(comfy.lora.load_lora(dict(state), weights or _weights(model)), strength)
+    clone.add_patches(loaded, strength)
     return clone
 
 
-def strength_of(model: ModelPatcher, state: Mapping[str, Tensor], weights: Mapping[str, str] | None = None) -> float:
-    """At which the MODEL has this LoRA already, from a file of its own or from another node; 0 where it has not."""
-    loaded = comfy.lora.load_lora(dict(state), weights or _weights(model))
+def _strength(model: ModelPatcher, loaded: Mapping[str, Any]) -> float:
+    """At which the MODEL has this LoRA; 0 where it has not."""
     key, ours = next(iter(loaded.items()))
     return sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours))
 
