@@ -156,9 +156,10 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     if is_a(cast, RowCast):
         why = "everybody has a picture of their own, from Crop Faces"
         raise regions.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
-    if not mask.any():
+    painted = as_masks(mask).amax(0, keepdim=True)
+    if not painted.any():
         raise regions.BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
-    return as_masks(mask).amax(0, keepdim=True)
+    return painted
 
 
 NODES = [ApplyStyle]

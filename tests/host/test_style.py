@@ -135,6 +135,7 @@ def test_in_the_second_pass_those_who_are_meant_keep_their_style(style, plain):
         ({"cast": halves(), "who": "Zoe"}, BadCast, "nobody of the cast is called 'Zoe'.*1 left, 2 right"),
         ({"cast": one()}, NotPlaced, "Style per Person needs to know where everybody stands"),
         ({"mask": torch.zeros(1, 8, 8)}, BadRegion, "region of the style cannot be used: the mask is empty"),
+        ({"mask": torch.full((1, 8, 8), torch.nan)}, BadRegion, "the mask is empty"),
         ({"cast": RowCast(halves().people, WIDTH, HEIGHT), "mask": torch.ones(1, 8, 8)}, BadRegion, "Crop Faces"),
         ({"vision": parts_made.clip_vision()}, WrongEncoder, "reads hidden states of width 1280. Connect CLIP ViT-H"),
     ],
