@@ -31,9 +31,9 @@ class ModelNotPatched(LikenessError):
         super().__init__(
             "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
             "lost.",
-            "Connect the model output of Apply InstantID (Likeness), Apply PhotoMaker (Likeness), Apply Parts, Share "
-            "Parts Attention, Prompt per Person or ID Tokens by Region to the sampler (other model nodes may stand "
-            "between).",
+            "Connect the model output of the last of these to the sampler (other model nodes may stand between): "
+            "Apply InstantID, IP-Adapter, StoryMaker or PhotoMaker (Likeness), Style per Person, Apply Parts, Share "
+            "Parts Attention, Prompt per Person, ID Tokens by Region.",
         )
 
 
@@ -42,8 +42,8 @@ class ConditioningLost(LikenessError):
 
     def __init__(self, module: str, why: str) -> None:
         super().__init__(
-            f"A node of another pack on this MODEL (its code: {module}) {why}. So what Apply InstantID (Likeness), "
-            "Apply Parts or Share Parts Attention put into the conditioning would be lost.",
+            f"A node of another pack on this MODEL (its code: {module}) {why}. So the people, styles or parts that "
+            "Likeness has put into the conditioning would be lost.",
             "Bypass that node, or give it a sampler of its own, without the Likeness node.",
         )
 

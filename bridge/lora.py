@@ -11,31 +11,41 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core.errors import WrongBaseModel
+from . import notes
 from .unet import transformers
 
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 
 
 def with_lora(
-    model: ModelPatcher, state: Mapping[str, Tensor], strength: float, weights: Mapping[str, str] | None = None
+    model: ModelPatcher,
+    state: Mapping[str, Tensor],
+    strength: float,
+    node_id: str | None = None,
+    weights: Mapping[str, str] | None = None,
 ) -> ModelPatcher:
     """A clone of the MODEL with a LoRA "<n>.to_q_lora.{down,up}.weight" and so on for to_k, to_v and to_out.
 
     n: of the attention as such files count: self-attention 0, cross-attention 1 of the first transformer block, in
     diffusers' order. Unlike everything else of ours it acts in all of the picture and on both sides of CFG, as trained.
-    weights: the names of layers in other files -> the host's. Raises WrongBaseModel.
+    weights: the names of layers in other files -> the host's. A MODEL that has it already, from a file of its own or
+    from another node, is returned as it is, and node_id told. Raises WrongBaseModel.
     """
+    if not state or not strength:
+        return model
+    loaded = _patches(model, state, weights)
+    if found := _strength(model, loaded):
+        said = f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"
+        notes.tell(node_id, said, "LoRA")
+        return model
     clone = model.clone()
-    clone.add_patches(_patches(model, state, weights), strength)
+    clone.add_patches(loaded, strength)
     return clone
 
 
-def strength_of(model: ModelPatcher, state: Mapping[str, Tensor], weights: Mapping[str, str] | None = None) -> float:
-    """At which the MODEL has this LoRA already, from a file of its own or from another node; 0 where it has not.
-
-    Raises WrongBaseModel.
-    """
-    key, ours = next(iter(_patches(model, state, weights).items()))
+def _strength(model: ModelPatcher, loaded: Mapping[str, Any]) -> float:
+    """At which the MODEL has this LoRA; 0 where it has not."""
+    key, ours = next(iter(loaded.items()))
     return sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours))
 
 
@@ -44,7 +54,7 @@ def _patches(model: ModelPatcher, state: Mapping[str, Tensor], weights: Mapping[
     out all others."""
     found = comfy.lora.load_lora(dict(state), weights or _weights(model), False)
     layers, fitting = sum(key.endswith("up.weight") for key in state), sum(_fits(model, *one) for one in found.items())
-    if fitting != layers:
+    if not found or fitting != layers:
         made, ours = f"another UNet ({layers} layers, of which {fitting} fit)", type(model.model.model_config).__name__
         advice = "Use a MODEL with the own layout of the file's family, or set lora_weight to 0."
         raise WrongBaseModel("The LoRA in this file", made, f"one for the MODEL's ({ours})", advice)

@@ -4,9 +4,9 @@ Source: "StoryMaker: Towards Holistic Consistent Characters in Text-to-image Gen
 released ip_adapter/ip_adapter_faceid.py and pipeline_sdxl_storymaker.py (pipeline Apache-2.0).
 
 As published all people and the background lie in one softmax, `together`; a loss over masks has taught each pixel to
-look at its own person. By region that is made sure of, `apart`: one softmax over the background and one person. Where a
-region is soft, or several overlap, what these say is mixed by their shares; where nobody stands, the background speaks
-alone. So a pixel of a single person's region sees exactly what it would see if they were the only one.
+look at its own person. By region that is made sure of, `apart`: one softmax over the background and one person, who
+keeps their number in the row, as if the others were masked. Where a region is soft, or several overlap, what these say
+is mixed by their shares; where nobody stands, the background speaks alone.
 """
 
 from __future__ import annotations

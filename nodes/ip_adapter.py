@@ -15,7 +15,7 @@ from ..bridge.carried import put
 from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ..bridge.injections import InjectionsRun
 from ..bridge.ip_adapter import METHOD, IPAdapter, Reading, load_ip_adapter, make_injections, published
-from ..bridge.lora import strength_of, with_lora
+from ..bridge.lora import with_lora
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, heard_inputs, percent_input, searchable
 from ..core.identities import PHOTOS
@@ -192,8 +192,8 @@ class ApplyIPAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = heard.as_cast(cast)
         people, node, made = heard.heard(cast).people, notes.node_of(cls), ip_adapter.variant
-        told = [*heard.left_out(cast), *heard.remarks(cast, mask, acts_in, _COARSEST.get(ip_adapter.width, 32))]
-        notes.tell(node, "\n".join(told))
+        told = heard.remarks(cast, mask, acts_in, _COARSEST.get(ip_adapter.width, 32))
+        notes.tell(node, "\n".join([*heard.left_out(cast), *told]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", start_percent, end_percent)
@@ -205,19 +205,10 @@ class ApplyIPAdapter(io.ComfyNode):
         )
         injections = make_injections(ip_adapter, people, clip_vision, reading, weight, where)
         sides = [put(*pair) for pair in zip((positive, negative), injections, strict=True)]
-        if ip_adapter.lora and lora_weight:
-            model, already = _with_lora(model, ip_adapter, lora_weight)
-            notes.tell(node, "\n".join([*told, *already]))
         shown = heard.drawn(where.acts, people, where.by_row)
         preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
-        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
-
-
-def _with_lora(model: ModelPatcher, ip_adapter: IPAdapter, strength: float) -> tuple[ModelPatcher, list[str]]:
-    """The MODEL with the file's LoRA, once; and what is to be said where it has it already."""
-    if found := strength_of(model, ip_adapter.lora):
-        return model, [f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"]
-    return with_lora(model, ip_adapter.lora, strength), []
+        reader = patched(with_lora(model, ip_adapter.lora, lora_weight, node), InjectionsRun)
+        return io.NodeOutput(reader, *sides, ui=preview)
 
 
 NODES = [LoadIPAdapter, ApplyIPAdapter]

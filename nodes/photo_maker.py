@@ -14,7 +14,7 @@ from torch import Tensor
 from ..bridge import folders, notes, regional_text
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ..bridge.encode import check_family
-from ..bridge.lora import strength_of, with_lora
+from ..bridge.lora import with_lora
 from ..bridge.photo_maker import FILE, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, lora_weights, prompt
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, region_inputs, region_masks_input, searchable
@@ -165,22 +165,12 @@ class ApplyPhotoMaker(io.ComfyNode):
         areas = _areas(cast, people, mask, extent, margin, feather)
         canvas = Canvas(node, APPLY, lambda _: "with their regions")
         sides = by_region(said, negative, start_percent, areas, canvas)
-        model, already = _with_lora(model, photo_maker, lora_weight)
-        notes.tell(node, "\n".join([*hints, *already]))
+        notes.tell(node, "\n".join(hints))
+        model = with_lora(model, photo_maker.lora, lora_weight, node, lora_weights(photo_maker, model))
         if areas is None:
             return io.NodeOutput(model, *sides)
         shown = drawing.read_regions(areas, people)[None]
         return io.NodeOutput(patched(model, regional_text.RegionalTextRun), *sides, ui=ui.PreviewImage(shown, cls=cls))
-
-
-def _with_lora(model: ModelPatcher, photo_maker: PhotoMaker, strength: float) -> tuple[ModelPatcher, list[str]]:
-    """The MODEL with the file's LoRA, once; and what is to be said where it has it already."""
-    if not strength:
-        return model, []
-    lora, weights = photo_maker.lora, lora_weights(photo_maker, model)
-    if found := strength_of(model, lora, weights):
-        return model, [f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"]
-    return with_lora(model, lora, strength, weights), []
 
 
 def _areas(

@@ -15,7 +15,7 @@ from ..bridge.adapters import Hearing, check_layout
 from ..bridge.carried import put
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning, sigmas_of
 from ..bridge.injections import InjectionsRun
-from ..bridge.lora import strength_of, with_lora
+from ..bridge.lora import with_lora
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, region_inputs, region_masks_input, searchable
 from ..bridge.story_maker import FILE, StoryMaker, load_story_maker, make_injections, seen
@@ -176,8 +176,8 @@ class ApplyStoryMaker(io.ComfyNode):
         where = _hearing(everybody, node, window, mask, extent, margin, feather)
         with detector_words.in_errors(cls, "body_masks", BadPart):
             dressed = cut_out(everybody.people, bodies, body_masks)
-        acting, already = _with_lora(model, story_maker, lora_weight)
-        notes.tell(node, "\n".join([*_remarks(everybody, dressed, bodies, body_masks), *already]))
+        notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
+        acting = with_lora(model, story_maker.lora, lora_weight, node)
         looked = seen(story_maker, clip_vision, present.people, photos, dressed)
         sides = make_injections(story_maker, present.people, looked, weight, where)
         return io.NodeOutput(
@@ -219,22 +219,13 @@ def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, 
     return lines
 
 
-def _with_lora(model: ModelPatcher, loaded: StoryMaker, strength: float) -> tuple[ModelPatcher, list[str]]:
-    """The MODEL with the file's LoRA, once; and what is to be said where it has it already."""
-    if not strength:
-        return model, []
-    if found := strength_of(model, loaded.lora):
-        return model, [f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"]
-    return with_lora(model, loaded.lora, strength), []
-
-
 def _shown(
     cls: type[io.ComfyNode], people: Sequence[Person], dressed: Sequence[Body], areas: Tensor | None
 ) -> ui.PreviewImage | None:
     """Everybody as CLIP sees them, and their regions."""
-    named = list(enumerate(zip(dressed, regions.names(people), strict=True), 1))
-    pictures = [body.picture for _, (body, _) in named if body.weight]
-    captions = [f"{number} {name}" for number, (body, name) in named if body.weight]
+    named = [(body, person, n) for n, (body, person) in enumerate(zip(dressed, people, strict=True), 1) if body.weight]
+    pictures = [body.picture for body, *_ in named]
+    captions = [f"{person.place or n} {person.identity.name}" for _, person, n in named]
     if areas is not None:
         pictures, captions = [*pictures, drawing.read_regions(areas, people)], [*captions, "regions"]
     return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls) if pictures else None

@@ -17,11 +17,13 @@ from ..bridge.ip_adapter import METHOD, IPAdapter
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, percent_input, region_inputs, searchable
 from ..bridge.style import check_reads_pictures, make_injections
+from ..core.errors import BadCast
 from ..core.ip_adapter import pictures, styles
 from ..core.people import Cast, PlacedCast, RowCast, is_a
 from ..core.pictures import as_masks
 from ..core.places import drawing, placing, regions
 from ..core.prompts import named
+from ..core.text import plain
 from .sockets import CastSocket, IPAdapterSocket
 
 NAME = "Style per Person"
@@ -118,6 +120,9 @@ class ApplyStyle(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         node = notes.node_of(cls)
+        if who.strip() and cast is None and mask is None:
+            advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
+            raise BadCast(f"{NAME}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
         placed = None if cast is None or mask is not None else placing.require_places(cast, NAME)
         drawn = [True] if placed is None else _drawn(placed, who)
         notes.tell(node, "" if any(drawn) else NOBODY)
@@ -156,10 +161,10 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     if is_a(cast, RowCast):
         why = "everybody has a picture of their own, from Crop Faces"
         raise regions.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
-    painted = as_masks(mask).amax(0, keepdim=True)
-    if not painted.any():
+    found = as_masks(mask).amax(0, keepdim=True)
+    if not found.any():
         raise regions.BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
-    return painted
+    return found
 
 
 NODES = [ApplyStyle]

@@ -25,6 +25,7 @@ def test_every_picture_is_seen_as_the_host_sees_it_alone():
     assert torch.allclose(embeds, torch.cat([one["image_embeds"] for one in alone]), atol=1e-6)
 
 
+@pytest.mark.both_hosts
 def test_nothing_is_the_mean_colour_and_not_black():
     vision = parts_made.clip_vision()
     nothing = clip_vision.nothing(vision, WIDTH)

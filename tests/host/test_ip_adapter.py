@@ -167,7 +167,6 @@ def test_the_same_lora_is_used_once(applied, model, kinds, caplog):
     """Loaded by hand, saved in other bits, or by a node of the same kind before."""
     file = kinds["face-id"].lora
     by_node = applied(one())
-    assert lora.strength_of(by_node[0], file) == 1.0
     again = applied(Cast((person(2),)), before=by_node)
     assert "has the LoRA of this file already, at 1: not added" in caplog.text
     assert again[0].patches == by_node[0].patches
@@ -193,7 +192,7 @@ def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):
     elsewhere = {f"900.to_q_lora.{side}.weight": torch.ones(4, 4) for side in ("up", "down")}
     for file, fit in (wide, 127), (elsewhere, 0):
         with pytest.raises(WrongBaseModel, match=f"layers, of which {fit} fit"):
-            lora.strength_of(model, file)
+            lora.with_lora(model, file, 1.0)
     compiled = model.clone()
     compiled.add_object_patch("diffusion_model", torch.compile(model.get_model_object("diffusion_model")))
     there = [lora.with_lora(one, kinds["face-id"].lora, 1.0).patches for one in (model, compiled)]

@@ -46,6 +46,7 @@ LOADERS: dict[str, dict[str, Any]] = {
     "LikenessLoadFaceModel": {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto", "backend": "torch"},
     "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
     "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
+    "LikenessLoadPhotoMaker": {"file": "standin-photomaker-v2.bin"},
     "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
     "LikenessDetectBodySurface": ours("LikenessDetectBodySurface").inputs,
     "LikenessDoctor": {"workflow": "id_patch_two_people"},

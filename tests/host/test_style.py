@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import instant_id_made
+import ip_adapter_made
 import parts_made
 import pytest
 import tiny_sdxl
@@ -23,6 +24,7 @@ from pack.core.ip_adapter.styles import UnknownBlocks
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from pack.nodes.instant_id import ApplyInstantID
+from pack.nodes.ip_adapter import ApplyIPAdapter
 from pack.nodes.style import ApplyStyle
 from seeded import instant_id_file, ip_adapter_file
 
@@ -67,7 +69,12 @@ def style(model, loaded):
     return apply
 
 
-def faces(applied, instant_id):
+def faces(applied, loaded):
+    """Two people by IP-Adapter, and by InstantID."""
+    plus, instant_id = loaded
+    people = tuple(ip_adapter_made.person(n, slot=one.slot) for n, one in enumerate(halves().people))
+    cast, vision = PlacedCast(people, WIDTH, HEIGHT), parts_made.vit_h()
+    applied = ApplyIPAdapter.execute(*applied, plus, cast, vision, **ip_adapter_made.DEFAULTS).args
     settings = {**instant_id_made.DEFAULTS, "control_strength": 0.0}
     return ApplyInstantID.execute(*applied, instant_id, None, halves(), None, **settings).args
 
@@ -79,6 +86,7 @@ def test_off_is_the_unpatched_picture(style, model, plain):
     assert torch.equal(sample(style()[0], *TEXTS, batch=2), plain), "a patched MODEL without the conditioning"
 
 
+@pytest.mark.both_hosts
 def test_a_b_a_is_bit_equal_and_bypassing_leaves_no_trace(style, model, plain):
     runs = [sample(*style(seed), batch=2) for seed in (1, 2, 1)]
     assert torch.equal(runs[0], runs[2]) and relative(runs[0], runs[1]) > 1e-3 and relative(runs[0], plain) > 1e-3
@@ -114,12 +122,13 @@ def test_several_pictures_are_read_together(style):
 
 
 def test_two_styles_beside_faces_in_any_order(style, model, loaded):
+    """InstantID's, and those of the IP-Adapter that the styles come from."""
     left, right = {"cast": halves(), "who": "left"}, {"cast": halves(), "who": "2", "layers": "all"}
-    last = faces(style(2, style(1, **left), **right), loaded[1])
-    first = style(1, style(2, faces((model, *TEXTS), loaded[1]), **right), **left)
+    last = faces(style(2, style(1, **left), **right), loaded)
+    first = style(1, style(2, faces((model, *TEXTS), loaded), **right), **left)
     together = sample(*last)
     assert relative(sample(*first), together) <= 1e-5
-    for without in (style(1, **left), faces((model, *TEXTS), loaded[1])):
+    for without in (style(1, **left), faces((model, *TEXTS), loaded)):
         assert relative(sample(*without), together) > 1e-3
 
 
@@ -134,8 +143,8 @@ def test_in_the_second_pass_those_who_are_meant_keep_their_style(style, plain):
     [
         ({"cast": halves(), "who": "Zoe"}, BadCast, "nobody of the cast is called 'Zoe'.*1 left, 2 right"),
         ({"cast": one()}, NotPlaced, "Style per Person needs to know where everybody stands"),
-        ({"mask": torch.zeros(1, 8, 8)}, BadRegion, "region of the style cannot be used: the mask is empty"),
-        ({"mask": torch.full((1, 8, 8), torch.nan)}, BadRegion, "the mask is empty"),
+        ({"who": "Anna"}, BadCast, "who is 'Anna', but no cast is connected"),
+        ({"mask": torch.full((1, 8, 8), torch.nan)}, BadRegion, "region of the style cannot .* the mask is empty"),
         ({"cast": RowCast(halves().people, WIDTH, HEIGHT), "mask": torch.ones(1, 8, 8)}, BadRegion, "Crop Faces"),
         ({"vision": parts_made.clip_vision()}, WrongEncoder, "reads hidden states of width 1280. Connect CLIP ViT-H"),
     ],

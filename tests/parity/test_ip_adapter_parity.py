@@ -149,8 +149,13 @@ class Given(torch.nn.Module):
         return tokens
 
 
+ALWAYS = ("FaceID", "FaceID Plus v2", "portrait, two photos and three", "plus-face", "FaceID Plus v2 for SDXL")
+
+
 @torch.no_grad()
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ALWAYS else pytest.mark.thorough) for name in CASES]
+)
 def test_sampling_equals_diffusers(name, tmp_path, monkeypatch, record_property):
     case = CASES[name]
     family, people = FAMILIES[case.family], [person(n, photos) for n, photos in enumerate(CASES[name].photos)]

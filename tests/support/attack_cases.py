@@ -186,6 +186,7 @@ ONLY = (
     ("LikenessPoseImage", "layout"),
     ("LikenessApplyInstantID", "control_net"),
     ("LikenessApplyInstantID", "image"),
+    ("LikenessApplyStyle", "cast"),
     ("LikenessFacesFromLandmarks", "face_landmarks"),
 )
 """Optional inputs that are the only ones of theirs that DEFAULTS connects, or that its strengths ask for."""
