@@ -21,6 +21,10 @@ from torch import Tensor
 TEXT, VISION = 2048, 64
 _INSIDE = 32
 RECOGNISER = "w600k_r50"
+DEFAULTS = {
+    "trigger": "img", "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, "extent": "body", "margin": 0.25,
+    "feather": 0,
+}  # fmt: skip
 
 
 @cache

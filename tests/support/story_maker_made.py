@@ -1,10 +1,8 @@
-"""StoryMaker's file at small sizes, and people as it wants them."""
+"""StoryMaker's file at small sizes, and a picture of somebody's clothes."""
 
 from __future__ import annotations
 
 import torch
-from pack.core.people import ALIGNED, LOOSE, Identity, Person, Portraits, Slot
-from pack.core.story_maker import RECOGNISER
 from seeded import Shapes, adapter_shapes, mlp_shapes, perceiver_shapes, resampler_shapes, seeded
 from torch import Tensor
 
@@ -32,17 +30,6 @@ def story_maker_file(widths: list[int], states: int, text: int = 2048, rank: int
     # Places and background as loud as the other tokens.
     projection |= {key: projection[key] * (20 * text) ** 0.5 for key in ("pos_embed", "bg_embed")}
     return {"image_proj_model": projection, "ip_adapter": seeded(adapter_shapes(widths, text, rank), 194)}
-
-
-def person(seed: int, slot: Slot | None = None, weight: float = 1.0, photos: int = 1) -> Person:
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(photos, 512, generator=generator)
-    pictures = [
-        torch.randint(0, 256, (photos, side, side, 3), generator=generator, dtype=torch.uint8)
-        for side in (ALIGNED, LOOSE)
-    ]
-    identity = Identity(f"person {seed}", {RECOGNISER: rows}, torch.zeros(photos, 112, 112, 3), Portraits(*pictures))
-    return Person(identity, weight, slot)
 
 
 def body(seed: int, width: int = 60, height: int = 90) -> tuple[Tensor, Tensor]:
