@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,9 @@ from ..core.ip_adapter.files import FACE, RECOGNISER, SEQUENCE, Variant, variant
 from ..core.ip_adapter.net import IPAdapterNet, alike
 from ..core.models import manifest
 from ..core.models.formats import IP_ADAPTERS
+from ..core.models.tensors import State
 from ..core.people import Identity, Person
-from . import clip_vision, load
+from . import clip_vision, load, lora
 from .adapters import Hearing, keys_and_values
 from .injections import Injection
 
@@ -41,7 +42,7 @@ class IPAdapter:
 
     patcher: ModelPatcher
     variant: Variant
-    lora: Mapping[str, Tensor]
+    lora: State
 
     @property
     def net(self) -> IPAdapterNet:
@@ -61,8 +62,7 @@ def load_ip_adapter(path: str, version: str, file: str = "") -> IPAdapter:
     reader = published(file)
     state = reader.read(path)
     found = versioned(variant(state), state, path, version)
-    lora = {key.removeprefix("ip_adapter."): tensor for key, tensor in state.items() if "_lora." in key}
-    return IPAdapter(reader.build(path, IPAdapterNet, state), found, lora)
+    return IPAdapter(reader.build(path, IPAdapterNet, state), found, lora.of_adapter(state))
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,21 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core.errors import WrongBaseModel
+from ..core.models.tensors import State, below
 from . import notes
 from .unet import transformers
 
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 
 
+def of_adapter(state: State) -> State:
+    """What of an adapter's file `with_lora` puts on a MODEL: nothing where it has no LoRA."""
+    return {key: tensor for key, tensor in below("ip_adapter.", state).items() if "_lora." in key}
+
+
 def with_lora(
     model: ModelPatcher,
-    state: Mapping[str, Tensor],
+    state: State,
     strength: float,
     node_id: str | None = None,
     weights: Mapping[str, str] | None = None,

@@ -63,9 +63,9 @@ class PhotoMaker:
     def fused(self, text: Tensor, place: int, tokens: Tensor, weight: float) -> Tensor:
         """A text (1, T, width) whose class words from `place` on are fused with as many tokens."""
         here = slice(place, place + len(tokens))
-        plain, seen = (load.on_device(self.patcher, x) for x in (text[0, here], tokens))
+        word, seen = (load.on_device(self.patcher, x) for x in (text[0, here], tokens))
         fused = text.clone()
-        fused[0, here] = plain.lerp(self.net.fuse_module(plain, seen), weight).to(text)
+        fused[0, here] = word.lerp(self.net.fuse_module(word, seen), weight).to(text)
         return fused
 
 

@@ -5,6 +5,7 @@ What it lacks is set so that it is used where the host knows it and ignored else
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from comfy_api.latest import io
@@ -41,9 +42,9 @@ def seed_input(name: str, tooltip: str) -> io.Int.Input:
     return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False, tooltip=tooltip)
 
 
-def photos_input(tooltip: str) -> io.Combo.Input:
-    """How several photos of one person are joined."""
-    return advanced(io.Combo.Input("photos", options=list(PHOTOS), default="mean", tooltip=tooltip))
+def photos_input(tooltip: str, options: Sequence[str] = PHOTOS) -> io.Combo.Input:
+    """How several photos of one person are joined, in the first way unless another is chosen."""
+    return advanced(io.Combo.Input("photos", options=list(options), default=options[0], tooltip=tooltip))
 
 
 def region_inputs() -> list[io.Input]:
@@ -91,6 +92,15 @@ def heard_inputs(acts_in: str) -> list[io.Input]:
         advanced(io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")),
         region_masks_input(),
         io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=REGIONS, optional=True, tooltip=acts_in),
+    ]
+
+
+def applied_outputs() -> list[io.Output]:
+    """What goes on from a node that applies a method. The host wants ids that no input has."""
+    return [
+        io.Model.Output("model_out", display_name="model"),
+        io.Conditioning.Output("positive_out", display_name="positive"),
+        io.Conditioning.Output("negative_out", display_name="negative"),
     ]
 
 

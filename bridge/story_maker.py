@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..core import story_maker
 from ..core.models import manifest
-from ..core.models.tensors import State, below
+from ..core.models.tensors import State
 from ..core.people import Person
 from ..core.story_maker import Body, Seen, TooManyPeople, apart, together, with_background
-from . import clip_vision, load
+from . import clip_vision, load, lora
 from .adapters import Hearing, keys_and_values
 from .injections import Injection
 
@@ -51,8 +51,7 @@ def load_story_maker(path: str) -> StoryMaker:
     Raises UnsupportedCheckpoint, naming what the file is instead.
     """
     state = FILE.read(path)
-    lora = {key: tensor for key, tensor in below("ip_adapter.", state).items() if "_lora." in key}
-    return StoryMaker(FILE.build(path, story_maker.StoryMakerNet, state), lora)
+    return StoryMaker(FILE.build(path, story_maker.StoryMakerNet, state), lora.of_adapter(state))
 
 
 def seen(

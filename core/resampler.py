@@ -1,7 +1,7 @@
-"""The Perceiver resampler of IP-Adapter: n input embeddings -> a fixed number of tokens.
+"""The Perceiver of IP-Adapter and of methods after it: queries look at n embeddings or states, and become tokens.
 
-Shared by ID-Patch and InstantID. Module and parameter names are those of the authors' files, so that a
-checkpoint loads strictly; every size is read from the tensors.
+Module and parameter names are those of the authors' files, so that a checkpoint loads strictly; every size is read from
+the tensors.
 Source: IP-Adapter, ip_adapter/resampler.py (Apache-2.0), after the Flamingo paper, section 3.1.
 """
 

@@ -14,7 +14,15 @@ from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttach
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.id_tokens import IDTokensHeard
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, percent_input, photos_input, region_inputs, region_masks_input, searchable
+from ..bridge.schema import (
+    advanced,
+    applied_outputs,
+    percent_input,
+    photos_input,
+    region_inputs,
+    region_masks_input,
+    searchable,
+)
 from ..core import geometry
 from ..core.errors import BadPatches, counted
 from ..core.id_patch import (
@@ -252,11 +260,7 @@ class BindIDTokens(io.ComfyNode):
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(
             schema, "id-patch", "idpatch", "leakage", "bleeding", "faces melt", "regional", "several people"

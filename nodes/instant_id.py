@@ -27,7 +27,7 @@ from ..bridge.identity_net import IdentityNet
 from ..bridge.injections import InjectionsRun
 from ..bridge.instant_id import FILE, InstantID, load_instant_id, make_injections
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, heard_inputs, percent_input, photos_input, searchable, seed_input
+from ..bridge.schema import advanced, applied_outputs, heard_inputs, percent_input, photos_input, searchable, seed_input
 from ..core import geometry
 from ..core.errors import LikenessError, listed, rows_missing
 from ..core.instant_id import LONGER_SIDE, METHOD, MULTIPLE_OF, resized_photo
@@ -260,11 +260,7 @@ class ApplyInstantID(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(
             schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id",

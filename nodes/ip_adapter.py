@@ -17,7 +17,7 @@ from ..bridge.injections import InjectionsRun
 from ..bridge.ip_adapter import METHOD, IPAdapter, Reading, load_ip_adapter, make_injections, published
 from ..bridge.lora import with_lora
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, heard_inputs, percent_input, searchable
+from ..bridge.schema import advanced, applied_outputs, heard_inputs, percent_input, photos_input, searchable
 from ..core.identities import PHOTOS
 from ..core.ip_adapter.files import BY_THE_FILE, FACE, LOOSE, VERSIONS
 from ..core.places import heard
@@ -132,15 +132,11 @@ class ApplyIPAdapter(io.ComfyNode):
                 ),
                 percent_input("start_percent", 0.0, "When it starts; 0.1 to 0.2 leaves more of the style."),
                 percent_input("end_percent", 1.0, "When it stops."),
-                advanced(
-                    io.Combo.Input(
-                        "photos",
-                        options=[AS_MADE, *PHOTOS],
-                        default=AS_MADE,
-                        tooltip="How several photos of one person are joined: average, average direction at the usual "
-                        "length, all of them as a sequence, or the average of those that agree with each other. As the "
-                        "file was made: average for FaceID and FaceID Plus, a sequence for all others.",
-                    )
+                photos_input(
+                    "How several photos of one person are joined: average, average direction at the usual length, "
+                    "all of them as a sequence, or the average of those that agree with each other. As the file was "
+                    "made: average for FaceID and FaceID Plus, a sequence for all others.",
+                    [AS_MADE, *PHOTOS],
                 ),
                 advanced(
                     io.Combo.Input(
@@ -157,11 +153,7 @@ class ApplyIPAdapter(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(
             schema, "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "portrait", "same person",

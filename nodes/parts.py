@@ -15,7 +15,7 @@ from ..bridge import detector_words, folders, notes
 from ..bridge.conditioning import Conditioning, sigmas_of
 from ..bridge.parts2whole import Features, check_model, check_text, encode, pose_features, put_in, reading
 from ..bridge.parts2whole_files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
-from ..bridge.schema import advanced, percent_input, searchable
+from ..bridge.schema import advanced, applied_outputs, percent_input, searchable
 from ..bridge.self_attention.shared_parts import Watch
 from ..core import errors, previews
 from ..core.parts.parts import (
@@ -238,11 +238,7 @@ class ApplyParts(io.ComfyNode):
                     "or Draw Body Surface; works at any strength.",
                 ),
             ],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
             hidden=[io.Hidden.unique_id],
         )
         return searchable(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import carried, notes, regional_text, runs
 from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ..bridge.encode import text_of
-from ..bridge.schema import advanced, region_inputs, region_masks_input, searchable
+from ..bridge.schema import advanced, applied_outputs, region_inputs, region_masks_input, searchable
 from ..bridge.unet import text_width
 from ..core.people import Cast
 from ..core.places import drawing, placing, regions
@@ -61,11 +61,7 @@ class PersonPrompts(io.ComfyNode):
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(
             schema, "regional prompt", "prompt per person", "expression", "attention couple", "area", "who does what"

@@ -17,7 +17,7 @@ from ..bridge.encode import check_family
 from ..bridge.lora import with_lora
 from ..bridge.photo_maker import FILE, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, lora_weights, prompt
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, percent_input, region_inputs, region_masks_input, searchable
+from ..bridge.schema import advanced, applied_outputs, percent_input, region_inputs, region_masks_input, searchable
 from ..bridge.unet import text_width
 from ..core.people import Cast, Person, PlacedCast, is_a
 from ..core.photo_maker.words import TRIGGER
@@ -123,11 +123,7 @@ class ApplyPhotoMaker(io.ComfyNode):
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(
             schema, "photomaker", "photo maker", "stacked id", "img trigger", "same person", "character", "multi id",

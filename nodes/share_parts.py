@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, percent_input, searchable, seed_input
+from ..bridge.schema import advanced, applied_outputs, percent_input, searchable, seed_input
 from ..bridge.self_attention.run import SharingRun
 from ..bridge.share_parts import LAYERS, put_in, reference_of
 from ..bridge.unet import text_width
@@ -64,11 +64,7 @@ class SharePartsAttention(io.ComfyNode):
                 ),
                 advanced(seed_input("seed", "Of the noise on the parts.")),
             ],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only", "换装")
 

@@ -17,7 +17,15 @@ from ..bridge.conditioning import Canvas, Conditioning, check_conditioning, sigm
 from ..bridge.injections import InjectionsRun
 from ..bridge.lora import with_lora
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, percent_input, region_inputs, region_masks_input, searchable
+from ..bridge.schema import (
+    advanced,
+    applied_outputs,
+    percent_input,
+    photos_input,
+    region_inputs,
+    region_masks_input,
+    searchable,
+)
 from ..bridge.story_maker import FILE, StoryMaker, load_story_maker, make_injections, seen
 from ..core import previews
 from ..core.errors import gathered
@@ -119,24 +127,16 @@ class ApplyStoryMaker(io.ComfyNode):
                 ),
                 percent_input("start_percent", 0.0, "When the people come in."),
                 percent_input("end_percent", 1.0, "When they go. The LoRA stays."),
-                advanced(
-                    io.Combo.Input(
-                        "photos",
-                        options=[way for way in PHOTOS if way != "sequence"],
-                        default="mean",
-                        tooltip="How the embeddings of several photos of one person are joined; of what CLIP sees of "
-                        "them, the average counts.",
-                    )
+                photos_input(
+                    "How the embeddings of several photos of one person are joined; of what CLIP sees of them, the "
+                    "average counts.",
+                    [way for way in PHOTOS if way != "sequence"],
                 ),
                 *map(advanced, region_inputs()),
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(
             schema, "storymaker", "story maker", "consistent character", "same clothes", "outfit", "whole person",

@@ -15,7 +15,7 @@ from ..bridge.conditioning import Canvas, Conditioning, check_conditioning, sigm
 from ..bridge.injections import InjectionsRun
 from ..bridge.ip_adapter import METHOD, IPAdapter
 from ..bridge.runs import patched
-from ..bridge.schema import advanced, percent_input, region_inputs, searchable
+from ..bridge.schema import advanced, applied_outputs, percent_input, region_inputs, searchable
 from ..bridge.style import check_reads_pictures, make_injections
 from ..core.errors import BadCast
 from ..core.ip_adapter import pictures, styles
@@ -86,11 +86,7 @@ class ApplyStyle(io.ComfyNode):
                 ),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Model.Output("model_out", display_name="model"),
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=applied_outputs(),
         )
         return searchable(
             schema, "style", "style transfer", "InstantStyle", "IP-Adapter", "ipadapter", "regional style", "ink",
@@ -158,9 +154,7 @@ def _drawn(placed: PlacedCast, who: str) -> list[bool]:
 
 def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     """(1, H, W) where any of the masks is. Raises BadRegion for nothing, and where there is a picture per person."""
-    if is_a(cast, RowCast):
-        why = "everybody has a picture of their own, from Crop Faces"
-        raise regions.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
+    regions.check_one_picture(cast)
     found = as_masks(mask).amax(0, keepdim=True)
     if not found.any():
         raise regions.BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")

@@ -34,10 +34,8 @@ def weights(cast: Cast, mask: Tensor | None, margin: float, feather: float, node
     mask: regions of everybody instead of the places' own. margin, feather: as in regions.of_cast. node: its name.
     Raises BadRegion for masks where everybody has a row of their own; BadCast without places.
     """
-    if mask is not None and is_a(cast, RowCast):
-        why = "everybody has a picture of their own, from Crop Faces"
-        raise regions.BadRegion(", ".join(regions.names(cast.people)), why, "Disconnect the mask.")
     if mask is not None:
+        regions.check_one_picture(cast)
         found = regions.of_masks(mask, cast)
         return None if len(found) == 1 and bool((found == 1).all()) else found
     cast = heard(cast)

@@ -271,6 +271,13 @@ def _body(person: Person, cast: PlacedCast, margin: float, feather: float) -> Te
     return body_region(person.slot.pose, margin * (x1 - x0), cast.width, cast.height, feather)
 
 
+def check_one_picture(cast: Cast | None) -> None:
+    """Raise BadRegion for the cast of Crop Faces, of which no mask of one picture can tell."""
+    if is_a(cast, RowCast):
+        why = "everybody has a picture of their own, from Crop Faces"
+        raise BadRegion(", ".join(names(cast.people)), why, "Disconnect the mask.")
+
+
 def of_masks(masks: Tensor, cast: Cast) -> Tensor:
     """A MASK batch, one per person in the cast's order, as (people, H, W) of those who are heard (weight above 0).
 

@@ -14,7 +14,7 @@ import torch
 from attack_graphs import Node, node, ours, sampler, value
 from figures import relative
 from graph_run import run
-from ip_adapter_made import DEFAULTS, file_of, loaded, person
+from ip_adapter_made import DEFAULTS, file_of, loaded
 from pack.bridge import ip_adapter, lora
 from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import EncoderMissing, WrongEncoder
@@ -24,6 +24,7 @@ from pack.core.identities import PortraitsMissing, RecogniserMissing
 from pack.core.ip_adapter import net
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.nodes.ip_adapter import ApplyIPAdapter
+from people_made import person
 from seeded import instant_id_file, ip_adapter_file, seeded
 
 WIDTH, HEIGHT = 136, 104  # odd multiples of 8

@@ -10,12 +10,13 @@ import tiny_sd15
 import tiny_sdxl
 import torch
 from figures import relative
-from ip_adapter_made import DEFAULTS, file_of, loaded, person
+from ip_adapter_made import DEFAULTS, file_of, loaded
 from other_packs import KEYS, ip_adapter_pack
 from pack.bridge.injections import Injection
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
 from pack.nodes.ip_adapter import ApplyIPAdapter
+from people_made import person
 
 TEXTS = [[[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(seed)), {}]] for seed in (1, 2)]
 

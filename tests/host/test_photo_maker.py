@@ -24,10 +24,6 @@ from pack.core.places.regions import BadRegion
 from pack.nodes.photo_maker import ApplyPhotoMaker
 
 ONE, TWO = "photo of a man img in a red hat", "a man img and a woman img, on the beach"
-DEFAULTS = {
-    "trigger": "img", "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, "extent": "body", "margin": 0.25,
-    "feather": 0,
-}  # fmt: skip
 EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
 
 
@@ -45,7 +41,7 @@ def halves(first=1, second=2, weight=1.0):
 def apply(model, cast=None, words=None, version=1, negative=None, **changed):
     cast = cast or halves()
     words = words or (TWO if isinstance(cast, Cast) and len(cast.people) == 2 else ONE)
-    given = {"clip": made.clip(), **DEFAULTS, **changed}
+    given = {"clip": made.clip(), **made.DEFAULTS, **changed}
     return ApplyPhotoMaker.execute(
         model, negative=negative or [text(2)], photo_maker=made.loaded(version), cast=cast, text=words, **given
     ).args

@@ -23,8 +23,9 @@ from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.regions import BadRegion
 from pack.core.story_maker import TooManyPeople
 from pack.nodes.story_maker import ApplyStoryMaker
+from people_made import person
 from seeded import instant_id_file
-from story_maker_made import DEFAULTS, body, person, story_maker_file
+from story_maker_made import DEFAULTS, body, story_maker_file
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def half(left):
 
 
 def placed(*weights):
-    people = (person(n, Slot((0.0, 0.0), mask=half(n == 1)), weight) for n, weight in enumerate(weights, 1))
+    people = (person(n, slot=Slot((0.0, 0.0), mask=half(n == 1)), weight=weight) for n, weight in enumerate(weights, 1))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
@@ -83,7 +84,7 @@ def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
 
 def test_people_of_a_row_each_are_alone_in_it(host, story_maker):
     start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(5)) * 14
-    rows = RowCast(tuple(person(n, Slot((9.0, 9.0))) for n in (1, 2)), WIDTH, HEIGHT)
+    rows = RowCast(tuple(person(n, slot=Slot((9.0, 9.0))) for n in (1, 2)), WIDTH, HEIGHT)
     together = sample(*apply(host, story_maker, rows), start=start)
     for n in (1, 2):
         alone = sample(*apply(host, story_maker, cast(n)), start=start[n - 1 : n])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import instant_id_made
 import ip_adapter_made
 import parts_made
+import people_made
 import pytest
 import tiny_sdxl
 import torch
@@ -72,7 +73,7 @@ def style(model, loaded):
 def faces(applied, loaded):
     """Two people by IP-Adapter, and by InstantID."""
     plus, instant_id = loaded
-    people = tuple(ip_adapter_made.person(n, slot=one.slot) for n, one in enumerate(halves().people))
+    people = tuple(people_made.person(n, slot=one.slot) for n, one in enumerate(halves().people))
     cast, vision = PlacedCast(people, WIDTH, HEIGHT), parts_made.vit_h()
     applied = ApplyIPAdapter.execute(*applied, plus, cast, vision, **ip_adapter_made.DEFAULTS).args
     settings = {**instant_id_made.DEFAULTS, "control_strength": 0.0}

@@ -15,12 +15,13 @@ from diffusers import EulerDiscreteScheduler
 from diffusers.loaders import unet as loaders
 from diffusers.models.embeddings import IPAdapterFaceIDPlusImageProjection
 from figures import relative
-from ip_adapter_made import DEFAULTS, file_of, loaded, person
+from ip_adapter_made import DEFAULTS, file_of, loaded
 from pack.bridge import clip_vision
 from pack.bridge.unet import text_width
 from pack.core.ip_adapter.faces import FacePlusProjection, FaceProjection
 from pack.core.people import Cast
 from pack.nodes.ip_adapter import ApplyIPAdapter
+from people_made import person
 from seeded import STATES, mlp_shapes, perceiver_shapes, seeded
 from torch.nn.functional import normalize
 

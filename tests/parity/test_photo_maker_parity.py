@@ -24,10 +24,6 @@ from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithPro
 
 VERSIONS = (1, 2)
 TOLERANCE = 2e-6  # relative to the largest latent value
-SETTINGS = {
-    "trigger": "img", "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, "extent": "body", "margin": 0.25,
-    "feather": 0,
-}  # fmt: skip
 
 
 # The released modules, stated anew in plain torch: x is a tensor, p the names of a file's tensors below some module.
@@ -146,13 +142,13 @@ def test_sampling_equals_a_plain_loop(record_property):
     pooled = said.plain[0][1]["pooled_output"].expand(2, -1)
     negative[0][1]["pooled_output"] = pooled[:1]
     applied = ApplyPhotoMaker.execute(
-        model, made.clip(), negative, made.loaded(), Cast((person,)), TEXT, **SETTINGS
+        model, made.clip(), negative, made.loaded(), Cast((person,)), TEXT, **made.DEFAULTS
     ).args
     scheduler = EulerDiscreteScheduler(
         beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, timestep_spacing="leading"
     )
     scheduler.set_timesteps(50)
-    start = model.get_model_object("model_sampling").percent_to_sigma(SETTINGS["start_percent"])
+    start = model.get_model_object("model_sampling").percent_to_sigma(made.DEFAULTS["start_percent"])
     assert scheduler.sigmas[10] > start > scheduler.sigmas[11]  # i <= start_merge_step of 50 is plain
     scheduler.set_timesteps(8)
     sigmas = scheduler.sigmas.float()

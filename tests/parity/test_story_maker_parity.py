@@ -15,7 +15,8 @@ from pack.bridge.story_maker import load_story_maker
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.story_maker import Seen, cut_out
 from pack.nodes.story_maker import ApplyStoryMaker
-from story_maker_made import DEFAULTS, body, person, story_maker_file
+from people_made import person
+from story_maker_made import DEFAULTS, body, story_maker_file
 
 TOLERANCE = 2e-6  # relative to the largest latent value
 WIDTH, HEIGHT, STATES = 136, 104, 32  # odd multiples of 8; of the tiny CLIP
@@ -91,7 +92,7 @@ def two():
 
 
 def placed():
-    people = (person(n, Slot((0.0, 0.0), mask=half(n == 1))) for n in (1, 2))
+    people = (person(n, slot=Slot((0.0, 0.0), mask=half(n == 1))) for n in (1, 2))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 

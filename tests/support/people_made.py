@@ -1,11 +1,11 @@
-"""Casts without photos: random embeddings at given places."""
+"""People without photos: random embeddings, with random portraits or at given places."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from pack.core.people import Identity, Person, PlacedCast, Slot
+from pack.core.people import ALIGNED, LOOSE, Identity, Person, PlacedCast, Portraits, Slot
 
 RECOGNISER = "arcface-ir-se50"
 
@@ -14,6 +14,19 @@ def identity(seed: int, photos: int = 1, recogniser: str = RECOGNISER) -> Identi
     rows = torch.randn(photos, 512, generator=torch.Generator().manual_seed(seed))
     rows = rows / rows.norm(dim=1, keepdim=True)
     return Identity(f"person {seed}", {recogniser: rows}, torch.zeros(photos, 112, 112, 3))
+
+
+def person(seed: int, photos: int = 1, slot: Slot | None = None, weight: float = 1.0) -> Person:
+    """With random embeddings and portraits."""
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = torch.randn(photos, 512, generator=generator) * 1.5
+    aligned, loose = (
+        torch.randint(0, 256, (photos, side, side, 3), generator=generator, dtype=torch.uint8)
+        for side in (ALIGNED, LOOSE)
+    )
+    kept = {"w600k_r50": embeddings, "antelopev2": embeddings, "arcface-ir-se50": embeddings}
+    who = Identity(f"person {seed}", kept, torch.zeros(photos, 112, 112, 3), Portraits(aligned, loose))
+    return Person(who, weight, slot)
 
 
 def cast(

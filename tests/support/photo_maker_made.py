@@ -15,12 +15,16 @@ import tiny_sdxl
 import torch
 from pack.bridge.photo_maker import PhotoMaker, load_photo_maker
 from pack.core.people import Identity, Person, Portraits, Slot
-from seeded import Shapes, fill, resampler_shapes, seeded
+from seeded import Shapes, fill, perceiver_shapes, seeded
 from torch import Tensor
 
 TEXT, VISION = 2048, 64
 _INSIDE = 32
 RECOGNISER = "w600k_r50"
+DEFAULTS = {
+    "trigger": "img", "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, "extent": "body", "margin": 0.25,
+    "feather": 0,
+}  # fmt: skip
 
 
 @cache
@@ -67,12 +71,9 @@ def encoder_shapes(version: int) -> Shapes:
             "qformer_perceiver.token_proj.2": (2 * TEXT, _INSIDE),
         }
         norms["qformer_perceiver.token_norm"] = TEXT
-        # Heads are of 128 numbers here, and feed-forward is narrow.
-        perceiver = resampler_shapes(0, TEXT, TEXT, depth=2, embedding=VISION, heads=4)
-        narrow = {
-            key: tuple(_INSIDE if side == 4 * TEXT else side for side in shape) for key, shape in perceiver.items()
-        }
-        shapes |= {f"qformer_perceiver.perceiver_resampler.{key}": narrow[key] for key in narrow if key != "latents"}
+        # Two heads of 128 numbers.
+        perceiver = perceiver_shapes(TEXT, VISION, depth=2, forward=_INSIDE, heads=4)
+        shapes |= {f"qformer_perceiver.{key}": shape for key, shape in perceiver.items()}
     shapes |= {f"{key}.weight": (width,) for key, width in norms.items()}
     shapes |= {f"{key}.weight": shape for key, shape in layers.items()}
     return shapes | {

@@ -93,25 +93,26 @@ def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> d
 
 def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Shapes]:
     """An ip-adapter.bin for a UNet whose cross-attention layers have these widths, in diffusers' order."""
-    adapter = {
-        f"{2 * layer + 1}.to_{side}_ip.weight": (width, 2048)
-        for layer, width in enumerate(layer_widths)
-        for side in "kv"
-    }
-    resampler = resampler_shapes(16, 2048, width=128, heads=2)
+    adapter, resampler = adapter_shapes(layer_widths, 2048), resampler_shapes(16, 2048, width=128, heads=2)
     return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}
+
+
+def adapter_shapes(widths: list[int], text: int, rank: int = 0) -> Shapes:
+    """For a UNet whose transformer blocks have these widths, in diffusers' order. rank: of the LoRA, 0 is none."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for number, width in enumerate(width for width in widths for _ in "12"):
+        reads = text if number % 2 else width
+        for side, inputs in (("q", width), ("k", reads), ("v", reads), ("out", width)) if rank else ():
+            shapes[f"{number}.to_{side}_lora.down.weight"] = (rank, inputs)
+            shapes[f"{number}.to_{side}_lora.up.weight"] = (width, rank)
+        if number % 2:
+            shapes |= {f"{number}.to_{side}_ip.weight": (width, text) for side in "kv"}
+    return shapes
 
 
 def ip_adapter_file(kind: str, widths: list[int], text: int, seed: int = 191) -> dict[str, dict[str, Tensor]]:
     """An IP-Adapter of one of PROJECTIONS for a UNet whose attention layers have these widths, in diffusers' order."""
-    adapter: dict[str, tuple[int, ...]] = {}
-    for layer, width in enumerate(widths):
-        adapter |= {f"{2 * layer + 1}.to_{side}_ip.weight": (width, text) for side in "kv"}
-        for number, reads in ((2 * layer, width), (2 * layer + 1, text)) if kind in WITH_LORA else ():
-            for name, inside in (("q", width), ("k", reads), ("v", reads), ("out", width)):
-                adapter[f"{number}.to_{name}_lora.down.weight"] = (RANK, inside)
-                adapter[f"{number}.to_{name}_lora.up.weight"] = (width, RANK)
-    layers = seeded(adapter, seed + 1)
+    layers = seeded(adapter_shapes(widths, text, RANK if kind in WITH_LORA else 0), seed + 1)
     for key in layers:
         layers[key] *= 0.3 if "_lora.up" in key else 1  # a LoRA is small beside what it changes
     if kind == "face-id-unnorm":  # as published, by which alone it is told from InstantID's

@@ -1,19 +1,14 @@
-"""StoryMaker's file at small sizes, and people as it wants them."""
+"""StoryMaker's file at small sizes, and a picture of somebody's clothes."""
 
 from __future__ import annotations
 
 import torch
-from pack.core.people import ALIGNED, LOOSE, Identity, Person, Portraits, Slot
-from pack.core.story_maker import RECOGNISER
-from seeded import Shapes, mlp_shapes, resampler_shapes, seeded
+from seeded import Shapes, adapter_shapes, mlp_shapes, perceiver_shapes, resampler_shapes, seeded
 from torch import Tensor
 
 
 def projection_shapes(text: int, states: int, inner: int = 64, feed_forward: int = 128, depth: int = 1) -> Shapes:
     """inner, feed_forward, depth: of the face's Perceiver, which is as wide as the text."""
-    face = resampler_shapes(1, text, text, depth, states, inner // 64)
-    wide = {"1.1.weight": (feed_forward, text), "1.3.weight": (text, feed_forward)}
-    face = {key: next((shape for end, shape in wide.items() if key.endswith(end)), was) for key, was in face.items()}
     body = resampler_shapes(16, text, 128, depth, states, 2)
     return {
         "pos_embed": (3, 20, text),
@@ -23,7 +18,7 @@ def projection_shapes(text: int, states: int, inner: int = 64, feed_forward: int
         "proj_out.bias": (text,),
         "norm_out.weight": (text,),
         "norm_out.bias": (text,),
-        **{f"perceiver_resampler.{key}": shape for key, shape in face.items() if key != "latents"},
+        **perceiver_shapes(text, states, depth, feed_forward, inner // 64),
         **{f"resample.{key}": shape for key, shape in body.items()},
     }
 
@@ -31,29 +26,10 @@ def projection_shapes(text: int, states: int, inner: int = 64, feed_forward: int
 def story_maker_file(widths: list[int], states: int, text: int = 2048, rank: int = 4) -> dict[str, dict[str, Tensor]]:
     """A mask.bin for a UNet whose transformer blocks have these widths, in diffusers' order. states: width of what its
     CLIP sees; rank: of the LoRA."""
-    adapter: Shapes = {}
-    for number, width in enumerate(width for width in widths for _ in "12"):
-        reads = text if number % 2 else width
-        for side, inputs in (("q", width), ("k", reads), ("v", reads), ("out", width)):
-            adapter |= {f"{number}.to_{side}_lora.down.weight": (rank, inputs)}
-            adapter |= {f"{number}.to_{side}_lora.up.weight": (width, rank)}
-        if number % 2:
-            adapter |= {f"{number}.to_{side}_ip.weight": (width, text) for side in "kv"}
     projection = seeded(projection_shapes(text, states), 193)
     # Places and background as loud as the other tokens.
     projection |= {key: projection[key] * (20 * text) ** 0.5 for key in ("pos_embed", "bg_embed")}
-    return {"image_proj_model": projection, "ip_adapter": seeded(adapter, 194)}
-
-
-def person(seed: int, slot: Slot | None = None, weight: float = 1.0, photos: int = 1) -> Person:
-    generator = torch.Generator().manual_seed(seed)
-    rows = torch.randn(photos, 512, generator=generator)
-    pictures = [
-        torch.randint(0, 256, (photos, side, side, 3), generator=generator, dtype=torch.uint8)
-        for side in (ALIGNED, LOOSE)
-    ]
-    identity = Identity(f"person {seed}", {RECOGNISER: rows}, torch.zeros(photos, 112, 112, 3), Portraits(*pictures))
-    return Person(identity, weight, slot)
+    return {"image_proj_model": projection, "ip_adapter": seeded(adapter_shapes(widths, text, rank), 194)}
 
 
 def body(seed: int, width: int = 60, height: int = 90) -> tuple[Tensor, Tensor]:
