@@ -52,6 +52,14 @@ def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> 
     return patcher
 
 
+def _try_out(network: Callable[..., Any], state: Mapping[str, Tensor]) -> None:
+    """Each tensor may be whole and yet not fit the others. On this device nothing is computed."""
+    zeros = partial(torch.zeros, device="meta")
+    trial = network(state, ops=comfy.ops.manual_cast, device="meta", dtype=torch.float32)
+    trial.load_state_dict({key: zeros(tensor.shape) for key, tensor in state.items()}, strict=True, assign=True)
+    trial.try_out(zeros)
+
+
 def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tensor:
     """Load the network and move its input beside it, as float32: these networks are small and run once."""
     comfy.model_management.load_model_gpu(patcher)
@@ -113,12 +121,17 @@ class Published:
     def build(
         self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
     ) -> comfy.model_patcher.ModelPatcher:
-        """The network of tensors that `read` has found, without a LoRA among them; raises as `load` does."""
+        """The network of tensors that `read` has found, without a LoRA among them; raises as `load` does.
+
+        It has a method try_out(zeros), which lets zeros(shape...) through every layer once.
+        """
         own = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:
             tensors.check_weights(state)
+            tensors.check_pairs(state)
+            _try_out(network, own)
             return in_patcher(partial(network, own), own)
-        except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
             raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error
 

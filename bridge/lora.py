@@ -10,6 +10,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
+from ..core.errors import WrongBaseModel
 from ..core.models.tensors import State, below
 from . import notes
 from .unet import transformers
@@ -34,11 +35,11 @@ def with_lora(
     n: of the attention as such files count: self-attention 0, cross-attention 1 of the first transformer block, in
     diffusers' order. Unlike everything else of ours it acts in all of the picture and on both sides of CFG, as trained.
     weights: the names of layers in other files -> the host's. A MODEL that has it already, from a file of its own or
-    from another node, is returned as it is, and node_id told.
+    from another node, is returned as it is, and node_id told. Raises WrongBaseModel.
     """
     if not state or not strength:
         return model
-    loaded = comfy.lora.load_lora(dict(state), weights or _weights(model))
+    loaded = _patches(model, state, weights)
     if found := _strength(model, loaded):
         said = f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"
         notes.tell(node_id, said, "LoRA")
@@ -52,6 +53,23 @@ def _strength(model: ModelPatcher, loaded: Mapping[str, Any]) -> float:
     """At which the MODEL has this LoRA; 0 where it has not."""
     key, ours = next(iter(loaded.items()))
     return sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours))
+
+
+def _patches(model: ModelPatcher, state: Mapping[str, Tensor], weights: Mapping[str, str] | None) -> dict[str, Any]:
+    """By the names of the MODEL's weights. Raises WrongBaseModel unless each finds a layer of its size: the host leaves
+    out all others."""
+    found = comfy.lora.load_lora(dict(state), weights or _weights(model), False)
+    layers, fitting = sum(key.endswith("up.weight") for key in state), sum(_fits(model, *one) for one in found.items())
+    if not found or fitting != layers:
+        made, ours = f"another UNet ({layers} layers, of which {fitting} fit)", type(model.model.model_config).__name__
+        advice = "Use a MODEL with the own layout of the file's family, or set lora_weight to 0."
+        raise WrongBaseModel("The LoRA in this file", made, f"one for the MODEL's ({ours})", advice)
+    return found
+
+
+def _fits(model: ModelPatcher, key: str, patch: Any) -> bool:
+    layer, (up, down) = model.get_model_object(key.removesuffix(".weight")), patch.weights[:2]
+    return (up.shape[0], down.shape[1]) == (layer.out_features, layer.in_features)
 
 
 def _same(patch: Any, ours: Any) -> bool:
@@ -70,7 +88,8 @@ def _equal(one: Any, other: Tensor) -> bool:
 def _weights(model: ModelPatcher) -> dict[str, str]:
     """0.to_q and so on -> the name of the weight in the host, for every projection of every attention."""
     unet = model.get_model_object("diffusion_model")
-    names = {id(module): name for name, module in unet.named_modules()}
+    # torch.compile puts a module around all others, which the MODEL's own names know nothing of.
+    names = {id(module): name.removeprefix("_orig_mod.") for name, module in unet.named_modules()}
     blocks = [names[id(block)] for *_, block in transformers(unet)]
     attentions = [f"diffusion_model.{block}.{attention}" for block in blocks for attention in ("attn1", "attn2")]
     return {

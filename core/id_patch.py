@@ -6,7 +6,7 @@ modules/inferencer.py (Apache-2.0).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,11 @@ class IDPatchNet(nn.Module):
     def patch(self, embeddings: Tensor) -> Tensor:
         """(1, n, 512) -> (3, PATCH, PATCH): three tokens become three colour planes, signed and unbounded."""
         return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
+
+    def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Raises RuntimeError where sizes do not fit each other."""
+        self.tokens(zeros(1, 1, EMBEDDING))
+        self.patch(zeros(1, 1, EMBEDDING))
 
 
 @dataclass(frozen=True)

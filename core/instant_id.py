@@ -6,6 +6,7 @@ pipeline_stable_diffusion_xl_instantid.py (Apache-2.0).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from .errors import BadSize
 from .identities import combine
 from .models.packs import ANTELOPE
 from .models.tensors import State, below
-from .people import Person
+from .people import EMBEDDING, Person
 from .pictures import as_rgb
 from .resampler import Resampler
 
@@ -42,6 +43,10 @@ class InstantIDNet(nn.Module):
     def tokens(self, embeddings: Tensor) -> Tensor:
         """(people, n, 512) of n photos each -> (people, 16, 2048)."""
         return self.image_proj(embeddings)
+
+    def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Raises RuntimeError where sizes do not fit each other."""
+        self.ip_adapter.keys_and_values(self.tokens(zeros(1, 1, EMBEDDING)))
 
 
 def embeddings(person: Person, photos: str) -> Tensor:

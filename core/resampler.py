@@ -79,7 +79,7 @@ class Perceiver(nn.Module):
         inside, self.embedding = state["proj_in.weight"].shape
         self.width = len(state["proj_out.weight"])
         inner, feed_forward = state["layers.0.0.to_q.weight"].shape[0], state["layers.0.1.1.weight"].shape[0]
-        depth = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("layers."))
+        depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
         self.proj_in = ops.Linear(self.embedding, inside, **factory)
         self.proj_out = ops.Linear(inside, self.width, **factory)
         self.norm_out = ops.LayerNorm(self.width, **factory)

@@ -11,7 +11,7 @@ is mixed by their shares; where nobody stands, the background speaks alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ from .ip_adapter.faces import FacePlusProjection
 from .models.packs import BUFFALO
 from .models.tensors import State, below
 from .parts.parts import BadPart, Part, Parts, make_part
-from .people import Person
+from .people import EMBEDDING, Person
 from .pictures import as_masks
 from .previews import as_picture
 from .resampler import Resampler
@@ -140,6 +140,12 @@ class StoryMakerNet(nn.Module):
     def background(self) -> Tensor:
         """(1, 20, width), the same for positive and negative."""
         return self.image_proj_model.bg_embed.detach().float()
+
+    def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Raises RuntimeError, IndexError or ZeroDivisionError where sizes do not fit each other."""
+        states = zeros(1, 1, self.image_proj_model.states)
+        tokens = self.tokens([Seen(zeros(1, EMBEDDING), states, states)], alone=True)
+        self.ip_adapter.keys_and_values(apart(self.background(), tokens))
 
 
 def together(background: Tensor, people: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ BY_THE_FILE, V1, V2 = VERSIONS = ("by the file", "v1", "v2")
 _PLUS_V1 = "252fb53e0d018489"
 """How the SHA-256 of ip-adapter-faceid-plus_sd15.bin begins."""
 _PLUS = "face-id-plus"
+_READS_CLIP = "image_proj.perceiver_resampler.proj_in.weight"
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,7 @@ def versioned(found: Variant, state: State, path: str, version: str) -> Variant:
 
     SDXL has version 2 alone, so there and by the hash of the published file nothing is left open.
     """
-    sdxl = found is _VARIANTS[_PLUS] and state["image_proj.norm.weight"].shape == (2048,)
-    if found is not _VARIANTS[_PLUS] or sdxl or version == V2:
+    if found is not _VARIANTS[_PLUS] or version == V2 or len(state[_READS_CLIP]) == 2048:
         return found
     if version == V1 or origin(Path(path)).startswith(_PLUS_V1):
         return replace(found, title="FaceID Plus v1", shortcut=False)

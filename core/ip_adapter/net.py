@@ -6,7 +6,7 @@ Source: IP-Adapter (arXiv 2308.06721) and its released files (Apache-2.0).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..adapter_layers import AdapterLayers
 from ..errors import LikenessError, listed
 from ..models.tensors import State, below
+from ..people import EMBEDDING
 from ..resampler import Resampler
 from .faces import FacePlusProjection, FaceProjection
 from .files import variant
@@ -77,6 +78,13 @@ class IPAdapterNet(nn.Module):
         else:
             each = self.image_proj(embeddings[None] if isinstance(self.image_proj, Resampler) else embeddings)
         return each.flatten(0, 1)[None]
+
+    def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Raises RuntimeError where sizes do not fit each other."""
+        face = zeros(1, EMBEDDING) if self.variant.embedding else None
+        shape = (1, 1, self.seen) if self.variant.clip == "states" else (1, self.seen)
+        seen = zeros(shape) if self.variant.clip else None
+        self.ip_adapter.keys_and_values(self.tokens(face, seen, 1.0))
 
 
 def alike(each: Sequence[Tensor]) -> Tensor:

@@ -200,6 +200,17 @@ def check_weights(state: State) -> None:
             raise ValueError(f"{key[:100]} holds {wrong[0]:g} where weights reach {_GREATEST:g} at most")
 
 
+def check_pairs(state: State) -> None:
+    """Raise ValueError, naming a layer, unless each "<layer>_lora.down.weight" and its up are there and fit: hosts
+    leave out what does not."""
+    for key in (key for key in state if "_lora." in key and key.endswith((".down.weight", ".up.weight"))):
+        layer = key.rpartition("_lora.")[0]
+        up, down = (state.get(f"{layer}_lora.{side}.weight") for side in ("up", "down"))
+        if up is None or down is None or up.ndim != 2 or down.ndim != 2 or up.shape[1] != len(down) or not len(down):
+            found = [None if one is None else tuple(one.shape) for one in (up, down)]
+            raise ValueError(f"{layer[:100]} has a LoRA of shapes {found[0]} and {found[1]}, up and down")
+
+
 def below(prefix: str, state: State) -> dict[str, Tensor]:
     """The entries whose keys start with `prefix`, without it."""
     return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}

@@ -7,6 +7,7 @@ one loads strictly; every size is read from the tensors.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,11 +15,14 @@ from torch import Tensor, nn
 
 from ..models.packs import BUFFALO
 from ..models.tensors import State, below
+from ..people import EMBEDDING
 from ..resampler import Perceiver
 
 METHOD = "PhotoMaker"
 RECOGNISER = BUFFALO
 """v2's weights were trained on embeddings of insightface's buffalo_l."""
+SIDE = 224
+"""Of a photo in pixels, as CLIP sees it."""
 HEAD_DIM = 128
 """Of v2's perceiver, fixed in the published file."""
 
@@ -100,3 +104,9 @@ class PhotoMakerNet(nn.Module):
         if self.qformer_perceiver is not None:
             return self.qformer_perceiver(faces, seen)
         return torch.cat([self.visual_projection(pooled), self.visual_projection_2(pooled)], dim=-1)[:, None]
+
+    def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Raises RuntimeError where sizes do not fit each other."""
+        faces = zeros(1, EMBEDDING) if self.qformer_perceiver is not None else None
+        tokens = self.tokens(zeros(1, 3, SIDE, SIDE), faces).flatten(0, 1)
+        self.fuse_module(zeros(tokens.shape), tokens)

@@ -187,6 +187,19 @@ def test_the_whole_lora_is_where_it_belongs(model, kinds):
         assert strength == 0.7 and (up @ down).shape == shapes[key]
 
 
+def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):
+    """The host says nothing of layers that it leaves out, and torch.compile gives them other names."""
+    wide = {**kinds["face-id"].lora, "0.to_k_lora.down.weight": torch.ones(4, 7)}
+    elsewhere = {f"900.to_q_lora.{side}.weight": torch.ones(4, 4) for side in ("up", "down")}
+    for file, fit in (wide, 127), (elsewhere, 0):
+        with pytest.raises(WrongBaseModel, match=f"layers, of which {fit} fit"):
+            lora.with_lora(model, file, 1.0)
+    compiled = model.clone()
+    compiled.add_object_patch("diffusion_model", torch.compile(model.get_model_object("diffusion_model")))
+    there = [lora.with_lora(one, kinds["face-id"].lora, 1.0).patches for one in (model, compiled)]
+    assert there[0].keys() == there[1].keys()
+
+
 def chained(*applied: Node) -> Node:
     """What the sampler makes of nodes that stand one behind the other."""
     last = applied[0]
@@ -242,4 +255,23 @@ def test_what_does_not_fit_is_named(applied, model, kinds, tmp_path):
 def test_a_file_of_another_kind_is_named(tmp_path):
     torch.save(instant_id_file([64] * 70), tmp_path / "x.bin")
     with pytest.raises(UnsupportedCheckpoint, match=r"is an InstantID adapter .*needs an IP-Adapter.*models/instantid"):
+        ip_adapter.load_ip_adapter(str(tmp_path / "x.bin"), "by the file")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"image_proj.norm.weight": None},
+        {"image_proj.norm.weight": torch.tensor(1.0)},
+        {"image_proj.perceiver_resampler.layers.10000000.0.norm1.weight": torch.ones(1)},
+        {f"ip_adapter.1.to_{side}_ip.weight": torch.ones(32, 700) for side in "kv"},
+        {"ip_adapter.0.to_q_lora.up.weight": torch.ones(32, 5)},
+        {"image_proj.perceiver_resampler.layers.0.0.to_q.weight": torch.ones(96, 768)},
+    ],
+    ids=["no norm", "a number", "layers without end", "another width", "LoRA", "heads"],
+)
+def test_a_damaged_file_is_named(model, tmp_path, changed):
+    file = {f"{part}.{key}": x for part, half in file_of("face-id-plus", model).items() for key, x in half.items()}
+    torch.save({key: x for key, x in {**file, **changed}.items() if x is not None}, tmp_path / "x.bin")
+    with pytest.raises(UnsupportedCheckpoint, match="an incomplete or damaged IP-Adapter file"):
         ip_adapter.load_ip_adapter(str(tmp_path / "x.bin"), "by the file")

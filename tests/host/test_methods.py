@@ -48,6 +48,10 @@ def ip_adapter(names: str, **changed: Any) -> Node:
     return apart(ours("LikenessApplyIPAdapter", cast=cast, **changed))
 
 
+def style(seed: int) -> Node:
+    return apart(ours("LikenessApplyStyle", images=value(f"image(seed={seed})")))
+
+
 def of_rows(count: int) -> Node:
     cast = value(f"by_row({count})")
     return ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast))
@@ -75,6 +79,7 @@ METHODS = {
     ),
     "IP-Adapter": (ip_adapter("Anna Boris"), ip_adapter("Cleo Dan")),
     "IP-Adapter without LoRA": (ip_adapter("Anna Boris"), ip_adapter("Anna Boris", lora_weight=0.0)),
+    "a style in layers": (style(seed=5), style(seed=6)),
     "PhotoMaker": (photo_maker("Anna Boris"), photo_maker("Cleo Dan")),
     "StoryMaker": (apart(story_maker("Anna Boris")), apart(story_maker("Cleo Dan"))),
     "StoryMaker, clothes": (
@@ -91,6 +96,7 @@ KINDS = {
     "InstantID": "LikenessApplyInstantID", "InstantID in face boxes": "LikenessApplyInstantID",
     "InstantID, a row each": "LikenessApplyInstantID",
     "IP-Adapter": "LikenessApplyIPAdapter", "IP-Adapter without LoRA": "LikenessApplyIPAdapter",
+    "a style in layers": "LikenessApplyStyle",
     "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
     "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",

@@ -186,22 +186,34 @@ MISUSE = {
 }  # fmt: skip
 
 
+EYE = "vision_model.embeddings.position_embedding.weight"
+
+
 @pytest.mark.parametrize(
-    ("part", "key", "says"),
+    ("part", "key", "says", "changed"),
     [
-        ("lora_weights", "unet.mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight", "nan"),
-        ("id_encoder", "fuse_module.mlp2.fc1.weight", "fc1.weight"),
+        (
+            "lora_weights",
+            "unet.mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight",
+            "nan",
+            torch.full_like,
+        ),
+        ("id_encoder", "fuse_module.mlp2.fc1.weight", "fc1.weight", None),
+        ("id_encoder", EYE, "", lambda x, _: x[:0]),
+        ("id_encoder", EYE, "0-d", lambda x, _: x[0, 0]),
+        ("id_encoder", "visual_projection.weight", "", lambda x, _: torch.cat([x, x[:, :1]], 1)),
     ],
 )
-def test_damaged_files_are_named(tmp_path, part, key, says):
-    """A NaN in the LoRA, a tensor that is missing in the encoder. The count of places that some save does no harm."""
+def test_damaged_files_are_named(tmp_path, part, key, says, changed):
+    """A NaN in the LoRA, a tensor that is missing in the encoder, some of other sizes. The count of places that some
+    save does no harm."""
     file = {name: dict(state) for name, state in made.file(1).items()}
     file["id_encoder"]["vision_model.embeddings.position_ids"] = torch.arange(257)[None]
     torch.save(file, tmp_path / "whole.bin")
     assert load_photo_maker(str(tmp_path / "whole.bin")).net.width == made.TEXT
     broken = file[part].pop(key)
-    if part == "lora_weights":
-        file[part][key] = broken * torch.nan
+    if changed:
+        file[part][key] = changed(broken, torch.nan)
     torch.save(file, tmp_path / "broken.bin")
     with pytest.raises(errors.UnsupportedCheckpoint, match=f"damaged PhotoMaker file .*{says}"):
         load_photo_maker(str(tmp_path / "broken.bin"))

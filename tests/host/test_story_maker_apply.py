@@ -168,8 +168,11 @@ def test_other_models_and_encoders(host, story_maker):
         ({"image_proj_model.pos_embed": torch.full((3, 20, 2048), torch.nan)}, "incomplete or damaged.*nan"),
         ({"image_proj_model.resample.latents": None}, "incomplete or damaged StoryMaker file.*latents"),
         ({"ip_adapter.0.to_q_lora.up.weight": torch.full((64, 4), torch.inf)}, "incomplete or damaged.*inf"),
+        ({"ip_adapter.0.to_q_lora.down.weight": None}, r"incomplete or damaged.*0\.to_q has a LoRA of shapes .*None"),
+        ({"image_proj_model.bg_embed": torch.zeros(2, 20, 2048)}, "incomplete or damaged"),
+        ({"image_proj_model.pos_embed": torch.zeros(0, 20, 2048)}, "incomplete or damaged"),
     ],
-    ids=["whole", "no background", "NaN", "no queries", "LoRA"],
+    ids=["whole", "no background", "NaN", "no queries", "LoRA", "half a LoRA", "background of others", "nobody"],
 )
 def test_wrong_files(widths, tmp_path, changed, said):
     state = {f"{part}.{key}": x for part, half in story_maker_file(widths, 32).items() for key, x in half.items()}

@@ -43,7 +43,7 @@ def diffusers_unet(seed: int, **changes: Any) -> UNet2DConditionModel:
 
 def host_model(unet: UNet2DConditionModel) -> comfy.model_patcher.ModelPatcher:
     shape = dict(HOST_CONFIG, context_dim=unet.config.cross_attention_dim)
-    config = comfy.supported_models.SD15(dict(shape, dtype=torch.float32))
+    config = comfy.supported_models.SD15(dict(shape, dtype=unet.dtype))
     # The golden networks have 4 heads everywhere, where SD1.5 has 8.
     config.unet_config |= {"num_heads": 4, "num_head_channels": -1}
     model = config.get_model({})
