@@ -171,7 +171,7 @@ def test_a_whole_identity_from_a_photo_without_optional_packages(bare_server: Ho
     with safe_open(saved, "pt") as file:
         found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dictionary
     embedded = {key for key, tensor in found.items() if tensor.shape[-1:] == (512,) and tensor.abs().sum() > 0}
-    assert len(embedded) == 3, sorted(found)
+    assert len(embedded) == 4, sorted(found)
 
 
 @pytest.mark.parametrize("name", ["likeness", "Likeness-Nodes-main", "likeness.v1.2", "with a space", "名前"])

@@ -14,7 +14,10 @@ from graph_run import run
 from rig.standins import Standins
 
 OPEN = Path("/proc/self/fd")
-KEYS = ("insightface", "facexlib", "id_patch", "instantid", "parts2whole", "densepose")
+KEYS = (
+    "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "storymaker", "photomaker", "parts2whole",
+    "densepose",
+)  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not OPEN.is_dir(), reason="this system does not list open files")
 
@@ -46,6 +49,8 @@ LOADERS: dict[str, dict[str, Any]] = {
     "LikenessLoadFaceModel": {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto", "backend": "torch"},
     "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
     "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
+    "LikenessLoadIPAdapter": {"file": "standin-ip-adapter-faceid-plusv2_sd15.bin", "plus_version": "by the file"},
+    "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
     "LikenessLoadPhotoMaker": {"file": "standin-photomaker-v2.bin"},
     "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
     "LikenessDetectBodySurface": ours("LikenessDetectBodySurface").inputs,

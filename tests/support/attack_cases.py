@@ -430,6 +430,7 @@ def people() -> Iterator[Case]:
     yield told("LikenessApplyIDPatch: everybody of weight 0", "weight 0", ended(applied))
     off = {kind: {"strength": 0.0} for kind in SAMPLED}
     off["LikenessApplyInstantID"] = {"adapter_weight": 0.0, "control_strength": 0.0}
+    off["LikenessApplyIPAdapter"] = {"weight": 0.0}
     for kind, changed in off.items():
         applied = ours(kind, **changed)
         if kind == "LikenessApplyParts":
@@ -593,7 +594,7 @@ def texts() -> Iterator[Case]:
             "LikenessLoadIPAdapter": "file", "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
         }.items():  # fmt: skip
             for how, text in {"": name, ", linked": value(repr(name))}.items():
-                graph = check("None", node(kind, **{given: text}))
+                graph = check("None", ours(kind, **{given: text}))
                 yield explained(f"{what}: {kind}{how}", "(?i)no saved|not found|not in list|name", graph)
         yield explained(f"{what}: other_label empty", "other_label", ended(ours("LikenessPart", label="other")))
 
@@ -671,7 +672,7 @@ def others() -> Iterator[Case]:
         twice = value(f"text(1, {width}) + text(2, {width})")
         yield right(f"{kind}: two prompts", ended(ours(kind, positive=twice)))
         if kind != "LikenessApplyIDPatch":
-            model = "sd15()" if kind == "LikenessApplyInstantID" else "sdxl()"
+            model = "sdxl()" if kind in ("LikenessApplyParts", "LikenessSharePartsAttention") else "sd15()"
             yield explained(f"{kind}: a model of another family", "made for|fit", ended(ours(kind, model=value(model))))
             applied = ours(kind)
             bare = sampler(DEFAULTS[kind]["model"], applied[1], applied[2])
