@@ -55,7 +55,7 @@ def _strength(model: ModelPatcher, loaded: Mapping[str, Any]) -> float:
     return sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours))
 
 
-def _patches(model: ModelPatcher, state: Mapping[str, Tensor], weights: Mapping[str, str] | None) -> dict[str, Any]:
+def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | None) -> dict[str, Any]:
     """By the names of the MODEL's weights. Raises WrongBaseModel unless each finds a layer of its size: the host leaves
     out all others."""
     found = comfy.lora.load_lora(dict(state), weights or _weights(model), False)

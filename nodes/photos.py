@@ -211,11 +211,11 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
             continue
         seen += [Sighting(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
     if not seen:
-        raise _whyfirst(failed)
+        raise _why_first(failed)
     return seen, failed
 
 
-def _whyfirst(failed: Mapping[str, LikenessError]) -> LikenessError:
+def _why_first(failed: Mapping[str, LikenessError]) -> LikenessError:
     return next(iter(failed.values()))
 
 
