@@ -21,7 +21,7 @@ from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
 from ..core.text import in_one_line
-from . import folders
+from . import folders, notes
 
 
 def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
@@ -98,11 +98,12 @@ class Published:
             raise ModelMissing(f"The {self.what}", [name], searched, url, size)
         return str(path)
 
-    def instead(self, file: str, path: str) -> str:
-        """What to tell where `path` is something else than the file that was chosen, "" where it is that one."""
-        if folders.find(file, self.key):
-            return ""
-        return f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
+    def chosen(self, file: str, node_id: str | None) -> str:
+        """The same; the node that loads it is told where that is something else than the file that was chosen."""
+        path, there = self.path(file), folders.find(file, self.key)
+        other = f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
+        notes.tell(node_id, "" if there else other)
+        return path
 
     def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
         """network(state, ops=..., device=..., dtype=...) with the weights of a file, pickled or safetensors.

@@ -91,9 +91,7 @@ class LoadIDPatch(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        path = FILE.path(file)
-        notes.tell(notes.node_of(cls), FILE.instead(file, path))
-        return io.NodeOutput(load_id_patch(path))
+        return io.NodeOutput(load_id_patch(FILE.chosen(file, notes.node_of(cls))))
 
 
 class IDPatchImage(io.ComfyNode):

@@ -104,9 +104,7 @@ class LoadInstantID(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        path = FILE.path(file)
-        notes.tell(notes.node_of(cls), FILE.instead(file, path))
-        return io.NodeOutput(load_instant_id(path))
+        return io.NodeOutput(load_instant_id(FILE.chosen(file, notes.node_of(cls))))
 
 
 class ResizePhoto(io.ComfyNode):

@@ -71,8 +71,7 @@ class LoadIPAdapter(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str, plus_version: str) -> io.NodeOutput:
-        path = _path(file)
-        notes.tell(notes.node_of(cls), published(file).instead(file, path))
+        path = published(file).chosen(file, notes.node_of(cls))
         return io.NodeOutput(load_ip_adapter(path, plus_version, file))
 
 

@@ -59,9 +59,7 @@ class LoadPhotoMaker(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        path = FILE.path(file)
-        notes.tell(notes.node_of(cls), FILE.instead(file, path))
-        return io.NodeOutput(load_photo_maker(path))
+        return io.NodeOutput(load_photo_maker(FILE.chosen(file, notes.node_of(cls))))
 
 
 class ApplyPhotoMaker(io.ComfyNode):

@@ -72,9 +72,7 @@ class LoadStoryMaker(io.ComfyNode):
 
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
-        path = FILE.path(file)
-        notes.tell(notes.node_of(cls), FILE.instead(file, path))
-        return io.NodeOutput(load_story_maker(path))
+        return io.NodeOutput(load_story_maker(FILE.chosen(file, notes.node_of(cls))))
 
 
 class ApplyStoryMaker(io.ComfyNode):
