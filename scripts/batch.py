@@ -63,6 +63,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
     parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
+    parser.add_argument("--workers", type=int, help="how many ComfyUIs; else as many as there are GPUs, or one")
+    parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     return parser.parse_args()
 
@@ -80,7 +82,16 @@ def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
     from batch import workers
 
     models = [given.models.absolute()] if given.models else []
-    return workers.Crew(lambda: workers.Here(host, python, models), 1)
+    count = given.workers or (None if given.address else max(1, gpus()))
+    if count == 1 and not given.address:
+        return workers.Crew(lambda: workers.Here(host, python, models), count, host)
+    return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host)
+
+
+def gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def make(rows: list[Row], template: Template, output: Output, workers: Crew) -> int:

@@ -1,7 +1,8 @@
 """The folder of a run: pictures under the names of their rows, done.csv, failed.csv.
 
-It is all that a run leaves, and all that the next one needs to go on. Every file is written beside its place and moved there whole; done.csv names it afterwards. So whatever stops a run, a
-picture is there and recorded, or there and made again under the same name, or not there.
+It is all that a run leaves, and all that the next one needs to go on. Every file is written beside its place and moved
+there whole; done.csv names it afterwards. So whatever stops a run, a picture is there and recorded, or there and made
+again under the same name, or not there.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import tempfile
@@ -18,10 +19,19 @@ from rig.host_server import Run as HostRun
 from rig.workflow import Prompt, title
 
 _ATTEMPTS = 3
+_FOLDERS = "likeness-batch-"
 
 
 class WorkerDied(Exception):
     """Its ComfyUI is no more."""
+
+
+@dataclass(frozen=True)
+class About:
+    """Which ComfyUI a worker has, and where."""
+
+    host: str
+    place: str
 
 
 @dataclass(frozen=True)
@@ -42,15 +52,16 @@ class Worker:
 
     def __init__(self, host: Host, python: Path, models: Iterable[Path] = ()) -> None:
         self.host = host
-        self._folder = Path(tempfile.mkdtemp(prefix="likeness-batch-"))
+        _clear_up()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
         self._server = HostServer(host, python, self._folder / "host", models, packs=packs_of(host))
         self._used: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def start(self) -> str:
-        """Which ComfyUI and where, for people. Raises HostError."""
+    def start(self) -> About:
+        """Raises HostError."""
         self._server.__enter__()
-        return f"{self.host} ({self.host.path}) on {platform.node()}"
+        return About(str(self.host), f"{self.host.path} on {platform.node()}")
 
     def object_info(self) -> dict[str, Any]:
         return self._server.object_info()
@@ -110,6 +121,18 @@ class Worker:
             for name in photos:
                 if not self._used[name]:
                     (self._server.base / "input" / name).unlink(missing_ok=True)
+
+
+def _clear_up() -> None:
+    """What workers of this machine have left that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*") if os.name != "nt" else ():
+        process = folder.name.removeprefix(_FOLDERS).split("-")[0]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError):
+            continue
 
 
 def packs_of(host: Host) -> list[Path]:
