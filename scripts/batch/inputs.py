@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
+import io
 import json
 import math
 import os
@@ -16,11 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError
+from PIL import Image
 from rig import workflow
 from rig.workflow import Place, Prompt
 
+from core.text import in_one_line
+
 from .rows import NAME, BadRow, Row
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -80,7 +85,7 @@ class Template:
         else:
             try:
                 self.prompt, places = workflow.opened(graph, object_info)
-            except (workflow.WorkflowError, KeyError, IndexError, TypeError, AttributeError) as cause:
+            except (workflow.WorkflowError, LookupError, TypeError, AttributeError, RecursionError) as cause:
                 raise SetupError(
                     f"{path} does not fit this ComfyUI: {cause} Where it runs in the editor, save it with Export (API) "
                     "there and take that file."
@@ -191,9 +196,9 @@ class Names:
                 self._shown.append(place.label)
                 self._app.setdefault(place.label.casefold(), []).append(place)
         for place in places:
-            for owner in dict.fromkeys((place.title, place.node)):
-                for name in dict.fromkeys((place.name, place.label)):
-                    self._all.setdefault(f"{owner}.{name}".casefold(), []).append(place)
+            called = {f"{owner}.{name}" for owner in (place.title, place.node) for name in (place.name, place.label)}
+            for name in {name.casefold() for name in called}:
+                self._all.setdefault(name, []).append(place)
 
     def place(self, column: str) -> Place:
         """Raises SetupError."""
@@ -204,10 +209,10 @@ class Names:
             both = [f"{place.title}.{place.name}" for place in found]
             both = both if len(set(both)) == len(both) else [f"{place.node}.{place.name}" for place in found]
             raise SetupError(f"The column {column} means more than one input: write {' or '.join(both)} for it.")
-        known = {**{name.casefold(): name for name in self._shown}}
-        known |= {key: f"{ones[0].title}.{ones[0].name}" for key, ones in self._all.items() if key not in known}
+        written = [*self._shown, *(f"{one.title}.{one.name}" for ones in self._all.values() for one in ones)]
+        known = {name.casefold(): name for name in written}
         near = [known[key] for key in difflib.get_close_matches(column.casefold(), known, 3, 0.5)]
-        nearest = f" Nearest: {', '.join(dict.fromkeys(near))}." if near else ""
+        nearest = f" Nearest: {', '.join(near)}." if near else ""
         labels = f" The workflow's app has: {', '.join(self._shown)}." if self._shown else ""
         raise SetupError(f"No input of the workflow is called {column}.{nearest}{labels} {NAME} names the pictures.")
 
@@ -265,6 +270,12 @@ def _photo(path: Path, photos: dict[str, bytes]) -> str:
         data = path.read_bytes()
     except OSError as cause:
         raise BadRow(f"{path} cannot be read: {cause.strerror}.") from cause
+    if path.suffix.lower() in PICTURES:
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.verify()
+        except Exception as cause:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
+            raise BadRow(f"{path} cannot be read as a picture: {in_one_line(cause)}") from cause
     if not data:
         raise BadRow(f"{path} is empty.")
     name = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:12]}{path.suffix.lower()}"

@@ -130,17 +130,18 @@ class _Level:
         number, slots = f"{self.path}{node['id']}", {slot["name"]: slot for slot in node.get("inputs") or []}
         shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
         inputs = _values(node, object_info[node["type"]])
-        set_at = {name: _Widget(number, name, shown, _label(slots.get(name, {}), name), None) for name in inputs}
+        own = {name: _Widget(number, name, shown, _label(slots.get(name, {}), name), None) for name in inputs}
+        set_at = {name: [widget] for name, widget in own.items()}
         for name, slot in slots.items():
             brought = self.input(slot["link"], slot.get("type")) if slot.get("link") is not None else None
-            if isinstance(brought, _Widget):
-                set_at[name] = brought
-                if brought.value is not None:
-                    inputs[name] = sent(brought.value)
+            if isinstance(brought, _Widget) and brought.value is None:
+                set_at.setdefault(name, []).append(brought)
+            elif isinstance(brought, _Widget):
+                set_at[name], inputs[name] = [brought], sent(brought.value)
             elif brought is not None:
                 inputs[name] = brought
                 set_at.pop(name, None)
-        for name, widget in set_at.items():
+        for name, widget in ((name, widget) for name, widgets in set_at.items() for widget in widgets):
             place = Place(widget.node, widget.name, widget.title, widget.label)
             places.setdefault((widget.node, widget.name), place).targets.append((number, name))
         return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
