@@ -40,11 +40,12 @@ def main() -> int:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
     python = environment.python_for(hosts, given.python, MODULES)
     environment.enter(python)
-    from batch import rows
+    from batch import inputs, rows
     from batch.inputs import Template
     from batch.output import Output
 
     table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
+    inputs.check_labels(workflow, table.columns)
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
     with crew(given, hosts[0], python) as workers:
@@ -63,10 +64,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
     parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
-    parser.add_argument("--workers", type=int, help="how many ComfyUIs; else as many as there are GPUs, or one")
+    parser.add_argument("--workers", type=positive, help="how many ComfyUIs; else as many as there are GPUs, or one")
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
 
 
 def workflow_file(given: str) -> Path:

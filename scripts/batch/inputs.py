@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from PIL import Image
 from rig import workflow
 from rig.workflow import Place, Prompt
 
+from core import workflow_files
 from core.text import in_one_line
 
 from .rows import NAME, BadRow, Row
@@ -181,6 +182,26 @@ def api_places(prompt: Prompt) -> list[Place]:
     ]
 
 
+def check_labels(path: Path, columns: Iterable[str]) -> None:
+    """Raises SetupError for what can be told before a ComfyUI says what its nodes are called: no workflow, and columns
+    that are no label of its app."""
+    graph = loaded(path)
+    names = Names(graph, api_places(graph) if is_api(graph) else list(_widgets(graph)))
+    for column in columns:
+        if "." not in column and column.casefold() != NAME and not names.known(column):
+            names.place(column)
+
+
+def _widgets(graph: Mapping[str, Any]) -> Iterator[Place]:
+    for node in workflow_files.nodes_in(graph):
+        title = node.get("title") or node["type"]
+        if node["type"] == workflow.PRIMITIVE:
+            yield Place(str(node["id"]), "value", title, "value")
+        for slot in node.get("inputs") or []:
+            if "widget" in slot:
+                yield Place(str(node["id"]), slot["name"], title, workflow.label(slot, slot["name"]))
+
+
 class Names:
     """What columns may be called: labels of the workflow's app, else "Node title.input", by the input's name or label,
     or with the node's number or class in the title's place."""
@@ -200,9 +221,12 @@ class Names:
             for name in {name.casefold() for name in called}:
                 self._all.setdefault(name, []).append(place)
 
+    def known(self, column: str) -> list[Place]:
+        return self._app.get(column.casefold()) or self._all.get(column.casefold()) or []
+
     def place(self, column: str) -> Place:
         """Raises SetupError."""
-        found = self._app.get(column.casefold()) or self._all.get(column.casefold()) or []
+        found = self.known(column)
         if len(found) == 1:
             return found[0]
         if found:

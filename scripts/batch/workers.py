@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -108,6 +109,7 @@ class Crew:
                 if cause := future.exception():
                     found += self._died(place, cause)
                     break
+                _room(future.result().error)
                 found.append((place.flying.pop(future), future.result()))
                 self._lost = 0
         return found
@@ -129,6 +131,7 @@ class Crew:
 
         Raises SetupError when one row after the other is given up.
         """
+        _room(_said(cause))
         first, *behind = place.flying.values()
         place.hand.end()
         place.hand, place.ready, place.flying = self._start(), False, {}
@@ -142,6 +145,12 @@ class Crew:
         if self._lost == DEATHS:
             raise SetupError(f"{DEATHS} rows one after the other ended {DEATHS} workers each. {_said(cause)}")
         return [(first, Made(error=f"{DEATHS} workers ended during this row. The last: {_said(cause)}"))]
+
+
+def _room(error: str) -> None:
+    """A full disk is no row's fault. Raises SetupError."""
+    if os.strerror(errno.ENOSPC) in error:
+        raise SetupError(f"The disk of a worker is full: make room and run the same again. {error}")
 
 
 def _said(cause: BaseException) -> str:

@@ -47,10 +47,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def batch(folder: Path, *more: str) -> subprocess.Popen[str]:
+    """In a group of its own, as in a terminal."""
     command = [sys.executable, str(ROOT / "scripts" / "batch.py"), str(folder / "jobs.csv")]
     command += ["--workflow", str(folder / "workflow.json"), "--python", sys.executable, *more]
     variables = {**os.environ, "TMPDIR": str(folder), "RAY_TMPDIR": "/tmp"}  # Ray's paths have to be short
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables, start_new_session=True)
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -110,3 +111,37 @@ def test_nothing_is_lost_and_nothing_made_twice(folder: Path, host_server: HostS
     assert "torn.png" in failed["torn"]
     assert (folder / "jobs" / "row 7.png").read_bytes() == single(folder, host_server, 9)
     assert not hosts(folder) and not list(folder.glob("likeness-batch-*"))
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_a_run_that_is_stopped_goes_on(folder: Path) -> None:
+    """Ctrl-C, then the driver is killed, then one worker without Ray does the rest and a row that has changed."""
+    stopped = batch(folder, "--workers", "2")
+    until(lambda: len(done(folder)) >= 2, stopped)
+    os.killpg(stopped.pid, signal.SIGINT)
+    said = stopped.communicate()[1]
+    assert stopped.returncode == 130 and "Traceback" not in said, said
+    assert not hosts(folder)
+    before = len(done(folder))
+    killed = batch(folder, "--workers", "2")
+    until(lambda: len(done(folder)) >= before + 2, killed)
+    killed.kill()
+    killed.communicate()
+    give_up = time.monotonic() + 30
+    while hosts(folder):
+        assert time.monotonic() < give_up, "a ComfyUI outlives its worker"
+        time.sleep(0.1)
+    made = {entry["files"]: (folder / "jobs" / entry["files"]).stat().st_mtime_ns for entry in done(folder)}
+    assert before + 2 <= len(made) < ROWS
+    changed = next(iter(made))
+    lines = (folder / "jobs.csv").read_text().splitlines()
+    (folder / "jobs.csv").write_text(
+        "\n".join(f"{line}0" if line.startswith(f"{Path(changed).stem},") else line for line in lines)
+    )
+    rest = batch(folder, "--workers", "1")
+    assert "Traceback" not in rest.communicate()[1] and rest.returncode == 1
+    assert {entry["files"] for entry in done(folder)} == {f"row {number}.png" for number in range(ROWS)}
+    later = {name: (folder / "jobs" / name).stat().st_mtime_ns for name in made}
+    assert {name for name in made if later[name] != made[name]} == {changed}
+    assert sorted(path.name for path in (folder / "jobs").glob(".*")) == [".lock"]

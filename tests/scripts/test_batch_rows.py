@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from batch import rows
-from batch.inputs import Job, Template
+from batch.inputs import Job, Template, check_labels
 from batch.output import Output
 from batch.rows import Row
 from batch.worker import About, Made, WorkerDied
@@ -150,6 +150,13 @@ def test_columns_that_fit_nothing_or_too_much(tmp_path: Path) -> None:
         template(tmp_path, "Ben.text")
     with pytest.raises(SetupError, match=r"seed and Sampler\.seed are the same input"):
         template(tmp_path, "seed", "Sampler.seed")
+    for column, known in (("Frist person", False), ("PROMPT", True), ("Sampler.anything", True), ("Name", True)):
+        try:  # what can be told without a host
+            check_labels(tmp_path / "workflow.json", [column])
+        except SetupError as problem:
+            assert not known and "Nearest: First person." in str(problem)
+        else:
+            assert known
     twice = graph()
     twice["nodes"][2]["inputs"][0]["link"] = None
     twice["extra"]["linearData"]["inputs"].append([3, "text"])
