@@ -118,7 +118,6 @@ def test_a_widget_newer_than_the_file_has_its_default() -> None:
     ("broken", "message"),
     [
         (node(1, "Unknown", []), r"Unknown \(node 1\) .*not known"),
-        (node(1, "LoadImage", ["a.png", "image"], mode=4), r"LoadImage \(node 1\) is muted or bypassed"),
         (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) .*1 .*2 widgets"),
     ],
 )

@@ -1,0 +1,138 @@
+"""Makes a picture for every row of a CSV file, by any workflow, on one GPU or on many machines.
+
+    python scripts/batch.py JOBS.csv --workflow id_patch_two_people
+
+Columns: the inputs of the workflow's app by their labels (Prompt, Seed, First person), or "Node title.input" of any
+other; for a photo its file. An empty cell is as the workflow says. The column name, where there is one, says what a
+row's pictures are called, else its line and its photos do.
+
+The pictures come into a folder beside the CSV that has its name, with done.csv (what is there) and failed.csv (lines
+that could not be made, and why). Run the same again to go on where it stopped: rows whose pictures are there are left
+alone, rows that failed are tried again, and a row is made again, in the place of its old pictures, when its cells, its
+photos or the workflow have changed, or when somebody has taken a picture away. Rows that are no longer in the file
+keep their pictures. Give the rows names where lines may be put between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import environment
+from environment import ROOT, Host, SetupError, say
+
+if TYPE_CHECKING:
+    from batch.inputs import Job, Template
+    from batch.output import Output
+    from batch.rows import Row
+    from batch.workers import Crew
+
+MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
+
+
+def main() -> int:
+    given = arguments()
+    hosts = environment.find_hosts()
+    if not hosts:
+        raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
+    python = environment.python_for(hosts, given.python, MODULES)
+    environment.enter(python)
+    from batch import rows
+    from batch.inputs import Template
+    from batch.output import Output
+
+    table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
+    output = Output(given.output or given.jobs.with_suffix(""))
+    say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
+    with crew(given, hosts[0], python) as workers:
+        photos = given.photos or given.jobs.parent
+        template = Template(workflow, workers.object_info(), table.columns, photos, hosts[0].path / "input")
+        return make(list(rows.rows(table, template.is_photo)), template, output, workers)
+
+
+def arguments() -> argparse.Namespace:
+    first, *text = (__doc__ or "").split("\n")
+    parser = argparse.ArgumentParser(
+        description=first, epilog="\n".join(text), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a row a picture; the first line names inputs")
+    parser.add_argument("--workflow", required=True, help="a workflow's file, or the name of one of our templates")
+    parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
+    parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
+    parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
+    parser.add_argument("--workers", type=int, help="how many ComfyUIs; else as many as there are GPUs, or one")
+    parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
+    parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
+    return parser.parse_args()
+
+
+def workflow_file(given: str) -> Path:
+    path = Path(given)
+    ours = ROOT / "workflows" / f"{path.stem if path.name == given else given}.json"
+    if path.is_file() or ours.is_file():
+        return path if path.is_file() else ours
+    names = ", ".join(sorted(file.stem for file in (ROOT / "workflows").glob("*.json")))
+    raise SetupError(f"There is no file {given}, and none of our templates is called so: {names}.")
+
+
+def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
+    from batch import workers
+
+    models = [given.models.absolute()] if given.models else []
+    count = given.workers or (None if given.address else max(1, gpus()))
+    if count == 1 and not given.address:
+        return workers.Crew(lambda: workers.Here(host, python, models), count, host)
+    return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host)
+
+
+def gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def make(rows: list[Row], template: Template, output: Output, workers: Crew) -> int:
+    """1 where a row failed."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(rows), unit="row", mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
+        for job, made in workers.made(jobs(rows, template, output, bar)):
+            if made.error:
+                output.refuse(job.row.line, job.row.name, made.error)
+            else:
+                output.keep(job, made.files, made.seconds)
+            bar.update()
+    if output.failed:
+        say(f"{output.failed} of {len(rows)} rows failed: {output.folder / 'failed.csv'} says why.")
+    say(f"Done: {output.folder}")
+    return int(output.failed > 0)
+
+
+def jobs(rows: list[Row], template: Template, output: Output, bar) -> Iterator[Job]:
+    """What is to be made, one after the other as workers ask for it; what cannot be is in failed.csv before."""
+    from batch.rows import BadRow
+
+    problems = [template.check(row) for row in rows]
+    for row, problem in zip(rows, problems, strict=True):
+        if problem:
+            output.refuse(row.line, row.name, problem)
+            bar.update()
+    for row, problem in zip(rows, problems, strict=True):
+        if problem:
+            continue
+        try:
+            job = template.job(row)
+        except BadRow as bad:
+            output.refuse(row.line, row.name, str(bad))
+        else:
+            if not output.has(job):
+                yield job
+                continue
+        bar.update()
+
+
+if __name__ == "__main__":
+    environment.run(main)
