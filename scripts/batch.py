@@ -2,20 +2,41 @@
 
     python scripts/batch.py JOBS.csv --workflow id_patch_two_people
 
-Columns: the inputs of the workflow's app by their labels (Prompt, Seed, First person), or "Node title.input" of any
-other; for a photo its file. An empty cell is as the workflow says. The column name, where there is one, says what a
-row's pictures are called, else its line and its photos do.
+with a file such as
 
-The pictures come into a folder beside the CSV that has its name, with done.csv (what is there) and failed.csv (lines
-that could not be made, and why). Run the same again to go on where it stopped: rows whose pictures are there are left
-alone, rows that failed are tried again, and a row is made again, in the place of its old pictures, when its cells, its
-photos or the workflow have changed, or when somebody has taken a picture away. Rows that are no longer in the file
-keep their pictures. Give the rows names where lines may be put between them.
+    name,First person,Second person,Prompt,Seed
+    terrace,anna.jpg,ben.jpg,"two friends on a terrace, soft light",1
+    beach,anna.jpg,ben.jpg,two friends at the beach,2
+
+Columns: the inputs of the workflow's app by their labels, or "Node title.input" of any other input (with the node's
+number in the title's place where two are called alike). The cell of a photo is its file, below the folder of the CSV or
+--photos. An empty cell is as the workflow says; so is an input without a column, the seed too. The column "name" says
+what a row's pictures are called; without it their line and their photos do. Spreadsheets' CSV UTF-8 is read as it is,
+with commas, semicolons or tabs.
+
+Workflows: one of our templates by its name, or a file, saved with Export or Export (API). The packs in the custom_nodes
+of the ComfyUI that is found are there too. It has to save what it makes, with Save Image.
+
+Output: a folder beside the CSV with its name, in it the pictures (name.png, or name_1of4.png where there are several),
+done.csv, and failed.csv with every line that could not be made, and why. Other rows are not kept from being made. The
+exit status is 1 then.
+
+Going on: run the same again, whatever has stopped it, Ctrl-C too. What is done is left alone and what has failed is
+tried again. A row is made again, in the place of its old pictures, when its cells, its photos or the workflow have
+changed, or when one of its pictures is gone. A row that is no longer in the file keeps its pictures. Where lines may be
+put between others, give the rows names.
+
+Workers: each is a ComfyUI without a window and in a folder of its own, as many as there are GPUs; more share them. One
+runs in this program, several on Ray (pip install "ray[default]", which tells nobody of it), which shows them in its
+dashboard. Where one ends its rows go to others, and another one is started; a row during which three have ended is in
+failed.csv. With --address they run on a cluster: each machine has a ComfyUI (COMFYUI_PATH before ray start, or
+~/comfy/ComfyUI) with the models in it; photos and pictures travel, and this pack does.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,17 +61,22 @@ def main() -> int:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
     python = environment.python_for(hosts, given.python, MODULES)
     environment.enter(python)
-    from batch import rows
+    from batch import inputs, rows
     from batch.inputs import Template
     from batch.output import Output
 
     table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
+    inputs.check_labels(workflow, table.columns)
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
     with crew(given, hosts[0], python) as workers:
         photos = given.photos or given.jobs.parent
         template = Template(workflow, workers.object_info(), table.columns, photos, hosts[0].path / "input")
-        return make(list(rows.rows(table, template.is_photo)), template, output, workers)
+        try:
+            return make(list(rows.rows(table, template.is_photo)), template, output, workers)
+        except KeyboardInterrupt:
+            say(f"Stopped. What is done is in {output.folder}: run the same again to go on.")
+            raise
 
 
 def arguments() -> argparse.Namespace:
@@ -63,10 +89,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
     parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
-    parser.add_argument("--workers", type=int, help="how many ComfyUIs; else as many as there are GPUs, or one")
+    parser.add_argument("--workers", type=positive, help="how many ComfyUIs; else as many as there are GPUs, or one")
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
 
 
 def workflow_file(given: str) -> Path:
@@ -74,8 +106,9 @@ def workflow_file(given: str) -> Path:
     ours = ROOT / "workflows" / f"{path.stem if path.name == given else given}.json"
     if path.is_file() or ours.is_file():
         return path if path.is_file() else ours
-    names = ", ".join(sorted(file.stem for file in (ROOT / "workflows").glob("*.json")))
-    raise SetupError(f"There is no file {given}, and none of our templates is called so: {names}.")
+    names = [file.stem for file in (ROOT / "workflows").glob("*.json")]
+    near = ", ".join(difflib.get_close_matches(path.stem, names, 3, 0.4)) or "start_two_people"
+    raise SetupError(f"There is no file {given}, and no template of that name in {ours.parent}, such as {near}.")
 
 
 def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import copy
 import difflib
 import hashlib
+import io
 import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from environment import SetupError
+from PIL import Image
 from rig import workflow
 from rig.workflow import Place, Prompt
 
+from core import workflow_files
+from core.text import in_one_line
+
 from .rows import NAME, BadRow, Row
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -80,7 +86,7 @@ class Template:
         else:
             try:
                 self.prompt, places = workflow.opened(graph, object_info)
-            except (workflow.WorkflowError, KeyError, IndexError, TypeError, AttributeError) as cause:
+            except (workflow.WorkflowError, LookupError, TypeError, AttributeError, RecursionError) as cause:
                 raise SetupError(
                     f"{path} does not fit this ComfyUI: {cause} Where it runs in the editor, save it with Export (API) "
                     "there and take that file."
@@ -176,6 +182,26 @@ def api_places(prompt: Prompt) -> list[Place]:
     ]
 
 
+def check_labels(path: Path, columns: Iterable[str]) -> None:
+    """Raises SetupError for what can be told before a ComfyUI says what its nodes are called: no workflow, and columns
+    that are no label of its app."""
+    graph = loaded(path)
+    names = Names(graph, api_places(graph) if is_api(graph) else list(_widgets(graph)))
+    for column in columns:
+        if "." not in column and column.casefold() != NAME and not names.known(column):
+            names.place(column)
+
+
+def _widgets(graph: Mapping[str, Any]) -> Iterator[Place]:
+    for node in workflow_files.nodes_in(graph):
+        title = node.get("title") or node["type"]
+        if node["type"] == workflow.PRIMITIVE:
+            yield Place(str(node["id"]), "value", title, "value")
+        for slot in node.get("inputs") or []:
+            if "widget" in slot:
+                yield Place(str(node["id"]), slot["name"], title, workflow.label(slot, slot["name"]))
+
+
 class Names:
     """What columns may be called: labels of the workflow's app, else "Node title.input", by the input's name or label,
     or with the node's number or class in the title's place."""
@@ -191,25 +217,30 @@ class Names:
                 self._shown.append(place.label)
                 self._app.setdefault(place.label.casefold(), []).append(place)
         for place in places:
-            for owner in dict.fromkeys((place.title, place.node)):
-                for name in dict.fromkeys((place.name, place.label)):
-                    self._all.setdefault(f"{owner}.{name}".casefold(), []).append(place)
+            called = {f"{owner}.{name}" for owner in (place.title, place.node) for name in (place.name, place.label)}
+            for name in {name.casefold() for name in called}:
+                self._all.setdefault(name, []).append(place)
+
+    def known(self, column: str) -> list[Place]:
+        return self._app.get(column.casefold()) or self._all.get(column.casefold()) or []
 
     def place(self, column: str) -> Place:
         """Raises SetupError."""
-        found = self._app.get(column.casefold()) or self._all.get(column.casefold()) or []
+        found = self.known(column)
         if len(found) == 1:
             return found[0]
         if found:
             both = [f"{place.title}.{place.name}" for place in found]
             both = both if len(set(both)) == len(both) else [f"{place.node}.{place.name}" for place in found]
             raise SetupError(f"The column {column} means more than one input: write {' or '.join(both)} for it.")
-        known = {**{name.casefold(): name for name in self._shown}}
-        known |= {key: f"{ones[0].title}.{ones[0].name}" for key, ones in self._all.items() if key not in known}
+        written = [*self._shown, *(f"{one.title}.{one.name}" for ones in self._all.values() for one in ones)]
+        known = {name.casefold(): name for name in written}
         near = [known[key] for key in difflib.get_close_matches(column.casefold(), known, 3, 0.5)]
-        nearest = f" Nearest: {', '.join(dict.fromkeys(near))}." if near else ""
+        nearest = f" Nearest: {', '.join(near)}." if near else ""
         labels = f" The workflow's app has: {', '.join(self._shown)}." if self._shown else ""
-        raise SetupError(f"No input of the workflow is called {column}.{nearest}{labels} {NAME} names the pictures.")
+        raise SetupError(
+            f'No input of the workflow is called {column}.{nearest}{labels} "{NAME}" is for the names of pictures.'
+        )
 
 
 def _of_app(node: str, name: str, places: Sequence[Place]) -> list[Place]:
@@ -265,6 +296,12 @@ def _photo(path: Path, photos: dict[str, bytes]) -> str:
         data = path.read_bytes()
     except OSError as cause:
         raise BadRow(f"{path} cannot be read: {cause.strerror}.") from cause
+    if path.suffix.lower() in PICTURES:
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.verify()
+        except Exception as cause:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
+            raise BadRow(f"{path} cannot be read as a picture: {in_one_line(cause)}") from cause
     if not data:
         raise BadRow(f"{path} is empty.")
     name = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:12]}{path.suffix.lower()}"

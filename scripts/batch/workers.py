@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -84,16 +85,18 @@ class Crew:
 
     def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:
         """What becomes of each, in the order in which they end. Raises SetupError where no worker is left."""
-        while self._hand_out(jobs):
+        while not self._handed_out(jobs) or any(place.flying for place in self._places):
             yield from self._next()
 
-    def _hand_out(self, jobs: Iterator[Job]) -> bool:
-        """Whether any is being made."""
+    def _handed_out(self, jobs: Iterator[Job]) -> bool:
+        """Whether there was none for somebody who has room."""
         for _ in range(IN_FLIGHT):  # one for each before anybody's second
             for place in (place for place in self._places if place.ready and len(place.flying) < IN_FLIGHT):
-                if job := self._again.popleft() if self._again else next(jobs, None):
-                    place.flying[place.hand.run(job)] = job
-        return bool(self._again) or any(place.flying for place in self._places)
+                job = self._again.popleft() if self._again else next(jobs, None)
+                if job is None:
+                    return True
+                place.flying[place.hand.run(job)] = job
+        return False
 
     def _next(self) -> list[tuple[Job, Made]]:
         """Wait for whatever comes first: a worker that is ready, a row, a worker's end."""
@@ -106,6 +109,7 @@ class Crew:
                 if cause := future.exception():
                     found += self._died(place, cause)
                     break
+                _room(future.result().error)
                 found.append((place.flying.pop(future), future.result()))
                 self._lost = 0
         return found
@@ -127,6 +131,7 @@ class Crew:
 
         Raises SetupError when one row after the other is given up.
         """
+        _room(_said(cause))
         first, *behind = place.flying.values()
         place.hand.end()
         place.hand, place.ready, place.flying = self._start(), False, {}
@@ -140,6 +145,12 @@ class Crew:
         if self._lost == DEATHS:
             raise SetupError(f"{DEATHS} rows one after the other ended {DEATHS} workers each. {_said(cause)}")
         return [(first, Made(error=f"{DEATHS} workers ended during this row. The last: {_said(cause)}"))]
+
+
+def _room(error: str) -> None:
+    """A full disk is no row's fault. Raises SetupError."""
+    if os.strerror(errno.ENOSPC) in error:
+        raise SetupError(f"The disk of a worker is full: make room and run the same again. {error}")
 
 
 def _said(cause: BaseException) -> str:
@@ -211,7 +222,7 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         options["include_dashboard"] = True
     try:
         context = ray.init(address or "local", **options)
-    except (ConnectionError, RuntimeError, ValueError) as cause:
+    except (OSError, RuntimeError, ValueError) as cause:
         raise SetupError(f"Ray does not start{f' at {address}' if address else ''}: {cause}") from cause
     if context.dashboard_url:
         say(f"Ray's dashboard: http://{context.dashboard_url}")

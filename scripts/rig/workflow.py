@@ -15,7 +15,7 @@ from core.workflow_files import subgraphs
 Prompt = dict[str, dict[str, Any]]
 
 NOTES = {"Note", "MarkdownNote"}
-_PRIMITIVE, _REROUTE = "PrimitiveNode", "Reroute"
+PRIMITIVE, REROUTE = "PrimitiveNode", "Reroute"
 """Nodes of the editor alone: a widget for the widgets it is linked to, and a corner of a link."""
 _MUTED, _BYPASSED = 2, 4
 _ANY = ("*", "", None)
@@ -114,7 +114,7 @@ class _Level:
     def prompt(self, object_info: Mapping[str, Any], places: dict[tuple[str, str], Place]) -> Prompt:
         found: Prompt = {}
         for number, node in self.nodes.items():
-            if node.get("mode", 0) in (_MUTED, _BYPASSED) or node["type"] in (*NOTES, _PRIMITIVE, _REROUTE):
+            if node.get("mode", 0) in (_MUTED, _BYPASSED) or node["type"] in (*NOTES, PRIMITIVE, REROUTE):
                 continue
             if number in self.inside:
                 found |= self.inside[number].prompt(object_info, places)
@@ -130,17 +130,18 @@ class _Level:
         number, slots = f"{self.path}{node['id']}", {slot["name"]: slot for slot in node.get("inputs") or []}
         shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
         inputs = _values(node, object_info[node["type"]])
-        set_at = {name: _Widget(number, name, shown, _label(slots.get(name, {}), name), None) for name in inputs}
+        own = {name: _Widget(number, name, shown, label(slots.get(name, {}), name), None) for name in inputs}
+        set_at = {name: [widget] for name, widget in own.items()}
         for name, slot in slots.items():
             brought = self.input(slot["link"], slot.get("type")) if slot.get("link") is not None else None
-            if isinstance(brought, _Widget):
-                set_at[name] = brought
-                if brought.value is not None:
-                    inputs[name] = sent(brought.value)
+            if isinstance(brought, _Widget) and brought.value is None:
+                set_at.setdefault(name, []).append(brought)
+            elif isinstance(brought, _Widget):
+                set_at[name], inputs[name] = [brought], sent(brought.value)
             elif brought is not None:
                 inputs[name] = brought
                 set_at.pop(name, None)
-        for name, widget in set_at.items():
+        for name, widget in ((name, widget) for name, widgets in set_at.items() for widget in widgets):
             place = Place(widget.node, widget.name, widget.title, widget.label)
             places.setdefault((widget.node, widget.name), place).targets.append((number, name))
         return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
@@ -160,18 +161,18 @@ class _Level:
         values, place = self.node.get("widgets_values") or [], widgets.index(slot["name"])
         title = self.node.get("title") or self.around.names[self.node["id"]]
         value = values[place] if place < len(values) else None
-        return _Widget(self.path[:-1], slot["name"], title, _label(slot, slot["name"]), value)
+        return _Widget(self.path[:-1], slot["name"], title, label(slot, slot["name"]), value)
 
     def output(self, number: int, output: int, wanted: Any) -> list[Any] | _Widget | None:
         node = self.nodes[number]
-        if node["type"] == _PRIMITIVE:
+        if node["type"] == PRIMITIVE:
             title, values = node.get("title") or "Primitive", node.get("widgets_values") or [None]
             return _Widget(f"{self.path}{number}", "value", title, "value", values[0])
         if node.get("mode", 0) == _MUTED:
             return None
-        if node["type"] == _REROUTE or node.get("mode", 0) == _BYPASSED:
+        if node["type"] == REROUTE or node.get("mode", 0) == _BYPASSED:
             slots = node.get("inputs") or []
-            place = 0 if node["type"] == _REROUTE else _through(node, output, wanted)
+            place = 0 if node["type"] == REROUTE else _through(node, output, wanted)
             link = slots[place].get("link") if place is not None and place < len(slots) else None
             return self.input(link, wanted) if link is not None else None
         if number not in self.inside:
@@ -201,7 +202,8 @@ def _fits(one: Any, other: Any) -> bool:
     return bool({*str(one).lower().split(",")} & {*str(other).lower().split(",")})
 
 
-def _label(slot: Mapping[str, Any], name: str) -> str:
+def label(slot: Mapping[str, Any], name: str) -> str:
+    """What the editor shows for an input."""
     return slot.get("label") or slot.get("localized_name") or name
 
 
