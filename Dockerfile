@@ -10,7 +10,7 @@ RUN apt-get update \
 
 # An active environment is what scripts/environment.py runs in, and what it leaves alone.
 ENV VIRTUAL_ENV=/opt/venv
-ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 RAY_USAGE_STATS_ENABLED=0
+ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
 
 # From PyPI these bring CUDA 13; for cards older than NVIDIA's 20 series https://download.pytorch.org/whl/cu126.
@@ -21,6 +21,9 @@ RUN pip install --index-url "$TORCH_INDEX" torch==2.11.0 torchvision==0.26.0 tor
 ARG COMFYUI=v0.33.0
 RUN git clone --depth 1 --branch "$COMFYUI" https://github.com/comfyanonymous/ComfyUI /opt/ComfyUI \
     && pip install -r /opt/ComfyUI/requirements.txt "ray[default]==2.60.0" pooch==1.9.0
+
+# Whoever reaches a Ray cluster without a token runs what they like on it.
+ENV RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 COMFYUI_PATH=/opt/ComfyUI
 
 # Who owns what is written into the folders below: docker build --build-arg UID=$(id -u)
 ARG UID=1000
