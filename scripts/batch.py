@@ -38,6 +38,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from batch.inputs import Job, Template
     from batch.output import Output
     from batch.rows import Row
+    from batch.run import Run
     from batch.workers import Crew
 
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
@@ -63,17 +65,23 @@ def main() -> int:
     environment.enter(python)
     from batch import inputs, rows
     from batch.inputs import Template
+    from batch.measured import Scores
     from batch.output import Output
+    from batch.people import saved_in
+    from batch.run import Run
 
     table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
     inputs.check_labels(workflow, table.columns)
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
-    with crew(given, hosts[0], python) as workers:
+    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix="likeness-people-") as bank:
         photos = given.photos or given.jobs.parent
-        template = Template(workflow, workers.object_info(), table.columns, photos, hosts[0].path / "input")
+        known, saved = workers.object_info(), saved_in(face_banks(given.models))
+        template = Template(workflow, known, table.columns, photos, hosts[0].path / "input", saved)
+        count, scores = given.keep or 1, Scores(output.folder) if given.measure or given.keep else None
+        run = Run(workers, known, output, count, scores, Path(bank))
         try:
-            return make(list(rows.rows(table, template.is_photo)), template, output, workers)
+            return make(list(rows.rows(table, template.is_photo)), template, output, run)
         except KeyboardInterrupt:
             say(f"Stopped. What is done is in {output.folder}: run the same again to go on.")
             raise
@@ -91,8 +99,19 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
     parser.add_argument("--workers", type=positive, help="how many ComfyUIs; else as many as there are GPUs, or one")
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
+    measure = "write likeness.csv: who is shown in each picture, and how alike"
+    parser.add_argument("--measure", action="store_true", help=measure)
+    keep = "make each row with N seeds, the row's and those after it, and keep the picture with the best likeness"
+    parser.add_argument("--keep", type=best_of, metavar="best-of:N", help=keep)
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     return parser.parse_args()
+
+
+def best_of(text: str) -> int:
+    number = text.removeprefix("best-of:")
+    if not (text.startswith("best-of:") and number.isdecimal() and 1 < int(number) <= 100):
+        raise argparse.ArgumentTypeError(f"{text} is not best-of:2 to best-of:100")
+    return int(number)
 
 
 def positive(text: str) -> int:
@@ -127,24 +146,37 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def make(rows: list[Row], template: Template, output: Output, workers: Crew) -> int:
+def face_banks(models: Path | None) -> list[Path]:
+    """Folders of saved people: of the given models folder, and of the ComfyUI that is found."""
+    from models import model_folders
+
+    each = [model_folders(one) for one in (*([models] if models else []), None)]
+    return [
+        Path(bank)
+        for folders in each
+        for bank in (*(Path(root) / "likeness_faces" for root in folders[""]), *folders.get("likeness_faces", ()))
+    ]
+
+
+def make(rows: list[Row], template: Template, output: Output, run: Run) -> int:
     """1 where a row failed."""
     from tqdm import tqdm
 
+    run.prepare(template, rows)
     with tqdm(total=len(rows), unit="row", mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
-        for job, made in workers.made(jobs(rows, template, output, bar)):
-            if made.error:
-                output.refuse(job.row.line, job.row.name, made.error)
-            else:
-                output.keep(job, made.files, made.seconds)
+        for job, problem in run.made(jobs(rows, template, output, run, bar)):
+            if problem:
+                output.refuse(job.row.line, job.row.name, problem)
             bar.update()
     if output.failed:
         say(f"{output.failed} of {len(rows)} rows failed: {output.folder / 'failed.csv'} says why.")
+    if measured := run.summary():
+        say(measured)
     say(f"Done: {output.folder}")
     return int(output.failed > 0)
 
 
-def jobs(rows: list[Row], template: Template, output: Output, bar) -> Iterator[Job]:
+def jobs(rows: list[Row], template: Template, output: Output, run: Run, bar) -> Iterator[Job]:
     """What is to be made, one after the other as workers ask for it; what cannot be is in failed.csv before."""
     from batch.rows import BadRow
 
@@ -161,7 +193,7 @@ def jobs(rows: list[Row], template: Template, output: Output, bar) -> Iterator[J
         except BadRow as bad:
             output.refuse(row.line, row.name, str(bad))
         else:
-            if not output.has(job):
+            if not run.has(job):
                 yield job
                 continue
         bar.update()

@@ -24,6 +24,7 @@ from rig.workflow import Place, Prompt
 from core import workflow_files
 from core.text import in_one_line
 
+from . import people
 from .rows import NAME, BadRow, Row
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
@@ -71,14 +72,22 @@ class Input:
 class Template:
     """A workflow, in the editor's format or the API's, that the rows of a table fill in.
 
-    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own.
+    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own; saved:
+    people, by the files that Load Identity has.
     Raises SetupError for what is no workflow and for columns that fit nothing or more than one input.
     """
 
     def __init__(
-        self, path: Path, object_info: Mapping[str, Any], columns: Iterable[str], photos: Path, input_folder: Path
+        self,
+        path: Path,
+        object_info: Mapping[str, Any],
+        columns: Iterable[str],
+        photos: Path,
+        input_folder: Path,
+        saved: Mapping[str, Path],
     ) -> None:
         graph = loaded(path)
+        self._saved = saved
         self._photos, self._folder, self._info = Path(os.path.normpath(photos.absolute())), input_folder, object_info
         if is_api(graph):
             self.prompt = {number: node for number, node in graph.items() if isinstance(node, dict)}
@@ -108,28 +117,47 @@ class Template:
         try:
             for column, cell in row.cells.items():
                 one = self.inputs[column]
-                _ = self._path(one, cell) if one.is_photo else one.value(cell)
+                _ = self._person(one, cell) or (self._path(one, cell) if one.is_photo else one.value(cell))
         except BadRow as problem:
             return str(problem)
         return row.problem
 
     def job(self, row: Row) -> Job:
         """Raises BadRow."""
-        prompt, photos = copy.deepcopy(self.prompt), {}
+        prompt, photos, instead = copy.deepcopy(self.prompt), dict[str, bytes](), dict[str, str]()
         for column, cell in row.cells.items():
             one = self.inputs[column]
-            value = _photo(self._path(one, cell), photos) if one.is_photo else one.value(cell)
+            if person := self._person(one, cell):
+                value = _photo(self._saved[person], photos)
+                instead |= {node: value for node, _ in one.targets if one.is_photo}
+            else:
+                value = _photo(self._path(one, cell), photos) if one.is_photo else one.value(cell)
             for node, name in one.targets:
                 prompt[node]["inputs"][name] = workflow.sent(value)
         for node, name, path in self._own_photos:
             if prompt[node]["inputs"][name] == self.prompt[node]["inputs"][name]:
                 prompt[node]["inputs"][name] = _photo(path, photos)
+        for node, file in instead.items():
+            prompt = people.with_saved(prompt, node, file, self._info)
         return Job(row, prompt, photos)
+
+    def _person(self, one: Input, cell: str) -> str | None:
+        """The saved person whom a cell means, where it may mean one."""
+        loads = self.prompt[one.targets[0][0]]["class_type"] == people.LOAD
+        if not loads and not (one.is_photo and self._saved and not (self._photos / cell).is_file()):
+            return None
+        try:
+            return people.chosen(cell, self._saved)
+        except BadRow as problem:
+            where = "" if loads else f", which is not in {self._photos}"
+            raise BadRow(f"{one.column} is {cell}{where}. {problem}") from problem
 
     @cached_property
     def _own_photos(self) -> list[tuple[str, str, Path]]:
-        """Files of the workflow itself that are in the input folder of this machine's ComfyUI."""
-        return [
+        """Files of the workflow itself that are in the input folder of this machine's ComfyUI, or in its face bank."""
+        loaders = workflow.nodes_of(self.prompt, people.LOAD)
+        named = [(node, self.prompt[node]["inputs"].get("file")) for node in loaders]
+        return [(node, "file", self._saved[file]) for node, file in named if file in self._saved] + [
             (number, name, path)
             for number, node in self.prompt.items()
             for name, value in node["inputs"].items()

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from environment import SetupError
 
+ENDING = ".safetensors"
+"""Of a person's file among those that a job brings along."""
 NAME = "name"
 """The column that says what a row's pictures are called."""
 _LONGEST = 120

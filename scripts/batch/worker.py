@@ -18,7 +18,11 @@ from rig.host_server import HostError, HostServer
 from rig.host_server import Run as HostRun
 from rig.workflow import Prompt, title
 
+from .rows import ENDING
+
 _ATTEMPTS = 3
+BESIDE = Path(__file__).parent / "beside"
+"""Nodes of the workers' own."""
 _FOLDERS = "likeness-batch-"
 
 
@@ -54,7 +58,7 @@ class Worker:
         self.host = host
         _clear_up()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
-        self._server = HostServer(host, python, self._folder / "host", models, packs=packs_of(host))
+        self._server = HostServer(host, python, self._folder / "host", models, packs=[*packs_of(host), BESIDE])
         self._used: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -119,7 +123,9 @@ class Worker:
         with self._lock:
             for name, data in photos.items():
                 if not self._used[name]:
-                    (self._server.base / "input" / name).write_bytes(data)
+                    self._path(name).parent.mkdir(parents=True, exist_ok=True)
+                    self._path(name).write_bytes(data)
+                    os.utime(self._path(name), (0, 0))  # by which Load Identity knows it again
                 self._used[name] += 1
 
     def _drop(self, photos: Mapping[str, bytes]) -> None:
@@ -127,7 +133,12 @@ class Worker:
             self._used.subtract(photos.keys())
             for name in photos:
                 if not self._used[name]:
-                    (self._server.base / "input" / name).unlink(missing_ok=True)
+                    self._path(name).unlink(missing_ok=True)
+
+    def _path(self, name: str) -> Path:
+        """Of a file that a prompt reads: people lie in the face bank."""
+        folder = "models/likeness_faces" if name.endswith(ENDING) else "input"
+        return self._server.base / folder / name
 
 
 def _clear_up() -> None:
