@@ -14,6 +14,7 @@ from typing import Any
 import comfy.clip_model
 import comfy.supported_models
 import comfy.taesd.taesd
+from comfy_api.latest import ComfyExtension
 
 WIDTH, VAE_WIDTH = 64, 32
 """Channels of a UNet in the place of 320, one head of SDXL's, and of the autoencoder in the place of 64."""
@@ -21,12 +22,17 @@ LAYERS = 3
 """Of CLIP: the fewest of which the host takes the last but one."""
 
 
-def narrow(family: Any) -> Any:
-    """The family of models, known by this width."""
+def families() -> list[Any]:
+    """All that the host knows, and SD1.5 and Segmind Vega of this width."""
+    known = comfy.supported_models
+    return [*known.models, *map(_narrow, (known.SD15, known.Segmind_Vega))]
+
+
+def _narrow(family: Any) -> Any:
     return type(family.__name__, (family,), {"unet_config": {**family.unet_config, "model_channels": WIDTH}})
 
 
-def end_early(network: Any) -> None:
+def _end_early(network: Any) -> None:
     """network: made of a configuration with transformers' names; what a file has of further layers is left over."""
     made = network.__init__
 
@@ -37,14 +43,19 @@ def end_early(network: Any) -> None:
     network.__init__ = init
 
 
-def convolution(n_in: int, n_out: int, **given: Any) -> Any:
-    """Of the autoencoder; the host's own looks it up in its module."""
-    return usual(*(VAE_WIDTH if n == 64 else n for n in (n_in, n_out)), **given)
+def _convolution(usual: Any) -> Any:
+    """Of the autoencoder."""
+    return lambda n_in, n_out, **given: usual(*(VAE_WIDTH if n == 64 else n for n in (n_in, n_out)), **given)
 
 
-usual, comfy.taesd.taesd.conv = comfy.taesd.taesd.conv, convolution
-comfy.supported_models.models += map(narrow, (comfy.supported_models.SD15, comfy.supported_models.Segmind_Vega))
-end_early(comfy.clip_model.CLIPTextModel)
-end_early(comfy.clip_model.CLIPVisionModelProjection)
+class SmallNetworks(ComfyExtension):
+    async def get_node_list(self) -> list[Any]:
+        return []
 
-NODE_CLASS_MAPPINGS: dict[str, type] = {}
+
+async def comfy_entrypoint() -> SmallNetworks:
+    comfy.supported_models.models = families()
+    comfy.taesd.taesd.conv = _convolution(comfy.taesd.taesd.conv)
+    _end_early(comfy.clip_model.CLIPTextModel)
+    _end_early(comfy.clip_model.CLIPVisionModelProjection)
+    return SmallNetworks()

@@ -27,7 +27,8 @@ from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast, PoseImage
 from pack.nodes.second_pass import CropFaces, PasteFaces
-from rig.standins import NARROW, Files, narrow
+from rig import small_networks
+from rig.standins import Files, narrow
 from torch import Tensor
 
 import nodes as host_nodes
@@ -59,11 +60,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Host:
     """As wide as the small net, which computes the same, in a host that takes a UNet of this width."""
     files = export.files(tmp_path_factory.mktemp("miniature"))
     export.write(files, partial(narrow, vae=64))
-    family = comfy.supported_models.Segmind_Vega
-    width = {"unet_config": {**family.unet_config, "model_channels": NARROW}}
     with pytest.MonkeyPatch.context() as patch:
-        known = [*comfy.supported_models.models, type(family.__name__, (family,), width)]
-        patch.setattr(comfy.supported_models, "models", known)
+        patch.setattr(comfy.supported_models, "models", small_networks.families())
         return opened(files)
 
 
