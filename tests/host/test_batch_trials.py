@@ -273,7 +273,7 @@ def test_rows_that_differ_in_their_names_alone(setup: Setup, tmp_path: Path, tem
 
 
 def test_the_driver_is_killed_and_goes_on(setup: Setup, tmp_path: Path, temporary: Path) -> None:
-    rows = [row(number) for number in range(60)]
+    rows = [row(number) for number in range(40)]
     with Batch(setup, tmp_path / "out", rows, temporary) as batch:
         batch.until_made(20)
         batch.process.kill()
@@ -342,7 +342,7 @@ def kill_where_poison_runs(batch: Batch, stop: threading.Event) -> Iterator[int]
                 yield process.pid
 
 
-BLOCK, ROUNDS = 20, 9
+BLOCK, ROUNDS = 20, 7
 
 
 def test_what_a_row_costs_beside_a_plain_loop(setup: Setup, host: Host, tmp_path: Path) -> None:
