@@ -238,9 +238,7 @@ class Names:
         near = [known[key] for key in difflib.get_close_matches(column.casefold(), known, 3, 0.5)]
         nearest = f" Nearest: {', '.join(near)}." if near else ""
         labels = f" The workflow's app has: {', '.join(self._shown)}." if self._shown else ""
-        raise SetupError(
-            f'No input of the workflow is called {column}.{nearest}{labels} "{NAME}" is for the names of pictures.'
-        )
+        raise SetupError(f"No input of the workflow is called {column}.{nearest}{labels}")
 
 
 def _of_app(node: str, name: str, places: Sequence[Place]) -> list[Place]:
