@@ -223,7 +223,7 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         options["include_dashboard"] = True
     try:
         context = ray.init(address or "local", **options)
-    except (OSError, RuntimeError, ValueError) as cause:
+    except Exception as cause:  # Ray raises bare ones, such as when starting takes too long
         raise SetupError(f"Ray does not start{f' at {address}' if address else ''}: {cause}") from cause
     if context.dashboard_url:
         say(f"Ray's dashboard: http://{context.dashboard_url}")
