@@ -105,7 +105,8 @@ class Crew:
         for place in list(self._places):
             if place.hand.ready in ended and not place.ready:
                 self._began(place)
-            for future in [future for future in place.flying if future in ended]:
+            # What was made counts, and then that the worker has ended.
+            for future in sorted(ended & place.flying.keys(), key=lambda one: one.exception() is not None):
                 if cause := future.exception():
                     found += self._died(place, cause)
                     break
