@@ -38,6 +38,10 @@ from .unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of
 if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
 
+_AT_ONCE = 16
+"""Keys. A CPU takes so many at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
+of 8: both cost more than a few keys that nobody hears."""
+
 
 @dataclass(frozen=True, eq=False)
 class RegionalText(Carried):
@@ -278,11 +282,12 @@ class RegionalTextBatch(CrossAttentionBatch):
         check_tokens(q, grid)
         text = k.shape[1] - self.added
         bias = rows_of(self.bias(grid, text, q), whose, dim=0)
+        more = bias.shape[-1] - k.shape[1]
         if whose is not None:
-            bias = bias + extra_options[self._key].to(q)
+            bias = bias + functional.pad(extra_options[self._key].to(q), (0, more))
         # On a CPU the host's choices write out all logits.
         kernel = attention_pytorch if q.device.type == "cpu" else None
-        heard = attend_with(extra_options, kernel, bias)(q, k, v)
+        heard = attend_with(extra_options, kernel, bias)(q, *(functional.pad(x, (0, 0, 0, more)) for x in (k, v)))
         if before is None:
             return heard
         # Theirs adds to plain attention to the text, which is taken out of it again.
@@ -331,7 +336,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         return functional.pad(said, (0, 0, 0, self.added - said.shape[1]))
 
     def bias(self, grid: Grid, text: int, q: Tensor) -> Tensor:
-        """(rows, N, text + added), added to the logits of a layer of this grid that is given so many tokens of text."""
+        """(rows, N, text + added and up to a multiple of 16), added to the logits of a layer of this grid that is given
+        so many tokens of text."""
         if (grid, text) not in self._biases:
             self._biases[grid, text] = self._bias(grid, text)
         return self._biases[grid, text].to(q)
@@ -351,7 +357,8 @@ class RegionalTextBatch(CrossAttentionBatch):
                 behind.append(whose)
             people += len(one.counts)
         owners = torch.cat([owners, *behind])
-        owners = functional.pad(owners, (0, text + self.added - len(owners)), value=NOBODY)
+        tokens = _AT_ONCE * math.ceil((text + self.added) / _AT_ONCE)
+        owners = functional.pad(owners, (0, tokens - len(owners)), value=NOBODY)
         # Words behind a text that stands there twice are as loud as it when they count twice.
         regions = [x.regions if x.tokens is None else x.regions * x.repeats(self._context) for x in chunk]
         return hearing_bias(regions, owners, grid)

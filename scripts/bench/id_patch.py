@@ -8,9 +8,14 @@ from typing import Any
 
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
+from pack.bridge.carried import ALWAYS
 from pack.bridge.conditioning import append_tokens
-from pack.core.attention import EVERYBODY, hearing_bias
+from pack.bridge.cross_attention import Place
+from pack.bridge.regional_text import RegionalText, RegionalTextBatch
 from pack.core.id_patch import condition_image as add_patches
+from pack.core.people import PlacedCast
+from pack.core.places import group, regions
+from people_made import person
 
 from bench import sdxl
 from bench.measure import COUNTED, accelerator, finished, interleaved, named, peak_gib, report, teraflops
@@ -67,19 +72,31 @@ def gpu_step() -> None:
     report("id_patch_step_time_8_people", ours, peer, "s", 1.08, named(device), **more)
 
 
-def regional_layer() -> None:
-    """Cross-attention of one of the finest layers, eight people's tokens by region; the peer hears all everywhere."""
-    queries, heads, width = (CANVAS // 16) ** 2, 10, 640
-    q, (k, v) = torch.randn(2, queries, width), torch.randn(2, 2, 77 + PEOPLE * 16, width)
-    regions = torch.zeros(PEOPLE, CANVAS, CANVAS)
-    for region, (x, y) in zip(regions, CENTERS, strict=True):
-        region[int(y) - 100 :, int(x) - 60 : int(x) + 60] = 1
-    owners = torch.cat([torch.full((77,), EVERYBODY), torch.arange(PEOPLE).repeat_interleave(16)])
-    bias = hearing_bias([regions], owners, (CANVAS // 16, CANVAS // 16))[None].expand(2, -1, -1)
-    ours, peer = interleaved(
-        lambda: attention_pytorch(q, k, v, heads, mask=bias), lambda: attention_pytorch(q, k, v, heads), 25
-    )
-    report("id_tokens_by_region_one_layer_8_people", ours * 1000, peer * 1000, "ms", 1.5, "CPU")
+def regional_layer(device: Any, dtype: Any, rounds: int) -> None:
+    """Cross-attention of one of the finest layers, ID tokens by region as Apply ID-Patch and ID Tokens by Region leave
+    them, everybody where Place Cast puts groups; the peer hears all everywhere."""
+    grid, heads, width = (sdxl.SIDE // 16, sdxl.SIDE // 16), 10, 640
+    options = {"n_heads": heads, "attn_precision": None, "activations_shape": (2, width, *grid)}
+    for people in (2, 4, PEOPLE):
+        text = standing_in_text(people)
+        place = Place(2, frozenset({grid}), device, dtype)
+        batch = RegionalTextBatch([("input", 4, 0)], ((text,), (text,)), text.length, place)
+        q = torch.randn(2, grid[0] * grid[1], width, device=device, dtype=dtype)
+        k, v = torch.randn(2, 2, text.length, width, device=device, dtype=dtype)
+        ours = finished(partial(batch.attended, 0, None, q, k, v, options))
+        peer = finished(partial(attention_pytorch, q, k, v, heads))
+        with torch.inference_mode():
+            mine, theirs = interleaved(ours, peer, rounds)
+        title = f"id_tokens_by_region_one_layer_{people}_people"
+        report(title, mine * 1000, theirs * 1000, "ms", 1.05, named(device))
+
+
+def standing_in_text(people: int) -> RegionalText:
+    layout = group.layout(people, "half", 0, CANVAS, CANVAS)
+    cast = PlacedCast(tuple(person(n, slot=slot) for n, slot in enumerate(layout.slots)), CANVAS, CANVAS)
+    areas = regions.of_present(cast, cast.people, None, "body", 0.25, 32)
+    text = torch.zeros(1, 77 + people * 16, 8)
+    return RegionalText(object(), ALWAYS, areas, (16,) * people, None, None, 77).known(text)
 
 
 def condition_image() -> None:
@@ -93,9 +110,10 @@ def condition_image() -> None:
 
 CASES: dict[str, Callable[[], None]] = {
     "id_patch_operations": operations,
-    "id_tokens_by_region": regional_layer,
+    "id_tokens_by_region": partial(regional_layer, torch.device("cpu"), torch.float32, 25),
     "condition_image": condition_image,
     "second_pass_operations": second_pass,
     "id_patch_gpu_step": gpu_step,
+    "id_tokens_by_region_gpu": partial(regional_layer, accelerator(), torch.float16, 50),
 }
-NEED_GPU = {"id_patch_gpu_step"}
+NEED_GPU = {"id_patch_gpu_step", "id_tokens_by_region_gpu"}

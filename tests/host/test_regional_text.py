@@ -13,7 +13,8 @@ from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from other_packs import KEYS, adapter_pack, copied, in_tiles, one_by_one, reversed_rows
 from other_packs import around as wrapped
 from pack.bridge import regional_text
-from pack.bridge.carried import ConditioningLost, ModelNotPatched
+from pack.bridge.carried import ALWAYS, ConditioningLost, ModelNotPatched
+from pack.bridge.cross_attention import Place
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
@@ -120,6 +121,27 @@ def test_in_every_layer_each_half_hears_its_own_person_alone(host, id_patch, mon
     for (q, k, v, out, extra), row in zip(seen, silent, strict=True):
         if tokens:
             assert torch.allclose(out[row], heard_alone(q, k, v, extra, list(tokens))[row], atol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-6), (torch.bfloat16, 8e-3), (torch.float16, 1e-3)])
+def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
+    """Beside it written out in float64: two rows by region, soft and hard, two that hear nobody. Keys that nobody hears
+    fill up to what a kernel takes at once."""
+    generator, grid, length = torch.Generator().manual_seed(3), (5, 9), 89
+    regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
+    one = regional_text.RegionalText(object(), ALWAYS, regions, (4, 4, 4), None, None, 77)
+    chunks = tuple((each.known(torch.zeros(1, length, 8)),) for each in (one, regional_text.silent(one)))
+    place = Place(4, frozenset({grid}), torch.device("cpu"), dtype)
+    batch = regional_text.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
+    q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
+    options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
+    heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
+    heard[:2, 0, :, 77:] = regions.flatten(1).repeat_interleave(4, dim=0).T
+    wide = [x.double().unflatten(2, (2, 16)).transpose(1, 2) for x in (q, k, v)]
+    shares = heard * (wide[0] @ wide[1].mT / 4).exp()
+    true = (shares @ wide[2] / shares.sum(dim=-1, keepdim=True)).transpose(1, 2).flatten(2)
+    assert (batch.attended(0, None, q, k, v, options) - true).abs().max() <= off
+    assert batch.bias(grid, length, q).shape == (4, 45, 96)
 
 
 def test_one_person_heard_everywhere_is_the_plain_method(host, id_patch):
