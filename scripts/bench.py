@@ -24,6 +24,11 @@ import environment
 from rig.pack import load_host, load_pack
 
 STARTED = time.monotonic()
+HOST_NEEDS = (
+    "PIL", "av", "comfy_aimdo", "comfy_kitchen", "einops", "numpy", "psutil", "safetensors", "scipy", "torchaudio",
+    "torchsde", "torchvision", "tqdm", "transformers", "yaml",
+)  # fmt: skip
+"""What ComfyUI's networks import."""
 
 
 def main() -> int:
@@ -38,7 +43,7 @@ def main() -> int:
     hosts = environment.find_hosts()
     if not hosts:
         raise environment.SetupError("bench.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
-    environment.enter(environment.python_for(hosts, given.python))
+    environment.enter(environment.python_for(hosts, given.python, needs(hosts[0]) if given.gpu else ()))
     load_pack()
     load_host(str(hosts[0].path))
     import comfy.cli_args
@@ -51,6 +56,12 @@ def main() -> int:
     from bench import gpu
 
     return gpu.run(given.out, given.budget, given.case, STARTED)
+
+
+def needs(host: environment.Host) -> list[str]:
+    """All of what the networks of this host import: where nothing can be installed, what lacks is said at once."""
+    listed = (host.path / "requirements.txt").read_text("utf-8")
+    return [name for name in HOST_NEEDS if not name.startswith("comfy_") or name.replace("_", "-") in listed]
 
 
 def run(named: list[str]) -> int:

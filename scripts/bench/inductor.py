@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 from pack.bridge.unet import transformers
 
 from bench import methods
-from bench.measure import TINY, accelerator, interleaved, named, report
+from bench.measure import TINY, accelerator, named, report
 
 BACKEND = "eager" if TINY else "inductor"
 NEEDS = () if TINY else ("triton",)
@@ -59,7 +60,8 @@ def step(method: str, how: str, dtype: str) -> None:
     seconds, graphs = time.perf_counter() - began, counters["stats"]["unique_graphs"]
     others = methods.METHODS[method](on, people)._replace(model=compiled.model)
     methods.sampled(on, others)
-    ours, peer = interleaved(lambda: methods.sampled(on, compiled), lambda: methods.sampled(on, plain), 4)
+    run, other = (partial(methods.step_seconds, on, applied) for applied in (compiled, plain))
+    ours, peer = methods.in_turns(run, other)
     more = {
         "compiling_s": round(seconds, 1),
         "graphs": graphs,
@@ -68,4 +70,4 @@ def step(method: str, how: str, dtype: str) -> None:
         "relative_difference": apart,
     }
     name = f"compiled_{how}_{method}_{dtype}_vs_uncompiled"
-    report(name, ours / methods.STEPS, peer / methods.STEPS, "s a step", None, named(accelerator()), **more)
+    report(name, ours, peer, "s a step", None, named(accelerator()), **more)

@@ -49,7 +49,7 @@ def interleaved(
 
 def accelerator() -> Any:
     """The device of the cases that need a GPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def named(device: Any) -> str:

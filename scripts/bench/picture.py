@@ -9,8 +9,8 @@ from typing import Any
 
 import comfy.ldm.models.autoencoder
 import comfy.sd
+import comfy.taesd.taesd
 import environment
-import parts_made
 
 from bench import methods, sdxl
 from bench.measure import TINY, accelerator, named, peak_gib, report
@@ -48,13 +48,12 @@ def eight_people() -> None:
 
 def autoencoder() -> Any:
     """SDXL's, with random weights; tiny: TAESD."""
-    if TINY:
-        return parts_made.vae()
     sizes = {
         "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
         "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
     }  # fmt: skip
-    made = comfy.ldm.models.autoencoder.AutoencoderKL(ddconfig=sizes, embed_dim=4)
+    kind = comfy.ldm.models.autoencoder.AutoencoderKL
+    made = comfy.taesd.taesd.TAESD() if TINY else kind(ddconfig=sizes, embed_dim=4)
     sdxl.spread(made)
     return comfy.sd.VAE(sd=made.state_dict())
 

@@ -53,7 +53,7 @@ def spread(module: Any) -> None:
     for name, parameter in module.named_parameters():
         if parameter.dim() > 1:
             parameter.data.normal_(0, parameter[0].numel() ** -0.5)
-        else:
+        elif parameter.dim() == 1:
             parameter.data.fill_(float(name.endswith("weight")))  # of a norm
     module.eval().requires_grad_(False)
 

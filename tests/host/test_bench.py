@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_INSIGHTFACE = "import sys\nsys.modules['insightface'] = None\n"
@@ -53,3 +58,131 @@ def test_a_case_that_does_not_exist() -> None:
     run = bench("no_such_case")
     assert run.returncode == 1
     assert "No such case: no_such_case. There are: id_patch_operations, " in run.stderr
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What --gpu is, on this CPU."""
+    from bench import gpu
+
+    monkeypatch.setattr(gpu, "TINY", True)
+    return gpu
+
+
+def test_a_run_for_a_gpu_goes_on_behind_what_fails_and_keeps_to_its_time(
+    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.measure import report
+
+    def measured() -> None:
+        report("one", 1.0, 2.0, "s", 1.0, "CPU")
+
+    def out_of_memory() -> None:
+        report("half", 1.0, 2.0, "s", 1.0, "CPU")
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    def reads() -> None:
+        written = json.loads((tmp_path / "results.json").read_text())["cases"]
+        report("written", len(written), 1.0, "cases", None, "CPU")
+
+    planned = [
+        gpu.Case("works", measured, 1), gpu.Case("breaks", out_of_memory, 1), gpu.Case("dear", measured, 1000),
+        gpu.Case("lacks", measured, 1, ("no_such_module",)), gpu.Case("last", reads, 1),
+    ]  # fmt: skip
+    monkeypatch.setattr(gpu, "cases", lambda out: planned)
+    assert gpu.run(tmp_path, 100.0, [], time.monotonic()) == 1
+    results = json.loads((tmp_path / "results.json").read_text())
+    found = {case.pop("case"): case for case in results["cases"]}
+    assert results["missing"] == {"no_such_module": ["lacks"]}
+    assert {name: case["status"] for name, case in found.items()} == {
+        "works": "measured", "breaks": "failed", "dear": "left out", "lacks": "left out", "last": "measured",
+    }  # fmt: skip
+    assert found["breaks"]["reason"] == "OutOfMemoryError: CUDA out of memory."
+    assert "in out_of_memory" in "".join(found["breaks"]["traceback"])
+    assert [line["name"] for line in found["breaks"]["lines"]] == ["half"], "what it had measured stays"
+    assert found["dear"]["reason"].startswith("about 1000 s are needed, ")
+    assert found["last"]["lines"][0]["ours"] == 4, "what was before it was written already"
+    assert "no_such_module is not installed here, so these are left out: lacks." in capsys.readouterr().err
+    assert gpu.run(tmp_path, 100.0, ["works"], time.monotonic() - 99.5) == 0
+    (left,) = json.loads((tmp_path / "results.json").read_text())["cases"]
+    assert left["reason"] in ("about 1 s are needed, 0 s are left", "about 1 s are needed, 1 s are left")
+
+
+def test_a_slower_card_leaves_out_more(gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = gpu.Case("slow", lambda: time.sleep(0.3), 0.1)
+    monkeypatch.setattr(gpu, "cases", lambda out: [slow, gpu.Case("next", lambda: None, 50)])
+    gpu.run(tmp_path, 100.0, [], time.monotonic())
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert [case["status"] for case in results["cases"]] == ["measured", "left out"]
+
+
+def test_work_on_a_gpu_is_shown_in_the_row_it_was_started_in() -> None:
+    """A kernel runs when its caller is elsewhere already: the number of the call tells which mark it belongs to."""
+    from bench import timeline
+
+    def event(category: str, name: str, start: float, end: float, number: int | None = None, thread: int = 1) -> Any:
+        args = {} if number is None else {"correlation": number}
+        span = {"ts": 1000 * start, "dur": 1000 * (end - start), "tid": thread}
+        return {"ph": "X", "cat": category, "name": name, "args": args, **span}
+
+    marks = {"ControlNet": (0, 10), "UNet: feed-forward": (2, 5), "UNet: convolutions": (20, 40),
+             "Likeness: text by region": (25, 30)}  # fmt: skip
+    events = [
+        *(event("user_annotation", timeline.MARK + row, *span) for row, span in marks.items()),
+        {"ph": "M", "name": "process_name", "args": {}},
+        *(event("cpu_op", "aten::mm", start, start + 1) for start in (3, 21, 26, 32)),
+        *(event("cuda_runtime", "cudaLaunchKernel", at, at + 0.1, n) for n, at in enumerate((3, 21, 26, 32, 50))),
+        *(event("kernel", "gemm", 100 + 2 * n, 101 + 2 * n, n, thread=7) for n in range(5)),
+        event("gpu_memcpy", "Memcpy DtoH", 111, 112, 99, thread=7),
+    ]
+    work = timeline.work_of(events)
+    assert [(piece.row, piece.start, piece.end) for piece in work] == [
+        ("ControlNet", 0, 1), ("UNet: convolutions", 2, 3), ("Likeness: text by region", 4, 5),
+        ("UNet: convolutions", 6, 7), (timeline.REST, 8, 9), (timeline.REST, 11, 12),
+    ]  # fmt: skip
+    assert timeline.busy(work) == 0.5 and timeline.sums(work)["UNet: convolutions"] == 2
+
+
+REHEARSED = (
+    "id_patch_picture",
+    "steps_of_every_method",
+    "timeline_share_parts",
+    "compiled_per_block_instant_id_float16",
+)
+
+
+@pytest.mark.parametrize("cases", [REHEARSED, pytest.param((), marks=pytest.mark.thorough)], ids=["some", "all"])
+def test_a_run_for_a_gpu_is_rehearsed(tmp_path: Path, cases: tuple[str, ...]) -> None:
+    """Without diffusers, where only some: a lent machine may not have it, and only the peer's case needs it."""
+    out, blocked = tmp_path / "out", tmp_path / "blocked"
+    blocked.mkdir()
+    variables = {}
+    if cases:
+        (blocked / "sitecustomize.py").write_text(WITHOUT_INSIGHTFACE.replace("insightface", "diffusers"))
+        path = os.pathsep.join(filter(None, [str(blocked), os.environ.get("PYTHONPATH", "")]))
+        variables = {"PYTHONPATH": path}
+    wanted = (*cases, "instant_id_beside_diffusers") if cases else ()
+    run = bench("--gpu", "--out", str(out), *wanted, **variables)
+    assert run.returncode == 0, run.stderr
+    results = json.loads((out / "results.json").read_text())
+    assert results["tiny"] and results["machine"]["torch"] == torch.__version__ and results["machine"]["attention"]
+    assert results["machine"]["pack"] != "unknown"
+    assert results["missing"] == ({"diffusers": ["instant_id_beside_diffusers"]} if cases else {})
+    measured = {case["case"]: case for case in results["cases"] if case["status"] == "measured"}
+    assert measured.keys() >= set(cases) and len(measured) == len(results["cases"]) - bool(cases)
+    lines = [line for case in measured.values() for line in case["lines"]]
+    assert [line["name"] for line in lines] == names(run)
+    assert all(line.keys() >= {"ours", "peer", "ratio", "target", "device"} for line in lines)
+    steps = measured["steps_of_every_method"]["lines"]
+    assert len(steps) == 11 and all("peak_gib" in line for line in steps)
+    (compiled,) = measured["compiled_per_block_instant_id_float16"]["lines"]
+    assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0
+    (shared,) = measured["timeline_share_parts"]["lines"]
+    assert shared["rows"]["Likeness: recording the parts"] > 0 and shared["rows"]["Likeness: looking at parts"] > 0
+    assert shared["rows"]["ControlNet"] == 0 < shared["rows"]["UNet: feed-forward"]
+    drawn = [name for name in measured if name.startswith("timeline_")]
+    for name in drawn:
+        with Image.open(out / f"{name}.png") as picture:
+            assert picture.width == 1800 and len(picture.getcolors(1 << 24)) > 20
+        traced = gzip.decompress((out / f"{name.replace('timeline', 'trace')}.json.gz").read_bytes())
+        assert json.loads(traced)["traceEvents"]
