@@ -35,7 +35,7 @@ def doctor(found: Iterable[Choice], known: Known) -> Prompt:
     unrun = enumerate((kind, chosen) for kind, chosen in found if not known[kind]["output_node"])
     nodes = {str(number): {"class_type": kind, "inputs": dict(chosen)} for number, (kind, chosen) in unrun}
     nodes["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "this workflow"}}
-    return {**nodes, "as file": {"class_type": "LikenessTextAsFile", "inputs": {"text": ["doctor", 1]}}}
+    return {**nodes, "as file": {"class_type": "LikenessDiagnosisAsFile", "inputs": {"report": ["doctor", 1]}}}
 
 
 def require(found: Mapping[Choice, str], known: Known, diagnosis: str) -> None:

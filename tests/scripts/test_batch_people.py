@@ -143,7 +143,8 @@ def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> No
         (
             job(
                 who=node("LikenessCast"),
-                placed=node("LikenessPlaceCast", cast=["who", 0]),
+                layout=node("KSampler", of=["who", 0]),
+                placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
                 first=node("KSampler", of=["placed", 0]),
                 cast=node("LikenessCropFaces", images=["first", 0], cast=["placed", 0]),
             ).prompt,
