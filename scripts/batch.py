@@ -17,6 +17,10 @@ with commas, semicolons or tabs.
 Workflows: one of our templates by its name, or a file, saved with Export or Export (API). The packs in the custom_nodes
 of the ComfyUI that is found are there too. It has to save what it makes, with Save Image.
 
+People: whom several rows make of the same photos is looked at once; the pictures are the same to the bit. In the cell
+of a photo that only makes a person, and in that of Load Identity's file, may stand the name of a saved person. Before
+the first row all files of models are looked for, and after ten rows it says what all of them take.
+
 Output: a folder beside the CSV with its name, in it the pictures (name.png, or name_1of4.png where there are several),
 done.csv, and failed.csv with every line that could not be made, and why. Other rows are not kept from being made. The
 exit status is 1 then.
@@ -25,6 +29,10 @@ Going on: run the same again, whatever has stopped it, Ctrl-C too. What is done 
 tried again. A row is made again, in the place of its old pictures, when its cells, its photos or the workflow have
 changed, or when one of its pictures is gone. A row that is no longer in the file keeps its pictures. Where lines may be
 put between others, give the rows names.
+
+Likeness: with --measure likeness.csv says who is shown in each picture and how alike, in the columns of evaluate.py,
+and the end sums it up. With --keep best-of:4 each row is made with its seed and the three after it, and the one is kept
+that Pick Best Likeness would keep; likeness.csv has the scores of all of them, and which seed was kept.
 
 Workers: each is a ComfyUI without a window and in a folder of its own, as many as there are GPUs; more share them. One
 runs in this program, several on Ray (pip install "ray[default]", which tells nobody of it), which shows them in its

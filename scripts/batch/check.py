@@ -9,6 +9,8 @@ from typing import Any
 from environment import SetupError
 from rig.workflow import Prompt, title
 
+from core.errors import listed
+
 from .inputs import Job
 from .people import Known
 
@@ -17,6 +19,12 @@ _NEAREST = 3
 
 Choice = tuple[str, tuple[tuple[str, str], ...]]
 """A class of nodes, and what is chosen in its menus."""
+
+
+def require_nodes(prompt: Prompt, known: Known) -> None:
+    """Raises SetupError for nodes that this ComfyUI has not."""
+    if lost := sorted({node["class_type"] for node in prompt.values()} - known.keys()):
+        raise SetupError(f"This ComfyUI has no {listed(lost)}: install the pack that they are of, or take them out.")
 
 
 def choices(jobs: Iterable[Job], known: Known, found: dict[Choice, str]) -> Iterator[Job]:
@@ -35,7 +43,7 @@ def doctor(found: Iterable[Choice], known: Known) -> Prompt:
     unrun = enumerate((kind, chosen) for kind, chosen in found if not known[kind]["output_node"])
     nodes = {str(number): {"class_type": kind, "inputs": dict(chosen)} for number, (kind, chosen) in unrun}
     nodes["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "this workflow"}}
-    return {**nodes, "as file": {"class_type": "LikenessTextAsFile", "inputs": {"text": ["doctor", 1]}}}
+    return {**nodes, "as file": {"class_type": "LikenessDiagnosisAsFile", "inputs": {"report": ["doctor", 1]}}}
 
 
 def require(found: Mapping[Choice, str], known: Known, diagnosis: str) -> None:

@@ -26,7 +26,7 @@ from core.people import CROP, Identity, Person, Slot
 
 from .inputs import Job
 from .output import cell, writing
-from .people import Known, Link, as_link, behind, up_to
+from .people import Known, as_link, up_to
 from .worker import Made
 
 COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
@@ -51,8 +51,12 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
             "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
             "python scripts/models.py download antelopev2"
         )
-    added: Prompt = {}
-    for number in savers(prompt, known):
+    added, found = dict[str, dict[str, Any]](), savers(prompt, known)
+    if not found:
+        raise SetupError(
+            "--measure looks at the pictures that are saved, and this workflow saves none: add Save Image."
+        )
+    for number in found:
         images = prompt[number]["inputs"]["images"]
         before = up_to(prompt, [images[0]])
         inputs = {**_who(before, known, title(prompt, number)), "images": images, "made_with": _method(before)}
@@ -74,15 +78,21 @@ def savers(prompt: Prompt, known: Known) -> list[str]:
 
 
 def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
-    """The input of Measure Likeness, and what is linked to it: the first cast that the picture is made of, or else the
-    only person."""
+    """The input of Measure Likeness, and what is linked to it: the last cast on the way to the picture, which is placed
+    if any is, or else the last person."""
     for kind, name in _KINDS.items():
-        found = list(_used(prompt, known, kind))
-        first = [link for link in found if len({one[0] for one in found} & up_to(prompt, [link[0]]).keys()) == 1]
-        if len(first) == 1:
-            return {name: list(first[0])}
-        if first:
-            several = ", ".join(title(prompt, number) for number, _ in first)
+        found = [
+            (number, known[node["class_type"]]["output"].index(kind))
+            for number, node in prompt.items()
+            # Those of Crop Faces are the same people, a picture each.
+            if kind in known[node["class_type"]]["output"] and node["class_type"] != "LikenessCropFaces"
+        ]
+        before = {number for last, _ in found for number in up_to(prompt, [last]) if number != last}
+        last = [link for link in found if link[0] not in before]
+        if len(last) == 1:
+            return {name: list(last[0])}
+        if last:
+            several = ", ".join(title(prompt, number) for number, _ in last)
             raise SetupError(
                 f"--measure cannot tell who should be in the pictures of {saver}: it is made of {several}. "
                 "Link one Cast to all that needs one."
@@ -93,20 +103,11 @@ def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
     )
 
 
-def _used(prompt: Prompt, known: Known, kind: str) -> Iterator[Link]:
-    """Outputs of a kind, but those that go only into nodes which make another cast or another person of them."""
-    for number, node in prompt.items():
-        for output, socket in enumerate(known[node["class_type"]]["output"]):
-            link = (number, output)
-            taken = [known[prompt[other]["class_type"]]["output"] for other in behind(prompt, link)]
-            if socket == kind and (not taken or any(not _KINDS.keys() & set(outputs) for outputs in taken)):
-                yield link
-
-
 def _method(prompt: Prompt) -> str:
     kinds = {node["class_type"] for node in prompt.values()}
-    used = [_MADE_WITH.get(name, name) for name, method in METHODS.items() if method.node in kinds]
-    return used[0] if len(used) == 1 and used[0] in measure.METHODS else "unknown"
+    used = {_MADE_WITH.get(name, name) for name, method in METHODS.items() if method.node in kinds}
+    faces = used & measure.METHODS.keys()
+    return faces.pop() if len(faces) == 1 else "unknown"
 
 
 def report_of(told: bytes) -> Report:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from environment import say
+from environment import SetupError, say
 
 from core.errors import counted
 
@@ -40,6 +40,7 @@ class Run:
 
     def prepare(self, template: Template, rows: Sequence[Row]) -> None:
         """Raises SetupError with all that the rows need and that is not there, and where they cannot be measured."""
+        check.require_nodes(template.prompt, self._known)
         if self._scores:
             with_measure(template.prompt, self._known)
         *_, _ = tries(Job(rows[0], template.prompt, {}), self._count)
@@ -47,7 +48,9 @@ class Run:
         shared = people.to_make(check.choices(self._to_do(template, rows), self._known, needed), self._known)
         if needed:
             ((_, told),) = self._workers.made(iter([Job(rows[0], check.doctor(needed, self._known), {})]))
-            check.require(needed, self._known, told.files[0][1].decode() if told.files else told.error)
+            if told.error:
+                raise SetupError(f"Likeness Doctor could not look for the files of models: {told.error}")
+            check.require(needed, self._known, told.files[0][1].decode())
         if shared:
             say(f"{counted(len(shared), 'person is', 'people are')} in several rows: their photos are looked at once.")
             self._make(template, shared)

@@ -99,19 +99,17 @@ def test_people_made_once_change_no_picture(
     workflow.fill(graph, values, ["likeness_anna.png", "likeness_ben.png"])
     (tmp_path / "two.json").write_text(json.dumps(graph), "utf-8")
     lines = "name,Photo of Anna.image,Photo of Ben.image,Seed\na,person_1.png,person_2.png,1\n"
-    given = table(tmp_path / "jobs.csv", f"{lines}b,person_2.png,person_3.png,2\nc,person_3.png,person_1.png,3\n")
+    given = table(tmp_path / "jobs.csv", f"{lines}b,person_2.png,person_1.png,2\n")
     template = Template(tmp_path / "two.json", known, given.columns, people, people, {})
 
     assert run(crew, known, template, given, tmp_path, None) == {}
-    assert executed["LikenessIdentity"] == 3 and not executed["LikenessPeopleFromPhotos"], "one for each person"
-    for row in rows.rows(given, template.is_photo):
-        ((job, alone),) = crew.made(iter([template.job(row)]))
-        assert not alone.error
-        (tmp_path / "alone.png").write_bytes(alone.files[0][1])
-        assert np.array_equal(pixels(tmp_path / "alone.png"), pixels(tmp_path / "made" / f"{row.name}.png"))
-        said = json.loads(Image.open(tmp_path / "made" / f"{row.name}.png").info["prompt"])
-        assert said == job.prompt, "with its photos"
-    assert executed["LikenessPeopleFromPhotos"] == 3
+    assert executed["LikenessIdentity"] == 2 and not executed["LikenessPeopleFromPhotos"], "one for each person"
+    _, last = rows.rows(given, template.is_photo)
+    ((job, alone),) = crew.made(iter([template.job(last)]))
+    assert not alone.error and executed["LikenessPeopleFromPhotos"] == 1
+    (tmp_path / "alone.png").write_bytes(alone.files[0][1])
+    assert np.array_equal(pixels(tmp_path / "alone.png"), pixels(tmp_path / "made" / "b.png"))
+    assert json.loads(Image.open(tmp_path / "made" / "b.png").info["prompt"]) == job.prompt, "with its photos"
 
 
 def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
@@ -119,16 +117,20 @@ def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
 
 
 def sheet(pack: str) -> dict[str, Any]:
-    """The faces of two people beside each other, with grain over them: real faces in a picture, without a model."""
+    """Photos of two people and the picture of their cast, with grain over them: real faces without a model."""
+    beside = {"match_image_size": True, "spacing_width": 0, "spacing_color": "white"}
     who = {"face_model": ["pack", 0], "which_face": "largest", "on_no_face": "error"}
     return {
         "pack": node("LikenessLoadFaceModel", pack=pack, recognisers="all found", provider="auto", backend="auto"),
         "p1": node("LoadImage", "First", image="x.png"),
         "p2": node("LoadImage", "Second", image="x.png"),
+        "p3": node("LoadImage", "Shown", image="x.png"),
         "one": node("LikenessIdentity", image=["p1", 0], name="Anna", **who),
         "two": node("LikenessIdentity", image=["p2", 0], name="Ben", **who),
         "cast": node("LikenessCast", person_1=["one", 0], person_2=["two", 0]),
-        "noise": node("ImageAddNoise", "Grain", image=["cast", 1], seed=1, strength=0.1),
+        "photos": node("ImageStitch", image1=["p3", 0], image2=["p2", 0], direction="right", **beside),
+        "all": node("ImageStitch", image1=["photos", 0], image2=["cast", 1], direction="down", **beside),
+        "noise": node("ImageAddNoise", "Grain", image=["all", 0], seed=1, strength=0.1),
         "save": node("SaveImage", images=["noise", 0], filename_prefix="x"),
     }
 
@@ -147,8 +149,9 @@ def test_measured_the_better_of_two_kept_and_saved_people_taken(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "sheet.json").write_text(json.dumps(sheet(standin_models.face_pack.name)), "utf-8")
-    lines = "name,First.image,Second.image,Grain.seed,Grain.strength\na,person_1.png,person_2.png,1,0.5\n"
-    first = table(tmp_path / "first.csv", f"{lines}b,person_1.png,person_3.png,5,0.6\n")
+    lines = "name,First.image,Shown.image,Second.image,Grain.seed,Grain.strength\n"
+    lines += "a,person_1.png,person_1.png,person_2.png,1,0.1\n"
+    first = table(tmp_path / "first.csv", f"{lines}b,person_1.png,person_1.png,person_3.png,5,0.2\n")
     template = Template(tmp_path / "sheet.json", known, first.columns, people, people, {})
     assert run(crew, known, template, first, tmp_path, 2) == {}
     (person,) = (tmp_path / "bank").iterdir()
@@ -166,12 +169,12 @@ def test_measured_the_better_of_two_kept_and_saved_people_taken(
 
     before = executed["LikenessIdentity"], executed["ImageAddNoise"]
     saved = {"family/Clara.safetensors": person}
-    given = table(tmp_path / "second.csv", f"{lines}c,klara,person_2.png,1,0.1\n")
+    given = table(tmp_path / "second.csv", f"{lines}c,klara,person_1.png,person_2.png,1,0.1\n")
     template = Template(tmp_path / "sheet.json", known, given.columns, people, people, saved)
     (problem,) = run(crew, known, template, given, tmp_path, 1).values()
     assert f"klara, which is not in {people}. No saved person is called 'klara'" in problem
     assert problem.endswith("the nearest name first, family/Clara.")
-    given = table(tmp_path / "third.csv", f"{lines}c,family/clara,person_2.png,1,0.1\n")
+    given = table(tmp_path / "third.csv", f"{lines}c,family/clara,person_1.png,person_2.png,1,0.1\n")
     assert run(crew, known, template, given, tmp_path, 1) == {}
     assert (executed["LikenessIdentity"], executed["ImageAddNoise"]) == (before[0] + 1, before[1] + 1)
     assert [line["state"] for line in read(tmp_path / "made" / "likeness.csv") if line["set"] == "c"][:2] == [
@@ -185,10 +188,13 @@ def test_what_is_missing_is_said_before_the_first_row(
     graph = {**sheet("antelopev2"), "model": node("CheckpointLoaderSimple", ckpt_name="lost.safetensors")}
     graph["noise"]["inputs"]["strength"] = 0.1
     (tmp_path / "lost.json").write_text(json.dumps(graph), "utf-8")
-    given = table(tmp_path / "jobs.csv", "First.image,Second.image\nperson_1.png,person_2.png\n")
+    given = table(
+        tmp_path / "jobs.csv", "First.image,Shown.image,Second.image\nperson_1.png,person_1.png,person_2.png\n"
+    )
     template = Template(tmp_path / "lost.json", known, given.columns, people, people, {})
     before = executed["ImageAddNoise"]
     with pytest.raises(SetupError, match="No row is begun") as told:
         run(crew, known, template, given, tmp_path, None)
     assert "antelopev2" in str(told.value) and "lost.safetensors" in str(told.value)
+    assert "likeness-batch" not in str(told.value), "nothing goes into a folder that ends with the worker"
     assert executed["ImageAddNoise"] == before

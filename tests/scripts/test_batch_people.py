@@ -143,7 +143,8 @@ def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> No
         (
             job(
                 who=node("LikenessCast"),
-                placed=node("LikenessPlaceCast", cast=["who", 0]),
+                layout=node("KSampler", of=["who", 0]),
+                placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
                 first=node("KSampler", of=["placed", 0]),
                 cast=node("LikenessCropFaces", images=["first", 0], cast=["placed", 0]),
             ).prompt,
@@ -250,6 +251,8 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     found.clear()
     list(check.choices([whole], KNOWN, found))
     check.require(found, KNOWN, good)
+    with pytest.raises(SetupError, match="has no Lost, Other: install"):
+        check.require_nodes({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
     asked = check.doctor(found, KNOWN)
     assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceModel")
 

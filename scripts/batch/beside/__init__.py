@@ -51,17 +51,21 @@ class IdentityAsFile(_Output):
         return self.file(".safetensors", save(*identities.to_tensors(identity)))
 
 
-class TextAsFile(_Output):
+class DiagnosisAsFile(_Output):
+    """What Likeness Doctor says. Where it names the worker's own models folder, which ends with the worker, that of its
+    ComfyUI is meant."""
+
     @classmethod
     def INPUT_TYPES(cls):  # noqa: N802
-        return {"required": {"text": ("STRING", {"forceInput": True})}}
+        return {"required": {"report": ("STRING", {"forceInput": True})}}
 
-    def write(self, text):
-        return self.file(".txt", text.encode())
+    def write(self, report):
+        lasting = str(Path(folder_paths.__file__ or "").parent / "models")
+        return self.file(".txt", report.replace(folder_paths.models_dir, lasting).encode())
 
 
 NODE_CLASS_MAPPINGS = {
     "LikenessReportAsFile": ReportAsFile,
     "LikenessIdentityAsFile": IdentityAsFile,
-    "LikenessTextAsFile": TextAsFile,
+    "LikenessDiagnosisAsFile": DiagnosisAsFile,
 }
