@@ -8,7 +8,7 @@ control (Mikubill/sd-webui-controlnet, discussion 1236) and Parts2Whole (arXiv 2
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from ..core.attention import Block
 from ..core.errors import WrongBaseModel
-from ..core.parts.bank import Bank, Inside, PartWeights, inside, token_mask
+from ..core.geometry import Rect
+from ..core.parts.bank import Bank, Inside, PartWeights, inside, token_mask, window
 from ..core.parts.parts import Parts, prepared, targets
 from .conditioning import Conditioning
 from .encode import latent_of, text_of
-from .self_attention.recording import record, record_one
+from .self_attention.recording import Recorded, record, record_one
 from .self_attention.shared_parts import SharedParts, share_with
+from .unet import coarsest, grids, layers_of
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -36,7 +38,8 @@ class SelfReference:
 
     extra: (parts, channels, h, w), what the model is given beside a noisy latent, no channels for most;
     adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
-    every_step: or once per run, without noise, at t = 0.
+    windows: the piece of its latent that each part is recorded from, (left, top, right, below).
+    steps: for how many one recording is used, or None: once per run, without noise, at t = 0.
     """
 
     model_sampling: Any
@@ -47,8 +50,9 @@ class SelfReference:
     masks: Sequence[Tensor]
     noise: Tensor
     layers: str
-    every_step: bool = True
-    _counted: dict[tuple[int, int, torch.device], Inside] = field(default_factory=dict, init=False)
+    windows: Sequence[Rect]
+    steps: int | None = 1
+    _counted: dict[Hashable, Inside] = field(default_factory=dict, init=False)
 
     def __deepcopy__(self, memo: object) -> SelfReference:
         return self
@@ -66,35 +70,64 @@ class SelfReference:
         )
 
     def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
-        return self._at(unet, timesteps, sigmas) if self.every_step else self._at_zero(unet)
-
-    def _at(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
-        """All parts in one batch, at the noise level of this step."""
-        noisy = self.model_sampling.noise_scaling(sigmas, self.noise.clone(), self.latents)
-        x = torch.cat([self.model_sampling.calculate_input(sigmas, noisy), self.extra], dim=1).to(self.contexts)
-        seen = record(unet, x, timesteps.expand(len(x)), self.contexts, self.adm)
-        return self._bank({block: list(states) for block, states in seen.items()})
-
-    def _at_zero(self, unet: nn.Module) -> Bank:
-        """One part after another, kept on the CPU."""
-        given, adm = torch.cat([self.latents, self.extra], dim=1).to(self.contexts), self.adm
-        rows = [slice(n, n + 1) for n in range(len(given))]
-        parts = [record_one(unet, given[n], self.contexts[n], None if adm is None else adm[n]) for n in rows]
-        return self._bank({block: [part[block] for part in parts] for block in parts[0]})
-
-    def _bank(self, seen: dict[Block, list[Tensor]]) -> Bank:
-        latent_tokens = self.latents.shape[-1] * self.latents.shape[-2]
+        layers = self._sharing(unet)
+        parts = self._at_zero(unet, layers) if self.steps is None else self._at(unet, timesteps, sigmas, layers)
         return {
-            block: [self._inside(n, part).of(part) for n, part in enumerate(states)]
-            for block, states in seen.items()
-            if LAYERS[self.layers](block, math.sqrt(latent_tokens / len(states[0])))
+            block: [self._inside(unet, n, block, parts[n][block]).of(parts[n][block]) for n in range(len(parts))]
+            for block in layers
         }
 
-    def _inside(self, part: int, states: Tensor) -> Inside:
-        key = part, len(states), states.device
+    def _at(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
+        """All parts of one size in one batch, at the noise level of this step."""
+        noisy = self.model_sampling.noise_scaling(sigmas, self.noise.clone(), self.latents)
+        x = torch.cat([self.model_sampling.calculate_input(sigmas, noisy), self.extra], dim=1).to(self.contexts)
+        parts: dict[int, Recorded] = {}
+        for rows in self._alike():
+            given, context, adm = self._rows(x, rows)
+            seen = record(unet, given, timesteps.expand(len(rows)), context, adm, layers)
+            parts |= {n: {block: seen[block][row] for block in layers} for row, n in enumerate(rows)}
+        return parts
+
+    def _at_zero(self, unet: nn.Module, layers: list[Block]) -> dict[int, Recorded]:
+        """One part after another, kept on the CPU."""
+        x = torch.cat([self.latents, self.extra], dim=1).to(self.contexts)
+        return {n: record_one(unet, *self._rows(x, [n]), layers) for n in range(len(x))}
+
+    def _alike(self) -> Iterable[list[int]]:
+        """The numbers of the parts, those that are recorded at one size together."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for n in range(len(self.latents)):
+            left, top, right, below = self.windows[n]
+            found.setdefault((right - left, below - top), []).append(n)
+        return found.values()
+
+    def _rows(self, x: Tensor, parts: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the UNet is given of these parts: their windows of x, contexts, adm."""
+        windows = [(x[n], *self.windows[n]) for n in parts]
+        given = torch.stack([one[:, top:below, left:right] for one, left, top, right, below in windows])
+        context = torch.stack([self.contexts[n] for n in parts])
+        return given, context, None if self.adm is None else torch.stack([self.adm[n] for n in parts])
+
+    def _sharing(self, unet: nn.Module) -> list[Block]:
+        """Which layers share."""
+        pixels = self.latents.shape[-1] * self.latents.shape[-2]
+        at = grids(unet, *self.latents.shape[-2:])
+        return [b for b in layers_of(unet) if LAYERS[self.layers](b, math.sqrt(pixels / math.prod(at[b[:2]])))]
+
+    def _inside(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
+        key = part, block[:2], states.device
         if key not in self._counted:
-            self._counted[key] = inside(token_mask(self.masks[part], len(states)), states)
+            self._counted[key] = self._count(unet, part, block, states)
         return self._counted[key]
+
+    def _count(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
+        """What lies outside of its window counts among the dropped, so that a part weighs as much with one."""
+        left, top, right, below = self.windows[part]
+        corners = (top, left), (below, right), self.latents.shape[-2:]
+        (y, x), (y_end, x_end), grid = (grids(unet, *corner)[block[:2]] for corner in corners)
+        tokens = token_mask(self.masks[part], math.prod(grid)).unflatten(0, grid)
+        found = inside(tokens[y:y_end, x:x_end].flatten(), states)
+        return replace(found, dropped=found.dropped + tokens.numel() - len(states))
 
 
 LAYERS: dict[str, Callable[[Block, float], bool]] = {
@@ -115,18 +148,23 @@ def reference_of(
     vae: VAE,
     size: tuple[int, int],
     layers: str,
-    every_step: bool,
+    steps: int | None,
     seed: int,
+    crop: bool = False,
 ) -> SelfReference:
     """The parts with a weight as `model` itself will read them, at size (width, height), with noise from `seed`.
 
+    crop: by what is around their masks alone.
     Raises BadPart, WrongBaseModel where clip or vae belong to another model or the model is given more than a latent.
     """
     present = parts.present
     ready = [prepared(part, *size) for part in present]
     latents = torch.cat([latent_of(vae, part, model, _SAME) for part in ready])
     texts = [text_of(clip, part.label, model, _SAME) for part in present]
-    adm = [model.model.encode_adm(pooled_output=pooled, width=size[0], height=size[1]) for _, pooled in texts]
+    masks = [part.mask for part in ready]
+    cell = coarsest(model.get_model_object("diffusion_model"))
+    windows = [window(mask, cell) if crop else (0, 0, size[0] // 8, size[1] // 8) for mask in masks]
+    adm = [_adm(model, pooled, size, shown) for (_, pooled), shown in zip(texts, windows, strict=True)]
     first, *others = [comfy.conds.CONDCrossAttn(context) for context, _ in texts]
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"),
@@ -134,11 +172,19 @@ def reference_of(
         extra=_extra(model, latents),
         contexts=first.concat(others),
         adm=None if adm[0] is None else torch.cat(adm),
-        masks=[part.mask for part in ready],
+        masks=masks,
         noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)),
         layers=layers,
-        every_step=every_step,
+        windows=windows,
+        steps=steps,
     )
+
+
+def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], shown: Rect) -> Any:
+    """What else the model is told, None for most. SDXL: where of its picture a window lies, as of crops in training."""
+    left, top, right, below = (8 * side for side in shown)
+    crop = {"crop_w": left, "crop_h": top, "target_width": right - left, "target_height": below - top}
+    return model.model.encode_adm(pooled_output=pooled, width=size[0], height=size[1], **crop)
 
 
 def _extra(model: ModelPatcher, latents: Tensor) -> Tensor:

@@ -85,6 +85,11 @@ def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
     return found
 
 
+def layers_of(unet: Any) -> list[Block]:
+    """(block, number, index) of every layer, in the order of `transformers`."""
+    return [(name, number, index) for name, number, index, _ in transformers(unet)]
+
+
 def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
     """(block, number) -> the grid of its tokens, for a latent of this size."""
     found, grid = list[Grid](), (height, width)
@@ -95,6 +100,12 @@ def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
     down = {("input", number): each for number, each in enumerate(found)}
     up = {("output", number): each for number, each in enumerate(reversed(found))}
     return {**down, ("middle", 0): grid, **up}
+
+
+def coarsest(unet: Any) -> int:
+    """Side of what one token of the coarsest layers covers, in latent pixels."""
+    side = 64
+    return side // min(height for height, _ in grids(unet, side, side).values())
 
 
 def grid_of(extra_options: Options) -> Grid:

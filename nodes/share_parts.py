@@ -63,6 +63,22 @@ class SharePartsAttention(io.ComfyNode):
                     "free and less faithful.",
                 ),
                 advanced(seed_input("seed", "Of the noise on the parts.")),
+                io.Int.Input(
+                    "renew_every",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="With reference at every step: the parts are seen anew at every so many steps, and in "
+                    "between as they were. At 3, seeing them costs a third.",
+                ),
+                io.Boolean.Input(
+                    "crop_to_mask",
+                    default=False,
+                    optional=True,
+                    tooltip="The model sees of each part only what is around its mask: faster, the more so the "
+                    "smaller the mask. The rest of its picture no longer has a say in how the part looks.",
+                ),
             ],
             outputs=applied_outputs(),
         )
@@ -85,13 +101,16 @@ class SharePartsAttention(io.ComfyNode):
         layers: str,
         reference: str,
         seed: int,
+        renew_every: int = 1,
+        crop_to_mask: bool = False,
     ) -> io.NodeOutput:
         if strength == 0 or not parts.present:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), "Share Parts Attention")
         geometry.check_size("The picture", width, height)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
-        live = reference_of(model, parts, clip, vae, (width, height), layers, reference == EVERY_STEP, seed)
+        steps = renew_every if reference == EVERY_STEP else None
+        live = reference_of(model, parts, clip, vae, (width, height), layers, steps, seed, crop_to_mask)
         sides = put_in((positive, negative), live, parts, (width, height), strength, window)
         return io.NodeOutput(patched(model, SharingRun), *sides)
 

@@ -1,11 +1,14 @@
 """Speed as ratios: ours and a peer in one run, interleaved, medians. One JSON line per case.
 
     python scripts/bench.py [--python PATH] [--tiny] [case ...]
+    python scripts/bench.py --gpu [--out FOLDER] [--budget SECONDS] [--python PATH] [--tiny] [case ...]
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Cases that need a GPU are left out, and named,
 where there is none. Floating-point operations are counted on meta tensors at SDXL's real shapes, so that figure is
 exact on any machine. A case that fails is named, and the next one runs. --tiny only shows that every case runs: small
-networks, one round, the GPU's cases on any machine.
+networks, one round, the GPU's cases on any machine. --gpu is one run of ten minutes at most for a machine that is lent:
+every case that a GPU is wanted for at real size in half precision, the most valuable first, results.json and pictures
+of the timeline in FOLDER; what no longer fits is named.
 """
 
 from __future__ import annotations
@@ -13,16 +16,23 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 import traceback
+from pathlib import Path
 
 import environment
 from rig.pack import load_host, load_pack
+
+STARTED = time.monotonic()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure the pack beside a peer, case by case.", allow_abbrev=False)
     parser.add_argument("--python", help="a Python that has everything already")
     parser.add_argument("--tiny", action="store_true", help="small networks, one round: whether every case runs")
+    parser.add_argument("--gpu", action="store_true", help="all that a GPU is wanted for, within a time")
+    parser.add_argument("--out", type=Path, default=environment.CACHE / "bench-gpu", help="with --gpu: for the results")
+    parser.add_argument("--budget", type=float, default=540.0, help="with --gpu: seconds for all of it")
     parser.add_argument("case", nargs="*", help="all of them when none is named")
     given = parser.parse_args()
     hosts = environment.find_hosts()
@@ -34,13 +44,18 @@ def main() -> int:
     import comfy.cli_args
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
-    return run(given.case)
+    # The networks that the tests are run on.
+    sys.path.append(str(environment.ROOT / "tests" / "support"))
+    if not given.gpu:
+        return run(given.case)
+    from bench import gpu
+
+    return gpu.run(given.out, given.budget, given.case, STARTED)
 
 
 def run(named: list[str]) -> int:
     """The cases of these names, all without one; 1 where one of them failed."""
-    # Only here: all of these need the host, the pack and torch, and some the networks of the tests.
-    sys.path.append(str(environment.ROOT / "tests" / "support"))
+    # Only here: all of these need the host, the pack and torch.
     import torch
     from bench import faces, id_patch, instant_id, ip_adapter, parts
     from bench.measure import TINY

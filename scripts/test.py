@@ -132,9 +132,10 @@ def _ours(paths: Sequence[str]) -> list[str]:
 
 
 def workers() -> list[str]:
-    """pytest-xdist's options; what shares a server or a file's networks stays in one worker (tests/conftest.py)."""
+    """pytest-xdist's options; what shares a server or a file's networks stays in one worker, and the longest of these
+    groups come first (tests/conftest.py): xdist itself would begin with those of most tests."""
     count = min(os.cpu_count() or 1, 4)
-    return ["-n", str(count), "--dist", "loadgroup"] if count > 1 else []
+    return ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
 
 
 def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: list[str]) -> list[Session]:

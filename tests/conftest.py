@@ -31,6 +31,9 @@ def _write_below_a_folder_of_its_own() -> None:
     folder_paths.set_temp_directory(folder)
 
 
+LONGEST = ("server", "browser", "test_attack", "test_miniature", "test_compiled")
+"""Groups of tests that take minutes: begun first, so that no worker is left alone with one of them at the end."""
+
 load_pack()
 if HOST:
     load_host(HOST)
@@ -50,3 +53,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    mark = item.get_closest_marker("xdist_group")
+    group = mark.args[0] if mark else ""
+    return LONGEST.index(group) if group in LONGEST else len(LONGEST)

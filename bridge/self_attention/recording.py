@@ -2,43 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ...core.attention import Block
-from ..unet import Options, dtype_of
+from ..unet import Options, dtype_of, layers_of
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 
-def record(
-    unet: nn.Module, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None
-) -> dict[Block, Tensor]:
-    """Run a UNet and keep what every layer's self-attention sees after its norm: block -> (B, tokens, C).
+Recorded = dict[Block, Tensor]
+"""What each layer has seen."""
 
-    x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL.
-    Other packs' patches take no part.
+
+class _AllSeen(Exception):
+    """What is recorded has been seen: the rest of the UNet would be computed for nothing."""
+
+
+def record(
+    unet: nn.Module,
+    x: Tensor,
+    timesteps: Tensor,
+    context: Tensor,
+    y: Tensor | None = None,
+    blocks: Collection[Block] | None = None,
+) -> Recorded:
+    """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
+
+    x: (B, 4, h, w) scaled as the UNet takes it; timesteps (B,); context (B, T, width); y: (B, adm) for SDXL; blocks:
+    which layers, or None: all. Nothing behind the last of them is computed, except by a compiled UNet, whose graph an
+    exception would break. Other packs' patches take no part.
     """
-    seen: dict[Block, Tensor] = {}
+    wanted = frozenset(layers_of(unet) if blocks is None else blocks)
+    seen: Recorded = {}
 
     def recorder(n: Tensor, keys: Tensor, values: Tensor, extra: Options) -> tuple[Tensor, Tensor, Tensor]:
-        seen[(*extra["block"], extra["block_index"])] = n
+        block = (*extra["block"], extra["block_index"])
+        if block in wanted:
+            seen[block] = n
+        if not torch.compiler.is_compiling() and len(seen) == len(wanted):
+            raise _AllSeen
         return n, keys, values
 
-    unet(x, timesteps, context=context, y=y, control=None, transformer_options={"patches": {"attn1_patch": [recorder]}})
+    options = {"patches": {"attn1_patch": [recorder]}}
+    try:
+        unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
+    except _AllSeen:
+        return seen
     return seen
 
 
-def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> dict[Block, Tensor]:
+def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Recorded:
     """`record_one` with a loaded ModelPatcher."""
     place = model.load_device, dtype_of(model.model)
     return record_one(model.model.diffusion_model, latent.to(*place), context.to(*place))
 
 
-def record_one(unet: nn.Module, x: Tensor, context: Tensor, y: Tensor | None = None) -> dict[Block, Tensor]:
+def record_one(
+    unet: nn.Module, x: Tensor, context: Tensor, y: Tensor | None = None, blocks: Collection[Block] | None = None
+) -> Recorded:
     """`record` of one part, (1, ...), once at t = 0, kept on the CPU: block -> (tokens, C)."""
-    seen = record(unet, x, torch.zeros(1, device=x.device), context, y)
+    seen = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks)
     return {block: states[0].cpu() for block, states in seen.items()}

@@ -39,6 +39,7 @@ class SharingRun(Run):
         for parts in self.everything(guider):
             parts.check_size((8 * latent.shape[-1], 8 * latent.shape[-2]))
         self._memories: dict[torch.device, Memory] = {}
+        self._recordings: dict[tuple[Reference, torch.device], tuple[int, Memory]] = {}
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
@@ -50,10 +51,22 @@ class SharingRun(Run):
         if not on and all(parts is None or parts.pose is None for parts in carried):
             return None
         if on and (live := next((parts.live for parts in carried if parts is not None and parts.live), None)):
-            memory = memory.for_one_step() if live.every_step else memory
+            memory = self._recording(memory, live, given)
             carried = [parts and memory.recorded(parts, given) for parts in carried]
         watch = self._watching(carried, given.sigmas) if on else None
         return memory.batch(tuple(carried), on, given.x, watch, self._others)
+
+    def _recording(self, memory: Memory, live: Reference, given: Given) -> Memory:
+        """The memory with what `live` has last recorded, or with nothing where that is out of date."""
+        if live.steps is None:
+            return memory
+        if live.steps == 1 or self.schedule is None:
+            return memory.with_nothing_recorded()
+        key, turn = (live, given.x.device), _step(self.schedule, given.sigmas) // live.steps
+        if self._recordings.get(key, (None,))[0] != turn:
+            self._recordings.pop(key, None)  # before the next is made: both at once would be large
+            self._recordings[key] = turn, memory.with_nothing_recorded()
+        return self._recordings[key][1]
 
     def _watching(self, carried: Sequence[SharedParts | None], sigmas: Tensor) -> Watch | None:
         """Who watches the step at these sigmas."""
@@ -62,6 +75,11 @@ class SharingRun(Run):
             return None
         step = int((self.schedule > float(sigmas[0]) * 1.000001).sum()) + 1
         return next((watch for watch in watches if watch.step == step), None)
+
+
+def _step(schedule: Tensor, sigmas: Tensor) -> int:
+    """The step that sigmas (B,) belong to, from 0: what a sampler asks for between two steps, to the first of them."""
+    return int((schedule >= float(sigmas[0]) * 0.999999).sum()) - 1
 
 
 class SharingBatch(Batch):
@@ -129,8 +147,8 @@ class Memory:
         self._banks: dict[Reference, Bank] = {}
         self._recorded: dict[SharedParts, SharedParts] = {}
 
-    def for_one_step(self) -> Memory:
-        """With nothing recorded: a reference that is recorded at every step shows other tokens each time."""
+    def with_nothing_recorded(self) -> Memory:
+        """A reference that is recorded anew shows other tokens."""
         memory = copy(self)
         memory._forget()
         return memory

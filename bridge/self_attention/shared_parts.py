@@ -27,10 +27,12 @@ class Watch:
 
 
 class Reference(Protocol):
-    """Parts that the denoiser itself sees, at every step or once per run."""
+    """Parts that the denoiser itself sees while it samples."""
 
     @property
-    def every_step(self) -> bool: ...
+    def steps(self) -> int | None:
+        """For how many steps one recording is used; None: for all of the run."""
+        ...
 
     def placed(self, like: Tensor) -> Reference:
         """The same in the place of `like`, which has the dtype the UNet computes in: for one run."""

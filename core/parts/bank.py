@@ -14,6 +14,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ..attention import UNHEARD, Block
+from ..geometry import Rect, bounds
 
 
 def token_mask(mask: Tensor, tokens: int) -> Tensor:
@@ -26,6 +27,19 @@ def token_mask(mask: Tensor, tokens: int) -> Tensor:
     grid = (math.ceil(height / scale), math.ceil(width / scale))
     small = functional.interpolate(mask[None, None].float(), size=grid)
     return functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1).flatten()
+
+
+def window(mask: Tensor, cell: int) -> Rect:
+    """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
+
+    Of whole cells (so many latent pixels a side: a token of the coarsest layers), one more than the mask touches on
+    every side: as token_mask widens it, everything that counts in any layer lies inside.
+    """
+    left, top, right, below = bounds(mask > 0)
+    height, width = (side // 8 for side in mask.shape)
+    first = [max(0, side // (8 * cell) - 1) * cell for side in (left, top)]
+    last = [(math.ceil(side / (8 * cell)) + 1) * cell for side in (right, below)]
+    return first[0], first[1], min(last[0], width), min(last[1], height)
 
 
 @dataclass(frozen=True, eq=False)

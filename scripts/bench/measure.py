@@ -16,13 +16,16 @@ TINY = "--tiny" in sys.argv
 """Every case runs once, on small networks and without a GPU too: whether it runs is the question, not how fast."""
 COUNTED = "any (counted)"
 """The device of a case that counts operations instead of seconds."""
+REPORTED: list[dict[str, Any]] = []
+"""What the cases have printed."""
 
 
-def report(name: str, ours: float, peer: float, unit: str, target: float, device: str, **more: Any) -> None:
-    """Print one case. `target` is the largest ratio wanted."""
+def report(name: str, ours: float, peer: float, unit: str, target: float | None, device: str, **more: Any) -> None:
+    """Print one case. `target` is the largest ratio wanted, or None where the figure is only to be known."""
     ratio = ours / peer
     line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ratio, 4), "target": target}
-    print(json.dumps({**line, "device": device, **more}), flush=True)
+    REPORTED.append({**line, "device": device, **more})
+    print(json.dumps(REPORTED[-1]), flush=True)
 
 
 def interleaved(

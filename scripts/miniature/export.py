@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from environment import CACHE
 from rig.standins import TEXT, Files, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once, paths, save
-from rig.standins import WIDTH as LARGE
 from torch import Tensor
 
 from core.models.search import STANDIN
@@ -28,7 +27,7 @@ from .unet import WIDTH as SMALL
 
 State = dict[str, Tensor]
 PREFIX = STANDIN
-_TIMES, _TEXT_TIMES = LARGE // SMALL, TEXT // SMALL
+_TEXT_TIMES = TEXT // SMALL
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 
 
@@ -49,11 +48,11 @@ def _everything(root: Path) -> None:
     copy_face_pack(to.face_pack)
 
 
-def write(to: Files) -> None:
-    """Everything but the face pack."""
+def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
+    """Everything but the face pack. sized: the real shapes -> those of the checkpoint and the ControlNet."""
     state = stored.load().state_dict()
-    save(to.checkpoint, checkpoint(state))
-    save(to.control_net, _in_half(widened(below("control.", state), control_net_shapes())))
+    save(to.checkpoint, checkpoint(state, sized(checkpoint_shapes())))
+    save(to.control_net, _in_half(widened(below("control.", state), sized(control_net_shapes()))))
     save(to.id_patch, id_patch(state))
     save(to.recogniser, recogniser.state())
 
@@ -61,9 +60,9 @@ def write(to: Files) -> None:
 # --- The three files
 
 
-def checkpoint(state: State) -> State:
+def checkpoint(state: State, at: Shapes) -> State:
     """UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place."""
-    shapes = dict(checkpoint_shapes())
+    shapes = dict(at)
     unet = ((key.removeprefix(_UNET), shape) for key, shape in shapes.items() if key.startswith(_UNET))
     made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
     made |= {_UNET + key: weight for key, weight in widened(below("unet.", state), unet).items()}
@@ -137,7 +136,7 @@ def _from_heads(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
 def _time(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Of the large model's frequencies every fifth is one of the small one's."""
     large = torch.zeros(weight.shape[0], shape[1])
-    large[:, ::_TIMES] = weight
+    large[:, :: shape[1] // weight.shape[1]] = weight
     return large.repeat_interleave(shape[0] // weight.shape[0], 0)
 
 
@@ -150,7 +149,7 @@ def _padded(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def _hint_out(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """From a padded layer to the model's channels."""
-    return _padded(weight.repeat_interleave(_TIMES, 0), shape)
+    return _padded(weight.repeat_interleave(shape[0] // weight.shape[0], 0), shape)
 
 
 _RULES = (

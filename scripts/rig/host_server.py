@@ -31,6 +31,13 @@ Prompt = dict[str, dict[str, Any]]
 START_SECONDS = 180
 _TEXT = 3
 """The host's number of a text for a node among its binary messages (protocol.py)."""
+_MAIN = """
+import os, runpy, sys, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+sys.argv[0], sys.path[0] = "main.py", os.getcwd()
+runpy.run_path("main.py", run_name="__main__")
+"""
+"""As `python main.py`, and it ends with whoever started it, however that one ends: then its input is closed."""
 _FOLDERS = ("input", "output", "temp", "user", "custom_nodes", "models")
 # Nothing between us and a server on this machine, whatever http_proxy says.
 _OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
@@ -54,7 +61,9 @@ class Run:
     """What nodes showed while they ran: (node, text)."""
     error: str = ""
     error_type: str = ""
-    """The full name of the exception behind `error`; empty for what the host refused."""
+    """The full name of the exception behind `error`; empty for what the host refused, as are the following."""
+    error_node: str = ""
+    error_text: str = ""
 
 
 class HostServer:
@@ -63,7 +72,7 @@ class HostServer:
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
     own. first_on_path: a folder whose modules come before all others in the host's Python. without: model keys under
     which the host's own folders are not searched. frontend: a folder served in the place of the host's own frontend.
-    pack: the folder that becomes the pack.
+    pack: the folder that becomes the pack. packs: folders of others beside it.
     """
 
     def __init__(
@@ -77,11 +86,13 @@ class HostServer:
         without: Collection[str] = (),
         frontend: Path | None = None,
         pack: Path = environment.ROOT,
+        packs: Iterable[Path] = (),
     ) -> None:
-        self.host, self.base, self.pack_name, self._pack = host, base, pack_name, pack
+        self.host, self.base, self.pack_name, self._pack, self._packs = host, base, pack_name, pack, packs
         self.url = f"http://127.0.0.1:{_free_port()}"
         self._python, self._models, self._without = python, [host.path / "models", *models], without
         self._frontend = frontend
+        self._process: subprocess.Popen[bytes] | None = None
         self._variables = environment.host_environment(host, python)
         # As on a user's machine: what one start has compiled the next one finds.
         self._variables.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -97,12 +108,18 @@ class HostServer:
         shutil.rmtree(self.base, ignore_errors=True)
         for folder in _FOLDERS:
             (self.base / folder).mkdir(parents=True)
-        link_pack(self.base / "custom_nodes" / self.pack_name, self._pack)
+        for name, pack in {self.pack_name: self._pack, **{other.name: other for other in self._packs}}.items():
+            link_pack(self.base / "custom_nodes" / name, pack)
         # JSON is YAML.
         (self.base / "models.yaml").write_text(json.dumps(self._model_paths()), "utf-8")
         with (self.base / "host.log").open("wb") as log:
             self._process = subprocess.Popen(
-                self._command(), cwd=self.host.path, env=self._variables, stdout=log, stderr=subprocess.STDOUT
+                self._command(),
+                cwd=self.host.path,
+                env=self._variables,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
             )
         try:
             self._wait_until_ready()
@@ -123,7 +140,8 @@ class HostServer:
             "sqlite:///:memory:",
         ]
         options += ["--front-end-root", str(self._frontend)] if self._frontend else []
-        return [str(self._python), "main.py", *options, "--disable-api-nodes", *([] if _has_gpu() else ["--cpu"])]
+        options += ["--disable-api-nodes", *([] if _has_gpu() else ["--cpu"])]
+        return [str(self._python), "-c", _MAIN, *options]
 
     def _model_paths(self) -> dict[str, dict[str, str]]:
         """extra_model_paths.yaml: every sub-folder of each folder under the model key of the same name."""
@@ -143,7 +161,7 @@ class HostServer:
     def _wait_until_ready(self) -> None:
         give_up = time.monotonic() + START_SECONDS
         while time.monotonic() < give_up:
-            if self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None:
                 raise HostError(f"{self.host} ended while starting. The end of its log:\n{_tail(self.log)}")
             try:
                 self.get("/system_stats")
@@ -155,12 +173,17 @@ class HostServer:
 
     def stop(self) -> None:
         """Wait for its end; who presses Ctrl-C meanwhile does not wait."""
+        if self._process is None:
+            return
         self._process.terminate()
         try:
             self._process.wait(10)
         except (subprocess.TimeoutExpired, KeyboardInterrupt):
             self._process.kill()
             self._process.wait()
+        finally:
+            if self._process.stdin:
+                self._process.stdin.close()
 
     def read(self, path: str, data: bytes | None = None, **headers: str) -> bytes:
         """GET, or POST where there is data."""
@@ -175,6 +198,10 @@ class HostServer:
 
     def interrupt(self) -> None:
         self.read("/interrupt", b"{}", **{"Content-Type": "application/json"})
+
+    def free(self) -> None:
+        """Nothing of earlier prompts is taken for the next ones; models stay."""
+        self.read("/free", b'{"free_memory": true}', **{"Content-Type": "application/json"})
 
     def upload_image(self, path: Path, name: str | None = None) -> str:
         """Put a picture into the host's input folder through its own route; the name to use in LoadImage."""
@@ -269,7 +296,8 @@ def _note(event: Event, run: Run) -> None:
             run.status = "interrupted"
         case "execution_error":
             run.status = "error"
-            run.error = f"{data['node_type']} (node {data['node_id']}): {data['exception_message'].strip()}"
+            run.error_node, run.error_text = data["node_id"], data["exception_message"].strip()
+            run.error = f"{data['node_type']} (node {run.error_node}): {run.error_text}"
             run.error_type = data["exception_type"]
         case _:
             pass

@@ -34,6 +34,9 @@ CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
 """What the name of a stand-in starts with, relative to its model folder."""
 
+SMALL_NETWORKS = Path(__file__).with_name("small_networks.py")
+"""A host loads it from among the stand-ins, and then takes networks as small as theirs."""
+
 _SMALL = 1 << 18
 """Random numbers per scale for networks of few layers, and for the many files of Parts2Whole."""
 
@@ -75,7 +78,7 @@ class Standins(Files):
 
 def build() -> Standins:
     """All stand-ins, written once per version of what tells their shapes."""
-    told = (Path(__file__), *map(Path(__file__).with_name, ("adapters.py", "shapes.py")))
+    told = (Path(__file__), *map(Path(__file__).with_name, ("adapters.py", "shapes.py", SMALL_NETWORKS.name)))
     recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
     return _paths(once(CACHE / recipe, lambda root: _write(_paths(root))))
 
@@ -128,27 +131,30 @@ def _paths(root: Path) -> Standins:
 
 
 def _write(to: Standins) -> None:
-    save(to.checkpoint, _Weights(torch.float16).fill(checkpoint_shapes()))
-    save(to.control_net, _Weights(torch.float16).fill(control_net_shapes()))
+    save(to.checkpoint, _Weights(torch.float16).fill(narrow(checkpoint_shapes())))
+    save(to.control_net, _Weights(torch.float16).fill(narrow(control_net_shapes())))
     projections = {to.id_patch: _resampler, to.id_patch_mlp: _face_id_mlp}
     for path, projection in projections.items():
         weights = _Weights(torch.float32, _SMALL)
         patch, prompt = weights.fill(projection(3, 64 * 64)), weights.fill(projection(16, 2048))
         save(path, {"patch_proj": patch, "prompt_proj": prompt})
     weights = _Weights(torch.float16)
-    save(to.instant_id, {"image_proj": weights.fill(_resampler(16, TEXT)), "ip_adapter": weights.fill(_adapter())})
+    instant_id = {"image_proj": _resampler(16, TEXT), "ip_adapter": narrow(_adapter())}
+    save(to.instant_id, {part: weights.fill(shapes) for part, shapes in instant_id.items()})
     save(to.recogniser, _Weights(torch.float32).fill(ir_se50_shapes()))
     copy_face_pack(to.face_pack)
     _write_recogniser(to.antelope)
     _write_recogniser(to.buffalo)
     _write_landmarker(to.landmarker)
     weights = _Weights(torch.float16, _SMALL)
-    save(to.sd15, weights.fill(_sd15_checkpoint()))
-    save(to.vae, weights.fill(vae_shapes()))
+    save(to.sd15, weights.fill(narrow(_sd15_checkpoint())))
+    save(to.vae, weights.fill(narrow(vae_shapes())))
     save(to.clip_vision, weights.fill(clip_vision(24, 1024, 768)))
     _write_adapters(to)
     _write_parts2whole(to.parts2whole)
     densepose.save(to.densepose, [[0.2, 0.05, 0.8, 1.0]])
+    (to.root / "custom_nodes").mkdir()
+    shutil.copyfile(SMALL_NETWORKS, to.root / "custom_nodes" / SMALL_NETWORKS.name)
 
 
 def save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
@@ -178,7 +184,7 @@ def _write_recogniser(path: Path) -> None:
 def _write_adapters(to: Standins) -> None:
     """With the projections as published; their attention layers are those of the two checkpoints."""
     weights = _Weights(torch.float16, _SMALL)
-    unets = {adapters.SD15: adapters.UNet(TEXT_15, (WIDTH,) * 4), adapters.SDXL: adapters.UNet(TEXT, (WIDTH,) * 16)}
+    unets = {adapters.SD15: adapters.UNet(TEXT_15, (NARROW,) * 4), adapters.SDXL: adapters.UNet(TEXT, (NARROW,) * 16)}
     for name, (unet, shapes) in adapters.PUBLISHED.items():
         state = weights.fill(shapes(unets[unet]))
         if shapes is adapters.face_id_unnorm:  # as published, by which alone it is told from InstantID's
@@ -189,7 +195,7 @@ def _write_adapters(to: Standins) -> None:
     transformers |= {f"down_blocks.{level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(2)}
     transformers |= {f"up_blocks.{2 - level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(3)}
     for version, path in ((1, to.photo_maker), (2, to.photo_maker_v2)):
-        widths = dict.fromkeys(transformers, WIDTH)
+        widths = dict.fromkeys(transformers, NARROW)
         save(path, nested(weights.fill(adapters.photo_maker(transformers, widths, version))))
     save(to.clip_vision_h, weights.fill(clip_vision(32, 1280, 1024)))
     save(to.clip_vision_g, weights.fill(clip_vision(48, 1664, 1280, 8192)))
@@ -258,8 +264,8 @@ def _write_parts2whole(folder: Path) -> None:
     }
     weights = _Weights(torch.float16, _SMALL)
     for name, shapes in networks.items():
-        save(folder / name / "diffusion_pytorch_model.bin", weights.fill(shapes))
-    decoupled = weights.fill(_decoupled_attn())
+        save(folder / name / "diffusion_pytorch_model.bin", weights.fill(narrow(shapes)))
+    decoupled = weights.fill(narrow(_decoupled_attn()))
     save_file({key: tensor.contiguous() for key, tensor in decoupled.items()}, folder / "decoupled_attn.pth")
     schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
     (folder / "scheduler").mkdir()
@@ -302,6 +308,18 @@ class _Weights:
 
 WIDTH, TIME, TEXT, POOLED = 320, 1280, 2048, 2816
 DEPTHS = (0, 1, 2)
+NARROW, NARROW_VAE = 64, 32
+"""In the place of WIDTH and of 64 where SMALL_NETWORKS is at hand, and the numbers there."""
+
+
+def narrow(shapes: Shapes, vae: int = NARROW_VAE) -> Shapes:
+    """A UNet's and what belongs to it, or an autoencoder's: all widths of its own are multiples of these, and no other
+    number is. Text encoders stay."""
+    for key, shape in shapes:
+        wide, small = (64, vae) if "taesd_" in key else (WIDTH, NARROW)
+        if key.startswith(("conditioner.", "cond_stage_model.")):
+            small = wide
+        yield key, tuple(n // wide * small if n % wide == 0 else n for n in shape)
 
 
 def checkpoint_shapes() -> Shapes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from core.workflow_files import subgraphs
 Prompt = dict[str, dict[str, Any]]
 
 NOTES = {"Note", "MarkdownNote"}
-_ON = 0
+PRIMITIVE, REROUTE = "PrimitiveNode", "Reroute"
+"""Nodes of the editor alone: a widget for the widgets it is linked to, and a corner of a link."""
+_MUTED, _BYPASSED = 2, 4
+_ANY = ("*", "", None)
 _DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 """A menu whose choice brings inputs of its own, each named <menu>.<input>."""
 _BOXES = "BOUNDING_BOXES"
@@ -36,13 +40,51 @@ def nodes_in(workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     return (node for node in workflow_files.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
 
 
+@dataclass
+class Place:
+    """A widget that can be set: of which node (in a subgraph "box:node"), its name and what it is shown as, and which
+    inputs of the prompt have its value."""
+
+    node: str
+    name: str
+    title: str
+    label: str
+    targets: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Widget:
+    """A value that a link brings. value: None where it is left to the widget behind the link."""
+
+    node: str
+    name: str
+    title: str
+    label: str
+    value: Any
+
+
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
-    """The API prompt of a workflow: subgraphs opened, no muted or bypassed nodes, no reroutes.
+    """The API prompt of a workflow, as the editor makes it: subgraphs opened, no muted nodes, no reroutes; what goes
+    into a bypassed node comes out of it by its type, and a Primitive's value stands where it is linked to.
 
     object_info: the host's answer to /object_info. Optional widgets that are newer than the file have their defaults,
     as in the editor. Raises WorkflowError for a node the host does not know and for widget values that do not fit.
     """
-    return _Level(workflow, subgraphs(workflow)).prompt(object_info)
+    return opened(workflow, object_info)[0]
+
+
+def opened(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> tuple[Prompt, list[Place]]:
+    """`to_prompt`, and where each of its values is set."""
+    places: dict[tuple[str, str], Place] = {}
+    prompt = _Level(workflow, subgraphs(workflow)).prompt(object_info, places)
+    for node in prompt.values():
+        ours = {name: value for name, value in node["inputs"].items() if not _to_nowhere(value, prompt)}
+        node["inputs"] = ours
+    return prompt, list(places.values())
+
+
+def _to_nowhere(value: Any, prompt: Prompt) -> bool:
+    return isinstance(value, list) and value[0] not in prompt
 
 
 class _Level:
@@ -67,35 +109,102 @@ class _Level:
             for number, one in self.nodes.items()
             if one["type"] in subgraphs
         }
+        self.names = {number: subgraphs[self.nodes[number]["type"]].get("name", "") for number in self.inside}
 
-    def prompt(self, object_info: Mapping[str, Any]) -> Prompt:
+    def prompt(self, object_info: Mapping[str, Any], places: dict[tuple[str, str], Place]) -> Prompt:
         found: Prompt = {}
         for number, node in self.nodes.items():
+            if node.get("mode", 0) in (_MUTED, _BYPASSED) or node["type"] in (*NOTES, PRIMITIVE, REROUTE):
+                continue
             if number in self.inside:
-                if node.get("mode", _ON) != _ON:
-                    raise WorkflowError(f"{node['title']} (node {number}) is muted or bypassed.")
-                found |= self.inside[number].prompt(object_info)
-            elif node["type"] not in NOTES:
-                found[f"{self.path}{number}"] = _node(node, object_info, self.input)
+                found |= self.inside[number].prompt(object_info, places)
+            else:
+                found[f"{self.path}{number}"] = self._node(node, object_info, places)
         return found
 
-    def input(self, link: int) -> Any:
-        """What a link brings: [node, output], the value of a widget of the node that stands for this level, or None
-        where nothing is linked to that node."""
+    def _node(
+        self, node: Mapping[str, Any], object_info: Mapping[str, Any], places: dict[tuple[str, str], Place]
+    ) -> dict[str, Any]:
+        if node["type"] not in object_info:
+            raise WorkflowError(f"{node['type']} (node {node['id']}) is not known to this ComfyUI.")
+        number, slots = f"{self.path}{node['id']}", {slot["name"]: slot for slot in node.get("inputs") or []}
+        shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
+        inputs = _values(node, object_info[node["type"]])
+        own = {name: _Widget(number, name, shown, label(slots.get(name, {}), name), None) for name in inputs}
+        set_at = {name: [widget] for name, widget in own.items()}
+        for name, slot in slots.items():
+            brought = self.input(slot["link"], slot.get("type")) if slot.get("link") is not None else None
+            if isinstance(brought, _Widget) and brought.value is None:
+                set_at.setdefault(name, []).append(brought)
+            elif isinstance(brought, _Widget):
+                set_at[name], inputs[name] = [brought], sent(brought.value)
+            elif brought is not None:
+                inputs[name] = brought
+                set_at.pop(name, None)
+        for name, widget in ((name, widget) for name, widgets in set_at.items() for widget in widgets):
+            place = Place(widget.node, widget.name, widget.title, widget.label)
+            places.setdefault((widget.node, widget.name), place).targets.append((number, name))
+        return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
+
+    def input(self, link: int, wanted: Any = None) -> list[Any] | _Widget | None:
+        """What a link brings to an input of the type `wanted`: [node, output], the value of a widget of the node that
+        stands for this level or of a Primitive, or None where there is nothing in the end."""
         source, output, *_ = self.links[link]
-        if source in self.inside:
-            return self.inside[source].output(output)
         if source != self._BEFORE or not (self.around and self.node):
-            return [f"{self.path}{source}", output]
+            return self.output(source, output, wanted)
         slot = self.node["inputs"][output]
         if slot.get("link") is not None:
-            return self.around.input(slot["link"])
+            return self.around.input(slot["link"], wanted)
         widgets = [entry["name"] for entry in self.node["inputs"] if "widget" in entry]
-        return self.node["widgets_values"][widgets.index(slot["name"])] if slot["name"] in widgets else None
+        if slot["name"] not in widgets:
+            return None
+        values, place = self.node.get("widgets_values") or [], widgets.index(slot["name"])
+        title = self.node.get("title") or self.around.names[self.node["id"]]
+        value = values[place] if place < len(values) else None
+        return _Widget(self.path[:-1], slot["name"], title, label(slot, slot["name"]), value)
 
-    def output(self, number: int) -> Any:
-        ends = (link for link, (_, _, target, slot) in self.links.items() if (target, slot) == (self._BEHIND, number))
-        return self.input(next(ends))
+    def output(self, number: int, output: int, wanted: Any) -> list[Any] | _Widget | None:
+        node = self.nodes[number]
+        if node["type"] == PRIMITIVE:
+            title, values = node.get("title") or "Primitive", node.get("widgets_values") or [None]
+            return _Widget(f"{self.path}{number}", "value", title, "value", values[0])
+        if node.get("mode", 0) == _MUTED:
+            return None
+        if node["type"] == REROUTE or node.get("mode", 0) == _BYPASSED:
+            slots = node.get("inputs") or []
+            place = 0 if node["type"] == REROUTE else _through(node, output, wanted)
+            link = slots[place].get("link") if place is not None and place < len(slots) else None
+            return self.input(link, wanted) if link is not None else None
+        if number not in self.inside:
+            return [f"{self.path}{number}", output]
+        level = self.inside[number]
+        ends = (link for link, (_, _, target, slot) in level.links.items() if (target, slot) == (self._BEHIND, output))
+        link = next(ends, None)
+        return level.input(link, wanted) if link is not None else None
+
+
+def _through(node: Mapping[str, Any], output: int, wanted: Any) -> int | None:
+    """Which input of a bypassed node stands for one of its outputs, as the editor chooses it."""
+    types = [slot.get("type") for slot in node.get("inputs") or []]
+    made = node["outputs"][output].get("type")
+    if wanted in _ANY:
+        return output if len(types) > output else 0
+    fitting = [number for number, kind in enumerate(types) if _fits(kind, made) and _fits(kind, wanted)]
+    if output in fitting:
+        return output
+    return types.index(wanted) if wanted in types else next(iter(fitting), None)
+
+
+def _fits(one: Any, other: Any) -> bool:
+    """Whether types, or lists of them ("A,B"), may be linked."""
+    if one in _ANY or other in _ANY:
+        return True
+    return bool({*str(one).lower().split(",")} & {*str(other).lower().split(",")})
+
+
+def label(slot: Mapping[str, Any], name: str) -> str:
+    """What the editor shows for an input."""
+    return slot.get("label") or slot.get("localized_name") or name
 
 
 def _as_list(link: Any) -> list[Any]:
@@ -104,28 +213,25 @@ def _as_list(link: Any) -> list[Any]:
     return [link[name] for name in names] if isinstance(link, dict) else link
 
 
-def _node(node: Mapping[str, Any], object_info: Mapping[str, Any], brought: Callable[[int], Any]) -> dict[str, Any]:
-    title = f"{node['type']} (node {node['id']})"
-    if node["type"] not in object_info:
-        raise WorkflowError(f"{title} is not known to this ComfyUI.")
-    if node.get("mode", _ON) != _ON:
-        raise WorkflowError(f"{title} is muted or bypassed.")
-    names = list(_widgets(object_info[node["type"]], node))
-    values = list(node.get("widgets_values") or [])
+def _values(node: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node's own widgets say, by the name of the input."""
+    names = list(_widgets(definition, node))
+    saved = node.get("widgets_values") or []
+    if isinstance(saved, dict):
+        return {name: sent(saved[name]) for name in names if name in saved}
+    values = list(saved)
     while len(values) > len(names) and isinstance(values[-1], list):
         values.pop()
-    optional = object_info[node["type"]]["input"].get("optional", {})
+    optional = definition["input"].get("optional", {})
     values += [optional[name][1]["default"] for name in names[len(values) :] if name in optional]
     if len(names) != len(values):
-        raise WorkflowError(f"{title} has {len(values)} widget values for {len(names)} widgets: {names}.")
-    inputs = {name: _sent(value) for name, value in zip(names, values, strict=True) if name}
-    linked = {slot["name"]: brought(slot["link"]) for slot in node.get("inputs", []) if slot.get("link") is not None}
-    inputs |= {name: value for name, value in linked.items() if value is not None}
-    shown = node.get("title") or object_info[node["type"]]["display_name"]
-    return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
+        raise WorkflowError(
+            f"{node['type']} (node {node['id']}) has {len(values)} widget values for {len(names)} widgets: {names}."
+        )
+    return {name: sent(value) for name, value in zip(names, values, strict=True) if name}
 
 
-def _sent(value: Any) -> Any:
+def sent(value: Any) -> Any:
     """As the frontend sends it: a list alone would be taken for a link."""
     return {"__value__": value} if isinstance(value, list) else value
 

@@ -96,20 +96,20 @@ def tokens(model, cast):
     return patched(model, RegionalTextRun), *regional_text.standing_in(sides, halves(), canvas())
 
 
-def reference(model, cast, every_step):
+def reference(model, cast, steps):
     masks = torch.zeros(2, SIDE, SIDE)
     masks[0, : SIDE // 2], masks[1, :, : SIDE // 4] = 1, 1
     latents = normal(3 + cast, 2, 4, SIDE // 8, SIDE // 8)
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"), latents=latents, extra=latents[:, :0],
         contexts=normal(4 + cast, 2, 8, 2048), adm=normal(9, 2, 2816), masks=list(masks),
-        noise=normal(5, *latents.shape), layers="all", every_step=every_step,
+        noise=normal(5, *latents.shape), layers="all", windows=[(0, 0, SIDE // 8, SIDE // 8)] * 2, steps=steps,
     )  # fmt: skip
 
 
-def shared(model, cast, every_step=True, targets=None):
+def shared(model, cast, steps=1, targets=None):
     given = {"source": object(), "sigmas": carried.ALWAYS, "weights": PartWeights([1.0, 0.5], targets)}
-    live = reference(model, cast, every_step)
+    live = reference(model, cast, steps)
     sides = (
         share_with(text(1), SharedParts(bank=None, live=live, **given)),
         share_with(text(2), SharedParts(bank=None, **given)),
@@ -122,12 +122,17 @@ def shared_by_region(model, cast):
 
 
 def shared_once(model, cast):
-    return shared(model, cast, every_step=False)
+    return shared(model, cast, steps=None)
+
+
+def shared_seldom(model, cast):
+    """Recorded at the first and the third step."""
+    return shared(model, cast, steps=2)
 
 
 def parts(model, cast):
     """As Apply Parts puts them in: recorded before, with image tokens and a pose."""
-    live = reference(model, cast, False).placed(torch.empty(0, dtype=model.model.get_dtype()))
+    live = reference(model, cast, None).placed(torch.empty(0, dtype=model.model.get_dtype()))
     bank = live(model.model.diffusion_model, torch.zeros(1), torch.zeros(1))
     given = {"source": object(), "sigmas": carried.ALWAYS, "weights": PartWeights([1.0, 1.0])}
     pose = normal(8 + cast, 1, 32, SIDE // 8, SIDE // 8)
@@ -165,7 +170,7 @@ def same(ours, reference):
     return bool((ours - reference).abs().max() <= 1e-5 * reference.abs().max())
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("method", [*METHODS, shared_seldom], ids=lambda method: method.__name__)
 def test_a_method_is_one_graph_and_compiled_once(model, method):
     """Steps, seeds, casts and the place of the host's node make no difference; a recording is a graph of its own."""
     once_only(model, method)

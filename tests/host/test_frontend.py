@@ -113,6 +113,45 @@ def test_the_editor_sends_what_the_scripts_send(opened: tuple[Graph, Graph], hos
     assert comparable(seen["prompt"], known) == comparable(workflow.to_prompt(graph, known), known)
 
 
+@pytest.mark.parametrize("mode", [2, 4], ids=["muted", "bypassed"])
+def test_the_editor_sends_the_same_where_a_node_is_switched_off(
+    mode: int, page: chromium.Page, host_server: Any
+) -> None:
+    """Each node of a workflow in turn, and boxes; with a Primitive and a Reroute before some."""
+    graph, known = with_primitive_and_reroute(), host_server.object_info()
+    for node in [node for node in graph["nodes"] if node["type"] not in workflow.NOTES]:
+        node["mode"] = mode
+        seen = page.evaluate(f"{INSPECT}({json.dumps(graph)})")
+        assert comparable(seen["prompt"], known) == comparable(workflow.to_prompt(graph, known), known), node["type"]
+        node["mode"] = 0
+
+
+def with_primitive_and_reroute() -> Graph:
+    """Width and height of the picture come from one Primitive, the places by a Reroute."""
+    graph = json.loads((ROOT / "workflows" / "id_patch_two_people.json").read_text("utf-8"))
+    (layout,) = (node for node in graph["nodes"] if node["type"] == "LikenessGroupLayout")
+    sides = [number for number, slot in enumerate(layout["inputs"]) if slot["name"] in ("width", "height")]
+    for link, slot in zip((91, 92), sides, strict=True):
+        layout["inputs"][slot]["link"] = link
+        graph["links"].append([link, 90, 0, layout["id"], slot, "INT"])
+    said = {"name": "INT", "type": "INT", "links": [91, 92], "widget": {"name": "width"}}
+    (first,) = (link for link in graph["links"] if link[0] == layout["outputs"][0]["links"][0])
+    around = {"pos": [0, 0], "size": [200, 80], "flags": {}, "order": 0, "mode": 0}
+    through = {
+        "inputs": [{"name": "", "type": "*", "link": 93}],
+        "outputs": [{"name": "", "type": first[5], "links": [first[0]]}],
+    }
+    graph["nodes"] += [
+        {"id": 90, "type": "PrimitiveNode", "inputs": [], "outputs": [said], "properties": {}, **around}
+        | {"widgets_values": [768, "fixed"]},
+        {"id": 94, "type": "Reroute", "properties": {"showOutputText": False}, **around, **through},
+    ]
+    graph["links"].append([93, first[1], first[2], 94, 0, first[5]])
+    layout["outputs"][0]["links"][0] = 93
+    first[1:3] = [94, 0]
+    return graph
+
+
 def test_workflows_are_offered_as_templates_with_pictures(host_server: Any) -> None:
     assert set(host_server.get("/workflow_templates")[host_server.pack_name]) == {path.stem for path in FILES}
     for path in FILES:

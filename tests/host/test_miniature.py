@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import comfy.controlnet
 import comfy.sd
+import comfy.supported_models
 import numpy as np
 import pytest
 import real_faces
@@ -25,6 +27,8 @@ from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast, PoseImage
 from pack.nodes.second_pass import CropFaces, PasteFaces
+from rig import small_networks
+from rig.standins import Files, narrow
 from torch import Tensor
 
 import nodes as host_nodes
@@ -37,18 +41,34 @@ AUTHORS = net.Settings(steps=4, cfg=5.0)
 
 class Host(NamedTuple):
     model: Any
-    clip: Any
+    empty: Any
+    """What every prompt is: its text encoders are zeros."""
     vae: Any
     control_net: Any
     id_patch: Any
 
 
-@pytest.fixture(scope="module")
-def loaded() -> Host:
-    files = export.build()
+def opened(files: Files) -> Host:
     model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(files.checkpoint))
+    (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
     control_net = comfy.controlnet.load_controlnet(str(files.control_net))
-    return Host(model, clip, vae, control_net, load_id_patch(str(files.id_patch)))
+    return Host(model, empty, vae, control_net, load_id_patch(str(files.id_patch)))
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Host:
+    """As wide as the small net, which computes the same, in a host that takes a UNet of this width."""
+    files = export.files(tmp_path_factory.mktemp("miniature"))
+    export.write(files, partial(narrow, vae=64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comfy.supported_models, "models", small_networks.families())
+        return opened(files)
+
+
+@pytest.fixture(scope="module")
+def wide() -> Host:
+    """The files that people get."""
+    return opened(export.build())
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +113,9 @@ def draw(host: Host, cast: Cast, layout: Layout, settings: net.Settings = PLAIN,
     """(H, W, 3): the usual chain of nodes. image: another condition image."""
     if image is None:
         image = IDPatchImage.execute(host.id_patch, cast, "mean", PoseImage.execute(layout).args[0]).args[0]
-    empty = host_nodes.CLIPTextEncode().encode(host.clip, "")[0]
     positive, negative = ApplyIDPatch.execute(
-        empty,
-        empty,
+        host.empty,
+        host.empty,
         host.control_net,
         host.id_patch,
         cast,
@@ -135,15 +154,23 @@ def far(a: Tensor, b: Tensor) -> float:
     return float((a - b).square().nanmean().sqrt())
 
 
-@pytest.mark.parametrize("settings", [PLAIN, AUTHORS], ids=["cfg 1", "authors' settings"])
-@pytest.mark.parametrize("order", ["1,2", "2,1"])
+@pytest.mark.parametrize(
+    ("width", "order", "settings"),
+    [("loaded", "1,2", PLAIN), ("loaded", "2,1", AUTHORS), ("wide", "2,1", PLAIN)],
+    ids=["cfg 1", "swapped, authors' settings", "swapped, as wide as SDXL"],
+)
 def test_everybody_is_in_their_place_as_without_a_host(
-    loaded: Host, small: net.Miniature, people: list[Identity], order: str, settings: net.Settings
+    request: pytest.FixtureRequest,
+    small: net.Miniature,
+    people: list[Identity],
+    width: str,
+    order: str,
+    settings: net.Settings,
 ) -> None:
     """Swapping two people in Place Cast swaps them in the picture; the small net draws the same one alone."""
     by_place = [people[int(number) - 1] for number in order.split(",")]
     cast, layout, _ = standing(people[:2], order=order)
-    pixels = draw(loaded, cast, layout, settings)
+    pixels = draw(request.getfixturevalue(width), cast, layout, settings)
     assert measure.association([seen(small, pixels, layout, looks_of(small, by_place))]) == 1
 
     embeddings = torch.cat([person.identity.embeddings[RECOGNISER] for person in cast.people])
@@ -215,10 +242,9 @@ def test_patches_alone_tell_who_stands_where(loaded: Host, small: net.Miniature,
 
 def without_patches(loaded: Host, cast: Cast, layout: Layout) -> Any:
     """Both sides, in which only tokens say who is there."""
-    empty = host_nodes.CLIPTextEncode().encode(loaded.clip, "")[0]
     count = len(cast.people)
     tokens = loaded.id_patch.tokens(cast.people, "mean"), loaded.id_patch.unconditional_tokens(count)
-    sides = [append_tokens(empty, rows, count, 0.0, "this test") for rows in tokens]
+    sides = [append_tokens(loaded.empty, rows, count, 0.0, "this test") for rows in tokens]
     skeleton = PoseImage.execute(layout).args[0]
     return host_nodes.ControlNetApplyAdvanced().apply_controlnet(*sides, loaded.control_net, skeleton, 1.0, 0.0, 1.0)
 
@@ -257,9 +283,8 @@ def joined(
     cast = PlaceCast.execute(Cast((Person(friend),)), every, "last places", "").args[0]
     region = PersonRegion.execute(cast, 1, "body", 0.5, 16, every).args[0]
     image = IDPatchImage.execute(host.id_patch, cast, "mean", PoseImage.execute(every).args[0]).args[0]
-    empty = host_nodes.CLIPTextEncode().encode(host.clip, "")[0]
     options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
-    sides = ApplyIDPatch.execute(empty, empty, host.control_net, host.id_patch, cast, image, *options).args
+    sides = ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.id_patch, cast, image, *options).args
     (latent,) = host_nodes.VAEEncode().encode(host.vae, photo[None])
     (latent,) = host_nodes.SetLatentNoiseMask().set_mask(latent, region)
     (model,) = DifferentialDiffusion.execute(host.model).args
@@ -315,9 +340,8 @@ def second_pass(host: Host, cast: Cast, photo: Tensor, denoise: float) -> tuple[
     choice = ("everybody", 96, 0.4, 256, 1.0, 0.6, 0.25, "cut out in their place")
     crops, masks, rows, where, *_ = CropFaces.execute(face_model, photo[None], cast, *choice).args
     image = IDPatchImage.execute(host.id_patch, rows, "mean", PoseImage.execute(cast=rows).args[0]).args[0]
-    empty = host_nodes.CLIPTextEncode().encode(host.clip, "")[0]
     options = (PLAIN.strength, 0.0, 1.0, PLAIN.id_start, "mean")
-    sides = ApplyIDPatch.execute(empty, empty, host.control_net, host.id_patch, rows, image, *options).args
+    sides = ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.id_patch, rows, image, *options).args
     (latent,) = host_nodes.VAEEncode().encode(host.vae, crops)
     (latent,) = host_nodes.SetLatentNoiseMask().set_mask(latent, masks)
     made = host_nodes.common_ksampler(host.model, 1, 4, 1.0, "euler", "normal", *sides, latent, denoise=denoise)

@@ -108,7 +108,7 @@ def shared(model, positive, negative):
     live = SelfReference(
         model_sampling=model.get_model_object("model_sampling"), latents=latents, extra=latents[:, :0],
         contexts=normal(4, 1, 8, 2048), adm=normal(9, 1, 2816), masks=[torch.ones(SIDE, SIDE)], noise=latents,
-        layers="all", every_step=True,
+        layers="all", windows=[(0, 0, SIDE // 8, SIDE // 8)],
     )  # fmt: skip
     given = {"source": object(), "sigmas": (1e9, 0.0), "weights": PartWeights([1.0]), "bank": None}
     sides = share_with(positive, SharedParts(live=live, **given)), share_with(negative, SharedParts(**given))

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import comfy.supported_models
 import folder_paths
 import pytest
 from attack_graphs import Node, node, ours
 from graph_run import run
+from rig import small_networks
 from rig.standins import Standins
 
 OPEN = Path("/proc/self/fd")
@@ -31,6 +33,7 @@ def folders(standin_models: Standins, tmp_path: Path) -> Iterator[tuple[Path, Pa
             patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
         patch.setitem(known, "likeness_faces", ([str(tmp_path)], known["likeness_faces"][1]))
         patch.setattr(folder_paths, "filename_list_cache", {})
+        patch.setattr(comfy.supported_models, "models", small_networks.families())
         yield standin_models.root, tmp_path
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
+import comfy.sample
 import comfy.samplers
 import pytest
 import tiny_sd15
@@ -15,8 +18,8 @@ from pack.bridge.self_attention import layer, run, scored
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.share_parts import LAYERS, SelfReference
-from pack.bridge.unet import transformers
-from pack.core.parts.bank import PartWeights, token_mask
+from pack.bridge.unet import coarsest, transformers
+from pack.core.parts.bank import PartWeights, token_mask, window
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
 
@@ -41,25 +44,28 @@ def text(model, seed):
     return [[normal(seed, 1, 77, width_of(model)), options]]
 
 
-def masks(count, cover=0.5):
+def masks(count, cover=0.5, wide=WIDTH):
     made = torch.zeros(count, HEIGHT, WIDTH)
     for n in range(count):
-        made[n, n * 20 : n * 20 + int(HEIGHT * cover)] = 1
+        made[n, n * 20 : n * 20 + int(HEIGHT * cover), :wide] = 1
     return list(made)
 
 
-def reference(model, count=2, layers="all", cover=0.5, every_step=True):
+def reference(model, count=2, layers="all", cover=0.5, steps=1, crop=False):
     adm = None if width_of(model) != 2048 else normal(9, count, 2816)
+    shown = masks(count, cover, 20 if crop else WIDTH)
+    cell = coarsest(model.model.diffusion_model)
     return SelfReference(
         model_sampling=model.get_model_object("model_sampling"),
         latents=normal(3, count, 4, HEIGHT // 8, WIDTH // 8),
         extra=torch.zeros(count, 0, HEIGHT // 8, WIDTH // 8),
         contexts=normal(4, count, 77, width_of(model)),
         adm=adm,
-        masks=masks(count, cover),
+        masks=shown,
         noise=normal(5, count, 4, HEIGHT // 8, WIDTH // 8),
         layers=layers,
-        every_step=every_step,
+        windows=[window(mask, cell) if crop else (0, 0, WIDTH // 8, HEIGHT // 8) for mask in shown],
+        steps=steps,
     )
 
 
@@ -78,25 +84,37 @@ def sample(model, positive, negative, steps=3, cfg=4.0, batch=1):
 
 
 def oracle(model, ours):
-    """The same written plainly: before every forward the parts' own forward, all tokens kept, masked ones as zeros."""
-    state = {}
+    """The same written plainly: before every n-th forward each part's own forward, all tokens kept, masked ones as
+    zeros; those around a window, which are not computed, too."""
+    state = {"calls": 0}
+
+    def seen_of(unet, x, timesteps, n):
+        seen, (left, top, right, below) = {}, ours.windows[n]
+
+        def record(tokens, k, v, extra):
+            high, wide = extra["activations_shape"][-2:]
+            shrunk = 1 << round(math.log2((right - left) * (below - top) / (high * wide)) / 2)
+            grid = [math.ceil(side / shrunk) for side in ours.latents.shape[-2:]]
+            dense = tokens.new_zeros(*grid, tokens.shape[-1])
+            dense[top // shrunk :, left // shrunk :][:high, :wide] = tokens[0].unflatten(0, (high, wide))
+            seen[(*extra["block"], extra["block_index"])] = dense.flatten(0, 1)
+            return tokens, k, v
+
+        adm = None if ours.adm is None else ours.adm[n : n + 1]
+        options = {"patches": {"attn1_patch": [record]}}
+        x = x[n : n + 1, :, top:below, left:right]
+        unet._forward(x, timesteps[:1], ours.contexts[n : n + 1], adm, None, options)
+        return seen
 
     def forward(executor, *args, **kwargs):
         kwargs.pop(SharedParts.key, None)
         timesteps, options = args[1], args[-1]
         sigma = options["sigmas"].max()
         noisy = (ours.latents + sigma * ours.noise) / (sigma**2 + 1).sqrt()
-        seen = {}
-
-        def record(n, k, v, extra):
-            seen[(*extra["block"], extra["block_index"])] = n
-            return n, k, v
-
-        count = len(noisy)
-        executor.class_obj._forward(
-            noisy, timesteps[:1].expand(count), ours.contexts, ours.adm, None, {"patches": {"attn1_patch": [record]}}
-        )
-        state["seen"] = seen
+        if state["calls"] % ours.steps == 0:
+            parts = [seen_of(executor.class_obj, noisy, timesteps, n) for n in range(len(noisy))]
+            state["seen"] = {block: [part[block] for part in parts] for block in parts[0]}
+        state["calls"] += 1
         return executor(*args, **kwargs)
 
     def append(n, k, v, extra):
@@ -121,11 +139,54 @@ def oracle(model, ours):
     return clone
 
 
-def test_every_step_equals_the_idea_written_plainly(model):
-    ours = reference(model)
+@pytest.mark.parametrize("changed", [{}, {"steps": 2}, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
+def test_it_equals_the_idea_written_plainly(model, changed):
+    ours = reference(model, **changed)
     result = sample(patched(model, SharingRun), *sides(model, live=ours))
     expected = sample(oracle(model, ours), text(model, 1), text(model, 2))
     assert (result - expected).abs().max() / expected.abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "sigmas", "recorded"),
+    [
+        ("euler", [6, 5, 4, 3, 2, 1, 0], [6, 3]),
+        ("heun", [6, 5, 4, 3, 2, 1, 0], [6, 3]),
+        ("dpmpp_2s_ancestral", [6, 5, 4, 3, 2, 1, 0], [6, 3]),
+        ("euler", [6, 5, 4, 3, 5, 4, 3, 2, 1, 0], [6, 4, 3, 5, 4, 3]),
+    ],
+    ids=["euler", "heun", "between two steps", "restarted"],
+)
+def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
+    """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
+    seen, plain = [], SelfReference.__call__
+
+    def counted(self, unet, timesteps, sigma):
+        seen.append(round(float(sigma), 4))
+        return plain(self, unet, timesteps, sigma)
+
+    monkeypatch.setattr(SelfReference, "__call__", counted)
+    zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)
+    comfy.sample.sample_custom(
+        patched(model, SharingRun), zeros, 4.0, comfy.samplers.sampler_object(name), torch.tensor(sigmas).float(),
+        *sides(model, live=reference(model, steps=3)), zeros, seed=0, disable_pbar=True,
+    )  # fmt: skip
+    assert seen == recorded
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_nothing_is_recorded_behind_the_last_layer_that_shares(model, layers):
+    unet, ours = model.model.diffusion_model, reference(model, layers=layers)
+    behind = [unet.out, *(layer.attn1.to_q for *_, layer in transformers(unet))]
+    calls = []
+    hooks = [module.register_forward_pre_hook(lambda module, _: calls.append(module)) for module in behind]
+    bank = ours(unet, torch.ones(1), torch.ones(1))
+    for hook in hooks:
+        hook.remove()
+    order = ["input", "middle", "output"]
+    at = {layer.attn1.to_q: (order.index(name), *numbers) for name, *numbers, layer in transformers(unet)}
+    last = max((order.index(name), *numbers) for name, *numbers in bank)
+    assert calls == sorted((to_q for to_q, where in at.items() if where < last), key=at.get)
 
 
 def bank_at_zero(model, ours):
@@ -133,7 +194,7 @@ def bank_at_zero(model, ours):
 
 
 def test_recorded_once_differs_and_is_stable(model):
-    once = sides(model, reference(model, every_step=False))
+    once = sides(model, reference(model, steps=None))
     results = [sample(patched(model, SharingRun), *once) for _ in range(2)]
     assert torch.equal(*results)
     assert not torch.allclose(results[0], sample(patched(model, SharingRun), *sides(model, reference(model))))
@@ -142,12 +203,12 @@ def test_recorded_once_differs_and_is_stable(model):
 def test_once_means_once_per_run_each_part_alone(model):
     rows = []
     hook = model.model.diffusion_model.time_embed.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
-    live = sides(model, reference(model, every_step=False))
+    live = sides(model, reference(model, steps=None))
     for _ in range(2):
         sample(patched(model, SharingRun), *live, steps=3)
     hook.remove()
     assert rows == [1, 1, 2, 2, 2] * 2
-    bank = bank_at_zero(model, reference(model, every_step=False))
+    bank = bank_at_zero(model, reference(model, steps=None))
     assert torch.equal(
         sample(patched(model, SharingRun), *sides(model, bank=bank)), sample(patched(model, SharingRun), *live)
     )
@@ -162,7 +223,7 @@ def test_a_patched_model_without_parts_is_the_unpatched_picture(model):
 
 @pytest.mark.parametrize("layers", LAYERS)
 def test_layers_are_chosen(model, layers):
-    ours = reference(model, layers=layers, every_step=False)
+    ours = reference(model, layers=layers, steps=None)
     bank = bank_at_zero(model, ours)
     blocks = {block for block, *_ in bank}
     everything = len(transformers(model.model.diffusion_model))
@@ -194,8 +255,9 @@ def test_targets_keep_a_part_in_its_region(model):
     assert (sample(patched(model, SharingRun), *ones) - everywhere).abs().max() / everywhere.abs().max() <= 1e-5
 
 
-def test_batches_and_a_b_a(model):
-    a, b = sides(model, live=reference(model, 2)), sides(model, live=reference(model, 1), weights=[1.0])
+@pytest.mark.parametrize("changed", [{}, {"steps": 2, "crop": True, "cover": 0.2}], ids=str)
+def test_batches_and_a_b_a(model, changed):
+    a, b = (sides(model, live=reference(model, n, **changed), weights=[1.0] * n) for n in (2, 1))
     first = sample(patched(model, SharingRun), *a, batch=2)
     other = sample(patched(model, SharingRun), *b, batch=2)
     again = sample(patched(model, SharingRun), *a, batch=2)
@@ -243,7 +305,7 @@ def test_the_sink_without_a_mask_is_the_sink(model, joined):
 
 
 def test_the_sink_needs_its_mask_where_it_is_not_all_and_where_the_user_has_chosen(model, joined, monkeypatch):
-    made, ours = joined(), reference(model, every_step=False)
+    made, ours = joined(), reference(model, steps=None)
     overridden = patched(model, SharingRun).clone()
     overridden.model_options["transformer_options"]["optimized_attention_override"] = lambda f, *a, **k: f(*a, **k)
     for by, changed in (

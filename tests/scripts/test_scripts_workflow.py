@@ -118,7 +118,6 @@ def test_a_widget_newer_than_the_file_has_its_default() -> None:
     ("broken", "message"),
     [
         (node(1, "Unknown", []), r"Unknown \(node 1\) .*not known"),
-        (node(1, "LoadImage", ["a.png", "image"], mode=4), r"LoadImage \(node 1\) is muted or bypassed"),
         (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) .*1 .*2 widgets"),
     ],
 )
@@ -271,3 +270,82 @@ def test_progress_counts_nodes_and_steps(capsys: pytest.CaptureFixture[str]) -> 
             shown.append(progress.line().rsplit("  (")[0].strip())
     assert shown == ["10%", "10%  KSampler", "50%  KSampler, step 3 of 6", "90%  SaveImage", "100%"]
     assert capsys.readouterr().err.startswith("[likeness] 100%")
+
+
+def typed(number: int, kind: str, values: list[Any], inputs: dict[str, int | None], outputs: str = "", mode: int = 0):
+    """A node whose slots are named after their types, outputs too."""
+    slots = [{"name": name, "type": name.upper().split("_")[0], "link": link} for name, link in inputs.items()]
+    made = [{"type": one} for one in outputs.split()]
+    return {"id": number, "type": kind, "mode": mode, "inputs": slots, "outputs": made, "widgets_values": values}
+
+
+PLAIN = {
+    name: definition({})
+    for name in ("Model", "Patch", "Latent", "Save")
+} | {"Named": definition({"text": ["STRING", {}]})}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", [2, 4])
+def test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through(mode: int) -> None:
+    """By its type, whichever input has it; a reroute on the way, and what led to a muted node is not sent."""
+    ui = graph(
+        typed(1, "Model", [], {}, "MODEL"),
+        typed(2, "Latent", [], {}, "LATENT"),
+        typed(3, "Reroute", [], {"": 1}, "*"),
+        typed(4, "Patch", [], {"latent": 2, "model": 3}, "MODEL LATENT", mode),
+        typed(5, "Save", [], {"model": 4, "latent": 5, "clip": 6}),
+        links=([1, 1, 0, 3, 0, "MODEL"], [2, 2, 0, 4, 0, "LATENT"], [3, 3, 0, 4, 1, "MODEL"], [4, 4, 0, 5, 0, "MODEL"],
+               [5, 4, 1, 5, 1, "LATENT"], [6, 4, 2, 5, 2, "CLIP"]),
+    )  # fmt: skip
+    ui["nodes"][3]["outputs"].append({"type": "CLIP"})
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert list(prompt) == ["1", "2", "5"]
+    assert prompt["5"]["inputs"] == ({"model": ["1", 0], "latent": ["2", 0]} if mode == 4 else {})
+
+
+@pytest.mark.parametrize(("mode", "reached"), [(0, ["2:9", 0]), (2, None), (4, ["1", 0])])
+def test_a_subgraph_that_is_switched_off(mode: int, reached: list[Any] | None) -> None:
+    inside = {
+        "id": "box",
+        "inputs": [{"name": "model"}],
+        "nodes": [typed(9, "Patch", [], {"model": 1}, "MODEL")],
+        "links": [link(1, -10, 0, 9, 0), link(2, 9, 0, -20, 0)],
+    }
+    ui = graph(
+        typed(1, "Model", [], {}, "MODEL"),
+        typed(2, "box", [], {"model": 1}, "MODEL", mode),
+        typed(3, "Save", [], {"model": 2}),
+        links=([1, 1, 0, 2, 0, "MODEL"], [2, 2, 0, 3, 0, "MODEL"]),
+    ) | {"definitions": {"subgraphs": [inside]}}
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert prompt["3"]["inputs"] == ({"model": reached} if reached else {})
+    assert ("2:9" in prompt) == (mode == 0)
+
+
+def test_where_a_value_of_the_prompt_is_set() -> None:
+    """In the widget itself, in a Primitive for several, or in the box around."""
+    box = typed(4, "box", ["boxed"], {}) | {"title": "Box"}
+    box["inputs"].append({"name": "text", "label": "Words", "link": None, "widget": {"name": "text"}})
+    inside = {
+        "id": "box",
+        "inputs": [{"name": "text"}],
+        "nodes": [typed(7, "Named", ["in"], {"text": 1})],
+        "links": [link(1, -10, 0, 7, 0)],
+    }
+    ui = graph(
+        typed(1, "PrimitiveNode", ["said", "fixed"], {}, "STRING") | {"title": "Say"},
+        typed(2, "Named", ["own"], {"text": None}),
+        typed(3, "Named", ["other"], {"text": 1}),
+        typed(5, "Named", ["other"], {"text": 2}),
+        box,
+        links=([1, 1, 0, 3, 0, "STRING"], [2, 1, 0, 5, 0, "STRING"]),
+    ) | {"definitions": {"subgraphs": [inside]}}
+    prompt, places = workflow.opened(ui, PLAIN)
+    assert {key: one["inputs"]["text"] for key, one in prompt.items()} == {
+        "2": "own", "3": "said", "5": "said", "4:7": "boxed"
+    }  # fmt: skip
+    assert [(one.node, one.name, one.title, one.label, one.targets) for one in places] == [
+        ("2", "text", "Shown", "text", [("2", "text")]),
+        ("1", "value", "Say", "value", [("3", "text"), ("5", "text")]),
+        ("4", "text", "Box", "Words", [("4:7", "text")]),
+    ]

@@ -194,6 +194,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessSharePartsAttention": {
             "model": value("sd15()"), **_sides(48), "parts": part, "clip": value("clip()"), "vae": value("vae()"),
             **size, "strength": 1.0, **range_, "layers": "all", "reference": "at every step", "seed": 0,
+            "renew_every": 1, "crop_to_mask": False,
         },
         "LikenessDetectBodySurface": {
             "image": value("photo()"), "file": "standin-densepose.torchscript", "people": 1, **size, "fit": "pad",

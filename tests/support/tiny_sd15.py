@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.model_patcher
 import comfy.supported_models
 import comfy.utils
 import torch
-from diffusers import UNet2DConditionModel
 from safetensors import safe_open
 from seeded import fill
+
+if TYPE_CHECKING:  # scripts/bench.py builds the host's networks where diffusers may be missing
+    from diffusers import UNet2DConditionModel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parts2whole.safetensors"
 
@@ -36,6 +38,8 @@ HOST_CONFIG = {
 
 
 def diffusers_unet(seed: int, **changes: Any) -> UNet2DConditionModel:
+    from diffusers import UNet2DConditionModel
+
     with safe_open(GOLDEN, "pt") as golden:
         config = json.loads(golden.metadata()["config"])
     return fill(UNet2DConditionModel(**{**config, **changes}), seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
@@ -17,10 +17,12 @@ import comfy.samplers
 import comfy.supported_models
 import comfy.utils
 import torch
-from diffusers import ControlNetModel, UNet2DConditionModel
 from safetensors import safe_open
 from seeded import fill
 from torch import Tensor
+
+if TYPE_CHECKING:  # scripts/bench.py builds the host's networks where diffusers may be missing
+    from diffusers import ControlNetModel, UNet2DConditionModel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "id_patch_sampling.safetensors"
 LATENT_SCALE = 0.13025  # of the host's SDXL latent format; diffusers' loop below stays unscaled
@@ -60,10 +62,14 @@ def diffusers_config() -> dict[str, Any]:
 
 
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
+    from diffusers import UNet2DConditionModel
+
     return fill(UNet2DConditionModel(**diffusers_config(), **changes), seed)
 
 
 def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> ControlNetModel:
+    from diffusers import ControlNetModel
+
     return fill(ControlNetModel.from_unet(unet, load_weights_from_unet=False), seed)
 
 

@@ -1,0 +1,203 @@
+"""Makes a picture for every row of a CSV file, by any workflow, on one GPU or on many machines.
+
+    python scripts/batch.py JOBS.csv --workflow id_patch_two_people
+
+with a file such as
+
+    name,First person,Second person,Prompt,Seed
+    terrace,anna.jpg,ben.jpg,"two friends on a terrace, soft light",1
+    beach,anna.jpg,ben.jpg,two friends at the beach,2
+
+Columns: the inputs of the workflow's app by their labels, or "Node title.input" of any other input (with the node's
+number in the title's place where two are called alike). The cell of a photo is its file, below the folder of the CSV or
+--photos. An empty cell is as the workflow says; so is an input without a column, the seed too. The column "name" says
+what a row's pictures are called; without it their line and their photos do. Spreadsheets' CSV UTF-8 is read as it is,
+with commas, semicolons or tabs.
+
+Workflows: one of our templates by its name, or a file, saved with Export or Export (API). The packs in the custom_nodes
+of the ComfyUI that is found are there too. It has to save what it makes, with Save Image.
+
+Output: a folder beside the CSV with its name, in it the pictures (name.png, or name_1of4.png where there are several),
+done.csv, and failed.csv with every line that could not be made, and why. Other rows are not kept from being made. The
+exit status is 1 then.
+
+Going on: run the same again, whatever has stopped it, Ctrl-C too. What is done is left alone and what has failed is
+tried again. A row is made again, in the place of its old pictures, when its cells, its photos or the workflow have
+changed, or when one of its pictures is gone. A row that is no longer in the file keeps its pictures. Where lines may be
+put between others, give the rows names.
+
+Workers: each is a ComfyUI without a window and in a folder of its own, as many as there are GPUs; more share them. One
+runs in this program, several on Ray (pip install "ray[default]", which tells nobody of it), which shows them in its
+dashboard. Where one ends its rows go to others, and another one is started; a row during which three have ended is in
+failed.csv. With --address they run on a cluster: each machine has a ComfyUI (COMFYUI_PATH before ray start, or
+~/comfy/ComfyUI) with the models in it; photos and pictures travel, and this pack does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import environment
+from environment import ROOT, Host, SetupError, say
+
+if TYPE_CHECKING:
+    from batch.inputs import Job, Template
+    from batch.output import Output
+    from batch.rows import Row
+    from batch.run import Run
+    from batch.workers import Crew
+
+MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
+
+
+def main() -> int:
+    given = arguments()
+    hosts = environment.find_hosts()
+    if not hosts:
+        raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
+    python = environment.python_for(hosts, given.python, MODULES)
+    environment.enter(python)
+    from batch import inputs, rows
+    from batch.inputs import Template
+    from batch.measured import Scores
+    from batch.output import Output
+    from batch.people import saved_in
+    from batch.run import Run
+
+    table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
+    inputs.check_labels(workflow, table.columns)
+    output = Output(given.output or given.jobs.with_suffix(""))
+    say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
+    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix="likeness-people-") as bank:
+        photos = given.photos or given.jobs.parent
+        known, saved = workers.object_info(), saved_in(face_banks(given.models))
+        template = Template(workflow, known, table.columns, photos, hosts[0].path / "input", saved)
+        count, scores = given.keep or 1, Scores(output.folder) if given.measure or given.keep else None
+        run = Run(workers, known, output, count, scores, Path(bank))
+        try:
+            return make(list(rows.rows(table, template.is_photo)), template, output, run)
+        except KeyboardInterrupt:
+            say(f"Stopped. What is done is in {output.folder}: run the same again to go on.")
+            raise
+
+
+def arguments() -> argparse.Namespace:
+    first, *text = (__doc__ or "").split("\n")
+    parser = argparse.ArgumentParser(
+        description=first, epilog="\n".join(text), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a row a picture; the first line names inputs")
+    parser.add_argument("--workflow", required=True, help="a workflow's file, or the name of one of our templates")
+    parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
+    parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
+    parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
+    parser.add_argument("--workers", type=positive, help="how many ComfyUIs; else as many as there are GPUs, or one")
+    parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
+    measure = "write likeness.csv: who is shown in each picture, and how alike"
+    parser.add_argument("--measure", action="store_true", help=measure)
+    keep = "make each row with N seeds, the row's and those after it, and keep the picture with the best likeness"
+    parser.add_argument("--keep", type=best_of, metavar="best-of:N", help=keep)
+    parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
+    return parser.parse_args()
+
+
+def best_of(text: str) -> int:
+    number = text.removeprefix("best-of:")
+    if not (text.startswith("best-of:") and number.isdecimal() and 1 < int(number) <= 100):
+        raise argparse.ArgumentTypeError(f"{text} is not best-of:2 to best-of:100")
+    return int(number)
+
+
+def positive(text: str) -> int:
+    if not (text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return int(text)
+
+
+def workflow_file(given: str) -> Path:
+    path = Path(given)
+    ours = ROOT / "workflows" / f"{path.stem if path.name == given else given}.json"
+    if path.is_file() or ours.is_file():
+        return path if path.is_file() else ours
+    names = [file.stem for file in (ROOT / "workflows").glob("*.json")]
+    near = ", ".join(difflib.get_close_matches(path.stem, names, 3, 0.4)) or "start_two_people"
+    raise SetupError(f"There is no file {given}, and no template of that name in {ours.parent}, such as {near}.")
+
+
+def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
+    from batch import workers
+
+    models = [given.models.absolute()] if given.models else []
+    count = given.workers or (None if given.address else max(1, gpus()))
+    if count == 1 and not given.address:
+        return workers.Crew(lambda: workers.Here(host, python, models), count, host)
+    return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host)
+
+
+def gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def face_banks(models: Path | None) -> list[Path]:
+    """Folders of saved people: of the given models folder, and of the ComfyUI that is found."""
+    from models import model_folders
+
+    each = [model_folders(one) for one in (*([models] if models else []), None)]
+    return [
+        Path(bank)
+        for folders in each
+        for bank in (*(Path(root) / "likeness_faces" for root in folders[""]), *folders.get("likeness_faces", ()))
+    ]
+
+
+def make(rows: list[Row], template: Template, output: Output, run: Run) -> int:
+    """1 where a row failed."""
+    from tqdm import tqdm
+
+    run.prepare(template, rows)
+    with tqdm(total=len(rows), unit="row", mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
+        for job, problem in run.made(jobs(rows, template, output, run, bar)):
+            if problem:
+                output.refuse(job.row.line, job.row.name, problem)
+            bar.update()
+    if output.failed:
+        say(f"{output.failed} of {len(rows)} rows failed: {output.folder / 'failed.csv'} says why.")
+    if measured := run.summary():
+        say(measured)
+    say(f"Done: {output.folder}")
+    return int(output.failed > 0)
+
+
+def jobs(rows: list[Row], template: Template, output: Output, run: Run, bar) -> Iterator[Job]:
+    """What is to be made, one after the other as workers ask for it; what cannot be is in failed.csv before."""
+    from batch.rows import BadRow
+
+    problems = [template.check(row) for row in rows]
+    for row, problem in zip(rows, problems, strict=True):
+        if problem:
+            output.refuse(row.line, row.name, problem)
+            bar.update()
+    for row, problem in zip(rows, problems, strict=True):
+        if problem:
+            continue
+        try:
+            job = template.job(row)
+        except BadRow as bad:
+            output.refuse(row.line, row.name, str(bad))
+        else:
+            if not run.has(job):
+                yield job
+                continue
+        bar.update()
+
+
+if __name__ == "__main__":
+    environment.run(main)

@@ -1,0 +1,75 @@
+"""What the rows ask for and this ComfyUI has not, before the first picture: files of models, words of menus."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from environment import SetupError
+from rig.workflow import Prompt, title
+
+from .inputs import Job
+from .people import Known
+
+_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
+_NEAREST = 3
+
+Choice = tuple[str, tuple[tuple[str, str], ...]]
+"""A class of nodes, and what is chosen in its menus."""
+
+
+def choices(jobs: Iterable[Job], known: Known, found: dict[Choice, str]) -> Iterator[Job]:
+    """The jobs, as they are asked for. found: gets every choice in them, and the title of its first node."""
+    for job in jobs:
+        for number, node in job.prompt.items():
+            menus, given = _menus(node["class_type"], known), node["inputs"].items()
+            chosen = ((name, value) for name, value in given if name in menus and isinstance(value, str))
+            own = tuple((name, value) for name, value in chosen if value not in job.photos)
+            found.setdefault((node["class_type"], own), title(job.prompt, number))
+        yield job
+
+
+def doctor(found: Iterable[Choice], known: Known) -> Prompt:
+    """The prompt by which Likeness Doctor looks for the models of all of these, and runs none of them."""
+    unrun = enumerate((kind, chosen) for kind, chosen in found if not known[kind]["output_node"])
+    nodes = {str(number): {"class_type": kind, "inputs": dict(chosen)} for number, (kind, chosen) in unrun}
+    nodes["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "this workflow"}}
+    return {**nodes, "as file": {"class_type": "LikenessTextAsFile", "inputs": {"text": ["doctor", 1]}}}
+
+
+def require(found: Mapping[Choice, str], known: Known, diagnosis: str) -> None:
+    """Raises SetupError with everything that is missing. diagnosis: what the doctor says, what is in place last."""
+    bad, _, rest = diagnosis.partition("In place:\n")
+    mend = rest.partition("To mend it:\n")[2]
+    lines = [*bad.strip().splitlines(), *_not_offered(found, known, bad), *(["To mend it:", mend] if mend else [])]
+    if lines:
+        head = "No row is begun, because the workflow or its rows need what is not there:"
+        raise SetupError("\n".join([head, *lines]))
+
+
+def _not_offered(found: Mapping[Choice, str], known: Known, told: str) -> Iterator[str]:
+    """A line for each word that no menu has and that is not among what is `told`."""
+    for (kind, chosen), node in found.items():
+        for name, value in chosen:
+            offered = [str(one) for one in _menus(kind, known)[name]]
+            if value not in offered and value not in told:
+                near = difflib.get_close_matches(value, offered, _NEAREST, cutoff=0) or offered
+                there = f"it has {', '.join(near)}" if near else "it is empty"
+                yield f"{node}: {value} is not in the menu {name}; {there}."
+
+
+def _menus(kind: str, known: Known) -> dict[str, list[Any]]:
+    """What the menus of the host's own nodes and of ours offer. Those of other packs may take what they do not offer,
+    and so do menus of files that are sent along."""
+    definition = known[kind]
+    if not definition["python_module"].startswith(("nodes", "comfy_extras")) and not kind.startswith("Likeness"):
+        return {}
+    found: dict[str, list[Any]] = {}
+    for section in ("required", "optional"):
+        for name, (menu, *rest) in definition["input"].get(section, {}).items():
+            settings = rest[0] if rest else {}
+            words = menu if isinstance(menu, list) else settings.get("options") if menu == "COMBO" else None
+            if words is not None and not any(settings.get(upload) for upload in _UPLOADS):
+                found[name] = words
+    return found

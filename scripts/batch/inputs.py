@@ -1,0 +1,335 @@
+"""The columns of a table: which inputs of the prompt each means, and what may stand in its cells."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from environment import SetupError
+from PIL import Image
+from rig import workflow
+from rig.workflow import Place, Prompt
+
+from core import workflow_files
+from core.text import in_one_line
+
+from . import people
+from .rows import NAME, BadRow, Row
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them."""
+
+    row: Row
+    prompt: Prompt
+    photos: Mapping[str, bytes] = field(repr=False)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that makes the picture; the names of the photos are made of what is in them."""
+        return hashlib.sha256(json.dumps(self.prompt, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A column. specs: of each of its targets, as /object_info has them; current: what the workflow says."""
+
+    column: str
+    targets: Sequence[tuple[str, str]]
+    specs: Sequence[tuple[Any, Mapping[str, Any]]]
+    current: Any
+
+    @property
+    def is_photo(self) -> bool:
+        return any(options.get(upload) for _, options in self.specs for upload in _UPLOADS)
+
+    def value(self, cell: str) -> Any:
+        """What a cell says. Raises BadRow."""
+        value: Any = None
+        for kind, options in self.specs:
+            value = _value(cell, kind, options, self.current)
+            if isinstance(value, BadRow):
+                raise BadRow(f"{self.column} is {cell}: {value}")
+        return value
+
+
+class Template:
+    """A workflow, in the editor's format or the API's, that the rows of a table fill in.
+
+    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own; saved:
+    people, by the files that Load Identity has.
+    Raises SetupError for what is no workflow and for columns that fit nothing or more than one input.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        object_info: Mapping[str, Any],
+        columns: Iterable[str],
+        photos: Path,
+        input_folder: Path,
+        saved: Mapping[str, Path],
+    ) -> None:
+        graph = loaded(path)
+        self._saved = saved
+        self._photos, self._folder, self._info = Path(os.path.normpath(photos.absolute())), input_folder, object_info
+        if is_api(graph):
+            self.prompt = {number: node for number, node in graph.items() if isinstance(node, dict)}
+            places = api_places(self.prompt)
+        else:
+            try:
+                self.prompt, places = workflow.opened(graph, object_info)
+            except (workflow.WorkflowError, LookupError, TypeError, AttributeError, RecursionError) as cause:
+                raise SetupError(
+                    f"{path} does not fit this ComfyUI: {cause} Where it runs in the editor, save it with Export (API) "
+                    "there and take that file."
+                ) from cause
+        self._names = Names(graph, places)
+        wanted = [column for column in columns if column.casefold() != NAME]
+        found = {column: self._names.place(column) for column in wanted}
+        self.inputs = {column: self._input(column, place) for column, place in found.items()}
+        targets = [(target, column) for column, one in self.inputs.items() for target in one.targets]
+        for number, (target, column) in enumerate(targets):
+            if other := next((earlier for same, earlier in targets[:number] if same == target), None):
+                raise SetupError(f"The columns {other} and {column} are the same input: leave one of them.")
+
+    def is_photo(self, column: str) -> bool:
+        return column in self.inputs and self.inputs[column].is_photo
+
+    def check(self, row: Row) -> str:
+        """What is wrong with a row as far as it can be told without reading its files; empty when nothing."""
+        try:
+            for column, cell in row.cells.items():
+                one = self.inputs[column]
+                _ = self._person(one, cell) or (self._path(one, cell) if one.is_photo else one.value(cell))
+        except BadRow as problem:
+            return str(problem)
+        return row.problem
+
+    def job(self, row: Row) -> Job:
+        """Raises BadRow."""
+        prompt, photos, instead = copy.deepcopy(self.prompt), dict[str, bytes](), dict[str, str]()
+        for column, cell in row.cells.items():
+            one = self.inputs[column]
+            if person := self._person(one, cell):
+                value = _photo(self._saved[person], photos)
+                instead |= {node: value for node, _ in one.targets if one.is_photo}
+            else:
+                value = _photo(self._path(one, cell), photos) if one.is_photo else one.value(cell)
+            for node, name in one.targets:
+                prompt[node]["inputs"][name] = workflow.sent(value)
+        for node, name, path in self._own_photos:
+            if prompt[node]["inputs"][name] == self.prompt[node]["inputs"][name]:
+                prompt[node]["inputs"][name] = _photo(path, photos)
+        for node, file in instead.items():
+            prompt = people.with_saved(prompt, node, file, self._info)
+        return Job(row, prompt, photos)
+
+    def _person(self, one: Input, cell: str) -> str | None:
+        """The saved person whom a cell means, where it may mean one."""
+        loads = self.prompt[one.targets[0][0]]["class_type"] == people.LOAD
+        if not loads and not (one.is_photo and self._saved and not (self._photos / cell).is_file()):
+            return None
+        try:
+            return people.chosen(cell, self._saved)
+        except BadRow as problem:
+            where = "" if loads else f", which is not in {self._photos}"
+            raise BadRow(f"{one.column} is {cell}{where}. {problem}") from problem
+
+    @cached_property
+    def _own_photos(self) -> list[tuple[str, str, Path]]:
+        """Files of the workflow itself that are in the input folder of this machine's ComfyUI, or in its face bank."""
+        loaders = workflow.nodes_of(self.prompt, people.LOAD)
+        named = [(node, self.prompt[node]["inputs"].get("file")) for node in loaders]
+        return [(node, "file", self._saved[file]) for node, file in named if file in self._saved] + [
+            (number, name, path)
+            for number, node in self.prompt.items()
+            for name, value in node["inputs"].items()
+            if isinstance(value, str) and any(self._spec(node, name)[1].get(upload) for upload in _UPLOADS)
+            if (path := self._folder / value.removesuffix(" [input]")).is_file()
+        ]
+
+    def _input(self, column: str, place: Place) -> Input:
+        node, name = place.targets[0]
+        specs = [self._spec(self.prompt[node], name) for node, name in place.targets]
+        return Input(column, place.targets, specs, self.prompt[node]["inputs"].get(name))
+
+    def _spec(self, node: Mapping[str, Any], name: str) -> tuple[Any, Mapping[str, Any]]:
+        sections = self._info.get(node["class_type"], {}).get("input", {})
+        for section in ("required", "optional"):
+            if spec := sections.get(section, {}).get(name):
+                return spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+        return None, {}
+
+    def _path(self, one: Input, cell: str) -> Path:
+        path = Path(os.path.normpath(self._photos / cell.replace("\\", "/")))
+        if not path.is_relative_to(self._photos):
+            raise BadRow(f"{one.column} is {cell}, which is outside of {self._photos}.")
+        if not path.is_file():
+            raise BadRow(f"{one.column} is {cell}, which is not in {self._photos}.")
+        return path
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    try:
+        graph = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as cause:
+        raise SetupError(f"{path} cannot be read as a workflow: {cause}") from cause
+    if not isinstance(graph, dict) or not (is_api(graph) or isinstance(graph.get("nodes"), list)):
+        raise SetupError(f"{path} is no workflow: save it in ComfyUI with Export, or with Export (API).")
+    return graph
+
+
+def is_api(graph: Mapping[str, Any]) -> bool:
+    nodes = [node for node in graph.values() if isinstance(node, dict)]
+    return bool(nodes) and all("class_type" in node and isinstance(node.get("inputs"), dict) for node in nodes)
+
+
+def api_places(prompt: Prompt) -> list[Place]:
+    return [
+        Place(number, name, workflow.title(prompt, number), name, [(number, name)])
+        for number, node in prompt.items()
+        for name, value in node["inputs"].items()
+        if not isinstance(value, list)
+    ]
+
+
+def check_labels(path: Path, columns: Iterable[str]) -> None:
+    """Raises SetupError for what can be told before a ComfyUI says what its nodes are called: no workflow, and columns
+    that are no label of its app."""
+    graph = loaded(path)
+    names = Names(graph, api_places(graph) if is_api(graph) else list(_widgets(graph)))
+    for column in columns:
+        if "." not in column and column.casefold() != NAME and not names.known(column):
+            names.place(column)
+
+
+def _widgets(graph: Mapping[str, Any]) -> Iterator[Place]:
+    for node in workflow_files.nodes_in(graph):
+        title = node.get("title") or node["type"]
+        if node["type"] == workflow.PRIMITIVE:
+            yield Place(str(node["id"]), "value", title, "value")
+        for slot in node.get("inputs") or []:
+            if "widget" in slot:
+                yield Place(str(node["id"]), slot["name"], title, workflow.label(slot, slot["name"]))
+
+
+class Names:
+    """What columns may be called: labels of the workflow's app, else "Node title.input", by the input's name or label,
+    or with the node's number or class in the title's place."""
+
+    def __init__(self, graph: Mapping[str, Any], places: Sequence[Place]) -> None:
+        self._shown: list[str] = []
+        self._app: dict[str, list[Place]] = {}
+        self._all: dict[str, list[Place]] = {}
+        extra = graph.get("extra")
+        chosen = (extra.get("linearData") or {}).get("inputs", []) if isinstance(extra, dict) else []
+        for entry in chosen:
+            for place in _of_app(str(entry[0]), entry[1], places):
+                self._shown.append(place.label)
+                self._app.setdefault(place.label.casefold(), []).append(place)
+        for place in places:
+            called = {f"{owner}.{name}" for owner in (place.title, place.node) for name in (place.name, place.label)}
+            for name in {name.casefold() for name in called}:
+                self._all.setdefault(name, []).append(place)
+
+    def known(self, column: str) -> list[Place]:
+        return self._app.get(column.casefold()) or self._all.get(column.casefold()) or []
+
+    def place(self, column: str) -> Place:
+        """Raises SetupError."""
+        found = self.known(column)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            both = [f"{place.title}.{place.name}" for place in found]
+            both = both if len(set(both)) == len(both) else [f"{place.node}.{place.name}" for place in found]
+            raise SetupError(f"The column {column} means more than one input: write {' or '.join(both)} for it.")
+        written = [*self._shown, *(f"{one.title}.{one.name}" for ones in self._all.values() for one in ones)]
+        known = {name.casefold(): name for name in written}
+        near = [known[key] for key in difflib.get_close_matches(column.casefold(), known, 3, 0.5)]
+        nearest = f" Nearest: {', '.join(near)}." if near else ""
+        labels = f" The workflow's app has: {', '.join(self._shown)}." if self._shown else ""
+        raise SetupError(f"No input of the workflow is called {column}.{nearest}{labels}")
+
+
+def _of_app(node: str, name: str, places: Sequence[Place]) -> list[Place]:
+    """The one that an entry of an app means: a node's id, or graph:node:name, or the id of one inside of a subgraph."""
+    parts = node.split(":")
+    ids = [node, *([parts[1]] if len(parts) == 3 and parts[2] == name else [])]
+    exact = [place for place in places if place.node in ids and place.name == name]
+    return exact or [place for place in places if place.node.endswith(f":{node}") and place.name == name][:1]
+
+
+# --- Values
+
+
+def _value(cell: str, kind: Any, options: Mapping[str, Any], current: Any) -> Any:
+    """What a cell says to an input of this kind, or a BadRow that tells what would do."""
+    if kind is None:  # an input that the host's list does not have
+        kind = {bool: "BOOLEAN", int: "INT", float: "FLOAT"}.get(type(current), "STRING")
+    if isinstance(kind, list) or "options" in options:
+        return _choice(cell, kind if isinstance(kind, list) else options["options"])
+    if kind == "BOOLEAN":
+        word = cell.casefold()
+        return word in _YES if word in (*_YES, *_NO) else BadRow("true or false is needed.")
+    if kind in ("INT", "FLOAT"):
+        return _number(cell, kind == "INT", options)
+    return cell
+
+
+def _number(cell: str, whole: bool, options: Mapping[str, Any]) -> Any:
+    if whole and not re.fullmatch(r"[+-]?\d{1,20}([.,]0+)?", cell):
+        return BadRow("a whole number is needed, with all of its digits.")
+    try:
+        value = int(re.split("[.,]", cell)[0]) if whole else float(cell.replace(",", ".", "." not in cell))
+    except ValueError:
+        return BadRow("a number is needed.")
+    low, high = options.get("min", -math.inf), options.get("max", math.inf)
+    return value if low <= value <= high else BadRow(f"{low} to {high} is needed.")
+
+
+def _choice(cell: str, offered: Sequence[Any]) -> Any:
+    """offered: words, or entries of a menu whose choice brings inputs."""
+    values = [one["key"] if isinstance(one, dict) and "key" in one else one for one in offered]
+    exact = [value for value in values if str(value) == cell]
+    alike = [value for value in values if str(value).casefold() == cell.casefold()]
+    if exact or len(alike) == 1:
+        return (exact or alike)[0]
+    near = difflib.get_close_matches(cell, map(str, values), 3, 0.4) or list(map(str, values[:5]))
+    return BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}." if near else "the menu is empty.")
+
+
+def _photo(path: Path, photos: dict[str, bytes]) -> str:
+    """Puts a file among the photos; the name it has there: its own, and a number made of what is in it."""
+    try:
+        data = path.read_bytes()
+    except OSError as cause:
+        raise BadRow(f"{path} cannot be read: {cause.strerror}.") from cause
+    if path.suffix.lower() in PICTURES:
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.verify()
+        except Exception as cause:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
+            raise BadRow(f"{path} cannot be read as a picture: {in_one_line(cause)}") from cause
+    if not data:
+        raise BadRow(f"{path} is empty.")
+    name = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:12]}{path.suffix.lower()}"
+    photos[name] = data
+    return name

@@ -1,0 +1,272 @@
+"""Who is who in the pictures and how alike: measured beside each picture, told of all, and the best of several kept."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import evaluate
+import torch
+from environment import SetupError
+from rig.workflow import Prompt, options, title
+
+from core import measure
+from core.errors import counted
+from core.measure import Measured, Report, Sighting
+from core.models.uses import METHODS
+from core.people import CROP, Identity, Person, Slot
+
+from .inputs import Job
+from .output import cell, writing
+from .people import Known, Link, as_link, behind, up_to
+from .worker import Made
+
+COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
+REPORT = ".report"
+"""How the file of a measurement ends."""
+_WORST = 5
+SCORE = next(iter(measure.SCORES))
+"""By which Pick Best Likeness chooses where nothing else is set."""
+_KINDS = {"LIKENESS_CAST": "cast", "LIKENESS_IDENTITY": "identity"}
+_MADE_WITH = {"IP-Adapter": "IPAdapter FaceID", "PhotoMaker": "PhotoMaker v2"}
+"""Methods that Measure Likeness calls by another name."""
+_SEEDS = ("seed", "noise_seed")
+
+
+def with_measure(prompt: Prompt, known: Known) -> Prompt:
+    """The prompt that also measures what it saves, a file behind the pictures for each node that saves some.
+
+    Raises SetupError where nobody is meant to be in the pictures, or nothing finds faces.
+    """
+    if options(known, "LikenessLoadFaceModel", "pack")[0] == "none found":
+        raise SetupError(
+            "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
+            "python scripts/models.py download antelopev2"
+        )
+    added: Prompt = {}
+    for number in savers(prompt, known):
+        images = prompt[number]["inputs"]["images"]
+        before = up_to(prompt, [images[0]])
+        inputs = {**_who(before, known, title(prompt, number)), "images": images, "made_with": _method(before)}
+        inputs |= {"stranger_below": measure.STRANGER, "min_size": 0}
+        added[f"{number} measured"] = {"class_type": "LikenessMeasure", "inputs": inputs}
+        told = {"report": [f"{number} measured", 0]}
+        added[f"{number} report"] = {"class_type": "LikenessReportAsFile", "inputs": told}
+    return {**prompt, **added}
+
+
+def savers(prompt: Prompt, known: Known) -> list[str]:
+    """Nodes that save pictures."""
+    return [
+        number
+        for number, node in prompt.items()
+        if known[node["class_type"]]["output_node"] and not node["class_type"].startswith("Preview")
+        if as_link(node["inputs"].get("images"))
+    ]
+
+
+def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
+    """The input of Measure Likeness, and what is linked to it: the first cast that the picture is made of, or else the
+    only person."""
+    for kind, name in _KINDS.items():
+        found = list(_used(prompt, known, kind))
+        first = [link for link in found if len({one[0] for one in found} & up_to(prompt, [link[0]]).keys()) == 1]
+        if len(first) == 1:
+            return {name: list(first[0])}
+        if first:
+            several = ", ".join(title(prompt, number) for number, _ in first)
+            raise SetupError(
+                f"--measure cannot tell who should be in the pictures of {saver}: it is made of {several}. "
+                "Link one Cast to all that needs one."
+            )
+    raise SetupError(
+        f"--measure needs people, and {saver} is made without a cast and without an identity. "
+        "Leave --measure and --keep out, or choose a workflow with people."
+    )
+
+
+def _used(prompt: Prompt, known: Known, kind: str) -> Iterator[Link]:
+    """Outputs of a kind, but those that go only into nodes which make another cast or another person of them."""
+    for number, node in prompt.items():
+        for output, socket in enumerate(known[node["class_type"]]["output"]):
+            link = (number, output)
+            taken = [known[prompt[other]["class_type"]]["output"] for other in behind(prompt, link)]
+            if socket == kind and (not taken or any(not _KINDS.keys() & set(outputs) for outputs in taken)):
+                yield link
+
+
+def _method(prompt: Prompt) -> str:
+    kinds = {node["class_type"] for node in prompt.values()}
+    used = [_MADE_WITH.get(name, name) for name, method in METHODS.items() if method.node in kinds]
+    return used[0] if len(used) == 1 and used[0] in measure.METHODS else "unknown"
+
+
+def report_of(told: bytes) -> Report:
+    """What the node beside the pack writes, as a report without anybody's photos."""
+    numbers = json.loads(told)
+    slot = Slot((0.0, 0.0)) if numbers["places"] else None
+    places = numbers["places"] or [0] * len(numbers["names"])
+    no_photo = torch.zeros(0, CROP, CROP, 3)
+    named = zip(numbers["names"], places, strict=True)
+    people = [Person(Identity(name, {}, no_photo), 1.0, slot, place) for name, place in named]
+    pictures = {name: tuple(map(_measured, ones)) for name, ones in numbers["pictures"].items()}
+    return Report(tuple(people), tuple(pictures), pictures, numbers["method"])
+
+
+def _measured(one: dict[str, Any]) -> Measured:
+    sightings = (Sighting(**{**seen, "similarities": tuple(seen["similarities"])}) for seen in one["sightings"])
+    return Measured(tuple(map(tuple, one["boxes"])), tuple(sightings), tuple(one["parts"]))
+
+
+# --- The best of several
+
+
+@dataclass(frozen=True)
+class Try(Job):
+    """One of the prompts that are run for a job. meant: the prompt before it was changed for this run alone."""
+
+    asked: Job
+    meant: Prompt
+    number: int
+
+
+def tries(job: Job, count: int) -> Iterator[Try]:
+    """The job with as many seeds, one after the other."""
+    for number in range(count):
+        prompt = seeded(job.prompt, number) if number else job.prompt
+        yield Try(job.row, prompt, job.photos, job, prompt, number)
+
+
+def seeded(prompt: Prompt, by: int) -> Prompt:
+    """The prompt with all its seeds moved `by`. Raises SetupError where it has none."""
+    changed = copy.deepcopy(prompt)
+    seeds = list(_seeds(changed))
+    if not seeds:
+        raise SetupError("--keep makes several pictures of a row by their seeds, and this workflow has no seed.")
+    for inputs, name, seed in seeds:
+        inputs[name] = (seed + by) % 2**64
+    return changed
+
+
+def _seeds(prompt: Prompt) -> Iterator[tuple[dict[str, Any], str, int]]:
+    """Inputs of a node, the name of its seed, and the seed, also where another node holds the number."""
+    for node in prompt.values():
+        for name in _SEEDS:
+            value = node["inputs"].get(name)
+            if (link := as_link(value)) and list(prompt[link[0]]["inputs"]) == ["value"]:
+                value = prompt[link[0]]["inputs"]["value"]
+            if isinstance(value, int):
+                yield node["inputs"], name, value
+
+
+def split(made: Made) -> tuple[Made, list[Report]]:
+    """Without the files of measurements, and what is in them, a report for each picture."""
+    pictures = [file for file in made.files if file[0] != REPORT]
+    wholes = [report_of(data) for ending, data in made.files if ending == REPORT]
+    reports = [
+        replace(whole, pictures={name: (ones[number],) for name, ones in whole.pictures.items()})
+        for whole in wholes
+        for number in range(len(whole.judged))
+    ]
+    error = made.error
+    if not error and wholes and len(reports) != len(pictures):
+        error = f"{len(pictures)} files were saved and {len(reports)} pictures measured: save each picture once."
+    return replace(made, files=pictures, error=error), reports
+
+
+def best(each: Sequence[Sequence[Report]]) -> int:
+    """Which try Pick Best Likeness would keep, by the worst of its pictures where it has several."""
+    numbers = [number for number, reports in enumerate(each) for _ in reports]
+    judged = tuple(one for reports in each for report in reports for one in report.judged)
+    order = measure.ranking(replace(each[0][0], recognisers=("",), pictures={"": judged}), SCORE)
+    return min(numbers, key=lambda number: max(place for place, one in enumerate(order) if numbers[one] == number))
+
+
+# --- likeness.csv
+
+
+class Scores:
+    """What was measured of every row: a line per picture, person and recogniser, and one per stranger, as evaluate.py
+    writes them, behind them the seed and whether that picture was kept. A row's are the last written under its name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "likeness.csv"
+        whole = self._path.read_text("utf-8", "replace") if self._path.is_file() else ""
+        self._lines: dict[str, list[dict[str, Any]]] = {}
+        for line in csv.DictReader(io.StringIO(whole, newline="")):
+            self._lines.setdefault(line["set"], []).append(line)
+        if self._lines and not whole.endswith("\n"):
+            self._lines.popitem()  # cut off
+        self._write()
+
+    def has(self, job: Job, count: int) -> bool:
+        """Whether it was measured with at least so many tries."""
+        return len({line["seed"] for line in self._lines.get(job.row.name, ())}) >= count
+
+    def keep(self, job: Job, files: Sequence[str], made: Sequence[tuple[Try, Sequence[Report]]], kept: int) -> None:
+        """files: the pictures that were kept, those of try `kept`."""
+        found: list[dict[str, Any]] = []
+        for one, reports in made:
+            seed = next((seed for *_, seed in _seeds(one.prompt)), "")
+            told = {"seed": seed, "kept": "yes" if one.number == kept else "no"}
+            for file, report in zip(files, reports, strict=True):
+                lines = evaluate.lines_of(evaluate.Result(job.row.name, file, report, ""))
+                found += [{**line, **told} for line in lines]
+        again, self._lines[job.row.name] = job.row.name in self._lines, found
+        if again:
+            self._write()
+        else:
+            with writing(self._path.parent), self._path.open("a", newline="", encoding="utf-8") as file:
+                file.write(_table(found))
+
+    def _write(self) -> None:
+        head = io.StringIO(newline="")
+        csv.writer(head).writerow(COLUMNS)
+        with writing(self._path.parent):
+            unfinished = self._path.with_name(f".{self._path.name}.part")
+            with unfinished.open("w", newline="", encoding="utf-8") as file:
+                file.write(head.getvalue() + "".join(map(_table, self._lines.values())))
+            os.replace(unfinished, self._path)
+
+    def summary(self) -> str:
+        """Of the pictures that were kept, each by the recogniser that judges it."""
+        people: list[dict[str, Any]] = []
+        weakest: dict[str, float] = {}
+        for lines in self._lines.values():
+            kept = [line for line in lines if line["kept"] == "yes" and line["state"] != "extra"]
+            for file in dict.fromkeys(line["picture"] for line in kept):
+                of_file = [line for line in kept if line["picture"] == file]
+                judged = [line for line in of_file if line["recogniser"] == of_file[0]["recogniser"]]
+                weakest[file] = min(_similarity(line) for line in judged)
+                people += judged
+        if not people:
+            return "No picture was measured."
+        states = Counter(line["state"] for line in people)
+        worst = sorted(weakest, key=weakest.__getitem__)[:_WORST]
+        return (
+            f"{counted(len(weakest), 'picture')}, {len(people)} people in them: "
+            f"association {states['right'] / len(people):.3f}, "
+            f"resemblance {sum(map(_similarity, people)) / len(people):.3f}; {states['missing']} missing, "
+            f"{states['swapped']} swapped. Weakest: {', '.join(f'{file} {weakest[file]:.2f}' for file in worst)}. "
+            f"All of it: {self._path}"
+        )
+
+
+def _similarity(line: Mapping[str, Any]) -> float:
+    return float(line.get("similarity") or 0)
+
+
+def _table(lines: Iterable[Mapping[str, Any]]) -> str:
+    text = io.StringIO(newline="")
+    for line in lines:
+        values = (line.get(column, "") for column in COLUMNS)
+        csv.writer(text).writerow([f"{value:.4f}" if isinstance(value, float) else cell(value) for value in values])
+    return text.getvalue()

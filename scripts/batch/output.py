@@ -1,0 +1,153 @@
+"""The folder of a run: pictures under the names of their rows, done.csv, failed.csv.
+
+It is all that a run leaves, and all that the next one needs to go on. Every file is written beside its place and moved
+there whole; done.csv names it afterwards. So whatever stops a run, a picture is there and recorded, or there and made
+again under the same name, or not there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from environment import SetupError
+
+from .inputs import Job
+
+DONE = ("line", "name", "fingerprint", "files", "seconds")
+FAILED = ("line", "name", "reason")
+_BETWEEN = "|"
+"""Between the names of several files, in none of which it can be."""
+
+
+class Output:
+    """One run's at a time. Raises SetupError where another is at it, and for a folder that holds other things."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.failed = folder, 0
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(folder / ".lock")
+            done = folder / "done.csv"
+            others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
+            if others and not done.is_file():
+                raise SetupError(f"{folder} has no done.csv, but {others[0]}: take an empty folder for --output.")
+            for unfinished in folder.glob(".*.part"):
+                unfinished.unlink()
+            self._done = {entry["name"]: entry for entry in _entries(done)}
+            # Written anew, without a line that was cut off.
+            rows = [[entry[column] for column in DONE] for entry in self._done.values()]
+            _replace(done, _csv([DONE, *rows]))
+            self._done_file = done.open("a", newline="", encoding="utf-8")
+            self._failed_file = (folder / "failed.csv").open("w", newline="", encoding="utf-8-sig")
+            _append(self._failed_file, FAILED)
+
+    def has(self, job: Job) -> bool:
+        """Whether this row's pictures are there, made of the same prompt and photos."""
+        entry = self._done.get(job.row.name)
+        files = _files(entry)
+        there = bool(files) and all((self.folder / name).is_file() for name in files)
+        return there and entry is not None and entry["fingerprint"] == job.fingerprint
+
+    def keep(self, job: Job, pictures: Sequence[tuple[str, bytes]], seconds: float) -> list[str]:
+        """Write a row's pictures, each an ending and its bytes; their names. Those of an earlier run give way."""
+        name, count = job.row.name, len(pictures)
+        numbers = [""] if count == 1 else [f"_{number}of{count}" for number in range(1, count + 1)]
+        files = [f"{name}{number}{ending}" for number, (ending, _) in zip(numbers, pictures, strict=True)]
+        with writing(self.folder):
+            for file, (_, data) in zip(files, pictures, strict=True):
+                _replace(self.folder / file, data)
+            for earlier in set(_files(self._done.get(name))) - set(files):
+                (self.folder / earlier).unlink(missing_ok=True)
+            entry = [job.row.line, name, job.fingerprint, _BETWEEN.join(files), round(seconds, 2)]
+            _append(self._done_file, entry)
+        self._done[name] = dict(zip(DONE, map(str, entry), strict=True))
+        return files
+
+    def refuse(self, line: int, name: str, reason: str) -> None:
+        self.failed += 1
+        with writing(self.folder):
+            _append(self._failed_file, (line, name, " ".join(reason.split())))
+
+    def close(self) -> None:
+        for file in (self._done_file, self._failed_file, self._lock):
+            file.close()
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What the disk says against it, in one sentence."""
+    try:
+        yield
+    except OSError as cause:
+        full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = f"{folder} is full" if full else f"{folder} cannot be written to ({cause.strerror})"
+        raise SetupError(f"{what}: what is done is there; make room and run the same again.") from cause
+
+
+def cell(value: Any) -> Any:
+    """No text is a formula, as which a spreadsheet would take it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def _entries(done: Path) -> Iterator[dict[str, str]]:
+    """The whole lines of a done.csv, the last of each name last; it may end anywhere."""
+    if not done.is_file():
+        return
+    *whole, _ = done.read_text("utf-8", "replace").split("\n")
+    for line in csv.reader(whole):
+        if len(line) == len(DONE) and line[0] != DONE[0]:
+            yield dict(zip(DONE, line, strict=True))
+
+
+def _files(entry: Mapping[str, str] | None) -> list[str]:
+    return entry["files"].split(_BETWEEN) if entry and entry["files"] else []
+
+
+def _csv(lines: Sequence[Sequence[Any]]) -> bytes:
+    import io
+
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([[cell(value) for value in line] for line in lines])
+    return text.getvalue().encode()
+
+
+def _append(file: IO[str], line: Sequence[Any]) -> None:
+    csv.writer(file).writerow([cell(value) for value in line])
+    file.flush()
+
+
+def _replace(path: Path, data: bytes) -> None:
+    unfinished = path.with_name(f".{path.name}.part")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise
+
+
+def _locked(path: Path) -> IO[str]:
+    file = path.open("a")
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as cause:
+        file.close()
+        raise SetupError(f"Another run writes into {path.parent}: wait for it, or name another --output.") from cause
+    return file

@@ -1,0 +1,276 @@
+"""Rows handed to workers, two at a time each, and handed to others where a worker ends: in this process, or on Ray."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import math
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from environment import ROOT, Host, SetupError, say
+from rig.workflow import Prompt
+
+from .inputs import Job
+from .worker import About, Made, Worker
+
+IN_FLIGHT = 2
+"""Rows of one worker: while one is made the next one waits there."""
+DEATHS = 3
+"""So many workers may end during a row, and so many rows may be given up one after the other."""
+_END_SECONDS = 15
+NO_RAY = (
+    'Several workers are run by Ray, which is not installed: {python} -m pip install "ray[default]". '
+    "One worker on this machine needs none: --workers 1."
+)
+
+
+_SAID = 600
+"""Letters of what a log ends with."""
+
+
+class Hand(Protocol):
+    """A worker wherever it is. ready: once it answers."""
+
+    ready: Future[About]
+
+    def object_info(self) -> Future[dict[str, Any]]: ...
+    def run(self, job: Job) -> Future[Made]: ...
+    def end(self) -> None: ...
+
+
+@dataclass
+class _Place:
+    """For a worker, and for the next one where it has ended. flying: what it was given, in order."""
+
+    hand: Hand
+    ready: bool = False
+    flying: dict[Future[Made], Job] = field(default_factory=dict)
+
+    @property
+    def waited_for(self) -> set[Future[Any]]:
+        return set(self.flying) if self.ready else {self.hand.ready}
+
+
+class Crew:
+    """Workers, which start at once; use it in a `with` statement, at whose end they end.
+
+    host: the ComfyUI that all should have.
+    """
+
+    def __init__(self, start: Callable[[], Hand], count: int, host: Host) -> None:
+        self._start, self._places, self._host = start, [_Place(start()) for _ in range(count)], str(host)
+        self._deaths: Counter[int] = Counter()
+        self._lost = 0
+        self._again: deque[Job] = deque()
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ThreadPoolExecutor(max(1, len(self._places))) as threads:
+            list(threads.map(lambda place: place.hand.end(), self._places))
+
+    def object_info(self) -> dict[str, Any]:
+        """Of the first that answers. Raises SetupError where none does."""
+        while not any(place.ready for place in self._places):
+            self._next()
+        return next(place for place in self._places if place.ready).hand.object_info().result()
+
+    def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:
+        """What becomes of each, in the order in which they end. Raises SetupError where no worker is left."""
+        while not self._handed_out(jobs) or any(place.flying for place in self._places):
+            yield from self._next()
+
+    def _handed_out(self, jobs: Iterator[Job]) -> bool:
+        """Whether there was none for somebody who has room."""
+        for _ in range(IN_FLIGHT):  # one for each before anybody's second
+            for place in (place for place in self._places if place.ready and len(place.flying) < IN_FLIGHT):
+                job = self._again.popleft() if self._again else next(jobs, None)
+                if job is None:
+                    return True
+                place.flying[place.hand.run(job)] = job
+        return False
+
+    def _next(self) -> list[tuple[Job, Made]]:
+        """Wait for whatever comes first: a worker that is ready, a row, a worker's end."""
+        found: list[tuple[Job, Made]] = []
+        ended, _ = wait(set().union(*(place.waited_for for place in self._places)), return_when=FIRST_COMPLETED)
+        for place in list(self._places):
+            if place.hand.ready in ended and not place.ready:
+                self._began(place)
+            for future in [future for future in place.flying if future in ended]:
+                if cause := future.exception():
+                    found += self._died(place, cause)
+                    break
+                _room(future.result().error)
+                found.append((place.flying.pop(future), future.result()))
+                self._lost = 0
+        return found
+
+    def _began(self, place: _Place) -> None:
+        if cause := place.hand.ready.exception():
+            place.hand.end()
+            self._places.remove(place)
+            if not self._places:
+                raise SetupError(f"No worker starts: {_said(cause)}")
+            say(f"A worker does not start, the others go on without it: {_said(cause)}")
+            return
+        place.ready, about = True, place.hand.ready.result()
+        if about.host != self._host:
+            say(f"A worker has {about.host} ({about.place}), not {self._host}: its pictures may differ a little.")
+
+    def _died(self, place: _Place, cause: BaseException) -> list[tuple[Job, Made]]:
+        """Another worker in its place. The row that it was at is counted against; those behind it only waited.
+
+        Raises SetupError when one row after the other is given up.
+        """
+        _room(_said(cause))
+        first, *behind = place.flying.values()
+        place.hand.end()
+        place.hand, place.ready, place.flying = self._start(), False, {}
+        self._deaths[first.row.line] += 1
+        self._again.extend(behind)
+        if self._deaths[first.row.line] < DEATHS:
+            say(f"A worker ended during line {first.row.line}: its rows go to others, and another one is started.")
+            self._again.append(first)
+            return []
+        self._lost += 1
+        if self._lost == DEATHS:
+            raise SetupError(f"{DEATHS} rows one after the other ended {DEATHS} workers each. {_said(cause)}")
+        return [(first, Made(error=f"{DEATHS} workers ended during this row. The last: {_said(cause)}"))]
+
+
+def _room(error: str) -> None:
+    """A full disk is no row's fault. Raises SetupError."""
+    if os.strerror(errno.ENOSPC) in error:
+        raise SetupError(f"The disk of a worker is full: make room and run the same again. {error}")
+
+
+def _said(cause: BaseException) -> str:
+    """Of an error in an actor its cause; of a log its end."""
+    text = str(getattr(cause, "cause", None) or cause) or type(cause).__name__
+    return text if len(text) <= _SAID else f"… {text[-_SAID:]}"
+
+
+# --- In this process
+
+
+class Here:
+    """One worker without Ray."""
+
+    def __init__(self, host: Host, python: Path, models: list[Path]) -> None:
+        self._worker = Worker(host, python, models)
+        self._threads = ThreadPoolExecutor(IN_FLIGHT)
+        self.ready = self._threads.submit(self._worker.start)
+
+    def object_info(self) -> Future[dict[str, Any]]:
+        return self._threads.submit(self._worker.object_info)
+
+    def run(self, job: Job) -> Future[Made]:
+        return self._threads.submit(self._worker.run, job.prompt, job.photos)
+
+    def end(self) -> None:
+        self._worker.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+# --- On Ray
+
+
+class OnRay:
+    """A worker as an actor; make them with `on_ray`."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+        self.ready: Future[About] = actor.start.remote().future()
+
+    def object_info(self) -> Future[dict[str, Any]]:
+        return self._actor.object_info.remote().future()
+
+    def run(self, job: Job) -> Future[Made]:
+        return self._actor.run.remote(job.prompt, job.photos).future()
+
+    def end(self) -> None:
+        import ray
+
+        ray.wait([self._actor.stop.remote()], timeout=_END_SECONDS)
+        ray.kill(self._actor)
+
+
+def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple[Callable[[], Hand], int]:
+    """Join the cluster at `address`, or start Ray on this machine; what starts a worker there, and how many.
+
+    workers: where there are more than GPUs, they share them. Raises SetupError without Ray or without the cluster.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError:
+        raise SetupError(NO_RAY.format(python=sys.executable)) from None
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address:
+        # Each machine runs this pack, and the ComfyUI that it finds there.
+        options["runtime_env"] = {"working_dir": str(ROOT), "excludes": [".git", ".venv", ".cache", "tests", "output"]}
+    else:
+        options["include_dashboard"] = True
+    try:
+        context = ray.init(address or "local", **options)
+    except (OSError, RuntimeError, ValueError) as cause:
+        raise SetupError(f"Ray does not start{f' at {address}' if address else ''}: {cause}") from cause
+    if context.dashboard_url:
+        say(f"Ray's dashboard: http://{context.dashboard_url}")
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    count = workers or gpus or 1
+    # Whole GPUs, or parts of which several make a whole one.
+    share = 1 / math.ceil(count / gpus) if gpus else 0
+    actor = ray.remote(_actor_class()).options(
+        num_cpus=0, num_gpus=share, max_concurrency=IN_FLIGHT + 1, scheduling_strategy="SPREAD"
+    )
+    scripts = None if address else str(ROOT / "scripts")
+    return lambda: OnRay(actor.remote(scripts, models, os.environ.get("OMP_NUM_THREADS"))), count
+
+
+def _actor_class() -> type:
+    """Sent as it is, for no machine can import it before it knows where this pack is there."""
+
+    class Actor:
+        """scripts: the folder of these; without it the pack came with the actor."""
+
+        def __init__(self, scripts: str | None, models: list[str], threads: str | None) -> None:
+            import os
+            import sys
+            from pathlib import Path
+
+            sys.path.insert(0, scripts or str(Path.cwd() / "scripts"))
+            # Ray allows one thread where nobody has said how many.
+            os.environ.pop("OMP_NUM_THREADS", None)
+            os.environ |= {"OMP_NUM_THREADS": threads} if threads else {}
+            import environment
+
+            from batch.worker import Worker
+
+            hosts = environment.find_hosts()
+            if not hosts:
+                raise environment.SetupError("There is no ComfyUI on this machine: set COMFYUI_PATH before ray start.")
+            self._worker = Worker(hosts[0], Path(sys.executable), [Path(folder) for folder in models])
+
+        def start(self) -> About:
+            return self._worker.start()
+
+        def object_info(self) -> dict[str, Any]:
+            return self._worker.object_info()
+
+        def run(self, prompt: Prompt, photos: Mapping[str, bytes]) -> Made:
+            return self._worker.run(prompt, photos)
+
+        def stop(self) -> None:
+            self._worker.stop()
+
+    return Actor

@@ -1,0 +1,147 @@
+"""scripts/batch.py as a user runs it: two workers on Ray, some of which end, and a run that goes on where one ended."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch import rows
+from batch.inputs import Template
+from PIL import Image
+from rig.host_server import HostServer
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = 12
+# Without models; a row takes a second or so.
+WORKFLOW: dict[str, Any] = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "none.png"}, "_meta": {"title": "Photo"}},
+    "2": {
+        "class_type": "ImageScale",
+        "inputs": {"image": ["1", 0], "upscale_method": "bilinear", "width": 64, "height": 768, "crop": "disabled"},
+        "_meta": {"title": "Size"},
+    },
+    "3": {"class_type": "ImageBlur", "inputs": {"image": ["2", 0], "blur_radius": 31, "sigma": 9.0}},
+    "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "made/here"}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A table of twelve rows that can be made and one of each that cannot."""
+    Image.effect_noise((96, 96), 60).convert("RGB").save(tmp_path / "photo.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "photo.png").read_bytes()[:200])
+    (tmp_path / "workflow.json").write_text(json.dumps(WORKFLOW))
+    lines = [f"row {number},photo.png,{480 + 16 * number}" for number in range(ROWS)]
+    lines += ["torn,torn.png,", "wide,photo.png,1e9", "lost,away.png,"]
+    (tmp_path / "jobs.csv").write_text("\n".join(["name,photo.image,Size.width", *lines, ""]))
+    return tmp_path
+
+
+def batch(folder: Path, *more: str) -> subprocess.Popen[str]:
+    """In a group of its own, as in a terminal."""
+    command = [sys.executable, str(ROOT / "scripts" / "batch.py"), str(folder / "jobs.csv")]
+    command += ["--workflow", str(folder / "workflow.json"), "--python", sys.executable, *more]
+    variables = {**os.environ, "TMPDIR": str(folder), "RAY_TMPDIR": "/tmp"}  # Ray's paths have to be short
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables, start_new_session=True)
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def hosts(folder: Path) -> list[int]:
+    """The processes of ComfyUIs of these workers, which have their folders where this test says."""
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if f"{folder}/likeness-batch-".encode() in entry.read_bytes():
+                found.append(int(entry.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def until(true: Callable[[], object], process: subprocess.Popen[str], seconds: float = 300) -> None:
+    give_up = time.monotonic() + seconds
+    while not true():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+
+
+def done(folder: Path) -> list[dict[str, str]]:
+    path = folder / "jobs" / "done.csv"
+    return table(path) if path.is_file() else []
+
+
+def single(folder: Path, server: HostServer, line: int) -> bytes:
+    """The picture of one row, made alone."""
+    read = rows.read(folder / "jobs.csv")
+    template = Template(folder / "workflow.json", server.object_info(), read.columns, folder, folder / "input")
+    job = template.job(next(row for row in rows.rows(read, template.is_photo) if row.line == line))
+    for name, data in job.photos.items():
+        (server.base / "input" / name).write_bytes(data)
+    return server.file(server.run(job.prompt).outputs["4"]["images"][0]).read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_nothing_is_lost_and_nothing_made_twice(folder: Path, host_server: HostServer) -> None:
+    run = batch(folder, "--workers", "2")
+    until(lambda: len(done(folder)) >= 2, run)
+    os.kill(hosts(folder)[0], signal.SIGKILL)
+    said = run.communicate()[1]
+    assert run.returncode == 1, said
+    assert "A worker ended during line " in said and "Ray's dashboard: http://" in said
+    made = {entry["name"]: entry["files"] for entry in done(folder)}
+    assert made == {f"row {number}": f"row {number}.png" for number in range(ROWS)} and len(done(folder)) == ROWS
+    failed = {entry["name"]: entry["reason"] for entry in table(folder / "jobs" / "failed.csv")}
+    assert failed.keys() == {"torn", "wide", "lost"}
+    assert failed["lost"] == f"photo.image is away.png, which is not in {folder}."
+    assert failed["wide"].startswith("Size.width is 1e9: a whole number is needed")
+    assert "torn.png" in failed["torn"]
+    assert (folder / "jobs" / "row 7.png").read_bytes() == single(folder, host_server, 9)
+    assert not hosts(folder) and not list(folder.glob("likeness-batch-*"))
+
+
+@pytest.mark.thorough
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_a_run_that_is_stopped_goes_on(folder: Path) -> None:
+    """Ctrl-C, then the driver is killed, then one worker without Ray does the rest and a row that has changed."""
+    stopped = batch(folder, "--workers", "2")
+    until(lambda: len(done(folder)) >= 2, stopped)
+    os.killpg(stopped.pid, signal.SIGINT)
+    said = stopped.communicate()[1]
+    assert stopped.returncode == 130 and "Traceback" not in said, said
+    assert not hosts(folder)
+    before = len(done(folder))
+    killed = batch(folder, "--workers", "2")
+    until(lambda: len(done(folder)) >= before + 2, killed)
+    killed.kill()
+    killed.communicate()
+    give_up = time.monotonic() + 30
+    while hosts(folder):
+        assert time.monotonic() < give_up, "a ComfyUI outlives its worker"
+        time.sleep(0.1)
+    made = {entry["files"]: (folder / "jobs" / entry["files"]).stat().st_mtime_ns for entry in done(folder)}
+    assert before + 2 <= len(made) < ROWS
+    changed = next(iter(made))
+    lines = (folder / "jobs.csv").read_text().splitlines()
+    (folder / "jobs.csv").write_text(
+        "\n".join(f"{line}0" if line.startswith(f"{Path(changed).stem},") else line for line in lines)
+    )
+    rest = batch(folder, "--workers", "1")
+    assert "Traceback" not in rest.communicate()[1] and rest.returncode == 1
+    assert {entry["files"] for entry in done(folder)} == {f"row {number}.png" for number in range(ROWS)}
+    later = {name: (folder / "jobs" / name).stat().st_mtime_ns for name in made}
+    assert {name for name in made if later[name] != made[name]} == {changed}
+    assert sorted(path.name for path in (folder / "jobs").glob(".*")) == [".lock"]

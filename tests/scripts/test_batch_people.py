@@ -1,0 +1,281 @@
+"""People of many pictures without a host: made once, saved, measured, kept; what is missing, what all of it takes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from batch import check, estimate, measured, people
+from batch.inputs import Job
+from batch.metadata import with_prompt
+from batch.rows import BadRow, Row
+from batch.worker import Made
+from environment import SetupError
+from PIL import Image, PngImagePlugin
+from safetensors.torch import load, save
+
+from core.measure import Measured, Report, Sighting
+from core.people import Identity, Person
+
+PERSON, CAST, IMAGE = "LIKENESS_IDENTITY", "LIKENESS_CAST", "IMAGE"
+OUTPUTS = {
+    "LikenessLoadFaceModel": ["LIKENESS_FACE_MODEL"], "LoadImage": [IMAGE, "MASK"], "LikenessIdentity": [PERSON, IMAGE],
+    "LikenessLoadIdentity": [PERSON, IMAGE], "LikenessBlendIdentities": [PERSON], "LikenessCast": [CAST, IMAGE],
+    "LikenessPeopleFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
+    "KSampler": [IMAGE], "PrimitiveInt": ["INT"], "SaveImage": [], "PreviewImage": [],
+}  # fmt: skip
+MENUS = {"LikenessLoadFaceModel": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]}}
+KNOWN = {
+    kind: {
+        "output": outputs,
+        "output_node": not outputs,
+        "python_module": "nodes",
+        "input": {"required": MENUS.get(kind, {})},
+    }
+    for kind, outputs in OUTPUTS.items()
+}
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
+
+
+def identity(photo: str, name: str = "Anna", **settings: Any) -> dict[str, Any]:
+    return node("LikenessIdentity", image=[photo, 0], name=name, which_face="only", on_no_face="error", **settings)
+
+
+def job(line: int = 2, **nodes: Any) -> Job:
+    """A picture is sampled of `cast`; photos hold their own names."""
+    rest = {"sampled": node("KSampler", of=["cast", 0], seed=line), "save": node("SaveImage", images=["sampled", 0])}
+    prompt = {**nodes, **rest}
+    files = [one["inputs"]["image"] for one in nodes.values() if one["class_type"] == "LoadImage"]
+    return Job(Row(line, f"row{line}", {}), prompt, {file: file.encode() for file in files})
+
+
+def two(line: int, anna: str, ben: str, names: str = "Anna, Ben", **more: Any) -> Job:
+    cast = node("LikenessPeopleFromPhotos", names=names, which_face="only", photo_1=["a", 0], photo_2=["b", 0])
+    return job(line, a=node("LoadImage", image=anna), b=node("LoadImage", image=ben), cast=cast, **more)
+
+
+def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
+    return [number for number, one in prompt.items() if one["class_type"] == kind]
+
+
+# --- Made once
+
+
+def test_who_is_in_several_rows_is_made_once_whatever_they_are_called(tmp_path: Path) -> None:
+    rows = [two(2, "x.png", "y.png"), two(3, "y.png", "z.png", "Ben"), two(4, "z.png", "w.png", "Clara, Dan")]
+    shared = people.to_make(rows, KNOWN)
+    photos = [one.prompt[kinds(one.prompt, "LoadImage")[0]]["inputs"]["image"] for one in shared.values()]
+    assert sorted(photos) == ["y.png", "z.png"]
+    assert all(len(kinds(one.prompt, "LikenessIdentity")) == 1 for one in shared.values()), "nobody else with them"
+    assert people.to_make(rows[:1], KNOWN) == {}
+
+    person = save({"crops": torch.arange(3.0)}, {"name": "somebody", "format": "f"})
+    made = {file: tmp_path / file for file in shared}
+    for path in made.values():
+        path.write_bytes(person)
+    named = {}
+    for row in rows:
+        one = people.with_made(row, KNOWN, made)
+        loaded = [one.prompt[number]["inputs"]["file"] for number in kinds(one.prompt, "LikenessLoadIdentity")]
+        named |= {file: one.photos[file] for file in loaded}
+        assert set(one.photos) - set(loaded) == {"x.png", "w.png"} & set(row.photos), "nor photos that nobody needs"
+        assert len(kinds(one.prompt, "LikenessCast")) == 1 and row.prompt["cast"]["class_type"] != "LikenessCast"
+    assert sorted(_name(data) for data in named.values()) == ["Ben", "Clara", "person 2"]
+    assert all(load(data)["crops"].tolist() == [0, 1, 2] for data in named.values())
+    assert people.with_made(rows[0], KNOWN, {}) is rows[0]
+
+
+def _name(data: bytes) -> str:
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["name"]
+
+
+def test_settings_tell_people_apart_and_a_blend_is_made_of_those_who_are_loaded() -> None:
+    def blended(line: int, amount: float, **settings: Any) -> Job:
+        blend = node("LikenessBlendIdentities", a=["one", 0], b=["two", 0], amount=amount)
+        photo, cast = node("LoadImage", image="x.png"), node("LikenessCast", person_1=["blend", 0])
+        one, other = identity("a", **settings), identity("a", which="other")
+        return job(line, a=photo, one=one, two=other, blend=blend, cast=cast, unneeded=identity("a", which="third"))
+
+    shared = people.to_make([blended(2, 0.5), blended(3, 0.5), blended(4, 0.1, face_landmarks="x")], KNOWN)
+    assert [kinds(one.prompt, "LikenessIdentity") for one in shared.values()] == [["one"], ["two"]]
+
+
+# --- Saved people
+
+
+@pytest.mark.parametrize("name", ["Family/Anna", "family/anna.safetensors", "ben"])
+def test_a_saved_person_is_found_by_name(name: str) -> None:
+    saved = ["Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors"]
+    assert people.chosen(name, saved).lower().removesuffix(".safetensors") == name.lower().removesuffix(".safetensors")
+    with pytest.raises(BadRow, match="called 'BEM': saved are, the nearest name first, ben"):
+        people.chosen("BEM", saved[:2])
+
+
+def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> None:
+    whole = two(2, "x.png", "y.png").prompt
+    changed = people.with_saved(whole, "a", "anna.safetensors", KNOWN)
+    assert changed["cast"]["inputs"] == {"person_1": ["cast photo 1", 0], "person_2": ["cast photo 2", 0]}
+    assert changed["cast photo 1"]["inputs"] == {"file": "anna.safetensors"}
+    assert changed["cast photo 2"]["class_type"] == "LikenessIdentity"
+    elsewhere = {**whole, "shown": node("PreviewImage", images=["a", 0])}
+    with pytest.raises(BadRow, match="also goes elsewhere"):
+        people.with_saved(elsewhere, "a", "anna.safetensors", KNOWN)
+    with pytest.raises(BadRow, match="of no person"):
+        people.with_saved({"a": whole["a"]}, "a", "anna.safetensors", KNOWN)
+
+
+# --- Measured and kept
+
+
+@pytest.mark.parametrize(
+    ("prompt", "who"),
+    [
+        (two(2, "x", "y").prompt, {"cast": ["cast", 0]}),
+        (job(cast=identity("p"), p=node("LoadImage", image="x")).prompt, {"identity": ["cast", 0]}),
+        (
+            job(
+                who=node("LikenessCast"),
+                placed=node("LikenessPlaceCast", cast=["who", 0]),
+                first=node("KSampler", of=["placed", 0]),
+                cast=node("LikenessCropFaces", images=["first", 0], cast=["placed", 0]),
+            ).prompt,
+            {"cast": ["placed", 0]},
+        ),
+    ],
+)
+def test_the_cast_is_measured_that_the_picture_is_made_of(prompt: dict[str, Any], who: dict[str, Any]) -> None:
+    if "placed" in prompt:
+        prompt["sampled"]["inputs"]["of"] = ["cast", 1]
+    found = measured.with_measure(prompt, KNOWN)
+    (one,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasure"))
+    assert {name: one[name] for name in ("cast", "identity") if name in one} == who
+    assert one["images"] == ["sampled", 0] and kinds(found, "LikenessReportAsFile")
+
+
+def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
+    nobody = job(cast=node("LoadImage", image="x")).prompt
+    with pytest.raises(SetupError, match="without a cast and without an identity"):
+        measured.with_measure(nobody, KNOWN)
+    no_pack = {"input": {"required": {"pack": [["none found", "none"]]}}}
+    with pytest.raises(SetupError, match="there is none in models/insightface"):
+        measured.with_measure(nobody, {**KNOWN, "LikenessLoadFaceModel": no_pack})
+    several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
+    several["sampled"]["inputs"]["too"] = ["other", 0]
+    with pytest.raises(SetupError, match="LikenessCast, LikenessCast"):
+        measured.with_measure(several, KNOWN)
+    del nobody["sampled"]["inputs"]["seed"]
+    with pytest.raises(SetupError, match="no seed"):
+        list(measured.tries(Job(Row(2, "x", {}), nobody, {}), 2))
+
+
+def test_seeds_move_also_where_another_node_holds_the_number() -> None:
+    prompt = job(7, cast=node("LikenessCast"), number=node("PrimitiveInt", value=2**64 - 1)).prompt
+    prompt["second"] = node("KSampler", noise_seed=["number", 0])
+    moved = [(one.prompt["sampled"]["inputs"]["seed"], one.prompt["second"]["inputs"]["noise_seed"], one.number)
+             for one in measured.tries(Job(Row(2, "x", {}), prompt, {}), 2)]  # fmt: skip
+    assert moved == [(7, ["number", 0], 0), (8, 0, 1)]
+
+
+def report(*similar: float | None, boxes: int = 2) -> Report:
+    """One picture of as many people; None: missing."""
+    each = [
+        Sighting(n) if one is None else Sighting(n, n, tuple(one if n == m else 0.1 for m in range(len(similar))))
+        for n, one in enumerate(similar)
+    ]
+    box = (0.0, 0.0, 30.0, 40.0)
+    seen = (Measured((box,) * boxes, tuple(each)),)
+    crops = torch.zeros(0, 112, 112, 3)
+    who = tuple(Person(Identity(name, {}, crops)) for name in ("Anna", "Ben")[: len(similar)])
+    return Report(who, ("judge", "other"), {"judge": seen, "other": seen})
+
+
+@pytest.mark.parametrize(
+    ("each", "kept"),
+    [
+        ([[report(0.9, 0.3)], [report(0.5, 0.5)], [report(0.99, None)]], 1),  # the weakest person
+        ([[report(0.5, 0.5, boxes=3)], [report(0.5, 0.5)], [report(0.5, 0.5)]], 1),  # no stranger, and the first seed
+        ([[report(0.9), report(0.2)], [report(0.4), report(0.3)]], 1),  # the worst of several pictures
+    ],
+)
+def test_the_best_is_the_one_that_pick_best_keeps(each: list[list[Report]], kept: int) -> None:
+    assert measured.best(each) == kept
+
+
+def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
+    tries = list(measured.tries(two(2, "x", "y"), 2))
+    each = [(tries[0], [report(0.4, None)]), (tries[1], [report(0.75, 0.25)])]
+    scores = measured.Scores(tmp_path)
+    scores.keep(tries[0].asked, ["row2.png"], each, 1)
+    assert "1 picture, 2 people in them: association 1.000, resemblance 0.500; 0 missing" in scores.summary()
+    text = (tmp_path / "likeness.csv").read_text("utf-8")
+    assert "row2,row2.png,Ben,,missing,,,judge,,,,,2,no" in text
+    assert "row2,row2.png,Anna,,right,Anna,40,judge,0.7500,0.1000,0.6500,,3,yes" in text
+    again = measured.Scores(tmp_path)
+    assert again.has(tries[0].asked, 2) and not again.has(tries[0].asked, 3)
+    again.keep(tries[0].asked, ["row2.png"], each[:1], 0)
+    assert measured.Scores(tmp_path).summary().startswith("1 picture, 2 people in them: association 0.500")
+    with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
+        file.write("row3,row3.png,An")
+    assert not measured.Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
+
+
+def test_a_picture_is_measured_once() -> None:
+    made = Made([(".png", b"1"), (".png", b"2")])
+    assert measured.split(made) == (made, [])
+
+
+# --- Missing files, and what all of it takes
+
+
+def test_all_that_is_missing_is_said_at_once() -> None:
+    whole = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceModel", pack="antelopv2"))
+    whole.prompt["sampled"]["inputs"]["sampler_name"] = "euler"
+    found: dict[check.Choice, str] = {}
+    assert list(check.choices([whole, whole], KNOWN, found)) == [whole, whole]
+    good = "In place:\ntorch  ok  2.11\n\nEverything that this workflow needs is there."
+    with pytest.raises(SetupError, match="antelopv2 is not in the menu pack; it has antelopev2, none"):
+        check.require(found, KNOWN, good)
+    with pytest.raises(SetupError) as told:
+        check.require(found, KNOWN, f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo mend it:\nfetch it")
+    assert str(told.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To mend it:", "fetch it"]
+    whole.prompt["faces"]["inputs"]["pack"] = "antelopev2"
+    found.clear()
+    list(check.choices([whole], KNOWN, found))
+    check.require(found, KNOWN, good)
+    asked = check.doctor(found, KNOWN)
+    assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceModel")
+
+
+@pytest.mark.parametrize(
+    ("free", "told"),
+    [(10**12, "2.0 s and 2 MB a row: 3600 rows to come take 2.0 h and 7.2 GB, and 1000 GB are free"),
+     (7 * 10**9, "That does not fit"), (3 * 10**9, None)],
+)  # fmt: skip
+def test_what_all_rows_take(free: int, told: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda folder: usage(free))
+    sizes = [1_000_000, 3_000_000, 2_000_000]
+    if told:
+        assert told in estimate.estimate(4.0, sizes, 3600, tmp_path)
+        return
+    with pytest.raises(SetupError, match="has no room for all"):
+        estimate.estimate(4.0, sizes, 3600, tmp_path)
+
+
+def test_a_picture_says_what_was_asked_for() -> None:
+    text, drawn, changed = PngImagePlugin.PngInfo(), io.BytesIO(), {"1": node("LoadImage", image="ä.png")}
+    text.add_text("prompt", json.dumps({"1": node("LikenessLoadIdentity", file="x")}))
+    text.add_text("other", "kept")
+    Image.new("RGB", (8, 8), "red").save(drawn, "PNG", pnginfo=text)
+    opened = Image.open(io.BytesIO(with_prompt(drawn.getvalue(), changed)))
+    assert json.loads(opened.info["prompt"]) == changed and opened.info["other"] == "kept"
+    assert opened.convert("RGB").getpixel((3, 3)) == (255, 0, 0)
+    assert with_prompt(b"GIF89a", changed) == b"GIF89a"

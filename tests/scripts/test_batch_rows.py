@@ -1,0 +1,369 @@
+"""What batch.py makes of a table and leaves in a folder: rows, columns, cells, going on, handing out; no host."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from batch import rows
+from batch.inputs import Job, Template, check_labels
+from batch.output import Output
+from batch.rows import Row
+from batch.worker import About, Made, WorkerDied
+from batch.workers import DEATHS, Crew
+from environment import Host, SetupError
+from PIL import Image
+
+TEXT = 'name,Prompt\nfirst,"a woman, a man"\n\nsecond,"two\nlines"\nthird,x\n'
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        TEXT.encode(),
+        TEXT.encode("utf-8-sig"),
+        TEXT.encode("utf-16"),
+        TEXT.replace(",Prompt", ";Prompt").replace("first,", "first;").replace("second,", "second;")
+        .replace("third,", "third;").replace("\n", "\r\n").encode("utf-8-sig"),
+        b"sep=,\r\n" + TEXT.encode(),
+        b"name,Prompt,,\n" + TEXT.split("\n", 1)[1].encode(),
+    ],
+)  # fmt: skip
+def test_a_table_as_spreadsheets_write_it(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "jobs.csv").write_bytes(data)
+    read = rows.read(tmp_path / "jobs.csv")
+    below = int(data.startswith(b"sep="))
+    found = list(rows.rows(read, lambda _: False))
+    assert [(row.line - below, row.name) for row in found] == [(2, "first"), (4, "second"), (6, "third")]
+    assert not any(row.problem for row in found)
+    assert found[0].cells == {"Prompt": "a woman, a man"} and found[1].cells["Prompt"].split() == ["two", "lines"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"name,Prompt\n\n", "has no rows"),
+        ("name,Prompt\n1,ok\n2,Jürgen\n".encode("cp1252"), r"is not UTF-8 \(line 3\): save it as CSV UTF-8"),
+        (b"PK\x03\x04\x00", "binary"),
+        (b'name,Prompt\n1,a\n2,"never closed\n3,b\n', "cannot be read as CSV from line 3 on"),
+        (b"Seed,seed\n1,2\n", "has the column Seed 2 times"),
+        (b"name,,Seed\n1,2,3\n", "Column 2 of .* has no name"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_table(tmp_path: Path, data: bytes, message: str) -> None:
+    (tmp_path / "jobs.csv").write_bytes(data)
+    with pytest.raises(SetupError, match=message):
+        rows.read(tmp_path / "jobs.csv")
+
+
+def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
+    lines = ["name,Photo,Seed", "a,x.png,1", "A,y.png,2", "b,z.png", "c,x,1,2", "../d,x,1", "=1+1,x,1", "nul.png,x,1"]
+    (tmp_path / "jobs.csv").write_text("\n".join([*lines, "a_1of2,x,1", ",set 1\\Anna Ö.png,1", ",,", ",,9"]))
+    found = list(rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo"))
+    assert [row.problem.split(":")[0] for row in found][:4] == [
+        "", "line 2 has the name A too", "2 cells for 3 columns", "4 cells for 3 columns"
+    ]  # fmt: skip
+    assert all(row.problem.startswith("the name ") for row in found[4:8])
+    assert [(row.name, row.problem) for row in found[8:]] == [("00010_Anna-Ö", ""), ("00012", "")]
+
+
+# --- Columns and cells
+
+
+def menu(*entries: Any) -> list[Any]:
+    return [list(entries), {}]
+
+
+INFO = {
+    "LoadImage": {"input": {"required": {"image": [["a.png"], {"image_upload": True}]}}, "display_name": "Load Image"},
+    "Text": {"input": {"required": {"text": ["STRING", {}]}}, "display_name": "Text"},
+    "Sample": {
+        "input": {
+            "required": {
+                "seed": ["INT", {"min": 0, "max": 2**64 - 1, "control_after_generate": True}],
+                "cfg": ["FLOAT", {"min": 0.0, "max": 100.0}],
+                "sampler": menu("euler", "dpmpp_2m", "DPM"),
+                "noise": ["BOOLEAN", {}],
+                "size": ["COMBO", {"options": [512, 1024]}],
+            },
+            "optional": {"image": ["IMAGE"]},
+        },
+        "display_name": "Sampler",
+    },
+}
+
+
+def widget(name: str, label: str = "", link: int | None = None) -> dict[str, Any]:
+    return {"name": name, "link": link, "widget": {"name": name}, **({"label": label} if label else {})}
+
+
+def graph() -> dict[str, Any]:
+    """Two texts of one label, one of which comes from a Primitive, and a node without an app's input."""
+    inputs = [widget("seed", "Seed"), widget("cfg"), {"name": "image", "link": 9}]
+    nodes = [
+        {
+            "id": 1,
+            "type": "LoadImage",
+            "inputs": [widget("image", "First person")],
+            "widgets_values": ["a.png", "image"],
+        },
+        {"id": 2, "type": "Text", "title": "Anna", "inputs": [widget("text", "Prompt")], "widgets_values": ["A"]},
+        {"id": 3, "type": "Text", "title": "Ben", "inputs": [widget("text", "Prompt", 8)], "widgets_values": ["B"]},
+        {"id": 4, "type": "Sample", "inputs": inputs, "widgets_values": [7, "fixed", 5.0, "euler", True, 512]},
+        {"id": 5, "type": "PrimitiveNode", "title": "Words", "outputs": [{}], "widgets_values": ["W", "fixed"]},
+    ]
+    app = [[1, "image"], [2, "text"], [5, "value"], [4, "seed"]]
+    links = [[9, 1, 0, 4, 2, "IMAGE"], [8, 5, 0, 3, 0, "STRING"]]
+    return {"nodes": nodes, "links": links, "extra": {"linearData": {"inputs": app, "outputs": []}}}
+
+
+def template(folder: Path, *columns: str, of: dict[str, Any] | None = None) -> Template:
+    (folder / "workflow.json").write_text(json.dumps(of or graph()))
+    return Template(folder / "workflow.json", INFO, ["Name", *columns], folder, folder / "input")
+
+
+@pytest.mark.parametrize(
+    ("column", "node", "name"),
+    [
+        ("FIRST PERSON", "1", "image"),
+        ("prompt", "2", "text"),
+        ("Words.value", "3", "text"),
+        ("Sampler.cfg", "4", "cfg"),
+        ("4.CFG", "4", "cfg"),
+    ],
+)
+def test_a_column_is_a_label_or_a_node_and_its_input(tmp_path: Path, column: str, node: str, name: str) -> None:
+    assert template(tmp_path, column).inputs[column].targets == [(node, name)]
+
+
+def test_columns_that_fit_nothing_or_too_much(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"called Frist person\. Nearest: First person\. .*has: First person, Prompt"):
+        template(tmp_path, "Frist person")
+    with pytest.raises(SetupError, match=r"called Ben\.text"):  # a Primitive says it
+        template(tmp_path, "Ben.text")
+    with pytest.raises(SetupError, match=r"seed and Sampler\.seed are the same input"):
+        template(tmp_path, "seed", "Sampler.seed")
+    for column, known in (("Frist person", False), ("PROMPT", True), ("Sampler.anything", True), ("Name", True)):
+        try:  # what can be told without a host
+            check_labels(tmp_path / "workflow.json", [column])
+        except SetupError as problem:
+            assert not known and "Nearest: First person." in str(problem)
+        else:
+            assert known
+    twice = graph()
+    twice["nodes"][2]["inputs"][0]["link"] = None
+    twice["extra"]["linearData"]["inputs"].append([3, "text"])
+    with pytest.raises(SetupError, match=r"Prompt means more than one input: write Anna\.text or Ben\.text"):
+        template(tmp_path, "Prompt", of=twice)
+
+
+def test_a_prompt_of_the_api(tmp_path: Path) -> None:
+    """With what the node is called, or its class."""
+    of = {"7": {"class_type": "Sample", "inputs": {"seed": 1, "cfg": ["8", 0]}, "_meta": {"title": "Mine"}}}
+    filled = template(tmp_path, "Mine.seed", of=of).job(Row(2, "a", {"Mine.seed": "5"}))
+    assert filled.prompt["7"]["inputs"] == {"seed": 5, "cfg": ["8", 0]}
+    with pytest.raises(SetupError, match="no workflow"):
+        template(tmp_path, of={"7": {"inputs": {}}})
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "value"),
+    [
+        ("seed", "18446744073709551615", 2**64 - 1),
+        ("seed", "7.0", 7),
+        ("seed", "1.8E+19", "a whole number is needed, with all of its digits"),
+        ("seed", "-1", "0 to 18446744073709551615 is needed"),
+        ("cfg", "4,5", 4.5),
+        ("cfg", "nan", "0.0 to 100.0 is needed"),
+        ("cfg", "a lot", "a number is needed"),
+        ("sampler", "EULER", "euler"),
+        ("sampler", "euler_a", "the menu has 3 entries, such as euler"),
+        ("size", "1024", 1024),
+        ("noise", "FALSE", False),
+        ("noise", "2", "true or false is needed"),
+    ],
+)
+def test_a_cell_is_a_value_of_its_input(tmp_path: Path, name: str, cell: str, value: Any) -> None:
+    made, row = template(tmp_path, f"Sampler.{name}"), Row(2, "a", {f"Sampler.{name}": cell})
+    if isinstance(value, str) and " " in value:
+        assert made.check(row).startswith(f"Sampler.{name} is {cell}: {value}")
+    else:
+        assert made.check(row) == "" and made.job(row).prompt["4"]["inputs"][name] == value
+
+
+def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
+    """The workflow's own too, where a row names none."""
+    for folder, colour in (("set", "red"), ("input", "blue")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (8, 8), colour).save(tmp_path / folder / "a.png")
+    made = template(tmp_path, "First person")
+    named, own = (made.job(Row(2, "a", cells)) for cells in ({"First person": "set\\a.png"}, {}))
+    assert named.photos != own.photos and named.fingerprint != own.fingerprint
+    for job, folder in ((named, "set"), (own, "input")):
+        ((name, data),) = job.photos.items()
+        assert job.prompt["1"]["inputs"]["image"] == name and data == (tmp_path / folder / "a.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("cell", "problem"),
+    [
+        ("../a.png", "is outside of"),
+        ("/etc/passwd", "is outside of"),
+        ("b.png", "is not in"),
+        ("torn.png", "cannot be read as a picture"),
+    ],
+)
+def test_photos_that_cannot_be_used(tmp_path: Path, cell: str, problem: str) -> None:
+    (tmp_path / "in").mkdir()
+    Image.effect_noise((64, 64), 50).save(tmp_path / "a.png")
+    (tmp_path / "in" / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
+    made, row = template(tmp_path / "in", "First person"), Row(2, "a", {"First person": cell})
+    told = made.check(row)
+    if not told:
+        with pytest.raises(rows.BadRow) as bad:
+            made.job(row)
+        told = str(bad.value)
+    assert problem in told
+
+
+# --- The folder
+
+
+def job(name: str = "one", seed: int = 1) -> Job:
+    return Job(Row(2, name, {}), {"1": {"class_type": "Sample", "inputs": {"seed": seed}}}, {})
+
+
+def opened(folder: Path) -> Iterator[Output]:
+    output = Output(folder)
+    yield output
+    output.close()
+
+
+def table(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.reader(file))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {".lock", "done.csv", "failed.csv"}
+
+
+def test_the_folder_says_what_is_done(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    for output in opened(folder):
+        assert not output.has(job())
+        output.keep(job(), [(".png", b"1"), (".png", b"2")], 1.0)
+        output.keep(job("other"), [(".webp", b"3")], 1.0)
+    with (folder / "done.csv").open("a") as file:
+        file.write('9,torn,"abc')  # as a run leaves it that is killed while it writes
+    (folder / ".new.png.part").write_bytes(b"half")
+    assert names(folder) == {"one_1of2.png", "one_2of2.png", "other.webp", ".new.png.part"}
+    for output in opened(folder):
+        assert output.has(job()) and not output.has(job(seed=2)) and not output.has(job("torn"))
+        output.keep(job(seed=2), [(".png", b"4")], 1.0)
+    assert names(folder) == {"one.png", "other.webp"} and (folder / "one.png").read_bytes() == b"4"
+    (folder / "other.webp").unlink()
+    for output in opened(folder):
+        assert output.has(job(seed=2)) and not output.has(job()) and not output.has(job("other"))
+    assert [line[1] for line in table(folder / "done.csv")] == ["name", "one", "other"]
+
+
+def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path) -> None:
+    for _ in opened(tmp_path / "out"):
+        with pytest.raises(SetupError, match="Another run writes into"):
+            Output(tmp_path / "out")
+    (tmp_path / "holiday").mkdir()
+    (tmp_path / "holiday" / "one.png").write_bytes(b"mine")
+    with pytest.raises(SetupError, match=r"has no done\.csv, but one\.png"):
+        Output(tmp_path / "holiday")
+    assert names(tmp_path / "holiday") == {"one.png"}
+
+
+def test_no_cell_of_ours_is_a_formula(tmp_path: Path) -> None:
+    for output in opened(tmp_path / "out"):
+        output.refuse(3, "=cmd()", "+1 is\nno seed")
+    assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", "'=cmd()", "'+1 is no seed"]]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is needed")
+def test_a_full_disk(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    for output in opened(folder):
+        (folder / ".one.png.part").symlink_to("/dev/full")
+        with pytest.raises(SetupError, match="out is full: what is done is there; make room and run the same again"):
+            output.keep(job(), [(".png", b"1")], 1.0)
+        assert names(folder) == set() and not output.has(job())
+        output.keep(job(), [(".png", b"1")], 1.0)
+        assert names(folder) == {"one.png"} and output.has(job())
+
+
+# --- Handing out
+
+
+HOST = Host(Path(), (0, 33, 0))
+
+
+class Short:
+    """A worker that makes rows at once, and ends at those named so; the first one of all does not start."""
+
+    made: ClassVar[list[str]] = []
+    begun = 0
+
+    def __init__(self) -> None:
+        self.ready: Future[About] = Future()
+        self.ended = False
+        if Short.begun:
+            self.ready.set_result(About("ComfyUI 0.33.0", "here"))
+        else:
+            self.ready.set_exception(OSError("no memory"))
+        Short.begun += 1
+
+    def object_info(self) -> Future[dict[str, Any]]:
+        raise NotImplementedError
+
+    def run(self, job: Job) -> Future[Made]:
+        assert not self.ended
+        result: Future[Made] = Future()
+        if job.row.name.startswith("deadly") or (job.row.name == "once" and not Short.made.count("once")):
+            result.set_exception(WorkerDied("killed"))
+        else:
+            result.set_result(Made([(".png", b"1")]))
+        Short.made.append(job.row.name)
+        return result
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def test_every_row_is_made_once_whoever_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    Short.made, Short.begun = [], 0
+    asked = ["a", "once", "b", "deadly", "c", "d", "e", "f"]
+    jobs = (Job(Row(line, name, {}), {}, {}) for line, name in enumerate(asked))
+    with Crew(Short, 3, HOST) as crew:
+        results = [(job.row.name, made.error) for job, made in crew.made(jobs)]
+    assert sorted(name for name, _ in results) == sorted(asked)
+    assert [(name, error) for name, error in results if error] == [
+        ("deadly", f"{DEATHS} workers ended during this row. The last: killed")
+    ]
+    assert Short.begun == 3 + 1 + DEATHS, "one more for each that ended"
+    assert "A worker does not start, the others go on without it: no memory" in capsys.readouterr().err
+
+
+def test_rows_that_all_end_their_workers_end_the_run() -> None:
+    Short.made, Short.begun = [], 1
+    jobs = (Job(Row(line, f"deadly {line}", {}), {}, {}) for line in range(100))
+    with (
+        pytest.raises(SetupError, match="3 rows one after the other ended 3 workers each"),
+        Crew(Short, 2, HOST) as crew,
+    ):
+        list(crew.made(jobs))
+    Short.begun = 0
+    with pytest.raises(SetupError, match="No worker starts: no memory"):
+        list(Crew(Short, 1, HOST).made(jobs))
