@@ -9,12 +9,24 @@ import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
-from ...core.parts.attention import part_shares, shared
+from ...core.parts.attention import Scored, beside_sink, part_shares, shared
 from ..runs import rows_made
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of
+from .scored import is_chosen
 
 _WATCHED_TOKENS = 2048
 """Finer layers are left out of the heat maps: every logit of a layer is held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sink:
+    """All dropped tokens of a layer where no mask is needed. logit: of core.parts.bank.sink, (), float32. keys, values:
+    those of the parts, (1, kept, C). kernel: which can do that."""
+
+    logit: Tensor
+    keys: Tensor
+    values: Tensor
+    kernel: Scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +35,8 @@ class Beside:
 
     keys, values: (1, kept + sinks, C). counts: kept tokens per part. regional: whether parts are meant for regions.
     bias: bank.key_bias where the picture has a token for each of its grid; elsewhere: (own tokens, grid) -> what it is
-    else. maps: where the parts' shares of the attention, (parts, h, w), are put while somebody watches.
+    else. sink: what serves instead of a bias, if something does. maps: where the parts' shares of the attention,
+    (parts, h, w), are put while somebody watches.
     """
 
     keys: Tensor
@@ -33,6 +46,7 @@ class Beside:
     grid: Grid
     bias: Tensor | None
     elsewhere: Callable[[int, Grid], Tensor | None]
+    sink: Sink | None = None
     maps: list[Tensor] | None = None
 
     def attended(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
@@ -45,6 +59,9 @@ class Beside:
         if self.maps is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
             shares = part_shares(q[:1], k[:1], self.keys, self.counts, bias, extra_options["n_heads"])
             self.maps.append(shares.unflatten(1, grid))
+        if (sink := self.sink) and is_chosen(extra_options):
+            attend = beside_sink(sink.kernel, extra_options["n_heads"], sink.logit)
+            return shared(q, (k, v), (sink.keys, sink.values), attend)
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         return shared(q, (k, v), (self.keys, self.values), attend_with(extra_options, kernel, bias))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import comfy.utils
@@ -18,10 +18,11 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.attention import Block
-from ...core.parts.bank import Bank, PartTokens, PartWeights, key_bias
+from ...core.parts.bank import Bank, PartTokens, PartWeights, key_bias, sink
 from ..runs import Batch, Given, Run
 from ..unet import Grid, Options, grids, replaced, standing, transformers, with_patch
-from .layer import Beside, attended
+from .layer import Beside, Sink, attended
+from .scored import without_mask
 from .shared_parts import Reference, SharedParts, Watch
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Memory:
     def __init__(self, given: Given) -> None:
         self._like, self._unet = given.like(), given.model.diffusion_model
         self._modules = {(name, number, index): layer for name, number, index, layer in transformers(self._unet)}
-        self._biases = Biases(self._like)
+        self._biases, self._kernel = Biases(self._like), cache(partial(without_mask, self._like))
         self._poses: dict[SharedParts, Tensor] = {}
         self._placed: dict[Reference, Reference] = {}
         self._forget()
@@ -214,7 +215,11 @@ class Memory:
         sinks = 0 if bias is None else bias.shape[-1] - own - tokens.shape[1]
         keys, values = (functional.pad(to(tokens), (0, 0, 0, sinks)) for to in (attention.to_k, attention.to_v))
         counts, regional = [len(part.kept) for part in bank], parts.weights.targets is not None
-        return Beside(keys, values, counts, regional, grid, bias, elsewhere)
+        logit, kernel, kept = sink(bank, parts.weights), self._kernel(self._modules[block].d_head), sum(counts)
+        alone = None
+        if kernel and logit is not None:
+            alone = Sink(torch.full((), logit, device=keys.device), keys[:, :kept], values[:, :kept], kernel)
+        return Beside(keys, values, counts, regional, grid, bias, elsewhere, alone)
 
 
 class Biases:

@@ -6,12 +6,16 @@ Source: Parts2Whole (arXiv 2404.15267), section 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from ..attention import Attend
+
+Scored = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
+"""kernel(q, k, v), each (B, heads, N, d): the same, then per query the logarithm of the sum of its exponentials,
+(B, heads, N)."""
 
 
 def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
@@ -25,6 +29,20 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
         torch.cat([mine, theirs.expand(len(mine), -1, -1)], dim=1) for mine, theirs in zip(own, parts, strict=True)
     )
     return attend(query, keys, values)
+
+
+def beside_sink(kernel: Scored, heads: int, sink: Tensor) -> Attend:
+    """Attention beside one more key 0 with value 0, whose logit is `sink`: (), float32.
+
+    It adds nothing and takes its share of the softmax, so what comes out is only scaled.
+    """
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (q, k, v))
+        out, lse, *_ = kernel(q, k, v)
+        return out.mul_((lse - sink).sigmoid()[..., None]).transpose(1, 2).flatten(2)
+
+    return attend
 
 
 def part_shares(

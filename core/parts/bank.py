@@ -119,6 +119,13 @@ def key_bias(
     return torch.cat([torch.zeros(own, logs.shape[1]), logs, sinks]).T[None]
 
 
+def sink(parts: Sequence[PartTokens], share: PartWeights) -> float | None:
+    """The logit of one key 0 that stands for all dropped tokens, where it is all that `key_bias` adds; else None."""
+    dropped = sum(part.dropped for part in parts)
+    plain = share.targets is None and all(weight == 1 for weight in share.weights)
+    return math.log(dropped) if plain and dropped else None
+
+
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
     """The logits of keys 0 that weigh as much as so many tokens, (1, queries): (sinks, queries).
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from environment import SetupError
@@ -84,7 +85,7 @@ class Template:
         columns: Iterable[str],
         photos: Path,
         input_folder: Path,
-        saved: Mapping[str, Path],
+        saved: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         graph = loaded(path)
         self._saved = saved

@@ -99,8 +99,7 @@ def _entries(done: Path) -> Iterator[dict[str, str]]:
     """The whole lines of a done.csv, the last of each name last; it may end anywhere."""
     if not done.is_file():
         return
-    *whole, _ = done.read_text("utf-8", "replace").split("\n")
-    for line in csv.reader(whole):
+    for line in csv.reader(done.read_text("utf-8", "replace").splitlines()):
         if len(line) == len(DONE) and line[0] != DONE[0]:
             yield dict(zip(DONE, line, strict=True))
 

@@ -96,7 +96,9 @@ class Run:
             return error
         chosen = best([reports for *_, reports in each]) if self._count > 1 else 0
         one, result, _ = each[chosen]
-        pictures = [(ending, with_prompt(data, one.meant)) for ending, data in result.files]
+        pictures = result.files
+        if one.prompt is not one.meant:
+            pictures = [(ending, with_prompt(data, one.meant)) for ending, data in pictures]
         files = self._output.keep(job, pictures, sum(result.seconds for _, result, _ in each))
         if self._scores:
             self._scores.keep(job, files, [(one, reports) for one, _, reports in each], chosen)

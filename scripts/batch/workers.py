@@ -105,7 +105,8 @@ class Crew:
         for place in list(self._places):
             if place.hand.ready in ended and not place.ready:
                 self._began(place)
-            for future in [future for future in place.flying if future in ended]:
+            # What was made counts, and then that the worker has ended.
+            for future in sorted(ended & place.flying.keys(), key=lambda one: one.exception() is not None):
                 if cause := future.exception():
                     found += self._died(place, cause)
                     break
@@ -222,7 +223,7 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         options["include_dashboard"] = True
     try:
         context = ray.init(address or "local", **options)
-    except (OSError, RuntimeError, ValueError) as cause:
+    except Exception as cause:  # Ray raises bare ones, such as when starting takes too long
         raise SetupError(f"Ray does not start{f' at {address}' if address else ''}: {cause}") from cause
     if context.dashboard_url:
         say(f"Ray's dashboard: http://{context.dashboard_url}")

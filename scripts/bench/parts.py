@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,12 +22,15 @@ import torch.nn.functional as functional
 from comfy.ldm.modules import attention
 from pack.bridge.carried import ALWAYS
 from pack.bridge.runs import Given
+from pack.bridge.self_attention.layer import Beside, Sink
 from pack.bridge.self_attention.recording import record
 from pack.bridge.self_attention.run import Memory
+from pack.bridge.self_attention.scored import scored
 from pack.bridge.self_attention.shared_parts import SharedParts
 from pack.bridge.share_parts import SelfReference
 from pack.bridge.unet import coarsest
-from pack.core.parts.bank import PartWeights, keep, token_mask, window
+from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, token_mask, window
+from pack.core.parts.bank import sink as dropped
 from tiny_sd15 import HOST_CONFIG
 
 from bench import ip_adapter, sdxl
@@ -254,9 +258,35 @@ def on_gpu() -> None:
     measure_rest(bench, 15, device)
 
 
+def sink(device: Any, dtype: Any, rounds: int) -> None:
+    """Self-attention with 4 parts of 20 % in layers of SD1.5 and SDXL: what the dropped tokens take off by torch's
+    log-sum-exp; the peer has them in the additive mask."""
+    for heads, head, tokens in ((8, 40, 6144), (8, 80, 1536), (8, 160, 384), (10, 64, 4096), (20, 64, 1024)):
+        tokens //= 16 if TINY else 1
+        width, kept, weights = heads * head, round(PARTS * COVER * tokens), PartWeights([1.0])
+        bank, grid = [PartTokens(torch.empty(kept, 0), PARTS * tokens - kept)], (1, tokens)
+        bias, logit = key_bias(bank, tokens, weights, grid, dtype), dropped(bank, weights)
+        kernel = scored(torch.empty(0, device=device, dtype=dtype), head)
+        if bias is None or logit is None or kernel is None:
+            raise RuntimeError(f"{named(device)} has no such kernel for heads of {head} in {dtype}")
+        bias = bias.to(device, dtype)
+        keys, values = torch.randn(2, 1, bias.shape[-1] - tokens, width, device=device, dtype=dtype)
+        alone = Sink(torch.full((), logit, device=device), keys[:, :kept], values[:, :kept], kernel)
+        masked = Beside(keys, values, [kept], False, grid, bias, lambda *_: None)
+        options = {"n_heads": heads, "attn_precision": None, "activations_shape": (1, width, *grid)}
+        given = *torch.randn(3, 1, tokens, width, device=device, dtype=dtype), options
+        ours, peer = (finished(partial(one.attended, *given)) for one in (replace(masked, sink=alone), masked))
+        with torch.inference_mode(), host_attention("attention_pytorch"):
+            mine, theirs = interleaved(ours, peer, rounds)
+        title = f"parts_sink_without_mask_{tokens}_tokens_{heads}_heads_of_{head}"
+        report(title, mine * 1000, theirs * 1000, "ms", 1.0, named(device), dtype=str(dtype))
+
+
 CASES: dict[str, Callable[[], None]] = {
     "share_parts_operations": operations,
     "parts_cpu_step": on_cpu,
     "parts_gpu_step": on_gpu,
+    "parts_sink": partial(sink, torch.device("cpu"), torch.float32, 5),
+    "parts_gpu_sink": partial(sink, accelerator(), torch.float16, 50),
 }
-NEED_GPU = {"parts_gpu_step"}
+NEED_GPU = {"parts_gpu_step", "parts_gpu_sink"}

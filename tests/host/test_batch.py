@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch import rows
 from batch.inputs import Template
+from batch.rows import read, rows
 from PIL import Image
 from rig.host_server import HostServer
 
 ROOT = Path(__file__).resolve().parents[2]
-ROWS = 12
-# Without models; a row takes a second or so.
+# Without models; a row takes half a second or so.
 WORKFLOW: dict[str, Any] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "none.png"}, "_meta": {"title": "Photo"}},
     "2": {
         "class_type": "ImageScale",
-        "inputs": {"image": ["1", 0], "upscale_method": "bilinear", "width": 64, "height": 768, "crop": "disabled"},
+        "inputs": {"image": ["1", 0], "upscale_method": "bilinear", "width": 64, "height": 512, "crop": "disabled"},
         "_meta": {"title": "Size"},
     },
     "3": {"class_type": "ImageBlur", "inputs": {"image": ["2", 0], "blur_radius": 31, "sigma": 9.0}},
@@ -34,13 +33,12 @@ WORKFLOW: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A table of twelve rows that can be made and one of each that cannot."""
+def made_for(tmp_path: Path, count: int) -> Path:
+    """A table of so many rows that can be made and of three that cannot."""
     Image.effect_noise((96, 96), 60).convert("RGB").save(tmp_path / "photo.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "photo.png").read_bytes()[:200])
     (tmp_path / "workflow.json").write_text(json.dumps(WORKFLOW))
-    lines = [f"row {number},photo.png,{480 + 16 * number}" for number in range(ROWS)]
+    lines = [f"row {number},photo.png,{400 + 8 * number}" for number in range(count)]
     lines += ["torn,torn.png,", "wide,photo.png,1e9", "lost,away.png,"]
     (tmp_path / "jobs.csv").write_text("\n".join(["name,photo.image,Size.width", *lines, ""]))
     return tmp_path
@@ -86,16 +84,17 @@ def done(folder: Path) -> list[dict[str, str]]:
 
 def single(folder: Path, server: HostServer, line: int) -> bytes:
     """The picture of one row, made alone."""
-    read = rows.read(folder / "jobs.csv")
-    template = Template(folder / "workflow.json", server.object_info(), read.columns, folder, folder / "input")
-    job = template.job(next(row for row in rows.rows(read, template.is_photo) if row.line == line))
+    jobs = read(folder / "jobs.csv")
+    template = Template(folder / "workflow.json", server.object_info(), jobs.columns, folder, folder / "input")
+    job = template.job(next(row for row in rows(jobs, template.is_photo) if row.line == line))
     for name, data in job.photos.items():
         (server.base / "input" / name).write_bytes(data)
     return server.file(server.run(job.prompt).outputs["4"]["images"][0]).read_bytes()
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
-def test_nothing_is_lost_and_nothing_made_twice(folder: Path, host_server: HostServer) -> None:
+def test_nothing_is_lost_and_nothing_made_twice(tmp_path: Path, host_server: HostServer) -> None:
+    count, folder = 10, made_for(tmp_path, 10)
     run = batch(folder, "--workers", "2")
     until(lambda: len(done(folder)) >= 2, run)
     os.kill(hosts(folder)[0], signal.SIGKILL)
@@ -103,7 +102,7 @@ def test_nothing_is_lost_and_nothing_made_twice(folder: Path, host_server: HostS
     assert run.returncode == 1, said
     assert "A worker ended during line " in said and "Ray's dashboard: http://" in said
     made = {entry["name"]: entry["files"] for entry in done(folder)}
-    assert made == {f"row {number}": f"row {number}.png" for number in range(ROWS)} and len(done(folder)) == ROWS
+    assert made == {f"row {number}": f"row {number}.png" for number in range(count)} and len(done(folder)) == count
     failed = {entry["name"]: entry["reason"] for entry in table(folder / "jobs" / "failed.csv")}
     assert failed.keys() == {"torn", "wide", "lost"}
     assert failed["lost"] == f"photo.image is away.png, which is not in {folder}."
@@ -115,8 +114,9 @@ def test_nothing_is_lost_and_nothing_made_twice(folder: Path, host_server: HostS
 
 @pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
-def test_a_run_that_is_stopped_goes_on(folder: Path) -> None:
+def test_a_run_that_is_stopped_goes_on(tmp_path: Path) -> None:
     """Ctrl-C, then the driver is killed, then one worker without Ray does the rest and a row that has changed."""
+    count, folder = 30, made_for(tmp_path, 30)
     stopped = batch(folder, "--workers", "2")
     until(lambda: len(done(folder)) >= 2, stopped)
     os.killpg(stopped.pid, signal.SIGINT)
@@ -133,7 +133,7 @@ def test_a_run_that_is_stopped_goes_on(folder: Path) -> None:
         assert time.monotonic() < give_up, "a ComfyUI outlives its worker"
         time.sleep(0.1)
     made = {entry["files"]: (folder / "jobs" / entry["files"]).stat().st_mtime_ns for entry in done(folder)}
-    assert before + 2 <= len(made) < ROWS
+    assert before + 2 <= len(made) < count
     changed = next(iter(made))
     lines = (folder / "jobs.csv").read_text().splitlines()
     (folder / "jobs.csv").write_text(
@@ -141,7 +141,7 @@ def test_a_run_that_is_stopped_goes_on(folder: Path) -> None:
     )
     rest = batch(folder, "--workers", "1")
     assert "Traceback" not in rest.communicate()[1] and rest.returncode == 1
-    assert {entry["files"] for entry in done(folder)} == {f"row {number}.png" for number in range(ROWS)}
+    assert {entry["files"] for entry in done(folder)} == {f"row {number}.png" for number in range(count)}
     later = {name: (folder / "jobs" / name).stat().st_mtime_ns for name in made}
     assert {name for name in made if later[name] != made[name]} == {changed}
     assert sorted(path.name for path in (folder / "jobs").glob(".*")) == [".lock"]

@@ -14,6 +14,7 @@ from pack.bridge.conditioning import Canvas, IDTokens
 from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.regional_text import RegionalTextRun
 from pack.bridge.runs import patched
+from pack.bridge.self_attention import scored
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.share_parts import SelfReference
@@ -172,6 +173,15 @@ def same(ours, reference):
 @pytest.mark.parametrize("method", [*METHODS, shared_seldom], ids=lambda method: method.__name__)
 def test_a_method_is_one_graph_and_compiled_once(model, method):
     """Steps, seeds, casts and the place of the host's node make no difference; a recording is a graph of its own."""
+    once_only(model, method)
+
+
+def test_parts_without_a_mask_are_one_graph(model, monkeypatch):
+    monkeypatch.setattr(scored, "FASTER", ("cpu",))
+    once_only(model, parts)
+
+
+def once_only(model, method):
     with compiled.counting() as counted:
         built = compiled.whole(model)
         for cast, seed in ((1, 7), (1, 8), (2, 7)):

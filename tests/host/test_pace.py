@@ -17,7 +17,7 @@ OPERATIONS = {
     "LikenessApplyIPAdapter": 1.000723,
     "LikenessApplyStoryMaker": 1.010848,
     "LikenessApplyParts": 0.941020,
-    "LikenessSharePartsAttention": 1.450989,
+    "LikenessSharePartsAttention": 1.412889,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
 import comfy.sample
 import comfy.samplers
@@ -13,7 +14,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from pack.bridge.runs import patched
-from pack.bridge.self_attention import run
+from pack.bridge.self_attention import layer, run, scored
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.share_parts import LAYERS, SelfReference
@@ -276,3 +277,54 @@ def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):
     target[0, :, : WIDTH // 2], target[1, :, WIDTH // 2 :] = 1, 1
     sample(patched(model, SharingRun), *sides(model, live=reference(model), targets=target), steps=3)
     assert len(made) == len(set(made)) < len(transformers(model.model.diffusion_model))
+
+
+# Without a mask, as on CUDA: a CPU has such a kernel, too
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """Switches it on; how often a layer has used it since."""
+    made, plain = [], layer.beside_sink
+
+    def switch():
+        monkeypatch.setattr(scored, "FASTER", ("cpu",))
+        monkeypatch.setattr(layer, "beside_sink", lambda *given: made.append(given) or plain(*given))
+        return made
+
+    monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_pytorch)
+    return switch
+
+
+def test_the_sink_without_a_mask_is_the_sink(model, joined):
+    given = sides(model, live=reference(model))
+    masked = sample(patched(model, SharingRun), *given, batch=2)
+    made = joined()
+    assert (sample(patched(model, SharingRun), *given, batch=2) - masked).abs().max() <= 1e-5 * masked.abs().max()
+    assert len(made) >= 3 * 5, "steps and layers; the coarsest drop nothing"
+
+
+def test_the_sink_needs_its_mask_where_it_is_not_all_and_where_the_user_has_chosen(model, joined, monkeypatch):
+    made, ours = joined(), reference(model, every_step=False)
+    overridden = patched(model, SharingRun).clone()
+    overridden.model_options["transformer_options"]["optimized_attention_override"] = lambda f, *a, **k: f(*a, **k)
+    for by, changed in (
+        (overridden, {}),
+        (patched(model, SharingRun), {"weights": (1.0, 0.5)}),
+        (patched(model, SharingRun), {"targets": torch.ones(2, HEIGHT, WIDTH)}),
+    ):
+        assert sample(by, *sides(model, **{"live": ours, **changed}), steps=1).isfinite().all() and not made
+    monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_split)
+    assert sample(patched(model, SharingRun), *sides(model, ours), steps=1).isfinite().all() and not made
+
+
+def test_a_kernel_is_asked_whether_it_is_one(monkeypatch):
+    here = torch.zeros(1, dtype=torch.bfloat16)
+    assert scored.scored(here, 64) and scored.scored(here, 44) is None
+    assert scored.without_mask(here, 64) is None, "as fast with a mask"
+    monkeypatch.setattr(torch.ops.aten, "of_two", lambda q, *_: (q, torch.full(q.shape[:3], 3.0)), raising=False)
+    for name in ("_scaled_dot_product_flash_attention", "of_two", "of_a_newer_torch"):
+        monkeypatch.setitem(scored._KERNELS, "cpu", name)
+        assert scored.scored(here, 64) is None, "CUDA's alone, to the base 2, or unknown"
+    shapes = torch.ops.aten._scaled_dot_product_flash_attention(*torch.empty(3, 2, 5, 7, 40, device="meta").half())
+    assert [tuple(x.shape) for x in shapes[:2]] == [(2, 5, 7, 40), (2, 5, 7)]

@@ -220,10 +220,10 @@ def test_stand_ins_are_small_and_built_once(built: standins.Standins) -> None:
     assert sum(path.stat().st_size for path in built.root.rglob("*") if path.is_file()) < 160e6
 
 
-def test_stand_in_checkpoint_has_real_sizes(built: standins.Standins) -> None:
+def test_stand_in_checkpoint_reads_text_of_real_sizes(built: standins.Standins) -> None:
     state = torch.load(built.checkpoint, weights_only=True)
     assert state["conditioner.embedders.1.model.text_projection"].shape == (1280, 1280)
-    assert state["model.diffusion_model.label_emb.0.0.weight"].shape == (1280, 2816)
+    assert state["model.diffusion_model.label_emb.0.0.weight"].shape == (4 * standins.NARROW, 2816)
     buffers = {tensor.untyped_storage().data_ptr(): tensor for tensor in state.values()}
     assert len(buffers) < 20
     assert all(b.as_strided((b.untyped_storage().nbytes() // 2,), (1,), 0).isfinite().all() for b in buffers.values())
@@ -303,12 +303,15 @@ def test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through(mode: int) ->
     assert prompt["5"]["inputs"] == ({"model": ["1", 0], "latent": ["2", 0]} if mode == 4 else {})
 
 
-@pytest.mark.parametrize(("mode", "reached"), [(0, ["2:9", 0]), (2, None), (4, ["1", 0])])
-def test_a_subgraph_that_is_switched_off(mode: int, reached: list[Any] | None) -> None:
+@pytest.mark.parametrize(
+    ("mode", "within", "reached"), [(0, 0, ["2:9", 0]), (0, 4, ["1", 0]), (2, 4, None), (4, 0, ["1", 0])]
+)
+def test_a_subgraph_that_is_switched_off(mode: int, within: int, reached: list[Any] | None) -> None:
+    """And a node within it."""
     inside = {
         "id": "box",
         "inputs": [{"name": "model"}],
-        "nodes": [typed(9, "Patch", [], {"model": 1}, "MODEL")],
+        "nodes": [typed(9, "Patch", [], {"model": 1}, "MODEL", within)],
         "links": [link(1, -10, 0, 9, 0), link(2, 9, 0, -20, 0)],
     }
     ui = graph(
@@ -319,7 +322,24 @@ def test_a_subgraph_that_is_switched_off(mode: int, reached: list[Any] | None) -
     ) | {"definitions": {"subgraphs": [inside]}}
     prompt = workflow.to_prompt(ui, PLAIN)
     assert prompt["3"]["inputs"] == ({"model": reached} if reached else {})
-    assert ("2:9" in prompt) == (mode == 0)
+    assert ("2:9" in prompt) == (reached == ["2:9", 0])
+
+
+def test_a_bypassed_node_with_two_inputs_of_a_type() -> None:
+    """The one in the same place as the output, else the first."""
+    ui = graph(
+        typed(1, "Model", [], {}, "MODEL"),
+        typed(2, "Model", [], {}, "MODEL"),
+        typed(3, "Patch", [], {"model_a": 1, "model_b": 2}, "MODEL MODEL MODEL", 4),
+        *(typed(10 + slot, "Save", [], {"model": 3 + slot}) for slot in range(3)),
+        links=(
+            [1, 1, 0, 3, 0, "MODEL"],
+            [2, 2, 0, 3, 1, "MODEL"],
+            *([3 + n, 3, n, 10 + n, 0, "MODEL"] for n in range(3)),
+        ),
+    )
+    prompt = workflow.to_prompt(ui, PLAIN)
+    assert [prompt[number]["inputs"]["model"][0] for number in ("10", "11", "12")] == ["1", "2", "1"]
 
 
 def test_where_a_value_of_the_prompt_is_set() -> None:

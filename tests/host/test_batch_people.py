@@ -1,0 +1,194 @@
+"""batch.py on a real ComfyUI: people made once change no picture; measured, the best of two kept, saved people."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from batch import rows, workers
+from batch.inputs import Template
+from batch.measured import Scores
+from batch.output import Output
+from batch.run import Run
+from environment import Host, SetupError
+from PIL import Image
+from rig import photos, workflow
+from rig.host_server import HostServer
+from rig.standins import Standins
+
+TWO_PEOPLE = Path(__file__).resolve().parents[2] / "workflows" / "id_patch_two_people.json"
+
+
+@pytest.fixture(scope="module")
+def executed() -> Iterator[Counter[str]]:
+    """How often nodes of each class have run."""
+    found: Counter[str] = Counter()
+    attempt = HostServer.attempt
+
+    def counted(self: HostServer, prompt: Any, *given: Any, **named: Any) -> Any:
+        run = attempt(self, prompt, *given, **named)
+        found.update(prompt[number]["class_type"] for number in run.executed)
+        return run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HostServer, "attempt", counted)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def crew(host: Host, standin_models: Standins, executed: Counter[str]) -> Iterator[workers.Crew]:
+    with workers.Crew(lambda: workers.Here(host, Path(sys.executable), [standin_models.root]), 1, host) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def known(crew: workers.Crew) -> dict[str, Any]:
+    return crew.object_info()
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    photos.people(folder)
+    return folder
+
+
+def table(path: Path, lines: str) -> rows.Table:
+    path.write_text(lines, "utf-8")
+    return rows.read(path)
+
+
+def run(
+    crew: workers.Crew, known: dict[str, Any], template: Template, given: rows.Table, folder: Path, tries: int | None
+) -> dict[str, str]:
+    """Problems by the names of rows; the pictures are in folder/made."""
+    output, bank = Output(folder / "made"), folder / "bank"
+    bank.mkdir(exist_ok=True)
+    one = Run(crew, known, output, tries or 1, Scores(output.folder) if tries else None, bank)
+    lines = list(rows.rows(given, template.is_photo))
+    one.prepare(template, lines)
+    problems = {row.name: problem for row in lines if (problem := template.check(row))}
+    jobs = (job for row in lines if row.name not in problems if not one.has(job := template.job(row)))
+    problems |= {job.row.name: problem for job, problem in one.made(jobs) if problem}
+    output.close()
+    return problems
+
+
+def pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_people_made_once_change_no_picture(
+    crew: workers.Crew,
+    known: dict[str, Any],
+    executed: Counter[str],
+    standin_models: Standins,
+    people: Path,
+    tmp_path: Path,
+) -> None:
+    graph, models = workflow.load(TWO_PEOPLE), standin_models
+    values = {"ckpt_name": models.checkpoint.name, "control_net_name": models.control_net.name, "scheduler": "normal"}
+    values |= {"file": models.id_patch.name, "pack": models.face_pack.name, "width": 160, "height": 216, "steps": 1}
+    workflow.fill(graph, values, ["likeness_anna.png", "likeness_ben.png"])
+    (tmp_path / "two.json").write_text(json.dumps(graph), "utf-8")
+    lines = "name,Photo of Anna.image,Photo of Ben.image,Seed\na,person_1.png,person_2.png,1\n"
+    given = table(tmp_path / "jobs.csv", f"{lines}b,person_2.png,person_3.png,2\nc,person_3.png,person_1.png,3\n")
+    template = Template(tmp_path / "two.json", known, given.columns, people, people, {})
+
+    assert run(crew, known, template, given, tmp_path, None) == {}
+    assert executed["LikenessIdentity"] == 3 and not executed["LikenessPeopleFromPhotos"], "one for each person"
+    for row in rows.rows(given, template.is_photo):
+        ((job, alone),) = crew.made(iter([template.job(row)]))
+        assert not alone.error
+        (tmp_path / "alone.png").write_bytes(alone.files[0][1])
+        assert np.array_equal(pixels(tmp_path / "alone.png"), pixels(tmp_path / "made" / f"{row.name}.png"))
+        said = json.loads(Image.open(tmp_path / "made" / f"{row.name}.png").info["prompt"])
+        assert said == job.prompt, "with its photos"
+    assert executed["LikenessPeopleFromPhotos"] == 3
+
+
+def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs, "_meta": {"title": title or kind}}
+
+
+def sheet(pack: str) -> dict[str, Any]:
+    """The faces of two people beside each other, with grain over them: real faces in a picture, without a model."""
+    who = {"face_model": ["pack", 0], "which_face": "largest", "on_no_face": "error"}
+    return {
+        "pack": node("LikenessLoadFaceModel", pack=pack, recognisers="all found", provider="auto", backend="auto"),
+        "p1": node("LoadImage", "First", image="x.png"),
+        "p2": node("LoadImage", "Second", image="x.png"),
+        "one": node("LikenessIdentity", image=["p1", 0], name="Anna", **who),
+        "two": node("LikenessIdentity", image=["p2", 0], name="Ben", **who),
+        "cast": node("LikenessCast", person_1=["one", 0], person_2=["two", 0]),
+        "noise": node("ImageAddNoise", "Grain", image=["cast", 1], seed=1, strength=0.1),
+        "save": node("SaveImage", images=["noise", 0], filename_prefix="x"),
+    }
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_measured_the_better_of_two_kept_and_saved_people_taken(
+    crew: workers.Crew,
+    known: dict[str, Any],
+    executed: Counter[str],
+    standin_models: Standins,
+    people: Path,
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "sheet.json").write_text(json.dumps(sheet(standin_models.face_pack.name)), "utf-8")
+    lines = "name,First.image,Second.image,Grain.seed,Grain.strength\na,person_1.png,person_2.png,1,0.5\n"
+    first = table(tmp_path / "first.csv", f"{lines}b,person_1.png,person_3.png,5,0.6\n")
+    template = Template(tmp_path / "sheet.json", known, first.columns, people, people, {})
+    assert run(crew, known, template, first, tmp_path, 2) == {}
+    (person,) = (tmp_path / "bank").iterdir()
+    found = read(tmp_path / "made" / "likeness.csv")
+    for name, seeds in (("a", {"1", "2"}), ("b", {"5", "6"})):
+        of_row = [line for line in found if line["set"] == name and line["state"] != "extra"]
+        judged = [line for line in of_row if line["recogniser"] == of_row[0]["recogniser"]]
+        weakest = {
+            seed: min(float(line["similarity"] or 0) for line in judged if line["seed"] == seed) for seed in seeds
+        }
+        (kept,) = {line["seed"] for line in of_row if line["kept"] == "yes"}
+        assert weakest[kept] == max(weakest.values()) > 0.2
+        said = json.loads(Image.open(tmp_path / "made" / f"{name}.png").info["prompt"])
+        assert str(said["noise"]["inputs"]["seed"]) == kept and "LikenessMeasure" not in str(said)
+
+    before = executed["LikenessIdentity"], executed["ImageAddNoise"]
+    saved = {"family/Clara.safetensors": person}
+    given = table(tmp_path / "second.csv", f"{lines}c,klara,person_2.png,1,0.1\n")
+    template = Template(tmp_path / "sheet.json", known, given.columns, people, people, saved)
+    (problem,) = run(crew, known, template, given, tmp_path, 1).values()
+    assert f"klara, which is not in {people}. No saved person is called 'klara'" in problem
+    assert problem.endswith("the nearest name first, family/Clara.")
+    given = table(tmp_path / "third.csv", f"{lines}c,family/clara,person_2.png,1,0.1\n")
+    assert run(crew, known, template, given, tmp_path, 1) == {}
+    assert (executed["LikenessIdentity"], executed["ImageAddNoise"]) == (before[0] + 1, before[1] + 1)
+    assert [line["state"] for line in read(tmp_path / "made" / "likeness.csv") if line["set"] == "c"][:2] == [
+        "right"
+    ] * 2
+
+
+def test_what_is_missing_is_said_before_the_first_row(
+    crew: workers.Crew, known: dict[str, Any], executed: Counter[str], people: Path, tmp_path: Path
+) -> None:
+    graph = {**sheet("antelopev2"), "model": node("CheckpointLoaderSimple", ckpt_name="lost.safetensors")}
+    graph["noise"]["inputs"]["strength"] = 0.1
+    (tmp_path / "lost.json").write_text(json.dumps(graph), "utf-8")
+    given = table(tmp_path / "jobs.csv", "First.image,Second.image\nperson_1.png,person_2.png\n")
+    template = Template(tmp_path / "lost.json", known, given.columns, people, people, {})
+    before = executed["ImageAddNoise"]
+    with pytest.raises(SetupError, match="No row is begun") as told:
+        run(crew, known, template, given, tmp_path, None)
+    assert "antelopev2" in str(told.value) and "lost.safetensors" in str(told.value)
+    assert executed["ImageAddNoise"] == before
