@@ -305,7 +305,7 @@ def test_the_sink_without_a_mask_is_the_sink(model, joined):
 
 
 def test_the_sink_needs_its_mask_where_it_is_not_all_and_where_the_user_has_chosen(model, joined, monkeypatch):
-    made, ours = joined(), reference(model, every_step=False)
+    made, ours = joined(), reference(model, steps=None)
     overridden = patched(model, SharingRun).clone()
     overridden.model_options["transformer_options"]["optimized_attention_override"] = lambda f, *a, **k: f(*a, **k)
     for by, changed in (
