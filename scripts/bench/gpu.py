@@ -28,7 +28,7 @@ import environment
 import torch
 from torch.backends import cuda as kernels
 
-from bench import attention, inductor, instant_id, ip_adapter, methods, parts, picture, timeline
+from bench import attention, faces, id_patch, inductor, instant_id, ip_adapter, methods, parts, picture, timeline
 from bench.measure import REPORTED, TINY, accelerator, named
 
 RESULTS = "results.json"
@@ -52,12 +52,14 @@ def cases(out: Path) -> list[Case]:
         for how, method, dtype, seconds in inductor.WANTED
         if not TINY or dtype == "float16"  # the other precision goes the same way
     ]
+    known = {name: case for method in (id_patch, faces, instant_id, ip_adapter, parts) for name, case in of_gpu(method)}
+    beside_diffusers = known.pop("instant_id_gpu_beside_diffusers")
     return [
         Case("id_patch_picture", picture.eight_people, 30),
-        Case("parts_step", parts.on_gpu, 25),
+        Case("parts_gpu_step", known.pop("parts_gpu_step"), 25),
         pictures[0],
         Case("steps_of_every_method", methods.steps, 75),
-        Case("instant_id_beside_diffusers", instant_id.CASES["instant_id_gpu_beside_diffusers"], 40, ("diffusers",)),
+        Case("instant_id_gpu_beside_diffusers", beside_diffusers, 40, ("diffusers",)),
         Case("half_precision", methods.half_precision, 30),
         Case("attention_kernels", attention.kernels, 10),
         compiled[0],
@@ -65,10 +67,14 @@ def cases(out: Path) -> list[Case]:
         Case("second_pass_step", methods.second_pass, 10),
         Case("batches", methods.batches, 15),
         Case("offloaded", methods.offloaded, 25),
-        Case("instant_id_step", instant_id.gpu_step, 15),
-        Case("ip_adapter_step", ip_adapter.gpu_step, 15),
+        *(Case(name, case, 15) for name, case in known.items()),
         *compiled[1:],
     ]
+
+
+def of_gpu(method: Any) -> list[tuple[str, Callable[[], None]]]:
+    """The cases of a module that are left out without a GPU."""
+    return [(name, case) for name, case in method.CASES.items() if name in method.NEED_GPU]
 
 
 def run(out: Path, budget: float, only: Sequence[str], started: float) -> int:

@@ -29,7 +29,6 @@ from pack.bridge.regional_text import RegionalTextRun
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.share_parts import SelfReference
 from pack.bridge.unet import attention_layers
 from pack.core.id_patch import condition
 from pack.core.parts.bank import PartWeights
@@ -37,7 +36,7 @@ from pack.core.people import PlacedCast
 from pack.nodes.id_patch import ApplyIDPatch
 from seeded import id_patch_file
 
-from bench import sdxl
+from bench import parts, sdxl
 from bench.instant_id import TOKENS, WIDTH, quarters
 from bench.measure import TINY, accelerator, finished, interleaved, named, peak_gib, report
 
@@ -177,22 +176,17 @@ def photo_maker(on: Networks, people: int) -> Applied:
     return Applied(patched(on.model, RegionalTextRun), positive, negative)
 
 
-def share_parts(on: Networks, parts: int) -> Applied:
-    """Parts of 20 % of a picture, recorded at every step."""
-    masks = torch.zeros(parts, on.side, on.side)
-    for n, mask in enumerate(masks):
-        top = round(n * 0.8 * on.side / max(parts - 1, 1))
-        mask[top : top + round(0.2 * on.side)] = 1
-    latents = normal(8, parts, 4, on.side // 8, on.side // 8)
-    live = SelfReference(
-        model_sampling=on.model.get_model_object("model_sampling"), latents=latents, extra=latents[:, :0],
-        contexts=normal(9, parts, LONGEST, WIDTH), adm=normal(10, parts, 2816), masks=list(masks),
-        noise=normal(11, *latents.shape), layers="all", every_step=True,
-    )  # fmt: skip
-    given = {"source": object(), "sigmas": carried.ALWAYS, "weights": PartWeights([1.0] * parts)}
-    references = (live, None)
-    sides = (share_with(t, SharedParts(bank=None, live=r, **given)) for t, r in zip(texts(), references, strict=True))
-    return Applied(patched(on.model, SharingRun), *sides)
+def share_parts(way: str) -> Callable[[Networks, int], Applied]:
+    """way: of parts.WAYS."""
+
+    def apply(on: Networks, count: int) -> Applied:
+        masks = parts.garments(count, on.side, on.side)
+        live = parts.live(on.model.model, masks, parts.WAYS[way], normal(9, 1, LONGEST, WIDTH), normal(10, 1, 2816))
+        given = {"bank": None, "source": object(), "sigmas": carried.ALWAYS, "weights": PartWeights([1.0] * count)}
+        pairs = zip(texts(), (live, None), strict=True)
+        return Applied(patched(on.model, SharingRun), *(share_with(t, SharedParts(live=r, **given)) for t, r in pairs))
+
+    return apply
 
 
 METHODS: dict[str, Callable[[Networks, int], Applied]] = {
@@ -207,7 +201,8 @@ METHODS: dict[str, Callable[[Networks, int], Applied]] = {
     "style": adapter(16, lambda layer: 34 <= layer < 44 or (TINY and layer < 2)),
     "photo_maker": photo_maker,
     "person_prompts": person_prompts,
-    "share_parts": share_parts,
+    "share_parts": share_parts("every_step"),
+    "share_parts_every_2nd_step_cropped": share_parts("every_2nd_step_cropped"),
 }
 WITH_CONTROL_NET = ("id_patch", "id_tokens_by_region", "instant_id")
 """Beside a plain ControlNet; all others beside the model alone."""
@@ -256,6 +251,7 @@ def steps() -> None:
         ("person_prompts", (2, 4, 8), 1.15),
         ("ip_adapter_face_id", (1, 2, 4, 8), 1.05),
         ("share_parts", (1, 4), None),
+        ("share_parts_every_2nd_step_cropped", (1, 4), 1.35),
         ("story_maker", (2, 4), 1.1),
         ("photo_maker", (2, 4), 1.1),
         ("style", (1, 2), 1.05),

@@ -161,20 +161,20 @@ def test_a_run_for_a_gpu_is_rehearsed(tmp_path: Path, cases: tuple[str, ...]) ->
         (blocked / "sitecustomize.py").write_text(WITHOUT_INSIGHTFACE.replace("insightface", "diffusers"))
         path = os.pathsep.join(filter(None, [str(blocked), os.environ.get("PYTHONPATH", "")]))
         variables = {"PYTHONPATH": path}
-    wanted = (*cases, "instant_id_beside_diffusers") if cases else ()
+    wanted = (*cases, "instant_id_gpu_beside_diffusers") if cases else ()
     run = bench("--gpu", "--out", str(out), *wanted, **variables)
     assert run.returncode == 0, run.stderr
     results = json.loads((out / "results.json").read_text())
     assert results["tiny"] and results["machine"]["torch"] == torch.__version__ and results["machine"]["attention"]
     assert results["machine"]["pack"] != "unknown"
-    assert results["missing"] == ({"diffusers": ["instant_id_beside_diffusers"]} if cases else {})
+    assert results["missing"] == ({"diffusers": ["instant_id_gpu_beside_diffusers"]} if cases else {})
     measured = {case["case"]: case for case in results["cases"] if case["status"] == "measured"}
     assert measured.keys() >= set(cases) and len(measured) == len(results["cases"]) - bool(cases)
     lines = [line for case in measured.values() for line in case["lines"]]
     assert [line["name"] for line in lines] == names(run)
     assert all(line.keys() >= {"ours", "peer", "ratio", "target", "device"} for line in lines)
     steps = measured["steps_of_every_method"]["lines"]
-    assert len(steps) == 11 and all("peak_gib" in line for line in steps)
+    assert len(steps) == 12 and all("peak_gib" in line for line in steps)
     (compiled,) = measured["compiled_per_block_instant_id_float16"]["lines"]
     assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0
     (shared,) = measured["timeline_share_parts"]["lines"]
