@@ -503,10 +503,10 @@ def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, tw
     expected = result(host_server, prompt, host_server.run(prompt))
 
     def interrupt(event: dict[str, Any]) -> None:
-        if event["type"] == "progress" and event["data"]["value"] == 2 and event["data"]["max"] == 30:
+        if event["type"] == "progress" and event["data"]["value"] == 2 and event["data"]["max"] == 300:
             host_server.interrupt()
 
-    cancelled = host_server.run(workflow.substitute(prompt, {"*.steps": 30}), interrupt)
+    cancelled = host_server.run(workflow.substitute(prompt, {"*.steps": 300}), interrupt)
     assert cancelled.status == "interrupted"
     assert workflow.nodes_of(prompt, "SaveImage")[0] not in cancelled.outputs
 
