@@ -11,7 +11,7 @@ import folder_paths
 import people_made
 import pytest
 import torch
-from attack_cases import PRODUCT
+from attack_cases import REFUSED_HERE
 from attack_graphs import ours
 from attack_run import Case
 from graph_run import call, run
@@ -97,7 +97,7 @@ def test_places_that_are_none(pair: Any) -> None:
             call(node, **{entry.id: made(Slot((4.0, 4.0)), width)})
 
 
-EVERY = [case for section in PRODUCT for case in section() if case.ending == "explained"]
+EVERY = [case for section in REFUSED_HERE for case in section() if case.ending == "explained"]
 WHERE = sorted({case.name.partition(":")[0] for case in EVERY})
 
 
@@ -113,7 +113,7 @@ def made(standin_models: Standins) -> Iterator[dict[Any, Any]]:
 
 @pytest.mark.parametrize("where", WHERE)
 def test_every_value_that_none_may_be_is_explained(where: str, made: dict[Any, Any]) -> None:
-    """The cases of test_attack.py for one input, in this process."""
+    """The cases of test_attack.py for one input, or about one node, in this process."""
     for case in EVERY:
         if case.name.partition(":")[0] == where:
             assert explained(case, made), case.name

@@ -763,4 +763,6 @@ def rows() -> Iterator[Case]:
 
 PRODUCT = (pictures, masks, numbers, words, sockets, conditionings)
 """What may be linked to one input, of every input."""
+REFUSED_HERE = (*PRODUCT, places, poses, people, latents, rows, others)
+"""What a node refuses in these it refuses in any process: test_linked_inputs.py tries it in its own."""
 SECTIONS = (*PRODUCT, wrappers, places, poses, people, bank, chosen, texts, latents, schedules, rows, others)

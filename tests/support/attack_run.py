@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attack_graphs import Node, check, prompt
+from attack_graphs import Node, prompt
 from environment import Host
 from rig.host_server import HostError, HostServer, Run
 from rig.standins import Standins
@@ -81,7 +81,8 @@ class Attacked:
         """Empty where the case ends as it must, else what happened instead."""
         logged = len(self.server.log)
         run = self.attempt(case.graph)
-        ending, what = ("hangs", "no end") if run is None else ending_of(run, self.server.log[logged:])
+        hangs = ("hangs", "no end, or the host takes no prompt after the case before")
+        ending, what = hangs if run is None else ending_of(run, self.server.log[logged:])
         if ending == "right" and case.ending != "right":
             ending, what = "silent", "accepted without a word"
         if ending == "right" and case.words and not any(re.search(case.words, text) for _, text in run.notes):
@@ -94,15 +95,13 @@ class Attacked:
         return ""
 
     def attempt(self, graph: tuple[Node, ...]) -> Run | None:
-        """None where it does not end, or the host takes no other prompt afterwards; it is started again then."""
+        """None where it does not end; the host is started again then."""
         try:
-            run = self.server.attempt(prompt(*graph), timeout=PATIENCE)
-            self.server.run(prompt(check("None")), timeout=PATIENCE)
+            return self.server.attempt(prompt(*graph), timeout=PATIENCE)
         except HostError:
             self.server.stop()
             self.__enter__()
             return None
-        return run
 
 
 def ending_of(run: Run, log: str) -> tuple[str, str]:
