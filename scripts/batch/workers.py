@@ -224,7 +224,8 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
     try:
         context = ray.init(address or "local", **options)
     except Exception as cause:  # Ray raises bare ones, such as when starting takes too long
-        raise SetupError(f"Ray does not start{f' at {address}' if address else ''}: {cause}") from cause
+        where = f" at {address}, which may want its RAY_AUTH_MODE and RAY_AUTH_TOKEN here too" if address else ""
+        raise SetupError(f"Ray does not start{where}: {cause}") from cause
     if context.dashboard_url:
         say(f"Ray's dashboard: http://{context.dashboard_url}")
     gpus = int(ray.cluster_resources().get("GPU", 0))
