@@ -95,18 +95,25 @@ class Worker:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _saved(self, run: HostRun) -> list[tuple[str, bytes]] | None:
-        """Everything the prompt saved, in the order of its nodes, taken out of the folder; None where it is gone."""
-        entries = [
-            entry
-            for outputs in run.outputs.values()
+        """Everything the prompt saved, in the order of its nodes, taken out of the folder; None where it is gone.
+
+        So it is where ComfyUI did not run the node again: another prompt's file may have got that name since.
+        """
+        named = [
+            (node, entry)
+            for node, outputs in run.outputs.items()
             for shown in outputs.values()
             if isinstance(shown, list)
             for entry in shown
-            if isinstance(entry, dict) and entry.get("type") == "output" and entry.get("filename")
+            if isinstance(entry, dict) and entry.get("filename")
         ]
-        paths = [self._server.file(entry) for entry in entries]
-        if not all(path.is_file() for path in paths):
+        # Previews would fill the disk, and for each one ComfyUI reads the names of all.
+        for entry in (entry for _, entry in named if entry.get("type") == "temp"):
+            self._server.file(entry).unlink(missing_ok=True)
+        saved = [(node, self._server.file(entry)) for node, entry in named if entry.get("type") == "output"]
+        if any(node in run.cached or not path.is_file() for node, path in saved):
             return None
+        paths = [path for _, path in saved]
         files = [(path.suffix, path.read_bytes()) for path in paths]
         for path in paths:
             path.unlink()

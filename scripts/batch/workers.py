@@ -223,8 +223,9 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         options["include_dashboard"] = True
     try:
         context = ray.init(address or "local", **options)
-    except (OSError, RuntimeError, ValueError) as cause:
-        raise SetupError(f"Ray does not start{f' at {address}' if address else ''}: {cause}") from cause
+    except Exception as cause:  # Ray raises bare ones, such as when starting takes too long
+        where = f" at {address}, which may want its RAY_AUTH_MODE and RAY_AUTH_TOKEN here too" if address else ""
+        raise SetupError(f"Ray does not start{where}: {cause}") from cause
     if context.dashboard_url:
         say(f"Ray's dashboard: http://{context.dashboard_url}")
     gpus = int(ray.cluster_resources().get("GPU", 0))
