@@ -32,14 +32,19 @@ def token_mask(mask: Tensor, tokens: int) -> Tensor:
 def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
-    Of whole cells (so many latent pixels a side: a token of the coarsest layers), one more than the mask touches on
-    every side: as token_mask widens it, everything that counts in any layer lies inside.
+    Of whole cells, so many latent pixels a side as a token of the coarsest layers covers: the smallest in which all
+    that token_mask keeps lies, in these layers and in every finer one.
     """
-    left, top, right, below = bounds(mask > 0)
     height, width = (side // 8 for side in mask.shape)
-    first = [max(0, side // (8 * cell) - 1) * cell for side in (left, top)]
-    last = [(math.ceil(side / (8 * cell)) + 1) * cell for side in (right, below)]
-    return first[0], first[1], min(last[0], width), min(last[1], height)
+    found: list[Rect] = []
+    for finer in (1 << n for n in range(cell.bit_length())):
+        grid = math.ceil(height * finer / cell), math.ceil(width * finer / cell)
+        tokens = token_mask(mask, math.prod(grid)).view(grid)
+        if tokens.any():  # a mask may lie between the tokens of coarse layers
+            left, top, right, below = bounds(tokens > 0)
+            found.append((left // finer, top // finer, math.ceil(right / finer), math.ceil(below / finer)))
+    lefts, tops, rights, belows = zip(*found, strict=True)
+    return min(lefts) * cell, min(tops) * cell, min(max(rights) * cell, width), min(max(belows) * cell, height)
 
 
 @dataclass(frozen=True, eq=False)

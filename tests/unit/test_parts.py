@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, token_mask
+from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, token_mask, window
 from pack.core.parts.parts import (
     LABELS,
     BadPart,
@@ -222,6 +222,25 @@ def test_masks_of_all_sizes_fit_the_grids_of_a_unet():
             for _ in range(4):
                 assert len(token_mask(torch.ones(height, width), w * h)) == w * h
                 w, h = -(-w // 2), -(-h // 2)
+
+
+@pytest.mark.parametrize("cell", [4, 8])
+@pytest.mark.parametrize("box", [(200, 300, 260, 345), (129, 257, 383, 511), (70, 100, 79, 300), (400, 610, 424, 632)])
+def test_all_that_counts_of_a_part_lies_in_its_window_and_little_else(box, cell):
+    """In every layer, from one token per latent pixel to the coarsest; sizes are odd multiples of 8."""
+    left, top, right, below = box
+    mask = torch.zeros(632, 424)
+    mask[top:below, left:right] = 1
+    x, y, x_end, y_end = window(mask, cell)
+    assert not any(side % cell for side in (x, y)) and 0 <= x < x_end <= 53 and 0 <= y < y_end <= 79
+    assert (x_end - x) * 8 < right - left + 32 * cell and (y_end - y) * 8 < below - top + 32 * cell
+    shrunk = 1
+    while shrunk <= cell:
+        grid = -(-79 // shrunk), -(-53 // shrunk)
+        tokens = token_mask(mask, grid[0] * grid[1]).unflatten(0, grid)
+        inside = tokens[y // shrunk : -(-y_end // shrunk), x // shrunk : -(-x_end // shrunk)]
+        assert inside.sum() == tokens.sum() and (tokens.any() or shrunk > 1)
+        shrunk *= 2
 
 
 # The sink
