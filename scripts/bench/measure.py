@@ -18,8 +18,8 @@ COUNTED = "any (counted)"
 """The device of a case that counts operations instead of seconds."""
 
 
-def report(name: str, ours: float, peer: float, unit: str, target: float, device: str, **more: Any) -> None:
-    """Print one case. `target` is the largest ratio wanted."""
+def report(name: str, ours: float, peer: float, unit: str, target: float | None, device: str, **more: Any) -> None:
+    """Print one case. `target` is the largest ratio wanted, None for what is not ours."""
     ratio = ours / peer
     line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ratio, 4), "target": target}
     print(json.dumps({**line, "device": device, **more}), flush=True)
