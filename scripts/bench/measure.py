@@ -21,7 +21,7 @@ REPORTED: list[dict[str, Any]] = []
 
 
 def report(name: str, ours: float, peer: float, unit: str, target: float | None, device: str, **more: Any) -> None:
-    """Print one case. `target` is the largest ratio wanted, or None where the figure is only to be known."""
+    """Print one case. `target` is the largest ratio wanted, None where the figure is only to be known."""
     ratio = ours / peer
     line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ratio, 4), "target": target}
     REPORTED.append({**line, "device": device, **more})
