@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="small networks, one round: whether every case runs")
     parser.add_argument("--gpu", action="store_true", help="all that a GPU is wanted for, within a time")
     parser.add_argument("--out", type=Path, default=environment.CACHE / "bench-gpu", help="with --gpu: for the results")
-    parser.add_argument("--budget", type=float, default=540.0, help="with --gpu: seconds for all of it")
+    parser.add_argument("--budget", type=float, default=560.0, help="with --gpu: seconds for all of it")
     parser.add_argument("case", nargs="*", help="all of them when none is named")
     given = parser.parse_args()
     hosts = environment.find_hosts()
