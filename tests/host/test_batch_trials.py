@@ -156,7 +156,7 @@ class Batch:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(self.rows)
-        self.log = (self.output.parent / f"{self.output.name}.log").open("a+")
+        self.log = (self.setup.folder / f"{self.temporary.name}.log").open("a+")
         command = [sys.executable, str(ROOT / "scripts" / "batch.py"), str(jobs), "--python", sys.executable]
         command += ["--workflow", str(self.setup.folder / "workflow.json"), "--models", str(self.setup.models)]
         command += ["--output", str(self.output), "--workers", str(self.workers)]
@@ -293,7 +293,7 @@ def test_a_full_disk(setup: Setup, tmp_path: Path, temporary: Path) -> None:
     rows = [row(number) for number in range(60)]
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]).returncode:
         pytest.skip("nothing can be mounted here")
     try:
         with Batch(setup, disk / "out", rows, temporary) as batch:
