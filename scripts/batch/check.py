@@ -10,6 +10,7 @@ from environment import SetupError
 from rig.workflow import Prompt, title
 
 from core.errors import listed
+from core.models.search import STANDIN
 
 from .inputs import Job
 from .people import Known
@@ -50,6 +51,8 @@ def require(found: Mapping[Choice, str], known: Known, diagnosis: str) -> None:
     """Raises SetupError with everything that is missing. diagnosis: what the doctor says, what is in place last."""
     bad, _, rest = diagnosis.partition("In place:\n")
     mend = rest.partition("To mend it:\n")[2]
+    if any(value.startswith(STANDIN) for _, chosen in found for _, value in chosen):
+        bad = mend = ""  # the doctor asks for the real files whatever the miniature can do
     lines = [*bad.strip().splitlines(), *_not_offered(found, known, bad), *(["To mend it:", mend] if mend else [])]
     if lines:
         head = "No row is begun, because the workflow or its rows need what is not there:"
