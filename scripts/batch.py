@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -77,12 +78,13 @@ def main() -> int:
     from batch.output import Output
     from batch.people import saved_in
     from batch.run import Run
+    from batch.worker import FOLDERS
 
     table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
     inputs.check_labels(workflow, table.columns)
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
-    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix="likeness-people-") as bank:
+    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as bank:
         photos = given.photos or given.jobs.parent
         known, saved = workers.object_info(), saved_in(face_banks(given.models))
         template = Template(workflow, known, table.columns, photos, hosts[0].path / "input", saved)

@@ -23,7 +23,8 @@ from .rows import ENDING
 _ATTEMPTS = 3
 BESIDE = Path(__file__).parent / "beside"
 """Nodes of the workers' own."""
-_FOLDERS = "likeness-batch-"
+FOLDERS = "likeness-batch-"
+"""What temporary folders are called; a process' number follows, by which it is seen that they are nobody's any more."""
 
 
 class WorkerDied(Exception):
@@ -57,7 +58,7 @@ class Worker:
     def __init__(self, host: Host, python: Path, models: Iterable[Path] = ()) -> None:
         self.host = host
         _clear_up()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
         self._server = HostServer(host, python, self._folder / "host", models, packs=[*packs_of(host), BESIDE])
         self._used: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -143,8 +144,8 @@ class Worker:
 
 def _clear_up() -> None:
     """What workers of this machine have left that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*") if os.name != "nt" else ():
-        process = folder.name.removeprefix(_FOLDERS).split("-")[0]
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*") if os.name != "nt" else ():
+        process = folder.name.removeprefix(FOLDERS).split("-")[0]
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:
