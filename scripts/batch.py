@@ -84,7 +84,10 @@ def main() -> int:
     inputs.check_labels(workflow, table.columns)
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
-    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as bank:
+    with (
+        crew(given, hosts[0], python) as workers,
+        tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as bank,
+    ):
         photos = given.photos or given.jobs.parent
         known, saved = workers.object_info(), saved_in(face_banks(given.models))
         template = Template(workflow, known, table.columns, photos, hosts[0].path / "input", saved)
