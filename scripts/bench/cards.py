@@ -14,8 +14,8 @@ from typing import Any
 import comfy.sd1_clip
 import comfy.sdxl_clip
 import torch
-from comfy.ldm.models.autoencoder import AutoencoderKL
 
+from bench import networks
 from bench.live import LiveBytes
 from bench.measure import COUNTED, TINY
 from bench.people import ELSEWHERE, ELSEWHERE_15, SD15, SDXL, Method, counted, families, plain
@@ -25,16 +25,11 @@ MOST, TILE = 12, 128 if TINY else 512
 """People counted, and the side in pixels of the tiles in which the host decodes what does not fit."""
 SIZES = {"sdxl": ((1024, 1024), (1536, 1536)), "sd15": ((512, 768), (768, 1152))}
 TEXT = {"sdxl": comfy.sdxl_clip.SDXLClipModel, "sd15": comfy.sd1_clip.SD1ClipModel}
-AUTOENCODER = {
-    "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 32 if TINY else 128,
-    "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
-}  # fmt: skip
-"""Of SD1.5 and SDXL."""
 
 
-def mebibytes(*networks: Any) -> float:
+def mebibytes(*held: Any) -> float:
     """Of their weights."""
-    found = (each for network in networks for each in (*network.parameters(), *network.buffers()))
+    found = (each for network in held for each in (*network.parameters(), *network.buffers()))
     return sum(each.nbytes for each in found) / 2**20
 
 
@@ -62,7 +57,7 @@ def sampling(family: Family, methods: dict[str, Method]) -> None:
 
 def table() -> None:
     with torch.device(DEVICE):
-        autoencoder = AutoencoderKL(ddconfig=AUTOENCODER, embed_dim=4).to(DTYPE)
+        autoencoder = networks.autoencoder().to(DTYPE)
     methods = ({**SDXL, **ELSEWHERE}, {**SD15, **ELSEWHERE_15})
     for family, each in zip(families(), methods, strict=True):
         sampling(family, each)

@@ -42,7 +42,7 @@ def step(unet: Any, net: Any, context: Any, dtype: Any, device: Any, side: int =
 
 def operations() -> None:
     dtype = torch.float16
-    unet, net = sdxl.networks("meta", dtype)
+    unet, net = sdxl.unet("meta", dtype), sdxl.control_net("meta", dtype)
     ours, peer = (teraflops(partial(step, unet, net, context, dtype, "meta")) for context in contexts(dtype, "meta"))
     report("id_patch_step_operations_8_people", ours, peer, "TFLOP", 1.05, COUNTED)
 
@@ -50,7 +50,7 @@ def operations() -> None:
 def second_pass() -> None:
     """A step of six faces at half the side, a row each, beside a step of the whole picture with all six."""
     dtype, faces = torch.float16, 6
-    unet, net = sdxl.networks("meta", dtype)
+    unet, net = sdxl.unet("meta", dtype), sdxl.control_net("meta", dtype)
     text = [[torch.zeros(1, 77, 2048, dtype=dtype, device="meta"), {}]]
     tokens = torch.zeros(faces, 16, 2048, dtype=dtype, device="meta")
     given = ((tokens, 1), (tokens.flatten(0, 1)[None], faces))
@@ -63,7 +63,7 @@ def second_pass() -> None:
 
 def gpu_step() -> None:
     device, dtype = accelerator(), torch.float16
-    unet, net = sdxl.networks(device, dtype)
+    unet, net = sdxl.unet(device, dtype), sdxl.control_net(device, dtype)
     with_ids, without = contexts(dtype, device)
     run, other = (finished(partial(step, unet, net, context, dtype, device)) for context in (with_ids, without))
     ours, peer = interleaved(run, other, 15)

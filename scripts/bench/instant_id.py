@@ -31,7 +31,8 @@ from pack.core.people import Cast
 from pack.nodes.instant_id import ApplyInstantID
 from seeded import instant_id_file
 
-from bench import sdxl
+from bench import networks, sdxl
+from bench.masks import side_by_side
 from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report, teraflops
 from bench.sdxl import SIDE
 
@@ -63,7 +64,7 @@ class Step:
     def _rows(self, people: int) -> Any:
         """Positive and negative as the sampler batches them."""
         widths = [width for *_, width in attention_layers(self._patcher())]
-        regions = quarters(people, self.side) if people > 1 else None
+        regions = side_by_side(people, self.side, self.side) if people > 1 else None
         source = object()
 
         def injection() -> Any:
@@ -123,17 +124,9 @@ class Step:
         return self.denoise(self.control())
 
 
-def quarters(people: int, side: int) -> Any:
-    """(people, side, side): side by side, a hard edge between them."""
-    regions = torch.zeros(people, side, side)
-    for who, columns in enumerate(torch.arange(side).chunk(people)):
-        regions[who, :, columns] = 1
-    return regions
-
-
 def operations() -> None:
     device, dtype = "meta", torch.float16
-    unet, net = sdxl.networks(device, dtype)
+    unet, net = sdxl.unet(device, dtype), sdxl.control_net(device, dtype)
     without = Step(unet, None, 0, dtype, device)
     one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
     for case, ours, peer, target in (
@@ -206,7 +199,7 @@ class Pair:
             unet = UNet2DConditionModel(**{**tiny_sdxl.diffusers_config(), **self.size.diffusers})
             net = ControlNetModel.from_unet(unet, load_weights_from_unet=False)
         for module in (unet, net):
-            sdxl.spread(module)
+            networks.spread(module)
             module.to(self.dtype)
         return unet, net
 
@@ -261,7 +254,7 @@ def beside_diffusers(name: str, size: Size, target: float, rounds: int) -> None:
 def gpu_step() -> None:
     """Time of the UNet and of IdentityNet alone; peak memory of a whole step."""
     device, dtype = accelerator(), torch.float16
-    unet, net = sdxl.networks(device, dtype)
+    unet, net = sdxl.unet(device, dtype), sdxl.control_net(device, dtype)
     without = Step(unet, None, 0, dtype, device)
     one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
     memory = {f"peak_gib_{people}": round(peak_gib(step.both), 2) for people, step in ((1, one), (4, four))}

@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import comfy.supported_models
 import torch
-from tiny_sd15 import HOST_CONFIG
 
-from bench import instant_id, sdxl
+from bench import instant_id, sd15, sdxl
 from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report, teraflops
 
 FACE_ID, FULL_FACE = 4, 257
 """Tokens of a person: the fewest and the most of any published file."""
-SD15_SHAPE = HOST_CONFIG | ({} if TINY else {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768})
 
 
 class Step(instant_id.Step):
@@ -32,7 +29,7 @@ class Step(instant_id.Step):
 class Step15(Step):
     """One step of SD1.5 at 512 px."""
 
-    width = SD15_SHAPE["context_dim"]
+    width = sd15.SHAPE["context_dim"]
     side = 128 if TINY else 512
 
     def _given(self, dtype: Any, device: Any) -> dict[str, Any]:
@@ -41,17 +38,9 @@ class Step15(Step):
         return given
 
 
-def sd15(device: Any, dtype: Any) -> Any:
-    with torch.device(device):
-        unet = comfy.supported_models.SD15({**SD15_SHAPE, "dtype": dtype}).get_model({}, device=device)
-    for parameter in unet.parameters() if str(device) != "meta" else ():
-        parameter.data.normal_(0, 0.01)
-    return unet
-
-
 def operations() -> None:
     device, dtype = "meta", torch.float16
-    for family, kind, unet in (("sd15", Step15, sd15(device, dtype)), ("sdxl", Step, sdxl.networks(device, dtype)[0])):
+    for family, kind, unet in (("sd15", Step15, sd15.unet(device, dtype)), ("sdxl", Step, sdxl.unet(device, dtype))):
         for what, tokens in (("faceid", FACE_ID), ("full_face", FULL_FACE)):
             without, one, four = (kind(unet, people, tokens, dtype, device).denoise for people in (0, 1, 4))
             for case, ours, peer, target in (
@@ -73,14 +62,14 @@ def _timed(name: str, kind: type[Step], unet: Any, dtype: Any, device: Any, roun
 
 def cpu_step() -> None:
     targets = {"1_person_vs_no_adapter": 1.1, "4_people_vs_1": 1.05}
-    _timed("ip_adapter_sd15_time", Step15, sd15("cpu", torch.float32), torch.float32, "cpu", 3, **targets)
+    _timed("ip_adapter_sd15_time", Step15, sd15.unet("cpu", torch.float32), torch.float32, "cpu", 3, **targets)
 
 
 def gpu_step() -> None:
     device, dtype = accelerator(), torch.float16
     targets = {"1_person_vs_no_adapter": 1.03, "4_people_vs_1": 1.05}
-    _timed("ip_adapter_sdxl_time", Step, sdxl.networks(device, dtype)[0], dtype, device, 15, **targets)
-    _timed("ip_adapter_sd15_gpu_time", Step15, sd15(device, dtype), dtype, device, 15, **targets)
+    _timed("ip_adapter_sdxl_time", Step, sdxl.unet(device, dtype), dtype, device, 15, **targets)
+    _timed("ip_adapter_sd15_gpu_time", Step15, sd15.unet(device, dtype), dtype, device, 15, **targets)
 
 
 CASES: dict[str, Callable[[], None]] = {

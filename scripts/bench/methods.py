@@ -37,7 +37,8 @@ from pack.nodes.id_patch import ApplyIDPatch
 from seeded import id_patch_file
 
 from bench import parts, sdxl
-from bench.instant_id import TOKENS, WIDTH, quarters
+from bench.instant_id import TOKENS, WIDTH
+from bench.masks import garments, side_by_side
 from bench.measure import TINY, accelerator, finished, interleaved, named, peak_gib, report
 
 STEPS = 1 if TINY else 4
@@ -67,7 +68,7 @@ class Networks:
 def networks(dtype: Any = torch.float16, waiting: Any = None) -> Networks:
     """With random weights, always the same. waiting: where they are while they are not used, else on the GPU."""
     device = accelerator()
-    unet, net = sdxl.networks(device, dtype)
+    unet, net = sdxl.unet(device, dtype), sdxl.control_net(device, dtype)
     where = {"load_device": device, "offload_device": waiting or device}
     if waiting is not None:
         unet.to(waiting)
@@ -124,14 +125,14 @@ def apply_id_patch(on: Networks, people: int, start: float = 0.0) -> Applied:
 
 def id_tokens_by_region(on: Networks, people: int) -> Applied:
     model, *sides = apply_id_patch(on, people)
-    sides = regional_text.standing_in(sides, quarters(people, on.side), CANVAS)
+    sides = regional_text.standing_in(sides, side_by_side(people, on.side, on.side), CANVAS)
     return Applied(patched(model, RegionalTextRun), *sides)
 
 
 def injected(on: Networks, people: int, tokens: int, layers: Callable[[int], bool] = lambda _: True) -> Any:
     """Both sides with people in regions of their own, of so many tokens each. layers: where they are heard."""
     widths, source = [width for *_, width in attention_layers(on.model)], object()
-    regions = quarters(people, on.side) if people > 1 else None
+    regions = side_by_side(people, on.side, on.side) if people > 1 else None
 
     def injection(seed: int) -> Injection:
         def pair(layer: int, width: int) -> Any:
@@ -162,7 +163,7 @@ def apply_instant_id(on: Networks, people: int) -> Applied:
 def person_prompts(on: Networks, people: int) -> Applied:
     """A text of the usual length for each, read behind the common one."""
     each = [normal(100 + n, 1, LONGEST, WIDTH) for n in range(people)]
-    said, (positive, negative) = regional_text.spoken(each, quarters(people, on.side), CANVAS), texts()
+    said, (positive, negative) = regional_text.spoken(each, side_by_side(people, on.side, on.side), CANVAS), texts()
     sides = carried.put(positive, said), carried.put(negative, regional_text.silent(said))
     return Applied(patched(on.model, RegionalTextRun), *sides)
 
@@ -170,7 +171,7 @@ def person_prompts(on: Networks, people: int) -> Applied:
 def photo_maker(on: Networks, people: int) -> Applied:
     """Two photos for each: their class words stand in the text, heard where the person is."""
     positive, negative = texts()
-    for n, region in enumerate(quarters(people, on.side)):
+    for n, region in enumerate(side_by_side(people, on.side, on.side)):
         words = regional_text.standing_at(5 + 3 * n, 2, region, CANVAS)
         positive, negative = carried.put(positive, words), carried.put(negative, regional_text.silent(words))
     return Applied(patched(on.model, RegionalTextRun), positive, negative)
@@ -180,7 +181,7 @@ def share_parts(way: str) -> Callable[[Networks, int], Applied]:
     """way: of parts.WAYS."""
 
     def apply(on: Networks, count: int) -> Applied:
-        masks = parts.garments(count, on.side, on.side)
+        masks = garments(count, on.side, on.side)
         live = parts.live(on.model.model, masks, parts.WAYS[way], normal(9, 1, LONGEST, WIDTH), normal(10, 1, 2816))
         given = {"bank": None, "source": object(), "sigmas": carried.ALWAYS, "weights": PartWeights([1.0] * count)}
         pairs = zip(texts(), (live, None), strict=True)

@@ -16,9 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import comfy.supported_models
 import torch
-import torch.nn.functional as functional
 from comfy.ldm.modules import attention
 from pack.bridge.carried import ALWAYS
 from pack.bridge.runs import Given
@@ -31,25 +29,21 @@ from pack.bridge.share_parts import SelfReference
 from pack.bridge.unet import coarsest
 from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, token_mask, window
 from pack.core.parts.bank import sink as dropped
-from tiny_sd15 import HOST_CONFIG
 
-from bench import ip_adapter, sdxl
+from bench import sd15, sdxl
+from bench.masks import garments
 from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, report, teraflops
 
 HEIGHT, WIDTH = (128, 64) if TINY else (768, 512)
 PARTS, COVER = 4, 0.2
-SHAPE = HOST_CONFIG | {"model_channels": 32 if TINY else 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768}
 
 
 class Bench:
     """The UNet with random weights, and the parts' dense states per layer."""
 
     def __init__(self, device: Any, dtype: Any) -> None:
-        with torch.device(device):
-            self.model = comfy.supported_models.SD15({**SHAPE, "dtype": dtype}).get_model({}, device=device)
+        self.model = sd15.unet(device, dtype)
         self.unet = self.model.diffusion_model
-        for parameter in self.unet.parameters():
-            parameter.data.normal_(0, 0.02)
         self.inputs = {
             "x": torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, dtype=dtype, device=device),
             "timesteps": torch.full((2,), 500.0, dtype=dtype, device=device),
@@ -170,14 +164,6 @@ WAYS: dict[str, tuple[int | None, bool]] = {
 GOAL = ("every_2nd_step_cropped", "every_3rd_step_cropped")
 
 
-def garments(count: int, height: int, width: int) -> list[Any]:
-    """Masks of garments that cover a fifth of their pictures, in boxes around them that are a quarter."""
-    high, wide = height // 2, width // 2
-    y, x = torch.meshgrid(torch.linspace(-1, 1, high), torch.linspace(-1, 1, wide), indexing="ij")
-    mask = functional.pad((y**2 + x**2 < 1).float(), (0, width - wide, 0, height - high))
-    return [mask.roll((height // 4, width // 4), (0, 1))] * count
-
-
 def live(model: Any, masks: list[Any], way: tuple[int | None, bool], context: Any, adm: Any) -> SelfReference:
     """Parts of random content with these masks, as Share Parts Attention makes them. context, adm: of one part."""
     (steps, crop), (height, width) = way, masks[0].shape
@@ -201,7 +187,7 @@ def operations() -> None:
     """The mean over a run: the parts in the positive of every step, and what is recorded of them."""
     device, dtype = torch.device("meta"), torch.float16
     sizes = {"sdxl": (sdxl.SIDE, sdxl.SIDE), "sd15": (HEIGHT, WIDTH)}
-    for family, model in (("sdxl", sdxl.networks(device, dtype)[0]), ("sd15", ip_adapter.sd15(device, dtype))):
+    for family, model in (("sdxl", sdxl.unet(device, dtype)), ("sd15", sd15.unet(device, dtype))):
         height, width = sizes[family]
         given = {
             "x": torch.zeros(2, 4, height // 8, width // 8, dtype=dtype, device=device),

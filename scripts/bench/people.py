@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import comfy.cldm.cldm
 import comfy.controlnet
-import comfy.ops
-import comfy.supported_models
 import tiny_sd15
 import tiny_sdxl
 import torch
@@ -29,27 +26,20 @@ from pack.bridge.unet import attention_layers, grids, transformers
 from pack.core.ip_adapter.styles import STYLE, heard_in
 from pack.core.parts.bank import PartWeights, keep, token_mask
 from pack.core.story_maker import with_background
-from torch.utils.flop_counter import FlopCounterMode
 
-from bench import ip_adapter, parts, peers, sdxl
+from bench import parts, peers, sd15, sdxl
 from bench.live import LiveBytes
-from bench.measure import COUNTED, TINY, report
+from bench.masks import garments, side_by_side
+from bench.measure import COUNTED, TINY, report, teraflops
 from bench.step import DEVICE, DTYPE, Family, Step
 
 TEXT, ID_TOKENS = 77, 16
 """Tokens of a text, and of a person in ID-Patch and InstantID."""
+CANVAS = Canvas(None, "bench.py", str)
 
 
-def regions(family: Family, people: int) -> Any:
-    """(people, H, W): side by side, a hard edge between them."""
-    found = torch.zeros(people, family.height, family.width)
-    for who, columns in enumerate(torch.arange(family.width).chunk(people)):
-        found[who, :, columns] = 1
-    return found
-
-
-def canvas() -> Canvas:
-    return Canvas(None, "bench", str)
+def _regions(family: Family, people: int) -> Any:
+    return side_by_side(people, family.height, family.width)
 
 
 def plain(family: Family, _people: int) -> Step:
@@ -77,7 +67,7 @@ def id_patch(family: Family, people: int) -> Step:
 
 
 def id_patch_by_region(family: Family, people: int) -> Step:
-    sides = standing_in(_with_ids(family, people), regions(family, people), canvas())
+    sides = standing_in(_with_ids(family, people), _regions(family, people), CANVAS)
     carried = [side[0][1]["model_conds"][RegionalTextRun.key].cond[0] for side in sides]
     text = torch.cat([side[0][0] for side in sides])
     return control_net(family, people, text, carried=[(RegionalTextRun, *carried)])
@@ -88,7 +78,7 @@ def _injection(family: Family, people: int, tokens: int, heard: list[bool] | Non
         (torch.zeros(people, tokens, width),) * 2 if on else None
         for width, on in zip(family.widths, heard or [True] * len(family.widths), strict=True)
     ]
-    where = regions(family, people) if where is None and people > 1 else where
+    where = _regions(family, people) if where is None and people > 1 else where
     return Injection(object(), ALWAYS, torch.zeros(people, tokens, family.text), tuple(layers), where)
 
 
@@ -120,32 +110,32 @@ def story_maker(family: Family, people: int) -> Step:
     """Everybody's tokens beside the background's; where there are regions, nobody's too."""
     if people == 1:
         return image_tokens(40)(family, 1)
-    return _injected(family, _injection(family, people + 1, 40, where=with_background(regions(family, people))))
+    return _injected(family, _injection(family, people + 1, 40, where=with_background(_regions(family, people))))
 
 
 def photo_maker(family: Family, people: int) -> Step:
     """Two photos each, v1: two class words of the prompt are the person."""
     if people == 1:
         return plain(family, 1)
-    each = [standing_at(3 * who + 2, 2, region, canvas()) for who, region in enumerate(regions(family, people))]
+    each = [standing_at(3 * who + 2, 2, region, CANVAS) for who, region in enumerate(_regions(family, people))]
     return Step(family, carried=[(RegionalTextRun, one, silent(one)) for one in each])
 
 
 def style(family: Family, people: int) -> Step:
     """A style of their own each: a node per person, plus files."""
     heard = heard_in([layer[:3] for layer in attention_layers(family.patcher)], STYLE)
-    where = regions(family, people)[:, None]
+    where = _regions(family, people)[:, None]
     return _injected(family, *(_injection(family, 1, 16, heard, one) for one in where))
 
 
 def prompts(family: Family, people: int) -> Step:
-    said = spoken([torch.zeros(1, TEXT, family.text)] * people, regions(family, people), canvas())
+    said = spoken([torch.zeros(1, TEXT, family.text)] * people, _regions(family, people), CANVAS)
     return Step(family, carried=[(RegionalTextRun, said, silent(said))])
 
 
 def parts2whole(family: Family, count: int) -> Step:
-    """Garments as in `parts.garments`, and their image tokens, of which there are always six."""
-    masks = parts.garments(count, family.height, family.width)
+    """Garments as in `masks.garments`, and their image tokens, of which there are always six."""
+    masks = garments(count, family.height, family.width)
     at, bank = grids(family.unet.diffusion_model, family.height // 8, family.width // 8), {}
     for name, number, index, layer in transformers(family.unet.diffusion_model):
         tokens, width = at[name, number][0] * at[name, number][1], layer.attn1.to_q.in_features
@@ -157,8 +147,8 @@ def parts2whole(family: Family, count: int) -> Step:
 
 
 def share_parts(family: Family, count: int, crop: bool = False) -> Step:
-    """Garments as in `parts.garments`, seen at every step, in every layer."""
-    masks = parts.garments(count, family.height, family.width)
+    """Garments as in `masks.garments`, seen at every step, in every layer."""
+    masks = garments(count, family.height, family.width)
     adm = torch.zeros(1, family.adm) if family.adm else None
     live = parts.live(family.unet, masks, (1, crop), torch.zeros(1, TEXT, family.text), adm)
     weights, source = PartWeights([1.0] * count), object()
@@ -239,28 +229,25 @@ def counted(make: Callable[[], Step]) -> Counted:
         if step.runs:
             step()
         kept = memory.peak = memory.live
-    with FlopCounterMode(display=False) as counter, memory:
-        step()
-    return Counted(counter.get_total_flops() / 1e12, memory.peak / 2**20, kept / 2**20, step.networks)
+
+    def again() -> None:
+        with memory:
+            step()
+
+    tflop = teraflops(again)
+    return Counted(tflop, memory.peak / 2**20, kept / 2**20, step.networks)
 
 
 def families(tiny: bool = TINY) -> tuple[Family, Family]:
     """SDXL and SD1.5."""
-    large, small = (tiny_sdxl.HOST_CONFIG, tiny_sd15.HOST_CONFIG) if tiny else (sdxl.SHAPE, ip_adapter.SD15_SHAPE)
+    shapes = (tiny_sdxl.HOST_CONFIG, tiny_sd15.HOST_CONFIG) if tiny else (sdxl.SHAPE, sd15.SHAPE)
     sizes = ((256, 256), (64, 128)) if tiny else ((1024, 1024), (512, 768))
-    return (
-        _family("sdxl", comfy.supported_models.SDXL, large, *sizes[0], num_heads=-1, num_head_channels=64),
-        _family("sd15", comfy.supported_models.SD15, small, *sizes[1], num_heads=8),
-    )
+    return _family("sdxl", sdxl, shapes[0], *sizes[0]), _family("sd15", sd15, shapes[1], *sizes[1])
 
 
-def _family(name: str, kind: Any, shape: dict[str, Any], width: int, height: int, **heads: int) -> Family:
-    of_both = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
-    with torch.device(DEVICE):
-        unet = kind({**shape, "dtype": DTYPE}).get_model({}, device=DEVICE)
-        net = comfy.cldm.cldm.ControlNet(
-            **of_both, **heads, hint_channels=3, dtype=DTYPE, device=DEVICE, operations=comfy.ops.disable_weight_init
-        )
+def _family(name: str, of: Any, shape: dict[str, Any], width: int, height: int) -> Family:
+    """of: the module that builds its networks."""
+    unet, net = of.unet(DEVICE, DTYPE, shape), of.control_net(DEVICE, DTYPE, shape)
     return Family(name, unet, net, shape["context_dim"], width, height)
 
 

@@ -7,12 +7,11 @@ import statistics
 import time
 from typing import Any
 
-import comfy.ldm.models.autoencoder
 import comfy.sd
 import comfy.taesd.taesd
 import environment
 
-from bench import methods, sdxl
+from bench import methods, networks, sdxl
 from bench.measure import TINY, accelerator, named, peak_gib, report
 
 PEOPLE, STEPS, ROUNDS = (8, 2, 1) if TINY else (8, 50, 3)
@@ -48,13 +47,8 @@ def eight_people() -> None:
 
 def autoencoder() -> Any:
     """SDXL's, with random weights; tiny: TAESD."""
-    sizes = {
-        "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 128,
-        "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
-    }  # fmt: skip
-    kind = comfy.ldm.models.autoencoder.AutoencoderKL
-    made = comfy.taesd.taesd.TAESD() if TINY else kind(ddconfig=sizes, embed_dim=4)
-    sdxl.spread(made)
+    made = comfy.taesd.taesd.TAESD() if TINY else networks.autoencoder()
+    networks.spread(made)
     return comfy.sd.VAE(sd=made.state_dict())
 
 

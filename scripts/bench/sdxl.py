@@ -1,15 +1,14 @@
-"""SDXL's UNet and ControlNet at real size in the host, without weights worth the name."""
+"""SDXL's UNet and ControlNet at real size in the host, and what they are given."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import comfy.cldm.cldm
-import comfy.ops
 import comfy.supported_models
 import torch
 from tiny_sdxl import HOST_CONFIG
 
+from bench import networks
 from bench.measure import TINY
 
 SIDE = 128 if TINY else 1024
@@ -33,29 +32,12 @@ SHAPE = HOST_CONFIG | (
 )
 
 
-def networks(device: Any, dtype: Any) -> tuple[Any, Any]:
-    """The host's UNet model and ControlNet network; on a real device with random weights."""
-    with torch.device(device):
-        unet = comfy.supported_models.SDXL({**SHAPE, "dtype": dtype}).get_model({}, device=device)
-        shape = {key: value for key, value in SHAPE.items() if key not in ("out_channels", "transformer_depth_output")}
-        net = comfy.cldm.cldm.ControlNet(
-            **shape, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=dtype, device=device,
-            operations=comfy.ops.disable_weight_init,
-        )  # fmt: skip
-    for module in (unet, net) if str(device) != "meta" else ():
-        spread(module)
-    return unet, net
+def unet(device: Any, dtype: Any, shape: networks.Shape = SHAPE) -> Any:
+    return networks.unet(comfy.supported_models.SDXL, shape, device, dtype)
 
 
-def spread(module: Any) -> None:
-    """Weights random, always the same, with the spread that keeps activations at their size."""
-    torch.manual_seed(0)
-    for name, parameter in module.named_parameters():
-        if parameter.dim() > 1:
-            parameter.data.normal_(0, parameter[0].numel() ** -0.5)
-        elif parameter.dim() == 1:
-            parameter.data.fill_(float(name.endswith("weight")))  # of a norm
-    module.eval().requires_grad_(False)
+def control_net(device: Any, dtype: Any, shape: networks.Shape = SHAPE) -> Any:
+    return networks.control_net(shape, device, dtype, num_heads=-1, num_head_channels=64)
 
 
 def inputs(dtype: Any, device: Any, rows: int = 2, side: int = SIDE) -> dict[str, Any]:

@@ -36,3 +36,10 @@ def test_first_line_of_every_module_says_what_it_holds(root: Path, tracked: set[
     first = {name: text.split("\n")[0] for name, text in texts.items()}
     assert [name for name, line in first.items() if len(line) < 20 or not line.endswith((".", ":"))] == []
     assert [line for line, times in Counter(first.values()).items() if times > 1] == []
+
+
+def test_a_test_file_has_a_name_of_its_own(tracked: set[str]) -> None:
+    """By which it shares a worker (tests/conftest.py), and by which it is asked for."""
+    paths = map(PurePosixPath, tracked)
+    names = Counter(path.name for path in paths if path.parts[0] == "tests" and path.match("test_*.py"))
+    assert [name for name, times in names.items() if times > 1] == []

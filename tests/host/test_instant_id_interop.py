@@ -102,7 +102,7 @@ def test_a_middle_block_called_1_is_asked_for_by_nobody(host):
     plain = picture(host[0], [text(1)], [text(2)])
     assert torch.equal(silenced(1), plain)
     assert difference(silenced(0), plain) > 0.01
-    blocks = [name for name, *_ in unet.transformers(sdxl.networks("meta", torch.float16)[0].diffusion_model)]
+    blocks = [name for name, *_ in unet.transformers(sdxl.unet("meta", torch.float16).diffusion_model)]
     assert (len(blocks), blocks.count("middle")) == (70, 10)
 
 
