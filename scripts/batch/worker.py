@@ -57,7 +57,7 @@ class Worker:
     def __init__(self, host: Host, python: Path, models: Iterable[Path] = ()) -> None:
         self.host = host
         _clear_up()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=prefix()))
         self._server = HostServer(host, python, self._folder / "host", models, packs=[*packs_of(host), BESIDE])
         self._used: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -139,6 +139,11 @@ class Worker:
         """Of a file that a prompt reads: people lie in the face bank."""
         folder = "models/likeness_faces" if name.endswith(ENDING) else "input"
         return self._server.base / folder / name
+
+
+def prefix() -> str:
+    """Of the folders of this process, by which another one sees whose they were."""
+    return f"{_FOLDERS}{os.getpid()}-"
 
 
 def _clear_up() -> None:
