@@ -8,37 +8,41 @@ with a file such as
     terrace,anna.jpg,ben.jpg,"two friends on a terrace, soft light",1
     beach,anna.jpg,ben.jpg,two friends at the beach,2
 
-Columns: the inputs of the workflow's app by their labels, or "Node title.input" of any other input (with the node's
-number in the title's place where two are called alike). The cell of a photo is its file, below the folder of the CSV or
---photos. An empty cell is as the workflow says; so is an input without a column, the seed too. The column "name" says
-what a row's pictures are called; without it their line and their photos do. Spreadsheets' CSV UTF-8 is read as it is,
-with commas, semicolons or tabs.
+Columns: the inputs of the workflow's app by their labels (write a wrong one, and it lists them), or "Node title.input"
+of any other input (with the node's number in the title's place where two are called alike). The cell of a photo is its
+file, below the folder of the CSV or --photos. An empty cell is as the workflow says; so is an input without a column,
+the seed too. The column "name" says what a row's pictures are called; without it their line in the CSV and their photos
+do. Spreadsheets' CSV UTF-8 is read as it is, with commas, semicolons or tabs.
 
-Workflows: one of our templates by its name, or a file, saved with Export or Export (API). The packs in the custom_nodes
-of the ComfyUI that is found are there too. It has to save what it makes, with Save Image.
+Workflows: one of our templates by its file's name in workflows/, or a file, saved in ComfyUI with Export or Export
+(API). The packs in the custom_nodes of the ComfyUI that is found are there too. It has to save what it makes, with Save
+Image. Before the first row all files of models are looked for; after ten it says what all rows take, in time and disk.
 
-People: whom several rows make of the same photos is looked at once; the pictures are the same to the bit. In the cell
-of a photo that only makes a person, and in that of Load Identity's file, may stand the name of a saved person. Before
-the first row all files of models are looked for, and after ten rows it says what all of them take.
+People: who is in several rows with the same photos is looked at once; the pictures are the same to the bit. The name of
+a saved person may stand in the place of a photo that only makes a person, and in that of Load Identity's file.
 
 Output: a folder beside the CSV with its name, in it the pictures (name.png, or name_1of4.png where there are several),
-done.csv, and failed.csv with every line that could not be made, and why. Other rows are not kept from being made. The
-exit status is 1 then.
+done.csv, and failed.csv with every line that could not be made, and why: the others are made all the same, and the
+exit status is 1. Mend those lines in your CSV, not there.
 
 Going on: run the same again, whatever has stopped it, Ctrl-C too. What is done is left alone and what has failed is
 tried again. A row is made again, in the place of its old pictures, when its cells, its photos or the workflow have
 changed, or when one of its pictures is gone. A row that is no longer in the file keeps its pictures. Where lines may be
 put between others, give the rows names.
 
-Likeness: with --measure likeness.csv says who is shown in each picture and how alike, in the columns of evaluate.py,
-and the end sums it up. With --keep best-of:4 each row is made with its seed and the three after it, and the one is kept
-that Pick Best Likeness would keep; likeness.csv has the scores of all of them, and which seed was kept.
+Likeness: with --measure likeness.csv says who is shown in each picture and how alike (docs/measuring.md says what the
+figures mean), and the end sums it up. With --keep best-of:4 each row is made with its seed and the three after it, and
+the one is kept that Pick Best Likeness would keep; likeness.csv has the scores of all, and which seed was kept. Rows
+that were made without are made again.
 
 Workers: each is a ComfyUI without a window and in a folder of its own, as many as there are GPUs; more share them. One
-runs in this program, several on Ray (pip install "ray[default]", which tells nobody of it), which shows them in its
-dashboard. Where one ends its rows go to others, and another one is started; a row during which three have ended is in
+runs in this program, several on Ray (pip install "ray[default]"; it reports nothing to its makers), whose dashboard
+shows them. Where one ends its rows go to others, and another one is started; a row during which three have ended is in
 failed.csv. With --address they run on a cluster: each machine has a ComfyUI (COMFYUI_PATH before ray start, or
-~/comfy/ComfyUI) with the models in it; photos and pictures travel, and this pack does.
+~/comfy/ComfyUI) with the models in it; photos, pictures and this pack are sent.
+
+Python: the active environment, or --python, is to be the one that runs your ComfyUI. Else one is made in .venv; on
+Windows its torch does not use the graphics card.
 """
 
 from __future__ import annotations
@@ -46,6 +50,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -67,27 +72,26 @@ MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
 def main() -> int:
     given = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it, it clears up
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
     python = environment.python_for(hosts, given.python, MODULES)
     environment.enter(python)
-    from batch import inputs, rows
+    from batch import inputs, rows, worker
     from batch.inputs import Template
     from batch.measured import Scores
     from batch.output import Output
     from batch.people import saved_in
     from batch.run import Run
-    from batch.worker import FOLDERS
 
     table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
     inputs.check_labels(workflow, table.columns)
+    if given.photos and not given.photos.is_dir():
+        raise SetupError(f"There is no folder {given.photos}: name the one that the photos are in.")
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
-    with (
-        crew(given, hosts[0], python) as workers,
-        tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as bank,
-    ):
+    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix=worker.prefix()) as bank:
         photos = given.photos or given.jobs.parent
         known, saved = workers.object_info(), saved_in(face_banks(given.models))
         template = Template(workflow, known, table.columns, photos, hosts[0].path / "input", saved)
@@ -105,8 +109,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=first, epilog="\n".join(text), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a row a picture; the first line names inputs")
-    parser.add_argument("--workflow", required=True, help="a workflow's file, or the name of one of our templates")
+    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a picture for each row; the first line names inputs")
+    parser.add_argument("--workflow", required=True, help="a workflow's file, or a template: its file's name in workflows/")
     parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
     parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
@@ -136,8 +140,8 @@ def positive(text: str) -> int:
 def workflow_file(given: str) -> Path:
     path = Path(given)
     ours = ROOT / "workflows" / f"{path.stem if path.name == given else given}.json"
-    if path.is_file() or ours.is_file():
-        return path if path.is_file() else ours
+    if found := next((file for file in (path, ours) if os.path.isfile(file)), None):
+        return found
     names = [file.stem for file in (ROOT / "workflows").glob("*.json")]
     near = ", ".join(difflib.get_close_matches(path.stem, names, 3, 0.4)) or "start_two_people"
     raise SetupError(f"There is no file {given}, and no template of that name in {ours.parent}, such as {near}.")
