@@ -115,7 +115,7 @@ def test_nothing_is_lost_and_nothing_made_twice(tmp_path: Path, host_server: Hos
 @pytest.mark.thorough
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
 def test_a_run_that_is_stopped_goes_on(tmp_path: Path) -> None:
-    """Ctrl-C, then the driver is killed, then one worker without Ray does the rest and a row that has changed."""
+    """Ctrl-C, then one worker without Ray does the rest and a row that has changed."""
     count, folder = 30, made_for(tmp_path, 30)
     stopped = batch(folder, "--workers", "2")
     until(lambda: len(done(folder)) >= 2, stopped)
@@ -123,17 +123,8 @@ def test_a_run_that_is_stopped_goes_on(tmp_path: Path) -> None:
     said = stopped.communicate()[1]
     assert stopped.returncode == 130 and "Traceback" not in said, said
     assert not hosts(folder)
-    before = len(done(folder))
-    killed = batch(folder, "--workers", "2")
-    until(lambda: len(done(folder)) >= before + 2, killed)
-    killed.kill()
-    killed.communicate()
-    give_up = time.monotonic() + 30
-    while hosts(folder):
-        assert time.monotonic() < give_up, "a ComfyUI outlives its worker"
-        time.sleep(0.1)
     made = {entry["files"]: (folder / "jobs" / entry["files"]).stat().st_mtime_ns for entry in done(folder)}
-    assert before + 2 <= len(made) < count
+    assert 2 <= len(made) < count
     changed = next(iter(made))
     lines = (folder / "jobs.csv").read_text().splitlines()
     (folder / "jobs.csv").write_text(
