@@ -50,6 +50,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -71,27 +72,26 @@ MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
 
 def main() -> int:
     given = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it, it clears up
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
     python = environment.python_for(hosts, given.python, MODULES)
     environment.enter(python)
-    from batch import inputs, rows
+    from batch import inputs, rows, worker
     from batch.inputs import Template
     from batch.measured import Scores
     from batch.output import Output
     from batch.people import saved_in
     from batch.run import Run
-    from batch.worker import FOLDERS
 
     table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
     inputs.check_labels(workflow, table.columns)
+    if given.photos and not given.photos.is_dir():
+        raise SetupError(f"There is no folder {given.photos}: name the one that the photos are in.")
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
-    with (
-        crew(given, hosts[0], python) as workers,
-        tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as bank,
-    ):
+    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix=worker.prefix()) as bank:
         photos = given.photos or given.jobs.parent
         known, saved = workers.object_info(), saved_in(face_banks(given.models))
         template = Template(workflow, known, table.columns, photos, hosts[0].path / "input", saved)
@@ -140,8 +140,8 @@ def positive(text: str) -> int:
 def workflow_file(given: str) -> Path:
     path = Path(given)
     ours = ROOT / "workflows" / f"{path.stem if path.name == given else given}.json"
-    if path.is_file() or ours.is_file():
-        return path if path.is_file() else ours
+    if found := next((file for file in (path, ours) if os.path.isfile(file)), None):
+        return found
     names = [file.stem for file in (ROOT / "workflows").glob("*.json")]
     near = ", ".join(difflib.get_close_matches(path.stem, names, 3, 0.4)) or "start_two_people"
     raise SetupError(f"There is no file {given}, and no template of that name in {ours.parent}, such as {near}.")

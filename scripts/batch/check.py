@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import graphlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from core.errors import listed
 from core.models.search import STANDIN
 
 from .inputs import Job
-from .people import Known
+from .people import Known, as_link
 
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 _NEAREST = 3
@@ -22,10 +23,30 @@ Choice = tuple[str, tuple[tuple[str, str], ...]]
 """A class of nodes, and what is chosen in its menus."""
 
 
-def require_nodes(prompt: Prompt, known: Known) -> None:
-    """Raises SetupError for nodes that this ComfyUI has not."""
+def require_whole(prompt: Prompt, known: Known) -> None:
+    """Raises SetupError for nodes that this ComfyUI has not, for links to nowhere or in a circle, and where nothing is
+    saved."""
     if lost := sorted({node["class_type"] for node in prompt.values()} - known.keys()):
         raise SetupError(f"This ComfyUI has no {listed(lost)}: install the pack that they are of, or take them out.")
+    before = {
+        number: [link[0] for link in map(as_link, node["inputs"].values()) if link] for number, node in prompt.items()
+    }
+    for number, sources in before.items():
+        if away := set(sources) - prompt.keys():
+            raise SetupError(
+                f"{title(prompt, number)} is linked to node {min(away)}, which is not in the workflow: link it in the "
+                "editor and save the workflow again."
+            )
+    try:
+        graphlib.TopologicalSorter(before).prepare()
+    except graphlib.CycleError as cause:
+        circle = " <- ".join(title(prompt, number) for number in cause.args[1])
+        raise SetupError(f"The workflow has a circle, {circle}: take one of these links out.") from cause
+    last = [node["class_type"] for node in prompt.values() if known[node["class_type"]]["output_node"]]
+    if all(kind.startswith("Preview") for kind in last):
+        raise SetupError(
+            f"This workflow saves nothing; it ends in {listed(sorted(set(last))) or 'no output'}: add Save Image."
+        )
 
 
 def choices(jobs: Iterable[Job], known: Known, found: dict[Choice, str]) -> Iterator[Job]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import hashlib
@@ -10,6 +11,7 @@ import json
 import math
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from environment import SetupError
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from rig import workflow
 from rig.workflow import Place, Prompt
 
@@ -26,10 +28,14 @@ from core import workflow_files
 from core.text import in_one_line
 
 from . import people
-from .rows import NAME, BadRow, Row
+from .rows import NAME, BadRow, Row, cut
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
+_STEM = 160
+"""Bytes of a photo's name that it keeps where it travels."""
+_WHOLE = set[str]()
+"""Photos that have been read through, by what is in them: many rows have the same ones."""
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
@@ -94,14 +100,10 @@ class Template:
             self.prompt = {number: node for number, node in graph.items() if isinstance(node, dict)}
             places = api_places(self.prompt)
         else:
-            try:
+            with _as_saved(path):
                 self.prompt, places = workflow.opened(graph, object_info)
-            except (workflow.WorkflowError, LookupError, TypeError, AttributeError, RecursionError) as cause:
-                raise SetupError(
-                    f"{path} does not fit this ComfyUI: {cause} Where it runs in the editor, save it with Export (API) "
-                    "there and take that file."
-                ) from cause
-        self._names = Names(graph, places)
+        with _as_saved(path):
+            self._names = Names(graph, places)
         wanted = [column for column in columns if column.casefold() != NAME]
         found = {column: self._names.place(column) for column in wanted}
         self.inputs = {column: self._input(column, place) for column, place in found.items()}
@@ -145,7 +147,7 @@ class Template:
     def _person(self, one: Input, cell: str) -> str | None:
         """The saved person whom a cell means, where it may mean one."""
         loads = self.prompt[one.targets[0][0]]["class_type"] == people.LOAD
-        if not loads and not (one.is_photo and self._saved and not (self._photos / cell).is_file()):
+        if not loads and not (one.is_photo and self._saved and not os.path.isfile(self._photos / cell)):
             return None
         try:
             return people.chosen(cell, self._saved)
@@ -163,7 +165,7 @@ class Template:
             for number, node in self.prompt.items()
             for name, value in node["inputs"].items()
             if isinstance(value, str) and any(self._spec(node, name)[1].get(upload) for upload in _UPLOADS)
-            if (path := self._folder / value.removesuffix(" [input]")).is_file()
+            if os.path.isfile(path := self._folder / value.removesuffix(" [input]"))
         ]
 
     def _input(self, column: str, place: Place) -> Input:
@@ -182,7 +184,7 @@ class Template:
         path = Path(os.path.normpath(self._photos / cell.replace("\\", "/")))
         if not path.is_relative_to(self._photos):
             raise BadRow(f"{one.column} is {cell}, which is outside of {self._photos}.")
-        if not path.is_file():
+        if not os.path.isfile(path):  # that of a path says so too where the cell cannot be one
             raise BadRow(f"{one.column} is {cell}, which is not in {self._photos}.")
         return path
 
@@ -197,9 +199,24 @@ def loaded(path: Path) -> dict[str, Any]:
     return graph
 
 
+@contextlib.contextmanager
+def _as_saved(path: Path) -> Iterator[None]:
+    """What is in no shape that the editor saves, in one sentence."""
+    try:
+        yield
+    except (workflow.WorkflowError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as cause:
+        told = str(cause) if isinstance(cause, workflow.WorkflowError) else f"it is damaged ({in_one_line(cause)})."
+        raise SetupError(
+            f"{path} does not fit this ComfyUI: {told} Where it runs in the editor, save it with Export (API) "
+            "there and take that file."
+        ) from cause
+
+
 def is_api(graph: Mapping[str, Any]) -> bool:
     nodes = [node for node in graph.values() if isinstance(node, dict)]
-    return bool(nodes) and all("class_type" in node and isinstance(node.get("inputs"), dict) for node in nodes)
+    return bool(nodes) and all(
+        isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict) for node in nodes
+    )
 
 
 def api_places(prompt: Prompt) -> list[Place]:
@@ -215,7 +232,8 @@ def check_labels(path: Path, columns: Iterable[str]) -> None:
     """Raises SetupError for what can be told before a ComfyUI says what its nodes are called: no workflow, and columns
     that are no label of its app."""
     graph = loaded(path)
-    names = Names(graph, api_places(graph) if is_api(graph) else list(_widgets(graph)))
+    with _as_saved(path):
+        names = Names(graph, api_places(graph) if is_api(graph) else list(_widgets(graph)))
     for column in columns:
         if "." not in column and column.casefold() != NAME and not names.known(column):
             names.place(column)
@@ -296,11 +314,13 @@ def _value(cell: str, kind: Any, options: Mapping[str, Any], current: Any) -> An
 
 
 def _number(cell: str, whole: bool, options: Mapping[str, Any]) -> Any:
-    if whole and not re.fullmatch(r"[+-]?\d{1,20}([.,]0+)?", cell):
-        return BadRow("a whole number is needed, with all of its digits.")
+    if whole and not re.fullmatch(r"[+-]?\d{1,20}([.,]0{1,2})?", cell):  # 1,000 may be a thousand
+        return BadRow("a whole number is needed, with all of its digits and nothing between them.")
     try:
         value = int(re.split("[.,]", cell)[0]) if whole else float(cell.replace(",", ".", "." not in cell))
     except ValueError:
+        return BadRow("a number is needed.")
+    if not math.isfinite(value):
         return BadRow("a number is needed.")
     low, high = options.get("min", -math.inf), options.get("max", math.inf)
     return value if low <= value <= high else BadRow(f"{low} to {high} is needed.")
@@ -323,14 +343,28 @@ def _photo(path: Path, photos: dict[str, bytes]) -> str:
         data = path.read_bytes()
     except OSError as cause:
         raise BadRow(f"{path} cannot be read: {cause.strerror}.") from cause
-    if path.suffix.lower() in PICTURES:
-        try:
-            with Image.open(io.BytesIO(data)) as picture:
-                picture.verify()
-        except Exception as cause:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
-            raise BadRow(f"{path} cannot be read as a picture: {in_one_line(cause)}") from cause
     if not data:
         raise BadRow(f"{path} is empty.")
-    name = f"{path.stem}-{hashlib.sha256(data).hexdigest()[:12]}{path.suffix.lower()}"
+    digest = hashlib.sha256(data).hexdigest()
+    if path.suffix.lower() in PICTURES and digest not in _WHOLE:
+        try:
+            _read_through(data)
+        except Exception as cause:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
+            why = "it is in no format of one." if isinstance(cause, UnidentifiedImageError) else in_one_line(cause)
+            raise BadRow(f"{path} cannot be read as a picture: {why}") from cause
+        _WHOLE.add(digest)
+    name = f"{cut(path.stem, _STEM)}-{digest[:12]}{path.suffix.lower()}"
     photos[name] = data
     return name
+
+
+def _read_through(data: bytes) -> None:
+    """Raises where a picture is not whole. ComfyUI takes what there is of one, and the rest of the face is grey."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data)) as picture:
+            if picture.format == "JPEG":  # verify() does not look at what is in one
+                picture.draft("L", (1, 1))
+                picture.load()
+            else:
+                picture.verify()

@@ -25,7 +25,7 @@ from core.models.uses import METHODS
 from core.people import CROP, Identity, Person, Slot
 
 from .inputs import Job
-from .output import cell, writing
+from .output import cell, lines_of, writing
 from .people import Known, as_link, up_to
 from .worker import Made
 
@@ -200,11 +200,10 @@ class Scores:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "likeness.csv"
-        whole = self._path.read_text("utf-8", "replace") if self._path.is_file() else ""
         self._lines: dict[str, list[dict[str, Any]]] = {}
-        for line in csv.DictReader(io.StringIO(whole, newline="")):
+        for line in lines_of(self._path, COLUMNS):
             self._lines.setdefault(line["set"], []).append(line)
-        if self._lines and not whole.endswith("\n"):
+        if self._lines and not self._path.read_bytes().endswith(b"\n"):
             self._lines.popitem()  # cut off
         self._write()
 
@@ -262,7 +261,7 @@ class Scores:
 
 
 def _similarity(line: Mapping[str, Any]) -> float:
-    return float(line.get("similarity") or 0)
+    return float(str(line.get("similarity") or 0).replace(",", "."))  # as a spreadsheet may have saved it
 
 
 def _table(lines: Iterable[Mapping[str, Any]]) -> str:

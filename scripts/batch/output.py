@@ -32,14 +32,14 @@ class Output:
         self.folder, self.failed = folder, 0
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / ".lock")
             done = folder / "done.csv"
             others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
             if others and not done.is_file():
                 raise SetupError(f"{folder} has no done.csv, but {others[0]}: take an empty folder for --output.")
+            self._lock = _locked(folder / ".lock")
             for unfinished in folder.glob(".*.part"):
                 unfinished.unlink()
-            self._done = {entry["name"]: entry for entry in _entries(done)}
+            self._done = {entry["name"]: entry for entry in lines_of(done, DONE)}
             # Written anew, without a line that was cut off.
             rows = [[entry[column] for column in DONE] for entry in self._done.values()]
             _replace(done, _csv([DONE, *rows]))
@@ -85,27 +85,43 @@ def writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as cause:
-        full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        what = f"{folder} is full" if full else f"{folder} cannot be written to ({cause.strerror})"
-        raise SetupError(f"{what}: what is done is there; make room and run the same again.") from cause
+        if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            what, mend = f"{folder} is full", "make room and run the same again"
+        else:
+            what = f"{cause.filename2 or cause.filename or folder} cannot be written to ({cause.strerror})"
+            mend = "mend that and run the same again, or name another --output"
+        raise SetupError(f"{what}: what is done is there; {mend}.") from cause
 
 
 def cell(value: Any) -> Any:
-    """No text is a formula, as which a spreadsheet would take it."""
+    """No text is a formula, as which a spreadsheet would take it, and none is more than a line."""
+    value = " ".join(value.splitlines()) if isinstance(value, str) else value
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def _entries(done: Path) -> Iterator[dict[str, str]]:
-    """The whole lines of a done.csv, the last of each name last; it may end anywhere."""
-    if not done.is_file():
-        return
-    for line in csv.reader(done.read_text("utf-8", "replace").splitlines()):
-        if len(line) == len(DONE) and line[0] != DONE[0]:
-            yield dict(zip(DONE, line, strict=True))
+def lines_of(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
+    """The whole lines of a file of ours, as we or a spreadsheet saved it; it may end anywhere.
+
+    Raises SetupError where it is no such file.
+    """
+    csv.field_size_limit(2**31 - 1)  # a row may have the names of thousands of pictures
+    first, *lines = path.read_text("utf-8-sig", "replace").split("\n") if path.is_file() else [""]
+    separator = max(",;\t", key=first.count)
+    if first and first.strip().split(separator) != list(columns):
+        raise SetupError(
+            f"{path} begins with {first[:80]!r}, not with {','.join(columns)}: put back the one of the last run, or "
+            "take an empty folder for --output."
+        )
+    for line in lines:  # each for itself, so that one with a lost quote takes no other along
+        for cells in csv.reader([line], delimiter=separator):
+            if len(cells) == len(columns):
+                yield dict(zip(columns, cells, strict=True))
 
 
 def _files(entry: Mapping[str, str] | None) -> list[str]:
-    return entry["files"].split(_BETWEEN) if entry and entry["files"] else []
+    """Those of a row; of nothing else, whatever somebody has put into the file."""
+    named = entry["files"].split(_BETWEEN) if entry else []
+    return [file for file in named if entry and file.startswith(entry["name"]) and Path(file).name == file]
 
 
 def _csv(lines: Sequence[Sequence[Any]]) -> bytes:

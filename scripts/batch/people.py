@@ -225,9 +225,13 @@ def behind(prompt: Prompt, of: str | Link) -> list[str]:
 
 def as_link(value: Any) -> Link | None:
     """What a node's input is linked to. The host sends lists that are none under __value__."""
-    return (value[0], value[1]) if isinstance(value, list) and len(value) == 2 else None
+    if not (isinstance(value, list) and len(value) == 2):
+        return None
+    node, output = value
+    return (node, output) if isinstance(node, str) and isinstance(output, int) else None
 
 
 def kind_of(prompt: Prompt, link: Link, known: Known) -> Any:
-    """The socket that a link leaves."""
-    return known[prompt[link[0]]["class_type"]]["output"][link[1]]
+    """The socket that a link leaves; None of a node that does not tell all of its outputs."""
+    kinds = known[prompt[link[0]]["class_type"]]["output"]
+    return kinds[link[1]] if 0 <= link[1] < len(kinds) else None

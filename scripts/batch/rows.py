@@ -9,6 +9,8 @@ import codecs
 import csv
 import io
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,10 @@ ENDING = ".safetensors"
 """Of a person's file among those that a job brings along."""
 NAME = "name"
 """The column that says what a row's pictures are called."""
-_LONGEST = 120
+_LONGEST, _BYTES = 120, 200
+"""Of a name: letters, and bytes, of which a file system takes 255 with the number and the ending behind them."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
+_NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
 """What Windows does not take, what a spreadsheet takes for a formula, and how a row's pictures are numbered."""
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?$", re.IGNORECASE)
 
@@ -58,11 +61,11 @@ def read(path: Path) -> Table:
         columns.pop()
     if "" in columns:
         raise SetupError(f"Column {columns.index('') + 1} of {path} has no name: write one into line {lines[0][0]}.")
-    folded = [column.casefold() for column in columns]
-    if twice := [column for column in columns if folded.count(column.casefold()) > 1]:
+    times = Counter(column.casefold() for column in columns)
+    if twice := [column for column in columns if times[column.casefold()] > 1]:
         raise SetupError(f"{path} has the column {twice[0]} {len(twice)} times: leave one of them.")
     if len(lines) == 1:
-        raise SetupError(f"{path} has no rows below its line of names ({', '.join(columns)}).")
+        raise SetupError(f"{path} has no rows below its line of names ({', '.join(columns[:9])}).")
     return Table(columns, lines[1:])
 
 
@@ -78,8 +81,8 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
         count = len(table.columns)
         if any(cells[count:]) or len(cells) < count:
             problem = f"{len(cells)} cells for {count} columns: put text that holds the separator into quotes."
-        elif not problem and named.setdefault(name.casefold(), line) != line:
-            problem = f"line {named[name.casefold()]} has the name {name} too: give each row its own."
+        elif not problem and named.setdefault(_folded(name), line) != line:
+            problem = f"line {named[_folded(name)]} has the name {name} too: give each row its own."
         yield Row(line, name, {column: cell for column, cell in filled.items() if column.casefold() != NAME}, problem)
 
 
@@ -88,13 +91,23 @@ def _named(line: int, cells: Mapping[str, str], is_photo: Callable[[str], bool])
     given = next((cell for column, cell in cells.items() if column.casefold() == NAME), "")
     if not given:
         stems = (Path(cell.replace("\\", "/")).stem for column, cell in cells.items() if is_photo(column))
-        return re.sub(r"[^\w.-]+", "-", "_".join([f"{line:05}", *stems]))[:_LONGEST].rstrip(".-"), ""
-    if len(given) > _LONGEST or _NO_NAME.search(given) or _DEVICES.match(given):
+        return cut(re.sub(r"[^\w.-]+", "-", "_".join([f"{line:05}", *stems]))[:_LONGEST], _BYTES).rstrip(".-"), ""
+    if len(given) > _LONGEST or len(given.encode()) > _BYTES or _NO_NAME.search(given) or _DEVICES.match(given):
         return given, (
-            f"the name {given!r} cannot be a file's: at most {_LONGEST} letters, none of <>:\"/\\|?*, no =, +, -, @, "
-            "dot or space before them, no dot or space behind, no number such as _1of4."
+            f"the name {given!r} cannot be a file's: at most {_LONGEST} letters and {_BYTES} bytes, none of "
+            '<>:"/\\|?*, no =, +, -, @, dot or space before them, no dot or space behind, no number such as _1of4.'
         )
     return given, ""
+
+
+def _folded(name: str) -> str:
+    """The same for names that are one file where a disk does not tell capitals, or two ways to write an accent."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def cut(text: str, size: int) -> str:
+    """What of a text fits into so many bytes."""
+    return text.encode()[:size].decode(errors="ignore")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -16,7 +16,7 @@ from .estimate import FIRST, estimate
 from .inputs import Job, Template
 from .measured import Scores, Try, best, split, tries, with_measure
 from .metadata import with_prompt
-from .output import Output
+from .output import Output, writing
 from .people import Known
 from .rows import BadRow, Row
 from .worker import Made
@@ -40,7 +40,7 @@ class Run:
 
     def prepare(self, template: Template, rows: Sequence[Row]) -> None:
         """Raises SetupError with all that the rows need and that is not there, and where they cannot be measured."""
-        check.require_nodes(template.prompt, self._known)
+        check.require_whole(template.prompt, self._known)
         if self._scores:
             with_measure(template.prompt, self._known)
         *_, _ = tries(Job(rows[0], template.prompt, {}), self._count)
@@ -70,7 +70,8 @@ class Run:
         for job, made in self._workers.made(jobs):
             if not made.error:
                 self._people[files[job.fingerprint]] = self._bank / files[job.fingerprint]
-                self._people[files[job.fingerprint]].write_bytes(made.files[0][1])
+                with writing(self._bank):
+                    self._people[files[job.fingerprint]].write_bytes(made.files[0][1])
 
     def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, str]]:
         """Every job once its picture is in the output folder, or with the reason why there is none."""

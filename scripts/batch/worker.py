@@ -23,8 +23,7 @@ from .rows import ENDING
 _ATTEMPTS = 3
 BESIDE = Path(__file__).parent / "beside"
 """Nodes of the workers' own."""
-FOLDERS = "likeness-batch-"
-"""What temporary folders are called; a process' number follows, by which it is seen that they are nobody's any more."""
+_FOLDERS = "likeness-batch-"
 
 
 class WorkerDied(Exception):
@@ -58,7 +57,7 @@ class Worker:
     def __init__(self, host: Host, python: Path, models: Iterable[Path] = ()) -> None:
         self.host = host
         _clear_up()
-        self._folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{os.getpid()}-"))
+        self._folder = Path(tempfile.mkdtemp(prefix=prefix()))
         self._server = HostServer(host, python, self._folder / "host", models, packs=[*packs_of(host), BESIDE])
         self._used: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -142,10 +141,15 @@ class Worker:
         return self._server.base / folder / name
 
 
+def prefix() -> str:
+    """Of the folders of this process, by which another one sees whose they were."""
+    return f"{_FOLDERS}{os.getpid()}-"
+
+
 def _clear_up() -> None:
     """What workers of this machine have left that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*") if os.name != "nt" else ():
-        process = folder.name.removeprefix(FOLDERS).split("-")[0]
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDERS}*") if os.name != "nt" else ():
+        process = folder.name.removeprefix(_FOLDERS).split("-")[0]
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:

@@ -213,7 +213,7 @@ class HostServer:
 
     def file(self, output: Mapping[str, str]) -> Path:
         """Where an output that the host names ({"filename", "subfolder", "type"}) lies."""
-        return self.base / output["type"] / output["subfolder"] / output["filename"]
+        return self.base / output["type"] / output.get("subfolder", "") / output["filename"]
 
     def run(self, prompt: Prompt, on_event: Callable[[Event], None] | None = None, timeout: float | None = 900) -> Run:
         """Queue an API prompt and wait for its end.

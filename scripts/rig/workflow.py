@@ -302,4 +302,5 @@ def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
 
 def title(prompt: Prompt, node: str) -> str:
     """What a node is called."""
-    return prompt[node].get("_meta", {}).get("title", prompt[node]["class_type"])
+    meta = prompt[node].get("_meta")
+    return (meta.get("title") if isinstance(meta, dict) else None) or prompt[node]["class_type"]

@@ -252,7 +252,7 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     list(check.choices([whole], KNOWN, found))
     check.require(found, KNOWN, good)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
-        check.require_nodes({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
+        check.require_whole({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
     asked = check.doctor(found, KNOWN)
     assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceModel")
 

@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 
 import pytest
 from batch import rows
+from batch.check import require_whole
 from batch.inputs import Job, Template, check_labels
 from batch.output import Output
+from batch.people import to_outputs
 from batch.rows import Row
 from batch.worker import About, Made, WorkerDied
 from batch.workers import DEATHS, Crew
@@ -72,6 +74,19 @@ def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert all(row.problem.startswith("the name ") for row in found[4:8])
     assert [(row.name, row.problem) for row in found[8:]] == [("00010_Anna-Ö", ""), ("00012", "")]
+
+
+@pytest.mark.parametrize("name", ["字" * 67, "a\u2028b", "caf\u00e9", "a" * 121])
+def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "jobs.csv").write_text(f"name,Photo\ncafe\u0301,x\n{name},x\n,{'字' * 80}.png\n", "utf-8")
+    first, second, unnamed = rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo")
+    assert not first.problem and not unnamed.problem
+    assert (
+        second.problem == "line 2 has the name caf\u00e9 too: give each row its own."
+        if len(name) == 4
+        else ("cannot be a file's: at most 120 letters and 200 bytes" in second.problem)
+    )
+    assert len(f".{unnamed.name}_10000of10000.safetensors.part".encode()) < 256
 
 
 # --- Columns and cells
@@ -181,7 +196,10 @@ def test_a_prompt_of_the_api(tmp_path: Path) -> None:
         ("seed", "1.8E+19", "a whole number is needed, with all of its digits"),
         ("seed", "-1", "0 to 18446744073709551615 is needed"),
         ("cfg", "4,5", 4.5),
-        ("cfg", "nan", "0.0 to 100.0 is needed"),
+        ("seed", "1,000", "a whole number is needed, with all of its digits and nothing between"),
+        ("cfg", "nan", "a number is needed"),
+        ("cfg", "1e999", "a number is needed"),
+        ("cfg", "-1", "0.0 to 100.0 is needed"),
         ("cfg", "a lot", "a number is needed"),
         ("sampler", "EULER", "euler"),
         ("sampler", "euler_a", "the menu has 3 entries, such as euler"),
@@ -218,12 +236,18 @@ def test_photos_travel_by_what_is_in_them(tmp_path: Path) -> None:
         ("/etc/passwd", "is outside of"),
         ("b.png", "is not in"),
         ("torn.png", "cannot be read as a picture"),
+        ("torn.jpg", "cannot be read as a picture"),  # ComfyUI reads it: the rest is grey
+        ("text.png", "cannot be read as a picture: it is in no format of one."),
+        ("p" * 300, "is not in"),
     ],
 )
 def test_photos_that_cannot_be_used(tmp_path: Path, cell: str, problem: str) -> None:
     (tmp_path / "in").mkdir()
     Image.effect_noise((64, 64), 50).save(tmp_path / "a.png")
     (tmp_path / "in" / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
+    Image.effect_noise((64, 64), 50).save(tmp_path / "a.jpg")
+    (tmp_path / "in" / "torn.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-900])
+    (tmp_path / "in" / "text.png").write_text("no picture")
     made, row = template(tmp_path / "in", "First person"), Row(2, "a", {"First person": cell})
     told = made.check(row)
     if not told:
@@ -231,6 +255,53 @@ def test_photos_that_cannot_be_used(tmp_path: Path, cell: str, problem: str) -> 
             made.job(row)
         told = str(bad.value)
     assert problem in told
+
+
+def test_a_photo_travels_under_a_name_that_every_disk_takes(tmp_path: Path) -> None:
+    photo = f"{'字' * 80}.png"
+    Image.new("RGB", (8, 8)).save(tmp_path / photo)
+    (name,) = template(tmp_path, "First person").job(Row(2, "a", {"First person": photo})).photos
+    assert len(name.encode()) < 200 and name.startswith("字") and name.endswith(".png")
+
+
+@pytest.mark.parametrize(
+    ("of", "message"),
+    [
+        ({"nodes": [None]}, "its list of nodes is damaged"),
+        ({"nodes": [{}]}, "it is damaged"),
+        ({"nodes": [], "links": [], "extra": {"linearData": {"inputs": [1]}}}, "it is damaged"),
+        ({"nodes": [], "links": [], "extra": {"linearData": [1]}}, "it is damaged"),
+        ({"1": {"class_type": ["a"], "inputs": {}}}, "is no workflow"),
+    ],
+)
+def test_workflows_that_nobody_saved_so(tmp_path: Path, of: dict[str, Any], message: str) -> None:
+    (tmp_path / "workflow.json").write_text(json.dumps(of))
+    with pytest.raises(SetupError, match=message):
+        check_labels(tmp_path / "workflow.json", [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, ""),
+        ({"3": {"class_type": "Text", "inputs": {"text": [512, 512], "of": ["1", 4]}, "_meta": None}}, ""),
+        ({"1": {"class_type": "Lost", "inputs": {}}}, "This ComfyUI has no Lost: install the pack"),
+        ({"1": {"class_type": "Text", "inputs": {"of": ["9", 0]}}}, "Text is linked to node 9, which is not in"),
+        ({"1": {"class_type": "Text", "inputs": {"of": ["2", 0]}}}, "The workflow has a circle, .*Save.*: take one"),
+        ({"2": {"class_type": "PreviewImage", "inputs": {}}}, "saves nothing; it ends in PreviewImage: add Save Image"),
+        ({"2": {"class_type": "Text", "inputs": {}}}, "saves nothing; it ends in none: add Save Image"),
+    ],
+)
+def test_prompts_that_cannot_make_a_picture(changed: dict[str, Any], message: str) -> None:
+    known = {name: {"output_node": name != "Text", "output": ["STRING"]} for name in ("Text", "Save", "PreviewImage")}
+    prompt = {"1": {"class_type": "Text", "inputs": {}}, "2": {"class_type": "Save", "inputs": {"of": ["1", 0]}}}
+    prompt |= changed
+    if message:
+        with pytest.raises(SetupError, match=message):
+            require_whole(prompt, known)
+    else:
+        require_whole(prompt, known)
+        assert to_outputs(prompt, known).keys() == {"1", "2", "3"} & prompt.keys() - {"3"}
 
 
 # --- The folder
@@ -273,6 +344,36 @@ def test_the_folder_says_what_is_done(tmp_path: Path) -> None:
     for output in opened(folder):
         assert output.has(job(seed=2)) and not output.has(job()) and not output.has(job("other"))
     assert [line[1] for line in table(folder / "done.csv")] == ["name", "one", "other"]
+
+
+@pytest.mark.parametrize("saved_as", ["", "a lost quote", "a spreadsheet's", "another's"])
+def test_the_list_of_what_is_done_may_be_damaged(tmp_path: Path, saved_as: str) -> None:
+    """No line takes another along, none names a file that is not its row's, and what is no list is not overwritten."""
+    folder, many = tmp_path / "out", [f"{'many' * 30}_{number}of1200.png" for number in range(1200)]
+    for output in opened(folder):
+        output.keep(job("other"), [(".png", b"1")], 1.0)
+    (tmp_path / "mine.txt").write_text("mine")
+    (folder / "mine.txt").write_text("mine")
+    done = folder / "done.csv"
+    for file in many:
+        (folder / file).touch()
+    whole = f"{done.read_text()}2,{'many' * 30},{job().fingerprint},{'|'.join(many)},1\n"
+    whole += "2,one,abc,../mine.txt|mine.txt,1\n"
+    if saved_as == "a lost quote":
+        head, rest = whole.split("\n", 1)
+        whole = f'{head}\n2,"lost,abc,lost.png,1\n{rest}'
+    whole = whole.replace(",", ";") if saved_as == "a spreadsheet's" else whole
+    done.write_text(whole, "utf-8-sig" if saved_as == "a spreadsheet's" else "utf-8")
+    if saved_as == "another's":
+        done.write_text("Name,Email\n")
+        with pytest.raises(SetupError, match=r"begins with 'Name,Email', not with line,name,.*: put back the one of"):
+            Output(folder)
+        assert done.read_text() == "Name,Email\n"
+        return
+    for output in opened(folder):
+        assert output.has(job("many" * 30)) and output.has(job("other")) and not output.has(job())
+        output.keep(job(), [(".png", b"2")], 1.0)
+    assert (tmp_path / "mine.txt").is_file() and (folder / "mine.txt").is_file()
 
 
 def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path) -> None:
