@@ -109,8 +109,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=first, epilog="\n".join(text), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a picture for each row; the first line names inputs")
-    parser.add_argument("--workflow", required=True, help="a workflow's file, or a template: its file's name in workflows/")
+    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a picture a row; the first line names inputs")
+    parser.add_argument("--workflow", required=True, help="a workflow's file, or a template's name in workflows/")
     parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
     parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
