@@ -59,8 +59,8 @@ class SharePartsAttention(io.ComfyNode):
                     "reference",
                     options=[EVERY_STEP, ONCE],
                     tooltip="at every step: the parts are noised and seen by the model at every step, which "
-                    "costs about one more picture per part. once: seen without noise before the first step, nearly "
-                    "free and less faithful.",
+                    "costs about half a picture more per part (a whole one at CFG 1). once: seen without noise before "
+                    "the first step, nearly free and less faithful.",
                 ),
                 advanced(seed_input("seed", "Of the noise on the parts.")),
                 io.Int.Input(

@@ -57,6 +57,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+# ComfyUI portable's Python does not look beside the script.
+if (beside := str(Path(__file__).absolute().parent)) not in sys.path:
+    sys.path.insert(0, beside)
+
 import environment
 from environment import ROOT, Host, SetupError, say
 
@@ -109,12 +113,8 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=first, epilog="\n".join(text), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "jobs", type=Path, metavar="JOBS.csv", help="a picture for each row; the first line names inputs"
-    )
-    parser.add_argument(
-        "--workflow", required=True, help="a workflow's file, or a template: its file's name in workflows/"
-    )
+    parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a picture a row; the first line names inputs")
+    parser.add_argument("--workflow", required=True, help="a workflow's file, or a template's name in workflows/")
     parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
     parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")

@@ -23,6 +23,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# ComfyUI portable's Python does not look beside the script.
+if (beside := str(Path(__file__).absolute().parent)) not in sys.path:
+    sys.path.insert(0, beside)
+
 import environment
 from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
 

@@ -23,7 +23,9 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = str(Path(__file__).resolve().parents[1])
+if ROOT not in sys.path:  # where another script has it, it is behind a host's modules
+    sys.path.insert(0, ROOT)
 
 try:
     import numpy as np

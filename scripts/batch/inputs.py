@@ -117,13 +117,15 @@ class Template:
 
     def check(self, row: Row) -> str:
         """What is wrong with a row as far as it can be told without reading its files; empty when nothing."""
+        if row.problem:
+            return row.problem
         try:
             for column, cell in row.cells.items():
                 one = self.inputs[column]
                 _ = self._person(one, cell) or (self._path(one, cell) if one.is_photo else one.value(cell))
         except BadRow as problem:
             return str(problem)
-        return row.problem
+        return ""
 
     def job(self, row: Row) -> Job:
         """Raises BadRow."""
