@@ -13,10 +13,9 @@ from rig.workflow import Prompt, title
 from core.errors import listed
 from core.models.search import STANDIN
 
-from .inputs import Job
+from .inputs import Job, takes_files
 from .people import Known, as_link
 
-_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 _NEAREST = 3
 
 Choice = tuple[str, tuple[tuple[str, str], ...]]
@@ -102,6 +101,6 @@ def _menus(kind: str, known: Known) -> dict[str, list[Any]]:
         for name, (menu, *rest) in definition["input"].get(section, {}).items():
             settings = rest[0] if rest else {}
             words = menu if isinstance(menu, list) else settings.get("options") if menu == "COMBO" else None
-            if words is not None and not any(settings.get(upload) for upload in _UPLOADS):
+            if words is not None and not takes_files(settings):
                 found[name] = words
     return found

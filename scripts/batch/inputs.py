@@ -64,7 +64,7 @@ class Input:
 
     @property
     def is_photo(self) -> bool:
-        return any(options.get(upload) for _, options in self.specs for upload in _UPLOADS)
+        return any(takes_files(options) for _, options in self.specs)
 
     def value(self, cell: str) -> Any:
         """What a cell says. Raises BadRow."""
@@ -166,7 +166,7 @@ class Template:
             (number, name, path)
             for number, node in self.prompt.items()
             for name, value in node["inputs"].items()
-            if isinstance(value, str) and any(self._spec(node, name)[1].get(upload) for upload in _UPLOADS)
+            if isinstance(value, str) and takes_files(self._spec(node, name)[1])
             if os.path.isfile(path := self._folder / value.removesuffix(" [input]"))
         ]
 
@@ -189,6 +189,11 @@ class Template:
         if not os.path.isfile(path):  # that of a path says so too where the cell cannot be one
             raise BadRow(f"{one.column} is {cell}, which is not in {self._photos}.")
         return path
+
+
+def takes_files(options: Mapping[str, Any]) -> bool:
+    """Whether a menu is of files that are uploaded."""
+    return any(options.get(upload) for upload in _UPLOADS)
 
 
 def loaded(path: Path) -> dict[str, Any]:

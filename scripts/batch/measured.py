@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +22,7 @@ from core.models.uses import METHODS
 from core.people import CROP, Identity, Person, Slot
 
 from .inputs import Job
-from .output import cell, lines_of, writing
+from .output import cell, lines_of, table, write_whole, writing
 from .people import Known, as_link, up_to
 from .worker import Made
 
@@ -225,16 +222,11 @@ class Scores:
             self._write()
         else:
             with writing(self._path.parent), self._path.open("a", newline="", encoding="utf-8") as file:
-                file.write(_table(found))
+                file.write(_told(found))
 
     def _write(self) -> None:
-        head = io.StringIO(newline="")
-        csv.writer(head).writerow(COLUMNS)
         with writing(self._path.parent):
-            unfinished = self._path.with_name(f".{self._path.name}.part")
-            with unfinished.open("w", newline="", encoding="utf-8") as file:
-                file.write(head.getvalue() + "".join(map(_table, self._lines.values())))
-            os.replace(unfinished, self._path)
+            write_whole(self._path, "".join([table([COLUMNS]), *map(_told, self._lines.values())]).encode())
 
     def summary(self) -> str:
         """Of the pictures that were kept, each by the recogniser that judges it."""
@@ -264,9 +256,6 @@ def _similarity(line: Mapping[str, Any]) -> float:
     return float(str(line.get("similarity") or 0).replace(",", "."))  # as a spreadsheet may have saved it
 
 
-def _table(lines: Iterable[Mapping[str, Any]]) -> str:
-    text = io.StringIO(newline="")
-    for line in lines:
-        values = (line.get(column, "") for column in COLUMNS)
-        csv.writer(text).writerow([f"{value:.4f}" if isinstance(value, float) else cell(value) for value in values])
-    return text.getvalue()
+def _told(lines: Iterable[Mapping[str, Any]]) -> str:
+    each = ([line.get(column, "") for column in COLUMNS] for line in lines)
+    return table([f"{value:.4f}" if isinstance(value, float) else cell(value) for value in values] for values in each)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
+import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,8 +42,8 @@ class Output:
                 unfinished.unlink()
             self._done = {entry["name"]: entry for entry in lines_of(done, DONE)}
             # Written anew, without a line that was cut off.
-            rows = [[entry[column] for column in DONE] for entry in self._done.values()]
-            _replace(done, _csv([DONE, *rows]))
+            rows = [[cell(entry[column]) for column in DONE] for entry in self._done.values()]
+            write_whole(done, table([DONE, *rows]).encode())
             self._done_file = done.open("a", newline="", encoding="utf-8")
             self._failed_file = (folder / "failed.csv").open("w", newline="", encoding="utf-8-sig")
             _append(self._failed_file, FAILED)
@@ -61,7 +62,7 @@ class Output:
         files = [f"{name}{number}{ending}" for number, (ending, _) in zip(numbers, pictures, strict=True)]
         with writing(self.folder):
             for file, (_, data) in zip(files, pictures, strict=True):
-                _replace(self.folder / file, data)
+                write_whole(self.folder / file, data)
             for earlier in set(_files(self._done.get(name))) - set(files):
                 (self.folder / earlier).unlink(missing_ok=True)
             entry = [job.row.line, name, job.fingerprint, _BETWEEN.join(files), round(seconds, 2)]
@@ -124,20 +125,20 @@ def _files(entry: Mapping[str, str] | None) -> list[str]:
     return [file for file in named if entry and file.startswith(entry["name"]) and Path(file).name == file]
 
 
-def _csv(lines: Sequence[Sequence[Any]]) -> bytes:
-    import io
-
+def table(lines: Iterable[Iterable[Any]]) -> str:
+    """As CSV."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([[cell(value) for value in line] for line in lines])
-    return text.getvalue().encode()
+    csv.writer(text).writerows(lines)
+    return text.getvalue()
 
 
 def _append(file: IO[str], line: Sequence[Any]) -> None:
-    csv.writer(file).writerow([cell(value) for value in line])
+    file.write(table([map(cell, line)]))
     file.flush()
 
 
-def _replace(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
+    """Whole or not at all. Raises OSError."""
     unfinished = path.with_name(f".{path.name}.part")
     try:
         with unfinished.open("wb") as file:

@@ -143,10 +143,8 @@ def opened(prompt: Prompt) -> Prompt:
         given = node["inputs"]
         if node["class_type"] != "LikenessPeopleFromPhotos" or not isinstance(given["names"], str):
             continue
-        names, same = (
-            names_in(given["names"]),
-            {key: given[key] for key in ("face_model", "which_face") if key in given},
-        )
+        names = names_in(given["names"])
+        same = {key: given[key] for key in ("face_model", "which_face") if key in given}
         people: dict[str, Any] = {}
         for n in (n for n in _PHOTOS if f"photo_{n}" in given):
             name = (names[n - 1] if n <= len(names) else "") or f"person {len(people) + 1}"

@@ -14,7 +14,7 @@ from core.errors import counted
 from . import check, people
 from .estimate import FIRST, estimate
 from .inputs import Job, Template
-from .measured import Scores, Try, best, split, tries, with_measure
+from .measured import Scores, Try, best, seeded, split, tries, with_measure
 from .metadata import with_prompt
 from .output import Output, writing
 from .people import Known
@@ -39,11 +39,13 @@ class Run:
         return self._output.has(job) and (self._scores is None or self._scores.has(job, self._count))
 
     def prepare(self, template: Template, rows: Sequence[Row]) -> None:
-        """Raises SetupError with all that the rows need and that is not there, and where they cannot be measured."""
+        """Raises SetupError with all that the rows need and that is not there, and where they cannot be measured, or
+        have no seed of which there are more."""
         check.require_whole(template.prompt, self._known)
         if self._scores:
             with_measure(template.prompt, self._known)
-        *_, _ = tries(Job(rows[0], template.prompt, {}), self._count)
+        if self._count > 1:
+            seeded(template.prompt, 1)
         needed: dict[check.Choice, str] = {}
         shared = people.to_make(check.choices(self._to_do(template, rows), self._known, needed), self._known)
         if needed:
@@ -69,9 +71,10 @@ class Run:
         jobs = (people.with_files(job, of_row.photos) for job, of_row in whole if of_row)
         for job, made in self._workers.made(jobs):
             if not made.error:
-                self._people[files[job.fingerprint]] = self._bank / files[job.fingerprint]
+                file = files[job.fingerprint]
                 with writing(self._bank):
-                    self._people[files[job.fingerprint]].write_bytes(made.files[0][1])
+                    (self._bank / file).write_bytes(made.files[0][1])
+                self._people[file] = self._bank / file
 
     def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, str]]:
         """Every job once its picture is in the output folder, or with the reason why there is none."""

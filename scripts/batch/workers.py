@@ -25,14 +25,12 @@ IN_FLIGHT = 2
 DEATHS = 3
 """So many workers may end during a row, and so many rows may be given up one after the other."""
 _END_SECONDS = 15
+_SAID = 600
+"""Letters of what a log ends with."""
 NO_RAY = (
     'Several workers are run by Ray, which is not installed: {python} -m pip install "ray[default]". '
     "One worker on this machine needs none: --workers 1."
 )
-
-
-_SAID = 600
-"""Letters of what a log ends with."""
 
 
 class Hand(Protocol):

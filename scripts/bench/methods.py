@@ -85,8 +85,8 @@ def texts(tokens: int = LONGEST) -> list[Any]:
     return [[[normal(n, 1, tokens, WIDTH), {"pooled_output": normal(n + 50, 1, 1280)}]] for n in (1, 2)]
 
 
-def hint(on: Networks, rows: int = 1) -> Any:
-    return torch.rand(rows, on.side, on.side, 3, generator=torch.Generator().manual_seed(3))
+def hint(on: Networks) -> Any:
+    return torch.rand(1, on.side, on.side, 3, generator=torch.Generator().manual_seed(3))
 
 
 def unpatched(on: Networks, _people: int) -> Applied:

@@ -27,8 +27,7 @@ from pack.bridge.self_attention.scored import scored
 from pack.bridge.self_attention.shared_parts import SharedParts
 from pack.bridge.share_parts import SelfReference
 from pack.bridge.unet import coarsest
-from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, token_mask, window
-from pack.core.parts.bank import sink as dropped
+from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, sink, token_mask, window
 
 from bench import sd15, sdxl
 from bench.masks import garments
@@ -244,14 +243,14 @@ def on_gpu() -> None:
     measure_rest(bench, 15, device)
 
 
-def sink(device: Any, dtype: Any, rounds: int) -> None:
+def without_mask(device: Any, dtype: Any, rounds: int) -> None:
     """Self-attention with 4 parts of 20 % in layers of SD1.5 and SDXL: what the dropped tokens take off by torch's
     log-sum-exp; the peer has them in the additive mask."""
     for heads, head, tokens in ((8, 40, 6144), (8, 80, 1536), (8, 160, 384), (10, 64, 4096), (20, 64, 1024)):
         tokens //= 16 if TINY else 1
         width, kept, weights = heads * head, round(PARTS * COVER * tokens), PartWeights([1.0])
         bank, grid = [PartTokens(torch.empty(kept, 0), PARTS * tokens - kept)], (1, tokens)
-        bias, logit = key_bias(bank, tokens, weights, grid, dtype), dropped(bank, weights)
+        bias, logit = key_bias(bank, tokens, weights, grid, dtype), sink(bank, weights)
         kernel = scored(torch.empty(0, device=device, dtype=dtype), head)
         if bias is None or logit is None or kernel is None:
             raise RuntimeError(f"{named(device)} has no such kernel for heads of {head} in {dtype}")
@@ -272,7 +271,7 @@ CASES: dict[str, Callable[[], None]] = {
     "share_parts_operations": operations,
     "parts_cpu_step": on_cpu,
     "parts_gpu_step": on_gpu,
-    "parts_sink": partial(sink, torch.device("cpu"), torch.float32, 5),
-    "parts_gpu_sink": partial(sink, accelerator(), torch.float16, 50),
+    "parts_sink": partial(without_mask, torch.device("cpu"), torch.float32, 5),
+    "parts_gpu_sink": partial(without_mask, accelerator(), torch.float16, 50),
 }
 NEED_GPU = {"parts_gpu_step", "parts_gpu_sink"}

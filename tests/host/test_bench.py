@@ -16,13 +16,18 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-WITHOUT_INSIGHTFACE = "import sys\nsys.modules['insightface'] = None\n"
 
 
 def bench(*cases: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """On small networks, in the Python and the host of this session."""
     command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "--python", sys.executable, "--tiny", *cases]
     return subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
+
+
+def without(module: str, folder: Path) -> dict[str, str]:
+    """Variables for a Python that has not this one. folder: where that is written."""
+    (folder / "sitecustomize.py").write_text(f"import sys\nsys.modules['{module}'] = None\n")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH", "")]))}
 
 
 def names(run: subprocess.CompletedProcess[str]) -> list[str]:
@@ -46,9 +51,7 @@ def test_every_case_runs() -> None:
 
 
 def test_a_case_that_fails_is_named_and_the_next_one_runs(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(WITHOUT_INSIGHTFACE)
-    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    run = bench("faces", "condition_image", PYTHONPATH=path)
+    run = bench("faces", "condition_image", **without("insightface", tmp_path))
     assert run.returncode == 1
     assert "[likeness] faces: failed, ModuleNotFoundError: " in run.stderr
     assert names(run) == ["id_patch_condition_image_8_people"]
@@ -118,7 +121,7 @@ def test_a_slower_card_leaves_out_more(gpu: Any, tmp_path: Path, monkeypatch: py
 
 def test_work_on_a_gpu_is_shown_in_the_row_it_was_started_in() -> None:
     """A kernel runs when its caller is elsewhere already: the number of the call tells which mark it belongs to."""
-    from bench import timeline
+    from bench import trace
 
     def event(category: str, name: str, start: float, end: float, number: int | None = None, thread: int = 1) -> Any:
         args = {} if number is None else {"correlation": number}
@@ -128,19 +131,19 @@ def test_work_on_a_gpu_is_shown_in_the_row_it_was_started_in() -> None:
     marks = {"ControlNet": (0, 10), "UNet: feed-forward": (2, 5), "UNet: convolutions": (20, 40),
              "Likeness: text by region": (25, 30)}  # fmt: skip
     events = [
-        *(event("user_annotation", timeline.MARK + row, *span) for row, span in marks.items()),
+        *(event("user_annotation", trace.MARK + row, *span) for row, span in marks.items()),
         {"ph": "M", "name": "process_name", "args": {}},
         *(event("cpu_op", "aten::mm", start, start + 1) for start in (3, 21, 26, 32)),
         *(event("cuda_runtime", "cudaLaunchKernel", at, at + 0.1, n) for n, at in enumerate((3, 21, 26, 32, 50))),
         *(event("kernel", "gemm", 100 + 2 * n, 101 + 2 * n, n, thread=7) for n in range(5)),
         event("gpu_memcpy", "Memcpy DtoH", 111, 112, 99, thread=7),
     ]
-    work = timeline.work_of(events)
+    work = trace.work_of(events)
     assert [(piece.row, piece.start, piece.end) for piece in work] == [
         ("ControlNet", 0, 1), ("UNet: convolutions", 2, 3), ("Likeness: text by region", 4, 5),
-        ("UNet: convolutions", 6, 7), (timeline.REST, 8, 9), (timeline.REST, 11, 12),
+        ("UNet: convolutions", 6, 7), (trace.REST, 8, 9), (trace.REST, 11, 12),
     ]  # fmt: skip
-    assert timeline.busy(work) == 0.5 and timeline.sums(work)["UNet: convolutions"] == 2
+    assert trace.busy(work) == 0.5 and trace.sums(work)["UNet: convolutions"] == 2
 
 
 REHEARSED = (
@@ -154,13 +157,7 @@ REHEARSED = (
 @pytest.mark.parametrize("cases", [REHEARSED, pytest.param((), marks=pytest.mark.thorough)], ids=["some", "all"])
 def test_a_run_for_a_gpu_is_rehearsed(tmp_path: Path, cases: tuple[str, ...]) -> None:
     """Without diffusers, where only some: a lent machine may not have it, and only the peer's case needs it."""
-    out, blocked = tmp_path / "out", tmp_path / "blocked"
-    blocked.mkdir()
-    variables = {}
-    if cases:
-        (blocked / "sitecustomize.py").write_text(WITHOUT_INSIGHTFACE.replace("insightface", "diffusers"))
-        path = os.pathsep.join(filter(None, [str(blocked), os.environ.get("PYTHONPATH", "")]))
-        variables = {"PYTHONPATH": path}
+    out, variables = tmp_path / "out", without("diffusers", tmp_path) if cases else {}
     wanted = (*cases, "instant_id_gpu_beside_diffusers") if cases else ()
     run = bench("--gpu", "--out", str(out), *wanted, **variables)
     assert run.returncode == 0, run.stderr
