@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # ComfyUI portable's Python does not look beside the script.
-if (beside := str(Path(__file__).absolute().parent)) not in sys.path:
-    sys.path.insert(0, beside)
+sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say

@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
 
-ROOT = str(Path(__file__).resolve().parents[1])
-if ROOT not in sys.path:  # where another script has it, it is behind a host's modules
-    sys.path.insert(0, ROOT)
+# Not in front: batch.py takes this into a process whose first folder may be a host's, with a `nodes` of its own.
+sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
 try:
     import numpy as np
