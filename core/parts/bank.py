@@ -33,13 +33,15 @@ def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
     Of whole cells (so many latent pixels a side: a token of the coarsest layers), one more than the mask touches on
-    every side: as token_mask widens it, everything that counts in any layer lies inside.
+    every side: as token_mask widens it, everything that counts in any layer lies inside. Where the last token hangs
+    over the picture's edge, token_mask has all of them a little closer together than they are.
     """
     left, top, right, below = bounds(mask > 0)
-    height, width = (side // 8 for side in mask.shape)
+    height, width = mask.shape
     first = [max(0, side // (8 * cell) - 1) * cell for side in (left, top)]
-    last = [(math.ceil(side / (8 * cell)) + 1) * cell for side in (right, below)]
-    return first[0], first[1], min(last[0], width), min(last[1], height)
+    counted = [side * math.ceil(whole / (8 * cell)) / whole for side, whole in ((right, width), (below, height))]
+    last = [(math.ceil(side) + 1) * cell for side in counted]
+    return first[0], first[1], min(last[0], width // 8), min(last[1], height // 8)
 
 
 @dataclass(frozen=True, eq=False)
