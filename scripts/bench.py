@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="small networks, one round: whether every case runs")
     parser.add_argument("--gpu", action="store_true", help="all that a GPU is wanted for, within a time")
     parser.add_argument("--out", type=Path, default=environment.CACHE / "bench-gpu", help="with --gpu: for the results")
-    parser.add_argument("--budget", type=float, default=560.0, help="with --gpu: seconds for all of it")
+    parser.add_argument("--budget", type=positive, default=560.0, help="with --gpu: seconds for all of it")
     parser.add_argument("case", nargs="*", help="all of them when none is named")
     given = parser.parse_args()
     hosts = environment.find_hosts()
@@ -56,6 +56,13 @@ def main() -> int:
     from bench import gpu
 
     return gpu.run(given.out, given.budget, given.case, STARTED)
+
+
+def positive(text: str) -> float:
+    seconds = float(text)
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 seconds")
+    return seconds
 
 
 def needs(host: environment.Host) -> list[str]:

@@ -33,7 +33,7 @@ def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
     Of whole cells, so many latent pixels a side as a token of the coarsest layers covers: the smallest in which all
-    that token_mask keeps lies, in these layers and in every finer one.
+    that token_mask keeps lies, in these layers and in every finer one; that of the mask where it keeps nothing.
     """
     height, width = (side // 8 for side in mask.shape)
     found: list[Rect] = []
@@ -43,6 +43,9 @@ def window(mask: Tensor, cell: int) -> Rect:
         if tokens.any():  # a mask may lie between the tokens of coarse layers
             left, top, right, below = bounds(tokens > 0)
             found.append((left // finer, top // finer, math.ceil(right / finer), math.ceil(below / finer)))
+    if not found:
+        left, top, right, below = (side / (8 * cell) for side in bounds(mask > 0))
+        found.append((int(left), int(top), math.ceil(right), math.ceil(below)))
     lefts, tops, rights, belows = zip(*found, strict=True)
     return min(lefts) * cell, min(tops) * cell, min(max(rights) * cell, width), min(max(belows) * cell, height)
 

@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import os
+import socket
 import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from environment import ROOT, Host, SetupError, say
 from rig.workflow import Prompt
@@ -24,7 +26,7 @@ IN_FLIGHT = 2
 """Rows of one worker: while one is made the next one waits there."""
 DEATHS = 3
 """So many workers may end during a row, and so many rows may be given up one after the other."""
-_END_SECONDS = 15
+_END_SECONDS, _ANSWER_SECONDS = 15, 10
 _SAID = 600
 """Letters of what a log ends with."""
 NO_RAY = (
@@ -213,6 +215,8 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         import ray
     except ImportError:
         raise SetupError(NO_RAY.format(python=sys.executable)) from None
+    if address and ":" in address:
+        _require_answer(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address:
         # Each machine runs this pack, and the ComfyUI that it finds there.
@@ -235,6 +239,18 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
     )
     scripts = None if address else str(ROOT / "scripts")
     return lambda: OnRay(actor.remote(scripts, models, os.environ.get("OMP_NUM_THREADS"))), count
+
+
+def _require_answer(address: str) -> None:
+    """Raises SetupError where nothing listens: Ray would go on asking for many minutes."""
+    try:
+        at = urlsplit(address if "://" in address else f"//{address}")
+        socket.create_connection((at.hostname or "", at.port or 10001), _ANSWER_SECONDS).close()
+    except (OSError, ValueError) as cause:
+        raise SetupError(
+            f"Nothing answers at {address} ({cause}): start the cluster with ray start --head on its first machine, "
+            "and give the address that this says."
+        ) from cause
 
 
 def _actor_class() -> type:

@@ -90,11 +90,11 @@ def run(out: Path, budget: float, only: Sequence[str], started: float) -> int:
         there = ", ".join(case.name for case in chosen)
         raise environment.SetupError(f"No such case: {', '.join(sorted(unknown))}. There are: {there}.")
     chosen = [case for case in chosen if not only or case.name in only]
-    out.mkdir(parents=True, exist_ok=True)
     missing = {need: [case.name for case in chosen if need in case.needs] for need in lacking(chosen)}
     for need, without in missing.items():
         environment.say(f"{need} is not installed here, so these are left out: {', '.join(without)}.")
     results = {"machine": machine(), "tiny": TINY, "budget_seconds": budget, "missing": missing, "cases": []}
+    write(out / RESULTS, results)
     pace, taken, expected = 1.0, 0.0, 0.0
     for case in chosen:
         left, wanted = budget - (time.monotonic() - started), case.seconds * pace
@@ -147,10 +147,16 @@ def tidy() -> None:
 
 
 def write(path: Path, results: dict[str, Any]) -> None:
-    """Whole or not at all."""
+    """Whole or not at all. Raises SetupError."""
     beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    os.replace(beside, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+        os.replace(beside, path)
+    except OSError as cause:
+        raise environment.SetupError(
+            f"{path} cannot be written ({cause.strerror}): make room or mend that, or name another folder with --out."
+        ) from cause
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> str:

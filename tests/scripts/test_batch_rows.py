@@ -18,7 +18,7 @@ from batch.output import Output
 from batch.people import to_outputs
 from batch.rows import Row
 from batch.worker import About, Made, WorkerDied
-from batch.workers import DEATHS, Crew
+from batch.workers import DEATHS, Crew, on_ray
 from environment import Host, SetupError
 from PIL import Image
 
@@ -455,6 +455,12 @@ def test_every_row_is_made_once_whoever_ends(capsys: pytest.CaptureFixture[str])
     ]
     assert Short.begun == 3 + 1 + DEATHS, "one more for each that ended"
     assert "A worker does not start, the others go on without it: no memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:a", "127.0.0.1:99999", ":"])
+def test_a_cluster_that_does_not_answer(address: str) -> None:
+    with pytest.raises(SetupError, match=f"Nothing answers at {address} .*ray start --head"):
+        on_ray(address, None, [])
 
 
 def test_rows_that_all_end_their_workers_end_the_run() -> None:
