@@ -18,13 +18,16 @@ from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
 from parts_made import HEIGHT, WIDTH
 from parts_run import POSE
 
-METHODS = ["InstantID", "InstantID, two by region", "parts", "parts with a pose", "share at every step", "share once"]
+METHODS = [
+    "InstantID", "InstantID, two by region", "parts", "parts with a pose", "share at every step", "share once",
+    "share seldom",
+]  # fmt: skip
 
 
-def share(model, reference, parts):
+def share(model, reference, parts, **cheaper):
     return SharePartsAttention.execute(
         model, [parts_run.text(1)], [parts_run.text(2)], parts, parts_made.clip(), parts_made.vae(), WIDTH, HEIGHT,
-        strength=1.0, start_percent=0.0, end_percent=1.0, layers="all", reference=reference, seed=0,
+        strength=1.0, start_percent=0.0, end_percent=1.0, layers="all", reference=reference, seed=0, **cheaper,
     ).args  # fmt: skip
 
 
@@ -51,7 +54,8 @@ def method(request):
     else:
 
         def ours(model):
-            return share(model, ONCE if "once" in name else EVERY_STEP, parts_made.parts(2))
+            cheaper = {"renew_every": 2, "crop_to_mask": True} if "seldom" in name else {}
+            return share(model, ONCE if "once" in name else EVERY_STEP, parts_made.parts(2), **cheaper)
 
     return model, ours, lambda *applied: parts_run.sample(*applied, steps=2, batch=2)
 

@@ -31,10 +31,10 @@ def instant_id(names: str, weights: tuple[float, ...] = (), **changed: Any) -> N
     return ours("LikenessApplyInstantID", cast=cast, image=image, **changed)
 
 
-def parts(kind: str, picture: int) -> Node:
+def parts(kind: str, picture: int, **changed: Any) -> Node:
     part = ours("LikenessPart", image=value(f"image(seed={picture})"))
     if kind == "LikenessSharePartsAttention":
-        return ours(kind, parts=part)
+        return ours(kind, parts=part, **changed)
     return ours(kind, features=ours("LikenessEncodeParts", parts=part))
 
 
@@ -90,6 +90,9 @@ METHODS = {
     ),
     "Parts2Whole": tuple(sampled(parts("LikenessApplyParts", picture)) for picture in (1, 2)),
     "shared attention": tuple(sampled(parts("LikenessSharePartsAttention", picture)) for picture in (1, 2)),
+    "shared attention, seldom": tuple(
+        sampled(parts("LikenessSharePartsAttention", 1, renew_every=every, crop_to_mask=True)) for every in (2, 1)
+    ),
 }  # fmt: skip
 KINDS = {
     "ID-Patch": "LikenessApplyIDPatch", "ID tokens by region": "LikenessApplyIDPatch",
@@ -100,7 +103,7 @@ KINDS = {
     "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
     "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
-    "shared attention": "LikenessSharePartsAttention",
+    "shared attention": "LikenessSharePartsAttention", "shared attention, seldom": "LikenessSharePartsAttention",
 }  # fmt: skip
 
 

@@ -142,11 +142,18 @@ def stored(made, dtype, channels=4):
     return patcher
 
 
+REFERENCES = {
+    EVERY_STEP: {"reference": EVERY_STEP},
+    ONCE: {"reference": ONCE},
+    "seldom, cropped": {"reference": EVERY_STEP, "renew_every": 2, "crop_to_mask": True},
+}
+
+
 def shared(model, reference, positive=None, negative=None, **changed):
     inputs = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "layers": "all", "seed": 0, **changed}
     return SharePartsAttention.execute(
         model, positive or [text(1)], negative or [text(2)], parts_made.parts(2), parts_made.clip(), parts_made.vae(),
-        width=WIDTH, height=HEIGHT, reference=reference, **inputs,
+        width=WIDTH, height=HEIGHT, **REFERENCES[reference], **inputs,
     ).args  # fmt: skip
 
 
@@ -156,14 +163,14 @@ def test_fp8_weights(made, features):
     assert difference(eight, full) <= 1e-4
 
 
-@pytest.mark.parametrize("reference", [EVERY_STEP, ONCE])
+@pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("dtype", [FP8, torch.float16])
 def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(made, dtype, reference):
     small, full = (picture(*shared(stored(made, each), reference)) for each in (dtype, torch.float32))
     assert difference(small, full) <= 1e-4
 
 
-@pytest.mark.parametrize("reference", [EVERY_STEP, ONCE])
+@pytest.mark.parametrize("reference", REFERENCES)
 def test_a_lora_before_or_after_a_model_that_is_its_own_reference(model, reference):
     """The model sees the parts with it either way."""
     key = "diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_v.weight"
@@ -180,7 +187,7 @@ def test_a_lora_before_or_after_a_model_that_is_its_own_reference(model, referen
     assert difference(picture(ours, *sides), before) > 1e-3
 
 
-@pytest.mark.parametrize("reference", [EVERY_STEP, ONCE])
+@pytest.mark.parametrize("reference", REFERENCES)
 def test_an_inpainting_model_is_its_own_reference(made, reference):
     """Its further channels read nothing here, so the picture is that of the plain model."""
     inpainting = stored(made, torch.float32, channels=9)
