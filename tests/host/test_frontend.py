@@ -118,6 +118,8 @@ def test_the_editor_sends_the_same_where_a_node_is_switched_off(
     mode: int, page: chromium.Page, host_server: Any
 ) -> None:
     """Each node of a workflow in turn, and boxes; with a Primitive and a Reroute before some."""
+    if host_server.host.version < (0, 33):
+        pytest.skip("the editor of this ComfyUI sends what is in a muted box, or behind a muted Reroute, all the same")
     graph, known = with_primitive_and_reroute(), host_server.object_info()
     for node in [node for node in graph["nodes"] if node["type"] not in workflow.NOTES]:
         node["mode"] = mode
