@@ -349,7 +349,8 @@ STEPS = {"Draw.steps": "24"}
 
 def test_what_a_row_costs_beside_a_plain_loop(setup: Setup, host: Host, tmp_path: Path) -> None:
     """The same rows in turns, in blocks: one ComfyUI posted to by a plain loop that writes its pictures, and one worker
-    whose pictures come into a folder. CPU seconds of all that each of them needs, the median of the blocks' ratios."""
+    whose pictures come into a folder. The medians of the blocks' ratios, of time and of the CPU seconds of all
+    that each of them needs, Ray's own processes too; from run to run they differ by 0.1."""
     columns = [column for column in COLUMNS if column in {*row(0), *STEPS} - {"name"}]
     template = Template(setup.folder / "workflow.json", setup.server.object_info(), columns, setup.folder, setup.folder)
     output, plain = Output(tmp_path / "out"), tmp_path / "plain"
@@ -370,7 +371,7 @@ def test_what_a_row_costs_beside_a_plain_loop(setup: Setup, host: Host, tmp_path
     ratios = [ours / theirs for ours, theirs in zip(second.cpu[1:], first.cpu[1:], strict=True)]
     wall = [ours / theirs for ours, theirs in zip(second.wall[1:], first.wall[1:], strict=True)]
     sys.stderr.write(f"plain {first} batch {second} ratios {ratios} wall {wall}\n")
-    assert statistics.median(ratios) <= 1.05
+    assert statistics.median(wall) <= 1.15 and statistics.median(ratios) <= 1.2
     assert pictures_of(plain) == pictures_of(tmp_path / "out")
 
 
