@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import graphlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from environment import SetupError
@@ -50,9 +51,10 @@ def require_whole(prompt: Prompt, known: Known) -> None:
 
 def choices(jobs: Iterable[Job], known: Known, found: dict[Choice, str]) -> Iterator[Job]:
     """The jobs, as they are asked for. found: gets every choice in them, and the title of its first node."""
+    menus_of = cache(lambda kind: _menus(kind, known))  # the same nodes in every row
     for job in jobs:
         for number, node in job.prompt.items():
-            menus, given = _menus(node["class_type"], known), node["inputs"].items()
+            menus, given = menus_of(node["class_type"]), node["inputs"].items()
             chosen = ((name, value) for name, value in given if name in menus and isinstance(value, str))
             own = tuple((name, value) for name, value in chosen if value not in job.photos)
             found.setdefault((node["class_type"], own), title(job.prompt, number))

@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Any
 
 from environment import SetupError
+from evaluate import PICTURES
 from PIL import Image, UnidentifiedImageError
 from rig import workflow
 from rig.workflow import Place, Prompt
@@ -30,7 +31,6 @@ from core.text import in_one_line
 from . import people
 from .rows import NAME, BadRow, Row, cut
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 _STEM = 160
 """Bytes of a photo's name that it keeps where it travels."""
