@@ -240,8 +240,6 @@ def test_an_older_host_is_told():
         dit.require_dits("")
     except dit.HostTooOld:
         with pytest.raises(dit.HostTooOld, match=r"Cast as References needs ComfyUI 0\.33"):
-            CastReferences.execute(
-                None, None, None, "", "", sentences="", size=1, photos_per_person=1, pose_picture=False
-            )
+            apply("FLUX.1 Kontext")
     else:
         pytest.skip("this ComfyUI is new enough")
