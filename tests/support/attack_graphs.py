@@ -209,7 +209,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
             "keep": 1, "latents": value("latent()"),
         },
-        "LikenessCropFaces": cut,
+        "LikenessCropFaces": {**cut, "vae": value("vae()")},
         "LikenessPasteFaces": {
             "images": value("photo()"), "where": crops[3], "sampled": crops, "color_match": "around the face",
         },
