@@ -147,6 +147,10 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "model": value("sd15()"), "clip": value("clip()"), **_sides(48), "cast": cast, "prompts": "1: up\n2: down",
             "strength": 1.0, **region,
         },
+        "LikenessBindReferences": {
+            "model": value("dit()"), "positive": value("referring(1)"), "negative": value("referring(2)"),
+            "strength": 1.0, **range_, "outside": "nobody", "extent": "body", "margin": 0.25,
+        },
         "LikenessIDPatchImage": {"id_patch": id_patch, "cast": cast, "photos": "mean"},
         "LikenessApplyIDPatch": applied,
         "LikenessBindIDTokens": {

@@ -21,13 +21,14 @@ import parts_made
 import parts_run
 import photo_maker_made
 import real_faces
+import tiny_dits
 import tiny_encoders
 import tiny_sd15
 import tiny_sdxl
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, story_maker, unet
+from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, references, story_maker, unet
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -96,6 +97,22 @@ def sd15() -> Any:
 @cache
 def denoiser() -> Any:
     return parts_run.denoiser(parts_made.made())
+
+
+@cache
+def dit() -> Any:
+    return tiny_dits.model("FLUX.2")
+
+
+@cache
+def _portraits() -> tuple[torch.Tensor, ...]:
+    return tuple(tiny_dits.latent("FLUX.2", 64, 48, seed) for seed in (1, 2))
+
+
+def referring(seed: int) -> Any:
+    """A text for `dit` that refers to the portraits of Anna and Boris."""
+    record = references.PeopleReferences(cast(), _portraits(), (0, 1))
+    return tiny_dits.conditioning(seed, _portraits(), **{references.REFERENCES: record})
 
 
 def networks() -> Any:
