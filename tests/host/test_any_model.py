@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import comfy.controlnet
 import comfy.latent_formats
 import comfy.ldm.flux.controlnet
@@ -9,9 +11,11 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import comfy.utils
+import people_made
 import pytest
 import real_faces
 import tiny_dits
+import tiny_encoders
 import tiny_vaes
 import torch
 from attack_graphs import DEFAULTS, ours
@@ -20,8 +24,10 @@ from graph_run import run
 from pack.core import identities
 from pack.core.errors import BadPhoto, WrongBaseModel
 from pack.core.faces.model import faces_in
+from pack.core.latents import rows as picked
 from pack.core.people import Cast, Person
 from pack.nodes import measure, second_pass
+from pack.nodes.references import CastReferences
 
 import nodes
 
@@ -145,6 +151,47 @@ def test_row_n_has_reference_n(model, family, method, negative):
     for n in range(ROWS):
         assert relative(together[n : n + 1], sampled([n])) < TIGHT
     assert relative(together[:1], sampled([0], whose=[1])) > 1e-3
+
+
+ENCODERS = {
+    "FLUX.2": (tiny_encoders.klein, "context_in_dim"),
+    "Qwen-Image": (tiny_encoders.qwen, "joint_attention_dim"),
+}
+
+
+@pytest.mark.parametrize("family", ENCODERS, scope="module")
+def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends, vae, family):
+    """From Crop Faces through Cast as References and the sampler to Paste Faces: all at once as one by one."""
+    encoder, width = ENCODERS[family]
+    clip = encoder()
+    said = {
+        "clip": clip, "vae": vae, "prompt": "a face", "negative_prompt": "", "sentences": "before the prompt",
+        "size": 128, "photos_per_person": 1, "pose_picture": False,
+    }  # fmt: skip
+    made = crop(face_model, photo, with_portraits(friends), vae=vae)
+    who, latents = made["cast_by_row"], made["latents"]
+    model = tiny_dits.model(family, **{width: CastReferences.execute(**said, cast=who)[0][0][0].shape[-1]})
+
+    def sampled(rows):
+        sides = CastReferences.execute(**said, cast=replace(who, people=tuple(who.people[n] for n in rows))).args[:2]
+        chosen = picked(latents, rows)
+        return nodes.common_ksampler(model, 5, 2, 3.0, "euler", "simple", *sides, chosen, denoise=0.6)[0]
+
+    together = sampled([0, 1, 2])
+    assert relative(together["samples"][1:2], sampled([1])["samples"]) < TIGHT
+    pasted, where = second_pass.PasteFaces.execute(
+        photo, made["where"], "none", nodes.VAEDecode().decode(vae, together)[0]
+    ).args
+    assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+
+
+def with_portraits(cast):
+    made = [people_made.person(n).identity for n, _ in enumerate(cast.people, 1)]
+    people = [
+        replace(one, identity=replace(one.identity, portraits=them.portraits))
+        for one, them in zip(cast.people, made, strict=True)
+    ]
+    return replace(cast, people=tuple(people))
 
 
 def text(family, seed, references, method):
