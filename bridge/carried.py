@@ -146,8 +146,9 @@ class CarriedCond(comfy.conds.CONDRegular):
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> CarriedCond:
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
-        cropped = tuple(one.cropped(area, self.run.latent) for one in self.cond)
-        return CarriedCond(cropped, self.run, batch_size, (area[0], area[1]))
+        (height, width), (y, x) = area[len(area) // 2 - 2 : len(area) // 2], area[-2:]  # frames may come first
+        cropped = tuple(one.cropped((height, width, y, x), self.run.latent) for one in self.cond)
+        return CarriedCond(cropped, self.run, batch_size, (height, width))
 
     def can_concat(self, other: CarriedCond) -> bool:
         return len(self.cond) == len(other.cond) and all(a.alike(b) for a, b in zip(self.cond, other.cond, strict=True))

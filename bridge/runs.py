@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..core.errors import counted
 from .carried import CarriedCond, Chunk, ConditioningLost
-from .unet import Options, dtype_of
+from .unet import Options, dtype_of, pixels_of
 
 if TYPE_CHECKING:
     from comfy.model_base import BaseModel
@@ -64,8 +64,8 @@ def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
 
 
 class Given(NamedTuple):
-    """What one forward is given. model: the host's; x: (B, C, h, w); sigmas: (B,); context: (B, T, width); options:
-    the host's transformer_options."""
+    """What one forward is given. model: the host's; x: (B, C, h, w), or (B, C, T, h, w); sigmas: (B,); context:
+    (B, T, width); options: the host's transformer_options."""
 
     model: BaseModel
     x: Tensor
@@ -210,36 +210,27 @@ class Run:
         chunks = self.read(rows)
         if not _heard(chunks):
             return None
-        self._check(given.x, len(rows), chunks)
+        self._check(given, len(rows), chunks)
         return self.batch(tuple(chunk.carried for chunk in chunks), given)
 
-    def forward(
-        self,
-        executor: WrapperExecutor,
-        x: Tensor,
-        timesteps: Tensor | None = None,
-        context: Tensor | None = None,
-        y: Tensor | None = None,
-        control: Any = None,
-        transformer_options: Options | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
+    def forward(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """DIFFUSION_MODEL: the batch goes where the UNet reads it, made anew where others have moved rows or cut tiles
-        after it was made."""
-        given, options = (x, timesteps, context, y, control), transformer_options or {}
+        after it was made.
+
+        What stands between the text and transformer_options differs between UNets and transformers."""
         sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
         rows: Tensor | None = kwargs.pop(self.key, None)
         if sent is None or rows is None:
-            return executor(*given, options, **kwargs)
+            return executor(x, *args, **kwargs)
         self._arrived = True
         if rows is sent.rows and x.shape[-2:] == sent.size:
             self._check_rows(x, sent.batch.rows)
-            return executor(*given, sent.batch.around(options), **kwargs)
-        text = sent.given.context if context is None else context
-        batch = self._read(rows, sent.given._replace(x=x, context=text))
+            return _read_by(sent.batch, executor, x, args, kwargs)
+        text = args[1] if len(args) > 1 else kwargs.get("context")
+        batch = self._read(rows, sent.given._replace(x=x, context=sent.given.context if text is None else text))
         if batch is None:
-            return executor(*given, options, **kwargs)
-        out = executor(*given, batch.around(options), **kwargs)
+            return executor(x, *args, **kwargs)
+        out = _read_by(batch, executor, x, args, kwargs)
         batch.done()
         return out
 
@@ -252,16 +243,23 @@ class Run:
             carried = counted(rows, "row")
             raise ConditioningLost(self._around, f"hands over conditions of {carried} with {len(x)} of the pictures")
 
-    def _check(self, x: Tensor, rows: int, chunks: Sequence[Chunk]) -> None:
+    def _check(self, given: Given, rows: int, chunks: Sequence[Chunk]) -> None:
         """Raise ConditioningLost where nobody can tell which row or which part of the picture is meant."""
-        self._check_rows(x, rows)
-        found = tuple(x.shape[-2:])
+        self._check_rows(given.x, rows)
+        found, side = tuple(given.x.shape[-2:]), pixels_of(given.model)
         for carried, size in chunks:
             whole = size or self.latent
             if whole != found and any(one.placed for one in carried):
-                height, width = (8 * side for side in found)
-                pixels = f"{width}x{height} of {8 * whole[1]}x{8 * whole[0]} px"
+                height, width = (side * cells for cells in found)
+                pixels = f"{width}x{height} of {side * whole[1]}x{side * whole[0]} px"
                 raise ConditioningLost(self._around, f"shows it {pixels}, but regions or a pose belong to the whole")
+
+
+def _read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
+    """A forward with the batch in its transformer_options, which come last where they are not named."""
+    if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
+        return executor(x, *args[:-1], batch.around(args[-1]), **kwargs)
+    return executor(x, *args, **{**kwargs, "transformer_options": batch.around(kwargs.get("transformer_options", {}))})
 
 
 def _heard(chunks: Sequence[Chunk]) -> bool:

@@ -126,6 +126,11 @@ def dtype_of(model: BaseModel) -> torch.dtype:
     return model.manual_cast_dtype or model.get_dtype()
 
 
+def pixels_of(model: BaseModel) -> int:
+    """Side of a latent pixel in pixels. Hosts that do not say have models with 8 alone."""
+    return getattr(model.latent_format, "spacial_downscale_ratio", 8)
+
+
 def attend_with(
     extra_options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None
 ) -> Attend:

@@ -1,0 +1,104 @@
+"""Tiny random FLUX.1, FLUX.2 and Qwen-Image MODELs, what they are given, and a sampling of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.model_patcher
+import comfy.samplers
+import comfy.supported_models
+import tiny_sdxl
+import torch
+from pack.bridge.dit import FLUX, FLUX_2, QWEN
+from seeded import fill
+from torch import Tensor
+
+TEXT, POOLED = 24, 16
+_FLUX = {
+    "in_channels": 16,
+    "out_channels": 16,
+    "vec_in_dim": POOLED,
+    "context_in_dim": TEXT,
+    "hidden_size": 64,
+    "mlp_ratio": 2.0,
+    "num_heads": 2,
+    "depth": 2,
+    "depth_single_blocks": 2,
+    "axes_dim": [8, 12, 12],
+    "theta": 10000,
+    "patch_size": 2,
+    "qkv_bias": True,
+    "guidance_embed": True,
+    "txt_ids_dims": [],
+}
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
+    FLUX: ("Flux", {"image_model": "flux", **_FLUX}),
+    FLUX_2: (
+        "Flux2",
+        {
+            "image_model": "flux2",
+            **_FLUX,
+            "in_channels": 128,
+            "out_channels": 128,
+            "vec_in_dim": None,
+            "axes_dim": [8, 8, 8, 8],
+            "theta": 2000,
+            "patch_size": 1,
+            "qkv_bias": False,
+            "guidance_embed": False,
+            "global_modulation": True,
+            "mlp_silu_act": True,
+            "ops_bias": False,
+            "default_ref_method": "index",
+            "ref_index_scale": 10.0,
+            "txt_ids_dims": [3],
+        },
+    ),
+    QWEN: (
+        "QwenImage",
+        {
+            "image_model": "qwen_image",
+            "in_channels": 64,
+            "num_layers": 2,
+            "attention_head_dim": 32,
+            "num_attention_heads": 2,
+            "joint_attention_dim": TEXT,
+            "axes_dims_rope": (8, 12, 12),
+        },
+    ),
+}
+"""By family: the host's configuration class, and what it is given. The real shapes but for widths and depths."""
+
+
+def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL on the CPU in float32. changes: of its network's configuration."""
+    name, shape = CONFIGS[family]
+    made = getattr(comfy.supported_models, name)({**shape, **changes, "dtype": torch.float32}).get_model({})
+    fill(made.diffusion_model, seed)
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(made, load_device=cpu, offload_device=cpu)
+
+
+def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
+    """Noise of a picture, or a reference, of this size in pixels."""
+    shape = {
+        FLUX: (16, height // 8, width // 8),
+        FLUX_2: (128, height // 16, width // 16),
+        QWEN: (16, 1, height // 8, width // 8),
+    }[family]
+    return torch.randn(rows, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def conditioning(seed: int, references: Sequence[Tensor] = (), tokens: int = 7, **options: Any) -> list[list[Any]]:
+    """A text of so many tokens, with reference latents as the host's nodes put them in."""
+    generator = torch.Generator().manual_seed(seed)
+    text, pooled = torch.randn(1, tokens, TEXT, generator=generator), torch.randn(1, POOLED, generator=generator)
+    more = {"reference_latents": list(references)} if references else {}
+    return [[text, {"pooled_output": pooled, **more, **options}]]
+
+
+def sample(made: Any, positive: Any, negative: Any, start: Tensor, steps: int = 2, cfg: float = 3.0) -> Tensor:
+    """The host's own Euler from `start`."""
+    sigmas = comfy.samplers.calculate_sigmas(made.get_model_object("model_sampling"), "simple", steps)
+    return tiny_sdxl.host_sample(made, start, sigmas, positive, negative, cfg)
