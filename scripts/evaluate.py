@@ -253,9 +253,9 @@ def pairs(root: Path, pictures: Iterable[Path], first: str, second: str) -> dict
     for name in (path.relative_to(root) for path in pictures):
         if (group := name.parent.as_posix()) in found:
             found[group][name.stem] = name.as_posix()
+    if nothing := [root / group for group, names in found.items() if not names]:
+        raise Unusable(f"There is no picture in {nothing[0]}, which is to be compared.")
     for one, other in ((first, second), (second, first)):
-        if not found[one]:
-            raise Unusable(f"There is no picture in {root / one}, which is to be compared.")
         if alone := sorted(found[one].keys() - found[other].keys()):
             raise Unusable(f"{one} has {alone[0]}, and {other} has not: make it there too, or take it out.")
     prompts: dict[str, list[tuple[str, str]]] = {}
