@@ -103,7 +103,7 @@ def test_the_same_pictures_made_in_two_ways(folder: Path) -> None:
     assert found["association"] == ["0.500", "0.750", "+0.250", "+0.000", "+0.500", "1.000", "1", "0"]
     assert "<h2>Compared</h2><table><tr><td>recogniser</td>" in (folder / "measured" / "index.html").read_text()
     pictures = sorted((folder / "pictures").rglob("*.png"))
-    with pytest.raises(evaluate.Unusable, match="plain has beach-1, and bound has not: make it there too"):
+    with pytest.raises(evaluate.Unusable, match="plain has beach-1, and bound has not: make it there"):
         evaluate.pairs(folder / "pictures", pictures[1:], "bound", "plain")
     with pytest.raises(evaluate.Unusable, match="There is no picture in .*gone"):
         evaluate.pairs(folder / "pictures", pictures, "bound", "gone")
