@@ -22,8 +22,10 @@ import parts_run
 import photo_maker_made
 import real_faces
 import tiny_dits
+import tiny_encoders
 import tiny_sd15
 import tiny_sdxl
+import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
 from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, references, story_maker, unet
@@ -119,6 +121,7 @@ def networks() -> Any:
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
+klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
 
 def wrapped(model: Any, way: str) -> Any:
