@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import comfy.model_management
+import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -14,6 +15,7 @@ from ..core.inputs import unusable_text
 from ..core.parts import compare
 from ..core.parts.parts import Part, Prepared
 from ..core.text import plain
+from .progress import stepwise
 from .unet import text_width
 
 if TYPE_CHECKING:
@@ -44,6 +46,15 @@ def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Ten
     latent = vae.encode(part.picture[None])
     check_family("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)
     return model.model.process_latent_in(latent.float().cpu())
+
+
+def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """A LATENT of one row per picture (B, H, W, 3), each denoised where its mask (B, H, W) is.
+
+    One by one: a VAE of films takes a batch of pictures for one film, and a mask per row for one per frame.
+    """
+    samples = torch.cat([vae.encode(picture[None]) for picture in stepwise(pictures.unbind())])
+    return {"samples": samples, "noise_mask": masks.reshape(len(masks), *[1] * (samples.ndim - 3), *masks.shape[1:])}
 
 
 def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
