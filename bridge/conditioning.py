@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..core import geometry
 from ..core.errors import LikenessError, WrongBaseModel, rows_missing
+from ..core.models.formats import FAMILIES
 from . import notes
-from .unet import Options, family
+from .unet import INSTEAD, Options, family
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlBase
@@ -74,8 +75,10 @@ def append_tokens(
 def check_conditioning(conditioning: Conditioning, width: int, what: str) -> None:
     """Raise WrongBaseModel when a text is of another width than the models `what` is made for."""
     for text, _ in conditioning:
-        if text.shape[-1] != width:
-            raise WrongBaseModel(f"The conditioning given to {what}", family(text.shape[-1]), family(width))
+        found = text.shape[-1]
+        if found != width:
+            advice = None if found in FAMILIES else INSTEAD
+            raise WrongBaseModel(f"The conditioning given to {what}", family(found), family(width), advice)
 
 
 def _split(entry: Entry, tokens: Tensor, people: int, start_percent: float) -> list[Entry]:
@@ -247,7 +250,9 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
-            raise WrongBaseModel("The MODEL given to the sampler", family(found), family(self.width))
+            name = family(found) if found else type(model.model_config).__name__
+            advice = None if found else INSTEAD
+            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
         self._check_blocks(model)
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
@@ -348,3 +353,5 @@ def check_control_net(control_net: ControlBase | None, width: int, what: str) ->
             if module.in_features != width:
                 raise WrongBaseModel(f"The ControlNet given to {what}", family(module.in_features), family(width))
             return
+    if hasattr(model, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
+        raise WrongBaseModel(f"The ControlNet given to {what}", type(model).__name__, family(width))

@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import examples, folders, inputs, missing
 from . import (
+    bind_references,
     body_surface,
     doctor,
     id_patch,
@@ -19,6 +20,7 @@ from . import (
     photo_maker,
     photos,
     places,
+    references,
     scenes,
     second_pass,
     share_parts,
@@ -30,7 +32,7 @@ folders.register()
 
 STEPS = (
     people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, style, story_maker, photo_maker,
-    infinite_you, parts, share_parts, body_surface, measure, second_pass, scenes, doctor,
+    infinite_you, parts, share_parts, references, bind_references, body_surface, measure, second_pass, scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -96,6 +96,9 @@ METHODS = {
     "a prompt per person": tuple(
         apart(ours("LikenessPersonPrompts", prompts=words)) for words in ("1: up\n2: down", "1: down")
     ),
+    "references by region": tuple(
+        apart(ours("LikenessBindReferences", outside=outside)) for outside in ("nobody", "everybody")
+    ),
     "Parts2Whole": tuple(sampled(parts("LikenessApplyParts", picture)) for picture in (1, 2)),
     "shared attention": tuple(sampled(parts("LikenessSharePartsAttention", picture)) for picture in (1, 2)),
     "shared attention, seldom": tuple(
@@ -113,8 +116,9 @@ KINDS = {
     "InfiniteYou": "LikenessApplyInfiniteYou", "InfiniteYou in face boxes": "LikenessApplyInfiniteYou",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
     "shared attention": "LikenessSharePartsAttention", "shared attention, seldom": "LikenessSharePartsAttention",
+    "references by region": "LikenessBindReferences",
 }  # fmt: skip
-OF_DITS = ("InfiniteYou", "InfiniteYou in face boxes")
+OF_DITS = ("references by region", "InfiniteYou", "InfiniteYou in face boxes")
 """Of models that older hosts do not have."""
 
 

@@ -150,6 +150,10 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "model": value("sd15()"), "clip": value("clip()"), **_sides(48), "cast": cast, "prompts": "1: up\n2: down",
             "strength": 1.0, **region,
         },
+        "LikenessBindReferences": {
+            "model": value("dit()"), "positive": value("referring(1)"), "negative": value("referring(2)"),
+            "strength": 1.0, **range_, "outside": "nobody", "extent": "body", "margin": 0.25,
+        },
         "LikenessIDPatchImage": {"id_patch": id_patch, "cast": cast, "photos": "mean"},
         "LikenessApplyIDPatch": applied,
         "LikenessBindIDTokens": {
@@ -188,6 +192,11 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "clip_vision": value("clip_vision()"), "bodies": value("image(batch=2)"), "body_masks": value("mask(2)"),
             "weight": 0.8, "lora_weight": 0.8, **range_, "photos": "mean", **region,
         },
+        "LikenessCastReferences": {
+            "clip": value("klein_clip()"), "vae": value("flux2_vae()"), "cast": cast, "prompt": "in a park",
+            "negative_prompt": "", "pictures": value("image()"), "sentences": "before the prompt", "size": 128,
+            "photos_per_person": 1, "pose_picture": False,
+        },
         "LikenessLoadInfiniteYou": {"file": "standin-image_proj_model.pt"},
         "LikenessApplyInfiniteYou": {
             "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
@@ -219,7 +228,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
             "keep": 1, "latents": value("latent()"),
         },
-        "LikenessCropFaces": cut,
+        "LikenessCropFaces": {**cut, "vae": value("vae()")},
         "LikenessPasteFaces": {
             "images": value("photo()"), "where": crops[3], "sampled": crops, "color_match": "around the face",
         },

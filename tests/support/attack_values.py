@@ -23,11 +23,22 @@ import parts_run
 import photo_maker_made
 import real_faces
 import tiny_dits
+import tiny_encoders
 import tiny_sd15
 import tiny_sdxl
+import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, infinite_you, instant_id, ip_adapter, story_maker, unet
+from pack.bridge import (
+    face_bank,
+    id_patch,
+    infinite_you,
+    instant_id,
+    ip_adapter,
+    references,
+    story_maker,
+    unet,
+)
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -105,6 +116,22 @@ def denoiser() -> Any:
     return parts_run.denoiser(parts_made.made())
 
 
+@cache
+def dit() -> Any:
+    return tiny_dits.model("FLUX.2")
+
+
+@cache
+def _portraits() -> tuple[torch.Tensor, ...]:
+    return tuple(tiny_dits.latent("FLUX.2", 64, 48, seed) for seed in (1, 2))
+
+
+def referring(seed: int) -> Any:
+    """A text for `dit` that refers to the portraits of Anna and Boris."""
+    record = references.PeopleReferences(cast(), _portraits(), (0, 1))
+    return tiny_dits.conditioning(seed, _portraits(), **{references.REFERENCES: record})
+
+
 def networks() -> Any:
     return parts_made.made().networks
 
@@ -112,6 +139,7 @@ def networks() -> Any:
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
 infuse_net, flux_vae, flux_text = cache(infuse_made.infuse_net), cache(infuse_made.vae), tiny_dits.conditioning
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
+klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
 
 def wrapped(model: Any, way: str) -> Any:
