@@ -173,19 +173,19 @@ class ControlAttachment:
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
-        conds = {**options.get("model_conds", {}), _WHOLE: _Whole(True), _INSIDE: _Inside(options.get(ID_TOKENS))}
+        conds = {**options.get("model_conds", {}), WHOLE: Whole(True), _INSIDE: _Inside(options.get(ID_TOKENS))}
         control = {"control": self._copies[previous], "control_apply_to_uncond": False}
         return {**options, "model_conds": conds, **control}
 
 
-_WHOLE = "likeness_whole"
+WHOLE = "likeness_whole"
 
 
-class _Whole(comfy.conds.CONDConstant):
+class Whole(comfy.conds.CONDConstant):
     """Whether rows are the whole picture or the area of a prompt, which the host fits the whole hint to."""
 
-    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> _Whole:
-        return _Whole(area is None)
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> Whole:
+        return Whole(area is None)
 
 
 _INSIDE = "likeness_inside"
@@ -285,7 +285,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.reading.join(cond[_INSIDE], x_noisy, cond, others[0])
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
-        if self.canvas and cond.get(_WHOLE):
+        if self.canvas and cond.get(WHOLE):
             self._check_latent(self.canvas, (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]))
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.

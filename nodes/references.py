@@ -131,7 +131,7 @@ class CastReferences(io.ComfyNode):
 
 def _shown(cls: type[io.ComfyNode], captioned: Sequence[tuple[Tensor, str]]) -> ui.PreviewImage | None:
     pictures, captions = [picture for picture, _ in captioned], [caption for _, caption in captioned]
-    return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls) if pictures else None
+    return ui.PreviewImage(previews.contact_sheet(pictures, captions, lines=2), cls=cls) if pictures else None
 
 
 NODES = [CastReferences]

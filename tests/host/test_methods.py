@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import comfy.model_base
 import pytest
 import torch
 from attack_graphs import DEFAULTS, Node, Output, node, ours, plain, sampled, sampler, value
@@ -62,6 +63,11 @@ def story_maker(names: str, **changed: Any) -> Node:
     return ours("LikenessApplyStoryMaker", cast=cast, **changed)
 
 
+def infinite_you(names: str, **changed: Any) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return sampled(ours("LikenessApplyInfiniteYou", cast=cast, **changed))
+
+
 def apart(applied: Node) -> Node:
     """What the sampler makes of a node that gives MODEL, positive and negative."""
     return sampler(applied, applied[1], applied[2])
@@ -85,8 +91,13 @@ METHODS = {
     "StoryMaker, clothes": (
         apart(story_maker("Anna Boris")), apart(story_maker("Anna Boris", bodies=value("image(batch=2, seed=6)"))),
     ),
+    "InfiniteYou": (infinite_you("Anna Boris"), infinite_you("Cleo Dan")),
+    "InfiniteYou in face boxes": tuple(infinite_you(who, acts_in="face boxes") for who in ("Anna Boris", "Cleo Dan")),
     "a prompt per person": tuple(
         apart(ours("LikenessPersonPrompts", prompts=words)) for words in ("1: up\n2: down", "1: down")
+    ),
+    "references by region": tuple(
+        apart(ours("LikenessBindReferences", outside=outside)) for outside in ("nobody", "everybody")
     ),
     "Parts2Whole": tuple(sampled(parts("LikenessApplyParts", picture)) for picture in (1, 2)),
     "shared attention": tuple(sampled(parts("LikenessSharePartsAttention", picture)) for picture in (1, 2)),
@@ -102,14 +113,20 @@ KINDS = {
     "a style in layers": "LikenessApplyStyle",
     "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
     "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
+    "InfiniteYou": "LikenessApplyInfiniteYou", "InfiniteYou in face boxes": "LikenessApplyInfiniteYou",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
     "shared attention": "LikenessSharePartsAttention", "shared attention, seldom": "LikenessSharePartsAttention",
+    "references by region": "LikenessBindReferences",
 }  # fmt: skip
+OF_DITS = ("references by region", "InfiniteYou", "InfiniteYou in face boxes")
+"""Of models that older hosts do not have."""
 
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("method", METHODS)
 def test_a_b_a(method: str) -> None:
+    if method in OF_DITS and not hasattr(comfy.model_base, "Flux2"):
+        pytest.skip("this ComfyUI has no such models")
     bare = plain(KINDS[method])
     before, a, b, again, after = (latents(graph) for graph in (bare, *METHODS[method], METHODS[method][0], bare))
     assert torch.equal(a, again) and torch.equal(before, after)
