@@ -9,6 +9,7 @@ from functools import cache
 import node_helpers
 import people_made
 import pytest
+import tiny_dits
 import tiny_encoders
 import tiny_vaes
 import torch
@@ -177,6 +178,25 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
         assert whose(rows[0][0][1]) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("family", "network", "width"),
+    [("Qwen-Image-Edit", dit.QWEN, {"joint_attention_dim": 16}), ("FLUX.2 klein", dit.FLUX_2, {"context_in_dim": 48})],
+)
+def test_a_row_is_drawn_as_if_it_were_alone(family, network, width):
+    people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
+    model = tiny_dits.model(network, **width)
+    start = tiny_dits.latent(network, 64, 48, rows=2)
+    drawn = tiny_dits.sample(model, *apply(family, RowCast(people, 128, 128))[:2], start)
+    for n, person in enumerate(people):
+        sides = apply(family, RowCast((person,), 128, 128))[:2]
+        alone = tiny_dits.sample(model, *sides, start[n : n + 1])
+        assert torch.allclose(drawn[n], alone[0], atol=1e-5)
+        with pytest.raises(errors.BadCast, match="The latent has 2 rows and the cast given to Cast as References 1"):
+            tiny_dits.sample(model, *sides, start)
+        without = [[[text, {"pooled_output": None}] for text, _ in side] for side in sides]
+        assert not torch.allclose(alone, tiny_dits.sample(model, *without, start[n : n + 1]), atol=1e-3)
+
+
 class Spoiled:
     def encode(self, pictures):
         return loaded("Qwen-Image-Edit")[1].encode(pictures) * float("nan")
@@ -240,8 +260,6 @@ def test_an_older_host_is_told():
         dit.require_dits("")
     except dit.HostTooOld:
         with pytest.raises(dit.HostTooOld, match=r"Cast as References needs ComfyUI 0\.33"):
-            CastReferences.execute(
-                None, None, None, "", "", sentences="", size=1, photos_per_person=1, pose_picture=False
-            )
+            apply("FLUX.1 Kontext")
     else:
         pytest.skip("this ComfyUI is new enough")
