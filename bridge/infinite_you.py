@@ -164,7 +164,6 @@ class InfuseNet(comfy.controlnet.ControlNet):
         ours, theirs = self.control_model.hidden_size, dit.network_of(model).hidden_size
         if ours != theirs:
             raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {ours}", f"one of width {theirs}", _FLUX)
-        self._passes = {}  # a cancelled run leaves its own
         super().pre_run(model, percent_to_sigma)
 
     def cleanup(self) -> None:

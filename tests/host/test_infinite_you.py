@@ -35,14 +35,15 @@ SIDES = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
 
 
 @pytest.mark.both_hosts
-def test_an_older_host_is_told():
+def test_an_older_host_is_told(tmp_path):
     try:
         require_dits("")
     except HostTooOld:
         with pytest.raises(HostTooOld, match=r"Load InfiniteYou needs ComfyUI 0\.33"):
             of_node.LoadInfiniteYou.execute("image_proj_model.bin")
+        loaded, net = infuse_made.projection(tmp_path), comfy.controlnet.ControlBase()
         with pytest.raises(HostTooOld, match=r"Apply InfiniteYou needs ComfyUI 0\.33"):
-            infuse_made.apply(None, None, None, one(), SIDES)
+            infuse_made.apply(loaded, net, infuse_made.vae(), one(), SIDES)
     else:
         pytest.skip("this ComfyUI is new enough")
 
