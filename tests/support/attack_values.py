@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import infuse_made
 import parts_made
 import parts_run
 import photo_maker_made
@@ -28,7 +29,16 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, references, story_maker, unet
+from pack.bridge import (
+    face_bank,
+    id_patch,
+    infinite_you,
+    instant_id,
+    ip_adapter,
+    references,
+    story_maker,
+    unet,
+)
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -68,7 +78,8 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus` or `story_maker`, from a file as a user has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker` or `infinite_you`, from a file as a user
+    has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
@@ -82,6 +93,7 @@ def loaded(kind: str) -> Any:
             lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
+        "infinite_you": (infuse_made.projection_file, infinite_you.load_infinite_you),
     }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
@@ -92,6 +104,11 @@ def loaded(kind: str) -> Any:
 @cache
 def sd15() -> Any:
     return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+
+
+@cache
+def flux() -> Any:
+    return tiny_dits.model("Flux")
 
 
 @cache
@@ -120,6 +137,7 @@ def networks() -> Any:
 
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
+infuse_net, flux_vae, flux_text = cache(infuse_made.infuse_net), cache(infuse_made.vae), tiny_dits.conditioning
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
