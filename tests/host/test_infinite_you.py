@@ -230,7 +230,7 @@ REFUSED = {
     "other blocks": (wrong(depth=5), NotAnInfuseNet, r"one with 5 double and 10 single blocks.*4 double and 10 single"),
     "another width": (wrong(context_in_dim=40), NotAnInfuseNet, "tokens of width 40, not 24"),
     "another VAE": (lambda files: (*files[:2], infuse_made.vae(4)), WrongBaseModel,
-                    "The VAE given to Apply InfiniteYou.*latents of 4 channels.*of 16"),
+                    "The VAE given to Apply InfiniteYou.*latents of 4 channels.*one for 16 channels"),
 }  # fmt: skip
 
 
