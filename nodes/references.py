@@ -68,7 +68,7 @@ class CastReferences(io.ComfyNode):
                     max=2048,
                     step=16,
                     tooltip="Side of a portrait as the model is given it, in pixels. Portraits are kept at 512; "
-                    "smaller ones save time and memory, 1024 is what the models were trained with.",
+                    "smaller ones save time and memory, ComfyUI's own workflows give these models 1024.",
                 ),
                 advanced(
                     io.Int.Input(

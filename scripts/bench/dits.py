@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import comfy.supported_models
+import tiny_dits
 import torch
+from pack.bridge import dit
 
 from bench import networks
 
@@ -36,35 +38,43 @@ QWEN = {
 class Family:
     """A DiT and what it is given.
 
-    host: the host's class of it. shape: what that is told. channels: of a latent. cell: pixels of a latent's pixel, and
-    of a token, along one side. text: width of a token of the text, how many the words are and how many each picture
-    adds. frames: whether a latent has a time of its own.
+    of: as bridge.dit names it. shape: what the host is told of it. channels: of a latent. cell: pixels along a side of
+    one of its pixels. text: width of a token, how many the words are, and how many each picture adds to them.
     """
 
     name: str
-    host: Any
+    of: str
     shape: networks.Shape
     channels: int
-    cell: tuple[int, int]
+    cell: int
     text: tuple[int, int, int]
-    frames: bool = False
+
+    def network(self, device: Any, dtype: Any) -> Any:
+        """The host's model; on a real device with random weights."""
+        host = getattr(comfy.supported_models, tiny_dits.CONFIGS[self.of][0])
+        return networks.unet(host, self.shape, device, dtype)
 
     def latent(self, width: int, height: int, dtype: Any, device: Any) -> Any:
-        time = (1,) if self.frames else ()
-        return torch.zeros(1, self.channels, *time, height // self.cell[0], width // self.cell[0]).to(device, dtype)
+        """Of a picture of this size in pixels."""
+        frames = (1,) if self.of == dit.QWEN else ()
+        size = (height // self.cell, width // self.cell)
+        return torch.randn(1, self.channels, *frames, *size, dtype=dtype, device=device)
 
-    def tokens(self, width: int, height: int) -> int:
-        return (height // self.cell[1]) * (width // self.cell[1])
+    def words(self, pictures: int, dtype: Any, device: Any) -> Any:
+        """A text beside so many pictures."""
+        width, words, each = self.text
+        return torch.randn(1, words + pictures * each, width, dtype=dtype, device=device)
 
-    def words(self, pictures: int) -> int:
-        """Tokens of a text beside so many pictures."""
-        return self.text[1] + pictures * self.text[2]
+    @property
+    def tiny(self) -> Family:
+        shape = {**tiny_dits.CONFIGS[self.of][1]}
+        return replace(self, shape=shape, text=(tiny_dits.TEXT, *self.text[1:]))
 
 
-FAMILIES = {
-    # FLUX.2's text is filled up to 512 tokens by the host.
-    "klein_4b": Family("klein_4b", comfy.supported_models.Flux2, KLEIN, 128, (16, 16), (7680, 512, 0)),
-    "flux2_dev": Family("flux2_dev", comfy.supported_models.Flux2, FLUX2, 128, (16, 16), (15360, 512, 0)),
-    # Its encoder sees each picture at 384 x 384: 14 x 14 tokens, and what names and frames them.
-    "qwen_2511": Family("qwen_2511", comfy.supported_models.QwenImage, QWEN, 16, (8, 16), (3584, 100, 204), True),
-}
+FAMILIES = (
+    # The host fills the text of FLUX.2 up to 512 tokens.
+    Family("klein_4b", dit.FLUX_2, KLEIN, 128, 16, (7680, 512, 0)),
+    Family("flux2_dev", dit.FLUX_2, FLUX2, 128, 16, (15360, 512, 0)),
+    # Its encoder sees each picture at 384 x 384 px: 14 x 14 tokens, and those that name and frame them.
+    Family("qwen_2511", dit.QWEN, QWEN, 16, 8, (3584, 100, 204)),
+)

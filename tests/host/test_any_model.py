@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import comfy.controlnet
 import comfy.latent_formats
@@ -41,14 +42,19 @@ CROP = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=tiny_vaes.ALL)
+@pytest.fixture(params=tiny_vaes.ALL)
 def family(request):
     return request.param
 
 
-@pytest.fixture(scope="module")
-def vae(family):
+@cache
+def vae_of(family):
     return tiny_vaes.ALL[family]()
+
+
+@pytest.fixture
+def vae(family):
+    return vae_of(family)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +95,7 @@ def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
 
 def test_a_film_of_crops_is_explained(face_model, photo, friends):
     """What VAE Encode makes of a batch with Qwen-Image's VAE."""
-    vae, made = tiny_vaes.qwen(), crop(face_model, photo, friends)
+    vae, made = vae_of("Qwen-Image"), crop(face_model, photo, friends)
     film = nodes.VAEEncode().encode(vae, made["crops"])[0]
     decoded = nodes.VAEDecode().decode(vae, film)[0]
     with pytest.raises(BadPhoto, match=r"got 1 sampled crop, .* cut out 3\. .*Qwen-Image, .* latents of Crop Faces"):
@@ -126,15 +132,11 @@ TIGHT = 5e-6
 METHODS = [("FLUX.2", "index"), ("Qwen-Image", "index"), ("Qwen-Image", "index_timestep_zero")]
 
 
-@pytest.fixture(scope="module")
-def model(family):
-    return tiny_dits.model(family)
-
-
-@pytest.mark.parametrize(("family", "method"), METHODS, scope="module")
+@pytest.mark.parametrize(("family", "method"), METHODS)
 @pytest.mark.parametrize("negative", ["the same", "the room alone", "nobody"])
-def test_row_n_has_reference_n(model, family, method, negative):
+def test_row_n_has_reference_n(family, method, negative):
     """With CFG, beside a room that all share, through the host's own sampler node: denoised where their mask is."""
+    model = tiny_dits.model(family)
     people, room = tiny_dits.latent(family, 64, 48, seed=2, rows=ROWS), tiny_dits.latent(family, 48, 80, seed=3)
     start = tiny_dits.latent(family, 96, 64, seed=1, rows=ROWS)
     masks = torch.rand(ROWS, 64, 96, generator=torch.Generator().manual_seed(4)).gt(0.5).float()
@@ -159,7 +161,7 @@ ENCODERS = {
 }
 
 
-@pytest.mark.parametrize("family", ENCODERS, scope="module")
+@pytest.mark.parametrize("family", ENCODERS)
 def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends, vae, family):
     """From Crop Faces through Cast as References and the sampler to Paste Faces: all at once as one by one."""
     encoder, width = ENCODERS[family]

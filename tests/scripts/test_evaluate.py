@@ -105,7 +105,7 @@ def test_the_same_pictures_made_in_two_ways(folder: Path) -> None:
     pictures = sorted((folder / "pictures").rglob("*.png"))
     with pytest.raises(evaluate.Unusable, match="plain has beach-1, and bound has not: make it there"):
         evaluate.pairs(folder / "pictures", pictures[1:], "bound", "plain")
-    with pytest.raises(evaluate.Unusable, match="There is no picture in .*gone"):
+    with pytest.raises(evaluate.Unusable, match=r"There is no picture in .*gone"):
         evaluate.pairs(folder / "pictures", pictures, "bound", "gone")
 
 
