@@ -49,12 +49,14 @@ SAID = {
     "uni-portrait": ("", "UniPortrait node", "a UniPortrait adapter"),
     "pulid": ("", "PuLID node", "a PuLID adapter"),
     "consistent-id": ("", "ConsistentID node", "a ConsistentID adapter"),
-    "infinite-you": ("", "InfiniteYou node", "InfiniteYou's projection"),
-    "with-anyone": ("", "WithAnyone node", "a WithAnyone adapter"),
+    "infinite-you": ("", "Load InfiniteYou", "InfiniteYou's projection (image_proj_model.bin)"),
+    "with-anyone": ("", "Load WithAnyone", "a WithAnyone adapter"),
     "kolors": ("", "another IP-Adapter node", "an SDXL IP-Adapter of another kind"),
     "clip-vision-h": ("", "models/clip_vision", "the CLIP vision encoder ViT-H/14"),
     "clip-vision-g": ("", "models/clip_vision", "the CLIP vision encoder ViT-bigG/14"),
     "checkpoint": ("", "Load Checkpoint", "an SDXL model"),
+    "flux": ("", "Load Diffusion Model", "a FLUX.1 model"),
+    "qwen3-4b": ("", "models/text_encoders", "a text encoder"),
 }
 TO_K = {"ip_adapter.1.to_k_ip.weight": (640, 2048)}
 # Files of other packs, by the tensors that tell them.
@@ -64,7 +66,7 @@ OTHERS = {
     "pulid": {"image_proj.body.0.weight": (1024, 1280), **TO_K},
     "consistent-id": {"image_proj.proj.0.weight": (1024, 512), "FacialEncoder.x.weight": (1,), **TO_K},
     "infinite-you": {"image_proj.latents": (1, 8, 1280), "image_proj.proj_in.weight": (1280, 512)},
-    "with-anyone": {"ipa_arc.0.to_q.weight": (1536, 3072)},
+    "with-anyone": {"ipa_arc.0.to_q.weight": (1536, 3072), "arcface_in_arc.0.weight": (12288, 512)},
     "kolors": {"image_proj.latents": (1, 16, 2048), "image_proj.proj_in.weight": (2048, 1024), **TO_K},
 }
 
@@ -86,6 +88,7 @@ def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) ->
         "clip-vision-h": built.clip_vision_h,
         "clip-vision-g": built.clip_vision_g,
         "checkpoint": built.checkpoint,
+        **{name: built.of_transformer(name) for name in ("flux", "qwen3-4b")},
     }
 
 
