@@ -216,6 +216,7 @@ def sockets() -> Iterator[Case]:
         ("LikenessApplyIDPatch", "control_net", "clip()"),
         ("LikenessApplyInstantID", "control_net", "sdxl()"),
         ("LikenessApplyStoryMaker", "story_maker", "loaded('instant_id')"),
+        ("LikenessApplyWithAnyone", "with_anyone", "loaded('story_maker')"),
         ("LikenessApplyStoryMaker", "bodies", "cast()"),
         ("LikenessApplyStoryMaker", "bodies", "image() * nan"),
         ("LikenessMeasure", "identity", "cast()"),

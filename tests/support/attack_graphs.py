@@ -185,6 +185,12 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "clip_vision": value("clip_vision()"), "bodies": value("image(batch=2)"), "body_masks": value("mask(2)"),
             "weight": 0.8, "lora_weight": 0.8, **range_, "photos": "mean", **region,
         },
+        "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
+        "LikenessApplyWithAnyone": {
+            "model": value("flux()"), "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
+            "with_anyone": value("loaded('with_anyone')"), "cast": cast, "weight": 1.0, **range_, "photos": "mean",
+            "region_margin": 0.75, "acts_in": "face boxes",
+        },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
         "LikenessApplyParts": {

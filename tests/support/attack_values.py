@@ -21,11 +21,12 @@ import parts_made
 import parts_run
 import photo_maker_made
 import real_faces
+import tiny_dits
 import tiny_sd15
 import tiny_sdxl
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, story_maker, unet
+from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, story_maker, unet, with_anyone
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -44,6 +45,7 @@ from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
+from with_anyone_made import with_anyone_file
 
 WIDTH, HEIGHT = 128, 96
 RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
@@ -65,7 +67,8 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus` or `story_maker`, from a file as a user has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker` or `with_anyone`, from a file as a user
+    has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
@@ -79,6 +82,7 @@ def loaded(kind: str) -> Any:
             lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
+        "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
     }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
@@ -94,6 +98,11 @@ def sd15() -> Any:
 @cache
 def denoiser() -> Any:
     return parts_run.denoiser(parts_made.made())
+
+
+@cache
+def flux() -> Any:
+    return tiny_dits.model("Flux")
 
 
 def networks() -> Any:
@@ -293,6 +302,10 @@ def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tens
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:
     return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
+
+
+def flux_text(seed: int) -> list[Any]:
+    return tiny_dits.conditioning(seed)
 
 
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:
