@@ -19,6 +19,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "instantid": WEIGHTS,
     "ipadapter": WEIGHTS,
     "storymaker": WEIGHTS,
+    "withanyone": WEIGHTS,
+    "infiniteyou": WEIGHTS,
     "parts2whole": WEIGHTS,
     "densepose": (".torchscript",),
     "likeness_faces": (".safetensors",),

@@ -25,7 +25,7 @@ from .places.heard import left_out
 BEFORE, AFTER, NONE = SENTENCES = ("before the prompt", "after the prompt", "none")
 """Where the sentences go."""
 LARGEST = 1024 * 1024
-"""Pixels that no picture beside portraits and poses has more of: the size that these models were trained with."""
+"""Pixels that no picture beside portraits and poses has more of: what the host's nodes bring pictures to."""
 SEEN = 384 * 384
 """Pixels of what is shown to a text encoder that looks at pictures."""
 _NAMELESS = "person"

@@ -68,7 +68,7 @@ class CastReferences(io.ComfyNode):
                     max=2048,
                     step=16,
                     tooltip="Side of a portrait as the model is given it, in pixels. Portraits are kept at 512; "
-                    "smaller ones save time and memory, 1024 is what the models were trained with.",
+                    "smaller ones save time and memory, ComfyUI's own workflows give these models 1024.",
                 ),
                 advanced(
                     io.Int.Input(
@@ -124,7 +124,7 @@ class CastReferences(io.ComfyNode):
         record = PeopleReferences(everybody, tuple(latents_of(vae, family, found)), whose)
         text, seen = with_sentences(prompt, found, family.word, sentences), seen_of(family, found)
         positive, negative = (
-            referring(encoded(clip, family, words, seen), record) for words in (text, negative_prompt)
+            referring(encoded(clip, family, words, seen), record, NAME) for words in (text, negative_prompt)
         )
         return io.NodeOutput(positive, negative, text, ui=_shown(cls, captioned(found, family.word)))
 

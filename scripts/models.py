@@ -234,7 +234,10 @@ def manager(given: argparse.Namespace) -> int:
     return 0
 
 
-_KINDS = {"checkpoints": "checkpoint", "diffusion_models": "diffusion_model", "loras": "lora", "vae": "VAE"}
+_KINDS = {
+    "checkpoints": "checkpoint", "diffusion_models": "diffusion_model", "text_encoders": "clip", "loras": "lora",
+    "vae": "VAE",
+}  # fmt: skip
 """Model key -> what ComfyUI-Manager calls it; the others are called as their folders are."""
 
 

@@ -17,6 +17,7 @@ from .tensors import State, shapes
 
 FAMILIES = {768: "SD1.5", 1024: "SD2", 2048: "SDXL"}
 """By the width of the text that a model's cross-attention reads."""
+FLUX = "FLUX.1"
 
 CONTROLNET = "controlnet"
 IR_SE50_KEY = "body.23.res_layer.5.fc1.weight"
@@ -78,9 +79,9 @@ def _shaped(key: str, *shape: int) -> Test:
     return matches
 
 
-def _resampler(state: State, queries: int) -> bool:
+def _resampler(state: State, queries: int, prefix: str = "image_proj.") -> bool:
     """A Perceiver resampler that reads a face embedding of 512 numbers."""
-    latents, inputs = state.get("image_proj.latents"), state.get("image_proj.proj_in.weight")
+    latents, inputs = state.get(f"{prefix}latents"), state.get(f"{prefix}proj_in.weight")
     if latents is None or inputs is None:
         return False
     return latents.shape[1:2] == (queries,) and inputs.shape[1:2] == (512,)
@@ -153,6 +154,7 @@ _FOR_SD15, _FOR_SDXL = (tuple(_ip_adapters(text)) for text in (768, 2048))
 _PHOTO_MAKER = "Put it into models/photomaker and load it with Load PhotoMaker (Likeness)."
 _VISION = "It belongs in models/clip_vision."
 _CHECKPOINT = "It is a whole model: put it into models/checkpoints and load it with Load Checkpoint."
+_DENOISER = "Put it into models/diffusion_models and load it with Load Diffusion Model."
 
 _EYE = "vision_model.embeddings"
 _RECOGNISER = ("input_layer.0.weight", "output_layer.3.weight")
@@ -224,7 +226,13 @@ KNOWN: tuple[Known, ...] = (
         ours=True,
     ),
     Known("photo-maker", "a PhotoMaker adapter", _under("id_encoder.", "lora_weights."), _PHOTO_MAKER, ours=True),
-    Known("with-anyone", "a WithAnyone adapter", _under("ipa_arc."), "It belongs to a WithAnyone node."),
+    Known(
+        "with-anyone",
+        "a WithAnyone adapter",
+        _has("arcface_in_arc.0.weight"),
+        "Put it into models/withanyone and load it with Load WithAnyone.",
+        ours=True,
+    ),
     *_FOR_SD15,
     *_FOR_SDXL,
     Known("other-face-id", "an IP-Adapter FaceID adapter of another kind", _face_id, _OTHER_IP_ADAPTER),
@@ -233,15 +241,21 @@ KNOWN: tuple[Known, ...] = (
     Known("other-ip-adapter", "an IP-Adapter for other models", _ending(_TO_K), _OTHER_IP_ADAPTER),
     Known(
         "infinite-you",
-        "InfiniteYou's projection",
-        lambda state: _resampler(state, 8),
-        "It belongs to an InfiniteYou node.",
+        "InfiniteYou's projection (image_proj_model.bin)",
+        # The host hands over what is in a pickle's only dictionary without its name.
+        lambda state: _resampler(state, 8) or _resampler(state, 8, prefix=""),
+        "Put it into models/infiniteyou and load it with Load InfiniteYou.",
+        ours=True,
     ),
     Known(
         CONTROLNET,
         "a ControlNet",
-        # As diffusers saves it, and as its authors did.
-        _any(_has("controlnet_cond_embedding.conv_in.weight"), _ending("zero_convs.0.0.weight")),
+        # As diffusers saves it, and as its authors did; that of a transformer.
+        _any(
+            _has("controlnet_cond_embedding.conv_in.weight"),
+            _ending("zero_convs.0.0.weight"),
+            _has("controlnet_blocks.0.weight"),
+        ),
         "It is a ControlNet: put it into models/controlnet and load it with Load ControlNet Model.",
     ),
     Known(
@@ -253,6 +267,20 @@ KNOWN: tuple[Known, ...] = (
     Known("sdxl", "an SDXL model", _wide(_UNET_TO_K, 2048), _CHECKPOINT),
     Known("sd15", "an SD1.5 model", _wide(_UNET_TO_K, 768), _CHECKPOINT),
     Known("unet", "a diffusion model", _under("model.diffusion_model."), _CHECKPOINT),
+    Known("flux2", "a FLUX.2 model", _has("double_stream_modulation_img.lin.weight"), _DENOISER),
+    Known("flux", "a FLUX.1 model", _has("double_blocks.0.img_attn.qkv.weight", "img_in.weight"), _DENOISER),
+    Known(
+        "qwen-image",
+        "a Qwen-Image model",
+        _has("txt_norm.weight", "time_text_embed.timestep_embedder.linear_1.weight"),
+        _DENOISER,
+    ),
+    Known(
+        "text-encoder",
+        "a text encoder",
+        _any(_has("model.embed_tokens.weight"), _has("shared.weight", "encoder.final_layer_norm.weight")),
+        "It belongs in models/text_encoders.",
+    ),
     Known("diffusers-unet", "a diffusers UNet", _has("conv_in.weight", "time_embedding.linear_1.weight"), _CHECKPOINT),
     Known(
         "clip-vit-l",
@@ -283,7 +311,10 @@ def identify(state: State) -> Known | None:
 
 
 def family(state: State) -> str | None:
-    """The model family by the width of the text that cross-attention reads, None where there is none."""
+    """The model family by the width of the text that cross-attention reads, None where there is none; of what has no
+    such layers, a ControlNet for FLUX.1 is told."""
+    if "controlnet_x_embedder.weight" in state and "context_embedder.weight" in state:
+        return FLUX
     widths = (tensor.shape[-1] for key, tensor in state.items() if key.endswith("attn2.to_k.weight"))
     return FAMILIES.get(next(widths, 0))
 

@@ -17,7 +17,8 @@ from .manifest import File, Model, models
 LOADERS = {
     "CheckpointLoaderSimple": "checkpoints", "ControlNetLoader": "controlnet", "CLIPVisionLoader": "clip_vision",
     "VAELoader": "vae", "LoadMediaPipeFaceLandmarker": "detection", "LoadDA3Model": "geometry_estimation",
-    "UNETLoader": "diffusion_models", "LoraLoader": "loras", "LoraLoaderModelOnly": "loras",
+    "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders", "LoraLoader": "loras",
+    "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
 OURS = {"LikenessLoadIPAdapter": "ipadapter", "LikenessLoadPhotoMaker": "photomaker"}
 """Loaders of ours for any of several published files."""
@@ -25,6 +26,8 @@ _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
 _READ_BUFFALO = ("face-id", "story-maker", "photo-maker-v2")
 """How the formats begin of what reads embeddings of buffalo_l's recogniser."""
+_READ_ANTELOPE = ("LikenessLoadInstantID", "LikenessLoadWithAnyone")
+"""Loaders of what reads embeddings of antelopev2's."""
 
 
 def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
@@ -61,7 +64,7 @@ def _recognisers(graph: Mapping[str, Any]) -> set[str]:
     found = list(nodes(graph))
     named = {texts[1] for kind, texts in found if kind == "LikenessLoadFaceModel" and len(texts) > 1}
     read = {packs.BUFFALO for model in published(graph) if model.format.startswith(_READ_BUFFALO)}
-    return named | read | {packs.ANTELOPE for kind, _ in found if kind == "LikenessLoadInstantID"}
+    return named | read | {packs.ANTELOPE for kind, _ in found if kind in _READ_ANTELOPE}
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:

@@ -3,7 +3,8 @@
 ComfyUI knows a family of models by how wide its UNet is, CLIP by the last layers in a file and the tiny autoencoder by
 its keys, and then makes them in their published sizes: no small file makes them small. In these sizes a step, a text
 for SDXL or a picture for ViT-H takes seconds of a CPU. The networks are the host's own either way, and what is tested
-reads their sizes from their tensors.
+reads their sizes from their tensors. Of the models whose denoiser is a transformer it reads most from the file; the
+text encoders, Qwen-Image and the encoding half of their autoencoders it does not.
 """
 
 from __future__ import annotations
@@ -12,14 +13,22 @@ from functools import wraps
 from typing import Any
 
 import comfy.clip_model
+import comfy.ldm.modules.diffusionmodules.model
+import comfy.ldm.wan.vae
+import comfy.sd
 import comfy.supported_models
 import comfy.taesd.taesd
+import comfy.text_encoders.llama
+import comfy.text_encoders.qwen_vl
+import comfy.text_encoders.t5
 from comfy_api.latest import ComfyExtension
 
 WIDTH, VAE_WIDTH = 64, 32
 """Channels of a UNet in the place of 320, one head of SDXL's, and of the autoencoder in the place of 64."""
 LAYERS = 3
 """Of CLIP: the fewest of which the host takes the last but one."""
+TEXT_WIDTH, WAN_WIDTH, HEADS = 64, 4, 2
+"""Of the text encoders of FLUX and Qwen-Image, of Qwen-Image's autoencoder, and heads of Qwen-Image itself."""
 
 
 def families() -> list[Any]:
@@ -43,6 +52,50 @@ def _end_early(network: Any) -> None:
     network.__init__ = init
 
 
+def _with(network: Any, **sizes: int) -> None:
+    """network: a class that is made with these sizes from now on, whatever it is given."""
+    made = network.__init__
+
+    @wraps(made)
+    def init(self: Any, *given: Any, **named: Any) -> None:
+        made(self, *given, **{**named, **sizes})
+
+    network.__init__ = init
+
+
+def _narrow_t5(made: Any) -> Any:
+    sizes = {"num_layers": LAYERS, "num_heads": 1, "d_model": TEXT_WIDTH, "d_ff": 2 * TEXT_WIDTH}
+    return lambda self, config, *given: made(self, {**config, **sizes}, *given)
+
+
+def _knows_qwen3(usual: Any) -> Any:
+    """usual: what tells text encoders, Qwen3 by their widths."""
+    of_first_layer = "model.layers.0.self_attn.q_norm.weight", "model.layers.0.post_attention_layernorm.weight"
+
+    def known(file: Any) -> Any:
+        narrow = all(key in file for key in of_first_layer) and len(file[of_first_layer[1]]) == TEXT_WIDTH
+        return comfy.sd.TEModel.QWEN3_4B if narrow else usual(file)
+
+    return known
+
+
+def _narrow_transformers() -> None:
+    """And what comes with them; an older host has no Qwen3."""
+    text, encoders = {"hidden_size": TEXT_WIDTH, "intermediate_size": 2 * TEXT_WIDTH}, comfy.text_encoders
+    comfy.text_encoders.t5.T5.__init__ = _narrow_t5(comfy.text_encoders.t5.T5.__init__)
+    _with(encoders.llama.Qwen25_7BVLI_Config, **text, num_attention_heads=4, num_key_value_heads=4)
+    _with(encoders.qwen_vl.Qwen2VLVisionTransformer, hidden_size=64, intermediate_size=128, num_heads=2, num_layers=2)
+    comfy.supported_models.QwenImage.unet_extra_config = {
+        "num_attention_heads": HEADS,
+        "joint_attention_dim": TEXT_WIDTH,
+    }
+    _with(comfy.ldm.modules.diffusionmodules.model.Encoder, ch=VAE_WIDTH)
+    _with(comfy.ldm.wan.vae.WanVAE, dim=WAN_WIDTH)
+    if hasattr(encoders.llama, "Qwen3_4BConfig"):
+        _with(encoders.llama.Qwen3_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
+        comfy.sd.detect_te_model = _knows_qwen3(comfy.sd.detect_te_model)
+
+
 def _convolution(usual: Any) -> Any:
     """Of the autoencoder."""
     return lambda n_in, n_out, **given: usual(*(VAE_WIDTH if n == 64 else n for n in (n_in, n_out)), **given)
@@ -58,4 +111,5 @@ async def comfy_entrypoint() -> SmallNetworks:
     comfy.taesd.taesd.conv = _convolution(comfy.taesd.taesd.conv)
     _end_early(comfy.clip_model.CLIPTextModel)
     _end_early(comfy.clip_model.CLIPVisionModelProjection)
+    _narrow_transformers()
     return SmallNetworks()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from core.faces.ir_se50 import published_shapes
 from core.resampler import Resampler
 
-from . import adapters, densepose
+from . import adapters, densepose, dits
 from .shapes import Shapes, clip_layers, clip_vision, layer, shapes_of, under
 
 CACHE = environment.CACHE / "standins"
@@ -75,10 +75,34 @@ class Standins(Files):
         """published: name of the file without its ending, such as ip-adapter-faceid_sd15."""
         return self.root / "ipadapter" / f"{PREFIX}-{published}.bin"
 
+    def of_transformer(self, published: str) -> Path:
+        """published: a key of DITS."""
+        folder, _ = DITS[published]
+        return self.root / folder / f"{PREFIX}-{published}.pt"
+
+
+DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
+    "flux": ("diffusion_models", dits.flux),
+    "withanyone": ("withanyone", dits.with_anyone),
+    "flux2": ("diffusion_models", dits.flux2),
+    "qwen-image-edit": ("diffusion_models", dits.qwen_image_edit),
+    "qwen3-4b": ("text_encoders", dits.qwen3_4b),
+    "qwen-vl": ("text_encoders", dits.qwen_vl),
+    "t5": ("text_encoders", dits.t5),
+    "clip-l": ("text_encoders", lambda: under("text_model", clip_l_shapes())),
+    "flux-vae": ("vae", dits.flux_vae),
+    "image_proj_model": ("infiniteyou", lambda: under("image_proj", _resampler(8, dits.TEXT))),
+    "infusenet": ("controlnet", dits.infuse_net),
+    "flux2-vae": ("vae", dits.flux2_vae),
+    "qwen-vae": ("vae", dits.qwen_vae),
+}
+"""What makes up the models whose denoiser is a transformer: folder and shapes of each file."""
+
 
 def build() -> Standins:
     """All stand-ins, written once per version of what tells their shapes."""
-    told = (Path(__file__), *map(Path(__file__).with_name, ("adapters.py", "shapes.py", SMALL_NETWORKS.name)))
+    names = ("adapters.py", "dits.py", "shapes.py", SMALL_NETWORKS.name)
+    told = (Path(__file__), *map(Path(__file__).with_name, names))
     recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
     return _paths(once(CACHE / recipe, lambda root: _write(_paths(root))))
 
@@ -151,6 +175,8 @@ def _write(to: Standins) -> None:
     save(to.vae, weights.fill(narrow(vae_shapes())))
     save(to.clip_vision, weights.fill(clip_vision(24, 1024, 768)))
     _write_adapters(to)
+    for name, (_, shapes) in DITS.items():
+        save(to.of_transformer(name), _Weights(torch.float16, _SMALL).fill(shapes()))
     _write_parts2whole(to.parts2whole)
     densepose.save(to.densepose, [[0.2, 0.05, 0.8, 1.0]])
     (to.root / "custom_nodes").mkdir()

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import infuse_made
 import parts_made
 import parts_run
 import photo_maker_made
@@ -28,7 +29,17 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, references, story_maker, unet
+from pack.bridge import (
+    face_bank,
+    id_patch,
+    infinite_you,
+    instant_id,
+    ip_adapter,
+    references,
+    story_maker,
+    unet,
+    with_anyone,
+)
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -47,6 +58,7 @@ from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
+from with_anyone_made import with_anyone_file
 
 WIDTH, HEIGHT = 128, 96
 RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
@@ -68,7 +80,8 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus` or `story_maker`, from a file as a user has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker`, `infinite_you` or `with_anyone`, from a
+    file as a user has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
@@ -82,6 +95,8 @@ def loaded(kind: str) -> Any:
             lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
+        "infinite_you": (infuse_made.projection_file, infinite_you.load_infinite_you),
+        "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
     }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
@@ -92,6 +107,11 @@ def loaded(kind: str) -> Any:
 @cache
 def sd15() -> Any:
     return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+
+
+@cache
+def flux() -> Any:
+    return tiny_dits.model("Flux")
 
 
 @cache
@@ -120,6 +140,7 @@ def networks() -> Any:
 
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
+infuse_net, flux_vae = cache(infuse_made.infuse_net), cache(infuse_made.vae)
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
@@ -313,6 +334,10 @@ def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tens
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:
     return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
+
+
+def flux_text(seed: int) -> list[Any]:
+    return tiny_dits.conditioning(seed)
 
 
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:

@@ -239,6 +239,11 @@ def test_a_controlnet_for_another_family(complete):
     shapes = {**CONTROL_NET, "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 768)}
     sparse(complete / "controlnet" / manifest.model("instantid-controlnet").name, shapes, 0)
     assert "a ControlNet for SD1.5; one for SDXL is needed" in finding(complete, "instantid-controlnet").detail
+    names = ("controlnet_x_embedder", "context_embedder", "controlnet_blocks.0")
+    sparse(
+        complete / "controlnet" / manifest.model("instantid-controlnet").name, {f"{n}.weight": (1,) for n in names}, 0
+    )
+    assert "a ControlNet for FLUX.1; one for SDXL is needed" in finding(complete, "instantid-controlnet").detail
 
 
 CUT = {

@@ -11,7 +11,7 @@ from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import manifest
 from pack.core.models.formats import IP_ADAPTERS, KNOWN, PHOTO_MAKERS, identify, known, recognised, require
 from pack.core.models.tensors import flatten, read, shapes
-from rig import adapters
+from rig import adapters, dits
 from rig.shapes import clip_vision
 from safetensors.torch import save_file
 from seeded import id_patch_file
@@ -48,6 +48,12 @@ PHOTO_MAKER = {
     version: on_meta(adapters.photo_maker({"mid_block.attentions.0": 1}, {"mid_block.attentions.0": 1280}, version))
     for version in (1, 2)
 }
+
+INFUSE_NET = meta(
+    controlnet_x_embedder__weight=(3072, 64),
+    context_embedder__weight=(3072, 4096),
+    controlnet_blocks__0__weight=(3072, 3072),
+)
 
 FILES = {
     "id-patch": flatten(id_patch_file("mlp")),
@@ -93,6 +99,10 @@ FILES = {
     "clip-vit-h": on_meta(clip_vision(32, 1280, 1024)),
     "clip-vit-bigg": on_meta(clip_vision(48, 1664, 1280, 8192)),
     "clip-vision": meta(vision_model__embeddings__position_embedding__weight=(577, 1024)),
+    "flux": on_meta(dits.flux()),
+    "flux2": on_meta(dits.flux2()),
+    "qwen-image": on_meta(dits.qwen_image_edit()),
+    "text-encoder": on_meta(dits.qwen_vl()),
     "controlnet": meta(controlnet_cond_embedding__conv_in__weight=(16, 3, 3, 3)),
     "lora": meta(lora_unet_x__lora_down__weight=(4, 320)),
     "sdxl": {KV: torch.empty(640, 2048, device="meta")},
@@ -108,6 +118,10 @@ OTHERS = {
     "PuLID 1.0 as its node saves it": ("pulid", meta(image_proj__body__0__weight=(1024, 1280)) | SDXL),
     "PuLID 1.1 as its node saves it": ("pulid", meta(image_proj__id_embedding_mapping__0__weight=(1024, 1280)) | SDXL),
     "a ControlNet as its authors save it": ("controlnet", meta(control_model__zero_convs__0__0__weight=(320, 320))),
+    "InfuseNet": ("controlnet", INFUSE_NET),
+    "T5": ("text-encoder", on_meta(dits.t5())),
+    "FLUX.2's VAE": ("vae", on_meta(dits.flux2_vae())),
+    "Qwen-Image's VAE": ("vae", on_meta(dits.qwen_vae())),
     "a LoRA as PEFT saves it": ("lora", meta(unet__x__lora_A__weight=(4, 320))),
 }
 
@@ -115,7 +129,7 @@ OTHERS = {
 def test_ids_are_given_once():
     assert len({one.id for one in KNOWN}) == len(KNOWN)
     ours = {one.id for one in KNOWN if one.ours}
-    single = {"id-patch", "arcface-ir-se50", "instant-id", "parts2whole", "story-maker"}
+    single = {"id-patch", "arcface-ir-se50", "instant-id", "parts2whole", "story-maker", "with-anyone", "infinite-you"}
     assert ours == {*single, *IP_ADAPTERS, *PHOTO_MAKERS}
     assert ours - {one.format for one in manifest.models()} == {"ip-adapter-full-sdxl"}, "published for SD1.5 only"
 
