@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import comfy.conds
 import torch
 from comfy.utils import common_upscale
 from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ..core import references
-from ..core.errors import WrongBaseModel
+from ..core.errors import WrongBaseModel, rows_missing
 from ..core.inputs import BadPicture, conditioning
-from ..core.people import Cast
+from ..core.people import Cast, RowCast, is_a
 from ..core.references import Reference
 from ..core.text import plain
 from .conditioning import Conditioning
@@ -172,9 +173,26 @@ def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> C
     return clip.encode_from_tokens_scheduled(clip.tokenize(shown + text, images=seen, llama_template=template))
 
 
-def referring(given: Conditioning, record: PeopleReferences) -> Conditioning:
-    """The conditioning with the record's latents behind those that it has."""
+def referring(given: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
+    """The conditioning with the record's latents, as the host's nodes put them in.
+
+    With a RowCast sampling raises BadCast for another number of rows, naming the node.
+    """
     if not record.latents:
         return given
-    options = {LATENTS: list(record.latents)}
-    return conditioning_set_values(conditioning_set_values(given, {REFERENCES: record}), options, append=True)
+    rows = len(record.cast.people) if is_a(record.cast, RowCast) else 0
+    options: dict[str, Any] = {LATENTS: list(record.latents), REFERENCES: record}
+    return conditioning_set_values(given, options | ({"model_conds": {_ROWS: _Rows((rows, node))}} if rows else {}))
+
+
+_ROWS = "likeness_reference_rows"
+
+
+class _Rows(comfy.conds.CONDConstant):
+    """How many rows the references are for, and which node has made them: the host would repeat or drop some."""
+
+    def process_cond(self, batch_size: int, **_: Any) -> _Rows:
+        rows, node = self.cond
+        if batch_size != rows:
+            raise rows_missing(node, rows, "the latent", batch_size)
+        return self

@@ -124,7 +124,7 @@ class CastReferences(io.ComfyNode):
         record = PeopleReferences(everybody, tuple(latents_of(vae, family, found)), whose)
         text, seen = with_sentences(prompt, found, family.word, sentences), seen_of(family, found)
         positive, negative = (
-            referring(encoded(clip, family, words, seen), record) for words in (text, negative_prompt)
+            referring(encoded(clip, family, words, seen), record, NAME) for words in (text, negative_prompt)
         )
         return io.NodeOutput(positive, negative, text, ui=_shown(cls, captioned(found, family.word)))
 

@@ -191,6 +191,8 @@ def test_a_row_is_drawn_as_if_it_were_alone(family, network, width):
         sides = apply(family, RowCast((person,), 128, 128))[:2]
         alone = tiny_dits.sample(model, *sides, start[n : n + 1])
         assert torch.allclose(drawn[n], alone[0], atol=1e-5)
+        with pytest.raises(errors.BadCast, match="The latent has 2 rows and the cast given to Cast as References 1"):
+            tiny_dits.sample(model, *sides, start)
         without = [[[text, {"pooled_output": None}] for text, _ in side] for side in sides]
         assert not torch.allclose(alone, tiny_dits.sample(model, *without, start[n : n + 1]), atol=1e-3)
 

@@ -64,7 +64,7 @@ def sample(model, positive, negative, rows=1, start=None, **changed):
 @pytest.mark.both_hosts
 @pytest.mark.skipif(has_dits(), reason="an older ComfyUI")
 def test_old_hosts_say_one_sentence(with_anyone):
-    for run in (lambda: LoadWithAnyone.execute("x"), lambda: apply(None, with_anyone, placed(1))):
+    for run in (lambda: LoadWithAnyone.execute("x"), lambda: apply(attack_values.sdxl(), with_anyone, placed(1))):
         with pytest.raises(HostTooOld, match=r"WithAnyone needs ComfyUI 0\.33 or newer"):
             run()
 

@@ -17,6 +17,7 @@ from figures import relative
 from pack.bridge.dit import FLUX
 from pack.bridge.with_anyone import load_with_anyone
 from pack.core.places.heard import REGIONS
+from pack.core.with_anyone import Face, WithAnyoneNet, of_faces, read
 from pack.nodes.with_anyone import ApplyWithAnyone
 from safetensors.torch import save_file
 from with_anyone_made import BOXES, DEFAULTS, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
@@ -145,3 +146,26 @@ def test_sampling_equals_the_formulas(pair, case, record_property):
     record_property("relative_difference", difference)
 
     assert difference <= TOLERANCE
+
+
+def test_in_16_bits_it_errs_as_the_formulas_do():
+    """Of products of weights that are rounded once more."""
+    file = with_anyone_file(width=512, blocks=1, heads=4)
+    noise = torch.Generator().manual_seed(5)
+    given = {
+        "embeddings": torch.randn(1, 512, generator=noise) * 1.5,
+        "img": torch.randn(1, 63, 512, generator=noise) * 3,
+    }
+
+    def published(dtype):
+        embeddings, img = (x.to(dtype) for x in given.values())
+        return Published({key: x.to(dtype) for key, x in file.items()}, embeddings, None).added(0, img)
+
+    state = of_faces(file)
+    net = WithAnyoneNet(state, ops=torch.nn)
+    net.load_state_dict(state)
+    with torch.no_grad():
+        face = Face(*(x.bfloat16() for x in net.faces(given["embeddings"])[0]))
+    ours, theirs, exact = read(given["img"].bfloat16(), face, [0]), published(torch.bfloat16), published(torch.float64)
+    errors = [float((x.double() - exact).norm() / exact.norm()) for x in (ours, theirs)]
+    assert 1e-4 < errors[0] < 1.2 * errors[1]
