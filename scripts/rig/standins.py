@@ -94,8 +94,9 @@ DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "infusenet": ("controlnet", dits.infuse_net),
     "flux2-vae": ("vae", dits.flux2_vae),
     "qwen-vae": ("vae", dits.qwen_vae),
+    "infinite-you": ("infiniteyou", lambda: under("image_proj", _resampler(8, dits.TEXT))),
 }
-"""What makes up the models whose denoiser is a transformer: folder and shapes of each file."""
+"""What makes up the models whose denoiser is a transformer, and what is for them: folder and shapes of each file."""
 
 
 def build() -> Standins:
