@@ -15,13 +15,10 @@ import comfy.conds
 from torch import Tensor
 
 from ..core.errors import LikenessError
-from .conditioning import Conditioning
+from .conditioning import ALWAYS, Conditioning
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-ALWAYS = (999999999.9, 0.0)
-"""The host's sigmas for 0 % and 100 % of the schedule."""
 
 
 class ModelNotPatched(LikenessError):
@@ -32,8 +29,8 @@ class ModelNotPatched(LikenessError):
             "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
             "lost.",
             "Connect the model output of the last of these to the sampler (other model nodes may stand between): "
-            "Apply InstantID, IP-Adapter, StoryMaker or PhotoMaker (Likeness), Style per Person, Apply Parts, Share "
-            "Parts Attention, Prompt per Person, ID Tokens by Region, References by Region.",
+            "Apply InstantID, IP-Adapter, StoryMaker, PhotoMaker or WithAnyone (Likeness), Style per Person, Apply "
+            "Parts, Share Parts Attention, Prompt per Person, ID Tokens by Region, References by Region.",
         )
 
 

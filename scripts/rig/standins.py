@@ -83,6 +83,7 @@ class Standins(Files):
 
 DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "flux": ("diffusion_models", dits.flux),
+    "withanyone": ("withanyone", dits.with_anyone),
     "flux2": ("diffusion_models", dits.flux2),
     "qwen-image-edit": ("diffusion_models", dits.qwen_image_edit),
     "qwen3-4b": ("text_encoders", dits.qwen3_4b),
@@ -94,7 +95,6 @@ DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "infusenet": ("controlnet", dits.infuse_net),
     "flux2-vae": ("vae", dits.flux2_vae),
     "qwen-vae": ("vae", dits.qwen_vae),
-    "infinite-you": ("infiniteyou", lambda: under("image_proj", _resampler(8, dits.TEXT))),
 }
 """What makes up the models whose denoiser is a transformer, and what is for them: folder and shapes of each file."""
 

@@ -21,6 +21,7 @@ LOADERS = {
     "IP-Adapter": ("ip_adapter", "LoadIPAdapter", "ipadapter", "h94/IP-Adapter"),
     "StoryMaker": ("story_maker", "LoadStoryMaker", "storymaker", "RED-AIGC/StoryMaker"),
     "PhotoMaker": ("photo_maker", "LoadPhotoMaker", "photomaker", "TencentARC/PhotoMaker"),
+    "WithAnyone": ("with_anyone", "LoadWithAnyone", "withanyone", "WithAnyone/WithAnyone"),
     "InfiniteYou": ("infinite_you", "LoadInfiniteYou", "infiniteyou", "ByteDance/InfiniteYou"),
 }
 NEWER = {"InfiniteYou", "WithAnyone"}
@@ -53,7 +54,7 @@ SAID = {
     "pulid": ("", "PuLID node", "a PuLID adapter"),
     "consistent-id": ("", "ConsistentID node", "a ConsistentID adapter"),
     "infinite-you": ("InfiniteYou", "Load InfiniteYou", "InfiniteYou's projection (image_proj_model.bin)"),
-    "with-anyone": ("", "Load WithAnyone", "a WithAnyone adapter"),
+    "with-anyone": ("WithAnyone", "Load WithAnyone", "a WithAnyone adapter"),
     "kolors": ("", "another IP-Adapter node", "an SDXL IP-Adapter of another kind"),
     "clip-vision-h": ("", "models/clip_vision", "the CLIP vision encoder ViT-H/14"),
     "clip-vision-g": ("", "models/clip_vision", "the CLIP vision encoder ViT-bigG/14"),
@@ -68,7 +69,6 @@ OTHERS = {
     "uni-portrait": {"faceid_proj.latents": (1, 16, 768), "faceid_adapter.1.to_k_faceid.weight": (320, 768)},
     "pulid": {"image_proj.body.0.weight": (1024, 1280), **TO_K},
     "consistent-id": {"image_proj.proj.0.weight": (1024, 512), "FacialEncoder.x.weight": (1,), **TO_K},
-    "with-anyone": {"ipa_arc.0.to_q.weight": (1536, 3072), "arcface_in_arc.0.weight": (12288, 512)},
     "kolors": {"image_proj.latents": (1, 16, 2048), "image_proj.proj_in.weight": (2048, 1024), **TO_K},
 }
 
@@ -90,7 +90,9 @@ def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) ->
         "clip-vision-h": built.clip_vision_h,
         "clip-vision-g": built.clip_vision_g,
         "checkpoint": built.checkpoint,
-        **{name: built.of_transformer(name) for name in ("flux", "qwen3-4b", "infinite-you")},
+        **{name: built.of_transformer(name) for name in ("flux", "qwen3-4b")},
+        "with-anyone": built.of_transformer("withanyone"),
+        "infinite-you": built.of_transformer("image_proj_model"),
     }
 
 
@@ -141,7 +143,7 @@ def test_a_pickle_runs_nothing(loader, capsys):
 
 def test_every_published_adapter_is_tried():
     """Each format of ours that is a file of one network is among those above."""
-    tried = {*adapters.PUBLISHED} | {"photomaker-v1", "photomaker-v2", "id-patch", "image_proj_model"}
+    tried = {*adapters.PUBLISHED} | {"photomaker-v1", "photomaker-v2", "id-patch", "withanyone", "image_proj_model"}
     ours = {
         Path(one.name).stem: one.format
         for one in manifest.models()

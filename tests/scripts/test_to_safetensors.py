@@ -85,7 +85,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
 def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     """Also that which only its kinds of numbers tell from InstantID's; of several of one shape the name says which."""
     built = standins.build()
-    others = {"mask": built.story_maker, "image_proj_model": built.of_transformer("infinite-you")}
+    others = {"mask": built.story_maker, "image_proj_model": built.of_transformer("image_proj_model")}
     source = shutil.copy(others.get(name) or built.ip_adapter(name), tmp_path / f"{name}.bin")
     written = convert(Path(source))
     assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
