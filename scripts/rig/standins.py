@@ -83,6 +83,7 @@ class Standins(Files):
 
 DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "flux": ("diffusion_models", dits.flux),
+    "withanyone": ("withanyone", dits.with_anyone),
     "flux2": ("diffusion_models", dits.flux2),
     "qwen-image-edit": ("diffusion_models", dits.qwen_image_edit),
     "qwen3-4b": ("text_encoders", dits.qwen3_4b),

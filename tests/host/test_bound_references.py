@@ -13,7 +13,6 @@ import tiny_dits
 import tiny_sd15
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
-from comfy_extras.nodes_flux import FluxKVCache
 from comfy_extras.nodes_torch_compile import TorchCompileModel
 from figures import relative
 from host_nodes import novram
@@ -239,6 +238,8 @@ def their_mask(model, family):
 
 
 def kept_keys(model, family):
+    from comfy_extras.nodes_flux import FluxKVCache  # not on older hosts
+
     return FluxKVCache.execute(model).args[0]
 
 
