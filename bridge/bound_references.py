@@ -201,7 +201,7 @@ class BoundBatch(Batch):
         if text not in self._plans:
             tokens = Tokens(text, self._regions.shape[1], self._counts)
             split = groups(tokens, self._regions, self._said.owners, self._said.everybody)
-            self._plans[text] = Plan(tokens, tuple(one.to(self._device) for one in split))
+            self._plans[text] = Plan(tokens, split, self._device)
         return self._plans[text]
 
     def around(self, options: Options) -> Options:
