@@ -33,7 +33,7 @@ class ModelNotPatched(LikenessError):
             "lost.",
             "Connect the model output of the last of these to the sampler (other model nodes may stand between): "
             "Apply InstantID, IP-Adapter, StoryMaker, PhotoMaker or WithAnyone (Likeness), Style per Person, Apply "
-            "Parts, Share Parts Attention, Prompt per Person, ID Tokens by Region.",
+            "Parts, Share Parts Attention, Prompt per Person, ID Tokens by Region, References by Region.",
         )
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ..core import geometry
 from ..core.errors import LikenessError, WrongBaseModel, rows_missing
+from ..core.models.formats import FAMILIES
 from . import notes
-from .unet import Options, family
+from .unet import INSTEAD, Options, family
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlBase
@@ -74,8 +75,10 @@ def append_tokens(
 def check_conditioning(conditioning: Conditioning, width: int, what: str) -> None:
     """Raise WrongBaseModel when a text is of another width than the models `what` is made for."""
     for text, _ in conditioning:
-        if text.shape[-1] != width:
-            raise WrongBaseModel(f"The conditioning given to {what}", family(text.shape[-1]), family(width))
+        found = text.shape[-1]
+        if found != width:
+            advice = None if found in FAMILIES else INSTEAD
+            raise WrongBaseModel(f"The conditioning given to {what}", family(found), family(width), advice)
 
 
 def _split(entry: Entry, tokens: Tensor, people: int, start_percent: float) -> list[Entry]:
@@ -170,19 +173,19 @@ class ControlAttachment:
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
-        conds = {**options.get("model_conds", {}), _WHOLE: _Whole(True), _INSIDE: _Inside(options.get(ID_TOKENS))}
+        conds = {**options.get("model_conds", {}), WHOLE: Whole(True), _INSIDE: _Inside(options.get(ID_TOKENS))}
         control = {"control": self._copies[previous], "control_apply_to_uncond": False}
         return {**options, "model_conds": conds, **control}
 
 
-_WHOLE = "likeness_whole"
+WHOLE = "likeness_whole"
 
 
-class _Whole(comfy.conds.CONDConstant):
+class Whole(comfy.conds.CONDConstant):
     """Whether rows are the whole picture or the area of a prompt, which the host fits the whole hint to."""
 
-    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> _Whole:
-        return _Whole(area is None)
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> Whole:
+        return Whole(area is None)
 
 
 _INSIDE = "likeness_inside"
@@ -247,7 +250,9 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
-            raise WrongBaseModel("The MODEL given to the sampler", family(found), family(self.width))
+            name = family(found) if found else type(model.model_config).__name__
+            advice = None if found else INSTEAD
+            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
         self._check_blocks(model)
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
@@ -280,7 +285,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.reading.join(cond[_INSIDE], x_noisy, cond, others[0])
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
-        if self.canvas and cond.get(_WHOLE):
+        if self.canvas and cond.get(WHOLE):
             self._check_latent(self.canvas, (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]))
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.
@@ -348,3 +353,5 @@ def check_control_net(control_net: ControlBase | None, width: int, what: str) ->
             if module.in_features != width:
                 raise WrongBaseModel(f"The ControlNet given to {what}", family(module.in_features), family(width))
             return
+    if hasattr(model, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
+        raise WrongBaseModel(f"The ControlNet given to {what}", type(model).__name__, family(width))

@@ -6,6 +6,7 @@ Their blocks and their attention have one slot each for a function of others: ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,12 @@ def grid_of(model: BaseModel, latent: Tensor) -> Grid:
     patch: int = network_of(model).patch_size
     height, width = latent.shape[-2:]
     return -(-height // patch), -(-width // patch)
+
+
+def tokens_of(model: BaseModel, latent: Tensor) -> int:
+    """How many these are, in all frames."""
+    frames = latent.shape[2] if latent.dim() == 5 else 1
+    return frames * math.prod(grid_of(model, latent))
 
 
 def blocks_of(model: ModelPatcher) -> list[Block]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import comfy.model_management
+import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -14,12 +15,16 @@ from ..core.inputs import unusable_text
 from ..core.parts import compare
 from ..core.parts.parts import Part, Prepared
 from ..core.text import plain
-from .unet import text_width
+from .progress import stepwise
+from .unet import TEXTS, text_width
 
 if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel
     from comfy.model_patcher import ModelPatcher
     from comfy.sd import CLIP, VAE
+
+_LATENTS = {4: "SD1.5 or SDXL", 16: "FLUX.1, SD3, Qwen-Image or Z-Image", 128: "FLUX.2"}
+_KNOWN = {"text width": TEXTS, "latent channels": _LATENTS}
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
@@ -46,6 +51,15 @@ def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Ten
     return model.model.process_latent_in(latent.float().cpu())
 
 
+def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
+    """A LATENT of one row per picture (B, H, W, 3), each denoised where its mask (B, H, W) is.
+
+    One by one: a VAE of films takes a batch of pictures for one film, and a mask per row for one per frame.
+    """
+    samples = torch.cat([vae.encode(picture[None]) for picture in stepwise(pictures.unbind())])
+    return {"samples": samples, "noise_mask": masks.reshape(len(masks), *[1] * (samples.ndim - 3), *masks.shape[1:])}
+
+
 def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
     """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: the cosine of what CLIP
     projects of both, or of DINOv2's class tokens."""
@@ -63,4 +77,5 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
 def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
     """Raise WrongBaseModel unless `what` has the measure of the family that is needed."""
     if found != wanted:
-        raise WrongBaseModel(what, f"another family ({measure} {found})", f"one with {measure} {wanted}", advice)
+        name = _KNOWN.get(measure, {}).get(found, "another family")
+        raise WrongBaseModel(what, f"{name} ({measure} {found})", f"one with {measure} {wanted}", advice)

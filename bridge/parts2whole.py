@@ -139,7 +139,7 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
 
 def check_model(model: ModelPatcher, features: Features) -> None:
     """Raise WrongBaseModel unless every layer of the bank is found in the MODEL, of the same width."""
-    layers = unet.transformers(model.get_model_object("diffusion_model"))
+    layers = unet.transformers(unet.unet_of(model))
     theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
     ours = {block: tokens[0].kept.shape[-1] for block, tokens in features.bank.items()}
     fits = features.networks.decoupled.model.layer_widths == [layer.attn2.to_q.out_features for *_, layer in layers]

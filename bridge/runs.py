@@ -65,13 +65,14 @@ def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
 
 class Given(NamedTuple):
     """What one forward is given. model: the host's; x: (B, C, h, w), or (B, C, T, h, w); sigmas: (B,); context:
-    (B, T, width); options: the host's transformer_options."""
+    (B, T, width); options: the host's transformer_options; references: latents of reference pictures, like x."""
 
     model: BaseModel
     x: Tensor
     sigmas: Tensor
     context: Tensor
     options: Options
+    references: Sequence[Tensor] = ()
 
     def like(self) -> Tensor:
         """Nothing, in the place and the dtype in which the UNet computes."""
@@ -196,7 +197,7 @@ class Run:
             return executor(*given, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         options = args[1] if len(args) > 1 else kwargs.get("transformer_options", {})
-        seen = Given(executor.class_obj, x, t, c_crossattn, options)
+        seen = Given(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
         batch = self._read(rows, seen)
         if batch is None:
             self._arrived = True

@@ -26,9 +26,17 @@ Replacement = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 Grid = tuple[int, int]
 """(height, width) in tokens."""
 
-_TEXTS = {**FAMILIES, 4096: "Kolors, Flux or SD3"}
+TEXTS = {
+    **FAMILIES, 2560: "Z-Image", 3584: "Qwen-Image", 4096: "Kolors, Flux or SD3", 7680: "FLUX.2 klein 4B",
+    12288: "FLUX.2 klein 9B", 15360: "FLUX.2 dev",
+}  # fmt: skip
 """By the width of a text's tokens."""
 _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
+INSTEAD = (
+    f"{_USE} For FLUX.2 and Qwen-Image there are Cast as References and References by Region, for FLUX.1 dev Apply "
+    "WithAnyone and Apply InfiniteYou."
+)
+"""What to do with a model without a UNet."""
 
 
 class TokensMoved(LikenessError):
@@ -44,12 +52,20 @@ class TokensMoved(LikenessError):
 
 def family(width: int | None) -> str:
     """Name of the models that read text of this width."""
-    return f"{_TEXTS.get(width or 0, 'another family')} (text width {width or 'unknown'})"
+    return f"{TEXTS.get(width or 0, 'another family')} (text width {width or 'unknown'})"
+
+
+def unet_of(model: ModelPatcher) -> Any:
+    """Raises WrongBaseModel for a MODEL without a UNet: FLUX, Qwen-Image, Z-Image."""
+    network = model.get_model_object("diffusion_model")
+    if not hasattr(network, "middle_block"):
+        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, INSTEAD)
+    return network
 
 
 def text_width(model: ModelPatcher) -> int:
     """Of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL that is none."""
-    return transformers(model.get_model_object("diffusion_model"))[0][-1].attn2.to_k.in_features
+    return transformers(unet_of(model))[0][-1].attn2.to_k.in_features
 
 
 def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int, int]]:
@@ -57,17 +73,15 @@ def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int, int]]:
 
     Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
     """
-    found = transformers(model.get_model_object("diffusion_model"))
+    found = transformers(unet_of(model))
     return [(name, number, index, block.attn2.to_q.out_features) for name, number, index, block in found]
 
 
 def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
     """(block, number, index, BasicTransformerBlock) of a UNet, in diffusers' order: down, up, mid.
 
-    Raises WrongBaseModel for a network that is not a UNet with cross-attention.
+    Raises WrongBaseModel for a UNet without cross-attention.
     """
-    if not hasattr(unet, "middle_block"):
-        raise WrongBaseModel("The MODEL", type(unet).__name__, _UNETS, _USE)
     blocks = [
         *(("input", number, block) for number, block in enumerate(unet.input_blocks)),
         *(("output", number, block) for number, block in enumerate(unet.output_blocks)),

@@ -147,28 +147,31 @@ _SHOWN = 100
 _OF_A_GROUP = 24
 
 
-def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: int = 1) -> Tensor:
+def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: int = 1, lines: int = 1) -> Tensor:
     """Pictures side by side, in rows, with a caption under each; of more than a hundred the first.
 
-    crops: each (H, W, 1|3|4) float 0..1 or uint8 of any size; captions: one per crop, cut when too long. together: how
-    many no row parts. Returns (1, H, W, 3) float32 0..1.
+    crops: each (H, W, 1|3|4) float 0..1 or uint8 of any size; captions: one per crop, cut when longer than so many
+    `lines`. together: how many no row parts. Returns (1, H, W, 3) float32 0..1.
     """
     if (more := len(crops) - _SHOWN) > 0:
         crops, captions = crops[:_SHOWN], [*captions[: _SHOWN - 1], f"and {more} more"]
-    cell, strip, gap = 160, 24, 6
+    cell, gap = 160, 6
+    fonts = [_font(caption, 15) for caption in captions]
+    written = [_lines(caption, font, cell, lines) for caption, font in zip(captions, fonts, strict=True)]
+    strip = 24 * max(map(len, written), default=1)
     columns = together * math.ceil(math.sqrt(len(crops)) / together)
     rows = math.ceil(len(crops) / columns)
     size = (columns * (cell + gap) + gap, rows * (cell + strip + gap) + gap)
     sheet = Sheet(Image.new("RGB", size, (28, 28, 28)))
-    for n, (crop, caption) in enumerate(zip(crops, captions, strict=True)):
+    for n, (crop, caption, font) in enumerate(zip(crops, written, fonts, strict=True)):
         x, y = gap + n % columns * (cell + gap), gap + n // columns * (cell + strip + gap)
         picture = as_picture(crop)
         scale = cell / max(picture.size)
         picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
         sheet.picture.paste(picture, (x + (cell - picture.width) // 2, y + (cell - picture.height) // 2))
-        font = _font(caption, 15)
-        below = (x + cell / 2, y + cell + 3)
-        sheet.pen.text(below, _cut(caption, font, cell), (235, 235, 235), font, anchor="ma")
+        for line, text in enumerate(caption):
+            below = (x + cell / 2, y + cell + 3 + 20 * line)
+            sheet.pen.text(below, text, (235, 235, 235), font, anchor="ma")
     return sheet.tensor()[None]
 
 

@@ -6,9 +6,11 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import examples, folders, inputs, missing
 from . import (
+    bind_references,
     body_surface,
     doctor,
     id_patch,
+    infinite_you,
     instant_id,
     ip_adapter,
     measure,
@@ -18,6 +20,7 @@ from . import (
     photo_maker,
     photos,
     places,
+    references,
     scenes,
     second_pass,
     share_parts,
@@ -30,7 +33,8 @@ folders.register()
 
 STEPS = (
     people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, style, story_maker, photo_maker,
-    with_anyone, parts, share_parts, body_surface, measure, second_pass, scenes, doctor,
+    with_anyone, infinite_you, parts, share_parts, references, bind_references, body_surface, measure, second_pass,
+    scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

@@ -10,7 +10,15 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes, regional_text
-from ..bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, append_tokens, check_control_net
+from ..bridge.conditioning import (
+    ID_TOKENS,
+    Canvas,
+    Conditioning,
+    ControlAttachment,
+    append_tokens,
+    check_conditioning,
+    check_control_net,
+)
 from ..bridge.id_patch import FILE, IDPatch, load_id_patch
 from ..bridge.id_tokens import IDTokensHeard
 from ..bridge.runs import patched
@@ -23,6 +31,7 @@ from ..bridge.schema import (
     region_masks_input,
     searchable,
 )
+from ..bridge.unet import text_width
 from ..core import geometry
 from ..core.errors import BadPatches, counted
 from ..core.id_patch import (
@@ -284,6 +293,7 @@ class BindIDTokens(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         if wrong := next((one.people for one in named if one.people != len(people)), None):
             raise _other_id_tokens(wrong, len(people))
+        check_conditioning([*positive, *negative], text_width(model), BIND)
         areas = regions.of_present(cast, people, mask, extent, margin, feather)
         canvas = Canvas(node, BIND, lambda _: "with their regions")
         both = regional_text.standing_in([positive, negative], areas, canvas)

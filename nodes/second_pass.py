@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import torch
+from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..bridge import notes
+from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
 from ..bridge.schema import advanced, searchable
@@ -120,6 +122,12 @@ class CropFaces(io.ComfyNode):
                         tooltip="People in whose place no face is found.",
                     )
                 ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Of the checkpoint. With it latents are the crops as the sampler takes them, for any "
+                    "model; Qwen-Image's VAE takes the batch in VAE Encode for one film.",
+                ),
             ],
             outputs=[
                 io.Image.Output("crops", display_name="crops", tooltip="One person per row: for VAE Encode."),
@@ -135,6 +143,11 @@ class CropFaces(io.ComfyNode):
                 io.Image.Output("preview", display_name="preview", tooltip="Who was chosen."),
                 io.String.Output("report", display_name="report", tooltip="Everybody, and why they are chosen or not."),
                 io.Int.Output("count", display_name="count", tooltip="How many rows there are."),
+                io.Latent.Output(
+                    "latents",
+                    display_name="latents",
+                    tooltip="The crops for the sampler, with their masks; needs vae.",
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -156,6 +169,7 @@ class CropFaces(io.ComfyNode):
         mask_margin: float,
         feather: float,
         not_found: str,
+        vae: VAE | None = None,
     ) -> io.NodeOutput:
         choice = Choice(
             who, smaller_than, less_than, not_found == PLACES[0], margin, mask_margin, feather, size // 64 * 64
@@ -168,14 +182,19 @@ class CropFaces(io.ComfyNode):
         rounded = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
         notes.tell(notes.node_of(cls), "\n".join([*rounded, *troubles(listed, len(images))]))
         crops = masks = rows = ExecutionBlocker(None)
+        latents = ExecutionBlocker(NO_VAE if chosen else None)
         if chosen:
             rgb = as_rgb(images)
             crops = torch.stack([cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
             masks = torch.stack([cut_mask(crop, choice.size) for crop in chosen])
             rows = cast_of(listed, choice.size)
+            latents = latents_by_row(vae, crops, masks) if vae else latents
         report = describe(listed, len(images))
         shown = ui.PreviewImage(preview, cls=cls)
-        return io.NodeOutput(crops, masks, rows, where, preview, report, len(chosen), ui=shown)
+        return io.NodeOutput(crops, masks, rows, where, preview, report, len(chosen), latents, ui=shown)
+
+
+NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."
 
 
 def _people(given: Cast | Identity) -> Cast:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ..bridge.face_model import FaceModel
 from ..bridge.id_patch import IDPatch
+from ..bridge.infinite_you import InfiniteYou
 from ..bridge.instant_id import InstantID
 from ..bridge.ip_adapter import IPAdapter
 from ..bridge.parts2whole import Features, Parts2Whole
@@ -33,6 +34,7 @@ LayoutSocket = _socket("LIKENESS_LAYOUT", Layout)
 # Boxes in pixels as ComfyUI's own nodes find or make them: {x, y, width, height}, a list of them, or one per picture
 BoxesOrLayoutSocket = _socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 IDPatchSocket = _socket("LIKENESS_ID_PATCH", IDPatch)
+InfiniteYouSocket = _socket("LIKENESS_INFINITE_YOU", InfiniteYou)
 InstantIDSocket = _socket("LIKENESS_INSTANT_ID", InstantID)
 IPAdapterSocket = _socket("LIKENESS_IP_ADAPTER", IPAdapter)
 PhotoMakerSocket = _socket("LIKENESS_PHOTO_MAKER", PhotoMaker)

@@ -12,7 +12,7 @@ Columns: the inputs of the workflow's app by their labels (write a wrong one, an
 of any other input (with the node's number in the title's place where two are called alike). The cell of a photo is its
 file, below the folder of the CSV or --photos. An empty cell is as the workflow says; so is an input without a column,
 the seed too. The column "name" says what a row's pictures are called; without it their line in the CSV and their photos
-do. Spreadsheets' CSV UTF-8 is read as it is, with commas, semicolons or tabs.
+do. --set gives an input to every row. Spreadsheets' CSV UTF-8 is read as it is, with commas, semicolons or tabs.
 
 Workflows: one of our templates by its file's name in workflows/, or a file, saved in ComfyUI with Export or Export
 (API). The packs in the custom_nodes of the ComfyUI that is found are there too. It has to save what it makes, with Save
@@ -88,7 +88,8 @@ def main() -> int:
     from batch.people import saved_in
     from batch.run import Run
 
-    table, workflow = rows.read(given.jobs), workflow_file(given.workflow)
+    table = rows.with_inputs(rows.read(given.jobs), given.set)
+    workflow = workflow_file(given.workflow)
     inputs.check_labels(workflow, table.columns)
     if given.photos and not given.photos.is_dir():
         raise SetupError(f"There is no folder {given.photos}: name the one that the photos are in.")
@@ -114,6 +115,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("jobs", type=Path, metavar="JOBS.csv", help="a picture a row; the first line names inputs")
     parser.add_argument("--workflow", required=True, help="a workflow's file, or a template's name in workflows/")
+    every = "what an input is in every row, called as a column would be; as often as needed"
+    parser.add_argument("--set", type=one_input, action="append", default=[], metavar="INPUT=VALUE", help=every)
     parser.add_argument("--output", type=Path, help="the folder of the pictures; else one beside the CSV with its name")
     parser.add_argument("--photos", type=Path, help="the folder that photos are in; else the CSV's")
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
@@ -125,6 +128,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=best_of, metavar="best-of:N", help=keep)
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     return parser.parse_args()
+
+
+def one_input(text: str) -> tuple[str, str]:
+    column, _, value = (part.strip() for part in text.partition("="))
+    if not (column and value):
+        raise argparse.ArgumentTypeError(f"{text} is not INPUT=VALUE, such as Steps=30")
+    return column, value
 
 
 def best_of(text: str) -> int:

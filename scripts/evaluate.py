@@ -1,11 +1,13 @@
 """Measures how much pictures of any model show the people they should show: one CSV, one page with the pictures.
 
     python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD] [--backend BACKEND]
+                               [--jobs JOBS.csv] [--compare SET SET]
 
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
 models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
-where; docs/measuring.md describes it and what is measured. The result is put into FOLDER/measured.
-Run it with the Python that runs ComfyUI.
+where; docs/measuring.md describes it and what is measured. The result is put into FOLDER/measured. With --jobs the
+table of batch.py says who is meant. --compare takes two sets of the same pictures made in two ways, called
+PROMPT-SEED.png, and says what the second way changes. Run it with the Python that runs ComfyUI.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -78,6 +81,10 @@ def main() -> int:
     parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
     backends = [name.split()[0] for name in model.BACKENDS]
     parser.add_argument("--backend", choices=backends, default=backends[0], help="what finds and recognises faces")
+    jobs = "the table that batch.py made them of: whoever a row's photos are called after is meant in its pictures"
+    parser.add_argument("--jobs", type=Path, metavar="JOBS.csv", help=jobs)
+    compare = "two sets, folders below pictures/: the second less the first, over their prompts"
+    parser.add_argument("--compare", nargs=2, metavar="SET", help=compare)
     given = parser.parse_args()
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # a picture of more pixels would take all memory
     face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models", given.backend)
@@ -87,13 +94,18 @@ def main() -> int:
     if not pictures:
         raise Unusable(f"There is no picture below {root}.")
     # What cannot be used is said before hours are spent on the others.
-    casts = {path: cast_of(path, people, size_of(path)) for path in pictures}
+    couples = pairs(root, pictures, *given.compare) if given.compare else {}
+    meant = meant_in(given.jobs, people) if given.jobs else {}
+    casts = {path: cast_of(path, people, size_of(path), meant.get(path.stem)) for path in pictures}
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
     write_csv(results, output / "likeness.csv")
+    told = compared(results, couples, given.compare) if couples else []
     # replace: a file's name may hold what is no letter.
-    (output / "index.html").write_text(page(results), "utf-8", "replace")
+    (output / "index.html").write_text(page(results, told), "utf-8", "replace")
+    for row in told:
+        print("  ".join(row))
     print(output / "index.html")
     return 0
 
@@ -180,11 +192,29 @@ def largest_face(path: Path, photo: torch.Tensor, face_model: FaceModel) -> Face
     return max(faces, key=lambda face: area(face.box))
 
 
-def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -> Cast:
-    """Who is meant in a picture: those whom the file beside it names, in their places, or everybody."""
+def meant_in(jobs: Path, people: Iterable[str]) -> dict[str, list[str]]:
+    """Who is meant in the pictures of each row of a table of batch.py, by the row's name: everybody whose name a file
+    in its cells has, or a folder that the file is in. Raises Unusable for a row without anybody."""
+    # ComfyUI portable's Python does not look beside the script.
+    sys.path.append(str(Path(__file__).resolve().parent))
+    from batch import rows
+
+    known, found = set(people), dict[str, list[str]]()
+    for row in rows.rows(rows.read(jobs), lambda _: False):
+        files = (Path(cell.replace("\\", "/")) for cell in row.cells.values())
+        found[row.name] = [name for file in files for name in (*file.parts[:-1], file.stem) if name in known]
+        if not found[row.name]:
+            raise Unusable(f"Line {row.line} of {jobs} names no photo of {', '.join(known)}.")
+    return found
+
+
+def cast_of(
+    path: Path, people: Mapping[str, Identity], size: tuple[int, int], meant: Sequence[str] | None = None
+) -> Cast:
+    """Who is meant in a picture: those whom the file beside it names, in their places, else `meant`, else everybody."""
     beside = path.with_suffix(".json")
     said = said_in(beside) if beside.is_file() else {}
-    names = said.get("people", list(people))
+    names = said.get("people", meant or list(people))
     if not names:
         raise Unusable(f"{beside} names nobody: write who is meant, or leave people out for everybody.")
     if unknown := [name for name in names if name not in people]:
@@ -212,6 +242,26 @@ def said_in(beside: Path) -> dict[str, Any]:
         form = '{"people": ["Anna"], "places": [[300, 260]], "size": [1024, 768]}'
         raise Unusable(f"{beside} cannot be read: write it as {form}; each of the three may be left out.")
     return cast("dict[str, Any]", said)
+
+
+def pairs(root: Path, pictures: Iterable[Path], first: str, second: str) -> dict[str, list[tuple[str, str]]]:
+    """The names of every picture of two sets, by prompt: what its file is called before the last hyphen.
+
+    Raises Unusable where one set has a picture that the other has not, and for sets without any.
+    """
+    found: dict[str, dict[str, str]] = {first: {}, second: {}}
+    for name in (path.relative_to(root) for path in pictures):
+        if (group := name.parent.as_posix()) in found:
+            found[group][name.stem] = name.as_posix()
+    if nothing := [root / group for group, names in found.items() if not names]:
+        raise Unusable(f"There is no picture in {nothing[0]}, which is to be compared.")
+    for one, other in ((first, second), (second, first)):
+        if alone := sorted(found[one].keys() - found[other].keys()):
+            raise Unusable(f"{one} has {alone[0]}, and {other} has not: make it there too, or take it out.")
+    prompts: dict[str, list[tuple[str, str]]] = {}
+    for stem, name in sorted(found[first].items()):
+        prompts.setdefault(stem.rpartition("-")[0] or stem, []).append((name, found[second][stem]))
+    return prompts
 
 
 def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method: str, output: Path) -> Result:
@@ -275,9 +325,39 @@ def _cell(value: Any) -> Any:
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
-def page(results: Sequence[Result]) -> str:
+def compared(
+    results: Iterable[Result], prompts: Mapping[str, Sequence[tuple[str, str]]], sets: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """A line per recogniser, the one that judges first, and figure that every picture has, below a line of titles.
+
+    prompts: as of `pairs`. Means, and prompts up and down, are over prompts, each the mean of its pictures.
+    """
+    named = {result.name: result.report for result in results if result.group in sets}
+    rows: list[tuple[str, ...]] = [("recogniser", "figure", *sets, "change", "95 % from", "to", "p", "up", "down")]
+    for recogniser in next(iter(named.values())).recognisers:
+        for figure, score in measure.SCORES.items():
+            values = {name: score(report.pictures[recogniser][0]) for name, report in named.items()}
+            known = {name: value for name, value in values.items() if value is not None}
+            if len(known) == len(values):
+                scored = {
+                    prompt: [(known[one], known[other]) for one, other in each] for prompt, each in prompts.items()
+                }
+                rows.append((recogniser, figure, *_change(scored)))
+    return rows
+
+
+def _change(scored: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[str]:
+    """The means of both sets, and what is between them."""
+    yield from (f"{fmean(fmean(pair[side] for pair in each) for each in scored.values()):.3f}" for side in (0, 1))
+    change = measure.difference(scored)
+    yield from (f"{value:+.3f}" for value in (change.mean, change.low, change.high))
+    yield from (f"{change.p:.3f}", str(change.up), str(change.down))
+
+
+def page(results: Sequence[Result], told: Sequence[tuple[str, ...]] = ()) -> str:
     shown = "".join(_figure(result) for result in results)
-    return f"{_HEAD}<h1>Likeness</h1>{_table(results)}<h2>Pictures</h2><div class=all>{shown}</div>\n"
+    beside = f"<h2>Compared</h2>{_rows(told)}" if told else ""
+    return f"{_HEAD}<h1>Likeness</h1>{_table(results)}{beside}<h2>Pictures</h2><div class=all>{shown}</div>\n"
 
 
 def _table(results: Sequence[Result]) -> str:
@@ -296,6 +376,10 @@ def _table(results: Sequence[Result]) -> str:
             size = f"{sum(sizes) / len(sizes):.0f}" if sizes else "-"
             counts = (str(missing), str(extra), str(swapped), size)
             rows.append((group or "all", name, str(len(ones)), *told, *counts))
+    return _rows(rows)
+
+
+def _rows(rows: Iterable[Sequence[str]]) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>{body}</table>"
 

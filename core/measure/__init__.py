@@ -4,6 +4,7 @@ Similarities are cosines of embeddings, as the recognisers give them: 1 is the s
 """
 
 from .judge import STRANGER, judges, measure, people_of, with_parts
+from .paired import Difference, difference
 from .ranking import SCORES, nobody_seen, ranked, ranking, scores
 from .report import MEANS, METHODS, Measured, Report, Sighting, totals
 from .words import describe, summary, troubles
@@ -13,10 +14,12 @@ __all__ = [
     "METHODS",
     "SCORES",
     "STRANGER",
+    "Difference",
     "Measured",
     "Report",
     "Sighting",
     "describe",
+    "difference",
     "judges",
     "measure",
     "nobody_seen",

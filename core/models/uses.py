@@ -24,6 +24,8 @@ METHODS = {
     "IP-Adapter": Method("LikenessLoadIPAdapter", "ip_adapter_sd15_two_people"),
     "StoryMaker": Method("LikenessLoadStoryMaker", "story_maker_portrait"),
     "PhotoMaker": Method("LikenessLoadPhotoMaker", "photo_maker_two_people"),
+    "FLUX.2 klein": Method("LikenessCastReferences", "references_klein_two_people"),
+    "Qwen-Image-Edit": Method("LikenessCastReferences", "references_qwen_three_people"),
     "Parts2Whole": Method("LikenessLoadParts2Whole", "parts2whole_with_pose"),
     "Share Parts Attention": Method("LikenessSharePartsAttention", "parts_training_free_sdxl"),
 }

@@ -34,7 +34,8 @@ def check(images: Tensor, crops: Crops, sampled: Tensor) -> None:
     if len(sampled) != len(crops.crops):
         raise BadPhoto(
             f"Paste Faces got {counted(len(sampled), 'sampled crop')}, and Crop Faces cut out {len(crops.crops)}.",
-            "Connect all rows of the batch, in their order, decoded from one sampler.",
+            "Connect all rows of the batch, in their order, decoded from one sampler. With Qwen-Image, sample the "
+            "latents of Crop Faces: its VAE takes a batch in VAE Encode for one film.",
         )
     if sampled.shape[1] != sampled.shape[2]:
         found = (sampled.shape[2], sampled.shape[1])

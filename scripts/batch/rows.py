@@ -11,7 +11,7 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,19 @@ def read(path: Path) -> Table:
     if len(lines) == 1:
         raise SetupError(f"{path} has no rows below its line of names ({', '.join(columns[:9])}).")
     return Table(columns, lines[1:])
+
+
+def with_inputs(table: Table, inputs: Sequence[tuple[str, str]]) -> Table:
+    """The table with further columns behind its own, each with the same value in every line.
+
+    Raises SetupError for a column that is there already.
+    """
+    columns, count = [*table.columns, *(column for column, _ in inputs)], len(table.columns)
+    times = Counter(column.casefold() for column in columns)
+    if twice := next((column for column, _ in inputs if times[column.casefold()] > 1), None):
+        raise SetupError(f"--set gives {twice}, which is a column of the table or given before: leave one of them.")
+    values = [value for _, value in inputs]
+    return Table(columns, [(line, [*cells[:count], *values, *cells[count:]]) for line, cells in table.lines])
 
 
 def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:

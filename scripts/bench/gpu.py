@@ -28,7 +28,19 @@ import environment
 import torch
 from torch.backends import cuda as kernels
 
-from bench import attention, faces, id_patch, inductor, instant_id, ip_adapter, methods, parts, picture, timeline
+from bench import (
+    attention,
+    faces,
+    id_patch,
+    inductor,
+    instant_id,
+    ip_adapter,
+    methods,
+    parts,
+    picture,
+    references,
+    timeline,
+)
 from bench.measure import REPORTED, TINY, accelerator, named
 
 RESULTS = "results.json"
@@ -53,13 +65,17 @@ def cases(out: Path) -> list[Case]:
         if not TINY or dtype == "float16"  # the other precision goes the same way
     ]
     known = {name: case for method in (id_patch, faces, instant_id, ip_adapter, parts) for name, case in of_gpu(method)}
+    dits = zip(of_gpu(references), (20, 100, 40), strict=True)
+    klein, large, qwen = (Case(name, case, seconds) for (name, case), seconds in dits)
     beside_diffusers = known.pop("instant_id_gpu_beside_diffusers")
     return [
         Case("id_patch_picture", picture.eight_people, 30),
         Case("parts_gpu_step", known.pop("parts_gpu_step"), 25),
+        klein,
         pictures[0],
         Case("steps_of_every_method", methods.steps, 75),
         Case("instant_id_gpu_beside_diffusers", beside_diffusers, 40, ("diffusers",)),
+        qwen,
         Case("half_precision", methods.half_precision, 30),
         Case("attention_kernels", attention.kernels, 10),
         *compiled[:3],
@@ -70,6 +86,7 @@ def cases(out: Path) -> list[Case]:
         *compiled[3:4],
         *(Case(name, case, 15) for name, case in known.items()),
         *compiled[4:],
+        large,
     ]
 
 

@@ -60,6 +60,36 @@ def with_anyone() -> Shapes:
         yield f"{block}.to_out.weight", (WIDTH, WIDTH // 2)
 
 
+def infuse_net() -> Shapes:
+    """InfiniteYou's ControlNet of FLUX.1 dev as diffusers names it, told by the published number of blocks."""
+    for name, width in (("x_embedder", 64), ("controlnet_x_embedder", 64), ("context_embedder", TEXT)):
+        yield from layer(name, WIDTH, width)
+    for name, width in (("timestep", 256), ("guidance", 256), ("text", 768)):
+        yield from layer(f"time_text_embed.{name}_embedder.linear_1", WIDTH, width)
+        yield from layer(f"time_text_embed.{name}_embedder.linear_2", WIDTH, WIDTH)
+    for number in range(4):
+        block = f"transformer_blocks.{number}"
+        for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj", "to_out.0", "to_add_out"):
+            yield from layer(f"{block}.attn.{name}", WIDTH, WIDTH)
+        for name in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
+            yield f"{block}.attn.{name}.weight", (HEAD,)
+        for norm, feed_forward in (("norm1", "ff"), ("norm1_context", "ff_context")):
+            yield from layer(f"{block}.{norm}.linear", 6 * WIDTH, WIDTH)
+            yield from layer(f"{block}.{feed_forward}.net.0.proj", 4 * WIDTH, WIDTH)
+            yield from layer(f"{block}.{feed_forward}.net.2", WIDTH, 4 * WIDTH)
+        yield from layer(f"controlnet_blocks.{number}", WIDTH, WIDTH)
+    for number in range(10):
+        block = f"single_transformer_blocks.{number}"
+        for name in ("to_q", "to_k", "to_v"):
+            yield from layer(f"{block}.attn.{name}", WIDTH, WIDTH)
+        for name in ("norm_q", "norm_k"):
+            yield f"{block}.attn.{name}.weight", (HEAD,)
+        yield from layer(f"{block}.norm.linear", 3 * WIDTH, WIDTH)
+        yield from layer(f"{block}.proj_mlp", 4 * WIDTH, WIDTH)
+        yield from layer(f"{block}.proj_out", WIDTH, 5 * WIDTH)
+        yield from layer(f"controlnet_single_blocks.{number}", WIDTH, WIDTH)
+
+
 def flux2() -> Shapes:
     """FLUX.2 klein, of two blocks of either kind: no biases, and one modulation for all blocks."""
     yield "img_in.weight", (WIDTH, 128)

@@ -91,6 +91,8 @@ DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "t5": ("text_encoders", dits.t5),
     "clip-l": ("text_encoders", lambda: under("text_model", clip_l_shapes())),
     "flux-vae": ("vae", dits.flux_vae),
+    "image_proj_model": ("infiniteyou", lambda: under("image_proj", _resampler(8, dits.TEXT))),
+    "infusenet": ("controlnet", dits.infuse_net),
     "flux2-vae": ("vae", dits.flux2_vae),
     "qwen-vae": ("vae", dits.qwen_vae),
 }

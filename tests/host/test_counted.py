@@ -1,4 +1,4 @@
-"""What `scripts/bench.py people` counts, on small networks: it is right, and no step costs more than it did."""
+"""What `scripts/bench.py people` and `references` count: it is right, and no step costs more than it did."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from functools import partial
 from itertools import accumulate
 from typing import Any
 
+import comfy.ldm.flux.math
+import comfy.ldm.modules.attention
+import comfy.ldm.qwen_image.model as qwen
 import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
-from bench import people
+from bench import dits, people, references
 from bench.live import LiveBytes
+from bench.measure import teraflops
 from bench.parts import host_attention
 from bench.step import DEVICE, Family
 from torch.profiler import ProfilerActivity, profile
@@ -42,7 +46,9 @@ def families() -> tuple[Family, Family]:
 
 
 @pytest.fixture(autouse=True)
-def fused() -> Iterator[None]:
+def fused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for transformer, name in ((comfy.ldm.flux.math, "optimized_attention"), (qwen, "optimized_attention_masked")):
+        monkeypatch.setattr(transformer, name, comfy.ldm.modules.attention.attention_pytorch)
     with host_attention("attention_pytorch"):
         yield
 
@@ -60,6 +66,32 @@ def check(family: Family, methods: dict[str, people.Method], limits: dict[str, t
 def test_a_step_costs_no_more_than_it_did(families: tuple[Family, Family]) -> None:
     for family, methods, limits in zip(families, (people.SDXL, people.SD15), (SDXL, SD15), strict=True):
         check(family, methods, limits)
+
+
+KLEIN, _, QWEN = (family.tiny for family in dits.FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("family", "count", "size"),
+    [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)],
+    ids=lambda one: getattr(one, "name", one),
+)
+def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: dits.Family, count: int, size: int) -> None:
+    """Of a picture of 1024 px: keys exactly, and what is saved of the operations, in networks as narrow as in tests."""
+    model, picture, reference = family.network("meta", torch.bfloat16), 64 * 64, (size // 16) ** 2
+    free, bound = (references.Forward(family, model, count, size, each) for each in (False, True))
+    text = 512 if family is KLEIN else 100 + 204 * count
+    whole = text + picture + count * reference
+    assert free.asked() == [(whole, whole)]
+    (words, own), *people = sorted(bound.asked())
+    assert (words, own) == (text, text + picture), "the text hears no person"
+    assert {keys for _, keys in people} == {own + reference} and len(people) == count
+    assert sum(asked for asked, _ in people) == picture + count * reference, "everything asks once"
+    strips = [asked - reference for asked, _ in people]
+    assert all(abs(one - picture / count) <= 64 for one in strips), "a column of tokens more or less"
+    width, layers = 64, 4 if family is KLEIN else 2
+    saved = 4 * width * layers * (whole**2 - sum(asked * keys for asked, keys in bound.asked())) / 1e12
+    assert teraflops(free) - teraflops(bound) == pytest.approx(saved, rel=1e-9) and saved > 0
 
 
 def allocated(record: Any) -> int:

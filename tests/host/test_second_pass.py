@@ -33,9 +33,9 @@ IDS = {
     "LikenessCropFaces": (
         [
             "face_model", "images", "cast", "who", "smaller_than", "less_than", "size", "margin", "mask_margin",
-            "feather", "not_found",
+            "feather", "not_found", "vae",
         ],
-        ["crops", "masks", "cast_by_row", "where", "preview", "report", "count"],
+        ["crops", "masks", "cast_by_row", "where", "preview", "report", "count", "latents"],
     ),
     "LikenessPasteFaces": (["images", "where", "sampled", "color_match"], ["image", "mask"]),
 }  # fmt: skip

@@ -24,7 +24,7 @@ from rig.standins import Standins
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
 # What another seed has to compute again, and nothing else.
-SAMPLED = {"KSampler", "VAEDecode", "SaveImage"}
+SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "SaveImage"}
 JUDGED = {"LikenessMeasure", "LikenessPickBest", "PreviewAny"}
 PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 """What is done with the new pictures, and only that."""
@@ -33,7 +33,7 @@ DECIDING = {
     "LikenessCastFromPhotos", "LikenessIDPatchImage",
     "LikenessFaceKeypointsImage", "LikenessAddPlace", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
     "LikenessMeasure", "LikenessPickBest", "LikenessCropFaces", "LikenessPasteFaces", "LikenessSaveIdentity",
-    "LikenessDoctor",
+    "LikenessDoctor", "LikenessCastReferences", "LikenessBindReferences",
 }  # fmt: skip
 ONE_OF_EACH = {
     "start_two_people", "instant_id_portrait", "ip_adapter_sd15_portrait", "parts2whole_with_pose",
@@ -64,6 +64,12 @@ APPLIED = (
     "LikenessApplyParts", "LikenessSharePartsAttention",
 )  # fmt: skip
 
+_LOADERS = ("UNETLoader.unet_name", "CLIPLoader.clip_name", "VAELoader.vae_name")
+TRANSFORMERS = {
+    "klein": dict(zip(_LOADERS, ("flux2", "qwen3-4b", "flux2-vae"), strict=True)),
+    "qwen": dict(zip(_LOADERS, ("qwen-image-edit", "qwen-vl", "qwen-vae"), strict=True)),
+}
+"""Part of a workflow's name, and the stand-ins for what it loads."""
 Prompt = dict[str, dict[str, Any]]
 
 
@@ -140,6 +146,8 @@ def size_of(file: Path) -> tuple[int, int]:
         return (384, 256)
     if any(word in file.stem for word in ("another_face", "in_photo")):  # of a portrait
         return (256, 320)
+    if "references" in file.stem:
+        return (384, 256)
     if "id_patch" in file.stem or file.stem == "start_group":
         return (384, 344)
     return (
@@ -171,6 +179,9 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         "LikenessLoadFaceModel.pack": models.face_pack.name,
         "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,
     }
+    for kind, inputs in TRANSFORMERS.items():
+        if kind in file.stem:
+            names |= {loader: models.of_transformer(published).name for loader, published in inputs.items()}
     if adapters:
         names["LikenessLoadIPAdapter.file"] = models.ip_adapter(Path(adapters[0]).stem).name
     if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):
@@ -179,10 +190,12 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         names |= {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "1"}
     width, height = size_of(file)
     steps = 2 if file.stem in ONE_OF_EACH or parts else 1  # after one step of these the picture is nearly black
-    size = {"*.width": width, "*.height": height, "*.batch_size": 2 if "best_of" in file.stem else 1}
+    measured = file.stem.startswith(("measure", "references"))  # the best of several
+    size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
     boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
     size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
-    size |= {"LikenessCropFaces.size": 256, "LikenessResizePhoto.longer_side": max(width, height)}
+    size |= {"LikenessCropFaces.size": 256, "LikenessCastReferences.size": 128}
+    size |= {"LikenessResizePhoto.longer_side": max(width, height)}
     prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
         if prompt[number]["inputs"]["scheduler"] == "ddim_uniform":  # of one step it keeps the least noisy
@@ -239,7 +252,7 @@ def with_faces(prompt: Prompt, group: str) -> Prompt:
 def reseeded(prompt: Prompt, seed: int) -> Prompt:
     """Another seed for the final pictures; a first pass that gives the places keeps its own."""
     final = {n: node for n, node in prompt.items() if node["_meta"]["title"] != "Scene"}
-    return {**prompt, **workflow.substitute(final, {"KSampler.seed": seed})}
+    return {**prompt, **workflow.substitute(final, {"KSampler.seed": seed, "RandomNoise.noise_seed": seed})}
 
 
 def result(server: HostServer, prompt: Prompt, run: Run) -> np.ndarray:
@@ -301,9 +314,12 @@ def once_of_each(path: Path) -> Any:
 def test_another_seed_only_samples_again(host_server: HostServer, file: Path, prompt: Prompt) -> None:
     pictures = result(host_server, prompt, host_server.run(prompt))
     again = host_server.run(workflow.substitute(reseeded(prompt, 2), {"*.steps": 1}))
-    behind = {kind for kind in (*JUDGED, *PASTED) if workflow.nodes_of(prompt, kind)}
+    judged = (
+        set[str]() if "references" in file.stem else JUDGED
+    )  # there before the second pass, which alone has changed
+    behind = {kind for kind in (*judged, *PASTED) if workflow.nodes_of(prompt, kind)}
     twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
-    assert classes(prompt, again.executed) == SAMPLED | behind | twice
+    assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind | twice
     assert not set(again.executed) & set(again.cached)
     # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
     feeding = [
@@ -313,6 +329,17 @@ def test_another_seed_only_samples_again(host_server: HostServer, file: Path, pr
     assert classes(prompt, feeding) <= classes(prompt, again.cached)
     moved = np.abs(result(host_server, prompt, again).astype(int) - pictures)
     assert moved[moved > 0].mean() > 1
+
+
+@pytest.mark.both_hosts
+def test_an_older_host_says_what_references_need(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    if "EmptyFlux2LatentImage" in known:
+        pytest.skip("this ComfyUI has what they need")
+    prompt = prepared(ROOT / "workflows" / "references_qwen_three_people.json", known, standin_models, pictures)
+    with pytest.raises(HostError, match=r"Cast as References needs ComfyUI 0\.33"):
+        host_server.run(prompt)
 
 
 def painted_anew(

@@ -76,6 +76,17 @@ def test_lines_that_cannot_be_rows(tmp_path: Path) -> None:
     assert [(row.name, row.problem) for row in found[8:]] == [("00010_Anna-Ö", ""), ("00012", "")]
 
 
+def test_inputs_that_every_row_has(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("name,Prompt\na,x\nb\nc,y,z\n")
+    table = rows.read(tmp_path / "jobs.csv")
+    first, short, long = rows.rows(rows.with_inputs(table, [("Steps", "30"), ("Node.cfg", "2")]), lambda _: False)
+    assert first.cells == {"Prompt": "x", "Steps": "30", "Node.cfg": "2"} and not first.problem
+    assert short.problem.startswith("3 cells for 4 columns") and long.problem.startswith("5 cells for 4 columns")
+    for twice in ([("prompt", "z")], [("Steps", "1"), ("steps", "2")]):
+        with pytest.raises(SetupError, match=f"--set gives {twice[0][0]}, which is a column"):
+            rows.with_inputs(table, twice)
+
+
 @pytest.mark.parametrize("name", ["字" * 67, "a\u2028b", "caf\u00e9", "a" * 121])
 def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "jobs.csv").write_text(f"name,Photo\ncafe\u0301,x\n{name},x\n,{'字' * 80}.png\n", "utf-8")

@@ -77,6 +77,38 @@ def test_a_folder_becomes_a_table_and_a_page(folder: Path) -> None:
         assert f'src="pictures/{quote(name)}"' in page and (folder / "measured" / "pictures" / name).is_file()
 
 
+def test_the_same_pictures_made_in_two_ways(folder: Path) -> None:
+    """Two prompts, of two pictures and of one; where the first way puts Eileen into both places, the second puts Yao
+    into one. Who is meant says the table that batch.py was given."""
+    with Image.open(folder / "pictures" / "pair" / "1.png") as pair:
+        eileen, yao = (pair.crop((512 * n, 0, 512 * n + 512, 512)).resize((256, 256)) for n in (0, 1))
+    shutil.rmtree(folder / "pictures")
+    for group, right in (("plain", eileen), ("bound", yao)):
+        (folder / "pictures" / group).mkdir(parents=True)
+        for name in ("bench-1", "bench-2", "beach-1"):
+            both = Image.new("RGB", (512, 256))
+            both.paste(eileen, (0, 0))
+            both.paste(eileen if name == "beach-1" else right, (256, 0))
+            both.save(folder / "pictures" / group / f"{name}.png")
+    names = ("bench-1", "bench-2", "beach-1")
+    rows = [f"{name},faces/Eileen.png,people/Yao/yao.jpg,{n}" for n, name in enumerate(names)]
+    (folder / "jobs.csv").write_text("\n".join(["name,First person,Second person,Seed", *rows]))
+    done = run(folder, "--jobs", str(folder / "jobs.csv"), "--compare", "plain", "bound")
+    assert done.returncode == 0, done.stderr
+    titles, *lines = [line.split("  ") for line in done.stdout.splitlines()[:-1]]
+    assert titles == ["recogniser", "figure", "plain", "bound", "change", "95 % from", "to", "p", "up", "down"]
+    found = {figure: numbers for _, figure, *numbers in lines}
+    assert list(found) == ["weakest person", "resemblance", "association", "margin", "leakage"]
+    # Of two prompts one is better; both of its pictures count as much as the one of the other.
+    assert found["association"] == ["0.500", "0.750", "+0.250", "+0.000", "+0.500", "1.000", "1", "0"]
+    assert "<h2>Compared</h2><table><tr><td>recogniser</td>" in (folder / "measured" / "index.html").read_text()
+    pictures = sorted((folder / "pictures").rglob("*.png"))
+    with pytest.raises(evaluate.Unusable, match="plain has beach-1, and bound has not: make it there"):
+        evaluate.pairs(folder / "pictures", pictures[1:], "bound", "plain")
+    with pytest.raises(evaluate.Unusable, match=r"There is no picture in .*gone"):
+        evaluate.pairs(folder / "pictures", pictures, "bound", "gone")
+
+
 def says(text: str) -> Callable[[Path], object]:
     """The file beside the pair's picture."""
     return lambda folder: (folder / "pictures" / "pair" / "1.json").write_text(text)

@@ -10,6 +10,9 @@ SAMPLED = (
     "LikenessSharePartsAttention",
 )  # fmt: skip
 
+MODELS = {"LikenessApplyIDPatch": "sdxl()", "LikenessApplyInfiniteYou": "flux()"}
+"""For the sampler behind nodes that have none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -147,6 +150,10 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "model": value("sd15()"), "clip": value("clip()"), **_sides(48), "cast": cast, "prompts": "1: up\n2: down",
             "strength": 1.0, **region,
         },
+        "LikenessBindReferences": {
+            "model": value("dit()"), "positive": value("referring(1)"), "negative": value("referring(2)"),
+            "strength": 1.0, **range_, "outside": "nobody", "extent": "body", "margin": 0.25,
+        },
         "LikenessIDPatchImage": {"id_patch": id_patch, "cast": cast, "photos": "mean"},
         "LikenessApplyIDPatch": applied,
         "LikenessBindIDTokens": {
@@ -191,6 +198,18 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "with_anyone": value("loaded('with_anyone')"), "cast": cast, "weight": 1.0, **range_, "photos": "mean",
             "region_margin": 0.75, "acts_in": "face boxes",
         },
+        "LikenessCastReferences": {
+            "clip": value("klein_clip()"), "vae": value("flux2_vae()"), "cast": cast, "prompt": "in a park",
+            "negative_prompt": "", "pictures": value("image()"), "sentences": "before the prompt", "size": 128,
+            "photos_per_person": 1, "pose_picture": False,
+        },
+        "LikenessLoadInfiniteYou": {"file": "standin-image_proj_model.pt"},
+        "LikenessApplyInfiniteYou": {
+            "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
+            "infinite_you": value("loaded('infinite_you')"), "control_net": value("infuse_net()"),
+            "vae": value("flux_vae()"), "cast": cast, "strength": 1.0, **range_, "keypoints": True, "photos": "mean",
+            "region_margin": 0.75, "feather": 8,
+        },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
         "LikenessApplyParts": {
@@ -215,7 +234,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
             "keep": 1, "latents": value("latent()"),
         },
-        "LikenessCropFaces": cut,
+        "LikenessCropFaces": {**cut, "vae": value("vae()")},
         "LikenessPasteFaces": {
             "images": value("photo()"), "where": crops[3], "sampled": crops, "color_match": "around the face",
         },
@@ -242,15 +261,15 @@ def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **chan
 
 def sampled(applied: Node, latent: Any = None, **changed: Any) -> Node:
     """What the sampler makes of one of the four nodes that end in a sampler."""
-    if applied.kind == "LikenessApplyIDPatch":
-        return sampler(value("sdxl()"), applied, applied[1], latent, **changed)
+    if applied.kind in MODELS:
+        return sampler(value(MODELS[applied.kind]), applied, applied[1], latent, **changed)
     return sampler(applied, applied[1], applied[2], latent, **changed)
 
 
 def plain(kind: str, latent: Any = None, **changed: Any) -> Node:
     """The same without our node."""
     given = DEFAULTS[kind]
-    return sampler(given.get("model", value("sdxl()")), given["positive"], given["negative"], latent, **changed)
+    return sampler(given.get("model") or value(MODELS[kind]), given["positive"], given["negative"], latent, **changed)
 
 
 def ended(applied: Node) -> Node:

@@ -17,16 +17,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import infuse_made
 import parts_made
 import parts_run
 import photo_maker_made
 import real_faces
 import tiny_dits
+import tiny_encoders
 import tiny_sd15
 import tiny_sdxl
+import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import face_bank, id_patch, instant_id, ip_adapter, story_maker, unet, with_anyone
+from pack.bridge import (
+    face_bank,
+    id_patch,
+    infinite_you,
+    instant_id,
+    ip_adapter,
+    references,
+    story_maker,
+    unet,
+    with_anyone,
+)
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -67,8 +80,8 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker` or `with_anyone`, from a file as a user
-    has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker`, `infinite_you` or `with_anyone`, from a
+    file as a user has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
@@ -83,6 +96,7 @@ def loaded(kind: str) -> Any:
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
         "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
+        "infinite_you": (infuse_made.projection_file, infinite_you.load_infinite_you),
     }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
@@ -96,13 +110,29 @@ def sd15() -> Any:
 
 
 @cache
+def flux() -> Any:
+    return tiny_dits.model("Flux")
+
+
+@cache
 def denoiser() -> Any:
     return parts_run.denoiser(parts_made.made())
 
 
 @cache
-def flux() -> Any:
-    return tiny_dits.model("Flux")
+def dit() -> Any:
+    return tiny_dits.model("FLUX.2")
+
+
+@cache
+def _portraits() -> tuple[torch.Tensor, ...]:
+    return tuple(tiny_dits.latent("FLUX.2", 64, 48, seed) for seed in (1, 2))
+
+
+def referring(seed: int) -> Any:
+    """A text for `dit` that refers to the portraits of Anna and Boris."""
+    record = references.PeopleReferences(cast(), _portraits(), (0, 1))
+    return tiny_dits.conditioning(seed, _portraits(), **{references.REFERENCES: record})
 
 
 def networks() -> Any:
@@ -110,7 +140,9 @@ def networks() -> Any:
 
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
+infuse_net, flux_vae, flux_text = cache(infuse_made.infuse_net), cache(infuse_made.vae), tiny_dits.conditioning
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
+klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
 
 def wrapped(model: Any, way: str) -> Any:
@@ -302,10 +334,6 @@ def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tens
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:
     return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
-
-
-def flux_text(seed: int) -> list[Any]:
-    return tiny_dits.conditioning(seed)
 
 
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:

@@ -195,6 +195,14 @@ def test_contact_sheet_of_thousands_shows_the_first_hundred() -> None:
     assert sheet.shape[1:3] == previews.contact_sheet([torch.zeros(8, 8, 3)] * 100, ["Anna"] * 100).shape[1:3]
 
 
+def test_contact_sheet_has_room_for_captions_of_several_lines() -> None:
+    crops, long = [torch.zeros(8, 8, 3)] * 2, "Picture 1: Anna, second from the left"
+    cut, whole = (previews.contact_sheet(crops, ["b", long], lines=lines)[0] for lines in (1, 2))
+    assert whole.shape[0] == cut.shape[0] + 24
+    assert (whole[-24:] > 0.9).any(), "the second line is seen"
+    assert torch.equal(previews.contact_sheet(crops, ["a", "b"], lines=2), previews.contact_sheet(crops, ["a", "b"]))
+
+
 def test_contact_sheet_wants_a_caption_per_crop() -> None:
     with pytest.raises(ValueError, match="zip"):
         previews.contact_sheet([torch.zeros(8, 8, 3)], [])

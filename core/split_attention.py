@@ -1,0 +1,136 @@
+"""Attention over text, picture and reference pictures in one, in which not everybody hears every reference.
+
+Split by queries instead of masked: those that hear the same are asked together, of the keys that they hear. No mask of
+all tokens by all tokens is made, and what nobody hears is not computed. The same to float32's last digits.
+The attention kernel is an argument: attend(queries, keys, q, k, v) -> what comes out for these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+
+class Tokens(NamedTuple):
+    """How many of each stand in an attention, in this order. references: of each of them."""
+
+    text: int
+    picture: int
+    references: tuple[int, ...]
+
+    @property
+    def own(self) -> int:
+        """Of text and picture."""
+        return self.text + self.picture
+
+    @property
+    def all(self) -> int:
+        return self.own + sum(self.references)
+
+
+class Group(NamedTuple):
+    """Queries, and the keys that all of these hear: their numbers, or None for all keys."""
+
+    queries: Tensor
+    keys: Tensor | None
+
+    def to(self, device: torch.device) -> Group:
+        return Group(self.queries.to(device), None if self.keys is None else self.keys.to(device))
+
+
+def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
+    """Regions (people, H, W), 0..1, of a picture of this size in pixels, as (people, rows, columns) bool of its tokens.
+
+    side: of a token, in pixels. A token belongs to whoever has at least half of it; of one that reaches beyond the
+    edge, what is in the picture counts.
+    """
+    if regions.shape[1:] != (height, width):
+        regions = functional.interpolate(regions[:, None].float(), size=(height, width), mode="area")[:, 0]
+    beyond = (0, -width % side, 0, -height % side)
+    padded = functional.pad(regions[:, None].float(), beyond, mode="replicate")
+    return functional.avg_pool2d(padded, side)[:, 0] >= 0.5
+
+
+def groups(tokens: Tokens, regions: Tensor, whose: Sequence[int | None], everybody: bool) -> tuple[Group, ...]:
+    """Who asks whom, so that a person's reference is heard in their region and by itself alone.
+
+    regions: (people, picture tokens) bool. whose: for every reference the number of a person, or None: heard by all,
+    and hearing no person. everybody: what a picture token outside of all regions hears of people, all or nothing.
+    Text hears no person.
+    """
+    owners = torch.tensor([-1 if one is None else one for one in whose], dtype=torch.long)
+    heard = functional.pad(regions, (0, 0, 0, 1))  # nobody has no region
+    if everybody:
+        heard = heard | ~regions.any(dim=0)
+    asking = torch.cat(
+        [
+            torch.zeros(tokens.text, len(owners), dtype=torch.bool),
+            heard[owners].T,
+            (owners[:, None] == owners).repeat_interleave(torch.tensor(tokens.references), dim=0),
+        ]
+    )
+    hears = asking | (owners < 0)
+    rows: list[list[bool]] = hears.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return tuple(_group(tokens, hears, torch.tensor(one)) for one in sorted(set(map(tuple, rows))))
+
+
+def _group(tokens: Tokens, hears: Tensor, heard: Tensor) -> Group:
+    """Of all queries, hears: (queries, references) bool, those that hear just these, heard: (references,) bool."""
+    queries = (hears == heard).all(dim=1).nonzero()[:, 0]
+    if heard.all():
+        return Group(queries, None)
+    own = torch.ones(tokens.own, dtype=torch.bool)
+    keys = torch.cat([own, heard.repeat_interleave(torch.tensor(tokens.references))])
+    return Group(queries, keys.nonzero()[:, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How the attention over these tokens is split."""
+
+    tokens: Tokens
+    groups: tuple[Group, ...]
+
+    @cached_property
+    def deaf(self) -> tuple[Group, ...]:
+        """Where references are heard, but ask nothing: some nodes keep their keys of an earlier step."""
+        cut = (Group(one.queries[one.queries < self.tokens.own], one.keys) for one in self.groups)
+        return tuple(one for one in cut if len(one.queries))
+
+    def of(self, queries: int, keys: int) -> tuple[Group, ...]:
+        """For an attention of so many; nothing where it is not one over these tokens."""
+        if keys != self.tokens.all:
+            return ()
+        return {self.tokens.all: self.groups, self.tokens.own: self.deaf}.get(queries, ())
+
+
+def attended(
+    split: Sequence[Group],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    attend: Callable[[Group, Tensor, Tensor, Tensor], Tensor],
+    inside: int,
+    outside: int,
+) -> Tensor:
+    """What comes out of an attention that is split. inside, outside: the dimension in which tokens stand in q, k and v
+    and in what attend gives back."""
+    if len(split) == 1 and split[0].keys is None:
+        return attend(split[0], q, k, v)
+    out: Tensor | None = None
+    for one in split:
+        keys, values = (x if one.keys is None else x.index_select(inside, one.keys) for x in (k, v))
+        part = attend(one, q.index_select(inside, one.queries), keys, values)
+        if out is None:
+            shape = list(part.shape)
+            shape[outside] = q.shape[inside]
+            out = part.new_empty(shape)
+        out.index_copy_(outside, one.queries, part)
+    assert out is not None
+    return out

@@ -1,0 +1,147 @@
+"""What people as reference pictures cost a DiT, open to all and bound to their regions: counted, and timed on a GPU.
+
+One forward of one row, which is a step without CFG; with CFG a step is two. Counted on meta tensors at real shapes from
+what conditioning carries on; a picture of 1024 px, everybody with one reference, side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import comfy.model_patcher
+import torch
+from pack.bridge.bound_references import BoundReferences, BoundReferencesRun, bound
+from pack.bridge.carried import ALWAYS
+from pack.bridge.conditioning import Canvas
+from pack.bridge.dit import around_attention, blocks_of
+from pack.bridge.references import LATENTS, REFERENCES, PeopleReferences
+from pack.bridge.runs import Given
+from pack.core.people import Cast
+from pack.core.split_attention import on_tokens
+
+from bench.dits import FAMILIES, Family
+from bench.masks import side_by_side
+from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report
+from bench.people import counted
+
+PEOPLE = (2,) if TINY else (1, 2, 3, 4)
+SIDE, SIZES = (256, (64,)) if TINY else (1024, (512, 1024))
+"""Pixels of the picture, and of a portrait."""
+CANVAS = Canvas(None, "bench.py", lambda _: "")
+DTYPE, TOKEN = torch.bfloat16, 16
+
+
+class Forward:
+    """One of a DiT with so many people, each with a reference of `size` px; `runs` and `networks` as of step.Step."""
+
+    def __init__(self, family: Family, model: Any, people: int, size: int, is_bound: bool = False) -> None:
+        device = next(model.diffusion_model.parameters()).device
+        self._model, fresh = model, partial(family.latent, dtype=DTYPE, device=device)
+        self._patcher = comfy.model_patcher.ModelPatcher(model, device, device)
+        self._x, self._references = fresh(SIDE, SIDE), [fresh(size, size) for _ in range(people)]
+        self._text = family.words(people, DTYPE, device)
+        # Which tokens hear what is worked out, so on no meta tensor.
+        self._where = torch.zeros_like(self._x, device="cpu") if device.type == "meta" else self._x
+        self.runs: list[BoundReferencesRun] = []
+        if is_bound:
+            record = PeopleReferences(Cast(()), tuple(self._references), tuple(range(people)))
+            said = [self._text, {LATENTS: self._references, REFERENCES: record}]
+            ((entry,),) = bound([[said]], by_region, "bench.py")
+            self._entry = entry[1]
+            guider = SimpleNamespace(model_patcher=self._patcher, conds={"positive": [self._entry]})
+            self.runs.append(BoundReferencesRun(guider, self._x))
+
+    @property
+    def networks(self) -> tuple[Any, ...]:
+        return (self._model.diffusion_model,)
+
+    def __call__(self, options: dict[str, Any] | None = None) -> Any:
+        """options: transformer_options of others."""
+        options, time = options or {}, torch.full((1,), 0.5, dtype=DTYPE, device=self._x.device)
+        with torch.inference_mode():
+            for run in self.runs:
+                given = Given(self._model, self._where, time, self._text, options, self._references)
+                batch = run.batch((self._entry["model_conds"][run.key].cond,), given)
+                options = batch.around(options) if batch else options
+            rest = {"ref_latents": self._references or None, "transformer_options": options}
+            return self._model.diffusion_model(self._x, time, self._text, **rest)
+
+    def asked(self) -> list[tuple[int, int]]:
+        """(queries, keys) of every call of the attention kernel in one layer."""
+        calls: list[tuple[int, int]] = []
+
+        def note(attend: Callable[..., Any], q: Any, k: Any, *args: Any, **kwargs: Any) -> Any:
+            calls.append((q.shape[2], k.shape[2]))
+            return attend(q, k, *args, **kwargs)
+
+        self(around_attention({}, note))
+        return calls[: len(calls) // len(blocks_of(self._patcher))]
+
+
+def by_region(record: PeopleReferences) -> BoundReferences:
+    """Everybody has a strip of the picture."""
+    people = len(record.people)
+    regions, names = side_by_side(people, SIDE, SIDE), tuple(map(str, range(people)))
+    return BoundReferences(object(), ALWAYS, record, regions, names, 1.0, False, CANVAS)
+
+
+def table() -> None:
+    """ours: bound, peer: open to all. keys: of a token of the text, and of one in somebody's region or reference."""
+    for family in families():
+        model = family.network("meta", DTYPE)
+        for size in SIZES:
+            for people in PEOPLE:
+                free, tied = (partial(Forward, family, model, people, size, each) for each in (False, True))
+                peer, ours = counted(free), counted(tied)
+                ((tokens, _),), asked = free().asked(), tied().asked()
+                keys = sorted({heard for _, heard in asked})
+                report(
+                    f"references_{family.name}_{people}_of_{size}", ours.tflop, peer.tflop, "TFLOP", 1.0, COUNTED,
+                    people=people, size=size, family=family.name, tokens=tokens, keys=keys,
+                    mask_mib=round(tokens**2 * DTYPE.itemsize / 2**20), peak_mib=round(ours.peak),
+                    peer_peak_mib=round(peer.peak),
+                )  # fmt: skip
+
+
+def families() -> list[Family]:
+    return [family.tiny for family in FAMILIES] if TINY else list(FAMILIES)
+
+
+def mask(family: Family, people: int, size: int, device: Any) -> Any:
+    """(1, 1, tokens, tokens) for attention: what is heard of each other with everybody's reference bound."""
+    picture = on_tokens(side_by_side(people, SIDE, SIDE), SIDE, SIDE, TOKEN).flatten(1).int().argmax(0)
+    owner = torch.arange(people).repeat_interleave((size // TOKEN) ** 2)
+    text = torch.full((family.words(people, DTYPE, "meta").shape[1],), -1)  # nobody's
+    everybody = torch.cat([text, picture, owner])
+    heard = everybody[:, None] == everybody
+    heard[:, : -len(owner)] = True
+    return torch.zeros(heard.shape, dtype=DTYPE, device=device).masked_fill_(~heard.to(device), -torch.inf)[None, None]
+
+
+def with_mask(barred: Any, attend: Any, q: Any, k: Any, v: Any, heads: int, *_: Any, **rest: Any) -> Any:
+    return attend(q, k, v, heads, **{**rest, "mask": barred})
+
+
+def timed(name: str) -> None:
+    """On a GPU: bound beside open to all, and beside the same with a mask."""
+    (family,) = (one for one in families() if one.name == name)
+    device, model = accelerator(), family.network(accelerator(), DTYPE)
+    for people, size in dict.fromkeys([*((people, SIZES[0]) for people in PEOPLE), (PEOPLE[-1], SIZES[-1])]):
+        free, tied = (Forward(family, model, people, size, each) for each in (False, True))
+        barred = mask(family, people, size, device)
+        peers = {"unbound": free, "masked": partial(free, around_attention({}, partial(with_mask, barred)))}
+        for kind, other in peers.items():
+            ours, peer = interleaved(finished(tied), finished(other), 2)
+            memory = {"peak_gib": round(peak_gib(tied), 2), "peer_peak_gib": round(peak_gib(other), 2)}
+            told = f"references_{name}_{people}_of_{size}_vs_{kind}"
+            report(told, ours, peer, "s a forward", 1.05, named(device), people=people, size=size, **memory)
+
+
+CASES: dict[str, Callable[[], None]] = {
+    "references": table,
+    **{f"references_{family.name}_gpu": partial(timed, family.name) for family in FAMILIES},
+}
+NEED_GPU = {name for name in CASES if name.endswith("_gpu")}

@@ -1,0 +1,278 @@
+"""FLUX.2, Qwen-Image and Z-Image: measured, chosen and mended with their latents and VAEs, and what refuses them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import comfy.controlnet
+import comfy.latent_formats
+import comfy.ldm.flux.controlnet
+import comfy.model_patcher
+import comfy.ops
+import comfy.supported_models
+import comfy.utils
+import people_made
+import pytest
+import real_faces
+import tiny_dits
+import tiny_encoders
+import tiny_vaes
+import torch
+from attack_graphs import DEFAULTS, ours
+from figures import relative
+from graph_run import run
+from pack.core import identities
+from pack.core.errors import BadPhoto, WrongBaseModel
+from pack.core.faces.model import faces_in
+from pack.core.latents import rows as picked
+from pack.core.people import Cast, Person
+from pack.nodes import measure, second_pass
+from pack.nodes.references import CastReferences
+
+import nodes
+
+pytestmark = pytest.mark.skipif(not hasattr(comfy.latent_formats, "Flux2"), reason="an older ComfyUI has no FLUX.2")
+MBF = "w600k_mbf"
+SIZE = 256
+MEASURE = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
+CROP = {
+    "who": "everybody", "smaller_than": 96, "less_than": 0.4, "size": SIZE, "margin": 1.0, "mask_margin": 0.2,
+    "feather": 0.25, "not_found": "cut out in their place",
+}  # fmt: skip
+
+
+@pytest.fixture(params=tiny_vaes.ALL)
+def family(request):
+    return request.param
+
+
+@cache
+def vae_of(family):
+    return tiny_vaes.ALL[family]()
+
+
+@pytest.fixture
+def vae(family):
+    return vae_of(family)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    """Its sides are odd."""
+    return real_faces.image(real_faces.SIX_FRIENDS)[:, 1:, :-1].contiguous()
+
+
+@pytest.fixture(scope="module")
+def friends(face_model, photo):
+    faces = faces_in(face_model, photo[0]).faces[:3]
+    return Cast(tuple(Person(identities.from_faces(f"friend {n}", [one], [MBF])) for n, one in enumerate(faces, 1)))
+
+
+def crop(face_model, photo, people, **given):
+    made = second_pass.CropFaces.execute(face_model, photo, people, **{**CROP, **given}).args
+    names = [output.id for output in second_pass.CropFaces.GET_SCHEMA().outputs]
+    return dict(zip(names, made, strict=True))
+
+
+def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
+    """Encoded and denoised as it would be alone, and pasted back."""
+    made = crop(face_model, photo, friends, vae=vae)
+    samples, mask = made["latents"]["samples"], made["latents"]["noise_mask"]
+    denoised = comfy.utils.reshape_mask(mask, samples.shape)
+    for n in range(3):
+        assert torch.equal(samples[n : n + 1], nodes.VAEEncode().encode(vae, made["crops"][n : n + 1])[0]["samples"])
+        alone = nodes.SetLatentNoiseMask().set_mask({"samples": samples[n : n + 1]}, made["masks"][n : n + 1])[0]
+        wanted = comfy.utils.reshape_mask(alone["noise_mask"], samples[n : n + 1].shape)
+        assert torch.equal(denoised[n : n + 1], wanted)
+    assert not torch.equal(denoised[0], denoised[1])
+    (decoded,) = nodes.VAEDecode().decode(vae, made["latents"])
+    assert decoded.shape == (3, SIZE, SIZE, 3)
+    pasted, where = second_pass.PasteFaces.execute(photo, made["where"], "none", decoded).args
+    assert pasted.shape == photo.shape and where.max() > 0.99
+    assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+
+
+def test_a_film_of_crops_is_explained(face_model, photo, friends):
+    """What VAE Encode makes of a batch with Qwen-Image's VAE."""
+    vae, made = vae_of("Qwen-Image"), crop(face_model, photo, friends)
+    film = nodes.VAEEncode().encode(vae, made["crops"])[0]
+    decoded = nodes.VAEDecode().decode(vae, film)[0]
+    with pytest.raises(BadPhoto, match=r"got 1 sampled crop, .* cut out 3\. .*Qwen-Image, .* latents of Crop Faces"):
+        second_pass.PasteFaces.execute(photo, made["where"], "none", decoded)
+
+
+@pytest.fixture(scope="module")
+def report(face_model, photo, friends):
+    """Of nobody, everybody, and everybody upside down."""
+    pictures = torch.cat([torch.zeros_like(photo), photo, photo.flip(1)])
+    return measure.Measure.execute(face_model, pictures, cast=friends, **MEASURE)[0]
+
+
+def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
+    """Rows of any shape, with masks and noise of their own, of pictures that VAE Encode makes smaller."""
+    pictures = torch.cat([photo[:, 80 * n : 80 * n + 75, :83] for n in range(3)])
+    samples = torch.cat([vae.encode(one[None]) for one in pictures])
+    (decoded,) = nodes.VAEDecode().decode(vae, {"samples": samples})
+    assert decoded.shape in ((3, 64, 80, 3), (3, 72, 80, 3))
+    masks = torch.arange(3.0).reshape(3, *[1] * (samples.ndim - 1))
+    latents = {"samples": samples, "noise_mask": masks, "batch_index": [4, 5, 6]}
+    _, best, index, *_ = measure.PickBest.execute(report, decoded, "resemblance", 2, latents).args
+    order = [number - 4 for number in best["batch_index"]]
+    assert index == order[0] == 1 and len(order) == 2
+    assert torch.equal(best["samples"], samples[order]) and torch.equal(best["noise_mask"], masks[order])
+
+
+# Everybody in a row, with a reference of their own
+
+
+ROWS = 3
+TIGHT = 5e-6
+"""Of the largest value: rows of one batch against runs of their own, in float32."""
+METHODS = [("FLUX.2", "index"), ("Qwen-Image", "index"), ("Qwen-Image", "index_timestep_zero")]
+
+
+@pytest.mark.parametrize(("family", "method"), METHODS)
+@pytest.mark.parametrize("negative", ["the same", "the room alone", "nobody"])
+def test_row_n_has_reference_n(family, method, negative):
+    """With CFG, beside a room that all share, through the host's own sampler node: denoised where their mask is."""
+    model = tiny_dits.model(family)
+    people, room = tiny_dits.latent(family, 64, 48, seed=2, rows=ROWS), tiny_dits.latent(family, 48, 80, seed=3)
+    start = tiny_dits.latent(family, 96, 64, seed=1, rows=ROWS)
+    masks = torch.rand(ROWS, 64, 96, generator=torch.Generator().manual_seed(4)).gt(0.5).float()
+
+    def sampled(rows, whose=None):
+        who = people[rows if whose is None else whose]
+        seen = {"the same": [room, who], "the room alone": [room], "nobody": []}[negative]
+        sides = [text(family, 10, [room, who], method), text(family, 11, seen, method)]
+        mask = masks[rows].reshape(len(rows), *[1] * (start.ndim - 3), 64, 96)
+        latents = {"samples": start[rows], "noise_mask": mask, "batch_index": rows}
+        return nodes.common_ksampler(model, 5, 2, 3.0, "euler", "simple", *sides, latents, denoise=0.6)[0]["samples"]
+
+    together = sampled([0, 1, 2])
+    for n in range(ROWS):
+        assert relative(together[n : n + 1], sampled([n])) < TIGHT
+    assert relative(together[:1], sampled([0], whose=[1])) > 1e-3
+
+
+ENCODERS = {
+    "FLUX.2": (tiny_encoders.klein, "context_in_dim"),
+    "Qwen-Image": (tiny_encoders.qwen, "joint_attention_dim"),
+}
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends, vae, family):
+    """From Crop Faces through Cast as References and the sampler to Paste Faces: all at once as one by one."""
+    encoder, width = ENCODERS[family]
+    clip = encoder()
+    said = {
+        "clip": clip, "vae": vae, "prompt": "a face", "negative_prompt": "", "sentences": "before the prompt",
+        "size": 128, "photos_per_person": 1, "pose_picture": False,
+    }  # fmt: skip
+    made = crop(face_model, photo, with_portraits(friends), vae=vae)
+    who, latents = made["cast_by_row"], made["latents"]
+    model = tiny_dits.model(family, **{width: CastReferences.execute(**said, cast=who)[0][0][0].shape[-1]})
+
+    def sampled(rows):
+        sides = CastReferences.execute(**said, cast=replace(who, people=tuple(who.people[n] for n in rows))).args[:2]
+        chosen = picked(latents, rows)
+        return nodes.common_ksampler(model, 5, 2, 3.0, "euler", "simple", *sides, chosen, denoise=0.6)[0]
+
+    together = sampled([0, 1, 2])
+    assert relative(together["samples"][1:2], sampled([1])["samples"]) < TIGHT
+    pasted, where = second_pass.PasteFaces.execute(
+        photo, made["where"], "none", nodes.VAEDecode().decode(vae, together)[0]
+    ).args
+    assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+
+
+def with_portraits(cast):
+    made = [people_made.person(n).identity for n, _ in enumerate(cast.people, 1)]
+    people = [
+        replace(one, identity=replace(one.identity, portraits=them.portraits))
+        for one, them in zip(cast.people, made, strict=True)
+    ]
+    return replace(cast, people=tuple(people))
+
+
+def text(family, seed, references, method):
+    """Of Qwen-Image with a mask, whose last words are none, other than the other side's."""
+    masked = {"attention_mask": (torch.arange(7)[None] < seed - 5).long()} if family == tiny_dits.QWEN else {}
+    return tiny_dits.conditioning(seed, references, reference_latents_method=method, **masked)
+
+
+# Methods of SD1.5 and SDXL
+
+
+WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "Z-Image": 2560, "Flux": 4096}
+OF_A_UNET = [
+    "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker", "LikenessApplyStyle",
+    "LikenessApplyPhotoMaker", "LikenessApplyIDPatch", "LikenessBindIDTokens", "LikenessPersonPrompts",
+    "LikenessApplyParts", "LikenessSharePartsAttention",
+]  # fmt: skip
+ELSE = "Cast as References and References by Region, .*Apply WithAnyone"
+
+
+@pytest.fixture(scope="module", params=WIDTHS)
+def checkpoint(request):
+    """MODEL, text and VAE of another family, and its name in the host."""
+    name = request.param
+    model = z_image() if name == "Z-Image" else tiny_dits.model(name)
+    words = [[torch.zeros(1, 7, WIDTHS[name]), {}]]
+    return {"model": model, "positive": words, "negative": words}, type(model.model.model_config).__name__
+
+
+def z_image():
+    shape = {
+        "image_model": "lumina2", "in_channels": 16, "dim": 64, "n_layers": 1, "n_refiner_layers": 1, "n_heads": 2,
+        "n_kv_heads": 2, "cap_feat_dim": 24, "qk_norm": True, "axes_dims": [8, 12, 12], "axes_lens": [64, 64, 64],
+        "z_image_modulation": True, "pad_tokens_multiple": 32, "dtype": torch.float32,
+    }  # fmt: skip
+    made = comfy.supported_models.ZImage(shape).get_model({})
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(made, load_device=cpu, offload_device=cpu)
+
+
+@pytest.mark.parametrize("kind", OF_A_UNET)
+def test_a_transformer_is_refused_by_name(kind, checkpoint):
+    """A checkpoint of it in the place of SDXL's, its MODEL alone, its text alone."""
+    given, name = checkpoint
+    theirs = {key: value for key, value in given.items() if key in DEFAULTS[kind]}
+    text = rf"made for .*\(text width {given['positive'][0][0].shape[-1]}\), but .* is needed"
+    model = rf"The MODEL is made for {name}, but a UNet of the SD family is needed\..*{ELSE}"
+    words = {key: value for key, value in theirs.items() if key != "model"}
+    cases = [({"model": given["model"]}, model)] if "model" in theirs else []
+    if kind != "LikenessBindIDTokens":  # which has nothing to do where the words are not Apply ID-Patch's
+        cases += [(words, text), (theirs, f"{text}|{model}")]
+    for changed, message in cases:
+        with pytest.raises(WrongBaseModel, match=message):
+            run(ours(kind, **changed), {})
+
+
+@pytest.mark.parametrize("kind", ["LikenessEncodeParts", "LikenessSharePartsAttention"])
+def test_the_vae_of_another_family_is_refused_by_name(kind, vae):
+    message = rf"vae input is made for [FS].* \(latent channels {vae.latent_channels}\), but"
+    with pytest.raises(WrongBaseModel, match=message):
+        run(ours(kind, vae=vae), {})
+
+
+def test_id_patch_names_the_model_of_the_sampler(checkpoint):
+    """Which its apply node never sees."""
+    given, name = checkpoint
+    sides = run(ours("LikenessApplyIDPatch"), {})
+    message = f"MODEL given to the sampler is made for {name}, but SDXL .*{ELSE}"
+    latent = torch.zeros(1, *{"FLUX.2": (128, 6, 8), "Qwen-Image": (16, 1, 12, 16)}.get(name, (16, 12, 16)))
+    with pytest.raises(WrongBaseModel, match=message):
+        tiny_dits.sample(given["model"], *sides, latent)
+
+
+def test_a_control_net_of_a_transformer_is_refused():
+    net = comfy.controlnet.ControlBase()
+    net.control_model = comfy.ldm.flux.controlnet.ControlNetFlux(
+        latent_input=True, **{**tiny_dits.CONFIGS["Flux"][1], "image_model": None, "dtype": torch.float32},
+        operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+    for kind in ("LikenessApplyInstantID", "LikenessApplyIDPatch"):
+        with pytest.raises(WrongBaseModel, match=r"ControlNet given to .* is made for ControlNetFlux, but SDXL"):
+            run(ours(kind, control_net=net), {})

@@ -1,0 +1,265 @@
+"""Cast as References in the real host: what encoders and VAE are given, that it is the host's own, and of whom."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+
+import node_helpers
+import people_made
+import pytest
+import tiny_dits
+import tiny_encoders
+import tiny_vaes
+import torch
+from comfy_extras.nodes_edit_model import ReferenceLatent
+from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
+from pack.bridge import dit
+from pack.bridge.inputs import checked
+from pack.bridge.references import LATENTS, REFERENCES, PeopleReferences, whose
+from pack.core import errors
+from pack.core.identities import PortraitsMissing
+from pack.core.inputs import BadPicture
+from pack.core.people import Cast, Identity, Person, PlacedCast, RowCast, Slot
+from pack.core.places import group
+from pack.nodes.references import CastReferences
+
+from nodes import CLIPTextEncode, VAEEncode
+
+FAMILIES = {
+    "Qwen-Image-Edit": (tiny_encoders.qwen, tiny_vaes.qwen, (16, 1), 8),
+    "FLUX.2 klein": (tiny_encoders.klein, tiny_vaes.flux2, (128,), 16),
+    "FLUX.1 Kontext": (tiny_encoders.flux1, tiny_vaes.z_image, (16,), 8),
+}
+
+
+@cache
+def loaded(family):
+    clip, vae, *_ = FAMILIES[family]
+    return clip(), vae()
+
+
+def named(*names, slots=None, photos=1):
+    slots = slots or [None] * len(names)
+    made = [people_made.person(n, photos) for n in range(1, len(names) + 1)]
+    people = [
+        Person(Identity(name, one.identity.embeddings, one.identity.crops, one.identity.portraits), 1.0, slot)
+        for name, one, slot in zip(names, made, slots, strict=True)
+    ]
+    return tuple(people)
+
+
+def pair(**canvas):
+    """Ben stands left of Anna."""
+    slots = group.layout(2, "half", 1, 256, 256).slots
+    return PlacedCast(named("Anna", "Ben", slots=slots[::-1]), 256, 256)
+
+
+def given_to(family="Qwen-Image-Edit", cast=None, **changed):
+    clip, vae = loaded(family)
+    given = {
+        "prompt": "in a park", "negative_prompt": "rain", "sentences": "before the prompt", "size": 128,
+        "photos_per_person": 1, "pose_picture": False, "clip": clip, "vae": vae, "cast": cast or pair(),
+    }  # fmt: skip
+    return {**given, **changed}
+
+
+def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
+    return CastReferences.execute(**given_to(family, cast, pictures=pictures, **changed)).args
+
+
+def portrait(person, photo=0):
+    return person.identity.portraits.loose[photo : photo + 1].float() / 255
+
+
+def same(ours, theirs):
+    """Bit for bit: text, latents, and whatever else the host's nodes put beside them."""
+    same_text(ours, theirs)
+    options, expected = ours[0][1], theirs[0][1]
+    assert all(map(torch.equal, options[LATENTS], expected[LATENTS]))
+    assert len(options[LATENTS]) == len(expected[LATENTS])
+    assert options.keys() - {REFERENCES} == expected.keys()
+
+
+def same_text(ours, theirs):
+    assert len(ours) == len(theirs) == 1
+    assert torch.equal(ours[0][0], theirs[0][0])
+
+
+def test_references_are_known_among_those_of_other_nodes():
+    theirs, anna, ben, room = (torch.zeros(1, 16, 2, 2) for _ in range(4))
+    record = PeopleReferences(Cast(()), (anna, ben), (0, 1))
+    entry = [[torch.zeros(1, 3, 8), {LATENTS: [theirs, anna, ben], REFERENCES: record}]]
+    (_, options) = node_helpers.conditioning_set_values(entry, {LATENTS: [room]}, append=True)[0]
+    assert whose(options) == (None, 0, 1, None)
+    assert whose({LATENTS: [ben, anna], REFERENCES: record}) == (1, 0)
+    assert whose({LATENTS: [anna.clone()], REFERENCES: record}) == (None,), "by the tensor itself"
+    assert whose({LATENTS: [anna]}) == (None,)
+    assert whose({REFERENCES: record}) == ()
+
+
+@pytest.fixture(autouse=True)
+def needs_references(request):
+    if not request.node.get_closest_marker("both_hosts"):
+        try:
+            dit.require_dits("")
+        except dit.HostTooOld:
+            pytest.skip("this ComfyUI does not tell which tokens are references")
+
+
+class Pooled:
+    """In place of a VAE, whose work at 1024 px takes a CPU long: means of 8x8 px, in the shape of Qwen's latents."""
+
+    def encode(self, pictures):
+        means = torch.nn.functional.avg_pool2d(pictures.movedim(-1, 1), 8)
+        return means.repeat(1, 6, 1, 1)[:, :16, None]
+
+
+def test_qwen_is_given_what_the_hosts_own_node_gives_it():
+    cast, room = pair(), torch.rand(1, 1100, 1500, 3, generator=torch.Generator().manual_seed(5))
+    clip, vae = loaded("Qwen-Image-Edit")[0], Pooled()
+    positive, negative, text = apply(cast=cast, pictures=room, size=1024, vae=vae)
+    assert text == "right: Anna, from Picture 1.\nleft: Ben, from Picture 2.\nin a park"
+    for ours, words in ((positive, text), (negative, "rain")):
+        same(ours, TextEncodeQwenImageEditPlus.execute(clip, words, vae, *map(portrait, cast.people), room).args[0])
+    assert whose(positive[0][1]) == whose(negative[0][1]) == (0, 1, None)
+    assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
+    alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
+    same_text(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
+    assert LATENTS not in alone[0][1]
+
+
+@pytest.mark.parametrize("family", ["FLUX.2 klein", "FLUX.1 Kontext"])
+def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
+    cast = pair()
+    positive, negative, text = apply(family, cast, sentences="after the prompt", size=512)
+    assert text == "in a park\nright: Anna, from image 1.\nleft: Ben, from image 2."
+    clip, vae = loaded(family)
+    latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
+    for ours, words in ((positive, text), (negative, "rain")):
+        (theirs,) = CLIPTextEncode().encode(clip, words)
+        for latent in latents:
+            theirs = ReferenceLatent.execute(theirs, latent).args[0]
+        same(ours, theirs)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_picture_has_its_size_and_its_owner(family):
+    """A cast of which one is left out, two photos, two rooms of odd size with alpha, and the poses."""
+    *_, channels, step = FAMILIES[family]
+    anna, ben, kim = named("Anna", "Ben", "Kim", slots=group.layout(3, "half", 1, 328, 200).slots, photos=2)
+    cast = PlacedCast((anna, replace(ben, weight=0.0), kim), 328, 200)
+    rooms = torch.rand(2, 50, 75, 4, generator=torch.Generator().manual_seed(5))
+    given = {"size": 144, "photos_per_person": 9, "pose_picture": True, "sentences": "none"}
+    positive, negative, text = apply(family, cast, rooms, **given)
+    sides = [(144, 144)] * 4 + ([(48, 72)] * 2 + [(200, 328)] if step == 8 else [(48, 80)] * 2 + [(192, 320)])
+    for side in (positive, negative):
+        assert [one.shape for one in side[0][1][LATENTS]] == [(1, *channels, h // step, w // step) for h, w in sides]
+        assert whose(side[0][1]) == (0, 0, 1, 1, None, None, None), "numbers among those who are heard"
+        assert side[0][1][REFERENCES].cast is cast
+    assert text == "in a park"
+
+
+def test_rows_of_crop_faces_have_their_own_picture_and_text():
+    people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
+    for family in ("Qwen-Image-Edit", "FLUX.2 klein"):
+        room = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(5))
+        rows = apply(family, RowCast(people, 128, 128), room, pose_picture=True)
+        word = "Picture" if family == "Qwen-Image-Edit" else "image"
+        assert rows[2] == f"the person from {word} 1.\n{word.capitalize()} 3 shows the poses.\nin a park"
+        for n, person in enumerate(people):
+            (alone,) = apply(family, RowCast((person,), 128, 128), room, pose_picture=True)[:1]
+            latents = zip(rows[0][0][1][LATENTS], alone[0][1][LATENTS], strict=True)
+            assert all(torch.equal(ours[min(n, len(ours) - 1)], own[0]) for ours, own in latents)
+            assert torch.equal(rows[0][0][0][min(n, len(rows[0][0][0]) - 1)], alone[0][0][0])
+        assert [len(one) for one in rows[0][0][1][LATENTS]] == [2, 1, 2]
+        assert len(rows[0][0][0]) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
+        assert whose(rows[0][0][1]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("family", "network", "width"),
+    [("Qwen-Image-Edit", dit.QWEN, {"joint_attention_dim": 16}), ("FLUX.2 klein", dit.FLUX_2, {"context_in_dim": 48})],
+)
+def test_a_row_is_drawn_as_if_it_were_alone(family, network, width):
+    people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
+    model = tiny_dits.model(network, **width)
+    start = tiny_dits.latent(network, 64, 48, rows=2)
+    drawn = tiny_dits.sample(model, *apply(family, RowCast(people, 128, 128))[:2], start)
+    for n, person in enumerate(people):
+        sides = apply(family, RowCast((person,), 128, 128))[:2]
+        alone = tiny_dits.sample(model, *sides, start[n : n + 1])
+        assert torch.allclose(drawn[n], alone[0], atol=1e-5)
+        with pytest.raises(errors.BadCast, match="The latent has 2 rows and the cast given to Cast as References 1"):
+            tiny_dits.sample(model, *sides, start)
+        without = [[[text, {"pooled_output": None}] for text, _ in side] for side in sides]
+        assert not torch.allclose(alone, tiny_dits.sample(model, *without, start[n : n + 1]), atol=1e-3)
+
+
+class Spoiled:
+    def encode(self, pictures):
+        return loaded("Qwen-Image-Edit")[1].encode(pictures) * float("nan")
+
+
+class Speechless:
+    """Of a family that is known, but it says nothing that can be used."""
+
+    tokenizer = type("KleinTokenizer", (), {})()
+
+    def tokenize(self, text):
+        return text
+
+    def encode_from_tokens_scheduled(self, text):
+        return [[torch.full((1, 3, 8), float("inf")), {}]]
+
+
+def without_portraits():
+    return Cast((Person(people_made.identity(1)),))
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "said"),
+    [
+        ({"clip": tiny_encoders.sdxl}, errors.WrongBaseModel, "made for SDXL, but the text encoder of Qwen"),
+        ({"clip": object}, errors.BadInput, "clip"),
+        ({"vae": tiny_vaes.flux2}, errors.WrongBaseModel, "128x128 px become 128x8x8.*Qwen-Image-Edit.*16x1x16x16"),
+        ({"vae": tiny_vaes.z_image}, errors.WrongBaseModel, "128x128 px become 16x16x16.*qwen_image_vae"),
+        ({"vae": Spoiled}, BadPicture, "NaN or infinity.*fp32-vae"),
+        ({"family": "FLUX.2 klein", "clip": Speechless}, BadPicture, "The text 'right: Anna.*NaN or infinity"),
+        ({"cast": without_portraits}, PortraitsMissing, "Cast as References looks at pictures.*person 1"),
+        ({"cast": lambda: Cast(named("Anna")), "pose_picture": True}, errors.NotPlaced, "Cast as References.*Anna"),
+        (
+            {"cast": lambda: PlacedCast(named("Anna", slots=[Slot((64, 64))]), 128, 128), "pose_picture": True},
+            errors.BadLayout,
+            "no skeleton to draw",
+        ),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told(changed, error, said):
+    made = {name: one() if callable(one) else one for name, one in changed.items()}
+    with pytest.raises(error, match=said):
+        checked(CastReferences).execute(**given_to(**made))
+
+
+def test_what_works_but_may_not_be_meant_is_noted(caplog):
+    cast = Cast(
+        (*named("Anna", "Anna", "person"), replace(named("Zoe")[0], weight=0.0), replace(named("Ida")[0], weight=0.5))
+    )
+    *_, text = apply("FLUX.2 klein", cast, photos_per_person=2, pictures=torch.rand(1, 32, 32, 3))
+    assert text.splitlines() == [
+        "Anna, from image 1.", "Anna, from image 2.", "a person, from image 3.", "Ida, from image 4.", "in a park",
+    ]  # fmt: skip
+    for note in ("left out: Zoe", "nothing here: Ida", "alike.*: Anna$", "^5 reference pictures.*FLUX.2 klein.* 4 at"):
+        assert re.search(note, caplog.text.replace("WARNING  likeness", ""), re.M), note
+
+
+@pytest.mark.both_hosts
+def test_an_older_host_is_told():
+    try:
+        dit.require_dits("")
+    except dit.HostTooOld:
+        with pytest.raises(dit.HostTooOld, match=r"Cast as References needs ComfyUI 0\.33"):
+            apply("FLUX.1 Kontext")
+    else:
+        pytest.skip("this ComfyUI is new enough")

@@ -1,0 +1,177 @@
+"""InfiniteYou's whole sampling through our node and the host's sampler, against diffusers' FLUX.1 and ControlNet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import comfy.model_detection
+import comfy.samplers
+import infuse_made
+import pytest
+import tiny_dits
+import tiny_sdxl
+import torch
+from diffusers import FluxTransformer2DModel
+from diffusers.loaders.unet import UNet2DConditionLoadersMixin
+from figures import relative
+from pack.bridge.dit import FLUX
+from pack.core.people import Cast, PlacedCast, Slot
+from pack.core.places.control_images import face_keypoints
+from people_made import person
+from seeded import fill
+
+TOLERANCE = 2e-6  # relative to the largest latent value
+DEPTHS = {"depth": 19, "depth_single_blocks": 38}
+"""Of FLUX.1 dev, by which it is settled which block gets which residual."""
+SHIFT, SCALE = 0.1159, 0.3611
+"""Of FLUX.1's latents."""
+KEYPOINTS = ((20.0, 30.0), (40.0, 30.0), (30.0, 40.0), (22.0, 50.0), (38.0, 50.0))
+
+
+def packed(x):
+    """Latents (B, C, h, w) as tokens, odd sides padded as the host pads them."""
+    x = torch.nn.functional.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2), mode="circular")
+    rows, channels, height, width = x.shape
+    cells = x.reshape(rows, channels, height // 2, 2, width // 2, 2)
+    return cells.permute(0, 2, 4, 1, 3, 5).reshape(rows, height * width // 4, 4 * channels)
+
+
+def unpacked(tokens, height, width):
+    high, wide = -(-height // 2), -(-width // 2)
+    cells = tokens.reshape(len(tokens), high, wide, -1, 2, 2).permute(0, 3, 1, 4, 2, 5)
+    return cells.reshape(len(tokens), -1, 2 * high, 2 * wide)[..., :height, :width]
+
+
+@dataclass
+class Pair:
+    """The same weights in the host and in diffusers. projection: what is in the file."""
+
+    flux: Any
+    net: Any
+    model: Any
+    control_net: Any
+    projection: Any
+    infinite_you: Any
+    vae: Any
+
+    def hint(self, picture):
+        encoded = self.vae.encode(picture[None])
+        return packed((encoded - SHIFT) * SCALE)
+
+    def tokens(self, who):
+        """diffusers' own Resampler."""
+        convert = UNet2DConditionLoadersMixin()._convert_ip_adapter_image_proj_to_diffusers
+        return (
+            convert(dict(self.projection), low_cpu_mem_usage=False)
+            .eval()(who.identity.embeddings["arcface-ir-se50"][:, None])
+            .detach()
+        )
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    shape = {**infuse_made.DIFFUSERS, "num_layers": DEPTHS["depth"], "num_single_layers": DEPTHS["depth_single_blocks"]}
+    flux, net = fill(FluxTransformer2DModel(**shape), 310), infuse_made.peer()
+    model = tiny_dits.model(FLUX, **infuse_made.MLP, **DEPTHS)
+    state = {key: value.clone() for key, value in flux.state_dict().items()}  # of which some is changed in place
+    model.model.diffusion_model.load_state_dict(comfy.model_detection.convert_diffusers_mmdit(state, ""))
+    loaded = infuse_made.projection(tmp_path_factory.mktemp("infiniteyou"))
+    projection = infuse_made.projection_file()["image_proj"]
+    return Pair(flux, net, model, infuse_made.infuse_net(net), projection, loaded, infuse_made.vae())
+
+
+def plain_sampling(pair, x, sigmas, sides, cfg, passes, inside):
+    """Euler over diffusers' own modules. passes: of InfuseNet, each (tokens, hint, seen, share); inside(sigma)."""
+    height, width = x.shape[-2:]
+    high, wide = -(-height // 2), -(-width // 2)
+    at = torch.cartesian_prod(torch.arange(high), torch.arange(wide)).float()
+    picture = torch.cat([torch.zeros(len(at), 1), at], dim=1)
+
+    def given(sigma, guidance, context, pooled):
+        rows = len(x)
+        return {
+            "timestep": sigma.expand(rows), "guidance": torch.full((rows,), guidance),
+            "encoder_hidden_states": context.expand(rows, -1, -1), "pooled_projections": pooled.expand(rows, -1),
+            "txt_ids": torch.zeros(context.shape[1], 3), "img_ids": picture, "return_dict": False,
+        }  # fmt: skip
+
+    for sigma, after in pairwise(sigmas):
+        added: list[list[torch.Tensor]] = []
+        for tokens, hint, seen, share in passes if inside(sigma) else ():
+            found = pair.net(
+                hidden_states=packed(x * seen), controlnet_cond=hint.expand(len(x), -1, -1),
+                **given(sigma, 1.0, tokens, sides[0][0][1]["pooled_output"]),
+            )  # fmt: skip
+            found = [[each * share for each in kind] for kind in found]
+            before = added or [[torch.zeros(())] * len(kind) for kind in found]
+            added = [[a + b for a, b in zip(*two, strict=True)] for two in zip(before, found, strict=True)]
+        velocities = []
+        for (text, options), control in zip((side[0] for side in sides), (added, []), strict=True):
+            double, single = control or (None, None)
+            out = pair.flux(
+                hidden_states=packed(x), controlnet_block_samples=double, controlnet_single_block_samples=single,
+                **given(sigma, 3.5, text, options["pooled_output"]),
+            )[0]  # fmt: skip
+            velocities.append(unpacked(out, height, width))
+        positive, negative = velocities
+        x = x + (after - sigma) * (negative + cfg * (positive - negative))
+    return x
+
+
+def two(width, height):
+    """Each in a region of whole tokens; between them nobody."""
+    left = torch.zeros(height, width)
+    left[16:80, : width // 2 // 16 * 16] = 1
+    right = torch.zeros(height, width)
+    right[:, 96:] = 1
+    slots = [Slot((30.0, 40.0), (10.0, 20.0, 50.0, 60.0), KEYPOINTS, mask=left), Slot((0.0, 0.0), mask=right)]
+    people = (person(n, slot=slot, weight=weight) for n, slot, weight in zip((1, 2), slots, (1.0, 0.5), strict=True))
+    return PlacedCast(tuple(people), width, height)
+
+
+def passes(pair, cast, x, strength):
+    """What each person's pass is given, from the cast as it is."""
+    if not isinstance(cast, PlacedCast):
+        black = pair.hint(torch.zeros(8 * x.shape[2], 8 * x.shape[3], 3))
+        return [(pair.tokens(cast.people[0]), black, torch.ones(()), strength)]
+    made = []
+    for who in cast.people:
+        faces = [who.slot.keypoints] if who.slot.keypoints else []
+        seen = who.slot.mask[::8, ::8]
+        share = packed(seen[None, None])[..., :1]
+        hint = pair.hint(face_keypoints(faces, cast.width, cast.height))
+        made.append((pair.tokens(who), hint, seen, share * who.weight * strength))
+    return made
+
+
+CASES = {
+    "one person": (1, (144, 112), 1, {}),
+    "batch of two, true CFG": (1, (144, 112), 2, {"cfg": 2.5}),
+    "from 0.2 to 0.6, at strength 0.7": (1, (144, 112), 1, {"start_percent": 0.2, "end_percent": 0.6, "strength": 0.7}),
+    "two people, odd sides": (2, (136, 104), 2, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@torch.no_grad()
+def test_sampling_equals_diffusers(pair, case, record_property):
+    number, (width, height), rows, changed = CASES[case]
+    cfg, settings = changed.get("cfg", 1.0), {name: value for name, value in changed.items() if name != "cfg"}
+    cast = Cast((person(1),)) if number == 1 else two(width, height)
+    sides = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
+    start = infuse_made.latent(width, height, rows)
+    applied = infuse_made.apply(pair.infinite_you, pair.control_net, pair.vae, cast, sides, **settings)
+    ours = tiny_dits.sample(pair.model, *applied, start, steps=4, cfg=cfg)
+    ours = (ours / tiny_sdxl.LATENT_SCALE - SHIFT) * SCALE
+
+    schedule = pair.model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(schedule, "simple", 4)
+    ends = settings.get("start_percent", 0.0), settings.get("end_percent", 1.0)
+    first, last = map(schedule.percent_to_sigma, ends)
+    made = passes(pair, cast, start, settings.get("strength", 1.0))
+    reference = plain_sampling(pair, start, sigmas, sides, cfg, made, lambda sigma: first >= sigma >= last)
+    difference = relative(ours, reference)
+    record_property("relative_difference", difference)
+    assert difference <= TOLERANCE

@@ -1,0 +1,96 @@
+"""A tiny InfuseNet, in diffusers and in the host, with its projection, FLUX.1's VAE, and Apply InfiniteYou."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import comfy.controlnet
+import comfy.latent_formats
+import comfy.ldm.models.autoencoder as autoencoder
+import comfy.model_detection
+import comfy.ops
+import comfy.sd
+import tiny_dits
+import torch
+from comfy.ldm.flux.controlnet import ControlNetFlux
+from diffusers import FluxControlNetModel
+from pack.bridge.dit import FLUX
+from pack.bridge.infinite_you import InfiniteYou, load_infinite_you
+from pack.core.infinite_you import BLOCKS
+from pack.nodes.infinite_you import ApplyInfiniteYou
+from seeded import fill, resampler_shapes, seeded
+from torch import Tensor
+
+MLP = {"mlp_ratio": 4.0}
+"""As wide as diffusers makes it."""
+DIFFUSERS = {
+    "in_channels": 64, "attention_head_dim": 32, "num_attention_heads": 2, "joint_attention_dim": tiny_dits.TEXT,
+    "pooled_projection_dim": tiny_dits.POOLED, "guidance_embeds": True, "axes_dims_rope": (8, 12, 12),
+}  # fmt: skip
+DEFAULTS = {
+    "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "keypoints": True, "photos": "mean",
+    "region_margin": 0.75, "feather": 32,
+}  # fmt: skip
+
+
+def peer(seed: int = 311) -> FluxControlNetModel:
+    return fill(FluxControlNetModel(**DIFFUSERS, num_layers=BLOCKS[0], num_single_layers=BLOCKS[1]), seed)
+
+
+def infuse_net(net: FluxControlNetModel | None = None, **changes: Any) -> comfy.controlnet.ControlNet:
+    """As the host loads it. changes: of its network's configuration, which then has other random weights."""
+    net = net or peer()
+    shape = {**tiny_dits.CONFIGS[FLUX][1], **MLP, "depth": len(net.transformer_blocks)}
+    shape |= {"depth_single_blocks": len(net.single_transformer_blocks), **changes}
+    made = ControlNetFlux(
+        **{"latent_input": True, "control_latent_channels": 16, **shape}, dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+    if changes:
+        fill(made, 312)
+    else:
+        state = net.state_dict()
+        converted = comfy.model_detection.convert_diffusers_mmdit(state, "")
+        made.load_state_dict({**converted, **{key: state[key] for key in made.state_dict() if key in state}})
+    return comfy.controlnet.ControlNet(
+        made.eval().requires_grad_(False), compression_ratio=1, latent_format=comfy.latent_formats.Flux(),
+        load_device=torch.device("cpu"), extra_conds=["y", "guidance"],
+    )  # fmt: skip
+
+
+def projection_file() -> dict[str, dict[str, Tensor]]:
+    """As its authors pickle it."""
+    return {"image_proj": seeded(resampler_shapes(8, tiny_dits.TEXT), 313)}
+
+
+def projection(folder: Path) -> InfiniteYou:
+    path = folder / "image_proj_model.bin"
+    torch.save(projection_file(), path)
+    return load_infinite_you(str(path))
+
+
+def vae(channels: int = 16) -> comfy.sd.VAE:
+    """Latents at 1/8."""
+    size = {"double_z": True, "z_channels": channels, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32}
+    size |= {"ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
+    part = "comfy.ldm.modules.diffusionmodules.model."
+    network = autoencoder.AutoencodingEngine(
+        regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
+        encoder_config={"target": f"{part}Encoder", "params": size},
+        decoder_config={"target": f"{part}Decoder", "params": size},
+    )
+    with patch.object(comfy.sd, "AutoencodingEngine", lambda **_: network):
+        made = comfy.sd.VAE(sd=dict(fill(network, 314).state_dict()))
+    made.first_stage_model.requires_grad_(False)
+    return made
+
+
+def apply(loaded: InfiniteYou, net: Any, autoencoder: Any, cast: Any, sides: Any, **changed: Any) -> Any:
+    """(positive, negative)."""
+    return ApplyInfiniteYou.execute(*sides, loaded, net, autoencoder, cast, **{**DEFAULTS, **changed}).args
+
+
+def latent(width: int, height: int, rows: int = 1) -> Tensor:
+    return tiny_dits.latent(FLUX, width, height, rows=rows)

@@ -1,0 +1,51 @@
+"""The host's text encoders of Qwen-Image-Edit, FLUX.2 klein, FLUX.1 and SDXL with tiny random networks."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import patch
+
+import comfy.sd
+import comfy.sdxl_clip
+import torch
+from comfy.text_encoders import flux, qwen_image, qwen_vl
+from seeded import fill
+
+WIDTH = 16
+_LLAMA = {
+    "hidden_size": WIDTH, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "num_hidden_layers": 2,
+}  # fmt: skip
+_VISION = {"hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "num_layers": 2}
+_T5 = {"d_model": WIDTH, "d_ff": 32, "num_heads": 2, "d_kv": 8, "num_layers": 2}
+_CLIP = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 1}
+
+
+def qwen() -> comfy.sd.CLIP:
+    """Qwen2.5-VL, which looks at pictures."""
+    vision = qwen_vl.Qwen2VLVisionTransformer
+    with patch.object(qwen_vl, "Qwen2VLVisionTransformer", lambda **given: vision(**{**given, **_VISION})):
+        return _made(qwen_image.te(), qwen_image.QwenImageTokenizer, qwen25_7b=_LLAMA)
+
+
+def klein() -> comfy.sd.CLIP:
+    """Qwen3, of which FLUX.2 klein reads the layers 9, 18 and 27."""
+    return _made(flux.klein_te(), flux.KleinTokenizer, qwen3_4b={**_LLAMA, "num_hidden_layers": 28})
+
+
+def flux1() -> comfy.sd.CLIP:
+    """T5 and CLIP-L."""
+    return _made(flux.flux_clip(), flux.FluxTokenizer, t5xxl=_T5, clip_l=_CLIP)
+
+
+def sdxl() -> comfy.sd.CLIP:
+    return _made(comfy.sdxl_clip.SDXLClipModel, comfy.sdxl_clip.SDXLTokenizer, clip_l=_CLIP, clip_g=_CLIP)
+
+
+def _made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.CLIP:
+    options = {f"{name}_model_config": config for name, config in configs.items()}
+    target = SimpleNamespace(clip=network, tokenizer=tokenizer, params={})
+    made = comfy.sd.CLIP(target, model_options={"dtype": torch.float32, **options})
+    fill(made.cond_stage_model, 401)
+    return made

@@ -1,0 +1,55 @@
+"""The host's VAEs of FLUX.2, Qwen-Image and Z-Image with tiny random networks, known by the keys of their files."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import patch
+
+import comfy.ldm.models.autoencoder as host
+import comfy.ldm.wan.vae
+import comfy.sd
+from seeded import fill
+from torch import nn
+
+_KL = {
+    "double_z": True, "z_channels": 16, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32,
+    "ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0,
+}  # fmt: skip
+
+
+def flux2() -> comfy.sd.VAE:
+    """128 channels at 1/16."""
+    network = host.AutoencoderKL(ddconfig={**_KL, "z_channels": 32, "batch_norm_latent": True}, embed_dim=32)
+    fill(network, 301).bn.running_var.fill_(1.0)
+    return _read(comfy.sd, "AutoencoderKL", network)
+
+
+def qwen() -> comfy.sd.VAE:
+    """16 channels at 1/8, of films: latents and pictures have a dimension more, and a batch of pictures is a film."""
+    network = comfy.ldm.wan.vae.WanVAE(
+        dim=8, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, attn_scales=[],
+        temperal_downsample=[False, True, True], image_channels=3, conv_out_channels=3, dropout=0.0,
+    )  # fmt: skip
+    return _read(comfy.ldm.wan.vae, "WanVAE", fill(network, 302))
+
+
+def z_image() -> comfy.sd.VAE:
+    """FLUX.1's: 16 channels at 1/8."""
+    part = "comfy.ldm.modules.diffusionmodules.model."
+    network = host.AutoencodingEngine(
+        regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
+        encoder_config={"target": f"{part}Encoder", "params": _KL},
+        decoder_config={"target": f"{part}Decoder", "params": _KL},
+    )
+    return _read(comfy.sd, "AutoencodingEngine", fill(network, 303))
+
+
+def _read(where: Any, kind: str, network: nn.Module) -> comfy.sd.VAE:
+    """As the host reads a file with these keys, which it takes for the published size."""
+    with patch.object(where, kind, lambda **_: network):
+        made = comfy.sd.VAE(sd=dict(network.state_dict()))
+    made.first_stage_model.requires_grad_(False)
+    return made
+
+
+ALL = {"FLUX.2": flux2, "Qwen-Image": qwen, "Z-Image": z_image}

@@ -1,0 +1,84 @@
+"""Who stands where in words, and sizes of pictures that become references."""
+
+from __future__ import annotations
+
+import people_made
+import pytest
+from pack.core.people import PlacedCast, Slot
+from pack.core.places import group
+from pack.core.references import captioned, references, resized, with_sentences
+
+
+def told(slots, width=1024, height=1024):
+    people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1))
+    return references(PlacedCast(people, width, height), 1, 512, None, False, "node")
+
+
+def words(slots):
+    lines = with_sentences("", told(slots), "Picture", "before the prompt").splitlines()
+    assert [line.rpartition(": ")[2] for line in lines] == [
+        f"person {n}, from Picture {n}." for n in range(1, len(slots) + 1)
+    ]
+    return [line.rpartition(": ")[0] for line in lines]
+
+
+def faces(*centers, size=100.0):
+    return [Slot((x, y), (x - size / 2, y - size / 2, x + size / 2, y + size / 2)) for x, y in centers]
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [
+        (faces((800, 300)), [""]),
+        (faces((800, 300), (200, 310)), ["right", "left"]),
+        (faces((500, 300), (800, 390), (200, 310)), ["center", "right", "left"]),
+        (
+            faces(*((x, 300) for x in range(100, 1000, 180))),
+            ["left", "second from the left", "center", "second from the right", "right"],
+        ),
+        (
+            faces((100, 200), (300, 320), (500, 440), (700, 560))[::-1],
+            ["right", "second from the right", "second from the left", "left"],
+        ),
+        (faces((500, 200), (520, 600)), ["back row", "front row"]),
+        (faces((300, 200), (500, 600), (700, 210)), ["back row, left", "front row", "back row, right"]),
+        (faces((300, 200), (700, 210), (900, 600)), ["left", "center", "right"]),
+        ([None, *faces((300, 200), (700, 210)), None], ["", "left", "right", ""]),
+        ([Slot((700, 10)), Slot((300, 10))], ["right", "left"]),
+    ],
+)  # fmt: skip
+def test_places_are_told_as_a_viewer_sees_them(slots, said):
+    assert words(slots) == said
+
+
+@pytest.mark.parametrize("framing", ["bust", "half", "full"])
+@pytest.mark.parametrize("rows", [1, 2, 3, 4])
+def test_rows_of_a_group_are_told_from_the_back_to_the_front(framing, rows):
+    names = {
+        1: [""], 2: ["back row", "front row"], 3: ["back row", "middle row", "front row"],
+        4: ["back row", "second row from the back", "second row from the front", "front row"],
+    }[rows]  # fmt: skip
+    slots = group.layout(2 * rows, framing, rows, 2048, 2048).slots
+    expected = [", ".join(filter(None, (row, side))) for row in names for side in ("left", "right")]
+    assert words(slots) == expected
+    assert [said for _, said in captioned(told(slots), "image")][-1] == (
+        f"image {2 * rows}: person {2 * rows}, {expected[-1]}"
+    )
+
+
+def test_more_than_six_are_counted():
+    assert words(faces(*((x, 300) for x in range(100, 1400, 100))))[6:8] == ["center", "sixth from the right"]
+    assert words(faces(*((x, 300) for x in range(100, 1600, 100))))[6] == "number 7 from the left"
+
+
+@pytest.mark.parametrize(
+    ("size", "area", "step", "expected"),
+    [
+        ((1500, 1100), 384 * 384, 1, (448, 329)),
+        ((1500, 1100), 1024 * 1024, 8, (1192, 880)),
+        ((75, 50), 75 * 50, 16, (80, 48)),
+        ((5000, 1), 5000, 16, (4992, 16)),
+    ],
+)
+def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
+    assert resized(*size, area, step) == expected
