@@ -46,20 +46,6 @@ def flux() -> Shapes:
     yield from layer("final_layer.adaLN_modulation.1", 2 * WIDTH, WIDTH)
 
 
-def with_anyone() -> Shapes:
-    """Of withanyone.safetensors what reads face embeddings, for that FLUX.1."""
-    yield from layer("arcface_in_arc.0", 4 * WIDTH, 512)
-    yield from layer("arcface_in_arc.2", 4 * WIDTH)
-    yield from layer("arcface_in_arc.3", 8 * WIDTH, 4 * WIDTH)
-    for number in range(4):
-        block = f"ipa_arc.{number}"
-        yield from layer(f"{block}.norm1", WIDTH)
-        yield from layer(f"{block}.norm2", WIDTH)
-        yield f"{block}.to_q.weight", (WIDTH // 2, WIDTH)
-        yield f"{block}.to_kv.weight", (WIDTH, WIDTH)
-        yield f"{block}.to_out.weight", (WIDTH, WIDTH // 2)
-
-
 def infuse_net() -> Shapes:
     """InfiniteYou's ControlNet of FLUX.1 dev as diffusers names it, told by the published number of blocks."""
     for name, width in (("x_embedder", 64), ("controlnet_x_embedder", 64), ("context_embedder", TEXT)):
@@ -88,6 +74,20 @@ def infuse_net() -> Shapes:
         yield from layer(f"{block}.proj_mlp", 4 * WIDTH, WIDTH)
         yield from layer(f"{block}.proj_out", WIDTH, 5 * WIDTH)
         yield from layer(f"controlnet_single_blocks.{number}", WIDTH, WIDTH)
+
+
+def with_anyone() -> Shapes:
+    """Of withanyone.safetensors what reads face embeddings, for that FLUX.1."""
+    yield from layer("arcface_in_arc.0", 4 * WIDTH, 512)
+    yield from layer("arcface_in_arc.2", 4 * WIDTH)
+    yield from layer("arcface_in_arc.3", 8 * WIDTH, 4 * WIDTH)
+    for number in range(4):
+        block = f"ipa_arc.{number}"
+        yield from layer(f"{block}.norm1", WIDTH)
+        yield from layer(f"{block}.norm2", WIDTH)
+        yield f"{block}.to_q.weight", (WIDTH // 2, WIDTH)
+        yield f"{block}.to_kv.weight", (WIDTH, WIDTH)
+        yield f"{block}.to_out.weight", (WIDTH, WIDTH // 2)
 
 
 def flux2() -> Shapes:

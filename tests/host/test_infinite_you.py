@@ -7,6 +7,7 @@ from dataclasses import replace
 import comfy.controlnet
 import comfy.model_management
 import comfy.samplers
+import comfy.sd
 import infuse_made
 import pytest
 import tiny_dits
@@ -18,14 +19,21 @@ from infuse_made import latent
 from pack.bridge import notes
 from pack.bridge.conditioning import BadRange
 from pack.bridge.dit import FLUX, FLUX_2, HostTooOld, require_dits
-from pack.bridge.infinite_you import NotAnInfuseNet
+from pack.bridge.infinite_you import NotAnInfuseNet, load_infinite_you
+from pack.bridge.references import REFERENCES, PeopleReferences
+from pack.bridge.with_anyone import load_with_anyone
 from pack.core.errors import BadCast, BadSize, WrongBaseModel
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.placing import NotPlaced
 from pack.core.places.regions import BadRegion
 from pack.nodes import infinite_you as of_node
+from pack.nodes.bind_references import BindReferences
+from pack.nodes.with_anyone import ApplyWithAnyone
 from people_made import identity, person
+from safetensors.torch import save_file
+from with_anyone_made import DEFAULTS as OF_WITH_ANYONE
+from with_anyone_made import with_anyone_file
 
 import nodes
 
@@ -82,6 +90,17 @@ def box(x0):
 def two(*weights):
     people = (person(n, slot=box(90.0 * n - 85.0), weight=weight) for n, weight in enumerate(weights, 1))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
+
+
+def test_files_as_the_hosts_own_loaders_read_them(standin_models, files):
+    def of(name):
+        return str(standin_models.of_transformer(name))
+
+    loaded, net = load_infinite_you(of("image_proj_model")), comfy.controlnet.load_controlnet(of("infusenet"))
+    sides = [[[torch.full((1, 7, loaded.width), n), {"pooled_output": torch.full((1, 768), n)}]] for n in (0.5, 1.0)]
+    model = comfy.sd.load_diffusion_model(of("flux"))
+    applied = infuse_made.apply(loaded, net, files[2], two(1.0, 1.0), sides)
+    assert relative(sample(model, applied), sample(model, sides)) > 1e-3
 
 
 @pytest.mark.parametrize(("cast", "changed"), [(one(), {"strength": 0.0}), (two(0.0, 0.0), {})])
@@ -148,6 +167,35 @@ def test_other_controlnets_before_and_after_add_up(model, files, plain):
         assert relative(before, sample(model, alone)) > 1e-3
     twice = ours(ours(SIDES))
     assert relative(sample(model, twice), sample(model, ours(SIDES))) > 1e-3
+
+
+def with_anyone(model, sides, path):
+    save_file(with_anyone_file(), path / "withanyone.safetensors")
+    loaded = load_with_anyone(str(path / "withanyone.safetensors"))
+    return ApplyWithAnyone.execute(model, *sides, loaded, two(1.0, 1.0), **OF_WITH_ANYONE).args
+
+
+def references_by_region(model, sides, _):
+    halves = torch.zeros(2, HEIGHT, WIDTH)
+    halves[0, :, : WIDTH // 2], halves[1, :, WIDTH // 2 :] = 1, 1
+    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body"}
+    return BindReferences.execute(model, *sides, **settings, margin=0.25, mask=halves).args
+
+
+@pytest.mark.parametrize("other", [with_anyone, references_by_region])
+def test_beside_other_methods_of_flux_in_both_orders(model, files, tmp_path, other):
+    portraits = tuple(tiny_dits.latent(FLUX, 48, 64, n) for n in (10, 11))
+    record = {REFERENCES: PeopleReferences(two(1.0, 1.0), portraits, (0, 1))}
+    bare = [tiny_dits.conditioning(n, portraits, **record) for n in (1, 2)]
+
+    def ours(sides):
+        return infuse_made.apply(*files, two(1.0, 1.0), sides)
+
+    patched, *theirs = other(model, bare, tmp_path)
+    first, *second = other(model, ours(bare), tmp_path)
+    before, after = sample(patched, ours(theirs)), sample(first, second)
+    assert relative(before, after) < 1e-5
+    assert min(relative(before, sample(*alone)) for alone in ((patched, theirs), (model, ours(bare)))) > 1e-4
 
 
 def test_a_net_that_the_host_gives_to_the_negative_too_is_there_without_faces(model, files):
@@ -218,7 +266,7 @@ REFUSED = {
     "other blocks": (wrong(depth=5), NotAnInfuseNet, r"one with 5 double and 10 single blocks.*4 double and 10 single"),
     "another width": (wrong(context_in_dim=40), NotAnInfuseNet, "tokens of width 40, not 24"),
     "another VAE": (lambda files: (*files[:2], infuse_made.vae(4)), WrongBaseModel,
-                    "The VAE given to Apply InfiniteYou.*latents of 4 channels.*of 16"),
+                    "The VAE given to Apply InfiniteYou.*latents of 4 channels.*one for 16 channels"),
 }  # fmt: skip
 
 

@@ -63,14 +63,14 @@ def story_maker(names: str, **changed: Any) -> Node:
     return ours("LikenessApplyStoryMaker", cast=cast, **changed)
 
 
-def with_anyone(names: str, **changed: Any) -> Node:
-    cast = value(f"cast(*map(identity, {names!r}.split()))")
-    return apart(ours("LikenessApplyWithAnyone", cast=cast, **changed))
-
-
 def infinite_you(names: str, **changed: Any) -> Node:
     cast = value(f"cast(*map(identity, {names!r}.split()))")
     return sampled(ours("LikenessApplyInfiniteYou", cast=cast, **changed))
+
+
+def with_anyone(names: str, **changed: Any) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return apart(ours("LikenessApplyWithAnyone", cast=cast, **changed))
 
 
 def apart(applied: Node) -> Node:
@@ -96,9 +96,9 @@ METHODS = {
     "StoryMaker, clothes": (
         apart(story_maker("Anna Boris")), apart(story_maker("Anna Boris", bodies=value("image(batch=2, seed=6)"))),
     ),
-    "WithAnyone": (with_anyone("Anna Boris"), with_anyone("Anna Boris", acts_in="regions")),
     "InfiniteYou": (infinite_you("Anna Boris"), infinite_you("Cleo Dan")),
     "InfiniteYou in face boxes": tuple(infinite_you(who, acts_in="face boxes") for who in ("Anna Boris", "Cleo Dan")),
+    "WithAnyone": (with_anyone("Anna Boris"), with_anyone("Anna Boris", acts_in="regions")),
     "a prompt per person": tuple(
         apart(ours("LikenessPersonPrompts", prompts=words)) for words in ("1: up\n2: down", "1: down")
     ),
@@ -119,8 +119,8 @@ KINDS = {
     "a style in layers": "LikenessApplyStyle",
     "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
     "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
-    "WithAnyone": "LikenessApplyWithAnyone",
     "InfiniteYou": "LikenessApplyInfiniteYou", "InfiniteYou in face boxes": "LikenessApplyInfiniteYou",
+    "WithAnyone": "LikenessApplyWithAnyone",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
     "shared attention": "LikenessSharePartsAttention", "shared attention, seldom": "LikenessSharePartsAttention",
     "references by region": "LikenessBindReferences",

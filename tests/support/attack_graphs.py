@@ -192,12 +192,6 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "clip_vision": value("clip_vision()"), "bodies": value("image(batch=2)"), "body_masks": value("mask(2)"),
             "weight": 0.8, "lora_weight": 0.8, **range_, "photos": "mean", **region,
         },
-        "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
-        "LikenessApplyWithAnyone": {
-            "model": value("flux()"), "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
-            "with_anyone": value("loaded('with_anyone')"), "cast": cast, "weight": 1.0, **range_, "photos": "mean",
-            "region_margin": 0.75, "acts_in": "face boxes",
-        },
         "LikenessCastReferences": {
             "clip": value("klein_clip()"), "vae": value("flux2_vae()"), "cast": cast, "prompt": "in a park",
             "negative_prompt": "", "pictures": value("image()"), "sentences": "before the prompt", "size": 128,
@@ -209,6 +203,12 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "infinite_you": value("loaded('infinite_you')"), "control_net": value("infuse_net()"),
             "vae": value("flux_vae()"), "cast": cast, "strength": 1.0, **range_, "keypoints": True, "photos": "mean",
             "region_margin": 0.75, "feather": 8,
+        },
+        "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
+        "LikenessApplyWithAnyone": {
+            "model": value("flux()"), "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
+            "with_anyone": value("loaded('with_anyone')"), "cast": cast, "weight": 1.0, **range_, "photos": "mean",
+            "region_margin": 0.75, "acts_in": "face boxes",
         },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},

@@ -95,8 +95,8 @@ def loaded(kind: str) -> Any:
             lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
-        "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
         "infinite_you": (infuse_made.projection_file, infinite_you.load_infinite_you),
+        "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
     }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
@@ -140,7 +140,7 @@ def networks() -> Any:
 
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
-infuse_net, flux_vae, flux_text = cache(infuse_made.infuse_net), cache(infuse_made.vae), tiny_dits.conditioning
+infuse_net, flux_vae = cache(infuse_made.infuse_net), cache(infuse_made.vae)
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
@@ -334,6 +334,10 @@ def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tens
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:
     return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
+
+
+def flux_text(seed: int) -> list[Any]:
+    return tiny_dits.conditioning(seed)
 
 
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:
