@@ -1,4 +1,4 @@
-"""What people cost FLUX.1 dev with InfiniteYou: counted at real shapes, one forward of one picture of 1024 px."""
+"""What people cost FLUX.1 dev with WithAnyone and InfiniteYou: one forward of a picture of 1024 px, counted."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import comfy.ldm.flux.controlnet
 import comfy.ops
 import torch
 from pack.core.infinite_you import BLOCKS
+from pack.core.with_anyone import Face, read
 
 from bench.dits import DEV, Family
 from bench.measure import COUNTED, TINY, report, teraflops
 from bench.references import DTYPE, PEOPLE, SIDE
 
-ID_TOKENS = 8
-"""Of a person, which InfuseNet reads in the place of the text."""
+ID_TOKENS, HEADS = 8, 24
+"""Of a person, in both; InfuseNet reads them in the place of the text. Heads: of WithAnyone, in every block."""
 
 
 def given(family: Family, **rest: Any) -> dict[str, Any]:
@@ -49,5 +50,24 @@ def infinite_you() -> None:
         report(f"infinite_you_operations_{people}", ours, alone, "TFLOP", None, COUNTED, people=people, each=each)
 
 
-CASES: dict[str, Callable[[], None]] = {"infinite_you_operations": infinite_you}
+@torch.inference_mode()
+def with_anyone() -> None:
+    """Everybody's tokens behind every block, where each row of the picture is somebody's, beside FLUX.1 alone."""
+    family = DEV.tiny if TINY else DEV
+    time, text = torch.ones(1, dtype=DTYPE, device="meta"), family.words(0, DTYPE, "meta")
+    flux, width = family.network("meta", DTYPE).diffusion_model, family.shape["hidden_size"]
+    alone = teraflops(partial(flux, **given(family, timestep=time, context=text)))
+    blocks = family.shape["depth"] + family.shape["depth_single_blocks"]
+    for people in PEOPLE:
+        sizes = ((people, HEADS, ID_TOKENS, *more) for more in ((width,), (), (width,)))
+        face = Face(*(torch.zeros(size, dtype=DTYPE, device="meta") for size in sizes))
+        rows = torch.zeros(1, (SIDE // 16) ** 2 // people, width, dtype=DTYPE, device="meta")
+        each = people * blocks * teraflops(partial(read, rows, face, (0,)))
+        report(f"with_anyone_operations_{people}", alone + each, alone, "TFLOP", 1.02, COUNTED, people=people)
+
+
+CASES: dict[str, Callable[[], None]] = {
+    "with_anyone_operations": with_anyone,
+    "infinite_you_operations": infinite_you,
+}
 NEED_GPU: set[str] = set()

@@ -96,7 +96,7 @@ DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "flux2-vae": ("vae", dits.flux2_vae),
     "qwen-vae": ("vae", dits.qwen_vae),
 }
-"""What makes up the models whose denoiser is a transformer: folder and shapes of each file."""
+"""What makes up the models whose denoiser is a transformer, and what is for them: folder and shapes of each file."""
 
 
 def build() -> Standins:

@@ -136,11 +136,15 @@ def test_people_of_a_row_each_are_alone_in_it(model, files):
         sample(model, infuse_made.apply(*files, rows, SIDES))
 
 
-def test_prompts_combined_share_the_net_and_each_entry_its_chain(files):
+def test_prompts_combined_share_the_net_and_what_it_is_shown(model, files, monkeypatch):
     positive = [*tiny_dits.conditioning(3, mask=torch.ones(1, HEIGHT, WIDTH)), *tiny_dits.conditioning(4)]
     first, second = infuse_made.apply(*files, two(1.0, 1.0), (positive, SIDES[1]))[0]
     assert first[1]["control"] is second[1]["control"] and "mask" in first[1]
     assert all("control" not in options for _, options in positive), "the node works on copies"
+    encoded, encode = [], files[2].encode
+    monkeypatch.setattr(files[2], "encode", lambda pictures: encoded.append(len(pictures)) or encode(pictures))
+    apart = [[first[0], first[1]], [second[0][:, :5], second[1]]]  # texts of two lengths are sampled one by one
+    assert sample(model, (apart, SIDES[1])).isfinite().all() and encoded == [2], "both people, once"
 
 
 def foreign(files, conditioning, old=False):
