@@ -71,18 +71,19 @@ def infuse_net() -> Shapes:
         yield from layer(f"controlnet_single_blocks.{number}", WIDTH, WIDTH)
 
 
-def with_anyone() -> Shapes:
-    """Of withanyone.safetensors what reads face embeddings, for that FLUX.1."""
-    yield from layer("arcface_in_arc.0", 4 * WIDTH, 512)
-    yield from layer("arcface_in_arc.2", 4 * WIDTH)
-    yield from layer("arcface_in_arc.3", 8 * WIDTH, 4 * WIDTH)
-    for number in range(4):
-        block = f"ipa_arc.{number}"
-        yield from layer(f"{block}.norm1", WIDTH)
-        yield from layer(f"{block}.norm2", WIDTH)
-        yield f"{block}.to_q.weight", (WIDTH // 2, WIDTH)
-        yield f"{block}.to_kv.weight", (WIDTH, WIDTH)
-        yield f"{block}.to_out.weight", (WIDTH, WIDTH // 2)
+def with_anyone(width: int = WIDTH, blocks: int = 4, heads: int = 2, branch: str = "arc") -> Shapes:
+    """Of withanyone.safetensors what reads face embeddings, for that FLUX.1; its other branch is called "sig"."""
+    tokens, inner = f"arcface_in_{branch}", 64 * heads
+    yield from layer(f"{tokens}.0", 4 * width, 512)
+    yield from layer(f"{tokens}.2", 4 * width)
+    yield from layer(f"{tokens}.3", 8 * width, 4 * width)
+    for number in range(blocks):
+        block = f"ipa_{branch}.{number}"
+        yield from layer(f"{block}.norm1", width)
+        yield from layer(f"{block}.norm2", width)
+        yield f"{block}.to_q.weight", (inner, width)
+        yield f"{block}.to_kv.weight", (2 * inner, width)
+        yield f"{block}.to_out.weight", (width, inner)
 
 
 def flux2() -> Shapes:
