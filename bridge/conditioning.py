@@ -140,6 +140,19 @@ class Canvas:
             raise rows_missing(self.node, self.rows, "the latent", found)
 
 
+def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
+    """What a run reads fits the latent that is denoised: each `canvas` of it and, where that `acts`, its regions.
+
+    Raises BadCast, BadSize.
+    """
+    canvases = {one.canvas: one.acts for one in carried if one.canvas}
+    for canvas in canvases:
+        canvas.check_rows(len(latent))
+    for canvas, regions in canvases.items():
+        if regions is not None:
+            canvas.check((regions.shape[2], regions.shape[1]), (8 * latent.shape[-1], 8 * latent.shape[-2]))
+
+
 @dataclass
 class ControlAttachment:
     """One ControlNet for several conditionings.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..core.attention import Block
+from .conditioning import check_canvases
 from .runs import Batch, Given, Run, modules_of, rows_made
 from .unet import Grid, Options, Replacement, attention_layers, grids, replaced, standing, transformers, with_patches
 
@@ -120,19 +121,6 @@ class CrossAttentionRun(Run):
         if (what, place) not in self._ready:
             self._ready[what, place] = make(place)
         return self._ready[what, place]
-
-
-def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
-    """What a run reads fits the latent that is denoised: each `canvas` of it and, where that `acts`, its regions.
-
-    Raises BadCast, BadSize.
-    """
-    canvases = {one.canvas: one.acts for one in carried if one.canvas}
-    for canvas in canvases:
-        canvas.check_rows(len(latent))
-    for canvas, regions in canvases.items():
-        if regions is not None:
-            canvas.check((regions.shape[2], regions.shape[1]), (8 * latent.shape[-1], 8 * latent.shape[-2]))
 
 
 def place_of(layers: Sequence[Block], given: Given) -> Place:

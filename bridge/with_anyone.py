@@ -24,7 +24,7 @@ from ..core.with_anyone import Face, by_people, inside, of_faces, read
 from . import dit, load
 from .adapters import Hearing
 from .carried import ConditioningLost
-from .cross_attention import check_canvases
+from .conditioning import check_canvases
 from .injections import Injection
 from .runs import Batch, Given, Run
 from .unet import Options, dtype_of
