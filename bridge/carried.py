@@ -15,13 +15,10 @@ import comfy.conds
 from torch import Tensor
 
 from ..core.errors import LikenessError
-from .conditioning import Conditioning
+from .conditioning import ALWAYS, Conditioning
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-ALWAYS = (999999999.9, 0.0)
-"""The host's sigmas for 0 % and 100 % of the schedule."""
 
 
 class ModelNotPatched(LikenessError):

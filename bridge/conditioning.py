@@ -30,6 +30,8 @@ Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
 Conditioning = list[Entry]
 
+ALWAYS = (999999999.9, 0.0)
+"""The host's sigmas for 0 % and 100 % of the schedule; of models whose schedule begins at 1, too."""
 ID_TOKENS = "likeness_id_tokens"
 
 
@@ -342,7 +344,7 @@ def sigmas_of(model: ModelPatcher, what: str, start: float, end: float) -> tuple
     """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises BadRange."""
     check_range(what, start, end)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    return to_sigma(start), to_sigma(end)
+    return ALWAYS[0] if start <= 0 else to_sigma(start), to_sigma(end)
 
 
 def check_control_net(control_net: ControlBase | None, width: int, what: str) -> None:

@@ -91,8 +91,8 @@ def check_fits(conditioning: Conditioning, net: Any, vae: VAE, width: int, what:
     _check_net(net, width)
     channels = net.control_model.pos_embed_input.in_features // 4
     if (vae.latent_channels, vae.latent_dim) != (channels, 2):
-        shape = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
-        raise WrongBaseModel(f"The VAE given to {what}", shape, f"FLUX.1's of {channels} in 2", _FLUX)
+        found = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
+        raise WrongBaseModel(f"The VAE given to {what}", found, f"one for {channels} channels in 2 (FLUX.1)", _FLUX)
 
 
 def _check_net(net: Any, width: int) -> None:

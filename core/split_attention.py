@@ -8,8 +8,6 @@ The attention kernel is an argument: attend(queries, keys, q, k, v) -> what come
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -90,18 +88,16 @@ def _group(tokens: Tokens, hears: Tensor, heard: Tensor) -> Group:
     return Group(queries, keys.nonzero()[:, 0])
 
 
-@dataclass(frozen=True, eq=False)
 class Plan:
-    """How the attention over these tokens is split."""
+    """How the attention over these tokens is split.
 
-    tokens: Tokens
-    groups: tuple[Group, ...]
+    deaf: the groups where references are heard, but ask nothing: some nodes keep their keys of an earlier step.
+    """
 
-    @cached_property
-    def deaf(self) -> tuple[Group, ...]:
-        """Where references are heard, but ask nothing: some nodes keep their keys of an earlier step."""
-        cut = (Group(one.queries[one.queries < self.tokens.own], one.keys) for one in self.groups)
-        return tuple(one for one in cut if len(one.queries))
+    def __init__(self, tokens: Tokens, split: tuple[Group, ...]) -> None:
+        self.tokens, self.groups = tokens, split
+        cut = (Group(one.queries[one.queries < tokens.own], one.keys) for one in split)
+        self.deaf = tuple(one for one in cut if len(one.queries))
 
     def of(self, queries: int, keys: int) -> tuple[Group, ...]:
         """For an attention of so many; nothing where it is not one over these tokens."""

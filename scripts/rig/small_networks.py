@@ -14,6 +14,7 @@ from typing import Any
 
 import comfy.clip_model
 import comfy.ldm.modules.diffusionmodules.model
+import comfy.ldm.wan.vae
 import comfy.sd
 import comfy.supported_models
 import comfy.taesd.taesd
@@ -26,8 +27,8 @@ WIDTH, VAE_WIDTH = 64, 32
 """Channels of a UNet in the place of 320, one head of SDXL's, and of the autoencoder in the place of 64."""
 LAYERS = 3
 """Of CLIP: the fewest of which the host takes the last but one."""
-TEXT_WIDTH, HEADS = 64, 2
-"""Of the text encoders of FLUX and Qwen-Image, and heads of Qwen-Image itself."""
+TEXT_WIDTH, WAN_WIDTH, HEADS = 64, 4, 2
+"""Of the text encoders of FLUX and Qwen-Image, of Qwen-Image's autoencoder, and heads of Qwen-Image itself."""
 
 
 def families() -> list[Any]:
@@ -89,6 +90,7 @@ def _narrow_transformers() -> None:
         "joint_attention_dim": TEXT_WIDTH,
     }
     _with(comfy.ldm.modules.diffusionmodules.model.Encoder, ch=VAE_WIDTH)
+    _with(comfy.ldm.wan.vae.WanVAE, dim=WAN_WIDTH)
     if hasattr(encoders.llama, "Qwen3_4BConfig"):
         _with(encoders.llama.Qwen3_4BConfig, **text, num_attention_heads=2, num_key_value_heads=1)
         comfy.sd.detect_te_model = _knows_qwen3(comfy.sd.detect_te_model)

@@ -8,6 +8,7 @@ from functools import cache
 import comfy.controlnet
 import comfy.latent_formats
 import comfy.ldm.flux.controlnet
+import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
@@ -22,12 +23,15 @@ import torch
 from attack_graphs import DEFAULTS, ours
 from figures import relative
 from graph_run import run
+from held_to import cancel, left_by
 from pack.core import identities
 from pack.core.errors import BadPhoto, WrongBaseModel
 from pack.core.faces.model import faces_in
 from pack.core.latents import rows as picked
-from pack.core.people import Cast, Person
+from pack.core.people import Cast, Person, PlacedCast
+from pack.core.places import group
 from pack.nodes import measure, second_pass
+from pack.nodes.bind_references import BindReferences
 from pack.nodes.references import CastReferences
 
 import nodes
@@ -185,6 +189,39 @@ def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends,
         photo, made["where"], "none", nodes.VAEDecode().decode(vae, together)[0]
     ).args
     assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+
+
+@cache
+def bound(family):
+    """bound() -> MODEL, positive and negative of two people's references, bound to the halves of the picture."""
+    encoder, width = ENCODERS[family]
+    slots = group.layout(2, "bust", 1, SIZE, SIZE).slots
+    people = (replace(people_made.person(n), slot=slot) for n, slot in enumerate(slots, 1))
+    said = {
+        "clip": encoder(), "vae": vae_of(family), "cast": PlacedCast(tuple(people), SIZE, SIZE), "prompt": "two",
+        "negative_prompt": "", "sentences": "before the prompt", "size": 128, "photos_per_person": 1,
+        "pose_picture": False,
+    }  # fmt: skip
+    model = tiny_dits.model(family, **{width: CastReferences.execute(**said)[0][0][0].shape[-1]})
+    by = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body"}
+    return lambda: BindReferences.execute(model, *CastReferences.execute(**said).args[:2], **by, margin=0.25).args
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_cancelled_in_mid_run_leaves_the_next_run_right(family):
+    start, applied = tiny_dits.latent(family, SIZE, SIZE), bound(family)()
+    whole = tiny_dits.sample(*applied, start, steps=3)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        tiny_dits.sample(*applied, start, steps=3, callback=cancel)
+    assert torch.equal(tiny_dits.sample(*applied, start, steps=3), whole)
+    other = tiny_dits.latent(family, SIZE + 32, SIZE + 32)
+    assert tiny_dits.sample(*applied, other, steps=1).shape == other.shape
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("runs", [2, pytest.param(100, marks=pytest.mark.thorough)])
+def test_bound_runs_leak_nothing(family, runs):
+    assert left_by(lambda: tiny_dits.sample(*bound(family)(), tiny_dits.latent(family, 96, 96), steps=1), runs) <= 0
 
 
 def with_portraits(cast):

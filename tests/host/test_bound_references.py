@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
+import comfy.ldm.flux.math as flux_math
+import comfy.ldm.qwen_image.model as qwen_model
+import comfy.model_base
+import compiled
 import pytest
 import tiny_dits
+import tiny_sd15
 import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy_extras.nodes_flux import FluxKVCache
+from comfy_extras.nodes_torch_compile import TorchCompileModel
 from figures import relative
+from host_nodes import novram
 from pack.bridge import dit
+from pack.bridge.bound_references import ReferencesMissing, ReferencesReplaced, TokensChanged
+from pack.bridge.carried import ModelNotPatched
 from pack.bridge.references import REFERENCES, PeopleReferences
-from pack.core.people import Cast
+from pack.core.errors import BadSize, NotPlaced, WrongBaseModel
+from pack.core.people import Cast, RowCast
+from pack.core.places.regions import BadRegion
 from pack.nodes.bind_references import BindReferences
 from people_made import person
 
@@ -51,54 +66,55 @@ def sample(family, applied, rows=1, width=WIDTH, height=HEIGHT, **more):
     return tiny_dits.sample(*applied, tiny_dits.latent(family, width, height, rows=rows), **more)
 
 
+def people_at(masks, everybody=False):
+    """(tokens, people) bool, row by row: who has at least half of each."""
+    rows, columns = (range(0, side, 16) for side in masks.shape[1:])
+    found = torch.stack([masks[:, y : y + 16, x : x + 16].mean((1, 2)) >= 0.5 for y in rows for x in columns])
+    return found | ~found.any(1, keepdim=True) if everybody else found
+
+
 def allowed(counts, whose, heard, keys):
-    """(keys, keys) bool, by the rule, token by token. heard: per token of the picture the people it hears."""
-    picture = len(heard)
-    text = keys - picture - sum(counts)
-    owners = [owner for owner, count in zip(whose, counts, strict=True) for _ in range(count)]
-    asks = [set()] * text + heard + [{owner} - {None} for owner in owners]
-    open_to = [None] * (text + picture) + owners
-    return torch.tensor([[owner is None or owner in people for owner in open_to] for people in asks])
+    """(keys, keys) bool, the rule itself: who of text, picture and references hears whom."""
+    text, people = keys - len(heard) - sum(counts), heard.shape[1]
+    owners = torch.tensor([-1 if one is None else one for one in whose]).repeat_interleave(torch.tensor(counts))
+    asks = torch.cat([torch.zeros(text, people) > 0, heard, owners[:, None] == torch.arange(people)])
+    hears = torch.ones(keys, keys) > 0
+    hears[:, -len(owners) :] = (owners < 0) | asks[:, owners.clamp(0)]
+    return hears
 
 
-def masked(model, whose, heard):
-    """The MODEL with an N x N mask in every attention."""
-    clone = model.clone()
-    kept = {}
+def masked(model, *said, strength=1.0, window=(0.0, 1.0)):
+    """The MODEL with an N x N mask in every attention. said: (tokens of references, whose, heard), told apart by the
+    first."""
+    clone, kept = model.clone(), {}
+    options = clone.model_options["transformer_options"]
+    before = options.get(dit.OVERRIDE, lambda kernel, *args, **kwargs: kernel(*args, **kwargs))
+    first, last = (model.get_model_object("model_sampling").percent_to_sigma(at) for at in window)
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
-        counts = tuple(transformer_options.get(dit.COUNTS, ()))
-        if counts:
-            key = counts, k.shape[2]
-            if key not in kept:
-                barred = torch.zeros(key[1], key[1])
-                barred[~allowed(counts, whose, heard, key[1])] = -torch.inf
-                kept[key] = barred
-            mine = kept[key][: q.shape[2]][None, None]
-            mask = mine if mask is None else mask[:, None] + mine
-        return kernel(q, k, v, heads, mask=mask, transformer_options=transformer_options, **kwargs)
+        def attend(mask):
+            return before(kernel, q, k, v, heads, mask=mask, transformer_options=transformer_options, **kwargs)
 
-    clone.model_options["transformer_options"][dit.OVERRIDE] = override
+        counted, keys = tuple(transformer_options.get(dit.COUNTS, ())), k.shape[2]
+        rule = {tuple(tokens): rest for tokens, *rest in said}.get(counted)
+        if rule is None or not first >= float(transformer_options["sigmas"][0]) >= last:
+            return attend(mask)
+        if (counted, keys) not in kept:
+            kept[counted, keys] = torch.zeros(keys, keys).masked_fill(~allowed(counted, *rule, keys), -torch.inf)
+        mine = kept[counted, keys][: q.shape[2]][None, None]
+        return torch.lerp(attend(mask), attend(mine if mask is None else mask[:, None] + mine), strength)
+
+    options[dit.OVERRIDE] = override
     return clone
 
 
-def people_at(masks, everybody=False, side=16):
-    """Per token, row by row, who hears there: more than half of it is theirs."""
-    found = []
-    for y in range(0, masks.shape[1], side):
-        for x in range(0, masks.shape[2], side):
-            here = {n for n, mask in enumerate(masks) if mask[y : y + side, x : x + side].mean() >= 0.5}
-            found.append(here or ({0, 1} if everybody else set()))
-    return found
+def counts(family, latents):
+    patch = 1 if family == dit.FLUX_2 else 2
+    return [(one.shape[-2] // patch) * (one.shape[-1] // patch) for one in latents]
 
 
-CASES = {
-    "two": {},
-    "outside everybody": {"outside": "everybody"},
-    "overlapping": {"mask": torch.stack([region((0, 7)), region((4, 11), (0, 5))])},
-    "one everywhere": {"mask": torch.stack([torch.ones(HEIGHT, WIDTH), region(RIGHT)])},
-    "edges inside tokens": {"mask": torch.stack([region(LEFT).roll(7, 1), region(RIGHT).roll(-7, 0)])},
-}
+def said(family, heard, whose=WHOSE, first=10):
+    return counts(family, references(family, first, whose)), whose, heard
 
 
 @pytest.fixture(scope="module")
@@ -107,12 +123,278 @@ def models():
     return lambda family: made.setdefault(family, tiny_dits.model(family))
 
 
-@pytest.mark.parametrize("case", CASES)
+CASES = {
+    "two": {},
+    "outside everybody": {"outside": "everybody"},
+    "overlapping": {"mask": torch.stack([region((0, 7)), region((4, 11), (0, 5))])},
+    "one everywhere": {"mask": torch.stack([torch.ones(HEIGHT, WIDTH), region(RIGHT)])},
+    "edges inside tokens": {"mask": torch.stack([region(LEFT).roll(9, 1), region(RIGHT).roll(-7, 0)])},
+    "by half": {"strength": 0.5},
+    "for a while": {"start_percent": 0.3, "end_percent": 0.8},
+}
+
+
+def every(cases, seldom):
+    """Each case on each family; (family, case) for which `seldom` holds only where there is time."""
+    return [
+        pytest.param(family, one, marks=pytest.mark.thorough if seldom(family, name) else (), id=f"{family}: {name}")
+        for family in dit.FAMILIES
+        for name, one in cases.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("family", "changed"), every(CASES, lambda family, case: family != dit.FLUX and case not in ("two", "by half"))
+)
+def test_split_is_masked(models, family, changed):
+    model, given, settings = models(family), sides(family), {"mask": MASKS, **changed}
+    window, strength = (
+        (settings.get("start_percent", 0.0), settings.get("end_percent", 1.0)),
+        settings.get("strength", 1),
+    )
+    heard, more = people_at(settings["mask"], "outside" in settings), {"steps": 5 if window != (0, 1) else 2}
+    theirs = masked(model, said(family, heard), strength=strength, window=window)
+    expected, plain = (sample(family, (one, *given), 2, **more) for one in (theirs, model))
+    assert relative(sample(family, bind(model, *given, **settings), 2, **more), expected) <= EXACT
+    assert relative(plain, expected) > 1e-3
+
+
 @pytest.mark.parametrize("family", dit.FAMILIES)
-def test_split_is_masked(models, family, case):
+def test_off_is_the_host_alone_and_a_b_a_leaves_no_trace(models, family):
     model, given = models(family), sides(family)
-    settings = {"mask": MASKS, **CASES[case]}
-    expected = sample(family, (masked(model, WHOSE, people_at(settings["mask"], "outside" in settings)), *given), 2)
-    found = sample(family, bind(model, *given, **settings), 2)
-    assert relative(found, expected) <= EXACT
-    assert relative(sample(family, (model, *given), 2), expected) > 1e-3
+    off = bind(model, *given, strength=0.0)
+    assert off[0] is model and off[1] is given[0] and off[2] is given[1]
+    others = bind(model, *sides(family, 30))
+    plain, never, a, b, again, after = (
+        sample(family, applied)
+        for applied in ((model, *given), bind(model, *given, start_percent=1.0), bind(model, *given), others,
+                        bind(model, *given), (model, *given))
+    )  # fmt: skip
+    assert torch.equal(never, plain) and torch.equal(a, again) and torch.equal(after, plain)
+    assert relative(a, plain) > 1e-3 and relative(a, b) > 1e-3
+
+
+def area(family, side, x, columns, **options):
+    """A side of the conditioning as what is in these columns of tokens."""
+    cells = 1 if family == dit.FLUX_2 else 2
+    ((text, before),) = side
+    return [[text, {**before, **options, "area": (7 * cells, columns * cells, 0, x * cells)}]]
+
+
+@pytest.mark.parametrize("family", dit.FAMILIES)
+def test_an_area_has_its_part_of_the_regions(models, family):
+    model, (positive, negative) = models(family), sides(family, negative=False)
+    half = area(family, positive, 5, 6), negative
+    expected = sample(family, (masked(model, said(family, people_at(MASKS[:, :, 80:]))), *half))
+    assert relative(sample(family, bind(model, *half)), expected) <= EXACT
+
+
+@pytest.mark.parametrize("family", dit.FAMILIES)
+def test_where_everybody_is_barred_it_is_as_without_references(models, family):
+    """In a strip of the picture in which nobody with references stands."""
+    model, (positive, negative) = models(family), sides(family, whose=(0, 0, 0, 0), negative=False)
+    strip = area(family, positive, 0, 4), negative
+    found = sample(family, bind(model, *strip, mask=torch.stack([region(RIGHT), region(LEFT)])))
+    without = area(family, tiny_dits.conditioning(1), 0, 4), negative
+    assert relative(found, sample(family, (model, *without))) <= EXACT  # tests/unit: attention itself to the bit
+    assert relative(found, sample(family, (model, *strip))) > 1e-3
+
+
+@pytest.mark.parametrize("family", dit.FAMILIES)
+def test_entries_of_several_casts_are_each_bound_as_their_own(models, family):
+    model, heard = models(family), people_at(MASKS)
+    other = sides(family, 40, (1, 0), cast=Cast((person(3), person(4))))
+    both = [[*one, *two] for one, two in zip(sides(family), other, strict=True)]
+    expected = sample(family, (masked(model, said(family, heard), said(family, heard, (1, 0), 40)), *both))
+    assert relative(sample(family, bind(model, *both)), expected) <= EXACT
+
+
+def their_attention(model, family):
+    """As packs do that bring a kernel of their own."""
+
+    def louder(kernel, q, k, v, *args, **kwargs):
+        return kernel(q, k, v * 1.1, *args, **kwargs)
+
+    model.model_options["transformer_options"][dit.OVERRIDE] = louder
+    return model
+
+
+def their_block(model, family):
+    def wider(args, extra):
+        out = extra["original_block"](args)
+        return {**out, "img": out["img"] * 1.05}
+
+    model.set_model_patch_replace(wider, "dit", "double_block", 0)
+    return model
+
+
+def their_mask(model, family):
+    """Qwen ignores it."""
+
+    def patch(q, k, v, pe, attn_mask, extra_options):
+        return {"attn_mask": (torch.arange(k.shape[2]) % 3).float().expand(1, k.shape[2], -1)}
+
+    model.set_model_attn1_patch(patch)
+    return model
+
+
+def kept_keys(model, family):
+    return FluxKVCache.execute(model).args[0]
+
+
+THEIRS = {"attention": their_attention, "a block": their_block, "a mask": their_mask, "kept keys": kept_keys}
+"""The host's Flux KV Cache is not for FLUX.1, and Qwen ignores masks of others."""
+
+
+@pytest.mark.parametrize("order", ["before", "behind"])
+@pytest.mark.parametrize(
+    ("family", "theirs"),
+    [
+        one
+        for one in every(THEIRS, lambda family, name: family != dit.FLUX_2 and name != "a mask")
+        if one.id not in (f"{dit.FLUX}: kept keys", f"{dit.QWEN}: a mask")
+    ],
+)
+def test_beside_what_others_do_to_the_model(models, family, theirs, order):
+    model, given = models(family), sides(family)
+    expected = sample(family, (masked(theirs(model.clone(), family), said(family, people_at(MASKS))), *given), steps=3)
+    if order == "before":
+        found = bind(theirs(model.clone(), family), *given)
+    else:
+        bound, *given = bind(model, *given)
+        found = theirs(bound.clone(), family), *given
+    assert relative(sample(family, found, steps=3), expected) <= EXACT
+
+
+def with_one_more(side, latent):
+    return [[text, {**options, "reference_latents": [*options["reference_latents"], latent]}] for text, options in side]
+
+
+def test_what_others_append_later_is_open_to_all_and_a_mask_of_the_text_is_kept(models):
+    family, room = dit.QWEN, tiny_dits.latent(dit.QWEN, 64, 32, 20)
+    model, given = models(family), sides(family)
+    for ((_, options),), hidden in zip(given, (2, 3), strict=True):
+        options["attention_mask"] = (torch.arange(7) < 7 - hidden)[None].long()
+    longer = [with_one_more(side, room) for side in given]
+    more = counts(family, [*references(family), room]), (*WHOSE, None), people_at(MASKS)
+    expected = sample(family, (masked(model, more), *longer))
+    bound, *told = bind(model, *given)
+    assert relative(sample(family, (bound, *(with_one_more(side, room) for side in told))), expected) <= EXACT
+
+
+@pytest.mark.parametrize("family", [dit.FLUX, dit.QWEN])
+def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
+    width, height = 184, 120  # 23 x 15 latent pixels, 12 x 8 tokens
+    masks = torch.stack([region((0, 5), (1, 8), width, height), region((7, 12), (0, 8), width, height)])
+    model, given = models(family), sides(family)
+    expected = sample(family, (masked(model, said(family, people_at(masks))), *given), width=width, height=height)
+    for scale in (1, 2):
+        larger = masks.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        found = sample(family, bind(model, *given, mask=larger), width=width, height=height)
+        assert relative(found, expected) <= EXACT
+
+
+def test_of_two_nodes_the_last_one_counts(models):
+    model, given = models(dit.FLUX), sides(dit.FLUX)
+    twice = bind(*bind(model, *given), mask=MASKS.flip(0))
+    assert torch.equal(sample(dit.FLUX, twice), sample(dit.FLUX, bind(model, *given, mask=MASKS.flip(0))))
+
+
+@pytest.mark.parametrize("family", dit.FAMILIES)
+def test_offloaded_it_is_the_same_picture(family):
+    model = tiny_dits.model(family)
+    applied = bind(model, *sides(family))
+    whole = sample(family, applied)
+    with novram():
+        assert torch.equal(sample(family, applied), whole) and model.model.model_lowvram
+
+
+def replaced(model, positive, negative):
+    return (
+        model,
+        [[text, {**options, "reference_latents": references(dit.FLUX)}] for text, options in positive],
+        negative,
+    )
+
+
+def longer(model, positive, negative):
+    """A pack that puts tokens of its own behind the picture's."""
+    clone = model.clone()
+    clone.set_model_post_input_patch(
+        lambda given: {**given, **{key: given[key].repeat(1, 2, 1) for key in ("img", "img_ids")}}
+    )
+    return clone, positive, negative
+
+
+def more_keys(model, positive, negative):
+    clone = model.clone()
+    clone.set_model_attn1_patch(lambda q, k, v, **_: {"k": torch.cat([k, k], 2), "v": torch.cat([v, v], 2), "pe": None})
+    return clone, positive, negative
+
+
+@pytest.mark.parametrize(
+    ("applied", "error", "words"),
+    [
+        (replaced, ReferencesReplaced, "Of 3 references of people, 3 are no longer"),
+        (longer, TokensChanged, r"has made 252 tokens of the 126 that"),
+        (more_keys, TokensChanged, r"has made 266 tokens of the 133 that"),
+        (lambda model, *told: (tiny_dits.model(dit.FLUX), *told), ModelNotPatched, "References by Region"),
+    ],
+)
+def test_what_no_longer_fits_at_the_sampler_is_said(models, applied, error, words):
+    with pytest.raises(error, match=words):
+        sample(dit.FLUX, applied(*bind(models(dit.FLUX), *sides(dit.FLUX))))
+
+
+def test_what_cannot_be_bound_is_said(models):
+    model, given = models(dit.FLUX), sides(dit.FLUX)
+    rows = sides(dit.FLUX, cast=RowCast(CAST.people, 64, 64))
+    for error, words, apply in [
+        (
+            ReferencesMissing,
+            "finds nobody's references",
+            lambda: bind(model, *[tiny_dits.conditioning(n) for n in (1, 2)]),
+        ),
+        (NotPlaced, "person 1, person 2 have no place", lambda: bind(model, *given, mask=None)),
+        (BadRegion, "picture of their own", lambda: bind(model, *rows)),
+        (BadRegion, "covers no token", lambda: bind(model, *given, mask=MASKS * (torch.arange(WIDTH) % 16 < 7))),
+        (
+            WrongBaseModel,
+            "made for SD15, but Flux, FLUX.2 or Qwen-Image",
+            lambda: bind(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)), *given),
+        ),
+        (BadSize, "176x112", lambda: sample(dit.FLUX, bind(model, *given), width=112)),
+    ]:
+        with pytest.raises(error, match=words):
+            apply()
+
+
+@pytest.mark.both_hosts
+def test_an_old_host_is_told_before_anything_else():
+    told = nullcontext() if hasattr(comfy.model_base, "Flux2") else pytest.raises(dit.HostTooOld, match="ComfyUI 0")
+    with told:
+        bind(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)), *2 * [tiny_dits.conditioning(1)], strength=0.0)
+
+
+@pytest.mark.parametrize("family", [dit.FLUX_2, dit.QWEN])
+def test_no_step_waits_or_copies(family):
+    half = tiny_dits.model(family)
+    seen, found = compiled.Waits(), []
+    applied = bind(half, *sides(family))
+    with seen:
+        sample(family, applied, steps=3, callback=lambda *_: found.append(seen.of_a_step()))
+    assert len(found) == 3 and found[1:] == [[], []]
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("family", dit.FAMILIES)
+def test_compiled_it_is_one_graph_and_compiled_once(models, family, monkeypatch):
+    for module, name in ((flux_math, "optimized_attention"), (qwen_model, "optimized_attention_masked")):
+        monkeypatch.setattr(module, name, attention_pytorch)  # the host's others look into files
+    model = models(family)
+    with compiled.counting() as counted:
+        built = TorchCompileModel.execute(model, "eager").args[0]
+        for first in (10, 30):
+            given = sides(family, first)
+            assert relative(sample(family, bind(built, *given)), sample(family, bind(model, *given))) <= EXACT
+        assert counted() == (1, 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import comfy.controlnet
 import comfy.model_management
 import comfy.samplers
+import comfy.sd
 import infuse_made
 import pytest
 import tiny_dits
@@ -18,7 +19,7 @@ from infuse_made import latent
 from pack.bridge import notes
 from pack.bridge.conditioning import BadRange
 from pack.bridge.dit import FLUX, FLUX_2, HostTooOld, require_dits
-from pack.bridge.infinite_you import NotAnInfuseNet
+from pack.bridge.infinite_you import NotAnInfuseNet, load_infinite_you
 from pack.core.errors import BadCast, BadSize, WrongBaseModel
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
@@ -82,6 +83,17 @@ def box(x0):
 def two(*weights):
     people = (person(n, slot=box(90.0 * n - 85.0), weight=weight) for n, weight in enumerate(weights, 1))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
+
+
+def test_files_as_the_hosts_own_loaders_read_them(standin_models, files):
+    def of(name):
+        return str(standin_models.of_transformer(name))
+
+    loaded, net = load_infinite_you(of("image_proj_model")), comfy.controlnet.load_controlnet(of("infusenet"))
+    sides = [[[torch.full((1, 7, loaded.width), n), {"pooled_output": torch.full((1, 768), n)}]] for n in (0.5, 1.0)]
+    model = comfy.sd.load_diffusion_model(of("flux"))
+    applied = infuse_made.apply(loaded, net, files[2], two(1.0, 1.0), sides)
+    assert relative(sample(model, applied), sample(model, sides)) > 1e-3
 
 
 @pytest.mark.parametrize(("cast", "changed"), [(one(), {"strength": 0.0}), (two(0.0, 0.0), {})])
@@ -218,7 +230,7 @@ REFUSED = {
     "other blocks": (wrong(depth=5), NotAnInfuseNet, r"one with 5 double and 10 single blocks.*4 double and 10 single"),
     "another width": (wrong(context_in_dim=40), NotAnInfuseNet, "tokens of width 40, not 24"),
     "another VAE": (lambda files: (*files[:2], infuse_made.vae(4)), WrongBaseModel,
-                    "The VAE given to Apply InfiniteYou.*latents of 4 channels.*of 16"),
+                    "The VAE given to Apply InfiniteYou.*latents of 4 channels.*one for 16 channels"),
 }  # fmt: skip
 
 

@@ -98,7 +98,9 @@ def conditioning(seed: int, references: Sequence[Tensor] = (), tokens: int = 7, 
     return [[text, {"pooled_output": pooled, **more, **options}]]
 
 
-def sample(made: Any, positive: Any, negative: Any, start: Tensor, steps: int = 2, cfg: float = 3.0) -> Tensor:
+def sample(
+    made: Any, positive: Any, negative: Any, start: Tensor, steps: int = 2, cfg: float = 3.0, **more: Any
+) -> Tensor:
     """The host's own Euler from `start`."""
     sigmas = comfy.samplers.calculate_sigmas(made.get_model_object("model_sampling"), "simple", steps)
-    return tiny_sdxl.host_sample(made, start, sigmas, positive, negative, cfg)
+    return tiny_sdxl.host_sample(made, start, sigmas, positive, negative, cfg, **more)

@@ -1,0 +1,62 @@
+"""Attention split by who hears which reference: against a mask, and to the bit where nobody hears any."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pack.core.split_attention import Plan, Tokens, attended, groups, on_tokens
+from torch.nn.functional import scaled_dot_product_attention as attention
+
+TOKENS = Tokens(3, 6, (4, 2, 3))
+REGIONS = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]) > 0  # a token of both, and two of nobody
+WHOSE = (0, None, 1)
+
+
+def qkv(tokens=TOKENS):
+    return torch.randn(3, 2, 4, tokens.all, 8, generator=torch.Generator().manual_seed(1)).unbind()
+
+
+def split(plan, q, k, v):
+    return attended(plan.of(q.shape[2], k.shape[2]), q, k, v, lambda _, *given: attention(*given), 2, 2)
+
+
+@pytest.mark.parametrize("everybody", [False, True])
+def test_split_is_masked_with_and_without_queries_of_references(everybody):
+    plan = Plan(TOKENS, groups(TOKENS, REGIONS, WHOSE, everybody))
+    hears = torch.zeros(TOKENS.all, TOKENS.all, dtype=torch.bool)
+    hears[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
+    anna, ben, nobody = [range(*ends) for ends in ((9, 13), (15, 18), (7, 9))]
+    for asking, heard in [
+        ([3, 4, 5, *anna], anna),
+        ([5, 6, *ben], ben),
+        *[(nobody, all_) for all_ in (anna, ben) if everybody],
+    ]:
+        hears[torch.tensor([*asking])[:, None], torch.tensor([*heard])] = True
+    q, k, v = qkv()
+    expected = attention(q, k, v, attn_mask=hears)
+    for asking in (TOKENS.all, TOKENS.own):
+        torch.testing.assert_close(split(plan, q[:, :, :asking], k, v), expected[:, :, :asking], atol=2e-6, rtol=0)
+    assert not plan.of(TOKENS.all, TOKENS.own) and not plan.of(5, TOKENS.all)
+    assert len(plan.groups) == 4, "those that hear the same ask together"
+
+
+def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
+    plan, (q, k, v) = Plan(TOKENS, groups(TOKENS, REGIONS & False, (0, 1, 0), False)), qkv()
+    own = [x[:, :, : TOKENS.own] for x in (q, k, v)]
+    assert torch.equal(split(plan, q, k, v)[:, :, : TOKENS.own], attention(*own))
+
+
+def test_where_everybody_hears_everything_nothing_is_split():
+    tokens = Tokens(0, 6, (4,))
+    plan, (q, k, v) = Plan(tokens, groups(tokens, REGIONS | True, (0,), False)), qkv(tokens)
+    assert plan.groups[0].keys is None and torch.equal(split(plan, q, k, v), attention(q, k, v))
+
+
+def test_a_token_belongs_to_whom_at_least_half_of_it_is():
+    region = torch.zeros(1, 40, 24)
+    region[:, :8, :16] = 1  # half of the first
+    region[:, 32:, 20:] = 1  # half of what is in the picture of the last
+    found = on_tokens(region, 40, 24, 16)
+    assert found.shape == (1, 3, 2) and found.nonzero().tolist() == [[0, 0, 0], [0, 2, 1]]
+    larger = region.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.equal(on_tokens(larger, 40, 24, 16), found)
