@@ -80,12 +80,13 @@ class Hearing:
         self,
         source: object,
         tokens: Tensor,
-        layers: tuple[tuple[Tensor, Tensor] | None, ...],
+        layers: tuple[tuple[Tensor, ...] | None, ...],
         begins: Callable[[CFGGuider], None] | None = None,
+        kind: type[Injection] = Injection,
     ) -> Injection:
         """Tokens, and keys and values, for one side."""
         canvas = self.canvas if self.placed or self.by_row else None
-        return Injection(source, self.sigmas, tokens, layers, self.regions, canvas, begins, self.by_row, self.boxes)
+        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, begins, self.by_row, self.boxes)
 
 
 def hearing(

@@ -112,13 +112,7 @@ class CrossAttentionRun(Run):
         super().__init__(guider, latent)
         self.layers = [(name, number, index) for name, number, index, _ in attention_layers(guider.model_patcher)]
         self._ready: dict[Hashable, CrossAttentionBatch] = {}
-        pixels = (8 * latent.shape[-1], 8 * latent.shape[-2])
-        canvases = {one.canvas: one.acts for one in self.everything(guider) if one.canvas}
-        for canvas in canvases:
-            canvas.check_rows(len(latent))
-        for canvas, regions in canvases.items():
-            if regions is not None:
-                canvas.check((regions.shape[2], regions.shape[1]), pixels)
+        check_canvases(self.everything(guider), latent)
 
     def ready(self, what: Hashable, given: Given, make: Callable[[Place], CrossAttentionBatch]) -> CrossAttentionBatch:
         """The batch for `what`, one for all steps of the run that see it at the same place."""
@@ -126,6 +120,19 @@ class CrossAttentionRun(Run):
         if (what, place) not in self._ready:
             self._ready[what, place] = make(place)
         return self._ready[what, place]
+
+
+def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
+    """What a run reads fits the latent that is denoised: each `canvas` of it and, where that `acts`, its regions.
+
+    Raises BadCast, BadSize.
+    """
+    canvases = {one.canvas: one.acts for one in carried if one.canvas}
+    for canvas in canvases:
+        canvas.check_rows(len(latent))
+    for canvas, regions in canvases.items():
+        if regions is not None:
+            canvas.check((regions.shape[2], regions.shape[1]), (8 * latent.shape[-1], 8 * latent.shape[-2]))
 
 
 def place_of(layers: Sequence[Block], given: Given) -> Place:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FLUX, FLUX_2, QWEN = "Flux", "FLUX.2", "Qwen-Image"
 FAMILIES = FLUX, FLUX_2, QWEN
+_LATENTS = {FLUX: (16, 4), FLUX_2: (128, 4), QWEN: (16, 5)}
+"""Channels of a family's latents, and their dimensions."""
 COUNTS = "reference_image_num_tokens"
 """Of transformer_options inside of a forward: how many tokens each reference latent has, in their order. They are the
 last of the picture's."""
@@ -55,6 +57,18 @@ def family(model: ModelPatcher, families: Sequence[str] = FAMILIES) -> str:
     needed = f"{', '.join(some)} or {last}" if some else last
     name = found or type(model.model.model_config).__name__
     raise WrongBaseModel("The MODEL", name, needed, f"Load a diffusion model of {needed} (Load Diffusion Model).")
+
+
+def check_latents(latents: Sequence[Tensor], model: ModelPatcher, node: str) -> None:
+    """Raise WrongBaseModel unless the reference latents that a node is given are of the family of its MODEL."""
+    wanted = family(model)
+    for latent in latents:
+        shape = latent.shape[1], latent.ndim
+        if shape != _LATENTS[wanted]:
+            known = (name for name, one in _LATENTS.items() if one == shape)
+            found = next(known, f"another family ({shape[0]} channels)")
+            advice = "Load the diffusion model, the text encoder and the VAE of one family."
+            raise WrongBaseModel(f"The conditioning given to {node}", found, f"{wanted}, as the MODEL is,", advice)
 
 
 def _family(network: Any) -> str:

@@ -202,16 +202,15 @@ class InfuseNet(comfy.controlnet.ControlNet):
     def _made(self, x: Tensor) -> list[_Pass]:
         shown, hints = self.shown, self._hints(x)
         weights = torch.tensor([person.weight for person in shown.people])[:, None, None]
-        regions, boxes = shown.where.regions, shown.where.boxes
+        regions, acts = shown.where.regions, shown.where.boxes
         height, width = x.shape[-2:]
-        seen, acts = None, boxes
+        seen, shares = None, weights
         if regions is not None:
-            acts = region_weights(regions) if boxes is None else boxes
+            acts = region_weights(regions) if acts is None else acts
             tokens = infinite_you.on_tokens(regions, height, width) > 0
             seen = tokens.float().repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None, :height, :width]
-        shares = (
-            weights if acts is None else weights * infinite_you.on_tokens(acts, height, width).flatten(1)[..., None]
-        )
+        if acts is not None:
+            shares = weights * infinite_you.on_tokens(acts, height, width).flatten(1)[..., None]
 
         def rows(values: Tensor) -> Tensor:
             return values.repeat(len(x) // len(values), *[1] * (values.ndim - 1)).to(x.device, self._dtype)
@@ -228,13 +227,15 @@ class InfuseNet(comfy.controlnet.ControlNet):
 
     def _hints(self, x: Tensor) -> Tensor:
         """(people or 1, C, h, w): every picture encoded at once, as the host does it for a ControlNet."""
-        side = self.vae.spacial_compression_encode()
-        height, width = (side * cells for cells in x.shape[-2:])
-        pixels = common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
-        loaded = comfy.model_management.loaded_models(only_currently_used=True)
-        latents = self.vae.encode(pixels.movedim(1, -1))
-        comfy.model_management.load_models_gpu(loaded)
-        return self.latent_format.process_in(latents)
+        if self.cond_hint is None or self.cond_hint.shape[-2:] != x.shape[-2:]:
+            side = self.vae.spacial_compression_encode()
+            height, width = (side * cells for cells in x.shape[-2:])
+            pixels = common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
+            loaded = comfy.model_management.loaded_models(only_currently_used=True)
+            latents = self.vae.encode(pixels.movedim(1, -1))
+            comfy.model_management.load_models_gpu(loaded)
+            self.cond_hint = self.latent_format.process_in(latents)
+        return self.cond_hint
 
     def _residuals(self, x_noisy: Tensor, t: Tensor, y: Tensor | None) -> dict[str, Sequence[Tensor]]:
         """Of all passes together."""

@@ -32,6 +32,7 @@ class Injection(Carried):
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
     None for a layer in which it is not heard, which then does what it did. Empty where the adapter is switched off.
+    Of a subclass whatever is read of people in a layer, by person.
     regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
     boxes: (people, H, W), at most 1 in all: where they act in the UNet, and IdentityNet's residuals act at all, while
     IdentityNet itself hears by `regions`; or None: wherever they are heard.
@@ -42,7 +43,7 @@ class Injection(Carried):
 
     key = "likeness_injections"
     tokens: Tensor
-    layers: tuple[tuple[Tensor, Tensor] | None, ...]
+    layers: tuple[tuple[Tensor, ...] | None, ...]
     regions: Tensor | None
     canvas: Canvas | None = None
     begins: Callable[[CFGGuider], None] | None = None
@@ -74,7 +75,7 @@ class Injection(Carried):
         return self.piece(number, lambda: self._row(slice(number, number + 1)))
 
     def _row(self, row: slice) -> Self:
-        layers = tuple(pair and (pair[0][row], pair[1][row]) for pair in self.layers)
+        layers = tuple(layer and tuple(x[row] for x in layer) for layer in self.layers)
         boxes = None if self.boxes is None else self.boxes[row]
         return replace(self, tokens=self.tokens[row], layers=layers, by_row=False, boxes=boxes)
 

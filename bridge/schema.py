@@ -76,8 +76,15 @@ def region_masks_input() -> io.Mask.Input:
     )
 
 
-def heard_inputs(acts_in: str) -> list[io.Input]:
-    """Where people of a placed cast are heard by a method that reads faces. acts_in: tooltip of that input."""
+def heard_inputs(acts_in: str, hard: bool = False) -> list[io.Input]:
+    """Where people of a placed cast are heard by a method that reads faces. acts_in: tooltip of that input.
+
+    hard: for a method without soft edges, which acts in face boxes unless another place is chosen.
+    """
+    feather = advanced(
+        io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
+    )
+    where = FACE_BOXES if hard else REGIONS
     return [
         advanced(
             io.Float.Input(
@@ -89,9 +96,9 @@ def heard_inputs(acts_in: str) -> list[io.Input]:
                 tooltip="Several people: how far a person's region reaches beyond the face box, in face sizes.",
             )
         ),
-        advanced(io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")),
+        *([] if hard else [feather]),
         region_masks_input(),
-        io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=REGIONS, optional=True, tooltip=acts_in),
+        io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=where, optional=True, tooltip=acts_in),
     ]
 
 

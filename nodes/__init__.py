@@ -26,13 +26,15 @@ from . import (
     share_parts,
     story_maker,
     style,
+    with_anyone,
 )
 
 folders.register()
 
 STEPS = (
     people, photos, places, person_prompts, id_patch, instant_id, ip_adapter, style, story_maker, photo_maker,
-    infinite_you, parts, share_parts, references, bind_references, body_surface, measure, second_pass, scenes, doctor,
+    infinite_you, with_anyone, parts, share_parts, references, bind_references, body_surface, measure, second_pass,
+    scenes, doctor,
 )  # fmt: skip
 NODES = [inputs.checked(node) for step in STEPS for node in step.NODES]
 

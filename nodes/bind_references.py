@@ -9,9 +9,10 @@ from torch import Tensor
 from ..bridge import bound_references, dit, notes
 from ..bridge.bound_references import SIDE, BoundReferences, BoundReferencesRun, check_tokens
 from ..bridge.conditioning import Canvas, Conditioning, sigmas_of
-from ..bridge.references import PeopleReferences
+from ..bridge.references import REFERENCES, PeopleReferences
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, applied_outputs, percent_input, region_inputs, region_masks_input, searchable
+from ..core.people import RowCast, is_a
 from ..core.places import drawing, heard, placing, regions
 
 NAME = "References by Region"
@@ -87,17 +88,24 @@ class BindReferences(io.ComfyNode):
         if strength == 0:
             return io.NodeOutput(model, positive, negative)
         dit.family(model)
+        records: list[PeopleReferences] = [o[REFERENCES] for _, o in (*positive, *negative) if REFERENCES in o]
+        by_row = next((one.cast for one in records if is_a(one.cast, RowCast)), None)
+        if mask is not None:
+            regions.check_one_picture(by_row)
+        notes.tell(notes.node_of(cls), ROWS if by_row else "")
+        if by_row:
+            return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, NAME, start_percent, end_percent)
         canvas = Canvas(notes.node_of(cls), NAME, lambda _: "with their regions")
         shown = list[Tensor]()
 
         def said(record: PeopleReferences) -> BoundReferences:
+            dit.check_latents(record.latents, model, NAME)
             people = heard.heard(record.cast).people
             if mask is None:
                 placed = placing.require_places(record.cast, NAME)
                 areas = regions.of_present(placed, people, None, extent, margin, 0)
             else:
-                regions.check_one_picture(record.cast)
                 areas = regions.of_masks(mask, record.cast)
             names = tuple(regions.names(people))
             made = BoundReferences(object(), window, record, areas, names, strength, outside == EVERYBODY, canvas)
@@ -111,5 +119,7 @@ class BindReferences(io.ComfyNode):
         sides = bound_references.bound((positive, negative), said, NAME)
         return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))
 
+
+ROWS = "Nothing to bind: with the cast of Crop Faces everybody has a row of the batch, and hears their reference alone."
 
 NODES = [BindReferences]

@@ -29,8 +29,8 @@ LOAD, APPLY = "Load InfiniteYou", "Apply InfiniteYou"
 TOKEN = 16
 """Side in pixels of what FLUX.1 takes for one token."""
 LICENCE = (
-    "InfiniteYou's weights are CC BY-NC 4.0: not for commercial use. FLUX.1 dev and the face recogniser have licences "
-    "of their own"
+    "InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and the face "
+    "recogniser have licences of their own"
 )
 
 

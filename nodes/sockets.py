@@ -11,6 +11,7 @@ from ..bridge.ip_adapter import IPAdapter
 from ..bridge.parts2whole import Features, Parts2Whole
 from ..bridge.photo_maker import PhotoMaker
 from ..bridge.story_maker import StoryMaker
+from ..bridge.with_anyone import WithAnyone
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -43,6 +44,7 @@ Parts2WholeSocket = _socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
 ImageOrPartsSocket = _socket("IMAGE,LIKENESS_PARTS", (Tensor, Parts))
 PartFeaturesSocket = _socket("LIKENESS_PART_FEATURES", Features)
 StoryMakerSocket = _socket("LIKENESS_STORY_MAKER", StoryMaker)
+WithAnyoneSocket = _socket("LIKENESS_WITH_ANYONE", WithAnyone)
 CropsSocket = _socket("LIKENESS_CROPS", Crops)
 ReportSocket = _socket("LIKENESS_REPORT", Report)
 # Faces of each picture with the points of their meshes, as ComfyUI's own MediaPipeFaceLandmarker finds them

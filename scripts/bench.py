@@ -75,10 +75,10 @@ def run(named: list[str]) -> int:
     """The cases of these names, all without one; 1 where one of them failed."""
     # Only here: all of these need the host, the pack and torch.
     import torch
-    from bench import cards, faces, id_patch, instant_id, ip_adapter, parts, people, references
+    from bench import cards, faces, flux, id_patch, instant_id, ip_adapter, parts, people, references
     from bench.measure import TINY
 
-    methods = (id_patch, faces, instant_id, ip_adapter, parts, people, cards, references)
+    methods = (id_patch, faces, instant_id, ip_adapter, parts, people, cards, references, flux)
     cases = {name: case for method in methods for name, case in method.CASES.items()}
     need_gpu = {name for method in methods for name in method.NEED_GPU}
     if unknown := [name for name in named if name not in cases]:

@@ -16,6 +16,8 @@ METHODS: Mapping[str, str] = {
     "IPAdapter FaceID": BUFFALO,
     "StoryMaker": BUFFALO,
     "PhotoMaker v2": BUFFALO,
+    "WithAnyone": ANTELOPE,
+    "InfiniteYou": IR_SE50,
 }
 """The recogniser each method was trained with. It flatters that method: any other judges better."""
 

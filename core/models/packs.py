@@ -15,7 +15,8 @@ LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
 
 ANTELOPE, IR_SE50, BUFFALO = ASKED_FOR = ("antelopev2", "arcface-ir-se50", "w600k_r50")
-"""The recognisers that InstantID, ID-Patch, and FaceID, StoryMaker and PhotoMaker v2 were trained with."""
+"""The recognisers that InstantID and WithAnyone, ID-Patch, and FaceID, StoryMaker and PhotoMaker v2 were trained
+with."""
 
 # Files that other packages and the release zips put beside the two kinds we load.
 _DETECTORS = ("det_", "scrfd", "retinaface")

@@ -78,3 +78,5 @@ FAMILIES = (
     # Its encoder sees each picture at 384 x 384 px: 14 x 14 tokens, and those that name and frame them.
     Family("qwen_2511", dit.QWEN, QWEN, 16, 8, (3584, 100, 204)),
 )
+DEV = Family("flux_dev", dit.FLUX, FLUX1, 16, 8, (4096, 256, 0))
+"""FLUX.1 dev, whose text the host fills up to 256 tokens. It takes no references."""

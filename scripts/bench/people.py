@@ -223,7 +223,8 @@ class Counted:
     networks: tuple[Any, ...]
 
 
-def counted(make: Callable[[], Step]) -> Counted:
+def counted(make: Callable[[], Any]) -> Counted:
+    """make: a Step, or what has runs and networks and is called as one."""
     with LiveBytes(DEVICE) as memory:
         step = make()
         if step.runs:

@@ -83,6 +83,7 @@ class Standins(Files):
 
 DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "flux": ("diffusion_models", dits.flux),
+    "withanyone": ("withanyone", dits.with_anyone),
     "flux2": ("diffusion_models", dits.flux2),
     "qwen-image-edit": ("diffusion_models", dits.qwen_image_edit),
     "qwen3-4b": ("text_encoders", dits.qwen3_4b),
@@ -95,7 +96,7 @@ DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
     "flux2-vae": ("vae", dits.flux2_vae),
     "qwen-vae": ("vae", dits.qwen_vae),
 }
-"""What makes up the models whose denoiser is a transformer: folder and shapes of each file."""
+"""What makes up the models whose denoiser is a transformer, and what is for them: folder and shapes of each file."""
 
 
 def build() -> Standins:

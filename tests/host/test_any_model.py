@@ -180,6 +180,9 @@ def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends,
 
     def sampled(rows):
         sides = CastReferences.execute(**said, cast=replace(who, people=tuple(who.people[n] for n in rows))).args[:2]
+        # Nothing is left to References by Region: nobody hears another's reference.
+        same = BindReferences.execute(model, *sides, **BY_REGION).args
+        assert all(one is other for one, other in zip(same, (model, *sides), strict=True))
         chosen = picked(latents, rows)
         return nodes.common_ksampler(model, 5, 2, 3.0, "euler", "simple", *sides, chosen, denoise=0.6)[0]
 
@@ -189,6 +192,22 @@ def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends,
         photo, made["where"], "none", nodes.VAEDecode().decode(vae, together)[0]
     ).args
     assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+
+
+BY_REGION = {
+    "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body", "margin": 0.25,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("family", "other"),
+    [("FLUX.2", "Qwen-Image"), ("FLUX.2", "Flux"), ("Qwen-Image", "FLUX.2"), ("Qwen-Image", "Flux")],
+)
+def test_references_of_another_family_are_refused_by_name(family, other):
+    """In place of what the sampler would say of the shape of a tensor."""
+    message = f"References by Region is made for {family}, but {other}, as the MODEL is, is needed"
+    with pytest.raises(WrongBaseModel, match=message):
+        BindReferences.execute(tiny_dits.model(other), *bound(family)()[1:], **BY_REGION)
 
 
 @cache
@@ -203,8 +222,7 @@ def bound(family):
         "pose_picture": False,
     }  # fmt: skip
     model = tiny_dits.model(family, **{width: CastReferences.execute(**said)[0][0][0].shape[-1]})
-    by = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body"}
-    return lambda: BindReferences.execute(model, *CastReferences.execute(**said).args[:2], **by, margin=0.25).args
+    return lambda: BindReferences.execute(model, *CastReferences.execute(**said).args[:2], **BY_REGION).args
 
 
 @pytest.mark.parametrize("family", ENCODERS)

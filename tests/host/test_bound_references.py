@@ -13,7 +13,6 @@ import tiny_dits
 import tiny_sd15
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
-from comfy_extras.nodes_flux import FluxKVCache
 from comfy_extras.nodes_torch_compile import TorchCompileModel
 from figures import relative
 from host_nodes import novram
@@ -239,11 +238,37 @@ def their_mask(model, family):
 
 
 def kept_keys(model, family):
+    from comfy_extras.nodes_flux import FluxKVCache  # not on older hosts
+
     return FluxKVCache.execute(model).args[0]
 
 
-THEIRS = {"attention": their_attention, "a block": their_block, "a mask": their_mask, "kept keys": kept_keys}
-"""The host's Flux KV Cache is not for FLUX.1, and Qwen ignores masks of others."""
+def more_words(model, family):
+    """As USO's pictures of a style: tokens behind the text that the UNet is given."""
+
+    def patch(given):
+        return {**given, **{key: given[key].repeat(1, 2, 1) for key in ("txt", "txt_ids")}}
+
+    model.set_model_post_input_patch(patch)
+    return model
+
+
+def guidance(model, family):
+    """The host's NAG, which mixes the rows of both sides behind the attention."""
+    from comfy_extras.nodes_nag import NAGuidance
+
+    return NAGuidance.execute(model, 5.0, 0.5, 1.5).args[0]
+
+
+THEIRS = {
+    "attention": their_attention,
+    "a block": their_block,
+    "a mask": their_mask,
+    "kept keys": kept_keys,
+    "more words": more_words,
+    "guidance": guidance,
+}
+"""The host's Flux KV Cache is not for FLUX.1, and Qwen knows neither masks nor guidance of others."""
 
 
 @pytest.mark.parametrize("order", ["before", "behind"])
@@ -251,8 +276,10 @@ THEIRS = {"attention": their_attention, "a block": their_block, "a mask": their_
     ("family", "theirs"),
     [
         one
-        for one in every(THEIRS, lambda family, name: family != dit.FLUX_2 and name != "a mask")
-        if one.id not in (f"{dit.FLUX}: kept keys", f"{dit.QWEN}: a mask")
+        for one in every(
+            THEIRS, lambda family, name: family != dit.FLUX and (family, name) != (dit.FLUX_2, "kept keys")
+        )
+        if one.id not in (f"{dit.FLUX}: kept keys", f"{dit.QWEN}: a mask", f"{dit.QWEN}: guidance")
     ],
 )
 def test_beside_what_others_do_to_the_model(models, family, theirs, order):

@@ -20,13 +20,20 @@ from pack.bridge import notes
 from pack.bridge.conditioning import BadRange
 from pack.bridge.dit import FLUX, FLUX_2, HostTooOld, require_dits
 from pack.bridge.infinite_you import NotAnInfuseNet, load_infinite_you
+from pack.bridge.references import REFERENCES, PeopleReferences
+from pack.bridge.with_anyone import load_with_anyone
 from pack.core.errors import BadCast, BadSize, WrongBaseModel
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.placing import NotPlaced
 from pack.core.places.regions import BadRegion
 from pack.nodes import infinite_you as of_node
+from pack.nodes.bind_references import BindReferences
+from pack.nodes.with_anyone import ApplyWithAnyone
 from people_made import identity, person
+from safetensors.torch import save_file
+from with_anyone_made import DEFAULTS as OF_WITH_ANYONE
+from with_anyone_made import with_anyone_file
 
 import nodes
 
@@ -129,11 +136,15 @@ def test_people_of_a_row_each_are_alone_in_it(model, files):
         sample(model, infuse_made.apply(*files, rows, SIDES))
 
 
-def test_prompts_combined_share_the_net_and_each_entry_its_chain(files):
+def test_prompts_combined_share_the_net_and_what_it_is_shown(model, files, monkeypatch):
     positive = [*tiny_dits.conditioning(3, mask=torch.ones(1, HEIGHT, WIDTH)), *tiny_dits.conditioning(4)]
     first, second = infuse_made.apply(*files, two(1.0, 1.0), (positive, SIDES[1]))[0]
     assert first[1]["control"] is second[1]["control"] and "mask" in first[1]
     assert all("control" not in options for _, options in positive), "the node works on copies"
+    encoded, encode = [], files[2].encode
+    monkeypatch.setattr(files[2], "encode", lambda pictures: encoded.append(len(pictures)) or encode(pictures))
+    apart = [[first[0], first[1]], [second[0][:, :5], second[1]]]  # texts of two lengths are sampled one by one
+    assert sample(model, (apart, SIDES[1])).isfinite().all() and encoded == [2], "both people, once"
 
 
 def foreign(files, conditioning, old=False):
@@ -160,6 +171,35 @@ def test_other_controlnets_before_and_after_add_up(model, files, plain):
         assert relative(before, sample(model, alone)) > 1e-3
     twice = ours(ours(SIDES))
     assert relative(sample(model, twice), sample(model, ours(SIDES))) > 1e-3
+
+
+def with_anyone(model, sides, path):
+    save_file(with_anyone_file(), path / "withanyone.safetensors")
+    loaded = load_with_anyone(str(path / "withanyone.safetensors"))
+    return ApplyWithAnyone.execute(model, *sides, loaded, two(1.0, 1.0), **OF_WITH_ANYONE).args
+
+
+def references_by_region(model, sides, _):
+    halves = torch.zeros(2, HEIGHT, WIDTH)
+    halves[0, :, : WIDTH // 2], halves[1, :, WIDTH // 2 :] = 1, 1
+    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body"}
+    return BindReferences.execute(model, *sides, **settings, margin=0.25, mask=halves).args
+
+
+@pytest.mark.parametrize("other", [with_anyone, references_by_region])
+def test_beside_other_methods_of_flux_in_both_orders(model, files, tmp_path, other):
+    portraits = tuple(tiny_dits.latent(FLUX, 48, 64, n) for n in (10, 11))
+    record = {REFERENCES: PeopleReferences(two(1.0, 1.0), portraits, (0, 1))}
+    bare = [tiny_dits.conditioning(n, portraits, **record) for n in (1, 2)]
+
+    def ours(sides):
+        return infuse_made.apply(*files, two(1.0, 1.0), sides)
+
+    patched, *theirs = other(model, bare, tmp_path)
+    first, *second = other(model, ours(bare), tmp_path)
+    before, after = sample(patched, ours(theirs)), sample(first, second)
+    assert relative(before, after) < 1e-5
+    assert min(relative(before, sample(*alone)) for alone in ((patched, theirs), (model, ours(bare)))) > 1e-4
 
 
 def test_a_net_that_the_host_gives_to_the_negative_too_is_there_without_faces(model, files):

@@ -68,6 +68,11 @@ def infinite_you(names: str, **changed: Any) -> Node:
     return sampled(ours("LikenessApplyInfiniteYou", cast=cast, **changed))
 
 
+def with_anyone(names: str, **changed: Any) -> Node:
+    cast = value(f"cast(*map(identity, {names!r}.split()))")
+    return apart(ours("LikenessApplyWithAnyone", cast=cast, **changed))
+
+
 def apart(applied: Node) -> Node:
     """What the sampler makes of a node that gives MODEL, positive and negative."""
     return sampler(applied, applied[1], applied[2])
@@ -93,6 +98,7 @@ METHODS = {
     ),
     "InfiniteYou": (infinite_you("Anna Boris"), infinite_you("Cleo Dan")),
     "InfiniteYou in face boxes": tuple(infinite_you(who, acts_in="face boxes") for who in ("Anna Boris", "Cleo Dan")),
+    "WithAnyone": (with_anyone("Anna Boris"), with_anyone("Anna Boris", acts_in="regions")),
     "a prompt per person": tuple(
         apart(ours("LikenessPersonPrompts", prompts=words)) for words in ("1: up\n2: down", "1: down")
     ),
@@ -114,11 +120,12 @@ KINDS = {
     "PhotoMaker": "LikenessApplyInstantID",  # which has a positive of its own
     "StoryMaker": "LikenessApplyStoryMaker", "StoryMaker, clothes": "LikenessApplyStoryMaker",
     "InfiniteYou": "LikenessApplyInfiniteYou", "InfiniteYou in face boxes": "LikenessApplyInfiniteYou",
+    "WithAnyone": "LikenessApplyWithAnyone",
     "a prompt per person": "LikenessPersonPrompts", "Parts2Whole": "LikenessApplyParts",
     "shared attention": "LikenessSharePartsAttention", "shared attention, seldom": "LikenessSharePartsAttention",
     "references by region": "LikenessBindReferences",
 }  # fmt: skip
-OF_DITS = ("references by region", "InfiniteYou", "InfiniteYou in face boxes")
+OF_DITS = ("references by region", "InfiniteYou", "InfiniteYou in face boxes", "WithAnyone")
 """Of models that older hosts do not have."""
 
 

@@ -17,8 +17,8 @@ from rig.standins import Standins
 
 OPEN = Path("/proc/self/fd")
 KEYS = (
-    "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "storymaker", "photomaker", "parts2whole",
-    "densepose",
+    "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "storymaker", "withanyone", "infiniteyou",
+    "photomaker", "parts2whole", "densepose",
 )  # fmt: skip
 
 pytestmark = pytest.mark.skipif(not OPEN.is_dir(), reason="this system does not list open files")
@@ -54,6 +54,8 @@ LOADERS: dict[str, dict[str, Any]] = {
     "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
     "LikenessLoadIPAdapter": {"file": "standin-ip-adapter-faceid-plusv2_sd15.bin", "plus_version": "by the file"},
     "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
+    "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
+    "LikenessLoadInfiniteYou": {"file": "standin-image_proj_model.pt"},
     "LikenessLoadPhotoMaker": {"file": "standin-photomaker-v2.bin"},
     "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
     "LikenessDetectBodySurface": ours("LikenessDetectBodySurface").inputs,

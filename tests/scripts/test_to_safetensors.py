@@ -79,11 +79,14 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
     assert "Traceback" not in done.stderr and [*tmp_path.iterdir()] == [tmp_path / "id-patch.bin"]
 
 
-@pytest.mark.parametrize("name", ["ip-adapter-faceid-portrait_sdxl_unnorm", "ip-adapter-plus_sdxl_vit-h", "mask"])
+@pytest.mark.parametrize(
+    "name", ["ip-adapter-faceid-portrait_sdxl_unnorm", "ip-adapter-plus_sdxl_vit-h", "mask", "image_proj_model"]
+)
 def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     """Also that which only its kinds of numbers tell from InstantID's; of several of one shape the name says which."""
     built = standins.build()
-    source = shutil.copy(built.story_maker if name == "mask" else built.ip_adapter(name), tmp_path / f"{name}.bin")
+    others = {"mask": built.story_maker, "image_proj_model": built.of_transformer("image_proj_model")}
+    source = shutil.copy(others.get(name) or built.ip_adapter(name), tmp_path / f"{name}.bin")
     written = convert(Path(source))
     assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
     assert origin(written) == origin(Path(source)) == sha256(Path(source)), (

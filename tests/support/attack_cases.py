@@ -216,6 +216,9 @@ def sockets() -> Iterator[Case]:
         ("LikenessApplyIDPatch", "control_net", "clip()"),
         ("LikenessApplyInstantID", "control_net", "sdxl()"),
         ("LikenessApplyStoryMaker", "story_maker", "loaded('instant_id')"),
+        ("LikenessApplyWithAnyone", "with_anyone", "loaded('story_maker')"),
+        ("LikenessApplyInfiniteYou", "infinite_you", "loaded('instant_id')"),
+        ("LikenessApplyInfiniteYou", "control_net", "clip()"),
         ("LikenessApplyStoryMaker", "bodies", "cast()"),
         ("LikenessApplyStoryMaker", "bodies", "image() * nan"),
         ("LikenessCastReferences", "clip", "flux2_vae()"),
@@ -234,6 +237,14 @@ def sockets() -> Iterator[Case]:
     ]:
         graph = given(kind, name, expression)
         yield explained(f"{kind}.{name}: {expression}", f"{name} input", graph)
+    for model, words in {
+        "sdxl()": "made for SDXL, but Flux, FLUX.2 or Qwen",
+        "sd15()": "made for SD15, but Flux",
+    }.items():
+        yield explained(f"LikenessBindReferences: {model}", words, given("LikenessBindReferences", "model", model))
+    texts = {side: value("text(1, 24)") for side in ("positive", "negative")}
+    nobodys = ended(ours("LikenessBindReferences", **texts))
+    yield explained("LikenessBindReferences: nobody's references", "finds nobody's references", nobodys)
     as_text = ended(ours("LikenessCast", person_1="Anna"))
     yield explained("LikenessCast.person_1: a text in the prompt itself", "person_1 input.*'Anna'", as_text)
     yield explained("LikenessCast: nobody", "no person is connected", ended(node("LikenessCast")))

@@ -204,6 +204,12 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "vae": value("flux_vae()"), "cast": cast, "strength": 1.0, **range_, "keypoints": True, "photos": "mean",
             "region_margin": 0.75, "feather": 8,
         },
+        "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
+        "LikenessApplyWithAnyone": {
+            "model": value("flux()"), "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
+            "with_anyone": value("loaded('with_anyone')"), "cast": cast, "weight": 1.0, **range_, "photos": "mean",
+            "region_margin": 0.75, "acts_in": "face boxes",
+        },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
         "LikenessApplyParts": {

@@ -38,6 +38,7 @@ from pack.bridge import (
     references,
     story_maker,
     unet,
+    with_anyone,
 )
 from pack.core.people import (
     ALIGNED,
@@ -57,6 +58,7 @@ from pack.core.places import bodies
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
+from with_anyone_made import with_anyone_file
 
 WIDTH, HEIGHT = 128, 96
 RECOGNISERS = ("arcface-ir-se50", "antelopev2", "w600k_mbf", "w600k_r50")
@@ -78,8 +80,8 @@ def control_net() -> Any:
 
 @cache
 def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker` or `infinite_you`, from a file as a user
-    has it."""
+    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker`, `infinite_you` or `with_anyone`, from a
+    file as a user has it."""
     widths = [width for *_, width in unet.attention_layers(sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
@@ -94,6 +96,7 @@ def loaded(kind: str) -> Any:
         ),
         "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
         "infinite_you": (infuse_made.projection_file, infinite_you.load_infinite_you),
+        "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
     }[kind]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
@@ -137,7 +140,7 @@ def networks() -> Any:
 
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
-infuse_net, flux_vae, flux_text = cache(infuse_made.infuse_net), cache(infuse_made.vae), tiny_dits.conditioning
+infuse_net, flux_vae = cache(infuse_made.infuse_net), cache(infuse_made.vae)
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
@@ -331,6 +334,10 @@ def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tens
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:
     return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
+
+
+def flux_text(seed: int) -> list[Any]:
+    return tiny_dits.conditioning(seed)
 
 
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:

@@ -1,0 +1,171 @@
+"""WithAnyone's whole sampling through our nodes and the host's sampler, against the formulas in plain torch:
+everybody's tokens in one attention under a boolean mask, in hooks behind every block of the host's network."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import comfy.controlnet
+import comfy.samplers
+import pytest
+import tiny_dits
+import tiny_sdxl
+import torch
+import torch.nn.functional as functional
+from figures import relative
+from pack.bridge.dit import FLUX
+from pack.bridge.with_anyone import load_with_anyone
+from pack.core.places.heard import REGIONS
+from pack.core.with_anyone import Face, WithAnyoneNet, of_faces, read
+from pack.nodes.with_anyone import ApplyWithAnyone
+from safetensors.torch import save_file
+from with_anyone_made import BOXES, DEFAULTS, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
+
+TOLERANCE = 2e-6  # relative to the largest latent value
+STEPS, TEXT = 4, 7
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    model, file = tiny_dits.model(FLUX), with_anyone_file()
+    path = tmp_path_factory.mktemp("withanyone") / "withanyone.safetensors"
+    save_file(file, path)
+    return model, file, load_with_anyone(str(path))
+
+
+class Published:
+    """The file's formulas. embeddings: (people, 512); boxes: of their faces, px, or None: all of the picture."""
+
+    def __init__(self, file, embeddings, boxes):
+        self.file = file
+        x = functional.gelu(self.linear("arcface_in_arc.0", embeddings))
+        x = self.linear("arcface_in_arc.3", self.norm("arcface_in_arc.2", x))
+        self.tokens = x.unflatten(-1, (TOKENS, -1)).flatten(0, 1)[None]  # everybody's, one after the other
+        mask = torch.zeros(len(embeddings), math.ceil(HEIGHT / 16), math.ceil(WIDTH / 16), dtype=torch.bool)
+        for rows, (left, top, right, below) in zip(mask, boxes or [(0, 0, WIDTH, HEIGHT)], strict=True):
+            rows[top // 16 : math.ceil(below / 16), left // 16 : math.ceil(right / 16)] = True
+        self.mask = mask.flatten(1).repeat_interleave(TOKENS, dim=0).T
+
+    def linear(self, name, x):
+        return functional.linear(x, self.file[f"{name}.weight"], self.file.get(f"{name}.bias"))
+
+    def norm(self, name, x):
+        return functional.layer_norm(x, x.shape[-1:], *(self.file[f"{name}.{end}"] for end in ("weight", "bias")))
+
+    def added(self, n, img):
+        """Behind block n, to rows (1, L, width) of the picture."""
+        block = f"ipa_arc.{n}"
+        q = self.linear(f"{block}.to_q", self.norm(f"{block}.norm2", img))
+        k, v = self.linear(f"{block}.to_kv", self.norm(f"{block}.norm1", self.tokens)).chunk(2, dim=-1)
+        q, k, v = (x.unflatten(-1, (-1, HEAD)).transpose(1, 2) for x in (q, k, v))
+        # Rows that may look at nothing get nothing.
+        weights = (q @ k.mT / HEAD**0.5).masked_fill(~self.mask, -torch.inf).softmax(-1).nan_to_num(0.0)
+        return self.linear(f"{block}.to_out", (weights @ v).transpose(1, 2).flatten(2))
+
+
+class Residuals(comfy.controlnet.ControlBase):
+    """A ControlNet that says the same at every step: the host adds it behind each block."""
+
+    def __init__(self):
+        super().__init__()
+        rows = math.ceil(HEIGHT / 16) * math.ceil(WIDTH / 16)
+        each = torch.randn(4, 1, rows, 64, generator=torch.Generator().manual_seed(9)) * 0.2
+        self.residuals = {"input": list(each[:2]), "output": list(each[2:])}
+
+    def get_control(self, *_):
+        return self.residuals
+
+    def copy(self):
+        return self
+
+
+def hooked(network, published, scale):
+    """With the faces behind every block, `scale()` times; to be undone."""
+    rows = len(published.mask)
+
+    def plus(n, every, first):
+        picture = slice(first, first + rows)
+        added = scale() * published.added(n, every[:, picture])
+        return torch.cat([every[:, :first], every[:, picture] + added, every[:, first + rows :]], dim=1)
+
+    double = [
+        block.register_forward_hook(lambda _, __, out, n=n: (plus(n, out[0], 0), out[1]))
+        for n, block in enumerate(network.double_blocks)
+    ]
+    return double + [
+        block.register_forward_hook(lambda _, __, out, n=n: plus(len(double) + n, out, TEXT))
+        for n, block in enumerate(network.single_blocks)
+    ]
+
+
+CASES = {
+    "three, boxes that overlap": (placed(3), BOXES, {}),
+    "one of two photos, weaker, from 0.3 to 0.7": (
+        placed(1, photos=2), BOXES[:1], {"weight": 0.7, "start_percent": 0.3, "end_percent": 0.7},
+    ),
+    "one in all of the picture": (placed(1), None, {"acts_in": REGIONS}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sampling_equals_the_formulas(pair, case, record_property):
+    cast, boxes, changed = CASES[case]
+    model, file, with_anyone = pair
+    settings = {**DEFAULTS, **changed}
+    reference = tiny_dits.latent(FLUX, 64, 48, 8)
+    net = Residuals()
+    positive, negative = (tiny_dits.conditioning(n, [reference], control=net) for n in (1, 2))
+    start = tiny_dits.latent(FLUX, WIDTH, HEIGHT)
+    applied = ApplyWithAnyone.execute(model, positive, negative, with_anyone, cast, **settings).args
+    ours = tiny_dits.sample(*applied, start, STEPS)
+
+    embeddings = torch.cat([one.identity.embeddings["antelopev2"].mean(0, keepdim=True) for one in cast.people])
+    sampling = model.get_model_object("model_sampling")
+    first, last = (sampling.percent_to_sigma(settings[f"{end}_percent"]) for end in ("start", "end"))
+    now = [0.0, True]
+    hooks = hooked(
+        model.model.diffusion_model, Published(file, embeddings, boxes),
+        lambda: settings["weight"] * (now[1] and first >= now[0] >= last),
+    )  # fmt: skip
+    x, seen = start, model.model.process_latent_in(reference)
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", STEPS).tolist()
+    with torch.no_grad():
+        for sigma, after in pairwise(sigmas):
+            denoised = []
+            for with_faces, ((text, options),) in ((True, positive), (False, negative)):
+                now[:] = sigma, with_faces
+                given = {"y": options["pooled_output"], "guidance": torch.tensor([3.5]), "ref_latents": [seen]}
+                given["control"] = net.residuals
+                denoised.append(model.model.apply_model(x, torch.tensor([sigma]), c_crossattn=text, **given))
+            cond, uncond = denoised
+            x = x + (x - uncond - 3.0 * (cond - uncond)) / sigma * (after - sigma)
+    for hook in hooks:
+        hook.remove()
+    difference = relative(ours, model.model.process_latent_out(x) * tiny_sdxl.LATENT_SCALE)
+    record_property("relative_difference", difference)
+
+    assert difference <= TOLERANCE
+
+
+def test_in_16_bits_it_errs_as_the_formulas_do():
+    """Of products of weights that are rounded once more."""
+    file = with_anyone_file(width=512, blocks=1, heads=4)
+    noise = torch.Generator().manual_seed(5)
+    given = {
+        "embeddings": torch.randn(1, 512, generator=noise) * 1.5,
+        "img": torch.randn(1, 63, 512, generator=noise) * 3,
+    }
+
+    def published(dtype):
+        embeddings, img = (x.to(dtype) for x in given.values())
+        return Published({key: x.to(dtype) for key, x in file.items()}, embeddings, None).added(0, img)
+
+    state = of_faces(file)
+    net = WithAnyoneNet(state, ops=torch.nn)
+    net.load_state_dict(state)
+    with torch.no_grad():
+        face = Face(*(x.bfloat16() for x in net.faces(given["embeddings"])[0]))
+    ours, theirs, exact = read(given["img"].bfloat16(), face, [0]), published(torch.bfloat16), published(torch.float64)
+    errors = [float((x.double() - exact).norm() / exact.norm()) for x in (ours, theirs)]
+    assert 1e-4 < errors[0] < 1.2 * errors[1]
