@@ -38,7 +38,8 @@ class LoadWithAnyone(io.ComfyNode):
             display_name=LOAD,
             category=CATEGORY,
             description="Loads WithAnyone's withanyone.safetensors: faces of several people for FLUX.1 dev. Of its two "
-            "halves the one that reads face embeddings is used. The weights are for non-commercial research alone.",
+            "halves the one that reads face embeddings is used. The weights are for non-commercial research alone. "
+            "Experimental. Needs ComfyUI 0.33 or newer.",
             inputs=[
                 io.Combo.Input(
                     "file",
@@ -78,7 +79,7 @@ class ApplyWithAnyone(io.ComfyNode):
             category=CATEGORY,
             description="WithAnyone: puts the faces of one person or of several into the boxes of their places, in one "
             "pass of FLUX.1 dev. Describe age, hair, skin and clothes in the prompt: the face alone is read. Use the "
-            "model output for the sampler.",
+            "model output for the sampler. Experimental. Needs ComfyUI 0.33 or newer.",
             inputs=[
                 io.Model.Input("model", tooltip="FLUX.1 dev, or a model that was made of it."),
                 io.Conditioning.Input("positive"),
