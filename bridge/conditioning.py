@@ -18,7 +18,7 @@ from ..core import geometry
 from ..core.errors import LikenessError, WrongBaseModel, rows_missing
 from ..core.models.formats import FAMILIES
 from . import notes
-from .unet import INSTEAD, Options, family
+from .unet import INSTEAD, ONE_FAMILY, Options, family
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlBase
@@ -79,7 +79,8 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str) -> Non
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
-            advice = None if found in FAMILIES else INSTEAD
+            other = None if found in FAMILIES else INSTEAD
+            advice = other if width in FAMILIES else ONE_FAMILY
             raise WrongBaseModel(f"The conditioning given to {what}", family(found), family(width), advice)
 
 

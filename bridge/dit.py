@@ -15,13 +15,13 @@ from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from torch import Tensor
 
 from ..core.errors import LikenessError, WrongBaseModel
-from .unet import Grid, Options
+from .unet import ONE_FAMILY, Grid, Options
 
 if TYPE_CHECKING:
     from comfy.model_base import BaseModel
     from comfy.model_patcher import ModelPatcher
 
-FLUX, FLUX_2, QWEN = "Flux", "FLUX.2", "Qwen-Image"
+FLUX, FLUX_2, QWEN = "FLUX.1", "FLUX.2", "Qwen-Image"
 FAMILIES = FLUX, FLUX_2, QWEN
 _LATENTS = {FLUX: (16, 4), FLUX_2: (128, 4), QWEN: (16, 5)}
 """Channels of a family's latents, and their dimensions."""
@@ -67,8 +67,7 @@ def check_latents(latents: Sequence[Tensor], model: ModelPatcher, node: str) -> 
         if shape != _LATENTS[wanted]:
             known = (name for name, one in _LATENTS.items() if one == shape)
             found = next(known, f"another family ({shape[0]} channels)")
-            advice = "Load the diffusion model, the text encoder and the VAE of one family."
-            raise WrongBaseModel(f"The conditioning given to {node}", found, f"{wanted}, as the MODEL is,", advice)
+            raise WrongBaseModel(f"The conditioning given to {node}", found, f"{wanted}, as the MODEL is,", ONE_FAMILY)
 
 
 def _family(network: Any) -> str:

@@ -37,6 +37,7 @@ INSTEAD = (
     "WithAnyone and Apply InfiniteYou."
 )
 """What to do with a model without a UNet."""
+ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
 
 class TokensMoved(LikenessError):

@@ -201,7 +201,7 @@ BY_REGION = {
 
 @pytest.mark.parametrize(
     ("family", "other"),
-    [("FLUX.2", "Qwen-Image"), ("FLUX.2", "Flux"), ("Qwen-Image", "FLUX.2"), ("Qwen-Image", "Flux")],
+    [("FLUX.2", "Qwen-Image"), ("FLUX.2", "FLUX.1"), ("Qwen-Image", "FLUX.2"), ("Qwen-Image", "FLUX.1")],
 )
 def test_references_of_another_family_are_refused_by_name(family, other):
     """In place of what the sampler would say of the shape of a tensor."""
@@ -260,7 +260,7 @@ def text(family, seed, references, method):
 # Methods of SD1.5 and SDXL
 
 
-WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "Z-Image": 2560, "Flux": 4096}
+WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "Z-Image": 2560, "FLUX.1": 4096}
 OF_A_UNET = [
     "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker", "LikenessApplyStyle",
     "LikenessApplyPhotoMaker", "LikenessApplyIDPatch", "LikenessBindIDTokens", "LikenessPersonPrompts",
@@ -325,7 +325,7 @@ def test_id_patch_names_the_model_of_the_sampler(checkpoint):
 def test_a_control_net_of_a_transformer_is_refused():
     net = comfy.controlnet.ControlBase()
     net.control_model = comfy.ldm.flux.controlnet.ControlNetFlux(
-        latent_input=True, **{**tiny_dits.CONFIGS["Flux"][1], "image_model": None, "dtype": torch.float32},
+        latent_input=True, **{**tiny_dits.CONFIGS["FLUX.1"][1], "image_model": None, "dtype": torch.float32},
         operations=comfy.ops.disable_weight_init,
     )  # fmt: skip
     for kind in ("LikenessApplyInstantID", "LikenessApplyIDPatch"):

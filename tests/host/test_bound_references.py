@@ -392,7 +392,7 @@ def test_what_cannot_be_bound_is_said(models):
         (BadRegion, "covers no token", lambda: bind(model, *given, mask=MASKS * (torch.arange(WIDTH) % 16 < 7))),
         (
             WrongBaseModel,
-            "made for SD15, but Flux, FLUX.2 or Qwen-Image",
+            "made for SD15, but FLUX.1, FLUX.2 or Qwen-Image",
             lambda: bind(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)), *given),
         ),
         (BadSize, "176x112", lambda: sample(dit.FLUX, bind(model, *given), width=112)),

@@ -59,7 +59,7 @@ def test_functions_go_around_blocks_and_attention_and_around_those_of_others(fam
 
 
 def test_other_models_are_refused_by_both_names():
-    with pytest.raises(WrongBaseModel, match=r"made for SD15, but Flux, FLUX.2 or Qwen-Image is needed"):
+    with pytest.raises(WrongBaseModel, match=r"made for SD15, but FLUX.1, FLUX.2 or Qwen-Image is needed"):
         dit.family(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)))
-    with pytest.raises(WrongBaseModel, match=r"made for FLUX.2, but Flux is needed"):
+    with pytest.raises(WrongBaseModel, match=r"made for FLUX.2, but FLUX.1 is needed"):
         dit.family(tiny_dits.model(dit.FLUX_2), (dit.FLUX,))

@@ -296,12 +296,12 @@ def test_texts_people_and_times_that_do_not_fit_are_refused(files):
 
 def test_models_of_other_families_are_refused_when_sampling_begins(files):
     applied = infuse_made.apply(*files, one(), SIDES)
-    with pytest.raises(WrongBaseModel, match=r"FLUX\.2, but Flux is needed"):
+    with pytest.raises(WrongBaseModel, match=r"FLUX\.2, but FLUX.1 is needed"):
         tiny_dits.sample(tiny_dits.model(FLUX_2), *applied, tiny_dits.latent(FLUX_2, WIDTH, HEIGHT))
     with pytest.raises(WrongBaseModel, match="width 64, but one of width 96"):
         sample(tiny_dits.model(FLUX, hidden_size=96, num_heads=3), applied)
     sdxl = [[torch.zeros(1, 77, 2048), {**options, "pooled_output": torch.zeros(1, 1280)}] for _, options in applied[0]]
-    with pytest.raises(WrongBaseModel, match="SDXL, but Flux is needed"):
+    with pytest.raises(WrongBaseModel, match=r"SDXL, but FLUX\.1 is needed"):
         tiny_dits.sample(tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()), sdxl, sdxl, torch.zeros(1, 4, 8, 8))
 
 

@@ -191,9 +191,9 @@ def test_no_weights_of_the_adapter_are_needed_while_sampling(flux, with_anyone):
 
 
 REFUSED = {
-    "SDXL": (lambda: {"model": attack_values.sdxl()}, WrongBaseModel, "SDXL, but Flux is needed"),
-    "FLUX.2": (lambda: {"model": tiny_dits.model(FLUX_2)}, WrongBaseModel, r"FLUX\.2, but Flux is needed"),
-    "Qwen": (lambda: {"model": tiny_dits.model(QWEN)}, WrongBaseModel, "Qwen-Image, but Flux is needed"),
+    "SDXL": (lambda: {"model": attack_values.sdxl()}, WrongBaseModel, "SDXL, but FLUX.1 is needed"),
+    "FLUX.2": (lambda: {"model": tiny_dits.model(FLUX_2)}, WrongBaseModel, r"FLUX\.2, but FLUX.1 is needed"),
+    "Qwen": (lambda: {"model": tiny_dits.model(QWEN)}, WrongBaseModel, "Qwen-Image, but FLUX.1 is needed"),
     "fewer blocks": (
         lambda: {"model": tiny_dits.model(FLUX, depth=1)}, WrongBaseModel, "3 blocks of width 64.*4 blocks",
     ),

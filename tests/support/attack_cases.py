@@ -238,7 +238,7 @@ def sockets() -> Iterator[Case]:
         graph = given(kind, name, expression)
         yield explained(f"{kind}.{name}: {expression}", f"{name} input", graph)
     for model, words in {
-        "sdxl()": "made for SDXL, but Flux, FLUX.2 or Qwen",
+        "sdxl()": "made for SDXL, but FLUX.1, FLUX.2 or Qwen",
         "sd15()": "made for SD15, but Flux",
     }.items():
         yield explained(f"LikenessBindReferences: {model}", words, given("LikenessBindReferences", "model", model))

@@ -111,7 +111,7 @@ def sd15() -> Any:
 
 @cache
 def flux() -> Any:
-    return tiny_dits.model("Flux")
+    return tiny_dits.model("FLUX.1")
 
 
 @cache
