@@ -202,7 +202,7 @@ def make(rows: list[Row], template: Template, output: Output, run: Run) -> int:
         say(f"{output.failed} of {len(rows)} rows failed: {output.folder / 'failed.csv'} says why.")
     if measured := run.summary():
         say(measured)
-    say(f"Done: {output.folder}")
+    say(f"Done: {output.folder}" if output.failed < len(rows) else "Nothing was made.")
     return int(output.failed > 0)
 
 

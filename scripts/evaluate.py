@@ -133,14 +133,15 @@ def load(models: Path, backend: str) -> FaceModel:
     packed, others = str(models / "insightface"), str(models / "facexlib")
     files = model.Files(by_name([packed], (".onnx",)), by_name([others, packed], WEIGHTS))
     detectors = {path: name for name, path in files.onnx.items() if inspect(path).kind is Kind.DETECTOR}
+    url = packs.published(packs.ANTELOPE).url
     if not detectors:
-        raise Unusable(f"No face detector below {packed}: name ComfyUI's models folder with --models.")
+        advice = f"unpack {packs.ANTELOPE} ({url}) there, or name ComfyUI's models folder with --models."
+        raise Unusable(f"No face detector below {packed}: {advice}")
     largest = max(detectors, key=os.path.getsize)
     providers = None if model.in_torch(backend) else insight.providers_for("auto")
     found = files.recognisers(packs.pack_of(detectors[largest]))
     recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
     if not recognisers:
-        url = packs.published(packs.ANTELOPE).url
         raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
     align = insight.align if providers else alignment.align
     return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
