@@ -19,7 +19,7 @@ from ..core.places.regions import BadRegion
 from ..core.split_attention import Group, Plan, Tokens, attended, groups, on_tokens
 from .carried import Carried, CarriedCond, ConditioningLost, cut_regions, put
 from .conditioning import Canvas, Conditioning
-from .dit import Attention, around_attention, tokens_of
+from .dit import TOKEN, Attention, around_attention, tokens_of
 from .references import REFERENCES, PeopleReferences, whose
 from .runs import Batch, Given, Run, entries
 from .unet import Options, pixels_of, with_patch
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from comfy.samplers import CFGGuider
     from typing_extensions import Self
 
-SIDE = 16
-"""Of a picture's token in pixels, in every family."""
 _PLAN = "likeness_bound_references_plan"
 """Of transformer_options inside of a forward: the Plan for its tokens."""
 
@@ -110,7 +108,7 @@ class BoundReferences(Carried):
 
     def on_tokens(self, height: int, width: int) -> Tensor:
         """(people, rows, columns) bool of a picture of this size in pixels."""
-        return on_tokens(self.regions, height, width, SIDE)
+        return on_tokens(self.regions, height, width, TOKEN)
 
     def check(self, height: int, width: int) -> None:
         """Tell where a picture of this size in pixels is scaled; raise BadSize for another shape, and BadRegion for
@@ -123,7 +121,7 @@ def check_tokens(found: Tensor, names: Sequence[str], height: int, width: int) -
     """Raise BadRegion for somebody without a token, of (people, rows, columns) bool."""
     for one, name in zip(found, names, strict=True):
         if not one.any():
-            why = f"of a picture of {width}x{height} px it covers no token ({SIDE}x{SIDE} px) by half"
+            why = f"of a picture of {width}x{height} px it covers no token ({TOKEN}x{TOKEN} px) by half"
             raise BadRegion(name, why, "Raise margin, paint a larger mask, or use a larger picture.")
 
 
@@ -201,7 +199,7 @@ class BoundBatch(Batch):
         if text not in self._plans:
             tokens = Tokens(text, self._regions.shape[1], self._counts)
             split = groups(tokens, self._regions, self._said.owners, self._said.everybody)
-            self._plans[text] = Plan(tokens, tuple(one.to(self._device) for one in split))
+            self._plans[text] = Plan(tokens, split, self._device)
         return self._plans[text]
 
     def around(self, options: Options) -> Options:

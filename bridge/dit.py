@@ -25,6 +25,8 @@ FLUX, FLUX_2, QWEN = "FLUX.1", "FLUX.2", "Qwen-Image"
 FAMILIES = FLUX, FLUX_2, QWEN
 _LATENTS = {FLUX: (16, 4), FLUX_2: (128, 4), QWEN: (16, 5)}
 """Channels of a family's latents, and their dimensions."""
+TOKEN = 16
+"""Side of a picture's token in pixels, in every family."""
 COUNTS = "reference_image_num_tokens"
 """Of transformer_options inside of a forward: how many tokens each reference latent has, in their order. They are the
 last of the picture's."""

@@ -33,7 +33,7 @@ class Tokens(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Queries, and the keys that all of these hear: their numbers, or None for all keys."""
+    """Queries, and the keys that all of these hear: their numbers, ascending, or None for all keys."""
 
     queries: Tensor
     keys: Tensor | None
@@ -89,15 +89,15 @@ def _group(tokens: Tokens, hears: Tensor, heard: Tensor) -> Group:
 
 
 class Plan:
-    """How the attention over these tokens is split.
+    """How the attention over these tokens is split, on a device. split: on the CPU, so that nothing waits for it.
 
     deaf: the groups where references are heard, but ask nothing: some nodes keep their keys of an earlier step.
     """
 
-    def __init__(self, tokens: Tokens, split: tuple[Group, ...]) -> None:
-        self.tokens, self.groups = tokens, split
-        cut = (Group(one.queries[one.queries < tokens.own], one.keys) for one in split)
-        self.deaf = tuple(one for one in cut if len(one.queries))
+    def __init__(self, tokens: Tokens, split: Sequence[Group], device: torch.device) -> None:
+        own = [int((one.queries < tokens.own).sum()) for one in split]
+        self.tokens, self.groups = tokens, tuple(one.to(device) for one in split)
+        self.deaf = tuple(Group(one.queries[:n], one.keys) for one, n in zip(self.groups, own, strict=True) if n)
 
     def of(self, queries: int, keys: int) -> tuple[Group, ...]:
         """For an attention of so many; nothing where it is not one over these tokens."""

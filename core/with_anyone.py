@@ -22,8 +22,6 @@ from .people import EMBEDDING, Person
 from .resampler import HEAD_DIM
 
 METHOD = "WithAnyone"
-CELL = 16
-"""Side in pixels of what one row of FLUX.1's picture is."""
 _TOKENS, _LAYERS = "arcface_in_arc.", "ipa_arc."
 
 

@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import bound_references, dit, notes
-from ..bridge.bound_references import SIDE, BoundReferences, BoundReferencesRun, check_tokens
+from ..bridge.bound_references import BoundReferences, BoundReferencesRun, check_tokens
 from ..bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ..bridge.references import REFERENCES, PeopleReferences
 from ..bridge.runs import patched
@@ -112,7 +112,7 @@ class BindReferences(io.ComfyNode):
             height, width = areas.shape[1:]
             tokens = made.on_tokens(height, width)
             check_tokens(tokens, names, height, width)
-            whole = tokens.float().repeat_interleave(SIDE, 1).repeat_interleave(SIDE, 2)[:, :height, :width]
+            whole = tokens.float().repeat_interleave(dit.TOKEN, 1).repeat_interleave(dit.TOKEN, 2)[:, :height, :width]
             shown.append(drawing.read_regions(whole, people))
             return made
 

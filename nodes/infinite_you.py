@@ -26,8 +26,6 @@ from .sockets import CastOrIdentitySocket, InfiniteYouSocket
 
 CATEGORY = "likeness/infiniteyou"
 LOAD, APPLY = "Load InfiniteYou", "Apply InfiniteYou"
-TOKEN = 16
-"""Side in pixels of what FLUX.1 takes for one token."""
 LICENCE = (
     "InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and the face "
     "recogniser have licences of their own"
@@ -171,7 +169,7 @@ def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
     """The five keypoints of each person on the canvas, (people, H, W, 3), or one black picture for all."""
     faces = [person.slot.keypoints if keypoints and person.slot else None for person in people]
     if not is_a(cast, PlacedCast) or not any(faces):
-        return torch.zeros(1, TOKEN, TOKEN, 3)
+        return torch.zeros(1, dit.TOKEN, dit.TOKEN, 3)
     size = cast.width, cast.height
     return torch.stack([control_images.face_keypoints([face] if face else [], *size) for face in faces])
 
@@ -181,7 +179,7 @@ def _remarks(cast: Cast, mask: Tensor | None, acts_in: str, keypoints: bool) -> 
     places = [person for person in heard.heard(cast).people if keypoints and person.slot]
     bare = [person.identity.name for person in places if person.slot and person.slot.keypoints is None]
     free = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
-    return [*heard.left_out(cast), *free, *heard.remarks(cast, mask, acts_in, TOKEN)]
+    return [*heard.left_out(cast), *free, *heard.remarks(cast, mask, acts_in, dit.TOKEN)]
 
 
 def _preview(cls: type[io.ComfyNode], people: Sequence[Person], where: Hearing, hint: Tensor) -> ui.PreviewImage | None:

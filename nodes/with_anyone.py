@@ -19,7 +19,7 @@ from ..bridge.with_anyone import FILE, FacesRun, WithAnyone, check_layout, load_
 from ..core.identities import PHOTOS
 from ..core.places import heard
 from ..core.places.heard import FACE_BOXES
-from ..core.with_anyone import CELL, METHOD
+from ..core.with_anyone import METHOD
 from .sockets import CastOrIdentitySocket, WithAnyoneSocket
 
 CATEGORY = "likeness/withanyone"
@@ -141,7 +141,7 @@ class ApplyWithAnyone(io.ComfyNode):
         dit.require_dits(APPLY)
         cast = heard.as_cast(cast)
         people, node = heard.heard(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join([*heard.left_out(cast), *heard.remarks(cast, mask, acts_in, CELL)]))
+        notes.tell(node, "\n".join([*heard.left_out(cast), *heard.remarks(cast, mask, acts_in, dit.TOKEN)]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD, start_percent, end_percent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def difference(prompts: Mapping[str, Sequence[tuple[float, float]]]) -> Differen
 
     p is exact for up to 16 prompts, of all 2 ** prompts throws; above, and for low and high, 65,536 seeded draws.
     """
-    each = torch.tensor([_mean([b - a for a, b in pairs]) for pairs in prompts.values()], dtype=torch.float64)
+    each = torch.tensor([fmean(b - a for a, b in pairs) for pairs in prompts.values()], dtype=torch.float64)
     count, mean = len(each), float(each.mean())
     drawn = each[torch.randint(count, (_DRAWS, count), generator=_seeded())].mean(1)
     low, high = (float(drawn.quantile(share)) for share in (0.025, 0.975))
@@ -51,7 +52,3 @@ def _throws(count: int) -> Tensor:
 
 def _seeded() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

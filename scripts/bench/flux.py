@@ -9,6 +9,7 @@ from typing import Any
 import comfy.ldm.flux.controlnet
 import comfy.ops
 import torch
+from pack.bridge.dit import TOKEN
 from pack.core.infinite_you import BLOCKS
 from pack.core.with_anyone import Face, read
 
@@ -61,7 +62,7 @@ def with_anyone() -> None:
     for people in PEOPLE:
         sizes = ((people, HEADS, ID_TOKENS, *more) for more in ((width,), (), (width,)))
         face = Face(*(torch.zeros(size, dtype=DTYPE, device="meta") for size in sizes))
-        rows = torch.zeros(1, (SIDE // 16) ** 2 // people, width, dtype=DTYPE, device="meta")
+        rows = torch.zeros(1, (SIDE // TOKEN) ** 2 // people, width, dtype=DTYPE, device="meta")
         each = people * blocks * teraflops(partial(read, rows, face, (0,)))
         report(f"with_anyone_operations_{people}", alone + each, alone, "TFLOP", 1.02, COUNTED, people=people)
 

@@ -16,7 +16,7 @@ import torch
 from pack.bridge.bound_references import BoundReferences, BoundReferencesRun, bound
 from pack.bridge.carried import ALWAYS
 from pack.bridge.conditioning import Canvas
-from pack.bridge.dit import around_attention, blocks_of
+from pack.bridge.dit import TOKEN, around_attention, blocks_of
 from pack.bridge.references import LATENTS, REFERENCES, PeopleReferences
 from pack.bridge.runs import Given
 from pack.core.people import Cast
@@ -31,7 +31,7 @@ PEOPLE = (2,) if TINY else (1, 2, 3, 4)
 SIDE, SIZES = (256, (64,)) if TINY else (1024, (512, 1024))
 """Pixels of the picture, and of a portrait."""
 CANVAS = Canvas(None, "bench.py", lambda _: "")
-DTYPE, TOKEN = torch.bfloat16, 16
+DTYPE = torch.bfloat16
 
 
 class Forward:

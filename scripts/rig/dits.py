@@ -17,8 +17,6 @@ TEXT, INNER = 64, 128
 VISION = 64
 VAE = 32
 """Channels of the first level of the autoencoders, in the place of 128; FLUX.2's latents stay 128 wide, Qwen's 16."""
-_LAYERS = 36, 28, 3
-"""Of Qwen3 4B and Qwen2.5-VL as published, of which FLUX.2 reads the 10th, 19th and 28th; of T5."""
 
 
 def flux() -> Shapes:
@@ -55,10 +53,7 @@ def infuse_net() -> Shapes:
         yield from layer(f"time_text_embed.{name}_embedder.linear_2", WIDTH, WIDTH)
     for number in range(4):
         block = f"transformer_blocks.{number}"
-        for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj", "to_out.0", "to_add_out"):
-            yield from layer(f"{block}.attn.{name}", WIDTH, WIDTH)
-        for name in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
-            yield f"{block}.attn.{name}.weight", (HEAD,)
+        yield from _joint_attention(f"{block}.attn")
         for norm, feed_forward in (("norm1", "ff"), ("norm1_context", "ff_context")):
             yield from layer(f"{block}.{norm}.linear", 6 * WIDTH, WIDTH)
             yield from layer(f"{block}.{feed_forward}.net.0.proj", 4 * WIDTH, WIDTH)
@@ -76,18 +71,19 @@ def infuse_net() -> Shapes:
         yield from layer(f"controlnet_single_blocks.{number}", WIDTH, WIDTH)
 
 
-def with_anyone() -> Shapes:
-    """Of withanyone.safetensors what reads face embeddings, for that FLUX.1."""
-    yield from layer("arcface_in_arc.0", 4 * WIDTH, 512)
-    yield from layer("arcface_in_arc.2", 4 * WIDTH)
-    yield from layer("arcface_in_arc.3", 8 * WIDTH, 4 * WIDTH)
-    for number in range(4):
-        block = f"ipa_arc.{number}"
-        yield from layer(f"{block}.norm1", WIDTH)
-        yield from layer(f"{block}.norm2", WIDTH)
-        yield f"{block}.to_q.weight", (WIDTH // 2, WIDTH)
-        yield f"{block}.to_kv.weight", (WIDTH, WIDTH)
-        yield f"{block}.to_out.weight", (WIDTH, WIDTH // 2)
+def with_anyone(width: int = WIDTH, blocks: int = 4, heads: int = 2, branch: str = "arc") -> Shapes:
+    """Of withanyone.safetensors what reads face embeddings, for that FLUX.1; its other branch is called "sig"."""
+    tokens, inner = f"arcface_in_{branch}", 64 * heads
+    yield from layer(f"{tokens}.0", 4 * width, 512)
+    yield from layer(f"{tokens}.2", 4 * width)
+    yield from layer(f"{tokens}.3", 8 * width, 4 * width)
+    for number in range(blocks):
+        block = f"ipa_{branch}.{number}"
+        yield from layer(f"{block}.norm1", width)
+        yield from layer(f"{block}.norm2", width)
+        yield f"{block}.to_q.weight", (inner, width)
+        yield f"{block}.to_kv.weight", (2 * inner, width)
+        yield f"{block}.to_out.weight", (width, inner)
 
 
 def flux2() -> Shapes:
@@ -130,10 +126,7 @@ def qwen_image_edit() -> Shapes:
     yield from layer("time_text_embed.timestep_embedder.linear_2", WIDTH, WIDTH)
     for number in range(2):
         block = f"transformer_blocks.{number}"
-        for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj", "to_out.0", "to_add_out"):
-            yield from layer(f"{block}.attn.{name}", WIDTH, WIDTH)
-        for name in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
-            yield f"{block}.attn.{name}.weight", (HEAD,)
+        yield from _joint_attention(f"{block}.attn")
         for stream in ("img", "txt"):
             yield from layer(f"{block}.{stream}_mod.1", 6 * WIDTH, WIDTH)
             yield from layer(f"{block}.{stream}_mlp.net.0.proj", 4 * WIDTH, WIDTH)
@@ -142,10 +135,18 @@ def qwen_image_edit() -> Shapes:
     yield from layer("proj_out", 64, WIDTH)
 
 
+def _joint_attention(key: str) -> Shapes:
+    """As diffusers names it."""
+    for name in ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj", "to_out.0", "to_add_out"):
+        yield from layer(f"{key}.{name}", WIDTH, WIDTH)
+    for name in ("norm_q", "norm_k", "norm_added_q", "norm_added_k"):
+        yield f"{key}.{name}.weight", (HEAD,)
+
+
 def qwen3_4b() -> Shapes:
-    """FLUX.2 klein's text encoder, and Z-Image's."""
+    """FLUX.2 klein's text encoder, which reads the 10th, 19th and 28th of its layers, and Z-Image's."""
     yield "model.embed_tokens.weight", (151936, TEXT)
-    for number in range(_LAYERS[0]):
+    for number in range(36):
         block = f"model.layers.{number}"
         yield from _qwen_layer(block, heads=2, key_heads=1)
         for side in "qk":
@@ -156,7 +157,7 @@ def qwen3_4b() -> Shapes:
 def qwen_vl() -> Shapes:
     """Qwen2.5-VL 7B: with biases, four heads of keys, by which a host tells it, and an eye."""
     yield "model.embed_tokens.weight", (152064, TEXT)
-    for number in range(_LAYERS[1]):
+    for number in range(28):
         block = f"model.layers.{number}"
         yield from _qwen_layer(block, heads=4, key_heads=4)
         for side in "qkv":
@@ -190,7 +191,7 @@ def t5() -> Shapes:
     """T5 XXL's encoder."""
     yield "shared.weight", (32128, TEXT)
     yield "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight", (32, 1)
-    for number in range(_LAYERS[2]):
+    for number in range(3):
         block = f"encoder.block.{number}.layer"
         for side in "qkvo":
             yield f"{block}.0.SelfAttention.{side}.weight", (TEXT, TEXT)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cache
 
 import comfy.controlnet
-import comfy.latent_formats
 import comfy.ldm.flux.controlnet
 import comfy.model_management
 import comfy.model_patcher
@@ -36,7 +35,7 @@ from pack.nodes.references import CastReferences
 
 import nodes
 
-pytestmark = pytest.mark.skipif(not hasattr(comfy.latent_formats, "Flux2"), reason="an older ComfyUI has no FLUX.2")
+pytestmark = tiny_dits.needed
 MBF = "w600k_mbf"
 SIZE = 256
 MEASURE = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}

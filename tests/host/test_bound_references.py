@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import comfy.ldm.flux.math as flux_math
 import comfy.ldm.qwen_image.model as qwen_model
-import comfy.model_base
 import compiled
 import pytest
 import tiny_dits
@@ -26,6 +23,7 @@ from pack.core.places.regions import BadRegion
 from pack.nodes.bind_references import BindReferences
 from people_made import person
 
+pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
 EXACT = 2.5e-6  # of the largest value
 LEFT, RIGHT, BOTH = (0, 5), (6, 11), (4, 11)  # columns of tokens; column 5 is nobody's, or shared
@@ -399,13 +397,6 @@ def test_what_cannot_be_bound_is_said(models):
     ]:
         with pytest.raises(error, match=words):
             apply()
-
-
-@pytest.mark.both_hosts
-def test_an_old_host_is_told_before_anything_else():
-    told = nullcontext() if hasattr(comfy.model_base, "Flux2") else pytest.raises(dit.HostTooOld, match="ComfyUI 0")
-    with told:
-        bind(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)), *2 * [tiny_dits.conditioning(1)], strength=0.0)
 
 
 @pytest.mark.parametrize("family", [dit.FLUX_2, dit.QWEN])

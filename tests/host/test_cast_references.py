@@ -27,10 +27,11 @@ from pack.nodes.references import CastReferences
 
 from nodes import CLIPTextEncode, VAEEncode
 
+pytestmark = tiny_dits.needed
 FAMILIES = {
     "Qwen-Image-Edit": (tiny_encoders.qwen, tiny_vaes.qwen, (16, 1), 8),
     "FLUX.2 klein": (tiny_encoders.klein, tiny_vaes.flux2, (128,), 16),
-    "FLUX.1 Kontext": (tiny_encoders.flux1, tiny_vaes.z_image, (16,), 8),
+    "FLUX.1 Kontext": (tiny_encoders.flux1, tiny_vaes.flux1, (16,), 8),
 }
 
 
@@ -97,15 +98,6 @@ def test_references_are_known_among_those_of_other_nodes():
     assert whose({LATENTS: [anna.clone()], REFERENCES: record}) == (None,), "by the tensor itself"
     assert whose({LATENTS: [anna]}) == (None,)
     assert whose({REFERENCES: record}) == ()
-
-
-@pytest.fixture(autouse=True)
-def needs_references(request):
-    if not request.node.get_closest_marker("both_hosts"):
-        try:
-            dit.require_dits("")
-        except dit.HostTooOld:
-            pytest.skip("this ComfyUI does not tell which tokens are references")
 
 
 class Pooled:
@@ -224,7 +216,7 @@ def without_portraits():
         ({"clip": tiny_encoders.sdxl}, errors.WrongBaseModel, "made for SDXL, but the text encoder of Qwen"),
         ({"clip": object}, errors.BadInput, "clip"),
         ({"vae": tiny_vaes.flux2}, errors.WrongBaseModel, "128x128 px become 128x8x8.*Qwen-Image-Edit.*16x1x16x16"),
-        ({"vae": tiny_vaes.z_image}, errors.WrongBaseModel, "128x128 px become 16x16x16.*qwen_image_vae"),
+        ({"vae": tiny_vaes.flux1}, errors.WrongBaseModel, "128x128 px become 16x16x16.*qwen_image_vae"),
         ({"vae": Spoiled}, BadPicture, "NaN or infinity.*fp32-vae"),
         ({"family": "FLUX.2 klein", "clip": Speechless}, BadPicture, "The text 'right: Anna.*NaN or infinity"),
         ({"cast": without_portraits}, PortraitsMissing, "Cast as References looks at pictures.*person 1"),
@@ -252,14 +244,3 @@ def test_what_works_but_may_not_be_meant_is_noted(caplog):
     ]  # fmt: skip
     for note in ("left out: Zoe", "nothing here: Ida", "alike.*: Anna$", "^5 reference pictures.*FLUX.2 klein.* 4 at"):
         assert re.search(note, caplog.text.replace("WARNING  likeness", ""), re.M), note
-
-
-@pytest.mark.both_hosts
-def test_an_older_host_is_told():
-    try:
-        dit.require_dits("")
-    except dit.HostTooOld:
-        with pytest.raises(dit.HostTooOld, match=r"Cast as References needs ComfyUI 0\.33"):
-            apply("FLUX.1 Kontext")
-    else:
-        pytest.skip("this ComfyUI is new enough")

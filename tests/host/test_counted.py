@@ -12,6 +12,7 @@ import comfy.ldm.modules.attention
 import comfy.ldm.qwen_image.model as qwen
 import comfy.supported_models
 import pytest
+import tiny_dits
 import tiny_sdxl
 import torch
 from bench import dits, people, references
@@ -71,6 +72,7 @@ def test_a_step_costs_no_more_than_it_did(families: tuple[Family, Family]) -> No
 KLEIN, _, QWEN = (family.tiny for family in dits.FAMILIES)
 
 
+@tiny_dits.needed
 @pytest.mark.parametrize(
     ("family", "count", "size"),
     [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from contextlib import nullcontext
 
 import pytest
@@ -10,6 +11,7 @@ import tiny_sd15
 import torch
 from pack.bridge import dit
 from pack.core.errors import WrongBaseModel
+from pack.nodes import bind_references, infinite_you, references, with_anyone
 
 
 @pytest.mark.both_hosts
@@ -23,6 +25,18 @@ def test_old_hosts_are_told_by_what_they_lack():
     assert error is None or str(error.value).startswith("This needs ComfyUI 0.33 or newer, and this one is older.")
 
 
+@pytest.mark.both_hosts
+@pytest.mark.skipif(tiny_dits.KNOWN, reason="this ComfyUI is new enough")
+@pytest.mark.parametrize(
+    "node", [node for module in (bind_references, infinite_you, references, with_anyone) for node in module.NODES]
+)
+def test_old_hosts_are_told_before_anything_else(node):
+    run = inspect.unwrap(node.execute.__func__)  # without what looks at its inputs
+    with pytest.raises(dit.HostTooOld, match=rf"^{node.GET_SCHEMA().display_name} needs ComfyUI 0\.33"):
+        run(node, **dict.fromkeys([*inspect.signature(run).parameters][1:]))
+
+
+@tiny_dits.needed
 @pytest.mark.parametrize("family", dit.FAMILIES)
 def test_functions_go_around_blocks_and_attention_and_around_those_of_others(family):
     model = tiny_dits.model(family)
@@ -58,6 +72,7 @@ def test_functions_go_around_blocks_and_attention_and_around_those_of_others(fam
     assert seen == one * (len(seen) // len(one)) and len(seen) == 4 * len(one)
 
 
+@tiny_dits.needed
 def test_other_models_are_refused_by_both_names():
     with pytest.raises(WrongBaseModel, match=r"made for SD15, but FLUX.1, FLUX.2 or Qwen-Image is needed"):
         dit.family(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)))

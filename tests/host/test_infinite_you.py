@@ -12,13 +12,14 @@ import infuse_made
 import pytest
 import tiny_dits
 import tiny_sdxl
+import tiny_vaes
 import torch
 from figures import relative
 from held_to import cancel, left_by
 from infuse_made import latent
 from pack.bridge import notes
 from pack.bridge.conditioning import BadRange
-from pack.bridge.dit import FLUX, FLUX_2, HostTooOld, require_dits
+from pack.bridge.dit import FLUX, FLUX_2
 from pack.bridge.infinite_you import NotAnInfuseNet, load_infinite_you
 from pack.bridge.references import REFERENCES, PeopleReferences
 from pack.bridge.with_anyone import load_with_anyone
@@ -37,23 +38,10 @@ from with_anyone_made import with_anyone_file
 
 import nodes
 
+pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 144, 112
 KEYPOINTS = ((20.0, 30.0), (40.0, 30.0), (30.0, 40.0), (22.0, 50.0), (38.0, 50.0))
 SIDES = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
-
-
-@pytest.mark.both_hosts
-def test_an_older_host_is_told(tmp_path):
-    try:
-        require_dits("")
-    except HostTooOld:
-        with pytest.raises(HostTooOld, match=r"Load InfiniteYou needs ComfyUI 0\.33"):
-            of_node.LoadInfiniteYou.execute("image_proj_model.bin")
-        loaded, net = infuse_made.projection(tmp_path), comfy.controlnet.ControlBase()
-        with pytest.raises(HostTooOld, match=r"Apply InfiniteYou needs ComfyUI 0\.33"):
-            infuse_made.apply(loaded, net, infuse_made.vae(), one(), SIDES)
-    else:
-        pytest.skip("this ComfyUI is new enough")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +52,7 @@ def model():
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """(projection, InfuseNet, VAE)."""
-    return infuse_made.projection(tmp_path_factory.mktemp("infiniteyou")), infuse_made.infuse_net(), infuse_made.vae()
+    return infuse_made.projection(tmp_path_factory.mktemp("infiniteyou")), infuse_made.infuse_net(), tiny_vaes.flux1()
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +257,7 @@ REFUSED = {
     "keyframes": (keyed, NotAnInfuseNet, "timestep keyframes"),
     "other blocks": (wrong(depth=5), NotAnInfuseNet, r"one with 5 double and 10 single blocks.*4 double and 10 single"),
     "another width": (wrong(context_in_dim=40), NotAnInfuseNet, "tokens of width 40, not 24"),
-    "another VAE": (lambda files: (*files[:2], infuse_made.vae(4)), WrongBaseModel,
+    "another VAE": (lambda files: (*files[:2], tiny_vaes.flux1(4)), WrongBaseModel,
                     "The VAE given to Apply InfiniteYou.*latents of 4 channels.*one for 16 channels"),
 }  # fmt: skip
 

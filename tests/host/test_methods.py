@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.model_base
 import pytest
+import tiny_dits
 import torch
 from attack_graphs import DEFAULTS, Node, Output, node, ours, plain, sampled, sampler, value
 from graph_run import run
@@ -132,7 +132,7 @@ OF_DITS = ("references by region", "InfiniteYou", "InfiniteYou in face boxes", "
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("method", METHODS)
 def test_a_b_a(method: str) -> None:
-    if method in OF_DITS and not hasattr(comfy.model_base, "Flux2"):
+    if method in OF_DITS and not tiny_dits.KNOWN:
         pytest.skip("this ComfyUI has no such models")
     bare = plain(KINDS[method])
     before, a, b, again, after = (latents(graph) for graph in (bare, *METHODS[method], METHODS[method][0], bare))

@@ -12,27 +12,18 @@ import tiny_dits
 import torch
 from figures import relative
 from pack.bridge.carried import ConditioningLost
-from pack.bridge.dit import FLUX, FLUX_2, QWEN, HostTooOld, blocks_of, require_dits
+from pack.bridge.dit import FLUX, FLUX_2, QWEN, blocks_of
 from pack.bridge.with_anyone import load_with_anyone
 from pack.core.errors import BadCast, BadSize, LikenessError, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast, RowCast
 from pack.core.places.heard import REGIONS
-from pack.nodes.with_anyone import ApplyWithAnyone, LoadWithAnyone
+from pack.nodes.with_anyone import ApplyWithAnyone
 from people_made import identity, person
 from safetensors.torch import save_file
 from with_anyone_made import DEFAULTS, HEIGHT, WIDTH, placed, with_anyone_file
 
-
-def has_dits() -> bool:
-    try:
-        require_dits("This")
-    except HostTooOld:
-        return False
-    return True
-
-
-newer = pytest.mark.skipif(not has_dits(), reason="needs ComfyUI 0.33")
+pytestmark = tiny_dits.needed
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +52,6 @@ def sample(model, positive, negative, rows=1, start=None, **changed):
     return tiny_dits.sample(model, positive, negative, start, **changed)
 
 
-@pytest.mark.both_hosts
-@pytest.mark.skipif(has_dits(), reason="an older ComfyUI")
-def test_old_hosts_say_one_sentence(with_anyone):
-    for run in (lambda: LoadWithAnyone.execute("x"), lambda: apply(attack_values.sdxl(), with_anyone, placed(1))):
-        with pytest.raises(HostTooOld, match=r"WithAnyone needs ComfyUI 0\.33 or newer"):
-            run()
-
-
-@newer
 def test_switched_off_and_a_b_a(flux, with_anyone):
     bare = sample(flux, *sides())
     for cast, changed in ((placed(2), {"weight": 0.0}), (placed(1, weight=0.0), {})):
@@ -83,7 +65,6 @@ def test_switched_off_and_a_b_a(flux, with_anyone):
     assert torch.equal(a, sample(*apply(flux, with_anyone, placed(2, weight=0.0))))
 
 
-@newer
 def test_rows_of_a_batch_and_people_of_a_row_each(flux, with_anyone):
     start = tiny_dits.latent(FLUX, WIDTH, HEIGHT, rows=3)
     both = sample(*apply(flux, with_anyone, placed(2)), start=start)
@@ -100,7 +81,6 @@ def test_rows_of_a_batch_and_people_of_a_row_each(flux, with_anyone):
         sample(*apply(flux, with_anyone, rows), rows=2)
 
 
-@newer
 def test_beside_others_at_the_same_blocks_and_references(flux, with_anyone):
     """Another pack's function in the slot, in front of ours or behind it, sees the block's own output or ours."""
 
@@ -124,7 +104,6 @@ def test_beside_others_at_the_same_blocks_and_references(flux, with_anyone):
         assert min(relative(before, one) for one in alone) > 1e-2
 
 
-@newer
 def test_two_nodes_in_both_orders_and_an_entry_of_its_own(flux, with_anyone):
     first, second = placed(1), PlacedCast(placed(2).people[1:], WIDTH, HEIGHT)
 
@@ -145,7 +124,6 @@ def test_two_nodes_in_both_orders_and_an_entry_of_its_own(flux, with_anyone):
     assert relative(*ends) < 1e-5, "nobody's box lies in that area"
 
 
-@newer
 @pytest.mark.parametrize("way", ["rows one by one", "the last row first", "every row twice", "what it knows"])
 def test_functions_of_others_around_the_model(flux, with_anyone, way):
     """That reorder the rows, or drop what they do not know."""
@@ -159,7 +137,6 @@ def test_functions_of_others_around_the_model(flux, with_anyone, way):
         assert relative(sample(model, *applied[1:], rows=2), sample(*applied, rows=2)) < 1e-5
 
 
-@newer
 def test_regions_and_masks(flux, with_anyone):
     halves = torch.zeros(2, HEIGHT, WIDTH)
     halves[0, :, : WIDTH // 2], halves[1, :, WIDTH // 2 :] = 1, 1
@@ -176,7 +153,6 @@ def test_regions_and_masks(flux, with_anyone):
     assert relative(alone, sample(*apply(flux, with_anyone, placed(1), acts_in=REGIONS))) == 0
 
 
-@newer
 def test_no_weights_of_the_adapter_are_needed_while_sampling(flux, with_anyone):
     applied = apply(flux, with_anyone, placed(2))
     wanted = sample(*applied)
@@ -208,7 +184,6 @@ REFUSED = {
 }  # fmt: skip
 
 
-@newer
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_in_one_sentence(flux, with_anyone, case):
     changed, kind, words = REFUSED[case]
@@ -216,7 +191,6 @@ def test_refused_in_one_sentence(flux, with_anyone, case):
         apply(**{"model": flux, "with_anyone": with_anyone, "cast": placed(1), **changed()})
 
 
-@newer
 def test_refused_when_it_runs(flux, with_anyone):
     applied = apply(flux, with_anyone, placed(1))
     with pytest.raises(BadSize, match="136x104"):

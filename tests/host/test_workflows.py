@@ -315,9 +315,8 @@ def once_of_each(path: Path) -> Any:
 def test_another_seed_only_samples_again(host_server: HostServer, file: Path, prompt: Prompt) -> None:
     pictures = result(host_server, prompt, host_server.run(prompt))
     again = host_server.run(workflow.substitute(reseeded(prompt, 2), {"KSampler.steps": 1}))
-    judged = (
-        set[str]() if "references" in file.stem else JUDGED
-    )  # there before the second pass, which alone has changed
+    # With references these come before the second pass, which alone has changed.
+    judged = set[str]() if "references" in file.stem else JUDGED
     behind = {kind for kind in (*judged, *PASTED) if workflow.nodes_of(prompt, kind)}
     twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
     assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind | twice

@@ -12,6 +12,7 @@ import infuse_made
 import pytest
 import tiny_dits
 import tiny_sdxl
+import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
@@ -22,6 +23,7 @@ from pack.core.places.control_images import face_keypoints
 from people_made import person
 from seeded import fill
 
+pytestmark = tiny_dits.needed
 TOLERANCE = 2e-6  # relative to the largest latent value
 DEPTHS = {"depth": 19, "depth_single_blocks": 38}
 """Of FLUX.1 dev, by which it is settled which block gets which residual."""
@@ -79,7 +81,7 @@ def pair(tmp_path_factory):
     model.model.diffusion_model.load_state_dict(comfy.model_detection.convert_diffusers_mmdit(state, ""))
     loaded = infuse_made.projection(tmp_path_factory.mktemp("infiniteyou"))
     projection = infuse_made.projection_file()["image_proj"]
-    return Pair(flux, net, model, infuse_made.infuse_net(net), projection, loaded, infuse_made.vae())
+    return Pair(flux, net, model, infuse_made.infuse_net(net), projection, loaded, tiny_vaes.flux1())
 
 
 def plain_sampling(pair, x, sigmas, sides, cfg, passes, inside):

@@ -22,6 +22,7 @@ from pack.nodes.with_anyone import ApplyWithAnyone
 from safetensors.torch import save_file
 from with_anyone_made import BOXES, DEFAULTS, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
+pytestmark = tiny_dits.needed
 TOLERANCE = 2e-6  # relative to the largest latent value
 STEPS, TEXT = 4, 7
 

@@ -140,7 +140,7 @@ def networks() -> Any:
 
 
 clip, clip_vision, vit_h, vae = parts_made.clip, parts_made.clip_vision, parts_made.vit_h, parts_made.vae
-infuse_net, flux_vae = cache(infuse_made.infuse_net), cache(infuse_made.vae)
+infuse_net, flux_vae = cache(infuse_made.infuse_net), cache(tiny_vaes.flux1)
 sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 

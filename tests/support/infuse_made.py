@@ -1,17 +1,14 @@
-"""A tiny InfuseNet, in diffusers and in the host, with its projection, FLUX.1's VAE, and Apply InfiniteYou."""
+"""A tiny InfuseNet, in diffusers and in the host, with its projection, and Apply InfiniteYou."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import comfy.controlnet
 import comfy.latent_formats
-import comfy.ldm.models.autoencoder as autoencoder
 import comfy.model_detection
 import comfy.ops
-import comfy.sd
 import tiny_dits
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
@@ -71,25 +68,9 @@ def projection(folder: Path) -> InfiniteYou:
     return load_infinite_you(str(path))
 
 
-def vae(channels: int = 16) -> comfy.sd.VAE:
-    """Latents at 1/8."""
-    size = {"double_z": True, "z_channels": channels, "resolution": 32, "in_channels": 3, "out_ch": 3, "ch": 32}
-    size |= {"ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [], "dropout": 0.0}
-    part = "comfy.ldm.modules.diffusionmodules.model."
-    network = autoencoder.AutoencodingEngine(
-        regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
-        encoder_config={"target": f"{part}Encoder", "params": size},
-        decoder_config={"target": f"{part}Decoder", "params": size},
-    )
-    with patch.object(comfy.sd, "AutoencodingEngine", lambda **_: network):
-        made = comfy.sd.VAE(sd=dict(fill(network, 314).state_dict()))
-    made.first_stage_model.requires_grad_(False)
-    return made
-
-
-def apply(loaded: InfiniteYou, net: Any, autoencoder: Any, cast: Any, sides: Any, **changed: Any) -> Any:
+def apply(loaded: InfiniteYou, net: Any, vae: Any, cast: Any, sides: Any, **changed: Any) -> Any:
     """(positive, negative)."""
-    return ApplyInfiniteYou.execute(*sides, loaded, net, autoencoder, cast, **{**DEFAULTS, **changed}).args
+    return ApplyInfiniteYou.execute(*sides, loaded, net, vae, cast, **{**DEFAULTS, **changed}).args
 
 
 def latent(width: int, height: int, rows: int = 1) -> Tensor:

@@ -1,4 +1,4 @@
-"""The host's VAEs of FLUX.2, Qwen-Image and Z-Image with tiny random networks, known by the keys of their files."""
+"""The host's VAEs of FLUX.1, FLUX.2 and Qwen-Image with tiny random networks, known by the keys of their files."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def qwen() -> comfy.sd.VAE:
     return _read(comfy.ldm.wan.vae, "WanVAE", fill(network, 302))
 
 
-def z_image() -> comfy.sd.VAE:
-    """FLUX.1's: 16 channels at 1/8."""
-    part = "comfy.ldm.modules.diffusionmodules.model."
+def flux1(channels: int = 16) -> comfy.sd.VAE:
+    """And Z-Image's: latents at 1/8."""
+    part, config = "comfy.ldm.modules.diffusionmodules.model.", {**_KL, "z_channels": channels}
     network = host.AutoencodingEngine(
         regularizer_config={"target": "comfy.ldm.models.autoencoder.DiagonalGaussianRegularizer"},
-        encoder_config={"target": f"{part}Encoder", "params": _KL},
-        decoder_config={"target": f"{part}Decoder", "params": _KL},
+        encoder_config={"target": f"{part}Encoder", "params": config},
+        decoder_config={"target": f"{part}Decoder", "params": config},
     )
     return _read(comfy.sd, "AutoencodingEngine", fill(network, 303))
 
@@ -52,4 +52,4 @@ def _read(where: Any, kind: str, network: nn.Module) -> comfy.sd.VAE:
     return made
 
 
-ALL = {"FLUX.2": flux2, "Qwen-Image": qwen, "Z-Image": z_image}
+ALL = {"FLUX.2": flux2, "Qwen-Image": qwen, "Z-Image": flux1}

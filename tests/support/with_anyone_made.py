@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from pack.core.people import PlacedCast, Slot
 from people_made import person
-from seeded import Shapes, seeded
+from rig import dits
+from seeded import seeded
 from torch import Tensor
 
 TOKENS, HEAD = 8, 64
@@ -17,27 +20,10 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-def with_anyone_shapes(width: int = 64, blocks: int = 4, heads: int = 2) -> Shapes:
-    """Of the branch that reads face embeddings, and some of the other one."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for branch in ("arc", "sig"):
-        tokens = f"arcface_in_{branch}"
-        for layer, rows, columns in ((0, 4 * width, 512), (3, TOKENS * width, 4 * width)):
-            shapes |= {f"{tokens}.{layer}.weight": (rows, columns), f"{tokens}.{layer}.bias": (rows,)}
-        shapes |= {f"{tokens}.2.{end}": (4 * width,) for end in ("weight", "bias")}
-        for n in range(blocks):
-            block = f"ipa_{branch}.{n}"
-            shapes |= {f"{block}.{norm}.{end}": (width,) for norm in ("norm1", "norm2") for end in ("weight", "bias")}
-            shapes |= {
-                f"{block}.to_q.weight": (heads * HEAD, width),
-                f"{block}.to_kv.weight": (2 * heads * HEAD, width),
-                f"{block}.to_out.weight": (width, heads * HEAD),
-            }
-    return {**shapes, "siglip_in_sig.0.weight": (width, 768)}
-
-
-def with_anyone_file(seed: int = 303, **sizes: int) -> dict[str, Tensor]:
-    return seeded(with_anyone_shapes(**sizes), seed)
+def with_anyone_file(seed: int = 303, width: int = 64, **sizes: int) -> dict[str, Tensor]:
+    """The branch that reads face embeddings, and some of the other one."""
+    branches = (dits.with_anyone(width, **sizes, branch=branch) for branch in ("arc", "sig"))
+    return seeded(dict([*chain(*branches), ("siglip_in_sig.0.weight", (width, 768))]), seed)
 
 
 def placed(count: int, kind: type[PlacedCast] = PlacedCast, photos: int = 1, weight: float = 1.0) -> PlacedCast:

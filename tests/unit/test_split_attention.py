@@ -10,6 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention as attention
 TOKENS = Tokens(3, 6, (4, 2, 3))
 REGIONS = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]) > 0  # a token of both, and two of nobody
 WHOSE = (0, None, 1)
+CPU = torch.device("cpu")
 
 
 def qkv(tokens=TOKENS):
@@ -22,7 +23,7 @@ def split(plan, q, k, v):
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
-    plan = Plan(TOKENS, groups(TOKENS, REGIONS, WHOSE, everybody))
+    plan = Plan(TOKENS, groups(TOKENS, REGIONS, WHOSE, everybody), CPU)
     hears = torch.zeros(TOKENS.all, TOKENS.all, dtype=torch.bool)
     hears[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna, ben, nobody = [range(*ends) for ends in ((9, 13), (15, 18), (7, 9))]
@@ -41,14 +42,14 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
-    plan, (q, k, v) = Plan(TOKENS, groups(TOKENS, REGIONS & False, (0, 1, 0), False)), qkv()
+    plan, (q, k, v) = Plan(TOKENS, groups(TOKENS, REGIONS & False, (0, 1, 0), False), CPU), qkv()
     own = [x[:, :, : TOKENS.own] for x in (q, k, v)]
     assert torch.equal(split(plan, q, k, v)[:, :, : TOKENS.own], attention(*own))
 
 
 def test_where_everybody_hears_everything_nothing_is_split():
     tokens = Tokens(0, 6, (4,))
-    plan, (q, k, v) = Plan(tokens, groups(tokens, REGIONS | True, (0,), False)), qkv(tokens)
+    plan, (q, k, v) = Plan(tokens, groups(tokens, REGIONS | True, (0,), False), CPU), qkv(tokens)
     assert plan.groups[0].keys is None and torch.equal(split(plan, q, k, v), attention(q, k, v))
 
 
