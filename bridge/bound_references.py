@@ -130,7 +130,7 @@ def bound(
 ) -> list[Conditioning]:
     """Every entry that has people's references with what `make` says of them, the same for one record.
 
-    Raises ReferencesMissing where none has."""
+    Raises ReferencesMissing where none comes from Cast as References; there everybody may have weight 0."""
     made = dict[int, BoundReferences]()
 
     def said(entry: list[Any]) -> list[Any]:
@@ -142,7 +142,7 @@ def bound(
         return put([entry], made[id(record)])[0]
 
     found = [[said(entry) for entry in side] for side in sides]
-    if not made:
+    if not any(REFERENCES in options for side in sides for _, options in side):
         raise ReferencesMissing(node)
     return found
 

@@ -179,7 +179,7 @@ def referring(given: Conditioning, record: PeopleReferences, node: str) -> Condi
     With a RowCast sampling raises BadCast for another number of rows, naming the node.
     """
     if not record.latents:
-        return given
+        return conditioning_set_values(given, {REFERENCES: record})
     rows = len(record.cast.people) if is_a(record.cast, RowCast) else 0
     options: dict[str, Any] = {LATENTS: list(record.latents), REFERENCES: record}
     return conditioning_set_values(given, options | ({"model_conds": {_ROWS: _Rows((rows, node))}} if rows else {}))

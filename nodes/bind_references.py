@@ -117,6 +117,8 @@ class BindReferences(io.ComfyNode):
             return made
 
         sides = bound_references.bound((positive, negative), said, NAME)
+        if not shown:
+            return io.NodeOutput(model, positive, negative)
         return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))
 
 

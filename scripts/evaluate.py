@@ -17,6 +17,7 @@ import csv
 import html
 import json
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -94,14 +95,15 @@ def main() -> int:
     if not pictures:
         raise Unusable(f"There is no picture below {root}.")
     # What cannot be used is said before hours are spent on the others.
-    couples = pairs(root, pictures, *given.compare) if given.compare else {}
+    sets = [Path(name).as_posix() for name in given.compare or ()]
+    couples = pairs(root, pictures, *sets) if sets else {}
     meant = meant_in(given.jobs, people) if given.jobs else {}
-    casts = {path: cast_of(path, people, size_of(path), meant.get(path.stem)) for path in pictures}
+    casts = {path: cast_of(path, people, size_of(path), row_of(path, meant) if meant else None) for path in pictures}
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
     write_csv(results, output / "likeness.csv")
-    told = compared(results, couples, given.compare) if couples else []
+    told = compared(results, couples, sets) if couples else []
     # replace: a file's name may hold what is no letter.
     (output / "index.html").write_text(page(results, told), "utf-8", "replace")
     for row in told:
@@ -195,18 +197,37 @@ def largest_face(path: Path, photo: torch.Tensor, face_model: FaceModel) -> Face
 
 def meant_in(jobs: Path, people: Iterable[str]) -> dict[str, list[str]]:
     """Who is meant in the pictures of each row of a table of batch.py, by the row's name: everybody whose name a file
-    in its cells has, or a folder that the file is in. Raises Unusable for a row without anybody."""
+    in its cells has, or a folder that the file is in. Raises Unusable for a row without anybody, and what is no row."""
     # ComfyUI portable's Python does not look beside the script.
     sys.path.append(str(Path(__file__).resolve().parent))
     from batch import rows
+    from environment import SetupError
 
-    known, found = set(people), dict[str, list[str]]()
-    for row in rows.rows(rows.read(jobs), lambda _: False):
-        files = (Path(cell.replace("\\", "/")) for cell in row.cells.values())
-        found[row.name] = [name for file in files for name in (*file.parts[:-1], file.stem) if name in known]
+    try:
+        each = list(rows.rows(rows.read(jobs), lambda _: False))
+    except SetupError as error:
+        raise Unusable(str(error)) from error
+    known, found = list(people), dict[str, list[str]]()
+    for row in each:
+        if row.problem:
+            raise Unusable(f"Line {row.line} of {jobs}: {row.problem}")
+        files = [Path(cell.replace("\\", "/")) for cell in row.cells.values()]
+        names = dict.fromkeys(name for file in files for name in (*file.parts[:-1], file.stem))
+        found[row.name] = [name for name in names if name in known]
         if not found[row.name]:
             raise Unusable(f"Line {row.line} of {jobs} names no photo of {', '.join(known)}.")
     return found
+
+
+def row_of(path: Path, meant: Mapping[str, list[str]]) -> list[str] | None:
+    """Who is meant in a picture by its row's name, behind which it may have a number. Raises Unusable for one of no
+    row, unless a file beside it says who."""
+    name = re.sub(r"_\d+of\d+$", "", path.stem)
+    if name not in meant and not path.with_suffix(".json").is_file():
+        raise Unusable(
+            f"{path} is of no row of the table: give rows names in a column called name, and other pictures a .json."
+        )
+    return meant.get(name)
 
 
 def cast_of(
@@ -248,11 +269,15 @@ def said_in(beside: Path) -> dict[str, Any]:
 def pairs(root: Path, pictures: Iterable[Path], first: str, second: str) -> dict[str, list[tuple[str, str]]]:
     """The names of every picture of two sets, by prompt: what its file is called before the last hyphen.
 
-    Raises Unusable where one set has a picture that the other has not, and for sets without any.
+    Raises Unusable where one set has a picture that the other has not, or two of one name, and for sets without any.
     """
+    if first == second:
+        raise Unusable(f"--compare is given {first} twice: name two sets.")
     found: dict[str, dict[str, str]] = {first: {}, second: {}}
     for name in (path.relative_to(root) for path in pictures):
         if (group := name.parent.as_posix()) in found:
+            if before := found[group].get(name.stem):
+                raise Unusable(f"{group} has {before} and {name.name}: take one of them out.")
             found[group][name.stem] = name.as_posix()
     if nothing := [root / group for group, names in found.items() if not names]:
         raise Unusable(f"There is no picture in {nothing[0]}, which is to be compared.")
@@ -333,7 +358,8 @@ def compared(
 
     prompts: as of `pairs`. Means, and prompts up and down, are over prompts, each the mean of its pictures.
     """
-    named = {result.name: result.report for result in results if result.group in sets}
+    wanted = {name for each in prompts.values() for pair in each for name in pair}
+    named = {result.name: result.report for result in results if result.name in wanted}
     rows: list[tuple[str, ...]] = [("recogniser", "figure", *sets, "change", "95 % from", "to", "p", "up", "down")]
     for recogniser in next(iter(named.values())).recognisers:
         for figure, score in measure.SCORES.items():

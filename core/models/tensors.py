@@ -35,6 +35,9 @@ _ENTRIES = 100_000
 _LARGEST = 1 << 30
 """Bytes of a tensor whose file is smaller: rows may share their numbers, but no layer of an image model has more."""
 
+_MOST = 10_000
+"""Tensors of a network that is built: a whole SDXL has a quarter of that."""
+
 _GREATEST = 65504.0
 """Of a weight: what half precision holds, in which every model is published as well."""
 
@@ -193,7 +196,12 @@ def check_kinds(state: State) -> None:
 
 
 def check_weights(state: State) -> None:
-    """The same, and for NaN, infinity and numbers beyond those of weights. Reads all of them: a second for 2 GB."""
+    """The same, and for more layers than any network has, NaN, infinity and numbers beyond those of weights.
+
+    Reads all of them: a second for 2 GB.
+    """
+    if len(state) > _MOST:
+        raise ValueError(f"it holds {len(state)} tensors where no such network has {_MOST}")
     check_kinds(state)
     for key, tensor in state.items():
         if wrong := [end for end in ends(tensor) if not abs(end) <= _GREATEST]:  # NaN is not below anything

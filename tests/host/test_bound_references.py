@@ -371,6 +371,11 @@ def test_what_no_longer_fits_at_the_sampler_is_said(models, applied, error, word
         sample(dit.FLUX, applied(*bind(models(dit.FLUX), *sides(dit.FLUX))))
 
 
+def test_nobody_with_a_weight_is_nothing_to_bind(models):
+    nobody = sides(dit.FLUX, whose=(), cast=Cast(()))
+    assert bind(models(dit.FLUX), *nobody) == (models(dit.FLUX), *nobody)
+
+
 def test_what_cannot_be_bound_is_said(models):
     model, given = models(dit.FLUX), sides(dit.FLUX)
     rows = sides(dit.FLUX, cast=RowCast(CAST.people, 64, 64))

@@ -119,7 +119,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same_text(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
-    assert LATENTS not in alone[0][1]
+    assert LATENTS not in alone[0][1] and not alone[0][1][REFERENCES].people
 
 
 @pytest.mark.parametrize("family", ["FLUX.2 klein", "FLUX.1 Kontext"])

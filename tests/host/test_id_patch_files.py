@@ -141,6 +141,14 @@ def test_tensors_that_are_no_weights_are_named(folder, key, spoil, why):
     refused(folder / "spoiled.bin", "an incomplete or damaged ID-Patch file", why)
 
 
+def test_a_network_of_endless_layers_is_not_built(folder):
+    file = id_patch_file("resampler")
+    each = {key: tensor for key, tensor in file["prompt_proj"].items() if key.startswith("layers.0.")}
+    file["prompt_proj"] |= {key.replace(".0.", f".{n}.", 1): each[key] for n in range(9, 1009) for key in each}
+    torch.save(file, folder / "long.bin")
+    refused(folder / "long.bin", "an incomplete or damaged ID-Patch file", "tensors where no such network has 10000")
+
+
 def test_other_models_are_named(folder):
     torch.save(
         {"image_proj": {"proj.weight": torch.zeros(4, 4)}, "ip_adapter": {"1.to_k_ip.weight": torch.zeros(320, 768)}},

@@ -107,6 +107,35 @@ def test_the_same_pictures_made_in_two_ways(folder: Path) -> None:
         evaluate.pairs(folder / "pictures", pictures[1:], "bound", "plain")
     with pytest.raises(evaluate.Unusable, match=r"There is no picture in .*gone"):
         evaluate.pairs(folder / "pictures", pictures, "bound", "gone")
+    with pytest.raises(evaluate.Unusable, match="given bound twice"):
+        evaluate.pairs(folder / "pictures", pictures, "bound", "bound")
+    with pytest.raises(evaluate.Unusable, match=r"plain has plain/bench-2\.png and bench-2\.jpg: take one"):
+        evaluate.pairs(folder / "pictures", [*pictures, folder / "pictures/plain/bench-2.jpg"], "bound", "plain")
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("name,First person", "no rows below its line of names"),
+        ("name,First person\na,Yao.jpg\na,Eileen.png", "Line 3 of .*: line 2 has the name a too"),
+        ("name,First person\na,Yao.jpg,Eileen.png", "Line 2 of .*: 3 cells for 2 columns"),
+        ("name,First person\na,Eve.jpg", "Line 2 of .* names no photo of Yao, Eileen"),
+    ],
+)
+def test_a_table_that_says_nothing_is_refused(table: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text(table)
+    with pytest.raises(evaluate.Unusable, match=words):
+        evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
+
+
+def test_whose_row_a_picture_is(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text("name,First person,Second person\na,Yao.jpg,people/Yao/2.jpg\n")
+    meant = evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
+    assert evaluate.row_of(tmp_path / "a.png", meant) == evaluate.row_of(tmp_path / "a_2of4.png", meant) == ["Yao"]
+    with pytest.raises(evaluate.Unusable, match=r"00002_Yao\.png is of no row of the table"):
+        evaluate.row_of(tmp_path / "00002_Yao.png", meant)
+    (tmp_path / "00002_Yao.json").write_text("{}")
+    assert evaluate.row_of(tmp_path / "00002_Yao.png", meant) is None
 
 
 def says(text: str) -> Callable[[Path], object]:
