@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from ..core.errors import WrongBaseModel
-from ..core.inputs import unusable_text
+from ..core.inputs import unusable_latent, unusable_text
 from ..core.parts import compare
 from ..core.parts.parts import Part, Prepared
 from ..core.text import plain
@@ -55,8 +55,11 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
     """A LATENT of one row per picture (B, H, W, 3), each denoised where its mask (B, H, W) is.
 
     One by one: a VAE of films takes a batch of pictures for one film, and a mask per row for one per frame.
+    Raises BadPicture for NaN.
     """
     samples = torch.cat([vae.encode(picture[None]) for picture in stepwise(pictures.unbind())])
+    if not samples.isfinite().all():
+        raise unusable_latent("A crop")
     return {"samples": samples, "noise_mask": masks.reshape(len(masks), *[1] * (samples.ndim - 3), *masks.shape[1:])}
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import references
 from ..core.errors import WrongBaseModel, rows_missing
-from ..core.inputs import BadPicture, conditioning
+from ..core.inputs import conditioning, unusable_latent
 from ..core.people import Cast, RowCast, is_a
 from ..core.references import Reference
 from ..core.text import plain
@@ -129,11 +129,7 @@ def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
         )
     latent = torch.cat(rows)
     if not latent.isfinite().all():
-        raise BadPicture(
-            "A reference picture",
-            "the VAE makes NaN or infinity of it, and the result would be black",
-            "Start ComfyUI with --fp32-vae.",
-        )
+        raise unusable_latent("A reference picture")
     return latent
 
 

@@ -38,6 +38,12 @@ class BadPicture(LikenessError):
         )
 
 
+def unusable_latent(what: str) -> BadPicture:
+    """A picture of which the VAE makes NaN or infinity."""
+    why = "the VAE makes NaN or infinity of it, and the result would be black"
+    return BadPicture(what, why, "Start ComfyUI with --fp32-vae.")
+
+
 def unusable_text(what: str) -> BadPicture:
     """Words of which CLIP makes NaN or infinity."""
     return BadPicture(

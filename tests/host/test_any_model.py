@@ -26,6 +26,7 @@ from held_to import cancel, left_by
 from pack.core import identities
 from pack.core.errors import BadPhoto, WrongBaseModel
 from pack.core.faces.model import faces_in
+from pack.core.inputs import BadPicture
 from pack.core.latents import rows as picked
 from pack.core.people import Cast, Person, PlacedCast
 from pack.core.places import group
@@ -94,6 +95,16 @@ def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
     pasted, where = second_pass.PasteFaces.execute(photo, made["where"], "none", decoded).args
     assert pasted.shape == photo.shape and where.max() > 0.99
     assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
+
+
+class Spoiled:
+    def encode(self, pictures):
+        return torch.full((1, 16, 32, 32), float("nan"))
+
+
+def test_a_vae_that_would_make_everything_black_is_named(face_model, photo, friends):
+    with pytest.raises(BadPicture, match=r"A crop .*NaN or infinity.*--fp32-vae"):
+        crop(face_model, photo, friends, vae=Spoiled())
 
 
 def test_a_film_of_crops_is_explained(face_model, photo, friends):
