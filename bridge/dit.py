@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from inspect import getsource
 from typing import TYPE_CHECKING, Any
 
+import comfy.ldm.flux.model
+import comfy.ldm.qwen_image.model
 from comfy.ldm.flux.model import Flux
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from torch import Tensor
@@ -46,7 +49,8 @@ class HostTooOld(LikenessError):
 
 def require_dits(node: str) -> None:
     """Raise HostTooOld unless the host tells which tokens of a picture are references. node: its name."""
-    if not all(COUNTS in network._forward.__code__.co_consts for network in (Flux, QwenImageTransformer2DModel)):
+    # In the files: other packs may have put functions of their own in the place of the host's.
+    if not all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model)):
         raise HostTooOld(node)
 
 

@@ -207,10 +207,10 @@ class InfuseNet(comfy.controlnet.ControlNet):
         seen, shares = None, weights
         if regions is not None:
             acts = region_weights(regions) if acts is None else acts
-            tokens = infinite_you.on_tokens(regions, height, width) > 0
+            tokens = infinite_you.shares_on_tokens(regions, height, width) > 0
             seen = tokens.float().repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None, :height, :width]
         if acts is not None:
-            shares = weights * infinite_you.on_tokens(acts, height, width).flatten(1)[..., None]
+            shares = weights * infinite_you.shares_on_tokens(acts, height, width).flatten(1)[..., None]
 
         def rows(values: Tensor) -> Tensor:
             return values.repeat(len(x) // len(values), *[1] * (values.ndim - 1)).to(x.device, self._dtype)

@@ -41,7 +41,7 @@ def embeddings(person: Person, photos: str) -> Tensor:
     return combine(person.identity, RECOGNISER, photos, method=METHOD)[None]
 
 
-def on_tokens(shares: Tensor, height: int, width: int) -> Tensor:
+def shares_on_tokens(shares: Tensor, height: int, width: int) -> Tensor:
     """(n, H, W) of the picture as the mean over each token of a latent (height, width): (n, rows, columns).
 
     A token is 2x2 of the latent, whose odd sides are padded.

@@ -110,10 +110,15 @@ def of_faces(state: State) -> dict[str, Tensor]:
 
 def read(rows: Tensor, face: Face, who: Sequence[int]) -> Tensor:
     """What rows (..., width) read of some of the people, in one softmax: (..., width)."""
-    asked, offset, told = (torch.stack([x[n] for n in who], dim=1).flatten(1, 2) for x in face)
+    asked, offset, told = (_together([x[n] for n in who]) for x in face)
     normed = functional.layer_norm(rows, rows.shape[-1:])
     logits = (normed @ asked.flatten(0, 1).T).reshape(*rows.shape[:-1], *offset.shape) + offset
     return logits.softmax(dim=-1).flatten(-2) @ told.flatten(0, 1)
+
+
+def _together(people: Sequence[Tensor]) -> Tensor:
+    """(heads, T, ...) of each: (heads, all T, ...); of one alone, as nearly all rows have it, no copy is made."""
+    return people[0] if len(people) == 1 else torch.cat(tuple(people), dim=1)
 
 
 def embedding(person: Person, photos: str) -> Tensor:
