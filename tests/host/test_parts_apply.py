@@ -379,9 +379,7 @@ def test_an_sdxl_model_with_features_of_sd15_and_the_reverse(made, model, featur
 def test_a_text_of_another_width_is_named(model, features):
     wide = [[torch.zeros(1, 77, 2048), {}]]
     found = message(errors.WrongBaseModel, lambda: apply(model, features[1], negative=wide))
-    assert (
-        "The conditioning is made for another family (text width 2048), but one with text width 48 is needed" in found
-    )
+    assert "The conditioning is made for SDXL (text width 2048), but one with text width 48 is needed" in found
 
 
 def test_parts_twice_on_one_prompt_are_refused(model, features):

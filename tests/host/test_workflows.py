@@ -605,7 +605,7 @@ def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictur
     ("changed", "message"),
     [
         ({"LikenessLoadParts2Whole.folder": "mine"}, "Parts2Whole was not found: mine"),
-        ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, "clip input .*another family"),
+        ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, r"clip input .*SDXL \(text width 2048\)"),
     ],
 )
 def test_what_is_wrong_with_parts_is_said_over_http(

@@ -27,7 +27,12 @@ GRAPHS = {
     for folder in ("workflows", "subgraphs")
     for path in sorted((ROOT / folder).glob("*.json"))
 }
-SAMPLING = [name for name, graph in GRAPHS.items() if any("Sampler" in node["type"] for node in nodes_in(graph))]
+SAMPLING = [
+    name
+    for name, graph in GRAPHS.items()
+    # Transformers are sampled as ComfyUI's own workflows do it.
+    if not name.startswith("references_") and any("Sampler" in node["type"] for node in nodes_in(graph))
+]
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 TOLERANCE = 2e-6  # of a sigma; of the largest latent value
 SCALE = 0.18215

@@ -239,7 +239,7 @@ def sockets() -> Iterator[Case]:
         yield explained(f"{kind}.{name}: {expression}", f"{name} input", graph)
     for model, words in {
         "sdxl()": "made for SDXL, but FLUX.1, FLUX.2 or Qwen",
-        "sd15()": "made for SD15, but Flux",
+        "sd15()": r"made for SD15, but FLUX\.1",
     }.items():
         yield explained(f"LikenessBindReferences: {model}", words, given("LikenessBindReferences", "model", model))
     texts = {side: value("text(1, 24)") for side in ("positive", "negative")}

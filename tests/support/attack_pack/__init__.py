@@ -36,7 +36,8 @@ def _namespace() -> dict[str, Any]:
     prefix = next(name for name in sys.modules if name.endswith(PACK))
     for name in [name for name in sys.modules if name == prefix or name.startswith(f"{prefix}.")]:
         sys.modules["pack" + name.removeprefix(prefix)] = sys.modules[name]
-    sys.path.append(str(Path(__file__).resolve().parents[1]))
+    support = Path(__file__).resolve().parents[1]
+    sys.path += [str(support), str(support.parents[1] / "scripts")]
     return vars(importlib.import_module("attack_values"))
 
 
