@@ -47,10 +47,15 @@ class HostTooOld(LikenessError):
         super().__init__(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
 
 
+def known_here() -> bool:
+    """Whether the host tells which tokens of a picture are references."""
+    # In the files: other packs may have put functions of their own in the place of the host's.
+    return all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model))
+
+
 def require_dits(node: str) -> None:
     """Raise HostTooOld unless the host tells which tokens of a picture are references. node: its name."""
-    # In the files: other packs may have put functions of their own in the place of the host's.
-    if not all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model)):
+    if not known_here():
         raise HostTooOld(node)
 
 

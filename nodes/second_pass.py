@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..bridge import notes
+from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
@@ -38,6 +38,14 @@ from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSoc
 CATEGORY = "likeness/second pass"
 CROP = "Crop Faces"
 PLACES = ("cut out in their place", "left as they are")
+
+
+_VAE = io.Vae.Input(
+    "vae",
+    optional=True,
+    tooltip="Of the checkpoint. With it latents are the crops as the sampler takes them, for any model; Qwen-Image's "
+    "VAE takes the batch in VAE Encode for one film.",
+)
 
 
 class CropFaces(io.ComfyNode):
@@ -122,12 +130,8 @@ class CropFaces(io.ComfyNode):
                         tooltip="People in whose place no face is found.",
                     )
                 ),
-                io.Vae.Input(
-                    "vae",
-                    optional=True,
-                    tooltip="Of the checkpoint. With it latents are the crops as the sampler takes them, for any "
-                    "model; Qwen-Image's VAE takes the batch in VAE Encode for one film.",
-                ),
+                # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
+                *([_VAE] if dit.known_here() else []),
             ],
             outputs=[
                 io.Image.Output("crops", display_name="crops", tooltip="One person per row: for VAE Encode."),
