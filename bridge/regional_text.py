@@ -20,8 +20,8 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
 from ..core.attention import EVERYBODY, NOBODY, UNHEARD, Block, hearing_bias
-from .carried import ALWAYS, Carried, CarriedCond, ConditioningLost, cut_regions, put
-from .conditioning import ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
+from .carried import Carried, CarriedCond, ConditioningLost, cut_regions, put
+from .conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
 from .cross_attention import (
     WHOSE,
     CrossAttentionBatch,

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ..bridge import dit, folders, notes
 from ..bridge.adapters import Hearing, hearing
-from ..bridge.carried import ALWAYS
-from ..bridge.conditioning import Conditioning, check_range
+from ..bridge.conditioning import ALWAYS, Conditioning, check_range
 from ..bridge.infinite_you import FILE, InfiniteYou, InfuseNet, Shown, attached, check_fits, load_infinite_you
 from ..bridge.schema import heard_inputs, percent_input, photos_input, searchable
 from ..core.errors import gathered
