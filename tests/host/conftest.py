@@ -14,6 +14,7 @@ import pytest
 from environment import Host, host_at
 from rig.host_server import HostServer
 from rig.standins import Standins, build
+from visits import newest, visit, window  # noqa: F401
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlNet

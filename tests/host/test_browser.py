@@ -7,181 +7,29 @@ every help page; and nothing in red in the console.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import os
 import re
-import sys
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import chromium
-import environment
 import pytest
 import real_faces
-import torch
 import translations
-from environment import Host, SetupError, host_at
 from pack.nodes import Likeness
-from rig.host_server import HostServer
-from rig.standins import Standins
-from safetensors.torch import save_file
+from visits import BUTTON, WRONG, Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = [node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
-WRONG = "not-instant-id.safetensors"
-READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
-READY += " && app.graph._nodes.length > 0"  # its first graph is open
-# In 1.27.10 the mark is on a group of two.
-BUTTON = "(found => found.querySelector('button') ?? found)(document.querySelector('[data-testid=queue-button]'))"
 # What frontends keep behind a button.
 DETAILS = (
     "[...document.querySelectorAll('button')].filter(b => /^(View details|See Errors?|Show details)/i"
     ".test(b.innerText.trim())).forEach(b => b.click())"
 )
-# A page without a screen does not always play the animation at whose end the cover goes that lies over a page while a
-# file is opened.
-UNCOVER = (
-    "document.querySelectorAll('.p-overlay-mask-leave')"
-    ".forEach(cover => cover.dispatchEvent(new Event('animationend')))"
-)
-# What a new user does not have yet, and models that the frontend looks up in the web.
-NOT_OURS = ("Content Security Policy", "user.css", "/api/userdata")
-
-Graph = dict[str, Any]
-
-
-def _modes() -> list[Any]:
-    """(which frontend, with Vue nodes?): 1.27.10 of ComfyUI 0.3.64 has none, and newer ones are not for it."""
-    host = host_at(Path(os.environ.get("COMFYUI_PATH", "-")))
-    if host is None or host.version < (0, 10):
-        return [("its own", False)]
-    seldom = pytest.mark.thorough
-    return [
-        ("its own", False),
-        pytest.param(("its own", True), marks=seldom),
-        pytest.param(("the newest", False), marks=seldom),
-        ("the newest", True),
-    ]
-
-
-@pytest.fixture(scope="module")
-def newest(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
-    python = Path(sys.executable)
-    try:
-        frontend = environment.newest_frontend(python)
-    except SetupError as problem:
-        pytest.skip(f"NOT TRIED in {environment.NEWEST_FRONTEND}: {problem}")
-    base = tmp_path_factory.mktemp("newest") / "base"
-    with HostServer(host, python, base, [standin_models.root], frontend=frontend) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def window(chrome: chromium.Browser) -> Iterator[chromium.Page]:
-    with chrome.page() as page:
-        page.resize(1280, 800)
-        yield page
-
-
-@pytest.fixture(
-    scope="module", params=_modes(), ids=lambda mode: f"{mode[0]} with {'Vue' if mode[1] else 'classic'} nodes"
-)
-def visit(request: pytest.FixtureRequest, window: chromium.Page) -> Iterator[Visit]:
-    """A page of its own for every frontend and kind of nodes, without the tour of a first visit."""
-    frontend, vue = request.param
-    server = request.getfixturevalue("host_server" if frontend == "its own" else "newest")
-    server.upload_image(real_faces.COFFEE, "example.png")  # which every ComfyUI brings
-    (server.base / "models" / "instantid").mkdir(exist_ok=True)
-    save_file({"weight": torch.zeros(2)}, server.base / "models" / "instantid" / WRONG)
-    visit = Visit(window, server, vue)
-    visit.open()
-    yield visit
-    visit.set("Comfy.VueNodes.Enabled", False)  # the host is not ours alone
-
-
-@dataclass
-class Visit:
-    page: chromium.Page
-    server: HostServer
-    vue: bool
-
-    def set(self, name: str, value: Any) -> None:
-        self.server.read(f"/settings/{name}", json.dumps(value).encode(), **{"Content-Type": "application/json"})
-
-    def open(self, locale: str = "en") -> None:
-        self.set("Comfy.TutorialCompleted", True)
-        self.set("Comfy.VueNodes.Enabled", self.vue)
-        self.set("Comfy.Locale", locale)
-        self.page.listen("Runtime", "Log")
-        self.page.open(self.server.url, READY, 240)
-        self.page.errors()
-
-    def load(self, graph: Graph) -> None:
-        """A prompt of the API as a graph; once more where a frontend puts the first graph of a new user over it."""
-        kinds = json.dumps(sorted(node["class_type"] for node in graph.values()))
-        ours = f"JSON.stringify(app.graph._nodes.map(node => node.type).sort()) == JSON.stringify({kinds})"
-        for _ in range(4):
-            self.page.evaluate(f"(async graph => {{ await app.loadApiJson(graph, 'visit') }})({json.dumps(graph)})")
-            time.sleep(1)
-            if self.page.evaluate(ours):
-                return
-        raise AssertionError(f"The graph was not opened. The page says: {self.text()}")
-
-    def text(self) -> str:
-        return self.page.evaluate("document.body.innerText")
-
-    def await_text(self, words: str, each_time: str = "0", seconds: float = 60) -> None:
-        """Until these words are on the page; a JavaScript expression is evaluated as often as they are not."""
-        give_up = time.monotonic() + seconds
-        while words not in " ".join((shown := self.text()).split()):
-            assert time.monotonic() < give_up, f"{words!r} is not shown. The page says: {shown}"
-            self.page.evaluate(each_time)
-            time.sleep(0.3)
-
-    def drop(self, path: Path, nodes: int) -> None:
-        """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall.
-
-        A note stands far away: a page that opens again with a graph of nothing would never be READY.
-        """
-        self.page.evaluate(
-            "app.graph.clear(); void app.graph.add(Object.assign(LiteGraph.createNode('Note'), {pos: [-9999, -9999]}))"
-        )
-        for _ in range(6):
-            self.page.evaluate(UNCOVER)
-            self.page.drop_file(path, 640, 400)
-            with contextlib.suppress(TimeoutError):
-                return self.page.wait(f"app.graph._nodes.length == {nodes}", 10)
-        raise AssertionError(f"{path.name} was dropped and not opened. The page says: {self.text()}")
-
-    def run(self) -> dict[str, Any]:
-        """Click Run and give what the host says of it; again where the click came while the page was busy."""
-        before = self.server.get("/history")
-        done = "fetch('/history').then(answer => answer.json()).then(runs => Object.keys(runs).length)"
-        for _ in range(4):
-            self.page.errors()  # of a click while the first graph of a new user lay over this one
-            self.page.evaluate(f"{BUTTON}.click()")
-            with contextlib.suppress(TimeoutError):
-                self.page.wait(f"{done}.then(number => number > {len(before)})", 20)
-            while any(self.server.get("/queue").values()):
-                time.sleep(0.3)
-            if ran := [run for number, run in self.server.get("/history").items() if number not in before]:
-                return ran[0]
-        raise AssertionError(f"Nothing has run. The page says: {self.text()}")
-
-    def close_dialogs(self) -> None:
-        self.page.evaluate(
-            "document.querySelectorAll('.p-dialog-close-button, .p-toast-close-button').forEach(b => b.click())"
-        )
-
-    def red(self) -> list[str]:
-        return [line for line in self.page.errors() if not any(name in line for name in NOT_OURS)]
 
 
 def node(kind: str, **inputs: Any) -> Graph:

@@ -168,6 +168,17 @@ class Page:
         for kind in ("dragEnter", "dragOver", "drop"):
             self.call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=data)
 
+    def click(self, x: float, y: float) -> None:
+        """With the left mouse button on a point of the page."""
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            held = {"button": "left", "buttons": int(kind == "mousePressed"), "clickCount": 1}
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **(held if kind != "mouseMoved" else {}))
+
+    def press(self, key: str) -> None:
+        codes = {"Enter": {"windowsVirtualKeyCode": 13, "text": "\r"}}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, **codes[key])
+
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """With the left mouse button, in five steps, from one point of the page to another."""
         at = [[a + (b - a) * step // 5 for a, b in zip(start, end, strict=True)] for step in range(6)]
