@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from rig import workflow
-from visits import Visit
+from visits import Graph, Visit
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,7 +74,8 @@ CHOOSE = f"""(async (number, name) => {{
   for (let frame = 0; frame < 50 && options().length; frame++) await new Promise(done => setTimeout(done, 20));
 }})"""
 SETTLED = "new Promise(done => setTimeout(done, 600))"  # until the editor has noted a change down
-TRACKER = "app.extensionManager.workflow.activeWorkflow.changeTracker"
+OPEN_FILES = "app.extensionManager.workflow"
+TRACKER = f"{OPEN_FILES}.activeWorkflow.changeTracker"
 NOTED = f"({TRACKER}.captureCanvasState ?? {TRACKER}.checkState).call({TRACKER})"
 # Older editors keep the tabs twice, one row out of sight.
 TABS = "[...document.querySelectorAll('.workflow-tab')].filter(tab => tab.offsetParent)"
@@ -84,7 +85,7 @@ COPIED = f"""(boxes => {{
   app.canvas.copyToClipboard(boxes);
   app.canvas.pasteFromClipboard({{position: [0, 3000]}});
 }})({BOXES})"""
-SAVED = "(({isPersisted, isModified}) => isPersisted && !isModified)(app.extensionManager.workflow.activeWorkflow)"
+SAVED = f"(({{isPersisted, isModified}}) => isPersisted && !isModified)({OPEN_FILES}.activeWorkflow)"
 
 Typed = list[dict[str, Any]]
 
@@ -170,8 +171,6 @@ def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
     if lacking := used - set(visit.server.object_info()) - workflow.NOTES:
         pytest.skip(f"this ComfyUI has no {', '.join(sorted(lacking))}")
     visit.page.resize(1280, 1080)
-    visit.set("Comfy.Workflow.ShowMissingModelsWarning", False)
-    visit.open()
     put_down(visit, path)
     return path
 
@@ -179,8 +178,10 @@ def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
 def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, visit: Visit) -> None:
     page, typed = visit.page, type_all(visit)
 
-    open_tab(visit, 0)
-    open_tab(visit, -1)
+    place = page.evaluate(f"{OPEN_FILES}.openWorkflows.indexOf({OPEN_FILES}.activeWorkflow)")
+    for tab in (place - 1, place):
+        page.evaluate(f"{TABS}.at({tab}).click()")
+        page.evaluate(SETTLED)
     assert seen(visit, "another tab and back") == typed
 
     page.evaluate(COPIED)
@@ -209,12 +210,6 @@ def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, 
     assert seen(visit, "exported and imported") == typed
 
 
-def open_tab(visit: Visit, which: int) -> None:
-    visit.page.evaluate(f"{TABS}.at({which}).click()")
-    visit.page.evaluate(SETTLED)
-    visit.close_dialogs()
-
-
 def save(visit: Visit) -> None:
     """As Ctrl+S, under a name of its own."""
     visit.page.evaluate("void app.extensionManager.command.execute('Comfy.SaveWorkflow')")
@@ -224,3 +219,62 @@ def save(visit: Visit) -> None:
     visit.page.call("Input.insertText", text=uuid.uuid4().hex)
     visit.page.press("Enter")
     visit.page.wait(SAVED)
+
+
+def first_values(box: Graph) -> None:
+    """As newer frontends saved a box of our first templates: its first values beside those that it showed."""
+    entry = {"reason": "missingSourceNode", "attemptedAtVersion": 1}
+    names = [slot["name"] for slot in box["inputs"] if "widget" in slot]
+    box["properties"]["proxyWidgetErrorQuarantine"] = [
+        {"originalEntry": ["-1", name], "hostValue": value, **entry}
+        for name, value in zip(names, box["widgets_values"], strict=True)
+    ]
+
+
+def names_in_another_order(box: Graph) -> None:
+    """As frontends between 1.27 and 1.49 saved a box whose values somebody had put into another order."""
+    names = [slot["name"] for slot in box["inputs"] if "widget" in slot]
+    box["properties"]["proxyWidgets"] = [["-1", name] for name in reversed(names)]
+    box["widgets_values"].reverse()
+
+
+REPAIRED = "An earlier version of this template could show one value and send another. Now it sends what it shows."
+
+
+@pytest.mark.parametrize("as_saved", [first_values, names_in_another_order])
+def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit, as_saved: Any) -> None:
+    """What was last saved, and with a word where the first values were beside it. Boxes of others stay as they are."""
+    graph = workflow.load(ROOT / "workflows" / "start_portrait.json")
+    (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
+    if as_saved is first_values:
+        first_values(box)
+    values = dict(zip(("text", "width", "height", "adapter_weight", "steps"), ("mine", 640, 768, 0.5, 2), strict=True))
+    box["widgets_values"][: len(values)] = values.values()
+    if as_saved is names_in_another_order:
+        names_in_another_order(box)
+    visit.open()
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}, true, true, 'saved')")
+    visit.page.evaluate(SETTLED)
+    for when in ("opened", "opened again"):
+        (shown,) = seen(visit, when)
+        assert {name: shown[name] for name in values} == values
+        saved = visit.page.evaluate("JSON.parse(JSON.stringify(app.graph.serialize()))")
+        if when == "opened" and as_saved is first_values:
+            changed = "Portrait of one person: Prompt, Width, Height, How alike, Steps."
+            visit.await_text(f"{REPAIRED} Check, then save: {changed}")
+        visit.page.evaluate(f"app.loadGraphData({json.dumps(saved)}, true, true, 'saved again')")
+        visit.page.evaluate(SETTLED)
+    assert REPAIRED not in visit.text()
+
+
+def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
+    graph = workflow.load(ROOT / "workflows" / "start_portrait.json")
+    (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
+    first_values(box)
+    box["properties"]["proxyWidgets"] = [["-1", "text"]]
+    box["properties"]["cnr_id"] = "another"
+    theirs = json.dumps(graph).replace('"Likeness', '"Another')
+    hook = "app.extensions.find(({name}) => name === 'likeness.saved_boxes').beforeConfigureGraph"
+    for given, stays in ((theirs, True), (json.dumps(graph), False)):
+        left = visit.page.evaluate(f"(graph => {{ {hook}(graph); return graph }})({given})")
+        assert (left == json.loads(given)) is stays

@@ -1,0 +1,74 @@
+// Repairs workflows that were saved from our first templates. Those named the values of a box, ["-1", name], in
+// `proxyWidgets`. Newer frontends do not find such a name: they note the first value under
+// `proxyWidgetErrorQuarantine` and put it back at every load, whatever has been typed and saved since.
+// Boxes of other packs are not touched.
+
+import { app } from "../../scripts/app.js";
+import { graphsOf, isChinese, nodesOf, someAreOurs } from "./ours.js";
+import { show } from "./toasts.js";
+
+const REPAIRED = "likeness.saved_boxes";
+const isValue = ([number]) => number === "-1";
+const isPreview = ([, name]) => name.startsWith("$$");
+const listOf = (property) => (Array.isArray(property) ? property : []);
+
+/** Without names of values; the values in the order of the inputs, in which frontends read them without names. */
+function unname(box) {
+  const { properties, inputs } = box;
+  const named = listOf(properties.proxyWidgets);
+  const others = named.filter((entry) => !isValue(entry));
+  if (!others.every(isPreview)) return; // a value that somebody has put onto the box: its place would be another
+  const values = new Map(named.map(([, name], place) => [name, box.widgets_values?.[place]]));
+  const names = inputs.filter(({ widget }) => widget).map(({ name }) => name);
+  if (!names.every((name) => values.has(name))) return;
+  box.widgets_values = names.map((name) => values.get(name));
+  properties.proxyWidgets = others;
+}
+
+/** Without first values. A file has what was last shown as `widgets_values`: labels of what differs from the first. */
+function release(box) {
+  const { properties, inputs } = box;
+  const first = listOf(properties.proxyWidgetErrorQuarantine);
+  const held = new Map(first.filter((entry) => isValue(entry.originalEntry)).map((entry) => [entry.originalEntry[1], entry]));
+  properties.proxyWidgetErrorQuarantine = first.filter((entry) => !isValue(entry.originalEntry));
+  const differs = ({ name }, place) => held.has(name) && held.get(name).hostValue !== box.widgets_values?.[place];
+  const changed = inputs.filter(({ widget }) => widget).filter(differs);
+  return changed.map(({ label, name }) => label ?? name);
+}
+
+/** Boxes that had first values: [title, labels of what was changed]. */
+function repair(graph) {
+  const subgraphs = new Map(graphsOf(graph).slice(1).map((subgraph) => [subgraph.id, subgraph]));
+  const isOurBox = ({ type, properties }) =>
+    subgraphs.has(type) && (properties?.cnr_id === "likeness" || someAreOurs(subgraphs.get(type).nodes ?? []));
+  const boxes = nodesOf(graph).filter(isOurBox);
+  boxes.filter(({ properties }) => listOf(properties.proxyWidgets).some(isValue)).forEach(unname);
+  return boxes
+    .filter(({ properties }) => listOf(properties.proxyWidgetErrorQuarantine).some((entry) => isValue(entry.originalEntry)))
+    .map((box) => [box.title ?? subgraphs.get(box.type).name, release(box)]);
+}
+
+function tell(repaired) {
+  const boxes = repaired.map(([title, labels]) => (labels.length ? `${title}: ${labels.join(", ")}` : title));
+  const [summary, detail] = isChinese()
+    ? ["已修复保存的值", `旧版模板可能显示一个值而发送另一个。现在显示的就是发送的。请检查后保存：${boxes.join("；")}。`]
+    : [
+        "Saved values repaired",
+        "An earlier version of this template could show one value and send another. Now it sends what it shows. " +
+          `Check, then save: ${boxes.join("; ")}.`,
+      ];
+  show(REPAIRED, "warn", summary, detail);
+}
+
+let repaired = [];
+
+app.registerExtension({
+  name: "likeness.saved_boxes",
+  beforeConfigureGraph(graph) {
+    repaired = repair(graph);
+  },
+  afterConfigureGraph() {
+    if (repaired.length) tell(repaired); // after the toasts of the graph before are gone
+    repaired = [];
+  },
+});
