@@ -26,13 +26,7 @@ if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel
 
 METHOD = "IP-Adapter"
-_MODELS = [model for model in manifest.models() if model.key == "ipadapter"]
-
-
-def published(file: str) -> load.Published:
-    """The file of that name, for one of another name any."""
-    model = next((model for model in _MODELS if model.name == file), _MODELS[0])
-    return load.Published(METHOD, "IP-Adapter", model, IP_ADAPTERS)
+FILE = load.Published(METHOD, "IP-Adapter", manifest.model("ip-adapter-faceid_sd15"), IP_ADAPTERS)
 
 
 @dataclass(frozen=True)
@@ -54,15 +48,14 @@ class IPAdapter:
         return self.net.ip_adapter.width
 
 
-def load_ip_adapter(path: str, version: str, file: str = "") -> IPAdapter:
+def load_ip_adapter(path: str, version: str) -> IPAdapter:
     """Read any of formats.IP_ADAPTERS. version: of FaceID Plus, one of core.ip_adapter.files.VERSIONS.
 
-    file: the name that was chosen. Raises UnsupportedCheckpoint, naming what the file is instead.
+    Raises UnsupportedCheckpoint, naming what the file is instead.
     """
-    reader = published(file)
-    state = reader.read(path)
+    state = FILE.read(path)
     found = versioned(variant(state), state, path, version)
-    return IPAdapter(reader.build(path, IPAdapterNet, state), found, lora.of_adapter(state))
+    return IPAdapter(FILE.build(path, IPAdapterNet, state), found, lora.of_adapter(state))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
-from ..core.models import search, tensors
+from ..core.models import manifest, search, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
@@ -70,7 +71,8 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 class Published:
     """A method's own weights: one file, one network.
 
-    what: the file in words. formats: what else than its model's may be in the file.
+    what: the file in words. model: the file of a method that has one, of several the first. formats: what else than
+    its model's may be in the file.
     """
 
     method: str
@@ -83,19 +85,22 @@ class Published:
         """The model key, also the folder's name."""
         return self.model.key
 
+    def named(self, file: str) -> Model:
+        """The published file of that name. Of another name: the method's first."""
+        return next((one for one in manifest.models() if (one.key, one.name) == (self.key, file)), self.model)
+
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath.
 
-        The published name, which every workflow has, also stands for the file under another name or in another
+        A published name, which every workflow has, also stands for the file under another name or in another
         model folder: its contents tell.
         """
-        path = folders.find(file, self.key)
-        if path is None and file == self.model.name:
-            path = search.elsewhere(self.model, folders.of_models())
+        path, model = folders.find(file, self.key), self.named(file)
+        if path is None and file == model.name:
+            path = search.elsewhere(model, folders.of_models())
         if path is None:
             searched = folders.folders(self.key)
-            name, url, size = file or self.model.name, self.model.url, self.model.size_text
-            raise ModelMissing(f"The {self.what}", [name], searched, url, size)
+            raise ModelMissing(f"The {self.what}", [file or model.name], searched, model.url, model.size_text)
         return str(path)
 
     def chosen(self, file: str, node_id: str | None) -> str:
@@ -114,9 +119,10 @@ class Published:
 
     def read(self, path: str) -> dict[str, Tensor]:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
-        state = read_state_dict(path, self._expected, self._advice)
+        expected, advice = self._wanted(path)
+        state = read_state_dict(path, expected, advice)
         title = f"{'an' if self.what[0] in 'AEIOU' else 'a'} {self.what}" if self.formats else None
-        require(state, self.formats or self.model.format, path, self._advice, title)
+        require(state, self.formats or self.model.format, path, advice, title)
         return state
 
     def build(
@@ -134,13 +140,10 @@ class Published:
             return in_patcher(partial(network, own), own)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
-            raise UnsupportedCheckpoint(path, what, self._expected, self._advice) from error
+            raise UnsupportedCheckpoint(path, what, *self._wanted(path)) from error
 
-    @property
-    def _expected(self) -> str:
-        return f"the {self.what} ({self.model.name})"
-
-    @property
-    def _advice(self) -> str:
-        name, page = self.model.name, self.model.page
-        return f"{self.method}'s own file is {name} from {page}; it belongs in models/{self.key}."
+    def _wanted(self, path: str) -> tuple[str, str]:
+        """What is expected of a file, and where to get it. Of several published files: the one of its name."""
+        model = self.named(os.path.basename(path))
+        advice = f"{self.method}'s own file is {model.name} from {model.page}; it belongs in models/{self.key}."
+        return f"the {self.what} ({model.name})", advice

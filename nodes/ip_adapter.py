@@ -14,7 +14,7 @@ from ..bridge.adapters import check_layout, hearing
 from ..bridge.carried import put
 from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ..bridge.injections import InjectionsRun
-from ..bridge.ip_adapter import METHOD, IPAdapter, Reading, load_ip_adapter, make_injections, published
+from ..bridge.ip_adapter import FILE, METHOD, IPAdapter, Reading, load_ip_adapter, make_injections
 from ..bridge.lora import with_lora
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, applied_outputs, heard_inputs, percent_input, photos_input, searchable
@@ -43,7 +43,7 @@ class LoadIPAdapter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=folders.listed("ipadapter"),
+                    options=folders.listed(FILE.key),
                     tooltip="A .bin as published, or a safetensors copy of it, from models/ipadapter.",
                 ),
                 advanced(
@@ -63,20 +63,15 @@ class LoadIPAdapter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(_path, file)
+        return folders.found(FILE.path, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, plus_version: str | None) -> str:
-        return f"{folders.fingerprint(_path, file)} {plus_version}"
+        return f"{folders.fingerprint(FILE.path, file)} {plus_version}"
 
     @classmethod
     def execute(cls, file: str, plus_version: str) -> io.NodeOutput:
-        path = published(file).chosen(file, notes.node_of(cls))
-        return io.NodeOutput(load_ip_adapter(path, plus_version, file))
-
-
-def _path(file: str) -> str:
-    return published(file).path(file)
+        return io.NodeOutput(load_ip_adapter(FILE.chosen(file, notes.node_of(cls)), plus_version))
 
 
 class ApplyIPAdapter(io.ComfyNode):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import folder_paths
 import pytest
 import torch
-from pack.core.errors import UnsupportedCheckpoint
+from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models import manifest
 from rig import adapters
 from rig.standins import Standins
@@ -24,6 +25,7 @@ LOADERS = {
     "WithAnyone": ("with_anyone", "LoadWithAnyone", "withanyone", "WithAnyone/WithAnyone"),
     "InfiniteYou": ("infinite_you", "LoadInfiniteYou", "infiniteyou", "ByteDance/InfiniteYou"),
 }
+MODULES = {key: module for module, _, key, _ in LOADERS.values()} | {"densepose": "body_surface"}
 NEWER = {"InfiniteYou", "WithAnyone"}
 """Those that need ComfyUI 0.33."""
 IP_ADAPTER = ("IP-Adapter", "Load IP-Adapter (Likeness)")
@@ -124,6 +126,19 @@ def test_a_file_of_something_else_is_named(loader, files):
         message = str(error.value)
         assert message.startswith(f"{name}.bin is {what}; this node needs "), message
         assert where in message and page in message, message
+
+
+@pytest.mark.parametrize("model", [model for model in manifest.models() if model.key in MODULES], ids=lambda m: m.id)
+def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(model, host, tmp_path, monkeypatch):
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, model.key, ([str(tmp_path)], {".bin"}))
+    file = importlib.import_module(f"pack.bridge.{MODULES[model.key]}").FILE
+    with pytest.raises(ModelMissing) as error:
+        file.path(model.name)
+    assert f"{model.name} is not in {tmp_path}. Download it from {model.url} ({model.size_text})" in str(error.value)
+    (tmp_path / model.name).write_bytes(b"nothing")
+    with pytest.raises(UnsupportedCheckpoint, match=f"({re.escape(model.name)})") as error:
+        file.read(str(tmp_path / model.name))
+    assert model.page in str(error.value)
 
 
 class Code:
