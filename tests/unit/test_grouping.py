@@ -115,9 +115,7 @@ def test_a_report_of_two_thousand_people_takes_no_minutes() -> None:
     noise = torch.Generator().manual_seed(5)
     rows, crop = torch.randn(2000, 512, generator=noise), torch.zeros(1, 1, 3)
     rows[1999] = 0.8 * rows[700] + 0.7 * rows[3]
-    seen = [
-        Sighting(n, 0, "", Face((0, 0, 200, 200), (), 0.9, crop, {"made": row})) for n, row in enumerate(rows, 1)
-    ]
+    seen = [Sighting(n, 0, "", Face((0, 0, 200, 200), (), 0.9, crop, {"made": row})) for n, row in enumerate(rows, 1)]
     begun = time.process_time()
     done = grouping.sort(seen, [""] * 2000, True, 0.9, [], "")
     assert grouping.report(done)[-1].startswith("Most alike of different people: person 701 and person 2000, 0.7")
