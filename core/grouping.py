@@ -110,7 +110,7 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
     apart = ~allowed | torch.eye(len(alike), dtype=torch.bool)
     mean = alike.masked_fill(apart, -torch.inf)
     # Per group the one most like it. Joining makes no mean higher than both were: what is outdated is a bound, and is
-    # looked for again only when it comes first. All pairs again after every join, for thousands of faces, takes minutes.
+    # looked for again only when it comes first. All pairs again after every join take minutes for thousands of faces.
     highest, nearest = mean.max(1)
     outdated = torch.zeros(len(groups), dtype=torch.bool)
     while groups:
