@@ -233,7 +233,8 @@ class InfuseNet(comfy.controlnet.ControlNet):
             pixels = common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
             loaded = comfy.model_management.loaded_models(only_currently_used=True)
             latents = self.vae.encode(pixels.movedim(1, -1))
-            comfy.model_management.load_models_gpu(loaded)
+            # A run that ended in an error may have left one whose patcher is gone: the host lists None for it.
+            comfy.model_management.load_models_gpu([patcher for patcher in loaded if patcher is not None])
             self.cond_hint = self.latent_format.process_in(latents)
         return self.cond_hint
 

@@ -94,7 +94,9 @@ def may_be_one(seen: Sequence[Sighting], by_face: bool) -> Tensor:
     if by_face:
         return allowed
     names = ["" if one.part else name_of(one.file).casefold() for one in seen]
-    return allowed & torch.tensor([[bool(a) and a == b for b in names] for a in names])
+    numbers = {name: n for n, name in enumerate(dict.fromkeys(names)) if name}
+    named = torch.tensor([numbers.get(name, -1) for name in names])
+    return allowed & (named[:, None] == named) & (named >= 0)
 
 
 def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
@@ -107,10 +109,20 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
     sums, sizes = alike.clone(), torch.ones(len(alike), dtype=alike.dtype)
     apart = ~allowed | torch.eye(len(alike), dtype=torch.bool)
     mean = alike.masked_fill(apart, -torch.inf)
+    # Per group the one most like it. Joining makes no mean higher than both were: what is outdated is a bound, and is
+    # looked for again only when it comes first. All pairs again after every join take minutes for thousands of faces.
+    highest, nearest = mean.max(1)
+    outdated = torch.zeros(len(groups), dtype=torch.bool)
     while groups:
-        first, second = sorted(divmod(int(mean.argmax()), len(groups)))
-        if mean[first, second] < same_from:
+        first = int(highest.argmax())
+        if outdated[first]:
+            highest[first], nearest[first] = mean[first].max(0)
+            outdated[first] = False
+            continue
+        if highest[first] < same_from:
             break
+        first, second = sorted((first, int(nearest[first])))
+        outdated |= (nearest == first) | (nearest == second)
         for table in (sums, apart):
             table[first] += table[second]
             table[:, first] += table[:, second]
@@ -120,6 +132,8 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
         # Of the joined group alone: all of them again, for thousands of faces, takes hours.
         mean[first] = (sums[first] / (sizes[first] * sizes)).masked_fill(apart[first], -torch.inf)
         mean[:, first] = mean[first]
+        outdated |= mean[first] >= highest
+        highest[second], outdated[second] = -torch.inf, False
         groups[first] += groups[second]
         groups[second] = []
     return [sorted(one) for one in sorted(groups) if one]
@@ -245,7 +259,7 @@ class Sorted:
     def with_others(self, members: Sequence[int]) -> list[float | None]:
         """Per face the mean similarity with the other faces of its person; None for the only one."""
         own, others = self.alike[members][:, members], len(members) - 1
-        return [float(row.sum() - row[n]) / others if others else None for n, row in enumerate(own)]
+        return [float(mean) for mean in (own.sum(1) - own.diagonal()) / others] if others else [None]
 
 
 def sort(
@@ -267,8 +281,11 @@ def remarks(done: Sorted) -> list[str]:
         for n, mean in zip(members, done.with_others(members), strict=True):
             if mean is not None and mean < done.same_from:
                 unlike.append(f"{done.seen[n].label} ({name}, {mean:.2f})")
-            copies = [m for m in members if m < n and done.alike[n, m] >= _ONE_PHOTO]
-            twice += [f"{done.seen[copies[0]].label} and {done.seen[n].label}"] if copies else []
+        copies = (done.alike[members][:, members] >= _ONE_PHOTO).tril(-1)  # of those before
+        twice += [
+            f"{done.seen[members[int(copies[n].float().argmax())]].label} and {done.seen[members[n]].label}"
+            for n in copies.any(1).nonzero()[:, 0].tolist()
+        ]
     after = f"; one person from {done.same_from:g}: look at the preview, and at corrections"
     return [*gathered("Hardly like the others of their person", unlike, after), *gathered("One photo twice", twice)]
 
@@ -293,10 +310,13 @@ def report(done: Sorted) -> list[str]:
 
 def _closest(done: Sorted) -> tuple[float, str, str] | None:
     """The two people whose photos are most alike on average; None where there is but one."""
-    named = list(done.people.items())
-    pairs = [
-        (float(done.alike[own][:, theirs].mean()), name, other)
-        for n, (name, own) in enumerate(named)
-        for other, theirs in named[n + 1 :]
-    ]
-    return max(pairs, default=None)
+    names, members = [*done.people], [*done.people.values()]
+    if len(names) < 2:
+        return None
+    belong = torch.zeros(len(names), len(done.seen), dtype=done.alike.dtype)
+    for row, own in zip(belong, members, strict=True):
+        row[own] = 1 / len(own)
+    means = (belong @ done.alike @ belong.T).triu(1)
+    means.masked_fill_(~torch.ones_like(means, dtype=torch.bool).triu(1), -torch.inf)
+    one, other = divmod(int(means.argmax()), len(names))
+    return float(means[one, other]), names[one], names[other]

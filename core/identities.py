@@ -180,23 +180,32 @@ def similarity(identity: Identity, recogniser: str, faces: Tensor, method: str) 
 
 def look_alike(people: Sequence[Identity]) -> list[str]:
     """Who looks like one person to every recogniser that they share, a line each: a photo that is there twice."""
-    groups: list[list[Identity]] = []
-    for one in people:
-        group = next((group for group in groups if _alike(group[0], one) >= _ONE_PERSON), None)
-        groups.append([one]) if group is None else group.append(one)
+    alike, groups = _alike(people), list[list[int]]()
+    for n in range(len(people)):
+        like = (alike[n, [group[0] for group in groups]] >= _ONE_PERSON).nonzero()
+        groups[int(like[0])].append(n) if len(like) else groups.append([n])
     return [
-        f"{listed([one.name for one in group[:-1]])} and {group[-1].name} look like one person, "
-        f"{min(_alike(group[0], one) for one in group[1:]):.2f}: is one photo there twice?"
+        f"{listed([people[n].name for n in group[:-1]])} and {people[group[-1]].name} look like one person, "
+        f"{float(alike[group[0], group[1:]].min()):.2f}: is one photo there twice?"
         for group in groups
         if len(group) > 1
     ]
 
 
-def _alike(a: Identity, b: Identity) -> float:
-    """Cosine of the two photos that are most alike, by the recogniser to which they are least so; -1 without any."""
-    both = [(rows, b.embeddings[name]) for name, rows in a.embeddings.items() if name in b.embeddings]
-    found = [normalize(x.float(), dim=-1) @ normalize(y.float(), dim=-1).T for x, y in both if len(x) and len(y)]
-    return min((float(cosines.max()) for cosines in found), default=-1.0)
+def _alike(people: Sequence[Identity]) -> Tensor:
+    """(people, people) cosine of the two photos that are most alike, by the recogniser to which they are least so; -1
+    without any that both have."""
+    alike = torch.full((len(people), len(people)), torch.inf)
+    for recogniser in dict.fromkeys(name for one in people for name in one.embeddings):
+        have = [n for n, one in enumerate(people) if len(one.embeddings.get(recogniser, ()))]
+        if have:
+            each = [normalize(people[n].embeddings[recogniser].float(), dim=-1) for n in have]
+            units, photos = torch.cat(each), [len(rows) for rows in each]
+            most = torch.stack([cosines.amax(0) for cosines in (units @ units.T).split(photos)])
+            both = torch.stack([cosines.amax(1) for cosines in most.split(photos, 1)])
+            pairs = torch.tensor(have)[:, None], torch.tensor(have)
+            alike[pairs] = alike[pairs].minimum(both)
+    return alike.masked_fill(alike.isinf(), -1.0)
 
 
 def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:

@@ -36,10 +36,14 @@ the one is kept that Pick Best Likeness would keep; likeness.csv has the scores 
 that were made without are made again.
 
 Workers: each is a ComfyUI without a window and in a folder of its own, as many as there are GPUs; more share them. One
-runs in this program, several on Ray (pip install "ray[default]"; it reports nothing to its makers), whose dashboard
-shows them. Where one ends its rows go to others, and another one is started; a row during which three have ended is in
-failed.csv. With --address they run on a cluster: each machine has a ComfyUI (COMFYUI_PATH before ray start, or
-~/comfy/ComfyUI) with the models in it; photos, pictures and this pack are sent.
+runs in this program, several on Ray (pip install "ray[default]"; it reports nothing to its makers and opens no port to
+the network), whose dashboard shows them. Where one ends its rows go to others, and another one is started; a row during
+which three have ended is in failed.csv. With --address they run on a cluster: each machine has a ComfyUI (COMFYUI_PATH
+before ray start, or ~/comfy/ComfyUI) with the models in it; photos, pictures and this pack are sent.
+
+Rows that take long: after a minute a word says so. A ComfyUI that is ten times as long at one row as the longest row
+before took, and at least ten minutes, is ended. The row is tried once more, and is then in failed.csv. --row-limit sets
+another limit, which the first row has too.
 
 Python: the active environment, or --python, is to be the one that runs your ComfyUI. Else one is made in .venv; on
 Windows its torch does not use the graphics card.
@@ -122,6 +126,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
     parser.add_argument("--workers", type=positive, help="how many ComfyUIs; else as many as there are GPUs, or one")
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
+    limit = "end a ComfyUI that is longer at a row; else ten times the longest row before, and ten minutes at least"
+    parser.add_argument("--row-limit", type=positive, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
     parser.add_argument("--measure", action="store_true", help=measure)
     keep = "make each row with N seeds, the row's and those after it, and keep the picture with the best likeness"
@@ -166,8 +172,8 @@ def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
     models = [given.models.absolute()] if given.models else []
     count = given.workers or (None if given.address else max(1, gpus()))
     if count == 1 and not given.address:
-        return workers.Crew(lambda: workers.Here(host, python, models), count, host)
-    return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host)
+        return workers.Crew(lambda: workers.Here(host, python, models), count, host, given.row_limit)
+    return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host, given.row_limit)
 
 
 def gpus() -> int:

@@ -18,6 +18,7 @@ from rig.workflow import Prompt, options, title
 from core import measure
 from core.errors import counted
 from core.measure import Measured, Report, Sighting
+from core.models.search import STANDIN
 from core.models.uses import METHODS
 from core.people import CROP, Identity, Person, Slot
 
@@ -41,8 +42,13 @@ _SEEDS = ("seed", "noise_seed")
 def with_measure(prompt: Prompt, known: Known) -> Prompt:
     """The prompt that also measures what it saves, a file behind the pictures for each node that saves some.
 
-    Raises SetupError where nobody is meant to be in the pictures, or nothing finds faces.
+    Raises SetupError where nobody is meant to be in the pictures, nothing finds faces, or the miniature draws them.
     """
+    if any(str(value).startswith(STANDIN) for node in prompt.values() for value in node["inputs"].values()):
+        raise SetupError(
+            "--measure and --keep look for faces, and this workflow draws cartoons, with the miniature "
+            f"({STANDIN}): no face is found in most of them. Leave both out, or choose the released weights."
+        )
     if options(known, "LikenessLoadFaceModel", "pack")[0] == "none found":
         raise SetupError(
             "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "

@@ -8,6 +8,7 @@ import math
 import os
 import socket
 import sys
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 from environment import ROOT, Host, SetupError, say
 from rig.workflow import Prompt
 
+from .estimate import duration
 from .inputs import Job
 from .worker import About, Made, Worker
 
@@ -26,7 +28,14 @@ IN_FLIGHT = 2
 """Rows of one worker: while one is made the next one waits there."""
 DEATHS = 3
 """So many workers may end during a row, and so many rows may be given up one after the other."""
-_END_SECONDS, _ANSWER_SECONDS = 15, 10
+LATE = 2
+"""So often a row may take too long."""
+_END_SECONDS, _ANSWER_SECONDS, _LOOK_SECONDS = 15, 10, 1
+_LONGER, _LEAST_SECONDS = 10, 600
+"""Too long is so many times what the longest row before took, and no less than that: a row may be a large one, or wait
+for its models to be read."""
+_WORD_SECONDS = 60
+"""A row that takes longer, and three times as long as any before, is told of; again when that time has doubled."""
 _SAID = 600
 """Letters of what a log ends with."""
 NO_RAY = (
@@ -47,11 +56,14 @@ class Hand(Protocol):
 
 @dataclass
 class _Place:
-    """For a worker, and for the next one where it has ended. flying: what it was given, in order."""
+    """For a worker, and for the next one where it has ended. flying: what it was given, in order. since, told: when it
+    came to the first of these, and after how many seconds that is told."""
 
     hand: Hand
     ready: bool = False
     flying: dict[Future[Made], Job] = field(default_factory=dict)
+    since: float = 0.0
+    told: float = 0.0
 
     @property
     def waited_for(self) -> set[Future[Any]]:
@@ -61,12 +73,13 @@ class _Place:
 class Crew:
     """Workers, which start at once; use it in a `with` statement, at whose end they end.
 
-    host: the ComfyUI that all should have.
+    host: the ComfyUI that all should have. limit: seconds that a row may take, else as the longest one before says.
     """
 
-    def __init__(self, start: Callable[[], Hand], count: int, host: Host) -> None:
+    def __init__(self, start: Callable[[], Hand], count: int, host: Host, limit: float | None = None) -> None:
         self._start, self._places, self._host = start, [_Place(start()) for _ in range(count)], str(host)
-        self._deaths: Counter[int] = Counter()
+        self._limit, self._longest = limit, 0.0
+        self._ends: Counter[tuple[int, int]] = Counter()
         self._lost = 0
         self._again: deque[Job] = deque()
 
@@ -85,6 +98,7 @@ class Crew:
 
     def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:
         """What becomes of each, in the order in which they end. Raises SetupError where no worker is left."""
+        self._longest = 0.0  # of rows of one kind: what is looked at before them takes no time
         while not self._handed_out(jobs) or any(place.flying for place in self._places):
             yield from self._next()
 
@@ -95,13 +109,16 @@ class Crew:
                 job = self._again.popleft() if self._again else next(jobs, None)
                 if job is None:
                     return True
+                if not place.flying:
+                    self._turn(place)
                 place.flying[place.hand.run(job)] = job
         return False
 
     def _next(self) -> list[tuple[Job, Made]]:
         """Wait for whatever comes first: a worker that is ready, a row, a worker's end."""
         found: list[tuple[Job, Made]] = []
-        ended, _ = wait(set().union(*(place.waited_for for place in self._places)), return_when=FIRST_COMPLETED)
+        waited_for = set[Future[Any]]().union(*(place.waited_for for place in self._places))
+        ended, _ = wait(waited_for, _LOOK_SECONDS, FIRST_COMPLETED)
         for place in list(self._places):
             if place.hand.ready in ended and not place.ready:
                 self._began(place)
@@ -112,8 +129,38 @@ class Crew:
                     break
                 _room(future.result().error)
                 found.append((place.flying.pop(future), future.result()))
+                if not future.result().error:
+                    self._longest = max(self._longest, time.monotonic() - place.since)
+                self._turn(place)
                 self._lost = 0
+            if place.flying and not next(iter(place.flying)).done():
+                found += self._looked_at(place)
         return found
+
+    def _turn(self, place: _Place) -> None:
+        """It comes to its next row."""
+        place.since, place.told = time.monotonic(), max(_WORD_SECONDS, 3 * self._longest)
+
+    def _looked_at(self, place: _Place) -> list[tuple[Job, Made]]:
+        """A word on a row that takes long; another worker where it takes too long."""
+        took, line = time.monotonic() - place.since, next(iter(place.flying.values())).row.line
+        most = self._limit or (max(_LEAST_SECONDS, _LONGER * self._longest) if self._longest else math.inf)
+        before = f"the longest row before took {duration(self._longest)}" if self._longest else "no row was made before"
+        if took > most:
+            why = f"Line {line} was not done after {duration(most)}, and {before}"
+            return self._another(
+                place,
+                LATE,
+                f"{why}: its ComfyUI is ended",
+                f"{why}. It was tried {LATE} times, and each time its ComfyUI was ended. If it needs longer, say how "
+                "many seconds: --row-limit.",
+            )
+        if took > place.told:
+            place.told = 2 * took
+            end = "No limit is known yet: --row-limit sets one."
+            end = end if math.isinf(most) else f"After {duration(most)} its ComfyUI is ended (--row-limit)."
+            say(f"Line {line} has been running for {duration(took)}; {before}. {end}")
+        return []
 
     def _began(self, place: _Place) -> None:
         if cause := place.hand.ready.exception():
@@ -128,24 +175,33 @@ class Crew:
             say(f"A worker has {about.host} ({about.place}), not {self._host}: its pictures may differ a little.")
 
     def _died(self, place: _Place, cause: BaseException) -> list[tuple[Job, Made]]:
+        _room(_said(cause))
+        return self._another(
+            place,
+            DEATHS,
+            f"A worker ended during line {next(iter(place.flying.values())).row.line}",
+            f"{DEATHS} workers ended during this row. The last: {_said(cause)}",
+        )
+
+    def _another(self, place: _Place, times: int, now: str, at_last: str) -> list[tuple[Job, Made]]:
         """Another worker in its place. The row that it was at is counted against; those behind it only waited.
 
+        times: after so many ends of this kind the row is given up. now, at_last: what is said before and then.
         Raises SetupError when one row after the other is given up.
         """
-        _room(_said(cause))
         first, *behind = place.flying.values()
         place.hand.end()
         place.hand, place.ready, place.flying = self._start(), False, {}
-        self._deaths[first.row.line] += 1
+        self._ends[first.row.line, times] += 1
         self._again.extend(behind)
-        if self._deaths[first.row.line] < DEATHS:
-            say(f"A worker ended during line {first.row.line}: its rows go to others, and another one is started.")
+        if self._ends[first.row.line, times] < times:
+            say(f"{now}; its rows go to others, and another one is started.")
             self._again.append(first)
             return []
         self._lost += 1
         if self._lost == DEATHS:
-            raise SetupError(f"{DEATHS} rows one after the other ended {DEATHS} workers each. {_said(cause)}")
-        return [(first, Made(error=f"{DEATHS} workers ended during this row. The last: {_said(cause)}"))]
+            raise SetupError(f"{DEATHS} rows one after the other were given up. {at_last}")
+        return [(first, Made(error=at_last))]
 
 
 def _room(error: str) -> None:
@@ -211,6 +267,8 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
     workers: where there are more than GPUs, they share them. Raises SetupError without Ray or without the cluster.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if not address:
+        _keep_to_this_machine()
     try:
         import ray
     except ImportError:
@@ -239,6 +297,13 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
     )
     scripts = None if address else str(ROOT / "scripts")
     return lambda: OnRay(actor.remote(scripts, models, os.environ.get("OMP_NUM_THREADS"))), count
+
+
+def _keep_to_this_machine() -> None:
+    """Whoever reaches a port of Ray's runs any code: none is open to the network, as on Windows and macOS, and where
+    Ray knows tokens its own is asked for (~/.ray/auth_token). Read when Ray is imported."""
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _require_answer(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import ipaddress
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from batch.inputs import Template
 from batch.rows import read, rows
@@ -110,6 +112,26 @@ def test_nothing_is_lost_and_nothing_made_twice(tmp_path: Path, host_server: Hos
     assert "torn.png" in failed["torn"]
     assert (folder / "jobs" / "row 7.png").read_bytes() == single(folder, host_server, 9)
     assert not hosts(folder) and not list(folder.glob("likeness-batch-*"))
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="processes are found in /proc")
+def test_a_comfyui_that_hangs_is_ended_and_nothing_is_open_to_the_network(tmp_path: Path) -> None:
+    folder = made_for(tmp_path, 8)
+    run = batch(folder, "--workers", "2", "--row-limit", "20")
+    until(lambda: len(done(folder)) >= 2, run)
+    os.kill(hosts(folder)[0], signal.SIGSTOP)
+    listening = {
+        (socket.laddr.ip, process.name())
+        for process in psutil.Process(run.pid).children(recursive=True)
+        for socket in process.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN
+    }
+    said = run.communicate()[1]
+    assert len(done(folder)) == 8 and "was not done after 20 s" in said and "its ComfyUI is ended" in said, said
+    assert not hosts(folder) and not list(folder.glob("likeness-batch-*"))
+    assert {"gcs_server", "raylet"} <= {name for _, name in listening}
+    mapped = [(getattr(ip := ipaddress.ip_address(at), "ipv4_mapped", None) or ip, name) for at, name in listening]
+    assert [name for ip, name in mapped if not ip.is_loopback] == []
 
 
 @pytest.mark.thorough

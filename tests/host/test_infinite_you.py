@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 
 import comfy.controlnet
@@ -212,6 +213,20 @@ def test_cancelled_offloaded_and_copied_to_another_device_it_is_the_same(model, 
 
 def test_runs_leak_nothing(model, files):
     assert left_by(lambda: sample(model, infuse_made.apply(*files, two(1.0, 1.0), SIDES), steps=1), 5) <= 0
+
+
+def test_a_model_that_an_ended_run_has_left_behind_stops_nobody(model, files):
+    """As after an error whose traceback is kept: the host's list has its network, and no patcher for it."""
+    applied = infuse_made.apply(*files, two(1.0, 1.0), SIDES)
+    right, other = sample(model, applied), tiny_dits.model(FLUX)
+    sample(other, SIDES)
+    network = other.model
+    network.current_patcher = None
+    del other
+    gc.collect()
+    assert None in comfy.model_management.loaded_models(only_currently_used=True)
+    assert torch.equal(sample(model, applied), right)
+    del network
 
 
 def test_another_size_of_the_same_shape_is_told_and_another_shape_refused(model, files, monkeypatch):

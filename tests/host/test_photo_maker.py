@@ -91,9 +91,10 @@ def test_heard_everywhere_is_no_region(model):
     ("cast", "changed"),
     [(None, {"weight": 0.0}), (Cast((made.person(1, weight=0.0),)), {}), (Cast((made.person(1),)), {"weight": 0.0})],
 )
-def test_off_is_the_plain_words_and_the_model_as_it_was(model, cast, changed):
+def test_off_is_the_plain_words_and_the_model_as_it_was(model, cast, changed, caplog):
     switched_off, positive, negative = apply(model, cast, **changed)
     assert switched_off is model and "model_conds" not in negative[0][1]
+    assert "The text is read without its trigger words" in caplog.text
     (given,), (expected,) = positive, plain(ONE if cast else TWO)
     assert torch.equal(given[0], expected[0]) and given[1].keys() == expected[1].keys()
 

@@ -168,6 +168,9 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     no_pack = {"input": {"required": {"pack": [["none found", "none"]]}}}
     with pytest.raises(SetupError, match="there is none in models/insightface"):
         measured.with_measure(nobody, {**KNOWN, "LikenessLoadFaceModel": no_pack})
+    cartoons = {**nobody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-miniature.safetensors")}
+    with pytest.raises(SetupError, match="draws cartoons, with the miniature"):
+        measured.with_measure(cartoons, KNOWN)
     several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
     several["sampled"]["inputs"]["too"] = ["other", 0]
     with pytest.raises(SetupError, match="LikenessCast, LikenessCast"):

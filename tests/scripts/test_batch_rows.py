@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from batch import rows
+from batch import rows, workers
 from batch.check import require_whole
 from batch.inputs import Job, Template, check_labels
 from batch.output import Output
@@ -423,7 +423,8 @@ HOST = Host(Path(), (0, 33, 0))
 
 
 class Short:
-    """A worker that makes rows at once, and ends at those named so; the first one of all does not start."""
+    """A worker that makes rows at once, ends at those named so and hangs at others; the first one of all does not
+    start."""
 
     made: ClassVar[list[str]] = []
     begun = 0
@@ -445,7 +446,7 @@ class Short:
         result: Future[Made] = Future()
         if job.row.name.startswith("deadly") or (job.row.name == "once" and not Short.made.count("once")):
             result.set_exception(WorkerDied("killed"))
-        else:
+        elif job.row.name != "hangs":
             result.set_result(Made([(".png", b"1")]))
         Short.made.append(job.row.name)
         return result
@@ -474,11 +475,27 @@ def test_a_cluster_that_does_not_answer(address: str) -> None:
         on_ray(address, None, [])
 
 
+def test_a_row_that_hangs_is_bounded_by_the_rows_before(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("_LEAST_SECONDS", 3), ("_LOOK_SECONDS", 0.1), ("_WORD_SECONDS", 1)):
+        monkeypatch.setattr(workers, name, seconds)
+    Short.made, Short.begun = [], 1
+    jobs = (Job(Row(line, name, {}), {}, {}) for line, name in enumerate(["a", "hangs", "b", "c"]))
+    with Crew(Short, 1, HOST) as crew:
+        results = {job.row.name: made.error for job, made in crew.made(jobs)}
+    why = "Line 1 was not done after 3 s, and the longest row before took 0 s"
+    assert results.pop("hangs").startswith(f"{why}. It was tried 2 times") and set(results.values()) == {""}
+    assert results.keys() == {"a", "b", "c"} and Short.made.count("hangs") == 2
+    said = capsys.readouterr().err
+    assert "Line 1 has been running for 1 s; the longest row before took 0 s. After 3 s" in said and why in said
+
+
 def test_rows_that_all_end_their_workers_end_the_run() -> None:
     Short.made, Short.begun = [], 1
     jobs = (Job(Row(line, f"deadly {line}", {}), {}, {}) for line in range(100))
     with (
-        pytest.raises(SetupError, match="3 rows one after the other ended 3 workers each"),
+        pytest.raises(SetupError, match="3 rows one after the other were given up"),
         Crew(Short, 2, HOST) as crew,
     ):
         list(crew.made(jobs))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from itertools import permutations
 
 import pytest
 import torch
-from pack.core import grouping
+from pack.core import grouping, identities
 from pack.core.errors import BadCast
 from pack.core.grouping import Sighting
 from pack.core.people import Face
@@ -90,6 +91,38 @@ def test_the_order_of_the_photos_decides_nothing_but_the_numbers() -> None:
         assert sorted(sorted(order[n] for n in one) for one in found) == [[0, 1], [2, 3], [4]]
         assert [one[0] for one in found] == sorted(one[0] for one in found)
     assert grouping.group(alike, allowed, 0.25) == [[0, 1, 2, 3], [4]]
+
+
+@pytest.mark.parametrize(("count", "people"), [(300, 6), (300, 60), (2000, 20)])
+def test_groups_are_those_of_scipy(count: int, people: int) -> None:
+    """Faces all unlike each other, and so near to the limit that some of a person stay alone."""
+    hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
+    noise = torch.Generator().manual_seed(4)
+    rows = torch.eye(people, 512).repeat(count // people, 1) + 0.06 * torch.randn(count, 512, generator=noise)
+    rows = torch.nn.functional.normalize(rows.double(), dim=1)
+    alike = rows @ rows.T
+    pairs = torch.triu_indices(count, count, 1)
+    tree = hierarchy.linkage((1 - alike[tuple(pairs)]).numpy(), "average")
+    theirs: dict[int, list[int]] = {}
+    for n, number in enumerate(hierarchy.fcluster(tree, 1 - 0.4, "distance")):
+        theirs.setdefault(int(number), []).append(n)
+    begun, apart = time.process_time(), torch.ones(count, count, dtype=torch.bool)
+    assert sorted(grouping.group(alike, apart, 0.4)) == sorted(theirs.values())
+    assert time.process_time() - begun < 10, "all pairs again after each join take a minute"
+
+
+def test_a_report_of_two_thousand_people_takes_no_minutes() -> None:
+    noise = torch.Generator().manual_seed(5)
+    rows, crop = torch.randn(2000, 512, generator=noise), torch.zeros(1, 1, 3)
+    rows[1999] = 0.8 * rows[700] + 0.7 * rows[3]
+    seen = [Sighting(n, 0, "", Face((0, 0, 200, 200), (), 0.9, crop, {"made": row})) for n, row in enumerate(rows, 1)]
+    begun = time.process_time()
+    done = grouping.sort(seen, [""] * 2000, True, 0.9, [], "")
+    assert grouping.report(done)[-1].startswith("Most alike of different people: person 701 and person 2000, 0.7")
+    assert grouping.remarks(done) == []
+    people = [identities.from_faces(name, [seen[n].face for n in own], ["made"]) for name, own in done.people.items()]
+    assert identities.look_alike(people) == []
+    assert time.process_time() - begun < 40, "pair by pair it takes three minutes"
 
 
 def test_all_recognisers_count_alike_whatever_their_units() -> None:

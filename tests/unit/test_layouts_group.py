@@ -273,7 +273,8 @@ def enters(limb: Segment, box: tuple[float, float, float, float]) -> bool:
 
 
 def test_no_arm_or_leg_lies_before_a_face_or_leaves_the_picture(acted) -> None:
-    _, layouts = acted
+    action, layouts = acted
+    shown = 1.5 if ACTIONS[action].framing == "bust" else 0.0  # heads below the nose
     for case, layout in layouts:
         arms_and_legs = [limb for slot in layout.slots for n, limb in limbs(slot).items() if n in ARMS_AND_LEGS]
         for slot in layout.slots:
@@ -281,6 +282,8 @@ def test_no_arm_or_leg_lies_before_a_face_or_leaves_the_picture(acted) -> None:
             for box in ((x - near, y - near, x + near, y + near), patch_rect(slot.center)):
                 assert not any(enters(limb, box) for limb in arms_and_legs), case
             assert all(joint[1] > 0 and -8 < joint[0] < layout.width + 8 for joint in (slot.pose or ()) if joint[2])
+            held = [joint for joint in (slot.pose or ())[9:11] if joint[2] and joint[1] < y + shown * head_of(slot)]
+            assert all(joint[1] < layout.height for joint in held), "hands up, or on shoulders, whatever the framing"
         assert overlaps([patch_rect(slot.center) for slot in layout.slots]) == overlaps(boxes(layout)) == [], case
 
 
