@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from core.models import manifest
+from environment import ROOT
 from rig.workflow import Node, wired
 
-ROOT = Path(__file__).absolute().parents[2]
 DATA = ROOT / "docs" / "authors_settings.json"
 _SAMPLERS = ("KSampler", "SamplerCustomAdvanced")
 _SAMPLED_WITH = {
@@ -47,9 +47,11 @@ class Method:
     file: str = ""
 
     def theirs(self, what: str) -> list[str]:
+        """The authors' values of one setting."""
         return [*dict.fromkeys(value for name, value, _ in self.settings if name == what)]
 
 
+@cache
 def _data() -> dict[str, Any]:
     return json.loads(DATA.read_text("utf-8"))
 
@@ -70,7 +72,8 @@ def page(text: str, name: str, chinese: bool) -> str:
         if name in method.pages:
             head, rows = _listed(method, _data()["zh"] if chinese else {})
             before, _, rest = text.partition(f"| {method.name} |")
-            text = f"{before}{head}{rows}{rest[rest.index(chr(10) * 2) + 1 :]}"
+            _, _, behind = rest.partition("\n\n")
+            text = f"{before}{head}{rows}\n{behind}"
     return text
 
 
@@ -92,7 +95,7 @@ def _listed(method: Method, words: Mapping[str, str]) -> tuple[str, str]:
 def table(workflows: Mapping[str, Mapping[str, Any]]) -> str:
     """Below each method's own settings those of the templates with it, one row for all that are the same."""
     passes = [(name, one) for name, graph in workflows.items() for one in _passes(graph)]
-    lines = [("", *_COLUMNS), ("---",) * (1 + len(_COLUMNS))]
+    lines, empty = [("", *_COLUMNS), ("---",) * (1 + len(_COLUMNS))], ("",) * len(_COLUMNS)
     for method in (*methods(), None):
         with_it = [(name, one) for name, one in passes if method in (one.methods or (None,))]
         title = f"**{method.name}** as published" if method else "**No published counterpart**"
@@ -100,9 +103,9 @@ def table(workflows: Mapping[str, Mapping[str, Any]]) -> str:
         rows: dict[tuple[str, ...], dict[str, None]] = {}
         for name, one in with_it:
             rows.setdefault(tuple(one.cell(column, method) for column in _COLUMNS), {})[f"`{name}`"] = None
-        lines += [(", ".join(names), *cells) for cells, names in rows.items()] or [("no template", *("",) * len(_COLUMNS))]
+        lines += [(", ".join(names), *cells) for cells, names in rows.items()] or [("no template", *empty)]
     unsampled = ", ".join(f"`{name}`" for name in workflows if name not in dict(passes))
-    lines.append((f"{unsampled}: no sampler", *("",) * len(_COLUMNS)))
+    lines += [(f"{unsampled}: no sampler", *empty)] if unsampled else []
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -128,10 +131,9 @@ class _Pass:
 
     def cell(self, column: str, method: Method | None) -> str:
         if column == _WEIGHTS:
-            own = [(what, value) for node, what, value in self.weights if method and node == method.node]
-            parts = [f"{what} *{value}*" for node, what, value in self.weights if node == _OURS]
-            cells = ", ".join(f"{what} {_marked(method, what, value)}" for what, value in own)
-            return "; ".join(filter(None, [cells, parts and f"shared parts: {', '.join(parts)}"]))
+            own = [f"{what} {_marked(method, what, v)}" for at, what, v in self.weights if method and at == method.node]
+            parts = [f"{what} *{value}*" for at, what, value in self.weights if at == _OURS]
+            return "; ".join(", ".join(each) for each in (own, ["shared parts", *parts] if parts else []) if each)
         if column == _CONTROL:
             return ", ".join(f"{what} {_marked(method, what, value)}" for what, value in self.nets)
         return _marked(method, column, self.settings[column]) if column in self.settings else ""
