@@ -9,8 +9,9 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from core.models import manifest
 from environment import ROOT
+
+from core.models import manifest
 from rig.workflow import Node, wired
 
 DATA = ROOT / "docs" / "authors_settings.json"
