@@ -117,7 +117,7 @@ def _theirs(method: Method | None, column: str) -> list[str]:
         shown = dict.fromkeys(what for what, *_ in method.settings if what not in (*_COLUMNS, *_NETS, _CANNY, "VAE"))
         return [", ".join(f"{what} {' or '.join(method.theirs(what))}" for what in shown)]
     if column == _CONTROL:
-        return [f"{what} {value}" for what, value, _ in method.settings if what in (*_NETS, _CANNY)]
+        return ["; ".join(f"{what} {value}" for what, value, _ in method.settings if what in (*_NETS, _CANNY))]
     return method.theirs(column)
 
 
@@ -136,7 +136,7 @@ class _Pass:
             parts = [f"{what} *{value}*" for at, what, value in self.weights if at == _OURS]
             return "; ".join(", ".join(each) for each in (own, ["shared parts", *parts] if parts else []) if each)
         if column == _CONTROL:
-            return ", ".join(f"{what} {_marked(method, what, value)}" for what, value in self.nets)
+            return "; ".join(f"{what} {_marked(method, what, value)}" for what, value in self.nets)
         return _marked(method, column, self.settings[column]) if column in self.settings else ""
 
 
