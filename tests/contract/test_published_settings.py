@@ -45,6 +45,15 @@ def test_what_matters_stands_on_the_help_page(root: Path, method: published.Meth
             assert [one for one in method.settings if not (f"`{one[2]}`" in rows and one[2])] == [], path
 
 
+@pytest.mark.parametrize(("name", "counted"), [("WithAnyone", 1 / 64), ("InfiniteYou", 1)])
+def test_shifts_of_flux_follow_from_the_sizes(name: str, counted: float) -> None:
+    """FLUX.1's shift by the number of tokens. counted: how many of them the authors count."""
+    (method,) = (one for one in published.methods() if one.name == name)
+    sizes = [map(int, size.split("x")) for size in method.theirs("size")]
+    tokens = [int(width // 16 * (height // 16) * counted) for width, height in sizes]
+    assert [f"{0.5 + (each - 256) * (1.15 - 0.5) / (4096 - 256):.3f}" for each in tokens] == method.theirs("shift")
+
+
 def test_every_template_stands_in_both_tables(root: Path, templates: dict[str, Any]) -> None:
     text = (root / "docs" / "verification.md").read_text("utf-8")
     beside, steps = text.split("\n## The templates beside ")[1].split("\n## The steps that a workflow takes\n")

@@ -14,18 +14,11 @@ import comfy.samplers
 import pytest
 import tiny_sd15
 import torch
-from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingFlux
-from diffusers import (
-    DDIMScheduler,
-    EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    LCMScheduler,
-    UniPCMultistepScheduler,
-)
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, UniPCMultistepScheduler
 from figures import relative
 from pack.bridge import parts2whole_files
 from parts_made import SCHEDULER
-from rig.published import methods
 from rig.workflow import nodes_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,31 +198,3 @@ def test_lcm_takes_the_steps_of_its_authors():
         scheduler.set_timesteps(steps)
         sigmas = comfy.samplers.calculate_sigmas(lcm.get_model_object("model_sampling"), "simple", steps)
         assert (sigmas[:-1] / levels(scheduler, scheduler.timesteps) - 1).abs().max() <= TOLERANCE
-
-
-@pytest.mark.parametrize(
-    ("name", "shifts", "sizes", "counted", "without"),
-    [
-        # The authors of WithAnyone divide the picture's tokens by 64 once more; one shift serves all of its sizes.
-        ("WithAnyone", (0.46, 0.46), {"512x512": 8e-4, "768x768": 3e-3, "1024x1024": 8e-3}, 1 / 64, 0.86),
-        ("InfiniteYou", (1.15, 0.5), {"864x1152": 2e-3}, 1, 0.03),
-    ],
-)
-def test_flux_methods_take_the_sigmas_of_their_authors(name, shifts, sizes, counted, without):
-    """As their help pages say: ModelSamplingFlux and the scheduler simple. counted: how many of the tokens."""
-    (method,) = (one for one in methods() if one.name == name)
-    (steps,), (scheduler,) = map(int, method.theirs("steps")), method.theirs("scheduler")
-    for size, tolerance in sizes.items():
-        width, height = map(int, size.split("x"))
-        mu = 0.5 + (int(width // 16 * (height // 16) * counted) - 256) * (1.15 - 0.5) / (4096 - 256)
-        assert f"{mu:.3f}" in method.theirs("shift") or size not in method.theirs("size")
-        published = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
-        published.set_timesteps(sigmas=[1 - step / steps for step in range(steps)], mu=mu)
-
-        def apart(*settings, theirs=published.sigmas[:-1]):
-            (patched,) = ModelSamplingFlux().patch(model("SDXL"), *settings)
-            sigmas = comfy.samplers.calculate_sigmas(patched.get_model_object("model_sampling"), scheduler, steps)
-            return (sigmas[:-1] / theirs - 1).abs().max()
-
-        assert apart(*shifts, width, height) <= tolerance
-        assert apart(1.15, 1.15, width, height) >= without, "FLUX.1's own"
