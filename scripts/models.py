@@ -12,7 +12,8 @@ where its extra_model_paths.yaml says, or in --models. `doctor` goes to no netwo
 safetensors of pickles, need torch: run them with the Python that runs ComfyUI. `download` needs huggingface_hub and
 pooch; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT.
 `manager` prints entries for ComfyUI-Manager's model list, `write` renews what is made from models_manifest.json in
-README, docs/, the workflows and the blueprints.
+README, docs/, the workflows and the blueprints, and what is made from docs/authors_settings.json: the tables of
+published settings in the help pages, and those of the templates beside them in docs/verification.md.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import ROOT, SetupError
+from rig import published
 from rig.workflow import nodes_in
 
 from core.errors import LikenessError
@@ -42,6 +44,8 @@ BLUEPRINTS = ROOT / "subgraphs"
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "models.md"
 MANAGER = ROOT / "docs" / "manager_models.json"
+VERIFICATION = ROOT / "docs" / "verification.md"
+HELP = ROOT / "web" / "docs"
 
 
 def main() -> int:
@@ -275,17 +279,23 @@ def write(given: argparse.Namespace) -> int:
 
 
 def made() -> dict[Path, str]:
-    """Path -> text of every file with something from the manifest in it, as it should be."""
+    """Path -> text of every file with something from the manifest or of published settings in it, as it should be."""
     files = {manifest.PATH: manifest.written(manifest.models())}
     files[README] = filled(README.read_text("utf-8"), "needs", methods())
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
     files[MANAGER] = manager_list()
+    for name in {page for method in published.methods() for page in method.pages}:
+        for path in (HELP / f"{name}.md", HELP / name / "zh.md"):
+            files[path] = published.page(path.read_text("utf-8"), name, path.stem == "zh")
+    templates = {path.stem: read_workflow(path.stem) for path in sorted(WORKFLOWS.glob("*.json"))}
+    beside = published.table(templates)
+    files[VERIFICATION] = filled(VERIFICATION.read_text("utf-8"), "settings", beside, "docs/authors_settings.json")
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 
 
-def filled(text: str, name: str, made_of: str) -> str:
-    begin, end = f"<!-- models {name}: from models_manifest.json -->\n", f"<!-- models {name} end -->"
+def filled(text: str, name: str, made_of: str, source: str = "models_manifest.json") -> str:
+    begin, end = f"<!-- models {name}: from {source} -->\n", f"<!-- models {name} end -->"
     head, rest = text.split(begin)
     return f"{head}{begin}{made_of}{end}{rest.split(end)[1]}"
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from core import workflow_files
 from core.workflow_files import subgraphs
@@ -83,6 +83,20 @@ def opened(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> tuple
     return prompt, list(places.values())
 
 
+class Node(NamedTuple):
+    """A node that runs. inputs: by name the value of a widget, or the number of the node that a link comes from."""
+
+    type: str
+    inputs: dict[str, Any]
+    linked: set[str]
+
+
+def wired(workflow: Mapping[str, Any]) -> dict[str, Node]:
+    """Every node that runs by its number (in a subgraph "box:node"). Needs no host, so it knows the widgets that the
+    file names."""
+    return dict(_Level(workflow, subgraphs(workflow)).wired())
+
+
 def _to_nowhere(value: Any, prompt: Prompt) -> bool:
     return isinstance(value, list) and value[0] not in prompt
 
@@ -121,6 +135,23 @@ class _Level:
             else:
                 found[f"{self.path}{number}"] = self._node(node, object_info, places)
         return found
+
+    def wired(self) -> Iterator[tuple[str, Node]]:
+        for number, node in self.nodes.items():
+            if node.get("mode", 0) in (_MUTED, _BYPASSED):
+                continue
+            if number in self.inside:
+                yield from self.inside[number].wired()
+                continue
+            inputs, linked = _named(node), set[str]()
+            for slot in node.get("inputs") or []:
+                brought = self.input(slot["link"], slot.get("type")) if slot.get("link") is not None else None
+                if isinstance(brought, list):
+                    inputs[slot["name"]] = brought[0]
+                    linked.add(slot["name"])
+                elif brought is not None and brought.value is not None:
+                    inputs[slot["name"]] = brought.value
+            yield f"{self.path}{number}", Node(node["type"], inputs, linked)
 
     def _node(
         self, node: Mapping[str, Any], object_info: Mapping[str, Any], places: dict[tuple[str, str], Place]
@@ -234,6 +265,15 @@ def _values(node: Mapping[str, Any], definition: Mapping[str, Any]) -> dict[str,
 def sent(value: Any) -> Any:
     """As the frontend sends it: a list alone would be taken for a link."""
     return {"__value__": value} if isinstance(value, list) else value
+
+
+def _named(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a node's widgets by the names that its file gives them; "" is what the editor adds to a seed."""
+    names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
+    values = node.get("widgets_values") or []
+    if "seed" in names and len(values) > len(names):
+        names.insert(names.index("seed") + 1, "")
+    return dict(zip(names, values, strict=False))
 
 
 def _widgets(definition: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:

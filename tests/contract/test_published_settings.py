@@ -1,0 +1,91 @@
+"""What the authors sample with (docs/authors_settings.json) stands with its place in help pages and tables."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import published
+
+PLACE = r"[\w.+/-]+\.(py|md|ipynb):\d+(-\d+)?"
+SPEAKS = {
+    "en": r"[Aa]s published|[Aa]uthors' (value|script|demo|slider|pipeline|own nodes|`)",
+    "zh": r"与发布|发布的值|发布的设置|作者的(设置|脚本|演示|滑块)|原版",
+}
+
+
+@pytest.fixture(scope="module")
+def templates(root: Path) -> dict[str, Any]:
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((root / "workflows").glob("*.json"))}
+
+
+@pytest.mark.parametrize("language", SPEAKS)
+def test_pages_that_speak_of_the_authors_say_where_it_stands(root: Path, language: str) -> None:
+    pages = (root / "web" / "docs").glob("*.md" if language == "en" else "*/zh.md")
+    speaking = {path: text for path in pages if re.search(SPEAKS[language], text := path.read_text("utf-8"))}
+    assert len(speaking) >= 12
+    assert [path for path, text in speaking.items() if not re.search(f"`{PLACE}`", text)] == []
+
+
+@pytest.mark.parametrize("method", published.methods(), ids=lambda method: method.name)
+def test_what_matters_stands_on_the_help_page(root: Path, method: published.Method) -> None:
+    flux = "FLUX.1-dev" in "".join(method.theirs("model"))
+    assert {"sampler", "scheduler", "steps", "CFG"} <= {what for what, *_ in method.settings}
+    assert not flux or (method.theirs("shift") and method.theirs("guidance"))
+    assert [where for *_, where in method.settings if not re.fullmatch(PLACE, where)] == []
+    for name in method.pages:
+        for path in (root / "web" / "docs" / f"{name}.md", root / "web" / "docs" / name / "zh.md"):
+            rows = path.read_text("utf-8").partition(f"| {method.name} |")[2].partition("\n\n")[0]
+            assert method.repository in rows and method.commit in rows, path
+            assert [one for one in method.settings if not (f"`{one[2]}`" in rows and one[2])] == [], path
+
+
+@pytest.mark.parametrize(("name", "counted"), [("WithAnyone", 1 / 64), ("InfiniteYou", 1)])
+def test_shifts_of_flux_follow_from_the_sizes(name: str, counted: float) -> None:
+    """FLUX.1's shift by the number of tokens. counted: how many of them the authors count."""
+    (method,) = (one for one in published.methods() if one.name == name)
+    sizes = [map(int, size.split("x")) for size in method.theirs("size")]
+    tokens = [int(width // 16 * (height // 16) * counted) for width, height in sizes]
+    assert [f"{0.5 + (each - 256) * (1.15 - 0.5) / (4096 - 256):.3f}" for each in tokens] == method.theirs("shift")
+
+
+def test_every_template_stands_in_both_tables(root: Path, templates: dict[str, Any]) -> None:
+    text = (root / "docs" / "verification.md").read_text("utf-8")
+    beside, steps = text.split("\n## The templates beside ")[1].split("\n## The steps that a workflow takes\n")
+    assert [name for name in templates if f"`{name}`" not in beside] == []
+    unsampled = re.findall(r"`(\w+)`", next(line for line in beside.splitlines() if ": no sampler" in line))
+    named = re.findall(r"`([\w*]+)`", "".join(line.split("|")[1] for line in steps.splitlines() if line[:3] == "| `"))
+    assert [one for one in templates if one not in unsampled and not any(fnmatch(one, name) for name in named)] == []
+
+
+@pytest.mark.parametrize(
+    ("template", "kind", "widget", "value", "shown"),
+    [
+        ("id_patch_two_people", "KSampler", "steps", 20, "| **20** |"),
+        ("id_patch_two_people", "LikenessApplyIDPatch", "id_start_percent", 0.4, "id_start_percent **0.4**"),
+        ("instant_id_pose_from_photo", "ControlNetApplyAdvanced", "end_percent", 0.5, "openpose **0.4, 0.0 to 0.5**"),
+        ("photo_maker_two_people", "LikenessGroupLayout", "width", 1024, "| *1024x896* |"),
+        ("references_klein_two_people", "LikenessCastReferences", "negative_prompt", "", "| none |"),
+        ("references_qwen_three_people", "ModelSamplingAuraFlow", "shift", 2.0, "| **2.0** |"),
+        ("parts_one_garment", "CLIPTextEncode", "text", "", "| none |"),
+    ],
+)
+def test_a_changed_setting_is_another_cell(
+    templates: dict[str, Any], template: str, kind: str, widget: str, value: Any, shown: str
+) -> None:
+    """What stands in a node, or in the box that brings it there, is what the table shows."""
+    graph = copy.deepcopy(templates[template])
+    before = published.table({template: graph})
+    parts = [graph, *graph.get("definitions", {}).get("subgraphs", [])]
+    boxes = {part.get("id") for part in parts}
+    for node in (node for part in parts for node in part["nodes"] if node["type"] in (kind, *boxes)):
+        names = [slot["name"] for slot in node["inputs"] if "widget" in slot]
+        if widget in names:
+            after_seed = node["type"] == kind and "seed" in names[: names.index(widget)]
+            node["widgets_values"][names.index(widget) + after_seed] = value
+    assert published.table({template: graph}).count(shown) > before.count(shown)
