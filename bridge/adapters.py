@@ -99,14 +99,15 @@ def hearing(
     feather: float,
     acts_in: str,
     scaled: str = "with regions",
+    far_corner: Callable[[float], int] = int,
 ) -> Hearing:
     """Of those of a cast who are heard, by the inputs of schema.heard_inputs.
 
-    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. Raises as
-    core.places.heard.
+    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. far_corner: of
+    face boxes, as in core.places.regions.in_face_boxes. Raises as core.places.heard.
     """
     areas, by_row = heard.weights(cast, mask, margin, feather, node), is_a(cast, RowCast)
-    boxes = heard.in_boxes(cast, areas, node) if acts_in == heard.FACE_BOXES else None
+    boxes = heard.in_boxes(cast, areas, node, far_corner) if acts_in == heard.FACE_BOXES else None
     canvas = Canvas(node_id, node, lambda _: scaled, len(heard.heard(cast).people) if by_row else 0)
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
     return Hearing(sigmas, areas, boxes, by_row, canvas, placed)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..core.identities import combine, portraits
-from ..core.ip_adapter.files import FACE, RECOGNISER, SEQUENCE, Variant, variant, versioned
+from ..core.ip_adapter.files import LOOSE, RECOGNISER, SEQUENCE, SWAPPED, Variant, variant, versioned
 from ..core.ip_adapter.net import IPAdapterNet, alike
 from ..core.models import manifest
 from ..core.models.formats import IP_ADAPTERS
@@ -60,7 +60,7 @@ def load_ip_adapter(path: str, version: str) -> IPAdapter:
 
 @dataclass(frozen=True)
 class Reading:
-    """How people are read. photos: as in identities.combine. cut: FACE or LOOSE, of what CLIP is given. shortcut: how
+    """How people are read. photos: as in identities.combine. cut: of what CLIP is given, one of CUTS. shortcut: how
     much of what CLIP sees is added in Plus v2."""
 
     photos: str
@@ -121,7 +121,8 @@ def _embeddings(found: Variant, identity: Identity, photos: str) -> Tensor | Non
 def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, reading: Reading) -> Tensor:
     """(n, ...) by CLIP of the pictures of a person, their mean unless they are a sequence."""
     kept = portraits(identity, loaded.variant.title)
-    seen = seen_of(loaded, clip, (kept.aligned if reading.cut == FACE else kept.loose).float() / 255)
+    cut = kept.loose if reading.cut == LOOSE else kept.aligned
+    seen = seen_of(loaded, clip, (cut.flip(-1) if reading.cut == SWAPPED else cut).float() / 255)
     return seen if reading.photos == SEQUENCE else seen.mean(dim=0, keepdim=True)
 
 

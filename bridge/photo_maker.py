@@ -144,11 +144,20 @@ def by_region(
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative: the plain words, and from `start_percent` of the schedule on the fused ones.
 
+    ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
+
     regions: (people, H, W) where those who are heard are, or None: everywhere.
     """
-    before, after = said.plain, said.fused
+    before, after = (_control_nets_read(said.plain, side) for side in (said.plain, said.fused))
+    negative = _control_nets_read(negative, negative)
     for (place, count), region in zip(said.stand, () if regions is None else regions, strict=regions is not None):
         text = standing_at(place, count, region, canvas)
         before, after, negative = put(before, silent(text)), put(after, text), put(negative, silent(text))
     pairs = zip(before, after, strict=True)
     return [entry for pair in pairs for entry in changed_at(*pair, start_percent)], negative
+
+
+def _control_nets_read(words: Conditioning, side: Conditioning) -> Conditioning:
+    """A side whose ControlNets read these texts instead, except where another node has given them others."""
+    pairs = zip(words, side, strict=True)
+    return [[text, {"cross_attn_controlnet": read, **options}] for (read, _), (text, options) in pairs]

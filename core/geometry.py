@@ -147,8 +147,10 @@ def upright(keypoints: Keypoints) -> int:
 def patch_rect(center: Point, size: int = PATCH) -> Rect:
     """The square of an ID patch around a face centre, before it is cut at the border.
 
-    float32 and halves to even, as torch.round in ID-Patch's modules/inferencer.py. The far corner is the near one
-    plus `size`: rounding both, as there, gives 65 px for a few float32 values and then fails.
+    center: px, in float32, halves to even, as torch.round in ID-Patch's modules/inferencer.py. There it is cast to
+    bfloat16 first, as the weights are, which moves a patch by up to 1 px where it is below 512, 2 below 1024, 4 below
+    2048. The far corner is the near one plus `size`: rounding both, as there, gives other sizes for a few values in
+    float32 and for 2 to 7 % in bfloat16, and then fails.
     """
     corner = np.rint(np.asarray(center, dtype=np.float32) - np.float32(size // 2))
     x, y = int(corner[0]), int(corner[1])

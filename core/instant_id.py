@@ -87,7 +87,7 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
         raise BadSize(
             "The photo", size,
             f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px",
-            "Cut the photo to a shape nearer to a square, or set a larger longer_side.",
+            "Cut the photo to a shape nearer to a square.",
         )  # fmt: skip
     pixels = as_rgb(image).movedim(-1, 1)
     for wide, high in (scaled, fitted):

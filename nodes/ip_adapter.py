@@ -19,7 +19,7 @@ from ..bridge.lora import with_lora
 from ..bridge.runs import patched
 from ..bridge.schema import advanced, applied_outputs, heard_inputs, percent_input, photos_input, searchable
 from ..core.identities import PHOTOS
-from ..core.ip_adapter.files import BY_THE_FILE, FACE, LOOSE, VERSIONS
+from ..core.ip_adapter.files import BY_THE_FILE, CUTS, VERSIONS
 from ..core.places import heard
 from ..core.places.heard import REGIONS
 from .sockets import CastOrIdentitySocket, IPAdapterSocket
@@ -135,10 +135,11 @@ class ApplyIPAdapter(io.ComfyNode):
                 advanced(
                     io.Combo.Input(
                         "portrait",
-                        options=[AS_MADE, FACE, LOOSE],
+                        options=[AS_MADE, *CUTS],
                         default=AS_MADE,
                         tooltip="What of each photo CLIP is given: the aligned face alone, as FaceID Plus was made, or "
-                        "head and shoulders, as the others.",
+                        "head and shoulders, as the others. face in BGR swaps red and blue, as the authors' example "
+                        "for FaceID Plus does.",
                     )
                 ),
                 *heard_inputs(

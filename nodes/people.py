@@ -29,7 +29,9 @@ from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathe
 from ..core.faces import analysis, drawing, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
-from ..core.faces.pictures import Picture, to_picture
+from ..core.faces.pictures import Picture, is_placeholder, to_picture
+from ..core.geometry import Fit
+from ..core.instant_id import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import placing
 from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
@@ -37,6 +39,8 @@ from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSock
 CATEGORY = "likeness/people"
 DEFAULT_TOOLTIP = "From Load Face Model. With nothing connected: the first pack and every recogniser found."
 _PEOPLE = 8
+AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
+"""At what size a photo is given to the face model: its own, or that of InstantID's authors."""
 
 
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
@@ -292,6 +296,7 @@ class Identity(io.ComfyNode):
                     tooltip="From Detect Face Landmarks (MediaPipe) with the same photos, num_faces = 0: its faces are "
                     "taken instead of those that the face model's detector finds, so no face pack is needed.",
                 ),
+                _photo_size(),
             ],
             outputs=[
                 IdentitySocket.Output("identity", display_name="identity"),
@@ -317,6 +322,7 @@ class Identity(io.ComfyNode):
         which_face: str,
         on_no_face: str,
         face_landmarks: Mapping[str, Any] | None = None,
+        photo_size: str = AS_IT_IS,
     ) -> io.NodeOutput:
         face_model = face_model or default_face_model(detects=face_landmarks is None)
         name = plain(name, NAME) or "person"
@@ -328,7 +334,8 @@ class Identity(io.ComfyNode):
         for number, photo in enumerate(stepwise(image.unbind()), 1):
             where = _photo_of(name, number, len(image))
             try:
-                face = _face(cls, face_model, photo, which_face, where, meshes[number - 1] if meshes else None)
+                found = meshes[number - 1] if meshes else None
+                face = _face(cls, face_model, photo, which_face, where, photo_size, found)
             except FaceNotFound as error:
                 if on_no_face == "error":
                     if len(image) > 1:
@@ -346,6 +353,19 @@ class Identity(io.ComfyNode):
         remarks = [*drawn, *gathered("No face found, dropped", dropped), *analysis.small_faces(seen)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
+
+
+def _photo_size() -> io.Combo.Input:
+    return advanced(
+        io.Combo.Input(
+            "photo_size",
+            options=[AS_IT_IS, AS_PUBLISHED],
+            default=AS_IT_IS,
+            optional=True,
+            tooltip="At what size the face is looked for and recognised. 1280 px = the photo's longer side is brought "
+            "to 1280 px first, as InstantID's authors do. Choose it for InstantID.",
+        )
+    )
 
 
 def _which_face() -> io.Combo.Input:
@@ -373,17 +393,29 @@ def _face(
     photo: Tensor,
     which_face: str,
     where: str,
+    photo_size: str,
     found: Sequence[Mapping[str, Any]] | None = None,
 ) -> people.Face:
-    """The face that is meant in a photo. found: faces of FACE_LANDMARKS, instead of the face model's detector."""
-    picture = to_picture(photo)
-    faces = (
-        analysis.detect(face_model.detector, picture, where)
-        if found is None
-        else landmarks.detect(found, picture, where)
-    )
-    chosen = _chosen(cls, photo, faces, which_face, where)
-    return analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where, portraits=True)[0]
+    """The face that is meant in a photo, its box in pixels of the photo as it came.
+
+    found: faces of FACE_LANDMARKS, instead of the face model's detector.
+    """
+    seen = photo if photo_size == AS_IT_IS else _resized(photo)
+    picture = to_picture(seen)
+    before, after = ((x.shape[1], x.shape[0]) for x in (photo, seen))
+    if found is None:
+        faces = analysis.detect(face_model.detector, picture, where)
+    else:
+        faces = [one.moved(Fit.into(before, after, "stretch")) for one in landmarks.detect(found, picture, where)]
+    chosen = _chosen(cls, seen, faces, which_face, where)
+    (face,) = analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where, portraits=True)
+    return replace(face, box=Fit.into(after, before, "stretch").box(face.box))
+
+
+def _resized(photo: Tensor) -> Tensor:
+    """A photo (H, W, C) as InstantID's authors give it to the face model; the host's placeholder, which is named, as
+    it is."""
+    return photo if is_placeholder(to_picture(photo)) else resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0]
 
 
 def _chosen(
@@ -626,6 +658,7 @@ class PeopleFromPhotos(io.ComfyNode):
                     )
                     for n in numbers
                 ),
+                _photo_size(),
             ],
             outputs=[
                 CastSocket.Output("cast", display_name="cast"),
@@ -644,7 +677,12 @@ class PeopleFromPhotos(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, face_model: FaceModel | None, names: str, which_face: str, **inputs: Tensor | None
+        cls,
+        face_model: FaceModel | None,
+        names: str,
+        which_face: str,
+        photo_size: str = AS_IT_IS,
+        **inputs: Tensor | None,
     ) -> io.NodeOutput:
         _refuse_more("People from Photos", "photo", list(inputs))
         photos = {n: photo for n in range(1, _PEOPLE + 1) if (photo := inputs.get(f"photo_{n}")) is not None}
@@ -658,7 +696,7 @@ class PeopleFromPhotos(io.ComfyNode):
             name = named.get(number, f"person {len(members) + 1}")
             faces: list[people.Face] = []
             for n, photo in enumerate(batch.unbind(), 1):
-                faces.append(_face(cls, face_model, photo, which_face, _photo_of(name, n, len(batch))))
+                faces.append(_face(cls, face_model, photo, which_face, _photo_of(name, n, len(batch)), photo_size))
                 seen.append((_who(name, n, len(batch)), faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
         drawn = examples.reminder(

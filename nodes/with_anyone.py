@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -147,7 +148,8 @@ class ApplyWithAnyone(io.ComfyNode):
         window = sigmas_of(model, METHOD, start_percent, end_percent)
         check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
-        where = hearing(cast, APPLY, node, window, mask, region_margin, 0, acts_in)
+        # Released: right and lower ends are divided by 16 as they are, and rounded up.
+        where = hearing(cast, APPLY, node, window, mask, region_margin, 0, acts_in, far_corner=math.ceil)
         faces = make_faces(with_anyone, people, photos, weight, where, dtype_of(model.model))
         shown = heard.drawn(where.acts, people, where.by_row)
         preview = None if shown is None else ui.PreviewImage(shown, cls=cls)

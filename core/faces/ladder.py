@@ -8,6 +8,7 @@ from functools import cache
 
 import numpy as np
 
+from ..geometry import Fit
 from ..people import Box, Keypoints, Point
 from .pictures import Picture
 
@@ -19,6 +20,10 @@ class Detection:
     box: Box
     keypoints: Keypoints
     score: float
+
+    def moved(self, to: Fit) -> Detection:
+        """In another picture."""
+        return replace(self, box=to.box(self.box), keypoints=tuple(map(to.point, self.keypoints)))
 
 
 Detector = Callable[[Picture, int], Sequence[Detection]]

@@ -11,8 +11,9 @@ from ..models.tensors import State, origin
 
 RECOGNISER = BUFFALO
 """All files that read an embedding were trained on those of insightface's buffalo_l (w600k_r50)."""
-FACE, LOOSE = "face", "head and shoulders"
-"""What of a photo CLIP is given: the aligned face, or the cut around it."""
+FACE, LOOSE, SWAPPED = CUTS = ("face", "head and shoulders", "face in BGR")
+"""What of a photo CLIP is given: the aligned face, the cut around it, or the face with red and blue swapped, as the
+authors' visualization_attnmap_faceid.ipynb gives a crop of cv2.imread to FaceID Plus."""
 MEAN, SEQUENCE = "mean", "sequence"
 BY_THE_FILE, V1, V2 = VERSIONS = ("by the file", "v1", "v2")
 """Of FaceID Plus, whose two versions for SD1.5 have the same keys and shapes."""

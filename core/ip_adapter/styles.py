@@ -1,7 +1,8 @@
 """In which cross-attention layers a picture is heard: those that draw the style, those that lay out, or all.
 
-Source: InstantStyle (arXiv 2404.02733), for SDXL: style in up_blocks.0.attentions.1 of diffusers, layout
-in down_blocks.2.attentions.1. SD1.5 knows no such single blocks; the levels taken here are what people try.
+Source: InstantStyle (arXiv 2404.02733), for SDXL infer_style.py: style in up_blocks.0.attentions.1 of diffusers, layout
+in down_blocks.2.attentions.1. For SD1.5 infer_style_sd15.py ("experimental, not obvious as SDXL"): style in
+up_blocks.1, layout in down_blocks.2 and mid_block.
 """
 
 from __future__ import annotations

@@ -201,6 +201,23 @@ def test_models_offered_are_the_ones_chosen(graph: Graph) -> None:
             assert model["directory"] in FOLDERS
 
 
+def test_instant_id_recognises_faces_at_the_size_of_its_authors() -> None:
+    """Through Resize Photo, or by photo_size."""
+    raw: list[tuple[str, int]] = []
+    for path in [*FILES, *sorted((ROOT / "subgraphs").glob("*.json"))]:
+        graph = json.loads(path.read_text("utf-8"))
+        of_instant_id = any(node["type"] == "LikenessApplyInstantID" for node in nodes_in(graph))
+        for level in [graph, *subgraphs(graph).values()] if of_instant_id else []:
+            resizing = [node for node in level["nodes"] if node["type"] == "LikenessResizePhoto"]
+            resized = {link for node in resizing for link in node["outputs"][0]["links"] or ()}
+            for node in level["nodes"]:
+                linked = {entry["link"] for entry in node["inputs"] if entry["type"] == "IMAGE"}
+                made = node["type"] in ("LikenessIdentity", "LikenessPeopleFromPhotos")
+                if made and node["widgets_values"][-1] != "1280 px" and not linked & resized:
+                    raw.append((path.stem, node["id"]))
+    assert not raw
+
+
 def test_a_note_says_what_to_change_first(graph: Graph) -> None:
     notes = [node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote"]
     assert len(notes) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 from arcface_seeded import crops, published_state
 from host_nodes import novram
 from pack.core import inputs
+from pack.core.instant_id import resized_photo
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -319,11 +321,54 @@ def test_an_identity_from_landmarks(nodes, without_pack):
     ).args
     assert identity.embeddings["arcface-ir-se50"].shape == (2, 512) and len(made) == 2
     assert "2 photos used" in report
+
+    def resized(photo, given, **size):
+        person = nodes.Identity.execute(without_pack, photo, "Yao", "only", "error", given, **size).args[0]
+        return person.embeddings["arcface-ir-se50"][0]
+
+    larger, found = resized_photo(photo, 1280, 64), landmarks_of("yao", photo)
+    ratio = np.divide(larger.shape[2:0:-1], photo.shape[2:0:-1])
+    there = {
+        **landmarks_of("yao", larger),
+        "frames": [[{"landmarks_xy": found["frames"][0][0]["landmarks_xy"] * ratio, "score": 0.9}]],
+    }
+    assert torch.allclose(resized(photo, found, photo_size="1280 px"), resized(larger, there), atol=1e-6)
     group = real_faces.image(real_faces.SIX_FRIENDS)
     from pack.core.errors import BadPhoto
 
     with pytest.raises(BadPhoto, match="shows 3 faces where one person is meant"):
         nodes.Identity.execute(without_pack, group, "Anna", "only", "error", landmarks_of("six_friends", group))
+
+
+def as_instant_id_resizes(path, enlarged):
+    """resize_img of the authors' infer.py, with Pillow."""
+    photo = Image.open(path).convert("RGB")
+    photo = photo.resize([round(side * enlarged) for side in photo.size], Image.LANCZOS)
+    scaled = [round(1024 / min(photo.size) * side) for side in photo.size]
+    scaled = [round(1280 / max(scaled) * side) for side in scaled]
+    return photo, photo.resize(scaled, Image.BILINEAR).resize([side // 64 * 64 for side in scaled], Image.BILINEAR)
+
+
+@pytest.mark.parametrize(("path", "enlarged"), [(real_faces.YAO, 1), (real_faces.ASTRONAUT, 0.4), (real_faces.YAO, 9)])
+def test_a_face_is_recognised_at_the_size_that_instant_id_s_authors_do(
+    nodes, face_model, path, enlarged, record_property
+):
+    photo, theirs = (
+        torch.from_numpy(np.array(one))[None].float() / 255 for one in as_instant_id_resizes(path, enlarged)
+    )
+
+    def made(image, **given):
+        identity, _, report = nodes.Identity.execute(face_model, image, "Yao", "largest", "error", **given).args
+        sides = re.search(r"face of (\d+)x(\d+) px", report)
+        return identity.embeddings["w600k_mbf"][0], [int(side) for side in sides.groups()]
+
+    (ours, face), (same, _), (raw, own) = made(photo, photo_size="1280 px"), made(theirs), made(photo)
+    near = [float(torch.cosine_similarity(one, same, dim=0)) for one in (ours, raw)]
+    record_property("cosine", near)
+    assert near[0] > 0.9995 > 0.996 > near[1]
+    assert face == pytest.approx(own, rel=0.05), "in pixels of the photo as it came"
+    cast = nodes.PeopleFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
+    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"][0], ours)
 
 
 def test_people_of_pictures_alone(nodes, models, monkeypatch):

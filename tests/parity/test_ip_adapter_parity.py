@@ -109,6 +109,7 @@ class Case(NamedTuple):
 CASES = {
     "FaceID": Case("sd15", "face-id", weights=(1.0, 0.6)),
     "FaceID Plus v2": Case("sd15", "face-id-plus"),
+    "FaceID Plus v2 as the authors' notebook": Case("sd15", "face-id-plus", changed=(("portrait", "face in BGR"),)),
     "FaceID Plus v1, shortcut unread": Case("sd15", "face-id-plus", changed=(("version", "v1"), ("shortcut", 0.3))),
     "portrait, two photos and three": Case("sd15", "face-id-portrait", (2, 3)),
     "plus-face": Case("sd15", "ip-adapter-plus", (2, 1)),
@@ -126,6 +127,8 @@ def tokens_of(projection, case, one, clip, width):
     rows = one.identity.embeddings["w600k_r50"]
     kept = one.identity.portraits
     pictures = (kept.aligned if case.kind == "face-id-plus" else kept.loose).float() / 255
+    if "face in BGR" in dict(case.changed).values():
+        pictures = pictures[..., [2, 1, 0]]
     if case.kind == "face-id-unnorm":
         given = torch.stack([torch.zeros_like(rows), rows])
     elif case.kind.startswith("face-id"):
@@ -151,7 +154,10 @@ class Given(torch.nn.Module):
         return tokens
 
 
-ALWAYS = ("FaceID", "FaceID Plus v2", "portrait, two photos and three", "plus-face", "FaceID Plus v2 for SDXL")
+ALWAYS = (
+    "FaceID", "FaceID Plus v2 as the authors' notebook", "portrait, two photos and three", "plus-face",
+    "FaceID Plus v2 for SDXL",
+)  # fmt: skip
 
 
 @torch.no_grad()

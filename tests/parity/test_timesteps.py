@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,14 @@ import comfy.samplers
 import pytest
 import tiny_sd15
 import torch
-from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, LCMScheduler, UniPCMultistepScheduler
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingFlux
+from diffusers import (
+    DDIMScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
+    UniPCMultistepScheduler,
+)
 from figures import relative
 from pack.bridge import parts2whole_files
 from parts_made import SCHEDULER
@@ -198,3 +205,45 @@ def test_lcm_takes_the_steps_of_its_authors():
         scheduler.set_timesteps(steps)
         sigmas = comfy.samplers.calculate_sigmas(lcm.get_model_object("model_sampling"), "simple", steps)
         assert (sigmas[:-1] / levels(scheduler, scheduler.timesteps) - 1).abs().max() <= TOLERANCE
+
+
+def of_with_anyone(steps: int, width: int, height: int) -> torch.Tensor:
+    """get_schedule of its withanyone/flux/sampling.py, which pipeline.py tells 64 times fewer tokens than there are."""
+    length = (width // 8) * (height // 8) // 256
+    mu = 0.5 + (length - 256) * (1.15 - 0.5) / (4096 - 256)
+    evenly = torch.linspace(1, 0, steps + 1, dtype=torch.float64)
+    return (math.exp(mu) / (math.exp(mu) + 1 / evenly - 1)).float()
+
+
+def of_infinite_you(steps: int, width: int, height: int) -> torch.Tensor:
+    """Its pipelines/pipeline_flux_infusenet.py, with the scheduler of FLUX.1 dev."""
+    length = (width // 16) * (height // 16)
+    mu = 0.5 + (length - 256) * (1.15 - 0.5) / (4096 - 256)
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    scheduler.set_timesteps(sigmas=[1 - step / steps for step in range(steps)], mu=mu)
+    return scheduler.sigmas
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize(
+    ("published", "scale", "steps", "size", "apart"),
+    [
+        # ModelSamplingFlux is told an eighth of the picture's sides, which makes the same short length.
+        (of_with_anyone, 8, 25, (768, 768), 2e-6),
+        (of_with_anyone, 8, 25, (512, 512), 2e-6),
+        (of_with_anyone, 8, 50, (1024, 768), 2e-6),
+        # 30 steps do not divide the host's 10000.
+        (of_infinite_you, 1, 30, (864, 1152), 0.0021),
+        (of_infinite_you, 1, 25, (864, 1152), 2e-6),
+        (of_infinite_you, 1, 50, (1024, 1024), 2e-6),
+    ],
+)
+def test_flux_has_the_shift_of_the_authors(published, scale, steps, size, apart, record_property):
+    """With ModelSamplingFlux as it comes (1.15 and 0.5) and the scheduler simple, in parts of each sigma."""
+    (shifted,) = ModelSamplingFlux().patch(model("SDXL"), 1.15, 0.5, *(side // scale for side in size))
+    ours = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)
+    theirs = published(steps, *size)
+    difference = (ours[:-1] / theirs[:-1] - 1).abs().max().item()
+    record_property("relative_difference", difference)
+    assert len(ours) == len(theirs) == steps + 1 and ours[-1] == theirs[-1] == 0
+    assert difference <= apart

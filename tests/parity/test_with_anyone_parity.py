@@ -4,6 +4,7 @@ everybody's tokens in one attention under a boolean mask, in hooks behind every 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import comfy.controlnet
@@ -16,8 +17,9 @@ import torch.nn.functional as functional
 from figures import relative
 from pack.bridge.dit import FLUX
 from pack.bridge.with_anyone import load_with_anyone
+from pack.core.people import PlacedCast, Slot
 from pack.core.places.heard import REGIONS
-from pack.core.with_anyone import Face, WithAnyoneNet, of_faces, read
+from pack.core.with_anyone import Face, WithAnyoneNet, inside, of_faces, read
 from pack.nodes.with_anyone import ApplyWithAnyone
 from safetensors.torch import save_file
 from with_anyone_made import BOXES, DEFAULTS, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
@@ -35,6 +37,14 @@ def pair(tmp_path_factory):
     return model, file, load_with_anyone(str(path))
 
 
+def tokens_in(box, rows, columns):
+    """Rows and columns of the picture's tokens that the released create_person_cross_attention_mask_varlen gives to a
+    box of floats, px."""
+    left, top, right, below = box
+    across = slice(max(0, int(left) // 8 // 2), min(columns, math.ceil(right / 8 / 2)))
+    return slice(max(0, int(top) // 8 // 2), min(rows, math.ceil(below / 8 / 2))), across
+
+
 class Published:
     """The file's formulas. embeddings: (people, 512); boxes: of their faces, px, or None: all of the picture."""
 
@@ -44,8 +54,8 @@ class Published:
         x = self.linear("arcface_in_arc.3", self.norm("arcface_in_arc.2", x))
         self.tokens = x.unflatten(-1, (TOKENS, -1)).flatten(0, 1)[None]  # everybody's, one after the other
         mask = torch.zeros(len(embeddings), math.ceil(HEIGHT / 16), math.ceil(WIDTH / 16), dtype=torch.bool)
-        for rows, (left, top, right, below) in zip(mask, boxes or [(0, 0, WIDTH, HEIGHT)], strict=True):
-            rows[top // 16 : math.ceil(below / 16), left // 16 : math.ceil(right / 16)] = True
+        for grid, box in zip(mask, boxes or [(0, 0, WIDTH, HEIGHT)], strict=True):
+            grid[tokens_in(box, *grid.shape)] = True
         self.mask = mask.flatten(1).repeat_interleave(TOKENS, dim=0).T
 
     def linear(self, name, x):
@@ -147,6 +157,26 @@ def test_sampling_equals_the_formulas(pair, case, record_property):
     record_property("relative_difference", difference)
 
     assert difference <= TOLERANCE
+
+
+def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
+    """Some cross the border of the canvas."""
+    model, _, with_anyone = pair
+    sides, random = [tiny_dits.conditioning(n, []) for n in (1, 2)], torch.Generator().manual_seed(4)
+    who = placed(1).people[0]
+    for _ in range(40):
+        corners, sizes = torch.rand(2, 8, 2, generator=random)
+        near = corners * 240 - 20
+        boxes = torch.cat([near, near + 24 + sizes * 90], dim=1).tolist()
+        people = tuple(replace(who, slot=Slot((0.0, 0.0), tuple(box))) for box in boxes)
+        _, positive, _ = ApplyWithAnyone.execute(
+            model, *sides, with_anyone, PlacedCast(people, 256, 256), **DEFAULTS
+        ).args
+        (faces,) = positive[0][1]["model_conds"]["likeness_with_anyone"].cond
+        expected = torch.zeros(8, 16, 16, dtype=torch.bool)
+        for grid, box in zip(expected, boxes, strict=True):
+            grid[tokens_in(box, 16, 16)] = True
+        assert torch.equal(inside(faces.acts, (32, 32)), expected.flatten(1))
 
 
 def test_in_16_bits_it_errs_as_the_formulas_do():

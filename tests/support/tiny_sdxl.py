@@ -137,17 +137,19 @@ def host_sample(model, start: Tensor, sigmas: Tensor, positive, negative, cfg: f
 def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg, control=None, masks=None, **more):
     """Plain Euler in diffusers' own modules.
 
-    contexts(i) -> (2, tokens, 2048), row 0 unconditional. control(i) -> None or (net, hint BCHW, strength, context or
-    None for the UNet's). masks: of its IP-Adapters. more: further added_cond_kwargs, such as image_embeds. x may be a
-    batch. Networks may compute in half precision; x stays in float32.
+    contexts(i) -> (2, tokens, 2048), row 0 unconditional. pooled: (2, 1280), or the same of a step. control(i) -> None
+    or (net, hint BCHW, strength, context or None for the UNet's). masks: of its IP-Adapters. more: further
+    added_cond_kwargs, such as image_embeds. x may be a batch. Networks may compute in half precision; x stays in
+    float32.
     """
     batch, dtype = len(x), unet.dtype
 
     def rows(two):
         return two.repeat_interleave(batch, dim=0).to(dtype)
 
-    added = {"text_embeds": rows(pooled), "time_ids": time_ids.expand(2 * batch, -1), **more}
     for i, timestep in enumerate(timesteps):
+        vector = pooled(i) if callable(pooled) else pooled
+        added = {"text_embeds": rows(vector), "time_ids": time_ids.expand(2 * batch, -1), **more}
         scaled = (x / (sigmas[i] ** 2 + 1).sqrt()).repeat(2, 1, 1, 1).to(dtype)
         text = rows(contexts(i))
         residuals = {}
