@@ -10,8 +10,9 @@ from typing import Any
 import comfy.model_management
 import torch
 
-from ..core.models import doctor, manifest, needs, uses
+from ..core.models import doctor, needs, uses
 from ..core.models.findings import Diagnosis, Finding
+from ..core.models.manifest import Model
 from ..core.models.packages import packages
 from ..core.thirdparty import installed
 from . import folders
@@ -47,10 +48,9 @@ def _template(name: str) -> dict[str, Any]:
     return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 
-def not_offered(graph: Mapping[str, Any]) -> list[str]:
-    """Names of published models that a workflow needs, that are not there, and that no frontend offers to fetch."""
-    asked = [model for model in needs.wanted(graph) if model.page and not manifest.fetched_by_frontends(model)]
-    return [model.name for model in doctor.absent(asked, folders.of_models())]
+def missing(graph: Mapping[str, Any]) -> list[Model]:
+    """The published models that a workflow needs and that are not there."""
+    return doctor.absent((model for model in needs.wanted(graph) if model.page), folders.of_models())
 
 
 def _around() -> tuple[Finding, ...]:

@@ -114,5 +114,5 @@ def test_readme_and_workflows_are_up_to_date(root: Path) -> None:
 def test_sizes_for_people() -> None:
     sizes = (None, 999, 1000, 4_000_000, 999_600_000, 1_700_000_000, 5_000_000_000)
     assert [*map(manifest.human, sizes)] == [
-        "size on its page", "999 bytes", "1 kB", "4 MB", "1 GB", "1.7 GB", "5 GB",
+        "size not stated", "999 bytes", "1 kB", "4 MB", "1 GB", "1.7 GB", "5 GB",
     ]  # fmt: skip
