@@ -17,16 +17,21 @@ from ..core.models.packages import packages
 from ..core.thirdparty import installed
 from . import folders
 
-THIS, ALL = "this workflow", "all templates"
+THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
 _TEMPLATES = Path(__file__).absolute().parents[1] / "workflows"
 
 
 def choices() -> list[str]:
-    return [THIS, ALL, *_templates()]
+    return [THIS, STARTS, ALL, *_templates()]
 
 
 def _templates() -> list[str]:
-    return sorted(path.stem for path in _TEMPLATES.glob("*.json"))
+    """Those to start with first."""
+    return sorted((path.stem for path in _TEMPLATES.glob("*.json")), key=lambda name: (not _is_start(name), name))
+
+
+def _is_start(name: str) -> bool:
+    return name.startswith("start_")
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
@@ -41,7 +46,8 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
 def _graphs(choice: str, prompt: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if choice == THIS:
         return {THIS: prompt}
-    return {name: _template(name) for name in (_templates() if choice == ALL else [choice])}
+    several = {ALL: _templates(), STARTS: [name for name in _templates() if _is_start(name)]}
+    return {name: _template(name) for name in several.get(choice, [choice])}
 
 
 def _template(name: str) -> dict[str, Any]:
