@@ -15,8 +15,8 @@ ROUTE = "/likeness/missing"
 
 
 def answer() -> None:
-    """Add a route to the running server, if any: a workflow is posted as it is saved; the answer names the published files
-    that are missing, and says how large they are together.
+    """Add a route to the running server, if any: a workflow is posted as it is saved; the answer names the published
+    files that are missing, and says how large they are together.
 
     It reads the disk as the doctor does, beside the server's loop: a network drive may take its time.
     """

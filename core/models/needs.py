@@ -132,7 +132,7 @@ def _takes_any_pack(graph: Mapping[str, Any]) -> bool:
     """Whether a node looks for faces with whatever pack it finds: neither a face model nor landmarks are linked."""
     loads = any(kind == _LOADER for kind, _ in nodes(graph))
     return any(
-        kind in _LOOKS_FOR_FACES and not (loads and "face_model" in linked or "face_landmarks" in linked)
+        kind in _LOOKS_FOR_FACES and not ((loads and "face_model" in linked) or "face_landmarks" in linked)
         for kind, linked in _links(graph)
     )
 
@@ -172,9 +172,9 @@ def _links(graph: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
         yield str(node["class_type"]), {name for name, value in linked if isinstance(value, list)}
     for node in _saved(graph):
         slots: Any = node.get("inputs")
-        named = [slot for slot in cast("list[Any]", slots) if isinstance(slot, dict)] if isinstance(slots, list) else []
-        linked = (slot for slot in cast("list[dict[str, Any]]", named) if slot.get("link") is not None)
-        yield str(node.get("type", "")), {str(slot.get("name")) for slot in linked}
+        listed = cast("list[Any]", slots) if isinstance(slots, list) else []
+        named = (cast("dict[str, Any]", slot) for slot in listed if isinstance(slot, dict))
+        yield str(node.get("type", "")), {str(slot.get("name")) for slot in named if slot.get("link") is not None}
 
 
 def _of_api(graph: Mapping[str, Any]) -> list[dict[str, Any]]:

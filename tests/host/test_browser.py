@@ -526,7 +526,8 @@ def test_in_an_app_the_doctor_shows_links_too(visit: Visit) -> None:
     graph |= {"id": str(uuid.uuid4()), "extra": {**graph["extra"], "linearMode": True}}
     visit.close_dialogs()
     visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
-    run = "[...document.querySelectorAll('[data-testid=linear-run-button] button')].find(b => b.innerText.trim() == 'Run')"
+    buttons = "[...document.querySelectorAll('[data-testid=linear-run-button] button')]"
+    run = f"{buttons}.find(button => button.innerText.trim() == 'Run')"
     visit.page.wait(f"!!{run}")
     visit.page.evaluate(f"{run}.click()")
     links = "[...document.querySelectorAll('dialog[open] a[target=_blank]')].map(link => link.href)"
