@@ -96,6 +96,23 @@ def test_pictures_named_in_pages_exist(root: Path) -> None:
     assert drawn <= named | {"img/overview.png", "img/first_picture.jpg"}
 
 
+OF_A_PERSON = {
+    "add_place", "cast", "encode_parts", "faces_from_landmarks", "identity", "load_face_model", "load_identity",
+    "pick_best", "save_identity",
+}  # fmt: skip
+"""Pictures with the photo of somebody who lives. All others are drawn."""
+
+
+def test_whoever_lives_is_named_with_the_source(root: Path) -> None:
+    credited = set[str]()
+    for path in (root / "web" / "docs").glob("**/*.md"):
+        text = path.read_text("utf-8")
+        shown = {Path(picture).stem for picture in pictures(text)} & OF_A_PERSON
+        assert ("Eileen Collins" in text and "NASA" in text) == bool(shown), path
+        credited |= shown
+    assert credited == OF_A_PERSON
+
+
 def test_graphs_fit_the_help_panel(root: Path) -> None:
     """The panel beside the canvas shows 38 columns before it scrolls."""
     graphs = {name: re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for name, text in pages(root).items()}

@@ -77,6 +77,8 @@ def test_the_editor_is_told_what_is_missing(host_server):
     antelope, nothing = {"names": ["antelopev2"], "size": "361 MB"}, {"names": [], "size": ""}
     assert missing(template("instant_id_portrait")) == antelope
     assert missing(template("id_patch_two_people")) == nothing
+    of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
+    assert missing(of_miniature) == nothing
     for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
         with pytest.raises(OSError, match="400"):
             missing(body)
