@@ -10,22 +10,29 @@ from typing import Any
 import comfy.model_management
 import torch
 
-from ..core.models import doctor, manifest, needs, uses
+from ..core.models import doctor, needs, uses
 from ..core.models.findings import Diagnosis, Finding
+from ..core.models.manifest import Model
 from ..core.models.packages import packages
+from ..core.models.search import STANDIN
 from ..core.thirdparty import installed
 from . import folders
 
-THIS, ALL = "this workflow", "all templates"
+THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
 _TEMPLATES = Path(__file__).absolute().parents[1] / "workflows"
 
 
 def choices() -> list[str]:
-    return [THIS, ALL, *_templates()]
+    return [THIS, STARTS, ALL, *_templates()]
 
 
 def _templates() -> list[str]:
-    return sorted(path.stem for path in _TEMPLATES.glob("*.json"))
+    """Those to start with first."""
+    return sorted((path.stem for path in _TEMPLATES.glob("*.json")), key=lambda name: (not _is_start(name), name))
+
+
+def _is_start(name: str) -> bool:
+    return name.startswith("start_")
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
@@ -40,17 +47,19 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
 def _graphs(choice: str, prompt: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if choice == THIS:
         return {THIS: prompt}
-    return {name: _template(name) for name in (_templates() if choice == ALL else [choice])}
+    several = {ALL: _templates(), STARTS: [name for name in _templates() if _is_start(name)]}
+    return {name: _template(name) for name in several.get(choice, [choice])}
 
 
 def _template(name: str) -> dict[str, Any]:
     return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 
-def not_offered(graph: Mapping[str, Any]) -> list[str]:
-    """Names of published models that a workflow needs, that are not there, and that no frontend offers to fetch."""
-    asked = [model for model in needs.wanted(graph) if model.page and not manifest.fetched_by_frontends(model)]
-    return [model.name for model in doctor.absent(asked, folders.of_models())]
+def missing(graph: Mapping[str, Any]) -> list[Model]:
+    """The published models that a workflow needs and that are not there; none where the demo's stand-ins are chosen."""
+    if any(text.startswith(STANDIN) for _, text in needs.choices(graph)):
+        return []
+    return doctor.absent((model for model in needs.wanted(graph) if model.page), folders.of_models())
 
 
 def _around() -> tuple[Finding, ...]:

@@ -1,4 +1,4 @@
-"""What the editor asks when it opens a workflow: which models are missing that it does not offer to fetch itself."""
+"""What the editor asks when it opens a workflow: which of its models are missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import sys
 from typing import Any
 
-from ..core.models import needs
+from ..core.models import manifest, needs
 from ..core.text import in_one_line
 from . import doctor
 from .notes import running_server
@@ -15,7 +15,8 @@ ROUTE = "/likeness/missing"
 
 
 def answer() -> None:
-    """Add a route to the running server, if any: a workflow is posted as it is saved, its answer is a list of names.
+    """Add a route to the running server, if any: a workflow is posted as it is saved; the answer names the published
+    files that are missing, and says how large they are together.
 
     It reads the disk as the doctor does, beside the server's loop: a network drive may take its time.
     """
@@ -28,9 +29,9 @@ def answer() -> None:
     async def missing(request: Any) -> Any:
         try:
             body = await request.read()  # not text(), which fails with an encoding that a sender makes up
-            names = await asyncio.to_thread(lambda: doctor.not_offered(needs.workflow(body.decode())))
+            lost = await asyncio.to_thread(lambda: doctor.missing(needs.workflow(body.decode())))
         except ValueError as error:
             return json_response({"error": in_one_line(error)}, status=400)
-        return json_response(names)
+        return json_response({"names": [model.name for model in lost], "size": manifest.together(lost)})
 
     server.routes.post(ROUTE)(missing)

@@ -9,26 +9,35 @@ from typing import Any
 
 from .errors import MissingDependency
 
-# Import name -> the requirement that brings it. OpenCV as insightface brings it: another wheel of it, beside that one,
-# would overwrite its files.
+# Import name -> the package, then what it imports that ComfyUI does not bring. OpenCV as insightface brings it: another
+# wheel of it, beside that one, would overwrite its files.
 _PROVIDED_BY = {
-    "cv2": "opencv-python",
-    "onnxruntime": "onnxruntime",
-    "insightface": "insightface>=2.0",
-    "scipy": "scipy",
+    "cv2": ("opencv-python",),
+    "onnxruntime": ("onnxruntime",),
+    "insightface": ("insightface>=2.0", "onnx", "ml_dtypes", "protobuf", "scikit-image", "lazy-loader"),
+    "scipy": ("scipy",),
 }
+_OLDEST = {"insightface": 2}
+"""Import name -> the first version that does, where an older one is often installed."""
 
 
 def require(module: str, purpose: str) -> Any:
     """Import `module` (a dotted path of cv2, onnxruntime, insightface or scipy).
 
-    Raises MissingDependency naming the package, what it is needed for and the command that installs it.
+    Raises MissingDependency for a package that is not there or too old, naming it, what it is needed for and the
+    command that installs it.
     """
+    package = module.split(".")[0]
     try:
-        return importlib.import_module(module)
+        found = importlib.import_module(module)
+        version = str(getattr(importlib.import_module(package), "__version__", ""))
     except Exception as cause:  # a package half overwritten by another raises anything
-        package = module.split(".")[0]
-        raise MissingDependency(_PROVIDED_BY[package], purpose, str(cause)) from cause
+        why = f"which cannot be imported ({cause})"
+        raise MissingDependency(_PROVIDED_BY[package], purpose, why) from cause
+    number = version.split(".")[0]
+    if number.isdecimal() and int(number) < _OLDEST.get(package, 0):
+        raise MissingDependency(_PROVIDED_BY[package], purpose, f"of which {version} is installed")
+    return found
 
 
 def installed(folders: Sequence[str] | None = None) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import examples, folders, inputs, missing
+from ..bridge import examples, folders, help_pictures, inputs, missing
 from . import (
     bind_references,
     body_surface,
@@ -44,5 +44,6 @@ class Likeness(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         missing.answer()
+        help_pictures.serve()
         examples.provide()
         return NODES

@@ -34,7 +34,8 @@ class Doctor(io.ComfyNode):
                     default=doctor.THIS,
                     optional=True,
                     tooltip="Whose models are looked for: those of the workflow that this node is in (bypassed nodes "
-                    "are not counted), of every template of the pack, or of one of them.",
+                    "are not counted), of the templates to start with, of every template of the pack, or of one of "
+                    "them.",
                 )
             ],
             outputs=[

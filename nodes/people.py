@@ -252,7 +252,7 @@ def _check_one(node: str, image: Tensor) -> None:
     if len(image) != 1:
         raise BadPhoto(
             f"{node} got a batch of {len(image)} pictures; it reads one.",
-            f"Pick one with Image From Batch, or use one {node} per picture.",
+            f"Pick one with Get Image from Batch, or use one {node} per picture.",
         )
 
 

@@ -1,4 +1,4 @@
-"""Everything from zero: two people's photos in, one picture with both in their places out, in a real ComfyUI.
+"""Everything from zero: two drawn people in, one picture with both in their places out, in a real ComfyUI.
 
     python scripts/demo.py [--python PATH] [--host] [--download [--yes]] [--leave-nothing]
 
@@ -122,7 +122,7 @@ def without_host() -> int:
 
     say("Doing without ComfyUI.")
     say(weights.CARTOON)
-    report = hostless.run(json.loads(WORKFLOW.read_text("utf-8")), photos.pair(), export.build(), OUTPUT)
+    report = hostless.run(json.loads(WORKFLOW.read_text("utf-8")), photos.drawn(), export.build(), OUTPUT)
     write({"host": None, **report})
     say(seen(report["association"]))
     say(NO_HOST)
@@ -199,7 +199,7 @@ def generate(server: HostServer, models: Files) -> Report:
         say(line)
     prompt = workflow.substitute(prompt, {**chosen.inputs, **sampling(chosen.real)})
     loaders = workflow.nodes_of(prompt, "LoadImage")
-    for loader, photo in zip(loaders, photos.pair(), strict=True):
+    for loader, photo in zip(loaders, photos.drawn(), strict=True):
         prompt[loader]["inputs"]["image"] = server.upload_image(photo)
     prompt |= views(prompt, loaders)
     with Progress(prompt) as progress:
@@ -212,7 +212,7 @@ def measured(models: Files) -> Report:
     """Only a picture by the miniature can be measured: what it should show is known."""
     from rig import hostless, photos
 
-    group = hostless.people(json.loads(WORKFLOW.read_text("utf-8")), photos.pair(), models)
+    group = hostless.people(json.loads(WORKFLOW.read_text("utf-8")), photos.drawn(), models)
     association = hostless.association(group, OUTPUT / "4_result.png")
     say(seen(association))
     return {"association": association}

@@ -13,6 +13,7 @@ and says in its metadata what it was made of. `models.py convert` does the same;
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -25,9 +26,9 @@ except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("source", type=Path, help="a pickle, or the folder of Parts2Whole")
     try:
-        print(convert(Path(sys.argv[1])))
+        print(convert(parser.parse_args().source))
     except (LikenessError, OSError) as problem:
         sys.exit(str(problem))

@@ -1,12 +1,13 @@
-// Which model files are missing: what Likeness Doctor finds as a table with links, and a toast where a workflow is
-// opened whose files ComfyUI does not all offer to fetch. Nothing here changes what is saved or sent: without this
+// Which model files are missing: what Likeness Doctor finds as a table with links, and a toast that names all of them
+// where a workflow is opened, or run, that lacks some. Nothing here changes what is saved or sent: without this
 // file the node shows the same as a picture.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { isChinese, nodesOf, settingOf, someAreOurs } from "./ours.js";
-import { show } from "./toasts.js"; // which takes a toast away where another workflow is opened
+import { inApp, isChinese, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
+import { onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
+const DOCTOR = "LikenessDoctor";
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
 const MISSING = "/likeness/missing"; // the route of bridge/missing.py
 const SIZE = [720, 640]; // of a node that shows a table, at least
@@ -16,6 +17,7 @@ const CHINESE = {
   "Copy addresses": "复制下载地址",
   "Copy commands": "复制命令",
   Copied: "已复制",
+  Close: "关闭",
   "In place": "已就位",
 };
 
@@ -23,7 +25,7 @@ const worded = (text) => (isChinese() ? (CHINESE[text] ?? text) : text);
 
 function titled(title) {
   if (!isChinese()) return title;
-  return worded(title).replace(/^Missing(?: for)?/, "缺失").replace(/^To be mended(?: for)?/, "需修复");
+  return worded(title).replace(/^Missing(?: for)?/, "缺失").replace(/^To fix(?: for)?/, "需修复");
 }
 
 // The table
@@ -138,11 +140,23 @@ function showReport(node, output = app.nodeOutputs?.[node.id] ?? app.nodeOutputs
   return true;
 }
 
+/** An app has no nodes: there the table stands in a window of its own. */
+function openWindow(report) {
+  const close = made("button", worded("Close"), "float: right; padding: 4px 12px");
+  const pane = made("dialog", [close, ...table(JSON.parse(report))], "margin: auto; width: min(900px, 90vw)");
+  pane.style.cssText += "; padding: 16px; max-height: 85vh; overflow: auto; user-select: text; font-size: 13px; line-height: 1.4";
+  pane.style.cssText += "; color: var(--input-text, #ddd); background: var(--comfy-menu-bg, #202020)";
+  close.onclick = () => pane.close();
+  pane.onclose = () => pane.remove();
+  document.body.append(pane);
+  pane.showModal();
+}
+
 function extendDoctor(prototype) {
   const { onExecuted, onDrawBackground } = prototype;
   prototype.onExecuted = function (output) {
     onExecuted?.apply(this, arguments);
-    showReport(this, output);
+    if (showReport(this, output) && inApp()) openWindow(output[REPORT][0]);
   };
   // Classic nodes show their picture here, also that of a run before the workflow's tab was left.
   prototype.onDrawBackground = function () {
@@ -155,15 +169,28 @@ function extendDoctor(prototype) {
 const LOWER = "likeness-lower";
 
 /** In words that fit; below what ComfyUI says of the errors it knows of, in frontends that would put it over that. */
-function tell(names) {
+function tell({ names, size }) {
   const [list, number] = [names.join(", "), names.length];
   const [summary, detail] = isChinese()
-    ? [`ComfyUI 无法下载其中 ${number} 个文件`, `${list}。链接和文件夹：模板“检查模型文件”，点运行。`]
+    ? [`缺少 ${number} 个文件`, `${list}。共 ${size}。链接和文件夹：模板“检查模型文件”。`]
     : [
-        `ComfyUI cannot download ${number === 1 ? "one missing file" : `${number} missing files`}`,
-        `${list}. Links and folders: template Check files, Run.`,
+        number === 1 ? "One file is missing" : `${number} files are missing`,
+        `${list}. In all: ${size}. Links and folders: template Check files.`,
       ];
   show(MISSING, "warn", summary, detail, { life: 30000, styleClass: LOWER });
+}
+
+/** What a workflow lacks. */
+async function missingIn(graph) {
+  const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
+  return answer.ok ? await answer.json() : { names: [] };
+}
+
+/** After a run that lacks a file. */
+async function tellAll() {
+  const missing = await missingIn((app.rootGraph ?? app.graph).serialize());
+  if (missing.names.length) tell(missing);
+  return missing.names.length > 0;
 }
 
 const asked = new WeakSet(); // workflows: each once, however often its tab is shown or a change undone
@@ -187,26 +214,40 @@ async function tellWhatIsMissing() {
   if (!own || asked.has(own) || !someAreOurs(nodesOf(graph))) return;
   asked.add(own);
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
-  const answer = await api.fetchApi(MISSING, { method: "POST", body: JSON.stringify(graph) });
-  const names = answer.ok ? await answer.json() : [];
+  const missing = await missingIn(graph);
   if (now !== opened) asked.delete(own); // it has been left: when it is shown again
-  else if (names.length) tell(names);
+  else if (missing.names.length) tell(missing);
+}
+
+// The menu
+
+/** Templates by their titles; what is saved and sent is the file's name. */
+async function nameTemplates({ widgets }) {
+  const titles = new Map(await templateTitles());
+  for (const { options } of widgets.filter(({ type }) => type === "combo")) {
+    const before = options.getOptionLabel;
+    options.getOptionLabel = (word) => titles.get(word) ?? before?.(word) ?? word ?? "";
+  }
 }
 
 app.registerExtension({
   name: "likeness.doctor",
   setup() {
+    onMissing(tellAll);
     document.head.append(made("style", `.${LOWER} { margin-top: 130px }`));
   },
   beforeRegisterNodeDef(nodeType, nodeData) {
-    if (nodeData.name === "LikenessDoctor") extendDoctor(nodeType.prototype);
+    if (nodeData.name === DOCTOR) extendDoctor(nodeType.prototype);
+  },
+  nodeCreated(node) {
+    if (node.comfyClass === DOCTOR) nameTemplates(node);
   },
   afterConfigureGraph() {
     opened += 1;
     // Only then has a workflow its tab, and its nodes what they have shown there before.
     setTimeout(() => {
       tellWhatIsMissing();
-      for (const node of app.graph.nodes) if (node.type === "LikenessDoctor") showReport(node);
+      for (const node of app.graph.nodes) if (node.type === DOCTOR) showReport(node);
     }, 500);
   },
 });

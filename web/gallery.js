@@ -3,7 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { settingOf } from "./ours.js";
+import { templateTitles } from "./ours.js";
 
 // The folder that the pack was put into: .../extensions/<folder>/gallery.js
 const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
@@ -12,10 +12,7 @@ const stems = new Map(); // by title, of those that the gallery shows
 
 /** Each file's name with its title, in order. The pack's name is a word to search for, and says whose template it is. */
 async function readTitles() {
-  const texts = await api.getCustomNodesI18n();
-  const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
-  const table = titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {};
-  return Object.entries(table).map(([stem, title]) => [stem, `${title} · Likeness`]);
+  return (await templateTitles()).map(([stem, title]) => [stem, `${title} · Likeness`]);
 }
 
 /** Ours first and by their titles, then files that the table does not know. */

@@ -1,5 +1,6 @@
-// What the other scripts here share: which nodes are ours, and what is set.
+// What the other scripts here share: which nodes are ours, how our templates are called, and what is set.
 
+import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 export const isOurs = (type) => String(type).startsWith("Likeness");
@@ -11,3 +12,13 @@ export const nodesOf = (saved) => graphsOf(saved).flatMap(({ nodes }) => nodes ?
 
 export const settingOf = (name) => app.extensionManager.setting.get(name);
 export const isChinese = () => settingOf("Comfy.Locale") === "zh";
+
+const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
+export const inApp = () => isApp(app.extensionManager.workflow?.activeWorkflow ?? {});
+
+/** [file's name, title] of each of our templates, in the gallery's order. */
+export async function templateTitles() {
+  const texts = await api.getCustomNodesI18n();
+  const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
+  return Object.entries(titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {});
+}

@@ -3,7 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { isOurs, settingOf } from "./ours.js";
+import { inApp, isOurs, settingOf } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: what takes the toast away again
@@ -36,10 +36,16 @@ function find(id) {
   return nodes.every(Boolean) ? nodes : [];
 }
 
-const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
+let listMissing = async () => false;
+/** What tells of all missing files at once, and whether there are any. */
+export const onMissing = (list) => (listMissing = list);
 
-/** What failed, of a run or of a prompt that was refused: [id, type, message] of each node. */
-function showErrors(failed) {
+const isMissing = ([, , , kind]) => kind === "likeness.ModelMissing";
+
+/** What failed, of a run or of a prompt that was refused: [id, type, message, kind of error] of each node. */
+async function showErrors(nodes, noFile) {
+  const listed = (noFile || nodes.some(isMissing)) && (await listMissing());
+  const failed = nodes.filter((one) => !listed || !isMissing(one));
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
   if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const titles = failed.map(([id, type]) => {
@@ -54,15 +60,16 @@ const isLikenessError = (type) => String(type).startsWith("likeness.");
 
 function onRunError({ detail }) {
   const { node_id, node_type, exception_type, exception_message } = detail;
-  if (isLikenessError(exception_type)) showErrors([[node_id, node_type, exception_message]]);
+  if (isLikenessError(exception_type)) showErrors([[node_id, node_type, exception_message, exception_type]]);
 }
 
 function onRefusal(answer) {
   const failed = Object.entries(answer?.node_errors ?? {}).flatMap(([id, { class_type, errors = [] }]) => {
     const ours = errors.find(({ extra_info }) => isLikenessError(extra_info?.exception_type));
-    return ours ? [[id, class_type, ours.details]] : [];
+    return ours ? [[id, class_type, ours.details, ours.extra_info.exception_type]] : [];
   });
-  showErrors(failed);
+  const errors = Object.values(answer?.node_errors ?? {}).flatMap((node) => node.errors ?? []);
+  showErrors(failed, errors.some(({ type }) => type === "value_not_in_list"));
 }
 
 /** No event tells of a prompt that was refused, all of it or in part: its answer is looked at on the way. */
@@ -83,14 +90,13 @@ function watchAnswers() {
 
 /** A note stands under its node and under every box around it; in an app there are no nodes. */
 function isSeen(nodes) {
-  const inApp = isApp(app.extensionManager.workflow?.activeWorkflow ?? {});
-  return !inApp && nodes.some(({ graph, flags }) => graph === app.canvas.graph && !flags.collapsed);
+  return !inApp() && nodes.some(({ graph, flags }) => graph === app.canvas.graph && !flags.collapsed);
 }
 
 function onNote({ detail: { nodeId, text } }) {
   const nodes = find(nodeId);
   const node = nodes.at(-1);
-  if (!isOurs(node?.type)) return;
+  if (!isOurs(node?.type) || (inApp() && node.type === "LikenessDoctor")) return; // its report says the same
   // Notes are HTML, all of it escaped. What is parsed here is not in the page: nothing of it is loaded or run.
   const note = new DOMParser().parseFromString(text, "text/html").documentElement.textContent.trim();
   if (note && !isSeen(nodes)) show(nodeId, "warn", node.title, note);

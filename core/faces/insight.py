@@ -51,7 +51,7 @@ def providers_for(choice: str) -> tuple[str, ...]:
 
 
 def installed() -> bool:
-    """Whether everything that this module needs can be imported."""
+    """Whether everything that this module needs can be imported, insightface 2.0 or later."""
     try:
         found = [require(module, _PURPOSE) for module in ("insightface.model_zoo", "cv2", "onnxruntime")]
     except MissingDependency:

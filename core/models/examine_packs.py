@@ -24,8 +24,8 @@ def examine(model: Model, folders: Folders) -> Finding | None:
     here = [path for name, path in found if packs.pack_of(name) == model.name]
     if not here and len(model.files) == 1 and (other := _detector(found)):
         name, path = other
-        choose = f"choose {packs.pack_of(name)} in Load Face Model"
-        return Finding(model.title, FOUND, f"Its detector only is needed, and {path.parent} serves as well: {choose}.")
+        choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(name)} in it."
+        return Finding(model.title, FOUND, f"Only a detector is needed, and {path.parent} has one. {choose}")
     try:
         kinds = {onnx_file.inspect(str(path)).kind for path in here}
     except UnsupportedCheckpoint as error:

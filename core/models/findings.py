@@ -45,7 +45,7 @@ class Finding:
         if self.state in GOOD:
             return "In place"
         about = f" for {self.needed_for}" if self.needed_for else ""
-        return f"{'Missing' if self.state == MISSING else 'To be mended'}{about}"
+        return f"{'Missing' if self.state == MISSING else 'To fix'}{about}"
 
     @property
     def where(self) -> str:
@@ -87,9 +87,9 @@ class Diagnosis:
         bad = [finding.what for finding in self.findings if finding.state not in GOOD]
         if not bad:
             return f"Everything that {self.subject} needs is there."
-        fetch = f" To fetch: {manifest.together(self.lacking)}." if self.lacking else ""
+        fetch = f" To download: {manifest.together(self.lacking)}." if self.lacking else ""
         what = "; ".join(bad) if len(bad) <= _NAMED else f"{len(bad)} files"
-        return f"To be mended for {self.subject}: {what}.{fetch}"
+        return f"To fix for {self.subject}: {what}.{fetch}"
 
     @property
     def sections(self) -> dict[str, list[Finding]]:
@@ -103,7 +103,7 @@ class Diagnosis:
         for title, findings in self.sections.items():
             rows = (f"{one.what:{width}}  {one.state:{wide}}  {plain(one.detail)}" for one in findings)
             lines += [f"{title}:", *rows, ""]
-        mend = ["", "To mend it:", *self.commands] if self.commands else []
+        mend = ["", "To fix it:", *self.commands] if self.commands else []
         return "\n".join([*lines, self.summary, *mend])
 
     def shown(self) -> dict[str, object]:

@@ -124,7 +124,7 @@ class Model:
 def human(size: int | None) -> str:
     """Bytes for people, as download pages give them."""
     if size is None:
-        return "size on its page"
+        return "size not stated"
     for unit, digits in ((10**9, 1), (10**6, 0), (10**3, 0)):
         if size >= unit * 0.9995:
             number = f"{size / unit:.{digits}f}".removesuffix(".0")
@@ -136,8 +136,8 @@ def together(listed: Sequence[Model]) -> str:
     """The size of all of them, as far as their publishers say."""
     unknown = [model.title for model in listed if model.size is None]
     known = sum(model.size or 0 for model in listed)
-    sizes = [human(known)] * bool(known) + [f"what {' and '.join(unknown)} take"] * bool(unknown)
-    return ", and ".join(sizes)
+    sizes = [human(known)] * bool(known) + [f"{' and '.join(unknown)} ({human(None)})"] * bool(unknown)
+    return " and ".join(sizes)
 
 
 @cache
@@ -208,8 +208,3 @@ def offered(entry: Model) -> dict[str, str] | None:
     shown = {"name": entry.name, "url": entry.url, "directory": entry.key}
     sha256 = entry.files[0].sha256
     return shown | ({"hash": sha256, "hash_type": "SHA256"} if sha256 else {})
-
-
-def fetched_by_frontends(entry: Model) -> bool:
-    """Whether every frontend downloads what is offered of it: no pickles, which may run code."""
-    return offered(entry) is not None and entry.name.endswith(".safetensors")

@@ -24,10 +24,19 @@ OURS = {"LikenessLoadIPAdapter": "ipadapter", "LikenessLoadPhotoMaker": "photoma
 """Loaders of ours for any of several published files."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
-_READ_BUFFALO = ("face-id", "story-maker", "photo-maker-v2")
-"""How the formats begin of what reads embeddings of buffalo_l's recogniser."""
-_READ_ANTELOPE = ("LikenessLoadInstantID", "LikenessLoadWithAnyone")
-"""Loaders of what reads embeddings of antelopev2's."""
+_READ_BUFFALO = ("face-id", "photo-maker-v2")
+"""How the formats begin of those files of IP-Adapter and PhotoMaker that read embeddings of buffalo_l's recogniser."""
+_READ = {
+    "LikenessLoadIDPatch": packs.IR_SE50, "LikenessLoadInfiniteYou": packs.IR_SE50,
+    "LikenessLoadInstantID": packs.ANTELOPE, "LikenessLoadWithAnyone": packs.ANTELOPE,
+    "LikenessLoadStoryMaker": packs.BUFFALO,
+}  # fmt: skip
+"""Loaders of the other methods: the recogniser whose embeddings each reads."""
+_LOADER = "LikenessLoadFaceModel"
+_LOOKS_FOR_FACES = (
+    "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessCastFromPhotos", "LikenessDetectFaces", "LikenessMeasure",
+)  # fmt: skip
+"""Nodes that load a face model themselves where none is linked."""
 
 
 def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
@@ -61,10 +70,18 @@ def loaded(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def _recognisers(graph: Mapping[str, Any]) -> set[str]:
     """Ids of those that a workflow cannot do without: what its methods read, and what Load Face Model names behind the
     pack."""
+    loaders = (texts for kind, texts in nodes(graph) if kind == _LOADER)
+    return {texts[1] for texts in loaders if len(texts) > 1} | _read(graph)
+
+
+def _read(graph: Mapping[str, Any]) -> set[str]:
+    """Ids of the recognisers whose embeddings the methods of a workflow read, where it makes people of photos."""
     found = list(nodes(graph))
-    named = {texts[1] for kind, texts in found if kind == "LikenessLoadFaceModel" and len(texts) > 1}
-    read = {packs.BUFFALO for model in published(graph) if model.format.startswith(_READ_BUFFALO)}
-    return named | read | {packs.ANTELOPE for kind, _ in found if kind in _READ_ANTELOPE}
+    if not any(kind in _LOOKS_FOR_FACES for kind, _ in found):
+        return set()
+    chosen = {text for _, texts in found for text in texts}
+    by_file = {packs.BUFFALO for one in models() if one.name in chosen and one.format.startswith(_READ_BUFFALO)}
+    return by_file | {_READ[kind] for kind, _ in found if kind in _READ}
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:
@@ -100,11 +117,24 @@ def _own(key: str, name: str, made_for: str) -> Model:
 
 
 def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:
-    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen and
-    by its nodes. graph: a workflow as ComfyUI saves it, or as its API takes it."""
+    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen, by
+    its nodes, and the face packs of its methods. graph: a workflow as ComfyUI saves it, or as its API takes it."""
     found = list(nodes(graph))
     kinds, chosen = {kind for kind, _ in found}, {value for _, values in found for value in values}
-    return tuple(one for one in models() if one.name in chosen or kinds & set(one.nodes))
+    needed = {one.id for one in models() if one.name in chosen or kinds & set(one.nodes)}
+    needed |= {packs.published(recogniser).id for recogniser in _read(graph)}
+    if _takes_any_pack(graph) and not any(one.format == "face-pack" for one in models() if one.id in needed):
+        needed.add(packs.ANTELOPE)
+    return tuple(one for one in models() if one.id in needed)
+
+
+def _takes_any_pack(graph: Mapping[str, Any]) -> bool:
+    """Whether a node looks for faces with whatever pack it finds: neither a face model nor landmarks are linked."""
+    loads = any(kind == _LOADER for kind, _ in nodes(graph))
+    return any(
+        kind in _LOOKS_FOR_FACES and not ((loads and "face_model" in linked) or "face_landmarks" in linked)
+        for kind, linked in _links(graph)
+    )
 
 
 def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -128,14 +158,32 @@ def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
     Texts are in the order of the node's inputs.
     """
-    as_api = [
-        cast("dict[str, Any]", node) for node in graph.values() if isinstance(node, dict) and "class_type" in node
-    ]
-    for node in as_api:
+    for node in _of_api(graph):
         yield str(node["class_type"]), _texts(node.get("inputs"))
-    if not as_api:  # else a node may be called "nodes"
-        for node in nodes_in(graph, running=True):
-            yield str(node.get("type", "")), _texts(node.get("widgets_values"))
+    for node in _saved(graph):
+        yield str(node.get("type", "")), _texts(node.get("widgets_values"))
+
+
+def _links(graph: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
+    """Type of every such node, and which of its inputs are linked."""
+    for node in _of_api(graph):
+        inputs: Any = node.get("inputs")
+        linked = cast("dict[str, Any]", inputs).items() if isinstance(inputs, dict) else ()
+        yield str(node["class_type"]), {name for name, value in linked if isinstance(value, list)}
+    for node in _saved(graph):
+        slots: Any = node.get("inputs")
+        listed = cast("list[Any]", slots) if isinstance(slots, list) else []
+        named = (cast("dict[str, Any]", slot) for slot in listed if isinstance(slot, dict))
+        yield str(node.get("type", "")), {str(slot.get("name")) for slot in named if slot.get("link") is not None}
+
+
+def _of_api(graph: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [cast("dict[str, Any]", node) for node in graph.values() if isinstance(node, dict) and "class_type" in node]
+
+
+def _saved(graph: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    # In a prompt of the API a node may be called "nodes".
+    return iter(()) if _of_api(graph) else nodes_in(graph, running=True)
 
 
 def _texts(values: Any) -> list[str]:

@@ -35,4 +35,4 @@ def _builds(installed: Mapping[str, str], python: str, system: str, module: str)
     keep = f"{here[0]}=={installed[here[0]]}"
     pip, then = f"{program(python, system)} -m pip", ";" if system == "nt" else " &&"
     mend = f'{pip} uninstall -y {" ".join(here)}{then} {pip} install --no-deps "{keep}"'
-    return Finding(module, CLASH, f"{named} overwrite each other. Mend it with: {mend}", mend=mend)
+    return Finding(module, CLASH, f"{named} overwrite each other. Fix it with: {mend}", mend=mend)

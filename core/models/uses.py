@@ -21,7 +21,8 @@ class Method(NamedTuple):
 METHODS = {
     "ID-Patch": Method("LikenessLoadIDPatch", "id_patch_two_people"),
     "InstantID": Method("LikenessLoadInstantID", "instant_id_portrait"),
-    "IP-Adapter": Method("LikenessLoadIPAdapter", "ip_adapter_sd15_two_people"),
+    "IP-Adapter FaceID": Method("LikenessLoadIPAdapter", "ip_adapter_sd15_two_people"),
+    "IP-Adapter plus-face": Method("LikenessLoadIPAdapter", "ip_adapter_without_insightface"),
     "StoryMaker": Method("LikenessLoadStoryMaker", "story_maker_portrait"),
     "PhotoMaker": Method("LikenessLoadPhotoMaker", "photo_maker_two_people"),
     "FLUX.2 klein": Method("LikenessCastReferences", "references_klein_two_people"),

@@ -91,7 +91,7 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     return part
 
 
-_PAINT = "right click Load Image, Open in MaskEditor, paint over what shall count, Save"
+_PAINT = "right click Load Image, Open in Mask Editor, paint over what shall count, Save"
 _EMPTY = f"Make one ({_PAINT}), or leave the input unconnected to have all of it count. {OTHER_WORDS}"
 
 

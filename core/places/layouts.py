@@ -120,7 +120,7 @@ def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> S
     if mask.amax() <= 0:
         raise BadLayout(
             f"No mask is painted for place {number}: mask {number} ({mask.shape[-1]}x{mask.shape[-2]} px) is empty.",
-            "Right click Load Image, Open in MaskEditor, paint over the place of that person, Save; or take the mask "
+            "Right click Load Image, Open in Mask Editor, paint over the place of that person, Save; or take the mask "
             "out of the batch.",
         )
     if mask.shape != (height, width):

@@ -19,8 +19,8 @@ from .people import Known, as_link
 
 _NEAREST = 3
 
-Choice = tuple[str, tuple[tuple[str, str], ...]]
-"""A class of nodes, and what is chosen in its menus."""
+Choice = tuple[str, tuple[tuple[str, str], ...], frozenset[str]]
+"""A class of nodes, what is chosen in its menus, and which of its inputs are linked."""
 
 
 def require_whole(prompt: Prompt, known: Known) -> None:
@@ -57,14 +57,18 @@ def choices(jobs: Iterable[Job], known: Known, found: dict[Choice, str]) -> Iter
             menus, given = menus_of(node["class_type"]), node["inputs"].items()
             chosen = ((name, value) for name, value in given if name in menus and isinstance(value, str))
             own = tuple((name, value) for name, value in chosen if value not in job.photos)
-            found.setdefault((node["class_type"], own), title(job.prompt, number))
+            linked = frozenset(name for name, value in node["inputs"].items() if as_link(value))
+            found.setdefault((node["class_type"], own, linked), title(job.prompt, number))
         yield job
 
 
 def doctor(found: Iterable[Choice], known: Known) -> Prompt:
     """The prompt by which Likeness Doctor looks for the models of all of these, and runs none of them."""
-    unrun = enumerate((kind, chosen) for kind, chosen in found if not known[kind]["output_node"])
-    nodes = {str(number): {"class_type": kind, "inputs": dict(chosen)} for number, (kind, chosen) in unrun}
+    unrun = enumerate(choice for choice in found if not known[choice[0]]["output_node"])
+    nodes = {
+        str(number): {"class_type": kind, "inputs": {**dict(chosen), **{name: ["linked", 0] for name in linked}}}
+        for number, (kind, chosen, linked) in unrun
+    }
     nodes["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "this workflow"}}
     return {**nodes, "as file": {"class_type": "LikenessDiagnosisAsFile", "inputs": {"report": ["doctor", 1]}}}
 
@@ -72,10 +76,10 @@ def doctor(found: Iterable[Choice], known: Known) -> Prompt:
 def require(found: Mapping[Choice, str], known: Known, diagnosis: str) -> None:
     """Raises SetupError with everything that is missing. diagnosis: what the doctor says, what is in place last."""
     bad, _, rest = diagnosis.partition("In place:\n")
-    mend = rest.partition("To mend it:\n")[2]
-    if any(value.startswith(STANDIN) for _, chosen in found for _, value in chosen):
+    mend = rest.partition("To fix it:\n")[2]
+    if any(value.startswith(STANDIN) for _, chosen, _ in found for _, value in chosen):
         bad = mend = ""  # the doctor asks for the real files whatever the miniature can do
-    lines = [*bad.strip().splitlines(), *_not_offered(found, known, bad), *(["To mend it:", mend] if mend else [])]
+    lines = [*bad.strip().splitlines(), *_not_offered(found, known, bad), *(["To fix it:", mend] if mend else [])]
     if lines:
         head = "No row is begun, because the workflow or its rows need what is not there:"
         raise SetupError("\n".join([head, *lines]))
@@ -83,7 +87,7 @@ def require(found: Mapping[Choice, str], known: Known, diagnosis: str) -> None:
 
 def _not_offered(found: Mapping[Choice, str], known: Known, told: str) -> Iterator[str]:
     """A line for each word that no menu has and that is not among what is `told`."""
-    for (kind, chosen), node in found.items():
+    for (kind, chosen, _), node in found.items():
         for name, value in chosen:
             offered = [str(one) for one in _menus(kind, known)[name]]
             if value not in offered and value not in told:

@@ -106,8 +106,8 @@ def _finished(target: Path, write: Callable[[Path], Any]) -> None:
 
 
 def _workflow_left(comfyui: Path, files: Files) -> str:
-    """Among the user's workflows, with two photos in the input folder. One that is there already stays."""
-    chosen = {photo: f"miniature_{photo.name}" for photo in photos.pair()}
+    """Among the user's workflows, with two drawn people in the input folder. One that is there already stays."""
+    chosen = {photo: f"miniature_{photo.name}" for photo in photos.drawn()}
     for photo, name in chosen.items():
         if not (comfyui / "input" / name).exists():
             _put(photo, comfyui / "input" / name)

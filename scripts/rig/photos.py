@@ -1,4 +1,4 @@
-"""Real photos that come with packages of the environment, for the demo and the tests."""
+"""Drawn people of the pack, for the demo, and real photos that come with packages of the environment, for the tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from environment import package_file
+from environment import ROOT, package_file
 from PIL import Image
 from torch import Tensor
 
@@ -15,6 +15,11 @@ _IN_GROUP = (
     (0, 190, 230, 520), (240, 70, 420, 330), (410, 200, 600, 460), (690, 270, 890, 470), (860, 0, 1080, 260),
     (1080, 210, 1280, 460),
 )  # fmt: skip
+
+
+def drawn() -> list[Path]:
+    """One picture each of two people who do not exist: what is left with users, or shown, needs nobody's consent."""
+    return [ROOT / "pictures" / f"likeness_{name}.png" for name in ("anna", "ben")]
 
 
 def pair() -> list[Path]:

@@ -32,12 +32,17 @@ def first_cells(text: str) -> list[list[str]]:
     return [re.findall(r"`([^`]+)`", row) for row in rows]
 
 
+def pictures(text: str) -> set[str]:
+    """The links of its pictures, as GitHub reads them: from the folder of the page."""
+    return set(re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text))
+
+
 def test_translated_pages_name_the_same_inputs_outputs_and_pictures(root: Path) -> None:
     assert len(translated(root)) >= 35
     for path in translated(root):
         text, english = path.read_text("utf-8"), pages(root)[path.parent.name]
         assert first_cells(text) == first_cells(english), path
-        assert set(re.findall(r"\]\((img/[^)]+)\)", text)) == set(re.findall(r"\]\((img/[^)]+)\)", english)), path
+        assert pictures(text) == {f"../{picture}" for picture in pictures(english)}, path
         assert len(re.findall(r"^## .+$", text, re.MULTILINE)) == len(PARTS), path
 
 
@@ -85,10 +90,27 @@ def test_pages_show_a_picture_or_a_graph(root: Path) -> None:
 
 def test_pictures_named_in_pages_exist(root: Path) -> None:
     docs = root / "web" / "docs"
-    named = {image for text in pages(root).values() for image in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)}
+    named = {image for text in pages(root).values() for image in pictures(text)}
     assert [image for image in sorted(named) if not (docs / image).is_file()] == []
     drawn = {f"img/{path.name}" for path in (docs / "img").glob("*")}
     assert drawn <= named | {"img/overview.png", "img/first_picture.jpg"}
+
+
+OF_A_PERSON = {
+    "add_place", "cast", "encode_parts", "faces_from_landmarks", "identity", "load_face_model", "load_identity",
+    "pick_best", "save_identity",
+}  # fmt: skip
+"""Pictures with the photo of somebody who lives. All others are drawn."""
+
+
+def test_whoever_lives_is_named_with_the_source(root: Path) -> None:
+    credited = set[str]()
+    for path in (root / "web" / "docs").glob("**/*.md"):
+        text = path.read_text("utf-8")
+        shown = {Path(picture).stem for picture in pictures(text)} & OF_A_PERSON
+        assert ("Eileen Collins" in text and "NASA" in text) == bool(shown), path
+        credited |= shown
+    assert credited == OF_A_PERSON
 
 
 def test_graphs_fit_the_help_panel(root: Path) -> None:

@@ -49,3 +49,30 @@ def test_the_chinese_page_names_places_of_published_files() -> None:
     files = {PurePosixPath(model["key"], file["names"][0]) for model in models for file in model["files"]}
     places = {str(path) for file in files for path in (file, *file.parents)}
     assert len(named) == 14 and named <= places
+
+
+OTHER_NAMES = (
+    r"Open in MaskEditor",  # in ComfyUI: Open in Mask Editor
+    r"Image From Batch",  # Get Image from Batch
+    r"(?<!\*)\*(?:Apply InstantID|(?:Load|Apply) (?:IP-Adapter|PhotoMaker))\*(?!\*)",  # ... (Likeness)
+    r"pip install (?!--no-deps)[^\n`]*insightface",  # that puts onnxruntime and OpenCV over those that are there
+)
+
+
+def test_things_are_called_as_they_are(tracked: set[str]) -> None:
+    texts = (name for name in tracked if PurePosixPath(name).suffix in {".md", ".py", ".json"})
+    others = {name for name in texts if name != "CHANGELOG.md" and (ROOT / name) != Path(__file__)}
+    wrong = [
+        (name, found.group())
+        for name in sorted(others)
+        for other in OTHER_NAMES
+        for found in re.finditer(other, (ROOT / name).read_text("utf-8"))
+    ]
+    assert wrong == []
+
+
+def test_the_first_page_names_every_blueprint() -> None:
+    (line,) = (line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if "**blueprints**" in line)
+    assert {path.stem for path in (ROOT / "subgraphs").glob("*.json")} == set(
+        re.findall(r"(?<!\*)\*([A-Z][^*]+)\*", line)
+    )

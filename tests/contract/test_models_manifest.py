@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pack.core.models import manifest, needs
@@ -77,6 +78,44 @@ def test_needed_by_loaders_and_by_nodes(root: Path) -> None:
     assert [model.id for model in needs.published(as_api)] == ["instantid"]
 
 
+LINK = ["1", 0]
+
+
+@pytest.mark.parametrize(
+    ("method", "file", "people", "expected"),
+    [
+        ("LoadIDPatch", "id-patch.bin", {}, ["arcface-ir-se50", "antelopev2"]),
+        ("LoadIDPatch", "id-patch.bin", {"face_landmarks": LINK}, ["arcface-ir-se50"]),
+        ("LoadInstantID", "ip-adapter.bin", {}, ["antelopev2"]),
+        ("LoadInstantID", "ip-adapter.bin", {"face_landmarks": LINK}, ["antelopev2"]),
+        ("LoadInstantID", "ip-adapter.bin", None, []),
+        ("LoadWithAnyone", "withanyone.safetensors", {}, ["antelopev2"]),
+        ("LoadInfiniteYou", "image_proj_model.bin", {}, ["arcface-ir-se50", "antelopev2"]),
+        ("LoadStoryMaker", "mask.bin", {"face_landmarks": LINK}, ["buffalo_l"]),
+        ("LoadIPAdapter", "ip-adapter-faceid_sdxl.bin", {}, ["buffalo_l"]),
+        ("LoadIPAdapter", "ip-adapter-plus-face_sd15.safetensors", {}, ["antelopev2"]),
+        ("LoadIPAdapter", "ip-adapter-plus-face_sd15.safetensors", {"face_landmarks": LINK}, []),
+        ("LoadPhotoMaker", "photomaker-v2.bin", {}, ["buffalo_l"]),
+        ("LoadPhotoMaker", "photomaker-v1.bin", {}, ["antelopev2"]),
+    ],
+)
+def test_face_packs_of_methods_whether_linked_or_not(
+    method: str, file: str, people: dict[str, Any] | None, expected: list[str]
+) -> None:
+    """people: the links of an Identity without a face model; None: people come from a file, so nothing looks for faces.
+    The same of a workflow as it is saved, with a Load Face Model that is switched off."""
+    prompt: dict[str, Any] = {"1": {"class_type": f"Likeness{method}", "inputs": {"file": file}}}
+    saved = [{"type": f"Likeness{method}", "widgets_values": [file]}]
+    if people is not None:
+        prompt["2"] = {"class_type": "LikenessIdentity", "inputs": people}
+        slots = [{"name": name, "link": 5} for name in ("face_model", *people)]
+        saved += [{"type": "LikenessIdentity", "inputs": slots}]
+        saved += [{"type": "LikenessLoadFaceModel", "mode": 4, "widgets_values": ["buffalo_s", "all found"]}]
+    for graph in (prompt, {"nodes": saved}):
+        packs = [model.id for model in needs.wanted(graph) if model.key in ("insightface", "facexlib")]
+        assert packs == expected
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -114,5 +153,5 @@ def test_readme_and_workflows_are_up_to_date(root: Path) -> None:
 def test_sizes_for_people() -> None:
     sizes = (None, 999, 1000, 4_000_000, 999_600_000, 1_700_000_000, 5_000_000_000)
     assert [*map(manifest.human, sizes)] == [
-        "size on its page", "999 bytes", "1 kB", "4 MB", "1 GB", "1.7 GB", "5 GB",
+        "size not stated", "999 bytes", "1 kB", "4 MB", "1 GB", "1.7 GB", "5 GB",
     ]  # fmt: skip

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import folder_paths
 import numpy as np
@@ -219,8 +220,14 @@ def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
 
 
 def test_the_archive_has_help_and_templates(bare_server: HostServer) -> None:
+    help_panel = "/extensions/likeness.v0/docs/"
     for page in ("LikenessDoctor.md", "LikenessDoctor/en.md"):
-        assert bare_server.read(f"/extensions/likeness.v0/docs/{page}").startswith(b"# Likeness Doctor")
+        assert bare_server.read(f"{help_panel}{page}").startswith(b"# Likeness Doctor")
+    pages = [path.read_text("utf-8") for path in (ROOT / "web" / "docs").glob("**/*.md")]
+    pictures = {picture for page in pages for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)}
+    assert {picture.partition("img/")[0] for picture in pictures} == {"", "../"}, "of English pages, and of translated"
+    for picture in pictures:
+        assert bare_server.read(urljoin(help_panel, picture)) == (ROOT / "web/docs" / picture.lstrip("./")).read_bytes()
     assert "parts_training_free_sdxl" in bare_server.get("/workflow_templates")["likeness.v0"]
 
 

@@ -313,10 +313,10 @@ COPIED = """(() => {
 
 
 @pytest.mark.both_hosts
-def test_files_that_the_editor_does_not_offer_are_named_once(visit: Visit) -> None:
-    """In one toast: antelopev2 comes as a zip. Of a workflow whose files are there, or are offered, nothing is said."""
+def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -> None:
+    """All in one toast, with their size. Of a workflow whose files are there nothing is said."""
     portrait, styles = (WORKFLOW.with_name(f"instant_id_{name}.json") for name in ("portrait", "styles"))
-    told = f"{TOASTS}.filter(text => text.includes('ComfyUI cannot download one missing file')).length"
+    told = f"{TOASTS}.filter(text => text.includes('One file is missing')).length"
     visit.close_dialogs()
     time.sleep(3)  # a page that has just begun puts its first graph over what is opened
     for path, toasts in ((WORKFLOW, 0), (portrait, 1), (styles, 1)):
@@ -324,11 +324,17 @@ def test_files_that_the_editor_does_not_offer_are_named_once(visit: Visit) -> No
         visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
         time.sleep(1)
         visit.page.wait(f"{told} == {toasts}", 20)
-    visit.await_text("antelopev2. Links and folders: template Check files, Run.")
+    whole = "antelopev2. In all: 361 MB. Links and folders: template Check files."
+    visit.await_text(whole)
     visit.page.evaluate(f"(async () => {{ {UNDO} ; {SETTLED} }})()")
     visit.page.wait(f"{told} == 0")
     time.sleep(1)
     assert visit.page.evaluate(told) == 0
+    visit.close_dialogs()
+    visit.page.evaluate(f"{BUTTON}.click()")
+    visit.page.wait(f"{told} == 1", 20)
+    visit.await_text(whole)
+    visit.close_dialogs()
 
 
 @pytest.mark.both_hosts
@@ -336,7 +342,7 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
     visit.load(numbered({"doctor": node("LikenessDoctor", workflow="instant_id_portrait")}))
     # 1.27.10 saves the note with it.
-    values = "made.workflow.nodes[0].widgets_values.filter(value => !/^To be mended/.test(value))"
+    values = "made.workflow.nodes[0].widgets_values.filter(value => !/^To fix/.test(value))"
     both = f"app.graphToPrompt().then(made => [made.output['1'].inputs, {values}])"
     before = visit.page.evaluate(both)
     visit.run()
@@ -349,7 +355,38 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     visit.page.wait("window.copied.length == 1", 10)
     assert visit.page.evaluate("window.copied[0]").split("\n") == list(dict.fromkeys(links))
     assert visit.page.evaluate(both) == before == [{"workflow": "instant_id_portrait"}, ["instant_id_portrait"]]
+    menu = "app.graph._nodes[0].widgets[0]"
+    titles = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))["templateWorkflows"]["template"]
+    shown = (
+        f"[{menu}.value, {menu}.options.getOptionLabel({menu}.value), {menu}.options.getOptionLabel('all templates')]"
+    )
+    assert visit.page.evaluate(shown) == [
+        "instant_id_portrait", titles["likeness"]["instant_id_portrait"], "all templates",
+    ]  # fmt: skip
     assert visit.red() == []
+
+
+def test_in_an_app_the_doctor_shows_links_too(visit: Visit) -> None:
+    """In a window, and once: no toast repeats the report."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the frontend of this host has no apps")
+    graph = json.loads((ROOT / "workflows" / "check_files.json").read_text("utf-8"))
+    graph |= {"id": str(uuid.uuid4()), "extra": {**graph["extra"], "linearMode": True}}
+    visit.close_dialogs()
+    visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
+    buttons = "[...document.querySelectorAll('[data-testid=linear-run-button] button')]"
+    run = f"{buttons}.find(button => button.innerText.trim() == 'Run')"
+    visit.page.wait(f"!!{run}")
+    visit.page.evaluate(f"{run}.click()")
+    links = "[...document.querySelectorAll('dialog[open] a[target=_blank]')].map(link => link.href)"
+    try:
+        visit.page.wait(f"{links}.some(link => link.endsWith('/antelopev2.zip'))", 60)
+        assert not [text for text in visit.page.evaluate(TOASTS) if "To fix" in text]
+    finally:
+        visit.page.evaluate("document.querySelectorAll('dialog[open]').forEach(window => window.close())")
+        graph["extra"]["linearMode"] = False
+        visit.page.evaluate(f"{OPENED}({json.dumps(graph | {'id': str(uuid.uuid4())})}).then(() => 1)")
+    assert visit.page.evaluate("document.querySelectorAll('dialog').length") == 0
 
 
 # Toasts and the gallery

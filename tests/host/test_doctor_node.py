@@ -65,8 +65,8 @@ def test_for_a_template(host_server, standin_models):
     assert [node for node, text in run.notes if "ID-Patch ControlNet" in text] == ["doctor"]
 
 
-def test_the_editor_is_told_what_it_does_not_offer(host_server):
-    """By names, of a workflow as it is saved; whatever else is sent is refused."""
+def test_the_editor_is_told_what_is_missing(host_server):
+    """By names and their size, of a workflow as it is saved; whatever else is sent is refused."""
 
     def missing(body: bytes, **headers: str):
         return json.loads(host_server.read("/likeness/missing", body, **headers))
@@ -74,17 +74,32 @@ def test_the_editor_is_told_what_it_does_not_offer(host_server):
     def template(name: str) -> bytes:
         return (WORKFLOWS / f"{name}.json").read_bytes()
 
-    assert missing(template("instant_id_portrait")) == ["antelopev2"]
-    assert missing(template("id_patch_two_people")) == []
+    antelope, nothing = {"names": ["antelopev2"], "size": "361 MB"}, {"names": [], "size": ""}
+    assert missing(template("instant_id_portrait")) == antelope
+    assert missing(template("id_patch_two_people")) == nothing
+    of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
+    assert missing(of_miniature) == nothing
     for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
         with pytest.raises(OSError, match="400"):
             missing(body)
     madeup = {"Content-Type": "text/plain; charset=x"}
-    assert missing(template("instant_id_portrait"), **madeup) == ["antelopev2"]
+    assert missing(template("instant_id_portrait"), **madeup) == antelope
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
     began = time.monotonic()
-    assert missing(json.dumps({"nodes": many}).encode()) == []
+    assert missing(json.dumps({"nodes": many}).encode()) == nothing
     assert time.monotonic() - began < 5, "files that nobody is told of are not looked for"
+
+
+def test_check_files_opens_on_the_templates_to_start_with():
+    """Which stand first in the menu."""
+    nodes = json.loads((WORKFLOWS / "check_files.json").read_text("utf-8"))["nodes"]
+    assert [node["widgets_values"] for node in nodes if node["type"] == "LikenessDoctor"] == [["start templates"]]
+    starts = sorted(path.stem for path in WORKFLOWS.glob("start_*.json"))
+    assert bridge.choices()[:8] == ["this workflow", "start templates", "all templates", *starts]
+    assert sorted(bridge.choices()[8:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})
+    few, every = ({one.what for one in bridge.report(choice, {}).findings} for choice in bridge.choices()[1:3])
+    assert {"InstantID adapter", "ID-Patch projections"} < few < every
+    assert "StoryMaker" in every - few
 
 
 def test_a_download_goes_where_the_notes_say():

@@ -566,7 +566,7 @@ def test_all_nodes_register_without_insightface_and_say_what_to_install():
     count = len(asyncio.run(Likeness().get_node_list()))
     assert last.startswith(f"{count} [] Finding and recognising faces with the backend insightface needs"), last
     assert "the Python package onnxruntime" in last
-    assert 'python -m pip install "onnxruntime"' in last
+    assert 'python -m pip install --no-deps "onnxruntime"' in last
 
 
 def test_missing_insightface_names_the_command(nodes, pack, monkeypatch):
@@ -575,7 +575,25 @@ def test_missing_insightface_names_the_command(nodes, pack, monkeypatch):
 
     face_model._detector.cache_clear()
     monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
-    with pytest.raises(MissingDependency, match=r'python -m pip install "insightface>=2\.0"'):
+    install = r'python -m pip install --no-deps "insightface>=2\.0" "onnx" "ml_dtypes" "protobuf" "scikit-image"'
+    with pytest.raises(MissingDependency, match=install):
+        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
+
+
+def test_an_insightface_before_version_2_is_not_used(nodes, pack, monkeypatch):
+    """auto then runs faces in torch; asked for by name, the one that is there and the one that is needed are named."""
+    import insightface
+    from pack.bridge import face_model
+    from pack.core.errors import MissingDependency
+    from pack.core.faces import insight
+
+    assert insight.installed()
+    face_model._detector.cache_clear()
+    monkeypatch.setattr(insightface, "__version__", "0.7.3")
+    assert not insight.installed()
+    loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
+    assert type(loaded.detector).__module__.endswith("scrfd")
+    with pytest.raises(MissingDependency, match=r"needs the Python package insightface 2\.0, of which 0\.7\.3 is"):
         nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
 
 

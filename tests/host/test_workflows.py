@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
+import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import pytest
 import real_faces
+from environment import Host
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
+from pack.core.models import manifest
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
@@ -83,10 +89,13 @@ class Pictures:
 
 @pytest.fixture(scope="module")
 def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Pictures:
-    folder = tmp_path_factory.mktemp("pictures")
-    people = [host_server.upload_image(path) for path in photos.people(folder)]
-    fill_face_bank(host_server, people, standin_models)
-    return Pictures(people, host_server.upload_image(photos.group()))
+    return uploaded(host_server, standin_models, tmp_path_factory.mktemp("pictures"))
+
+
+def uploaded(server: HostServer, models: Standins, folder: Path) -> Pictures:
+    people = [server.upload_image(path) for path in photos.people(folder)]
+    fill_face_bank(server, people, models)
+    return Pictures(people, server.upload_image(photos.group()))
 
 
 def fill_face_bank(server: HostServer, people: list[str], models: Standins) -> None:
@@ -157,11 +166,41 @@ def size_of(file: Path) -> tuple[int, int]:
     )
 
 
-def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pictures) -> Prompt:
+def prepared(file: Path, known: dict[str, Any], models: Standins | None, pictures: Pictures) -> Prompt:
+    """models: those whose names take the place of the published ones."""
     graph = workflow.load(file)
     if lacking := {node["type"] for node in workflow.nodes_in(graph)} - set(known) - workflow.NOTES:
         pytest.skip(f"this ComfyUI has no {', '.join(sorted(lacking))}")
     prompt = workflow.to_prompt(graph, known)
+    parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
+    names = standins_for(file, prompt, models) if models else {}
+    if workflow.nodes_of(prompt, "LikenessFacesFromLandmarks"):  # the stand-in finds one face in every picture
+        names |= {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "1"}
+    width, height = size_of(file)
+    # After one step of these the picture is nearly black, and klein's second pass has half as many.
+    steps = 2 if file.stem in ONE_OF_EACH or parts or "klein" in file.stem else 1
+    measured = file.stem.startswith(("measure", "references"))  # the best of several
+    size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
+    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
+    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
+    size |= {"LikenessCropFaces.size": 256, "LikenessCastReferences.size": 128}
+    size |= {"LikenessResizePhoto.longer_side": max(width, height)}
+    prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
+    for number in workflow.nodes_of(prompt, "KSampler"):
+        if prompt[number]["inputs"]["scheduler"] == "ddim_uniform":  # of one step it keeps the least noisy
+            prompt[number]["inputs"]["scheduler"] = "normal"
+    for number in workflow.nodes_of(prompt, "LikenessScenes"):
+        lines = prompt[number]["inputs"]["text"].splitlines()
+        prompt[number]["inputs"]["text"] = "\n".join(lines[:2])
+    sides = {"Width": width, "Height": height}
+    for number in workflow.nodes_of(prompt, "PrimitiveInt"):
+        value = prompt[number]["inputs"]
+        value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
+    return with_faces(without_words(without_detectors(prompt, width)), pictures.group)
+
+
+def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]:
+    """What its loaders have chosen -> the stand-ins' names."""
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     adapters = [prompt[number]["inputs"]["file"] for number in workflow.nodes_of(prompt, "LikenessLoadIPAdapter")]
     sd15 = parts or any("sd15" in name for name in adapters)
@@ -186,29 +225,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: Pict
         names["LikenessLoadIPAdapter.file"] = models.ip_adapter(Path(adapters[0]).stem).name
     if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):
         del names["LikenessLoadFaceModel.pack"]  # it goes without one
-    if workflow.nodes_of(prompt, "LikenessFacesFromLandmarks"):  # the stand-in finds one face in every picture
-        names |= {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "1"}
-    width, height = size_of(file)
-    # After one step of these the picture is nearly black, and klein's second pass has half as many.
-    steps = 2 if file.stem in ONE_OF_EACH or parts or "klein" in file.stem else 1
-    measured = file.stem.startswith(("measure", "references"))  # the best of several
-    size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
-    boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
-    size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
-    size |= {"LikenessCropFaces.size": 256, "LikenessCastReferences.size": 128}
-    size |= {"LikenessResizePhoto.longer_side": max(width, height)}
-    prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
-    for number in workflow.nodes_of(prompt, "KSampler"):
-        if prompt[number]["inputs"]["scheduler"] == "ddim_uniform":  # of one step it keeps the least noisy
-            prompt[number]["inputs"]["scheduler"] = "normal"
-    for number in workflow.nodes_of(prompt, "LikenessScenes"):
-        lines = prompt[number]["inputs"]["text"].splitlines()
-        prompt[number]["inputs"]["text"] = "\n".join(lines[:2])
-    sides = {"Width": width, "Height": height}
-    for number in workflow.nodes_of(prompt, "PrimitiveInt"):
-        value = prompt[number]["inputs"]
-        value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    return with_faces(without_words(without_detectors(prompt, width)), pictures.group)
+    return names
 
 
 def without_detectors(prompt: Prompt, width: int) -> Prompt:
@@ -275,12 +292,20 @@ def classes(prompt: Prompt, numbers: list[str]) -> set[str]:
 @pytest.mark.both_hosts
 def test_every_file_is_accepted(host_server: HostServer, file: Path, prompt: Prompt) -> None:
     """With every node, input and word known to this host; it need not run for that."""
-    answer = json.loads(host_server.read("/prompt", json.dumps({"prompt": prompt}).encode()))
-    assert refusal(answer) == ""
-    host_server.read("/queue", b'{"clear": true}')
-    host_server.interrupt()
-    while any(host_server.get("/queue").values()):
+    assert refused(host_server, prompt) == ""
+
+
+def refused(server: HostServer, prompt: Prompt) -> str:
+    """What the host says against a prompt, which does not run."""
+    try:
+        answer = json.loads(server.read("/prompt", json.dumps({"prompt": prompt}).encode()))
+    except HTTPError as bad:
+        return refusal(json.loads(bad.read()))
+    server.read("/queue", b'{"clear": true}')
+    server.interrupt()
+    while any(server.get("/queue").values()):
         time.sleep(0.05)
+    return refusal(answer)
 
 
 def test_runs_and_shows_what_it_decides(host_server: HostServer, file: Path, prompt: Prompt) -> None:
@@ -298,6 +323,102 @@ def test_runs_and_shows_what_it_decides(host_server: HostServer, file: Path, pro
     shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessFaceKeypointsImage"}
     assert shows & classes(prompt, list(prompt)) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A host without a model, and its folder of models, with one sub-folder per model key."""
+
+    server: HostServer
+    root: Path
+
+    def empty(self) -> None:
+        for folder in filter(Path.is_dir, self.root.iterdir()):
+            shutil.rmtree(folder)
+            folder.mkdir()
+        self.server.free()
+
+    def put(self, model: manifest.Model, models: Standins) -> None:
+        """A stand-in for what face models are made of. Of the other files the names alone are looked at."""
+        recogniser = models.antelope if model.id == "antelopev2" else models.buffalo
+        parts = {"detector": models.face_pack / "det_500m.onnx", "recogniser": recogniser}
+        for file in model.files:
+            path = self.root / model.key / file.names[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if model.key in FACES:
+                shutil.copyfile(parts.get(file.part, models.recogniser), path)
+            else:
+                path.touch()
+
+    def put_all_others(self, models: Standins) -> None:
+        for folder in (folder for folder in models.root.iterdir() if folder.name not in (*FACES, "custom_nodes")):
+            for path in folder.iterdir():
+                (self.root / folder.name / path.name).symlink_to(path)
+
+
+FACES = ("insightface", "facexlib")
+"""Model keys of what no loader need name: nodes look there by themselves."""
+
+
+@pytest.fixture(scope="module")
+def bare(
+    host: Host, standin_models: Standins, pictures: Pictures, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Bare]:
+    base, others = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("others")
+    for key in {model.key for model in manifest.models()}:
+        (base / "models" / key).mkdir(parents=True)
+    keys = [folder.name for folder in (base / "models").iterdir()]
+    (others / "custom_nodes").symlink_to(standin_models.root / "custom_nodes")
+    with HostServer(host, Path(sys.executable), base / "host", [base / "models", others], without=keys) as server:
+        found = Bare(server, base / "models")
+        shutil.copytree(standin_models.face_pack, found.root / "insightface" / standin_models.face_pack.name)
+        found.put(manifest.model("arcface-ir-se50"), standin_models)
+        uploaded(server, standin_models, base)
+        yield found
+
+
+def asked_for(error: str) -> set[str]:
+    """Ids of the models that are missing by these words: by the names of their files, else by links."""
+    named = {one.id for one in manifest.models() if f"'{one.name}' not in" in error or f": {one.name} is " in error}
+    return named or {one.id for one in manifest.models() if f"from {one.url} (" in error}
+
+
+def looked_through(path: Path) -> Any:
+    """Always one of each method, and those that look for faces with whatever pack there is."""
+    seldom = path.stem not in ONE_OF_EACH | UNLINKED | {"photo_maker_two_people", "story_maker_two_people"}
+    return pytest.param(path, id=path.stem, marks=pytest.mark.thorough if seldom else ())
+
+
+UNLINKED = {"id_patch_places_by_dragging", "id_patch_pose_from_photo", "instant_id_pose_from_photo"}
+
+
+@pytest.mark.parametrize("file", map(looked_through, FILES))
+def test_without_a_model_the_doctor_names_all_that_a_run_asks_for(
+    bare: Bare, file: Path, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    """And nothing else. What is asked for is put in place until the run ends well."""
+    with_standins = prepared(file, known, standin_models, pictures)
+    as_shipped = workflow.to_prompt(workflow.load(file), known)
+    for number in workflow.nodes_of(with_standins, "LikenessLoadFaceModel"):
+        with_standins[number] = as_shipped[number]
+    bare.empty()
+    told, asked = json.loads(bare.server.read("/likeness/missing", file.read_bytes())), set[str]()
+
+    def mend(error: str) -> None:
+        found = asked_for(error) - asked
+        assert found, error
+        asked.update(found)
+        for name in found:
+            bare.put(manifest.model(name), standin_models)
+
+    while error := refused(bare.server, as_shipped):
+        mend(error)
+    bare.put_all_others(standin_models)
+    while error := bare.server.attempt(with_standins).error:
+        mend(error)
+    models = [model for model in manifest.models() if model.id in asked]
+    assert sorted(told["names"]) == sorted(model.name for model in models)
+    assert told["size"] == manifest.together(models)
 
 
 def decides(node: dict[str, Any]) -> bool:

@@ -248,8 +248,8 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     with pytest.raises(SetupError, match="antelopv2 is not in the menu pack; it has antelopev2, none"):
         check.require(found, KNOWN, good)
     with pytest.raises(SetupError) as told:
-        check.require(found, KNOWN, f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo mend it:\nfetch it")
-    assert str(told.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To mend it:", "fetch it"]
+        check.require(found, KNOWN, f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo fix it:\nfetch it")
+    assert str(told.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To fix it:", "fetch it"]
     whole.prompt["faces"]["inputs"]["pack"] = "antelopev2"
     found.clear()
     list(check.choices([whole], KNOWN, found))

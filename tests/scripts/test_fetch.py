@@ -180,7 +180,7 @@ def test_licences_and_sizes_come_first(server, models):
     command = [sys.executable, script(models), "download", "id_patch_two_people", "--models", str(models)]
     done = subprocess.run(command, env=variables(server, models), capture_output=True, text=True, input="")
     assert done.returncode == 1 and "add --yes if you accept these licences" in done.stderr
-    assert "ID-Patch ControlNet: size on its page, into " in done.stdout
+    assert "ID-Patch ControlNet: size not stated, into " in done.stdout
     assert "CC BY-NC 4.0 (README of the demo)" in done.stdout
     assert "Commercial use: contradictory." in done.stdout and not server.asked and not [*models.iterdir()]
 

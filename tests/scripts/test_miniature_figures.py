@@ -82,7 +82,7 @@ def test_real_photos_are_in_their_places(model: net.Miniature) -> None:
 def test_the_demo_without_a_host(tmp_path: Path) -> None:
     """Photos in; faces, places, condition image, a picture and what is seen in it out."""
     text = (ROOT / "workflows" / "id_patch_two_people.json").read_text("utf-8")
-    report = hostless.run(json.loads(text), photos.pair(), export.build(), tmp_path)
+    report = hostless.run(json.loads(text), photos.drawn(), export.build(), tmp_path)
     assert report["faces_found"] == [1, 1]
     assert report["association"]["looks_like"] == {"Anna": "Anna", "Ben": "Ben"}
     assert max(report["association"]["colour_error"].values()) < 0.15

@@ -38,6 +38,8 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
         assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
     photos = [node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"]
     assert len(set(photos)) == 2 and known.issuperset(photos)
+    drawn = {path.read_bytes() for path in (install.ROOT / "pictures").glob("*.png")}
+    assert {path.read_bytes() for path in (comfyui / "input").iterdir()} <= drawn, "nobody who lives"
     assert known > {file.name for file in (export.build().checkpoint, export.build().control_net)}
     (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")
     assert sampler[1:6] == ["randomize", net.Settings().steps, 1.0, "euler", "normal"]
@@ -52,7 +54,7 @@ def test_what_the_user_has_stays(comfyui: Path) -> None:
     """A changed workflow and a photo of that name; an older file of the miniature's own is renewed."""
     install.install(comfyui / "models")
     mine = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
-    photo = comfyui / "input" / "miniature_yaoming.jpg"
+    photo = comfyui / "input" / "miniature_likeness_ben.png"
     old = export.files(comfyui / "models").id_patch
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()

@@ -78,7 +78,7 @@ def test_a_workflow_of_another_editor_and_a_damaged_one(host, tmp_path):
     text = (ROOT / "workflows" / "id_patch_two_people.json").read_bytes()
     (tmp_path / "ü b.json").write_bytes(b"\xef\xbb\xbf" + text)
     command = (str(ROOT / "scripts" / "models.py"), "doctor", str(tmp_path / "ü b.json"))
-    assert "To be mended for" in python(*command, host=host).stdout
+    assert "To fix for" in python(*command, host=host).stdout
     (tmp_path / "ü b.json").write_bytes(text[: len(text) // 2])
     done = python(*command, host=host)
     assert done.returncode == 1 and "is no workflow: " in done.stderr and "Traceback" not in done.stderr

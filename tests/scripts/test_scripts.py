@@ -11,8 +11,18 @@ from pathlib import Path
 import environment
 import pytest
 from pack.scripts import test as runner
+from rig import archive
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_script_of_the_archive_answers_help(tmp_path: Path) -> None:
+    archive.unpack(tmp_path)
+    scripts = [path for path in tmp_path.rglob("*.py") if "__main__" in path.read_text("utf-8")]
+    assert len(scripts) >= 2
+    for script in scripts:
+        done = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: "), script
 
 
 def make_host(folder: Path, version: str) -> Path:

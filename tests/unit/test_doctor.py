@@ -107,7 +107,7 @@ def test_nothing_there(models):
     assert [model.id for model in found.lacking] == [
         "id-patch", "id-patch-controlnet", "arcface-ir-se50", "antelopev2", "juggernaut-x",
     ]  # fmt: skip
-    assert "To fetch: 12.6 GB, and what ID-Patch projections take." in found.text()
+    assert "To download: 12.6 GB and ID-Patch projections (size not stated)." in found.text()
     assert f'-o "{models / "id_patch" / "id-patch.bin"}" https://huggingface.co/ByteDance/ID-Patch/' in found.text()
 
 
@@ -132,7 +132,7 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
         "Missing for ID-Patch, InstantID": ["antelopev2"],
         "Missing for InstantID": ["instantid-controlnet"],
         "Missing for single templates": ["controlnet-canny-sdxl"],
-        "To be mended for InstantID": ["instantid"],
+        "To fix for InstantID": ["instantid"],
         "In place": [],
     }
     assert [one["title"] for one in found.shown()["sections"]] == list(titles)
@@ -179,7 +179,7 @@ def test_another_pack_where_only_faces_are_found(complete):
     (packs / "antelopev2").rename(packs / "buffalo_sc")
     (found,) = (one for one in report(complete).findings if one.what.startswith("antelopev2"))
     assert found.state == "found" and found.fetch is None
-    assert found.detail.endswith("serves as well: choose buffalo_sc in Load Face Model.")
+    assert found.detail.endswith("has one. If the workflow has a Load Face Model, choose buffalo_sc in it.")
     wanted = [*needs.wanted(workflow("id_patch_two_people")), *needs.wanted(workflow("instant_id_portrait"))]
     for models in (wanted, wanted[::-1]):
         both = doctor.report("both", models, folders(complete)).findings
@@ -303,7 +303,7 @@ def test_a_file_without_tensors(complete, kind):
         ("../../../../../../etc/passwd", "checkpoints/etc/passwd is not there"),
         ("", "a file without a name"),
         ("a\0b", "a b"),
-        ("x.ckpt\n\x1b[31mTo mend it:\nrm -rf", "x.ckpt [31mTo mend it: rm -rf"),
+        ("x.ckpt\n\x1b[31mTo fix it:\nrm -rf", "x.ckpt [31mTo fix it: rm -rf"),
     ],
 )
 def test_names_that_no_file_has(complete, name, told):
@@ -466,7 +466,7 @@ def test_what_an_ip_adapter_needs_goes_by_its_file(models):
 
     def found(file):
         chosen = {"LikenessLoadIPAdapter": file, "LikenessLoadFaceModel": "buffalo_l"}
-        chosen["CheckpointLoaderSimple"] = "mine.safetensors"
+        chosen |= {"CheckpointLoaderSimple": "mine.safetensors", "LikenessIdentity": ""}
         graph = {kind: {"class_type": kind, "inputs": {"file": name}} for kind, name in chosen.items()}
         return {one.what: one for one in report(models, graph).findings}
 
@@ -589,7 +589,7 @@ def test_from_the_terminal(complete):
     done = run("id_patch_two_people", "--models", str(complete))
     assert (
         done.returncode == 1
-        and "id-patch.bin is not there (size on its page)" in done.stdout
+        and "id-patch.bin is not there (size not stated)" in done.stdout
         and done.stdout.count("found") == 4
     )
     unknown = run("nothing", "--models", str(complete)).stderr

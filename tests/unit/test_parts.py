@@ -115,7 +115,7 @@ def test_a_part_that_would_vanish_is_refused(where):
     assert f"The part 'face' cannot be used: its {names[where]} is all zero, so this part would vanish." in str(
         error.value
     )
-    assert "right click Load Image, Open in MaskEditor, paint over what shall count, Save" in str(error.value)
+    assert "right click Load Image, Open in Mask Editor, paint over what shall count, Save" in str(error.value)
     assert part(**given, weight=0.0).weight == 0, "left out, so nothing can vanish"
 
 
