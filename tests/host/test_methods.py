@@ -146,14 +146,22 @@ def test_a_b_a(method: str) -> None:
     assert a.shape != before.shape or not torch.equal(a, before)
 
 
-def test_the_weight_of_a_person_is_that_of_the_adapter() -> None:
-    """For InstantID's tokens; its ControlNet, which has a strength of its own, is left out."""
-    settings = [((0.5, 0.5), 0.8), ((), 0.4), ((0.5, 1.0), 0.8), ((), 0.8)]
-    both, adapter, one, none = (
-        latents(sampled(instant_id("Anna Boris", weights, adapter_weight=weight, control_strength=0.0)))
-        for weights, weight in settings
+@pytest.mark.parametrize(
+    ("kind", "weight", "settings"),
+    [
+        ("LikenessApplyInstantID", "adapter_weight", {"control_strength": 0.0}),  # which is of its ControlNet alone
+        ("LikenessApplyIPAdapter", "weight", {}),
+        ("LikenessApplyPhotoMaker", "weight", {"start_percent": 0.0}),
+        ("LikenessApplyInfiniteYou", "strength", {}),
+        ("LikenessApplyWithAnyone", "weight", {}),
+    ],
+)
+def test_the_weight_of_a_person_times_that_of_the_node(kind: str, weight: str, settings: dict[str, float]) -> None:
+    both, node, one, none = (
+        latents(sampled(ours(kind, cast=value(f"cast(weights={weights})"), **{weight: total}, **settings)))
+        for weights, total in (((0.5, 0.5), 0.8), ((), 0.4), ((0.5, 1.0), 0.8), ((), 0.8))
     )
-    assert torch.allclose(both, adapter, atol=1e-4)
+    assert torch.allclose(both, node, atol=1e-4)
     assert not torch.allclose(both, none, atol=1e-3) and not torch.allclose(one, none, atol=1e-3)
 
 
