@@ -201,14 +201,17 @@ def test_a_box_of_everything_is_no_box_and_regions_stay_as_they_are(host, instan
 def controls(host, applied, **kwargs):
     """What the first forward of a sampling gets from its ControlNets: 9 residuals and the one in the middle."""
     seen = []
-    hook = host[0].model.diffusion_model.register_forward_pre_hook(
-        lambda _, args, given: seen.append(given.get("control") or args[4]), with_kwargs=True
-    )
+
+    def look(_, args, given):
+        control = given.get("control") or args[4]
+        seen.append([*control["output"], *control["middle"]])  # copied: the forward pops them from these lists
+
+    hook = host[0].model.diffusion_model.register_forward_pre_hook(look, with_kwargs=True)
     try:
         sample(*applied, steps=1, **kwargs)
     finally:
         hook.remove()
-    return [*seen[0]["output"], *seen[0]["middle"]]
+    return seen[0]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +227,7 @@ def test_residuals_are_those_of_identity_net_inside_the_box(host, instant_id, wi
     )  # fmt: skip
     mask = torch.zeros(1, 1, height, width)
     mask[..., 13:60, 24:71] = 1
+    assert len(whole) == 10
     for everywhere, there in zip(whole, inside, strict=True):
         share = torch.nn.functional.interpolate(mask, size=there.shape[-2:], mode="bilinear")
         assert len(there) == 2 * batch and torch.equal(there, everywhere * share) and there.any()

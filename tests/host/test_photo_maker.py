@@ -108,6 +108,21 @@ def test_somebody_of_weight_zero_has_plain_words(model):
     assert not torch.equal(sample(*absent), sample(*apply(model)))
 
 
+def test_each_class_word_becomes_its_own_person(model):
+    """And no other token of the text anything else than it was."""
+    who = [replace(one, identity=made.person(n).identity) for n, one in enumerate(halves().people, 1)]
+
+    def said(*weights):
+        people = tuple(replace(one, weight=weight) for one, weight in zip(who, weights, strict=True))
+        return apply(model, PlacedCast(people, WIDTH, HEIGHT), start_percent=0.0)[1][-1][0][0]
+
+    both, first, second, plain = said(1.0, 1.0), said(1.0, 0.0), said(0.0, 1.0), said(0.0, 0.0)
+    man, woman = (both != plain).any(dim=1).nonzero()[:, 0].tolist()
+    assert man < woman
+    for one, place in ((first, man), (second, woman)):
+        assert (one != plain).any(dim=1).nonzero()[:, 0].tolist() == [place] and torch.equal(one[place], both[place])
+
+
 def test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once(model, caplog):
     applied, bare = apply(model)[0], apply(model, lora_weight=0.0)[0]
     assert len(applied.patches) == len(made.loaded().lora) / 2
