@@ -284,7 +284,7 @@ def remarks(done: Sorted) -> list[str]:
         copies = (done.alike[members][:, members] >= _ONE_PHOTO).tril(-1)  # of those before
         twice += [
             f"{done.seen[members[int(copies[n].float().argmax())]].label} and {done.seen[members[n]].label}"
-            for n in copies.any(1).nonzero()[:, 0].tolist()
+            for n in map(int, copies.any(1).nonzero()[:, 0])
         ]
     after = f"; one person from {done.same_from:g}: look at the preview, and at corrections"
     return [*gathered("Hardly like the others of their person", unlike, after), *gathered("One photo twice", twice)]
