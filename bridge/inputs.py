@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..core import inputs
 from ..core.errors import BadChoice, BadInput
 from ..core.people import is_a
-from . import detector_words
+from . import detector_words, notes
 
 # What an object of the host's must be able to do: other packs make them of classes of their own.
 _METHODS = {
@@ -56,10 +56,14 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         given = {**dict(zip(names, args, strict=False)), **linked}
         known = _schema(node)[1]
         nothing = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
-        for name, value in given.items():
-            with detector_words.in_errors(cls, name, inputs.BadPicture):
-                given[name] = _taken(node, name, value)
-        return run(cls, **nothing | given)
+        try:
+            for name, value in given.items():
+                with detector_words.in_errors(cls, name, inputs.BadPicture):
+                    given[name] = _taken(node, name, value)
+            return run(cls, **nothing | given)
+        except Exception:
+            notes.tell(notes.node_of(cls), "")  # what stands there is about the run before
+            raise
 
     node.execute = classmethod(execute)
     return node

@@ -51,6 +51,11 @@ def tell(node_id: str | None, text: str, topic: str = "") -> None:
         _tell_boxes(server, node_id, shown)
 
 
+def standing() -> dict[str, str]:
+    """The note under each node that has one, as it was sent."""
+    return {node_id: _literal("\n".join(said.values())) for node_id, said in _told.items() if said}
+
+
 # Of each box the run, and what the nodes inside have said in it.
 _told_inside: dict[str, tuple[Any, dict[str, str]]] = {}
 

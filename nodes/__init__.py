@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import examples, folders, help_pictures, inputs, missing
+from ..bridge import examples, folders, inputs, routes
 from . import (
     bind_references,
     body_surface,
@@ -43,7 +43,6 @@ class Likeness(ComfyExtension):
     """What the host asks for the pack's nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        missing.answer()
-        help_pictures.serve()
+        routes.serve()
         examples.provide()
         return NODES

@@ -22,3 +22,14 @@ export async function templateTitles() {
   const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
   return Object.entries(titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {});
 }
+
+/** The nodes of an id as the host knows it, "12" or "5:12" inside of subgraphs: the boxes around it, then itself. */
+export function find(id) {
+  let graph = app.rootGraph ?? app.graph;
+  const nodes = [];
+  for (const number of String(id).split(":")) {
+    nodes.push(graph?.nodes.find((one) => String(one.id) === number));
+    graph = nodes.at(-1)?.subgraph;
+  }
+  return nodes.every(Boolean) ? nodes : [];
+}

@@ -3,7 +3,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { inApp, isOurs, settingOf } from "./ours.js";
+import { find, inApp, isOurs, settingOf } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: what takes the toast away again
@@ -23,17 +23,6 @@ export function show(about, severity, summary, detail, { life, styleClass } = {}
   hide(about);
   if (toast.dismiss) shown.set(about, toast[kind](summary, options));
   else shown.set(about, (toast.add(message), message));
-}
-
-/** The nodes of an id as the host knows it, "12" or "5:12" inside of subgraphs: the boxes around it, then itself. */
-function find(id) {
-  let graph = app.rootGraph ?? app.graph;
-  const nodes = [];
-  for (const number of String(id).split(":")) {
-    nodes.push(graph?.nodes.find((one) => String(one.id) === number));
-    graph = nodes.at(-1)?.subgraph;
-  }
-  return nodes.every(Boolean) ? nodes : [];
 }
 
 let listMissing = async () => false;

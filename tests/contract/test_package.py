@@ -20,7 +20,8 @@ SCRIPTS = {
     "gallery": ({"getWorkflowTemplates =", "apiURL ="}, 2500),
     "labels": ({"getCustomNodesI18n"}, 4500),
     "likeness": (set[str](), 5200),
-    "ours": ({"getCustomNodesI18n"}, 1300),
+    "ours": ({"getCustomNodesI18n"}, 1800),
+    "reruns": ({"addEventListener", "dispatchCustomEvent", "fetchApi"}, 3600),
     "saved_boxes": (set[str](), 4000),
     "toasts": ({"addEventListener", "queuePrompt ="}, 5100),
 }

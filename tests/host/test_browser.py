@@ -389,6 +389,31 @@ def test_in_an_app_the_doctor_shows_links_too(visit: Visit) -> None:
     assert visit.page.evaluate("document.querySelectorAll('dialog').length") == 0
 
 
+# What nodes show
+
+
+@pytest.mark.both_hosts
+def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_again(
+    visit: Visit, people: Graph
+) -> None:
+    """And after a run that failed before a node, no note of an earlier run stands under it."""
+    people["layout"]["inputs"]["framing"] = "full"
+    graph = numbered(people)
+    place, yao = (list(people).index(name) + 1 for name in ("place", "yao"))
+    note = f"app.graph.getNodeById({place}).widgets.find(one => one.name == '$$node-text-preview')?.value ?? ''"
+    preview = f"app.nodeOutputs[{place}]?.images?.[0].filename"
+    for _ in range(2):
+        visit.open()
+        visit.load(graph)
+        assert not visit.page.evaluate(preview)
+        assert visit.run()["status"]["status_str"] == "success"
+        visit.page.wait(f"!!{preview} && ({note}).startsWith('Faces small')")
+    which = f"app.graph.getNodeById({yao}).widgets.find(one => one.name == 'which_face')"
+    visit.page.evaluate(f"void ({which}.value = '5')")
+    assert visit.run()["status"]["status_str"] == "error"
+    visit.page.wait(f"!({note}).trim()")
+
+
 # Toasts and the gallery
 
 
