@@ -1,7 +1,7 @@
 """Pictures of the translated help pages, which lie one folder deeper than the English ones.
 
-Their links lead to ../img, as GitHub reads them. The host's help panel reads all links from web/docs, so there they lead
-to web/img: the pictures are served under that address, too.
+Their links lead to ../img, as GitHub reads them. The host's help panel reads all links from web/docs, so there they
+lead to web/img: the pictures are served under that address, too.
 """
 
 from __future__ import annotations
