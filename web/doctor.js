@@ -188,7 +188,9 @@ async function missingIn(graph) {
 
 /** After a run that lacks a file. */
 async function tellAll() {
-  const missing = await missingIn((app.rootGraph ?? app.graph).serialize());
+  const graph = (app.rootGraph ?? app.graph).serialize();
+  if (!someAreOurs(nodesOf(graph))) return false;
+  const missing = await missingIn(graph);
   if (missing.names.length) tell(missing);
   return missing.names.length > 0;
 }

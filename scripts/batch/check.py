@@ -66,7 +66,7 @@ def doctor(found: Iterable[Choice], known: Known) -> Prompt:
     """The prompt by which Likeness Doctor looks for the models of all of these, and runs none of them."""
     unrun = enumerate(choice for choice in found if not known[choice[0]]["output_node"])
     nodes = {
-        str(number): {"class_type": kind, "inputs": {**dict(chosen), **{name: ["linked", 0] for name in linked}}}
+        str(number): {"class_type": kind, "inputs": {**dict(chosen), **{name: ["doctor", 0] for name in linked}}}
         for number, (kind, chosen, linked) in unrun
     }
     nodes["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "this workflow"}}

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS = {
-    "doctor": ({"fetchApi"}, 10600),
+    "doctor": ({"fetchApi"}, 10700),
     "gallery": ({"getWorkflowTemplates =", "apiURL ="}, 2500),
     "labels": ({"getCustomNodesI18n"}, 4500),
     "likeness": (set[str](), 5200),

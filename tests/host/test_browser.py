@@ -316,16 +316,18 @@ COPIED = """(() => {
 def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -> None:
     """All in one toast, with their size. Of a workflow whose files are there nothing is said."""
     portrait, styles = (WORKFLOW.with_name(f"instant_id_{name}.json") for name in ("portrait", "styles"))
-    told = f"{TOASTS}.filter(text => text.includes('One file is missing')).length"
+    whole = WORKFLOW.with_name("parts_training_free_sdxl.json")
+    told = f"{TOASTS}.filter(text => text.includes('2 files are missing')).length"
     visit.close_dialogs()
     time.sleep(3)  # a page that has just begun puts its first graph over what is opened
-    for path, toasts in ((WORKFLOW, 0), (portrait, 1), (styles, 1)):
+    for path, toasts in ((whole, 0), (portrait, 1), (styles, 1)):
         graph = json.loads(path.read_text("utf-8")) | {"id": str(uuid.uuid4())}  # no tab that a page brings back
         visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
         time.sleep(1)
         visit.page.wait(f"{told} == {toasts}", 20)
-    whole = "antelopev2. In all: 361 MB. Links and folders: template Check files."
-    visit.await_text(whole)
+    names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
+    said = f"{names}. In all: 2.9 GB. Links and folders: template Check files."
+    visit.await_text(said)
     visit.page.evaluate(f"(async () => {{ {UNDO} ; {SETTLED} }})()")
     visit.page.wait(f"{told} == 0")
     time.sleep(1)
@@ -333,7 +335,7 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -
     visit.close_dialogs()
     visit.page.evaluate(f"{BUTTON}.click()")
     visit.page.wait(f"{told} == 1", 20)
-    visit.await_text(whole)
+    visit.await_text(said)
     visit.close_dialogs()
 
 

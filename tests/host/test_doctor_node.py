@@ -74,16 +74,17 @@ def test_the_editor_is_told_what_is_missing(host_server):
     def template(name: str) -> bytes:
         return (WORKFLOWS / f"{name}.json").read_bytes()
 
-    antelope, nothing = {"names": ["antelopev2"], "size": "361 MB"}, {"names": [], "size": ""}
-    assert missing(template("instant_id_portrait")) == antelope
-    assert missing(template("id_patch_two_people")) == nothing
+    names = ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"]
+    lost, nothing = {"names": names, "size": "2.9 GB"}, {"names": [], "size": ""}
+    assert missing(template("instant_id_portrait")) == lost
+    assert missing(template("parts_training_free_sdxl")) == nothing
     of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
     assert missing(of_miniature) == nothing
     for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
         with pytest.raises(OSError, match="400"):
             missing(body)
     madeup = {"Content-Type": "text/plain; charset=x"}
-    assert missing(template("instant_id_portrait"), **madeup) == antelope
+    assert missing(template("instant_id_portrait"), **madeup) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
     began = time.monotonic()
     assert missing(json.dumps({"nodes": many}).encode()) == nothing
