@@ -1,6 +1,6 @@
-// Previews and notes of nodes that ComfyUI does not run again. It sends nothing of a node whose result it still has:
-// on a page that was opened since, its preview and note come from earlier runs. After a run that failed, notes of nodes
-// that were not reached are about an earlier run: they go.
+// Previews and notes that would be gone. ComfyUI sends nothing of a node whose result it still has: on a page that was
+// opened since, its preview and note come from earlier runs. Newer frontends take notes away when a run ends: they come
+// back. After a run that failed, notes of nodes that were not reached are about an earlier run: they go.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -9,12 +9,13 @@ import { find, isOurs } from "./ours.js";
 const NOTES = "/likeness/notes"; // the route of bridge/routes.py
 const EARLIER = "/history?max_items=32";
 
-const noted = new Set(); // ids of nodes under which a note stands
+const noted = new Map(); // id of a node -> [the note under it, the id of its graph]
 let cached = []; // ids, of the run that is under way
 
+const graphId = () => (app.rootGraph ?? app.graph).id;
 const isNode = (id) => isOurs(find(id).at(-1)?.type);
 const json = async (route) => (await api.fetchApi(route)).json();
-const told = (id, text) => api.dispatchCustomEvent("progress_text", { nodeId: id, text });
+const tell = (id, text) => api.dispatchCustomEvent("progress_text", { nodeId: id, text });
 
 /** Whether a node and all that it depends on are the same in two prompts. */
 function same(id, one, other, seen = new Set()) {
@@ -25,39 +26,35 @@ function same(id, one, other, seen = new Set()) {
   return a === b && sources.every(([source]) => !one[source] || same(source, one, other, seen));
 }
 
-async function showPreviews(ids, run) {
-  const [{ queue_running: running }, earlier] = await Promise.all([json("/queue"), json(EARLIER)]);
-  const prompt = running.find(([, id]) => id === run)?.[2] ?? earlier[run]?.prompt[2];
+async function onCached({ detail: { nodes, prompt_id: run } }) {
+  cached = nodes.map(String);
+  const ours = cached.filter(isNode);
+  const [blank, silent] = [ours.filter((id) => !app.nodeOutputs[id]), ours.filter((id) => !noted.has(id))];
+  if (!blank.length && !silent.length) return;
+  const [queue, earlier, notes] = await Promise.all(["/queue", EARLIER, NOTES].map(json));
+  const [, , prompt, extra] = queue.queue_running.find(([, id]) => id === run) ?? earlier[run]?.prompt ?? [];
+  if (extra?.extra_pnginfo?.workflow?.id !== graphId()) return; // of another tab
   const runs = Object.values(earlier).reverse(); // the newest first
-  for (const id of prompt ? ids : []) {
+  for (const id of blank) {
     const from = runs.find(({ prompt: [, , before], outputs }) => outputs[id] && same(id, prompt, before));
     const shown = { node: id, display_node: id, prompt_id: run };
     if (from) api.dispatchCustomEvent("executed", { ...shown, output: from.outputs[id] });
   }
-}
-
-async function showNotes(ids) {
-  const notes = await json(NOTES);
-  for (const id of ids) if (notes[id]) told(id, notes[id]);
-}
-
-function onCached({ detail: { nodes, prompt_id: run } }) {
-  cached = nodes.map(String);
-  const ours = cached.filter(isNode);
-  const blank = ours.filter((id) => !app.nodeOutputs[id]);
-  if (blank.length) showPreviews(blank, run);
-  const silent = ours.filter((id) => !noted.has(id));
-  if (silent.length) showNotes(silent);
+  for (const id of silent) if (notes[id]) tell(id, notes[id]);
 }
 
 function onNote({ detail: { nodeId, text } }) {
-  if (text.trim()) noted.add(String(nodeId));
+  if (text.trim()) noted.set(String(nodeId), [text, graphId()]);
   else noted.delete(String(nodeId));
 }
 
-function onError({ detail: { executed } }) {
+/** After the frontend has taken its part of the event. */
+function onEnd({ type, detail: { executed = [] } }) {
   const ran = [...cached, ...executed.map(String)];
-  for (const id of noted) if (!ran.some((one) => one === id || one.startsWith(`${id}:`))) told(id, " ");
+  const reached = (id) => type === "execution_success" || ran.some((one) => one === id || one.startsWith(`${id}:`));
+  setTimeout(() => {
+    for (const [id, [text, graph]] of noted) if (graph === graphId()) tell(id, reached(id) ? text : " ");
+  }, 100);
 }
 
 app.registerExtension({
@@ -65,6 +62,6 @@ app.registerExtension({
   setup() {
     api.addEventListener("execution_cached", onCached);
     api.addEventListener("progress_text", onNote);
-    api.addEventListener("execution_error", onError);
+    for (const end of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(end, onEnd);
   },
 });
