@@ -201,8 +201,8 @@ def _alike(people: Sequence[Identity]) -> Tensor:
         if have:
             each = [normalize(people[n].embeddings[recogniser].float(), dim=-1) for n in have]
             units, photos = torch.cat(each), [len(rows) for rows in each]
-            most = torch.stack([cosines.amax(0) for cosines in (units @ units.T).split(photos)])
-            both = torch.stack([cosines.amax(1) for cosines in most.split(photos, 1)])
+            most = torch.stack([cosines.amax(0) for cosines in torch.split(units @ units.T, photos)])
+            both = torch.stack([cosines.amax(1) for cosines in torch.split(most, photos, 1)])
             pairs = torch.tensor(have)[:, None], torch.tensor(have)
             alike[pairs] = alike[pairs].minimum(both)
     return alike.masked_fill(alike.isinf(), -1.0)
