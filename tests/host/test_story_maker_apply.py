@@ -88,7 +88,8 @@ def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
         torch.stack([values for _, values in carried(apply(host, story_maker, placed(1.0, weight))).layers[:2]])
         for weight in (1.0, 0.5)
     )
-    assert torch.equal(half[:, :2], loud[:, :2]) and torch.equal(half[:, 2, :20], loud[:, 2, :20]), "background, person 1"
+    assert torch.equal(half[:, :2], loud[:, :2]), "the background and person 1"
+    assert torch.equal(half[:, 2, :20], loud[:, 2, :20]), "the background beside person 2"
     assert torch.equal(half[:, 2, 20:], loud[:, 2, 20:] / 2) and loud[:, 2, 20:].any()
 
 
