@@ -64,6 +64,11 @@ def apply(id_patch, control_net, cast, positive=None, negative=None, control=Non
     ).args
 
 
+def hint(sides):
+    """The picture that the ControlNet of the positive is given, (B, H, W, C)."""
+    return sides[0][0][1]["control"].cond_hint_original.movedim(1, -1)
+
+
 def sample(model, positive, negative, steps=3, batch=1, size=(WIDTH, HEIGHT), **kwargs):
     generator = torch.Generator().manual_seed(7)
     start = torch.randn(batch, 4, size[1] // 8, size[0] // 8, generator=generator) * 14
@@ -394,9 +399,10 @@ def test_nobody_left_leaves_the_prompt_alone(id_patch, control_net):
 
 def test_a_b_a_is_bit_equal(id_patch, control_net, model):
     a, b = (people_made.cast(centers, WIDTH, HEIGHT) for centers in (CENTERS, CENTERS[::-1]))
+    bare = sample(model, [text(1)], [text(2)])
     first, other, again = (sample(model, *apply(id_patch, control_net, cast)) for cast in (a, b, a))
     assert torch.equal(first, again) and not torch.equal(first, other)
-    assert torch.equal(sample(model, [text(1)], [text(2)]), sample(model, [text(1)], [text(2)]))
+    assert torch.equal(sample(model, [text(1)], [text(2)]), bare) and not torch.equal(first, bare)
 
 
 def test_cancel_in_mid_run_leaves_the_next_run_right(id_patch, control_net, model):
@@ -548,13 +554,14 @@ def test_a_condition_image_of_another_cast(id_patch, control_net, apart):
         with pytest.raises(BadPatches, match=message):
             applied(control_net, id_patch, casts[cast], images[made_for])
     for name, cast in casts.items():
-        assert applied(control_net, id_patch, cast, images[name])
+        assert torch.equal(hint(applied(control_net, id_patch, cast, images[name])), images[name])
 
 
 def test_a_condition_image_that_was_resized_with_its_layout(id_patch, control_net):
     cast, twice = (people_made.cast([(k * 40.0, k * 50.0)], k * 96, k * 96) for k in (1, 2))
     image = IDPatchImage.execute(id_patch, cast, "mean")[0]
-    assert applied(control_net, id_patch, twice, image.repeat_interleave(2, 1).repeat_interleave(2, 2))
+    larger = image.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.equal(hint(applied(control_net, id_patch, twice, larger)), larger)
 
 
 def test_controls_that_overshoot_are_no_patches(id_patch, control_net):
@@ -563,7 +570,8 @@ def test_controls_that_overshoot_are_no_patches(id_patch, control_net):
     lines[..., ::6, :] = lines[..., ::5] = 1
     control = torch.nn.functional.interpolate(lines, (HEIGHT, WIDTH), mode="bicubic").movedim(1, -1)
     assert control.amin() < -0.05 and control.amax() > 1.05
-    assert apply(id_patch, control_net, people_made.cast([(40.0, 40.0)], WIDTH, HEIGHT), control=control)
+    given = hint(apply(id_patch, control_net, people_made.cast([(40.0, 40.0)], WIDTH, HEIGHT), control=control))
+    assert torch.equal(given[:, :, 72:], control[:, :, 72:]), "beside the patch"
 
 
 def test_alpha_and_other_precisions_do_no_harm_to_the_condition_image(id_patch, control_net):

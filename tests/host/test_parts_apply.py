@@ -255,13 +255,14 @@ def test_a_target_mask_keeps_the_part_to_its_region(made, model):
     """One layer's worth of attention: rows outside of the region are as if the part were not there."""
     left = torch.zeros(1, HEIGHT, WIDTH)
     left[..., : WIDTH // 2] = 1
-    part = make_part("face", picture(5), None, 1.0, left)
-    _, positive, _ = apply(model, encode(made, Parts((part,))), pose=None)
+    parts = make_part("face", picture(5), None, 1.0, left), make_part("shoes", picture(6), None, 1.0, None)
+    _, positive, _ = apply(model, encode(made, Parts(parts)), pose=None)
     shared_in = positive[0][1]["model_conds"][SharedParts.key].cond[0]
-    block = ("input", 1, 0)
-    bias = key_bias(shared_in.bank[block], 15 * 11, shared_in.weights, (15, 11))[0].unflatten(0, (15, 11))
-    theirs = bias[..., 15 * 11 :]
-    assert (theirs[:, :5] == 0).all() and (theirs[:, 6:] < -1e4).all() and (bias[..., : 15 * 11] == 0).all()
+    bank = shared_in.bank["input", 1, 0]
+    bias = key_bias(bank, 15 * 11, shared_in.weights, (15, 11))[0].unflatten(0, (15, 11))
+    own, face, shoes = bias.split([15 * 11, *(len(part.kept) for part in bank)], dim=-1)
+    assert (face[:, :5] == 0).all() and (face[:, 6:] < -1e4).all()
+    assert not own.any() and not shoes.any() and shoes.numel()
 
 
 def test_two_parts_with_regions_differ_from_two_without(made, model):

@@ -17,9 +17,10 @@ from pack.bridge.runs import patched
 from pack.bridge.self_attention import layer, run, scored
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.share_parts import LAYERS, SelfReference
+from pack.bridge.share_parts import LAYERS, SelfReference, put_in
 from pack.bridge.unet import coarsest, transformers
 from pack.core.parts.bank import PartWeights, token_mask, window
+from pack.core.parts.parts import Parts, make_part
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
 
@@ -253,6 +254,18 @@ def test_targets_keep_a_part_in_its_region(model):
     assert not torch.allclose(left, everywhere) and not torch.allclose(left, nowhere)
     ones = sides(model, live=ours, weights=[1.0], targets=torch.ones(1, HEIGHT, WIDTH))
     assert (sample(patched(model, SharingRun), *ones) - everywhere).abs().max() / everywhere.abs().max() <= 1e-5
+
+
+def test_each_part_brings_its_own_weight_and_target_to_the_positive_alone(model):
+    target = masks(1)[0]
+    picture = torch.ones(1, HEIGHT, WIDTH, 3)
+    parts = make_part("face", picture, None, 0.5, target), make_part("hat", picture, None, 2.0, None)
+    live = reference(model)
+    positive, negative = put_in((text(model, 1), text(model, 2)), live, Parts(parts), (WIDTH, HEIGHT), 0.8, (9.0, 1.0))
+    shared, alone = (side[0][1]["model_conds"][SharedParts.key].cond[0] for side in (positive, negative))
+    assert torch.equal(shared.weights.targets, torch.stack([target, torch.ones(HEIGHT, WIDTH)]))
+    assert shared.weights.weights == [0.4, 1.6] and shared.sigmas == (9.0, 1.0)
+    assert shared.live is live and alone.live is None and shared.source is alone.source
 
 
 @pytest.mark.parametrize("changed", [{}, {"steps": 2, "crop": True, "cover": 0.2}], ids=str)

@@ -15,6 +15,7 @@ from instant_id_run import HEIGHT, WIDTH, sample, text
 from pack.bridge import notes, unet
 from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import WrongEncoder
+from pack.bridge.injections import Injection
 from pack.bridge.instant_id import load_instant_id
 from pack.bridge.story_maker import load_story_maker
 from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
@@ -68,6 +69,10 @@ def apply(host, story_maker, who, sides=None, model=None, bodies=None, masks=Non
     ).args  # fmt: skip
 
 
+def carried(applied):
+    return applied[1][0][1]["model_conds"][Injection.key].cond[0]
+
+
 @pytest.mark.parametrize(("who", "changed"), [(cast(1), {"weight": 0.0}), (placed(0.0, 0.0), {})])
 def test_switched_off_is_the_unpatched_picture(host, story_maker, who, changed):
     """With its LoRA, which is a part of it."""
@@ -79,7 +84,13 @@ def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
     one = sample(*apply(host, story_maker, placed(1.0), bodies=pictures[:1], masks=masks[:1]))
     both = sample(*apply(host, story_maker, placed(1.0, 0.0), bodies=pictures, masks=masks))
     assert torch.equal(one, both)
-    assert not torch.equal(one, sample(*apply(host, story_maker, placed(1.0, 0.5), bodies=pictures, masks=masks)))
+    loud, half = (
+        torch.stack([values for _, values in carried(apply(host, story_maker, placed(weight, 1.0))).layers[:2]])
+        for weight in (1.0, 0.5)
+    )
+    assert torch.equal(half[:, [0, 2]], loud[:, [0, 2]]), "the background and person 2"
+    assert torch.equal(half[:, 1, :20], loud[:, 1, :20]), "the background beside person 1"
+    assert torch.equal(half[:, 1, 20:], loud[:, 1, 20:] / 2) and loud[:, 1, 20:].any()
 
 
 def test_people_of_a_row_each_are_alone_in_it(host, story_maker):

@@ -163,7 +163,8 @@ def test_files_that_read_faces_and_models_of_other_blocks(style, loaded, tmp_pat
     other = tiny_sdxl.host_model(tiny_sdxl.diffusers_unet(151, **tiny_sdxl.SSD_CHANGES), tiny_sdxl.SSD_CONFIG)
     with pytest.raises(UnknownBlocks, match=r"layers is 'style'.* blocks input 4, .*Set layers to 'all'"):
         style(before=(other, *TEXTS))
-    assert style(before=(other, *TEXTS), layers="all")
+    everywhere = style(before=(other, *TEXTS), layers="all")[1][0][1]["model_conds"][Injection.key].cond[0]
+    assert all(pair is not None for pair in everywhere.layers)
     torch.save(ip_adapter_file("ip-adapter", [64], 2048), tmp_path / "other.bin")
     other = load_ip_adapter(str(tmp_path / "other.bin"), "by the file")
     with pytest.raises(AdapterMismatch, match="has 1 cross-attention layers"):

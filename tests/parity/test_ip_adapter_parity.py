@@ -108,7 +108,7 @@ class Case(NamedTuple):
 
 CASES = {
     "FaceID": Case("sd15", "face-id", weights=(1.0, 0.6)),
-    "FaceID Plus v2": Case("sd15", "face-id-plus"),
+    "FaceID Plus v2": Case("sd15", "face-id-plus", (2, 1)),
     "FaceID Plus v2 as the authors' notebook": Case("sd15", "face-id-plus", changed=(("portrait", "face in BGR"),)),
     "FaceID Plus v1, shortcut unread": Case("sd15", "face-id-plus", changed=(("version", "v1"), ("shortcut", 0.3))),
     "portrait, two photos and three": Case("sd15", "face-id-portrait", (2, 3)),
@@ -123,8 +123,11 @@ CASES = {
 
 
 def tokens_of(projection, case, one, clip, width):
-    """Rows (2, 1, tokens, width): of nobody, and of a person, each photo through diffusers' projection."""
+    """Rows (2, 1, tokens, width): of nobody, and of a person, each photo through diffusers' projection, or of FaceID
+    and FaceID Plus what their photos are on average."""
     rows = one.identity.embeddings["w600k_r50"]
+    if case.kind in ("face-id", "face-id-plus"):
+        rows = rows.mean(0, keepdim=True)
     kept = one.identity.portraits
     pictures = (kept.aligned if case.kind == "face-id-plus" else kept.loose).float() / 255
     if "face in BGR" in dict(case.changed).values():
@@ -138,6 +141,7 @@ def tokens_of(projection, case, one, clip, width):
         given = torch.cat([torch.zeros_like(seen), seen])
     if case.kind in ("face-id-plus", "ip-adapter-plus", "ip-adapter-full"):
         seen = clip_vision.states(clip, pictures, STATES)
+        seen = seen.mean(0, keepdim=True) if case.kind == "face-id-plus" else seen
         states = torch.cat([clip_vision.nothing(clip, STATES).expand_as(seen), seen])
         if case.kind != "face-id-plus":
             given = states

@@ -1,9 +1,11 @@
-"""Which layers of a UNet draw the style, and which lay out."""
+"""Which layers of a UNet draw the style, and which lay out; the square in which CLIP sees a picture of it."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 from pack.core.ip_adapter import styles
+from pack.core.ip_adapter.pictures import CROP, MEAN, PAD, fitted
 
 SDXL = [
     *(("input", n, i) for n, depth in ((4, 2), (5, 2), (7, 10), (8, 10)) for i in range(depth)),
@@ -35,3 +37,15 @@ def test_a_unet_with_other_blocks_has_all_or_nothing():
     assert all(styles.heard_in(blocks, styles.ALL))
     with pytest.raises(styles.UnknownBlocks, match=r"layers is 'style', .* blocks input 4, .*output 5, .*'all'"):
         styles.heard_in(blocks, styles.STYLE)
+
+
+@pytest.mark.parametrize(("high", "wide"), [(4, 9), (9, 4), (5, 5)])
+def test_pictures_become_squares_with_bars_of_what_clip_sees_as_nothing(high, wide):
+    images = torch.rand(2, high, wide, 3)
+    padded, cropped = (fitted(images, fit) for fit in (PAD, CROP))
+    side = max(high, wide)
+    assert torch.equal(cropped, images) and padded.shape == (2, side, side, 3)
+    top, left = (side - high) // 2, (side - wide) // 2
+    assert torch.equal(padded[:, top : top + high, left : left + wide], images)
+    padded[:, top : top + high, left : left + wide] = torch.tensor(MEAN)
+    assert torch.equal(padded, torch.tensor(MEAN).expand_as(padded))
