@@ -72,8 +72,8 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
         if len(faces) > 1:
             raise BadPhoto(
                 f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
-                "Crop the photo to one face. Or set which_face of its Identity or People from Photos node, maybe in a "
-                "box, to largest or to a number that it now shows in the photo (all faces, from left to right).",
+                "Crop the photo to one face. Or set which_face (Which face) of its Identity or People from Photos node "
+                "or of the box around it: largest, or a number (all faces, from left to right, as the node now shows).",
             )
         return faces[0]
     if which == "largest":

@@ -172,7 +172,19 @@ def test_a_workflow_to_start_with_is_a_blueprint_and_what_goes_in_and_out(path: 
             assert path.stem == "start_group" and isinstance(here, str)
             same = same.replace(json.dumps(here), json.dumps(there))
     assert json.loads(same) == twin
+    faces = [entry["link"] for node in inside["nodes"] for entry in node["inputs"] if entry["name"] == "which_face"]
+    assert None not in faces, "a photo of two is an error whose cure is not on the box"
     assert len(graph["nodes"]) <= (7 if path.stem == "start_group" else 6)
+
+
+def test_a_seed_on_a_box_stays_as_it_was_typed() -> None:
+    """The box does not show its *control after generate*."""
+    for path in [*FILES, *(ROOT / "subgraphs").glob("*.json")]:
+        inner = [node for inside in subgraphs(workflow.load(path)).values() for node in inside["nodes"]]
+        names = ("seed", "noise_seed")
+        promoted = [n for n in inner if any(e["name"] in names and e["link"] is not None for e in n["inputs"])]
+        random = [node["id"] for node in promoted if "randomize" in node["widgets_values"]]
+        assert not random, path.stem
 
 
 def test_few_boxes_and_no_node_twice(graph: Graph) -> None:
