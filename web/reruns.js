@@ -62,6 +62,6 @@ app.registerExtension({
   setup() {
     api.addEventListener("execution_cached", onCached);
     api.addEventListener("progress_text", onNote);
-    for (const end of ["execution_success", "execution_error", "execution_interrupted"]) api.addEventListener(end, onEnd);
+    for (const end of ["success", "error", "interrupted"]) api.addEventListener(`execution_${end}`, onEnd);
   },
 });

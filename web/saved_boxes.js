@@ -4,48 +4,49 @@
 // Boxes of other packs are not touched.
 
 import { app } from "../../scripts/app.js";
-import { graphsOf, isChinese, nodesOf, someAreOurs } from "./ours.js";
+import { isChinese, nodesOf, someAreOurs } from "./ours.js";
 import { show } from "./toasts.js";
 
 const REPAIRED = "likeness.saved_boxes";
+const [NAMES, FIRST] = ["proxyWidgets", "proxyWidgetErrorQuarantine"];
+
+const listOf = (box, property) => (Array.isArray(box.properties[property]) ? box.properties[property] : []);
 const isValue = ([number]) => number === "-1";
+const isFirst = ({ originalEntry }) => isValue(originalEntry);
 const isPreview = ([, name]) => name.startsWith("$$");
-const listOf = (property) => (Array.isArray(property) ? property : []);
+const valuesOf = (box) => (box.inputs ?? []).filter(({ widget }) => widget);
 
 /** Without names of values; the values in the order of the inputs, in which frontends read them without names. */
 function unname(box) {
-  const { properties, inputs } = box;
-  const named = listOf(properties.proxyWidgets);
+  const named = listOf(box, NAMES);
   const others = named.filter((entry) => !isValue(entry));
   if (!others.every(isPreview)) return; // a value that somebody has put onto the box: its place would be another
   const values = new Map(named.map(([, name], place) => [name, box.widgets_values?.[place]]));
-  const names = inputs.filter(({ widget }) => widget).map(({ name }) => name);
-  if (!names.every((name) => values.has(name))) return;
-  box.widgets_values = names.map((name) => values.get(name));
-  properties.proxyWidgets = others;
+  if (!valuesOf(box).every(({ name }) => values.has(name))) return;
+  box.widgets_values = valuesOf(box).map(({ name }) => values.get(name));
+  box.properties[NAMES] = others;
 }
 
 /** Without first values. A file has what was last shown as `widgets_values`: labels of what differs from the first. */
 function release(box) {
-  const { properties, inputs } = box;
-  const first = listOf(properties.proxyWidgetErrorQuarantine);
-  const held = new Map(first.filter((entry) => isValue(entry.originalEntry)).map((entry) => [entry.originalEntry[1], entry]));
-  properties.proxyWidgetErrorQuarantine = first.filter((entry) => !isValue(entry.originalEntry));
-  const differs = ({ name }, place) => held.has(name) && held.get(name).hostValue !== box.widgets_values?.[place];
-  const changed = inputs.filter(({ widget }) => widget).filter(differs);
-  return changed.map(({ label, name }) => label ?? name);
+  const firsts = listOf(box, FIRST);
+  const before = new Map(firsts.filter(isFirst).map(({ originalEntry, hostValue }) => [originalEntry[1], hostValue]));
+  box.properties[FIRST] = firsts.filter((entry) => !isFirst(entry));
+  const differs = ({ name }, place) => before.has(name) && before.get(name) !== box.widgets_values?.[place];
+  return valuesOf(box)
+    .filter(differs)
+    .map(({ label, name }) => label ?? name);
 }
 
 /** Boxes that had first values: [title, labels of what was changed]. */
 function repair(graph) {
-  const subgraphs = new Map(graphsOf(graph).slice(1).map((subgraph) => [subgraph.id, subgraph]));
+  const subgraphs = new Map((graph.definitions?.subgraphs ?? []).map((subgraph) => [subgraph.id, subgraph]));
   const isOurBox = ({ type, properties }) =>
-    subgraphs.has(type) && (properties?.cnr_id === "likeness" || someAreOurs(subgraphs.get(type).nodes ?? []));
+    properties && subgraphs.has(type) && (properties.cnr_id === "likeness" || someAreOurs(subgraphs.get(type).nodes));
   const boxes = nodesOf(graph).filter(isOurBox);
-  boxes.filter(({ properties }) => listOf(properties.proxyWidgets).some(isValue)).forEach(unname);
-  return boxes
-    .filter(({ properties }) => listOf(properties.proxyWidgetErrorQuarantine).some((entry) => isValue(entry.originalEntry)))
-    .map((box) => [box.title ?? subgraphs.get(box.type).name, release(box)]);
+  boxes.filter((box) => listOf(box, NAMES).some(isValue)).forEach(unname);
+  const held = boxes.filter((box) => listOf(box, FIRST).some(isFirst));
+  return held.map((box) => [box.title ?? subgraphs.get(box.type).name, release(box)]);
 }
 
 function tell(repaired) {
