@@ -60,7 +60,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
             for name, value in given.items():
                 with detector_words.in_errors(cls, name, inputs.BadPicture):
                     given[name] = _taken(node, name, value)
-            return run(cls, **nothing | given)
+            return notes.kept(run(cls, **nothing | given), notes.node_of(cls))
         except Exception:
             notes.tell(notes.node_of(cls), "")  # what stands there is about the run before
             raise

@@ -51,9 +51,15 @@ def tell(node_id: str | None, text: str, topic: str = "") -> None:
         _tell_boxes(server, node_id, shown)
 
 
-def standing() -> dict[str, str]:
-    """The note under each node that has one, as it was sent."""
-    return {node_id: _literal("\n".join(said.values())) for node_id, said in _told.items() if said}
+def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
+    """The output of a node that has run, with the note under it: the host gives it out with the previews of that run.
+
+    It sends nothing of a node that it does not run again; web/reruns.js then looks there.
+    """
+    if said := _told.get(node_id or ""):
+        shown = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
+        output.ui = {**(shown or {}), "likeness_note": [_literal("\n".join(said.values()))]}
+    return output
 
 
 # Of each box the run, and what the nodes inside have said in it.

@@ -1,4 +1,4 @@
-"""What the pack's web scripts and help pages ask of the running server: missing models, standing notes, pictures."""
+"""What the pack's web scripts and help pages ask of the running server: missing models and pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ..core.text import in_one_line
 from . import doctor, notes
 
 MISSING = "/likeness/missing"
-NOTES = "/likeness/notes"
 _PACK = Path(__file__).absolute().parents[1]
 
 
@@ -27,7 +26,6 @@ def serve() -> None:
     if server is None or any(route.path == MISSING for route in server.routes):
         return
     server.routes.post(MISSING)(_missing)
-    server.routes.get(NOTES)(_standing_notes)
     server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
 
 
@@ -40,11 +38,6 @@ async def _missing(request: Any) -> Any:
     except ValueError as error:
         return _json({"error": in_one_line(error)}, 400)
     return _json({"names": [model.name for model in lost], "size": manifest.together(lost)})
-
-
-async def _standing_notes(_: Any) -> Any:
-    """The note under each node, by node id, as HTML: a page that was opened since has none of them."""
-    return _json(notes.standing())
 
 
 def _json(answer: Any, status: int = 200) -> Any:

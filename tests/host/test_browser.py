@@ -400,20 +400,28 @@ def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_a
 ) -> None:
     """And after a run that failed before a node, no note of an earlier run stands under it."""
     people["layout"]["inputs"]["framing"] = "full"
-    graph = numbered(people)
-    place, yao = (list(people).index(name) + 1 for name in ("place", "yao"))
-    note = f"app.graph.getNodeById({place}).widgets.find(one => one.name == '$$node-text-preview')?.value ?? ''"
+    place, yao, layout = (list(people).index(name) + 1 for name in ("place", "yao", "layout"))
+    note = f"(app.graph.getNodeById({place}).widgets.find(one => one.name == '$$node-text-preview')?.value ?? '')"
     preview = f"app.nodeOutputs[{place}]?.images?.[0].filename"
+
+    def run_with(number: int, name: str, value: str) -> str:
+        widget = f"app.graph.getNodeById({number}).widgets.find(one => one.name == '{name}')"
+        visit.page.evaluate(f"void ({widget}.value = '{value}')")
+        return visit.run()["status"]["status_str"]
+
     for _ in range(2):
         visit.open()
-        visit.load(graph)
+        visit.load(numbered(people))
         assert not visit.page.evaluate(preview)
         assert visit.run()["status"]["status_str"] == "success"
-        visit.page.wait(f"!!{preview} && ({note}).startsWith('Faces small')")
-    which = f"app.graph.getNodeById({yao}).widgets.find(one => one.name == 'which_face')"
-    visit.page.evaluate(f"void ({which}.value = '5')")
-    assert visit.run()["status"]["status_str"] == "error"
-    visit.page.wait(f"!({note}).trim()")
+        visit.page.wait(f"!!{preview} && {note}.startsWith('Faces small')")
+    small = visit.page.evaluate(preview)
+    assert run_with(layout, "framing", "bust") == "success"
+    visit.page.wait(f"!{note}.trim() && {preview} != {json.dumps(small)}")
+    assert run_with(layout, "framing", "full") == "success"
+    visit.page.wait(f"{note}.startsWith('Faces small')")
+    assert run_with(yao, "which_face", "5") == "error"
+    visit.page.wait(f"!{note}.trim()")
 
 
 # Toasts and the gallery

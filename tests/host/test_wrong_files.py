@@ -136,7 +136,7 @@ def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(model, host, tm
         file.path(model.name)
     assert f"{model.name} is not in {tmp_path}. Download it from {model.url} ({model.size_text})" in str(error.value)
     (tmp_path / model.name).write_bytes(b"nothing")
-    with pytest.raises(UnsupportedCheckpoint, match=f"({re.escape(model.name)})") as error:
+    with pytest.raises(UnsupportedCheckpoint, match=rf"\({re.escape(model.name)}\)") as error:
         file.read(str(tmp_path / model.name))
     assert model.page in str(error.value)
 
