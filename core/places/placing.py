@@ -85,7 +85,7 @@ def _other_number(cast: Cast, places: int) -> BadCast:
     return BadCast(
         f"The cast has {counted(len(numbers), 'person', 'people')}{absent} and the layout has "
         f"{counted(places, 'place')}: {verb} people than places.",
-        f"Remove or add people or places, or choose order = custom and {custom}.",
+        f"Remove or add people or places, or set order (Who is where) to custom and in custom_order {custom}.",
     )
 
 
@@ -120,7 +120,7 @@ def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
     if not cast.people:
         raise BadCast(
             f"Nobody of the cast given to {node} has a place: Place Cast has left everybody out.",
-            "Write the number of a person instead of a 0 in its custom_order, or choose another order.",
+            "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where).",
         )
     placed = require_places(cast, node)
     return Layout(placed.width, placed.height, placed.slots)

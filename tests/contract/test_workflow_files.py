@@ -187,6 +187,30 @@ def test_a_seed_on_a_box_stays_as_it_was_typed() -> None:
         assert not random, path.stem
 
 
+def test_a_bypassed_box_lets_no_skeleton_through(graph: Graph) -> None:
+    """What comes in as a picture comes out as one: only of its size it would be saved as the result."""
+    for inside in subgraphs(graph).values():
+        kinds = {node["id"]: node["type"] for node in inside["nodes"]}
+        for slot, entry in enumerate(inside["inputs"]):
+            fed = [link for link in inside["links"] if (link["origin_id"], link["origin_slot"]) == (-10, slot)]
+            only_size = [kinds[link["target_id"]] for link in fed] == ["GetImageSize"]
+            assert not only_size or entry["type"] != "IMAGE", inside["name"]
+
+
+def test_no_number_of_a_link_or_group_twice() -> None:
+    """Frontend 1.58 gives the second one another, and says so in the log. None is above the last one noted down."""
+    for path in [*FILES, *(ROOT / "subgraphs").glob("*.json")]:
+        graph = workflow.load(path)
+        inside = list(subgraphs(graph).values())
+        links = [link[0] for link in graph["links"]] + [link["id"] for one in inside for link in one["links"]]
+        groups = [group["id"] for level in (graph, *inside) for group in level.get("groups", [])]
+        assert (len(set(links)), len(set(groups))) == (len(links), len(groups)), path.stem
+        assert graph["last_link_id"] >= max(links, default=0), path.stem
+        for one in inside:
+            assert one["state"]["lastLinkId"] >= max(link["id"] for link in one["links"]), path.stem
+            assert one["state"]["lastGroupId"] >= max((group["id"] for group in one["groups"]), default=0), path.stem
+
+
 def test_few_boxes_and_no_node_twice(graph: Graph) -> None:
     assert len(graph["nodes"]) <= (42 if graph["id"] in LARGE else 23)
     numbers = {node["id"] for node in nodes_in(graph)}

@@ -102,9 +102,9 @@ def test_numbers_must_agree(order: str, people: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("people", "places", "message"),
     [
-        (1, 3, "1 person .*3 places: fewer .*order = custom .*0 .*'1,0,0'"),
-        (2, 1, "2 people .*1 place: more .*order = custom .*'1' .*person 2"),
-        (4, 2, "4 people .*2 places: more .*order = custom .*'1,2' .*people 3, 4"),
+        (1, 3, "1 person .*3 places: fewer .*order .Who is where. to custom .*0 .*'1,0,0'"),
+        (2, 1, "2 people .*1 place: more .*order .Who is where. to custom .*'1' .*person 2"),
+        (4, 2, "4 people .*2 places: more .*order .Who is where. to custom .*'1,2' .*people 3, 4"),
     ],
 )
 def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message: str) -> None:
