@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache, wraps
 from typing import Any
 
@@ -56,14 +57,14 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         given = {**dict(zip(names, args, strict=False)), **linked}
         known = _schema(node)[1]
         nothing = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
-        try:
+        with ExitStack() as failed:
+            failed.callback(notes.tell, notes.node_of(cls), "")  # what stands there is about the run before
             for name, value in given.items():
                 with detector_words.in_errors(cls, name, inputs.BadPicture):
                     given[name] = _taken(node, name, value)
-            return notes.kept(run(cls, **nothing | given), notes.node_of(cls))
-        except Exception:
-            notes.tell(notes.node_of(cls), "")  # what stands there is about the run before
-            raise
+            output = run(cls, **nothing | given)
+            failed.pop_all()
+        return notes.kept(output, notes.node_of(cls))
 
     node.execute = classmethod(execute)
     return node

@@ -135,7 +135,7 @@ def type_all(visit: Visit) -> Typed:
                 visit.page.call("Input.insertText", text=f"typed into {name}")
             elif visit.vue:
                 visit.page.evaluate(f"{CHOOSE}({value})")
-            else:
+            elif others[number][name]:
                 type_on_canvas(visit, number, name, *lines[name])
     visit.page.evaluate(SETTLED)
     visit.page.evaluate(NOTED)
