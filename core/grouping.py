@@ -282,11 +282,10 @@ def remarks(done: Sorted) -> list[str]:
             if mean is not None and mean < done.same_from:
                 unlike.append(f"{done.seen[n].label} ({name}, {mean:.2f})")
         copies = (done.alike[members][:, members] >= _ONE_PHOTO).tril(-1)  # of those before
-        found = enumerate(zip(copies.any(1), copies.float().argmax(1), strict=True))
         twice += [
-            f"{done.seen[members[int(one)]].label} and {done.seen[members[n]].label}"
-            for n, (is_copy, one) in found
-            if is_copy
+            f"{done.seen[members[int(before.float().argmax())]].label} and {done.seen[members[n]].label}"
+            for n, before in enumerate(copies)
+            if before.any()
         ]
     after = f"; one person from {done.same_from:g}: look at the preview, and at corrections"
     return [*gathered("Hardly like the others of their person", unlike, after), *gathered("One photo twice", twice)]

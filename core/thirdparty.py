@@ -17,8 +17,6 @@ _PROVIDED_BY = {
     "insightface": ("insightface>=2.0", "onnx", "ml_dtypes", "protobuf", "scikit-image", "lazy-loader"),
     "scipy": ("scipy",),
 }
-_OLDEST = {"insightface": 2}
-"""Import name -> the first version that does, where an older one is often installed."""
 
 
 def require(module: str, purpose: str) -> Any:
@@ -34,8 +32,8 @@ def require(module: str, purpose: str) -> Any:
     except Exception as cause:  # a package half overwritten by another raises anything
         why = f"which cannot be imported ({cause})"
         raise MissingDependency(_PROVIDED_BY[package], purpose, why) from cause
-    number = version.split(".")[0]
-    if number.isdecimal() and int(number) < _OLDEST.get(package, 0):
+    number, oldest = version.split(".")[0], _PROVIDED_BY[package][0].partition(">=")[2]
+    if oldest and number.isdecimal() and int(number) < float(oldest):
         raise MissingDependency(_PROVIDED_BY[package], purpose, f"of which {version} is installed")
     return found
 

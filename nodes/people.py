@@ -396,7 +396,7 @@ def _face(
     photo_size: str,
     found: Sequence[Mapping[str, Any]] | None = None,
 ) -> people.Face:
-    """The face that is meant in a photo, its box in pixels of the photo as it came.
+    """The face that is meant in a photo, box and keypoints in pixels of the photo as it came.
 
     found: faces of FACE_LANDMARKS, instead of the face model's detector.
     """
@@ -409,7 +409,8 @@ def _face(
         faces = [one.moved(Fit.into(before, after, "stretch")) for one in landmarks.detect(found, picture, where)]
     chosen = _chosen(cls, seen, faces, which_face, where)
     (face,) = analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where, portraits=True)
-    return replace(face, box=Fit.into(after, before, "stretch").box(face.box))
+    back = Fit.into(after, before, "stretch")
+    return replace(face, box=back.box(face.box), keypoints=tuple(map(back.point, face.keypoints)))
 
 
 def _resized(photo: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from .sockets import CastOrIdentitySocket, PhotoMakerSocket
 
 CATEGORY = "likeness/photomaker"
 APPLY = "Apply PhotoMaker (Likeness)"
-NOBODY = "Nobody is put in, and the LoRA is not added. The text is read without its trigger words"
+WITHOUT_PEOPLE = "Nobody is put in, and the LoRA is not added. The text is read without its trigger words"
 
 
 class LoadPhotoMaker(io.ComfyNode):
@@ -155,7 +155,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         check_conditioning(negative, photo_maker.net.width, APPLY)
         said = prompt(photo_maker, clip, text, trigger, cast.people)
         if not people:
-            notes.tell(node, "\n".join([*hints, NOBODY]))
+            notes.tell(node, "\n".join([*hints, WITHOUT_PEOPLE]))
             return io.NodeOutput(model, said.plain, negative)
         areas = _areas(cast, people, mask, extent, margin, feather)
         canvas = Canvas(node, APPLY, lambda _: "with their regions")

@@ -35,7 +35,7 @@ _LONGER, _LEAST_SECONDS = 10, 600
 """Too long is so many times what the longest row before took, and no less than that: a row may be a large one, or wait
 for its models to be read."""
 _WORD_SECONDS = 60
-"""A row that takes longer, and three times as long as any before, is told of; again when that time has doubled."""
+"""A row that takes longer, and three times as long as any before, is named; again when that time has doubled."""
 _SAID = 600
 """Letters of what a log ends with."""
 NO_RAY = (
@@ -56,14 +56,14 @@ class Hand(Protocol):
 
 @dataclass
 class _Place:
-    """For a worker, and for the next one where it has ended. flying: what it was given, in order. since, told: when it
-    came to the first of these, and after how many seconds that is told."""
+    """For a worker, and the next one where it has ended. flying: what it was given, in order. since, warn_after: when
+    it came to the first of these, and after how many seconds that row is named."""
 
     hand: Hand
     ready: bool = False
     flying: dict[Future[Made], Job] = field(default_factory=dict)
     since: float = 0.0
-    told: float = 0.0
+    warn_after: float = 0.0
 
     @property
     def waited_for(self) -> set[Future[Any]]:
@@ -110,7 +110,7 @@ class Crew:
                 if job is None:
                     return True
                 if not place.flying:
-                    self._turn(place)
+                    self._restart_clock(place)
                 place.flying[place.hand.run(job)] = job
         return False
 
@@ -131,32 +131,32 @@ class Crew:
                 found.append((place.flying.pop(future), future.result()))
                 if not future.result().error:
                     self._longest = max(self._longest, time.monotonic() - place.since)
-                self._turn(place)
+                self._restart_clock(place)
                 self._lost = 0
             if place.flying and not next(iter(place.flying)).done():
-                found += self._looked_at(place)
+                found += self._check_time(place)
         return found
 
-    def _turn(self, place: _Place) -> None:
+    def _restart_clock(self, place: _Place) -> None:
         """It comes to its next row."""
-        place.since, place.told = time.monotonic(), max(_WORD_SECONDS, 3 * self._longest)
+        place.since, place.warn_after = time.monotonic(), max(_WORD_SECONDS, 3 * self._longest)
 
-    def _looked_at(self, place: _Place) -> list[tuple[Job, Made]]:
+    def _check_time(self, place: _Place) -> list[tuple[Job, Made]]:
         """A word on a row that takes long; another worker where it takes too long."""
         took, line = time.monotonic() - place.since, next(iter(place.flying.values())).row.line
         most = self._limit or (max(_LEAST_SECONDS, _LONGER * self._longest) if self._longest else math.inf)
         before = f"the longest row before took {duration(self._longest)}" if self._longest else "no row was made before"
         if took > most:
             why = f"Line {line} was not done after {duration(most)}, and {before}"
-            return self._another(
+            return self._replace(
                 place,
                 LATE,
                 f"{why}: its ComfyUI is ended",
                 f"{why}. It was tried {LATE} times, and each time its ComfyUI was ended. If it needs longer, say how "
                 "many seconds: --row-limit.",
             )
-        if took > place.told:
-            place.told = 2 * took
+        if took > place.warn_after:
+            place.warn_after = 2 * took
             end = "No limit is known yet: --row-limit sets one."
             end = end if math.isinf(most) else f"After {duration(most)} its ComfyUI is ended (--row-limit)."
             say(f"Line {line} has been running for {duration(took)}; {before}. {end}")
@@ -176,14 +176,14 @@ class Crew:
 
     def _died(self, place: _Place, cause: BaseException) -> list[tuple[Job, Made]]:
         _room(_said(cause))
-        return self._another(
+        return self._replace(
             place,
             DEATHS,
             f"A worker ended during line {next(iter(place.flying.values())).row.line}",
             f"{DEATHS} workers ended during this row. The last: {_said(cause)}",
         )
 
-    def _another(self, place: _Place, times: int, now: str, at_last: str) -> list[tuple[Job, Made]]:
+    def _replace(self, place: _Place, times: int, now: str, at_last: str) -> list[tuple[Job, Made]]:
         """Another worker in its place. The row that it was at is counted against; those behind it only waited.
 
         times: after so many ends of this kind the row is given up. now, at_last: what is said before and then.

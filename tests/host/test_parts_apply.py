@@ -265,17 +265,6 @@ def test_a_target_mask_keeps_the_part_to_its_region(made, model):
     assert not own.any() and not shoes.any() and shoes.numel()
 
 
-def test_two_parts_with_regions_differ_from_two_without(made, model):
-    left = torch.zeros(1, HEIGHT, WIDTH)
-    left[..., : WIDTH // 2] = 1
-    plain = [make_part("face", picture(n), None, 1.0, None) for n in (1, 2)]
-    placed = [dataclasses.replace(part, target=t[0]) for part, t in zip(plain, (left, 1 - left), strict=True)]
-    swapped = [dataclasses.replace(part, target=t[0]) for part, t in zip(plain, (1 - left, left), strict=True)]
-    runs = [sample(*apply(model, encode(made, Parts(tuple(p)))), steps=2) for p in (plain, placed, swapped)]
-    assert all(run.isfinite().all() for run in runs)
-    assert not torch.equal(runs[0], runs[1]) and not torch.equal(runs[1], runs[2])
-
-
 def test_a_target_of_everything_is_no_target(made, model):
     part = make_part("face", picture(5), parts_made.MASKS[0], 1.0, None)
     everywhere = dataclasses.replace(part, target=torch.ones(HEIGHT, WIDTH))

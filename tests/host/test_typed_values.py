@@ -159,7 +159,7 @@ def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: flo
             visit.page.click(x, y)
         if visit.page.evaluate(f"(found => {{ found?.select(); return !!found }})({field})"):
             visit.page.call("Input.insertText", text="typed in a dialog")
-            visit.page.press("Enter")
+            visit.page.press_enter()
 
 
 @pytest.fixture(params=[pytest.param(path, marks=() if path.stem in USUAL else pytest.mark.thorough) for path in FILES],
@@ -167,6 +167,8 @@ def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: flo
 def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
     """A file that is open, in a tab of its own."""
     path = request.param
+    if path.parent.name == "subgraphs" and visit.server.host.version < (0, 33):
+        pytest.skip("this ComfyUI reads no blueprints")
     used = {node["type"] for node in workflow.nodes_in(workflow.load(path))}
     if lacking := used - set(visit.server.object_info()) - workflow.NOTES:
         pytest.skip(f"this ComfyUI has no {', '.join(sorted(lacking))}")
@@ -217,7 +219,7 @@ def save(visit: Visit) -> None:
     visit.page.wait(f"!!{field}")
     visit.page.evaluate(f"{field}.focus(); {field}.select()")
     visit.page.call("Input.insertText", text=uuid.uuid4().hex)
-    visit.page.press("Enter")
+    visit.page.press_enter()
     visit.page.wait(SAVED)
 
 

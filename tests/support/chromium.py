@@ -174,10 +174,10 @@ class Page:
             held = {"button": "left", "buttons": int(kind == "mousePressed"), "clickCount": 1}
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **(held if kind != "mouseMoved" else {}))
 
-    def press(self, key: str) -> None:
-        codes = {"Enter": {"windowsVirtualKeyCode": 13, "text": "\r"}}
+    def press_enter(self) -> None:
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, **codes[key])
+            key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+            self.call("Input.dispatchKeyEvent", type=kind, **key)
 
     def drag(self, start: tuple[int, int], end: tuple[int, int]) -> None:
         """With the left mouse button, in five steps, from one point of the page to another."""
