@@ -42,7 +42,7 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
     assert {path.read_bytes() for path in (comfyui / "input").iterdir()} <= drawn, "nobody who lives"
     assert known > {file.name for file in (export.build().checkpoint, export.build().control_net)}
     (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")
-    assert sampler[1:6] == ["randomize", net.Settings().steps, 1.0, "euler", "normal"]
+    assert sampler[1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
 
     before = every_file(comfyui)
     assert install.install(comfyui / "models")[-1] == said[-1]
