@@ -4,7 +4,7 @@ import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 
 export const isOurs = (type) => String(type).startsWith("Likeness");
-export const someAreOurs = (nodes) => nodes.some(({ type }) => isOurs(type));
+export const someAreOurs = (nodes) => Array.isArray(nodes) && nodes.some((node) => isOurs(node?.type));
 
 /** A saved graph and those inside of its boxes. */
 export const graphsOf = (saved) => [saved, ...(saved.definitions?.subgraphs ?? [])];

@@ -8,80 +8,101 @@ import { find, isOurs } from "./ours.js";
 
 const EARLIER = "/history?max_items=32";
 
-const noted = new Map(); // id of a node -> [the note under it, the id of its graph]
+const noted = new Map(); // graph and node -> [its id, the note under it, the id of its graph]
 const current = new Map(); // graph and node -> what the preview and note there were made from
-let cached = []; // ids, of the run that is under way
+let running = Promise.resolve({}); // prompt and graph of the run that is under way
+let cached = []; // ids of its nodes
 let telling = false; // a note of ours, not the server's
 
 const graphId = () => (app.rootGraph ?? app.graph).id;
-const keyOf = (id) => `${graphId()} ${id}`;
+const keyOf = (id, graph) => `${graph} ${id}`;
 const isNode = (id) => isOurs(find(id).at(-1)?.type);
-const json = async (route) => (await api.fetchApi(route)).json();
+
+/** What the server answers, or nothing. */
+async function json(route) {
+  const answer = await api.fetchApi(route).catch(() => null);
+  return (answer?.ok && (await answer.json().catch(() => null))) || {};
+}
 
 function tell(id, text) {
   telling = true;
-  api.dispatchCustomEvent("progress_text", { nodeId: id, text });
+  api.dispatchCustomEvent("progress_text", { nodeId: id, text: String(text) });
   telling = false;
 }
 
 /** A node and all that it depends on, as text: what its result was made from. */
-function madeFrom(id, prompt, seen = new Set()) {
-  const node = prompt[id];
-  if (!node || seen.has(id)) return "";
-  seen.add(id);
-  const links = Object.values(node.inputs).filter((value) => Array.isArray(value) && value.length === 2);
-  return JSON.stringify([id, node.class_type, node.inputs]) + links.map(([from]) => madeFrom(from, prompt, seen)).join("");
+function madeFrom(id, prompt) {
+  const [seen, waiting] = [new Set(), [id]];
+  for (const next of waiting) {
+    if (seen.has(next) || !Object.hasOwn(prompt, next)) continue;
+    seen.add(next);
+    const values = Object.values(prompt[next].inputs ?? {});
+    waiting.push(...values.filter((value) => Array.isArray(value) && value.length === 2).map(([from]) => String(from)));
+  }
+  return JSON.stringify([...seen].map((one) => [one, prompt[one].class_type, prompt[one].inputs]));
 }
 
-/** The prompt of a run of the graph that is shown, or nothing. */
-async function promptOf(run) {
-  const running = (await json("/queue")).queue_running.find(([, id]) => id === run);
-  const [, , prompt, extra] = running ?? (await json(`/history/${run}`))[run]?.prompt ?? [];
-  return extra?.extra_pnginfo?.workflow?.id === graphId() ? prompt : undefined;
+/** The prompt of a run, and the id of the graph that it was made from. */
+async function lookUp(run) {
+  const waiting = (await json("/queue")).queue_running ?? [];
+  const entry = waiting.find((one) => one?.[1] === run) ?? (await json(`/history/${run}`))[run]?.prompt ?? [];
+  return { prompt: entry[2], graph: entry[3]?.extra_pnginfo?.workflow?.id };
+}
+
+function onStart({ detail: { prompt_id: run } }) {
+  cached = [];
+  running = lookUp(run);
 }
 
 async function onCached({ detail: { nodes, prompt_id: run } }) {
   cached = nodes.map(String);
-  const ours = cached.filter(isNode);
-  const prompt = ours.length ? await promptOf(run) : undefined;
-  const others = prompt ? ours.filter((id) => current.get(keyOf(id)) !== madeFrom(id, prompt)) : [];
+  const { prompt, graph } = await running;
+  if (!prompt || graph !== graphId()) return; // of another tab
+  const others = cached.filter((id) => isNode(id) && current.get(keyOf(id, graph)) !== madeFrom(id, prompt));
   const runs = others.length ? Object.values(await json(EARLIER)).reverse() : []; // the newest first
+  if (graph !== graphId()) return;
   for (const id of others) {
     const made = madeFrom(id, prompt);
-    const from = runs.find(({ prompt: [, , before], outputs }) => outputs[id] && madeFrom(id, before) === made);
-    const output = from?.outputs[id];
+    const isSame = (one) => one?.outputs?.[id] && one.prompt?.[2] && madeFrom(id, one.prompt[2]) === made;
+    const output = runs.find(isSame)?.outputs[id];
     if (output) api.dispatchCustomEvent("executed", { node: id, display_node: id, prompt_id: run, output });
-    if (output?.likeness_note || noted.has(id)) tell(id, output?.likeness_note?.[0] ?? " ");
-    current.set(keyOf(id), made);
+    if (output?.likeness_note || noted.has(keyOf(id, graph))) tell(id, output?.likeness_note?.[0] ?? " ");
+    current.set(keyOf(id, graph), made);
   }
 }
 
 function onExecuted({ detail: { node } }) {
-  current.delete(keyOf(node));
+  current.delete(keyOf(node, graphId()));
 }
 
-function onNote({ detail: { nodeId, text } }) {
+async function onNote({ detail: { nodeId, text } }) {
+  const graph = telling ? graphId() : (await running).graph;
   const node = find(nodeId).at(-1);
-  if (!isOurs(node?.type) && !node?.subgraph) return; // other packs' notes, and the host's
-  if (text.trim()) noted.set(String(nodeId), [text, graphId()]);
-  else noted.delete(String(nodeId));
-  if (!telling) current.delete(keyOf(nodeId));
+  // Not of another tab, another pack or the host.
+  if (graph !== graphId() || (!isOurs(node?.type) && !node?.subgraph)) return;
+  const key = keyOf(nodeId, graph);
+  if (noted.get(key)?.[1] !== text) current.delete(key);
+  if (text.trim()) noted.set(key, [String(nodeId), text, graph]);
+  else noted.delete(key);
 }
 
 /** After the frontend has taken its part of the event: notes come back, or go where a run has failed before them. */
-async function onEnd({ type, detail: { prompt_id: run, executed = [] } }) {
+async function onEnd({ type, detail: { executed = [] } }) {
   const ran = [...cached, ...executed.map(String)];
   const reached = (id) => ran.some((one) => one === id || one.startsWith(`${id}:`));
-  const failed = type !== "execution_success" && (await promptOf(run));
+  const graph = graphId();
+  const failed = type !== "execution_success" && (await running).graph === graph;
   setTimeout(() => {
-    for (const [id, [text, graph]] of [...noted])
-      if (graph === graphId()) tell(id, failed && !reached(id) ? " " : text);
+    if (graph !== graphId()) return;
+    const here = [...noted.values()].filter(([, , of]) => of === graph);
+    for (const [id, text] of here) tell(id, failed && !reached(id) ? " " : text);
   }, 100);
 }
 
 app.registerExtension({
   name: "likeness.reruns",
   setup() {
+    api.addEventListener("execution_start", onStart);
     api.addEventListener("execution_cached", onCached);
     api.addEventListener("executed", onExecuted);
     api.addEventListener("progress_text", onNote);

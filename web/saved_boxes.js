@@ -11,18 +11,19 @@ const REPAIRED = "likeness.saved_boxes";
 const [NAMES, FIRST] = ["proxyWidgets", "proxyWidgetErrorQuarantine"];
 
 const listOf = (box, property) => (Array.isArray(box.properties[property]) ? box.properties[property] : []);
-const isValue = ([number]) => number === "-1";
-const isFirst = ({ originalEntry }) => isValue(originalEntry);
-const isPreview = ([, name]) => name.startsWith("$$");
-const valuesOf = (box) => (box.inputs ?? []).filter(({ widget }) => widget);
+const isValue = (entry) => Array.isArray(entry) && entry[0] === "-1";
+const isFirst = (entry) => isValue(entry?.originalEntry);
+const isPreview = (entry) => Array.isArray(entry) && String(entry[1]).startsWith("$$");
+const valuesOf = (box) => (Array.isArray(box.inputs) ? box.inputs.filter((input) => input?.widget) : []);
 
 /** Without names of values; the values in the order of the inputs, in which frontends read them without names. */
 function unname(box) {
   const named = listOf(box, NAMES);
   const others = named.filter((entry) => !isValue(entry));
   if (!others.every(isPreview)) return; // a value that somebody has put onto the box: its place would be another
-  const values = new Map(named.map(([, name], place) => [name, box.widgets_values?.[place]]));
-  if (!valuesOf(box).every(({ name }) => values.has(name))) return;
+  if (!Array.isArray(box.widgets_values) || box.widgets_values.length < named.length - others.length) return;
+  const values = new Map(named.map(([, name], place) => [name, box.widgets_values[place]]));
+  if (values.size < named.length || !valuesOf(box).every(({ name }) => values.has(name))) return;
   box.widgets_values = valuesOf(box).map(({ name }) => values.get(name));
   box.properties[NAMES] = others;
 }

@@ -21,7 +21,7 @@ SCRIPTS = {
     "labels": ({"getCustomNodesI18n"}, 4500),
     "likeness": (set[str](), 5200),
     "ours": ({"getCustomNodesI18n"}, 1800),
-    "reruns": ({"addEventListener", "dispatchCustomEvent", "fetchApi"}, 4300),
+    "reruns": ({"addEventListener", "dispatchCustomEvent", "fetchApi"}, 5200),
     "saved_boxes": (set[str](), 4000),
     "toasts": ({"addEventListener", "queuePrompt ="}, 5100),
 }
