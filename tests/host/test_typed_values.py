@@ -124,6 +124,11 @@ def same(shown: Any, sent: Any) -> bool:
     return str(shown).strip() == str(sent).strip()
 
 
+def typed_of(boxes: Typed, typed: Typed) -> Typed:
+    """Without values that a copy has because its links are gone, or that 1.27.10 shows from the second opening on."""
+    return [{name: box[name] for name in names} for box, names in zip(boxes, typed, strict=True)]
+
+
 def type_all(visit: Visit) -> Typed:
     """Another value everywhere, by keyboard and mouse; what is sent then. A list of one file has no other."""
     before, others = seen(visit), visit.page.evaluate(OTHERS)
@@ -184,32 +189,31 @@ def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, 
     for tab in (place - 1, place):
         page.evaluate(f"{TABS}.at({tab}).click()")
         page.evaluate(SETTLED)
-    assert seen(visit, "another tab and back") == typed
+    assert typed_of(seen(visit, "another tab and back"), typed) == typed
 
     page.evaluate(COPIED)
     page.evaluate(SETTLED)
     page.evaluate(NOTED)
     copies = seen(visit, "pasted")
-    assert copies[: len(typed)] == typed
-    unlinked = [{name: copy[name] for name in box} for box, copy in zip(typed, copies[len(typed) :], strict=True)]
-    assert unlinked == typed, "a copy of each"
+    assert typed_of(copies[: len(typed)], typed) == typed
+    assert typed_of(copies[len(typed) :], typed) == typed, "a copy of each"
 
     page.evaluate(f"{TRACKER}.undo()")
     page.evaluate(SETTLED)
-    assert seen(visit, "undone") == typed
+    assert typed_of(seen(visit, "undone"), typed) == typed
 
     save(visit)
     visit.open()
     page.wait(f"{BOXES}.length == {len(typed)}")
     page.evaluate(SETTLED)
-    assert seen(visit, "saved, and the page opened anew") == typed
+    assert typed_of(seen(visit, "saved, and the page opened anew"), typed) == typed
 
     exported = page.evaluate("app.graphToPrompt().then(made => JSON.stringify(made.workflow))")
     page.evaluate("app.loadGraphData()")
     page.evaluate(f"app.handleFile(new File([{json.dumps(exported)}], 'mine.json', {{type: 'application/json'}}))")
     page.wait(f"{BOXES}.length == {len(typed)}")
     page.evaluate(SETTLED)
-    assert seen(visit, "exported and imported") == typed
+    assert typed_of(seen(visit, "exported and imported"), typed) == typed
 
 
 def save(visit: Visit) -> None:
