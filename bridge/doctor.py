@@ -14,7 +14,6 @@ from ..core.models import doctor, needs, uses
 from ..core.models.findings import Diagnosis, Finding
 from ..core.models.manifest import Model
 from ..core.models.packages import packages
-from ..core.models.search import STANDIN
 from ..core.thirdparty import installed
 from . import folders
 
@@ -57,7 +56,7 @@ def _template(name: str) -> dict[str, Any]:
 
 def missing(graph: Mapping[str, Any]) -> list[Model]:
     """The published models that a workflow needs and that are not there; none where the demo's stand-ins are chosen."""
-    if any(text.startswith(STANDIN) for _, text in needs.choices(graph)):
+    if needs.chooses_standins(graph):
         return []
     return doctor.absent((model for model in needs.wanted(graph) if model.page), folders.of_models())
 

@@ -10,7 +10,7 @@ const EARLIER = "/history?max_items=32";
 
 const noted = new Map(); // graph and node -> [its id, the note under it, the id of its graph]
 const current = new Map(); // graph and node -> what the preview and note there were made from
-let running = Promise.resolve({}); // prompt and graph of the run that is under way
+let lookUpOnce = async () => ({}); // prompt and graph of the run that is under way, asked for where they are needed
 let cached = []; // ids of its nodes
 let telling = false; // a note of ours, not the server's
 
@@ -50,13 +50,15 @@ async function lookUp(run) {
 }
 
 function onStart({ detail: { prompt_id: run } }) {
+  let answer;
   cached = [];
-  running = lookUp(run);
+  lookUpOnce = () => (answer ??= lookUp(run));
 }
 
 async function onCached({ detail: { nodes, prompt_id: run } }) {
   cached = nodes.map(String);
-  const { prompt, graph } = await running;
+  if (!cached.some(isNode)) return;
+  const { prompt, graph } = await lookUpOnce();
   if (!prompt || graph !== graphId()) return; // of another tab
   const others = cached.filter((id) => isNode(id) && current.get(keyOf(id, graph)) !== madeFrom(id, prompt));
   const runs = others.length ? Object.values(await json(EARLIER)).reverse() : []; // the newest first
@@ -76,10 +78,10 @@ function onExecuted({ detail: { node } }) {
 }
 
 async function onNote({ detail: { nodeId, text } }) {
-  const graph = telling ? graphId() : (await running).graph;
   const node = find(nodeId).at(-1);
-  // Not of another tab, another pack or the host.
-  if (graph !== graphId() || (!isOurs(node?.type) && !node?.subgraph)) return;
+  if (!isOurs(node?.type) && !node?.subgraph) return; // another pack's, or the host's
+  const graph = telling ? graphId() : (await lookUpOnce()).graph;
+  if (graph !== graphId()) return; // of another tab
   const key = keyOf(nodeId, graph);
   if (noted.get(key)?.[1] !== text) current.delete(key);
   if (text.trim()) noted.set(key, [String(nodeId), text, graph]);
@@ -91,7 +93,7 @@ async function onEnd({ type, detail: { executed = [] } }) {
   const ran = [...cached, ...executed.map(String)];
   const reached = (id) => ran.some((one) => one === id || one.startsWith(`${id}:`));
   const graph = graphId();
-  const failed = type !== "execution_success" && (await running).graph === graph;
+  const failed = type !== "execution_success" && noted.size && (await lookUpOnce()).graph === graph;
   setTimeout(() => {
     if (graph !== graphId()) return;
     const here = [...noted.values()].filter(([, , of]) => of === graph);

@@ -12,6 +12,7 @@ from ..text import NAME, plain
 from ..workflow_files import nodes_in
 from . import packs
 from .manifest import File, Model, models
+from .search import STANDIN
 
 # What the host's loaders read: model keys.
 LOADERS = {
@@ -140,6 +141,11 @@ def _takes_any_pack(graph: Mapping[str, Any]) -> bool:
 def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(node type, text) of every text that a node of a workflow holds, such as the file of a loader."""
     return tuple((kind, value) for kind, values in nodes(graph) for value in values)
+
+
+def chooses_standins(graph: Mapping[str, Any]) -> bool:
+    """Whether a workflow is the miniature's: for its files no released weights are missing, and it draws cartoons."""
+    return any(text.startswith(STANDIN) for _, text in choices(graph))
 
 
 def workflow(text: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from rig.workflow import Prompt, options, title
 from core import measure
 from core.errors import counted
 from core.measure import Measured, Report, Sighting
+from core.models import needs
 from core.models.search import STANDIN
 from core.models.uses import METHODS
 from core.people import CROP, Identity, Person, Slot
@@ -44,7 +45,7 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
 
     Raises SetupError where nobody is meant to be in the pictures, nothing finds faces, or the miniature draws them.
     """
-    if any(str(value).startswith(STANDIN) for node in prompt.values() for value in node["inputs"].values()):
+    if needs.chooses_standins(prompt):
         raise SetupError(
             "--measure and --keep look for faces, and this workflow draws cartoons, with the miniature "
             f"({STANDIN}): no face is found in most of them. Leave both out, or choose the released weights."
