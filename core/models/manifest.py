@@ -27,6 +27,9 @@ _ROUNDED = 0.03
 COMMERCIAL = ("yes", "no", "contradictory", "not stated")
 """Whether the licences allow commercial use. contradictory: their publishers say one thing here and another there."""
 
+STANDIN = "standin-miniature"
+"""What the name of each of the demo's stand-ins starts with, relative to its model folder."""
+
 
 class DamagedManifest(LikenessError):
     """models_manifest.json is not as it came with the pack."""

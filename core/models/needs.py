@@ -11,8 +11,7 @@ from typing import Any, cast
 from ..text import NAME, plain
 from ..workflow_files import nodes_in
 from . import packs
-from .manifest import File, Model, models
-from .search import STANDIN
+from .manifest import STANDIN, File, Model, models
 
 # What the host's loaders read: model keys.
 LOADERS = {

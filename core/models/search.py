@@ -10,10 +10,7 @@ from pathlib import Path, PurePath
 from . import formats
 from .files import WEIGHTS, cut_short, files_below
 from .formats import CONTROLNET, recognised
-from .manifest import File, Model, models
-
-STANDIN = "standin-miniature"
-"""What the name of each of the demo's stand-ins starts with, relative to its model folder."""
+from .manifest import STANDIN, File, Model, models
 
 MOST = 10_000
 """Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""

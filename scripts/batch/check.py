@@ -12,7 +12,7 @@ from environment import SetupError
 from rig.workflow import Prompt, title
 
 from core.errors import listed
-from core.models.search import STANDIN
+from core.models.manifest import STANDIN
 
 from .inputs import Job, takes_files
 from .people import Known, as_link

@@ -19,7 +19,7 @@ from core import measure
 from core.errors import counted
 from core.measure import Measured, Report, Sighting
 from core.models import needs
-from core.models.search import STANDIN
+from core.models.manifest import STANDIN
 from core.models.uses import METHODS
 from core.people import CROP, Identity, Person, Slot
 

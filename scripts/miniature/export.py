@@ -18,7 +18,7 @@ from environment import CACHE
 from rig.standins import TEXT, Files, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once, paths, save
 from torch import Tensor
 
-from core.models.search import STANDIN
+from core.models.manifest import STANDIN
 from core.models.tensors import below
 
 from . import recogniser, stored
