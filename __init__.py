@@ -11,7 +11,7 @@ WEB_DIRECTORY = "./web"
 async def comfy_entrypoint():
     """Return the pack's node list to the host (0.3.64 and later)."""
     try:
-        from .nodes import Likeness
+        from .nodes.extension import Likeness
     except Exception:
         # The host reports a failing entry point in one line without a traceback; ours is the useful part.
         logging.getLogger("likeness").exception("Likeness could not be loaded")

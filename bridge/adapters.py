@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
-from ..core.adapter_layers import AdapterLayers
 from ..core.errors import LikenessError
 from ..core.people import Cast, PlacedCast, RowCast, is_a
 from ..core.places import heard
+from ..core.projections.layers import AdapterLayers
 from . import load, unet
 from .conditioning import Canvas
 from .injections import Injection

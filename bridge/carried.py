@@ -28,9 +28,8 @@ class ModelNotPatched(LikenessError):
         super().__init__(
             "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
             "lost.",
-            "Connect the model output of the last of these to the sampler (other model nodes may stand between): "
-            "Apply InstantID, IP-Adapter, StoryMaker, PhotoMaker or WithAnyone (Likeness), Style per Person, Apply "
-            "Parts, Share Parts Attention, Prompt per Person, ID Tokens by Region, References by Region.",
+            "Connect the model output of the last node of Likeness before the sampler that has one; other model nodes "
+            "may stand between.",
         )
 
 

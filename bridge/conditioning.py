@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..core import geometry
 from ..core.errors import LikenessError, WrongBaseModel, rows_missing
-from ..core.models.formats import FAMILIES
+from ..core.families import of_text
 from . import notes
-from .unet import INSTEAD, ONE_FAMILY, Options, family
+from .unet import ONE_FAMILY, Options, family, instead
 
 if TYPE_CHECKING:
     from comfy.controlnet import ControlBase
@@ -79,8 +79,9 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str) -> Non
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
-            other = None if found in FAMILIES else INSTEAD
-            advice = other if width in FAMILIES else ONE_FAMILY
+            theirs, wanted = of_text(found), of_text(width)
+            other = None if theirs and theirs.unet else instead()
+            advice = other if wanted and wanted.unet else ONE_FAMILY
             raise WrongBaseModel(f"The conditioning given to {what}", family(found), family(width), advice)
 
 
@@ -267,7 +268,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
             name = family(found) if found else type(model.model_config).__name__
-            advice = None if found else INSTEAD
+            advice = None if found else instead()
             raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
         self._check_blocks(model)
         self.checked.clear()

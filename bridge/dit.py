@@ -17,6 +17,7 @@ from comfy.ldm.flux.model import Flux
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from torch import Tensor
 
+from ..core import families
 from ..core.errors import LikenessError, WrongBaseModel
 from .unet import ONE_FAMILY, Grid, Options
 
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from comfy.model_base import BaseModel
     from comfy.model_patcher import ModelPatcher
 
-FLUX, FLUX_2, QWEN = "FLUX.1", "FLUX.2", "Qwen-Image"
-FAMILIES = FLUX, FLUX_2, QWEN
-_LATENTS = {FLUX: (16, 4), FLUX_2: (128, 4), QWEN: (16, 5)}
-"""Channels of a family's latents, and their dimensions."""
+FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
 COUNTS = "reference_image_num_tokens"
@@ -59,12 +57,12 @@ def require_dits(node: str) -> None:
         raise HostTooOld(node)
 
 
-def family(model: ModelPatcher, families: Sequence[str] = FAMILIES) -> str:
+def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     """Which of these a MODEL is of. Raises WrongBaseModel for any other."""
     found = _family(network_of(model.model))
-    if found in families:
+    if found in wanted:
         return found
-    *some, last = families
+    *some, last = wanted
     needed = f"{', '.join(some)} or {last}" if some else last
     name = found or type(model.model.model_config).__name__
     raise WrongBaseModel("The MODEL", name, needed, f"Load a diffusion model of {needed} (Load Diffusion Model).")
@@ -73,10 +71,11 @@ def family(model: ModelPatcher, families: Sequence[str] = FAMILIES) -> str:
 def check_latents(latents: Sequence[Tensor], model: ModelPatcher, node: str) -> None:
     """Raise WrongBaseModel unless the reference latents that a node is given are of the family of its MODEL."""
     wanted = family(model)
+    shapes = {name: (families.named(name).latent, families.named(name).dimensions) for name in FAMILIES}
     for latent in latents:
         shape = latent.shape[1], latent.ndim
-        if shape != _LATENTS[wanted]:
-            known = (name for name, one in _LATENTS.items() if one == shape)
+        if shape != shapes[wanted]:
+            known = (name for name, one in shapes.items() if one == shape)
             found = next(known, f"another family ({shape[0]} channels)")
             raise WrongBaseModel(f"The conditioning given to {node}", found, f"{wanted}, as the MODEL is,", ONE_FAMILY)
 

@@ -11,20 +11,20 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from ..core.errors import WrongBaseModel
+from ..core.families import latent_name, text_name
 from ..core.inputs import unusable_latent, unusable_text
 from ..core.parts import compare
 from ..core.parts.parts import Part, Prepared
 from ..core.text import plain
 from .progress import stepwise
-from .unet import TEXTS, text_width
+from .unet import text_width
 
 if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel
     from comfy.model_patcher import ModelPatcher
     from comfy.sd import CLIP, VAE
 
-_LATENTS = {4: "SD1.5 or SDXL", 16: "FLUX.1, SD3, Qwen-Image or Z-Image", 128: "FLUX.2"}
-_KNOWN = {"text width": TEXTS, "latent channels": _LATENTS}
+_NAMED = {"text width": text_name, "latent channels": latent_name}
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
@@ -80,5 +80,5 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
 def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
     """Raise WrongBaseModel unless `what` has the measure of the family that is needed."""
     if found != wanted:
-        name = _KNOWN.get(measure, {}).get(found, "another family")
+        name = _NAMED[measure](found) if measure in _NAMED else "another family"
         raise WrongBaseModel(what, f"{name} ({measure} {found})", f"one with {measure} {wanted}", advice)

@@ -9,19 +9,14 @@ import folder_paths
 
 from ..core.errors import BadInput, LikenessError
 from ..core.inputs import named
+from ..core.methods import methods
 from ..core.models.files import WEIGHTS, files_below, stamp
 
 # Model key, also the folder's name below models/ -> file endings listed.
 _KEYS: dict[str, tuple[str, ...]] = {
     "insightface": (".onnx", *WEIGHTS),
     "facexlib": WEIGHTS,
-    "id_patch": WEIGHTS,
-    "instantid": WEIGHTS,
-    "ipadapter": WEIGHTS,
-    "storymaker": WEIGHTS,
-    "withanyone": WEIGHTS,
-    "infiniteyou": WEIGHTS,
-    "parts2whole": WEIGHTS,
+    **{method.key: WEIGHTS for method in methods() if method.key},
     "densepose": (".torchscript",),
     "likeness_faces": (".safetensors",),
 }

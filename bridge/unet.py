@@ -11,9 +11,10 @@ from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import Downsample
 from torch import Tensor
 
+from ..core import families
 from ..core.attention import Attend, Block
-from ..core.errors import LikenessError, WrongBaseModel
-from ..core.models.formats import FAMILIES
+from ..core.errors import LikenessError, WrongBaseModel, listed
+from ..core.methods import methods
 
 if TYPE_CHECKING:
     from comfy.model_base import BaseModel
@@ -26,17 +27,7 @@ Replacement = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 Grid = tuple[int, int]
 """(height, width) in tokens."""
 
-TEXTS = {
-    **FAMILIES, 2560: "Z-Image", 3584: "Qwen-Image", 4096: "Kolors, Flux or SD3", 7680: "FLUX.2 klein 4B",
-    12288: "FLUX.2 klein 9B", 15360: "FLUX.2 dev",
-}  # fmt: skip
-"""By the width of a text's tokens."""
 _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
-INSTEAD = (
-    f"{_USE} For FLUX.2 and Qwen-Image there are Cast as References and References by Region, for FLUX.1 dev Apply "
-    "WithAnyone and Apply InfiniteYou."
-)
-"""What to do with a model without a UNet."""
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
 
@@ -51,16 +42,23 @@ class TokensMoved(LikenessError):
         )
 
 
+def instead() -> str:
+    """What to do with a model without a UNet: the methods for these."""
+    others = [family.name for family in families.FAMILIES if not family.unet]
+    known = {name: [one.title for one in methods() if name in one.families] for name in others}
+    return " ".join([_USE, *(f"For {name} there is {listed(titles)}." for name, titles in known.items() if titles)])
+
+
 def family(width: int | None) -> str:
     """Name of the models that read text of this width."""
-    return f"{TEXTS.get(width or 0, 'another family')} (text width {width or 'unknown'})"
+    return f"{families.text_name(width)} (text width {width or 'unknown'})"
 
 
 def unet_of(model: ModelPatcher) -> Any:
     """Raises WrongBaseModel for a MODEL without a UNet: FLUX, Qwen-Image, Z-Image."""
     network = model.get_model_object("diffusion_model")
     if not hasattr(network, "middle_block"):
-        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, INSTEAD)
+        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, instead())
     return network
 
 

@@ -5,7 +5,13 @@ IMAGE: (B, H, W, C), 0..1, any float type, grey, colour or with alpha. MASK: (B,
 
 from __future__ import annotations
 
+import torch.nn.functional as functional
 from torch import Tensor
+
+from .errors import BadSize
+
+SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
+"""Of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
 
 
 def as_rgb(image: Tensor) -> Tensor:
@@ -18,3 +24,30 @@ def as_masks(masks: Tensor) -> Tensor:
     """A MASK of any type -> (B, H, W) float32 0..1 on the CPU; NaN counts as nothing."""
     batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)
     return batch.float().nan_to_num().clamp(0, 1).cpu()
+
+
+def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
+    """(B, H, W, C) 0..1 -> (B, h, w, 3) as resize_img of the authors' infer.py: its longer side, floored to multiples.
+
+    Bilinear with Pillow's filter, twice as there: to the side, then to the multiples. Raises BadSize for a strip.
+    """
+    size = (image.shape[2], image.shape[1])
+    scaled = _scaled(size, longer_side)
+    fitted = tuple(side // multiple_of * multiple_of for side in scaled)
+    if not all(fitted):
+        raise BadSize(
+            "The photo", size,
+            f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px",
+            "Cut the photo to a shape nearer to a square.",
+        )  # fmt: skip
+    pixels = as_rgb(image).movedim(-1, 1)
+    for wide, high in (scaled, fitted):
+        pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
+    return pixels.movedim(1, -1)
+
+
+def _scaled(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
+    """Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word."""
+    rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
+    width, height = (round(longer_side / max(rounded) * side) for side in rounded)
+    return width, height

@@ -31,7 +31,7 @@ from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
 from ..core.faces.pictures import Picture, is_placeholder, to_picture
 from ..core.geometry import Fit
-from ..core.instant_id import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import placing
 from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket

@@ -36,6 +36,7 @@ from rig import published
 from rig.workflow import nodes_in
 
 from core.errors import LikenessError
+from core.methods import methods as records
 from core.models import manifest, needs, uses
 from core.models.manifest import Model
 
@@ -304,14 +305,20 @@ def methods() -> str:
     """A row per file, a column per method."""
     workflows = used()
     needed = {
-        model: [model in workflows[method.template] for method in uses.METHODS.values()] for model in manifest.models()
+        model: [model in workflows[use.template] for method in records() for use in method.uses]
+        for model in manifest.models()
     }
     rows = [
         [f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial, *("●" * one for one in used_by)]
         for model, used_by in needed.items()
         if any(used_by)
     ]
-    head = ("file or folder, in `ComfyUI/models`", "size", "commercial use", *uses.METHODS)
+    head = (
+        "file or folder, in `ComfyUI/models`",
+        "size",
+        "commercial use",
+        *(use.title for method in records() for use in method.uses),
+    )
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
 
 

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..models.packs import ANTELOPE, BUFFALO, IR_SE50
+from ..methods import methods
+from ..models.packs import ANTELOPE
 from ..people import Box, Person
 
 METHODS: Mapping[str, str] = {
     "unknown": "",
-    "ID-Patch": IR_SE50,
-    "InstantID": ANTELOPE,
+    **{method.measured_as: method.recogniser for method in methods() if method.measured_as},
     "PuLID": ANTELOPE,
-    "IPAdapter FaceID": BUFFALO,
-    "StoryMaker": BUFFALO,
-    "PhotoMaker v2": BUFFALO,
-    "WithAnyone": ANTELOPE,
-    "InfiniteYou": IR_SE50,
 }
 """The recogniser each method was trained with. It flatters that method: any other judges better."""
 

@@ -15,16 +15,15 @@ from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariable
 from torch import Tensor
 
 from ..errors import CannotSave
-from ..parts2whole import released
 from ..text import in_one_line
-from . import formats
+from . import formats, releases
 from .files import sha256
 from .manifest import PATH, Model, models
 from .tensors import SOURCES, read
 
 
 def convert(source: Path) -> Path:
-    """Write the safetensors file beside `source`, a pickle that a loader of ours reads or a Parts2Whole folder, and
+    """Write the safetensors file beside `source`, a pickle that a loader of ours reads or a released folder, and
     return its path. It loads the same, and says in its metadata what it was made of.
 
     Raises UnsupportedCheckpoint or ModelMissing when it is something else, CannotSave where the file is there
@@ -34,7 +33,7 @@ def convert(source: Path) -> Path:
     target = source.with_name(f"{source.name}.safetensors") if source.is_dir() else source.with_suffix(".safetensors")
     if target.exists():
         raise CannotSave(f"{target} exists already.", "Move it away to convert again.")
-    _write(target, *(_parts2whole(source) if source.is_dir() else _single(source)))
+    _write(target, *(_folder(source) if source.is_dir() else _single(source)))
     with suppress(OSError):  # some disks know no permissions
         target.chmod(source.stat().st_mode & 0o666)  # safetensors writes for its owner only
     return target
@@ -51,14 +50,16 @@ def _single(source: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return state, _provenance(model, [source])
 
 
-_OURS = [known.id for known in formats.KNOWN if known.ours]
+_OURS = [known.id for known in formats.formats() if known.ours]
 
 
-def _parts2whole(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    files = released.locate(folder.resolve())
-    state = {f"{name}.{key}": tensor for name in released.NETWORKS for key, tensor in read(files[name]).items()}
-    scheduler = files[released.SCHEDULER].read_text("utf-8")
-    return state, {released.SCHEDULER: scheduler, **_provenance(released.MODEL, list(files.values()))}
+def _folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    model = releases.released()
+    files = releases.locate(model, folder.resolve())
+    networks = [part for part in files if part != releases.SCHEDULER]
+    state = {f"{part}.{key}": tensor for part in networks for key, tensor in read(files[part]).items()}
+    scheduler = files[releases.SCHEDULER].read_text("utf-8")
+    return state, {releases.SCHEDULER: scheduler, **_provenance(model, list(files.values()))}
 
 
 def _provenance(model: Model, sources: Sequence[Path]) -> dict[str, str]:

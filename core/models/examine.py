@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..methods import Format
 from . import examine_packs, formats
 from .files import no_model
 from .findings import DAMAGED, FOUND, MISPLACED, MISSING, WRONG, Finding
-from .formats import CONTROLNET, Known
+from .formats import CONTROLNET
 from .manifest import Model, human, models
 from .search import Folders, moved, place, renamed, target
 from .tensors import shapes
@@ -59,7 +60,7 @@ def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
     return model and _wrong_kind(path, model, formats.identify(state), formats.family(state))
 
 
-def _wrong_kind(path: Path, model: Model, found: Known | None, made_for: str | None) -> tuple[str, str] | None:
+def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | None) -> tuple[str, str] | None:
     if not model.format:
         return None
     expected = formats.known(model.format)

@@ -75,7 +75,7 @@ class File:
 class Model:
     """Something a loader loads.
 
-    key: the host's name of the folder. name: what the loader's menu shows. format: its id in formats.KNOWN, or
+    key: the host's name of the folder. name: what the loader's menu shows. format: its id in formats.formats, or
     face-pack; "" where only its name tells it. family: of the models it is made for, "" for any. archive: the zip its
     files come in. alternatives: what does as well, in words. nodes: those that cannot do without it.
     """

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from ..methods import Method, methods
 from ..text import NAME, plain
 from ..workflow_files import nodes_in
 from . import packs
@@ -20,18 +22,8 @@ LOADERS = {
     "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders", "LoraLoader": "loras",
     "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
-OURS = {"LikenessLoadIPAdapter": "ipadapter", "LikenessLoadPhotoMaker": "photomaker"}
-"""Loaders of ours for any of several published files."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
-_READ_BUFFALO = ("face-id", "photo-maker-v2")
-"""How the formats begin of those files of IP-Adapter and PhotoMaker that read embeddings of buffalo_l's recogniser."""
-_READ = {
-    "LikenessLoadIDPatch": packs.IR_SE50, "LikenessLoadInfiniteYou": packs.IR_SE50,
-    "LikenessLoadInstantID": packs.ANTELOPE, "LikenessLoadWithAnyone": packs.ANTELOPE,
-    "LikenessLoadStoryMaker": packs.BUFFALO,
-}  # fmt: skip
-"""Loaders of the other methods: the recogniser whose embeddings each reads."""
 _LOADER = "LikenessLoadFaceModel"
 _LOOKS_FOR_FACES = (
     "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessCastFromPhotos", "LikenessDetectFaces", "LikenessMeasure",
@@ -62,9 +54,15 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
 def loaded(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(model key, file) of the host's loaders and of ours that take any of several, each once. A loader's other texts
     are settings, such as a precision."""
-    loaders = LOADERS | OURS
+    loaders = LOADERS | _of_several()
     files = ((loaders[kind], texts[0]) for kind, texts in nodes(graph) if kind in loaders and texts)
     return tuple(dict.fromkeys(files))
+
+
+def _of_several() -> dict[str, str]:
+    """Loaders of ours for any of several published files -> their model key."""
+    keys = Counter(model.key for model in models() if model.key not in LOADERS.values())
+    return {method.node: method.key for method in methods() if method.key and keys[method.key] > 1}
 
 
 def _recognisers(graph: Mapping[str, Any]) -> set[str]:
@@ -80,8 +78,14 @@ def _read(graph: Mapping[str, Any]) -> set[str]:
     if not any(kind in _LOOKS_FOR_FACES for kind, _ in found):
         return set()
     chosen = {text for _, texts in found for text in texts}
-    by_file = {packs.BUFFALO for one in models() if one.name in chosen and one.format.startswith(_READ_BUFFALO)}
-    return by_file | {_READ[kind] for kind, _ in found if kind in _READ}
+    formats = tuple(one.format for one in models() if one.name in chosen)
+    return {one.recogniser for one in methods() if one.recogniser and _reads_faces(one, found, formats)}
+
+
+def _reads_faces(method: Method, found: Sequence[tuple[str, list[str]]], formats: Sequence[str]) -> bool:
+    """Whether a workflow of these nodes, with files of these formats, gives embeddings to a method."""
+    there = any(kind == method.node for kind, _ in found)
+    return there and (not method.embedding_formats or any(one.startswith(method.embedding_formats) for one in formats))
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:

@@ -18,9 +18,9 @@ from rig.workflow import Prompt, options, title
 from core import measure
 from core.errors import counted
 from core.measure import Measured, Report, Sighting
+from core.methods import methods
 from core.models import needs
 from core.models.manifest import STANDIN
-from core.models.uses import METHODS
 from core.people import CROP, Identity, Person, Slot
 
 from .inputs import Job
@@ -35,8 +35,6 @@ _WORST = 5
 SCORE = next(iter(measure.SCORES))
 """By which Pick Best Likeness chooses where nothing else is set."""
 _KINDS = {"LIKENESS_CAST": "cast", "LIKENESS_IDENTITY": "identity"}
-_MADE_WITH = {"IP-Adapter": "IPAdapter FaceID", "PhotoMaker": "PhotoMaker v2"}
-"""Methods that Measure Likeness calls by another name."""
 _SEEDS = ("seed", "noise_seed")
 
 
@@ -109,8 +107,7 @@ def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
 
 def _method(prompt: Prompt) -> str:
     kinds = {node["class_type"] for node in prompt.values()}
-    used = {_MADE_WITH.get(name, name) for name, method in METHODS.items() if method.node in kinds}
-    faces = used & measure.METHODS.keys()
+    faces = {method.measured_as for method in methods() if method.measured_as and method.node in kinds}
     return faces.pop() if len(faces) == 1 else "unknown"
 
 

@@ -166,7 +166,7 @@ def packs_of(host: Host) -> list[Path]:
 
 
 def _left_out(path: Path) -> bool:
-    ours = (path / "models_manifest.json").is_file() and (path / "nodes" / "id_patch.py").is_file()
+    ours = (path / "models_manifest.json").is_file() and (path / "nodes" / "id_patch").is_dir()
     return ours or path.name.endswith(".disabled") or path.name.lower() == "comfyui-manager"
 
 

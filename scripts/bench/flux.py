@@ -10,8 +10,8 @@ import comfy.ldm.flux.controlnet
 import comfy.ops
 import torch
 from pack.bridge.dit import TOKEN
-from pack.core.infinite_you import BLOCKS
-from pack.core.with_anyone import Face, read
+from pack.nodes.infinite_you.net import BLOCKS
+from pack.nodes.with_anyone.net import Face, read
 
 from bench.dits import DEV, Family
 from bench.measure import COUNTED, TINY, report, teraflops

@@ -23,12 +23,12 @@ import tiny_sdxl
 import torch
 from instant_id_made import DEFAULTS, person
 from pack.bridge import carried, runs
-from pack.bridge.identity_net import IdentityNet
 from pack.bridge.injections import Injection, InjectionsRun
-from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
-from pack.nodes.instant_id import ApplyInstantID
+from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.identity_net import IdentityNet
+from pack.nodes.instant_id.nodes import ApplyInstantID
 from seeded import instant_id_file
 
 from bench import networks, sdxl

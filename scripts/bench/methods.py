@@ -22,18 +22,18 @@ import tiny_sdxl
 import torch
 from pack.bridge import carried, regional_text
 from pack.bridge.conditioning import Canvas, ControlAttachment, append_tokens
-from pack.bridge.id_patch import IDPatch, load_id_patch
-from pack.bridge.identity_net import IdentityNet
 from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.regional_text import RegionalTextRun
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers
-from pack.core.id_patch import condition
 from pack.core.parts.bank import PartWeights
 from pack.core.people import PlacedCast
-from pack.nodes.id_patch import ApplyIDPatch
+from pack.nodes.id_patch.host import IDPatch, load_id_patch
+from pack.nodes.id_patch.net import condition
+from pack.nodes.id_patch.nodes import ApplyIDPatch
+from pack.nodes.instant_id.identity_net import IdentityNet
 from seeded import id_patch_file
 
 from bench import parts, sdxl

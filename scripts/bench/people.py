@@ -17,15 +17,15 @@ import tiny_sdxl
 import torch
 from pack.bridge.carried import ALWAYS
 from pack.bridge.conditioning import Canvas, append_tokens
-from pack.bridge.identity_net import IdentityNet
 from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.regional_text import RegionalTextRun, silent, spoken, standing_at, standing_in
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts
 from pack.bridge.unet import attention_layers, grids, transformers
-from pack.core.ip_adapter.styles import STYLE, heard_in
 from pack.core.parts.bank import PartWeights, keep, token_mask
-from pack.core.story_maker import with_background
+from pack.nodes.instant_id.identity_net import IdentityNet
+from pack.nodes.ip_adapter.styles import STYLE, heard_in
+from pack.nodes.story_maker.net import with_background
 
 from bench import parts, peers, sd15, sdxl
 from bench.live import LiveBytes

@@ -13,14 +13,14 @@ from typing import Any
 
 import comfy.model_patcher
 import torch
-from pack.bridge.bound_references import BoundReferences, BoundReferencesRun, bound
 from pack.bridge.carried import ALWAYS
 from pack.bridge.conditioning import Canvas
 from pack.bridge.dit import TOKEN, around_attention, blocks_of
-from pack.bridge.references import LATENTS, REFERENCES, PeopleReferences
 from pack.bridge.runs import Given
 from pack.core.people import Cast
-from pack.core.split_attention import on_tokens
+from pack.nodes.references.bound import BoundReferences, BoundReferencesRun, bound
+from pack.nodes.references.host import LATENTS, REFERENCES, PeopleReferences
+from pack.nodes.references.net import on_tokens
 
 from bench.dits import FAMILIES, Family
 from bench.masks import side_by_side

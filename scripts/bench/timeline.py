@@ -17,12 +17,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from pack.bridge.identity_net import _Network as IdentityNetwork
 from pack.bridge.injections import Addition
 from pack.bridge.regional_text import RegionalTextBatch
 from pack.bridge.runs import Run
 from pack.bridge.self_attention.layer import Beside
-from pack.bridge.share_parts import SelfReference
+from pack.nodes.instant_id.identity_net import _Network as IdentityNetwork
+from pack.nodes.share_parts.host import SelfReference
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench import methods, timeline_picture

@@ -7,12 +7,12 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+from pack.nodes.id_patch.net import condition_image
 from rig.standins import resampler_sizes
 from torch import Tensor, nn
 
 from core.geometry import PATCH
-from core.id_patch import condition_image
-from core.resampler import Resampler
+from core.projections.resampler import Resampler
 
 from .autoencoder import Decoder, Encoder
 from .looks import LENGTH, SIZE

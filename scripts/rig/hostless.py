@@ -12,10 +12,11 @@ import torch
 from environment import say
 from miniature import avatars, measure, net, places, stored
 from miniature.looks import PARTS
+from pack.nodes.id_patch import net as id_patch
 from PIL import Image
 from torch import Tensor
 
-from core import id_patch, identities
+from core import identities
 from core.faces import insight
 from core.faces.drawing import numbered_faces
 from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.faces.ir_se50 import published_shapes
-from core.resampler import Resampler
+from core.projections.resampler import Resampler
 
 from . import adapters, densepose, dits
 from .shapes import Shapes, clip_layers, clip_vision, layer, shapes_of, under

@@ -50,7 +50,7 @@ def _scanned_id(node: ast.ClassDef) -> str | None:
 @pytest.fixture(scope="session")
 def scanned_nodes() -> list[tuple[str, str, str | None]]:
     """(file, class name, node id or None) of every node class, found as the Manager's scanner finds them."""
-    files = sorted((ROOT / "nodes").glob("*.py"))
+    files = sorted((ROOT / "nodes").rglob("*.py"))
     return [(path.name, node.name, _scanned_id(node)) for path in files for node in _node_classes(path)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pack.core.models import manifest, needs
-from pack.core.models.formats import KNOWN
+from pack.core.models.formats import formats
 
 
 def test_written_again_it_is_the_same() -> None:
@@ -20,7 +20,7 @@ def test_written_again_it_is_the_same() -> None:
 def test_ids_names_and_addresses() -> None:
     models = manifest.models()
     assert len({model.id for model in models}) == len({(model.key, model.name) for model in models}) == len(models)
-    assert {model.format for model in models} <= {known.id for known in KNOWN} | {"face-pack", ""}
+    assert {model.format for model in models} <= {known.id for known in formats()} | {"face-pack", ""}
     assert {model.commercial for model in models} <= set(manifest.COMMERCIAL)
     for model in models:
         assert all(file.url and file.url.startswith("https://") for file in model.fetched)

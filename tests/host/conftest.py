@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from comfy.controlnet import ControlNet
     from comfy.model_patcher import ModelPatcher
     from pack.bridge.face_model import FaceModel
-    from pack.bridge.id_patch import IDPatch
-    from pack.bridge.instant_id import InstantID
+    from pack.nodes.id_patch.host import IDPatch
+    from pack.nodes.instant_id.host import InstantID
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,7 @@ def chrome() -> Iterator[chromium.Browser]:
 def id_patch(tmp_path_factory: pytest.TempPathFactory) -> IDPatch:
     """Small projections of the published kind."""
     import torch
-    from pack.bridge.id_patch import load_id_patch
+    from pack.nodes.id_patch.host import load_id_patch
     from seeded import id_patch_file
 
     path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
@@ -71,8 +71,8 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[ModelPatcher, 
     """A tiny MODEL and ControlNet of SDXL's kind, and InstantID's file for it."""
     import tiny_sdxl
     import torch
-    from pack.bridge.instant_id import load_instant_id
     from pack.bridge.unet import attention_layers
+    from pack.nodes.instant_id.host import load_instant_id
     from seeded import instant_id_file
 
     made = tiny_sdxl.diffusers_unet()

@@ -31,8 +31,8 @@ from pack.core.latents import rows as picked
 from pack.core.people import Cast, Person, PlacedCast
 from pack.core.places import group
 from pack.nodes import measure, second_pass
-from pack.nodes.bind_references import BindReferences
-from pack.nodes.references import CastReferences
+from pack.nodes.references.bind import BindReferences
+from pack.nodes.references.nodes import CastReferences
 
 import nodes
 

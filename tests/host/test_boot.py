@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
 ROOT = Path(__file__).resolve().parents[2]
 NODE_IDS = {
     found
-    for module in (ROOT / "nodes").glob("*.py")
+    for module in (ROOT / "nodes").rglob("*.py")
     for found in re.findall(r'node_id="(Likeness\w+)"', module.read_text("utf-8"))
 }
 TEMPLATE = ROOT / "workflows" / "parts_training_free_sdxl.json"
@@ -210,7 +210,7 @@ def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'tests')!r}); import asyncio, conftest, comfy_api.latest, nodes\n"
         "import comfy.controlnet, comfy.sd; before = set(sys.modules)\n"
-        "import pack.nodes; asyncio.run(pack.nodes.Likeness().get_node_list())\n"
+        "import pack.nodes.extension; asyncio.run(pack.nodes.extension.Likeness().get_node_list())\n"
         "added = {name.split('.')[0] for name in set(sys.modules) - before}\n"
         "print(sorted(added - set(sys.stdlib_module_names)))"
     )

@@ -14,13 +14,13 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 from figures import relative
 from host_nodes import novram
 from pack.bridge import dit
-from pack.bridge.bound_references import ReferencesMissing, ReferencesReplaced, TokensChanged
 from pack.bridge.carried import ModelNotPatched
-from pack.bridge.references import REFERENCES, PeopleReferences
 from pack.core.errors import BadSize, NotPlaced, WrongBaseModel
 from pack.core.people import Cast, RowCast
 from pack.core.places.regions import BadRegion
-from pack.nodes.bind_references import BindReferences
+from pack.nodes.references.bind import BindReferences
+from pack.nodes.references.bound import ReferencesMissing, ReferencesReplaced, TokensChanged
+from pack.nodes.references.host import REFERENCES, PeopleReferences
 from people_made import person
 
 pytestmark = tiny_dits.needed

@@ -18,7 +18,7 @@ import chromium
 import pytest
 import real_faces
 import translations
-from pack.nodes import Likeness
+from pack.nodes.extension import Likeness
 from visits import BUTTON, WRONG, Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")

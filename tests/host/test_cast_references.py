@@ -17,13 +17,13 @@ from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from pack.bridge import dit
 from pack.bridge.inputs import checked
-from pack.bridge.references import LATENTS, REFERENCES, PeopleReferences, whose
 from pack.core import errors
 from pack.core.identities import PortraitsMissing
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast, Identity, Person, PlacedCast, RowCast, Slot
 from pack.core.places import group
-from pack.nodes.references import CastReferences
+from pack.nodes.references.host import LATENTS, REFERENCES, PeopleReferences, whose
+from pack.nodes.references.nodes import CastReferences
 
 from nodes import CLIPTextEncode, VAEEncode
 

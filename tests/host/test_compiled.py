@@ -17,9 +17,9 @@ from pack.bridge.runs import patched
 from pack.bridge.self_attention import scored
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.share_parts import SelfReference
 from pack.bridge.unet import attention_layers
 from pack.core.parts.bank import PartWeights
+from pack.nodes.share_parts.host import SelfReference
 
 SIDE = 64
 TOKENS = 4

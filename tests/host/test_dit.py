@@ -11,7 +11,10 @@ import tiny_sd15
 import torch
 from pack.bridge import dit
 from pack.core.errors import WrongBaseModel
-from pack.nodes import bind_references, infinite_you, references, with_anyone
+from pack.nodes.infinite_you import nodes as infinite_you
+from pack.nodes.references import bind as bind_references
+from pack.nodes.references import nodes as references
+from pack.nodes.with_anyone import nodes as with_anyone
 
 
 @pytest.mark.both_hosts

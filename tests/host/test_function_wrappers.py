@@ -14,7 +14,7 @@ from held_to import difference
 from pack.bridge import runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.self_attention.run import Memory
-from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
+from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE, SharePartsAttention
 from parts_made import HEIGHT, WIDTH
 from parts_run import POSE
 

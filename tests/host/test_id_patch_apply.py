@@ -17,12 +17,12 @@ import tiny_sdxl
 import torch
 from held_to import cancel, left_by
 from pack.bridge.conditioning import BadRange, append_tokens
-from pack.bridge.id_patch import SequenceUnsupported, load_id_patch
 from pack.core.errors import BadCast, BadEmbedding, BadPatches, BadSize, NotPlaced, WrongBaseModel
 from pack.core.identities import PHOTOS, RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast, RowCast
 from pack.core.places import bodies
-from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
+from pack.nodes.id_patch.host import SequenceUnsupported, load_id_patch
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
 from pack.nodes.places import PoseImage
 from PIL import Image
 from seeded import id_patch_file

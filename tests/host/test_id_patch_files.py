@@ -10,10 +10,10 @@ import folder_paths
 import pytest
 import torch
 from pack.bridge.folders import UnsafePath
-from pack.bridge.id_patch import load_id_patch
 from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import flatten
-from pack.nodes.id_patch import LoadIDPatch
+from pack.nodes.id_patch.host import load_id_patch
+from pack.nodes.id_patch.nodes import LoadIDPatch
 from safetensors.torch import save_file
 from seeded import id_patch_file
 

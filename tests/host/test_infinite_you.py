@@ -21,17 +21,17 @@ from infuse_made import latent
 from pack.bridge import notes
 from pack.bridge.conditioning import BadRange
 from pack.bridge.dit import FLUX, FLUX_2
-from pack.bridge.infinite_you import NotAnInfuseNet, load_infinite_you
-from pack.bridge.references import REFERENCES, PeopleReferences
-from pack.bridge.with_anyone import load_with_anyone
 from pack.core.errors import BadCast, BadSize, WrongBaseModel
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.placing import NotPlaced
 from pack.core.places.regions import BadRegion
-from pack.nodes import infinite_you as of_node
-from pack.nodes.bind_references import BindReferences
-from pack.nodes.with_anyone import ApplyWithAnyone
+from pack.nodes.infinite_you import nodes as of_node
+from pack.nodes.infinite_you.host import NotAnInfuseNet, load_infinite_you
+from pack.nodes.references.bind import BindReferences
+from pack.nodes.references.host import REFERENCES, PeopleReferences
+from pack.nodes.with_anyone.host import load_with_anyone
+from pack.nodes.with_anyone.nodes import ApplyWithAnyone
 from people_made import identity, person
 from safetensors.torch import save_file
 from with_anyone_made import DEFAULTS as OF_WITH_ANYONE

@@ -24,14 +24,20 @@ from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.carried import ModelNotPatched, put
 from pack.bridge.conditioning import BadRange
 from pack.bridge.cross_attention import Place
-from pack.bridge.identity_net import NotAControlNet
 from pack.bridge.injections import Addition, Injection
-from pack.bridge.instant_id import load_instant_id
 from pack.core import errors
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
 from pack.core.places import regions
-from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage, IdentityNetMissing, LoadInstantID, NoKeypoints
+from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.identity_net import NotAControlNet
+from pack.nodes.instant_id.nodes import (
+    ApplyInstantID,
+    FaceKeypointsImage,
+    IdentityNetMissing,
+    LoadInstantID,
+    NoKeypoints,
+)
 from PIL import Image
 from seeded import instant_id_file
 

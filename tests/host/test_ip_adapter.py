@@ -15,15 +15,16 @@ from attack_graphs import Node, node, ours, sampler, value
 from figures import relative
 from graph_run import run
 from ip_adapter_made import DEFAULTS, file_of, loaded
-from pack.bridge import ip_adapter, lora
+from pack.bridge import lora
 from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import EncoderMissing, WrongEncoder
 from pack.bridge.unet import attention_layers
 from pack.core.errors import NotPlaced, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import PortraitsMissing, RecogniserMissing
-from pack.core.ip_adapter import net
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
-from pack.nodes.ip_adapter import ApplyIPAdapter
+from pack.nodes.ip_adapter import host as ip_adapter
+from pack.nodes.ip_adapter import net
+from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from people_made import person
 from seeded import instant_id_file, ip_adapter_file, seeded
 

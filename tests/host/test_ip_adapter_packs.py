@@ -15,7 +15,7 @@ from other_packs import KEYS, ip_adapter_pack
 from pack.bridge.injections import Injection
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
-from pack.nodes.ip_adapter import ApplyIPAdapter
+from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from people_made import person
 
 TEXTS = [[[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(seed)), {}]] for seed in (1, 2)]

@@ -20,7 +20,11 @@ from pack.bridge.schema import seed_input
 from pack.core.errors import BadChoice, BadInput, BadLayout, BadSize, LikenessError
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast, Layout, Slot
-from pack.nodes import NODES, bind_references, infinite_you, references, with_anyone
+from pack.nodes.extension import NODES
+from pack.nodes.infinite_you import nodes as infinite_you
+from pack.nodes.references import bind as bind_references
+from pack.nodes.references import nodes as references
+from pack.nodes.with_anyone import nodes as with_anyone
 from rig.host_server import HostError, HostServer
 from rig.standins import Standins
 

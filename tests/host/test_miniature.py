@@ -20,11 +20,11 @@ from miniature import avatars, export, looks, measure, net, places, recogniser, 
 from miniature.training import portraits
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.face_model import FaceModel
-from pack.bridge.id_patch import load_id_patch
 from pack.core.faces import insight
-from pack.core.id_patch import RECOGNISER
 from pack.core.people import Cast, Identity, Layout, Person
-from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
+from pack.nodes.id_patch.host import load_id_patch
+from pack.nodes.id_patch.net import RECOGNISER
+from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast, PoseImage
 from pack.nodes.second_pass import CropFaces, PasteFaces
 from rig import small_networks

@@ -21,19 +21,19 @@ import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from pack.bridge import unet
 from pack.bridge.adapters import AdapterMismatch
-from pack.bridge.id_patch import load_id_patch
-from pack.bridge.instant_id import load_instant_id
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.share_parts import SelfReference
 from pack.core.errors import WrongBaseModel
 from pack.core.parts.bank import PartWeights
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Layout
-from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
-from pack.nodes.instant_id import FaceKeypointsImage
-from pack.nodes.share_parts import SharePartsAttention
+from pack.nodes.id_patch.host import load_id_patch
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.nodes import FaceKeypointsImage
+from pack.nodes.share_parts.host import SelfReference
+from pack.nodes.share_parts.nodes import SharePartsAttention
 from seeded import fill, id_patch_file, instant_id_file
 
 SIDE = 64

@@ -19,13 +19,13 @@ import torch
 from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
 from held_to import cancel, left_by
-from pack.bridge import parts2whole
 from pack.bridge.conditioning import BadRange
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
 from pack.core.parts.bank import key_bias
 from pack.core.parts.parts import LABELS, BadPart, Parts, make_part, prepared
 from pack.nodes.parts import Part
+from pack.nodes.parts2whole import host as parts2whole
 from parts_made import HEIGHT, WIDTH, picture
 from parts_run import LATENT_SCALE, POSE, apply, denoiser, encode, noise, sample, schedule, text
 

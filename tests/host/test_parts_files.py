@@ -16,12 +16,12 @@ import pytest
 import torch
 from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
-from pack.bridge import parts2whole_files
 from pack.bridge.self_attention.recording import record_at_zero
 from pack.core import errors
 from pack.core.models.tensors import load
 from pack.core.parts.parts import Parts, make_part
-from pack.nodes.parts import ApplyParts, EncodeParts, LoadParts2Whole
+from pack.nodes.parts2whole import files as parts2whole_files
+from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts, LoadParts2Whole
 from safetensors.torch import load_file, save_file
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "to_safetensors.py"

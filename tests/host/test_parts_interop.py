@@ -12,11 +12,11 @@ from comfy.ldm.modules.attention import optimized_attention
 from held_to import difference
 from host_nodes import NODES, novram, patch
 from other_packs import KEYS, adapter_pack
-from pack.bridge import parts2whole
 from pack.bridge.unet import TokensMoved
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
-from pack.nodes.share_parts import EVERY_STEP, ONCE, SharePartsAttention
+from pack.nodes.parts2whole import host as parts2whole
+from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE, SharePartsAttention
 from parts_run import apply, denoiser, encode, sample, text
 
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn

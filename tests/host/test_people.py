@@ -18,7 +18,7 @@ import torch
 from arcface_seeded import crops, published_state
 from host_nodes import novram
 from pack.core import inputs
-from pack.core.instant_id import resized_photo
+from pack.core.pictures import resized_photo
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -561,7 +561,7 @@ def test_all_nodes_register_without_insightface_and_say_what_to_install():
     code = BLOCK.format(tests=str(ROOT / "tests"))
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     last = result.stdout.strip().splitlines()[-1] if result.stdout else result.stderr
-    from pack.nodes import Likeness
+    from pack.nodes.extension import Likeness
 
     count = len(asyncio.run(Likeness().get_node_list()))
     assert last.startswith(f"{count} [] Finding and recognising faces with the backend insightface needs"), last

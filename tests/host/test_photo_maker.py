@@ -15,13 +15,13 @@ from figures import relative
 from instant_id_run import HEIGHT, WIDTH, sample, text
 from other_packs import around as wrapped
 from pack.bridge import regional_text
-from pack.bridge.photo_maker import load_photo_maker
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
 from pack.core.people import Cast, PlacedCast, RowCast
-from pack.core.photo_maker.words import BadTrigger
 from pack.core.places.regions import BadRegion
-from pack.nodes.photo_maker import ApplyPhotoMaker
+from pack.nodes.photo_maker.host import load_photo_maker
+from pack.nodes.photo_maker.nodes import ApplyPhotoMaker
+from pack.nodes.photo_maker.words import BadTrigger
 
 ONE, TWO = "photo of a man img in a red hat", "a man img and a woman img, on the beach"
 EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)

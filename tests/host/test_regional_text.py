@@ -15,12 +15,12 @@ from other_packs import around as wrapped
 from pack.bridge import regional_text
 from pack.bridge.carried import ALWAYS, ConditioningLost, ModelNotPatched
 from pack.bridge.cross_attention import Place
-from pack.bridge.instant_id import load_instant_id
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
 from pack.core.people import PlacedCast
 from pack.core.prompts import BadPrompts
-from pack.nodes.id_patch import ApplyIDPatch, BindIDTokens, IDPatchImage
+from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage
+from pack.nodes.instant_id.host import load_instant_id
 from pack.nodes.person_prompts import PersonPrompts
 from seeded import instant_id_file
 from spoken import Clip

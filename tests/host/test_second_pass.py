@@ -15,7 +15,6 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from figures import relative
 from instant_id_made import DEFAULTS, person
 from pack.bridge import unet
-from pack.bridge.instant_id import load_instant_id
 from pack.core import identities
 from pack.core.errors import BadCast, BadPhoto
 from pack.core.faces.model import faces_in
@@ -24,8 +23,9 @@ from pack.core.places.layouts import skeleton_around
 from pack.core.places.regions import BadRegion
 from pack.nodes import measure, second_pass
 from pack.nodes import people as people_nodes
-from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage
-from pack.nodes.instant_id import ApplyInstantID, FaceKeypointsImage
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.nodes import ApplyInstantID, FaceKeypointsImage
 from pack.nodes.places import PersonRegion, PlaceCast, PoseImage
 from seeded import instant_id_file
 

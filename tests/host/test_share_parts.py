@@ -17,10 +17,10 @@ from pack.bridge.runs import patched
 from pack.bridge.self_attention import layer, run, scored
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.share_parts import LAYERS, SelfReference, put_in
 from pack.bridge.unet import coarsest, transformers
 from pack.core.parts.bank import PartWeights, token_mask, window
 from pack.core.parts.parts import Parts, make_part
+from pack.nodes.share_parts.host import LAYERS, SelfReference, put_in
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
 

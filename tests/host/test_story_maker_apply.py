@@ -16,14 +16,14 @@ from pack.bridge import notes, unet
 from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import WrongEncoder
 from pack.bridge.injections import Injection
-from pack.bridge.instant_id import load_instant_id
-from pack.bridge.story_maker import load_story_maker
 from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import PortraitsMissing, RecogniserMissing
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.regions import BadRegion
-from pack.core.story_maker import TooManyPeople
-from pack.nodes.story_maker import ApplyStoryMaker
+from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.story_maker.host import load_story_maker
+from pack.nodes.story_maker.net import TooManyPeople
+from pack.nodes.story_maker.nodes import ApplyStoryMaker
 from people_made import person
 from seeded import instant_id_file
 from story_maker_made import DEFAULTS, body, story_maker_file

@@ -17,16 +17,16 @@ from pack.bridge import unet
 from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import WrongEncoder
 from pack.bridge.injections import Injection
-from pack.bridge.instant_id import load_instant_id
-from pack.bridge.ip_adapter import load_ip_adapter
-from pack.bridge.style import NotForPictures
 from pack.core.errors import BadCast, NotPlaced
-from pack.core.ip_adapter.styles import UnknownBlocks
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
-from pack.nodes.instant_id import ApplyInstantID
-from pack.nodes.ip_adapter import ApplyIPAdapter
-from pack.nodes.style import ApplyStyle
+from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.nodes import ApplyInstantID
+from pack.nodes.ip_adapter.host import load_ip_adapter
+from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
+from pack.nodes.ip_adapter.style import ApplyStyle
+from pack.nodes.ip_adapter.style_host import NotForPictures
+from pack.nodes.ip_adapter.styles import UnknownBlocks
 from seeded import instant_id_file, ip_adapter_file
 
 DEFAULTS = {

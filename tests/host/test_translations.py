@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import translations
 from comfy_api.latest import io
-from pack.nodes import Likeness
+from pack.nodes.extension import Likeness
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = pytest.mark.skipif(not hasattr(io, "BoundingBoxes"), reason="a node has an editor less in this ComfyUI")

@@ -13,12 +13,12 @@ import torch
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.dit import FLUX, FLUX_2, QWEN, blocks_of
-from pack.bridge.with_anyone import load_with_anyone
 from pack.core.errors import BadCast, BadSize, LikenessError, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast, RowCast
 from pack.core.places.heard import REGIONS
-from pack.nodes.with_anyone import ApplyWithAnyone
+from pack.nodes.with_anyone.host import load_with_anyone
+from pack.nodes.with_anyone.nodes import ApplyWithAnyone
 from people_made import identity, person
 from safetensors.torch import save_file
 from with_anyone_made import DEFAULTS, HEIGHT, WIDTH, placed, with_anyone_file

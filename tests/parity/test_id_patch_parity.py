@@ -9,7 +9,7 @@ import torch
 from diffusers import EulerDiscreteScheduler
 from figures import relative
 from pack.core.people import Identity, Person, PlacedCast, Slot
-from pack.nodes.id_patch import ApplyIDPatch, IDPatchImage, LoadIDPatch
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, LoadIDPatch
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file

@@ -18,9 +18,9 @@ from figures import relative
 from ip_adapter_made import DEFAULTS, file_of, loaded
 from pack.bridge import clip_vision
 from pack.bridge.unet import text_width
-from pack.core.ip_adapter.faces import FacePlusProjection, FaceProjection
 from pack.core.people import Cast
-from pack.nodes.ip_adapter import ApplyIPAdapter
+from pack.core.projections.faces import FacePlusProjection, FaceProjection
+from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from people_made import person
 from seeded import STATES, mlp_shapes, perceiver_shapes, seeded
 from torch.nn.functional import normalize

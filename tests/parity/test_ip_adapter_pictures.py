@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
-from pack.core.ip_adapter.pictures import FullProjection, ImageProjection
-from pack.core.resampler import Resampler
+from pack.core.projections.resampler import Resampler
+from pack.nodes.ip_adapter.pictures import FullProjection, ImageProjection
 from seeded import EMBEDS, PROJECTIONS, STATES, seeded
 
 TEXT = 96

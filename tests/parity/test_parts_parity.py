@@ -13,8 +13,8 @@ from pack.bridge.self_attention.recording import record_at_zero
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.core.parts.bank import PartWeights, keep, token_mask
-from pack.core.parts2whole.image_tokens import DecoupledAttn, padded
-from pack.core.parts2whole.pose_guider import PoseGuider
+from pack.nodes.parts2whole.net import DecoupledAttn, padded
+from pack.nodes.parts2whole.pose_guider import PoseGuider
 from safetensors.torch import load_file
 from seeded import seeded
 

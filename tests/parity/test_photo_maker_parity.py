@@ -19,11 +19,11 @@ import torch
 import torch.nn.functional as functional
 from diffusers import EulerDiscreteScheduler
 from figures import relative
-from pack.bridge.photo_maker import prompt
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places import regions
-from pack.nodes.photo_maker import ApplyPhotoMaker
+from pack.nodes.photo_maker.host import prompt
+from pack.nodes.photo_maker.nodes import ApplyPhotoMaker
 from rig.workflow import nodes_in
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 

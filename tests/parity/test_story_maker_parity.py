@@ -11,10 +11,10 @@ import torch.nn.functional as functional
 from diffusers import EulerDiscreteScheduler
 from figures import relative
 from pack.bridge import clip_vision, unet
-from pack.bridge.story_maker import load_story_maker
 from pack.core.people import Cast, PlacedCast, Slot
-from pack.core.story_maker import Seen, cut_out
-from pack.nodes.story_maker import ApplyStoryMaker
+from pack.nodes.story_maker.host import load_story_maker
+from pack.nodes.story_maker.net import Seen, cut_out
+from pack.nodes.story_maker.nodes import ApplyStoryMaker
 from people_made import person
 from story_maker_made import DEFAULTS, body, story_maker_file
 

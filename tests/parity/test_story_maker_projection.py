@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as functional
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from pack.core.models.tensors import below
-from pack.core.story_maker import Projection, Seen
+from pack.nodes.story_maker.net import Projection, Seen
 from seeded import seeded
 
 TOLERANCE = 1e-6

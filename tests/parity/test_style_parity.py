@@ -10,8 +10,8 @@ from diffusers import EulerDiscreteScheduler
 from diffusers.loaders import IPAdapterMixin
 from figures import relative
 from pack.bridge import clip_vision, unet
-from pack.bridge.ip_adapter import load_ip_adapter
-from pack.nodes.style import ApplyStyle
+from pack.nodes.ip_adapter.host import load_ip_adapter
+from pack.nodes.ip_adapter.style import ApplyStyle
 from seeded import EMBEDS, STATES, ip_adapter_file
 
 WIDTH, HEIGHT = 128, 192

@@ -24,7 +24,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 from figures import relative
-from pack.bridge import parts2whole_files
+from pack.nodes.parts2whole import files as parts2whole_files
 from parts_made import SCHEDULER
 from rig.workflow import nodes_in
 

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from pack.bridge.dit import FLUX
-from pack.bridge.with_anyone import load_with_anyone
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.heard import REGIONS
-from pack.core.with_anyone import Face, WithAnyoneNet, inside, of_faces, read
-from pack.nodes.with_anyone import ApplyWithAnyone
+from pack.nodes.with_anyone.host import load_with_anyone
+from pack.nodes.with_anyone.net import Face, WithAnyoneNet, inside, of_faces, read
+from pack.nodes.with_anyone.nodes import ApplyWithAnyone
 from safetensors.torch import save_file
 from with_anyone_made import BOXES, DEFAULTS, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 

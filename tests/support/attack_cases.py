@@ -8,7 +8,7 @@ from typing import Any
 
 from attack_graphs import DEFAULTS, SAMPLED, check, ended, node, ours, plain, sampled, sampler, value
 from attack_run import DAMAGED, FORGED, Case, explained, right, told
-from pack.nodes import NODES as OURS
+from pack.nodes.extension import NODES as OURS
 
 SURROGATE = "Anna \ud800"
 ESCAPES = f"Anna \x1b[31m{FORGED}\n{FORGED}\r{FORGED}"

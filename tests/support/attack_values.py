@@ -29,17 +29,7 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
-from pack.bridge import (
-    face_bank,
-    id_patch,
-    infinite_you,
-    instant_id,
-    ip_adapter,
-    references,
-    story_maker,
-    unet,
-    with_anyone,
-)
+from pack.bridge import face_bank, unet
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -55,6 +45,13 @@ from pack.core.people import (
     Slot,
 )
 from pack.core.places import bodies
+from pack.nodes.id_patch import host as id_patch
+from pack.nodes.infinite_you import host as infinite_you
+from pack.nodes.instant_id import host as instant_id
+from pack.nodes.ip_adapter import host as ip_adapter
+from pack.nodes.references import host as references
+from pack.nodes.story_maker import host as story_maker
+from pack.nodes.with_anyone import host as with_anyone
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file

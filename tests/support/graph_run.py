@@ -7,7 +7,7 @@ from typing import Any
 import attack_values
 from attack_graphs import Node, Output
 from comfy_api.internal import make_locked_method_func
-from pack.nodes import NODES
+from pack.nodes.extension import NODES
 
 from nodes import KSampler
 

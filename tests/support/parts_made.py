@@ -18,10 +18,10 @@ import tiny_sd15
 import torch
 from diffusers import UNet2DConditionModel
 from pack.bridge import load
-from pack.bridge.parts2whole import Parts2Whole
 from pack.core.parts.parts import LABELS, Parts, make_part
-from pack.core.parts2whole.image_tokens import DecoupledAttn
-from pack.core.parts2whole.pose_guider import PoseGuider
+from pack.nodes.parts2whole.host import Parts2Whole
+from pack.nodes.parts2whole.net import DecoupledAttn
+from pack.nodes.parts2whole.pose_guider import PoseGuider
 from safetensors.torch import save_file
 from seeded import fill, seeded
 from torch import Tensor

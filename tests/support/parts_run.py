@@ -8,8 +8,8 @@ import comfy.samplers
 import parts_made
 import torch
 from diffusers import DDIMScheduler
-from pack.bridge import parts2whole_files
-from pack.nodes.parts import ApplyParts, EncodeParts
+from pack.nodes.parts2whole import files as parts2whole_files
+from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from parts_made import HEIGHT, WIDTH, picture
 
 LATENT_SCALE = 0.18215

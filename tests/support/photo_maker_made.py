@@ -13,8 +13,8 @@ import comfy.supported_models_base
 import comfy.utils
 import tiny_sdxl
 import torch
-from pack.bridge.photo_maker import PhotoMaker, load_photo_maker
 from pack.core.people import Identity, Person, Portraits, Slot
+from pack.nodes.photo_maker.host import PhotoMaker, load_photo_maker
 from seeded import Shapes, fill, perceiver_shapes, seeded
 from torch import Tensor
 

@@ -120,7 +120,7 @@ def main() -> None:
 
     load_pack()
     load_host(os.environ["COMFYUI_PATH"])
-    from pack.nodes import Likeness
+    from pack.nodes.extension import Likeness
 
     update(of_schemas([node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]))
 

@@ -8,8 +8,9 @@ import os
 import pytest
 import torch
 from pack.core.errors import UnsupportedCheckpoint
+from pack.core.methods import methods
 from pack.core.models import manifest
-from pack.core.models.formats import IP_ADAPTERS, KNOWN, PHOTO_MAKERS, identify, known, recognised, require
+from pack.core.models.formats import formats, identify, known, recognised, require
 from pack.core.models.tensors import flatten, read, shapes
 from rig import adapters, dits
 from rig.shapes import clip_vision
@@ -127,10 +128,9 @@ OTHERS = {
 
 
 def test_ids_are_given_once():
-    assert len({one.id for one in KNOWN}) == len(KNOWN)
-    ours = {one.id for one in KNOWN if one.ours}
-    single = {"id-patch", "arcface-ir-se50", "instant-id", "parts2whole", "story-maker", "with-anyone", "infinite-you"}
-    assert ours == {*single, *IP_ADAPTERS, *PHOTO_MAKERS}
+    assert len({one.id for one in formats()}) == len(formats())
+    ours = {one.id for one in formats() if one.ours}
+    assert ours == {"arcface-ir-se50", *(one.id for method in methods() for one in method.formats)}
     assert ours - {one.format for one in manifest.models()} == {"ip-adapter-full-sdxl"}, "published for SD1.5 only"
 
 

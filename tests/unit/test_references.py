@@ -6,7 +6,7 @@ import people_made
 import pytest
 from pack.core.people import PlacedCast, Slot
 from pack.core.places import group
-from pack.core.references import captioned, references, resized, with_sentences
+from pack.nodes.references.pictures import captioned, references, resized, with_sentences
 
 
 def told(slots, width=1024, height=1024):

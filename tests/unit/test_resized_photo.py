@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.errors import BadSize
-from pack.core.instant_id import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from pack.core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from PIL import Image
 
 # (width, height) of a photo: what the authors' function gives with 1280, and with their demo's 1024.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pack.core.split_attention import Plan, Tokens, attended, groups, on_tokens
+from pack.nodes.references.net import Plan, Tokens, attended, groups, on_tokens
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 TOKENS = Tokens(3, 6, (4, 2, 3))

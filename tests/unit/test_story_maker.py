@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from pack.core.attention import decoupled
-from pack.core.story_maker import apart, together, with_background
+from pack.nodes.story_maker.net import apart, together, with_background
 
 
 def attend(q, k, v):

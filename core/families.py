@@ -1,0 +1,56 @@
+"""Model families: by what their texts, latents and networks are told apart. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of diffusion models.
+
+    text: widths of the text that its models read. latent: channels of its latents, 0 where none of ours asks.
+    dimensions: of its latents with the batch. token: side in pixels of the picture's coarsest token. unet: whether its
+    network is a UNet with cross-attention.
+    """
+
+    name: str
+    text: tuple[int, ...]
+    latent: int = 0
+    dimensions: int = 4
+    token: int = 16
+    unet: bool = False
+
+
+SD15 = Family("SD1.5", (768,), 4, token=64, unet=True)
+SD2 = Family("SD2", (1024,), 4, token=64, unet=True)
+SDXL = Family("SDXL", (2048,), 4, token=32, unet=True)
+FLUX = Family("FLUX.1", (4096,), 16)
+FLUX_2 = Family("FLUX.2", (7680, 12288, 15360), 128)
+QWEN = Family("Qwen-Image", (3584,), 16, dimensions=5)
+Z_IMAGE = Family("Z-Image", (2560,), 16)
+FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE
+_SAME_TEXT = {4096: "Kolors, Flux or SD3"}
+"""Widths that texts of other families have too."""
+
+
+def of_text(width: int | None) -> Family | None:
+    """Whose models read texts of this width."""
+    return next((family for family in FAMILIES if width in family.text), None)
+
+
+def named(name: str) -> Family:
+    """Raises KeyError."""
+    return {family.name: family for family in FAMILIES}[name]
+
+
+def text_name(width: int | None) -> str:
+    """Of the models that read text of this width."""
+    family = of_text(width)
+    return _SAME_TEXT.get(width or 0) or (family.name if family else "another family")
+
+
+def latent_name(channels: int) -> str:
+    """Of the models whose latents have so many channels."""
+    names = [family.name for family in FAMILIES if family.latent == channels]
+    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names) or "another family"

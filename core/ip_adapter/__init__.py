@@ -1,1 +1,0 @@
-"""IP-Adapter: its files, what they make of faces and pictures, and in which layers it is heard."""

@@ -1,1 +1,0 @@
-"""PhotoMaker: people through the words of the prompt."""

@@ -1,0 +1,1 @@
+"""Modules that several published methods have: perceivers, projections of embeddings, layers of adapters."""

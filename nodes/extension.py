@@ -1,0 +1,26 @@
+"""The pack's nodes, as the host asks for them: steps, and the nodes of every method that has a folder here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from comfy_api.latest import ComfyExtension, io
+
+from ..bridge import examples, folders, inputs, routes
+from ..core.methods import methods
+from . import body_surface, doctor, measure, parts, people, person_prompts, photos, places, scenes, second_pass
+
+folders.register()
+
+_STEPS = people, photos, places, person_prompts, parts, body_surface, measure, second_pass, scenes, doctor
+_METHODS = [import_module(f".{method.folder}.nodes", __package__) for method in methods()]
+NODES = [inputs.checked(node) for module in (*_STEPS, *_METHODS) for node in module.NODES]
+
+
+class Likeness(ComfyExtension):
+    """What the host asks for the pack's nodes."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        routes.serve()
+        examples.provide()
+        return NODES

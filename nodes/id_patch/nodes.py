@@ -1,0 +1,329 @@
+"""ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
+
+from __future__ import annotations
+
+import torch
+from comfy.controlnet import ControlBase
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ...bridge import folders, notes, regional_text
+from ...bridge.conditioning import (
+    ID_TOKENS,
+    Canvas,
+    Conditioning,
+    ControlAttachment,
+    append_tokens,
+    check_conditioning,
+    check_control_net,
+)
+from ...bridge.runs import patched
+from ...bridge.schema import (
+    advanced,
+    applied_outputs,
+    percent_input,
+    photos_input,
+    region_inputs,
+    region_masks_input,
+    searchable,
+)
+from ...bridge.unet import text_width
+from ...core import geometry
+from ...core.errors import BadPatches, counted
+from ...core.people import Cast, PlacedCast, RowCast, is_a
+from ...core.pictures import as_rgb
+from ...core.places import control_images, drawing, placing, regions
+from ..sockets import CastSocket, socket
+from .host import FILE, IDPatch, load_id_patch
+from .id_tokens import IDTokensHeard
+from .net import check_patches, check_rows, condition, left_out, presence, troubles
+
+CATEGORY = "likeness/id-patch"
+IDPatchSocket = socket("LIKENESS_ID_PATCH", IDPatch)
+IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
+PHOTOS_TOOLTIP = (
+    "How several photos of one person are joined. mean: average of the embeddings. normalised mean: average "
+    "direction, usual length. sequence: all photos go in together (Resampler files only). weighted mean: average in "
+    "which photos count by how well they agree with the others, from three photos on. Choose the same on the image "
+    "node and the apply node."
+)
+
+NO_TOKENS = (
+    "Nothing is bound, as there are no ID tokens in the conditioning: connect positive and negative of Apply ID-Patch. "
+    "At strength 0 it adds none."
+)
+NOBODY = (
+    "No face is put in: everybody in the cast has weight 0 or is off the canvas. The picture under the patches, such "
+    "as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
+)
+
+
+class LoadIDPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLoadIDPatch",
+            display_name="Load ID-Patch",
+            category=CATEGORY,
+            description="Loads id-patch.bin: the two small networks that turn a face into a patch of the "
+            "ControlNet image and into tokens of the prompt.",
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=folders.listed(FILE.key),
+                    tooltip="id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet "
+                    "that belongs to it is loaded with the host's Load ControlNet Model.",
+                )
+            ],
+            outputs=[IDPatchSocket.Output("id_patch", display_name="id_patch")],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(
+            schema, "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity"
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(FILE.path, file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None) -> str:
+        return folders.fingerprint(FILE.path, file)
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        return io.NodeOutput(load_id_patch(FILE.chosen(file, notes.node_of(cls))))
+
+
+class IDPatchImage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessIDPatchImage",
+            display_name=IMAGE,
+            category=CATEGORY,
+            description="Puts every person's ID patch, 64x64 px, on the nose of that person's place. The result "
+            "goes to Apply ID-Patch only: its values are signed and must not pass through other image nodes.",
+            inputs=[
+                IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
+                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="What the patches are added to: the skeletons of Pose Image (the released weights "
+                    "were trained on these), a depth or canny picture, or nothing (black). Must have the size "
+                    "of the cast's canvas; a batch gives a batch.",
+                ),
+                photos_input(PHOTOS_TOOLTIP),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "condition", display_name="image", tooltip="Signed values, never clamped: for Apply ID-Patch."
+                ),
+                io.Image.Output("preview", display_name="preview", tooltip="The same, made visible."),
+                io.String.Output(
+                    "report", display_name="report", tooltip="Who was left out, which patches meet or are cut."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+        return searchable(
+            schema, "id-patch", "idpatch", "condition image", "control image", "face position", "group photo"
+        )
+
+    @classmethod
+    def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
+        cast = placing.require_places(cast, IMAGE)
+        present = presence(cast)
+        made = condition(_control(image, cast), id_patch.patches(present.people, photos), cast, IMAGE)
+        preview = made.clamp(0, 1)
+        report = "\n".join(troubles(cast))
+        notes.tell(notes.node_of(cls), report)
+        fine = f"{counted(len(present.people), 'person', 'people')}, every patch whole and on its own place."
+        return io.NodeOutput(made, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
+
+
+class ApplyIDPatch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessApplyIDPatch",
+            display_name=APPLY,
+            category=CATEGORY,
+            description="Several particular people in one picture, each in their own place: appends everybody's "
+            "ID tokens to both conditionings and attaches the ID-Patch ControlNet. The MODEL stays as it is.",
+            inputs=[
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.ControlNet.Input("control_net", tooltip="The ControlNet released with ID-Patch (SDXL)."),
+                IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
+                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="Nothing: the node draws the skeletons of the places and everybody's ID patch itself, and "
+                    "shows them. For another picture under the patches (depth, canny), the image output of ID-Patch "
+                    "Condition Image, made from the same cast.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    default=0.8,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Strength of the ControlNet. 0 switches ID-Patch off, tokens included.",
+                ),
+                percent_input("start_percent", 0.0, "From which part of the schedule on the ControlNet works."),
+                percent_input("end_percent", 1.0, "Up to which part of the schedule the ControlNet works."),
+                percent_input(
+                    "id_start_percent",
+                    0.2,
+                    "From which part of the schedule on the ID tokens are read; before it the prompt "
+                    "alone decides the scene. Earlier: more likeness. Later: more of the prompt.",
+                ),
+                photos_input(PHOTOS_TOOLTIP),
+                io.Vae.Input("vae", optional=True, tooltip="Only for ControlNets that need one."),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=[
+                io.Conditioning.Output("positive_out", display_name="positive"),
+                io.Conditioning.Output("negative_out", display_name="negative"),
+            ],
+        )
+        return searchable(
+            schema, "id-patch", "idpatch", "group photo", "several people", "two people", "multi id", "identity",
+            "face swap", "换脸", "合影",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        positive: Conditioning,
+        negative: Conditioning,
+        control_net: ControlBase,
+        id_patch: IDPatch,
+        cast: Cast,
+        image: Tensor | None,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        id_start_percent: float,
+        photos: str,
+        vae: VAE | None = None,
+    ) -> io.NodeOutput:
+        if strength == 0:
+            notes.tell(notes.node_of(cls), "")
+            return io.NodeOutput(positive, negative)
+        check_control_net(control_net, id_patch.width, APPLY)
+        cast = placing.require_places(cast, APPLY)
+        present, by_row = presence(cast), is_a(cast, RowCast)
+        people, said, shown = present.people, left_out(present), None
+        if image is None:
+            places = placing.places_of(cast, None, APPLY)
+            image = condition(control_images.skeletons(places, by_row), id_patch.patches(people, photos), cast, APPLY)
+            said, shown = troubles(cast), ui.PreviewImage(image.clamp(0, 1), cls=cls)
+        else:
+            image = _condition_given(image, cast)
+        if people:
+            tokens = id_patch.tokens(people, photos)
+            nobody = id_patch.unconditional_tokens(len(people))
+            in_row = 1 if by_row else len(people)
+            if by_row:
+                tokens, nobody = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, nobody))
+            positive = append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
+            negative = append_tokens(negative, nobody, in_row, id_start_percent, APPLY)
+        canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
+        percents = (start_percent, end_percent)
+        hint = image, strength, percents, canvas, vae
+        attachment = ControlAttachment(control_net, id_patch.width, *hint, IDTokensHeard)
+        notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NOBODY])]))
+        return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)
+
+
+class BindIDTokens(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessBindIDTokens",
+            display_name=BIND,
+            category=CATEGORY,
+            description="Lets every part of the picture read the ID tokens of the people near it only; in the paper "
+            "every part reads everybody's. Less of one face in another. Goes between Apply ID-Patch and the sampler; "
+            "use all three outputs.",
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL model."),
+                io.Conditioning.Input("positive", tooltip="From Apply ID-Patch."),
+                io.Conditioning.Input("negative", tooltip="From Apply ID-Patch."),
+                CastSocket.Input("cast", tooltip="The same cast that Apply ID-Patch has."),
+                *map(advanced, region_inputs()),
+                region_masks_input(),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=applied_outputs(),
+        )
+        return searchable(
+            schema, "id-patch", "idpatch", "leakage", "bleeding", "faces melt", "regional", "several people"
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        cast: Cast,
+        extent: regions.Extent,
+        margin: float,
+        feather: int,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        cast = placing.require_places(cast, BIND)
+        people, node = presence(cast).people, notes.node_of(cls)
+        named = {entry[1][ID_TOKENS] for entry in (*positive, *negative) if ID_TOKENS in entry[1]}
+        notes.tell(node, "" if named else NO_TOKENS)
+        if not named:
+            return io.NodeOutput(model, positive, negative)
+        if wrong := next((one.people for one in named if one.people != len(people)), None):
+            raise _other_id_tokens(wrong, len(people))
+        check_conditioning([*positive, *negative], text_width(model), BIND)
+        areas = regions.of_present(cast, people, mask, extent, margin, feather)
+        canvas = Canvas(node, BIND, lambda _: "with their regions")
+        both = regional_text.standing_in([positive, negative], areas, canvas)
+        shown = drawing.read_regions(areas, people)[None]
+        return io.NodeOutput(patched(model, regional_text.RegionalTextRun), *both, ui=ui.PreviewImage(shown, cls=cls))
+
+
+def _other_id_tokens(found: int, people: int) -> BadPatches:
+    """ID tokens of another cast in the conditioning."""
+    return BadPatches(
+        f"The conditioning holds the ID tokens of {counted(found, 'person', 'people')}, the cast has "
+        f"{counted(people, 'person', 'people')} of weight above 0 on the canvas.",
+        "Give Apply ID-Patch and this node the same cast.",
+    )
+
+
+def _scaled(scale: float) -> str:
+    return f"ID patches to {geometry.PATCH * scale:.3g} px where the ControlNet was trained on {geometry.PATCH} px"
+
+
+def _control(image: Tensor | None, cast: PlacedCast) -> Tensor:
+    """The picture under the patches, (B, H, W, 3) float32 on the CPU."""
+    if image is None:
+        return torch.zeros(1, cast.height, cast.width, 3)
+    advice = "Resize the image to the canvas, or give the layout node the size of the image."
+    geometry.check_canvas("The image under the ID patches", image, cast, advice)
+    return as_rgb(image)
+
+
+def _condition_given(image: Tensor, cast: PlacedCast) -> Tensor:
+    """The condition image that somebody has made for this cast, (B, H, W, 3) float32 on the CPU, signed."""
+    advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
+    geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
+    image = as_rgb(image)
+    (check_rows if is_a(cast, RowCast) else check_patches)(image, presence(cast).people, APPLY)
+    return image
+
+
+NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch, BindIDTokens]

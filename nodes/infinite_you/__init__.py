@@ -1,0 +1,1 @@
+"""InfiniteYou: faces for FLUX.1 through InfuseNet."""

@@ -1,0 +1,1 @@
+"""InstantID: a face photo for cross-attention, and IdentityNet for where the face is."""

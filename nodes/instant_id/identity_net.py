@@ -1,0 +1,200 @@
+"""IdentityNet: a ControlNet whose cross-attention reads faces instead of the text, alone or by region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import comfy.controlnet
+import torch
+from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
+from torch import Tensor
+
+from ...bridge.carried import chunks_of
+from ...bridge.cross_attention import as_many
+from ...bridge.injections import Injection
+from ...bridge.unet import Grid, Options, Replacement, attend_with, grid_of
+from ...core.attention import Block, decoupled, on_grid, region_weights
+from ...core.errors import LikenessError
+from .net import residual_mask
+
+
+class NotAControlNet(LikenessError):
+    """Something else where IdentityNet is needed."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"The control_net input got {found}, but IdentityNet is a plain SDXL ControlNet.",
+            "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
+        )
+
+
+class IdentityNet(comfy.controlnet.ControlNet):
+    """Shares the network of the ControlNet it is made from; ControlAttachment computes the rest of a chain before.
+
+    source: whose injections are its context. nobody: (1, T, width), read outside of all regions.
+    """
+
+    def __init__(self, net: Any, source: object, nobody: Tensor) -> None:
+        if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
+            raise NotAControlNet(type(net).__name__)
+        if len(getattr(net, "timestep_keyframes", ())) > 1:
+            raise NotAControlNet(
+                f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+            )
+        super().__init__(
+            None,
+            global_average_pooling=net.global_average_pooling,
+            load_device=net.load_device,
+            manual_cast_dtype=net.manual_cast_dtype,
+        )
+        self.control_model = net.control_model
+        self.control_model_wrapped = net.control_model_wrapped
+        self.source, self.nobody = source, nobody
+        self._remembered = _Remembered()
+        net.copy_to(self)
+
+    def copy(self) -> IdentityNet:
+        return IdentityNet(self, self.source, self.nobody)
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        self._remembered = _Remembered()
+
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
+    ) -> Any:
+        args = batched_number, transformer_options
+        chunks = chunks_of(cond, transformer_options, Injection.key)
+        injections = [injection for chunk in chunks for injection in chunk if injection.source is self.source]
+        if not injections:
+            before = self.previous_controlnet
+            return before.get_control(x_noisy, t, cond, *args) if before is not None else None
+        with self._by_region(injections[0].regions, self._boxes(tuple(injections), x_noisy)):
+            context = self._context(tuple(injections), x_noisy)
+            return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
+
+    def _context(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor:
+        """(B, tokens, width) beside x: everybody's tokens, and nobody's at the end where there are regions."""
+        key = injections, len(x)
+        if key not in self._remembered.contexts:
+            each = [injection.by_person(injection.tokens) for injection in injections]
+            tokens = torch.cat(each, dim=1).transpose(0, 1)  # rows people T width
+            if injections[0].regions is not None:
+                tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
+            dtype = self.manual_cast_dtype or self.control_model.dtype
+            rows = tokens.flatten(1, 2).repeat_interleave(len(x) // len(tokens), dim=0)
+            self._remembered.contexts[key] = rows.to(x.device, dtype)
+        return self._remembered.contexts[key]
+
+    def _boxes(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor | None:
+        """(B, H, W) beside x: where the residuals act, or None: everywhere."""
+        if injections[0].boxes is None:
+            return None
+        key = injections, len(x)
+        if key not in self._remembered.boxes:
+            each = [one.by_person(one.boxes).sum(dim=0) for one in injections if one.boxes is not None]
+            self._remembered.boxes[key] = as_many(torch.cat(each), len(x), dim=0)
+        return self._remembered.boxes[key]
+
+    @contextmanager
+    def _by_region(self, regions: Tensor | None, boxes: Tensor | None) -> Iterator[None]:
+        network = self.control_model
+        self.control_model = self._remembered.network(network, regions, boxes)
+        try:
+            yield
+        finally:
+            self.control_model = network
+
+
+class _Remembered:
+    """What stays the same through one sampling run."""
+
+    def __init__(self) -> None:
+        self.contexts: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
+        self.boxes: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
+        self._networks: dict[tuple[Tensor | None, Tensor | None], _Network] = {}
+
+    def network(self, plain: Any, regions: Tensor | None, boxes: Tensor | None) -> Any:
+        if plain.control_add_embedding is not None:
+            raise NotAControlNet("a union ControlNet")
+        if (regions, boxes) not in self._networks:
+            self._networks[regions, boxes] = _Network(plain, regions, boxes)
+        return self._networks[regions, boxes]
+
+
+class _Network:
+    """The host's ControlNet forward, reading keypoints and tokens once per run, the tokens by region where there are.
+
+    The host does not hand transformer_options to a ControlNet's blocks, but they take them: this is its plain
+    forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
+    """
+
+    def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None) -> None:
+        self._network, self.dtype, self._boxes = network, network.dtype, boxes
+        self._weights: Tensor | None = None
+        if regions is not None:
+            weights = region_weights(regions)
+            self._weights = torch.cat([weights, 1 - weights.sum(dim=0, keepdim=True)])
+        self._on_grid: dict[Grid, Tensor] = {}
+        self._masks: dict[Grid, Tensor] = {}
+        self._keypoints: dict[Tensor, Tensor] = {}
+        self._read: dict[Tensor, _KeysAndValues] = {}
+
+    def __call__(
+        self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
+    ) -> dict[str, list[Tensor]]:
+        net = self._network
+        emb = net.time_embed(timestep_embedding(timesteps, net.model_channels, repeat_only=False).to(x.dtype))
+        if hint not in self._keypoints:
+            self._keypoints = {hint: net.input_hint_block(hint, emb, context)}
+        read = self._read.get(context, {})
+        attend = partial(self._attend, read)
+        # A block projects whatever context it is given; once all of it is read, one token is the least to give.
+        given = context[:, :1] if read else context
+        if net.num_classes is not None:
+            emb = emb + net.label_emb(y)
+        outputs: list[Tensor] = []
+        for number, (block, zero_conv) in enumerate(zip(net.input_blocks, net.zero_convs, strict=True)):
+            x = block(x, emb, given, _replaced("input", number, attend))
+            x = x + self._keypoints[hint] if number == 0 else x
+            outputs.append(self._in_boxes(zero_conv(x, emb, context)))
+        x = net.middle_block(x, emb, given, _replaced("middle", 0, attend))
+        self._read[context] = read  # complete: a cancelled step leaves nothing behind
+        return {"middle": [self._in_boxes(net.middle_block_out(x, emb, context))], "output": outputs}
+
+    def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
+        layer = *extra_options["block"], extra_options["block_index"]
+        if layer not in read:
+            groups = 1 if self._weights is None else len(self._weights)
+            read[layer] = _by_group(k, groups), _by_group(v, groups)
+        return decoupled(q, *read[layer], self._weights_on(grid_of(extra_options), q), attend_with(extra_options))
+
+    def _in_boxes(self, residual: Tensor) -> Tensor:
+        if self._boxes is None:
+            return residual
+        grid = residual.shape[-2], residual.shape[-1]
+        if grid not in self._masks:
+            self._masks[grid] = residual_mask(self._boxes, *grid).to(residual)
+        return residual * self._masks[grid]
+
+    def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
+        if self._weights is None:
+            return None
+        if grid not in self._on_grid:
+            self._on_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)
+        return self._on_grid[grid]
+
+
+_KeysAndValues = dict[Block, tuple[Tensor, Tensor]]
+"""Per layer (block, number, index): (groups, B, T, C) each."""
+
+
+def _by_group(x: Tensor, groups: int) -> Tensor:
+    return x.unflatten(1, (groups, -1)).transpose(0, 1)
+
+
+def _replaced(name: str, number: int, attend: Replacement) -> Options:
+    return {"block": (name, number), "patches_replace": {"attn2": {(name, number): attend}}}

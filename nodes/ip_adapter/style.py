@@ -1,0 +1,164 @@
+"""Style per person: pictures that some people are drawn like, and the others not."""
+
+from __future__ import annotations
+
+import torch
+from comfy.clip_vision import ClipVisionModel
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ...bridge import notes, unet
+from ...bridge.adapters import Hearing, check_layout
+from ...bridge.carried import put
+from ...bridge.conditioning import Canvas, Conditioning, check_conditioning, sigmas_of
+from ...bridge.injections import InjectionsRun
+from ...bridge.runs import patched
+from ...bridge.schema import advanced, applied_outputs, percent_input, region_inputs, searchable
+from ...core.errors import BadCast
+from ...core.people import Cast, PlacedCast, RowCast, is_a
+from ...core.pictures import as_masks
+from ...core.places import drawing, placing, regions
+from ...core.prompts import named
+from ...core.text import plain
+from ..sockets import CastSocket
+from . import pictures, styles
+from .host import METHOD, IPAdapter, IPAdapterSocket
+from .style_host import check_reads_pictures, make_injections
+
+NAME = "Style per Person"
+NOBODY = "Nobody is drawn in this style: those who are meant have weight 0."
+
+
+class ApplyStyle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessApplyStyle",
+            display_name=NAME,
+            category="likeness/ip-adapter",
+            description="Draws some people, or the whole picture, in the style of pictures: an IP-Adapter, heard in "
+            "the layers that draw the style alone, where these people stand. One node per style, one behind the other, "
+            "before or after the apply nodes of a face method. Use the model output for the sampler.",
+            inputs=[
+                io.Model.Input("model", tooltip="An SDXL model, as the file asks for; SD1.5 is an experiment."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                IPAdapterSocket.Input(
+                    "ip_adapter",
+                    tooltip="From Load IP-Adapter (Likeness): plain or plus, as they read pictures.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision", tooltip="From Load CLIP Vision: ViT-H/14 for most files, bigG for ip-adapter_sdxl."
+                ),
+                io.Image.Input("images", tooltip="One or more pictures of the style, which are read together."),
+                CastSocket.Input(
+                    "cast",
+                    optional=True,
+                    tooltip="People with places, from Place Cast; with nothing here and no mask it is the whole "
+                    "picture. From Crop Faces: the pictures of those who are meant.",
+                ),
+                io.String.Input(
+                    "who",
+                    default="",
+                    tooltip="Whom of the cast: names or numbers with commas between them; empty is everybody.",
+                ),
+                io.Combo.Input(
+                    "layers",
+                    options=list(styles.CHOICES),
+                    tooltip="style = colours, lines and material; layout = where things are; all = also what is in "
+                    "the pictures.",
+                ),
+                io.Float.Input(
+                    "weight", default=1.0, min=-1.0, max=3.0, step=0.01, tooltip="How strong the style is. 0 is off."
+                ),
+                percent_input("start_percent", 0.0, "When the style starts."),
+                percent_input("end_percent", 1.0, "When it stops."),
+                io.Combo.Input(
+                    "fit",
+                    options=[pictures.PAD, pictures.CROP],
+                    tooltip="CLIP vision reads a square. pad = all of the picture, with bars that say nothing; crop = "
+                    "the square in its middle.",
+                ),
+                *map(advanced, region_inputs()),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="Where the style acts, instead of where people of the cast stand."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=applied_outputs(),
+        )
+        return searchable(
+            schema, "style", "style transfer", "InstantStyle", "IP-Adapter", "ipadapter", "regional style", "ink",
+            "reference", "风格",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        ip_adapter: IPAdapter,
+        clip_vision: ClipVisionModel,
+        images: Tensor,
+        cast: Cast | None = None,
+        *,
+        who: str,
+        layers: str,
+        weight: float,
+        start_percent: float,
+        end_percent: float,
+        fit: str,
+        extent: regions.Extent,
+        margin: float,
+        feather: int,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        node = notes.node_of(cls)
+        if who.strip() and cast is None and mask is None:
+            advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
+            raise BadCast(f"{NAME}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
+        placed = None if cast is None or mask is not None else placing.require_places(cast, NAME)
+        drawn = [True] if placed is None else _drawn(placed, who)
+        notes.tell(node, "" if any(drawn) else NOBODY)
+        if not weight or not any(drawn):
+            return io.NodeOutput(model, positive, negative)
+        check_reads_pictures(ip_adapter, NAME)
+        window = sigmas_of(model, NAME, start_percent, end_percent)
+        check_conditioning([*positive, *negative], ip_adapter.width, NAME)
+        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD)
+        heard = styles.heard_in([layer[:3] for layer in unet.attention_layers(model)], layers)
+        by_row = is_a(placed, RowCast)
+        people = [person for person, on in zip(placed.people, drawn, strict=True) if on] if placed else []
+        areas = _painted(cast, mask) if mask is not None else None
+        if placed and not by_row:
+            areas = regions.of_present(placed, people, None, extent, margin, feather)
+        together = None if areas is None else areas.amax(0, keepdim=True)
+        canvas = Canvas(node, NAME, lambda _: "with their regions", len(drawn) if by_row else 0)
+        hearing = Hearing(window, together, None, by_row, canvas, placed is not None)
+        scales = weight * torch.tensor(drawn if by_row else [True])
+        shown = pictures.fitted(images, fit)
+        injections = make_injections(ip_adapter, clip_vision, shown, heard, scales, hearing)
+        sides = [put(*pair) for pair in zip((positive, negative), injections, strict=True)]
+        where = drawing.read_regions(areas, people)[None] if people and areas is not None else None
+        preview = None if where is None else ui.PreviewImage(where, cls=cls)
+        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
+
+
+def _drawn(placed: PlacedCast, who: str) -> list[bool]:
+    """For each person whether they are drawn in the style. Raises BadCast."""
+    meant = named(who, regions.names(placed.people), NAME)
+    return [number in meant and person.weight > 0 for number, person in enumerate(placed.people)]
+
+
+def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
+    """(1, H, W) where any of the masks is. Raises BadRegion for nothing, and where there is a picture per person."""
+    regions.check_one_picture(cast)
+    found = as_masks(mask).amax(0, keepdim=True)
+    if not found.any():
+        raise regions.BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
+    return found
+
+
+NODES = [ApplyStyle]

@@ -1,0 +1,1 @@
+"""Parts2Whole: a person from pictures of parts, with the released networks."""

@@ -1,0 +1,221 @@
+"""Parts2Whole's released folder, or the single file made of it, as networks of the host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any
+
+import comfy.model_sampling
+import comfy.sd
+import comfy.utils
+import torch
+from comfy.model_patcher import ModelPatcher
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from ...bridge import folders, load
+from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
+from ...core.models import releases
+from ...core.models.files import SAFETENSORS, files_below, stamp
+from ...core.models.formats import identify, require
+from ...core.models.tensors import below, check_kinds, check_weights
+from ...core.text import in_one_line
+from . import released
+from .net import DecoupledAttn
+from .pose_guider import PoseGuider
+
+KEY = released.MODEL.key
+_TEXT_WIDTH, _CHANNELS = 768, 4
+
+
+@dataclass(frozen=True)
+class Parts2Whole:
+    """The networks beside the denoiser: the reference UNet, a DecoupledAttn and a PoseGuider."""
+
+    reference: ModelPatcher
+    decoupled: ModelPatcher
+    pose_guider: ModelPatcher
+
+
+def choices() -> list[str]:
+    """What can be loaded: diffusers folders and single files below models/parts2whole, by their relative names."""
+    return sorted({name for root in folders.folders(KEY) for name in _choices_in(root)})
+
+
+def _choices_in(root: str) -> list[str]:
+    names = [name for name, _ in files_below(root)]
+    whole = set(filter(None, map(releases.folder_of, names)))
+    found = [*whole, *filter(_is_single, names)]
+    # What lies in a release belongs to it.
+    return [name for name in found if not whole & set(map(str, PurePath(name).parents))]
+
+
+def _is_single(name: str) -> bool:
+    return name.endswith(SAFETENSORS)
+
+
+def path_of(name: str) -> str:
+    """Full path of the folder or file that was chosen, "." for the model folder itself.
+
+    The published name, which the workflows have, also stands for the only thing there under another name.
+    Raises ModelMissing, and for a folder what is missing in it.
+    """
+    if name == released.MODEL.name and name not in (there := choices()) and len(there) == 1:
+        name = there[0]
+    for root in folders.folders(KEY) if name else ():  # an empty menu sends an empty name
+        path = root if name == "." else folders.within(root, name)
+        if _is_single(path) and os.path.isfile(path):
+            return path
+        if os.path.isdir(path):
+            releases.locate(released.MODEL, Path(path))
+            return path
+    published = released.MODEL
+    raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), published.page, published.size_text)
+
+
+def fingerprint(name: str | None) -> str:
+    """Another text when one of the files behind this choice is replaced."""
+    if name is None:
+        return ""
+    path = path_of(name)
+    files = [path] if os.path.isfile(path) else releases.locate(released.MODEL, Path(path)).values()
+    return str([stamp(str(file)) for file in files])
+
+
+def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
+    """The denoiser as a MODEL, with the checkpoint's own noise schedule, and the networks beside it.
+
+    path: the released folder, or the single file made of it. Raises UnsupportedCheckpoint, ModelMissing.
+    """
+    states, scheduler = _read_file(path) if os.path.isfile(path) else _read_folder(path)
+    # The authors lay that file over the whole UNet, whatever else it holds.
+    laid_over = {key: tensor for key, tensor in states["decoupled_attn"].items() if "_dc." not in key}
+    denoiser = {**states["denoiser"], **laid_over}
+    model = _unet(denoiser, path)
+    released.check_layers(states["decoupled_attn"], denoiser, path)
+    reference = released.with_tail(states["reference_unet"], denoiser, path)
+    model.add_object_patch("model_sampling", _sampling(model, scheduler, path))
+    networks = Parts2Whole(
+        _unet(reference, path),
+        _network(DecoupledAttn, states["decoupled_attn"], path),
+        _network(PoseGuider, states["pose_guider"], path),
+    )
+    return model, networks
+
+
+def _read_folder(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    files = releases.locate(released.MODEL, Path(path))
+    read = partial(load.read_state_dict, expected=released.EXPECTED, advice=released.ADVICE)
+    config = files[releases.SCHEDULER]
+    scheduler = released.schedule(config.read_bytes(), str(config))
+    return {name: read(str(files[name])) for name in released.NETWORKS}, scheduler
+
+
+def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    state = load.read_state_dict(path, released.EXPECTED, released.ADVICE)
+    require(state, released.MODEL.format, path, released.ADVICE)
+    with safe_open(path, "pt") as file:
+        scheduler = (file.metadata() or {}).get(releases.SCHEDULER)
+    states = {name: below(f"{name}.", state) for name in released.NETWORKS}
+    if scheduler is None or not all(states.values()):
+        what = "a single file without its noise schedule or one of its networks"
+        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
+    return states, released.schedule(scheduler, path)
+
+
+def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
+    try:
+        own = kind.own_state(state) if kind is DecoupledAttn else state
+        check_weights(own)
+        return load.in_patcher(partial(kind, state), own)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE) from error
+
+
+def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
+    """A diffusers UNet of SD1.5's kind in a ModelPatcher. Raises UnsupportedCheckpoint for any other."""
+    # Sums, because a damaged tensor may have fewer sides.
+    width = next((sum(t.shape[-1:]) for key, t in state.items() if key.endswith("attn2.to_k.weight")), None)
+    channels = sum(state["conv_in.weight"].shape[1:2]) if "conv_in.weight" in state else None
+    if width != _TEXT_WIDTH or channels != _CHANNELS:
+        known = identify(state)
+        found = f"text width {width}, latents of {channels} channels"
+        what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})"
+        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
+    names = _names(state)
+    ours = {names[key]: tensor for key, tensor in state.items() if key in names}
+    try:
+        check_kinds(state)
+        # The host takes tensors out of what it is given.
+        model = comfy.sd.load_diffusion_model_state_dict(dict(ours)) if len(ours) == len(state) else None
+    except torch.cuda.OutOfMemoryError:
+        raise  # the file may be good
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"a damaged SD1.5 UNet ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE) from error
+    missing = None if model is None else model.model.diffusion_model.state_dict().keys() - ours.keys()
+    if model is None or missing:
+        unknown = sorted(missing or state.keys() - names.keys())
+        found = counted(len(unknown), "tensor")
+        what = f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)"
+        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
+    return model
+
+
+def _names(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """diffusers' name of every tensor -> the host's; none where the halves of the UNet do not belong together."""
+    try:
+        return comfy.utils.unet_to_diffusers(_counts(state))
+    except IndexError:  # a ControlNet, for instance, has no way up
+        return {}
+
+
+def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the host needs to translate names: how many blocks there are on each level, how deep their transformers."""
+    levels = _count(state, "down_blocks.{}.")
+    down = [_depths(state, f"down_blocks.{level}") for level in range(levels)]
+    up = [_depths(state, f"up_blocks.{level}") for level in range(levels)]
+    return {
+        "num_res_blocks": [len(level) for level in down],
+        "channel_mult": [1] * levels,  # only counted
+        "transformer_depth": [depth for level in down for depth in level],
+        # The host takes these from the end, beginning with the deepest level.
+        "transformer_depth_output": [depth for level in up for depth in level][::-1],
+        "transformer_depth_middle": _count(state, "mid_block.attentions.0.transformer_blocks.{}."),
+    }
+
+
+def _depths(state: Mapping[str, Tensor], block: str) -> list[int]:
+    return [
+        _count(state, f"{block}.attentions.{n}.transformer_blocks.{{}}.")
+        for n in range(_count(state, f"{block}.resnets.{{}}."))
+    ]
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    number = 0
+    while any(key.startswith(pattern.format(number)) for key in state):
+        number += 1
+    return number
+
+
+def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
+    """The host's sampling of a discrete model with the checkpoint's own betas."""
+    kinds = {"epsilon": comfy.model_sampling.EPS, "v_prediction": comfy.model_sampling.V_PREDICTION}
+    prediction = str(scheduler.get("prediction_type", "epsilon"))
+    if prediction not in kinds:
+        what = f"a model with prediction_type = {prediction!r}"
+        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
+
+    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, kinds[prediction]):
+        pass
+
+    sampling = Sampling(model.model.model_config)
+    zero_snr = bool(scheduler.get("rescale_betas_zero_snr", False))
+    sampling._register_schedule(given_betas=released.betas(scheduler, path), zsnr=zero_snr)
+    return sampling

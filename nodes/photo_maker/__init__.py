@@ -1,0 +1,1 @@
+"""PhotoMaker: a person in the class word of the prompt."""

@@ -1,0 +1,128 @@
+"""References that are each heard in one person's part of the picture only."""
+
+from __future__ import annotations
+
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ...bridge import dit, notes
+from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
+from ...bridge.runs import patched
+from ...bridge.schema import advanced, applied_outputs, percent_input, region_inputs, region_masks_input, searchable
+from ...core.people import RowCast, is_a
+from ...core.places import drawing, heard, placing, regions
+from . import bound as bound_references
+from .bound import BoundReferences, BoundReferencesRun, check_tokens
+from .host import REFERENCES, PeopleReferences
+
+NAME = "References by Region"
+NOBODY, EVERYBODY = "nobody", "everybody"
+
+
+class BindReferences(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        extent, margin, _feather = region_inputs()
+        schema = io.Schema(
+            node_id="LikenessBindReferences",
+            display_name=NAME,
+            category="likeness/references",
+            description="For Qwen-Image-Edit, FLUX.2 and FLUX.1 Kontext: each part of the picture hears the reference "
+            "pictures of the person who stands there, and of nobody else. Use the model output for the sampler. "
+            "Experimental: not tried with real weights.",
+            inputs=[
+                io.Model.Input("model", tooltip="A Qwen-Image-Edit, FLUX.2 or FLUX.1 model."),
+                io.Conditioning.Input(
+                    "positive", tooltip="From Cast as References, which says whose the references are and where."
+                ),
+                io.Conditioning.Input("negative"),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="1 = a person's references are heard in their region alone; 0 = off, everywhere, as "
+                    "without this node. Between the two both are computed and mixed, which takes longer.",
+                ),
+                percent_input(
+                    "start_percent",
+                    0.0,
+                    "When it starts; later leaves it to the model who stands where, and binds what is drawn then.",
+                ),
+                percent_input("end_percent", 1.0, "When it stops."),
+                io.Combo.Input(
+                    "outside",
+                    options=[NOBODY, EVERYBODY],
+                    tooltip="Whose references the rest of the picture hears, outside of all regions. References that "
+                    "belong to nobody, a room or a pose, are heard everywhere.",
+                ),
+                advanced(extent),
+                advanced(margin),
+                region_masks_input(),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=applied_outputs(),
+            is_experimental=True,
+        )
+        return searchable(
+            schema, "regional reference", "bind references", "reference latent region", "qwen image edit", "flux 2",
+            "klein", "attention mask", "identity bleeding", "mixed faces",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        outside: str,
+        extent: regions.Extent,
+        margin: float,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        dit.require_dits(NAME)
+        if strength == 0:
+            return io.NodeOutput(model, positive, negative)
+        dit.family(model)
+        records: list[PeopleReferences] = [o[REFERENCES] for _, o in (*positive, *negative) if REFERENCES in o]
+        by_row = next((one.cast for one in records if is_a(one.cast, RowCast)), None)
+        if mask is not None:
+            regions.check_one_picture(by_row)
+        notes.tell(notes.node_of(cls), ROWS if by_row else "")
+        if by_row:
+            return io.NodeOutput(model, positive, negative)
+        window = sigmas_of(model, NAME, start_percent, end_percent)
+        canvas = Canvas(notes.node_of(cls), NAME, lambda _: "with their regions")
+        shown = list[Tensor]()
+
+        def said(record: PeopleReferences) -> BoundReferences:
+            dit.check_latents(record.latents, model, NAME)
+            people = heard.heard(record.cast).people
+            if mask is None:
+                placed = placing.require_places(record.cast, NAME)
+                areas = regions.of_present(placed, people, None, extent, margin, 0)
+            else:
+                areas = regions.of_masks(mask, record.cast)
+            names = tuple(regions.names(people))
+            made = BoundReferences(object(), window, record, areas, names, strength, outside == EVERYBODY, canvas)
+            height, width = areas.shape[1:]
+            tokens = made.on_tokens(height, width)
+            check_tokens(tokens, names, height, width)
+            whole = tokens.float().repeat_interleave(dit.TOKEN, 1).repeat_interleave(dit.TOKEN, 2)[:, :height, :width]
+            shown.append(drawing.read_regions(whole, people))
+            return made
+
+        sides = bound_references.bound((positive, negative), said, NAME)
+        if not shown:
+            return io.NodeOutput(model, positive, negative)
+        return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))
+
+
+ROWS = "Nothing to bind: with the cast of Crop Faces everybody has a row of the batch, and hears their reference alone."
+
+NODES = [BindReferences]

@@ -1,0 +1,194 @@
+"""People as reference pictures of a DiT: encoded as the host does, and which of its latents are whose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import comfy.conds
+import torch
+from comfy.utils import common_upscale
+from node_helpers import conditioning_set_values
+from torch import Tensor
+
+from ...bridge.conditioning import Conditioning
+from ...bridge.progress import stepwise
+from ...core.errors import WrongBaseModel, rows_missing
+from ...core.inputs import conditioning, unusable_latent
+from ...core.people import Cast, RowCast, is_a
+from ...core.text import plain
+from . import pictures as references
+from .pictures import Reference
+
+if TYPE_CHECKING:
+    from comfy.sd import CLIP, VAE
+
+LATENTS = "reference_latents"
+"""The host's own option of a CONDITIONING entry: a list of latents, which other nodes append to."""
+REFERENCES = "likeness_references"
+"""Option of a CONDITIONING entry: its PeopleReferences."""
+
+
+@dataclass(frozen=True, eq=False)
+class PeopleReferences:
+    """Which reference latents of an entry are whose. Immutable.
+
+    cast: everybody, as they were given. latents: the very tensors that stand in the option LATENTS. people: for each
+    of them the index of a person among `heard(cast).people`, or None for one that is open to all.
+    """
+
+    cast: Cast
+    latents: tuple[Tensor, ...]
+    people: tuple[int | None, ...]
+
+
+def whose(options: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """For every latent in the option LATENTS of an entry, the index of its person, or None: open to all.
+
+    Known by the tensor itself, so that what other nodes put before, between and behind ours is open to all.
+    """
+    record: PeopleReferences | None = options.get(REFERENCES)
+    latents: list[Tensor] = options.get(LATENTS) or []
+    if record is None:
+        return (None,) * len(latents)
+    owners = {id(latent): person for latent, person in zip(record.latents, record.people, strict=True)}
+    return tuple(owners.get(id(latent)) for latent in latents)
+
+
+class Family(NamedTuple):
+    """Models that take reference pictures, known by their text encoder.
+
+    model: its name. vae: the file of its VAE. word: for a picture, as the model knows it. sees: whether the encoder is
+    shown the pictures. latent: channels, and frames where the VAE makes them. step: pixels of a latent pixel, to which
+    pictures are rounded. most: pictures that its makers recommend at most.
+    """
+
+    model: str
+    vae: str
+    word: str
+    sees: bool
+    latent: tuple[int, ...]
+    step: int
+    most: int
+
+
+_KLEIN = Family("FLUX.2 klein", "flux2-vae", "image", False, (128,), 16, 4)
+_BY_TOKENIZER = {
+    "QwenImageTokenizer": Family("Qwen-Image-Edit", "qwen_image_vae", "Picture", True, (16, 1), 8, 3),
+    "KleinTokenizer": _KLEIN,
+    "KleinTokenizer8B": _KLEIN,
+    "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev", most=6),
+    "FluxTokenizer": Family("FLUX.1 Kontext", "ae", "image", False, (16,), 8, 1),
+}
+"""By the host's class: other models read the same encoders with other templates, so these have classes of their own."""
+_VISION = "<|vision_start|><|image_pad|><|vision_end|>"
+
+
+def family_of(clip: CLIP) -> Family:
+    """Whose text encoder this is. Raises WrongBaseModel for one of models that take no reference pictures."""
+    name = type(getattr(clip, "tokenizer", clip)).__name__
+    if name not in _BY_TOKENIZER:
+        raise WrongBaseModel(
+            "The clip input",
+            name.removesuffix("Tokenizer"),
+            "the text encoder of Qwen-Image-Edit, FLUX.2 or FLUX.1 Kontext",
+            "Load it with Load CLIP and the right type: qwen_2.5_vl_7b with qwen_image, qwen_3_4b, qwen_3_8b or "
+            "mistral_3_small with flux2, and for Kontext clip_l and t5xxl with Load CLIP (Dual) and flux.",
+        )
+    return _BY_TOKENIZER[name]
+
+
+def too_many(family: Family, pictures: int) -> list[str]:
+    """A line about more pictures than the models were made for."""
+    said = f"{pictures} reference pictures: the makers of {family.model} recommend {family.most} at most"
+    return [said] if pictures > family.most else []
+
+
+def latents_of(vae: VAE, family: Family, found: Sequence[Reference]) -> list[Tensor]:
+    """What the VAE makes of every picture, (1 or rows, *family.latent, h, w), each scaled as the host's nodes do.
+
+    Raises WrongBaseModel for another model's VAE, after the first picture; BadPicture for NaN.
+    """
+    pictures = [(picture, one.area) for one in found for picture in one.pictures]
+    return [_latent(vae, family, picture, area) for picture, area in stepwise(pictures)]
+
+
+def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
+    width, height = references.resized(picture.shape[2], picture.shape[1], area, family.step)
+    # One by one: a VAE of videos takes several pictures for frames.
+    rows = [vae.encode(row) for row in _scaled(picture, width, height).split(1)]
+    wanted = (*family.latent, height // family.step, width // family.step)
+    if rows[0].shape[1:] != wanted:
+        shapes = ["x".join(map(str, shape)) for shape in (rows[0].shape[1:], wanted)]
+        raise WrongBaseModel(
+            "The vae input",
+            f"another model ({width}x{height} px become {shapes[0]})",
+            f"one for {family.model}, whose text encoder is connected ({shapes[1]}),",
+            f"Load {family.vae} with Load VAE.",
+        )
+    latent = torch.cat(rows)
+    if not latent.isfinite().all():
+        raise unusable_latent("A reference picture")
+    return latent
+
+
+def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
+    return common_upscale(picture.movedim(-1, 1), width, height, "area", "disabled").movedim(1, -1)
+
+
+def seen_of(family: Family, found: Sequence[Reference]) -> list[Tensor]:
+    """The pictures as the text encoder is shown them, (1 or rows, h, w, 3); none where it is shown nothing."""
+    pictures = [picture for one in found for picture in one.pictures] if family.sees else []
+    sizes = [references.resized(one.shape[2], one.shape[1], references.SEEN, 1) for one in pictures]
+    return [_scaled(picture, *size) for picture, size in zip(pictures, sizes, strict=True)]
+
+
+def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
+    """A text as the host's nodes encode it, with the pictures that the encoder is shown.
+
+    Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have.
+    """
+    rows = [_encoded(clip, family, text, one) for one in _by_row(seen)]
+    joined = [[torch.cat([text for text, _ in each]), each[0][1]] for each in zip(*rows, strict=True)]
+    conditioning(f"The text {plain(text, 60)!r}", joined)
+    return joined
+
+
+def _by_row(seen: Sequence[Tensor]) -> list[list[Tensor]]:
+    rows = max(map(len, seen), default=1)
+    return [[one[n % len(one)][None] for one in seen] for n in range(rows)]
+
+
+def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
+    if not family.sees:
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+    shown = "".join(f"{family.word} {number}: {_VISION}" for number in range(1, len(seen) + 1))
+    # The host's template for one picture, without it: each has its number before it.
+    template = clip.tokenizer.llama_template_images.replace(_VISION, "")
+    return clip.encode_from_tokens_scheduled(clip.tokenize(shown + text, images=seen, llama_template=template))
+
+
+def referring(given: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
+    """The conditioning with the record's latents, as the host's nodes put them in.
+
+    With a RowCast sampling raises BadCast for another number of rows, naming the node.
+    """
+    if not record.latents:
+        return conditioning_set_values(given, {REFERENCES: record})
+    rows = len(record.cast.people) if is_a(record.cast, RowCast) else 0
+    options: dict[str, Any] = {LATENTS: list(record.latents), REFERENCES: record}
+    return conditioning_set_values(given, options | ({"model_conds": {_ROWS: _Rows((rows, node))}} if rows else {}))
+
+
+_ROWS = "likeness_reference_rows"
+
+
+class _Rows(comfy.conds.CONDConstant):
+    """How many rows the references are for, and which node has made them: the host would repeat or drop some."""
+
+    def process_cond(self, batch_size: int, **_: Any) -> _Rows:
+        rows, node = self.cond
+        if batch_size != rows:
+            raise rows_missing(node, rows, "the latent", batch_size)
+        return self

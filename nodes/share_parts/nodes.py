@@ -1,0 +1,118 @@
+"""Parts on any SD1.5 or SDXL model, without training: the model is its own reference."""
+
+from __future__ import annotations
+
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
+from comfy_api.latest import io
+
+from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.runs import patched
+from ...bridge.schema import advanced, applied_outputs, percent_input, searchable, seed_input
+from ...bridge.self_attention.run import SharingRun
+from ...bridge.unet import text_width
+from ...core import geometry
+from ...core.parts.parts import Parts
+from ..sockets import PartsSocket
+from .host import LAYERS, put_in, reference_of
+
+EVERY_STEP, ONCE = "at every step", "once"
+
+
+class SharePartsAttention(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        side = {"min": 64, "max": geometry.LARGEST, "step": 8}
+        schema = io.Schema(
+            node_id="LikenessSharePartsAttention",
+            display_name="Share Parts Attention",
+            category="likeness/parts",
+            description="Clothes, hair or a face from pictures of parts on any SD1.5 or SDXL model, without training: "
+            "the picture's self-attention also looks at what the model itself sees of the parts, under their masks. "
+            "Works on the same MODEL as ID-Patch, InstantID and IP-Adapter: these people, in these clothes.",
+            inputs=[
+                io.Model.Input("model", tooltip="Any SD1.5 or SDXL model, LoRAs included."),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                PartsSocket.Input("parts", tooltip="From Part nodes."),
+                io.Clip.Input("clip", tooltip="Of the same checkpoint; reads the parts' labels."),
+                io.Vae.Input("vae", tooltip="Of the same checkpoint."),
+                io.Int.Input("width", default=1024, **side, tooltip="Of the picture to generate."),
+                io.Int.Input("height", default=1024, **side, tooltip="Of the picture to generate."),
+                io.Float.Input(
+                    "strength",
+                    default=1.0,
+                    min=0.0,
+                    max=4.0,
+                    step=0.01,
+                    tooltip="The parts' share of the attention. 0 switches them off.",
+                ),
+                percent_input("start_percent", 0.0, "When the sharing starts."),
+                percent_input("end_percent", 1.0, "When the sharing stops."),
+                io.Combo.Input(
+                    "layers",
+                    options=list(LAYERS),
+                    tooltip="Which layers share. up blocks: appearance more than pose. fine: texture. "
+                    "coarse: shapes and colours.",
+                ),
+                io.Combo.Input(
+                    "reference",
+                    options=[EVERY_STEP, ONCE],
+                    tooltip="at every step: the parts are noised and seen by the model at every step, which "
+                    "costs about half a picture more per part (a whole one at CFG 1). once: seen without noise before "
+                    "the first step, nearly free and less faithful.",
+                ),
+                advanced(seed_input("seed", "Of the noise on the parts.")),
+                io.Int.Input(
+                    "renew_every",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    optional=True,
+                    tooltip="With reference at every step: the parts are seen anew at every so many steps, and in "
+                    "between as they were. At 3, seeing them costs a third.",
+                ),
+                io.Boolean.Input(
+                    "crop_to_mask",
+                    default=False,
+                    optional=True,
+                    tooltip="The model sees of each part only what is around its mask: faster, the more so the "
+                    "smaller the mask. The rest of its picture no longer has a say in how the part looks.",
+                ),
+            ],
+            outputs=applied_outputs(),
+        )
+        return searchable(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only", "换装")
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        parts: Parts,
+        clip: CLIP,
+        vae: VAE,
+        width: int,
+        height: int,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        layers: str,
+        reference: str,
+        seed: int,
+        renew_every: int = 1,
+        crop_to_mask: bool = False,
+    ) -> io.NodeOutput:
+        if strength == 0 or not parts.present:
+            return io.NodeOutput(model, positive, negative)
+        check_conditioning([*positive, *negative], text_width(model), "Share Parts Attention")
+        geometry.check_size("The picture", width, height)
+        window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
+        steps = renew_every if reference == EVERY_STEP else None
+        live = reference_of(model, parts, clip, vae, (width, height), layers, steps, seed, crop_to_mask)
+        sides = put_in((positive, negative), live, parts, (width, height), strength, window)
+        return io.NodeOutput(patched(model, SharingRun), *sides)
+
+
+NODES = [SharePartsAttention]

@@ -1,0 +1,1 @@
+"""StoryMaker: face, hair, clothes and body of each person."""

@@ -1,0 +1,1 @@
+"""WithAnyone: faces for FLUX.1 inside the boxes of their places."""

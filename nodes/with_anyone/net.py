@@ -1,0 +1,148 @@
+"""WithAnyone: a face embedding becomes 8 tokens, which the picture reads inside the face box behind every block.
+
+For FLUX.1; of the two branches in the file the one that reads face embeddings. With so few tokens the projections of
+queries and outputs are multiplied into keys and values, once per person: what is left is an eighth of their size.
+Source: "WithAnyone: Towards Controllable and ID-Consistent Image Generation" (arXiv 2510.14975) and its released
+withanyone/flux/model.py and modules/layers.py (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from ...core.identities import combine
+from ...core.models.packs import ANTELOPE
+from ...core.models.tensors import State, below
+from ...core.people import EMBEDDING, Person
+from ...core.projections.resampler import HEAD_DIM
+
+METHOD = "WithAnyone"
+_TOKENS, _LAYERS = "arcface_in_arc.", "ipa_arc."
+
+
+class Face(NamedTuple):
+    """What the rows of a picture read of people behind one block.
+
+    asked: (people, heads, T, width), whose products with a normalised row, and offset: (people, heads, T), are what the
+    softmax of each head is taken of. told: (people, heads, T, width), added by its shares.
+    """
+
+    asked: Tensor
+    offset: Tensor
+    told: Tensor
+
+
+class BlockAttention(nn.Module):
+    """Behind one block. state: "norm1.*", "norm2.*", "to_q.weight", "to_kv.weight", "to_out.weight"."""
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        inner, self.width = state["to_q.weight"].shape
+        self.norm1 = ops.LayerNorm(self.width, **factory)
+        self.norm2 = ops.LayerNorm(self.width, **factory)
+        self.to_q = ops.Linear(self.width, inner, bias=False, **factory)
+        self.to_kv = ops.Linear(self.width, inner * 2, bias=False, **factory)
+        self.to_out = ops.Linear(inner, self.width, bias=False, **factory)
+
+    def face(self, tokens: Tensor) -> Face:
+        """Tokens (people, T, width) as they are read."""
+        keys, values = (
+            x.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2) for x in self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)
+        )
+        # Bare parameters are outside the host's cast-on-use layers, hence the explicit casts.
+        asking, telling, gain, bias = (
+            x.to(tokens) for x in (self.to_q.weight, self.to_out.weight.T, self.norm2.weight, self.norm2.bias)
+        )
+        asked = keys @ asking.unflatten(0, (-1, HEAD_DIM)) / HEAD_DIM**0.5
+        return Face(asked * gain, asked @ bias, values @ telling.unflatten(0, (-1, HEAD_DIM)))
+
+
+class WithAnyoneNet(nn.Module):
+    """The branch of withanyone.safetensors that reads face embeddings.
+
+    state: "arcface_in_arc.{0,2,3}.*", and "ipa_arc.<n>.*" as in BlockAttention, n counting the double blocks, then the
+    single ones.
+    """
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        inside, embedding = state[f"{_TOKENS}0.weight"].shape
+        self.arcface_in_arc = nn.Sequential(
+            ops.Linear(embedding, inside, **factory),
+            nn.GELU(),
+            ops.LayerNorm(inside, **factory),
+            ops.Linear(inside, len(state[f"{_TOKENS}3.weight"]), **factory),
+        )
+        blocks = len({key.split(".")[1] for key in state if key.startswith(_LAYERS)})
+        self.ipa_arc = nn.ModuleList(
+            BlockAttention(below(f"{_LAYERS}{n}.", state), ops=ops, **factory) for n in range(blocks)
+        )
+
+    @property
+    def width(self) -> int:
+        """Of one row of the picture."""
+        return self._blocks[0].width
+
+    @property
+    def _blocks(self) -> list[BlockAttention]:
+        return [block for block in self.ipa_arc if isinstance(block, BlockAttention)]
+
+    def faces(self, embeddings: Tensor) -> list[Face]:
+        """Embeddings (people, 512), as the recogniser gives them, per block."""
+        tokens = self.arcface_in_arc(embeddings).unflatten(-1, (-1, self.width))
+        return [block.face(tokens) for block in self._blocks]
+
+    def try_out(self, zeros: Callable[..., Tensor]) -> None:
+        """Raises RuntimeError or ValueError where sizes do not fit each other."""
+        for face in self.faces(zeros(1, EMBEDDING)):
+            read(zeros(1, self.width), face, [0])
+
+
+def of_faces(state: State) -> dict[str, Tensor]:
+    """What WithAnyoneNet has of a file."""
+    return {key: tensor for key, tensor in state.items() if key.startswith((_TOKENS, _LAYERS))}
+
+
+def read(rows: Tensor, face: Face, who: Sequence[int]) -> Tensor:
+    """What rows (..., width) read of some of the people, in one softmax: (..., width)."""
+    asked, offset, told = (_together([x[n] for n in who]) for x in face)
+    normed = functional.layer_norm(rows, rows.shape[-1:])
+    logits = (normed @ asked.flatten(0, 1).T).reshape(*rows.shape[:-1], *offset.shape) + offset
+    return logits.softmax(dim=-1).flatten(-2) @ told.flatten(0, 1)
+
+
+def _together(people: Sequence[Tensor]) -> Tensor:
+    """(heads, T, ...) of each: (heads, all T, ...); of one alone, as nearly all rows have it, no copy is made."""
+    return people[0] if len(people) == 1 else torch.cat(tuple(people), dim=1)
+
+
+def embedding(person: Person, photos: str) -> Tensor:
+    """(1, 512) float32 as the recogniser gives it; `photos` as in identities.combine, but a sequence.
+
+    Raises RecogniserMissing when the identity was not made with antelopev2.
+    """
+    return combine(person.identity, ANTELOPE, photos, method=METHOD).float()
+
+
+def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
+    """Which rows of the picture hear whom: (people, rows) bool.
+
+    regions: (people, H, W), 0..1, of a picture whose latent is (height, width). A row hears everybody in whose region
+    one of its pixels lies: a box reaches outwards to whole rows, as released.
+    """
+    pixels = functional.adaptive_max_pool2d(regions.float(), latent)
+    return functional.max_pool2d(pixels, 2, ceil_mode=True).flatten(1) > 0
+
+
+def by_people(hearing: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
+    """Of (people, rows) bool: who are heard together by any rows, and the numbers of these."""
+    every: list[list[bool]] = hearing.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    found: dict[tuple[int, ...], list[int]] = {}
+    for row, heard in enumerate(every):
+        found.setdefault(tuple(n for n, is_heard in enumerate(heard) if is_heard), []).append(row)
+    return [(who, torch.tensor(rows)) for who, rows in found.items() if who]
