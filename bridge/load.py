@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import comfy.model_management
 import comfy.model_patcher
@@ -17,12 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
+from ..core.methods import Method
 from ..core.models import manifest, search, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
 from ..core.text import in_one_line
 from . import folders, notes
+
+NetT = TypeVar("NetT", bound=Any)
 
 
 def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
@@ -68,6 +71,30 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 
 
 @dataclass(frozen=True)
+class Loaded(Generic[NetT]):
+    """A method's file on the host, which finds its network by the name `patcher`.
+
+    lora: the LoRA that is part of the file, as bridge.lora reads it.
+    """
+
+    patcher: comfy.model_patcher.ModelPatcher
+    lora: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def net(self) -> NetT:
+        return self.patcher.model
+
+    @property
+    def width(self) -> int:
+        """Of one token: the text width of the models this file is made for."""
+        return self.net.width
+
+    def beside(self, inputs: Tensor) -> Tensor:
+        """Inputs on the network's device, which is loaded, as float32."""
+        return on_device(self.patcher, inputs)
+
+
+@dataclass(frozen=True)
 class Published:
     """A method's own weights: one file, one network.
 
@@ -79,6 +106,12 @@ class Published:
     what: str
     model: Model
     formats: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, method: Method, what: str) -> Published:
+        """The files of a method. what: in words."""
+        formats = tuple(one.id for one in method.formats)
+        return cls(method.title, what, manifest.model(method.files[0]), formats if len(formats) > 1 else ())
 
     @property
     def key(self) -> str:

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from .errors import BadCast, BadEmbedding, LikenessError, UnsupportedCheckpoint, listed
+from .methods import Method
 from .models.packs import where
 from .models.tensors import ends
-from .people import ALIGNED, CROP, EMBEDDING, LOOSE, Face, Identity, Portraits
+from .people import ALIGNED, CROP, EMBEDDING, LOOSE, Face, Identity, Person, Portraits
 from .text import plain
 
 _SIZES = (1e-6, 1e4)
@@ -156,6 +157,11 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
         why = "its photos are opposites, so nothing is left of their mean"
         raise BadEmbedding(identity.name, recogniser, why, "Leave out a photo, or use a sequence.")
     return mean / _lengths(mean) * lengths.mean() if normalised else mean
+
+
+def embeddings(person: Person, method: Method, photos: str) -> Tensor:
+    """(n, 512) of a person for a method, by the recogniser that its weights were trained on. Raises as `combine`."""
+    return combine(person.identity, method.recogniser, photos, method.title)
 
 
 def _agreement(rows: Tensor) -> Tensor:

@@ -8,11 +8,35 @@ from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import examples, folders, inputs, routes
 from ..core.methods import methods
-from . import body_surface, doctor, measure, parts, people, person_prompts, photos, places, scenes, second_pass
+from . import (
+    body_surface,
+    control_images,
+    doctor,
+    measure,
+    parts,
+    people,
+    person_prompts,
+    photos,
+    places,
+    scenes,
+    second_pass,
+)
 
 folders.register()
 
-_STEPS = people, photos, places, person_prompts, parts, body_surface, measure, second_pass, scenes, doctor
+_STEPS = (
+    people,
+    photos,
+    places,
+    control_images,
+    person_prompts,
+    parts,
+    body_surface,
+    measure,
+    second_pass,
+    scenes,
+    doctor,
+)
 _METHODS = [import_module(f".{method.folder}.nodes", __package__) for method in methods()]
 NODES = [inputs.checked(node) for module in (*_STEPS, *_METHODS) for node in module.NODES]
 

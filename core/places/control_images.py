@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import LikenessError, listed
 from ..people import NOSE, Joint, Keypoints, Layout, Pose
 from .bodies import LIMBS, openpose, seen_limbs
 from .raster import Canvas, Color, disc, ellipse
@@ -80,3 +81,16 @@ def _one_face(points: Keypoints, width: int, height: int) -> Canvas:
     for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
         disc(image, int(x), int(y), 10, color)
     return image
+
+
+class NoKeypoints(LikenessError):
+    """No face keypoints where a method needs them."""
+
+    def __init__(self, node: str, places: Sequence[str]) -> None:
+        which = f"places {listed(places)} have" if len(places) > 1 else f"place {listed(places)} has"
+        where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
+        super().__init__(
+            f"{node}: {where}.",
+            "Make the layout from faces or masks, or with Group Layout: these know where eyes, nose and mouth are. In "
+            "a pose, show more of head and shoulders.",
+        )

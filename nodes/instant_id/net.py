@@ -10,19 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ...core.identities import combine
-from ...core.models.packs import ANTELOPE
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING, Person
+from ...core.people import EMBEDDING
 from ...core.projections.layers import AdapterLayers
 from ...core.projections.resampler import Resampler
-
-RECOGNISER = ANTELOPE
-"""The released weights were trained on insightface's antelopev2 (glintr100) embeddings."""
-METHOD = "InstantID"
 
 
 class InstantIDNet(nn.Module):
@@ -36,6 +29,11 @@ class InstantIDNet(nn.Module):
         self.image_proj = Resampler(below("image_proj.", state), ops=ops, **factory)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
 
+    @property
+    def width(self) -> int:
+        """Of one token: the text width of the models this file is made for."""
+        return self.image_proj.width
+
     def tokens(self, embeddings: Tensor) -> Tensor:
         """(people, n, 512) of n photos each -> (people, 16, 2048)."""
         return self.image_proj(embeddings)
@@ -43,23 +41,6 @@ class InstantIDNet(nn.Module):
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError where sizes do not fit each other."""
         self.ip_adapter.keys_and_values(self.tokens(zeros(1, 1, EMBEDDING)))
-
-
-def embeddings(person: Person, photos: str) -> Tensor:
-    """(1, n, 512) float32; `photos` as in identities.combine.
-
-    Raises RecogniserMissing when the identity was not made with antelopev2.
-    """
-    return combine(person.identity, RECOGNISER, photos, method=METHOD)[None]
-
-
-def residual_mask(shares: Tensor, height: int, width: int) -> Tensor:
-    """Where residuals of IdentityNet act, (rows, H, W), at the size of one of them: (rows, 1, height, width).
-
-    Bilinear without antialiasing, as in the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the
-    picture's sides by 8, 16 and 32; of sides that are no multiples of 32, all is stretched over the residual.
-    """
-    return functional.interpolate(shares[:, None], size=(height, width), mode="bilinear")
 
 
 def unconditional(noise: float, seed: int, length: int) -> Tensor:

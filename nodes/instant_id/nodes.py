@@ -1,8 +1,8 @@
-"""InstantID: load the adapter, draw the face keypoints, apply adapter and IdentityNet for one person or many."""
+"""InstantID: load the adapter, apply adapter and IdentityNet for one person or many."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,15 +10,15 @@ import torch
 from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import folders, notes
-from ...bridge.adapters import check_layout, hearing
-from ...bridge.carried import put
+from ...bridge import load, notes, scopes
+from ...bridge.adapters import check_layout, keys_and_values
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net, sigmas_of
-from ...bridge.injections import InjectionsRun
-from ...bridge.runs import patched
+from ...bridge.injections import Injection
+from ...bridge.load import Loaded
+from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
     advanced,
     applied_outputs,
@@ -28,41 +28,56 @@ from ...bridge.schema import (
     searchable,
     seed_input,
 )
+from ...bridge.scopes import Scope
+from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
-from ...core.errors import LikenessError, listed, rows_missing
-from ...core.people import Cast, Layout, PlacedCast, RowCast, is_a
-from ...core.pictures import LONGER_SIDE, MULTIPLE_OF, as_rgb, resized_photo
-from ...core.places import control_images, heard, placing
+from ...core.errors import LikenessError, rows_missing
+from ...core.families import SDXL
+from ...core.identities import embeddings
+from ...core.methods import method
+from ...core.people import Cast, PlacedCast, RowCast, is_a
+from ...core.pictures import as_rgb
+from ...core.places import heard
+from ...core.places.control_images import NoKeypoints
 from ...core.places.heard import REGIONS
-from ..sockets import CastOrIdentitySocket, CastSocket, LayoutSocket, socket
-from .host import FILE, InstantID, load_instant_id, make_injections
-from .identity_net import IdentityNet
-from .net import METHOD
+from ..sockets import CastOrIdentitySocket, socket
+from .net import InstantIDNet, unconditional
 
+METHOD = method("instant_id")
 CATEGORY = "likeness/instantid"
-InstantIDSocket = socket("LIKENESS_INSTANT_ID", InstantID)
-IMAGE, APPLY = "Face Keypoints Image", "Apply InstantID (Likeness)"
-
+APPLY = "Apply InstantID (Likeness)"
 HIGH_CFG = 6.0
-CELL = 32
-"""Side in pixels of what the coarsest layers of an SDXL model take for one token."""
 WATERMARKS = (
     "Watermarks are likely at exactly 1024x1024, as in the pictures InstantID was trained on; not at 1016x1016 or "
     "1024x768"
 )
 
 
-class NoKeypoints(LikenessError):
-    """No face keypoints where InstantID needs them."""
+class InstantID(Loaded[InstantIDNet]):
+    """A loaded ip-adapter file."""
 
-    def __init__(self, node: str, places: Sequence[str]) -> None:
-        which = f"places {listed(places)} have" if len(places) > 1 else f"place {listed(places)} has"
-        where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
-        super().__init__(
-            f"{node}: {where}.",
-            "Make the layout from faces or masks, or with Group Layout: these know where eyes, nose and mouth are. In "
-            "a pose, show more of head and shoulders.",
-        )
+    def tokens(self, each: Sequence[Tensor]) -> Tensor:
+        """Embeddings (1, n, 512) per person -> (people, 16, width) float32 on the CPU."""
+        return torch.cat([self.net.tokens(self.beside(rows)).cpu() for rows in each])
+
+
+InstantIDSocket = socket(METHOD.socket, InstantID)
+FILE = load.Published.of(METHOD, "InstantID adapter")
+
+
+def load_instant_id(path: str) -> InstantID:
+    """Read ip-adapter.bin or a safetensors conversion of it.
+
+    Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    return InstantID(FILE.load(path, InstantIDNet))
+
+
+class IdentityNet(TokenControlNet):
+    """InstantID's ControlNet, which reads faces in the place of the text."""
+
+    needed = "IdentityNet is a plain SDXL ControlNet"
+    advice = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
 
 class IdentityNetMissing(LikenessError):
@@ -76,7 +91,9 @@ class IdentityNetMissing(LikenessError):
         )
 
 
-class LoadInstantID(io.ComfyNode):
+class LoadInstantID(FileLoader, io.ComfyNode):
+    published, made = FILE, load_instant_id
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -85,107 +102,12 @@ class LoadInstantID(io.ComfyNode):
             category=CATEGORY,
             description="Loads InstantID's ip-adapter.bin. IdentityNet, the ControlNet released with it, is loaded "
             "with the host's Load ControlNet Model.",
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="ip-adapter.bin, or a safetensors copy of it, from models/instantid.",
-                )
-            ],
-            outputs=[InstantIDSocket.Output("instant_id", display_name="instant_id")],
-            hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "instantid", "instant id", "face", "ip-adapter", "identity")
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
-        return folders.fingerprint(FILE.path, file)
-
-    @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_instant_id(FILE.chosen(file, notes.node_of(cls))))
-
-
-class ResizePhoto(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessResizePhoto",
-            display_name="Resize Photo",
-            category=CATEGORY,
-            description="Brings a photo to a size to generate at, as InstantID's authors do before they look for the "
-            "face: nothing is cut off, both sides become multiples.",
-            inputs=[
-                io.Image.Input("image", tooltip="The person's photo, or the picture that ControlNets read."),
-                io.Int.Input(
-                    "longer_side",
-                    default=LONGER_SIDE,
-                    min=64,
-                    max=geometry.LARGEST,
-                    step=8,
-                    tooltip="In pixels; smaller photos are enlarged. 1280 is the authors' script, 1024 their demo.",
-                ),
-                io.Int.Input(
-                    "multiple_of",
-                    default=MULTIPLE_OF,
-                    min=8,
-                    max=512,
-                    step=8,
-                    tooltip="Both sides are rounded down to multiples of this, which stretches the photo a little.",
-                ),
-            ],
-            outputs=[
-                io.Image.Output("resized", display_name="image"),
-                io.Int.Output("width", display_name="width"),
-                io.Int.Output("height", display_name="height"),
-            ],
-            hidden=[io.Hidden.unique_id],
-        )
-        return searchable(schema, "resize", "scale", "image size", "photo size", "multiple of 64", "InstantID")
-
-    @classmethod
-    def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
-        photo = resized_photo(image, longer_side, multiple_of)
-        longer = max(photo.shape[1:3])
-        rounded = f"Longer side {longer} px, not {longer_side}: both are rounded down to multiples of {multiple_of}"
-        notes.tell(notes.node_of(cls), "" if longer == longer_side else rounded)
-        return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
-
-
-class FaceKeypointsImage(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessFaceKeypointsImage",
-            display_name=IMAGE,
-            category=CATEGORY,
-            description="Draws the five keypoints of every face, in place and at the size of the canvas, as "
-            "InstantID's IdentityNet was trained on them. With the cast of Crop Faces, a picture per person.",
-            inputs=[
-                CastSocket.Input("cast", optional=True, tooltip="People with places, from Place Cast or Crop Faces."),
-                LayoutSocket.Input("layout", optional=True, tooltip="Places without people, instead of a cast."),
-            ],
-            outputs=[io.Image.Output("image", display_name="image")],
-        )
-        return searchable(schema, "instantid", "face keypoints", "kps", "face pose", "landmarks")
-
-    @classmethod
-    def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
-        # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-        drawn = heard.heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
-        layout = placing.places_of(drawn, layout, IMAGE)
-        faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
-        if not faces or len(faces) < len(layout.slots):
-            bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
-            raise NoKeypoints(IMAGE, bare)
-        pictures = [[face] for face in faces] if is_a(cast, RowCast) else [faces]
-        size = (layout.width, layout.height)
-        image = torch.stack([control_images.face_keypoints(shown, *size) for shown in pictures])
-        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
+        tooltip = "ip-adapter.bin, or a safetensors copy of it, from models/instantid."
+        return cls.loading(
+            schema, InstantIDSocket, "instant_id", tooltip,
+            "instantid", "instant id", "face", "ip-adapter", "identity",
+        )  # fmt: skip
 
 
 class ApplyInstantID(io.ComfyNode):
@@ -301,30 +223,42 @@ class ApplyInstantID(io.ComfyNode):
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
-        check_layout(instant_id.net.ip_adapter.widths, model, METHOD)
-        where = hearing(cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions")
-        injections = make_injections(
-            instant_id, people, photos, weight=adapter_weight, hearing=where, negative_noise=negative_noise,
-            noise_seed=noise_seed, begins=partial(_check_cfg, node),
-        )  # fmt: skip
-        pairs = ((positive, injections.positive), (negative, injections.negative))
-        sides = [put(*pair) for pair in pairs]
+        check_layout(instant_id.net.ip_adapter.widths, model, METHOD.title)
+        scope = scopes.of_faces(
+            cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions"
+        )
+        nobody = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
+        injections = _injections(instant_id, scope, photos, adapter_weight, nobody, partial(_check_cfg, node))
+        sides = (positive, negative)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
-            net = IdentityNet(control_net, injections.positive.source, injections.nobody)
+            net = IdentityNet(control_net, injections[0].source, nobody)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-            percents, seen = (start_percent, end_percent), None if where.placed else where.canvas
+            percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
             attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
             sides = [attachment.to(side) for side in sides]
-        shown = heard.drawn(where.acts, people, where.by_row)
-        preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
-        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
+        return scope.applied(cls, model, sides, injections)
+
+
+def _injections(
+    loaded: InstantID, scope: Scope, photos: str, weight: float, nobody: Tensor, begins: Callable[[CFGGuider], None]
+) -> tuple[Injection, Injection]:
+    """Of everybody for the positive, and of `nobody`, (1, T, width), as often for the negative."""
+    people = scope.people
+    faces = loaded.tokens([embeddings(person, METHOD, photos)[None] for person in people])
+    scales, source = torch.tensor([weight * person.weight for person in people]), object()
+
+    def injection(tokens: Tensor) -> Injection:
+        layers = keys_and_values(loaded, tokens, scales) if weight else ()
+        return scope.injection(source, tokens, layers, begins)
+
+    return injection(faces), injection(nobody.expand(len(people), -1, -1))
 
 
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
     """What works, but may not be meant."""
     square = image is not None and image.shape[1:3] == (1024, 1024)
-    return [*heard.left_out(cast), *[WATERMARKS] * square, *heard.remarks(cast, mask, acts_in, CELL)]
+    return [*heard.left_out(cast), *[WATERMARKS] * square, *heard.remarks(cast, mask, acts_in, SDXL.token)]
 
 
 def _check_cfg(node: str | None, guider: CFGGuider) -> None:
@@ -348,4 +282,4 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
     return as_rgb(image)
 
 
-NODES = [LoadInstantID, ResizePhoto, FaceKeypointsImage, ApplyInstantID]
+NODES = [LoadInstantID, ApplyInstantID]

@@ -26,9 +26,7 @@ from pack.bridge import carried, runs
 from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
-from pack.nodes.instant_id.host import load_instant_id
-from pack.nodes.instant_id.identity_net import IdentityNet
-from pack.nodes.instant_id.nodes import ApplyInstantID
+from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNet, load_instant_id
 from seeded import instant_id_file
 
 from bench import networks, sdxl

@@ -33,7 +33,7 @@ from pack.core.people import PlacedCast
 from pack.nodes.id_patch.host import IDPatch, load_id_patch
 from pack.nodes.id_patch.net import condition
 from pack.nodes.id_patch.nodes import ApplyIDPatch
-from pack.nodes.instant_id.identity_net import IdentityNet
+from pack.nodes.instant_id.nodes import IdentityNet
 from seeded import id_patch_file
 
 from bench import parts, sdxl

@@ -23,7 +23,7 @@ from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts
 from pack.bridge.unet import attention_layers, grids, transformers
 from pack.core.parts.bank import PartWeights, keep, token_mask
-from pack.nodes.instant_id.identity_net import IdentityNet
+from pack.nodes.instant_id.nodes import IdentityNet
 from pack.nodes.ip_adapter.styles import STYLE, heard_in
 from pack.nodes.story_maker.net import with_background
 

@@ -21,7 +21,7 @@ from pack.bridge.injections import Addition
 from pack.bridge.regional_text import RegionalTextBatch
 from pack.bridge.runs import Run
 from pack.bridge.self_attention.layer import Beside
-from pack.nodes.instant_id.identity_net import _Network as IdentityNetwork
+from pack.bridge.token_control_net import _Network as IdentityNetwork
 from pack.nodes.share_parts.host import SelfReference
 from torch.profiler import ProfilerActivity, profile, record_function
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
     from pack.bridge.face_model import FaceModel
     from pack.nodes.id_patch.host import IDPatch
-    from pack.nodes.instant_id.host import InstantID
+    from pack.nodes.instant_id.nodes import InstantID
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +72,7 @@ def sdxl(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[ModelPatcher, 
     import tiny_sdxl
     import torch
     from pack.bridge.unet import attention_layers
-    from pack.nodes.instant_id.host import load_instant_id
+    from pack.nodes.instant_id.nodes import load_instant_id
     from seeded import instant_id_file
 
     made = tiny_sdxl.diffusers_unet()

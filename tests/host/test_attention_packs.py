@@ -12,8 +12,8 @@ import torch
 from held_to import difference
 from instant_id_run import HEIGHT, WIDTH, halves, text
 from pack.bridge.carried import ConditioningLost
+from pack.bridge.token_control_net import NotAControlNet
 from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage
-from pack.nodes.instant_id.identity_net import NotAControlNet
 from pack.nodes.person_prompts import PersonPrompts
 from pack.nodes.share_parts.nodes import EVERY_STEP, SharePartsAttention
 from spoken import Clip

@@ -25,19 +25,14 @@ from pack.bridge.carried import ModelNotPatched, put
 from pack.bridge.conditioning import BadRange
 from pack.bridge.cross_attention import Place
 from pack.bridge.injections import Addition, Injection
+from pack.bridge.token_control_net import NotAControlNet
 from pack.core import errors
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
 from pack.core.places import regions
-from pack.nodes.instant_id.host import load_instant_id
-from pack.nodes.instant_id.identity_net import NotAControlNet
-from pack.nodes.instant_id.nodes import (
-    ApplyInstantID,
-    FaceKeypointsImage,
-    IdentityNetMissing,
-    LoadInstantID,
-    NoKeypoints,
-)
+from pack.core.places.control_images import NoKeypoints
+from pack.nodes.control_images import FaceKeypointsImage
+from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNetMissing, LoadInstantID, load_instant_id
 from PIL import Image
 from seeded import instant_id_file
 

@@ -17,8 +17,7 @@ from held_to import difference
 from host_nodes import NODES, novram, patch
 from instant_id_run import apply, halves, one, sample, text
 from pack.bridge import unet
-from pack.nodes.instant_id.host import load_instant_id
-from pack.nodes.instant_id.identity_net import IdentityNet
+from pack.nodes.instant_id.nodes import IdentityNet, load_instant_id
 from seeded import instant_id_file
 
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn

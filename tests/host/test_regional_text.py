@@ -20,7 +20,7 @@ from pack.core import errors
 from pack.core.people import PlacedCast
 from pack.core.prompts import BadPrompts
 from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage
-from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.nodes import load_instant_id
 from pack.nodes.person_prompts import PersonPrompts
 from seeded import instant_id_file
 from spoken import Clip

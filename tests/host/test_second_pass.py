@@ -23,9 +23,9 @@ from pack.core.places.layouts import skeleton_around
 from pack.core.places.regions import BadRegion
 from pack.nodes import measure, second_pass
 from pack.nodes import people as people_nodes
+from pack.nodes.control_images import FaceKeypointsImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
-from pack.nodes.instant_id.host import load_instant_id
-from pack.nodes.instant_id.nodes import ApplyInstantID, FaceKeypointsImage
+from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
 from pack.nodes.places import PersonRegion, PlaceCast, PoseImage
 from seeded import instant_id_file
 

@@ -20,7 +20,7 @@ from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import PortraitsMissing, RecogniserMissing
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.regions import BadRegion
-from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.nodes import load_instant_id
 from pack.nodes.story_maker.host import load_story_maker
 from pack.nodes.story_maker.net import TooManyPeople
 from pack.nodes.story_maker.nodes import ApplyStoryMaker

@@ -20,8 +20,7 @@ from pack.bridge.injections import Injection
 from pack.core.errors import BadCast, NotPlaced
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
-from pack.nodes.instant_id.host import load_instant_id
-from pack.nodes.instant_id.nodes import ApplyInstantID
+from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
 from pack.nodes.ip_adapter.host import load_ip_adapter
 from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from pack.nodes.ip_adapter.style import ApplyStyle

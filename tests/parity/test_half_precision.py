@@ -13,7 +13,7 @@ from instant_id_run import HINT, apply, face, one, text
 from pack.bridge import unet
 from pack.nodes.id_patch.host import load_id_patch
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
-from pack.nodes.instant_id.host import load_instant_id
+from pack.nodes.instant_id.nodes import load_instant_id
 from seeded import id_patch_file, instant_id_file
 
 WIDTH, HEIGHT, PICTURES = 128, 96, 8

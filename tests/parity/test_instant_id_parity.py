@@ -15,8 +15,7 @@ from figures import relative
 from instant_id_made import DEFAULTS, person
 from pack.bridge import unet
 from pack.core.people import Cast, PlacedCast, Slot
-from pack.nodes.instant_id.host import load_instant_id
-from pack.nodes.instant_id.nodes import ApplyInstantID
+from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import instant_id_file

@@ -7,7 +7,8 @@ import tiny_sdxl
 import torch
 from instant_id_made import DEFAULTS, person
 from pack.core.people import Cast, Layout, PlacedCast, Slot
-from pack.nodes.instant_id.nodes import ApplyInstantID, FaceKeypointsImage
+from pack.nodes.control_images import FaceKeypointsImage
+from pack.nodes.instant_id.nodes import ApplyInstantID
 
 WIDTH, HEIGHT = 128, 96
 KEYPOINTS = ((20.0, 30.0), (40.0, 30.0), (30.0, 40.0), (22.0, 50.0), (38.0, 50.0))

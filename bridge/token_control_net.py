@@ -1,4 +1,4 @@
-"""IdentityNet: a ControlNet whose cross-attention reads faces instead of the text, alone or by region."""
+"""A ControlNet whose cross-attention reads people's image tokens instead of the text, alone or by region."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ import torch
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
 
-from ...bridge.carried import chunks_of
-from ...bridge.cross_attention import as_many
-from ...bridge.injections import Injection
-from ...bridge.unet import Grid, Options, Replacement, attend_with, grid_of
-from ...core.attention import Block, decoupled, on_grid, region_weights
-from ...core.errors import LikenessError
-from .net import residual_mask
+from ..core.attention import Block, decoupled, on_grid, region_weights, residual_mask
+from ..core.errors import LikenessError
+from .carried import chunks_of
+from .cross_attention import as_many
+from .injections import Injection
+from .unet import Grid, Options, Replacement, attend_with, grid_of
 
 
 class NotAControlNet(LikenessError):
-    """Something else where IdentityNet is needed."""
+    """Something else where a plain ControlNet is needed. needed: what, in words; advice: where it is found."""
 
-    def __init__(self, found: str) -> None:
-        super().__init__(
-            f"The control_net input got {found}, but IdentityNet is a plain SDXL ControlNet.",
-            "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model.",
-        )
+    def __init__(self, found: str, needed: str, advice: str) -> None:
+        super().__init__(f"The control_net input got {found}, but {needed}.", advice)
 
 
-class IdentityNet(comfy.controlnet.ControlNet):
+class TokenControlNet(comfy.controlnet.ControlNet):
     """Shares the network of the ControlNet it is made from; ControlAttachment computes the rest of a chain before.
 
-    source: whose injections are its context. nobody: (1, T, width), read outside of all regions.
+    source: whose injections are its context. nobody: (1, T, width), read outside of all regions. needed, advice: as in
+    NotAControlNet.
     """
+
+    needed = "it must be a plain ControlNet"
+    advice = "Load the ControlNet that was released with the method with Load ControlNet Model."
 
     def __init__(self, net: Any, source: object, nobody: Tensor) -> None:
         if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
-            raise NotAControlNet(type(net).__name__)
+            raise self.refused(type(net).__name__)
         if len(getattr(net, "timestep_keyframes", ())) > 1:
-            raise NotAControlNet(
+            raise self.refused(
                 f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
             )
         super().__init__(
@@ -56,8 +56,12 @@ class IdentityNet(comfy.controlnet.ControlNet):
         self._remembered = _Remembered()
         net.copy_to(self)
 
-    def copy(self) -> IdentityNet:
-        return IdentityNet(self, self.source, self.nobody)
+    @classmethod
+    def refused(cls, found: str) -> NotAControlNet:
+        return NotAControlNet(found, cls.needed, cls.advice)
+
+    def copy(self) -> TokenControlNet:
+        return type(self)(self, self.source, self.nobody)
 
     def cleanup(self) -> None:
         super().cleanup()
@@ -72,6 +76,8 @@ class IdentityNet(comfy.controlnet.ControlNet):
         if not injections:
             before = self.previous_controlnet
             return before.get_control(x_noisy, t, cond, *args) if before is not None else None
+        if self.control_model.control_add_embedding is not None:
+            raise self.refused("a union ControlNet")
         with self._by_region(injections[0].regions, self._boxes(tuple(injections), x_noisy)):
             context = self._context(tuple(injections), x_noisy)
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
@@ -118,8 +124,6 @@ class _Remembered:
         self._networks: dict[tuple[Tensor | None, Tensor | None], _Network] = {}
 
     def network(self, plain: Any, regions: Tensor | None, boxes: Tensor | None) -> Any:
-        if plain.control_add_embedding is not None:
-            raise NotAControlNet("a union ControlNet")
         if (regions, boxes) not in self._networks:
             self._networks[regions, boxes] = _Network(plain, regions, boxes)
         return self._networks[regions, boxes]

@@ -1,0 +1,128 @@
+"""Who of a cast takes part in what a node applies, where in the picture, when and in which rows: resolved once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from comfy_api.latest import io, ui
+from torch import Tensor
+
+from ..core.people import Cast, Person, PlacedCast, RowCast, is_a
+from ..core.places import heard, placing, regions
+from .carried import put
+from .conditioning import Canvas, Conditioning
+from .injections import Injection, InjectionsRun
+from .runs import Run, patched
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The same on both sides of the conditioning.
+
+    people: of weight above 0. sigmas, regions, boxes, by_row: as in Injection. canvas: what the regions are parts of.
+    placed: whether they are parts of the cast's canvas, which is then looked at before the run.
+    """
+
+    people: Sequence[Person]
+    sigmas: tuple[float, float]
+    regions: Tensor | None
+    boxes: Tensor | None
+    by_row: bool
+    canvas: Canvas
+    placed: bool
+
+    @property
+    def acts(self) -> Tensor | None:
+        """Where in the picture, for the eye, or None: everywhere."""
+        return self.regions if self.boxes is None else self.boxes
+
+    def injection(
+        self,
+        source: object,
+        tokens: Tensor,
+        layers: tuple[tuple[Tensor, ...] | None, ...],
+        begins: Callable[[CFGGuider], None] | None = None,
+        kind: type[Injection] = Injection,
+    ) -> Injection:
+        """Tokens, and keys and values, for one side."""
+        canvas = self.canvas if self.placed or self.by_row else None
+        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, begins, self.by_row, self.boxes)
+
+    def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
+        """Where everybody acts, for the eye; None: everywhere."""
+        shown = heard.drawn(self.acts, self.people, self.by_row)
+        return None if shown is None else ui.PreviewImage(shown, cls=cls)
+
+    def applied(
+        self,
+        cls: type[io.ComfyNode],
+        model: ModelPatcher,
+        sides: Sequence[Conditioning],
+        carried: Sequence[Injection],
+        run: type[Run] = InjectionsRun,
+    ) -> io.NodeOutput:
+        """What a node gives on: the MODEL that reads them, and both sides with what they carry."""
+        both = [put(*pair) for pair in zip(sides, carried, strict=True)]
+        return io.NodeOutput(patched(model, run), *both, ui=self.preview(cls))
+
+
+def of_faces(
+    cast: Cast,
+    node: str,
+    node_id: str | None,
+    sigmas: tuple[float, float],
+    mask: Tensor | None,
+    margin: float,
+    feather: float,
+    acts_in: str,
+    scaled: str = "with regions",
+    far_corner: Callable[[float], int] = int,
+) -> Scope:
+    """By the inputs of schema.heard_inputs: around everybody's face box, or in the masks.
+
+    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. far_corner: of
+    face boxes, as in core.places.regions.in_face_boxes. Raises as core.places.heard.
+    """
+    people, by_row = heard.heard(cast).people, is_a(cast, RowCast)
+    areas = heard.weights(cast, mask, margin, feather, node)
+    boxes = heard.in_boxes(cast, areas, node, far_corner) if acts_in == heard.FACE_BOXES else None
+    placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
+    return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, node_id, scaled, people, by_row), placed)
+
+
+def of_bodies(
+    cast: Cast,
+    node: str,
+    node_id: str | None,
+    sigmas: tuple[float, float],
+    mask: Tensor | None,
+    extent: regions.Extent,
+    margin: float,
+    feather: float,
+    people: Sequence[Person] | None = None,
+    alone: bool = True,
+) -> Scope:
+    """By the inputs of schema.region_inputs: torso, limbs and face of everybody, or the masks.
+
+    people: of the cast, all of weight above 0 where None. alone: whether one person without a mask acts everywhere.
+    Raises NotPlaced without places, and what core.places.regions raises.
+    """
+    people, by_row = heard.heard(cast).people if people is None else people, is_a(cast, RowCast)
+    canvas = _canvas(node, node_id, "with their regions", people, by_row)
+    if mask is None and alone and (len(people) == 1 or by_row):
+        return Scope(people, sigmas, None, None, by_row, canvas, False)
+    if mask is not None and not is_a(cast, PlacedCast):
+        return Scope(people, sigmas, regions.of_masks(mask, cast), None, by_row, canvas, False)
+    placed = placing.require_places(cast, node)
+    areas = regions.of_present(placed, people, mask, extent, margin, feather)
+    return Scope(people, sigmas, areas, None, by_row, canvas, True)
+
+
+def _canvas(node: str, node_id: str | None, scaled: str, people: Sequence[Person], by_row: bool) -> Canvas:
+    return Canvas(node_id, node, lambda _: scaled, len(people) if by_row else 0)
