@@ -46,7 +46,7 @@ from pack.core.people import (
 )
 from pack.core.places import bodies
 from pack.nodes.id_patch import host as id_patch
-from pack.nodes.infinite_you import host as infinite_you
+from pack.nodes.infinite_you import nodes as infinite_you
 from pack.nodes.instant_id import nodes as instant_id
 from pack.nodes.ip_adapter import host as ip_adapter
 from pack.nodes.references import host as references
