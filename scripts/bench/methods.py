@@ -30,9 +30,8 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers
 from pack.core.parts.bank import PartWeights
 from pack.core.people import PlacedCast
-from pack.nodes.id_patch.host import IDPatch, load_id_patch
-from pack.nodes.id_patch.net import condition
-from pack.nodes.id_patch.nodes import ApplyIDPatch
+from pack.nodes.id_patch.condition_image import condition
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatch, load_id_patch
 from pack.nodes.instant_id.nodes import IdentityNet
 from seeded import id_patch_file
 
