@@ -29,7 +29,7 @@ from pack.core.places.regions import BadRegion
 from pack.nodes.infinite_you import nodes as of_node
 from pack.nodes.infinite_you.host import NotAnInfuseNet, load_infinite_you
 from pack.nodes.references.bind import BindReferences
-from pack.nodes.references.host import REFERENCES, PeopleReferences
+from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.with_anyone.host import load_with_anyone
 from pack.nodes.with_anyone.nodes import ApplyWithAnyone
 from people_made import identity, person

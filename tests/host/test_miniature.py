@@ -21,6 +21,7 @@ from miniature.training import portraits
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.face_model import FaceModel
 from pack.core.faces import insight
+from pack.core.models.packs import IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage, load_id_patch
 from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast, PoseImage

@@ -49,7 +49,7 @@ from pack.nodes.id_patch import nodes as id_patch
 from pack.nodes.infinite_you import host as infinite_you
 from pack.nodes.instant_id import nodes as instant_id
 from pack.nodes.ip_adapter import host as ip_adapter
-from pack.nodes.references import host as references
+from pack.nodes.references import encoding as references
 from pack.nodes.story_maker import nodes as story_maker
 from pack.nodes.with_anyone import host as with_anyone
 from safetensors.torch import load_file, save_file
