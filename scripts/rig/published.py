@@ -81,12 +81,12 @@ def page(text: str, name: str, chinese: bool) -> str:
 def _listed(method: Method, words: Mapping[str, str]) -> tuple[str, str]:
     """Head and rows of the table of a method. words: in another language."""
     link = f"[{method.repository}](https://github.com/{method.repository}) {method.commit}"
-    head = f"| {method.name} | {words.get('published', 'as published')} | {link} |\n|---|---|---|\n"
+    head = f"| {method.name} | {words.get('published', 'as published')}<br>{link} |\n|---|---|\n"
     rows = ""
     for what, group in groupby(method.settings, key=lambda setting: setting[0]):
         found = list(group)
         values = ", ".join(dict.fromkeys(words.get(value, value) for _, value, _ in found))
-        rows += f"| {words.get(what, what)} | {values} | {', '.join(f'`{where}`' for *_, where in found)} |\n"
+        rows += f"| {words.get(what, what)} | {values}<br>{', '.join(f'`{where}`' for *_, where in found)} |\n"
     return head, rows
 
 
