@@ -19,7 +19,7 @@ SCRIPTS = {
     "doctor": ({"fetchApi"}, 10000),
     "gallery": ({"getWorkflowTemplates =", "apiURL ="}, 2500),
     "labels": ({"getCustomNodesI18n"}, 4500),
-    "likeness": (set[str](), 5200),
+    "likeness": (set[str](), 6400),
     "ours": ({"getCustomNodesI18n"}, 2300),
     "reruns": ({"addEventListener", "dispatchCustomEvent", "fetchApi"}, 5200),
     "saved_boxes": (set[str](), 4000),

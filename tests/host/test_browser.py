@@ -703,3 +703,26 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     visit.page.wait(f"{BOXES}.length == 2")
     assert drawn(visit) == before
     assert visit.red() == []
+
+
+def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
+    """Where they said the same; a text of one's own stays. With classic nodes the field is some lines high."""
+    graph = json.loads((ROOT / "workflows" / "id_patch_places_by_dragging.json").read_text("utf-8"))
+    visit.page.evaluate(f"{OPENED}({json.dumps(graph | {'id': str(uuid.uuid4())})}).then(() => 1)")
+    box = "app.graph._nodes.find(node => node.type == 'LikenessLayoutFromBoxes')"
+    text = f"{box}.widgets.find(one => one.name == 'text')"
+    if not visit.vue:
+        visit.page.evaluate(f"({chromium.SETTLED})()")
+        assert visit.page.evaluate(f"{text}.computedHeight") < 150
+        return
+    begun = visit.page.evaluate(f"{text}.value").split("\n")
+    drag(visit, (0.3, 0.5), (0.35, 0.55))
+    anna, ben = visit.page.evaluate(f"{text}.value").split("\n")
+    (x, y, *_), _ = [
+        [one[side] for side in SIDES] for one in json.loads(visit.page.evaluate(f"JSON.stringify({BOXES})"))
+    ]
+    assert anna.startswith(f"Anna: {x}, {y}, ") and [anna != begun[0], ben] == [True, begun[1]]
+    assert anna in visit.page.evaluate("[...document.querySelectorAll('textarea')].map(field => field.value).join()")
+    visit.page.evaluate(f"void ({text}.value = '60, 80, 300, 500')")
+    drag(visit, (0.35, 0.55), (0.3, 0.5))
+    assert visit.page.evaluate(f"{text}.value") == "60, 80, 300, 500"
