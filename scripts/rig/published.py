@@ -88,7 +88,7 @@ def _listed(method: Method, words: Mapping[str, str]) -> str:
         lines.append(f"| {said} | {values} |")
         sources.append(f"{said} {', '.join(_breakable(where) for *_, where in found)}")
     link = f"[{method.repository}](https://github.com/{method.repository}) {method.commit}"
-    colon, semicolon = ("：", "；") if words else (": ", "; ")
+    colon, semicolon = (words.get(mark, mark) for mark in (": ", "; "))
     return "\n".join([*lines, "", f"{link}{colon}{semicolon.join(sources)}"])
 
 
