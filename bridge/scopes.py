@@ -66,10 +66,18 @@ class Scope:
         sides: Sequence[Conditioning],
         carried: Sequence[Injection],
         run: type[Run] = InjectionsRun,
+        shown: ui.PreviewImage | None = None,
     ) -> io.NodeOutput:
-        """What a node gives on: the MODEL that reads them, and both sides with what they carry."""
+        """What a node gives on: the MODEL that reads them, and both sides with what they carry. shown: instead of the
+        regions."""
         both = [put(*pair) for pair in zip(sides, carried, strict=True)]
-        return io.NodeOutput(patched(model, run), *both, ui=self.preview(cls))
+        return io.NodeOutput(patched(model, run), *both, ui=shown or self.preview(cls))
+
+
+def everywhere(cast: Cast, node: str, node_id: str | None, sigmas: tuple[float, float]) -> Scope:
+    """All of them in the whole picture. node: its name."""
+    people = heard.heard(cast).people
+    return Scope(people, sigmas, None, None, False, _canvas(node, node_id, "", people, False), False)
 
 
 def of_faces(
@@ -107,21 +115,26 @@ def of_bodies(
     feather: float,
     people: Sequence[Person] | None = None,
     alone: bool = True,
+    rows: bool = False,
 ) -> Scope:
     """By the inputs of schema.region_inputs: torso, limbs and face of everybody, or the masks.
 
     people: of the cast, all of weight above 0 where None. alone: whether one person without a mask acts everywhere.
+    rows: whether everybody may have a row of the batch, and acts everywhere in it.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
     people, by_row = heard.heard(cast).people if people is None else people, is_a(cast, RowCast)
     canvas = _canvas(node, node_id, "with their regions", people, by_row)
-    if mask is None and alone and (len(people) == 1 or by_row):
+    if mask is None and alone and (len(people) == 1 or (rows and by_row)):
         return Scope(people, sigmas, None, None, by_row, canvas, False)
+    if mask is not None and alone:
+        regions.check_one_picture(cast)
     if mask is not None and not is_a(cast, PlacedCast):
         return Scope(people, sigmas, regions.of_masks(mask, cast), None, by_row, canvas, False)
     placed = placing.require_places(cast, node)
     areas = regions.of_present(placed, people, mask, extent, margin, feather)
-    return Scope(people, sigmas, areas, None, by_row, canvas, True)
+    everywhere = alone and len(areas) == 1 and bool((areas == 1).all())
+    return Scope(people, sigmas, None if everywhere else areas, None, by_row, canvas, not everywhere)
 
 
 def _canvas(node: str, node_id: str | None, scaled: str, people: Sequence[Person], by_row: bool) -> Canvas:

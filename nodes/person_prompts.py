@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ..bridge import carried, notes, regional_text, runs
-from ..bridge.conditioning import Canvas, Conditioning, check_conditioning
+from ..bridge import carried, notes, regional_text, runs, scopes
+from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.schema import advanced, applied_outputs, region_inputs, region_masks_input, searchable
 from ..bridge.unet import text_width
 from ..core.people import Cast
-from ..core.places import drawing, placing, regions
+from ..core.places import placing, regions
 from ..core.prompts import per_person
 from .sockets import CastSocket
 
@@ -91,16 +91,15 @@ class PersonPrompts(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
         people = [placed.people[n] for n in heard]
-        areas = regions.of_present(placed, people, mask, extent, margin, feather)
+        node = notes.node_of(cls)
+        scope = scopes.of_bodies(placed, NAME, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in heard.values()]
-        canvas = Canvas(notes.node_of(cls), NAME, lambda _: "with their regions")
-        spoken = regional_text.spoken(tokens, areas * strength, canvas)
-        shown = drawing.read_regions(areas, people)[None]
+        spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)
         return io.NodeOutput(
             runs.patched(model, regional_text.RegionalTextRun),
             carried.put(positive, spoken),
             carried.put(negative, regional_text.silent(spoken)),
-            ui=ui.PreviewImage(shown, cls=cls),
+            ui=scope.preview(cls),
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
@@ -9,8 +11,9 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import folders, notes, regional_text
+from ...bridge import load, notes, scopes
 from ...bridge.conditioning import (
+    ALWAYS,
     ID_TOKENS,
     Canvas,
     Conditioning,
@@ -19,6 +22,9 @@ from ...bridge.conditioning import (
     check_conditioning,
     check_control_net,
 )
+from ...bridge.load import Loaded
+from ...bridge.loaders import FileLoader
+from ...bridge.regional_text import RegionalTextRun, standing_in
 from ...bridge.runs import patched
 from ...bridge.schema import (
     advanced,
@@ -31,17 +37,19 @@ from ...bridge.schema import (
 )
 from ...bridge.unet import text_width
 from ...core import geometry
-from ...core.errors import BadPatches, counted
-from ...core.people import Cast, PlacedCast, RowCast, is_a
+from ...core.errors import BadPatches, LikenessError, counted
+from ...core.identities import embeddings
+from ...core.methods import method
+from ...core.people import Cast, Person, PlacedCast
 from ...core.pictures import as_rgb
-from ...core.places import control_images, drawing, placing, regions
+from ...core.places import control_images, placing, regions
 from ..sockets import CastSocket, socket
-from .host import FILE, IDPatch, load_id_patch
+from .condition_image import Presence, check_patches, check_rows, condition, presence
 from .id_tokens import IDTokensHeard
-from .net import check_patches, check_rows, condition, left_out, presence, troubles
+from .net import IDPatchNet
 
+METHOD = method("id_patch")
 CATEGORY = "likeness/id-patch"
-IDPatchSocket = socket("LIKENESS_ID_PATCH", IDPatch)
 IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
 PHOTOS_TOOLTIP = (
     "How several photos of one person are joined. mean: average of the embeddings. normalised mean: average "
@@ -60,7 +68,55 @@ NOBODY = (
 )
 
 
-class LoadIDPatch(io.ComfyNode):
+class SequenceUnsupported(LikenessError):
+    """Several photos as a sequence for a projection that reads one embedding."""
+
+    def __init__(self, identity: str, photos: int) -> None:
+        super().__init__(
+            f"{identity} has {photos} photos to be used as a sequence, but this file's projection reads one embedding.",
+            "Set photos to mean or normalised mean on both ID-Patch nodes.",
+        )
+
+
+class IDPatch(Loaded[IDPatchNet]):
+    """A loaded id-patch file."""
+
+    def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
+        """(1, people * tokens, width) float32 on the CPU, each person's tokens times the person's weight."""
+        rows = [self._run(self.net.tokens, person, photos) * person.weight for person in people]
+        return torch.cat(rows, dim=1)
+
+    def unconditional_tokens(self, count: int) -> Tensor:
+        """The tokens of an all-zero embedding, once per person: what the negative gets."""
+        embedding = self.beside(torch.zeros(1, 1, self.net.prompt_proj.embedding))
+        return self.net.tokens(embedding).cpu().repeat(1, count, 1)
+
+    def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
+        """(3, PATCH, PATCH) float32 on the CPU per person, times the person's weight."""
+        return [self._run(self.net.patch, person, photos) * person.weight for person in people]
+
+    def _run(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:
+        rows = embeddings(person, METHOD, photos)
+        if len(rows) > 1 and not self.net.takes_sequences:
+            raise SequenceUnsupported(person.identity.name, len(rows))
+        return projection(self.beside(rows[None])).cpu()
+
+
+IDPatchSocket = socket(METHOD.socket, IDPatch)
+FILE = load.Published.of(METHOD, "ID-Patch file")
+
+
+def load_id_patch(path: str) -> IDPatch:
+    """Read id-patch.bin or its safetensors conversion.
+
+    Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    return IDPatch(FILE.load(path, IDPatchNet))
+
+
+class LoadIDPatch(FileLoader, io.ComfyNode):
+    published, made = FILE, load_id_patch
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -69,32 +125,15 @@ class LoadIDPatch(io.ComfyNode):
             category=CATEGORY,
             description="Loads id-patch.bin: the two small networks that turn a face into a patch of the "
             "ControlNet image and into tokens of the prompt.",
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet "
-                    "that belongs to it is loaded with the host's Load ControlNet Model.",
-                )
-            ],
-            outputs=[IDPatchSocket.Output("id_patch", display_name="id_patch")],
-            hidden=[io.Hidden.unique_id],
         )
-        return searchable(
-            schema, "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity"
+        tooltip = (
+            "id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet that belongs to it is "
+            "loaded with the host's Load ControlNet Model."
         )
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
-        return folders.fingerprint(FILE.path, file)
-
-    @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_id_patch(FILE.chosen(file, notes.node_of(cls))))
+        return cls.loading(
+            schema, IDPatchSocket, "id_patch", tooltip,
+            "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity",
+        )  # fmt: skip
 
 
 class IDPatchImage(io.ComfyNode):
@@ -137,9 +176,9 @@ class IDPatchImage(io.ComfyNode):
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
         cast = placing.require_places(cast, IMAGE)
         present = presence(cast)
-        made = condition(_control(image, cast), id_patch.patches(present.people, photos), cast, IMAGE)
+        made = condition(_control(image, cast), id_patch.patches(present.people, photos), present, IMAGE)
         preview = made.clamp(0, 1)
-        report = "\n".join(troubles(cast))
+        report = "\n".join(present.troubles())
         notes.tell(notes.node_of(cls), report)
         fine = f"{counted(len(present.people), 'person', 'people')}, every patch whole and on its own place."
         return io.NodeOutput(made, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
@@ -218,14 +257,15 @@ class ApplyIDPatch(io.ComfyNode):
             return io.NodeOutput(positive, negative)
         check_control_net(control_net, id_patch.width, APPLY)
         cast = placing.require_places(cast, APPLY)
-        present, by_row = presence(cast), is_a(cast, RowCast)
-        people, said, shown = present.people, left_out(present), None
+        present = presence(cast)
+        people, by_row, said, shown = present.people, present.by_row, present.left_out(), None
         if image is None:
             places = placing.places_of(cast, None, APPLY)
-            image = condition(control_images.skeletons(places, by_row), id_patch.patches(people, photos), cast, APPLY)
-            said, shown = troubles(cast), ui.PreviewImage(image.clamp(0, 1), cls=cls)
+            drawn = control_images.skeletons(places, by_row)
+            image = condition(drawn, id_patch.patches(people, photos), present, APPLY)
+            said, shown = present.troubles(), ui.PreviewImage(image.clamp(0, 1), cls=cls)
         else:
-            image = _condition_given(image, cast)
+            image = _condition_given(image, present)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
@@ -289,11 +329,9 @@ class BindIDTokens(io.ComfyNode):
         if wrong := next((one.people for one in named if one.people != len(people)), None):
             raise _other_id_tokens(wrong, len(people))
         check_conditioning([*positive, *negative], text_width(model), BIND)
-        areas = regions.of_present(cast, people, mask, extent, margin, feather)
-        canvas = Canvas(node, BIND, lambda _: "with their regions")
-        both = regional_text.standing_in([positive, negative], areas, canvas)
-        shown = drawing.read_regions(areas, people)[None]
-        return io.NodeOutput(patched(model, regional_text.RegionalTextRun), *both, ui=ui.PreviewImage(shown, cls=cls))
+        scope = scopes.of_bodies(cast, BIND, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
+        both = standing_in([positive, negative], scope.regions, scope.canvas)
+        return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))
 
 
 def _other_id_tokens(found: int, people: int) -> BadPatches:
@@ -318,12 +356,12 @@ def _control(image: Tensor | None, cast: PlacedCast) -> Tensor:
     return as_rgb(image)
 
 
-def _condition_given(image: Tensor, cast: PlacedCast) -> Tensor:
+def _condition_given(image: Tensor, present: Presence) -> Tensor:
     """The condition image that somebody has made for this cast, (B, H, W, 3) float32 on the CPU, signed."""
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
-    geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
+    geometry.check_canvas(f"The image given to {APPLY}", image, present.cast, advice)
     image = as_rgb(image)
-    (check_rows if is_a(cast, RowCast) else check_patches)(image, presence(cast).people, APPLY)
+    (check_rows if present.by_row else check_patches)(image, present.people, APPLY)
     return image
 
 

@@ -57,7 +57,7 @@ def load_infinite_you(path: str) -> InfiniteYou:
 
 
 class LoadInfiniteYou(FileLoader, io.ComfyNode):
-    published, made, newer = FILE, load_infinite_you, True
+    published, made, newer = FILE, load_infinite_you, LOAD
     licence = (
         "InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and the "
         "face recogniser have licences of their own"

@@ -19,8 +19,8 @@ from ...core import previews
 from ...core.parts.drawing import sheet
 from ...core.parts.parts import Parts, pose_hint, stretched
 from ..sockets import PartsSocket, socket
+from .features import Features, check_model, check_text, encode, pose_features, put_in, reading
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
-from .host import Features, check_model, check_text, encode, pose_features, put_in, reading
 
 CATEGORY = "likeness/parts"
 Parts2WholeSocket = socket("LIKENESS_PARTS2WHOLE", Parts2Whole)

@@ -13,14 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.models.packs import BUFFALO
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
 from ...core.projections.resampler import Perceiver
 
-METHOD = "PhotoMaker"
-RECOGNISER = BUFFALO
-"""v2's weights were trained on embeddings of insightface's buffalo_l."""
 SIDE = 224
 """Of a photo in pixels, as CLIP sees it."""
 HEAD_DIM = 128

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import folders, notes, regional_text
-from ...bridge.conditioning import Canvas, Conditioning, check_conditioning
+from ...bridge import notes, scopes
+from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ...bridge.encode import check_family
+from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
+from ...bridge.regional_text import RegionalTextRun
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, percent_input, region_inputs, region_masks_input, searchable
+from ...bridge.schema import (
+    advanced,
+    applied_outputs,
+    percent_input,
+    region_inputs,
+    region_masks_input,
+    searchable,
+)
 from ...bridge.unet import text_width
-from ...core.people import Cast, Person, PlacedCast, is_a
-from ...core.places import drawing, heard, placing, regions
+from ...core.places import heard, regions
 from ..sockets import CastOrIdentitySocket, socket
-from .host import FILE, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, lora_weights, prompt
+from .file import FILE, METHOD, PhotoMaker, load_photo_maker, lora_weights
+from .text import SAME_CLIP, by_region, prompt
 from .words import TRIGGER
 
+PhotoMakerSocket = socket(METHOD.socket, PhotoMaker)
 CATEGORY = "likeness/photomaker"
-PhotoMakerSocket = socket("LIKENESS_PHOTO_MAKER", PhotoMaker)
 APPLY = "Apply PhotoMaker (Likeness)"
 WITHOUT_PEOPLE = "Nobody is put in, and the LoRA is not added. The text is read without its trigger words"
 
 
-class LoadPhotoMaker(io.ComfyNode):
+class LoadPhotoMaker(FileLoader, io.ComfyNode):
+    published, made = FILE, load_photo_maker
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -38,30 +48,12 @@ class LoadPhotoMaker(io.ComfyNode):
             display_name="Load PhotoMaker (Likeness)",
             category=CATEGORY,
             description="Loads PhotoMaker v1 or v2, encoder and LoRA. Which of the two a file is, its contents tell.",
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="photomaker-v1.bin, photomaker-v2.bin, or a safetensors copy of one, from "
-                    "models/photomaker.",
-                )
-            ],
-            outputs=[PhotoMakerSocket.Output("photo_maker", display_name="photo_maker")],
-            hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "photomaker", "photo maker", "stacked id", "face", "identity")
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
-        return folders.fingerprint(FILE.path, file)
-
-    @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_photo_maker(FILE.chosen(file, notes.node_of(cls))))
+        tooltip = "photomaker-v1.bin, photomaker-v2.bin, or a safetensors copy of one, from models/photomaker."
+        return cls.loading(
+            schema, PhotoMakerSocket, "photo_maker", tooltip,
+            "photomaker", "photo maker", "stacked id", "face", "identity",
+        )  # fmt: skip
 
 
 class ApplyPhotoMaker(io.ComfyNode):
@@ -158,26 +150,13 @@ class ApplyPhotoMaker(io.ComfyNode):
         if not people:
             notes.tell(node, "\n".join([*hints, WITHOUT_PEOPLE]))
             return io.NodeOutput(model, said.plain, negative)
-        areas = _areas(cast, people, mask, extent, margin, feather)
-        canvas = Canvas(node, APPLY, lambda _: "with their regions")
-        sides = by_region(said, negative, start_percent, areas, canvas)
+        scope = scopes.of_bodies(cast, APPLY, node, ALWAYS, mask, extent, margin, feather)
+        sides = by_region(said, negative, start_percent, scope.regions, scope.canvas)
         notes.tell(node, "\n".join(hints))
         model = with_lora(model, photo_maker.lora, lora_weight, node, lora_weights(photo_maker, model))
-        if areas is None:
+        if scope.regions is None:
             return io.NodeOutput(model, *sides)
-        shown = drawing.read_regions(areas, people)[None]
-        return io.NodeOutput(patched(model, regional_text.RegionalTextRun), *sides, ui=ui.PreviewImage(shown, cls=cls))
-
-
-def _areas(
-    cast: Cast, people: Sequence[Person], mask: Tensor | None, extent: regions.Extent, margin: float, feather: float
-) -> Tensor | None:
-    """(people, H, W) where those who are heard are, or None where one person is heard everywhere."""
-    if mask is None and len(people) == 1:
-        return None
-    if mask is not None and not is_a(cast, PlacedCast):
-        return regions.of_masks(mask, cast)
-    return regions.of_present(placing.require_places(cast, APPLY), people, mask, extent, margin, feather)
+        return io.NodeOutput(patched(model, RegionalTextRun), *sides, ui=scope.preview(cls))
 
 
 NODES = [LoadPhotoMaker, ApplyPhotoMaker]

@@ -14,7 +14,7 @@ from ...core.people import RowCast, is_a
 from ...core.places import drawing, heard, placing, regions
 from . import bound as bound_references
 from .bound import BoundReferences, BoundReferencesRun, check_tokens
-from .host import REFERENCES, PeopleReferences
+from .encoding import REFERENCES, PeopleReferences
 
 NAME = "References by Region"
 NOBODY, EVERYBODY = "nobody", "everybody"

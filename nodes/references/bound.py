@@ -21,7 +21,7 @@ from ...bridge.runs import Batch, Given, Run, entries
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import LikenessError, counted
 from ...core.places.regions import BadRegion
-from .host import REFERENCES, PeopleReferences, whose
+from .encoding import REFERENCES, PeopleReferences, whose
 from .net import Group, Plan, Tokens, attended, groups, on_tokens
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ...core import previews
 from ...core.places.heard import as_cast, heard
 from ..sockets import CastOrIdentitySocket
 from . import bind
-from .host import PeopleReferences, encoded, family_of, latents_of, referring, seen_of, too_many
+from .encoding import PeopleReferences, encoded, family_of, latents_of, referring, seen_of, too_many
 from .pictures import SENTENCES, captioned, references, remarks, with_sentences
 
 NAME = "Cast as References"

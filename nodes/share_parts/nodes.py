@@ -14,7 +14,7 @@ from ...bridge.unet import text_width
 from ...core import geometry
 from ...core.parts.parts import Parts
 from ..sockets import PartsSocket
-from .host import LAYERS, put_in, reference_of
+from .reference import LAYERS, put_in, reference_of
 
 EVERY_STEP, ONCE = "at every step", "once"
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from comfy.clip_vision import ClipVisionModel
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from ...bridge import detector_words, folders, notes
-from ...bridge.adapters import Hearing, check_layout
-from ...bridge.carried import put
-from ...bridge.conditioning import Canvas, Conditioning, check_conditioning, sigmas_of
-from ...bridge.injections import InjectionsRun
-from ...bridge.lora import with_lora
-from ...bridge.runs import patched
+from ...bridge import detector_words, load, lora, notes, scopes
+from ...bridge.adapters import check_layout, keys_and_values
+from ...bridge.clip_vision import states
+from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.injections import Injection
+from ...bridge.load import Loaded
+from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
     advanced,
     applied_outputs,
@@ -26,23 +29,44 @@ from ...bridge.schema import (
     region_masks_input,
     searchable,
 )
+from ...bridge.scopes import Scope
 from ...core import previews
 from ...core.errors import gathered
-from ...core.identities import PHOTOS
+from ...core.identities import PHOTOS, embeddings, portraits
+from ...core.methods import method
 from ...core.parts.parts import BadPart, Parts
-from ...core.people import Cast, Person, PlacedCast, RowCast, is_a
-from ...core.places import drawing, placing, regions
-from ...core.places.heard import as_cast, heard, left_out, weights
+from ...core.people import Cast, Person, PlacedCast, is_a
+from ...core.places import drawing, regions
+from ...core.places.heard import as_cast, heard, left_out
 from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, socket
-from .host import FILE, StoryMaker, load_story_maker, make_injections, seen
-from .net import METHOD, Body, cut_out
+from .bodies import Body, cut_out
+from .net import Seen, StoryMakerNet, TooManyPeople, apart, together, with_background
 
+METHOD = method("story_maker")
 CATEGORY = "likeness/storymaker"
-StoryMakerSocket = socket("LIKENESS_STORY_MAKER", StoryMaker)
 LOAD, APPLY = "Load StoryMaker", "Apply StoryMaker"
 
 
-class LoadStoryMaker(io.ComfyNode):
+class StoryMaker(Loaded[StoryMakerNet]):
+    """A loaded mask.bin. lora: by number of the attention layer, as the file has it."""
+
+
+StoryMakerSocket = socket(METHOD.socket, StoryMaker)
+FILE = load.Published.of(METHOD, "StoryMaker adapter")
+
+
+def load_story_maker(path: str) -> StoryMaker:
+    """Read mask.bin or a safetensors conversion of it.
+
+    Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    state = FILE.read(path)
+    return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.of_adapter(state))
+
+
+class LoadStoryMaker(FileLoader, io.ComfyNode):
+    published, made = FILE, load_story_maker
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -51,29 +75,12 @@ class LoadStoryMaker(io.ComfyNode):
             category=CATEGORY,
             description="Loads StoryMaker's mask.bin: face, hair, clothes and body of a person for SDXL. CLIP ViT-H, "
             "which it looks with, is loaded with Load CLIP Vision.",
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="mask.bin, or a safetensors copy of it, from models/storymaker.",
-                )
-            ],
-            outputs=[StoryMakerSocket.Output("story_maker", display_name="story_maker")],
-            hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "storymaker", "story maker", "consistent character", "clothes", "outfit", "body")
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
-        return folders.fingerprint(FILE.path, file)
-
-    @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        return io.NodeOutput(load_story_maker(FILE.chosen(file, notes.node_of(cls))))
+        tooltip = "mask.bin, or a safetensors copy of it, from models/storymaker."
+        return cls.loading(
+            schema, StoryMakerSocket, "story_maker", tooltip,
+            "storymaker", "story maker", "consistent character", "clothes", "outfit", "body",
+        )  # fmt: skip
 
 
 class ApplyStoryMaker(io.ComfyNode):
@@ -164,47 +171,73 @@ class ApplyStoryMaker(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        everybody = as_cast(cast)
-        present, node = heard(everybody), notes.node_of(cls)
-        if not present.people or not weight:
+        everybody, node = as_cast(cast), notes.node_of(cls)
+        present = heard(everybody).people
+        if not present or not weight:
             notes.tell(node, "")
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, METHOD, start_percent, end_percent)
+        window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         check_conditioning([*positive, *negative], story_maker.width, APPLY)
-        check_layout(story_maker.net.ip_adapter.widths, model, METHOD)
-        where = _hearing(everybody, node, window, mask, extent, margin, feather)
+        check_layout(story_maker.net.ip_adapter.widths, model, METHOD.title)
+        # Without places and masks all of them are in the whole picture, as published.
+        if mask is None and not is_a(everybody, PlacedCast):
+            scope = scopes.everywhere(everybody, APPLY, node, window)
+        else:
+            scope = scopes.of_bodies(everybody, APPLY, node, window, mask, extent, margin, feather, rows=True)
         with detector_words.in_errors(cls, "body_masks", BadPart):
             dressed = cut_out(everybody.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
-        acting = with_lora(model, story_maker.lora, lora_weight, node)
-        looked = seen(story_maker, clip_vision, present.people, photos, dressed)
-        sides = make_injections(story_maker, present.people, looked, weight, where)
-        return io.NodeOutput(
-            patched(acting, InjectionsRun),
-            put(positive, sides[0]),
-            put(negative, sides[1]),
-            ui=_shown(cls, present.people, dressed, where.regions),
-        )
+        acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
+        looked = _seen(story_maker, clip_vision, present, photos, dressed)
+        injections = _injections(story_maker, scope, looked, weight)
+        shown = _shown(cls, present, dressed, scope.regions)
+        return scope.applied(cls, acting, (positive, negative), injections, shown=shown)
 
 
-def _hearing(
-    cast: Cast,
-    node: str | None,
-    sigmas: tuple[float, float],
-    mask: Tensor | None,
-    extent: regions.Extent,
-    margin: float,
-    feather: float,
-) -> Hearing:
-    """By region where there are masks, or several people on a canvas; bodies have regions, not faces alone."""
-    by_row = is_a(cast, RowCast)
-    if mask is not None or by_row or len(heard(cast).people) == 1 or not is_a(cast, PlacedCast):
-        areas = None if mask is None else weights(cast, mask, margin, feather, APPLY)
-    else:
-        present = heard(cast).people
-        areas = regions.of_present(placing.require_places(cast, APPLY), present, None, extent, margin, feather)
-    canvas = Canvas(node, APPLY, lambda _: "with regions", len(heard(cast).people) if by_row else 0)
-    return Hearing(sigmas, areas, None, by_row, canvas, is_a(cast, PlacedCast) and areas is not None)
+def _seen(
+    loaded: StoryMaker, vision: ClipVisionModel, people: Sequence[Person], photos: str, bodies: Sequence[Body]
+) -> list[Seen]:
+    """What the networks are given of everybody. Raises WrongEncoder, PortraitsMissing, RecogniserMissing."""
+    found: list[Seen] = []
+    for person, body in zip(people, bodies, strict=True):
+        embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)
+        faces = portraits(person.identity, METHOD.title).aligned.float() / 255
+        pictures = torch.cat([faces, body.picture[None]])
+        looked = states(vision, pictures, loaded.net.image_proj_model.states)
+        found.append(Seen(embedding, looked[:-1].mean(0, keepdim=True), looked[-1:], body.weight))
+    return found
+
+
+def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> tuple[Injection, Injection]:
+    """For the positive and the negative. each: what is seen of these people.
+
+    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises TooManyPeople.
+    """
+    net, source, people, by_row = loaded.net, object(), scope.people, scope.by_row
+    whole = scope.regions is None and not by_row
+    if whole and len(people) > net.most:
+        raise TooManyPeople([person.identity.name for person in people], net.most)
+    acting = scope if scope.regions is None else replace(scope, regions=with_background(scope.regions))
+
+    def joined(background: Tensor, tokens: Tensor) -> Tensor:
+        if whole:
+            return together(background, tokens)
+        return apart(background, tokens)[1:] if by_row else apart(background, tokens)
+
+    background = net.background().cpu()
+    loud = torch.tensor([person.weight for person in people])[:, None].expand(-1, background.shape[1])
+    scales = joined(torch.ones_like(loud[:1]), loud) * weight
+
+    def injection(each: Sequence[Seen]) -> Injection:
+        tokens = joined(background, net.tokens([_moved(one, loaded) for one in each], by_row).cpu())
+        return acting.injection(source, tokens, keys_and_values(loaded, tokens, scales))
+
+    return injection(each), injection([one.nobody for one in each])
+
+
+def _moved(one: Seen, loaded: StoryMaker) -> Seen:
+    embedding, face, body = map(loaded.beside, (one.embedding, one.face, one.body))
+    return Seen(embedding, face, body, one.dressed)
 
 
 def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None) -> list[str]:

@@ -53,7 +53,7 @@ def load_with_anyone(path: str) -> WithAnyone:
 
 
 class LoadWithAnyone(FileLoader, io.ComfyNode):
-    published, made, newer = FILE, load_with_anyone, True
+    published, made, newer = FILE, load_with_anyone, LOAD
     licence = (
         "Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
         "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well."

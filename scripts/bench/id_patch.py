@@ -13,8 +13,8 @@ from pack.bridge.conditioning import append_tokens
 from pack.bridge.cross_attention import Place
 from pack.bridge.regional_text import RegionalText, RegionalTextBatch
 from pack.core.people import PlacedCast
+from pack.core.pictures import with_patches as add_patches
 from pack.core.places import group, regions
-from pack.nodes.id_patch.net import condition_image as add_patches
 from people_made import person
 
 from bench import sdxl

@@ -30,9 +30,8 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers
 from pack.core.parts.bank import PartWeights
 from pack.core.people import PlacedCast
-from pack.nodes.id_patch.host import IDPatch, load_id_patch
-from pack.nodes.id_patch.net import condition
-from pack.nodes.id_patch.nodes import ApplyIDPatch
+from pack.nodes.id_patch.condition_image import condition, presence
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatch, load_id_patch
 from pack.nodes.instant_id.nodes import IdentityNet
 from seeded import id_patch_file
 
@@ -118,7 +117,7 @@ def apply_id_patch(on: Networks, people: int, start: float = 0.0) -> Applied:
     """By the node. start: from which part of the schedule on tokens are read."""
     everybody = cast(people, on.side)
     patches = id_patch().patches(everybody.people, "mean")
-    image = condition(torch.zeros(1, on.side, on.side, 3), patches, everybody, "bench.py")
+    image = condition(torch.zeros(1, on.side, on.side, 3), patches, presence(everybody), "bench.py")
     given = on.net, id_patch(), everybody, image, 0.8, 0.0, 1.0, start, "mean"
     return Applied(on.model, *ApplyIDPatch.execute(*texts(), *given).args)
 

@@ -27,7 +27,7 @@ from pack.bridge.self_attention.scored import scored
 from pack.bridge.self_attention.shared_parts import SharedParts
 from pack.bridge.unet import coarsest
 from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, sink, token_mask, window
-from pack.nodes.share_parts.host import SelfReference
+from pack.nodes.share_parts.reference import SelfReference
 
 from bench import sd15, sdxl
 from bench.masks import garments

@@ -19,7 +19,7 @@ from pack.bridge.dit import TOKEN, around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.core.people import Cast
 from pack.nodes.references.bound import BoundReferences, BoundReferencesRun, bound
-from pack.nodes.references.host import LATENTS, REFERENCES, PeopleReferences
+from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
 from pack.nodes.references.net import on_tokens
 
 from bench.dits import FAMILIES, Family

@@ -22,7 +22,7 @@ from pack.bridge.regional_text import RegionalTextBatch
 from pack.bridge.runs import Run
 from pack.bridge.self_attention.layer import Beside
 from pack.bridge.token_control_net import _Network as IdentityNetwork
-from pack.nodes.share_parts.host import SelfReference
+from pack.nodes.share_parts.reference import SelfReference
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench import methods, timeline_picture

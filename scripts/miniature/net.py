@@ -7,11 +7,11 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from pack.nodes.id_patch.net import condition_image
 from rig.standins import resampler_sizes
 from torch import Tensor, nn
 
 from core.geometry import PATCH
+from core.pictures import with_patches as condition_image
 from core.projections.resampler import Resampler
 
 from .autoencoder import Decoder, Encoder

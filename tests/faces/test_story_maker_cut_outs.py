@@ -8,7 +8,7 @@ import pytest
 import torch
 from pack.core.parts.parts import BadPart, Parts, make_part
 from pack.core.people import Identity, Person
-from pack.nodes.story_maker.net import SIDE, BodiesMissing, cut_out
+from pack.nodes.story_maker.bodies import SIDE, BodiesMissing, cut_out
 from PIL import Image
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from comfy.controlnet import ControlNet
     from comfy.model_patcher import ModelPatcher
     from pack.bridge.face_model import FaceModel
-    from pack.nodes.id_patch.host import IDPatch
+    from pack.nodes.id_patch.nodes import IDPatch
     from pack.nodes.instant_id.nodes import InstantID
 
 
@@ -58,7 +58,7 @@ def chrome() -> Iterator[chromium.Browser]:
 def id_patch(tmp_path_factory: pytest.TempPathFactory) -> IDPatch:
     """Small projections of the published kind."""
     import torch
-    from pack.nodes.id_patch.host import load_id_patch
+    from pack.nodes.id_patch.nodes import load_id_patch
     from seeded import id_patch_file
 
     path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"

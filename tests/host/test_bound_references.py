@@ -20,7 +20,7 @@ from pack.core.people import Cast, RowCast
 from pack.core.places.regions import BadRegion
 from pack.nodes.references.bind import BindReferences
 from pack.nodes.references.bound import ReferencesMissing, ReferencesReplaced, TokensChanged
-from pack.nodes.references.host import REFERENCES, PeopleReferences
+from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from people_made import person
 
 pytestmark = tiny_dits.needed

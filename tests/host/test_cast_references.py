@@ -22,7 +22,7 @@ from pack.core.identities import PortraitsMissing
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast, Identity, Person, PlacedCast, RowCast, Slot
 from pack.core.places import group
-from pack.nodes.references.host import LATENTS, REFERENCES, PeopleReferences, whose
+from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences, whose
 from pack.nodes.references.nodes import CastReferences
 
 from nodes import CLIPTextEncode, VAEEncode

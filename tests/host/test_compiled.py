@@ -19,7 +19,7 @@ from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers
 from pack.core.parts.bank import PartWeights
-from pack.nodes.share_parts.host import SelfReference
+from pack.nodes.share_parts.reference import SelfReference
 
 SIDE = 64
 TOKENS = 4

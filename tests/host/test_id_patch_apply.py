@@ -21,8 +21,7 @@ from pack.core.errors import BadCast, BadEmbedding, BadPatches, BadSize, NotPlac
 from pack.core.identities import PHOTOS, RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast, RowCast
 from pack.core.places import bodies
-from pack.nodes.id_patch.host import SequenceUnsupported, load_id_patch
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, SequenceUnsupported, load_id_patch
 from pack.nodes.places import PoseImage
 from PIL import Image
 from seeded import id_patch_file

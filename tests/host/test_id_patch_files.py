@@ -12,8 +12,7 @@ import torch
 from pack.bridge.folders import UnsafePath
 from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import flatten
-from pack.nodes.id_patch.host import load_id_patch
-from pack.nodes.id_patch.nodes import LoadIDPatch
+from pack.nodes.id_patch.nodes import LoadIDPatch, load_id_patch
 from safetensors.torch import save_file
 from seeded import id_patch_file
 

@@ -30,7 +30,7 @@ from pack.nodes.infinite_you import nodes as of_node
 from pack.nodes.infinite_you.infuse_net import NotAnInfuseNet
 from pack.nodes.infinite_you.nodes import load_infinite_you
 from pack.nodes.references.bind import BindReferences
-from pack.nodes.references.host import REFERENCES, PeopleReferences
+from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
 from people_made import identity, person
 from safetensors.torch import save_file

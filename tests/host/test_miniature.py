@@ -21,10 +21,9 @@ from miniature.training import portraits
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.face_model import FaceModel
 from pack.core.faces import insight
+from pack.core.models.packs import IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
-from pack.nodes.id_patch.host import load_id_patch
-from pack.nodes.id_patch.net import RECOGNISER
-from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage
+from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage, load_id_patch
 from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast, PoseImage
 from pack.nodes.second_pass import CropFaces, PasteFaces
 from rig import small_networks
@@ -96,7 +95,7 @@ def people() -> list[Identity]:
         )
         pixels, _ = portraits.photo(rng, person)
         embedding = recogniser.embed(pixels[None])
-        found.append(Identity(f"person {number + 1}", {RECOGNISER: embedding}, torch.from_numpy(pixels)[None] / 255))
+        found.append(Identity(f"person {number + 1}", {IR_SE50: embedding}, torch.from_numpy(pixels)[None] / 255))
     return found
 
 
@@ -146,7 +145,7 @@ def seen(small: net.Miniature, pixels: Tensor, layout: Layout, by_place: list[Te
 
 
 def looks_of(small: net.Miniature, chosen: list[Identity]) -> list[Tensor]:
-    return list(small.looks(torch.cat([identity.embeddings[RECOGNISER] for identity in chosen])))
+    return list(small.looks(torch.cat([identity.embeddings[IR_SE50] for identity in chosen])))
 
 
 def far(a: Tensor, b: Tensor) -> float:
@@ -173,7 +172,7 @@ def test_everybody_is_in_their_place_as_without_a_host(
     pixels = draw(request.getfixturevalue(width), cast, layout, settings)
     assert measure.association([seen(small, pixels, layout, looks_of(small, by_place))]) == 1
 
-    embeddings = torch.cat([person.identity.embeddings[RECOGNISER] for person in cast.people])
+    embeddings = torch.cat([person.identity.embeddings[IR_SE50] for person in cast.people])
     control = PoseImage.execute(layout).args[0][0]
     hint = net.hint(control, small.patches(embeddings), [person.slot.center for person in cast.people])
     alone = small.decoder(net.sample(small, hint, [small.tokens(embeddings)], settings))[0].permute(1, 2, 0)
@@ -326,7 +325,7 @@ def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small
 class Embedder:
     """The miniature's recogniser, should the detector take a cartoon for a face."""
 
-    id, crop_size = RECOGNISER, 112
+    id, crop_size = IR_SE50, 112
 
     def embed(self, crops: Any) -> Tensor:
         return recogniser.embed(np.stack(crops)[..., ::-1])

@@ -29,11 +29,10 @@ from pack.core.parts.bank import PartWeights
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Layout
 from pack.nodes.control_images import FaceKeypointsImage
-from pack.nodes.id_patch.host import load_id_patch
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
 from pack.nodes.instant_id.nodes import load_instant_id
-from pack.nodes.share_parts.host import SelfReference
 from pack.nodes.share_parts.nodes import SharePartsAttention
+from pack.nodes.share_parts.reference import SelfReference
 from seeded import fill, id_patch_file, instant_id_file
 
 SIDE = 64

@@ -25,7 +25,7 @@ from pack.core import errors
 from pack.core.parts.bank import key_bias
 from pack.core.parts.parts import LABELS, BadPart, Parts, make_part, prepared
 from pack.nodes.parts import Part
-from pack.nodes.parts2whole import host as parts2whole
+from pack.nodes.parts2whole import features as parts2whole
 from parts_made import HEIGHT, WIDTH, picture
 from parts_run import LATENT_SCALE, POSE, apply, denoiser, encode, noise, sample, schedule, text
 

@@ -15,7 +15,7 @@ from other_packs import KEYS, adapter_pack
 from pack.bridge.unet import TokensMoved
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
-from pack.nodes.parts2whole import host as parts2whole
+from pack.nodes.parts2whole import features as parts2whole
 from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE, SharePartsAttention
 from parts_run import apply, denoiser, encode, sample, text
 

@@ -19,8 +19,7 @@ from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
 from pack.core.people import Cast, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
-from pack.nodes.photo_maker.host import load_photo_maker
-from pack.nodes.photo_maker.nodes import ApplyPhotoMaker
+from pack.nodes.photo_maker.nodes import ApplyPhotoMaker, load_photo_maker
 from pack.nodes.photo_maker.words import BadTrigger
 
 ONE, TWO = "photo of a man img in a red hat", "a man img and a woman img, on the beach"

@@ -21,9 +21,8 @@ from pack.core.identities import PortraitsMissing, RecogniserMissing
 from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.regions import BadRegion
 from pack.nodes.instant_id.nodes import load_instant_id
-from pack.nodes.story_maker.host import load_story_maker
 from pack.nodes.story_maker.net import TooManyPeople
-from pack.nodes.story_maker.nodes import ApplyStoryMaker
+from pack.nodes.story_maker.nodes import ApplyStoryMaker, load_story_maker
 from people_made import person
 from seeded import instant_id_file
 from story_maker_made import DEFAULTS, body, story_maker_file

@@ -11,8 +11,7 @@ import tiny_sdxl
 import torch
 from instant_id_run import HINT, apply, face, one, text
 from pack.bridge import unet
-from pack.nodes.id_patch.host import load_id_patch
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
 from pack.nodes.instant_id.nodes import load_instant_id
 from seeded import id_patch_file, instant_id_file
 

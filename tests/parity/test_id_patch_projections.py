@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from pack.core.models.tensors import flatten
+from pack.core.pictures import with_patches
 from pack.nodes.id_patch import net as id_patch
 from safetensors.torch import load_file
 from seeded import id_patch_file
@@ -77,7 +78,7 @@ def test_condition_image_equals_the_formula():
         spread = torch.rand(8, 2, generator=generator) * torch.tensor([width - 1.0, height - 1.0])
         locations = torch.cat([corners, spread])
         patches = torch.randn(len(locations), 3, 64, 64, generator=generator) * 2
-        ours = id_patch.condition_image(control, list(patches), [tuple(xy) for xy in locations.tolist()])
+        ours = with_patches(control, list(patches), [tuple(xy) for xy in locations.tolist()])
         assert (ours - reference_condition(control, patches, locations)).abs().max() <= 1e-6
         assert ours.min() < 0 and ours.max() > 1, "patches must survive unclamped"
 
@@ -89,7 +90,7 @@ def test_golden_numbers(net, kind, people):
     nobody = net.tokens(torch.zeros(1, 1, 512)).repeat(1, people, 1)
     control = GOLDEN["in.control"][None] / 255.0
     centers = [tuple(xy) for xy in GOLDEN["in.locs"][:people].tolist()]
-    condition = id_patch.condition_image(control, [net.patch(row) for row in embeddings], centers)
+    condition = with_patches(control, [net.patch(row) for row in embeddings], centers)
 
     every_token = 4 if people == 3 else 1
     assert (tokens[:, ::every_token] - GOLDEN[f"{kind}.{people}.tokens"]).abs().max() <= 1e-5

@@ -22,8 +22,7 @@ from figures import relative
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places import regions
-from pack.nodes.photo_maker.host import prompt
-from pack.nodes.photo_maker.nodes import ApplyPhotoMaker
+from pack.nodes.photo_maker.nodes import ApplyPhotoMaker, prompt
 from rig.workflow import nodes_in
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 

@@ -12,9 +12,9 @@ from diffusers import EulerDiscreteScheduler
 from figures import relative
 from pack.bridge import clip_vision, unet
 from pack.core.people import Cast, PlacedCast, Slot
-from pack.nodes.story_maker.host import load_story_maker
-from pack.nodes.story_maker.net import Seen, cut_out
-from pack.nodes.story_maker.nodes import ApplyStoryMaker
+from pack.nodes.story_maker.bodies import cut_out
+from pack.nodes.story_maker.net import Seen
+from pack.nodes.story_maker.nodes import ApplyStoryMaker, load_story_maker
 from people_made import person
 from story_maker_made import DEFAULTS, body, story_maker_file
 

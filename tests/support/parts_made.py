@@ -19,7 +19,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from pack.bridge import load
 from pack.core.parts.parts import LABELS, Parts, make_part
-from pack.nodes.parts2whole.host import Parts2Whole
+from pack.nodes.parts2whole.features import Parts2Whole
 from pack.nodes.parts2whole.net import DecoupledAttn
 from pack.nodes.parts2whole.pose_guider import PoseGuider
 from safetensors.torch import save_file

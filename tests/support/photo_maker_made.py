@@ -14,7 +14,7 @@ import comfy.utils
 import tiny_sdxl
 import torch
 from pack.core.people import Identity, Person, Portraits, Slot
-from pack.nodes.photo_maker.host import PhotoMaker, load_photo_maker
+from pack.nodes.photo_maker.nodes import PhotoMaker, load_photo_maker
 from seeded import Shapes, fill, perceiver_shapes, seeded
 from torch import Tensor
 
