@@ -15,8 +15,8 @@ from pack.core.models import manifest
 from pack.core.models.convert import convert
 from pack.core.models.formats import identify, known
 from pack.core.models.tensors import flatten, origin, read, shapes
-from pack.nodes.ip_adapter import files as ip_adapter_files
-from pack.nodes.ip_adapter.files import variant, versioned
+from pack.nodes.ip_adapter import variants as ip_adapter_files
+from pack.nodes.ip_adapter.variants import variant, versioned
 from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file

@@ -1,8 +1,9 @@
-"""IP-Adapter FaceID: an embedding of a face, and for Plus what CLIP vision sees of it, become tokens.
+"""An embedding, of a face or of all that CLIP sees, becomes tokens; in FaceID Plus with what these find in CLIP's states.
 
-Unnorm is core.resampler. Module and parameter names are those of the authors' files, so that a checkpoint loads
+Unnorm is resampler.Resampler. Module and parameter names are those of the authors' files, so that a checkpoint loads
 strictly; every size is read from the tensors.
-Source: IP-Adapter, ip_adapter/ip_adapter_faceid.py (Apache-2.0): MLPProjModel and ProjPlusModel.
+Source: IP-Adapter (Apache-2.0), ip_adapter/ip_adapter.py: ImageProjModel; ip_adapter/ip_adapter_faceid.py:
+MLPProjModel and ProjPlusModel.
 """
 
 from __future__ import annotations
@@ -18,25 +19,26 @@ from .resampler import Perceiver
 class _OfEmbeddings(nn.Module):
     """What both kinds have, with the sizes of `state`; its weights are not loaded.
 
-    KeyError names the key that is missing.
+    state: "norm.*", and "proj.*" of one layer or "proj.{0,2}.*" of two. KeyError names the key that is missing.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        inside, self.embedding = state["proj.0.weight"].shape
-        out, self.width = len(state["proj.2.weight"]), len(state["norm.weight"])
+        first, last = ("proj.weight",) * 2 if "proj.weight" in state else ("proj.0.weight", "proj.2.weight")
+        inside, self.embedding = state[first].shape
+        out, self.width = len(state[last]), len(state["norm.weight"])
         self.tokens = out // self.width
-        self.proj = nn.Sequential(
-            ops.Linear(self.embedding, inside, **factory), nn.GELU(), ops.Linear(inside, out, **factory)
-        )
+        self.proj = ops.Linear(self.embedding, inside, **factory)
+        if first != last:
+            self.proj = nn.Sequential(self.proj, nn.GELU(), ops.Linear(inside, out, **factory))
         self.norm = ops.LayerNorm(self.width, **factory)
 
     def told(self, embeddings: Tensor) -> Tensor:
-        return self.norm(self.proj(embeddings).unflatten(-1, (self.tokens, self.width)))
+        return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
 
 
-class FaceProjection(_OfEmbeddings):
-    """Embeddings (B, embedding) -> (B, tokens, width). Unconditional: zeros as embeddings."""
+class EmbeddingProjection(_OfEmbeddings):
+    """Embeddings (B, embedding) or (B, 1, embedding) -> (B, tokens, width). Unconditional: zeros as embeddings."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
         return self.told(embeddings)

@@ -6,11 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...core.models.formats import identify
-from ...core.models.packs import BUFFALO
 from ...core.models.tensors import State, origin
 
-RECOGNISER = BUFFALO
-"""All files that read an embedding were trained on those of insightface's buffalo_l (w600k_r50)."""
 FACE, LOOSE, SWAPPED = CUTS = ("face", "head and shoulders", "face in BGR")
 """What of a photo CLIP is given: the aligned face, the cut around it, or the face with red and blue swapped, as the
 authors' visualization_attnmap_faceid.ipynb gives a crop of cv2.imread to FaceID Plus."""
@@ -28,7 +25,7 @@ class Variant:
     """What a file reads and how its authors used it.
 
     title: in words. embedding: "normed", "raw" or "" where it reads no embedding of a face. clip: "states", "embeds"
-    or "". photos: how several photos of one person are joined, as in identities.combine. cut: FACE or LOOSE.
+    or "". photos: how several photos of one person are joined, as in identities.combine. cut: of CUTS.
     shortcut: whether what CLIP sees is added (Plus v2) to what the embedding says.
     """
 
@@ -50,16 +47,12 @@ _VARIANTS = {
     "ip-adapter-plus": Variant("IP-Adapter plus", clip="states"),
     "ip-adapter-full": Variant("IP-Adapter full-face", clip="states"),
 }
-_FAMILIES = ("-sd15", "-sdxl")
 
 
 def variant(state: State) -> Variant:
-    """Raises KeyError for a file that is none of formats.IP_ADAPTERS."""
+    """Raises KeyError for a file that is none of the method's formats."""
     known = identify(state)
-    name = known.id if known else ""
-    for family in _FAMILIES:
-        name = name.removesuffix(family)
-    return _VARIANTS[name]
+    return _VARIANTS[known.id.removesuffix("-sd15").removesuffix("-sdxl") if known else ""]
 
 
 def versioned(found: Variant, state: State, path: str, version: str) -> Variant:
