@@ -30,7 +30,7 @@ from .. import avatars, measure, net, places, recogniser, stored
 from ..autoencoder import colours
 from ..looks import HAIR, NOBODY, SHIRT, SKIN
 from ..net import Miniature, Settings
-from . import crowds, fit_projections, portraits, train
+from . import crowds, lessons, portraits, train
 
 TRAINED = Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
 DEMO = Settings()
@@ -79,7 +79,7 @@ def seen(model: Miniature, scene: Scene, latents: Tensor, looks: Tensor | None =
 
 
 def drawn_people(count: int) -> Tensor:
-    return fit_projections.pool(train.HELD_OUT, count).embeddings
+    return lessons.pool(train.HELD_OUT, count).embeddings
 
 
 def real_people() -> Tensor:
