@@ -68,8 +68,9 @@ import environment
 from environment import ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from batch.inputs import Job, Template
+    from batch.inputs import Template
     from batch.output import Output
+    from batch.prompts import Job
     from batch.rows import Row
     from batch.run import Run
     from batch.workers import Crew

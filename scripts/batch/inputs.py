@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -29,6 +29,7 @@ from core import workflow_files
 from core.text import in_one_line
 
 from . import people
+from .prompts import Job
 from .rows import NAME, BadRow, Row, cut
 
 _UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
@@ -37,20 +38,6 @@ _STEM = 160
 _WHOLE = set[str]()
 """Photos that have been read through, by what is in them: many rows have the same ones."""
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them."""
-
-    row: Row
-    prompt: Prompt
-    photos: Mapping[str, bytes] = field(repr=False)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of all that makes the picture; the names of the photos are made of what is in them."""
-        return hashlib.sha256(json.dumps(self.prompt, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)

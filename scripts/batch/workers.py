@@ -21,7 +21,7 @@ from environment import ROOT, Host, SetupError, say
 from rig.workflow import Prompt
 
 from .estimate import duration
-from .inputs import Job
+from .prompts import Job
 from .worker import About, Made, Worker
 
 IN_FLIGHT = 2

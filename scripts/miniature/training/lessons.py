@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import avatars, net, places, recogniser
 from ..avatars import Area, area
-from ..looks import BEARD, HAIR, LENGTH, NOBODY, SHIRT, SIZE, SKIN
+from ..looks import BEARD, HAIR, LENGTH, NOBODY, SIZE, SKIN
 from ..net import Miniature
 from ..unet import WIDTH
 from . import crowds, portraits
@@ -162,9 +162,7 @@ def _quick_in_half(device: torch.device) -> bool:
 
 
 @torch.no_grad()
-def _scene(
-    model: Miniature, rng: random.Random, known: Tensor, size: tuple[int, int], costs: Tensor
-) -> _Scene:
+def _scene(model: Miniature, rng: random.Random, known: Tensor, size: tuple[int, int], costs: Tensor) -> _Scene:
     """Mostly everybody with patch and tokens; now and then a place without a person, or tokens alone."""
     standing = crowds.draw(rng, size)
     people, kind = len(standing), rng.random()
