@@ -23,6 +23,7 @@ from PIL import Image
 
 from core.faces import alignment, scrfd
 from core.faces.model import faces_in
+from core.people import Identity
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -139,85 +140,50 @@ def test_whose_row_a_picture_is(tmp_path: Path) -> None:
     assert evaluate.row_of(tmp_path / "00002_Yao.png", meant) is None
 
 
-def says(text: str) -> Callable[[Path], object]:
-    """The file beside the pair's picture."""
-    return lambda folder: (folder / "pictures" / "pair" / "1.json").write_text(text)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"people": ["Eve"]}', "names Eve; there are photos of Yao, Eileen"),
+        ('{"people": []}', "names nobody"),
+        ('{"people": 5}', "cannot be read"),
+        ('{"peeple": ["Yao"]}', "cannot be read: .*left out"),
+        ('{"places": [[1, 2]]}', "has 1 place for 2 people"),
+        ('{"places": [1, 2]}', r"cannot be read: .*\[\[300, 260\]\]"),
+        ('{"places": [[1e400, 1], [1, 1]]}', "cannot be read"),
+        ('{"places": [[1, 1]], "size": [0, 0]}', "cannot be read"),
+        ("Yao on the left", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "1.json").write_text(text)
+    nobody = Identity("", {}, torch.zeros(0, 112, 112, 3))
+    with pytest.raises(SetupError, match=rf"1\.json {words}"):
+        evaluate.cast_of(tmp_path / "1.png", {"Yao": nobody, "Eileen": nobody}, (1, 1))
 
 
-REFUSED = {
+PHOTO, PICTURE, ADDED = Path("people/Yao/yao.jpg"), Path("pictures/team/1 % of #2.jpg"), Path("pictures/pair/2.png")
+REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no people": (lambda folder: shutil.rmtree(folder / "people"), "There is nobody in .*people"),
-    "no photo": (lambda folder: (folder / "people" / "Yao" / "yao.jpg").unlink(), "There is no photo in .*Yao"),
+    "no photo": (lambda folder: (folder / PHOTO).unlink(), "There is no photo in .*Yao"),
     "no pictures": (lambda folder: shutil.rmtree(folder / "pictures"), "There is no picture below"),
     "no models": (lambda folder: shutil.rmtree(folder / "models"), "No face detector below .*insightface"),
-    "a stranger is named": (
-        says('{"people": ["Eve"]}'),
-        "names Eve; there are photos of Eileen, Yao",
-    ),
-    "places for others": (
-        says('{"places": [[1, 2]]}'),
-        "has 1 place for 2 people",
-    ),
-    "no places": (
-        says('{"places": [1, 2]}'),
-        r"1\.json cannot be read: .*\[\[300, 260\]\]",
-    ),
-    "a mistyped key": (
-        says('{"peeple": ["Yao"]}'),
-        r"1\.json cannot be read: .*left out",
-    ),
-    "no json": (
-        says("Yao on the left"),
-        r"1\.json cannot be read",
-    ),
-    "nobody is named": (
-        says('{"people": []}'),
-        r"1\.json names nobody",
-    ),
-    "a place far away": (
-        says('{"places": [[1e400, 1], [1, 1]]}'),
-        r"1\.json cannot be read",
-    ),
-    "no size": (
-        says('{"places": [[1, 1]], "size": [0, 0]}'),
-        r"1\.json cannot be read",
-    ),
-    "deep json": (
-        says("[" * 100_000),
-        r"1\.json cannot be read",
-    ),
-    "half a photo": (
-        lambda folder: os.truncate(folder / "people" / "Yao" / "yao.jpg", 5000),
-        r"yao\.jpg cannot be read as a picture",
-    ),
-    "no face": (
-        lambda folder: shutil.copyfile(real_faces.COFFEE, folder / "people" / "Yao" / "photo of a cup.png"),
-        r"No face .*photo of a cup\.png",
-    ),
-    "half a picture": (
-        lambda folder: os.truncate(folder / "pictures" / "team" / "1 % of #2.jpg", 5000),
-        r"1 % of #2\.jpg .*picture: .* Save it again",
-    ),
-    "a pipe": (
-        lambda folder: os.mkfifo(folder / "pictures" / "pair" / "2.png"),
-        r"2\.png .*no such file",
-    ),
-    "a picture of gigabytes": (
-        lambda folder: Image.new("1", (12000, 12000)).save(folder / "pictures" / "pair" / "2.png"),
-        r"2\.png .*144000000 pixels\) exceeds limit",
-    ),
+    "half a photo": (lambda folder: os.truncate(folder / PHOTO, 5000), r"yao\.jpg cannot be read as a picture"),
+    "no face": (lambda folder: shutil.copyfile(real_faces.COFFEE, folder / PHOTO), r"No face .*yao\.jpg"),
+    "half a picture": (lambda folder: os.truncate(folder / PICTURE, 5000), r"1 % of #2\.jpg .*picture: .* Save it"),
+    "a pipe": (lambda folder: os.mkfifo(folder / ADDED), r"2\.png .*no such file"),
+    "gigabytes": (lambda folder: Image.new("1", (12000, 12000)).save(folder / ADDED), r"2\.png .*exceeds limit"),
     "another format": (
-        lambda folder: Image.new("RGB", (9, 9)).save(folder / "pictures" / "pair" / "2.png", "EPS"),
-        r"2\.png .*cannot identify image file",
+        lambda folder: Image.new("RGB", (9, 9)).save(folder / ADDED, "EPS"),
+        r"2\.png .*cannot identify",
     ),
-    "no names": (
-        says('{"people": 5}'),
-        r"1\.json cannot be read",
-    ),
+    "beside it": (lambda folder: (folder / PICTURE).with_suffix(".json").write_text("{"), "cannot be read"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_missing_is_said(case: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before hours are spent on the others."""
     spoil, words = REFUSED[case]
     spoil(folder)
     monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), "--models", str(folder / "models")])
