@@ -154,7 +154,7 @@ def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
     models = [given.models.absolute()] if given.models else []
     count = given.workers or (None if given.address else max(1, gpus()))
     if count == 1 and not given.address:
-        return workers.Crew(lambda: workers.Here(host, python, models), count, host, given.row_limit)
+        return workers.Crew(lambda: workers.here(host, python, models), count, host, given.row_limit)
     return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host, given.row_limit)
 
 

@@ -12,8 +12,7 @@ from rig.workflow import Prompt, title
 
 from core.models import needs
 
-from .inputs import takes_files
-from .prompts import Job, Known, as_link
+from .prompts import Job, Known, as_link, specs
 
 _NEAREST = 3
 
@@ -71,14 +70,7 @@ def _not_offered(found: Mapping[Choice, str], known: Known, told: str) -> Iterat
 def _menus(kind: str, known: Known) -> dict[str, list[Any]]:
     """What the menus of the host's own nodes and of ours offer. Those of other packs may take what they do not offer,
     and so do menus of files that are sent along."""
-    definition = known[kind]
-    if not definition["python_module"].startswith(("nodes", "comfy_extras")) and not kind.startswith("Likeness"):
+    if not known[kind]["python_module"].startswith(("nodes", "comfy_extras")) and not kind.startswith("Likeness"):
         return {}
-    found: dict[str, list[Any]] = {}
-    for section in ("required", "optional"):
-        for name, (menu, *rest) in definition["input"].get(section, {}).items():
-            settings = rest[0] if rest else {}
-            words = menu if isinstance(menu, list) else settings.get("options") if menu == "COMBO" else None
-            if words is not None and not takes_files(settings):
-                found[name] = words
-    return found
+    found = specs(known, kind).items()
+    return {name: spec.menu for name, spec in found if spec.menu is not None and not spec.takes_files}

@@ -227,7 +227,7 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     again.keep(tries[0].of, ["row2.png"], each[:1], 0)
     assert measured.Scores(tmp_path).summary().startswith("1 picture, 2 people in them: association 0.500")
     with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
-        file.write("row3,row3.png,An")
+        file.write("row3,row3.png,Anna,,right,Anna,40,judge,0.75,0.1,0.65,,3,yes\nrow3,row3.png,Be")
     assert not measured.Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
 
 
