@@ -8,7 +8,7 @@
     python scripts/to_safetensors.py ../../models/parts2whole/Parts2Whole
 
 Run it in the pack's folder with the Python that runs ComfyUI. The new file stands beside the old one, loads the same,
-and says in its metadata what it was made of. `models.py convert` does the same; only this is in the published archive.
+and says in its metadata what it was made of.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 Rows of a weight (its outputs) are repeated, its columns (inputs) repeated and divided; the statistics of GroupNorm and
 LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
-
-    python -m miniature.export FOLDER     in scripts/: into the model folders of a ComfyUI, e.g. ComfyUI/models, with
-                                          a small face pack where it is not there, and a workflow (install.py)
 """
 
 from __future__ import annotations
@@ -161,11 +158,3 @@ _RULES = (
     ("input_hint_block.14.", _hint_out),
     ("input_hint_block.", _padded),
 )
-
-
-if __name__ == "__main__":
-    from environment import run
-
-    from .install import main
-
-    run(main)
