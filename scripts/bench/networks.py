@@ -104,7 +104,8 @@ def control_net(family: Family, device: Any, dtype: Any) -> Any:
     shape = {key: n for key, n in family.used.items() if key not in ("out_channels", "transformer_depth_output")}
     with torch.device(device):
         net = comfy.cldm.cldm.ControlNet(
-            **shape, **family.heads, hint_channels=3, dtype=dtype, device=device, operations=comfy.ops.disable_weight_init
+            **shape, **family.heads, hint_channels=3, dtype=dtype, device=device,
+            operations=comfy.ops.disable_weight_init,
         )  # fmt: skip
     return _with_weights(net, device)
 
