@@ -177,6 +177,39 @@ def _applied(node: str, **given: Any) -> Applied:
 _eye = cache(clip_vision)
 
 
+def sampled(on: Networks, applied: Applied, steps: int, **more: Any) -> Any:
+    """The latent after so many of the host's Euler steps with CFG. more: of the host's sampler."""
+    width, height = on.size
+    start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
+    sampling = applied.model.get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
+    return tiny_sdxl.host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **more)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Of one step after the first. tflop: operations, 1e12. peak, kept: MiB beside the weights, the most at any moment
+    and what stays from step to step."""
+
+    tflop: float
+    peak: float
+    kept: float
+
+
+def counted(on: Networks, applied: Applied, steps: int = 2) -> Counted:
+    """Of the last of these steps. on: for_counting."""
+    moments: list[tuple[int, int, int]] = []
+    with LiveBytes("cpu") as memory, counting() as counter:
+
+        def note(*_: Any) -> None:
+            moments.append((counter.get_total_flops(), memory.peak, memory.live))
+            memory.peak = memory.live
+
+        sampled(on, applied, steps, callback=note)
+    (before, _, kept), (after, peak, _) = moments[-2:]
+    return Counted((after - before) / 1e12, peak / 2**20, kept / 2**20)
+
+
 @dataclass(frozen=True)
 class Method:
     """apply: by its nodes. families: of UNets that it is counted on. counted, timed: the largest cost wanted, of a step
@@ -191,6 +224,11 @@ class Method:
     families: tuple[str, ...] = ("sdxl",)
     most: int = 12
     side: float = 1.0
+
+    def counted_on(self, on: Networks, people: int) -> Counted:
+        """One step of a picture of these networks' size. on: for_counting."""
+        size = (round(self.side * side / 8) * 8 for side in on.size)
+        return counted(on.at(*size), self.apply(on, people))
 
 
 BOTH = ("sdxl", "sd15")
@@ -214,39 +252,6 @@ METHODS: dict[str, Method] = {
     "second_pass": Method(second_pass(), side=0.75),
 }
 """Every method by its name."""
-
-
-def sampled(on: Networks, applied: Applied, steps: int, **more: Any) -> Any:
-    """The latent after so many of the host's Euler steps with CFG. more: of the host's sampler."""
-    width, height = on.size
-    start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
-    sampling = applied.model.get_model_object("model_sampling")
-    sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
-    return tiny_sdxl.host_sample(applied.model, start, sigmas, applied.positive, applied.negative, **more)
-
-
-@dataclass(frozen=True)
-class Counted:
-    """Of one step after the first. tflop: operations, 1e12. peak, kept: MiB beside the weights, the most at any moment
-    and what stays from step to step."""
-
-    tflop: float
-    peak: float
-    kept: float
-
-
-def counted(on: Networks, applied: Applied, steps: int = 3) -> Counted:
-    """Of the last of these steps. on: for_counting."""
-    moments: list[tuple[int, int, int]] = []
-    with LiveBytes("cpu") as memory, counting() as counter:
-
-        def note(*_: Any) -> None:
-            moments.append((counter.get_total_flops(), memory.peak, memory.live))
-            memory.peak = memory.live
-
-        sampled(on, applied, steps, callback=note)
-    (before, _, kept), (after, peak, _) = moments[-2:]
-    return Counted((after - before) / 1e12, peak / 2**20, kept / 2**20)
 
 
 def seconds_of_a_step(on: Networks, applied: Applied, steps: int) -> float:

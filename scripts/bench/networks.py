@@ -51,7 +51,7 @@ def _value(one: Any) -> Any:
     return one.options[0] if default is None and getattr(one, "options", None) else default
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """What the host calls one, its shape, the same as small as in tests, how its ControlNet counts heads, and the
     (width, height) of a picture."""

@@ -52,17 +52,11 @@ def _plain(family: Family) -> Counted:
     return counted(_networks(family), unpatched(_networks(family), 0))
 
 
-def of_method(on: Networks, name: str, people: int) -> Counted:
-    method = METHODS[name]
-    size = (round(method.side * side / 8) * 8 for side in on.size)
-    return counted(on.at(*size) if method.side != 1 else on, method.apply(on, people))
-
-
 def ours() -> None:
     for family in (SDXL, SD15):
         for name, method in of_family(family.name).items():
             for people in (number for number in PEOPLE if number <= max(method.most, PEOPLE[0])):
-                found, more = of_method(_networks(family), name, people), PASS if name == "second_pass" else 0
+                found, more = method.counted_on(_networks(family), people), PASS if name == "second_pass" else 0
                 ratio = found.tflop / _plain(family).tflop
                 _line("people", family, name, people, found, 1 + more * ratio if more else ratio, method.counted)
 
@@ -90,7 +84,7 @@ def _line(table: str, family: Family, name: str, people: int, found: Counted, ra
 def operations() -> None:
     for family, method, people, peer, others, target in PAIRS:
         on = _networks(family)
-        found, beside = of_method(on, method, people).tflop, of_method(on, peer, others).tflop
+        found, beside = METHODS[method].counted_on(on, people).tflop, METHODS[peer].counted_on(on, others).tflop
         name = f"operations_{family.name}_{method}_{people}_vs_{peer}_{others}"
         report(name, found, beside, "TFLOP", target, COUNTED)
 
@@ -99,7 +93,7 @@ def faces_at_half_size() -> None:
     """A step of six faces at half the side, a row each, beside a step of the whole picture with all six."""
     on = _networks(SDXL)
     small = on.at(on.size[0] // 2, on.size[1] // 2)
-    found, whole = counted(small, second_pass(0.5)(on, 6)).tflop, of_method(on, "id_patch", 6).tflop
+    found, whole = counted(small, second_pass(0.5)(on, 6)).tflop, METHODS["id_patch"].counted_on(on, 6).tflop
     more = {"ratio_of_20_steps_to_50": round(20 * found / (50 * whole), 4)}
     report("second_pass_step_operations_6_faces_at_512", found, whole, "TFLOP", 1.5, COUNTED, **more)
 
