@@ -13,7 +13,7 @@ from miniature import avatars, export, measure, net, places, recogniser, stored
 from miniature.training import evaluate, lessons, portraits, train
 from pack.core.faces import ir_se50
 from rig import hostless, photos
-from rig.standins import control_net_shapes
+from rig.shapes import of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,8 +103,8 @@ def test_a_wider_layer_says_the_same_more_often() -> None:
 
 def test_widened_files_have_the_real_keys_and_shapes(model: net.Miniature) -> None:
     state = {key.removeprefix("control."): v for key, v in model.state_dict().items() if key.startswith("control.")}
-    wide = export.widened(state, control_net_shapes())
-    assert {key: tuple(weight.shape) for key, weight in wide.items()} == dict(control_net_shapes())
+    wide = export.widened(state, of("controlnet"))
+    assert {key: tuple(weight.shape) for key, weight in wide.items()} == dict(of("controlnet"))
 
 
 @pytest.mark.parametrize("lesson", lessons.LESSONS)
