@@ -29,6 +29,11 @@ def advanced(widget: InputT) -> InputT:
     return widget
 
 
+def output(kind: type[io.ComfyTypeIO], name: str, tooltip: str | None = None) -> io.Output:
+    """An output that is shown under its id; ComfyUI 0.3.64 shows its kind unless it is told."""
+    return kind.Output(name, display_name=name, tooltip=tooltip)
+
+
 def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     """A point of the sampling schedule, 0..1."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)

@@ -12,7 +12,7 @@ from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, searchable
+from ..bridge.schema import advanced, output, searchable
 from ..core import measure
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -134,24 +134,16 @@ class CropFaces(io.ComfyNode):
                 *([_VAE] if dit.known_here() else []),
             ],
             outputs=[
-                io.Image.Output("crops", display_name="crops", tooltip="One person per row: for VAE Encode."),
-                io.Mask.Output(
-                    "masks",
-                    display_name="masks",
-                    tooltip="Of the crops, what is pasted: for Set Latent Noise Mask.",
-                ),
+                output(io.Image, "crops", "One person per row: for VAE Encode."),
+                output(io.Mask, "masks", "Of the crops, what is pasted: for Set Latent Noise Mask."),
                 CastSocket.Output(
                     "cast_by_row", display_name="cast", tooltip="Row n of the batch is person n: for the apply nodes."
                 ),
-                CropsSocket.Output("where", display_name="where", tooltip="For Paste Faces."),
-                io.Image.Output("preview", display_name="preview", tooltip="Who was chosen."),
-                io.String.Output("report", display_name="report", tooltip="Everybody, and why they are chosen or not."),
-                io.Int.Output("count", display_name="count", tooltip="How many rows there are."),
-                io.Latent.Output(
-                    "latents",
-                    display_name="latents",
-                    tooltip="The crops for the sampler, with their masks; needs vae.",
-                ),
+                output(CropsSocket, "where", "For Paste Faces."),
+                output(io.Image, "preview", "Who was chosen."),
+                output(io.String, "report", "Everybody, and why they are chosen or not."),
+                output(io.Int, "count", "How many rows there are."),
+                output(io.Latent, "latents", "The crops for the sampler, with their masks; needs vae."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -243,8 +235,8 @@ class PasteFaces(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("image", display_name="image"),
-                io.Mask.Output("mask", display_name="mask", tooltip="Where something was pasted."),
+                output(io.Image, "image"),
+                output(io.Mask, "mask", "Where something was pasted."),
             ],
         )
         return searchable(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
