@@ -14,7 +14,7 @@ from ..bridge import notes
 from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, output, searchable
+from ..bridge.schema import advanced, output, pixels_input, searchable, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -58,22 +58,16 @@ class Measure(io.ComfyNode):
                     "another one judges where there is one.",
                 ),
                 advanced(
-                    io.Float.Input(
+                    similarity_input(
                         "stranger_below",
-                        default=measure.STRANGER,
-                        min=-1.0,
-                        max=1.0,
-                        step=0.01,
-                        tooltip="A face whose similarity to everybody is below this is a stranger's.",
+                        measure.STRANGER,
+                        "A face whose similarity to everybody is below this is a stranger's.",
                     )
                 ),
                 advanced(
-                    io.Int.Input(
+                    pixels_input(
                         "min_size",
-                        default=0,
-                        min=0,
-                        max=16384,
-                        tooltip="Faces whose box is smaller than this (shorter side, in pixels) are not counted: "
+                        "Faces whose box is smaller than this (shorter side, in pixels) are not counted: "
                         "passers-by in the background.",
                     )
                 ),

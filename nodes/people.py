@@ -23,7 +23,7 @@ from ..bridge.face_model import (
     refusal,
 )
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, output, searchable
+from ..bridge.schema import advanced, output, pixels_input, searchable
 from ..core import examples, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, drawing, insight, landmarks
@@ -216,13 +216,7 @@ def _which_faces() -> list[io.Input]:
             tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
             "from Faces. Left and right are those of the picture.",
         ),
-        io.Int.Input(
-            "min_size",
-            default=0,
-            min=0,
-            max=16384,
-            tooltip="Faces whose box is smaller than this (shorter side, in pixels) are left out.",
-        ),
+        pixels_input("min_size", "Faces whose box is smaller than this (shorter side, in pixels) are left out."),
         io.Int.Input(
             "max_faces",
             default=0,

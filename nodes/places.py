@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import detector_words, notes
-from ..bridge.schema import boxes_editor, output, region_inputs, searchable
+from ..bridge.schema import boxes_editor, output, pixels_input, region_inputs, searchable
 from ..core import geometry
 from ..core.errors import BadLayout
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
@@ -308,26 +308,16 @@ class AddPlace(io.ComfyNode):
                     tooltip="free place = where the new person is seen best and stands with the others; left end, "
                     "right end = the same on that side of everybody; at x, y = as written below.",
                 ),
-                io.Int.Input(
-                    "x",
-                    default=0,
-                    min=0,
-                    max=geometry.LARGEST,
-                    tooltip="For where = at x, y: where the nose is, in pixels from the left edge.",
+                pixels_input(
+                    "x", "For where = at x, y: where the nose is, in pixels from the left edge.", most=geometry.LARGEST
                 ),
-                io.Int.Input(
-                    "y",
-                    default=0,
-                    min=0,
-                    max=geometry.LARGEST,
-                    tooltip="For where = at x, y: where the nose is, in pixels from the upper edge.",
+                pixels_input(
+                    "y", "For where = at x, y: where the nose is, in pixels from the upper edge.", most=geometry.LARGEST
                 ),
-                io.Int.Input(
+                pixels_input(
                     "face_size",
-                    default=0,
-                    min=0,
-                    max=geometry.LARGEST,
-                    tooltip="Height of the face from brow to chin, in pixels; 0 = as large as the faces around.",
+                    "Height of the face from brow to chin, in pixels; 0 = as large as the faces around.",
+                    most=geometry.LARGEST,
                 ),
                 _body(
                     "How much of the new person is seen: half = down to the hips, bust = head and shoulders, full = "
