@@ -219,10 +219,8 @@ def agreed() -> bool:
 
 
 def convert(given: argparse.Namespace) -> int:
-    try:
-        from core.models.convert import convert
-    except ImportError as error:
-        raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from None
+    from to_safetensors import convert
+
     try:
         print(convert(given.source))
     except (LikenessError, OSError) as problem:
