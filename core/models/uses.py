@@ -40,7 +40,7 @@ def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> C
 
     workflows: by their names. template: reads one of the pack by its name.
     """
-    kinds = {kind for graph in workflows.values() for kind, _ in nodes(graph)}
+    kinds = {node.kind for graph in workflows.values() for node in nodes(graph)}
     methods = {name: _ids(template(method.template)) for name, method in METHODS.items() if method.node in kinds}
     other = SINGLE if len(workflows) > 1 else listed([*workflows])
     return lambda model: listed([name for name, needed in methods.items() if model.id in needed], other)
