@@ -210,6 +210,16 @@ def agreed() -> bool:
     return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
 
+def convert(given: argparse.Namespace) -> int:
+    from to_safetensors import convert
+
+    try:
+        print(convert(given.source))
+    except (LikenessError, OSError) as problem:
+        raise SetupError(str(problem)) from problem
+    return 0
+
+
 # --- What is made from the manifest
 
 

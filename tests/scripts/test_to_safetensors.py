@@ -13,7 +13,6 @@ import pytest
 import torch
 from pack.core.errors import LikenessError
 from pack.core.models import manifest
-from pack.core.models.convert import convert
 from pack.core.models.formats import identify, known
 from pack.core.models.tensors import flatten, origin, read, shapes
 from pack.nodes.ip_adapter import files as ip_adapter_files
@@ -22,6 +21,7 @@ from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
+from to_safetensors import convert
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "to_safetensors.py"
