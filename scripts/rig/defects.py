@@ -20,41 +20,40 @@ from collections import Counter
 from pathlib import Path
 
 sys.path[0] = SCRIPTS = str(Path(__file__).resolve().parents[1])
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 import environment  # noqa: E402
-from environment import ROOT  # noqa: E402
 
 from rig.pack import load_host  # noqa: E402
 
-SHARED = (".git", ".venv", ".cache")
+ROOT, SHARED = environment.ROOT, (".git", ".venv", ".cache")
 PLACES, KINDS = ("core", "bridge", "nodes", "scripts", "web"), (".py", ".js", ".json")
 TESTS = ("torch", "pytest", "xdist.plugin")
 HOST = ("comfy.sd", "comfy.samplers", "comfy.controlnet", "comfy_api.latest", "nodes", "diffusers.models.controlnets")
-VERDICTS = {0: "NOT CAUGHT", 1: "caught", 4: "STALE: no such test"}
-"""By pytest's exit status; any other is none."""
+VERDICTS = {0: "NOT CAUGHT", 1: "caught", 4: "STALE: no such test"}  # by pytest's exit status
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lists", nargs="*", type=Path, help="JSON files; without any all of tests/defects")
     parser.add_argument("-k", default="", metavar="WORD", help="only rows that hold this word")
-    given, hosts = parser.parse_args(), environment.find_hosts()
+    started, given, hosts = time.monotonic(), parser.parse_args(), environment.find_hosts()
     newest = max(hosts, key=lambda host: host.version)
     environment.enter(environment.python_for(hosts, None, ("pytest", "xdist", "diffusers")))
     texts = [path.read_text("utf-8") for path in given.lists or sorted((ROOT / "tests/defects").glob("*.json"))]
     rows = [row for text in texts for row in json.loads(text) if given.k.lower() in json.dumps(row).lower()]
     on_host = [row for row in rows if row["caught_by"].startswith(("tests/host", "tests/parity"))]
-    started, os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = time.monotonic(), "1"
     with tempfile.TemporaryDirectory() as folder:
-        left = shutil.ignore_patterns(*SHARED, "__pycache__")
-        copy = shutil.copytree(ROOT, Path(folder).resolve() / ROOT.name, ignore=left)
+        copy = Path(folder).resolve() / "likeness"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*SHARED, "__pycache__"))
         for name in SHARED:
             (copy / name).symlink_to(ROOT / name)
         prepare(TESTS)
         counts = tried(copy, [row for row in rows if row not in on_host])
-        os.environ |= environment.host_environment(newest, Path(sys.executable))
-        load_host(str(newest.path))
-        prepare(HOST)
-        counts += tried(copy, on_host)
+        if on_host:
+            os.environ |= environment.host_environment(newest, Path(sys.executable))
+            load_host(str(newest.path))
+            prepare(HOST)
+            counts += tried(copy, on_host)
     print(*(f"{n} {verdict}," for verdict, n in counts.items()), f"in {time.monotonic() - started:.0f} s")
     return int(counts.keys() != {"caught"})
 
@@ -73,11 +72,10 @@ def tried(copy: Path, rows: list[dict[str, str]]) -> Counter[str]:
     failed = bool(rows) and pytest(copy, *sorted({row["caught_by"] for row in rows}))
     counts = Counter({f"BEFORE: pytest ended with {failed} without a defect": 1} if failed else {})
     for row in rows:
-        began = time.monotonic()
-        counts[verdict := verdict_of(copy, row)] += 1
+        began, verdict = time.monotonic(), verdict_of(copy, row)
+        counts[verdict] += 1
         print(
-            f"{verdict:10} {time.monotonic() - began:5.1f} s  {row['method']}, {row['promise']}: {row['breaks']}",
-            flush=True,
+            f"{verdict:10} {time.monotonic() - began:5.1f} s", row["method"], row["promise"], row["breaks"], flush=True
         )
     return counts
 

@@ -677,6 +677,13 @@ def test_no_control_net(host, instant_id):
     refused(NotAControlNet, message, (host[0], other), instant_id, one())
 
 
+def test_a_union_control_net(host, instant_id, monkeypatch):
+    applied = apply(host, instant_id, one())
+    monkeypatch.setattr(host[1].control_model, "control_add_embedding", object())
+    with pytest.raises(NotAControlNet, match="got a union ControlNet"):
+        sample(*applied, steps=1)
+
+
 def test_files_that_are_something_else(tmp_path, monkeypatch):
     import folder_paths
 
