@@ -93,6 +93,12 @@ def test_masks_are_fitted_or_refused():
             regions.of_masks(wrong, two)
 
 
+def test_masks_stay_with_their_people_where_somebody_has_weight_zero():
+    left, right = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)).people
+    without = PlacedCast((replace(left, weight=0.0), right), 96, 64)
+    assert torch.equal(regions.of_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
+
+
 def test_masks_of_older_nodes_and_odd_numbers():
     mask = torch.zeros(64, 96)
     mask[:, :48], mask[0, 90], mask[1, 90] = 255, float("nan"), -1
