@@ -74,15 +74,22 @@ def append_tokens(
     return [part for entry in conditioning for part in _split(entry, tokens, people, start_percent)]
 
 
-def check_conditioning(conditioning: Conditioning, width: int, what: str) -> None:
-    """Raise WrongBaseModel when a text is of another width than the models `what` is made for."""
+def check_conditioning(
+    conditioning: Conditioning, width: int, what: str, needed: str = "", advice: str | None = None
+) -> None:
+    """Raise WrongBaseModel when a text is of another width than the models `what` is made for.
+
+    needed, advice: in words, where the width alone does not tell.
+    """
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
             theirs, wanted = of_text(found), of_text(width)
             other = None if theirs and theirs.unet else instead()
-            advice = other if wanted and wanted.unet else ONE_FAMILY
-            raise WrongBaseModel(f"The conditioning given to {what}", family(found), family(width), advice)
+            usual = other if wanted and wanted.unet else ONE_FAMILY
+            raise WrongBaseModel(
+                f"The conditioning given to {what}", family(found), needed or family(width), advice or usual
+            )
 
 
 def _split(entry: Entry, tokens: Tensor, people: int, start_percent: float) -> list[Entry]:
@@ -155,29 +162,19 @@ def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
 
 
 @dataclass
-class ControlAttachment:
-    """One ControlNet for several conditionings.
+class Attachment:
+    """One ControlNet for several conditionings, as it is.
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
-    when they hold the same object.
+    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1.
     """
 
     control_net: ControlBase
-    width: int
-    """Of the text context the net, and so the model, must have."""
     hint: Tensor
-    """(B, H, W, 3), values may lie outside 0..1."""
     strength: float
     timestep_percent_range: tuple[float, float]
-    canvas: Canvas | None = None
-    """What the hint shows, or None where somebody else looks at its size."""
     vae: VAE | None = None
-    heard: Callable[[BaseModel], Reading] | None = None
-    """Makes what sees to it, beside packs that change attention, that the UNet reads the ID tokens."""
-    _copies: dict[ControlBase | None, _AttachedNet] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_range("The ControlNet", *self.timestep_percent_range)
+    _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
 
     def to(self, conditioning: Conditioning) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain."""
@@ -186,13 +183,40 @@ class ControlAttachment:
     def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
         previous = options.get("control")
         if previous not in self._copies:
-            copy = _as_ours(self.control_net.copy(), self.width, self.canvas, self.heard)
+            copy = self._copy()
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
-        conds = {**options.get("model_conds", {}), WHOLE: Whole(True), _INSIDE: _Inside(options.get(ID_TOKENS))}
-        control = {"control": self._copies[previous], "control_apply_to_uncond": False}
-        return {**options, "model_conds": conds, **control}
+        conds = {**options.get("model_conds", {}), WHOLE: Whole(True)}
+        return {**options, "model_conds": conds, "control": self._copies[previous]}
+
+    def _copy(self) -> ControlBase:
+        return self.control_net.copy()
+
+
+@dataclass
+class ControlAttachment(Attachment):
+    """The same of a UNet's ControlNet, whose copies look at what no node before the sampler sees, see _AttachedNet.
+
+    width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where somebody
+    else looks at its size. heard: makes what sees to it, beside packs that change attention, that the UNet reads the ID
+    tokens.
+    """
+
+    width: int = field(kw_only=True)
+    canvas: Canvas | None = field(default=None, kw_only=True)
+    heard: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_range("The ControlNet", *self.timestep_percent_range)
+
+    def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
+        attached = super()._with_net(options)
+        conds = {**attached["model_conds"], _INSIDE: _Inside(options.get(ID_TOKENS))}
+        return {**attached, "model_conds": conds, "control_apply_to_uncond": False}
+
+    def _copy(self) -> ControlBase:
+        return _as_ours(super()._copy(), self.width, self.canvas, self.heard)
 
 
 WHOLE = "likeness_whole"

@@ -16,13 +16,13 @@ class FileLoader:
     """Beside io.ComfyNode, whose `define_schema` gives its literal Schema to `loading`.
 
     published: the files. made: (path, **further inputs) -> what travels on. licence: said under the node where the
-    weights may not be used freely. newer: whether older hosts than ComfyUI 0.33 cannot.
+    weights may not be used freely. newer: the node's name, where older hosts than ComfyUI 0.33 cannot.
     """
 
     published: ClassVar[Published]
     made: ClassVar[Callable[..., Any]]
     licence: ClassVar[str] = ""
-    newer: ClassVar[bool] = False
+    newer: ClassVar[str] = ""
 
     @classmethod
     def loading(
@@ -46,7 +46,7 @@ class FileLoader:
     @classmethod
     def execute(cls, file: str, **further: Any) -> io.NodeOutput:
         if cls.newer:
-            dit.require_dits(cls.GET_SCHEMA().display_name)
+            dit.require_dits(cls.newer)
         node = notes.node_of(cls)
         loaded = cls.made(cls.published.chosen(file, node), **further)
         if cls.licence:

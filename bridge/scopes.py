@@ -90,16 +90,16 @@ def of_faces(
     feather: float,
     acts_in: str,
     scaled: str = "with regions",
-    far_corner: Callable[[float], int] = int,
+    boxed: Cast | None = None,
 ) -> Scope:
     """By the inputs of schema.heard_inputs: around everybody's face box, or in the masks.
 
-    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. far_corner: of
-    face boxes, as in core.places.regions.in_face_boxes. Raises as core.places.heard.
+    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. boxed:
+    the same cast with the face boxes to act in, where these are not its own. Raises as core.places.heard.
     """
     people, by_row = heard.heard(cast).people, is_a(cast, RowCast)
     areas = heard.weights(cast, mask, margin, feather, node)
-    boxes = heard.in_boxes(cast, areas, node, far_corner) if acts_in == heard.FACE_BOXES else None
+    boxes = heard.in_boxes(boxed or cast, areas, node) if acts_in == heard.FACE_BOXES else None
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
     return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, node_id, scaled, people, by_row), placed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -44,13 +44,13 @@ def weights(cast: Cast, mask: Tensor | None, margin: float, feather: float, node
     return regions.of_cast(placing.require_places(cast, node), margin, feather)
 
 
-def in_boxes(cast: Cast, areas: Tensor | None, node: str, far_corner: Callable[[float], int] = int) -> Tensor:
+def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
     """(people, H, W): the regions of those who are heard, or the picture, cut to their face boxes; at most 1 in all.
 
-    far_corner: as in regions.in_face_boxes. Raises BadCast without places.
+    Raises BadCast without places.
     """
     placed = placing.require_places(heard(cast), f"{node} with acts_in at {FACE_BOXES}")
-    found = regions.in_face_boxes(placed, areas, far_corner)
+    found = regions.in_face_boxes(placed, areas)
     return found if is_a(cast, RowCast) else region_weights(found)
 
 

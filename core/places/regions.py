@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -48,15 +48,14 @@ def of_cast(cast: PlacedCast, margin: float, feather: float) -> Tensor:
     return checked(torch.stack([_mask_or_face(p, cast, margin, feather) for p in cast.people]), names(cast.people))
 
 
-def in_face_boxes(cast: PlacedCast, regions: Tensor | None = None, far_corner: Callable[[float], int] = int) -> Tensor:
+def in_face_boxes(cast: PlacedCast, regions: Tensor | None = None) -> Tensor:
     """(people, H, W) float32 0..1 of a placed cast: the regions, or the whole picture, cut to everybody's face box.
 
-    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py, unless `far_corner` makes others
-    of the right and lower end; what is off the canvas is cut.
+    A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
     Raises BadRegion for a place without box, a box without a pixel on the canvas, and of regions those that do not
     meet their box and two that are then the same.
     """
-    boxes = torch.stack([_face_box(person, cast, far_corner) for person in cast.people])
+    boxes = torch.stack([_face_box(person, cast) for person in cast.people])
     if regions is None:
         return boxes
     found = boxes * regions
@@ -67,12 +66,12 @@ def in_face_boxes(cast: PlacedCast, regions: Tensor | None = None, far_corner: C
     return checked(found, names(cast.people))
 
 
-def _face_box(person: Person, cast: PlacedCast, far_corner: Callable[[float], int]) -> Tensor:
+def _face_box(person: Person, cast: PlacedCast) -> Tensor:
     name, box = person.identity.name, person.slot and person.slot.box
     if box is None:
         advice = "Use a layout whose places have faces, or set acts_in to regions."
         raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
-    x0, y0, x1, y1 = (max(0, whole(end)) for whole, end in zip((int, int, far_corner, far_corner), box, strict=True))
+    x0, y0, x1, y1 = (max(0, int(end)) for end in box)
     region = torch.zeros(cast.height, cast.width)
     region[y0:y1, x0:x1] = 1
     if not region.any():

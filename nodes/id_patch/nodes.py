@@ -276,8 +276,9 @@ class ApplyIDPatch(io.ComfyNode):
             negative = append_tokens(negative, nobody, in_row, id_start_percent, APPLY)
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
-        hint = image, strength, percents, canvas, vae
-        attachment = ControlAttachment(control_net, id_patch.width, *hint, IDTokensHeard)
+        attachment = ControlAttachment(
+            control_net, image, strength, percents, vae, width=id_patch.width, canvas=canvas, heard=IDTokensHeard
+        )
         notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NOBODY])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)
 

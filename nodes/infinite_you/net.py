@@ -11,14 +11,9 @@ from collections.abc import Callable
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ...core.identities import combine
-from ...core.models.packs import IR_SE50
-from ...core.people import EMBEDDING, Person
+from ...core.people import EMBEDDING
 from ...core.projections.resampler import Resampler
 
-RECOGNISER = IR_SE50
-"""Embeddings of length 1, of a BGR crop at insightface's 112 px template."""
-METHOD = "InfiniteYou"
 BLOCKS = (4, 10)
 """Double and single blocks of the published InfuseNets."""
 GUIDANCE = 1.0
@@ -31,14 +26,6 @@ class InfiniteYouNet(Resampler):
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError where sizes do not fit each other."""
         self(zeros(1, 1, EMBEDDING))
-
-
-def embeddings(person: Person, photos: str) -> Tensor:
-    """(1, n, 512) float32; `photos` as in identities.combine.
-
-    Raises RecogniserMissing when the identity was not made with arcface-ir-se50.
-    """
-    return combine(person.identity, RECOGNISER, photos, method=METHOD)[None]
 
 
 def shares_on_tokens(shares: Tensor, height: int, width: int) -> Tensor:

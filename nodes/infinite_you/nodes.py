@@ -11,28 +11,58 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, folders, notes
-from ...bridge.adapters import Hearing, hearing
-from ...bridge.conditioning import ALWAYS, Conditioning, check_range
+from ...bridge import dit, load, notes, scopes
+from ...bridge.conditioning import ALWAYS, Attachment, Conditioning, check_conditioning, check_range
+from ...bridge.load import Loaded
+from ...bridge.loaders import FileLoader
 from ...bridge.schema import heard_inputs, percent_input, photos_input, searchable
+from ...bridge.scopes import Scope
 from ...core.errors import gathered
+from ...core.families import FLUX
+from ...core.identities import embeddings
+from ...core.methods import method
+from ...core.models.tensors import below
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import control_images, heard
 from ...core.places.heard import REGIONS
 from ..sockets import CastOrIdentitySocket, socket
-from .host import FILE, InfiniteYou, InfuseNet, Shown, attached, check_fits, load_infinite_you
-from .net import METHOD
+from .infuse_net import OF_FLUX, InfuseNet, check_infuse_net
+from .net import InfiniteYouNet
 
+METHOD = method("infinite_you")
 CATEGORY = "likeness/infiniteyou"
-InfiniteYouSocket = socket("LIKENESS_INFINITE_YOU", InfiniteYou)
 LOAD, APPLY = "Load InfiniteYou", "Apply InfiniteYou"
-LICENCE = (
-    "InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and the face "
-    "recogniser have licences of their own"
-)
 
 
-class LoadInfiniteYou(io.ComfyNode):
+class InfiniteYou(Loaded[InfiniteYouNet]):
+    """A loaded image_proj_model."""
+
+    def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
+        """(people, 8, width) float32 on the CPU. Raises RecogniserMissing."""
+        each = [embeddings(person, METHOD, photos)[None] for person in people]
+        return torch.cat([self.net(self.beside(rows)).cpu() for rows in each])
+
+
+InfiniteYouSocket = socket(METHOD.socket, InfiniteYou)
+FILE = load.Published.of(METHOD, "InfiniteYou projection")
+
+
+def load_infinite_you(path: str) -> InfiniteYou:
+    """Read image_proj_model.bin or a safetensors conversion of it.
+
+    Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    state = FILE.read(path)
+    return InfiniteYou(FILE.build(path, InfiniteYouNet, below("image_proj.", state) or state))
+
+
+class LoadInfiniteYou(FileLoader, io.ComfyNode):
+    published, made, newer = FILE, load_infinite_you, LOAD
+    licence = (
+        "InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and the "
+        "face recogniser have licences of their own"
+    )
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -41,35 +71,16 @@ class LoadInfiniteYou(io.ComfyNode):
             category=CATEGORY,
             description="Loads InfiniteYou's image_proj_model.bin, for FLUX.1 dev. InfuseNet, the ControlNet released "
             "with it, is loaded with the host's Load ControlNet Model. Experimental. Needs ComfyUI 0.33 or newer.",
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="image_proj_model.bin, or a safetensors copy of it, from models/infiniteyou. Every "
-                    "InfuseNet has its own: aes for looks, sim for likeness.",
-                )
-            ],
-            outputs=[InfiniteYouSocket.Output("infinite_you", display_name="infinite_you")],
-            hidden=[io.Hidden.unique_id],
             is_experimental=True,
         )
-        return searchable(schema, "infiniteyou", "infinite you", "infuse", "flux", "face", "identity")
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
-        return folders.fingerprint(FILE.path, file)
-
-    @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        dit.require_dits(LOAD)
-        node = notes.node_of(cls)
-        loaded = load_infinite_you(FILE.chosen(file, node))
-        notes.tell(node, LICENCE, "licence")
-        return io.NodeOutput(loaded)
+        tooltip = (
+            "image_proj_model.bin, or a safetensors copy of it, from models/infiniteyou. Every InfuseNet has its own: "
+            "aes for looks, sim for likeness."
+        )
+        return cls.loading(
+            schema, InfiniteYouSocket, "infinite_you", tooltip,
+            "infiniteyou", "infinite you", "infuse", "flux", "face", "identity",
+        )  # fmt: skip
 
 
 class ApplyInfiniteYou(io.ComfyNode):
@@ -155,21 +166,25 @@ class ApplyInfiniteYou(io.ComfyNode):
         notes.tell(node, "\n".join(_remarks(cast, mask, acts_in, keypoints)))
         if not people or not strength:
             return io.NodeOutput(positive, negative)
-        check_range(METHOD, start_percent, end_percent)
-        check_fits([*positive, *negative], control_net, vae, infinite_you.width, APPLY)
-        where = hearing(cast, APPLY, node, ALWAYS, mask, region_margin, feather, acts_in, "with keypoints and regions")
+        check_range(METHOD.title, start_percent, end_percent)
+        needed = f"{FLUX.name} (text width {infinite_you.width})"
+        check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
+        check_infuse_net(control_net, vae, infinite_you.width, APPLY)
+        scope = scopes.of_faces(
+            cast, APPLY, node, ALWAYS, mask, region_margin, feather, acts_in, "with keypoints and regions"
+        )
         hint = _hint(cast, people, keypoints)
-        size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (where.placed or hint.any()) else None
-        net = InfuseNet(control_net, Shown(people, infinite_you.tokens(people, photos), where, size))
-        positive = attached(positive, net, hint, strength, (start_percent, end_percent), vae)
-        return io.NodeOutput(positive, negative, ui=_preview(cls, people, where, hint))
+        size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (scope.placed or hint.any()) else None
+        net = InfuseNet(control_net, scope, infinite_you.tokens(people, photos), size)
+        positive = Attachment(net, hint, strength, (start_percent, end_percent), vae).to(positive)
+        return io.NodeOutput(positive, negative, ui=_preview(cls, scope, hint))
 
 
 def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
     """The five keypoints of each person on the canvas, (people, H, W, 3), or one black picture for all."""
     faces = [person.slot.keypoints if keypoints and person.slot else None for person in people]
     if not is_a(cast, PlacedCast) or not any(faces):
-        return torch.zeros(1, dit.TOKEN, dit.TOKEN, 3)
+        return torch.zeros(1, FLUX.token, FLUX.token, 3)
     size = cast.width, cast.height
     return torch.stack([control_images.face_keypoints([face] if face else [], *size) for face in faces])
 
@@ -179,13 +194,13 @@ def _remarks(cast: Cast, mask: Tensor | None, acts_in: str, keypoints: bool) -> 
     places = [person for person in heard.heard(cast).people if keypoints and person.slot]
     bare = [person.identity.name for person in places if person.slot and person.slot.keypoints is None]
     free = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
-    return [*heard.left_out(cast), *free, *heard.remarks(cast, mask, acts_in, dit.TOKEN)]
+    return [*heard.left_out(cast), *free, *heard.remarks(cast, mask, acts_in, FLUX.token)]
 
 
-def _preview(cls: type[io.ComfyNode], people: Sequence[Person], where: Hearing, hint: Tensor) -> ui.PreviewImage | None:
+def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewImage | None:
     """The regions, and everybody's keypoints in one picture, as far as there are any."""
-    areas = heard.drawn(where.acts, people, where.by_row)
-    faces = (hint if where.by_row else hint.amax(0, keepdim=True)) if hint.any() else None
+    areas = heard.drawn(scope.acts, scope.people, scope.by_row)
+    faces = (hint if scope.by_row else hint.amax(0, keepdim=True)) if hint.any() else None
     shown = [pictures for pictures in (areas, faces) if pictures is not None]
     return ui.PreviewImage(torch.cat(shown), cls=cls) if shown else None
 

@@ -235,7 +235,7 @@ class ApplyInstantID(io.ComfyNode):
             net = IdentityNet(control_net, injections[0].source, nobody)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
-            attachment = ControlAttachment(net, instant_id.width, hint, control_strength, percents, seen)
+            attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
             sides = [attachment.to(side) for side in sides]
         return scope.applied(cls, model, sides, injections)
 

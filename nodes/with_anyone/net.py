@@ -15,13 +15,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ...core.identities import combine
-from ...core.models.packs import ANTELOPE
-from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING, Person
-from ...core.projections.resampler import HEAD_DIM
+from ...core.models.tensors import State
+from ...core.people import EMBEDDING
+from ...core.projections.resampler import HEAD_DIM, PerceiverAttention
 
-METHOD = "WithAnyone"
 _TOKENS, _LAYERS = "arcface_in_arc.", "ipa_arc."
 
 
@@ -37,17 +34,8 @@ class Face(NamedTuple):
     told: Tensor
 
 
-class BlockAttention(nn.Module):
-    """Behind one block. state: "norm1.*", "norm2.*", "to_q.weight", "to_kv.weight", "to_out.weight"."""
-
-    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        inner, self.width = state["to_q.weight"].shape
-        self.norm1 = ops.LayerNorm(self.width, **factory)
-        self.norm2 = ops.LayerNorm(self.width, **factory)
-        self.to_q = ops.Linear(self.width, inner, bias=False, **factory)
-        self.to_kv = ops.Linear(self.width, inner * 2, bias=False, **factory)
-        self.to_out = ops.Linear(inner, self.width, bias=False, **factory)
+class BlockAttention(PerceiverAttention):
+    """Behind one block: its rows of the picture ask as latents do, but of the tokens alone."""
 
     def face(self, tokens: Tensor) -> Face:
         """Tokens (people, T, width) as they are read."""
@@ -65,8 +53,8 @@ class BlockAttention(nn.Module):
 class WithAnyoneNet(nn.Module):
     """The branch of withanyone.safetensors that reads face embeddings.
 
-    state: "arcface_in_arc.{0,2,3}.*", and "ipa_arc.<n>.*" as in BlockAttention, n counting the double blocks, then the
-    single ones.
+    state: "arcface_in_arc.{0,2,3}.*", and "ipa_arc.<n>.{norm1,norm2,to_q,to_kv,to_out}.*", n counting the double blocks,
+    then the single ones. width: of one row of the picture.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
@@ -79,23 +67,15 @@ class WithAnyoneNet(nn.Module):
             ops.Linear(inside, len(state[f"{_TOKENS}3.weight"]), **factory),
         )
         blocks = len({key.split(".")[1] for key in state if key.startswith(_LAYERS)})
+        inner, self.width = state[f"{_LAYERS}0.to_q.weight"].shape
         self.ipa_arc = nn.ModuleList(
-            BlockAttention(below(f"{_LAYERS}{n}.", state), ops=ops, **factory) for n in range(blocks)
+            BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory) for _ in range(blocks)
         )
-
-    @property
-    def width(self) -> int:
-        """Of one row of the picture."""
-        return self._blocks[0].width
-
-    @property
-    def _blocks(self) -> list[BlockAttention]:
-        return [block for block in self.ipa_arc if isinstance(block, BlockAttention)]
 
     def faces(self, embeddings: Tensor) -> list[Face]:
         """Embeddings (people, 512), as the recogniser gives them, per block."""
         tokens = self.arcface_in_arc(embeddings).unflatten(-1, (-1, self.width))
-        return [block.face(tokens) for block in self._blocks]
+        return [block.face(tokens) for block in self.ipa_arc if isinstance(block, BlockAttention)]
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError or ValueError where sizes do not fit each other."""
@@ -108,8 +88,8 @@ def of_faces(state: State) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in state.items() if key.startswith((_TOKENS, _LAYERS))}
 
 
-def read(rows: Tensor, face: Face, who: Sequence[int]) -> Tensor:
-    """What rows (..., width) read of some of the people, in one softmax: (..., width)."""
+def read(rows: Tensor, face: Sequence[Tensor], who: Sequence[int]) -> Tensor:
+    """What rows (..., width) read of some of the people of a Face, in one softmax: (..., width)."""
     asked, offset, told = (_together([x[n] for n in who]) for x in face)
     normed = functional.layer_norm(rows, rows.shape[-1:])
     logits = (normed @ asked.flatten(0, 1).T).reshape(*rows.shape[:-1], *offset.shape) + offset
@@ -119,30 +99,3 @@ def read(rows: Tensor, face: Face, who: Sequence[int]) -> Tensor:
 def _together(people: Sequence[Tensor]) -> Tensor:
     """(heads, T, ...) of each: (heads, all T, ...); of one alone, as nearly all rows have it, no copy is made."""
     return people[0] if len(people) == 1 else torch.cat(tuple(people), dim=1)
-
-
-def embedding(person: Person, photos: str) -> Tensor:
-    """(1, 512) float32 as the recogniser gives it; `photos` as in identities.combine, but a sequence.
-
-    Raises RecogniserMissing when the identity was not made with antelopev2.
-    """
-    return combine(person.identity, ANTELOPE, photos, method=METHOD).float()
-
-
-def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
-    """Which rows of the picture hear whom: (people, rows) bool.
-
-    regions: (people, H, W), 0..1, of a picture whose latent is (height, width). A row hears everybody in whose region
-    one of its pixels lies: a box reaches outwards to whole rows, as released.
-    """
-    pixels = functional.adaptive_max_pool2d(regions.float(), latent)
-    return functional.max_pool2d(pixels, 2, ceil_mode=True).flatten(1) > 0
-
-
-def by_people(hearing: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """Of (people, rows) bool: who are heard together by any rows, and the numbers of these."""
-    every: list[list[bool]] = hearing.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    found: dict[tuple[int, ...], list[int]] = {}
-    for row, heard in enumerate(every):
-        found.setdefault(tuple(n for n, is_heard in enumerate(heard) if is_heard), []).append(row)
-    return [(who, torch.tensor(rows)) for who, rows in found.items() if who]

@@ -3,36 +3,62 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import dit, folders, notes
-from ...bridge.adapters import hearing
-from ...bridge.carried import put
+from ...bridge import dit, load, notes, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
-from ...bridge.runs import patched
+from ...bridge.injections import Injection
+from ...bridge.load import Loaded
+from ...bridge.loaders import FileLoader
 from ...bridge.schema import applied_outputs, heard_inputs, percent_input, photos_input, searchable
+from ...bridge.scopes import Scope
+from ...bridge.transformer_blocks import BlockInjection, BlocksRun, Read
 from ...bridge.unet import dtype_of
-from ...core.identities import PHOTOS
+from ...core.errors import WrongBaseModel
+from ...core.families import FLUX
+from ...core.identities import PHOTOS, embeddings
+from ...core.methods import method
+from ...core.people import Cast, Person
 from ...core.places import heard
 from ...core.places.heard import FACE_BOXES
 from ..sockets import CastOrIdentitySocket, socket
-from .host import FILE, FacesRun, WithAnyone, check_layout, load_with_anyone, make_faces
-from .net import METHOD
+from .net import Face, WithAnyoneNet, of_faces, read
 
+METHOD = method("with_anyone")
 CATEGORY = "likeness/withanyone"
-WithAnyoneSocket = socket("LIKENESS_WITH_ANYONE", WithAnyone)
 LOAD, APPLY = "Load WithAnyone", "Apply WithAnyone"
-LICENCE = (
-    "Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] Non-Commercial "
-    "License; FLUX.1 dev and antelopev2 are non-commercial as well."
-)
 
 
-class LoadWithAnyone(io.ComfyNode):
+class WithAnyone(Loaded[WithAnyoneNet]):
+    """A loaded withanyone.safetensors."""
+
+
+WithAnyoneSocket = socket(METHOD.socket, WithAnyone)
+FILE = load.Published.of(METHOD, "WithAnyone adapter")
+
+
+def load_with_anyone(path: str) -> WithAnyone:
+    """Read withanyone.safetensors; of its two branches the one of faces is kept.
+
+    Raises UnsupportedCheckpoint, naming what the file is instead.
+    """
+    return WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path))))
+
+
+class LoadWithAnyone(FileLoader, io.ComfyNode):
+    published, made, newer = FILE, load_with_anyone, LOAD
+    licence = (
+        "Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
+        "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well."
+    )
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -42,34 +68,20 @@ class LoadWithAnyone(io.ComfyNode):
             description="Loads WithAnyone's withanyone.safetensors: faces of several people for FLUX.1 dev. Of its two "
             "halves the one that reads face embeddings is used. The weights are for non-commercial research alone. "
             "Experimental. Needs ComfyUI 0.33 or newer.",
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="withanyone.safetensors from models/withanyone. For non-commercial research alone.",
-                )
-            ],
-            outputs=[WithAnyoneSocket.Output("with_anyone", display_name="with_anyone")],
-            hidden=[io.Hidden.unique_id],
             is_experimental=True,
         )
-        return searchable(schema, "withanyone", "with anyone", "flux face", "arcface", "identity", "人脸")
+        tooltip = "withanyone.safetensors from models/withanyone. For non-commercial research alone."
+        return cls.loading(
+            schema, WithAnyoneSocket, "with_anyone", tooltip,
+            "withanyone", "with anyone", "flux face", "arcface", "identity", "人脸",
+        )  # fmt: skip
 
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
 
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None) -> str:
-        return folders.fingerprint(FILE.path, file)
+class Faces(BlockInjection):
+    """Of a Face of everybody per block."""
 
-    @classmethod
-    def execute(cls, file: str) -> io.NodeOutput:
-        dit.require_dits(LOAD)
-        node = notes.node_of(cls)
-        loaded = load_with_anyone(FILE.chosen(file, node))
-        notes.tell(node, LICENCE, "licence")
-        return io.NodeOutput(loaded)
+    def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
+        return read(rows, people, who)
 
 
 class ApplyWithAnyone(io.ComfyNode):
@@ -143,19 +155,50 @@ class ApplyWithAnyone(io.ComfyNode):
         dit.require_dits(APPLY)
         cast = heard.as_cast(cast)
         people, node = heard.heard(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join([*heard.left_out(cast), *heard.remarks(cast, mask, acts_in, dit.TOKEN)]))
+        notes.tell(node, "\n".join([*heard.left_out(cast), *heard.remarks(cast, mask, acts_in, FLUX.token)]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, METHOD, start_percent, end_percent)
-        check_layout(with_anyone.net, model)
+        window = sigmas_of(model, METHOD.title, start_percent, end_percent)
+        _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
-        # Released: right and lower ends are divided by 16 as they are, and rounded up.
-        where = hearing(cast, APPLY, node, window, mask, region_margin, 0, acts_in, far_corner=math.ceil)
-        faces = make_faces(with_anyone, people, photos, weight, where, dtype_of(model.model))
-        shown = heard.drawn(where.acts, people, where.by_row)
-        preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
-        sides = [put(*pair) for pair in zip((positive, negative), faces, strict=True)]
-        return io.NodeOutput(patched(model, FacesRun), *sides, ui=preview)
+        scope = scopes.of_faces(cast, APPLY, node, window, mask, region_margin, 0, acts_in, boxed=_outwards(cast))
+        faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
+        return scope.applied(cls, model, (positive, negative), (faces, replace(faces, layers=())), BlocksRun)
+
+
+def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
+    """Raise WrongBaseModel unless every attention of the file finds a block of its width."""
+    dit.family(model, (FLUX.name,))
+    found = len(dit.blocks_of(model)), dit.network_of(model.model).hidden_size
+    ours = len(net.ipa_arc), net.width
+    if found != ours:
+        theirs, needed = (f"a Flux of {blocks} blocks of width {width}" for blocks, width in (found, ours))
+        raise WrongBaseModel("The MODEL", theirs, needed, "Use FLUX.1 dev, or a fine-tune that has kept its blocks.")
+
+
+def _outwards(cast: Cast) -> Cast:
+    """With the right and lower ends of face boxes rounded up: released, these are divided by 16 as they are."""
+
+    def outwards(person: Person) -> Person:
+        if person.slot is None or person.slot.box is None:
+            return person
+        x0, y0, x1, y1 = person.slot.box
+        return replace(person, slot=replace(person.slot, box=(x0, y0, math.ceil(x1), math.ceil(y1))))
+
+    return replace(cast, people=tuple(map(outwards, cast.people)))
+
+
+def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
+    """Of everybody, for the positive. dtype: in which the MODEL computes. Raises RecogniserMissing."""
+    people = scope.people
+    each = torch.cat([embeddings(person, METHOD, photos) for person in people])
+    scales = torch.tensor([weight * person.weight for person in people]).reshape(-1, 1, 1, 1)
+
+    def kept(face: Face) -> Face:
+        return Face(*(x.to("cpu", dtype) for x in face._replace(told=face.told * scales.to(face.told))))
+
+    layers = tuple(map(kept, loaded.net.faces(loaded.beside(each))))
+    return scope.injection(object(), each[:, None], layers, kind=Faces)
 
 
 NODES = [LoadWithAnyone, ApplyWithAnyone]

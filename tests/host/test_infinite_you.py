@@ -27,11 +27,11 @@ from pack.core.people import Cast, PlacedCast, RowCast, Slot
 from pack.core.places.placing import NotPlaced
 from pack.core.places.regions import BadRegion
 from pack.nodes.infinite_you import nodes as of_node
-from pack.nodes.infinite_you.host import NotAnInfuseNet, load_infinite_you
+from pack.nodes.infinite_you.infuse_net import NotAnInfuseNet
+from pack.nodes.infinite_you.nodes import load_infinite_you
 from pack.nodes.references.bind import BindReferences
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
-from pack.nodes.with_anyone.host import load_with_anyone
-from pack.nodes.with_anyone.nodes import ApplyWithAnyone
+from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
 from people_made import identity, person
 from safetensors.torch import save_file
 from with_anyone_made import DEFAULTS as OF_WITH_ANYONE

@@ -17,8 +17,7 @@ from pack.core.errors import BadCast, BadSize, LikenessError, NotPlaced, Unsuppo
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast, RowCast
 from pack.core.places.heard import REGIONS
-from pack.nodes.with_anyone.host import load_with_anyone
-from pack.nodes.with_anyone.nodes import ApplyWithAnyone
+from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
 from people_made import identity, person
 from safetensors.torch import save_file
 from with_anyone_made import DEFAULTS, HEIGHT, WIDTH, placed, with_anyone_file

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from pack.bridge.dit import FLUX
+from pack.bridge.transformer_blocks import inside
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.heard import REGIONS
-from pack.nodes.with_anyone.host import load_with_anyone
-from pack.nodes.with_anyone.net import Face, WithAnyoneNet, inside, of_faces, read
-from pack.nodes.with_anyone.nodes import ApplyWithAnyone
+from pack.nodes.with_anyone.net import Face, WithAnyoneNet, of_faces, read
+from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
 from safetensors.torch import save_file
 from with_anyone_made import BOXES, DEFAULTS, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
@@ -172,7 +172,7 @@ def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
         _, positive, _ = ApplyWithAnyone.execute(
             model, *sides, with_anyone, PlacedCast(people, 256, 256), **DEFAULTS
         ).args
-        (faces,) = positive[0][1]["model_conds"]["likeness_with_anyone"].cond
+        (faces,) = positive[0][1]["model_conds"]["likeness_block_injections"].cond
         expected = torch.zeros(8, 16, 16, dtype=torch.bool)
         for grid, box in zip(expected, boxes, strict=True):
             grid[tokens_in(box, 16, 16)] = True

@@ -46,12 +46,12 @@ from pack.core.people import (
 )
 from pack.core.places import bodies
 from pack.nodes.id_patch import nodes as id_patch
-from pack.nodes.infinite_you import host as infinite_you
+from pack.nodes.infinite_you import nodes as infinite_you
 from pack.nodes.instant_id import nodes as instant_id
-from pack.nodes.ip_adapter import host as ip_adapter
+from pack.nodes.ip_adapter import nodes as ip_adapter
 from pack.nodes.references import encoding as references
 from pack.nodes.story_maker import nodes as story_maker
-from pack.nodes.with_anyone import host as with_anyone
+from pack.nodes.with_anyone import nodes as with_anyone
 from safetensors.torch import load_file, save_file
 from seeded import id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file

@@ -14,9 +14,8 @@ import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from diffusers import FluxControlNetModel
 from pack.bridge.dit import FLUX
-from pack.nodes.infinite_you.host import InfiniteYou, load_infinite_you
 from pack.nodes.infinite_you.net import BLOCKS
-from pack.nodes.infinite_you.nodes import ApplyInfiniteYou
+from pack.nodes.infinite_you.nodes import ApplyInfiniteYou, InfiniteYou, load_infinite_you
 from seeded import fill, resampler_shapes, seeded
 from torch import Tensor
 
