@@ -28,6 +28,7 @@ from pack.bridge.injections import Addition, Injection
 from pack.bridge.token_control_net import NotAControlNet
 from pack.core import errors
 from pack.core.identities import RecogniserMissing
+from pack.core.instant_id import unconditional
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
 from pack.core.places import regions
 from pack.core.places.control_images import NoKeypoints
@@ -232,6 +233,20 @@ def test_residuals_are_those_of_identity_net_inside_the_box(host, instant_id, wi
     for everywhere, there in zip(whole, inside, strict=True):
         share = torch.nn.functional.interpolate(mask, size=there.shape[-2:], mode="bilinear")
         assert len(there) == 2 * batch and torch.equal(there, everywhere * share) and there.any()
+
+
+def test_outside_of_all_regions_identity_net_reads_nobody(host, instant_id):
+    """As if the negative's embedding were a person: the region is a pixel that no layer looks at."""
+    speck = torch.zeros(1, HEIGHT, WIDTH)
+    speck[0, 1, 1] = 1
+    noise = {"adapter_weight": 0.0, "negative_noise": 0.3, "noise_seed": 5}
+    nobody = Cast((person("nobody", unconditional(0.3, 5, 512)[0]),))
+    outside, everywhere, meant = (
+        controls(host, apply(host, instant_id, cast, **noise, **changed))
+        for cast, changed in ((one(), {"mask": speck}), (nobody, {}), (one(), {}))
+    )
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(outside, everywhere, strict=True))
+    assert not torch.allclose(outside[-1], meant[-1], atol=1e-3)
 
 
 def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(host, instant_id):
@@ -661,6 +676,13 @@ def test_no_control_net(host, instant_id):
     other = comfy.controlnet.T2IAdapter(torch.nn.Identity(), 3, 8, "nearest-exact")
     message = "T2IAdapter.*IdentityNet .*SDXL ControlNet"
     refused(NotAControlNet, message, (host[0], other), instant_id, one())
+
+
+def test_a_union_control_net(host, instant_id, monkeypatch):
+    applied = apply(host, instant_id, one())
+    monkeypatch.setattr(host[1].control_model, "control_add_embedding", object())
+    with pytest.raises(NotAControlNet, match="got a union ControlNet"):
+        sample(*applied, steps=1)
 
 
 def test_files_that_are_something_else(tmp_path, monkeypatch):

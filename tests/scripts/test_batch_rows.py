@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 
 import pytest
 from batch import rows, workers
-from batch.check import require_whole
-from batch.inputs import Job, Template, check_labels
+from batch.inputs import Template, check_labels
 from batch.output import Output
-from batch.people import to_outputs
+from batch.prompts import Job, require_whole, to_outputs
 from batch.rows import Row
 from batch.worker import About, Made, WorkerDied
 from batch.workers import DEATHS, Crew, on_ray
@@ -400,10 +399,12 @@ def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path) -> None:
     assert names(tmp_path / "holiday") == {"one.png"}
 
 
-def test_no_cell_of_ours_is_a_formula(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_ours_is_a_formula(tmp_path: Path, text: str) -> None:
     for output in opened(tmp_path / "out"):
-        output.refuse(3, "=cmd()", "+1 is\nno seed")
-    assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", "'=cmd()", "'+1 is no seed"]]
+        output.refuse(3, text, "+1 is\nno seed")
+    assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", f"'{text}", "'+1 is no seed"]]
+    assert rows.cell(f"a{text}") == f"a{text}" and rows.cell(-0.5) == "-0.5000"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is needed")
