@@ -34,8 +34,8 @@ class IPAdapter(Loaded[IPAdapterNet]):
         embeddings: (n, 512), seen: (n, ...) by CLIP; None for what the file does not read. shortcut: in Plus v2 how
         much of what CLIP sees is added.
         """
-        given = (x if x is None else self.beside(x) for x in (embeddings, seen))
-        return self.net.tokens(*given, shortcut if self.variant.shortcut else None).cpu()
+        embeddings, seen = (x if x is None else self.beside(x) for x in (embeddings, seen))
+        return self.net.tokens(embeddings, seen, shortcut if self.variant.shortcut else None).cpu()
 
     def seen(self, clip: ClipVisionModel, pictures: Tensor) -> Tensor:
         """What the file reads of pictures (n, H, W, 3) by CLIP, (n, ...). Raises WrongEncoder, BadPicture."""
