@@ -22,27 +22,8 @@ from pack.nodes import body_surface
 from rig import densepose
 from rig.standins import Standins
 
-IDS = {
-    "LikenessDetectBodySurface": (
-        ["image", "file", "people", "width", "height", "fit"],
-        ["surface", "people_masks", "preview"],
-    ),
-    "LikenessDrawBodySurface": (["layout"], ["surface", "people_masks"]),
-    "LikenessBodySurfaceMask": (
-        [
-            "surface", "head", "torso", "upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet", "side",
-            "people", "image",
-        ],
-        ["mask", "preview"],
-    ),
-}  # fmt: skip
 PUBLISHED = "densepose_r50_fpn_dl.torchscript"
 TWO = [[0.5, 0.1, 0.95, 0.9], [0.05, 0.2, 0.45, 0.8]]
-
-
-def test_ids_are_the_ones_saved_workflows_use() -> None:
-    schemas = [node.GET_SCHEMA() for node in body_surface.NODES]
-    assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
 
 
 @pytest.fixture
