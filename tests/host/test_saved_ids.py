@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pack.nodes import Likeness
+from pack.nodes.extension import Likeness
 
 SAVED = Path(__file__).resolve().parents[1] / "golden" / "saved_ids.json"
 
