@@ -98,7 +98,8 @@ class SharedParts(Carried):
         if self.size not in (None, found):
             raise BadSize(
                 "The latent", found, f"the parts were encoded for {self.size[0]}x{self.size[1]} px",
-                "Give the latent and the node that the parts go through the same width and height; a second pass at another size needs that node once more, at that size.",
+                "Give the latent and the node that the parts go through the same width and height; a second pass at "
+                "another size needs that node once more, at that size.",
             )  # fmt: skip
 
 

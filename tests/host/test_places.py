@@ -131,7 +131,7 @@ def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture)
     (told,) = caplog.messages
     assert report.splitlines()[4:] == told.splitlines()
     off, overlap, small = told.splitlines()
-    assert off.startswith("Off the canvas, left out by ID-Patch: person 3 at (-40, 90)")
+    assert off.startswith("Off the canvas, so without an ID patch: person 3 at (-40, 90)")
     assert overlap.startswith("ID patches overlap, faces may mix: person 1 and person 2 by 54x54 px")
     assert small.startswith("Faces small: person 4 83 px; 96 needed")
     fine, troubled = ((picture[-45:, 509:] == 1).all() for picture in pictures)
