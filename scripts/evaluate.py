@@ -29,7 +29,7 @@ from urllib.parse import quote
 # ComfyUI portable's Python does not look beside the script. Not in front: batch.py takes this into a process whose
 # first folder may be a host's, with a `nodes` of its own.
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(1, str(Path(__file__).resolve().parent))
+sys.path.append(str(Path(__file__).resolve().parent))
 
 try:
     import numpy as np

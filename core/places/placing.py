@@ -285,7 +285,7 @@ def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
 
 def _off_canvas(off: Sequence[tuple[Person, Slot]], layout: Layout) -> list[str]:
     who = [f"{one.identity.name} at ({slot.center[0]:.0f}, {slot.center[1]:.0f})" for one, slot in off]
-    return gathered("Off the canvas, left out by ID-Patch", who, f"; it has {layout.width}x{layout.height} px")
+    return gathered("Off the canvas, so without an ID patch", who, f"; it has {layout.width}x{layout.height} px")
 
 
 def _small(standing: Sequence[tuple[Person, Slot]]) -> list[str]:

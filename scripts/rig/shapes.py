@@ -29,10 +29,12 @@ def _tables() -> dict[str, tuple[list[str], list[list[str]]]]:
 
 
 def of(table: str, **sizes: int | str) -> Shapes:
-    """What is in a file of this kind. Raises KeyError for a size that is missing."""
+    """What is in a file of this kind. Raises KeyError for a table or a size that is missing."""
     wanted, lines = _TABLES[table]
-    for name, _, value in (size.partition("=") for size in wanted):
-        sizes = sizes if name in sizes else {**sizes, name: _value(value, sizes)}
+    for name, has_default, default in (size.partition("=") for size in wanted):
+        if name not in sizes and not has_default:
+            raise KeyError(f"{table} needs {name}")
+        sizes = {name: _value(default, sizes), **sizes} if has_default else sizes
     for key, *rest in lines:
         for name in _names(key.removesuffix(":"), sizes):
             if rest[0] == ">":

@@ -28,11 +28,11 @@ from pack.bridge.injections import Addition, Injection
 from pack.bridge.token_control_net import NotAControlNet
 from pack.core import errors
 from pack.core.identities import RecogniserMissing
-from pack.core.instant_id import unconditional
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
 from pack.core.places import regions
 from pack.core.places.control_images import NoKeypoints
 from pack.nodes.control_images import FaceKeypointsImage
+from pack.nodes.instant_id.net import unconditional
 from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNetMissing, LoadInstantID, load_instant_id
 from PIL import Image
 from seeded import instant_id_file

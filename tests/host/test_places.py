@@ -9,39 +9,11 @@ import folder_paths
 import people_made
 import pytest
 import torch
-from comfy_api.latest import io
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
 from rig.host_server import HostServer
 from torch import Tensor
-
-EDITOR = ["boxes", "last_incoming"] if hasattr(io, "BoundingBoxes") else []
-IDS = {
-    "LikenessLayoutFromFaces": (["faces", "width", "height", "fit", "body"], ["layout", "preview"]),
-    "LikenessLayoutFromPoses": (["poses", "width", "height", "fit"], ["layout", "preview"]),
-    "LikenessLayoutFromMasks": (["masks", "width", "height", "body"], ["layout", "preview"]),
-    "LikenessLayoutFromBoxes": (
-        ["bboxes", "background", "width", "height", "fit", "boxes_show", "body", "boxes_from", "text", *EDITOR],
-        ["layout", "preview", "names"],
-    ),
-    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast", "action"], ["layout", "preview"]),
-    "LikenessPoseImage": (["layout", "cast"], ["image"]),
-    "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
-    "LikenessAddPlace": (
-        ["layout", "where", "x", "y", "face_size", "body", "count", "image"],
-        ["extended_layout", "preview"],
-    ),
-    "LikenessPersonRegion": (
-        ["cast", "person", "extent", "margin", "feather", "layout", "image", "masks"],
-        ["mask", "preview"],
-    ),
-}
-
-
-def test_ids_are_the_ones_saved_workflows_use() -> None:
-    schemas = [node.GET_SCHEMA() for node in places.NODES]
-    assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
 
 
 def shown(output: Any) -> Path:
@@ -159,7 +131,7 @@ def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture)
     (told,) = caplog.messages
     assert report.splitlines()[4:] == told.splitlines()
     off, overlap, small = told.splitlines()
-    assert off.startswith("Off the canvas, left out by ID-Patch: person 3 at (-40, 90)")
+    assert off.startswith("Off the canvas, so without an ID patch: person 3 at (-40, 90)")
     assert overlap.startswith("ID patches overlap, faces may mix: person 1 and person 2 by 54x54 px")
     assert small.startswith("Faces small: person 4 83 px; 96 needed")
     fine, troubled = ((picture[-45:, 509:] == 1).all() for picture in pictures)

@@ -104,48 +104,46 @@ def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) 
 # --- Columns and cells
 
 
-def menu(*entries: Any) -> list[Any]:
-    return [list(entries), {}]
-
-
-INFO = {
-    "LoadImage": {"input": {"required": {"image": [["a.png"], {"image_upload": True}]}}, "display_name": "Load Image"},
-    "Text": {"input": {"required": {"text": ["STRING", {}]}}, "display_name": "Text"},
-    "Sample": {
-        "input": {
-            "required": {
-                "seed": ["INT", {"min": 0, "max": 2**64 - 1, "control_after_generate": True}],
-                "cfg": ["FLOAT", {"min": 0.0, "max": 100.0}],
-                "sampler": menu("euler", "dpmpp_2m", "DPM"),
-                "noise": ["BOOLEAN", {}],
-                "size": ["COMBO", {"options": [512, 1024]}],
-            },
-            "optional": {"image": ["IMAGE"]},
-        },
-        "display_name": "Sampler",
+INPUTS: dict[str, dict[str, Any]] = {
+    "Load Image": {"image": [["a.png"], {"image_upload": True}]},
+    "Text": {"text": ["STRING", {}]},
+    "Sampler": {
+        "seed": ["INT", {"min": 0, "max": 2**64 - 1, "control_after_generate": True}],
+        "cfg": ["FLOAT", {"min": 0.0, "max": 100.0}],
+        "sampler": [["euler", "dpmpp_2m", "DPM"], {}],
+        "noise": ["BOOLEAN", {}],
+        "size": ["COMBO", {"options": [512, 1024]}],
+        "image": ["IMAGE"],
     },
+}
+INFO = {
+    kind: {"input": {"required": INPUTS[title]}, "display_name": title}
+    for kind, title in (("LoadImage", "Load Image"), ("Text", "Text"), ("Sample", "Sampler"))
 }
 
 
-def widget(name: str, label: str = "", link: int | None = None) -> dict[str, Any]:
-    return {"name": name, "link": link, "widget": {"name": name}, **({"label": label} if label else {})}
+def node(number: int, kind: str, values: list[Any], title: str = "", **inputs: str | int) -> dict[str, Any]:
+    """inputs: each with its label, or the link that brings it."""
+    slots = [
+        {"name": name, "link": told if isinstance(told, int) else None, "widget": {"name": name}}
+        | ({"label": told} if isinstance(told, str) else {})
+        for name, told in inputs.items()
+    ]
+    named = {"title": title} if title else {}
+    return {"id": number, "type": kind, "inputs": slots, "outputs": [{}], "widgets_values": values, **named}
 
 
 def graph() -> dict[str, Any]:
     """Two texts of one label, one of which comes from a Primitive, and a node without an app's input."""
-    inputs = [widget("seed", "Seed"), widget("cfg"), {"name": "image", "link": 9}]
     nodes = [
-        {
-            "id": 1,
-            "type": "LoadImage",
-            "inputs": [widget("image", "First person")],
-            "widgets_values": ["a.png", "image"],
-        },
-        {"id": 2, "type": "Text", "title": "Anna", "inputs": [widget("text", "Prompt")], "widgets_values": ["A"]},
-        {"id": 3, "type": "Text", "title": "Ben", "inputs": [widget("text", "Prompt", 8)], "widgets_values": ["B"]},
-        {"id": 4, "type": "Sample", "inputs": inputs, "widgets_values": [7, "fixed", 5.0, "euler", True, 512]},
-        {"id": 5, "type": "PrimitiveNode", "title": "Words", "outputs": [{}], "widgets_values": ["W", "fixed"]},
+        node(1, "LoadImage", ["a.png", "image"], image="First person"),
+        node(2, "Text", ["A"], "Anna", text="Prompt"),
+        node(3, "Text", ["B"], "Ben", text=8),
+        node(4, "Sample", [7, "fixed", 5.0, "euler", True, 512], seed="Seed", cfg=""),
+        node(5, "PrimitiveNode", ["W", "fixed"], "Words"),
     ]
+    nodes[2]["inputs"][0]["label"] = "Prompt"
+    nodes[3]["inputs"].append({"name": "image", "link": 9})
     app = [[1, "image"], [2, "text"], [5, "value"], [4, "seed"]]
     links = [[9, 1, 0, 4, 2, "IMAGE"], [8, 5, 0, 3, 0, "STRING"]]
     return {"nodes": nodes, "links": links, "extra": {"linearData": {"inputs": app, "outputs": []}}}

@@ -113,6 +113,7 @@ def test_every_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch
     monkeypatch.setattr(lessons, "BATCH", dict.fromkeys(lessons.BATCH, 1))
     known, new = lessons.pool(7, 80), net.Miniature()
     lessons.LESSONS["projections"].begin(new, known)
+    assert 0 < new.patch_proj.latents.abs().max() < 1, "not what lay in memory"
     before = {key: weight.clone() for key, weight in new.state_dict().items()}
 
     class Enough(Exception):

@@ -246,7 +246,7 @@ def test_report_names_empty_places_and_people_left_out() -> None:
         ),
         (
             ((-20, 300), (10, 310)), 200.0,
-            ["Off the canvas, left out by ID-Patch: Ann at (-20, 300); it has 1024x768 px"],
+            ["Off the canvas, so without an ID patch: Ann at (-20, 300); it has 1024x768 px"],
         ),
         (
             ((300, 300), (700, 310)), 100.0,
