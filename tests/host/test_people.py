@@ -93,14 +93,12 @@ def options(node, name):
 
 def refused(nodes, pack, recognisers):
     """What the node has against this choice before anything runs."""
-
     with pytest.raises(errors.ModelMissing) as caught:
         nodes.LoadFaceModel.validate_inputs(pack, recognisers)
     return str(caught.value)
 
 
 def not_saved(nodes, file):
-
     with pytest.raises(errors.CannotSave) as caught:
         nodes.LoadIdentity.validate_inputs(file)
     return str(caught.value)
@@ -585,7 +583,6 @@ def test_photos_without_a_face_are_named_or_dropped(nodes, face_model, caplog):
 
 
 def test_which_face(nodes, face_model):
-
     image = real_faces.image(real_faces.SIX_FRIENDS)
     faces = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0].faces
     for number, face in enumerate(faces, 1):
@@ -767,7 +764,6 @@ def test_links_that_go_in_circles(nodes, models, loops, node, widget, folder, fi
 
 
 def test_damaged_saved_person(nodes, models, yao):
-
     path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):

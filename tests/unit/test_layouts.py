@@ -171,16 +171,6 @@ def test_triples_a_lone_dictionary_and_body_less_people_are_accepted() -> None:
     assert layouts.from_poses(nested, 0, 0, "crop") == layouts.from_poses([frame], 0, 0, "crop")
 
 
-@pytest.mark.parametrize(("fit", "scale"), [("crop", (2 / 3, 2 / 3)), ("pad", (0.5, 0.5)), ("stretch", (0.5, 2 / 3))])
-def test_pose_canvas_and_layout_may_differ(fit: str, scale: tuple[float, float]) -> None:
-    poses = standing(2)
-    layout = layouts.from_poses(pose_keypoint(poses, 1024, 768), 512, 512, fit).layout
-    assert (layout.width, layout.height) == (512, 512)
-    for slot, pose in zip(layout.slots, poses, strict=True):
-        x, y, _ = pose[0]
-        assert slot.center == pytest.approx((256 + (x - 512) * scale[0], 256 + (y - 384) * scale[1]))
-
-
 def without(pose: Pose, *joints: int) -> Pose:
     return tuple((0.0, 0.0, 0.0) if n in joints else joint for n, joint in enumerate(pose))
 
