@@ -498,26 +498,29 @@ def test_auto_is_torch_where_a_package_cannot_be_used(nodes, pack, monkeypatch, 
 # Without packages
 
 
-def test_insightface_that_is_missing_or_older_than_2_is_named_with_the_command(nodes, pack, monkeypatch):
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (True, r'pip install --no-deps "insightface>=2\.0" "onnx" "ml_dtypes" "protobuf" "scikit-image"'),
+        (False, r"Python package insightface 2\.0, of which 0\.7\.3 is"),
+    ],
+)
+def test_insightface_that_is_missing_or_older_than_2_is_named(nodes, pack, monkeypatch, missing, said):
     """auto then runs faces in torch."""
     import insightface
     from pack.bridge import face_model
     from pack.core.faces import insight
 
-    install = r'python -m pip install --no-deps "insightface>=2\.0" "onnx" "ml_dtypes" "protobuf" "scikit-image"'
     assert insight.installed()
-    for forget, said in (
-        (lambda: monkeypatch.setattr(insightface, "__version__", "0.7.3"), r"insightface 2\.0, of which 0\.7\.3 is"),
-        (lambda: monkeypatch.setitem(sys.modules, "insightface.model_zoo", None), install),
-    ):
-        face_model._detector.cache_clear()
-        forget()
-        assert not insight.installed()
-        loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
-        assert type(loaded.detector).__module__.endswith("scrfd")
-        with pytest.raises(errors.MissingDependency, match=said):
-            nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
-        monkeypatch.undo()
+    face_model._detector.cache_clear()
+    monkeypatch.setattr(insightface, "__version__", "0.7.3")
+    if missing:
+        monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
+    assert not insight.installed()
+    loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
+    assert type(loaded.detector).__module__.endswith("scrfd")
+    with pytest.raises(errors.MissingDependency, match=said):
+        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
 
 
 # Faces and identities
