@@ -542,6 +542,8 @@ def test_detect_faces_numbers_the_picture(nodes, face_model):
 
 
 def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_model, models):
+    from pack.nodes import measure
+
     image = real_faces.image(real_faces.SIX_FRIENDS)
     given = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0]
     taken = nodes.DetectFaces.execute(image=image, order="left to right", min_size=0, max_faces=0).args[0]
@@ -550,6 +552,8 @@ def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_mod
         assert torch.equal(one.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"])
     ross = nodes.Identity.execute(image=image, name="Ross", which_face="3", on_no_face="error").args[0]
     assert torch.equal(ross.embeddings["w600k_mbf"][0], given.faces[2].embeddings["w600k_mbf"])
+    given = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
+    assert measure.Measure.execute(images=image, identity=ross, **given).args[3] > 0.99
     before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
     put(real_faces.RECOGNISER, models / "insightface" / "more" / "w600k_r50.onnx")
     after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
@@ -633,6 +637,18 @@ def test_photos_through_load_image(nodes, face_model, tmp_path, monkeypatch, for
         for image in (real_faces.image(real_faces.ASTRONAUT), loaded)
     )
     assert torch.cosine_similarity(plain, person).item() > 0.8
+
+
+def test_cancel_stops_between_photos_and_the_next_run_is_right(nodes, face_model):
+    import comfy.model_management as management
+
+    photos = real_faces.image(real_faces.YAO)
+    expected = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
+    management.interrupt_current_processing(True)
+    with pytest.raises(management.InterruptProcessingException):
+        nodes.Identity.execute(face_model, photos, "Yao", "only", "error")
+    again = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
+    assert torch.equal(again.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
 
 
 def test_half_precision_images_of_the_host(nodes, face_model, tmp_path, monkeypatch):

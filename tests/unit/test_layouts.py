@@ -217,8 +217,10 @@ NOTHING_BUT_A_KNEE = [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]
     [
         (frame_of() * 3, "3 pictures"),
         ([], "no list of OpenPose"),
+        ("{}", "no list of OpenPose"),
         ([{"version": "ap10k", "animals": []}], "animal poses"),
         (frame_of(canvas_width=None), "canvas_width is None"),
+        (frame_of(canvas_width=math.nan), "canvas_width is nan"),
         (frame_of(canvas_width=10**9), "canvas_width is 1000000000"),
         (frame_of(people={"a": 1}), "people .*no list"),
         (frame_of(people=[None]), "people .*no list"),
@@ -231,6 +233,9 @@ NOTHING_BUT_A_KNEE = [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]
                 ([5.0, 5.0, 1.0] * 25, "person 1 .*75 numbers .*54"),
                 (5, "person 1 .*1 number .*54"),
                 (["a"] * 3 * JOINTS, "person 1 .*else than numbers"),
+                ([[1.0, 2.0, 1.0], [3.0]] * 9, "else than numbers"),
+                ({}, "else than numbers"),
+                ([], "shows nobody"),
                 ([10**400] * 3 * JOINTS, "else than numbers"),
                 (NOTHING_BUT_A_KNEE, "nobody .*shows a head"),
             )
