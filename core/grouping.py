@@ -111,7 +111,8 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
     if len(alike) < 2:
         return [[n] for n in range(len(alike))]
     hierarchy = require("scipy.cluster.hierarchy", "Sorting photos into people")
-    apart = (1 - alike).masked_fill(~allowed, _NEVER)[tuple(torch.triu_indices(*alike.shape, 1))]
+    pairs = tuple(torch.triu_indices(len(alike), len(alike), 1))
+    apart = (1 - alike).masked_fill(~allowed, _NEVER)[pairs]
     numbers = hierarchy.fcluster(hierarchy.linkage(apart.numpy(), "average"), 1 - same_from, "distance")
     groups: dict[int, list[int]] = {}
     for n, number in enumerate(map(int, numbers)):

@@ -64,4 +64,5 @@ def _missing_box(report: Report, person: int, picture: Image.Image) -> Box | Non
     slot = report.people[person].slot
     if slot is None:
         return None
-    return Fit.into((report.width, report.height), picture.size, "stretch").box(slot.box or patch_rect(slot.center))
+    onto = Fit(picture.width / report.width, picture.height / report.height, 0, 0)
+    return onto.box(slot.box or patch_rect(slot.center))

@@ -126,7 +126,7 @@ def _candidate(report: Report, picture: int, seen: Sighting, faces: Faces) -> Ca
     slot = person.slot
     if slot is None or slot.box is None or slot.keypoints is None:
         return Candidate(picture, person, number, None, None, None)
-    onto = Fit.into((report.width, report.height), (faces.width, faces.height), "stretch")
+    onto = Fit(faces.width / report.width, faces.height / report.height, 0, 0)
     return Candidate(picture, person, number, onto.box(slot.box), tuple(map(onto.point, slot.keypoints)), None)
 
 

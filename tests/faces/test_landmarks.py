@@ -123,6 +123,10 @@ def _wrong():
     points = load_file(GOLDEN)["yao"].numpy()
     good = given(points, 233, 287)
     yield "no frames", {**good, "frames": None}
+    yield "no size", {"frames": []}
+    yield "an infinite size", {**good, "image_size": (np.inf, 5)}
+    yield "a generator", {**good, "frames": (faces for faces in good["frames"])}
+    yield "three axes", given(np.zeros((1, 478, 3)), 233, 287)
     yield "no pixels", {**good, "image_size": (0, 5)}
     yield "few points", given(points[:, :100], 233, 287)
     yield "NaN", given(points * np.nan, 233, 287)

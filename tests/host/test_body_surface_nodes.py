@@ -147,6 +147,7 @@ def cut_off(path: Path) -> None:
 
 
 WRONG = {
+    "weights": (lambda path: torch.save({"a.weight": torch.ones(3)}, path), "is no TorchScript archive"),
     "a web page": (lambda path: path.write_text("<!doctype html><p>" + "x" * 600), "web page"),
     "cut off": (cut_off, "cut off while downloading"),
     "another network": (lambda path: scripted(OtherNetwork(), path), "another kind .*returns a Tensor"),

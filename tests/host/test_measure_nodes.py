@@ -186,29 +186,22 @@ def prompt(host_server: HostServer) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_another_score_measures_nothing_again(host_server: HostServer, prompt: dict[str, Any]) -> None:
+def test_another_score_measures_nothing_again_and_what_is_missing_is_said(
+    host_server: HostServer, prompt: dict[str, Any]
+) -> None:
     first = host_server.run(prompt)
     assert first.outputs["index"]["text"] == ["1"]
     assert len(first.outputs["measure"]["images"]) == 2 and len(first.outputs["best"]["images"]) == 1
     prompt["best"]["inputs"]["score"] = "association"
     assert set(host_server.run(prompt).executed) == {"best", "index"}
-
-
-def test_latents_that_are_not_there_stop_what_needs_them(host_server: HostServer, prompt: dict[str, Any]) -> None:
+    prompt["measure"]["inputs"]["stranger_below"] = 1.0
+    (told,) = (text for name, text in host_server.run(prompt).notes if name == "best")
+    assert told.startswith("Nobody of the cast was found in any of the 2 pictures, so none is better than another.")
+    prompt["measure"]["inputs"]["stranger_below"] = 0.2
+    assert ("best", " ") in host_server.run(prompt).notes, "the note goes with its cause"
     del prompt["best"]["inputs"]["latents"]
     assert host_server.run(prompt).status == "success"
     prompt["upscaled"] = node("LatentUpscaleBy", samples=["best", 1], upscale_method="nearest-exact", scale_by=2.0)
-    prompt["back"] = node("LatentFromBatch", samples=["upscaled", 0], batch_index=0, length=1)
-    prompt["shown"] = node("PreviewAny", source=["back", 0])
+    prompt["shown"] = node("PreviewAny", source=["upscaled", 0])
     with pytest.raises(HostError, match=r"Pick Best Likeness .*no latents"):
         host_server.run(prompt)
-
-
-def test_a_choice_among_strangers_is_noted_and_made(host_server: HostServer, prompt: dict[str, Any]) -> None:
-    prompt["measure"]["inputs"]["stranger_below"] = 1.0
-    run = host_server.run(prompt)
-    (told,) = (text for name, text in run.notes if name == "best")
-    assert told.startswith("Nobody of the cast was found in any of the 2 pictures, so none is better than another.")
-    assert len(run.outputs["best"]["images"]) == 1
-    prompt["measure"]["inputs"]["stranger_below"] = 0.2
-    assert ("best", " ") in host_server.run(prompt).notes, "the note goes with its cause"

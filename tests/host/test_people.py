@@ -93,14 +93,12 @@ def options(node, name):
 
 def refused(nodes, pack, recognisers):
     """What the node has against this choice before anything runs."""
-
     with pytest.raises(errors.ModelMissing) as caught:
         nodes.LoadFaceModel.validate_inputs(pack, recognisers)
     return str(caught.value)
 
 
 def not_saved(nodes, file):
-
     with pytest.raises(errors.CannotSave) as caught:
         nodes.LoadIdentity.validate_inputs(file)
     return str(caught.value)
@@ -112,10 +110,7 @@ def not_saved(nodes, file):
 @pytest.mark.parametrize(
     ("files", "pack"),
     [
-        ("insightface/buffalo_s", "buffalo_s"),
-        ("insightface/models/buffalo_s", "buffalo_s"),
         ("insightface/buffalo_s/buffalo_s", "buffalo_s"),
-        ("insightface/models/buffalo_s/buffalo_s", "buffalo_s"),
         ("more/insightface/models/buffalo_s", "buffalo_s"),
         ("insightface", "loose files"),
     ],
@@ -188,9 +183,13 @@ UNFIT = {
         r"glintr100\.onnx .*cut off",
     ),
     "an operator that torch lacks": (
-        "antelopev2", "w600k_r50",
-        {"insightface/antelopev2/w600k_r50.onnx": lambda: real_faces.RECOGNISER.read_bytes().replace(b"PRel", b"Myst")},
-        "operator Mystu;",
+        "antelopev2", "w600k_mbf",
+        {
+            "insightface/antelopev2/antelopev2/w600k_mbf.onnx": lambda: (
+                real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr")
+            )
+        },
+        "operator Mystr;",
     ),
     "a web page": (
         "antelopev2", "arcface-ir-se50",
@@ -210,6 +209,7 @@ def test_files_that_cannot_be_used_are_named(nodes, models, pack, kind):
     chosen, recognisers, files, message = UNFIT[kind]
     for name, data in files.items():
         (models / name).parent.mkdir(parents=True, exist_ok=True)
+        (models / name).unlink(missing_ok=True)  # a link to the real one
         (models / name).write_bytes(data())
     with pytest.raises(errors.UnsupportedCheckpoint, match=message):
         nodes.LoadFaceModel.execute(chosen, recognisers, "CPU", "torch" if "torch" in kind else "auto")
@@ -498,26 +498,29 @@ def test_auto_is_torch_where_a_package_cannot_be_used(nodes, pack, monkeypatch, 
 # Without packages
 
 
-def test_insightface_that_is_missing_or_older_than_2_is_named_with_the_command(nodes, pack, monkeypatch):
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        (True, r'pip install --no-deps "insightface>=2\.0" "onnx" "ml_dtypes" "protobuf" "scikit-image"'),
+        (False, r"Python package insightface 2\.0, of which 0\.7\.3 is"),
+    ],
+)
+def test_insightface_that_is_missing_or_older_than_2_is_named(nodes, pack, monkeypatch, missing, said):
     """auto then runs faces in torch."""
     import insightface
     from pack.bridge import face_model
     from pack.core.faces import insight
 
-    install = r'python -m pip install --no-deps "insightface>=2\.0" "onnx" "ml_dtypes" "protobuf" "scikit-image"'
     assert insight.installed()
-    for forget, said in (
-        (lambda: monkeypatch.setattr(insightface, "__version__", "0.7.3"), r"insightface 2\.0, of which 0\.7\.3 is"),
-        (lambda: monkeypatch.setitem(sys.modules, "insightface.model_zoo", None), install),
-    ):
-        face_model._detector.cache_clear()
-        forget()
-        assert not insight.installed()
-        loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
-        assert type(loaded.detector).__module__.endswith("scrfd")
-        with pytest.raises(errors.MissingDependency, match=said):
-            nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
-        monkeypatch.undo()
+    face_model._detector.cache_clear()
+    monkeypatch.setattr(insightface, "__version__", "0.7.3")
+    if missing:
+        monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
+    assert not insight.installed()
+    loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
+    assert type(loaded.detector).__module__.endswith("scrfd")
+    with pytest.raises(errors.MissingDependency, match=said):
+        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
 
 
 # Faces and identities
@@ -539,6 +542,8 @@ def test_detect_faces_numbers_the_picture(nodes, face_model):
 
 
 def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_model, models):
+    from pack.nodes import measure
+
     image = real_faces.image(real_faces.SIX_FRIENDS)
     given = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0]
     taken = nodes.DetectFaces.execute(image=image, order="left to right", min_size=0, max_faces=0).args[0]
@@ -547,6 +552,8 @@ def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_mod
         assert torch.equal(one.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"])
     ross = nodes.Identity.execute(image=image, name="Ross", which_face="3", on_no_face="error").args[0]
     assert torch.equal(ross.embeddings["w600k_mbf"][0], given.faces[2].embeddings["w600k_mbf"])
+    given = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
+    assert measure.Measure.execute(images=image, identity=ross, **given).args[3] > 0.99
     before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
     put(real_faces.RECOGNISER, models / "insightface" / "more" / "w600k_r50.onnx")
     after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
@@ -585,7 +592,6 @@ def test_photos_without_a_face_are_named_or_dropped(nodes, face_model, caplog):
 
 
 def test_which_face(nodes, face_model):
-
     image = real_faces.image(real_faces.SIX_FRIENDS)
     faces = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0].faces
     for number, face in enumerate(faces, 1):
@@ -631,6 +637,18 @@ def test_photos_through_load_image(nodes, face_model, tmp_path, monkeypatch, for
         for image in (real_faces.image(real_faces.ASTRONAUT), loaded)
     )
     assert torch.cosine_similarity(plain, person).item() > 0.8
+
+
+def test_cancel_stops_between_photos_and_the_next_run_is_right(nodes, face_model):
+    import comfy.model_management as management
+
+    photos = real_faces.image(real_faces.YAO)
+    expected = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
+    management.interrupt_current_processing(True)
+    with pytest.raises(management.InterruptProcessingException):
+        nodes.Identity.execute(face_model, photos, "Yao", "only", "error")
+    again = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
+    assert torch.equal(again.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
 
 
 def test_half_precision_images_of_the_host(nodes, face_model, tmp_path, monkeypatch):
@@ -767,7 +785,6 @@ def test_links_that_go_in_circles(nodes, models, loops, node, widget, folder, fi
 
 
 def test_damaged_saved_person(nodes, models, yao):
-
     path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):

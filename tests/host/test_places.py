@@ -9,6 +9,7 @@ import folder_paths
 import people_made
 import pytest
 import torch
+from pack.core.errors import BadLayout
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
@@ -108,10 +109,14 @@ def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
 
 
-def test_an_action_out_of_the_picture_is_said_in_the_picture() -> None:
-    quiet, told = (group(2, framing=framing, action="walking").args[1] for framing in ("full", "half"))
-    assert (quiet[0, -8:, 490:] < 0.2).all()
-    assert (told[0, -8:, 490:] == 1).all()
+def test_guesses_and_what_is_out_of_the_picture_are_said_in_it() -> None:
+    flat = [v for joint in bodies.openpose(bodies.body((200, 80), 60)) for v in joint]
+    frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}
+    unsure = {**frame, "people": [{"pose_keypoints_2d": [0.0, 0.0, 0.0, *flat[3:]]}]}
+    poses = (places.LayoutFromPoses.execute([one], 0, 0, "crop").args[1] for one in (frame, unsure))
+    walking = (group(2, framing=framing, action="walking").args[1] for framing in ("full", "half"))
+    for quiet, told in (poses, walking):
+        assert (quiet[0, -8:, -22:] < 0.2).all() and (told[0, -8:, -22:] == 1).all()
     assert group(2).args[0] == group(2, action="group photo").args[0] != group(2, action="waving").args[0]
 
 
@@ -164,6 +169,11 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     assert torch.equal(plain[0], shown[0])
     corners = [float(preview[0, -1, -1, 0]) for preview in (bare[1], seen[1], plain[1], shown[1])]
     assert corners == pytest.approx([0.08, 0.5, 0.08, 0.5], abs=0.01)
+
+
+def test_what_has_no_skeleton_has_no_pose_picture() -> None:
+    with pytest.raises(BadLayout):
+        places.PoseImage.execute(Layout(64, 64, (Slot((9, 9)),)))
 
 
 def test_a_region_goes_along_when_people_swap() -> None:

@@ -203,7 +203,7 @@ def test_who_stands_in_a_place_is_meant_however_unlike(face_model, photo, friend
     people = [
         replace(friends.people[n], slot=at, place=p) for p, (n, at) in enumerate(zip(order, slots, strict=True), 1)
     ]
-    made = crop(face_model, photo, PlacedCast(tuple(people), 1280, 886), who="unlike faces")
+    made = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888), who="unlike faces")
     assert made["count"] == 2 and "no face found" not in made["report"]
 
 

@@ -176,10 +176,12 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, r"there is none\. Draw one around each person"),
     "several pictures": ({"given": [[box(0, 0, 99, 99)], []]}, "of 2 pictures.*Give the detector one picture"),
     "no boxes": ({"given": [["person"]]}, "without x, y, width and height"),
+    "a text in their place": ({"given": "boxes"}, "the text 'boxes' without x"),
     "another label": ({"given": [PEOPLE], "shows": "face"}, "boxes_show is face, and 2 boxes are labelled person"),
     "a box beside the canvas": ({"given": box(1100, 0, 50, 60)}, "box 1 is 50x60 px at x 1100, y 0.*1024x768 px"),
     "a small box": ({"by_mouse": [drawn(0, 0, 15, 200)]}, "box 1 is 15x200 px, each side needs 16 px"),
     "too many": ({"given": [box(0, 0, 99, 99)] * 65}, "there are 65, at most 64"),
+    "a line of five numbers": ({"text": "1,2,3,4,5"}, "line 1 of the text is '1,2,3,4,5'"),
     "a line of no numbers": ({"text": "Anna: 1,2,3,4\nBen: left"}, "line 2 of the text is 'Ben: left'.*Anna: 60, 80"),
 }
 

@@ -171,16 +171,6 @@ def test_triples_a_lone_dictionary_and_body_less_people_are_accepted() -> None:
     assert layouts.from_poses(nested, 0, 0, "crop") == layouts.from_poses([frame], 0, 0, "crop")
 
 
-@pytest.mark.parametrize(("fit", "scale"), [("crop", (2 / 3, 2 / 3)), ("pad", (0.5, 0.5)), ("stretch", (0.5, 2 / 3))])
-def test_pose_canvas_and_layout_may_differ(fit: str, scale: tuple[float, float]) -> None:
-    poses = standing(2)
-    layout = layouts.from_poses(pose_keypoint(poses, 1024, 768), 512, 512, fit).layout
-    assert (layout.width, layout.height) == (512, 512)
-    for slot, pose in zip(layout.slots, poses, strict=True):
-        x, y, _ = pose[0]
-        assert slot.center == pytest.approx((256 + (x - 512) * scale[0], 256 + (y - 384) * scale[1]))
-
-
 def without(pose: Pose, *joints: int) -> Pose:
     return tuple((0.0, 0.0, 0.0) if n in joints else joint for n, joint in enumerate(pose))
 
@@ -227,8 +217,10 @@ NOTHING_BUT_A_KNEE = [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]
     [
         (frame_of() * 3, "3 pictures"),
         ([], "no list of OpenPose"),
+        ("{}", "no list of OpenPose"),
         ([{"version": "ap10k", "animals": []}], "animal poses"),
         (frame_of(canvas_width=None), "canvas_width is None"),
+        (frame_of(canvas_width=math.nan), "canvas_width is nan"),
         (frame_of(canvas_width=10**9), "canvas_width is 1000000000"),
         (frame_of(people={"a": 1}), "people .*no list"),
         (frame_of(people=[None]), "people .*no list"),
@@ -241,6 +233,9 @@ NOTHING_BUT_A_KNEE = [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]
                 ([5.0, 5.0, 1.0] * 25, "person 1 .*75 numbers .*54"),
                 (5, "person 1 .*1 number .*54"),
                 (["a"] * 3 * JOINTS, "person 1 .*else than numbers"),
+                ([[1.0, 2.0, 1.0], [3.0]] * 9, "else than numbers"),
+                ({}, "else than numbers"),
+                ([], "shows nobody"),
                 ([10**400] * 3 * JOINTS, "else than numbers"),
                 (NOTHING_BUT_A_KNEE, "nobody .*shows a head"),
             )

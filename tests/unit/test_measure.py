@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,22 +56,6 @@ def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measur
 
 
 # Who is who
-
-
-@pytest.mark.parametrize(("people", "faces"), [(2, 2), (4, 4), (3, 5), (4, 2)])
-def test_assignment_has_the_largest_sum_there_is(people: int, faces: int) -> None:
-    for seed in range(20):
-        table = torch.rand(people, faces, generator=torch.Generator().manual_seed(seed)) / 2
-        one = measured(picture(*(face(table[:, n].tolist(), 20.0 * n) for n in range(faces))), cast(people))
-        found = {seen.person: seen.face for seen in one.sightings if seen.face is not None}
-        some = min(people, faces)
-        every = (
-            sum(table[p, f] for p, f in zip(chosen, order, strict=True))
-            for chosen in itertools.combinations(range(people), some)
-            for order in itertools.permutations(range(faces), some)
-        )
-        assert len(set(found.values())) == len(found) == some
-        assert float(sum(table[p, f] for p, f in found.items())) == pytest.approx(float(max(every)), abs=1e-5)
 
 
 FIGURES = ("resemblance", "weakest", "leakage", "margin", "association", "missing", "extra", "swapped")

@@ -196,6 +196,23 @@ def test_poses_of_another_encoding_are_noticed():
     assert found and found.startswith("The pose image is no DensePose IUV picture ")
 
 
+@pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)
+@pytest.mark.parametrize(("cell", "halvings"), [(8, 3), (4, 2)], ids=["sd15", "sdxl"])
+def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
+    """Also where the last token hangs over the edge of the picture."""
+    width, height = size
+    for place in range(0, 1 + max(size), 37):
+        mask = torch.zeros(height, width)
+        x, y = min(place, width - 1), min(place, height - 1)
+        mask[y : y + 64, x : x + 64] = 1
+        left, top, right, below = window(mask, cell)
+        for halved in (2**n for n in range(halvings + 1)):
+            grid = [math.ceil(side / 8 / halved) for side in (height, width)]
+            tokens = token_mask(mask, math.prod(grid)).unflatten(0, grid)
+            rows, columns = slice(top // halved, -(-below // halved)), slice(left // halved, -(-right // halved))
+            assert (tokens[rows, columns] > 0).sum() == (tokens > 0).sum()
+
+
 def test_masks_of_all_sizes_fit_the_grids_of_a_unet():
     """The grids that three halvings, rounded up, make of a latent; 64 is the smallest side the nodes take."""
     for width in range(64, 300, 8):
