@@ -205,6 +205,14 @@ def test_pack_without_detector_names_what_it_found(nodes, models):
         nodes.LoadFaceModel.execute("odd", "all found", "CPU")
 
 
+def test_a_chosen_recogniser_that_is_something_else_is_named(nodes, pack):
+    from pack.core.errors import UnsupportedCheckpoint
+
+    put(real_faces.LANDMARKS, pack / "mine.onnx")
+    with pytest.raises(UnsupportedCheckpoint, match=r"^mine\.onnx is .*neither .*Choose another recogniser"):
+        nodes.LoadFaceModel.execute("antelopev2", "mine", "CPU")
+
+
 def test_truncated_recogniser_is_named(nodes, pack):
     from pack.core.errors import UnsupportedCheckpoint
 

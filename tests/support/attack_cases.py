@@ -425,11 +425,6 @@ def bank() -> Iterator[Case]:
     )
     nobody = value("Identity('Anna', {}, torch.zeros(0, 112, 112, 3))")
     yield explained("Save Identity: nobody", "no photo", ended(ours("LikenessSaveIdentity", identity=nobody)))
-    two = [
-        ours("LikenessSaveIdentity", identity=value(f"identity('{name}')"), filename="both")
-        for name in ("Anna", "Boris")
-    ]
-    yield explained("Save Identity: two of one name in one prompt", "both", *two)
     for file in ("nobody.safetensors", "../x.safetensors", ""):
         graph = ended(node("LikenessLoadIdentity", file=file))
         yield explained(f"Load Identity: {file!r}", "(?i)no saved|outside|not in list", graph)
