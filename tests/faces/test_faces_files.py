@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import real_faces
 from pack.core.errors import UnsupportedCheckpoint
+from pack.core.faces.model import Files
 from pack.core.models import packs
 from pack.core.models.onnx_file import Graph, Kind, inspect
 
@@ -84,6 +85,14 @@ def test_every_layout_is_the_same_pack(name):
 def test_loose_files_are_a_pack_and_come_last():
     names = ["scrfd_10g_bnkps.onnx", "models/buffalo_l/det_10g.onnx", "antelopev2/scrfd_10g_bnkps.onnx"]
     assert list(packs.packs(names)) == ["antelopev2", "buffalo_l", packs.LOOSE]
+
+
+def test_the_larger_of_two_detectors_is_taken(tmp_path):
+    larger = tmp_path / "b.onnx"
+    larger.write_bytes(real_faces.DETECTOR.read_bytes() + b"\xa2\x06\x04more")  # a field that nobody knows
+    for names in (("p/a.onnx", "p/b.onnx"), ("p/b.onnx", "p/a.onnx")):
+        there = dict(zip(names, (str(real_faces.DETECTOR), str(larger)), strict=True))
+        assert Files(there, {}).detector("p") == str(larger)
 
 
 def test_menu_leaves_out_what_cannot_be_a_detector():

@@ -98,6 +98,7 @@ ONE_NODE = {
     "Resize": ({"s": np.array([1, 1, 2, 2], np.float32)}, {}, 10),
     "Cast": ({}, {"to": TensorProto.FLOAT}, 11),
     "Concat": ({"b": numbers(1, 3, 6, 6)}, {"axis": 1}, 11),
+    "Concat, from the end": ({"b": numbers(1, 3, 6, 6)}, {"axis": -3}, 11),
 }
 
 
@@ -220,6 +221,14 @@ def test_weights_that_are_computed_or_shared(tmp_path):
     path = saved(tmp_path / "one.onnx", nodes, KERNEL)
     ((ours, theirs),) = both(path, picture(1, 8, 6, 6))
     assert relative(ours, theirs) <= 1e-6 and len(network(path).state_dict()) == 1
+
+
+def test_weights_are_no_inputs_where_old_exporters_list_them(tmp_path):
+    path = saved(tmp_path / "one.onnx", [conv()], KERNEL)
+    model = onnx.load(str(path))
+    model.graph.input.insert(0, helper.make_tensor_value_info("w", TensorProto.FLOAT, KERNEL["w"].shape))
+    onnx.save(model, str(path))
+    assert inspect(str(path)).inputs == ((1, 8, 6, 6),) and read(str(path)).input == "x"
 
 
 @pytest.mark.parametrize(

@@ -1,104 +1,96 @@
-"""Hundreds of graphs that ask for trouble, through a running host: every one ends right, or with a message of ours.
+"""Hundreds of graphs that ask for trouble: every one ends right, or with a message of ours.
 
-None ends in a traceback, a picture that is silently wrong, or a host that hangs. Values that no core node gives come
-from attack_pack, a node pack that is put beside ours.
+None ends in another error, a picture that is silently wrong, or a user's text that steers the console. Through a
+running host go mixed prompts in test_soak.py and odd texts in test_people_http.py.
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
-import time
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import folder_paths
 import pytest
-from attack_cases import PRODUCT, REFUSED_HERE, SECTIONS, wrappers
-from attack_graphs import check, ours
-from attack_run import ENDINGS, Attacked, Case, right
-from environment import Host, find_hosts
+import tiny_dits
+from attack_cases import FORGED, SECTIONS, Case
+from attack_graphs import DEFAULTS
+from graph_run import OURS, run
+from pack.core.errors import BadInput, LikenessError
 from rig.standins import Standins
 
-SAMPLED = 11
-"""Every eleventh of the cases that are one value at one input, of what is refused elsewhere, and of functions around
-the MODEL: inputs have other numbers of values, so that each input brings other ones. All that are refused are tried by
-tests/host/test_linked_inputs.py, in its own process."""
-
-
-def seldom(section: Callable[[], Iterator[Case]], case: Case) -> bool:
-    return section in (*PRODUCT, wrappers) or (section in REFUSED_HERE and case.ending == "explained")
-
-
-CASES = [
-    pytest.param(
-        case,
-        id=f"{section.__name__}: {case.name}",
-        marks=pytest.mark.thorough if seldom(section, case) and number % SAMPLED else (),
-    )
-    for section in SECTIONS
-    for number, case in enumerate(section())
-]
+pytestmark = pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")
+CASES = [case for section in SECTIONS for case in section()]
+WHERE = sorted({case.name.partition(":")[0] for case in CASES})
+_RAW = re.compile(rf"^\W*{FORGED}|\x1b\S*{FORGED}", re.MULTILINE)
+LOADERS = {
+    "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
+    "LikenessLoadIPAdapter": "file", "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
+    "LikenessLoadFaceModel": "pack",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def attacked(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
-    # The cases ask about this pack's own checks, which are the same on every host: one of them, the newest, is enough.
-    newest = max(find_hosts(), key=lambda one: one.version)
-    if host.version < newest.version:
-        pytest.skip(f"attacked on {newest}")
-    with Attacked(host, Path(sys.executable), tmp_path_factory.mktemp("attacked"), standin_models) as running:
-        yield running
+def made(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Any, Any]]:
+    """What runs before the inputs, once for all; model files are found among the stand-ins."""
+    known, bank = folder_paths.folder_names_and_paths, tmp_path_factory.mktemp("faces")
+    (bank / "damaged.safetensors").write_bytes(b"no person")
+    with pytest.MonkeyPatch.context() as patch:
+        for key in ("insightface", "facexlib", "densepose"):
+            patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
+        patch.setitem(known, "likeness_faces", ([str(bank)], known["likeness_faces"][1]))
+        yield {}
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_case(case: Case, attacked: Attacked) -> None:
-    if wrong := attacked.judge(case):
-        pytest.fail(wrong, pytrace=False)
-
-
-def test_a_person_deleted_by_hand_is_saved_again(attacked: Attacked) -> None:
-    saved = ours("LikenessSaveIdentity", filename="deleted")
-    case = right("saved again", check("None if Path(a).is_file() else 'no file'", saved[1]))
-    for _ in range(2):
-        assert attacked.judge(case) == ""
-        (bank_of(attacked) / "deleted.safetensors").unlink()
-
-
-def test_a_link_beside_a_person_is_not_written_through(attacked: Attacked, tmp_path: Path) -> None:
-    (tmp_path / "precious").write_bytes(b"precious")
-    for name in ("linked.safetensors.part", "linked.safetensors"):
-        (bank_of(attacked) / name).symlink_to(tmp_path / "precious")
-    saved = ours("LikenessSaveIdentity", filename="linked")
-    assert attacked.judge(right("saved", check("None if Path(a).is_file() else 'no file'", saved[1]))) == ""
-    assert (tmp_path / "precious").read_bytes() == b"precious"
-
-
-def test_folders_that_lead_back_to_themselves_stop_no_workflow(attacked: Attacked) -> None:
-    folder = attacked.server.base / "models" / "parts2whole" / "loop"
-    folder.mkdir(parents=True)
-    try:
-        for name in ("a", "b"):
-            (folder / name).symlink_to(folder, target_is_directory=True)
-        began = time.monotonic()
-        assert "LikenessLoadParts2Whole" in attacked.server.object_info()
-        assert time.monotonic() - began < 20
-    finally:
-        shutil.rmtree(folder)
-
-
-def bank_of(attacked: Attacked) -> Path:
-    return attacked.server.base / "models" / "likeness_faces"
-
-
-def test_totals(
-    attacked: Attacked, record_property, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
+@pytest.mark.parametrize("where", WHERE)
+def test_every_case_ends_right_or_is_explained(
+    where: str, made: dict[Any, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The last one of this file: what became of all of them, and whether the host still takes a prompt."""
-    assert attacked.judge(right("after all of them", check("None"))) == ""
-    totals = {ending: attacked.totals[ending] for ending in ENDINGS}
-    for ending, count in totals.items():
-        record_property(ending, count)
-    listed = ", ".join(f"{count} {ending}" for ending, count in totals.items())
-    with capsys.disabled():
-        request.config.get_terminal_writer().line(f"\nattack: {listed}")
-    assert not any(totals[ending] for ending in ENDINGS[2:]), listed
+    wrong = {
+        case.name: found
+        for case in CASES
+        if case.name.partition(":")[0] == where and (found := judged(case, made, caplog))
+    }
+    assert not wrong
+
+
+def judged(case: Case, made: dict[Any, Any], caplog: pytest.LogCaptureFixture) -> str:
+    """Empty where the case ends as it must, else what happened instead."""
+    caplog.clear()
+    try:
+        found = [run(last, made) for last in case.graph]
+    except LikenessError as error:
+        said = f"{error}\n{caplog.text}"
+        ended, wrong = "explained", "" if re.search(case.words, str(error)) else str(error)
+    else:
+        said, ended = caplog.text, "right"
+        told = "" if re.search(case.words, said) else f"not told: {said}"
+        wrong = next((str(one) for one in found if one), told)
+    if ended != case.ending:
+        return f"{ended}: {said}"
+    return "a user's text reaches the console as it is" if _RAW.search(said) else wrong
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+@pytest.mark.parametrize("chosen", [3, True, ["a", "b", "c"], {"a": 1}], ids=str)
+def test_what_is_chosen_is_the_name_of_a_file(kind: str, chosen: object) -> None:
+    """The host hands over what comes over HTTP."""
+    with pytest.raises(BadInput, match="the name of one is needed"):
+        OURS[kind].validate_inputs(**{**_chosen(kind), LOADERS[kind]: chosen})
+
+
+def _chosen(kind: str) -> dict[str, Any]:
+    """What a loader's validate_inputs is asked about."""
+    asked = OURS[kind].validate_inputs.__func__.__code__
+    return {name: value for name, value in DEFAULTS[kind].items() if name in asked.co_varnames[: asked.co_argcount]}
+
+
+def test_a_damaged_person_is_explained(made: dict[Any, Any]) -> None:
+    with pytest.raises(LikenessError, match="damaged"):
+        OURS["LikenessLoadIdentity"].execute(file="damaged.safetensors")
+
+
+def test_nothing_is_left_of_what_was_refused(made: dict[Any, Any]) -> None:
+    folder = Path(folder_paths.get_folder_paths("likeness_faces")[0])
+    assert not [path for path in folder.rglob("*") if path.suffix == ".part"]

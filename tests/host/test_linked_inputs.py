@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from inspect import getfullargspec
 from typing import Any
 
 import folder_paths
 import people_made
 import pytest
-import tiny_dits
 import torch
-from attack_cases import REFUSED_HERE
 from attack_graphs import ours
-from attack_run import Case
 from graph_run import call, run
 from pack.bridge.schema import seed_input
-from pack.core.errors import BadChoice, BadInput, BadLayout, BadSize, LikenessError
+from pack.core.errors import BadChoice, BadInput, BadLayout, BadSize
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast, Layout, Slot
 from pack.nodes.extension import NODES
-from pack.nodes.infinite_you import nodes as infinite_you
-from pack.nodes.references import bind as bind_references
-from pack.nodes.references import nodes as references
-from pack.nodes.with_anyone import nodes as with_anyone
 from rig.host_server import HostError, HostServer
 from rig.standins import Standins
 
@@ -102,41 +94,33 @@ def test_places_that_are_none(pair: Any) -> None:
             call(node, **{entry.id: made(Slot((4.0, 4.0)), width)})
 
 
-EVERY = [case for section in REFUSED_HERE for case in section() if case.ending == "explained"]
-WHERE = sorted({case.name.partition(":")[0] for case in EVERY})
-OF_DITS = {
-    node.define_schema().node_id
-    for module in (bind_references, infinite_you, references, with_anyone)
-    for node in module.NODES
-}
-"""What older hosts refuse before anything else."""
+TEXT = torch.ones(1, 77, 48)
 
 
-@pytest.fixture(scope="module")
-def made(standin_models: Standins) -> Iterator[dict[Any, Any]]:
-    """What runs before the inputs, once for all; the face pack is found among the stand-ins."""
+@pytest.mark.parametrize("pair", [p for p in INPUTS if p[1].io_type == "CONDITIONING"], ids=named)
+def test_what_is_no_conditioning(pair: Any) -> None:
+    wrong: list[Any] = [None, TEXT[:1], [TEXT], [3, {}], [TEXT[0], {}], [TEXT[:, :0], {}]]
+    for entry in wrong:
+        assert "something else under this name" in refused(BadInput, *pair, [entry])
+    for value in (math.nan, math.inf):
+        assert "NaN or infinity" in refused(BadPicture, *pair, [[TEXT * value, {}]])
+
+
+@pytest.mark.parametrize("pair", [p for p in INPUTS if p[1].io_type == "LATENT"], ids=named)
+def test_what_is_no_latent(pair: Any) -> None:
+    rows = torch.zeros(2, 4, 8, 8)
+    for given in ({}, {"samples": None}, {"samples": 1}, {"samples": rows[:0]}):
+        assert "under 'samples' it has" in refused(BadPicture, *pair, given)
+    for index, found in {(0,): "1 number", 7: "7"}.items():
+        given = {"samples": rows, "batch_index": list(index) if isinstance(index, tuple) else index}
+        assert f"it has {found} for 2 latents" in refused(BadPicture, *pair, given)
+
+
+@pytest.fixture
+def face_packs(standin_models: Standins, monkeypatch: pytest.MonkeyPatch) -> None:
     known = folder_paths.folder_names_and_paths
-    with pytest.MonkeyPatch.context() as patch:
-        for key in ("insightface", "facexlib"):
-            patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
-        yield {}
-
-
-@pytest.mark.parametrize("where", WHERE)
-def test_every_value_that_none_may_be_is_explained(where: str, made: dict[Any, Any]) -> None:
-    """The cases of test_attack.py for one input, or about one node, in this process."""
-    if not tiny_dits.KNOWN and where.partition(".")[0] in OF_DITS:
-        pytest.skip("this ComfyUI has no such models")
-    for case in EVERY:
-        if case.name.partition(":")[0] == where:
-            assert explained(case, made), case.name
-
-
-def explained(case: Case, made: dict[Any, Any]) -> bool:
-    with pytest.raises(LikenessError, match=case.words):
-        for last in case.graph:
-            run(last, made)
-    return True
+    for key in ("insightface", "facexlib"):
+        monkeypatch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
 
 
 @pytest.mark.parametrize(
@@ -147,11 +131,11 @@ def explained(case: Case, made: dict[Any, Any]) -> bool:
     ],
 )
 def test_a_size_between_a_widgets_steps_is_said(
-    kind: str, size: str, said: str, made: dict[Any, Any], caplog: pytest.LogCaptureFixture
+    kind: str, size: str, said: str, face_packs: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run(ours(kind, **{size: 512}), made)
+    run(ours(kind, **{size: 512}), {})
     assert " px, not " not in caplog.text
-    run(ours(kind, **{size: 500}), made)
+    run(ours(kind, **{size: 500}), {})
     assert said in caplog.text
 
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from itertools import cycle
 from pathlib import Path
 
 import pytest
-from attack_cases import people
-from attack_graphs import DEFAULTS, SAMPLED, check, ended, ours, sampled, value
-from attack_run import Attacked, Case, right
-from attack_values import held as holding
+from attack_cases import Case, people, right
+from attack_graphs import DEFAULTS, SAMPLED, Node, check, ended, ours, prompt
 from environment import Host, find_hosts
-from graph_run import run
+from rig.host_server import HostServer, Run
 from rig.standins import Standins
 
 PROMPTS, REFUSED = 300, 10
@@ -31,6 +30,29 @@ pytestmark = [
 ]
 
 
+class Attacked(HostServer):
+    """A host of its own, with attack_pack beside the pack under test."""
+
+    def __init__(self, host: Host, folder: Path, standins: Standins) -> None:
+        packs = folder / "models" / "custom_nodes"
+        packs.mkdir(parents=True)
+        attack_pack = Path(__file__).parents[1] / "support" / "attack_pack"
+        (packs / "attack_pack").symlink_to(attack_pack, target_is_directory=True)
+        super().__init__(host, Path(sys.executable), folder / "base", [standins.root, packs.parent], "likeness-nodes")
+
+    def ran(self, *graph: Node) -> Run:
+        return self.attempt(prompt(*graph), timeout=120.0)
+
+    def judge(self, case: Case) -> str:
+        """Empty where the case ends as it must, else what happened instead."""
+        run = self.ran(*case.graph)
+        if case.ending == "explained":
+            explained = run.error_type.startswith("likeness.") and re.search(case.words, run.error)
+            return "" if explained else f"{run.error_type}: {run.error}"
+        texts = [text for shown in run.outputs.values() for text in shown.get("text", ())]
+        return run.error or "; ".join(text for text in texts if text != "null")
+
+
 def mixed() -> list[Case]:
     """Every node of ours, the four samplers among them, one after the other, and people whom they must refuse."""
     # Save Identity comes before Load Identity, which reads what it has written.
@@ -44,8 +66,7 @@ def held(attacked: Attacked, number: int) -> dict[str, int]:
     """What the host holds once it has sampled with each method, so that the same networks are loaded each time."""
     for kind in SAMPLED:
         assert attacked.judge(right(kind, ended(ours(kind)))) == ""
-    run = attacked.attempt((check(f"held()  # {number}"),))
-    assert run is not None
+    run = attacked.ran(check(f"held()  # {number}"))
     (text,) = (text for shown in run.outputs.values() for text in shown["text"])
     return json.loads(text)
 
@@ -62,7 +83,7 @@ def test_prompts_leave_nothing_behind(
     if host.version < newest.version:
         pytest.skip(f"tried on {newest}")
     found: dict[int, dict[str, int]] = {}
-    with Attacked(host, Path(sys.executable), tmp_path, standin_models) as attacked:
+    with Attacked(host, tmp_path, standin_models) as attacked:
         for number, case in enumerate(mixed(), 1):
             assert attacked.judge(case) == "", case.name
             if number in COUNTED:

@@ -1,18 +1,49 @@
-"""The cases of test_attack.py, in sections: inputs one after the other, then what only several nodes together do."""
+"""What is linked or typed wrongly, and what must nevertheless be right: graphs, and how each of them ends.
+
+What a link may bring to any input of any node is in tests/host/test_linked_inputs.py, by the schemas; here is what only
+one node or several together can tell.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from attack_graphs import DEFAULTS, SAMPLED, check, ended, node, ours, plain, sampled, sampler, value
-from attack_run import DAMAGED, FORGED, Case, explained, right, told
+from attack_graphs import DEFAULTS, SAMPLED, Node, check, ended, node, ours, plain, sampled, sampler, value
 from pack.nodes.extension import NODES as OURS
 
+FORGED = "likeness-forged"
+"""What texts of a user put at the beginning of a line of their own, behind a terminal escape and into HTML."""
 SURROGATE = "Anna \ud800"
 ESCAPES = f"Anna \x1b[31m{FORGED}\n{FORGED}\r{FORGED}"
-HTML = f"Anna <b>{FORGED}</b><img src=x onerror=alert(1)>"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A graph and how it must end: right, or explained.
+
+    words: a regular expression; found in the message of an error, or (told) in the log beside a right result.
+    """
+
+    name: str
+    graph: tuple[Node, ...]
+    ending: str
+    words: str = ""
+
+
+def right(name: str, *graph: Node) -> Case:
+    return Case(name, graph, "right")
+
+
+def told(name: str, words: str, *graph: Node) -> Case:
+    return Case(name, graph, "right", words)
+
+
+def explained(name: str, words: str, *graph: Node) -> Case:
+    return Case(name, graph, "explained", words)
+
 
 # Inputs, one after the other, as the nodes' own schemas list them
 
@@ -34,27 +65,6 @@ def given(kind: str, name: str, expression: str, *a: Any):
     return ended(ours(kind, **{name: value(expression, *a)}))
 
 
-BAD_PICTURES = {
-    "all NaN": ("a * nan", "NaN"),
-    "one NaN": ("spoiled(a)", "NaN"),
-    "one infinite": ("spoiled(a, inf)", "infinit"),
-    "2 channels": ("a[..., :2]", "2 channels"),
-    "no channels": ("a[..., :0]", "0 channels"),
-    "5 channels": ("torch.cat([a, a], dim=-1)[..., :5]", "5 channels"),
-    "no pixels": ("a[:, :0, :0]", "no pixels"),
-    "no width": ("a[:, :, :0]", "no pixels"),
-    "empty batch": ("a[:0]", "empty batch"),
-    "rank 2": ("a[0, :, :, 0]", "its shape is"),
-    "rank 3": ("a[0]", "its shape is"),
-    "rank 5": ("a[None]", "its shape is"),
-    "complex": ("a.to(torch.complex64)", "complex"),
-    "whole numbers": ("(a * 255).byte()", "uint8"),
-    "bool": ("a > 0.5", "bool"),
-    "a text": ("'picture'", "the text 'picture'"),
-    "a number": ("3", "is 3"),
-    "a list": ("[a, a]", "list"),
-    "a numpy array": ("a.numpy()", "ndarray"),
-}
 GOOD_PICTURES = {
     "alpha": "torch.cat([a, a], dim=-1)[..., :4]",
     "float64": "a.double()",
@@ -66,37 +76,21 @@ GOOD_PICTURES = {
 
 
 def pictures() -> Iterator[Case]:
-    for kind, one in inputs("IMAGE"):
+    """Of every kind that other packs make; two at each input, in turns."""
+    for number, (kind, one) in enumerate(inputs("IMAGE")):
         before = DEFAULTS[kind].get(one.id, value("image()"))
-        for what, (expression, words) in BAD_PICTURES.items():
-            yield explained(f"{kind}.{one.id}: {what}", words, given(kind, one.id, expression, before))
-        for what, expression in GOOD_PICTURES.items():
-            if what == "one channel" and kind == "LikenessBodySurfaceMask" and one.id == "surface":
-                yield explained(f"{kind}.{one.id}: grey", "no DensePose IUV", given(kind, one.id, expression, before))
+        for what, expression in [*GOOD_PICTURES.items()][number % 3 :: 3]:
+            if what == "one channel" and kind == "LikenessBodySurfaceMask":
                 continue
             yield right(f"{kind}.{one.id}: {what}", given(kind, one.id, expression, before))
-
-
-BAD_MASKS = {
-    "rank 0": ("torch.tensor(1.0)", r"its shape is \(\)"),
-    "rank 1": ("torch.ones(8)", r"its shape is \(8,\)"),
-    "rank 4": ("image()", r"its shape is \(1, 96, 128, 3\)"),
-    "empty batch": ("mask(2)[:0]", "empty batch"),
-    "no pixels": ("torch.ones(1, 0, 0)", "no pixels"),
-    "no width": ("torch.ones(1, 96, 0)", "no pixels"),
-    "complex": ("mask(2).to(torch.complex64)", "complex"),
-    "a text": ("'mask'", "the text 'mask'"),
-    "a number": ("3", "is 3"),
-    "a list": ("[mask()]", "list"),
-    "black": ("mask(2) * 0", "is empty|all zero"),
-    "NaN": ("mask(2) * nan", "is empty|all zero"),
-}
+    grey = given("LikenessBodySurfaceMask", "surface", "a[..., :1]", DEFAULTS["LikenessBodySurfaceMask"]["surface"])
+    yield explained("LikenessBodySurfaceMask.surface: grey", "no DensePose IUV", grey)
 
 
 def masks() -> Iterator[Case]:
     for kind, one in inputs("MASK"):
-        for what, (expression, words) in BAD_MASKS.items():
-            yield explained(f"{kind}.{one.id}: {what}", words, given(kind, one.id, expression))
+        for what, expression in {"black": "mask(2) * 0", "NaN": "mask(2) * nan"}.items():
+            yield explained(f"{kind}.{one.id}: {what}", "is empty|all zero", given(kind, one.id, expression))
     for name in ("mask", "target_mask"):
         for batch in (2, 64):
             graph = given("LikenessPart", name, f"mask({batch})")
@@ -122,26 +116,7 @@ def masks() -> Iterator[Case]:
 
 
 def numbers() -> Iterator[Case]:
-    for kind, one in inputs("FLOAT", "INT"):
-        for found, expression in {
-            "nan": "nan",
-            "inf": "inf",
-            "the text 'twelve'": "'twelve'",
-            "nothing": "None",
-            repr(one.min - 1): repr(one.min - 1),
-            repr(one.max + 1): repr(one.max + 1),
-        }.items():
-            graph = given(kind, one.id, expression)
-            yield explained(f"{kind}.{one.id}: {expression}, linked", f"{one.id} input.* is {found}", graph)
-    for kind, one in inputs("FLOAT"):
-        graph = ended(ours(kind, **{one.id: float("nan")}))
-        yield explained(f"{kind}.{one.id}: NaN in the widget", f"{one.id} input.* is nan", graph)
     for kind, one in inputs("INT"):
-        yield explained(f"{kind}.{one.id}: 1.5, linked", r"is 1\.5", given(kind, one.id, "1.5"))
-        digits = given(kind, one.id, "10**400")
-        yield explained(f"{kind}.{one.id}: 400 digits, linked", "too many digits", digits)
-        whole = given(kind, one.id, f"float({DEFAULTS[kind].get(one.id, one.default)})")
-        yield right(f"{kind}.{one.id}: as a float, linked", whole)
         if one.id == "width":
             odd = given(kind, one.id, "513")
             yield explained(f"{kind}.width: no multiple of 8, linked", "513x", odd)
@@ -163,20 +138,6 @@ def numbers() -> Iterator[Case]:
         yield explained(f"{kind}: ends before it starts", r"0\.8.*0\.2", ended(ours(kind, **backwards)))
 
 
-def words() -> Iterator[Case]:
-    """Of combos and texts."""
-    for kind, one in inputs("COMBO"):
-        for how, given_word in {"": "sideways", ", linked": value("'sideways'")}.items():
-            graph = ended(ours(kind, **{one.id: given_word}))
-            yield explained(f"{kind}.{one.id}: an unknown word{how}", "sideways", graph)
-    for kind, one in inputs("COMBO", "STRING"):
-        for what, found in {"None": "nothing", "7": "is 7", "['a']": "list"}.items():
-            if what == "None" and one.optional:
-                continue
-            graph = given(kind, one.id, what)
-            yield explained(f"{kind}.{one.id}: {what}, linked", f"{one.id} input.* {found}", graph)
-
-
 ONLY = (
     ("LikenessCast", "person_1"),
     ("LikenessPeopleFromPhotos", "photo_1"),
@@ -195,9 +156,10 @@ ONLY = (
 def sockets() -> Iterator[Case]:
     """That bring nothing, as bypassed loaders do, or something else."""
     for kind, one in inputs():
-        name, graph = f"{kind}.{one.id}: None", given(kind, one.id, "None")
-        needed = not one.optional or (kind, one.id) in ONLY
-        yield explained(name, f"{one.id} input.* nothing|connected", graph) if needed else right(name, graph)
+        if one.optional and (kind, one.id) not in ONLY:
+            yield right(f"{kind}.{one.id}: None", given(kind, one.id, "None"))
+    for kind, name in ONLY:
+        yield explained(f"{kind}.{name}: None", f"{name} input.* nothing|connected", given(kind, name, "None"))
     for kind, name, expression in [
         ("LikenessCast", "person_1", "'Anna'"),
         ("LikenessCast", "person_1", "cast()"),
@@ -251,61 +213,14 @@ def sockets() -> Iterator[Case]:
     yield explained("LikenessFaceKeypointsImage: nothing", "neither", ended(node("LikenessFaceKeypointsImage")))
 
 
-BAD_TEXTS = {
-    "an entry is nothing": ("[None]", "something else under this name"),
-    "an entry without options": ("[a[0][:1]]", "something else under this name"),
-    "a number for a text": ("[[3, {}]]", "something else under this name"),
-    "rank 2": ("[[a[0][0][0], {}]]", "something else under this name"),
-    "no tokens": ("[[a[0][0][:, :0], {}]]", "something else under this name"),
-    "one NaN": ("[[spoiled(a[0][0]), a[0][1]]]", "NaN or infinity"),
-    "one infinite": ("[[spoiled(a[0][0], inf), a[0][1]]]", "NaN or infinity"),
-}
-
-
-def conditionings() -> Iterator[Case]:
-    for kind, one in inputs("CONDITIONING"):
-        for what, (expression, words) in BAD_TEXTS.items():
-            graph = given(kind, one.id, expression, DEFAULTS[kind][one.id])
-            yield explained(f"{kind}.{one.id}: {what}", words, graph)
-
-
 # Places
 
-SPOILED_PLACES = {
-    "NaN": ("layout(slot(nan, nan))", "(?i)nan"),
-    "infinite": ("layout(slot(inf, 40.0))", "(?i)inf"),
-    "1e30 away": ("layout(slot(1e30, 40.0))", r"1e\+30"),
-    "a joint 1e9 away": ("layout(slot(pose=((1e9, 1e9, 1.0),) * 17))", r"1e\+09"),
-    "keypoints of NaN": ("layout(slot(keypoints=((nan, nan),) * 5))", "(?i)nan"),
-    "canvas 0x0": ("layout(slot(), width=0, height=0)", "0x0"),
-    "canvas -8x8": ("layout(slot(), width=-8, height=8)", "-8x8"),
-    "canvas 80000x80000": ("layout(slot(), width=80000, height=80000)", "80000x80000"),
-    "three face keypoints": ("layout(slot(keypoints=((1.0, 1.0),) * 3))", "3 face keypoints instead of 5"),
-    "three joints": ("layout(slot(pose=((1.0, 1.0, 1.0),) * 3))", "3 joints instead of 17"),
-    "a mask of another size": ("layout(slot(mask=torch.ones(4, 4)))", r"a mask of shape \(4, 4\).*128x96"),
-    "a mask of NaN": ("layout(slot(mask=mask()[0] * nan))", "a mask from nan to nan"),
-    "a mask of whole numbers": ("layout(slot(mask=(mask()[0] * 152).byte()))", "a mask from 152 to 152 .* 0 to 1"),
-    "a complex mask": ("layout(slot(mask=mask()[0].to(torch.complex64)))", "a mask from nan to nan"),
-    "nobody": ("Layout(128, 96, ())", "0 places|no face"),
-}
 DRAWS_PLACES = ("LikenessPlaceCast", "LikenessPoseImage", "LikenessFaceKeypointsImage")
 
 
 def places() -> Iterator[Case]:
     for kind in DRAWS_PLACES:
-        for what, (expression, words) in SPOILED_PLACES.items():
-            yield explained(f"{kind}: {what}", words, ended(on_layout(kind, expression)))
-    spoiled_box = "layout(slot(box=(nan, 0.0, 9.0, 9.0)))"
-    negative_box = "layout(slot(box=(60.0, 60.0, 20.0, 20.0)))"
-    for what, (expression, words) in {
-        "a box of NaN": (spoiled_box, "(?i)nan"),
-        "a box turned inside out": (negative_box, "60|box"),
-    }.items():
-        yield explained(f"LikenessPlaceCast: {what}", words, ended(on_layout("LikenessPlaceCast", expression)))
-    for what, (expression, words) in SPOILED_PLACES.items():
-        if expression.startswith("layout"):
-            cast = value(f"cast(identity(), places={expression})")
-            yield explained(f"LikenessPersonRegion: {what}", words, ended(ours("LikenessPersonRegion", cast=cast)))
+        yield explained(f"{kind}: nobody", "0 places|no face", ended(on_layout(kind, "Layout(128, 96, ())")))
     empty = value("cast(identity(), places=layout(slot(mask=mask()[0] * 0)))")
     region = ours("LikenessPersonRegion", cast=empty)
     yield explained("LikenessPersonRegion: the mask of the place is empty", "mask of its place is empty", ended(region))
@@ -412,18 +327,10 @@ def people() -> Iterator[Case]:
             ("opposites, mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "mean", "opposite|cancel|zero"),
             ("opposites, normalised mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "normalised mean",
              "opposite|cancel|zero"),
-            ("NaN", "normal(1, 1, 512) * nan", "mean", "NaN"),
-            ("infinite", "normal(1, 1, 512) * inf", "mean", "infinity|NaN"),
-            ("zeros", "torch.zeros(1, 512)", "mean", "zeros"),
-            ("256 numbers", "torch.ones(1, 256)", "mean", "256"),
         ]:  # fmt: skip
             cast = value(f"cast(identity(rows={rows}), identity('Boris'))")
             graph = ended(ours(method, cast=cast, image=picture_of(method, cast, photos), photos=photos))
             yield explained(f"{method}: {what}", words, graph)
-        for what, weights in {"NaN": "[nan, 1.0]", "infinite": "[inf, 1.0]", "-1": "[-1.0, 1.0]"}.items():
-            cast = value(f"cast(weights={weights})")
-            graph = ended(ours(method, cast=cast, image=picture_of(method, cast)))
-            yield explained(f"{method}: weight {what} in the cast", "(?i)weight.*(nan|inf|-1)", graph)
         cast = value("unplaced()")
         yield explained(f"{method}: nobody has a place", "no place", ended(ours(method, cast=cast)))
         cast = value("cast(identity(recognisers=['other']), identity('Boris'))")
@@ -518,11 +425,6 @@ def bank() -> Iterator[Case]:
     )
     nobody = value("Identity('Anna', {}, torch.zeros(0, 112, 112, 3))")
     yield explained("Save Identity: nobody", "no photo", ended(ours("LikenessSaveIdentity", identity=nobody)))
-    two = [
-        ours("LikenessSaveIdentity", identity=value(f"identity('{name}')"), filename="both")
-        for name in ("Anna", "Boris")
-    ]
-    yield explained("Save Identity: two of one name in one prompt", "both", *two)
     for file in ("nobody.safetensors", "../x.safetensors", ""):
         graph = ended(node("LikenessLoadIdentity", file=file))
         yield explained(f"Load Identity: {file!r}", "(?i)no saved|outside|not in list", graph)
@@ -542,32 +444,13 @@ def bank() -> Iterator[Case]:
             "Load Identity": node("LikenessLoadIdentity", file=value(f"in_the_bank({expression})")),
         }.items():
             yield explained(f"{kind}: {what}", words, ended(graph))
-    for file in DAMAGED:
-        yield explained(f"Load Identity: {file!r}", "damaged", ended(node("LikenessLoadIdentity", file=file)))
-
-
-# What is chosen from menus
-
-NO_NAMES = {"3": 3, "true": True, "a list": {"__value__": ["a", "b", "c"]}, "a dictionary": {"a": 1}}
-
-
-def chosen() -> Iterator[Case]:
-    """Instead of a file's name: the host hands over what comes over HTTP, links bring the rest."""
-    for kind, name in {
-        "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
-        "LikenessLoadIPAdapter": "file", "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
-        "LikenessLoadFaceModel": "pack", "LikenessDoctor": "workflow",
-    }.items():  # fmt: skip
-        for what, found in NO_NAMES.items():
-            graph = check("None", ours(kind, **{name: found}))
-            yield explained(f"{kind}.{name}: {what}", "the name of one is needed|not in list", graph)
 
 
 # Texts of a user
 
 
 def texts() -> Iterator[Case]:
-    for what, name in {"a lone surrogate": SURROGATE, "terminal escapes": ESCAPES, "HTML": HTML}.items():
+    for what, name in {"a lone surrogate": SURROGATE, "terminal escapes": ESCAPES}.items():
         yao = ours("LikenessIdentity", name=name)
         nobody = ours("LikenessIdentity", name=name, image=value("photo('COFFEE')"), on_no_face="skip")
         no_face = ours("LikenessIdentity", name=name, image=value("photo('COFFEE')"))
@@ -666,9 +549,7 @@ def schedules() -> Iterator[Case]:
         met = sampler(model, joined, negative, steps=4)
         yield right(f"{kind}: two ranges that meet behind it", check("alike(a, b, 1e-5)", met, whole))
         given_latent = value("{'samples': normal(3, 1, 4, 12, 16)}")
-        none = node("SamplerCustom", model=model, add_noise=True, noise_seed=1, cfg=4.0, positive=positive,
-                    negative=negative, sampler=node("KSamplerSelect", sampler_name="euler"),
-                    sigmas=value("torch.zeros(0)"), latent_image=given_latent)  # fmt: skip
+        none = sampler(model, positive, negative, given_latent, denoise=0.0)
         yield right(f"{kind}: no steps", check("alike(a, b)", none, given_latent))
         for scheduler in ("karras", "sgm_uniform", "beta"):
             yield right(f"{kind}: {scheduler}", check("drawn(a)", sampled(ours(kind), scheduler=scheduler)))
@@ -694,20 +575,20 @@ def others() -> Iterator[Case]:
 
 
 def wrappers() -> Iterator[Case]:
-    """Functions of other packs around the MODEL; tests/host/test_function_wrappers.py has them in process."""
-    for kind in SAMPLED[1:]:
-        for way, losing in WRAPPERS.items():
-            model, applied = DEFAULTS[kind]["model"], ours(kind)
-            graphs = {
-                "before": sampled(ours(kind, model=value(f"wrapped(a, '{way}')", model))),
-                "behind": sampler(value(f"wrapped(a, '{way}')", applied), applied[1], applied[2]),
-            }
-            for where, graph in graphs.items():
-                name = f"{kind}: a function around the MODEL {where} it passes on {way}"
-                if losing:
-                    yield explained(name, "another pack on this MODEL .*attack_values", check("drawn(a)", graph))
-                else:
-                    yield right(name, check("alike(a, b, 1e-3)", graph, sampled(applied)))
+    """Functions of other packs around the MODEL, of the method that tests/host/test_function_wrappers.py has not."""
+    kind = "LikenessApplyIPAdapter"
+    model, applied = DEFAULTS[kind]["model"], ours(kind)
+    for way, losing in WRAPPERS.items():
+        graphs = {
+            "before": sampled(ours(kind, model=value(f"wrapped(a, '{way}')", model))),
+            "behind": sampler(value(f"wrapped(a, '{way}')", applied), applied[1], applied[2]),
+        }
+        for where, graph in graphs.items():
+            name = f"{kind}: a function around the MODEL {where} it passes on {way}"
+            if losing:
+                yield explained(name, "another pack on this MODEL .*attack_values", check("drawn(a)", graph))
+            else:
+                yield right(name, check("alike(a, b, 1e-3)", graph, sampled(applied)))
 
 
 WRAPPERS = {
@@ -769,14 +650,8 @@ def rows() -> Iterator[Case]:
     yield told("LikenessCropFaces: a feather larger than its square", r"\d+% pasted at most", ended(soft))
     larger = ours("LikenessPasteFaces", sampled=value("a.repeat_interleave(2, 1).repeat_interleave(2, 2)", crops))
     yield right("LikenessPasteFaces: crops upscaled on their way", ended(larger))
-    nobody = ours("LikenessCropFaces", who="small faces", smaller_than=1, not_found="left as they are")
-    lost = ours("LikenessPasteFaces", where=nobody[3], sampled=value("1 / 0"))
-    same = check("None if torch.equal(a, photo()) else 'another picture'", lost)
-    yield right("LikenessPasteFaces: nobody chosen, nothing sampled", same)
 
 
-PRODUCT = (pictures, masks, numbers, words, sockets, conditionings)
-"""What may be linked to one input, of every input."""
-REFUSED_HERE = (*PRODUCT, places, poses, people, latents, rows, others)
-"""What a node refuses in these it refuses in any process: test_linked_inputs.py tries it in its own."""
-SECTIONS = (*PRODUCT, wrappers, places, poses, people, bank, chosen, texts, latents, schedules, rows, others)
+SECTIONS = (
+    pictures, masks, numbers, sockets, wrappers, places, poses, people, bank, texts, latents, schedules, rows, others,
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Graphs of attack_graphs.py in this process: our own nodes behind their checks, and the host's sampler."""
+"""Graphs of attack_graphs.py in this process: our own nodes behind their checks, and the host's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attack_graphs import Node, Output
 from comfy_api.internal import make_locked_method_func
 from pack.nodes.extension import NODES
 
-from nodes import KSampler
+from nodes import NODE_CLASS_MAPPINGS
 
 OURS = {one.define_schema().node_id: one for one in NODES}
 
@@ -36,6 +36,7 @@ def _executed(kind: str, inputs: dict[str, Any]) -> Any:
     if kind in ("AttackValue", "AttackCheck"):
         found = eval(inputs.pop("expression"), {**vars(attack_values), **inputs})  # noqa: S307 - the tests' own words
         return found if kind == "AttackCheck" else (found,)
-    if kind == "KSampler":
-        return KSampler().sample(**inputs)
-    return call(OURS[kind], **inputs).args
+    if kind in OURS:
+        return call(OURS[kind], **inputs).args
+    host = NODE_CLASS_MAPPINGS[kind]()
+    return getattr(host, host.FUNCTION)(**inputs)

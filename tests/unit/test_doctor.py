@@ -157,20 +157,75 @@ def test_a_report_says_where_each_download_goes_and_under_which_name(models):
     assert parts.where == f"all of its files into {models / 'parts2whole' / 'Parts2Whole'}"
 
 
-def test_antelopev2_doubly_nested(complete):
-    folder = complete / "insightface" / "models" / "antelopev2"
-    folder.rename(complete / "x")
-    folder.mkdir()
-    (complete / "x").rename(folder / "antelopev2")
-    found = finding(complete, "antelopev2")
-    assert found.state == "found" and "nested twice, which Likeness reads" in found.detail
+PACK, RECOGNISER = "insightface/models/antelopev2", "recognition_arcface_ir_se50.pth"
+CHECKPOINT, IDENTITY_NET = (manifest.model(name).name for name in ("juggernaut-x", "instantid-controlnet"))
+MOVED = {
+    "a pack that is nested twice": (
+        "antelopev2", [(PACK, "x"), ("x", f"{PACK}/antelopev2")], "found", "nested twice, which Likeness reads",
+    ),
+    "a pack without its recogniser": ("antelopev2", [(f"{PACK}/glintr100.onnx", "x")], "missing", "has no recogniser."),
+    "a pack beside its place": ("antelopev2", [(PACK, "antelopev2")], "in the wrong place", f"to MODELS/{PACK}."),
+    "a file in the folder of another pack": (
+        "instantid", [("instantid/ip-adapter.bin", "ipadapter/ip-adapter.bin")], "in the wrong place",
+        "move it to MODELS/instantid/ip-adapter.bin.",
+    ),
+    "another name, for a loader that finds it": (
+        "id-patch", [("id_patch/id-patch.bin", "id_patch/mine.bin")], "found", "MODELS/id_patch/mine.bin",
+    ),
+    "another name, for one that does not": (
+        "juggernaut-x", [(f"checkpoints/{CHECKPOINT}", "checkpoints/other.safetensors")], "found",
+        "choose other.safetensors in its loader.",
+    ),
+    # It has the same tensors, and says nothing about what a person looks like.
+    "the miniature's": (
+        "id-patch", [("id_patch/id-patch.bin", "id_patch/standin-miniature.bin")], "missing", "id-patch.bin is",
+    ),
+    "the folder of the miniature": (
+        "arcface-ir-se50", [(f"facexlib/{RECOGNISER}", f"facexlib/standin-miniature/{RECOGNISER}")], "missing",
+        f"{RECOGNISER} is not there",
+    ),
+}  # fmt: skip
 
 
-def test_a_pack_without_its_recogniser(complete):
-    (complete / "insightface" / "models" / "antelopev2" / "glintr100.onnx").unlink()
-    found = finding(complete, "antelopev2")
-    assert (found.state, found.fetch and found.fetch.id) == ("missing", "antelopev2")
-    assert "has no recogniser" in found.detail
+@pytest.mark.parametrize("case", MOVED)
+def test_what_lies_elsewhere(complete, case):
+    identifier, moves, state, detail = MOVED[case]
+    for source, target in moves:
+        (complete / target).parent.mkdir(parents=True, exist_ok=True)
+        (complete / source).rename(complete / target)
+    found = finding(complete, identifier)
+    assert found.state == state and detail.replace("MODELS", str(complete)) in found.detail
+    assert (found.fetch and found.fetch.id) == (identifier if state == "missing" else None)
+
+
+def for_family(width: int):
+    return {**CONTROL_NET, "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, width)}
+
+
+OF_FLUX = {f"{name}.weight": (1,) for name in ("controlnet_x_embedder", "context_embedder", "controlnet_blocks.0")}
+# What stands in the place of a model: its shapes, or its bytes.
+REPLACED = {
+    "instantid": ("ip-adapter.bin", TO_K, "the wrong kind", "is an SDXL IP-Adapter of another kind; an InstantID"),
+    "instantid-controlnet": (IDENTITY_NET, for_family(768), "the wrong kind", "for SD1.5; one for SDXL is needed"),
+    "controlnet of FLUX": (IDENTITY_NET, OF_FLUX, "the wrong kind", "for FLUX.1; one for SDXL is needed"),
+    "id-patch": (
+        "id-patch.bin", b"<!DOCTYPE html><title>Sign in</title>", "damaged",
+        "a web page (HTML) saved under a model's name (37 bytes)",
+    ),
+    "antelopev2": ("antelopev2.zip", b"PK", "in the wrong place", "is not unpacked"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPLACED)
+def test_what_stands_in_the_place_of_a_model(complete, case):
+    name, held, state, detail = REPLACED[case]
+    model = manifest.model("instantid-controlnet" if " " in case else case)
+    if name.endswith(".zip"):
+        shutil.rmtree(complete / PACK)
+    path = complete / model.key / name
+    path.write_bytes(held) if isinstance(held, bytes) else sparse(path, held, 0)
+    found = finding(complete, model.id)
+    assert found.state == state and detail in found.detail
 
 
 def test_another_pack_where_only_faces_are_found(complete):
@@ -194,19 +249,6 @@ def test_a_recogniser_that_is_chosen_by_name_is_needed(complete, recognisers, st
     loader = {"pack": "antelopev2", "recognisers": recognisers, "provider": "auto", "backend": "auto"}
     graph = {"1": {"class_type": "LikenessLoadFaceModel", "inputs": loader}}
     assert [one.state for one in report(complete, graph).findings] == [state]
-
-
-def test_a_pack_beside_its_place(complete):
-    (complete / "insightface" / "models" / "antelopev2").rename(complete / "antelopev2")
-    found = finding(complete, "antelopev2")
-    assert found.state == "in the wrong place"
-    assert found.detail.endswith(f"move it to {complete / 'insightface' / 'models' / 'antelopev2'}.")
-
-
-def test_a_zip_that_was_not_unpacked(models):
-    (models / "insightface").mkdir(parents=True)
-    (models / "insightface" / "antelopev2.zip").write_bytes(b"PK")
-    assert "is not unpacked" in finding(models, "antelopev2").detail
 
 
 def test_id_patch_controlnet_in_the_place_of_instant_id(complete):
@@ -233,17 +275,6 @@ def test_plain_controlnets_of_one_length_are_told_by_their_names(models):
     os.truncate(renamed, ours.size or 0)
     (models / "controlnet" / ours.name).unlink()
     assert str(renamed) in finding(models, ours.id).detail
-
-
-def test_a_controlnet_for_another_family(complete):
-    shapes = {**CONTROL_NET, "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight": (640, 768)}
-    sparse(complete / "controlnet" / manifest.model("instantid-controlnet").name, shapes, 0)
-    assert "a ControlNet for SD1.5; one for SDXL is needed" in finding(complete, "instantid-controlnet").detail
-    names = ("controlnet_x_embedder", "context_embedder", "controlnet_blocks.0")
-    sparse(
-        complete / "controlnet" / manifest.model("instantid-controlnet").name, {f"{n}.weight": (1,) for n in names}, 0
-    )
-    assert "a ControlNet for FLUX.1; one for SDXL is needed" in finding(complete, "instantid-controlnet").detail
 
 
 CUT = {
@@ -279,12 +310,6 @@ def test_a_torchscript_network(models, made, state):
         whole[whole.index(b"PK\1\2") + 6] = 0xFF
         path.write_bytes(whole)
     assert finding(models, "densepose-r50").state == state
-
-
-def test_a_web_page_saved_as_bin(complete):
-    (complete / "id_patch" / "id-patch.bin").write_text("<!DOCTYPE html><title>Sign in</title>")
-    found = finding(complete, "id-patch")
-    assert found.state == "damaged" and "a web page (HTML) saved under a model's name (37 bytes)" in found.detail
 
 
 @pytest.mark.parametrize("kind", ["CheckpointLoaderSimple", "ControlNetLoader"])
@@ -333,39 +358,6 @@ def test_files_that_cannot_be_read_are_passed_over_or_named(complete):
     own.symlink_to(UNREADABLE)
     found = finding(complete, "id-patch")
     assert found.state == "damaged" and "id-patch.bin cannot be read (" in found.detail
-
-
-def test_a_file_in_the_folder_of_another_pack(complete):
-    (complete / "ipadapter").mkdir()
-    (complete / "instantid" / "ip-adapter.bin").rename(complete / "ipadapter" / "ip-adapter.bin")
-    found = finding(complete, "instantid")
-    assert found.state == "in the wrong place"
-    assert found.detail.endswith(f"move it to {complete / 'instantid' / 'ip-adapter.bin'}.")
-
-
-def test_another_adapter_in_the_place_of_instant_id(complete):
-    sparse(complete / "instantid" / "ip-adapter.bin", TO_K, 0)
-    found = finding(complete, "instantid")
-    assert found.state == "the wrong kind" and "is an SDXL IP-Adapter of another kind; an InstantID" in found.detail
-
-
-def test_another_name_is_found_by_its_tensors(complete):
-    (complete / "id_patch" / "id-patch.bin").rename(complete / "id_patch" / "mine.bin")
-    found = finding(complete, "id-patch")
-    assert (found.state, found.detail) == ("found", str(complete / "id_patch" / "mine.bin")), "its loader finds it"
-    checkpoints = complete / "checkpoints"
-    (checkpoints / manifest.model("juggernaut-x").name).rename(checkpoints / "other.safetensors")
-    assert finding(complete, "juggernaut-x").detail.endswith("choose other.safetensors in its loader.")
-
-
-def test_the_miniature_is_not_the_release(complete):
-    """It has the same tensors, and says nothing about what a person looks like."""
-    (complete / "id_patch" / "id-patch.bin").rename(complete / "id_patch" / "standin-miniature.bin")
-    assert finding(complete, "id-patch").state == "missing"
-    (complete / "facexlib" / "standin-miniature").mkdir()
-    name = "recognition_arcface_ir_se50.pth"
-    (complete / "facexlib" / name).rename(complete / "facexlib" / "standin-miniature" / name)
-    assert finding(complete, "arcface-ir-se50").state == "missing"
 
 
 def test_every_folder_is_walked_once(models, monkeypatch):

@@ -155,6 +155,8 @@ def test_a_face_box_of_negative_size() -> None:
         ({"pose": ((1.0, 1.0, 1.0),)}, "a skeleton of 1 joint instead of 17"),
         ({"mask": torch.ones(8, 64)}, r"mask .*\(8, 64\) .*64x64 px"),
         ({"mask": torch.full((64, 64), math.nan)}, "a mask from nan to nan"),
+        ({"mask": torch.full((64, 64), 152).byte()}, "a mask from 152 to 152 .* 0 to 1"),
+        ({"mask": torch.ones(64, 64, dtype=torch.complex64)}, "a mask from nan to nan"),
     ],
 )
 def test_a_place_that_is_not_whole(changed: dict[str, Any], why: str) -> None:
