@@ -290,7 +290,7 @@ def test_runs_shows_what_it_decides_and_samples_again(
     assert pictures.std() > 5
     assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
 
-    again = host_server.run(workflow.substitute(reseeded(prompt, 2), {"KSampler.steps": 1}))
+    again = host_server.run(reseeded(prompt, 2))
     # With references these come before the second pass, which alone has changed.
     judged = set[str]() if "references" in file.stem else JUDGED
     behind = {kind for kind in (*judged, *PASTED) if workflow.nodes_of(prompt, kind)}
