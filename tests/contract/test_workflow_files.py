@@ -461,7 +461,7 @@ def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
         if 8.4 * (len(slot["label"]) + beside) + 10 > nodes[number]["size"][0]:
             yield f"{slot['label']} widens its node"
         yield from (entry for entry in hint if len(entry["description"]) > 34)  # the app shows one short line
-    kinds, labels = zip(*asked, strict=True) if asked else ((), ())
+    kinds, labels = [kind for kind, _ in asked], [label for _, label in asked]
     if len({(number, name) for number, name, *_ in app["inputs"]}) != len(labels):
         yield "asks twice"
     if kinds.count("LoadImage") != sum(node["type"] == "LoadImage" for node in nodes.values()):

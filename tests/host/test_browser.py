@@ -374,6 +374,25 @@ def test_in_an_app_the_doctor_shows_links_too(visit: Visit) -> None:
 # What nodes show
 
 
+LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://b.c]] __LNK0__ [b]www.d.e[/b]'
+
+
+@pytest.mark.both_hosts
+def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
+    """On the node, where both frontends read it as HTML."""
+    image = node("EmptyImage", width=64, height=64, batch_size=1, color=0)
+    part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0)
+    visit.load(numbered({"image": image, "part": part, "shown": node("PreviewImage", images=["part", 1])}))
+    visit.run()
+    words, shown = f"{LABEL!r} is none of the six labels", "document.body.innerText"
+    if visit.vue:  # drawn in a field of its own
+        words = "is none of the six labels"
+        shown = "(app.graph.getNodeById(2).widgets.find(one => one.name == '$$node-text-preview')?.value ?? '')"
+    visit.page.wait(f"{shown}.includes({json.dumps(words)})")
+    visit.page.evaluate(f"({chromium.SETTLED})()")
+    assert visit.page.evaluate("window.harmed ?? 0") == 0
+
+
 @pytest.mark.both_hosts
 def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_again(
     visit: Visit, people: Graph
@@ -402,21 +421,6 @@ def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_a
     visit.page.wait(f"{note}.startsWith('Faces small')")
     assert run_with(yao, "which_face", "5") == "error"
     visit.page.wait(f"!{note}.trim()")
-
-
-LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://b.c]] __LNK0__ [b]www.d.e[/b]'
-
-
-@pytest.mark.both_hosts
-def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
-    """On the node, where both frontends read it as HTML."""
-    image = node("EmptyImage", width=64, height=64, batch_size=1, color=0)
-    part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0)
-    visit.load(numbered({"image": image, "part": part, "shown": node("PreviewImage", images=["part", 1])}))
-    visit.run()
-    visit.page.wait(f"document.body.innerText.includes({json.dumps(repr(LABEL) + ' is none of the six labels')})")
-    visit.page.evaluate(f"({chromium.SETTLED})()")
-    assert visit.page.evaluate("window.harmed ?? 0") == 0
 
 
 # Toasts and the gallery
@@ -559,6 +563,7 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
         for chinese, same_prompt, _ in seen:
             assert {table.get(text, text) for text in words} <= translations.of_graph(chinese)
             assert not translations.of_graph(chinese) & table.keys()
+            assert not translations.lines_of_notes(chinese) & translations.table("zh", translations.NOTES).keys()
             assert same_prompt == prompt
         assert [asked for _, _, asked in seen] == [0, 0], "its tables are read before any graph is opened"
         if visit.vue:

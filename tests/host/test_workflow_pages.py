@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,8 @@ def test_runs_and_shows_its_picture(gallery: Visit, two_people: Graph, app: bool
         pytest.skip("the frontend of this host has no apps")
     page, data = gallery.page, two_people["extra"]["linearData"]
     two_people["extra"]["linearMode"] = app
-    page.evaluate(f"{OPEN}({json.dumps(two_people)}, 'two people').then(() => 1)")
+    two_people["id"] = str(uuid.uuid4())  # no tab that is open
+    page.evaluate(f"{OPEN}({json.dumps(two_people)}, '{two_people['id']}').then(() => 1)")
     button = "document.querySelector('[data-testid=queue-button]')"
     if app:
         nodes = {node["id"]: node for node in two_people["nodes"]}

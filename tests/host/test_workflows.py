@@ -247,7 +247,7 @@ def test_every_file_is_accepted(
     """With every node, input and word known to this host, none of them deprecated; it need not run for that."""
     files = [file for file in templates.FILES if not templates.unknown(file, known)]
     wrong = {file.stem: refused(host_server, prepared(file, known, standin_models, pictures)) for file in files}
-    assert {stem: said for stem, said in wrong.items() if said} == {} and len(files) > 40
+    assert {stem: said for stem, said in wrong.items() if said} == {} and len(files) > 30
     used = {node["type"] for file in files for node in workflow.nodes_in(workflow.load(file))} & known.keys()
     assert {name for name in used if known[name].get("deprecated")} == set()
 
@@ -290,7 +290,7 @@ def test_runs_shows_what_it_decides_and_samples_again(
     assert pictures.std() > 5
     assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
 
-    again = host_server.run(workflow.substitute(reseeded(prompt, 2), {"KSampler.steps": 1}))
+    again = host_server.run(reseeded(prompt, 2))
     # With references these come before the second pass, which alone has changed.
     judged = set[str]() if "references" in file.stem else JUDGED
     behind = {kind for kind in (*judged, *PASTED) if workflow.nodes_of(prompt, kind)}
@@ -588,7 +588,8 @@ def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
         Image.open(host_server.file(run.outputs[node]["images"][0]))
         for run, node in zip(runs, ("condition", apply), strict=True)
     ]
-    assert np.array_equal(*map(np.asarray, shown))
+    made_before, made_here = map(np.asarray, shown)
+    assert np.array_equal(made_before, made_here)
     told = [text for node, text in runs[1].notes if node == people]
     assert told == ["Still drawn examples: Anna, Ben: choose pictures of your own in Load Image"]
 
