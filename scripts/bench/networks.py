@@ -186,8 +186,9 @@ class Networks:
         return Networks(self.family, self.model, self.net, (width, height), self._loaded)
 
     def loaded(self, kind: str) -> Any:
-        """A key of FILES, by its own Load node."""
+        """A key of FILES, by its own Load node. One at a time: of real size each takes gigabytes."""
         if kind not in self._loaded:
+            self._loaded.clear()
             node, folder, state = FILES[kind]
             self._loaded[kind] = _by_node(node, folder, state(self))
         return self._loaded[kind]

@@ -86,16 +86,21 @@ def measure(on: Networks, rounds: int, **more: Any) -> None:
     report("parts_memory_vs_published", *memory(on, PARTS, mask), "MiB", 0.35, "any (counted)")
 
 
+def _networks(dtype: Any, device: Any) -> Networks:
+    on = for_timing(dtype, family=SD15, device=device)
+    return on.at(64, 128) if TINY else on
+
+
 def on_cpu() -> None:
     """With the attention that the host takes on a CPU, and with the one of --use-pytorch-cross-attention."""
-    on = for_timing(torch.float32, family=SD15, device=torch.device("cpu"))
+    on = _networks(torch.float32, torch.device("cpu"))
     for kernel, rounds in (("attention_sub_quad", 2), ("attention_pytorch", 4)):
         with host_attention(kernel):
             measure(on, rounds, attention=kernel)
 
 
 def on_gpu() -> None:
-    measure(for_timing(family=SD15), 15)
+    measure(_networks(torch.float16, accelerator()), 15)
 
 
 def without_mask(device: Any, dtype: Any, rounds: int) -> None:
