@@ -14,6 +14,7 @@ what no longer fits is named.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import time
@@ -49,6 +50,7 @@ def main() -> int:
     import comfy.cli_args
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
+    logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     # The networks that the tests are run on.
     sys.path.append(str(environment.ROOT / "tests" / "support"))
     if not given.gpu:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -15,10 +15,12 @@ import photo_maker_made
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
+from pack.bridge.carried import ALWAYS
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import grids, transformers
+from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, keep, token_mask
 from pack.core.people import Cast, RowCast
 
@@ -140,16 +142,22 @@ def share_parts(crop: bool = False, every: int = 1) -> Apply:
     return apply
 
 
-def parts2whole(on: Networks, count: int) -> Applied:
-    """As Apply Parts puts what its reference UNet has seen, without their image tokens."""
-    unet, bank = on.model.model.diffusion_model, {}
+def states(on: Networks) -> Iterator[tuple[Block, Any]]:
+    """What a reference UNet would see of a part: per layer (tokens, width), random."""
+    unet = on.model.model.diffusion_model
     at = grids(unet, on.size[1] // 8, on.size[0] // 8)
     for name, number, index, layer in transformers(unet):
         tokens, width = at[name, number][0] * at[name, number][1], layer.attn1.to_q.in_features
-        kept = keep(normal(number, tokens, width), token_mask(garment(on), tokens))
-        bank[name, number, index] = [kept] * count
+        yield (name, number, index), normal(number, tokens, width)
+
+
+def parts2whole(on: Networks, count: int, mask: Any = None, on_at: tuple[float, float] = ALWAYS) -> Applied:
+    """As Apply Parts puts what its reference UNet has seen, without their image tokens. mask: of each part, a garment's
+    where None. on_at: sigmas."""
+    mask = garment(on) if mask is None else mask
+    bank = {block: [keep(seen, token_mask(mask, len(seen)))] * count for block, seen in states(on)}
     weights, source = PartWeights([1.0] * count), object()
-    sides = (SharedParts(source, (1e9, 0.0), tokens, weights) for tokens in (bank, None))
+    sides = (SharedParts(source, on_at, tokens, weights) for tokens in (bank, None))
     pairs = zip(on.sides().values(), sides, strict=True)
     return Applied(patched(on.model, SharingRun), *(share_with(text, one) for text, one in pairs))
 

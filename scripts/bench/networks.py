@@ -87,7 +87,7 @@ SD15 = Family(
     "sd15",
     comfy.supported_models.SD15,
     tiny_sd15.HOST_CONFIG | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
-    tiny_sd15.HOST_CONFIG,
+    tiny_sd15.HOST_CONFIG | {"context_dim": 768},
     {"num_heads": 8},
     (256, 256) if TINY else (512, 768),
 )
@@ -186,8 +186,9 @@ class Networks:
         return Networks(self.family, self.model, self.net, (width, height), self._loaded)
 
     def loaded(self, kind: str) -> Any:
-        """A key of FILES, by its own Load node."""
+        """A key of FILES, by its own Load node. One at a time: of real size each takes gigabytes."""
         if kind not in self._loaded:
+            self._loaded.clear()
             node, folder, state = FILES[kind]
             self._loaded[kind] = _by_node(node, folder, state(self))
         return self._loaded[kind]
@@ -211,9 +212,10 @@ def for_counting(family: Family, dtype: Any = torch.float16) -> Networks:
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
 
 
-def for_timing(dtype: Any = torch.float16, waiting: Any = None, family: Family = SDXL) -> Networks:
-    """On the GPU with random weights, always the same. waiting: where they are while they are not used."""
-    device = accelerator()
+def for_timing(dtype: Any = torch.float16, waiting: Any = None, family: Family = SDXL, device: Any = None) -> Networks:
+    """With random weights, always the same, on the GPU where `device` does not say another. waiting: where they are
+    while they are not used."""
+    device = device or accelerator()
     model, net = unet(family.config, family.used, device, dtype), control_net(family, device, dtype)
     if waiting is not None:
         model.to(waiting)

@@ -1,4 +1,4 @@
-"""Parts2Whole at SD1.5's real size, 768x512 with CFG, beside the published algorithm written plainly.
+"""Parts2Whole at SD1.5's real size, 512x768 with CFG, beside the published algorithm written plainly.
 
 The peer concatenates the dense bank of every part, masked tokens as zeros, projects keys and values of all of it at
 every step, computes shared attention for both rows, and plain attention for the unconditional row once more.
@@ -14,91 +14,48 @@ from typing import Any
 
 import torch
 from comfy.ldm.modules import attention
-from pack.bridge.runs import Given
 from pack.bridge.self_attention.layer import Beside, Sink
-from pack.bridge.self_attention.recording import record
-from pack.bridge.self_attention.run import Memory
 from pack.bridge.self_attention.scored import scored
-from pack.bridge.self_attention.shared_parts import SharedParts
-from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, sink, token_mask
+from pack.core.parts.bank import PartTokens, PartWeights, key_bias, sink, token_mask
 
-from bench import networks
 from bench.measure import TINY, accelerator, finished, interleaved, named, report
+from bench.methods import Applied, garment, in_turns, parts2whole, seconds_of_a_step, states, unpatched
+from bench.networks import SD15, Networks, for_timing
 
-HEIGHT, WIDTH = (128, 64) if TINY else (768, 512)
-SHAPE = {**networks.SD15.shape, "model_channels": 32} if TINY else networks.SD15.shape
 PARTS, COVER = 4, 0.2
+NEVER = (-1.0, -2.0)
 
 
-class Bench:
-    """The UNet with random weights, and the parts' dense states per layer."""
+def published(on: Networks, count: int, mask: Any) -> Applied:
+    device, bank = on.model.load_device, {}
+    for block, seen in states(on):
+        dense = (seen * token_mask(mask, len(seen))[:, None])[None].to(device, on.model.model.get_dtype())
+        bank[block] = dense.repeat(1, count, 1)
 
-    def __init__(self, device: Any, dtype: Any) -> None:
-        self.model = networks.unet(networks.SD15.config, SHAPE, device, dtype)
-        self.unet = self.model.diffusion_model
-        self.inputs = {
-            "x": torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, dtype=dtype, device=device),
-            "timesteps": torch.full((2,), 500.0, dtype=dtype, device=device),
-            "context": torch.randn(2, 77, 768, dtype=dtype, device=device),
-        }
-        with torch.inference_mode():
-            one = {key: value[:1] for key, value in self.inputs.items()}
-            self.states = record(self.unet, **one)
+    def append(n: Any, _k: Any, _v: Any, extra: Any) -> Any:
+        both = torch.cat([n, bank[(*extra["block"], extra["block_index"])].expand(len(n), -1, -1)], dim=1)
+        return n, both, both
 
-    def run(self, options: dict[str, Any]) -> None:
-        with torch.inference_mode():
-            finished(partial(self.unet, **self.inputs, control=None, transformer_options=options))()
+    def attend(q: Any, k: Any, v: Any, extra: Any) -> Any:
+        out = attention.optimized_attention(q, k, v, extra["n_heads"])
+        tokens = q.shape[1]
+        alone = attention.optimized_attention(q[:1], k[:1, :tokens], v[:1, :tokens], extra["n_heads"])
+        return torch.cat([alone, out[1:]])
 
-    def unpatched(self) -> Callable[[], None]:
-        return lambda: self.run({})
-
-    def ours(self, masks: list[Any], on: bool = True) -> tuple[Callable[[], None], int]:
-        """A step of ours after the first, and the bytes of the kept features with their keys and values.
-
-        on: False for a step outside of the range from start_percent to end_percent.
-        """
-        bank = {
-            block: [keep(states[0], token_mask(mask, states.shape[1])) for mask in masks]
-            for block, states in self.states.items()
-        }
-        parts = SharedParts(object(), (1e9, 0.0), bank, PartWeights([1.0] * len(masks)))
-        given = Given(self.model, self.inputs["x"], self.inputs["timesteps"], self.inputs["context"], {})
-        with torch.inference_mode():
-            options = Memory(given).batch((None, parts), on, given.x, None, {}).around({})
-        kept = sum(part.kept.nbytes for parts in bank.values() for part in parts)
-        return lambda: self.run(options), 3 * kept
-
-    def published(self, masks: list[Any]) -> tuple[Callable[[], None], int]:
-        """A step as published, and the bytes of its bank (both rows) with the largest layer's keys and values."""
-        bank = {
-            block: torch.cat([states * token_mask(m, states.shape[1])[:, None].to(states) for m in masks], dim=1)
-            for block, states in self.states.items()
-        }
-
-        def append(n: Any, _k: Any, _v: Any, extra: Any) -> Any:
-            both = torch.cat([n, bank[(*extra["block"], extra["block_index"])].expand(len(n), -1, -1)], dim=1)
-            return n, both, both
-
-        def attend(q: Any, k: Any, v: Any, extra: Any) -> Any:
-            out = attention.optimized_attention(q, k, v, extra["n_heads"])
-            tokens = q.shape[1]
-            alone = attention.optimized_attention(q[:1], k[:1, :tokens], v[:1, :tokens], extra["n_heads"])
-            return torch.cat([alone, out[1:]])
-
-        options = {
-            "patches": {"attn1_patch": [append]},
-            "patches_replace": {"attn1": {block[:2]: attend for block in self.states}},
-        }
-        largest = max(4 * (bank[b].nbytes + self.states[b].nbytes) for b in bank)
-        return lambda: self.run(options), 2 * sum(dense.nbytes for dense in bank.values()) + largest
+    model = on.model.clone()
+    model.set_model_attn1_patch(append)
+    for block in bank:
+        model.set_model_attn1_replace(attend, *block)
+    return unpatched(on, count)._replace(model=model)
 
 
-def mask(number: int, cover: float) -> Any:
-    """A part's mask: a band of the picture's height, `cover` of it."""
-    out = torch.zeros(HEIGHT, WIDTH)
-    start = round(number * HEIGHT * (1 - cover) / max(PARTS - 1, 1))
-    out[start : start + round(HEIGHT * cover)] = 1
-    return out
+def memory(on: Networks, count: int, mask: Any) -> tuple[float, float]:
+    """MiB in half precision: of ours the features with their keys and values, of the published bank both rows with the
+    largest layer's keys and values."""
+    seen = [one for _, one in states(on)]
+    kept = sum(3 * int((token_mask(mask, len(one)) > 0).sum()) * one.shape[1] for one in seen)
+    largest = max(4 * (count + 1) * one.numel() for one in seen)
+    return 2 * count * kept / 2**20, 2 * (2 * count * sum(one.numel() for one in seen) + largest) / 2**20
 
 
 @contextlib.contextmanager
@@ -112,46 +69,38 @@ def host_attention(name: str) -> Iterator[None]:
         attention.optimized_attention = before
 
 
-def measure_step(bench: Bench, rounds: int, limits: dict[str, float], device: str, **more: Any) -> None:
-    masks = [mask(n, COVER) for n in range(PARTS)]
-    ours = bench.ours(masks)[0]
-    title = f"parts_step_{PARTS}_parts_{COVER:.0%}".replace("%", "_percent")
-    times = interleaved(ours, bench.published(masks)[0], rounds)
-    report(f"{title}_vs_published", *times, "s", limits["published"], device, **more)
-    times = interleaved(ours, bench.unpatched(), rounds)
-    report(f"{title}_vs_unpatched", *times, "s", limits["unpatched"], device, **more)
+def measure(on: Networks, rounds: int, **more: Any) -> None:
+    """A step beside the published one and beside the unpatched one, for more parts, one without a mask, and none."""
+    mask, whole, plain = garment(on), torch.ones(*on.size[::-1]), unpatched(on, 0)
 
+    def beside(name: str, ours: Applied, peer: Applied, wanted: float, **rest: Any) -> None:
+        run, other = (partial(seconds_of_a_step, on, each, 1) for each in (ours, peer))
+        times = in_turns(run, other, rounds)
+        report(f"parts_step_{name}", *times, "s", wanted, named(on.model.load_device), **rest, **more)
 
-def measure_rest(bench: Bench, rounds: int, device: str, **more: Any) -> None:
-    """Memory, a part without a mask, no part, and how the cost grows."""
-    masks = [mask(n, COVER) for n in range(PARTS)]
-    kept, dense = bench.ours(masks)[1], bench.published(masks)[1]
-    report("parts_memory_vs_published", kept / 2**20, dense / 2**20, "MiB", 0.35, device, **more)
-    whole = [mask(0, 1.0)]
-    times = interleaved(bench.ours(whole)[0], bench.published(whole)[0], rounds)
-    report("parts_step_1_whole_part_vs_published", *times, "s", 0.8, device, **more)
-    times = interleaved(bench.ours(masks, on=False)[0], bench.unpatched(), 2 * rounds + 1)
-    report("parts_step_off_vs_unpatched", *times, "s", 1.01, device, **more)
+    beside(f"{PARTS}_parts_vs_published", parts2whole(on, PARTS), published(on, PARTS, mask), 0.6)
+    beside("1_whole_part_vs_published", parts2whole(on, 1, whole), published(on, 1, whole), 0.8)
+    beside("off_vs_unpatched", parts2whole(on, PARTS, on_at=NEVER), plain, 1.01)
     for count in (1, 2, 4, 6):
-        some = [mask(n % PARTS, COVER) for n in range(count)]
-        times = interleaved(bench.ours(some)[0], bench.unpatched(), rounds)
-        report(f"parts_step_{count}_parts_vs_unpatched", *times, "s", 1.2, device, parts=count, **more)
+        beside(f"{count}_parts_vs_unpatched", parts2whole(on, count), plain, 1.2, parts=count)
+    report("parts_memory_vs_published", *memory(on, PARTS, mask), "MiB", 0.35, "any (counted)")
+
+
+def _networks(dtype: Any, device: Any) -> Networks:
+    on = for_timing(dtype, family=SD15, device=device)
+    return on.at(64, 128) if TINY else on
 
 
 def on_cpu() -> None:
     """With the attention that the host takes on a CPU, and with the one of --use-pytorch-cross-attention."""
-    bench, device = Bench(torch.device("cpu"), torch.float32), f"CPU, {torch.get_num_threads()} threads"
+    on = _networks(torch.float32, torch.device("cpu"))
     for kernel, rounds in (("attention_sub_quad", 2), ("attention_pytorch", 4)):
         with host_attention(kernel):
-            measure_step(bench, rounds, {"published": 0.45, "unpatched": 1.10}, device, attention=kernel)
-    with host_attention("attention_sub_quad"):
-        measure_rest(bench, 2, device, attention="attention_sub_quad")
+            measure(on, rounds, attention=kernel)
 
 
 def on_gpu() -> None:
-    bench, device = Bench(accelerator(), torch.float16), named(accelerator())
-    measure_step(bench, 15, {"published": 0.6, "unpatched": 1.2}, device)
-    measure_rest(bench, 15, device)
+    measure(_networks(torch.float16, accelerator()), 15)
 
 
 def without_mask(device: Any, dtype: Any, rounds: int) -> None:

@@ -30,7 +30,6 @@ WAYS = {"every_step": 1, "every_2nd_step": 2, "every_3rd_step": 3, "every_6th_st
 GOAL = ("every_2nd_step_cropped", "every_3rd_step_cropped")
 PAIRS = (
     (SDXL, "id_patch", 8, "control_net", 0, 1.05),
-    (SDXL, "instant_id", 1, "control_net", 0, 1.01),
     (SDXL, "instant_id", 4, "instant_id", 1, 1.05),
     *(
         (family, method, *people, target)

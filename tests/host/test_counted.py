@@ -24,8 +24,22 @@ from torch.profiler import ProfilerActivity, profile
 # For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More
 # than that is something worked out again at every step, or kept twice.
 COSTS = {
-    "sdxl": {},
-    "sd15": {},
+    "sdxl": {
+        "id_patch": (1.737989, 1278),
+        "id_tokens_by_region": (1.738532, 3674),
+        "instant_id": (1.265143, 5474),
+        "ip_adapter_faceid": (1.001447, 1048),
+        "ip_adapter_plus": (1.005789, 2272),
+        "story_maker": (1.021709, 7018),
+        "photo_maker": (1.000543, 1970),
+        "style_per_person": (1.000362, 832),
+        "prompt_per_person": (1.503115, 2890),
+        "share_parts": (1.776048, 1276),
+        "share_parts_cropped": (1.443859, 1276),
+        "share_parts_every_2nd_step_cropped": (1.010584, 2306),
+        "second_pass": (2.454732, 1864),
+    },
+    "sd15": {"ip_adapter_faceid": (1.004175, 758), "ip_adapter_full_face": (9, 9999), "parts2whole": (9, 9999)},
 }
 
 

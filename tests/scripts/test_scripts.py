@@ -96,7 +96,7 @@ def test_given_python_that_is_none(home: Path, tmp_path: Path) -> None:
 def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
     host = environment.host_at(make_host(tmp_path / "host", "0.3.64"))
     assert host
-    lines = [f"pytest=={pytest.__version__}", "numpy>=1.25.0", "# nothing==1", "Comfyui_Frontend.Package==0.0.1"]
+    lines = [f"PyTest=={pytest.__version__}", "numpy>=1.25.0", "# nothing==1", "Comfyui_Frontend.Package==0.0.1"]
     (host.path / "requirements.txt").write_text("\n".join(lines))
     assert environment._unmet_pins(host, Path(sys.executable)) == ["Comfyui_Frontend.Package==0.0.1"]
 
@@ -107,7 +107,8 @@ def test_ctrl_c_meets_one_process(home: Path, tmp_path: Path) -> None:
     script = tmp_path / "entered.py"
     script.write_text(f"import os, sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import environment\n"
                       "environment.enter(environment.Path(sys.executable)); print(os.getpid())")  # fmt: skip
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as process:
+    fresh = {name: value for name, value in os.environ.items() if name != "LIKENESS_PYTHON"}
+    with subprocess.Popen([sys.executable, str(script)], env=fresh, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and int(process.stdout.read()) == process.pid
 
 
@@ -155,7 +156,8 @@ def test_counts_read_like_pytest() -> None:
 def test_the_slowest_tests_and_how_long_they_only_waited(tmp_path: Path) -> None:
     results, wanted = tmp_path / "results.xml", "tests/scripts/test_scripts.py::test_no_host_anywhere"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", wanted]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
     (found,) = runner.timed(results)
     assert found.name == "test_scripts::test_no_host_anywhere" and 0 <= found.cpu < found.seconds + 1
     assert 'name="cpu"' in results.read_text("utf-8")

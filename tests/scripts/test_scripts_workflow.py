@@ -76,6 +76,18 @@ def test_widgets_links_and_what_the_editor_adds() -> None:
     assert prompt["1"]["_meta"] == {"title": "Shown"}
 
 
+def test_what_a_file_says_of_its_widgets_needs_no_host() -> None:
+    ui = graph(node(1, "Sampler", [7, "randomize", 30], ("seed", 0), ("steps", 0)), node(2, "Save", [], ("model", 5)),
+               links=([5, 1, 0, 2, 0, "MODEL"],))  # fmt: skip
+    for slot in ui["nodes"][0]["inputs"]:
+        slot |= {"link": None, "widget": {"name": slot["name"]}}
+    found = workflow.wired(ui)
+    assert found["1"].inputs == {"seed": 7, "": "randomize", "steps": 30} and not found["1"].linked
+    assert found["2"].inputs == {"model": "1"} and found["2"].linked == {"model"}
+    workflow.fill(ui, {"steps": 8, "seed": 9}, [])
+    assert ui["nodes"][0]["widgets_values"] == [9, "randomize", 8]
+
+
 def test_a_subgraph_is_opened() -> None:
     """3:2 is node 2 inside of node 3; what the box says goes before what the node inside says."""
     inside = {
@@ -377,11 +389,13 @@ def test_where_a_value_of_the_prompt_is_set() -> None:
         typed(3, "Named", ["other"], {"text": 1}),
         typed(5, "Named", ["other"], {"text": 2}),
         box,
-        links=([1, 1, 0, 3, 0, "STRING"], [2, 1, 0, 5, 0, "STRING"]),
+        typed(6, "Named", ["unheard"], {"text": 3}),
+        typed(8, "Model", [], {}, "STRING"),
+        links=([1, 1, 0, 3, 0, "STRING"], [2, 1, 0, 5, 0, "STRING"], [3, 8, 0, 6, 0, "STRING"]),
     ) | {"definitions": {"subgraphs": [inside]}}
     prompt, places = workflow.opened(ui, PLAIN)
-    assert {key: one["inputs"]["text"] for key, one in prompt.items()} == {
-        "2": "own", "3": "said", "5": "said", "4:7": "boxed"
+    assert {key: one["inputs"]["text"] for key, one in prompt.items() if one["inputs"]} == {
+        "2": "own", "3": "said", "5": "said", "4:7": "boxed", "6": ["8", 0]
     }  # fmt: skip
     assert [(one.node, one.name, one.title, one.label, one.targets) for one in places] == [
         ("2", "text", "Shown", "text", [("2", "text")]),
