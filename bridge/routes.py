@@ -35,7 +35,7 @@ async def _missing(request: Any) -> Any:
     try:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
         lost = await asyncio.to_thread(lambda: doctor.missing(needs.workflow(body.decode())))
-    except ValueError as error:
+    except (ValueError, sys.modules["server"].web.RequestPayloadError) as error:  # the latter: not packed as it says
         return _json({"error": in_one_line(error)}, 400)
     return _json({"names": [model.name for model in lost], "size": manifest.together(lost)})
 

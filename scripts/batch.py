@@ -133,8 +133,8 @@ def best_of(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    if not (text.isdecimal() and len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
     return int(text)
 
 

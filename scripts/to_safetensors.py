@@ -25,9 +25,16 @@ try:
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
+
+def path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="a pickle, or the folder of Parts2Whole")
+    parser.add_argument("source", type=path, help="a pickle, or the folder of Parts2Whole")
     try:
         print(convert(parser.parse_args().source))
     except (LikenessError, OSError) as problem:

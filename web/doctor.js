@@ -4,7 +4,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { inApp, isChinese, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
+import { inApp, isChinese, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
 import { onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
 const DOCTOR = "LikenessDoctor";
@@ -30,25 +30,9 @@ function titled(title) {
 
 // The table
 
-/** An element with a text, which is never read as HTML, or with others in it. */
-function made(kind, content, style = "") {
-  const element = document.createElement(kind);
-  element.append(...[content].flat());
-  element.style.cssText = style;
-  return element;
-}
-
 const QUIET = "color: var(--descrip-text, #999)";
 const [RED, AMBER, GREEN] = ["#ff8278", "#e69f00", "#00be82"];
 const STATES = { "in the wrong place": AMBER, found: GREEN, ok: GREEN, note: GREEN };
-
-function link(url) {
-  const anchor = made("a", url, "color: #56b4e9; text-decoration: underline; overflow-wrap: anywhere");
-  anchor.href = url;
-  anchor.target = "_blank";
-  anchor.rel = "noopener noreferrer";
-  return anchor;
-}
 
 const isAddress = (url) => url.startsWith("https://");
 
@@ -166,9 +150,7 @@ function extendDoctor(prototype) {
 
 // The toast
 
-const LOWER = "likeness-lower";
-
-/** In words that fit; below what ComfyUI says of the errors it knows of, in frontends that would put it over that. */
+/** In words that fit. */
 function tell({ names, size }) {
   const [list, number] = [names.join(", "), names.length];
   const [summary, detail] = isChinese()
@@ -177,7 +159,7 @@ function tell({ names, size }) {
         number === 1 ? "One file is missing" : `${number} files are missing`,
         `${list}. In all: ${size}. Links and folders: template Check files.`,
       ];
-  show(MISSING, "warn", summary, detail, { life: 30000, styleClass: LOWER });
+  show(MISSING, "warn", summary, detail, 30000);
 }
 
 /** What a workflow lacks. */
@@ -234,10 +216,7 @@ async function nameTemplates({ widgets }) {
 
 app.registerExtension({
   name: "likeness.doctor",
-  setup() {
-    onMissing(tellAll);
-    document.head.append(made("style", `.${LOWER} { margin-top: 130px }`));
-  },
+  setup: () => onMissing(tellAll),
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name === DOCTOR) extendDoctor(nodeType.prototype);
   },

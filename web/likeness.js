@@ -1,5 +1,5 @@
-// What the nodes look like in the editor: colours of our sockets, and lists no longer than their people.
-// Nothing here changes what is saved or sent: without this file every graph opens and runs alike.
+// What the nodes look like in the editor: colours of our sockets, lists no longer than their people, and boxes that are
+// dragged as text. Without this file every graph opens and runs alike.
 
 import { app } from "../../scripts/app.js";
 
@@ -123,10 +123,38 @@ function extendCast(prototype) {
   });
 }
 
+/** As Layout from Boxes reads them: a line per box. */
+const written = (boxes) =>
+  boxes
+    .map(({ x, y, width, height, metadata }) => {
+      const name = metadata?.desc ? `${metadata.desc}: ` : "";
+      return `${name}${[x, y, width, height].join(", ")}`;
+    })
+    .join("\n");
+
+/** A text that says the same as the boxes follows them when they are dragged. Of twelve people eight are seen. */
+function followBoxes(node) {
+  const [boxes, text] = ["boxes", "text"].map((name) => node.widgets.find((widget) => widget.name === name));
+  text.options.getMaxHeight = () => 120; // classic nodes give it all of the room that is left
+  if (!boxes) return; // a ComfyUI without an editor of boxes
+  let said = "";
+  const { callback } = boxes;
+  after(node, "onConfigure", () => (said = written(boxes.value ?? [])));
+  boxes.callback = function (drawn) {
+    const follows = said && drawn.length && text.value.trim() === said;
+    said = written(drawn);
+    if (follows) text.value = said;
+    return callback?.apply(this, arguments);
+  };
+}
+
 app.registerExtension({
   name: "likeness.editor",
   setup: addColours,
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (LISTS.includes(nodeData.name)) extendCast(nodeType.prototype);
+  },
+  nodeCreated(node) {
+    if (node.comfyClass === "LikenessLayoutFromBoxes") followBoxes(node);
   },
 });

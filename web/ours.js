@@ -1,4 +1,5 @@
-// What the other scripts here share: which nodes are ours, how our templates are called, and what is set.
+// What the other scripts here share: which nodes are ours, how our templates are called, what is set, and what
+// is shown beside the nodes.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -32,4 +33,20 @@ export function find(id) {
     graph = nodes.at(-1)?.subgraph;
   }
   return nodes.every(Boolean) ? nodes : [];
+}
+
+/** An element with a text, which is never read as HTML, or with others in it. */
+export function made(kind, content, style = "") {
+  const element = document.createElement(kind);
+  element.append(...[content].flat());
+  element.style.cssText = style;
+  return element;
+}
+
+export function link(url) {
+  const anchor = made("a", url, "color: #56b4e9; text-decoration: underline; overflow-wrap: anywhere");
+  anchor.href = url;
+  anchor.target = "_blank";
+  anchor.rel = "noopener noreferrer";
+  return anchor;
 }

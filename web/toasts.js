@@ -1,28 +1,43 @@
 // What our nodes say, where it is looked for: their errors with cause and remedy, and their notes wherever no node
-// shows them. A toast shows text as it stands, no HTML of it.
+// shows them. They lie in the lower left corner: the upper right one has ComfyUI's own message of what is missing, and
+// in an app the photos. A toast shows text as it stands, no HTML of it, and addresses as links.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { find, inApp, isOurs, settingOf } from "./ours.js";
+import { find, inApp, isOurs, link, made, settingOf } from "./ours.js";
 
 const ERROR = "error";
-const shown = new Map(); // by what each is about, an error or the id of a node: what takes the toast away again
+const shown = new Map(); // by what each is about, an error or the id of a node: its toast
+const COLOURS = { error: "#ff8278", warn: "#e69f00" };
+const CLOSE = "float: right; padding: 0 4px; border: none; background: none; font-size: 18px; line-height: 1";
+const pane = made("div", "", "position: fixed; left: 76px; bottom: 20px; width: 380px; z-index: 1800");
+pane.style.cssText += "; max-height: 80vh; overflow: auto; font-size: 13px; user-select: text";
 
 function hide(about) {
-  const toast = app.extensionManager.toast ?? {};
-  if (shown.has(about)) (toast.dismiss ?? toast.remove)(shown.get(about));
+  shown.get(about)?.remove();
   shown.delete(about);
 }
 
+/** A text whose addresses are links, up to the punctuation behind them. */
+const linked = (text) =>
+  text.split(/(https:\/\/[!-~]*[\w/])/).map((part, place) => (place % 2 ? link(part) : part));
+
 /** One toast about each, until it is closed, its time is over, or another takes its place. */
-export function show(about, severity, summary, detail, { life, styleClass } = {}) {
-  const { toast } = app.extensionManager;
-  if (!toast) return;
-  const [kind, options] = [severity === "warn" ? "warning" : severity, { description: detail, duration: life }];
-  const message = { severity, summary, detail, life, styleClass };
+export function show(about, severity, summary, detail, life) {
   hide(about);
-  if (toast.dismiss) shown.set(about, toast[kind](summary, options));
-  else shown.set(about, (toast.add(message), message));
+  const close = made("button", "×", CLOSE);
+  const title = made("div", summary, `font-weight: bold; color: ${COLOURS[severity]}`);
+  const text = made("div", linked(detail), "margin-top: 4px; white-space: pre-line; overflow-wrap: anywhere");
+  const toast = made("div", [close, title, text], "margin-top: 8px; padding: 12px; border-radius: 8px");
+  toast.style.cssText += `; border: 1px solid ${COLOURS[severity]}; color: var(--input-text, #ddd)`;
+  toast.style.cssText += "; background: var(--comfy-menu-bg, #202020)";
+  toast.className = "likeness-toast";
+  toast.role = "alert";
+  close.ariaLabel = "Close";
+  close.onclick = () => hide(about);
+  if (life) setTimeout(() => toast.remove(), life);
+  pane.append(toast);
+  shown.set(about, toast);
 }
 
 let listMissing = async () => false;
@@ -95,6 +110,7 @@ function onNote({ detail: { nodeId, text } }) {
 app.registerExtension({
   name: "likeness.toasts",
   setup() {
+    document.body.append(pane);
     api.addEventListener("execution_error", onRunError);
     api.addEventListener("progress_text", onNote);
     watchAnswers();

@@ -68,26 +68,33 @@ def methods() -> tuple[Method, ...]:
 
 
 def page(text: str, name: str, chinese: bool) -> str:
-    """The help page of a node with the tables of its methods, each below a line that begins with the method's name."""
+    """The help page of a node with the tables of its methods, which begin with the method's name, and a line below
+    each that says where the values stand: the help panel is too narrow for it in the table."""
     for method in methods():
         if name in method.pages:
-            head, rows = _listed(method, _data()["zh"] if chinese else {})
-            before, _, rest = text.partition(f"| {method.name} |")
+            before, head, rest = text.partition(f"| {method.name} |")
             _, _, behind = rest.partition("\n\n")
-            text = f"{before}{head}{rows}\n{behind}"
+            _, _, behind = behind.partition("\n\n")
+            text = f"{before}{head}{_listed(method, _data()['zh'] if chinese else {})}\n\n{behind}"
     return text
 
 
-def _listed(method: Method, words: Mapping[str, str]) -> tuple[str, str]:
-    """Head and rows of the table of a method. words: in another language."""
-    link = f"[{method.repository}](https://github.com/{method.repository}) {method.commit}"
-    head = f"| {method.name} | {words.get('published', 'as published')} | {link} |\n|---|---|---|\n"
-    rows = ""
+def _listed(method: Method, words: Mapping[str, str]) -> str:
+    """The table of a method behind its name, and its sources. words: in another language."""
+    lines, sources = [f" {words.get('published', 'as published')} |", "|---|---|"], list[str]()
     for what, group in groupby(method.settings, key=lambda setting: setting[0]):
-        found = list(group)
+        found, said = list(group), words.get(what, what)
         values = ", ".join(dict.fromkeys(words.get(value, value) for _, value, _ in found))
-        rows += f"| {words.get(what, what)} | {values} | {', '.join(f'`{where}`' for *_, where in found)} |\n"
-    return head, rows
+        lines.append(f"| {said} | {values} |")
+        sources.append(f"{said} {', '.join(_breakable(where) for *_, where in found)}")
+    link = f"[{method.repository}](https://github.com/{method.repository}) {method.commit}"
+    colon, semicolon = (words.get(mark, mark) for mark in (": ", "; "))
+    return "\n".join([*lines, "", f"{link}{colon}{semicolon.join(sources)}"])
+
+
+def _breakable(where: str) -> str:
+    """File and line as code that may go on in the next line, which code in Markdown does not."""
+    return f"<code>{where.replace('_', '_<wbr>')}</code>"
 
 
 # --- Templates

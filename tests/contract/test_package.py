@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS = {
-    "doctor": ({"fetchApi"}, 10700),
+    "doctor": ({"fetchApi"}, 10000),
     "gallery": ({"getWorkflowTemplates =", "apiURL ="}, 2500),
     "labels": ({"getCustomNodesI18n"}, 4500),
-    "likeness": (set[str](), 5200),
-    "ours": ({"getCustomNodesI18n"}, 1800),
+    "likeness": (set[str](), 6400),
+    "ours": ({"getCustomNodesI18n"}, 2300),
     "reruns": ({"addEventListener", "dispatchCustomEvent", "fetchApi"}, 5200),
     "saved_boxes": (set[str](), 4000),
-    "toasts": ({"addEventListener", "queuePrompt ="}, 5100),
+    "toasts": ({"addEventListener", "queuePrompt ="}, 5700),
 }
 """Of the editor: what each calls or wraps of the frontend's api, and how many letters it has at most."""
 

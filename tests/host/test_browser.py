@@ -427,11 +427,7 @@ def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_a
 # Toasts and the gallery
 
 
-# Not those that are going: a page without a screen does not always play the animation at whose end they are gone.
-TOASTS = (
-    "[...document.querySelectorAll('.p-toast-message:not([class*=-leave-]), [data-testid=toast]')]"
-    ".map(toast => toast.innerText)"
-)
+TOASTS = "[...document.querySelectorAll('.likeness-toast')].map(toast => toast.innerText)"
 MARKUP = "<img src=x onerror=window.harmed=1>"
 
 
@@ -457,7 +453,6 @@ def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> 
             if visit.server.host.version >= (0, 33):
                 send(visit, "execution_error", said)
             send(visit, "progress_text", {"nodeId": f"{number}", "text": "Faces are small: &lt;b&gt;Yao&lt;/b&gt;"})
-        # What a second one replaces fades away.
         visit.page.wait(f"{TOASTS}.filter(text => text.includes('Faces are small: <b>Yao</b>')).length == 1")
         errors = f"{TOASTS}.filter(text => text.includes({json.dumps(f'No face in {MARKUP}.')}))"
         visit.page.wait(f"{errors}.length == {int(visit.server.host.version >= (0, 33))}")
@@ -471,6 +466,51 @@ def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> 
         assert not any("Seen at the node" in text for text in visit.page.evaluate(TOASTS))
         assert visit.page.evaluate("window.harmed ?? 0") == 0
     finally:
+        visit.close_dialogs()
+
+
+@pytest.mark.both_hosts
+def test_an_address_in_a_toast_is_a_link_that_can_be_clicked(visit: Visit, people: Graph) -> None:
+    """Without the full stop behind it, and nothing lies over it."""
+    visit.close_dialogs()
+    visit.load(numbered(people))
+    number = list(people).index("yao") + 1
+    visit.page.evaluate(f"void (app.graph.getNodeById({number}).flags.collapsed = true)")
+    send(
+        visit,
+        "progress_text",
+        {"nodeId": f"{number}", "text": "Download it from https://example.org/a_file.bin (9 MB)."},
+    )
+    at = "document.querySelector('.likeness-toast a')"
+    visit.page.wait(f"!!{at}")
+    hit = f"((at) => document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2))({at}.getClientRects()[0])"
+    assert visit.page.evaluate(f"[{hit}.href, {hit}.target]") == ["https://example.org/a_file.bin", "_blank"]
+    visit.close_dialogs()
+
+
+def test_in_an_app_a_toast_covers_neither_photos_nor_comfyuis_message(visit: Visit) -> None:
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the frontend of this host has no apps")
+    graph = json.loads((ROOT / "workflows" / "start_two_people.json").read_text("utf-8"))
+    graph |= {"id": str(uuid.uuid4()), "extra": {**graph["extra"], "linearMode": True}}
+    visit.close_dialogs()
+    visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
+    try:
+        visit.page.wait(f"{TOASTS}.some(text => /files? (is|are) missing/.test(text))", 20)
+        photos = "[...document.querySelectorAll('img[src*=likeness_]')].filter(photo => photo.width)"
+        visit.page.wait(f"{photos}.length >= 2 && document.body.innerText.includes('Show errors in graph')", 20)
+        covered = f"""(() => {{
+          const toast = document.querySelector('.likeness-toast').getBoundingClientRect();
+          const buttons = [...document.querySelectorAll('button')];
+          const host = buttons.find(button => button.innerText.trim() == 'Show errors in graph').parentElement;
+          return [host, ...{photos}].map(part => part.getBoundingClientRect()).filter(part =>
+            part.left < toast.right && toast.left < part.right && part.top < toast.bottom && toast.top < part.bottom
+          ).length;
+        }})()"""
+        assert visit.page.evaluate(covered) == 0
+    finally:
+        graph["extra"]["linearMode"] = False
+        visit.page.evaluate(f"{OPENED}({json.dumps(graph | {'id': str(uuid.uuid4())})}).then(() => 1)")
         visit.close_dialogs()
 
 
@@ -663,3 +703,26 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     visit.page.wait(f"{BOXES}.length == 2")
     assert drawn(visit) == before
     assert visit.red() == []
+
+
+def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
+    """Where they said the same; a text of one's own stays. With classic nodes the field is some lines high."""
+    graph = json.loads((ROOT / "workflows" / "id_patch_places_by_dragging.json").read_text("utf-8"))
+    visit.page.evaluate(f"{OPENED}({json.dumps(graph | {'id': str(uuid.uuid4())})}).then(() => 1)")
+    box = "app.graph._nodes.find(node => node.type == 'LikenessLayoutFromBoxes')"
+    text = f"{box}.widgets.find(one => one.name == 'text')"
+    if not visit.vue:
+        visit.page.evaluate(f"({chromium.SETTLED})()")
+        assert visit.page.evaluate(f"{text}.computedHeight") < 150
+        return
+    begun = visit.page.evaluate(f"{text}.value").split("\n")
+    drag(visit, (0.3, 0.5), (0.35, 0.55))
+    anna, ben = visit.page.evaluate(f"{text}.value").split("\n")
+    (x, y, *_), _ = [
+        [one[side] for side in SIDES] for one in json.loads(visit.page.evaluate(f"JSON.stringify({BOXES})"))
+    ]
+    assert anna.startswith(f"Anna: {x}, {y}, ") and [anna != begun[0], ben] == [True, begun[1]]
+    assert anna in visit.page.evaluate("[...document.querySelectorAll('textarea')].map(field => field.value).join()")
+    visit.page.evaluate(f"void ({text}.value = '60, 80, 300, 500')")
+    drag(visit, (0.35, 0.55), (0.3, 0.5))
+    assert visit.page.evaluate(f"{text}.value") == "60, 80, 300, 500"

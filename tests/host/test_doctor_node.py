@@ -83,6 +83,9 @@ def test_the_editor_is_told_what_is_missing(host_server):
     for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
         with pytest.raises(OSError, match="400"):
             missing(body)
+    for packed in ("gzip", "deflate"):
+        with pytest.raises(OSError, match="400"):
+            missing(template("instant_id_portrait"), **{"Content-Encoding": packed})
     madeup = {"Content-Type": "text/plain; charset=x"}
     assert missing(template("instant_id_portrait"), **madeup) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]

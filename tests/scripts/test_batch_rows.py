@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -501,3 +503,17 @@ def test_rows_that_all_end_their_workers_end_the_run() -> None:
     Short.begun = 0
     with pytest.raises(SetupError, match="No worker starts: no memory"):
         list(Crew(Short, 1, HOST).made(jobs))
+
+
+@pytest.mark.parametrize("given", ["-5", "0", "1e30", "nan", "9" * 30, "9" * 5000])
+def test_a_limit_that_is_none_is_refused_before_anything_begins(given: str) -> None:
+    command = [
+        sys.executable,
+        str(Path(__file__).parents[2] / "scripts" / "batch.py"),
+        "x.csv",
+        "--workflow",
+        "start_portrait",
+    ]
+    done = subprocess.run([*command, f"--row-limit={given}"], capture_output=True, text=True)
+    said = f"argument --row-limit: {given[:40]} is not a whole number from 1 to 999999999"
+    assert done.returncode == 2 and said in done.stderr

@@ -56,6 +56,11 @@ def test_other_files_are_named(tmp_path):
     assert "Traceback" not in done.stderr and not list(tmp_path.glob("*.safetensors"))
 
 
+def test_no_name_is_not_the_folder_one_stands_in():
+    done = run("")
+    assert done.returncode == 2 and "source: it is empty" in done.stderr
+
+
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>Sign in</title>", b"PK\x03\x04 cut off", b""])
 def test_what_is_no_file_of_tensors_is_named(tmp_path, content):
     (tmp_path / "id-patch.bin").write_bytes(content)

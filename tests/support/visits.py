@@ -159,7 +159,7 @@ class Visit:
 
     def close_dialogs(self) -> None:
         self.page.evaluate(
-            "document.querySelectorAll('.p-dialog-close-button, .p-toast-close-button').forEach(b => b.click())"
+            "document.querySelectorAll('.p-dialog-close-button, .likeness-toast button').forEach(b => b.click())"
         )
 
     def red(self) -> list[str]:
