@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from batch.run import Run
     from batch.workers import Crew
 
-MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "tqdm")
+MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "filelock", "tqdm")
 
 
 def main() -> int:

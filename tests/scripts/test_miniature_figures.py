@@ -112,7 +112,7 @@ def test_every_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch
     """From nothing: two steps, kept, and two more from what was kept; the other parts stay as they are."""
     monkeypatch.setattr(lessons, "BATCH", dict.fromkeys(lessons.BATCH, 1))
     known, new = lessons.pool(7, 80), net.Miniature()
-    lessons.LESSONS["projections"].begin(new, known)
+    lessons.LESSONS["projections"].prepare(new, known)
     assert 0 < new.patch_proj.latents.abs().max() < 1, "not what lay in memory"
     before = {key: weight.clone() for key, weight in new.state_dict().items()}
 

@@ -85,11 +85,6 @@ def _projections(model: Miniature, known: Pool) -> Loss:
     cost = torch.ones(SIZE, device=device)
     cost[HAIR] = cost[SKIN] = 2.0
     cost[LENGTH] = cost[BEARD] = 0.3
-    with torch.no_grad():
-        for projection in (model.patch_proj, model.prompt_proj):
-            projection.proj_in.weight.copy_(whitening)
-            projection.proj_in.bias.copy_(-whitening @ mean)
-            projection.latents.normal_(std=WIDTH**-0.5)
 
     def loss(_: random.Random) -> Tensor:
         rows = torch.randint(len(looks), (256,))
@@ -99,6 +94,16 @@ def _projections(model: Miniature, known: Pool) -> Loss:
         return (far * cost).mean()
 
     return loss
+
+
+@torch.no_grad()
+def _whiten(model: Miniature, known: Pool) -> None:
+    """What the projections begin with."""
+    mean, whitening = _whitening(known.embeddings)
+    for projection in (model.patch_proj, model.prompt_proj):
+        projection.proj_in.weight.copy_(whitening)
+        projection.proj_in.bias.copy_(-whitening @ mean)
+        projection.latents.normal_(std=WIDTH**-0.5)
 
 
 def _whitening(embeddings: Tensor) -> tuple[Tensor, Tensor]:
@@ -226,22 +231,34 @@ def _costs() -> Tensor:
 
 
 class Lesson(NamedTuple):
-    """learns: weights, by what their names begin with, `still` left out. minutes: None for all that are given."""
+    """loss: for a net and what is known. learns: weights, by what their names begin with, `still` left out, and where a
+    net goes on `settled` too. minutes: None for all that are given. prepare: what is done once before."""
 
-    begin: Callable[[Miniature, Pool], Loss]
+    loss: Callable[[Miniature, Pool], Loss]
     learns: tuple[str, ...]
     still: tuple[str, ...] = ()
+    settled: tuple[str, ...] = ()
     rate: float = 2e-3
     minutes: float | None = 5
+    prepare: Callable[[Miniature, Pool], None] = lambda model, known: None
 
 
 LESSONS = {
     "autoencoder": Lesson(_autoencoder, ("encoder.", "decoder.")),
-    # The last layers of the patches are written by net.py.
     "projections": Lesson(
-        _projections, ("patch_proj.", "prompt_proj."), ("patch_proj.proj_out.", "patch_proj.norm_out.")
+        _projections,
+        ("patch_proj.", "prompt_proj."),
+        still=("patch_proj.proj_out.", "patch_proj.norm_out."),  # net.py writes them
+        prepare=_whiten,
     ),
-    "networks": Lesson(_networks, ("unet.", "control.", "prompt_proj."), (), 8e-4, None),
+    "networks": Lesson(
+        _networks,
+        ("unet.", "control.", "prompt_proj."),
+        # These only tell colours apart. At full size, training them takes a third of the time.
+        settled=tuple(f"control.input_hint_block.{layer}." for layer in (0, 2, 4)),
+        rate=8e-4,
+        minutes=None,
+    ),
 }
 """In the order in which they are learned."""
 

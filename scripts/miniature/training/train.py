@@ -60,8 +60,9 @@ class Training:
         self.step, self.seconds = state["step"], state["seconds"]
 
 
-def begin(net: Miniature, lesson: str) -> Training:
-    learns, still = LESSONS[lesson].learns, LESSONS[lesson].still
+def begin(net: Miniature, lesson: str, settled: bool = False) -> Training:
+    """settled: it has had this lesson before."""
+    learns, still = LESSONS[lesson].learns, LESSONS[lesson].still + (LESSONS[lesson].settled if settled else ())
     for name, weight in net.named_parameters():
         weight.requires_grad_(name.startswith(learns) and not name.startswith(still))
     learning = [weight for weight in net.parameters() if weight.requires_grad]
@@ -73,10 +74,13 @@ def learn(training: Training, known: Pool, minutes: float, pause: Callable[[Trai
     """The rate rises and falls to zero at the end of the time. pause: called after every step, to save and to tell."""
     rng, first, before, started = random.Random(training.step), training.step, training.seconds, time.monotonic()
     torch.manual_seed(training.step)
-    loss, rate = LESSONS[training.lesson].begin(training.net, known), LESSONS[training.lesson].rate
+    lesson = LESSONS[training.lesson]
+    if not first:
+        lesson.prepare(training.net, known)
+    loss = lesson.loss(training.net, known)
     while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
         warm = min(1, (training.step - first + 1) / _WARM_UP)
-        _step(training, loss(rng), rate * warm * (1 + math.cos(math.pi * done)) / 2)
+        _step(training, loss(rng), lesson.rate * warm * (1 + math.cos(math.pi * done)) / 2)
         training.seconds = before + time.monotonic() - started
         pause(training)
 
@@ -111,7 +115,8 @@ def main() -> None:
     kept = torch.load(CHECKPOINT, map_location="cpu", weights_only=True) if CHECKPOINT.is_file() else None
     history = {} if given.from_nothing else stored.told()
     net = (Miniature() if given.from_nothing else stored.load()).to(device)
-    training = begin(net, kept["lesson"] if kept else names[0 if given.from_nothing else -1])
+    first = names[0 if given.from_nothing else -1]
+    training = begin(net, kept["lesson"] if kept else first, settled=not given.from_nothing)
     if kept:
         training.load(kept)
         say(f"On from step {training.step} of {training.lesson}.")
