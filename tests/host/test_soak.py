@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 from attack_cases import Case, people, right
-from attack_graphs import DEFAULTS, SAMPLED, Node, check, ended, ours, prompt
+from attack_graphs import DEFAULTS, SAMPLED, Node, check, ended, ours, prompt, sampled, value
+from attack_values import held as holding
 from environment import Host, find_hosts
+from graph_run import run
 from rig.host_server import HostServer, Run
 from rig.standins import Standins
 
