@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from .errors import LikenessError
+
 FOLDERS = Path(__file__).absolute().parents[1] / "nodes"
 READS = ("embedding", "portrait", "photo", "keypoints", "body", "parts", "pictures")
 """What a method may read of a person."""
@@ -27,8 +29,11 @@ PROMISES = (
 """What every method promises, each a file of tests/promises, unless its record says why not."""
 
 
-class BadRecord(ValueError):
+class BadRecord(LikenessError):
     """A method.json that lacks something, or holds what nobody knows."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} is no record of a method: {why}.", "core/methods.py says what each field means.")
 
 
 @dataclass(frozen=True)
@@ -97,10 +102,10 @@ def read(path: Path) -> Method:
     given = json.loads(path.read_bytes())
     wanted = {field.name for field in fields(Method)} - {"folder"}
     if given.keys() != wanted:
-        raise BadRecord(f"{path}: missing {sorted(wanted - given.keys())}, unknown {sorted(given.keys() - wanted)}")
+        raise BadRecord(path, f"missing {sorted(wanted - given.keys())}, unknown {sorted(given.keys() - wanted)}")
     for name, known in (("reads", READS), ("acts", ACTS), ("not_promised", PROMISES)):
         if unknown := set(given[name]) - set(known):
-            raise BadRecord(f"{path}: {name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
+            raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
     lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     formats, uses = (Format(**one) for one in given["formats"]), (Use(**one) for one in given["uses"])
     return Method(**{**given, **lists, "folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)})

@@ -1,5 +1,8 @@
-"""Every method's step at SDXL's real size, sampled by the host on a GPU: beside the same without it, in half precision,
-in batches, compiled, with weights that wait elsewhere; and a picture of eight people from the cast to pixels."""
+"""Every method's step at the real size of SDXL, sampled by the host on a GPU.
+
+Beside the same without it, in half precision, in batches, compiled, with weights that wait elsewhere; and a picture of
+eight people from the cast to pixels.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ CAUGHT = {
     "bridge/self_attention/recording.py": ("bridge/self_attention/recording.py", "record"),
     "core/body_surface/iuv.py": ("bridge/body_surface.py", "bodies"),
     "core/faces/onnx_operators.py": ("core/faces/onnx_network.py", "_run"),
-    "core/id_patch.py": ("bridge/load.py", "build"),
+    "nodes/id_patch/net.py": ("bridge/load.py", "build"),
     "core/inputs.py": ("core/inputs.py", "held"),
     "core/models/files.py": ("core/models/examine.py", "_trouble"),
     "core/models/needs.py": ("scripts/models.py", "read_workflow"),
