@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from .errors import LikenessError
 
@@ -99,16 +99,20 @@ class Method:
 
 def read(path: Path) -> Method:
     """The record in a method.json. Raises BadRecord."""
-    given = json.loads(path.read_bytes())
+    given: dict[str, Any] = json.loads(path.read_bytes())
     wanted = {field.name for field in fields(Method)} - {"folder"}
     if given.keys() != wanted:
         raise BadRecord(path, f"missing {sorted(wanted - given.keys())}, unknown {sorted(given.keys() - wanted)}")
     for name, known in (("reads", READS), ("acts", ACTS), ("not_promised", PROMISES)):
-        if unknown := set(given[name]) - set(known):
+        if unknown := {str(one) for one in given[name]} - set(known):
             raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
-    lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     formats, uses = (Format(**one) for one in given["formats"]), (Use(**one) for one in given["uses"])
-    return Method(**{**given, **lists, "folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)})
+    made: dict[str, Any] = {name: _frozen(value) for name, value in given.items()}
+    return Method(**{**made, "folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)})
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def method(folder: str) -> Method:

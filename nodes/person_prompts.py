@@ -94,6 +94,7 @@ class PersonPrompts(io.ComfyNode):
         node = notes.node_of(cls)
         scope = scopes.of_bodies(placed, NAME, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in heard.values()]
+        assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)
         return io.NodeOutput(
             runs.patched(model, regional_text.RegionalTextRun),

@@ -41,10 +41,9 @@ def write_whole(path: str, data: bytes) -> None:
         with open(unfinished, "xb") as file:
             file.write(data)
         os.replace(unfinished, path)
-    except BaseException:
-        with suppress(OSError, ValueError):
+    finally:
+        with suppress(OSError, ValueError):  # there is none where it was moved to its name
             os.remove(unfinished)
-        raise
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str]]]:

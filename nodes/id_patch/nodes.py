@@ -330,6 +330,7 @@ class BindIDTokens(io.ComfyNode):
             raise _other_id_tokens(wrong, len(people))
         check_conditioning([*positive, *negative], text_width(model), BIND)
         scope = scopes.of_bodies(cast, BIND, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
+        assert scope.regions is not None
         both = standing_in([positive, negative], scope.regions, scope.canvas)
         return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))
 

@@ -122,7 +122,7 @@ def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, o
 
 def _hint(group: Group, drawer: net.Miniature) -> Tensor:
     (control,) = control_images.skeletons(group.layout, by_row=False)
-    centers = [person.slot.center for person in group.cast.people]
+    centers = [person.slot.center for person in group.cast.people if person.slot]
     return net.hint(control, drawer.patches(group.embeddings), centers)
 
 
