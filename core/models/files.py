@@ -41,10 +41,9 @@ def write_whole(path: str, data: bytes) -> None:
         with open(unfinished, "xb") as file:
             file.write(data)
         os.replace(unfinished, path)
-    except BaseException:
+    finally:
         with suppress(OSError, ValueError):
             os.remove(unfinished)
-        raise
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str]]]:
