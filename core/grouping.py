@@ -112,7 +112,7 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
         return [[n] for n in range(len(alike))]
     hierarchy = require("scipy.cluster.hierarchy", "Sorting photos into people")
     pairs = tuple(torch.triu_indices(len(alike), len(alike), 1))
-    apart = (1 - alike).masked_fill(~allowed, _NEVER)[pairs]
+    apart = (1 - alike).clamp(min=0).masked_fill(~allowed, _NEVER)[pairs]  # rounding: copies are more than 1 alike
     numbers = hierarchy.fcluster(hierarchy.linkage(apart.numpy(), "average"), 1 - same_from, "distance")
     groups: dict[int, list[int]] = {}
     for n, number in enumerate(map(int, numbers)):

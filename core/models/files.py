@@ -42,7 +42,7 @@ def write_whole(path: str, data: bytes) -> None:
             file.write(data)
         os.replace(unfinished, path)
     finally:
-        with suppress(OSError, ValueError):  # there is none where it was moved to its name
+        with suppress(OSError, ValueError):
             os.remove(unfinished)
 
 

@@ -215,6 +215,12 @@ def test_files_that_cannot_be_used_are_named(nodes, models, pack, kind):
         nodes.LoadFaceModel.execute(chosen, recognisers, "CPU", "torch" if "torch" in kind else "auto")
 
 
+def test_a_chosen_recogniser_that_is_something_else_is_named(nodes, pack):
+    put(real_faces.LANDMARKS, pack / "mine.onnx")
+    with pytest.raises(errors.UnsupportedCheckpoint, match=r"^mine\.onnx is .*neither .*Choose another recogniser"):
+        nodes.LoadFaceModel.execute("antelopev2", "mine", "CPU")
+
+
 def test_changed_files_are_loaded_again(nodes, models):
     folder = models / "insightface" / "own"
     folder.mkdir(parents=True)

@@ -89,6 +89,10 @@ def test_the_order_of_the_photos_decides_nothing_but_the_numbers() -> None:
         assert sorted(sorted(order[n] for n in one) for one in found) == [[0, 1], [2, 3], [4]]
         assert [one[0] for one in found] == sorted(one[0] for one in found)
     assert grouping.group(alike, allowed, 0.25) == [[0, 1, 2, 3], [4]]
+    copies = torch.full((2, 2), 1 + 1e-12, dtype=torch.float64)
+    assert grouping.group(copies, allowed[:2, :2], 0.4) == [[0, 1]] and grouping.group(alike[:1, :1], allowed, 0.4) == [
+        [0]
+    ]
 
 
 def test_a_report_of_two_thousand_people_takes_no_minutes() -> None:
