@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import comfy.model_management
+import folder_paths
 import numpy as np
 import pytest
 from pack.bridge import doctor as bridge
@@ -104,6 +105,14 @@ def test_check_files_opens_on_the_templates_to_start_with():
     few, every = ({one.what for one in bridge.report(choice, {}).findings} for choice in bridge.choices()[1:3])
     assert {"InstantID adapter", "ID-Patch projections"} < few < every
     assert "StoryMaker" in every - few
+
+
+def test_folders_of_a_users_own_are_kept(monkeypatch, tmp_path):
+    """As extra_model_paths.yaml names them: ours is searched after them."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(tmp_path)], {".gguf"}))
+    folders.register()
+    assert folders.folders("instantid") == [str(tmp_path), str(Path(folder_paths.models_dir) / "instantid")]
+    assert {".gguf", ".bin"} <= folder_paths.folder_names_and_paths["instantid"][1]
 
 
 def test_a_download_goes_where_the_notes_say():
