@@ -16,7 +16,7 @@ import templates
 from PIL import Image
 from rig import photos, workflow
 from rig.standins import Standins
-from visits import WINDOW, Graph, Visit
+from visits import LOADED, WINDOW, Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = (1920, 1080)
@@ -50,7 +50,7 @@ def gallery(visit: Visit) -> Iterator[Visit]:
     """A large window in which nothing is open from before."""
     visit.page.resize(*SCREEN)
     visit.set("Comfy.Workflow.Persist", False)
-    visit.open()
+    visit.open(ready=LOADED)
     yield visit
     visit.page.resize(*WINDOW)
     visit.set("Comfy.Workflow.Persist", True)
