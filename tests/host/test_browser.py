@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -286,6 +287,8 @@ def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
 
 # Model files
 
+TOLD = 2
+"""Seconds within which a toast of missing files has come: it waits half a second, and for the host's answer."""
 COPIED = """(() => {
   Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});  // as without https
   window.copied = [];
@@ -304,13 +307,14 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -
     for path, toasts in ((whole, 0), (portrait, 1), (styles, 1)):
         graph = json.loads(path.read_text("utf-8")) | {"id": str(uuid.uuid4())}  # no tab that a page brings back
         visit.page.evaluate(f"{OPENED}({json.dumps(graph)}).then(() => 1)")
+        time.sleep(0 if toasts else TOLD)
         visit.page.wait(f"{told} == {toasts}", 20)
     names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
     said = f"{names}. In all: 2.9 GB. Links and folders: template Check files."
     visit.await_text(said)
     visit.page.evaluate(f"(async () => {{ {UNDO} ; {SETTLED} }})()")
     visit.page.wait(f"{told} == 0")
-    visit.page.evaluate(f"({chromium.SETTLED})()")
+    time.sleep(TOLD)
     assert visit.page.evaluate(told) == 0
     visit.close_dialogs()
     visit.page.evaluate(f"{BUTTON}.click()")
@@ -379,16 +383,14 @@ LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://
 
 @pytest.mark.both_hosts
 def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
-    """On the node, where both frontends read it as HTML."""
+    """On the node, where frontends read it as HTML."""
+    if visit.vue:
+        pytest.skip("read as HTML by classic nodes")
     image = node("EmptyImage", width=64, height=64, batch_size=1, color=0)
     part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0)
     visit.load(numbered({"image": image, "part": part, "shown": node("PreviewImage", images=["part", 1])}))
     visit.run()
-    words, shown = f"{LABEL!r} is none of the six labels", "document.body.innerText"
-    if visit.vue:  # drawn in a field of its own
-        words = "is none of the six labels"
-        shown = "(app.graph.getNodeById(2).widgets.find(one => one.name == '$$node-text-preview')?.value ?? '')"
-    visit.page.wait(f"{shown}.includes({json.dumps(words)})")
+    visit.page.wait(f"document.body.innerText.includes({json.dumps(f'{LABEL!r} is none of the six labels')})")
     visit.page.evaluate(f"({chromium.SETTLED})()")
     assert visit.page.evaluate("window.harmed ?? 0") == 0
 

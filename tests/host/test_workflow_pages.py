@@ -16,7 +16,7 @@ import templates
 from PIL import Image
 from rig import photos, workflow
 from rig.standins import Standins
-from visits import WINDOW, Graph, Visit
+from visits import BUTTON, LOADED, WINDOW, Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = (1920, 1080)
@@ -50,7 +50,7 @@ def gallery(visit: Visit) -> Iterator[Visit]:
     """A large window in which nothing is open from before."""
     visit.page.resize(*SCREEN)
     visit.set("Comfy.Workflow.Persist", False)
-    visit.open()
+    visit.open(ready=LOADED)
     yield visit
     visit.page.resize(*WINDOW)
     visit.set("Comfy.Workflow.Persist", True)
@@ -182,7 +182,7 @@ def test_runs_and_shows_its_picture(gallery: Visit, two_people: Graph, app: bool
     two_people["extra"]["linearMode"] = app
     two_people["id"] = str(uuid.uuid4())  # no tab that is open
     page.evaluate(f"{OPEN}({json.dumps(two_people)}, '{two_people['id']}').then(() => 1)")
-    button = "document.querySelector('[data-testid=queue-button]')"
+    button = BUTTON
     if app:
         nodes = {node["id"]: node for node in two_people["nodes"]}
         asked = [

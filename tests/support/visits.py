@@ -24,8 +24,8 @@ from safetensors.torch import save_file
 
 WINDOW = (1280, 800)
 WRONG = "not-instant-id.safetensors"
-READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
-READY += " && app.graph._nodes.length > 0"  # its first graph is open
+LOADED = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
+READY = f"{LOADED} && app.graph._nodes.length > 0"  # its first graph is open
 # In 1.27.10 the mark is on a group of two.
 BUTTON = "(found => found.querySelector('button') ?? found)(document.querySelector('[data-testid=queue-button]'))"
 # A page without a screen does not always play the animation at whose end the cover goes that lies over a page while a
@@ -98,12 +98,12 @@ class Visit:
     def set(self, name: str, value: Any) -> None:
         self.server.read(f"/settings/{name}", json.dumps(value).encode(), **{"Content-Type": "application/json"})
 
-    def open(self, locale: str = "en") -> None:
+    def open(self, locale: str = "en", ready: str = READY) -> None:
         self.set("Comfy.TutorialCompleted", True)
         self.set("Comfy.VueNodes.Enabled", self.vue)
         self.set("Comfy.Locale", locale)
         self.page.listen("Runtime", "Log")
-        self.page.open(self.server.url, READY, 240)
+        self.page.open(self.server.url, ready, 240)
         self.page.errors()
 
     def load(self, graph: Graph) -> None:
