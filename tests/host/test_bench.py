@@ -103,8 +103,8 @@ def test_a_run_for_a_gpu_goes_on_behind_what_fails_and_keeps_to_its_time(
     assert found["breaks"]["reason"] == "OutOfMemoryError: CUDA out of memory."
     assert "in out_of_memory" in "".join(found["breaks"]["traceback"])
     assert [line["name"] for line in found["breaks"]["lines"]] == ["half"], "what it had measured stays"
-    assert re.match("about 1[0-9]{3} s are needed, ", found["dear"]["reason"]), (
-        "1000 on a machine with nothing else to do"
+    assert re.match("about [0-9]{4,} s are needed, ", found["dear"]["reason"]), (
+        "1000 on a machine with nothing else to do, else more"
     )
     assert found["last"]["lines"][0]["ours"] == 4, "what was before it was written already"
     assert "no_such_module is not installed here, so these are left out: lacks." in capsys.readouterr().err
