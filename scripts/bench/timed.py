@@ -1,5 +1,8 @@
-"""Every method's step at SDXL's real size, sampled by the host on a GPU: beside the same without it, in half precision,
-in batches, compiled, with weights that wait elsewhere; and a picture of eight people from the cast to pixels."""
+"""What a GPU is wanted for at SDXL's real size, sampled by the host: every method beside the same without it.
+
+In half precision, in batches, compiled, with weights that wait elsewhere; and a picture of eight people from the cast
+to pixels.
+"""
 
 from __future__ import annotations
 
