@@ -65,7 +65,8 @@ def control_net(on: Networks, _people: int) -> Applied:
     """As the host's Apply ControlNet puts it in."""
     hint = torch.rand(1, 3, *on.size[::-1], generator=torch.Generator().manual_seed(3))
     said = {"control": on.net.copy().set_cond_hint(hint, 0.8, (0.0, 1.0)), "control_apply_to_uncond": False}
-    return Applied(on.model, *([[text, {**options, **said}] for text, options in side] for side in on.sides().values()))
+    positive, negative = ([[text, {**options, **said}] for text, options in side] for side in on.sides().values())
+    return Applied(on.model, positive, negative)
 
 
 def id_patch(on: Networks, people: int, cast: Any = None, start: float = 0.0) -> Applied:

@@ -162,6 +162,6 @@ def test_a_run_for_a_gpu_is_rehearsed(tmp_path: Path, cases: tuple[str, ...]) ->
     assert [line["name"] for line in lines] == names(run)
     assert all(line.keys() >= {"ours", "peer", "ratio", "target", "device"} for line in lines)
     steps = measured["steps_of_every_method"]["lines"]
-    assert len(steps) == 11 and all("peak_gib" in line for line in steps)
+    assert len(steps) == 12 and all("peak_gib" in line for line in steps)
     (compiled,) = measured["compiled_instant_id_float16"]["lines"]
     assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0
