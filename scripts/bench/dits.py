@@ -44,7 +44,7 @@ class Family:
 
     name: str
     of: str
-    shape: networks.Shape
+    shape: dict[str, Any]
     channels: int
     cell: int
     text: tuple[int, int, int]

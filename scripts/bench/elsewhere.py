@@ -72,8 +72,8 @@ def _with_nets(on: Networks, people: int, nets: int) -> Applied:
         made = on.net.copy().set_cond_hint(torch.zeros(1, 3, *on.size[::-1]), 0.8, (0.0, 1.0))
         control = made.set_previous_controlnet(control)
     said = {"control": control, "control_apply_to_uncond": False, "cross_attn_controlnet": torch.zeros(1, 16, on.text)}
-    sides = ([[text, {**options, **said}] for text, options in side] for side in on.sides().values())
-    return Applied(_with(on, people, 16), *sides)
+    positive, negative = ([[text, {**options, **said}] for text, options in side] for side in on.sides().values())
+    return Applied(_with(on, people, 16), positive, negative)
 
 
 def chained_instant_ids(on: Networks, people: int) -> Applied:

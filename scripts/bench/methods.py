@@ -22,7 +22,8 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import grids, transformers
 from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, keep, token_mask
-from pack.core.people import Cast, RowCast
+from pack.core.people import PlacedCast, RowCast, Slot
+from pack.core.places import bodies
 
 from bench.measure import LiveBytes, counting, finished, interleaved
 from bench.networks import Autoencoder, Clip, Networks, clip_vision, normal, run
@@ -42,12 +43,18 @@ class Applied(NamedTuple):
 Apply = Callable[[Networks, int], Applied]
 
 
-def placed(on: Networks, people: int) -> Any:
-    """A cast, half length beside each other."""
+def placed(on: Networks, people: int) -> PlacedCast:
+    """A cast, half length beside each other, however small."""
     width, height = on.size
-    layout = run("LikenessGroupLayout", count=people, framing="half", width=width, height=height)[0]
-    cast = Cast(tuple(people_made.person(number) for number in range(1, people + 1)))
-    return run("LikenessPlaceCast", cast=cast, layout=layout)[0]
+    size, found = min(width / people, height) / 8, list[Slot]()
+    for number in range(people):
+        x, y = width / people * (number + 0.5), height / 3
+        eyes, mouth = ((x - size / 2, y - size / 2), (x + size / 2, y - size / 2)), y + size / 2
+        points = (*eyes, (x, y), (x - size / 2, mouth), (x + size / 2, mouth))
+        box = (x - size, y - size, x + size, y + size)
+        found.append(Slot((x, y), box, points, bodies.body_around(points, "half")))
+    persons = (people_made.person(number, slot=slot) for number, slot in enumerate(found, 1))
+    return PlacedCast(tuple(persons), width, height)
 
 
 def unpatched(on: Networks, _people: int) -> Applied:
@@ -58,7 +65,8 @@ def control_net(on: Networks, _people: int) -> Applied:
     """As the host's Apply ControlNet puts it in."""
     hint = torch.rand(1, 3, *on.size[::-1], generator=torch.Generator().manual_seed(3))
     said = {"control": on.net.copy().set_cond_hint(hint, 0.8, (0.0, 1.0)), "control_apply_to_uncond": False}
-    return Applied(on.model, *([[text, {**options, **said}] for text, options in side] for side in on.sides().values()))
+    positive, negative = ([[text, {**options, **said}] for text, options in side] for side in on.sides().values())
+    return Applied(on.model, positive, negative)
 
 
 def id_patch(on: Networks, people: int, cast: Any = None, start: float = 0.0) -> Applied:

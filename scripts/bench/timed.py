@@ -1,7 +1,7 @@
-"""Every method's step at the real size of SDXL, sampled by the host on a GPU.
+"""What a GPU is wanted for at SDXL's real size, sampled by the host: every method beside the same without it.
 
-Beside the same without it, in half precision, in batches, compiled, with weights that wait elsewhere; and a picture of
-eight people from the cast to pixels.
+In half precision, in batches, compiled, with weights that wait elsewhere; and a picture of eight people from the cast
+to pixels.
 """
 
 from __future__ import annotations

@@ -103,8 +103,8 @@ def test_a_run_for_a_gpu_goes_on_behind_what_fails_and_keeps_to_its_time(
     assert found["breaks"]["reason"] == "OutOfMemoryError: CUDA out of memory."
     assert "in out_of_memory" in "".join(found["breaks"]["traceback"])
     assert [line["name"] for line in found["breaks"]["lines"]] == ["half"], "what it had measured stays"
-    assert re.match("about 1[0-9]{3} s are needed, ", found["dear"]["reason"]), (
-        "1000 on a machine with nothing else to do"
+    assert re.match("about [0-9]{4,} s are needed, ", found["dear"]["reason"]), (
+        "1000 on a machine with nothing else to do, else more"
     )
     assert found["last"]["lines"][0]["ours"] == 4, "what was before it was written already"
     assert "no_such_module is not installed here, so these are left out: lacks." in capsys.readouterr().err
@@ -162,6 +162,6 @@ def test_a_run_for_a_gpu_is_rehearsed(tmp_path: Path, cases: tuple[str, ...]) ->
     assert [line["name"] for line in lines] == names(run)
     assert all(line.keys() >= {"ours", "peer", "ratio", "target", "device"} for line in lines)
     steps = measured["steps_of_every_method"]["lines"]
-    assert len(steps) == 11 and all("peak_gib" in line for line in steps)
+    assert len(steps) == 12 and all("peak_gib" in line for line in steps)
     (compiled,) = measured["compiled_instant_id_float16"]["lines"]
     assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0

@@ -32,14 +32,18 @@ COSTS = {
         "ip_adapter_plus": (1.005789, 2272),
         "story_maker": (1.021709, 7018),
         "photo_maker": (1.000543, 1970),
-        "style_per_person": (1.000362, 832),
+        "style_per_person": (1.000362, 816),
         "prompt_per_person": (1.503115, 2890),
-        "share_parts": (1.776048, 1276),
-        "share_parts_cropped": (1.443859, 1276),
-        "share_parts_every_2nd_step_cropped": (1.010584, 2306),
-        "second_pass": (2.454732, 1864),
+        "share_parts": (1.776048, 1260),
+        "share_parts_cropped": (1.443859, 1260),
+        "second_pass": (2.454732, 1848),
     },
-    "sd15": {"ip_adapter_faceid": (1.004175, 758), "ip_adapter_full_face": (9, 9999), "parts2whole": (9, 9999)},
+    "sd15": {
+        "ip_adapter_faceid": (1.004175, 742),
+        "ip_adapter_full_face": (1.26823, 9091),
+        "parts2whole": (1.106094, 582),
+        "share_parts_every_2nd_step_cropped": (1.106094, 1603),
+    },
 }
 
 
