@@ -136,3 +136,10 @@ def test_every_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch
     learns, still = lessons.LESSONS[lesson].learns, lessons.LESSONS[lesson].still
     assert all(key.startswith(learns) and not key.startswith(still) for key in changed), changed
     assert all(any(key.startswith(part) for key in changed) for part in learns)
+
+
+def test_what_only_tells_colours_apart_is_left_as_it_is_where_a_net_goes_on() -> None:
+    found = train.begin(net.Miniature(), "networks", settled=True).net.control.input_hint_block
+    assert [layer for layer, part in found.named_parameters() if not part.requires_grad] == [
+        f"{number}.{kind}" for number in (0, 2, 4) for kind in ("weight", "bias")
+    ]
