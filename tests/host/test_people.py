@@ -234,68 +234,6 @@ def test_changed_files_are_loaded_again(nodes, models):
     assert nodes.LoadFaceModel.execute("own", "all found", "CPU").args[0].detector._model is not first.detector._model
 
 
-def test_nothing_installed_is_explained_before_the_run(nodes, models):
-    assert options(nodes.LoadFaceModel, "pack") == ["none found", NO_DETECTOR]
-    assert options(nodes.LoadIdentity, "file") == ["none found"]
-    assert refused(nodes, "none found", "all found") == (
-        "A face pack was not found: antelopev2/scrfd_10g_bnkps.onnx, antelopev2/glintr100.onnx are not in "
-        f"{models}/insightface/models. Download it from "
-        "https://github.com/deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB, to be unpacked), "
-        "put it there and press R in ComfyUI to refresh."
-    )
-    assert not_saved(nodes, "none found") == (
-        f"No saved person is called 'none found': nobody is saved yet (in {models}/likeness_faces). Save this person "
-        "with the template Save people from photos and press R in ComfyUI to refresh."
-    )
-
-
-def test_linked_choices_are_left_to_the_run(nodes, models):
-    assert nodes.LoadFaceModel.validate_inputs(None, "all found") is True
-    assert nodes.LoadIdentity.validate_inputs(None) is True
-    assert nodes.LoadIdentity.fingerprint_inputs(None) == ""
-
-
-def test_missing_recogniser_names_file_folder_and_address(nodes, models, pack):
-    """As soon as it is chosen: it is in the menu, too."""
-    assert "arcface-ir-se50" in options(nodes.LoadFaceModel, "recognisers")
-    assert refused(nodes, "antelopev2", "arcface-ir-se50") == (
-        "The face recogniser arcface-ir-se50 was not found: recognition_arcface_ir_se50.pth is not in "
-        f"{models}/facexlib. Download it from https://github.com/xinntao/facexlib/releases/download/v0.1.0/"
-        "recognition_arcface_ir_se50.pth (175 MB), put it there and press R in ComfyUI to refresh."
-    )
-
-
-def test_pack_without_recogniser(nodes, models):
-    put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
-    assert refused(nodes, "buffalo_s", "all found").startswith("A face recogniser was not found: ")
-
-
-def test_pack_without_detector_names_what_it_found(nodes, models):
-    from pack.core.errors import UnsupportedCheckpoint
-
-    put(real_faces.LANDMARKS, models / "insightface/odd/faces.onnx")
-    put(real_faces.RECOGNISER, models / "insightface/odd/w600k_mbf.onnx")
-    with pytest.raises(UnsupportedCheckpoint, match=r"^faces\.onnx is .*neither .*detector nor.*odd/faces\.onnx$"):
-        nodes.LoadFaceModel.execute("odd", "all found", "CPU")
-
-
-def test_a_chosen_recogniser_that_is_something_else_is_named(nodes, pack):
-    from pack.core.errors import UnsupportedCheckpoint
-
-    put(real_faces.LANDMARKS, pack / "mine.onnx")
-    with pytest.raises(UnsupportedCheckpoint, match=r"^mine\.onnx is .*neither .*Choose another recogniser"):
-        nodes.LoadFaceModel.execute("antelopev2", "mine", "CPU")
-
-
-def test_truncated_recogniser_is_named(nodes, pack):
-    from pack.core.errors import UnsupportedCheckpoint
-
-    (pack / "glintr100.onnx").write_bytes(real_faces.RECOGNISER.read_bytes()[:100_000])
-    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
-    with pytest.raises(UnsupportedCheckpoint, match=r"glintr100\.onnx .*cut off"):
-        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
-
-
 # IR-SE50
 
 
