@@ -10,7 +10,9 @@ SAMPLED = (
     "LikenessSharePartsAttention",
 )  # fmt: skip
 
-MODELS = {"LikenessApplyIDPatch": "sdxl()", "LikenessApplyInfiniteYou": "flux()"}
+MODELS = {
+    "LikenessApplyIDPatch": "sdxl()", "LikenessApplyInfiniteYou": "flux()", "LikenessCastReferences": "klein()",
+}  # fmt: skip
 """For the sampler behind nodes that have none."""
 
 

@@ -17,7 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.ops
+import compiled
+import host_nodes
 import infuse_made
+import other_packs
 import parts_made
 import parts_run
 import photo_maker_made
@@ -53,7 +59,7 @@ from pack.nodes.references import encoding as references
 from pack.nodes.story_maker import nodes as story_maker
 from pack.nodes.with_anyone import nodes as with_anyone
 from safetensors.torch import load_file, save_file
-from seeded import id_patch_file, instant_id_file, ip_adapter_file
+from seeded import fill, id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
 from with_anyone_made import with_anyone_file
 
@@ -76,10 +82,32 @@ def control_net() -> Any:
 
 
 @cache
-def loaded(kind: str) -> Any:
+def small() -> Any:
+    """An SDXL of two layers, small enough to be compiled."""
+    return compiled.model()
+
+
+@cache
+def small_net() -> Any:
+    """A ControlNet for it."""
+    shape = {
+        key: given for key, given in compiled.SHAPE.items() if key not in ("out_channels", "transformer_depth_output")
+    }
+    net = comfy.cldm.cldm.ControlNet(
+        **shape, num_heads=-1, num_head_channels=32, hint_channels=3, dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+    return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=torch.device("cpu"))
+
+
+whole = cache(compiled.whole)
+
+
+@cache
+def loaded(kind: str, model: Any = None) -> Any:
     """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker`, `infinite_you` or `with_anyone`, from a
-    file as a user has it."""
-    widths = [width for *_, width in unet.attention_layers(sdxl())]
+    file as a user has it. model: that it is made for."""
+    widths = [width for *_, width in unet.attention_layers(model or sdxl())]
     file, load = {
         "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
         "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
@@ -142,10 +170,54 @@ sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
 
+def said(words: str) -> Any:
+    """A text as SDXL's encoders read it."""
+    return sdxl_clip().encode_from_tokens_scheduled(sdxl_clip().tokenize(words))
+
+
+@cache
+def klein() -> Any:
+    """For what the encoder of `klein_clip` says."""
+    return tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH)
+
+
+def klein_said(words: str) -> Any:
+    return klein_clip().encode_from_tokens_scheduled(klein_clip().tokenize(words))
+
+
 def wrapped(model: Any, way: str) -> Any:
     """The MODEL with a UNet function wrapper as other packs put it there."""
     clone = model.clone()
     clone.set_model_unet_function_wrapper(_WAYS[way])
+    return clone
+
+
+@cache
+def in_half(model: Any) -> Any:
+    """The same MODEL, stored and computed in bfloat16."""
+    config = type(model.model.model_config)({**model.model.model_config.unet_config, "dtype": torch.bfloat16})
+    made = config.get_model({})
+    made.diffusion_model.load_state_dict(model.model.diffusion_model.state_dict())
+    made.diffusion_model.to(torch.bfloat16)
+    patcher = ModelPatcher(made, load_device=model.load_device, offload_device=model.offload_device)
+    patcher.object_patches = dict(model.object_patches)
+    return patcher
+
+
+def theirs(model: Any, pack: str) -> Any:
+    """What another pack makes of a MODEL: `their_layers` changes attention or a block, `host_node:` are ComfyUI's."""
+    if pack.startswith("host_node:"):
+        torch.manual_seed(0)  # some draw from the global generator
+        return host_nodes.patch(pack.removeprefix("host_node:"), model)
+    if hasattr(model.get_model_object("diffusion_model"), "input_blocks"):
+        return other_packs.adapter_pack(model)
+    clone = model.clone()
+
+    def block(given: Any, extra: Any) -> Any:
+        out = extra["original_block"](given)
+        return {**out, "img": out["img"] * 1.2}
+
+    clone.set_model_patch_replace(block, "dit", "double_block", 0)
     return clone
 
 
@@ -249,9 +321,9 @@ def on_photo(which: str = "YAO") -> PlacedCast:
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 
-def by_row(count: int = 2, size: int = 128) -> RowCast:
+def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
-    people = (identity("Anna"), identity("Boris"))[:count]
+    people = tuple(map(identity, names))[:count]
     made = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=size, height=size))
     return RowCast(made.people, size, size)
 
