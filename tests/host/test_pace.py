@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from attack_graphs import Node, ours, plain, sampled, value
+from attack_graphs import Node, ours, plain, sampled
 from graph_run import run
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -41,14 +41,3 @@ def per_step(graph: Node) -> int:
 def test_a_step_costs_what_it_must(kind: str, wanted: float) -> None:
     with_it, without = (per_step(graph) for graph in (sampled(ours(kind)), plain(kind)))
     assert with_it / without == pytest.approx(wanted, rel=1e-4)
-
-
-def test_a_step_with_four_people_costs_what_one_with_one_does() -> None:
-    """IP-Adapter FaceID, each in their own region."""
-    places = ", ".join(f"slot({x})" for x in (20.0, 48.0, 76.0, 104.0))
-    people = ", ".join(f"identity({name!r})" for name in ("Anna", "Boris", "Carla", "Dora"))
-    four = value(f"cast({people}, places=layout({places}))")
-    one = value("cast(identity('Anna'))")
-    kind = "LikenessApplyIPAdapter"
-    more, once = (per_step(sampled(ours(kind, cast=cast))) for cast in (four, one))
-    assert per_step(plain(kind)) < once < more <= 1.02 * once

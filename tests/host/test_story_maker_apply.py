@@ -18,8 +18,7 @@ from pack.bridge.clip_vision import WrongEncoder
 from pack.bridge.injections import Injection
 from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import PortraitsMissing, RecogniserMissing
-from pack.core.people import Cast, PlacedCast, RowCast, Slot
-from pack.core.places.regions import BadRegion
+from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.instant_id.nodes import load_instant_id
 from pack.nodes.story_maker.net import TooManyPeople
 from pack.nodes.story_maker.nodes import ApplyStoryMaker, load_story_maker
@@ -72,12 +71,6 @@ def carried(applied):
     return applied[1][0][1]["model_conds"][Injection.key].cond[0]
 
 
-@pytest.mark.parametrize(("who", "changed"), [(cast(1), {"weight": 0.0}), (placed(0.0, 0.0), {})])
-def test_switched_off_is_the_unpatched_picture(host, story_maker, who, changed):
-    """With its LoRA, which is a part of it."""
-    assert apply(host, story_maker, who, **changed)[0] is host[0]
-
-
 def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
     pictures, masks = (torch.cat(each) for each in zip(body(1), body(2), strict=True))
     one = sample(*apply(host, story_maker, placed(1.0), bodies=pictures[:1], masks=masks[:1]))
@@ -90,17 +83,6 @@ def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
     assert torch.equal(half[:, [0, 2]], loud[:, [0, 2]]), "the background and person 2"
     assert torch.equal(half[:, 1, :20], loud[:, 1, :20]), "the background beside person 1"
     assert torch.equal(half[:, 1, 20:], loud[:, 1, 20:] / 2) and loud[:, 1, 20:].any()
-
-
-def test_people_of_a_row_each_are_alone_in_it(host, story_maker):
-    start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(5)) * 14
-    rows = RowCast(tuple(person(n, slot=Slot((9.0, 9.0))) for n in (1, 2)), WIDTH, HEIGHT)
-    together = sample(*apply(host, story_maker, rows), start=start)
-    for n in (1, 2):
-        alone = sample(*apply(host, story_maker, cast(n)), start=start[n - 1 : n])
-        assert relative(together[n - 1 : n], alone) < 1e-5
-    with pytest.raises(BadRegion, match="Disconnect the mask"):
-        apply(host, story_maker, rows, mask=torch.ones(2, HEIGHT, WIDTH))
 
 
 def test_beside_instant_id_in_both_orders(host, story_maker, widths, tmp_path):

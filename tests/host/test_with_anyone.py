@@ -13,7 +13,7 @@ import torch
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.dit import FLUX, FLUX_2, QWEN, blocks_of
-from pack.core.errors import BadCast, BadSize, LikenessError, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.errors import BadSize, LikenessError, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import RecogniserMissing
 from pack.core.people import Cast, Person, PlacedCast, RowCast
 from pack.core.places.heard import REGIONS
@@ -49,35 +49,6 @@ def apply(model, with_anyone, cast, given=None, **changed: Any):
 def sample(model, positive, negative, rows=1, start=None, **changed):
     start = tiny_dits.latent(FLUX, WIDTH, HEIGHT, rows=rows) if start is None else start
     return tiny_dits.sample(model, positive, negative, start, **changed)
-
-
-def test_switched_off_and_a_b_a(flux, with_anyone):
-    bare = sample(flux, *sides())
-    for cast, changed in ((placed(2), {"weight": 0.0}), (placed(1, weight=0.0), {})):
-        assert apply(flux, with_anyone, cast, **changed)[0] is flux
-    late = apply(flux, with_anyone, placed(2), start_percent=1.0)
-    assert torch.equal(bare, sample(*late))
-    one, other = apply(flux, with_anyone, placed(1)), apply(flux, with_anyone, placed(3))
-    a, b, again = sample(*one), sample(*other), sample(*one)
-    assert torch.equal(a, again) and torch.equal(bare, sample(flux, *sides()))
-    assert min(relative(x, y) for x, y in ((a, b), (a, bare), (b, bare))) > 1e-2
-    assert torch.equal(a, sample(*apply(flux, with_anyone, placed(2, weight=0.0))))
-
-
-def test_rows_of_a_batch_and_people_of_a_row_each(flux, with_anyone):
-    start = tiny_dits.latent(FLUX, WIDTH, HEIGHT, rows=3)
-    both = sample(*apply(flux, with_anyone, placed(2)), start=start)
-    rows = placed(3, RowCast)
-    apart = {way: sample(*apply(flux, with_anyone, rows, acts_in=way), start=start) for way in ("face boxes", REGIONS)}
-    for n in range(3):
-        mine = start[n : n + 1]
-        assert relative(both[n : n + 1], sample(*apply(flux, with_anyone, placed(2)), start=mine)) < 1e-5
-        for way, found in apart.items():
-            alone = PlacedCast(rows.people[n : n + 1], WIDTH, HEIGHT)
-            wanted = sample(*apply(flux, with_anyone, alone, acts_in=way), start=mine)
-            assert relative(found[n : n + 1], wanted) < 1e-5
-    with pytest.raises(BadCast, match="2 rows"):
-        sample(*apply(flux, with_anyone, rows), rows=2)
 
 
 def test_beside_others_at_the_same_blocks_and_references(flux, with_anyone):

@@ -7,7 +7,8 @@ from pathlib import Path
 import one_thread  # noqa: F401
 import pytest
 from pack.core.methods import PROMISES, methods
-from promised import Row, rows, with_variants
+from promised import rows, with_variants
+from rig.standins import Standins, build
 
 
 def promise_of(path: Path) -> str:
@@ -16,16 +17,22 @@ def promise_of(path: Path) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`row`: a node of every method that promises it. `way`: also the other ways through it. `method`: a record."""
+    """`row`: a node of every method that promises it. `way`: also the other ways through it. `method`: a record.
+
+    A file's `only` says for which of them it asks anything.
+    """
     promise = promise_of(Path(metafunc.module.__file__))
+    only = getattr(metafunc.module, "only", bool)
     if "method" in metafunc.fixturenames:
-        promised = [one for one in methods() if promise not in one.not_promised]
+        promised = [one for one in methods() if promise not in one.not_promised and only(one)]
         metafunc.parametrize("method", promised, ids=lambda one: one.folder)
     found = [one for one in rows() if one.method is None or promise not in one.method.not_promised]
     for name, each in (("row", found), ("way", with_variants(found))):
         if name in metafunc.fixturenames:
-            chosen = [one for one in each if getattr(metafunc.module, "only", bool)(one)]
-            metafunc.parametrize(name, [one for one in chosen if one.runs_here], ids=str)
+            metafunc.parametrize(name, [one for one in each if only(one) and one.runs_here], ids=str)
 
 
-__all__ = ["Row"]
+@pytest.fixture(scope="session")
+def standin_models() -> Standins:
+    """Model files with real keys and random weights; `.root` holds one folder per model key."""
+    return build()

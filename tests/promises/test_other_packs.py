@@ -39,8 +39,15 @@ def test_before_or_after_nothing_is_lost(row: Row, pack: str) -> None:
         assert relative(before, latents(row.sampled(row.node(), steps=1))) > 1e-5, "theirs acts"
 
 
-def test_a_function_around_the_model_that_takes_rows_apart(row: Row) -> None:
+WAYS = [
+    "rows one by one",
+    *(pytest.param(way, marks=pytest.mark.thorough) for way in ("the last row first", "every row twice")),
+]
+
+
+@pytest.mark.parametrize("around", WAYS)
+def test_a_function_around_the_model_that_moves_rows(row: Row, around: str) -> None:
     graph = row.sampled(row.node(), steps=1)
     whole = latents(graph)
-    graph.inputs["model"] = value("wrapped(a, 'rows one by one')", graph.inputs["model"])
+    graph.inputs["model"] = value(f"wrapped(a, {around!r})", graph.inputs["model"])
     assert relative(latents(graph), whole) <= 2e-5

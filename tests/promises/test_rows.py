@@ -43,6 +43,13 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
         assert relative(alone, both[number : number + 1]) <= 2e-5
 
 
+def test_another_number_of_rows_is_refused(row: Row) -> None:
+    if has_rows(row):
+        each = replace(row, variant="a row each")
+        with pytest.raises(LikenessError):
+            latents(each.sampled(each.node(), value("latent(128, 128, 3)"), steps=1))
+
+
 @pytest.mark.parametrize("folder", [method.folder for method in methods() if "rows" in method.not_promised])
 def test_who_cannot_says_so(folder: str) -> None:
     (row,) = (row for row in rows() if row.method and row.method.folder == folder)

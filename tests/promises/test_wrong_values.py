@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attack_graphs import Node, node, value
+from attack_graphs import DEFAULTS, Node, node, value
 from comfy_api.latest import io
 from graph_run import run
 from pack.core.errors import LikenessError
@@ -63,6 +63,22 @@ def test_people_without_what_it_reads_are_refused(row: Row) -> None:
         strangers = "cast(*(identity(name, recognisers=('nobody',)) for name in ('Anna', 'Boris')))"
         with pytest.raises(LikenessError, match=row.method.recogniser):
             latents(row.sampled(row.node(cast=value(strangers)), steps=1))
+
+
+def test_a_range_that_ends_before_it_starts_is_refused(row: Row) -> None:
+    """Each of its ranges."""
+    for end in (name for name in row.inputs if name.endswith("end_percent")):
+        changed = {end: 0.2, end.replace("end", "start"): 0.8}
+        with pytest.raises(LikenessError):
+            latents(row.sampled(row.node(**changed), steps=1))
+
+
+def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None:
+    if {"model", "positive"} <= {*row.outputs}:
+        graph = row.sampled(row.node(), steps=1)
+        graph.inputs["model"] = DEFAULTS[row.kind]["model"]
+        with pytest.raises(LikenessError, match="MODEL"):
+            latents(graph)
 
 
 def test_numbers_that_are_none_are_refused_in_people(row: Row) -> None:

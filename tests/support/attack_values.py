@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
 from pack.bridge import face_bank, unet
+from pack.core.methods import method
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -51,13 +53,9 @@ from pack.core.people import (
     Slot,
 )
 from pack.core.places import bodies
-from pack.nodes.id_patch import nodes as id_patch
-from pack.nodes.infinite_you import nodes as infinite_you
-from pack.nodes.instant_id import nodes as instant_id
+from pack.nodes.extension import NODES
 from pack.nodes.ip_adapter import nodes as ip_adapter
 from pack.nodes.references import encoding as references
-from pack.nodes.story_maker import nodes as story_maker
-from pack.nodes.with_anyone import nodes as with_anyone
 from safetensors.torch import load_file, save_file
 from seeded import fill, id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
@@ -103,30 +101,41 @@ def small_net() -> Any:
 whole = cache(compiled.whole)
 
 
+FILES = {
+    "id_patch": lambda widths: id_patch_file("resampler"),
+    "instant_id": instant_id_file,
+    "ip_adapter": lambda widths: ip_adapter_file("face-id-plus", widths, 2048),
+    "ip_adapter_plus": lambda widths: ip_adapter_file("ip-adapter-plus", widths, 2048),
+    "story_maker": lambda widths: story_maker_file(widths, 32),
+    "photo_maker": lambda widths: photo_maker_made.file(1),
+    "infinite_you": lambda widths: infuse_made.projection_file(),
+    "with_anyone": lambda widths: with_anyone_file(),
+}
+"""By the folder of a method: a file as a user has it, for a UNet of these widths. Of a method that is not here: what
+`file(widths)` in tests/support/<folder>_made.py gives."""
+
+
+def file_of(kind: str, model: Any = None) -> Any:
+    make = FILES.get(kind) or import_module(f"{kind}_made").file
+    return make([width for *_, width in unet.attention_layers(model or sdxl())])
+
+
+def load(kind: str, path: str) -> Any:
+    """What its loader gives."""
+    folder = kind.removesuffix("_plus")
+    if folder == "ip_adapter":
+        return ip_adapter.load_ip_adapter(path, "by the file")
+    (loader,) = (one for one in NODES if one.define_schema().node_id == method(folder).node)
+    return loader.made(path)
+
+
 @cache
 def loaded(kind: str, model: Any = None) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker`, `infinite_you` or `with_anyone`, from a
-    file as a user has it. model: that it is made for."""
-    widths = [width for *_, width in unet.attention_layers(model or sdxl())]
-    file, load = {
-        "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
-        "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
-        "ip_adapter": (
-            lambda: ip_adapter_file("face-id-plus", widths, 2048),
-            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
-        ),
-        "ip_adapter_plus": (
-            lambda: ip_adapter_file("ip-adapter-plus", widths, 2048),
-            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
-        ),
-        "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
-        "infinite_you": (infuse_made.projection_file, infinite_you.load_infinite_you),
-        "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
-    }[kind]
+    """From such a file. model: that it is made for."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
-        torch.save(file(), path)
-        return load(str(path))
+        torch.save(file_of(kind, model), path)
+        return load(kind, str(path))
 
 
 @cache
