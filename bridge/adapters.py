@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core.errors import LikenessError
 from . import unet
+from .injections import Injection
 from .load import Loaded
+from .scopes import Scope
+
+if TYPE_CHECKING:
+    from comfy.samplers import CFGGuider
 
 
 class AdapterMismatch(LikenessError):
@@ -44,3 +49,24 @@ def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tupl
     """
     pairs = loaded.net.ip_adapter.keys_and_values(loaded.beside(tokens))
     return tuple((keys.cpu(), values.cpu() * scales.reshape(len(scales), -1, 1)) for keys, values in pairs)
+
+
+def injections(
+    loaded: Loaded[Any],
+    scope: Scope,
+    sides: Sequence[Tensor],
+    scales: Tensor,
+    begins: Callable[[CFGGuider], None] | None = None,
+) -> list[Injection]:
+    """What each side of the conditioning carries.
+
+    sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
+    begins: as in Injection.
+    """
+    source = object()
+
+    def injection(tokens: Tensor) -> Injection:
+        layers = keys_and_values(loaded, tokens, scales) if scales.any() else ()
+        return scope.injection(source, tokens, layers, begins)
+
+    return [injection(tokens) for tokens in sides]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import PurePath
@@ -17,6 +15,7 @@ from safetensors.torch import save
 
 from ..core import identities
 from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
+from ..core.models.files import write_whole
 from ..core.people import Identity
 from ..core.text import plain
 from . import folders
@@ -165,16 +164,10 @@ def _unusable(name: str, why: str, advice: str) -> CannotSave:
 
 
 def _write(path: str, data: bytes) -> None:
-    # A new file under a short name of its own: it follows no link, and it is there only until it is complete.
-    unfinished = os.path.join(os.path.dirname(path), f".{uuid.uuid4().hex}.part")
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(unfinished, "xb") as file:
-            file.write(data)
-        os.replace(unfinished, path)
-    except (OSError, ValueError) as error:  # ValueError: letters that this system's file names lack
-        with suppress(OSError, ValueError):
-            os.remove(unfinished)
+        write_whole(path, data)
+    except (OSError, ValueError) as error:
         raise CannotSave(
             f"{os.path.basename(path)} could not be written: {getattr(error, 'strerror', None) or error} ({path}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",

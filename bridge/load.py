@@ -111,7 +111,7 @@ class Published:
     def of(cls, method: Method, what: str) -> Published:
         """The files of a method. what: in words."""
         formats = tuple(one.id for one in method.formats)
-        return cls(method.title, what, manifest.model(method.files[0]), formats if len(formats) > 1 else ())
+        return cls(method.title, what, manifest.model(method.files[0]), formats)
 
     @property
     def key(self) -> str:
@@ -154,7 +154,7 @@ class Published:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
         expected, advice = self._wanted(path)
         state = read_state_dict(path, expected, advice)
-        title = f"{'an' if self.what[0] in 'AEIOU' else 'a'} {self.what}" if self.formats else None
+        title = f"{'an' if self.what[0] in 'AEIOU' else 'a'} {self.what}" if len(self.formats) > 1 else None
         require(state, self.formats or self.model.format, path, advice, title)
         return state
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import folder_paths
 
 from ..core.errors import BadPhoto, counted
-from ..core.faces import analysis
-from ..core.faces.ladder import Detector
-from ..core.faces.pictures import from_file
+from ..core.faces import analysis, landmarks
+from ..core.faces.ladder import Detection, Detector
+from ..core.faces.pictures import Picture, from_file
 from ..core.models.files import Stamp, stamp
 from ..core.people import Face
 from . import folders
 from .examples import PICTURES
+from .face_model import FaceModel
 
 NO_FOLDER, EXAMPLES = "none", "drawn examples"
 _OF_EXAMPLES = PICTURES / "people"
@@ -81,6 +84,32 @@ def files(folder: str) -> tuple[list[Stamp], list[str]]:
             "Move the photos of the people you want into a folder of their own.",
         )
     return [stamp(os.path.join(path, name)) for name in photos], [name for name in there if name not in photos]
+
+
+def finds_landmarks() -> bool:
+    """Whether this host has MediaPipeFaceLandmarker, the node that gives FACE_LANDMARKS."""
+    return os.path.isfile(
+        os.path.join(os.path.dirname(str(folder_paths.__file__)), "comfy_extras", "nodes_mediapipe.py")
+    )
+
+
+Mesh = Sequence[Mapping[str, Any]]
+"""The faces of one picture in FACE_LANDMARKS."""
+
+
+def detected(face_model: FaceModel, picture: Picture, where: str, mesh: Mesh | None) -> Sequence[Detection]:
+    """Every face of a picture, surest first: those of the mesh, or where there is none of the face model's detector.
+
+    Raises FaceNotFound, naming `where`.
+    """
+    if mesh is None:
+        return analysis.detect(face_model.detector, picture, where)
+    return landmarks.detect(mesh, picture, where)
+
+
+def recognised(face_model: FaceModel, picture: Picture, faces: Sequence[Detection], where: str) -> tuple[Face, ...]:
+    """The faces with embeddings and portraits, to make people of. Raises BadEmbedding."""
+    return analysis.recognise(face_model.recognisers, face_model.align, picture, faces, where, portraits=True)
 
 
 @lru_cache(maxsize=2 * _MOST)

@@ -29,6 +29,26 @@ def advanced(widget: InputT) -> InputT:
     return widget
 
 
+def output(kind: type[io.ComfyTypeIO], name: str, tooltip: str | None = None) -> io.Output:
+    """An output that is shown under its id; ComfyUI 0.3.64 shows its kind unless it is told."""
+    return kind.Output(name, display_name=name, tooltip=tooltip)
+
+
+def pixels_input(name: str, tooltip: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
+    """A length or a place in pixels; 16384 is more than any picture has."""
+    return io.Int.Input(name, default=default, min=least, max=most, tooltip=tooltip)
+
+
+def face_sizes_input(name: str, default: float, tooltip: str, least: float = 0.0) -> io.Float.Input:
+    """A length in sizes of the face it is about."""
+    return io.Float.Input(name, default=default, min=least, max=4.0, step=0.05, tooltip=tooltip)
+
+
+def similarity_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    """A cosine of two faces, from which or below which something is done."""
+    return io.Float.Input(name, default=default, min=-1.0, max=1.0, step=0.01, tooltip=tooltip)
+
+
 def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
     """A point of the sampling schedule, 0..1."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
@@ -55,13 +75,8 @@ def region_inputs() -> list[io.Input]:
             options=list(EXTENTS),
             tooltip="body = the place's own mask if it has one, else torso, limbs and face; face = the face alone.",
         ),
-        io.Float.Input(
-            "margin",
-            default=0.25,
-            min=0.0,
-            max=4.0,
-            step=0.05,
-            tooltip="How far the region reaches beyond body and face, in face sizes; a mask stays as it is.",
+        face_sizes_input(
+            "margin", 0.25, "How far the region reaches beyond body and face, in face sizes; a mask stays as it is."
         ),
         io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels; a mask stays as it is."),
     ]
@@ -87,13 +102,10 @@ def heard_inputs(acts_in: str, hard: bool = False) -> list[io.Input]:
     where = FACE_BOXES if hard else REGIONS
     return [
         advanced(
-            io.Float.Input(
+            face_sizes_input(
                 "region_margin",
-                default=0.75,
-                min=0.0,
-                max=4.0,
-                step=0.05,
-                tooltip="Several people: how far a person's region reaches beyond the face box, in face sizes.",
+                0.75,
+                "Several people: how far a person's region reaches beyond the face box, in face sizes.",
             )
         ),
         *([] if hard else [feather]),

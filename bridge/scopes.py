@@ -55,8 +55,8 @@ class Scope:
         return kind(source, self.sigmas, tokens, layers, self.regions, canvas, begins, self.by_row, self.boxes)
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
-        """Where everybody acts, for the eye; None: everywhere."""
-        shown = heard.drawn(self.acts, self.people, self.by_row)
+        """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
+        shown = heard.drawn(self.acts, self.people, self.by_row) if self.people else None
         return None if shown is None else ui.PreviewImage(shown, cls=cls)
 
     def applied(

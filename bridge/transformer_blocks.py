@@ -1,4 +1,4 @@
-"""Image tokens behind the blocks of a diffusion transformer: what rows of the picture read of people after each of them.
+"""Image tokens behind the blocks of a diffusion transformer: what rows of the picture read of people after each.
 
 All that is read of a person is made when the node runs, so no weights of an adapter are in memory while sampling.
 """

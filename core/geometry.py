@@ -108,6 +108,12 @@ def area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
+def shared(a: Box, b: Box) -> float:
+    """Square pixels that two boxes have in common."""
+    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, wide) * max(0.0, high)
+
+
 def longer_side(box: Box) -> float:
     """Pixels."""
     return max(box[2] - box[0], box[3] - box[1])

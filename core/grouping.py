@@ -15,12 +15,15 @@ from .errors import BadCast, counted, gathered, listed
 from .faces import analysis
 from .people import Face
 from .text import COMMAS, NAME, plain
+from .thirdparty import require
 
 SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
 sorted all of them right (docs/measuring.md)."""
 _ONE_PHOTO = 0.995
 """Cosine of two faces that come from one photo; one half as large has 0.98."""
+_NEVER = 1e9
+"""Distance of two faces that are never one person: the mean of no group's millions of pairs brings it below 1."""
 _DIGITS = 10
 """Fewer than so many a number of a photo has."""
 NOBODY = "-"
@@ -105,38 +108,15 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
     The two groups with the highest mean similarity are joined until none has `same_from`. What is not `allowed` to be
     one person never meets in a group. The order of the faces decides nothing but the order of the groups.
     """
-    groups = [[n] for n in range(len(alike))]
-    sums, sizes = alike.clone(), torch.ones(len(alike), dtype=alike.dtype)
-    apart = ~allowed | torch.eye(len(alike), dtype=torch.bool)
-    mean = alike.masked_fill(apart, -torch.inf)
-    # Per group the one most like it. Joining makes no mean higher than both were: what is outdated is a bound, and is
-    # looked for again only when it comes first. All pairs again after every join take minutes for thousands of faces.
-    highest, nearest = mean.max(1)
-    outdated = torch.zeros(len(groups), dtype=torch.bool)
-    while groups:
-        first = int(highest.argmax())
-        if outdated[first]:
-            highest[first], nearest[first] = mean[first].max(0)
-            outdated[first] = False
-            continue
-        if highest[first] < same_from:
-            break
-        first, second = sorted((first, int(nearest[first])))
-        outdated |= (nearest == first) | (nearest == second)
-        for table in (sums, apart):
-            table[first] += table[second]
-            table[:, first] += table[:, second]
-        sizes[first] += sizes[second]
-        apart[second], apart[:, second] = True, True
-        mean[second], mean[:, second] = -torch.inf, -torch.inf
-        # Of the joined group alone: all of them again, for thousands of faces, takes hours.
-        mean[first] = (sums[first] / (sizes[first] * sizes)).masked_fill(apart[first], -torch.inf)
-        mean[:, first] = mean[first]
-        outdated |= mean[first] >= highest
-        highest[second], outdated[second] = -torch.inf, False
-        groups[first] += groups[second]
-        groups[second] = []
-    return [sorted(one) for one in sorted(groups) if one]
+    if len(alike) < 2:
+        return [[n] for n in range(len(alike))]
+    hierarchy = require("scipy.cluster.hierarchy", "Sorting photos into people")
+    apart = (1 - alike).masked_fill(~allowed, _NEVER)[tuple(torch.triu_indices(*alike.shape, 1))]
+    numbers = hierarchy.fcluster(hierarchy.linkage(apart.numpy(), "average"), 1 - same_from, "distance")
+    groups: dict[int, list[int]] = {}
+    for n, number in enumerate(map(int, numbers)):
+        groups.setdefault(number, []).append(n)
+    return list(groups.values())
 
 
 def named(seen: Sequence[Sighting], groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
-from ..bridge.schema import searchable
+from ..bridge.schema import output, searchable
 from ..core import examples, geometry
 from ..core.body_surface import mannequin, masks, preview
 from ..core.errors import counted
@@ -20,7 +20,7 @@ CATEGORY = "likeness/parts"
 
 
 def _surface_output(tooltip: str) -> io.Output:
-    return io.Image.Output("surface", display_name="surface", tooltip=tooltip)
+    return output(io.Image, "surface", tooltip)
 
 
 def _people_output() -> io.Output:
@@ -60,7 +60,7 @@ class DetectBodySurface(io.ComfyNode):
             outputs=[
                 _surface_output("For pose of Apply Parts, and Body Surface Mask."),
                 _people_output(),
-                io.Image.Output("preview", display_name="preview", tooltip="The bodies over the photo."),
+                output(io.Image, "preview", "The bodies over the photo."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -153,8 +153,8 @@ class BodySurfaceMask(io.ComfyNode):
                 io.Image.Input("image", optional=True, tooltip="The photo, to be seen under the mask in the preview."),
             ],
             outputs=[
-                io.Mask.Output("mask", display_name="mask", tooltip="One per person, or one per picture."),
-                io.Image.Output("preview", display_name="preview", tooltip="What is masked, in colour."),
+                output(io.Mask, "mask", "One per person, or one per picture."),
+                output(io.Image, "preview", "What is masked, in colour."),
             ],
         )
         return searchable(schema, "densepose", "mask", "body parts", "target_mask", "clothes", "torso", "legs", "蒙版")

@@ -14,7 +14,7 @@ from ..bridge import notes
 from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, searchable
+from ..bridge.schema import advanced, output, pixels_input, searchable, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -58,22 +58,16 @@ class Measure(io.ComfyNode):
                     "another one judges where there is one.",
                 ),
                 advanced(
-                    io.Float.Input(
+                    similarity_input(
                         "stranger_below",
-                        default=measure.STRANGER,
-                        min=-1.0,
-                        max=1.0,
-                        step=0.01,
-                        tooltip="A face whose similarity to everybody is below this is a stranger's.",
+                        measure.STRANGER,
+                        "A face whose similarity to everybody is below this is a stranger's.",
                     )
                 ),
                 advanced(
-                    io.Int.Input(
+                    pixels_input(
                         "min_size",
-                        default=0,
-                        min=0,
-                        max=16384,
-                        tooltip="Faces whose box is smaller than this (shorter side, in pixels) are not counted: "
+                        "Faces whose box is smaller than this (shorter side, in pixels) are not counted: "
                         "passers-by in the background.",
                     )
                 ),
@@ -85,34 +79,18 @@ class Measure(io.ComfyNode):
                 ),
             ],
             outputs=[
-                ReportSocket.Output("report", display_name="report", tooltip="For Pick Best Likeness."),
-                io.Image.Output(
-                    "annotated",
-                    display_name="annotated",
-                    tooltip="The pictures with everybody's number and similarity.",
+                output(ReportSocket, "report", "For Pick Best Likeness."),
+                output(io.Image, "annotated", "The pictures with everybody's number and similarity."),
+                output(io.String, "text", "Every picture and everybody in it, a line each."),
+                output(io.Float, "resemblance", "Mean similarity of everybody to their own photos."),
+                output(io.Float, "association", "Share of people standing where they were put."),
+                output(
+                    io.Float, "leakage", "Mean similarity of faces to the other person of the cast they are most like."
                 ),
-                io.String.Output(
-                    "text", display_name="text", tooltip="Every picture and everybody in it, a line each."
-                ),
-                io.Float.Output(
-                    "resemblance",
-                    display_name="resemblance",
-                    tooltip="Mean similarity of everybody to their own photos.",
-                ),
-                io.Float.Output(
-                    "association", display_name="association", tooltip="Share of people standing where they were put."
-                ),
-                io.Float.Output(
-                    "leakage",
-                    display_name="leakage",
-                    tooltip="Mean similarity of faces to the other person of the cast they are most like.",
-                ),
-                io.Float.Output(
-                    "margin", display_name="margin", tooltip="By how much people are more like themselves than others."
-                ),
-                io.Int.Output("missing", display_name="missing", tooltip="People without a face, in all pictures."),
-                io.Int.Output("extra", display_name="extra", tooltip="Faces of nobody of the cast, in all pictures."),
-                io.Int.Output("swapped", display_name="swapped", tooltip="Faces more like somebody else of the cast."),
+                output(io.Float, "margin", "By how much people are more like themselves than others."),
+                output(io.Int, "missing", "People without a face, in all pictures."),
+                output(io.Int, "extra", "Faces of nobody of the cast, in all pictures."),
+                output(io.Int, "swapped", "Faces more like somebody else of the cast."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -195,19 +173,13 @@ class PickBest(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("best_images", display_name="best_images"),
-                io.Latent.Output(
-                    "best_latents", display_name="best_latents", tooltip="Of the same pictures; needs latents."
+                output(io.Image, "best_images"),
+                output(io.Latent, "best_latents", "Of the same pictures; needs latents."),
+                output(
+                    io.Int, "best_index", "Of the best picture in the batch, from 0, as Get Image from Batch counts."
                 ),
-                io.Int.Output(
-                    "best_index",
-                    display_name="best_index",
-                    tooltip="Of the best picture in the batch, from 0, as Get Image from Batch counts.",
-                ),
-                io.Float.Output("best_score", display_name="best_score"),
-                io.String.Output(
-                    "ranking", display_name="ranking", tooltip="All pictures from best to worst, a line each."
-                ),
+                output(io.Float, "best_score"),
+                output(io.String, "ranking", "All pictures from best to worst, a line each."),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -9,7 +9,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import face_bank, folders, landmarker, notes
+from ..bridge import face_bank, folders, notes, photos
 from ..bridge.face_model import (
     ALL,
     NONE_FOUND,
@@ -23,13 +23,13 @@ from ..bridge.face_model import (
     refusal,
 )
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, searchable
+from ..bridge.schema import advanced, output, pixels_input, searchable
 from ..core import examples, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, drawing, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
-from ..core.faces.pictures import Picture, is_placeholder, to_picture
+from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import placing
@@ -104,7 +104,7 @@ class LoadFaceModel(io.ComfyNode):
                     )
                 ),
             ],
-            outputs=[FaceModelSocket.Output("face_model", display_name="face_model")],
+            outputs=[output(FaceModelSocket, "face_model")],
         )
         return searchable(
             schema, "insightface", "antelopev2", "buffalo", "arcface", "face analysis", "face embedder", "face loader"
@@ -157,11 +157,7 @@ class DetectFaces(io.ComfyNode):
         cls, face_model: FaceModel | None, image: Tensor, order: str, min_size: int, max_faces: int
     ) -> io.NodeOutput:
         _check_one("Detect Faces", image)
-        face_model = face_model or default_face_model()
-        picture = to_picture(image[0])
-        found = analysis.large_enough(analysis.detect(face_model.detector, picture, "the picture"), min_size)
-        kept = analysis.arrange(found, order)[: max_faces or None]
-        return _numbered(cls, face_model, image, picture, kept)
+        return _numbered(cls, face_model or default_face_model(), image, None, order, min_size, max_faces)
 
 
 class FacesFromLandmarks(io.ComfyNode):
@@ -206,13 +202,10 @@ class FacesFromLandmarks(io.ComfyNode):
             raise BadPhoto(
                 "Nothing is connected to face_landmarks of Faces from Landmarks.",
                 "Link Detect Face Landmarks (MediaPipe) to it, with the same picture."
-                f"{'' if landmarker.provided() else update} Detect Faces finds faces with a face pack instead.",
+                f"{'' if photos.finds_landmarks() else update} Detect Faces finds faces with a face pack instead.",
             )
-        picture = to_picture(image[0])
-        (faces,) = landmarks.of_pictures(face_landmarks, 1, picture.shape[1], picture.shape[0])
-        found = analysis.large_enough(landmarks.detect(faces, picture, "the picture"), min_size)
-        kept = analysis.arrange(found, order)[: max_faces or None]
-        return _numbered(cls, face_model, image, picture, kept)
+        (mesh,) = landmarks.of_pictures(face_landmarks, 1, image.shape[2], image.shape[1])
+        return _numbered(cls, face_model, image, mesh, order, min_size, max_faces)
 
 
 def _which_faces() -> list[io.Input]:
@@ -223,13 +216,7 @@ def _which_faces() -> list[io.Input]:
             tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
             "from Faces. Left and right are those of the picture.",
         ),
-        io.Int.Input(
-            "min_size",
-            default=0,
-            min=0,
-            max=16384,
-            tooltip="Faces whose box is smaller than this (shorter side, in pixels) are left out.",
-        ),
+        pixels_input("min_size", "Faces whose box is smaller than this (shorter side, in pixels) are left out."),
         io.Int.Input(
             "max_faces",
             default=0,
@@ -242,9 +229,9 @@ def _which_faces() -> list[io.Input]:
 
 def _faces_outputs() -> list[io.Output]:
     return [
-        FacesSocket.Output("faces", display_name="faces"),
-        io.Image.Output("preview", display_name="preview", tooltip="The picture with numbered faces."),
-        io.Int.Output("count", display_name="count"),
+        output(FacesSocket, "faces"),
+        output(io.Image, "preview", "The picture with numbered faces."),
+        output(io.Int, "count"),
     ]
 
 
@@ -257,9 +244,18 @@ def _check_one(node: str, image: Tensor) -> None:
 
 
 def _numbered(
-    cls: type[io.ComfyNode], face_model: FaceModel, image: Tensor, picture: Picture, kept: Sequence[Detection]
+    cls: type[io.ComfyNode],
+    face_model: FaceModel,
+    image: Tensor,
+    mesh: photos.Mesh | None,
+    order: str,
+    min_size: int,
+    max_faces: int,
 ) -> io.NodeOutput:
     """Faces with embeddings, the picture with their numbers, and how many there are."""
+    picture = to_picture(image[0])
+    found = analysis.large_enough(photos.detected(face_model, picture, "the picture", mesh), min_size)
+    kept = analysis.arrange(found, order)[: max_faces or None]
     embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
     faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
     preview = drawing.numbered_faces(image[0], embedded)[None]
@@ -299,9 +295,9 @@ class Identity(io.ComfyNode):
                 _photo_size(),
             ],
             outputs=[
-                IdentitySocket.Output("identity", display_name="identity"),
-                io.Image.Output("crops", display_name="crops", tooltip="The aligned faces the recognisers saw."),
-                io.String.Output("report", display_name="report", tooltip="What was used and what was dropped."),
+                output(IdentitySocket, "identity"),
+                output(io.Image, "crops", "The aligned faces the recognisers saw."),
+                output(io.String, "report", "What was used and what was dropped."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -334,8 +330,8 @@ class Identity(io.ComfyNode):
         for number, photo in enumerate(stepwise(image.unbind()), 1):
             where = _photo_of(name, number, len(image))
             try:
-                found = meshes[number - 1] if meshes else None
-                face = _face(cls, face_model, photo, which_face, where, photo_size, found)
+                mesh = meshes[number - 1] if meshes else None
+                face = _face(cls, face_model, photo, which_face, where, photo_size, mesh)
             except FaceNotFound as error:
                 if on_no_face == "error":
                     if len(image) > 1:
@@ -394,21 +390,17 @@ def _face(
     which_face: str,
     where: str,
     photo_size: str,
-    found: Sequence[Mapping[str, Any]] | None = None,
+    mesh: photos.Mesh | None = None,
 ) -> people.Face:
-    """The face that is meant in a photo, box and keypoints in pixels of the photo as it came.
-
-    found: faces of FACE_LANDMARKS, instead of the face model's detector.
-    """
+    """The face that is meant in a photo, box and keypoints in pixels of the photo as it came."""
     seen = photo if photo_size == AS_IT_IS else _resized(photo)
     picture = to_picture(seen)
     before, after = ((x.shape[1], x.shape[0]) for x in (photo, seen))
-    if found is None:
-        faces = analysis.detect(face_model.detector, picture, where)
-    else:
-        faces = [one.moved(Fit.into(before, after, "stretch")) for one in landmarks.detect(found, picture, where)]
+    faces = photos.detected(face_model, picture, where, mesh)
+    if mesh is not None:
+        faces = [one.moved(Fit.into(before, after, "stretch")) for one in faces]
     chosen = _chosen(cls, seen, faces, which_face, where)
-    (face,) = analysis.recognise(face_model.recognisers, face_model.align, picture, [chosen], where, portraits=True)
+    (face,) = photos.recognised(face_model, picture, [chosen], where)
     back = Fit.into(after, before, "stretch")
     return replace(face, box=back.box(face.box), keypoints=tuple(map(back.point, face.keypoints)))
 
@@ -455,7 +447,7 @@ class BlendIdentities(io.ComfyNode):
                 ),
                 io.String.Input("name", default="", tooltip="Name of the new person; empty joins both names."),
             ],
-            outputs=[IdentitySocket.Output("identity", display_name="identity")],
+            outputs=[output(IdentitySocket, "identity")],
         )
         return searchable(schema, "mix faces", "merge faces", "interpolate", "average face", "slerp", "face morph")
 
@@ -486,7 +478,7 @@ class SaveIdentity(io.ComfyNode):
             ],
             outputs=[
                 IdentitySocket.Output("saved_identity", display_name="identity"),
-                io.String.Output("path", display_name="path"),
+                output(io.String, "path"),
             ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
@@ -521,8 +513,8 @@ class LoadIdentity(io.ComfyNode):
                 )
             ],
             outputs=[
-                IdentitySocket.Output("identity", display_name="identity"),
-                io.Image.Output("crops", display_name="crops", tooltip="The aligned faces, one per photo."),
+                output(IdentitySocket, "identity"),
+                output(io.Image, "crops", "The aligned faces, one per photo."),
             ],
         )
         return searchable(schema, "face bank", "load face", "load embedding", "person")
@@ -559,7 +551,7 @@ class Cast(io.ComfyNode):
             ],
             outputs=[
                 CastSocket.Output("extended_cast", display_name="cast"),
-                io.Image.Output("preview", display_name="preview", tooltip="Number, name and face of everybody."),
+                output(io.Image, "preview", "Number, name and face of everybody."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -662,8 +654,8 @@ class PeopleFromPhotos(io.ComfyNode):
                 _photo_size(),
             ],
             outputs=[
-                CastSocket.Output("cast", display_name="cast"),
-                io.Image.Output("preview", display_name="preview", tooltip="Number, name and face of everybody."),
+                output(CastSocket, "cast"),
+                output(io.Image, "preview", "Number, name and face of everybody."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -686,14 +678,14 @@ class PeopleFromPhotos(io.ComfyNode):
         **inputs: Tensor | None,
     ) -> io.NodeOutput:
         _refuse_more("People from Photos", "photo", list(inputs))
-        photos = {n: photo for n in range(1, _PEOPLE + 1) if (photo := inputs.get(f"photo_{n}")) is not None}
-        if not photos:
+        given = {n: photo for n in range(1, _PEOPLE + 1) if (photo := inputs.get(f"photo_{n}")) is not None}
+        if not given:
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         named, face_model = _names(names), face_model or default_face_model()
-        unseen = [name for number, name in named.items() if number not in photos]
+        unseen = [name for number, name in named.items() if number not in given]
         members: list[people.Person] = []
         seen: list[tuple[str, people.Face]] = []
-        for number, batch in stepwise(list(photos.items())):
+        for number, batch in stepwise(list(given.items())):
             name = named.get(number, f"person {len(members) + 1}")
             faces: list[people.Face] = []
             for n, photo in enumerate(batch.unbind(), 1):
@@ -701,7 +693,7 @@ class PeopleFromPhotos(io.ComfyNode):
                 seen.append((_who(name, n, len(batch)), faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
         drawn = examples.reminder(
-            [(who.identity.name, one[0]) for who, one in zip(members, photos.values(), strict=True)]
+            [(who.identity.name, one[0]) for who, one in zip(members, given.values(), strict=True)]
         )
         remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.small_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, searchable
+from ..bridge.schema import advanced, output, searchable
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis, landmarks
@@ -109,16 +109,14 @@ class CastFromPhotos(io.ComfyNode):
                 ),
             ],
             outputs=[
-                CastSocket.Output("cast", display_name="cast"),
-                io.Image.Output(
+                output(CastSocket, "cast"),
+                output(
+                    io.Image,
                     "preview",
-                    display_name="preview",
-                    tooltip="Everybody with all faces, the number of each photo, and how alike it is to their others.",
+                    "Everybody with all faces, the number of each photo, and how alike it is to their others.",
                 ),
-                io.String.Output(
-                    "report", display_name="report", tooltip="Who is on which photo, and what was left out."
-                ),
-                io.Int.Output("count", display_name="count", tooltip="How many people there are."),
+                output(io.String, "report", "Who is on which photo, and what was left out."),
+                output(io.Int, "count", "How many people there are."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -176,13 +174,10 @@ def _of_batch(
     size = len(image), image.shape[2], image.shape[1]
     meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else [None] * len(image)
 
-    def faces(picture: Tensor, mesh: Sequence[Mapping[str, Any]] | None, where: str) -> Sequence[people.Face]:
-        read = to_picture(picture)
-        found = (
-            analysis.detect(face_model.detector, read, where) if mesh is None else landmarks.detect(mesh, read, where)
-        )
-        used = analysis.largest_or_all(found, largest)
-        return analysis.recognise(face_model.recognisers, face_model.align, read, used, where, portraits=True)
+    def faces(photo: Tensor, mesh: photos.Mesh | None, where: str) -> Sequence[people.Face]:
+        picture = to_picture(photo)
+        used = analysis.largest_or_all(photos.detected(face_model, picture, where, mesh), largest)
+        return photos.recognised(face_model, picture, used, where)
 
     numbered = enumerate(zip(image.unbind(), meshes, strict=True), 1)
     return [("", partial(faces, picture, mesh, f"picture {n} of image")) for n, (picture, mesh) in numbered]

@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import detector_words, notes
-from ..bridge.schema import boxes_editor, region_inputs, searchable
+from ..bridge.schema import boxes_editor, output, pixels_input, region_inputs, searchable
 from ..core import geometry
 from ..core.errors import BadLayout
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
@@ -45,8 +45,8 @@ def _body(tooltip: str) -> io.Input:
 
 def _layout_outputs() -> list[io.Output]:
     return [
-        LayoutSocket.Output("layout", display_name="layout"),
-        io.Image.Output("preview", display_name="preview", tooltip="The places with their numbers."),
+        output(LayoutSocket, "layout"),
+        output(io.Image, "preview", "The places with their numbers."),
     ]
 
 
@@ -190,9 +190,7 @@ class LayoutFromBoxes(io.ComfyNode):
             ],
             outputs=[
                 *_layout_outputs(),
-                io.String.Output(
-                    "names", display_name="names", tooltip="Of the boxes, in their order, for People from Photos."
-                ),
+                output(io.String, "names", "Of the boxes, in their order, for People from Photos."),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,  # to be run alone, so that what is linked stands in the editor
@@ -310,26 +308,16 @@ class AddPlace(io.ComfyNode):
                     tooltip="free place = where the new person is seen best and stands with the others; left end, "
                     "right end = the same on that side of everybody; at x, y = as written below.",
                 ),
-                io.Int.Input(
-                    "x",
-                    default=0,
-                    min=0,
-                    max=geometry.LARGEST,
-                    tooltip="For where = at x, y: where the nose is, in pixels from the left edge.",
+                pixels_input(
+                    "x", "For where = at x, y: where the nose is, in pixels from the left edge.", most=geometry.LARGEST
                 ),
-                io.Int.Input(
-                    "y",
-                    default=0,
-                    min=0,
-                    max=geometry.LARGEST,
-                    tooltip="For where = at x, y: where the nose is, in pixels from the upper edge.",
+                pixels_input(
+                    "y", "For where = at x, y: where the nose is, in pixels from the upper edge.", most=geometry.LARGEST
                 ),
-                io.Int.Input(
+                pixels_input(
                     "face_size",
-                    default=0,
-                    min=0,
-                    max=geometry.LARGEST,
-                    tooltip="Height of the face from brow to chin, in pixels; 0 = as large as the faces around.",
+                    "Height of the face from brow to chin, in pixels; 0 = as large as the faces around.",
+                    most=geometry.LARGEST,
                 ),
                 _body(
                     "How much of the new person is seen: half = down to the hips, bust = head and shoulders, full = "
@@ -351,7 +339,7 @@ class AddPlace(io.ComfyNode):
             outputs=[
                 # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
                 LayoutSocket.Output("extended_layout", display_name="layout"),
-                io.Image.Output("preview", display_name="preview", tooltip="All places; the last ones are new."),
+                output(io.Image, "preview", "All places; the last ones are new."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -392,7 +380,7 @@ class PoseImage(io.ComfyNode):
                     "cast", optional=True, tooltip="People with places, from Place Cast or Crop Faces, not a layout."
                 ),
             ],
-            outputs=[io.Image.Output("image", display_name="image", tooltip="Skeletons on black, the layout's size.")],
+            outputs=[output(io.Image, "image", "Skeletons on black, the layout's size.")],
         )
         return searchable(schema, "openpose", "skeleton", "controlnet", "control image", "ID-Patch")
 
@@ -433,8 +421,8 @@ class PlaceCast(io.ComfyNode):
             outputs=[
                 # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
                 CastSocket.Output("placed", display_name="cast"),
-                io.Image.Output("preview", display_name="preview", tooltip="The places with numbers, names and faces."),
-                io.String.Output("report", display_name="report", tooltip="Who stands where, and what may go wrong."),
+                output(io.Image, "preview", "The places with numbers, names and faces."),
+                output(io.String, "report", "Who stands where, and what may go wrong."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -495,8 +483,8 @@ class PersonRegion(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[
-                io.Mask.Output("mask", display_name="mask", tooltip="Of the size of the layout."),
-                io.Image.Output("preview", display_name="preview", tooltip="The region among the places."),
+                output(io.Mask, "mask", "Of the size of the layout."),
+                output(io.Image, "preview", "The region among the places."),
             ],
         )
         return searchable(

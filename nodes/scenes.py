@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..bridge.schema import searchable
+from ..bridge.schema import output, searchable
 from ..core.prompts import MOST_SCENES, per_scene
 
 
@@ -38,7 +38,7 @@ class Scenes(io.ComfyNode):
                     is_output_list=True,
                     tooltip="A list: CLIP Text Encode and all that follows run once for each.",
                 ),
-                io.Int.Output("count", display_name="count", tooltip="How many scenes there are."),
+                output(io.Int, "count", "How many scenes there are."),
             ],
         )
         return searchable(schema, "prompt list", "batch prompts", "comic", "album", "story", "storyboard", "queue")

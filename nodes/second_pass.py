@@ -12,7 +12,7 @@ from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, searchable
+from ..bridge.schema import advanced, face_sizes_input, output, pixels_input, searchable, similarity_input
 from ..core import measure
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -71,20 +71,14 @@ class CropFaces(io.ComfyNode):
                     options=list(CHOICES),
                     tooltip="Who needs the second pass; the others' faces stay as they are, bit for bit.",
                 ),
-                io.Int.Input(
+                pixels_input(
                     "smaller_than",
+                    "Faces whose height is below this, in pixels of the picture, are small.",
                     default=SMALL_FACE,
-                    min=1,
-                    max=16384,
-                    tooltip="Faces whose height is below this, in pixels of the picture, are small.",
+                    least=1,
                 ),
-                io.Float.Input(
-                    "less_than",
-                    default=0.4,
-                    min=-1.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Faces whose similarity to the person's photos is below this are unlike.",
+                similarity_input(
+                    "less_than", 0.4, "Faces whose similarity to the person's photos is below this are unlike."
                 ),
                 io.Int.Input(
                     "size",
@@ -95,34 +89,18 @@ class CropFaces(io.ComfyNode):
                     tooltip="Of the enlarged crops, in pixels. Larger: more detail, and slower; six crops of 512 px "
                     "are one and a half pictures of 1024 px.",
                 ),
-                io.Float.Input(
+                face_sizes_input(
                     "margin",
-                    default=1.0,
-                    min=0.25,
-                    max=4.0,
-                    step=0.05,
-                    tooltip="How much of the picture around the face is in the crop, in face sizes on each side.",
+                    1.0,
+                    "How much of the picture around the face is in the crop, in face sizes on each side.",
+                    least=0.25,
                 ),
                 advanced(
-                    io.Float.Input(
-                        "mask_margin",
-                        default=0.2,
-                        min=0.0,
-                        max=4.0,
-                        step=0.05,
-                        tooltip="How much around the face is pasted back, in face sizes on each side.",
+                    face_sizes_input(
+                        "mask_margin", 0.2, "How much around the face is pasted back, in face sizes on each side."
                     )
                 ),
-                advanced(
-                    io.Float.Input(
-                        "feather",
-                        default=0.25,
-                        min=0.0,
-                        max=4.0,
-                        step=0.05,
-                        tooltip="Soft edge of what is pasted back, in face sizes.",
-                    )
-                ),
+                advanced(face_sizes_input("feather", 0.25, "Soft edge of what is pasted back, in face sizes.")),
                 advanced(
                     io.Combo.Input(
                         "not_found",
@@ -134,24 +112,16 @@ class CropFaces(io.ComfyNode):
                 *([_VAE] if dit.known_here() else []),
             ],
             outputs=[
-                io.Image.Output("crops", display_name="crops", tooltip="One person per row: for VAE Encode."),
-                io.Mask.Output(
-                    "masks",
-                    display_name="masks",
-                    tooltip="Of the crops, what is pasted: for Set Latent Noise Mask.",
-                ),
+                output(io.Image, "crops", "One person per row: for VAE Encode."),
+                output(io.Mask, "masks", "Of the crops, what is pasted: for Set Latent Noise Mask."),
                 CastSocket.Output(
                     "cast_by_row", display_name="cast", tooltip="Row n of the batch is person n: for the apply nodes."
                 ),
-                CropsSocket.Output("where", display_name="where", tooltip="For Paste Faces."),
-                io.Image.Output("preview", display_name="preview", tooltip="Who was chosen."),
-                io.String.Output("report", display_name="report", tooltip="Everybody, and why they are chosen or not."),
-                io.Int.Output("count", display_name="count", tooltip="How many rows there are."),
-                io.Latent.Output(
-                    "latents",
-                    display_name="latents",
-                    tooltip="The crops for the sampler, with their masks; needs vae.",
-                ),
+                output(CropsSocket, "where", "For Paste Faces."),
+                output(io.Image, "preview", "Who was chosen."),
+                output(io.String, "report", "Everybody, and why they are chosen or not."),
+                output(io.Int, "count", "How many rows there are."),
+                output(io.Latent, "latents", "The crops for the sampler, with their masks; needs vae."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -243,8 +213,8 @@ class PasteFaces(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("image", display_name="image"),
-                io.Mask.Output("mask", display_name="mask", tooltip="Where something was pasted."),
+                output(io.Image, "image"),
+                output(io.Mask, "mask", "Where something was pasted."),
             ],
         )
         return searchable(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")

@@ -8,42 +8,23 @@ with a file such as
     terrace,anna.jpg,ben.jpg,"two friends on a terrace, soft light",1
     beach,anna.jpg,ben.jpg,two friends at the beach,2
 
+docs/many_pictures.md says it in full.
+
 Columns: the inputs of the workflow's app by their labels (write a wrong one, and it lists them), or "Node title.input"
 of any other input (with the node's number in the title's place where two are called alike). The cell of a photo is its
-file, below the folder of the CSV or --photos. An empty cell is as the workflow says; so is an input without a column,
-the seed too. The column "name" says what a row's pictures are called; without it their line in the CSV and their photos
-do. --set gives an input to every row. Spreadsheets' CSV UTF-8 is read as it is, with commas, semicolons or tabs.
+file, below the folder of the CSV or --photos, or the name of a saved person. An empty cell is as the workflow says; so
+is an input without a column, the seed too. The column "name" says what a row's pictures are called.
 
 Workflows: one of our templates by its file's name in workflows/, or a file, saved in ComfyUI with Export or Export
-(API). The packs in the custom_nodes of the ComfyUI that is found are there too. It has to save what it makes, with Save
-Image. Before the first row all files of models are looked for; after ten it says what all rows take, in time and disk.
+(API). It has to save what it makes, with Save Image. Before the first row all files of models are looked for.
 
-People: who is in several rows with the same photos is looked at once; the pictures are the same to the bit. The name of
-a saved person may stand in the place of a photo that only makes a person, and in that of Load Identity's file.
-
-Output: a folder beside the CSV with its name, in it the pictures (name.png, or name_1of4.png where there are several),
-done.csv, and failed.csv with every line that could not be made, and why: the others are made all the same, and the
-exit status is 1. Mend those lines in your CSV, not there.
-
-Going on: run the same again, whatever has stopped it, Ctrl-C too. What is done is left alone and what has failed is
-tried again. A row is made again, in the place of its old pictures, when its cells, its photos or the workflow have
-changed, or when one of its pictures is gone. A row that is no longer in the file keeps its pictures. Where lines may be
-put between others, give the rows names.
-
-Likeness: with --measure likeness.csv says who is shown in each picture and how alike (docs/measuring.md says what the
-figures mean), and the end sums it up. With --keep best-of:4 each row is made with its seed and the three after it, and
-the one is kept that Pick Best Likeness would keep; likeness.csv has the scores of all, and which seed was kept. Rows
-that were made without are made again.
+Output: a folder beside the CSV with its name, in it the pictures, done.csv, and failed.csv with every line that could
+not be made, and why: the others are made all the same, and the exit status is 1. Run the same again to go on: what is
+done is left alone, what has failed or changed is made. With --measure or --keep likeness.csv says who is shown in each
+picture and how alike.
 
 Workers: each is a ComfyUI without a window and in a folder of its own, as many as there are GPUs; more share them. One
-runs in this program, several on Ray (pip install "ray[default]"; it reports nothing to its makers and opens no port to
-the network), whose dashboard shows them. Where one ends its rows go to others, and another one is started; a row during
-which three have ended is in failed.csv. With --address they run on a cluster: each machine has a ComfyUI (COMFYUI_PATH
-before ray start, or ~/comfy/ComfyUI) with the models in it; photos, pictures and this pack are sent.
-
-Rows that take long: after a minute a word says so. A ComfyUI that is ten times as long at one row as the longest row
-before took, and at least ten minutes, is ended. The row is tried once more, and is then in failed.csv. --row-limit sets
-another limit, which the first row has too.
+runs in this program, several on Ray (pip install "ray[default]"), with --address on a cluster.
 
 Python: the active environment, or --python, is to be the one that runs your ComfyUI. Else one is made in .venv; on
 Windows its torch does not use the graphics card.
@@ -68,8 +49,9 @@ import environment
 from environment import ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from batch.inputs import Job, Template
+    from batch.inputs import Template
     from batch.output import Output
+    from batch.prompts import Job
     from batch.rows import Row
     from batch.run import Run
     from batch.workers import Crew
@@ -172,7 +154,7 @@ def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
     models = [given.models.absolute()] if given.models else []
     count = given.workers or (None if given.address else max(1, gpus()))
     if count == 1 and not given.address:
-        return workers.Crew(lambda: workers.Here(host, python, models), count, host, given.row_limit)
+        return workers.Crew(lambda: workers.here(host, python, models), count, host, given.row_limit)
     return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host, given.row_limit)
 
 

@@ -7,8 +7,8 @@ Needs a ComfyUI (see scripts/test.py for where it is looked for). Cases that nee
 where there is none. Floating-point operations are counted on meta tensors at SDXL's real shapes, so that figure is
 exact on any machine. A case that fails is named, and the next one runs. --tiny only shows that every case runs: small
 networks, one round, the GPU's cases on any machine. --gpu is one run of ten minutes at most for a machine that is lent:
-every case that a GPU is wanted for at real size in half precision, the most valuable first, results.json and pictures
-of the timeline in FOLDER; what no longer fits is named.
+every case that a GPU is wanted for at real size in half precision, the most valuable first, results.json in FOLDER;
+what no longer fits is named.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ def run(named: list[str]) -> int:
     """The cases of these names, all without one; 1 where one of them failed."""
     # Only here: all of these need the host, the pack and torch.
     import torch
-    from bench import cards, faces, flux, id_patch, instant_id, ip_adapter, parts, people, references
+    from bench import faces, flux, id_patch, instant_id, parts, references, tables, timed
     from bench.measure import TINY
 
-    methods = (id_patch, faces, instant_id, ip_adapter, parts, people, cards, references, flux)
-    cases = {name: case for method in methods for name, case in method.CASES.items()}
-    need_gpu = {name for method in methods for name in method.NEED_GPU}
+    files = (id_patch, faces, instant_id, parts, tables, references, flux, timed)
+    cases = {name: case for file in files for name, case in file.CASES.items()}
+    need_gpu = {name for file in files for name in file.NEED_GPU}
     if unknown := [name for name in named if name not in cases]:
         raise environment.SetupError(f"No such case: {', '.join(unknown)}. There are: {', '.join(cases)}.")
     failed = False

@@ -3,17 +3,15 @@
     python scripts/models.py list
     python scripts/models.py doctor [workflow] [--models DIR]
     python scripts/models.py download <workflow or id> ... [--yes] [--models DIR]
-    python scripts/models.py convert <id-patch.bin, ip-adapter.bin or the folder of Parts2Whole>
-    python scripts/models.py manager
     python scripts/models.py write [--check]
 
 A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found and
-where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network; it and `convert`, which makes
-safetensors of pickles, need torch: run them with the Python that runs ComfyUI. `download` needs huggingface_hub and
-pooch; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT.
-`manager` prints entries for ComfyUI-Manager's model list, `write` renews what is made from models_manifest.json in
-README, docs/, the workflows and the blueprints, and what is made from docs/authors_settings.json: the tables of
-published settings in the help pages, and those of the templates beside them in docs/verification.md.
+where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network and needs torch: run it with the
+Python that runs ComfyUI. `download` needs huggingface_hub and pooch; tokens are huggingface_hub's (HF_TOKEN, or
+`hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
+models_manifest.json in README, docs/ (with the entries for ComfyUI-Manager's model list), the workflows and the
+blueprints, and what is made from docs/authors_settings.json: the tables of published settings in the help pages, and
+those of the templates beside them in docs/verification.md.
 """
 
 from __future__ import annotations
@@ -52,22 +50,26 @@ HELP = ROOT / "web" / "docs"
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list")
-    add_doctor(commands.add_parser("doctor"))
-    add_download(commands.add_parser("download"))
-    commands.add_parser("convert").add_argument("source", type=Path, help="a pickle, or the folder of Parts2Whole")
-    commands.add_parser("manager")
-    commands.add_parser("write").add_argument("--check", action="store_true", help="change nothing, fail if outdated")
+    folder = "a models folder; default: that of the ComfyUI that is found"
+    commands.add_parser("list").set_defaults(run=show_list)
+    one = commands.add_parser("doctor")
+    one.add_argument("workflow", nargs="?", help="all of ours without")
+    one.add_argument("--models", type=Path, help=folder)
+    one.set_defaults(run=doctor)
+    one = commands.add_parser("download")
+    one.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
+    one.add_argument("--yes", action="store_true", help="do not ask")
+    one.add_argument("--models", type=Path, help=folder)
+    one.set_defaults(run=download)
+    one = commands.add_parser("write")
+    one.add_argument("--check", action="store_true", help="change nothing, fail if outdated")
+    one.set_defaults(run=write)
     given = parser.parse_args()
     try:
         manifest.models()
     except LikenessError as damaged:
         raise SetupError(str(damaged)) from damaged
-    run = {
-        "list": show_list, "doctor": doctor, "download": download, "convert": convert, "manager": manager,
-        "write": write,
-    }  # fmt: skip
-    return run[given.command](given)
+    return given.run(given)
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -98,11 +100,6 @@ def read_workflow(name: str) -> dict[str, Any]:
 
 
 # --- Doctor
-
-
-def add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("workflow", nargs="?", help="all of ours without")
-    parser.add_argument("--models", type=Path, help="a models folder; default: that of the ComfyUI that is found")
 
 
 def doctor(given: argparse.Namespace) -> int:
@@ -175,12 +172,6 @@ def extra_paths(path: Path) -> list[tuple[str, str]]:
 # --- Download
 
 
-def add_download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--models", type=Path, help="a models folder; default: that of the ComfyUI that is found")
-
-
 def download(given: argparse.Namespace) -> int:
     """Exit status 1 where something did not come; what came stays."""
     return fetched(chosen(given.names), model_folders(given.models), given.yes)
@@ -220,10 +211,8 @@ def agreed() -> bool:
 
 
 def convert(given: argparse.Namespace) -> int:
-    try:
-        from core.models.convert import convert
-    except ImportError as error:
-        raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from None
+    from to_safetensors import convert
+
     try:
         print(convert(given.source))
     except (LikenessError, OSError) as problem:
@@ -232,11 +221,6 @@ def convert(given: argparse.Namespace) -> int:
 
 
 # --- What is made from the manifest
-
-
-def manager(given: argparse.Namespace) -> int:
-    print(manager_list(), end="")
-    return 0
 
 
 _KINDS = {

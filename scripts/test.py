@@ -6,8 +6,14 @@
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 
+<<<<<<< HEAD
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
 ComfyUI. What is asked for by path runs in one process, a whole tier in one per core, at most four.
+=======
+Paths, -k, -x and everything else go to pytest; a path below tests/host or tests/parity runs in a ComfyUI. What is
+asked for by path runs in one process, a whole tier in one per core, at most four, and then says which tests took
+longest, how much of it they computed, and how much they waited, as for a ComfyUI of their own that goes on running.
+>>>>>>> m1
 """
 
 from __future__ import annotations
@@ -70,12 +76,22 @@ class Session:
 
 
 @dataclass(frozen=True)
+class Test:
+    """cpu: seconds of the processor, of the test and of the processes that it started and that have ended."""
+
+    seconds: float
+    cpu: float
+    name: str
+
+
+@dataclass(frozen=True)
 class Outcome:
     title: str
     status: int
     counts: Counter[str]
     seconds: float
     cpu: float
+    tests: Sequence[Test] = ()
 
 
 def main(arguments: list[str]) -> int:
@@ -93,7 +109,7 @@ def main(arguments: list[str]) -> int:
     hosts = environment.find_hosts()
     python = environment.python_for(hosts, given, MODULES)
     options, host_less, on_hosts = split(arguments)
-    if not host_less and not on_hosts:
+    if whole := not host_less and not on_hosts:
         host_less, on_hosts = _ours(tier.host_less), _ours(tier.on_hosts)
         options = [*workers(), *options]
     stop = "-x" in options or "--exitfirst" in options
@@ -102,6 +118,9 @@ def main(arguments: list[str]) -> int:
         outcomes.append(run(session, python, options))
         if stop and outcomes[-1].status not in (0, NOTHING_COLLECTED):
             break
+    if whole:
+        for text in slowest([test for outcome in outcomes for test in outcome.tests]):
+            say(text)
     missing = bool(on_hosts) and not hosts
     return report(outcomes, missing, time.monotonic() - started, cpu_seconds() - cpu)
 
@@ -163,7 +182,7 @@ def run(session: Session, python: Path, options: list[str]) -> Outcome:
         # An -m of the caller's is the last one, and so the one that counts.
         status = subprocess.run([*command, *options, *session.paths], env=variables).returncode
         spent = time.monotonic() - started, cpu_seconds() - cpu
-        return Outcome(session.title, status, count(results), *spent)
+        return Outcome(session.title, status, count(results), *spent, timed(results))
 
 
 def cpu_seconds() -> float:
@@ -182,6 +201,28 @@ def count(results: Path) -> Counter[str]:
             )
             counts.update(passed=tests - failed - errors - skipped, failed=failed, errors=errors, skipped=skipped)
     return counts
+
+
+def timed(results: Path) -> list[Test]:
+    """Every test of one JUnit file; nothing if there is none."""
+    cases = ElementTree.parse(results).getroot().iter("testcase") if results.is_file() else ()
+    return [
+        Test(
+            float(case.get("time", 0)),
+            sum(float(one.get("value", 0)) for one in case.iter("property") if one.get("name") == "cpu"),
+            f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}",
+        )
+        for case in cases
+    ]
+
+
+def slowest(tests: Sequence[Test], count: int = 30) -> list[str]:
+    """In words; who computes in several threads waits no less than 0."""
+    longest = sorted(tests, key=lambda test: test.seconds, reverse=True)[:count]
+    head = [f"The {len(longest)} slowest: seconds, of these computing, waiting"] if longest else []
+    waiting = (max(0.0, test.seconds - test.cpu) for test in longest)
+    rows = zip(longest, waiting, strict=True)
+    return head + [f"{test.seconds:8.1f} {test.cpu:8.1f} {waits:8.1f}  {test.name}" for test, waits in rows]
 
 
 def report(outcomes: list[Outcome], host_missing: bool, seconds: float, cpu: float) -> int:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))
     items.sort(key=_turn)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    item.stash[_BEGUN] = _cpu_seconds()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """What a test computed stands in the JUnit file beside what it took: scripts/test.py tells them apart."""
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append(("cpu", round(_cpu_seconds() - item.stash[_BEGUN], 3)))
+
+
+_BEGUN = pytest.StashKey[float]()
+
+
+def _cpu_seconds() -> float:
+    """Of this process and of those that it started and that have ended."""
+    return sum(os.times()[:4])
 
 
 def _turn(item: pytest.Item) -> int:

@@ -62,7 +62,7 @@ class SharingRun(Run):
             return memory
         if live.steps == 1 or self.schedule is None:
             return memory.with_nothing_recorded()
-        key, turn = (live, given.x.device), _step(self.schedule, given.sigmas) // live.steps
+        key, turn = (live, given.x.device), step_of(self.schedule, given.sigmas) // live.steps
         if self._recordings.get(key, (None,))[0] != turn:
             self._recordings.pop(key, None)  # before the next is made: both at once would be large
             self._recordings[key] = turn, memory.with_nothing_recorded()
@@ -73,11 +73,11 @@ class SharingRun(Run):
         watches = [parts.watch for parts in carried if parts is not None and parts.bank and parts.watch]
         if self.schedule is None or not watches:
             return None
-        step = int((self.schedule > float(sigmas[0]) * 1.000001).sum()) + 1
+        step = step_of(self.schedule, sigmas) + 1
         return next((watch for watch in watches if watch.step == step), None)
 
 
-def _step(schedule: Tensor, sigmas: Tensor) -> int:
+def step_of(schedule: Tensor, sigmas: Tensor) -> int:
     """The step that sigmas (B,) belong to, from 0: what a sampler asks for between two steps, to the first of them."""
     return int((schedule >= float(sigmas[0]) * 0.999999).sum()) - 1
 

@@ -98,8 +98,8 @@ class SharedParts(Carried):
         if self.size not in (None, found):
             raise BadSize(
                 "The latent", found, f"the parts were encoded for {self.size[0]}x{self.size[1]} px",
-                "Give the latent and the node of the parts (Encode Parts or Share Parts Attention) the same width and "
-                "height; a second pass at another size needs that node once more, at that size.",
+                "Give the latent and the node that the parts go through the same width and height; a second pass at "
+                "another size needs that node once more, at that size.",
             )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:
     """Every entry with the parts in it. Raises BadParts where there are parts already."""
     if any(SharedParts.key in options.get("model_conds", {}) for _, options in conditioning):
         raise BadParts(
-            "The conditioning carries parts already, from another node of Parts2Whole or Share Parts Attention.",
+            "The conditioning carries parts already, from another node.",
             "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
         )
     return put(conditioning, parts)

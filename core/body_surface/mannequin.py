@@ -16,7 +16,7 @@ import torch
 
 from ..errors import BadLayout
 from ..people import Joint, Layout, Point, Pose
-from ..places.bodies import CROWN, SEEN, head_of_pose, torso
+from ..places.bodies import CROWN, SEEN, head_of_pose, middle, torso, unit
 from .iuv import Surface
 
 _Array = npt.NDArray[np.float64]
@@ -138,7 +138,7 @@ class _Figure:
     def _hand(self, side: int) -> None:
         elbow, wrist = self._joint(7, side), self._joint(9, side)
         if elbow and wrist:
-            x, y = _unit(elbow, wrist)
+            x, y = unit(elbow, wrist)
             start = wrist[0] + x * 0.1 * self.head, wrist[1] + y * 0.1 * self.head
             end = wrist[0] + x * 0.42 * self.head, wrist[1] + y * 0.42 * self.head
             self._capsule(start, end, (0.16, 0.13), side, _HAND[side])
@@ -152,7 +152,7 @@ class _Figure:
     def _capsule(self, a: Point, b: Point, radii: Sequence[float], side: int, charts: Sequence[_Chart]) -> None:
         """From a to b with round ends; across goes outwards."""
         first, last = (radius * self.head for radius in radii)
-        direction, length = _unit(a, b), math.dist(a, b)
+        direction, length = unit(a, b), math.dist(a, b)
 
         def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
             along, across = _turned(x - a[0], y - a[1], direction, side * self.turn)
@@ -171,8 +171,8 @@ class _Figure:
         if not corners:
             return
         left, right, right_hip, left_hip = corners
-        top, bottom = _middle(left, right), _middle(left_hip, right_hip)
-        direction, length, head = _unit(top, bottom), max(math.dist(top, bottom), 1.0), self.head
+        top, bottom = middle(left, right), middle(left_hip, right_hip)
+        direction, length, head = unit(top, bottom), max(math.dist(top, bottom), 1.0), self.head
         shoulders, hips = math.dist(left, right) / 2 + 0.02 * head, math.dist(left_hip, right_hip) / 2 + 0.26 * head
         over, crotch = 0.18 * head, 0.3 * head
 
@@ -194,21 +194,21 @@ class _Figure:
         if nose[2] <= SEEN:
             return
         corners = torso(self.pose)
-        neck = _middle(corners[0], corners[1]) if corners else (nose[0], nose[1] + 0.7 * head)
-        (dx, dy), length = _unit(nose[:2], neck), math.dist(neck, nose[:2])
+        neck = middle(corners[0], corners[1]) if corners else (nose[0], nose[1] + 0.7 * head)
+        (dx, dy), length = unit(nose[:2], neck), math.dist(neck, nose[:2])
         # The skull's middle lies between the ears; of one that is seen, half way to the nose.
         ears = [ear for ear in self.pose[3:5] if ear[2] > SEEN]
-        middle = self.turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
+        skull = self.turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
         crown, chin, base = CROWN * head, 0.34 * head, max(length - 0.12 * head, 0.34 * head)
 
         def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
             along, across = _turned(x - nose[0], y - nose[1], (dx, dy), self.turn)
-            across = across - middle
+            across = across - skull
             round_ = np.sqrt(np.maximum(1 - ((along - (crown + chin) / 2) / ((chin - crown) / 2)) ** 2, 1e-9))
             half = np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
             return 2 * (along - crown) / (base - crown) - 1, across / half
 
-        seam = max(-0.8, min(0.8, -middle / (_HALF_HEAD * head)))
+        seam = max(-0.8, min(0.8, -skull / (_HALF_HEAD * head)))
         reach = max(base, -crown) + _HALF_HEAD * head
         box = nose[0] - reach, nose[1] - reach, nose[0] + reach, nose[1] + reach
         self._paint(box, on, _head_charts(seam, self.front))
@@ -247,12 +247,3 @@ def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
 def _turned(x: _Array, y: _Array, down: Point, turn: int) -> tuple[_Array, _Array]:
     """How far along `down`, a unit vector, and across it: with turn = 1 to the viewer's right of what points down."""
     return x * down[0] + y * down[1], (x * down[1] - y * down[0]) * turn
-
-
-def _middle(a: Point, b: Point) -> Point:
-    return (a[0] + b[0]) / 2, (a[1] + b[1]) / 2
-
-
-def _unit(a: Point, b: Point) -> Point:
-    length = math.dist(a, b)
-    return ((b[0] - a[0]) / length, (b[1] - a[1]) / length) if length else (0.0, 1.0)

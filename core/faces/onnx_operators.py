@@ -1,21 +1,18 @@
-"""What the operators of face networks do, in torch: two tables by ONNX's names.
+"""What the operators of face networks do, in torch: one table by ONNX's names.
 
-LAYERS are the operators with weights. They become layers of `ops`, so that the host casts and moves them like those of
-any other network. FUNCTIONS are the rest, among them what exporters leave where a size depends on the picture. Keyword
-arguments are ONNX's attributes: one that is not among them is unknown here, like an operator that is in neither table.
+Among them is what exporters leave where a size depends on the picture. Keyword arguments are ONNX's attributes: one
+that is not among them is unknown here, like an operator that is not in the table.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-
-from ..models.tensors import State
 
 Ints = Sequence[int]
 
@@ -33,25 +30,26 @@ def _only(known: bool, attribute: str) -> None:
         raise UnknownValue(attribute)
 
 
-class Layer(NamedTuple):
-    """make(ops, **place) builds it, for these weights."""
+def _beside(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Sizes and what is computed of them are on the CPU, where sizes are read; these follow what they meet."""
+    device = b.device if a.device.type == "cpu" else a.device
+    return a.to(device), b.to(device)
 
-    make: Callable[..., nn.Module]
-    state: State
+
+def _listed(sizes: Tensor) -> list[Any]:
+    return sizes.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
-class _Convolution(nn.Module):
-    """ONNX pads each of the four sides as it likes."""
-
-    def __init__(self, pads: Ints, layer: nn.Module) -> None:
-        super().__init__()
-        self.pads, self.layer = pads, layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.layer(functional.pad(x, self.pads) if self.pads else x)
+def _check_window(strides: Ints, pads: Ints, dilations: Ints, auto_pad: str) -> None:
+    """What torch tells on real pictures only, or with a crash."""
+    _only(auto_pad in _PADS, "auto_pad")
+    _only(min(strides) > 0, "strides")
+    _only(all(0 <= side <= _WIDEST for side in pads), "pads")
+    _only(min(dilations) > 0, "dilations")
 
 
 def _conv(
+    x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     *,
@@ -61,25 +59,17 @@ def _conv(
     dilations: Ints = (1, 1),
     group: int = 1,
     auto_pad: str = "NOTSET",
-) -> Layer:
-    _only(auto_pad in _PADS, "auto_pad")
-    _check_window(strides, pads, dilations)
+) -> Tensor:
+    _check_window(strides, pads, dilations, auto_pad)
+    _only(all(weight.shape), "kernel_shape")
     top, left, bottom, right = pads
-    even = (top, left) == (bottom, right)
-
-    def make(ops: Any, **place: Any) -> nn.Module:
-        _only(all(weight.shape), "kernel_shape")
-        channels_out, channels, *kernel = weight.shape
-        padding = (top, left) if even else (0, 0)
-        layer = ops.Conv2d(
-            channels * group, channels_out, kernel, strides, padding, dilations, group, bias is not None, **place
-        )
-        return _Convolution(() if even else (left, right, top, bottom), layer)
-
-    return Layer(make, _filled("layer.", weight=weight, bias=bias))
+    if (top, left) != (bottom, right):
+        x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
+    return functional.conv2d(x, weight, bias, list(strides), [top, left], list(dilations), group)
 
 
 def _gemm(
+    x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     *,
@@ -87,59 +77,14 @@ def _gemm(
     beta: float = 1.0,
     transA: int = 0,  # noqa: N803 - ONNX's name
     transB: int = 0,  # noqa: N803
-) -> Layer:
+) -> Tensor:
     _only(not transA, "transA")
-    weight = (alpha * (weight if transB else weight.t())).contiguous()
-    if bias is not None:
-        bias = (beta * bias).expand(len(weight))
-
-    def make(ops: Any, **place: Any) -> nn.Module:
-        return ops.Linear(weight.shape[1], weight.shape[0], bias is not None, **place)
-
-    return Layer(make, _filled(weight=weight, bias=bias))
-
-
-def _check_window(strides: Ints, pads: Ints, dilations: Ints = (1,)) -> None:
-    """What torch tells on real pictures only, or with a crash."""
-    _only(min(strides) > 0, "strides")
-    _only(all(0 <= side <= _WIDEST for side in pads), "pads")
-    _only(min(dilations) > 0, "dilations")
-
-
-class _PerChannel(nn.Module):
-    """A few numbers per channel, as a Linear layer: that of one is the numbers themselves, where the host put them."""
-
-    def __init__(self, layer: nn.Module, count: int) -> None:
-        super().__init__()
-        self.layer, self.count = layer, count
-
-    def numbers(self, x: Tensor) -> Tensor:
-        """(count, channels, 1, ...), to be used with x of (n, channels, ...)."""
-        rows: Tensor = self.layer(torch.eye(self.count, device=x.device, dtype=x.dtype))
-        return rows[(..., *[None] * (x.ndim - 2))]
-
-
-class _BatchNorm(_PerChannel):
-    def forward(self, x: Tensor) -> Tensor:
-        scale, shift = self.numbers(x)
-        return torch.addcmul(shift, x, scale)
-
-
-class _PReLU(_PerChannel):
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.prelu(x, self.numbers(x).flatten())
-
-
-def _per_channel(module: Callable[[nn.Module, int], nn.Module], *rows: Tensor) -> Layer:
-    weight = torch.stack([row.flatten() for row in rows], dim=1)
-
-    def make(ops: Any, **place: Any) -> nn.Module:
-        return module(ops.Linear(len(rows), len(weight), bias=False, **place), len(rows))
-
-    return Layer(make, _filled("layer.", weight=weight))
+    product = alpha * functional.linear(x, weight if transB else weight.t())
+    return product if bias is None else product + beta * bias
 
 
 def _batch_norm(
+    x: Tensor,
     scale: Tensor,
     shift: Tensor,
     mean: Tensor,
@@ -149,70 +94,12 @@ def _batch_norm(
     momentum: float = 0.9,
     spatial: int = 1,
     training_mode: int = 0,
-) -> Layer:
+) -> Tensor:
     _only(not training_mode, "training_mode")
-    factor = scale.double() / (variance.double() + epsilon).sqrt()
-    return _per_channel(_BatchNorm, factor.float(), (shift.double() - mean.double() * factor).float())
-
-
-def _prelu(slope: Tensor) -> Layer:
-    return _per_channel(_PReLU, slope)
-
-
-def _mat_mul(weight: Tensor) -> Layer:
-    return _gemm(weight)
-
-
-def _filled(prefix: str = "", **state: Tensor | None) -> State:
-    return {prefix + key: tensor.contiguous() for key, tensor in state.items() if tensor is not None}
-
-
-LAYERS: Mapping[str, Callable[..., Layer]] = {
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "MatMul": _mat_mul,
-    "BatchNormalization": _batch_norm,
-    "PRelu": _prelu,
-}
-"""(what the node reads besides its first input, **attributes) -> the layer."""
-
-
-def _relu(x: Tensor) -> Tensor:
-    return x.relu()
-
-
-def relu_in_place(x: Tensor) -> Tensor:
-    return x.relu_()
-
-
-def _sigmoid(x: Tensor) -> Tensor:
-    return x.sigmoid()
-
-
-def _add(a: Tensor, b: Tensor) -> Tensor:
-    return torch.add(*_beside(a, b))
-
-
-def _sub(a: Tensor, b: Tensor) -> Tensor:
-    return torch.sub(*_beside(a, b))
-
-
-def _mul(a: Tensor, b: Tensor) -> Tensor:
-    return torch.mul(*_beside(a, b))
-
-
-def _div(a: Tensor, b: Tensor) -> Tensor:
-    return torch.div(*_beside(a, b), rounding_mode=None if a.is_floating_point() else "trunc")
-
-
-def _beside(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Sizes and the numbers of the file are on the CPU, where sizes are read; these follow what they meet."""
-    device = b.device if a.device.type == "cpu" else a.device
-    return a.to(device), b.to(device)
+    return functional.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
 
 
 def _instance_norm(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: float = 1e-5) -> Tensor:
-    (x, scale), (_, shift) = _beside(x, scale), _beside(x, shift)
     return functional.instance_norm(x, weight=scale, bias=shift, eps=epsilon)
 
 
@@ -227,8 +114,7 @@ def _max_pool(
     storage_order: int = 0,
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    _only(auto_pad in _PADS, "auto_pad")
-    _check_window(strides, pads, dilations)
+    _check_window(strides, pads, dilations, auto_pad)
     return functional.max_pool2d(x, list(kernel_shape), list(strides), _even(pads), list(dilations), bool(ceil_mode))
 
 
@@ -242,8 +128,7 @@ def _average_pool(
     count_include_pad: int = 0,
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    _only(auto_pad in _PADS, "auto_pad")
-    _check_window(strides, pads)
+    _check_window(strides, pads, (1,), auto_pad)
     counted = bool(count_include_pad)
     return functional.avg_pool2d(x, list(kernel_shape), list(strides), _even(pads), bool(ceil_mode), counted)
 
@@ -252,10 +137,6 @@ def _even(pads: Ints) -> list[int]:
     top, left, bottom, right = pads
     _only((top, left) == (bottom, right), "pads")
     return [top, left]
-
-
-def _global_average_pool(x: Tensor) -> Tensor:
-    return x.mean(dim=(2, 3), keepdim=True)
 
 
 def _resize(
@@ -283,10 +164,6 @@ def _resize(
     _only(nearest_mode != "ceil", "nearest_mode")
     _only(factors[:2] == [1, 1] and all(factor == int(factor) >= 1 for factor in factors), "scales")
     return functional.interpolate(x, scale_factor=[float(factor) for factor in factors[2:]], mode="nearest")
-
-
-def _listed(sizes: Tensor) -> list[Any]:
-    return sizes.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _flatten(x: Tensor, *, axis: int = 1) -> Tensor:
@@ -326,10 +203,6 @@ def _slice(x: Tensor, *given: Tensor, starts: Ints = (), ends: Ints = (), axes: 
     return x[tuple(parts)]
 
 
-def _shape(x: Tensor) -> Tensor:
-    return torch.tensor(x.shape)
-
-
 def _gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
     _only(axis == 0, "axis")
     _only(all(-len(x) <= place < len(x) for place in _listed(index.flatten())), "indices")
@@ -341,38 +214,47 @@ def _cast(x: Tensor, *, to: int) -> Tensor:
     return x.float() if to in (1, 10, 11, 16) else x.long()
 
 
-def _identity(x: Tensor) -> Tensor:
-    return x
-
-
 def _dropout(x: Tensor, *given: Tensor, ratio: float = 0.5, seed: int = 0) -> Tensor:
     return x
 
 
-FUNCTIONS: Mapping[str, Callable[..., Tensor]] = {
-    "Add": _add,
+_OF_ONE: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "GlobalAveragePool": lambda x: x.mean(dim=(2, 3), keepdim=True),
+    "Identity": lambda x: x,
+    "Relu": lambda x: x.relu(),
+    "Shape": lambda x: torch.tensor(x.shape),
+    "Sigmoid": lambda x: x.sigmoid(),
+}
+_OF_TWO: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "Add": lambda a, b: torch.add(*_beside(a, b)),
+    "Div": lambda a, b: torch.div(*_beside(a, b), rounding_mode=None if a.is_floating_point() else "trunc"),
+    "MatMul": lambda a, b: a @ b,
+    "Mul": lambda a, b: torch.mul(*_beside(a, b)),
+    "PRelu": lambda x, slope: functional.prelu(x, slope.flatten()),
+    "Sub": lambda a, b: torch.sub(*_beside(a, b)),
+}
+OPERATORS: Mapping[str, Callable[..., Tensor]] = {
+    **_OF_ONE,
+    **_OF_TWO,
     "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
     "Cast": _cast,
     "Concat": _concat,
-    "Div": _div,
+    "Conv": _conv,
     "Dropout": _dropout,
     "Flatten": _flatten,
     "Gather": _gather,
-    "GlobalAveragePool": _global_average_pool,
-    "Identity": _identity,
+    "Gemm": _gemm,
     "InstanceNormalization": _instance_norm,
     "MaxPool": _max_pool,
-    "Mul": _mul,
-    "Relu": _relu,
     "Reshape": _reshape,
     "Resize": _resize,
-    "Shape": _shape,
-    "Sigmoid": _sigmoid,
     "Slice": _slice,
     "Squeeze": _squeeze,
-    "Sub": _sub,
     "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
     "Upsample": _resize,
 }
 """(*inputs, **attributes) -> the first output; the others are of no use here."""
+READ_AS_LISTS = ("Resize", "Upsample")
+"""Operators that read floats which are no weights, but sizes."""

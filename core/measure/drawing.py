@@ -7,7 +7,7 @@ import math
 from PIL import Image
 from torch import Tensor
 
-from ..geometry import patch_rect
+from ..geometry import Fit, patch_rect, shared
 from ..people import Box
 from ..previews import Color, Sheet, as_picture, color_of
 from .report import Report
@@ -46,15 +46,11 @@ def who_is_who(image: Tensor, report: Report, number: int) -> Tensor:
         wide = max(2.4 * (box[2] - box[0]), 9.0 * sheet.letters)
         wide = min(wide, *(_before(box, other, sheet.letters) for _, _, other, _ in plates))
         covered = (box[0], box[1] - 1.4 * sheet.letters, box[0] + 1.4 * len(name) * sheet.letters / 4, box[1])
-        hides = any(other is not box and _overlap(covered, other) for other in one.boxes)
+        hides = any(other is not box and shared(covered, other) > 0 for other in one.boxes)
         sheet.label(label, name, sheet.below(box) if hides else box[:2], color, wide)
     gone = [report.names[seen.person] for seen in one.sightings if seen.face is None]
     sheet.footer([f"{summary(one)} ({report.recognisers[0]})", *([f"missing: {', '.join(gone)}"] if gone else [])])
     return sheet.tensor()
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _before(box: Box, other: Box, letters: int) -> float:
@@ -68,6 +64,4 @@ def _missing_box(report: Report, person: int, picture: Image.Image) -> Box | Non
     slot = report.people[person].slot
     if slot is None:
         return None
-    wide, high = picture.width / report.width, picture.height / report.height
-    x0, y0, x1, y1 = slot.box or patch_rect(slot.center)
-    return x0 * wide, y0 * high, x1 * wide, y1 * high
+    return Fit.into((report.width, report.height), picture.size, "stretch").box(slot.box or patch_rect(slot.center))

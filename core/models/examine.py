@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePath
 
+from ..errors import UnsupportedCheckpoint
 from ..methods import Format
-from . import examine_packs, formats
+from . import formats, onnx_file, packs
 from .files import no_model
 from .findings import DAMAGED, FOUND, MISPLACED, MISSING, WRONG, Finding
 from .formats import CONTROLNET
-from .manifest import Model, human, models
-from .search import Folders, moved, place, renamed, target
+from .manifest import File, Model, human, models
+from .onnx_file import Kind
+from .search import Folders, everything, listed, moved, place, renamed, target
 from .tensors import shapes
 from .torchscript import is_archive
 
@@ -19,7 +23,7 @@ from .torchscript import is_archive
 def examine(model: Model, folders: Folders) -> Finding:
     """Whether a model is there, and if not, whether something like it is."""
     if model.format == "face-pack":
-        return examine_packs.examine(model, folders) or _missing(model, folders)
+        return _pack(model, folders) or _missing(model, folders)
     places = {file: place(file, model, folders) for file in model.files}
     lost = [file for file, path in places.items() if path is None]
     for path in filter(None, places.values()):
@@ -106,3 +110,57 @@ def _missing(model: Model, folders: Folders) -> Finding:
     if not model.page:
         return Finding(model.title, MISSING, f"{where}; choose a file that is.")
     return Finding(model.title, MISSING, f"{where} ({model.size_text}).{others}", model, place=place)
+
+
+# --- Face packs
+
+
+def _pack(model: Model, folders: Folders) -> Finding | None:
+    """Whether detector and recogniser of a face pack are there, in any of the layouts in which people have them;
+    None where there is nothing of the pack."""
+    roots = folders.get(model.key, ())
+    found = [
+        (name, path) for root in roots for name, path in listed(root) if path.suffix == ".onnx" and os.path.isfile(path)
+    ]
+    here = [path for name, path in found if packs.pack_of(name) == model.name]
+    if not here and len(model.files) == 1 and (other := _detector(found)):
+        name, path = other
+        choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(name)} in it."
+        return Finding(model.title, FOUND, f"Only a detector is needed, and {path.parent} has one. {choose}")
+    try:
+        kinds = {onnx_file.inspect(str(path)).kind for path in here}
+    except UnsupportedCheckpoint as error:
+        return Finding(model.title, DAMAGED, f"{error.problem} {error.advice}", model)
+    lost = [file.part for file, kind in _needed(model) if kind not in kinds]
+    if lost and here:
+        return Finding(model.title, MISSING, f"{here[0].parent} has no {' and no '.join(lost)}.", model)
+    if lost:
+        return _misplaced_pack(model, folders)
+    folder = here[0].parent
+    if folder.parent.name == folder.name:
+        return Finding(model.title, FOUND, f"{folder}: nested twice, which Likeness reads and other packs may not.")
+    return Finding(model.title, FOUND, str(folder))
+
+
+def _detector(found: Iterable[tuple[str, Path]]) -> tuple[str, Path] | None:
+    """A whole detector of any pack: its name and path."""
+    for name, path in found:
+        with contextlib.suppress(UnsupportedCheckpoint):
+            if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
+                return name, path
+    return None
+
+
+def _needed(model: Model) -> Iterator[tuple[File, Kind]]:
+    kinds = {"detector": Kind.DETECTOR, "recogniser": Kind.RECOGNISER}
+    return ((file, kinds[file.part]) for file in model.files)
+
+
+def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
+    names = {PurePath(file.names[0]).name for file in model.files}
+    for path in everything(folders):
+        if path.name == f"{model.name}.zip":
+            return Finding(model.title, MISPLACED, f"{path} is not unpacked: unpack it into {target(model, folders)}.")
+        if path.name in names and path.parent.name == model.name:
+            return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {target(model, folders)}.")
+    return None

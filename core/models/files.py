@@ -10,9 +10,11 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from uuid import uuid4
 
 SAFETENSORS = (".safetensors", ".sft")
 WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")
@@ -27,6 +29,22 @@ def stamp(path: str) -> Stamp:
     state = os.stat(path)
     # Copies and what is unpacked bear the time of their source; when a file came here nobody can set.
     return path, state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file that is there whole or not at all. Raises OSError, and ValueError for letters no file name has.
+
+    Under a short name of its own until it is complete: it follows no link, and meets no other process.
+    """
+    unfinished = os.path.join(os.path.dirname(path), f".{uuid4().hex}.part")
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(data)
+        os.replace(unfinished, path)
+    except BaseException:
+        with suppress(OSError, ValueError):
+            os.remove(unfinished)
+        raise
 
 
 def walk(root: str) -> Iterator[tuple[str, list[str]]]:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from ..methods import Method, methods
 from ..text import NAME, plain
@@ -45,7 +45,7 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     )
     # A file of the user's own choice stands for the published one that only our nodes ask for.
     replaced = {model.key for model in chosen}
-    texts = {text for _, text in choices(graph)}
+    texts = _kinds_and_texts(graph)[1]
     ours = (model for model in needed if model.name in texts or model.key not in replaced)
     recognisers = _recognisers(graph)
     return (*(_without_recogniser(model, recognisers) for model in ours), *chosen)
@@ -55,7 +55,7 @@ def loaded(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(model key, file) of the host's loaders and of ours that take any of several, each once. A loader's other texts
     are settings, such as a precision."""
     loaders = LOADERS | _of_several()
-    files = ((loaders[kind], texts[0]) for kind, texts in nodes(graph) if kind in loaders and texts)
+    files = ((loaders[kind], texts[0]) for kind, texts, _ in nodes(graph) if kind in loaders and texts)
     return tuple(dict.fromkeys(files))
 
 
@@ -68,24 +68,23 @@ def _of_several() -> dict[str, str]:
 def _recognisers(graph: Mapping[str, Any]) -> set[str]:
     """Ids of those that a workflow cannot do without: what its methods read, and what Load Face Model names behind the
     pack."""
-    loaders = (texts for kind, texts in nodes(graph) if kind == _LOADER)
+    loaders = (texts for kind, texts, _ in nodes(graph) if kind == _LOADER)
     return {texts[1] for texts in loaders if len(texts) > 1} | _read(graph)
 
 
 def _read(graph: Mapping[str, Any]) -> set[str]:
     """Ids of the recognisers whose embeddings the methods of a workflow read, where it makes people of photos."""
-    found = list(nodes(graph))
-    if not any(kind in _LOOKS_FOR_FACES for kind, _ in found):
+    kinds, chosen = _kinds_and_texts(graph)
+    if not kinds & {*_LOOKS_FOR_FACES}:
         return set()
-    chosen = {text for _, texts in found for text in texts}
     formats = tuple(one.format for one in models() if one.name in chosen)
-    return {one.recogniser for one in methods() if one.recogniser and _reads_faces(one, found, formats)}
+    return {one.recogniser for one in methods() if one.node in kinds and _reads_faces(one, formats)}
 
 
-def _reads_faces(method: Method, found: Sequence[tuple[str, list[str]]], formats: Sequence[str]) -> bool:
-    """Whether a workflow of these nodes, with files of these formats, gives embeddings to a method."""
-    there = any(kind == method.node for kind, _ in found)
-    return there and (not method.embedding_formats or any(one.startswith(method.embedding_formats) for one in formats))
+def _reads_faces(method: Method, formats: Sequence[str]) -> bool:
+    """Whether a method with files of these formats reads embeddings."""
+    some = method.embedding_formats
+    return bool(method.recogniser) and (not some or any(one.startswith(some) for one in formats))
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:
@@ -123,8 +122,7 @@ def _own(key: str, name: str, made_for: str) -> Model:
 def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen, by
     its nodes, and the face packs of its methods. graph: a workflow as ComfyUI saves it, or as its API takes it."""
-    found = list(nodes(graph))
-    kinds, chosen = {kind for kind, _ in found}, {value for _, values in found for value in values}
+    kinds, chosen = _kinds_and_texts(graph)
     needed = {one.id for one in models() if one.name in chosen or kinds & set(one.nodes)}
     needed |= {packs.published(recogniser).id for recogniser in _read(graph)}
     if _takes_any_pack(graph) and not any(one.format == "face-pack" for one in models() if one.id in needed):
@@ -134,21 +132,20 @@ def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:
 
 def _takes_any_pack(graph: Mapping[str, Any]) -> bool:
     """Whether a node looks for faces with whatever pack it finds: neither a face model nor landmarks are linked."""
-    loads = any(kind == _LOADER for kind, _ in nodes(graph))
-    return any(
-        kind in _LOOKS_FOR_FACES and not ((loads and "face_model" in linked) or "face_landmarks" in linked)
-        for kind, linked in _links(graph)
-    )
+    found = list(nodes(graph))
+    enough = {"face_landmarks", *(["face_model"] if any(one.kind == _LOADER for one in found) else ())}
+    return any(one.kind in _LOOKS_FOR_FACES and not one.linked & enough for one in found)
 
 
-def choices(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """(node type, text) of every text that a node of a workflow holds, such as the file of a loader."""
-    return tuple((kind, value) for kind, values in nodes(graph) for value in values)
+def _kinds_and_texts(graph: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    """Types of the nodes, and every text that one of them holds, such as the file of a loader."""
+    found = list(nodes(graph))
+    return {one.kind for one in found}, {text for one in found for text in one.texts}
 
 
 def chooses_standins(graph: Mapping[str, Any]) -> bool:
     """Whether a workflow is the miniature's: for its files no released weights are missing, and it draws cartoons."""
-    return any(text.startswith(STANDIN) for _, text in choices(graph))
+    return any(text.startswith(STANDIN) for text in _kinds_and_texts(graph)[1])
 
 
 def workflow(text: str) -> dict[str, Any]:
@@ -162,40 +159,33 @@ def workflow(text: str) -> dict[str, Any]:
     return cast("dict[str, Any]", graph)
 
 
-def nodes(graph: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Type and texts of every node of a workflow, those inside of subgraphs too, without those that are switched off.
+class Used(NamedTuple):
+    """A node of a workflow: its type, the texts it holds in the order of its inputs, and the inputs that are linked."""
 
-    Texts are in the order of the node's inputs.
-    """
-    for node in _of_api(graph):
-        yield str(node["class_type"]), _texts(node.get("inputs"))
-    for node in _saved(graph):
-        yield str(node.get("type", "")), _texts(node.get("widgets_values"))
+    kind: str
+    texts: list[str]
+    linked: set[str]
 
 
-def _links(graph: Mapping[str, Any]) -> Iterator[tuple[str, set[str]]]:
-    """Type of every such node, and which of its inputs are linked."""
-    for node in _of_api(graph):
-        inputs: Any = node.get("inputs")
-        linked = cast("dict[str, Any]", inputs).items() if isinstance(inputs, dict) else ()
-        yield str(node["class_type"]), {name for name, value in linked if isinstance(value, list)}
-    for node in _saved(graph):
-        slots: Any = node.get("inputs")
-        listed = cast("list[Any]", slots) if isinstance(slots, list) else []
-        named = (cast("dict[str, Any]", slot) for slot in listed if isinstance(slot, dict))
-        yield str(node.get("type", "")), {str(slot.get("name")) for slot in named if slot.get("link") is not None}
-
-
-def _of_api(graph: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [cast("dict[str, Any]", node) for node in graph.values() if isinstance(node, dict) and "class_type" in node]
-
-
-def _saved(graph: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def nodes(graph: Mapping[str, Any]) -> Iterator[Used]:
+    """Every node of a workflow, those inside of subgraphs too, without those that are switched off."""
     # In a prompt of the API a node may be called "nodes".
-    return iter(()) if _of_api(graph) else nodes_in(graph, running=True)
+    prompt = [cast("dict[str, Any]", one) for one in graph.values() if isinstance(one, dict) and "class_type" in one]
+    for node in prompt:
+        inputs = _named(node.get("inputs"))
+        linked = {name for name, value in inputs.items() if isinstance(value, list)}
+        yield Used(str(node["class_type"]), _texts(list(inputs.values())), linked)
+    for node in () if prompt else nodes_in(graph, running=True):
+        slots: Any = node.get("inputs")
+        named = map(_named, cast("list[Any]", slots) if isinstance(slots, list) else [])
+        linked = {str(slot.get("name")) for slot in named if slot.get("link") is not None}
+        values = node.get("widgets_values")
+        yield Used(str(node.get("type", "")), _texts(list(_named(values).values()) or values), linked)
+
+
+def _named(values: Any) -> dict[str, Any]:
+    return cast("dict[str, Any]", values) if isinstance(values, dict) else {}
 
 
 def _texts(values: Any) -> list[str]:
-    """Of a list, or of a dictionary of named values; there are none in anything else."""
-    given = list(cast("dict[str, Any]", values).values()) if isinstance(values, dict) else values
-    return [value for value in cast("list[Any]", given) if isinstance(value, str)] if isinstance(given, list) else []
+    return [one for one in cast("list[Any]", values) if isinstance(one, str)] if isinstance(values, list) else []

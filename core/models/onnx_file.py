@@ -102,16 +102,14 @@ class Program:
     weights: Mapping[str, Tensor]
 
 
-class _CutOff(ValueError):
-    """A field that ends behind the end of the file."""
+class _Refused(ValueError):
+    """found, advice: what a file is instead, where that is known; both are sentences for the user."""
 
 
-class _Unknown(ValueError):
-    """Something that a whole file may hold and only onnxruntime can read."""
-
-
-class _TooMany(ValueError):
-    """More small things than any network for faces is made of."""
+_DOWNLOAD = "Delete it and download it again; a few kB of text or HTML are what a failed download leaves."
+_CUT_OFF = "an ONNX file that was cut off while downloading", _DOWNLOAD
+_UNKNOWN = f"Look for a copy that holds its weights as plain numbers, or {OTHER_BACKEND}"
+_TOO_MANY = "Choose another: networks for faces have some hundred nodes."
 
 
 class _Message:
@@ -129,16 +127,14 @@ class _Message:
             if wire == 0:
                 value, at = self._varint(at)
                 yield field, value
-            elif wire == 2:
-                length, at = self._varint(at)
-                at = self._step(at, length)
-                yield field, _Message(self._data, at - length, at, self._left)
-            elif wire in (1, 5):
-                length = 8 if wire == 1 else 4
-                at = self._step(at, length)
-                yield field, _Message(self._data, at - length, at, self._left)
-            else:
+                continue
+            if wire not in (1, 2, 5):
                 raise ValueError(f"unknown wire type {wire}")
+            length, at = self._varint(at) if wire == 2 else (8 if wire == 1 else 4, at)
+            if at + length > self._end:
+                raise _Refused(*_CUT_OFF)
+            yield field, _Message(self._data, at, at + length, self._left)
+            at += length
 
     def all(self, number: int) -> list[_Message]:
         """The messages with this field number."""
@@ -158,11 +154,11 @@ class _Message:
         """What the messages with this field number hold, one behind the other."""
         return bytearray().join(value._data[value._start : value._end] for value in self.all(number))
 
-    def text(self, number: int) -> str:
-        return self.bytes(number).decode("utf-8", "replace")
-
     def texts(self, number: int) -> tuple[str, ...]:
         return tuple(value._data[value._start : value._end].decode("utf-8", "replace") for value in self.all(number))
+
+    def text(self, number: int) -> str:
+        return "".join(self.texts(number))
 
     def _packed(self) -> Iterator[int]:
         at = self._start
@@ -170,18 +166,13 @@ class _Message:
             value, at = self._varint(at)
             yield value
 
-    def _step(self, at: int, length: int) -> int:
-        if at + length > self._end:
-            raise _CutOff
-        return at + length
-
     def _varint(self, at: int) -> tuple[int, int]:
         if next(self._left, None) is None:
-            raise _TooMany(f"more than {_MOST_NUMBERS} fields and numbers")
+            raise _Refused(f"an ONNX file of more than {_MOST_NUMBERS} fields and numbers", _TOO_MANY)
         value = 0
         for shift in range(0, 64, 7):
             if at >= self._end:
-                raise _CutOff
+                raise _Refused(*_CUT_OFF)
             byte = self._data[at]
             at += 1
             value |= (byte & 127) << shift
@@ -207,7 +198,7 @@ def read(path: str) -> Program:
     def program(graph: _Message) -> Program:
         nodes, initializers = graph.all(_NODE), graph.all(_INITIALIZER)
         if max(len(nodes), len(initializers)) > _MOST_PARTS:
-            raise _TooMany(f"{len(nodes)} nodes and {len(initializers)} weights")
+            raise _Refused(f"an ONNX file of {len(nodes)} nodes and {len(initializers)} weights", _TOO_MANY)
         weights = {weight.text(8): _tensor(weight) for weight in initializers}
         inputs, outputs = ([value.text(1) for value in values] for values in _ends(graph))
         return Program(path, inputs[0], tuple(outputs), tuple(map(_node, nodes)), weights)
@@ -221,26 +212,13 @@ def _walked(path: str, take: Callable[[_Message], _Taken]) -> _Taken:
             graphs = _Message(data, 0, len(data), iter(range(_MOST_NUMBERS))).all(_GRAPH)
             return take(graphs[0])
     except OSError as error:
-        found, advice = f"a file that cannot be read ({error.strerror})", "Look at its permissions."
-        raise UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice) from error
-    except _CutOff as error:
-        raise _unusable(path, "an ONNX file that was cut off while downloading") from error
-    except _TooMany as error:
-        found, advice = f"an ONNX file of {error}", "Choose another: networks for faces have some hundred nodes."
-        raise UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice) from error
-    except _Unknown as error:
-        advice = f"Look for a copy that holds its weights as plain numbers, or {OTHER_BACKEND}"
-        raise UnsupportedCheckpoint(
-            path, f"an ONNX file with {error}", "an ONNX model of a face pack", advice
-        ) from error
+        found, advice, cause = f"a file that cannot be read ({error.strerror})", "Look at its permissions.", error
+    except _Refused as error:
+        (found, advice), cause = error.args, error
     # Numbers that do not fit together.
     except (ArithmeticError, LookupError, RuntimeError, ValueError, struct.error) as error:
-        raise _unusable(path, "not an ONNX file") from error
-
-
-def _unusable(path: str, found: str) -> UnsupportedCheckpoint:
-    advice = "Delete it and download it again; a few kB of text or HTML are what a failed download leaves."
-    return UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice)
+        found, advice, cause = "not an ONNX file", _DOWNLOAD, error
+    raise UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice) from cause
 
 
 def _ends(graph: _Message) -> tuple[list[_Message], list[_Message]]:
@@ -282,10 +260,10 @@ def _attribute(attribute: _Message) -> Attribute:
 def _tensor(tensor: _Message) -> Tensor:
     if tensor.number(14) or tensor.all(13):
         names = [entry.text(2) for entry in tensor.all(13) if entry.text(1) == "location"]
-        raise _Unknown(f"weights in another file ({', '.join(names)})")
+        raise _Refused(f"an ONNX file with weights in another file ({', '.join(names)})", _UNKNOWN)
     kind = tensor.number(2)
     if kind not in _TYPES:
-        raise _Unknown(f"weights of a kind that is unknown here ({kind} in onnx.proto)")
+        raise _Refused(f"an ONNX file with weights of a kind that is unknown here ({kind} in onnx.proto)", _UNKNOWN)
     shape, (dtype, field) = tensor.numbers(1), _TYPES[kind]
     raw = tensor.bytes(9) or (tensor.bytes(field) if dtype.is_floating_point else bytearray())
     if raw:

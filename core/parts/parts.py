@@ -122,8 +122,8 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     found += examples.reminder([(repr(part.label), part.picture)])
     if part.label not in LABELS:
         found.append(
-            f"{part.label!r} is none of the six labels Parts2Whole was trained with. Share Parts Attention takes any "
-            "words; Encode Parts uses them as they are written."
+            f"{part.label!r} is none of the six labels that the released weights were trained with. They read it as it "
+            "is written; without training any words do."
         )
     if part.mask is None:
         return found

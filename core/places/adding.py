@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from .. import geometry
 from ..errors import BadChoice, BadLayout, counted, gathered
-from ..geometry import area
+from ..geometry import area, shared
 from ..people import Box, Layout, Point, Slot
-from . import bodies
+from . import bodies, layouts
 
 SIDES = ("free place", "left end", "right end", "at x, y")
 
@@ -56,7 +56,8 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
         if one is None:
             face = _usual(extended, _taken(extended), wanted) * bodies.FACE_HEIGHT
             raise _no_free_place(layout, where, face, number, count)
-        extended = replace(extended, slots=(*extended.slots, _slot(one, body, layout)))
+        place = layouts.facing(one.nose, one.head, body, (layout.width, layout.height))
+        extended = replace(extended, slots=(*extended.slots, place))
     return extended
 
 
@@ -90,7 +91,7 @@ def troubles(layout: Layout, added: int) -> list[str]:
 
 def _on(one: _Spot, other: _Spot) -> float:
     """The share of a head that lies before somebody's body."""
-    return _shared(one.around(_HEAD), other.around(_TRUNK)) / area(one.around(_HEAD))
+    return shared(one.around(_HEAD), other.around(_TRUNK)) / area(one.around(_HEAD))
 
 
 def _at(layout: Layout, nose: Point, wanted: float) -> _Spot:
@@ -110,14 +111,6 @@ def _free(layout: Layout, where: str, wanted: float) -> _Spot | None:
     others = _taken(layout)
     free = [one for one in _candidates(layout, others, wanted, where) if not _why_not(one, others, layout)]
     return min(free, key=lambda one: _cost(one, others, layout), default=None)
-
-
-def _slot(one: _Spot, body: str, layout: Layout) -> Slot:
-    keypoints = bodies.face_keypoints(one.nose, one.head)
-    pose = None
-    if body != "none":
-        pose = bodies.on_canvas(bodies.body_around(keypoints, body), one.head, layout.width, layout.height)
-    return Slot(one.nose, bodies.face_box(one.nose, one.head), keypoints, pose)
 
 
 def _taken(layout: Layout) -> list[_Spot]:
@@ -173,10 +166,10 @@ def _within(first: float, last: float, step: float, side: int) -> range:
 def _why_not(one: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
     """Why nobody can stand there, "" where somebody can."""
     box = one.around(_HEAD)
-    if _shared(box, (0, 0, layout.width, layout.height)) < area(box):
+    if shared(box, (0, 0, layout.width, layout.height)) < area(box):
         return f"{_whole(one, layout)} on the canvas of {layout.width}x{layout.height} px"
     for other in others:
-        if _shared(box, other.around(_HEAD)):
+        if shared(box, other.around(_HEAD)):
             return f"the head would cover that of place {other.number}"
     patch = geometry.patch_rect(one.nose)
     for number, slot in enumerate(layout.slots, 1):
@@ -198,18 +191,12 @@ def _whole(one: _Spot, layout: Layout) -> str:
 def _cost(one: _Spot, others: Sequence[_Spot], layout: Layout) -> float:
     """How little a place suits a group photo: hidden behind others or cut off, away from them, out of their row."""
     trunk, head = one.around(_TRUNK), one.head
-    seen = _shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)
+    seen = shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)
     if not others:
         return 1 - seen
-    hidden = sum(_shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / area(trunk)
+    hidden = sum(shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / area(trunk)
     before = sum(_on(one, other) for other in others)
     nearest = min(others, key=lambda other: math.dist(one.nose, other.nose))
     across, up = abs(one.nose[0] - nearest.nose[0]) / head, abs(one.nose[1] - nearest.nose[1]) / head
     apart = max(0.0, math.hypot(across, up) - _BESIDE)
     return (1 - seen) + hidden + 4 * before + 0.5 * apart + 0.4 * up
-
-
-def _shared(a: Box, b: Box) -> float:
-    """px²."""
-    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    return max(0.0, wide) * max(0.0, high)

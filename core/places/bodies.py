@@ -93,8 +93,8 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     if amount not in _PAIRS:
         raise BadChoice("body", amount, BODIES)
     left, right, nose = keypoints[:3]
-    head, eyes = head_of_face(keypoints), _middle(left, right)
-    down = _unit(eyes, _middle(keypoints[3], keypoints[4]))
+    head, eyes = head_of_face(keypoints), middle(left, right)
+    down = unit(eyes, middle(keypoints[3], keypoints[4]))
     across = (down[1], -down[0])
     # The tip of the nose is 0.12 heads before the eyes: how far it moves sideways is the sine of the turn.
     turn = max(-1.0, min(1.0, _dot((nose[0] - eyes[0], nose[1] - eyes[1]), across) / (0.12 * head)))
@@ -117,7 +117,7 @@ def head_of_face(keypoints: Keypoints) -> float:
     """Height of the head. The eyes come together as a face turns, eyes and mouth as it nods: the larger counts."""
     left, right, _, *mouth = keypoints
     across = math.dist(left, right) / (2 * _EYES[0])
-    along = math.dist(_middle(left, right), _middle(*mouth)) / (_MOUTH[1] - _EYES[1])
+    along = math.dist(middle(left, right), middle(*mouth)) / (_MOUTH[1] - _EYES[1])
     return max(across, along, 1.0)
 
 
@@ -172,7 +172,7 @@ def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
     left, right = pose[2], pose[1]
     if left[2] < SEEN or right[2] < SEEN:
         return face_keypoints(nose, head)
-    eyes = _middle(left, right)
+    eyes = middle(left, right)
     reach = (_MOUTH[1] - _EYES[1]) / -_EYES[1]
     mouth = (eyes[0] + (nose[0] - eyes[0]) * reach, eyes[1] + (nose[1] - eyes[1]) * reach)
     half = ((right[0] - left[0]) * 0.416, (right[1] - left[1]) * 0.416)
@@ -275,19 +275,19 @@ def _mirrored(point: Point, nose: Joint) -> Point:
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:
     """Straight down, or for shoulders that stand steeper than 45 degrees away from the nose at right angles to them."""
-    x, y = _unit(right, left)
+    x, y = unit(right, left)
     if abs(x) >= abs(y) or nose[2] <= SEEN:
         return (0.0, 1.0)
-    middle = _middle(left, right)
-    side = 1 if _dot((-y, x), (middle[0] - nose[0], middle[1] - nose[1])) > 0 else -1
+    between = middle(left, right)
+    side = 1 if _dot((-y, x), (between[0] - nose[0], between[1] - nose[1])) > 0 else -1
     return (-y * side, x * side)
 
 
-def _middle(a: Sequence[float], b: Sequence[float]) -> Point:
+def middle(a: Sequence[float], b: Sequence[float]) -> Point:
     return ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
 
 
-def _unit(a: Point, b: Point) -> Point:
+def unit(a: Point, b: Point) -> Point:
     length = math.dist(a, b)
     return ((b[0] - a[0]) / length, (b[1] - a[1]) / length) if length else (0.0, 1.0)
 

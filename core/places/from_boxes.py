@@ -124,13 +124,9 @@ def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
 def _of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
     x0, y0, x1, y1 = box
     if shows == "face":
-        nose, head = bodies.nose_and_head(box)
-    else:
-        head = layouts.head_held(x1 - x0, y1 - y0, body)
-        nose = ((x0 + x1) / 2, y0 - bodies.CROWN * head)
-        box = bodies.face_box(nose, head)
-    keypoints = bodies.face_keypoints(nose, head)
-    return Slot(nose, box, keypoints, layouts.skeleton_around(keypoints, body, canvas))
+        return replace(layouts.facing(*bodies.nose_and_head(box), body, canvas), box=box)
+    head = layouts.head_held(x1 - x0, y1 - y0, body)
+    return layouts.facing(((x0 + x1) / 2, y0 - bodies.CROWN * head), head, body, canvas)
 
 
 def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,12 @@ def _of_face(face: Face, into: Fit, body: str, canvas: tuple[int, int]) -> Slot:
     keypoints = tuple(into.point(point) for point in face.keypoints)
     pose = skeleton_around(keypoints, body, canvas)
     return Slot(keypoints[NOSE], into.box(face.box), keypoints, pose, embeddings=face.embeddings)
+
+
+def facing(nose: Point, head: float, body: str, canvas: tuple[int, int]) -> Slot:
+    """The place of a person who looks into the camera. head: crown to chin, px; body: one of bodies.BODIES."""
+    keypoints = bodies.face_keypoints(nose, head)
+    return Slot(nose, bodies.face_box(nose, head), keypoints, skeleton_around(keypoints, body, canvas))
 
 
 def skeleton_around(keypoints: Keypoints, body: str, canvas: tuple[int, int]) -> Pose | None:
@@ -125,9 +131,7 @@ def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> S
         )
     if mask.shape != (height, width):
         mask = torch.nn.functional.interpolate(mask[None, None], (height, width), mode="bilinear", antialias=True)[0, 0]
-    nose, head = _head_in(mask > mask.amax() / 2, body)
-    keypoints = bodies.face_keypoints(nose, head)
-    return Slot(nose, bodies.face_box(nose, head), keypoints, skeleton_around(keypoints, body, canvas), mask)
+    return replace(facing(*_head_in(mask > mask.amax() / 2, body), body, canvas), mask=mask)
 
 
 def head_held(wide: float, high: float, body: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 
 import torch
@@ -203,27 +203,9 @@ def _likeness(identities: Sequence[Identity], slots: Sequence[Slot], recogniser:
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class _Standing:
-    """Somebody at a place of a layout."""
-
-    number: int
-    person: Person
-    slot: Slot
-
-    @property
-    def name(self) -> str:
-        return self.person.identity.name
-
-    @property
-    def face_size(self) -> int | None:
-        """Longer side of the face box, px."""
-        return None if self.slot.box is None else round(geometry.longer_side(self.slot.box))
-
-
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
     """Who stands where, a line each, and then what may go wrong. order: by which `places` were given."""
-    where = [_where(one) for one in _standing(cast, layout, places)]
+    where = [_where(*one) for one in _standing(cast, layout, places)]
     return "\n".join([*where, *(troubles(cast, layout, places, order) or ["No problems found."])])
 
 
@@ -235,12 +217,15 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
     all that are free.
     """
     standing = _standing(cast, layout, places)
-    off = [one for one in standing if geometry.off_canvas(one.slot.center, layout.width, layout.height)]
-    present = [one for one in standing if one.person.weight > 0 and one not in off]
+
+    def off(slot: Slot) -> bool:
+        return geometry.off_canvas(slot.center, layout.width, layout.height)
+
+    present = [(one.identity.name, slot.center) for one, slot in standing if one.weight > 0 and not off(slot)]
     return [
         *gathered("Left out, no face in the photos", [f"{name} (person {number})" for number, name in cast.absent]),
-        *_off_canvas(off, layout),
-        *overlaps([(one.name, one.slot.center) for one in present]),
+        *_off_canvas([one for one in standing if off(one[1])], layout),
+        *overlaps(present),
         *_small(standing),
         *_nobody(cast, layout, places, order),
     ]
@@ -255,18 +240,21 @@ def overlaps(present: Sequence[tuple[str, Point]]) -> list[str]:
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 
-def _standing(cast: Cast, layout: Layout, places: Places) -> list[_Standing]:
-    return [
-        _Standing(number, cast.people[person], slot)
-        for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1)
-        if person is not None
-    ]
+def _standing(cast: Cast, layout: Layout, places: Places) -> list[tuple[Person, Slot]]:
+    """Everybody who has a place, with it, in the order of the places."""
+    placed = place(cast, layout, places)
+    return sorted(zip(placed.people, placed.slots, strict=True), key=lambda one: one[0].place)
 
 
-def _where(one: _Standing) -> str:
-    x, y = (round(axis) for axis in one.slot.center)
-    size = "" if one.face_size is None else f", face {one.face_size} px"
-    return f"Place {one.number}: {one.name} at ({x}, {y}){size}"
+def _face_size(slot: Slot) -> int | None:
+    """Longer side of the face box, px."""
+    return None if slot.box is None else round(geometry.longer_side(slot.box))
+
+
+def _where(person: Person, slot: Slot) -> str:
+    x, y = (round(axis) for axis in slot.center)
+    size = "" if slot.box is None else f", face {_face_size(slot)} px"
+    return f"Place {person.place}: {person.identity.name} at ({x}, {y}){size}"
 
 
 def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
@@ -295,11 +283,12 @@ def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
     return [f"{who} empty" + (f"; {skeletons} still in the pose picture." if drawn else ".")]
 
 
-def _off_canvas(off: Sequence[_Standing], layout: Layout) -> list[str]:
-    who = [f"{one.name} at ({one.slot.center[0]:.0f}, {one.slot.center[1]:.0f})" for one in off]
-    return gathered("Off the canvas, left out by ID-Patch", who, f"; it has {layout.width}x{layout.height} px")
+def _off_canvas(off: Sequence[tuple[Person, Slot]], layout: Layout) -> list[str]:
+    who = [f"{one.identity.name} at ({slot.center[0]:.0f}, {slot.center[1]:.0f})" for one, slot in off]
+    return gathered("Off the canvas, so without an ID patch", who, f"; it has {layout.width}x{layout.height} px")
 
 
-def _small(standing: Sequence[_Standing]) -> list[str]:
-    small = [f"{one.name} {size}" for one in standing if (size := one.face_size) is not None and size < SMALL_FACE]
+def _small(standing: Sequence[tuple[Person, Slot]]) -> list[str]:
+    sizes = [(person.identity.name, _face_size(slot)) for person, slot in standing]
+    small = [f"{name} {size}" for name, size in sizes if size is not None and size < SMALL_FACE]
     return gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing")

@@ -109,14 +109,14 @@ def _fill(canvas: Canvas, points: list[Pixel], color: Color) -> None:
 def _side(points: list[Pixel]) -> list[int]:
     """Where this side is in every row from the top to the lowest point, in 65536ths of a pixel."""
     lowest = max(y for _, y in points)
-    (x, y), found, step = points[0], list[int](), 0
+    (x, y), found = points[0], list[int]()
     for next_x, next_y in points[1:]:
         if next_y > y and next_y > points[0][1] + len(found) - 1:
             rows = next_y - y
             step = _towards_zero(((next_x - x) * _FULL) * 2 + rows, 2 * rows)
             found += [x * _FULL + step * n for n in range(rows)]
         if next_y == lowest:
-            return [*found, found[-1] + step if found else x * _FULL]
+            return found
         x, y = next_x, next_y
     return found
 

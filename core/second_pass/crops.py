@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..errors import BadChoice, gathered
-from ..geometry import Rect, longer_side, square_around, upright
+from ..geometry import Fit, Rect, longer_side, square_around, upright
 from ..measure import Report, Sighting
 from ..people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
 from ..places.layouts import skeleton_around
@@ -126,10 +126,8 @@ def _candidate(report: Report, picture: int, seen: Sighting, faces: Faces) -> Ca
     slot = person.slot
     if slot is None or slot.box is None or slot.keypoints is None:
         return Candidate(picture, person, number, None, None, None)
-    wide, high = faces.width / report.width, faces.height / report.height
-    x0, y0, x1, y1 = slot.box
-    box = (x0 * wide, y0 * high, x1 * wide, y1 * high)
-    return Candidate(picture, person, number, box, tuple((x * wide, y * high) for x, y in slot.keypoints), None)
+    onto = Fit.into((report.width, report.height), (faces.width, faces.height), "stretch")
+    return Candidate(picture, person, number, onto.box(slot.box), tuple(map(onto.point, slot.keypoints)), None)
 
 
 def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:

@@ -14,39 +14,19 @@ from torch import Tensor, nn
 from ...core.geometry import PATCH
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
+from ...core.projections.embeddings import EmbeddingProjection
 from ...core.projections.resampler import Resampler
 
 
-class FaceIDMLP(nn.Module):
-    """IP-Adapter FaceID's projection: Linear, GELU, Linear, then one LayerNorm per token.
-
-    (B, 1, embedding) -> (B, tokens, width), with the sizes of `state`; its weights are not loaded.
-    KeyError names the key that is missing.
-    """
-
-    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        hidden, self.embedding = state["proj.0.weight"].shape
-        out, self.width = state["proj.2.weight"].shape[0], state["norm.weight"].shape[0]
-        self.tokens = out // self.width
-        self.proj = nn.Sequential(
-            ops.Linear(self.embedding, hidden, **factory), nn.GELU(), ops.Linear(hidden, out, **factory)
-        )
-        self.norm = ops.LayerNorm(self.width, **factory)
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
-
-
-def _projection(state: State, ops: Any, **factory: Any) -> Resampler | FaceIDMLP:
-    kind = FaceIDMLP if "norm.weight" in state else Resampler
+def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
+    kind = EmbeddingProjection if "norm.weight" in state else Resampler
     return kind(state, ops=ops, **factory)
 
 
 class IDPatchNet(nn.Module):
     """Both projections of one id-patch file.
 
-    state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or a FaceIDMLP, told apart by their keys.
+    state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or an EmbeddingProjection, told apart by their keys.
     Raises ValueError when patch_proj does not make three planes of PATCH x PATCH pixels, or when one of them reads
     something else than face embeddings.
     """

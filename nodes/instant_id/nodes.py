@@ -14,7 +14,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import load, notes, scopes
-from ...bridge.adapters import check_layout, keys_and_values
+from ...bridge.adapters import check_layout, injections
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
@@ -228,31 +228,26 @@ class ApplyInstantID(io.ComfyNode):
             cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions"
         )
         nobody = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
-        injections = _injections(instant_id, scope, photos, adapter_weight, nobody, partial(_check_cfg, node))
+        carried = _injections(instant_id, scope, photos, adapter_weight, nobody, partial(_check_cfg, node))
         sides = (positive, negative)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
-            net = IdentityNet(control_net, injections[0].source, nobody)
+            net = IdentityNet(control_net, carried[0].source, nobody)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
             attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
             sides = [attachment.to(side) for side in sides]
-        return scope.applied(cls, model, sides, injections)
+        return scope.applied(cls, model, sides, carried)
 
 
 def _injections(
     loaded: InstantID, scope: Scope, photos: str, weight: float, nobody: Tensor, begins: Callable[[CFGGuider], None]
-) -> tuple[Injection, Injection]:
+) -> list[Injection]:
     """Of everybody for the positive, and of `nobody`, (1, T, width), as often for the negative."""
     people = scope.people
     faces = loaded.tokens([embeddings(person, METHOD, photos)[None] for person in people])
-    scales, source = torch.tensor([weight * person.weight for person in people]), object()
-
-    def injection(tokens: Tensor) -> Injection:
-        layers = keys_and_values(loaded, tokens, scales) if weight else ()
-        return scope.injection(source, tokens, layers, begins)
-
-    return injection(faces), injection(nobody.expand(len(people), -1, -1))
+    scales = torch.tensor([weight * person.weight for person in people])
+    return injections(loaded, scope, (faces, nobody.expand(len(people), -1, -1)), scales, begins)
 
 
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:

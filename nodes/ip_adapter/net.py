@@ -15,11 +15,10 @@ from torch import Tensor, nn
 from ...core.errors import LikenessError, listed
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections.faces import FacePlusProjection, FaceProjection
+from ...core.projections.embeddings import EmbeddingProjection, FacePlusProjection
 from ...core.projections.layers import AdapterLayers
 from ...core.projections.resampler import Resampler
-from .files import variant
-from .pictures import FullProjection, ImageProjection
+from .variants import variant
 
 _MOST = 4096
 """Tokens per person: for SDXL their keys and values already take gigabytes."""
@@ -36,15 +35,34 @@ class UnevenPhotos(LikenessError):
         )
 
 
+class FullProjection(nn.Module):
+    """CLIP's hidden states (B, n, embedding) -> (B, n, width): as many tokens as states, with the sizes of `state`.
+
+    Unconditional: the states of a picture that is zero after normalisation. Source: ip_adapter.py: MLPProjModel.
+    """
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        inside, self.embedding = state["proj.0.weight"].shape
+        self.width = len(state["proj.2.weight"])
+        self.proj = nn.Sequential(
+            ops.Linear(self.embedding, inside, **factory),
+            nn.GELU(),
+            ops.Linear(inside, self.width, **factory),
+            ops.LayerNorm(self.width, **factory),
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.proj(states)
+
+
 def _projection(state: State) -> type[nn.Module]:
     """Of the part of a file that makes tokens, told by its keys."""
     if "latents" in state:
         return Resampler
-    if "proj.weight" in state:
-        return ImageProjection
     if "proj.3.weight" in state:
         return FullProjection
-    return FacePlusProjection if "perceiver_resampler.proj_in.weight" in state else FaceProjection
+    return FacePlusProjection if "perceiver_resampler.proj_in.weight" in state else EmbeddingProjection
 
 
 class IPAdapterNet(nn.Module):
@@ -58,6 +76,11 @@ class IPAdapterNet(nn.Module):
         self.image_proj = _projection(projection)(projection, ops=ops, **own)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
         self.variant = variant(state)
+
+    @property
+    def width(self) -> int:
+        """Of one token: the text width of the models this file is made for."""
+        return self.ip_adapter.width
 
     @property
     def seen(self) -> int:

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import torch
 from comfy.clip_vision import ClipVisionModel
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from ...bridge import folders, notes
-from ...bridge.adapters import check_layout, hearing
-from ...bridge.carried import put
+from ...bridge import notes, scopes
+from ...bridge.adapters import check_layout, injections
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
-from ...bridge.injections import InjectionsRun
+from ...bridge.injections import Injection
+from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
-from ...bridge.runs import patched
 from ...bridge.schema import advanced, applied_outputs, heard_inputs, percent_input, photos_input, searchable
-from ...core.identities import PHOTOS
+from ...bridge.scopes import Scope
+from ...core.families import SDXL, of_text
+from ...core.identities import PHOTOS, combine, portraits
+from ...core.people import Identity
 from ...core.places import heard
 from ...core.places.heard import REGIONS
 from ..sockets import CastOrIdentitySocket
 from . import style
-from .files import BY_THE_FILE, CUTS, VERSIONS
-from .host import FILE, METHOD, IPAdapter, IPAdapterSocket, Reading, load_ip_adapter, make_injections
+from .file import FILE, METHOD, IPAdapter, IPAdapterSocket, load_ip_adapter
+from .net import alike
+from .variants import BY_THE_FILE, CUTS, LOOSE, SEQUENCE, SWAPPED, VERSIONS, Variant
 
 CATEGORY = "likeness/ip-adapter"
 APPLY = "Apply IP-Adapter (Likeness)"
 AS_MADE = "as the file was made"
-_COARSEST = {768: 64}
-"""Side in pixels of what the coarsest layers take for one token, by the text width of the models; of others 32."""
 
 
-class LoadIPAdapter(io.ComfyNode):
+class LoadIPAdapter(FileLoader, io.ComfyNode):
+    published, made = FILE, load_ip_adapter
+
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -42,11 +48,6 @@ class LoadIPAdapter(io.ComfyNode):
             description="Loads an IP-Adapter for SD1.5 or SDXL: FaceID, its Plus and portrait kinds, plain, plus, "
             "plus-face and full-face. Which of them a file is, its contents say.",
             inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="A .bin as published, or a safetensors copy of it, from models/ipadapter.",
-                ),
                 advanced(
                     io.Combo.Input(
                         "plus_version",
@@ -57,22 +58,12 @@ class LoadIPAdapter(io.ComfyNode):
                     )
                 ),
             ],
-            outputs=[IPAdapterSocket.Output("ip_adapter", display_name="ip_adapter")],
-            hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "identity", "人脸")
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(FILE.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None, plus_version: str | None) -> str:
-        return f"{folders.fingerprint(FILE.path, file)} {plus_version}"
-
-    @classmethod
-    def execute(cls, file: str, plus_version: str) -> io.NodeOutput:
-        return io.NodeOutput(load_ip_adapter(FILE.chosen(file, notes.node_of(cls)), plus_version))
+        tooltip = "A .bin as published, or a safetensors copy of it, from models/ipadapter."
+        return cls.loading(
+            schema, IPAdapterSocket, "ip_adapter", tooltip,
+            "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "identity", "人脸",
+        )  # fmt: skip
 
 
 class ApplyIPAdapter(io.ComfyNode):
@@ -180,23 +171,64 @@ class ApplyIPAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = heard.as_cast(cast)
         people, node, made = heard.heard(cast).people, notes.node_of(cls), ip_adapter.variant
-        told = heard.remarks(cast, mask, acts_in, _COARSEST.get(ip_adapter.width, 32))
+        told = heard.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
         notes.tell(node, "\n".join([*heard.left_out(cast), *told]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", start_percent, end_percent)
         check_conditioning([*positive, *negative], ip_adapter.width, APPLY)
-        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD)
-        where = hearing(cast, APPLY, node, window, mask, region_margin, feather, acts_in)
-        reading = Reading(
-            made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait, shortcut
-        )
-        injections = make_injections(ip_adapter, people, clip_vision, reading, weight, where)
-        sides = [put(*pair) for pair in zip((positive, negative), injections, strict=True)]
-        shown = heard.drawn(where.acts, people, where.by_row)
-        preview = None if shown is None else ui.PreviewImage(shown, cls=cls)
-        reader = patched(with_lora(model, ip_adapter.lora, lora_weight, node), InjectionsRun)
-        return io.NodeOutput(reader, *sides, ui=preview)
+        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
+        scope = scopes.of_faces(cast, APPLY, node, window, mask, region_margin, feather, acts_in)
+        joined, cut = made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait
+        how = replace(made, photos=joined, cut=cut)
+        carried = _injections(ip_adapter, scope, clip_vision, how, shortcut, weight)
+        acting = with_lora(model, ip_adapter.lora, lora_weight, node)
+        return scope.applied(cls, acting, (positive, negative), carried)
+
+
+def _injections(
+    loaded: IPAdapter, scope: Scope, clip: ClipVisionModel | None, how: Variant, shortcut: float, weight: float
+) -> list[Injection]:
+    """Of everybody for the positive, and of as much of nobody for the negative. how: people are read.
+
+    Raises RecogniserMissing, PortraitsMissing, EncoderMissing, WrongEncoder, UnevenPhotos.
+    """
+    nothing = loaded.nothing(clip) if how.clip else None
+    read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]
+    scales = torch.tensor([weight * person.weight for person in scope.people])
+    return injections(loaded, scope, [alike(side) for side in zip(*read, strict=True)], scales)
+
+
+def _read(
+    loaded: IPAdapter,
+    identity: Identity,
+    clip: ClipVisionModel | None,
+    how: Variant,
+    shortcut: float,
+    nothing: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """The tokens (1, n, width) of a person, and as many of nobody."""
+    embeddings = _embeddings(identity, how) if how.embedding else None
+    nobody = None if embeddings is None else torch.zeros_like(embeddings)
+    seen = unseen = None
+    if clip is not None and nothing is not None:
+        seen = _seen(loaded, identity, clip, how)
+        unseen = nothing.expand_as(seen)
+    return loaded.tokens(embeddings, seen, shortcut), loaded.tokens(nobody, unseen, shortcut)
+
+
+def _embeddings(identity: Identity, how: Variant) -> Tensor:
+    """(n, 512)."""
+    rows = combine(identity, METHOD.recogniser, how.photos, how.title)
+    return normalize(rows, dim=-1) if how.embedding == "normed" else rows
+
+
+def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, how: Variant) -> Tensor:
+    """(n, ...) by CLIP of the pictures of a person, their mean unless they are a sequence."""
+    kept = portraits(identity, how.title)
+    cut = kept.loose if how.cut == LOOSE else kept.aligned
+    seen = loaded.seen(clip, (cut.flip(-1) if how.cut == SWAPPED else cut).float() / 255)
+    return seen if how.photos == SEQUENCE else seen.mean(dim=0, keepdim=True)
 
 
 NODES = [LoadIPAdapter, ApplyIPAdapter, *style.NODES]

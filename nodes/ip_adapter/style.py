@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import torch
 from comfy.clip_vision import ClipVisionModel
 from comfy.model_patcher import ModelPatcher
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, unet
-from ...bridge.adapters import Hearing, check_layout
-from ...bridge.carried import put
-from ...bridge.conditioning import Canvas, Conditioning, check_conditioning, sigmas_of
-from ...bridge.injections import InjectionsRun
-from ...bridge.runs import patched
+from ...bridge import notes, scopes, unet
+from ...bridge.adapters import check_layout, injections
+from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.injections import Injection
 from ...bridge.schema import advanced, applied_outputs, percent_input, region_inputs, searchable
-from ...core.errors import BadCast
+from ...bridge.scopes import Scope
+from ...core.errors import BadCast, LikenessError
 from ...core.people import Cast, PlacedCast, RowCast, is_a
 from ...core.pictures import as_masks
-from ...core.places import drawing, placing, regions
+from ...core.places import placing, regions
 from ...core.prompts import named
 from ...core.text import plain
 from ..sockets import CastSocket
-from . import pictures, styles
-from .host import METHOD, IPAdapter, IPAdapterSocket
-from .style_host import check_reads_pictures, make_injections
+from .file import METHOD, IPAdapter, IPAdapterSocket
+from .styles import CHOICES, CROP, PAD, fitted, heard_in
 
 NAME = "Style per Person"
 NOBODY = "Nobody is drawn in this style: those who are meant have weight 0."
+
+
+class NotForPictures(LikenessError):
+    """An IP-Adapter that reads faces, where pictures are to be read. what: the file in words."""
+
+    def __init__(self, node: str, what: str) -> None:
+        super().__init__(
+            f"{node} reads pictures, but the ip_adapter is {what}, which reads the embedding of a face.",
+            "Load a plain or plus file with Load IP-Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
+            "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
+        )
 
 
 class ApplyStyle(io.ComfyNode):
@@ -65,7 +77,7 @@ class ApplyStyle(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "layers",
-                    options=list(styles.CHOICES),
+                    options=list(CHOICES),
                     tooltip="style = colours, lines and material; layout = where things are; all = also what is in "
                     "the pictures.",
                 ),
@@ -76,7 +88,7 @@ class ApplyStyle(io.ComfyNode):
                 percent_input("end_percent", 1.0, "When it stops."),
                 io.Combo.Input(
                     "fit",
-                    options=[pictures.PAD, pictures.CROP],
+                    options=[PAD, CROP],
                     tooltip="CLIP vision reads a square. pad = all of the picture, with bars that say nothing; crop = "
                     "the square in its middle.",
                 ),
@@ -124,26 +136,44 @@ class ApplyStyle(io.ComfyNode):
         notes.tell(node, "" if any(drawn) else NOBODY)
         if not weight or not any(drawn):
             return io.NodeOutput(model, positive, negative)
-        check_reads_pictures(ip_adapter, NAME)
+        if ip_adapter.variant.embedding:
+            raise NotForPictures(NAME, ip_adapter.variant.title)
         window = sigmas_of(model, NAME, start_percent, end_percent)
         check_conditioning([*positive, *negative], ip_adapter.width, NAME)
-        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD)
-        heard = styles.heard_in([layer[:3] for layer in unet.attention_layers(model)], layers)
-        by_row = is_a(placed, RowCast)
-        people = [person for person, on in zip(placed.people, drawn, strict=True) if on] if placed else []
-        areas = _painted(cast, mask) if mask is not None else None
-        if placed and not by_row:
-            areas = regions.of_present(placed, people, None, extent, margin, feather)
-        together = None if areas is None else areas.amax(0, keepdim=True)
-        canvas = Canvas(node, NAME, lambda _: "with their regions", len(drawn) if by_row else 0)
-        hearing = Hearing(window, together, None, by_row, canvas, placed is not None)
-        scales = weight * torch.tensor(drawn if by_row else [True])
-        shown = pictures.fitted(images, fit)
-        injections = make_injections(ip_adapter, clip_vision, shown, heard, scales, hearing)
-        sides = [put(*pair) for pair in zip((positive, negative), injections, strict=True)]
-        where = drawing.read_regions(areas, people)[None] if people and areas is not None else None
-        preview = None if where is None else ui.PreviewImage(where, cls=cls)
-        return io.NodeOutput(patched(model, InjectionsRun), *sides, ui=preview)
+        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
+        on = heard_in([layer[:3] for layer in unet.attention_layers(model)], layers)
+        if placed is None:
+            everywhere = scopes.everywhere(Cast(()), NAME, node, window)
+            scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
+        elif is_a(placed, RowCast):
+            scope = scopes.of_bodies(placed, NAME, node, window, None, extent, margin, feather, rows=True)
+        else:
+            people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
+            scope = scopes.of_bodies(placed, NAME, node, window, None, extent, margin, feather, people, alone=False)
+        scales = weight * torch.tensor(drawn if scope.by_row else [True])
+        carried = _injections(ip_adapter, scope, clip_vision, fitted(images, fit), on, scales)
+        return scope.applied(cls, model, (positive, negative), carried)
+
+
+def _injections(
+    loaded: IPAdapter, scope: Scope, clip: ClipVisionModel, pictures: Tensor, on: Sequence[bool], scales: Tensor
+) -> list[Injection]:
+    """What all the pictures (B, H, W, 3) together add to the positive and, with nothing in each, to the negative, in
+    all regions alike.
+
+    on: for each layer whether they are heard there. scales: (1,), or with a row per person one for each of them.
+    Raises WrongEncoder, BadPicture.
+    """
+    areas = scope.regions
+    together = scope if areas is None else replace(scope, regions=areas.amax(0, keepdim=True))
+    seen = loaded.seen(clip, pictures)
+    both = seen, loaded.nothing(clip).expand_as(seen)
+    sides = [loaded.tokens(None, each).expand(len(scales), -1, -1) for each in both]
+
+    def heard(one: Injection) -> Injection:
+        return replace(one, layers=tuple(layer if is_on else None for layer, is_on in zip(one.layers, on, strict=True)))
+
+    return [heard(one) for one in injections(loaded, together, sides, scales)]
 
 
 def _drawn(placed: PlacedCast, who: str) -> list[bool]:

@@ -1,4 +1,4 @@
-"""In which cross-attention layers a picture is heard: those that draw the style, those that lay out, or all.
+"""How pictures of a style are read: as squares, and in the cross-attention layers that draw it, that lay out, or all.
 
 Source: InstantStyle (arXiv 2404.02733), for SDXL infer_style.py: style in up_blocks.0.attentions.1 of diffusers, layout
 in down_blocks.2.attentions.1. For SD1.5 infer_style_sd15.py ("experimental, not obvious as SDXL"): style in
@@ -9,9 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
+from torch import Tensor
+
 from ...core.attention import Block
 from ...core.errors import LikenessError, listed
+from ...core.pictures import as_rgb
 
+PAD, CROP = "pad", "crop"
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+"""The colour that CLIP is given as zero."""
 STYLE, LAYOUT, ALL = "style", "layout", "all"
 BOTH = f"{STYLE} and {LAYOUT}"
 CHOICES = (STYLE, LAYOUT, BOTH, ALL)
@@ -58,3 +65,17 @@ def heard_in(blocks: Sequence[Block], choice: str) -> list[bool]:
         raise UnknownBlocks(choice, list(dict.fromkeys(addresses)))
     meant = {address for kind in (STYLE, LAYOUT) if kind in choice for address in known[kind]}
     return [address in meant for address in addresses]
+
+
+def fitted(images: Tensor, fit: str) -> Tensor:
+    """Pictures (B, H, W, C) 0..1 -> (B, H, W, 3), square with `fit` PAD: bars of the mean colour, of which CLIP sees
+    nothing. With CROP as they are: CLIP vision takes the square in the middle."""
+    pictures = as_rgb(images)
+    high, wide = pictures.shape[1:3]
+    if fit == CROP or high == wide:
+        return pictures
+    side = max(high, wide)
+    squares = torch.tensor(MEAN).expand(len(pictures), side, side, 3).clone()
+    top, left = (side - high) // 2, (side - wide) // 2
+    squares[:, top : top + high, left : left + wide] = pictures
+    return squares

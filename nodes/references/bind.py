@@ -12,7 +12,7 @@ from ...bridge.runs import patched
 from ...bridge.schema import advanced, applied_outputs, percent_input, region_inputs, region_masks_input, searchable
 from ...core.people import RowCast, is_a
 from ...core.places import drawing, heard, placing, regions
-from . import bound as bound_references
+from . import bound
 from .bound import BoundReferences, BoundReferencesRun, check_tokens
 from .encoding import REFERENCES, PeopleReferences
 
@@ -117,7 +117,7 @@ class BindReferences(io.ComfyNode):
             shown.append(drawing.read_regions(whole, people))
             return made
 
-        sides = bound_references.bound((positive, negative), said, NAME)
+        sides = bound.bound((positive, negative), said, NAME)
         if not shown:
             return io.NodeOutput(model, positive, negative)
         return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))

@@ -18,8 +18,7 @@ from ...core.errors import WrongBaseModel, rows_missing
 from ...core.inputs import conditioning, unusable_latent
 from ...core.people import Cast, RowCast, is_a
 from ...core.text import plain
-from . import pictures as references
-from .pictures import Reference
+from .pictures import SEEN, Reference, resized
 
 if TYPE_CHECKING:
     from comfy.sd import CLIP, VAE
@@ -115,7 +114,7 @@ def latents_of(vae: VAE, family: Family, found: Sequence[Reference]) -> list[Ten
 
 
 def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
-    width, height = references.resized(picture.shape[2], picture.shape[1], area, family.step)
+    width, height = resized(picture.shape[2], picture.shape[1], area, family.step)
     # One by one: a VAE of videos takes several pictures for frames.
     rows = [vae.encode(row) for row in _scaled(picture, width, height).split(1)]
     wanted = (*family.latent, height // family.step, width // family.step)
@@ -140,7 +139,7 @@ def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
 def seen_of(family: Family, found: Sequence[Reference]) -> list[Tensor]:
     """The pictures as the text encoder is shown them, (1 or rows, h, w, 3); none where it is shown nothing."""
     pictures = [picture for one in found for picture in one.pictures] if family.sees else []
-    sizes = [references.resized(one.shape[2], one.shape[1], references.SEEN, 1) for one in pictures]
+    sizes = [resized(one.shape[2], one.shape[1], SEEN, 1) for one in pictures]
     return [_scaled(picture, *size) for picture, size in zip(pictures, sizes, strict=True)]
 
 

@@ -22,7 +22,7 @@ from ...core.attention import region_weights
 from ...core.errors import LikenessError, listed
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections.faces import FacePlusProjection
+from ...core.projections.embeddings import FacePlusProjection
 from ...core.projections.layers import AdapterLayers
 from ...core.projections.resampler import Resampler
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge import detector_words, load, lora, notes, scopes
-from ...bridge.adapters import check_layout, keys_and_values
+from ...bridge.adapters import check_layout, injections
 from ...bridge.clip_vision import states
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
@@ -189,9 +189,9 @@ class ApplyStoryMaker(io.ComfyNode):
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
         looked = _seen(story_maker, clip_vision, present, photos, dressed)
-        injections = _injections(story_maker, scope, looked, weight)
+        carried = _injections(story_maker, scope, looked, weight)
         shown = _shown(cls, present, dressed, scope.regions)
-        return scope.applied(cls, acting, (positive, negative), injections, shown=shown)
+        return scope.applied(cls, acting, (positive, negative), carried, shown=shown)
 
 
 def _seen(
@@ -208,12 +208,12 @@ def _seen(
     return found
 
 
-def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> tuple[Injection, Injection]:
+def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> list[Injection]:
     """For the positive and the negative. each: what is seen of these people.
 
     With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises TooManyPeople.
     """
-    net, source, people, by_row = loaded.net, object(), scope.people, scope.by_row
+    net, people, by_row = loaded.net, scope.people, scope.by_row
     whole = scope.regions is None and not by_row
     if whole and len(people) > net.most:
         raise TooManyPeople([person.identity.name for person in people], net.most)
@@ -228,11 +228,9 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     loud = torch.tensor([person.weight for person in people])[:, None].expand(-1, background.shape[1])
     scales = joined(torch.ones_like(loud[:1]), loud) * weight
 
-    def injection(each: Sequence[Seen]) -> Injection:
-        tokens = joined(background, net.tokens([_moved(one, loaded) for one in each], by_row).cpu())
-        return acting.injection(source, tokens, keys_and_values(loaded, tokens, scales))
-
-    return injection(each), injection([one.nobody for one in each])
+    both = each, [one.nobody for one in each]
+    moved = [[_moved(one, loaded) for one in side] for side in both]
+    return injections(loaded, acting, [joined(background, net.tokens(side, by_row).cpu()) for side in moved], scales)
 
 
 def _moved(one: Seen, loaded: StoryMaker) -> Seen:

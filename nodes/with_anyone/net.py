@@ -53,8 +53,8 @@ class BlockAttention(PerceiverAttention):
 class WithAnyoneNet(nn.Module):
     """The branch of withanyone.safetensors that reads face embeddings.
 
-    state: "arcface_in_arc.{0,2,3}.*", and "ipa_arc.<n>.{norm1,norm2,to_q,to_kv,to_out}.*", n counting the double blocks,
-    then the single ones. width: of one row of the picture.
+    state: "arcface_in_arc.{0,2,3}.*", and "ipa_arc.<n>.{norm1,norm2,to_q,to_kv,to_out}.*", n counting the double
+    blocks, then the single ones. width: of one row of the picture.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import graphlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -11,42 +10,14 @@ from typing import Any
 from environment import SetupError
 from rig.workflow import Prompt, title
 
-from core.errors import listed
-from core.models.manifest import STANDIN
+from core.models import needs
 
-from .inputs import Job, takes_files
-from .people import Known, as_link
+from .prompts import Job, Known, as_link, specs
 
 _NEAREST = 3
 
 Choice = tuple[str, tuple[tuple[str, str], ...], frozenset[str]]
 """A class of nodes, what is chosen in its menus, and which of its inputs are linked."""
-
-
-def require_whole(prompt: Prompt, known: Known) -> None:
-    """Raises SetupError for nodes that this ComfyUI has not, for links to nowhere or in a circle, and where nothing is
-    saved."""
-    if lost := sorted({node["class_type"] for node in prompt.values()} - known.keys()):
-        raise SetupError(f"This ComfyUI has no {listed(lost)}: install the pack that they are of, or take them out.")
-    before = {
-        number: [link[0] for link in map(as_link, node["inputs"].values()) if link] for number, node in prompt.items()
-    }
-    for number, sources in before.items():
-        if away := set(sources) - prompt.keys():
-            raise SetupError(
-                f"{title(prompt, number)} is linked to node {min(away)}, which is not in the workflow: link it in the "
-                "editor and save the workflow again."
-            )
-    try:
-        graphlib.TopologicalSorter(before).prepare()
-    except graphlib.CycleError as cause:
-        circle = " <- ".join(title(prompt, number) for number in cause.args[1])
-        raise SetupError(f"The workflow has a circle, {circle}: take one of these links out.") from cause
-    last = [node["class_type"] for node in prompt.values() if known[node["class_type"]]["output_node"]]
-    if all(kind.startswith("Preview") for kind in last):
-        raise SetupError(
-            f"This workflow saves nothing; it ends in {listed(sorted(set(last))) or 'no output'}: add Save Image."
-        )
 
 
 def choices(jobs: Iterable[Job], known: Known, found: dict[Choice, str]) -> Iterator[Job]:
@@ -77,7 +48,7 @@ def require(found: Mapping[Choice, str], known: Known, diagnosis: str) -> None:
     """Raises SetupError with everything that is missing. diagnosis: what the doctor says, what is in place last."""
     bad, _, rest = diagnosis.partition("In place:\n")
     mend = rest.partition("To fix it:\n")[2]
-    if any(value.startswith(STANDIN) for _, chosen, _ in found for _, value in chosen):
+    if needs.chooses_standins(doctor(found, known)):
         bad = mend = ""  # the doctor asks for the real files whatever the miniature can do
     lines = [*bad.strip().splitlines(), *_not_offered(found, known, bad), *(["To fix it:", mend] if mend else [])]
     if lines:
@@ -99,14 +70,7 @@ def _not_offered(found: Mapping[Choice, str], known: Known, told: str) -> Iterat
 def _menus(kind: str, known: Known) -> dict[str, list[Any]]:
     """What the menus of the host's own nodes and of ours offer. Those of other packs may take what they do not offer,
     and so do menus of files that are sent along."""
-    definition = known[kind]
-    if not definition["python_module"].startswith(("nodes", "comfy_extras")) and not kind.startswith("Likeness"):
+    if not known[kind]["python_module"].startswith(("nodes", "comfy_extras")) and not kind.startswith("Likeness"):
         return {}
-    found: dict[str, list[Any]] = {}
-    for section in ("required", "optional"):
-        for name, (menu, *rest) in definition["input"].get(section, {}).items():
-            settings = rest[0] if rest else {}
-            words = menu if isinstance(menu, list) else settings.get("options") if menu == "COMBO" else None
-            if words is not None and not takes_files(settings):
-                found[name] = words
-    return found
+    found = specs(known, kind).items()
+    return {name: spec.menu for name, spec in found if spec.menu is not None and not spec.takes_files}

@@ -13,7 +13,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -29,9 +29,9 @@ from core import workflow_files
 from core.text import in_one_line
 
 from . import people
+from .prompts import Job, Spec, specs
 from .rows import NAME, BadRow, Row, cut
 
-_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
 _STEM = 160
 """Bytes of a photo's name that it keeps where it travels."""
 _WHOLE = set[str]()
@@ -40,37 +40,23 @@ _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
 
 @dataclass(frozen=True)
-class Job:
-    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them."""
-
-    row: Row
-    prompt: Prompt
-    photos: Mapping[str, bytes] = field(repr=False)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Of all that makes the picture; the names of the photos are made of what is in them."""
-        return hashlib.sha256(json.dumps(self.prompt, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@dataclass(frozen=True)
 class Input:
-    """A column. specs: of each of its targets, as /object_info has them; current: what the workflow says."""
+    """A column. specs: of each of its targets; current: what the workflow says."""
 
     column: str
     targets: Sequence[tuple[str, str]]
-    specs: Sequence[tuple[Any, Mapping[str, Any]]]
+    specs: Sequence[Spec]
     current: Any
 
     @property
     def is_photo(self) -> bool:
-        return any(takes_files(options) for _, options in self.specs)
+        return any(spec.takes_files for spec in self.specs)
 
     def value(self, cell: str) -> Any:
         """What a cell says. Raises BadRow."""
         value: Any = None
-        for kind, options in self.specs:
-            value = _value(cell, kind, options, self.current)
+        for spec in self.specs:
+            value = _value(cell, spec, self.current)
             if isinstance(value, BadRow):
                 raise BadRow(f"{self.column} is {cell}: {value}")
         return value
@@ -166,7 +152,7 @@ class Template:
             (number, name, path)
             for number, node in self.prompt.items()
             for name, value in node["inputs"].items()
-            if isinstance(value, str) and takes_files(self._spec(node, name)[1])
+            if isinstance(value, str) and self._spec(node, name).takes_files
             if os.path.isfile(path := self._folder / value.removesuffix(" [input]"))
         ]
 
@@ -175,12 +161,8 @@ class Template:
         specs = [self._spec(self.prompt[node], name) for node, name in place.targets]
         return Input(column, place.targets, specs, self.prompt[node]["inputs"].get(name))
 
-    def _spec(self, node: Mapping[str, Any], name: str) -> tuple[Any, Mapping[str, Any]]:
-        sections = self._info.get(node["class_type"], {}).get("input", {})
-        for section in ("required", "optional"):
-            if spec := sections.get(section, {}).get(name):
-                return spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-        return None, {}
+    def _spec(self, node: Mapping[str, Any], name: str) -> Spec:
+        return specs(self._info, node["class_type"]).get(name, Spec())
 
     def _path(self, one: Input, cell: str) -> Path:
         path = Path(os.path.normpath(self._photos / cell.replace("\\", "/")))
@@ -189,11 +171,6 @@ class Template:
         if not os.path.isfile(path):  # that of a path says so too where the cell cannot be one
             raise BadRow(f"{one.column} is {cell}, which is not in {self._photos}.")
         return path
-
-
-def takes_files(options: Mapping[str, Any]) -> bool:
-    """Whether a menu is of files that are uploaded."""
-    return any(options.get(upload) for upload in _UPLOADS)
 
 
 def loaded(path: Path) -> dict[str, Any]:
@@ -306,17 +283,17 @@ def _of_app(node: str, name: str, places: Sequence[Place]) -> list[Place]:
 # --- Values
 
 
-def _value(cell: str, kind: Any, options: Mapping[str, Any], current: Any) -> Any:
-    """What a cell says to an input of this kind, or a BadRow that tells what would do."""
-    if kind is None:  # an input that the host's list does not have
-        kind = {bool: "BOOLEAN", int: "INT", float: "FLOAT"}.get(type(current), "STRING")
-    if isinstance(kind, list) or "options" in options:
-        return _choice(cell, kind if isinstance(kind, list) else options["options"])
+def _value(cell: str, spec: Spec, current: Any) -> Any:
+    """What a cell says to such an input, or a BadRow that tells what would do."""
+    # An input that the host's list does not have is of the kind that the workflow's value is of.
+    kind = spec.kind or {bool: "BOOLEAN", int: "INT", float: "FLOAT"}.get(type(current), "STRING")
+    if spec.menu is not None:
+        return _choice(cell, spec.menu)
     if kind == "BOOLEAN":
         word = cell.casefold()
         return word in _YES if word in (*_YES, *_NO) else BadRow("true or false is needed.")
     if kind in ("INT", "FLOAT"):
-        return _number(cell, kind == "INT", options)
+        return _number(cell, kind == "INT", spec.options)
     return cell
 
 

@@ -6,13 +6,14 @@ import copy
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import evaluate
 import torch
 from environment import SetupError
+from rig import whole
 from rig.workflow import Prompt, options, title
 
 from core import measure
@@ -23,9 +24,9 @@ from core.models import needs
 from core.models.manifest import STANDIN
 from core.people import CROP, Identity, Person, Slot
 
-from .inputs import Job
-from .output import cell, lines_of, table, write_whole, writing
-from .people import Known, as_link, up_to
+from .output import lines_of, writing
+from .prompts import Job, Known, as_link, up_to
+from .rows import as_csv
 from .worker import Made
 
 COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
@@ -131,24 +132,15 @@ def _measured(one: dict[str, Any]) -> Measured:
 # --- The best of several
 
 
-@dataclass(frozen=True)
-class Try(Job):
-    """One of the prompts that are run for a job. meant: the prompt before it was changed for this run alone."""
-
-    asked: Job
-    meant: Prompt
-    number: int
-
-
-def tries(job: Job, count: int) -> Iterator[Try]:
+def tries(job: Job, count: int) -> Iterator[Job]:
     """The job with as many seeds, one after the other."""
-    for number in range(count):
-        prompt = seeded(job.prompt, number) if number else job.prompt
-        yield Try(job.row, prompt, job.photos, job, prompt, number)
+    return (replace(job, prompt=seeded(job.prompt, number), number=number, of=job) for number in range(count))
 
 
 def seeded(prompt: Prompt, by: int) -> Prompt:
     """The prompt with all its seeds moved `by`. Raises SetupError where it has none."""
+    if not by:
+        return prompt
     changed = copy.deepcopy(prompt)
     seeds = list(_seeds(changed))
     if not seeds:
@@ -172,14 +164,14 @@ def _seeds(prompt: Prompt) -> Iterator[tuple[dict[str, Any], str, int]]:
 def split(made: Made) -> tuple[Made, list[Report]]:
     """Without the files of measurements, and what is in them, a report for each picture."""
     pictures = [file for file in made.files if file[0] != REPORT]
-    wholes = [report_of(data) for ending, data in made.files if ending == REPORT]
+    told = [report_of(data) for ending, data in made.files if ending == REPORT]
     reports = [
-        replace(whole, pictures={name: (ones[number],) for name, ones in whole.pictures.items()})
-        for whole in wholes
-        for number in range(len(whole.judged))
+        replace(report, pictures={name: (ones[number],) for name, ones in report.pictures.items()})
+        for report in told
+        for number in range(len(report.judged))
     ]
     error = made.error
-    if not error and wholes and len(reports) != len(pictures):
+    if not error and told and len(reports) != len(pictures):
         error = f"{len(pictures)} files were saved and {len(reports)} pictures measured: save each picture once."
     return replace(made, files=pictures, error=error), reports
 
@@ -212,7 +204,7 @@ class Scores:
         """Whether it was measured with at least so many tries."""
         return len({line["seed"] for line in self._lines.get(job.row.name, ())}) >= count
 
-    def keep(self, job: Job, files: Sequence[str], made: Sequence[tuple[Try, Sequence[Report]]], kept: int) -> None:
+    def keep(self, job: Job, files: Sequence[str], made: Sequence[tuple[Job, Sequence[Report]]], kept: int) -> None:
         """files: the pictures that were kept, those of try `kept`."""
         found: list[dict[str, Any]] = []
         for one, reports in made:
@@ -226,11 +218,12 @@ class Scores:
             self._write()
         else:
             with writing(self._path.parent), self._path.open("a", newline="", encoding="utf-8") as file:
-                file.write(_told(found))
+                file.write(as_csv(_cells(found)))
 
     def _write(self) -> None:
         with writing(self._path.parent):
-            write_whole(self._path, "".join([table([COLUMNS]), *map(_told, self._lines.values())]).encode())
+            every = (line for lines in self._lines.values() for line in lines)
+            whole.write(self._path, as_csv([COLUMNS, *_cells(every)]).encode())
 
     def summary(self) -> str:
         """Of the pictures that were kept, each by the recogniser that judges it."""
@@ -260,6 +253,5 @@ def _similarity(line: Mapping[str, Any]) -> float:
     return float(str(line.get("similarity") or 0).replace(",", "."))  # as a spreadsheet may have saved it
 
 
-def _told(lines: Iterable[Mapping[str, Any]]) -> str:
-    each = ([line.get(column, "") for column in COLUMNS] for line in lines)
-    return table([f"{value:.4f}" if isinstance(value, float) else cell(value) for value in values] for values in each)
+def _cells(lines: Iterable[Mapping[str, Any]]) -> Iterator[list[Any]]:
+    return ([line.get(column, "") for column in COLUMNS] for line in lines)

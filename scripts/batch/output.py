@@ -10,15 +10,16 @@ from __future__ import annotations
 import contextlib
 import csv
 import errno
-import io
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from environment import SetupError
+from filelock import FileLock, Timeout
+from rig import whole
 
-from .inputs import Job
+from .prompts import Job
+from .rows import as_csv
 
 DONE = ("line", "name", "fingerprint", "files", "seconds")
 FAILED = ("line", "name", "reason")
@@ -37,13 +38,17 @@ class Output:
             others = [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")]
             if others and not done.is_file():
                 raise SetupError(f"{folder} has no done.csv, but {others[0]}: take an empty folder for --output.")
-            self._lock = _locked(folder / ".lock")
+            self._lock = FileLock(folder / ".lock", timeout=0)
+            try:
+                self._lock.acquire()
+            except Timeout as cause:
+                raise SetupError(f"Another run writes into {folder}: wait for it, or name another --output.") from cause
             for unfinished in folder.glob(".*.part"):
                 unfinished.unlink()
             self._done = {entry["name"]: entry for entry in lines_of(done, DONE)}
             # Written anew, without a line that was cut off.
-            rows = [[cell(entry[column]) for column in DONE] for entry in self._done.values()]
-            write_whole(done, table([DONE, *rows]).encode())
+            rows = ([entry[column] for column in DONE] for entry in self._done.values())
+            whole.write(done, as_csv([DONE, *rows]).encode())
             self._done_file = done.open("a", newline="", encoding="utf-8")
             self._failed_file = (folder / "failed.csv").open("w", newline="", encoding="utf-8-sig")
             _append(self._failed_file, FAILED)
@@ -62,10 +67,10 @@ class Output:
         files = [f"{name}{number}{ending}" for number, (ending, _) in zip(numbers, pictures, strict=True)]
         with writing(self.folder):
             for file, (_, data) in zip(files, pictures, strict=True):
-                write_whole(self.folder / file, data)
+                whole.write(self.folder / file, data)
             for earlier in set(_files(self._done.get(name))) - set(files):
                 (self.folder / earlier).unlink(missing_ok=True)
-            entry = [job.row.line, name, job.fingerprint, _BETWEEN.join(files), round(seconds, 2)]
+            entry = [job.row.line, name, job.fingerprint, _BETWEEN.join(files), f"{seconds:.2f}"]
             _append(self._done_file, entry)
         self._done[name] = dict(zip(DONE, map(str, entry), strict=True))
         return files
@@ -76,8 +81,9 @@ class Output:
             _append(self._failed_file, (line, name, " ".join(reason.split())))
 
     def close(self) -> None:
-        for file in (self._done_file, self._failed_file, self._lock):
-            file.close()
+        self._done_file.close()
+        self._failed_file.close()
+        self._lock.release()
 
 
 @contextlib.contextmanager
@@ -92,12 +98,6 @@ def writing(folder: Path) -> Iterator[None]:
             what = f"{cause.filename2 or cause.filename or folder} cannot be written to ({cause.strerror})"
             mend = "mend that and run the same again, or name another --output"
         raise SetupError(f"{what}: what is done is there; {mend}.") from cause
-
-
-def cell(value: Any) -> Any:
-    """No text is a formula, as which a spreadsheet would take it, and none is more than a line."""
-    value = " ".join(value.splitlines()) if isinstance(value, str) else value
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def lines_of(path: Path, columns: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -125,45 +125,6 @@ def _files(entry: Mapping[str, str] | None) -> list[str]:
     return [file for file in named if entry and file.startswith(entry["name"]) and Path(file).name == file]
 
 
-def table(lines: Iterable[Iterable[Any]]) -> str:
-    """As CSV."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(lines)
-    return text.getvalue()
-
-
 def _append(file: IO[str], line: Sequence[Any]) -> None:
-    file.write(table([map(cell, line)]))
+    file.write(as_csv([line]))
     file.flush()
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Whole or not at all. Raises OSError."""
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise
-
-
-def _locked(path: Path) -> IO[str]:
-    file = path.open("a")
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as cause:
-        file.close()
-        raise SetupError(f"Another run writes into {path.parent}: wait for it, or name another --output.") from cause
-    return file

@@ -9,29 +9,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 from rig.workflow import Prompt
 
 from core.errors import listed
 from core.text import names_in
 
-from .rows import ENDING, BadRow
-
-if TYPE_CHECKING:
-    from .inputs import Job
-
-JobT = TypeVar("JobT", bound="Job")
+from .prompts import PERSON_FILE, Job, Known, Link, as_link, behind, kind_of, to_outputs, up_to
+from .rows import BadRow
 
 IDENTITY = "LIKENESS_IDENTITY"
 LOAD = "LikenessLoadIdentity"
 _PHOTOS = range(1, 9)
 _NEAREST = 8
 """Of the saved people, in a message."""
-
-Known = Mapping[str, Any]
-"""The host's answer to /object_info."""
-Link = tuple[str, int]
 
 
 # --- Made once
@@ -53,7 +45,7 @@ def to_make(jobs: Iterable[Job], known: Known) -> dict[str, Job]:
     return {file: job for file, job in first.items() if times[file] > 1}
 
 
-def with_made(job: JobT, known: Known, made: Mapping[str, Path]) -> JobT:
+def with_made(job: Job, known: Known, made: Mapping[str, Path]) -> Job:
     """The job with Load Identity in the place of everybody whose file is `made`.
 
     What it computes is the same to the bit: a file keeps all numbers of a person as they are.
@@ -91,7 +83,7 @@ def called(person: bytes, name: Any) -> bytes:
     return len(text).to_bytes(8, "little") + text + person[8 + size :]
 
 
-def with_files(job: JobT, files: Mapping[str, bytes]) -> JobT:
+def with_files(job: Job, files: Mapping[str, bytes]) -> Job:
     """The job with those of the files that its prompt names."""
     named = {value for node in job.prompt.values() for value in node["inputs"].values() if isinstance(value, str)}
     return replace(job, photos={name: data for name, data in files.items() if name in named})
@@ -124,7 +116,7 @@ def made_in(prompt: Prompt, known: Known) -> dict[Link, str]:
         return bool(links) and not any(kind_of(prompt, link, known) == IDENTITY for link in links)
 
     return {
-        (number, output): f"{digest(number)}-{output}{ENDING}"
+        (number, output): f"{digest(number)}-{output}{PERSON_FILE}"
         for number, node in to_outputs(prompt, known).items()
         for output, kind in enumerate(known[node["class_type"]]["output"])
         if kind == IDENTITY and of_photos(number)
@@ -161,14 +153,14 @@ def opened(prompt: Prompt) -> Prompt:
 
 def saved_in(folders: Iterable[Path]) -> dict[str, Path]:
     """File in the face bank -> where it is, the first folder's before those of others."""
-    below = [(folder, path) for folder in folders for path in folder.rglob(f"*{ENDING}")]
+    below = [(folder, path) for folder in folders for path in folder.rglob(f"*{PERSON_FILE}")]
     return {path.relative_to(folder).as_posix(): path for folder, path in reversed(below)}
 
 
 def chosen(name: str, saved: Iterable[str]) -> str:
     """The file of a saved person. Raises BadRow, naming those nearest."""
-    people = {file.removesuffix(ENDING): file for file in saved}
-    wanted = name.removesuffix(ENDING)
+    people = {file.removesuffix(PERSON_FILE): file for file in saved}
+    wanted = name.removesuffix(PERSON_FILE)
     alike = [person for person in people if person.lower() == wanted.lower()]
     if wanted in people or len(alike) == 1:
         return people[wanted if wanted in people else alike[0]]
@@ -194,42 +186,3 @@ def with_saved(prompt: Prompt, photo: str, file: str, known: Known) -> Prompt:
         who = "also goes elsewhere" if people else "is of no person"
         raise BadRow(f"A photo is needed here, and no saved person: the picture {who} in this workflow.")
     return {**changed, **{number: loader(file) for number in people}}
-
-
-# --- Graphs
-
-
-def to_outputs(prompt: Prompt, known: Known) -> Prompt:
-    """Without what no output needs."""
-    return up_to(prompt, [number for number, node in prompt.items() if known[node["class_type"]]["output_node"]])
-
-
-def up_to(prompt: Prompt, last: Iterable[str]) -> Prompt:
-    """These nodes and all before them, in the prompt's order."""
-    found, waiting = set[str](), list(last)
-    while waiting:
-        number = waiting.pop()
-        if number not in found:
-            found.add(number)
-            waiting += [link[0] for link in map(as_link, prompt[number]["inputs"].values()) if link]
-    return {number: node for number, node in prompt.items() if number in found}
-
-
-def behind(prompt: Prompt, of: str | Link) -> list[str]:
-    """The nodes that are linked to a node, or to one of its outputs."""
-    links = {other: [link for link in map(as_link, node["inputs"].values()) if link] for other, node in prompt.items()}
-    return [other for other, brought in links.items() if any(of in (link, link[0]) for link in brought)]
-
-
-def as_link(value: Any) -> Link | None:
-    """What a node's input is linked to. The host sends lists that are none under __value__."""
-    if not (isinstance(value, list) and len(value) == 2):
-        return None
-    node, output = value
-    return (node, output) if isinstance(node, str) and isinstance(output, int) else None
-
-
-def kind_of(prompt: Prompt, link: Link, known: Known) -> Any:
-    """The socket that a link leaves; None of a node that does not tell all of its outputs."""
-    kinds = known[prompt[link[0]]["class_type"]]["output"]
-    return kinds[link[1]] if 0 <= link[1] < len(kinds) else None

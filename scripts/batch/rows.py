@@ -1,4 +1,4 @@
-"""Rows of a CSV file as people and spreadsheets write it; what is wrong with one is said of that one.
+"""Rows of a CSV file as people and spreadsheets write it; what is wrong with one is said of that one; and ours.
 
 UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs.
 """
@@ -11,14 +11,13 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from environment import SetupError
 
-ENDING = ".safetensors"
-"""Of a person's file among those that a job brings along."""
 NAME = "name"
 """The column that says what a row's pictures are called."""
 _LONGEST, _BYTES = 120, 200
@@ -121,6 +120,21 @@ def _folded(name: str) -> str:
 def cut(text: str, size: int) -> str:
     """What of a text fits into so many bytes."""
     return text.encode()[:size].decode(errors="ignore")
+
+
+def as_csv(lines: Iterable[Iterable[Any]]) -> str:
+    """Lines of ours, which spreadsheets may open."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(map(cell, line) for line in lines)
+    return text.getvalue()
+
+
+def cell(value: Any) -> Any:
+    """No text is a formula, as which a spreadsheet would take it, and none is more than a line."""
+    if isinstance(value, str):
+        value = " ".join(value.splitlines())
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"{value:.4f}" if isinstance(value, float) else value
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -11,13 +11,13 @@ from environment import SetupError, say
 
 from core.errors import counted
 
-from . import check, people
+from . import check, people, prompts
 from .estimate import FIRST, estimate
-from .inputs import Job, Template
-from .measured import Scores, Try, best, seeded, split, tries, with_measure
+from .inputs import Template
+from .measured import Scores, best, seeded, split, tries, with_measure
 from .metadata import with_prompt
 from .output import Output, writing
-from .people import Known
+from .prompts import Job, Known
 from .rows import BadRow, Row
 from .worker import Made
 from .workers import Crew
@@ -41,7 +41,7 @@ class Run:
     def prepare(self, template: Template, rows: Sequence[Row]) -> None:
         """Raises SetupError with all that the rows need and that is not there, and where they cannot be measured, or
         have no seed of which there are more."""
-        check.require_whole(template.prompt, self._known)
+        prompts.require_whole(template.prompt, self._known)
         if self._scores:
             with_measure(template.prompt, self._known)
         if self._count > 1:
@@ -78,34 +78,34 @@ class Run:
 
     def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, str]]:
         """Every job once its picture is in the output folder, or with the reason why there is none."""
-        begun: dict[int, dict[int, tuple[Try, Made]]] = {}
+        begun: dict[int, list[tuple[Job, Made]]] = {}
         each = (self._ready(one) for job in jobs for one in tries(job, self._count))
         for one, made in self._workers.made(each):
-            assert isinstance(one, Try)
-            of_row = begun.setdefault(one.row.line, {})
-            of_row[one.number] = (one, made)
-            if len(of_row) == self._count:
+            of_row = begun.setdefault(one.row.line, [])
+            of_row.append((one, made))
+            if len(of_row) == self._count and one.of:
                 del begun[one.row.line]
-                yield one.asked, self._kept(one.asked, [of_row[number] for number in sorted(of_row)])
+                yield one.of, self._kept(one.of, sorted(of_row, key=lambda made: made[0].number))
 
     def summary(self) -> str:
         """Of all that was measured in this folder; nothing where nothing is."""
         return self._scores.summary() if self._scores else ""
 
-    def _ready(self, one: Try) -> Try:
+    def _ready(self, one: Job) -> Job:
         one = people.with_made(one, self._known, self._people)
         return replace(one, prompt=with_measure(one.prompt, self._known)) if self._scores else one
 
-    def _kept(self, job: Job, made: Sequence[tuple[Try, Made]]) -> str:
+    def _kept(self, job: Job, made: Sequence[tuple[Job, Made]]) -> str:
         """Why nothing of a row could be kept, or nothing."""
         each = [(one, *split(result)) for one, result in made]
         if error := next((result.error for _, result, _ in each if result.error), ""):
             return error
         chosen = best([reports for *_, reports in each]) if self._count > 1 else 0
         one, result, _ = each[chosen]
-        pictures = result.files
-        if one.prompt is not one.meant:
-            pictures = [(ending, with_prompt(data, one.meant)) for ending, data in pictures]
+        meant = seeded(job.prompt, one.number)
+        pictures = [
+            (ending, with_prompt(data, meant) if one.prompt != meant else data) for ending, data in result.files
+        ]
         files = self._output.keep(job, pictures, sum(result.seconds for _, result, _ in each))
         if self._scores:
             self._scores.keep(job, files, [(one, reports) for one, _, reports in each], chosen)

@@ -18,7 +18,7 @@ from rig.host_server import HostError, HostServer
 from rig.host_server import Run as HostRun
 from rig.workflow import Prompt, title
 
-from .rows import ENDING
+from .prompts import PERSON_FILE
 
 _ATTEMPTS = 3
 BESIDE = Path(__file__).parent / "beside"
@@ -137,7 +137,7 @@ class Worker:
 
     def _path(self, name: str) -> Path:
         """Of a file that a prompt reads: people lie in the face bank."""
-        folder = "models/likeness_faces" if name.endswith(ENDING) else "input"
+        folder = "models/likeness_faces" if name.endswith(PERSON_FILE) else "input"
         return self._server.base / folder / name
 
 

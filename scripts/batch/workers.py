@@ -10,18 +10,17 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from environment import ROOT, Host, SetupError, say
-from rig.workflow import Prompt
 
 from .estimate import duration
-from .inputs import Job
+from .prompts import Job
 from .worker import About, Made, Worker
 
 IN_FLIGHT = 2
@@ -44,14 +43,19 @@ NO_RAY = (
 )
 
 
-class Hand(Protocol):
-    """A worker wherever it is. ready: once it answers."""
+class Hand:
+    """A worker wherever it is. call: one of its methods, by name. end: of it and all it has begun. ready: once it
+    answers."""
 
-    ready: Future[About]
+    def __init__(self, call: Callable[..., Future[Any]], end: Callable[[], object]) -> None:
+        self._call, self.end = call, end
+        self.ready: Future[About] = call("start")
 
-    def object_info(self) -> Future[dict[str, Any]]: ...
-    def run(self, job: Job) -> Future[Made]: ...
-    def end(self) -> None: ...
+    def object_info(self) -> Future[dict[str, Any]]:
+        return self._call("object_info")
+
+    def run(self, job: Job) -> Future[Made]:
+        return self._call("run", job.prompt, job.photos)
 
 
 @dataclass
@@ -216,49 +220,18 @@ def _said(cause: BaseException) -> str:
     return text if len(text) <= _SAID else f"… {text[-_SAID:]}"
 
 
-# --- In this process
+def here(host: Host, python: Path, models: list[Path]) -> Hand:
+    """One in this process, without Ray."""
+    worker, threads = Worker(host, python, models), ThreadPoolExecutor(IN_FLIGHT)
 
+    def end() -> None:
+        worker.stop()
+        threads.shutdown(wait=False, cancel_futures=True)
 
-class Here:
-    """One worker without Ray."""
-
-    def __init__(self, host: Host, python: Path, models: list[Path]) -> None:
-        self._worker = Worker(host, python, models)
-        self._threads = ThreadPoolExecutor(IN_FLIGHT)
-        self.ready = self._threads.submit(self._worker.start)
-
-    def object_info(self) -> Future[dict[str, Any]]:
-        return self._threads.submit(self._worker.object_info)
-
-    def run(self, job: Job) -> Future[Made]:
-        return self._threads.submit(self._worker.run, job.prompt, job.photos)
-
-    def end(self) -> None:
-        self._worker.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    return Hand(lambda name, *given: threads.submit(getattr(worker, name), *given), end)
 
 
 # --- On Ray
-
-
-class OnRay:
-    """A worker as an actor; make them with `on_ray`."""
-
-    def __init__(self, actor: Any) -> None:
-        self._actor = actor
-        self.ready: Future[About] = actor.start.remote().future()
-
-    def object_info(self) -> Future[dict[str, Any]]:
-        return self._actor.object_info.remote().future()
-
-    def run(self, job: Job) -> Future[Made]:
-        return self._actor.run.remote(job.prompt, job.photos).future()
-
-    def end(self) -> None:
-        import ray
-
-        ray.wait([self._actor.stop.remote()], timeout=_END_SECONDS)
-        ray.kill(self._actor)
 
 
 def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple[Callable[[], Hand], int]:
@@ -296,7 +269,17 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         num_cpus=0, num_gpus=share, max_concurrency=IN_FLIGHT + 1, scheduling_strategy="SPREAD"
     )
     scripts = None if address else str(ROOT / "scripts")
-    return lambda: OnRay(actor.remote(scripts, models, os.environ.get("OMP_NUM_THREADS"))), count
+
+    def start() -> Hand:
+        made: Any = actor.remote(scripts, models, os.environ.get("OMP_NUM_THREADS"))
+
+        def end() -> None:
+            ray.wait([made.call.remote("stop")], timeout=_END_SECONDS)
+            ray.kill(made)
+
+        return Hand(lambda name, *given: made.call.remote(name, *given).future(), end)
+
+    return start, count
 
 
 def _keep_to_this_machine() -> None:
@@ -342,16 +325,7 @@ def _actor_class() -> type:
                 raise environment.SetupError("There is no ComfyUI on this machine: set COMFYUI_PATH before ray start.")
             self._worker = Worker(hosts[0], Path(sys.executable), [Path(folder) for folder in models])
 
-        def start(self) -> About:
-            return self._worker.start()
-
-        def object_info(self) -> dict[str, Any]:
-            return self._worker.object_info()
-
-        def run(self, prompt: Prompt, photos: Mapping[str, bytes]) -> Made:
-            return self._worker.run(prompt, photos)
-
-        def stop(self) -> None:
-            self._worker.stop()
+        def call(self, method: str, *given: Any) -> Any:
+            return getattr(self._worker, method)(*given)
 
     return Actor

@@ -1,1 +1,1 @@
-"""The cases of bench.py, a file per method. They run inside a host, so they import it, torch and `pack` at the top."""
+"""The cases of bench.py. They run inside a host, so they import it, torch and `pack` at the top."""

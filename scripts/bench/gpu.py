@@ -18,7 +18,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +27,11 @@ import environment
 import torch
 from torch.backends import cuda as kernels
 
-from bench import (
-    attention,
-    faces,
-    id_patch,
-    inductor,
-    instant_id,
-    ip_adapter,
-    methods,
-    parts,
-    picture,
-    references,
-    timeline,
-)
+from bench import instant_id, parts, references, timed
 from bench.measure import REPORTED, TINY, accelerator, named
 
 RESULTS = "results.json"
+KERNELS = ("flash", "mem_efficient", "cudnn", "math")
 
 
 @dataclass(frozen=True)
@@ -56,43 +44,25 @@ class Case:
     needs: tuple[str, ...] = ()
 
 
-def cases(out: Path) -> list[Case]:
-    """The most valuable first. out: where pictures go."""
-    pictures = [Case(f"timeline_{name}", partial(timeline.draw, name, out), 12) for name in timeline.METHODS]
-    compiled = [
-        Case(f"compiled_{how}_{method}_{dtype}", partial(inductor.step, method, how, dtype), seconds, inductor.NEEDS)
-        for how, method, dtype, seconds in inductor.WANTED
-        if not TINY or dtype == "float16"  # the other precision goes the same way
-    ]
-    known = {name: case for method in (id_patch, faces, instant_id, ip_adapter, parts) for name, case in of_gpu(method)}
-    dits = zip(of_gpu(references), (20, 100, 40), strict=True)
-    klein, large, qwen = (Case(name, case, seconds) for (name, case), seconds in dits)
-    beside_diffusers = known.pop("instant_id_gpu_beside_diffusers")
-    return [
-        Case("id_patch_picture", picture.eight_people, 30),
-        Case("parts_gpu_step", known.pop("parts_gpu_step"), 25),
-        klein,
-        pictures[0],
-        Case("steps_of_every_method", methods.steps, 75),
-        Case("instant_id_gpu_beside_diffusers", beside_diffusers, 40, ("diffusers",)),
-        qwen,
-        Case("half_precision", methods.half_precision, 30),
-        Case("attention_kernels", attention.kernels, 10),
-        *compiled[:3],
-        *pictures[1:],
-        Case("second_pass_step", methods.second_pass, 10),
-        Case("offloaded", methods.offloaded, 25),
-        Case("batches", methods.batches, 15),
-        *compiled[3:4],
-        *(Case(name, case, 15) for name, case in known.items()),
-        *compiled[4:],
-        large,
-    ]
+SECONDS = {
+    "id_patch_picture": 30, "parts_gpu_step": 25, "references_klein_4b_gpu": 20, "steps_of_every_method": 75,
+    "instant_id_gpu_beside_diffusers": 40, "references_qwen_2511_gpu": 40, "half_precision": 30,
+    "compiled_instant_id_float16": 90, "second_pass_step": 10, "offloaded": 25, "batches": 15,
+    "compiled_instant_id_bfloat16": 60, "compiled_unpatched_float16": 60, "parts_gpu_sink": 15,
+    "compiled_share_parts_float16": 90, "compiled_prompt_per_person_float16": 60, "references_flux2_dev_gpu": 100,
+}  # fmt: skip
+"""What is run, the most valuable first, and how long it takes on an H200."""
 
 
-def of_gpu(method: Any) -> list[tuple[str, Callable[[], None]]]:
-    """The cases of a module that are left out without a GPU."""
-    return [(name, case) for name, case in method.CASES.items() if name in method.NEED_GPU]
+def cases() -> list[Case]:
+    known = {name: case for method in (timed, instant_id, parts, references) for name, case in method.CASES.items()}
+    return [Case(name, known[name], seconds, _needs(name)) for name, seconds in SECONDS.items()]
+
+
+def _needs(name: str) -> tuple[str, ...]:
+    if name.startswith("compiled"):
+        return timed.COMPILER
+    return ("diffusers",) if name.endswith("diffusers") else ()
 
 
 def run(out: Path, budget: float, only: Sequence[str], started: float) -> int:
@@ -102,7 +72,7 @@ def run(out: Path, budget: float, only: Sequence[str], started: float) -> int:
     """
     if accelerator().type == "cpu" and not TINY:
         raise environment.SetupError("There is no CUDA device here. --gpu --tiny shows on a CPU that every case runs.")
-    chosen = cases(out)
+    chosen = cases()
     if unknown := set(only) - {case.name for case in chosen}:
         there = ", ".join(case.name for case in chosen)
         raise environment.SetupError(f"No such case: {', '.join(sorted(unknown))}. There are: {there}.")
@@ -201,16 +171,7 @@ def machine() -> dict[str, Any]:
         "driver": driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
-        "attention": [
-            name
-            for name, on in (
-                ("flash", kernels.flash_sdp_enabled()),
-                ("mem-efficient", kernels.mem_efficient_sdp_enabled()),
-                ("cudnn", kernels.cudnn_sdp_enabled()),
-                ("math", kernels.math_sdp_enabled()),
-            )
-            if on
-        ],
+        "attention": [kind for kind in KERNELS if getattr(kernels, f"{kind}_sdp_enabled")()],
     }
     if torch.cuda.is_available():
         card = torch.cuda.get_device_properties(0)

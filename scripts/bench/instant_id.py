@@ -1,8 +1,4 @@
-"""InstantID's cases of bench.py: operations at SDXL's real shapes, and time beside diffusers doing the same work.
-
-Every case runs the pack's own path: an injection as Apply InstantID makes it, read by the patch on the MODEL through
-transformer_options, and IdentityNet called as the host's sampler calls a ControlNet.
-"""
+"""InstantID beside diffusers doing the same work: the same weights, the same pictures, time and memory."""
 
 from __future__ import annotations
 
@@ -11,128 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import comfy.controlnet
-import comfy.model_patcher
-import comfy.patcher_extension
 import comfy.samplers
 import environment
 import tiny_sdxl
 import torch
 from instant_id_made import DEFAULTS, person
-from pack.bridge import carried, runs
-from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
-from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNet, load_instant_id
+from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
 from seeded import instant_id_file
 
-from bench import networks, sdxl
-from bench.masks import side_by_side
-from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report, teraflops
-from bench.sdxl import SIDE
+from bench import networks
+from bench.measure import TINY, interleaved, named, peak_gib, report
 
-TOKENS, WIDTH = 16, 2048
-
-
-class Step:
-    """One step of `people` with CFG at SDXL's real size; 0 people: the same networks without InstantID.
-
-    tokens: of a person. width: of text and tokens. side: of the picture.
-    """
-
-    tokens, width, side = TOKENS, WIDTH, SIDE
-
-    def __init__(self, unet: Any, net: Any, people: int, dtype: Any, device: Any) -> None:
-        self.unet, self.given = unet, self._given(dtype, device)
-        self.text = torch.zeros(2, 77, self.width, dtype=dtype, device=device)
-        self.run = self._run() if people else None
-        self.rows = self._rows(people) if people else None
-        self.net: Any = self._identity_net(net) if net is not None else None
-
-    def _given(self, dtype: Any, device: Any) -> dict[str, Any]:
-        return sdxl.inputs(dtype, device)
-
-    def _run(self) -> Any:
-        """A run of the sampler."""
-        return InjectionsRun(SimpleNamespace(model_patcher=self._patcher(), conds={}), self.given["x"])
-
-    def _rows(self, people: int) -> Any:
-        """Positive and negative as the sampler batches them."""
-        widths = [width for *_, width in attention_layers(self._patcher())]
-        regions = side_by_side(people, self.side, self.side) if people > 1 else None
-        source = object()
-
-        def injection() -> Any:
-            layers = tuple(tuple(torch.randn(2, people, self.tokens, width)) for width in widths)
-            tokens = torch.randn(people, self.tokens, self.width)
-            return Injection(source, carried.ALWAYS, tokens, layers, regions)
-
-        positive, negative = (carried.CarriedCond((injection(),), self.run) for _ in range(2))
-        assert positive.can_concat(negative)
-        return positive.concat([negative])
-
-    def _patcher(self) -> Any:
-        device = self.text.device
-        return comfy.model_patcher.ModelPatcher(self.unet, load_device=device, offload_device=device)
-
-    def _options(self) -> dict[str, Any]:
-        """As in every step of the run."""
-        if self.run is None:
-            return {}
-        kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-        wrappers = {kind: {Injection.key: [self.run.forward]}}
-        return {"sigmas": self.given["timesteps"], Injection.key: self.run, "wrappers": wrappers}
-
-    def _identity_net(self, net: Any) -> Any:
-        assert self.run is not None
-        nobody = torch.randn(1, TOKENS, WIDTH)
-        plain = comfy.controlnet.ControlNet(net, load_device=self.text.device)
-        identity = IdentityNet(plain, self.run.read(self.rows)[0].carried[0].source, nobody)
-        identity.set_cond_hint(torch.zeros(1, 3, SIDE, SIDE), 0.8)
-        identity.model_sampling_current = self.unet.model_sampling
-        return identity
-
-    def denoise(self, control: Any = None) -> Any:
-        """The UNet alone, as the host's model calls it."""
-        with torch.inference_mode():
-            return self.unet.diffusion_model(
-                **self.given, context=self.text, control=control, transformer_options=self._options(), **self._sent()
-            )
-
-    def _sent(self) -> dict[str, Any]:
-        """What the run makes before the host's model calls the UNet, and hands through it."""
-        if self.run is None:
-            return {}
-        x = self.given["x"]
-        given = runs.Given(self.unet, x, self.given["timesteps"], self.text, self._options())
-        batch = self.run.batch(tuple(chunk.carried for chunk in self.run.read(self.rows)), given)
-        sent = runs.Sent(batch, self.rows, given, tuple(x.shape[-2:]))
-        return {Injection.key: self.rows, f"{Injection.key}_batch": sent}
-
-    def control(self) -> Any:
-        """IdentityNet alone, as the host's sampler calls it."""
-        cond = {"c_crossattn": self.text, "y": self.given["y"], Injection.key: self.rows}
-        with torch.inference_mode():
-            return self.net.get_control(self.given["x"], self.given["timesteps"], cond, 2, self._options())
-
-    def both(self) -> Any:
-        return self.denoise(self.control())
-
-
-def operations() -> None:
-    device, dtype = "meta", torch.float16
-    unet, net = sdxl.unet(device, dtype), sdxl.control_net(device, dtype)
-    without = Step(unet, None, 0, dtype, device)
-    one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
-    for case, ours, peer, target in (
-        ("unet_operations_1_person_vs_no_adapter", one.denoise, without.denoise, 1.01),
-        ("unet_operations_4_people_vs_1", four.denoise, one.denoise, 1.05),
-        ("identitynet_operations_4_people_vs_1", four.control, one.control, 1.05),
-    ):
-        report(f"instant_id_{case}", teraflops(ours), teraflops(peer), "TFLOP", target, COUNTED)
+WIDTH, SIDE = 2048, 1024
 
 
 @dataclass(frozen=True)
@@ -157,7 +47,7 @@ REAL = Size(
         "attention_head_dim": [5, 10, 20],
         "sample_size": SIDE // 8,
     },
-    sdxl.SHAPE,
+    dict(networks.SDXL.shape),
 )
 
 
@@ -249,34 +139,16 @@ def beside_diffusers(name: str, size: Size, target: float, rounds: int) -> None:
     report(name, *seconds, f"s for {pair.STEPS} steps", target, named(size.device), **more)
 
 
-def gpu_step() -> None:
-    """Time of the UNet and of IdentityNet alone; peak memory of a whole step."""
-    device, dtype = accelerator(), torch.float16
-    unet, net = sdxl.unet(device, dtype), sdxl.control_net(device, dtype)
-    without = Step(unet, None, 0, dtype, device)
-    one, four = Step(unet, net, 1, dtype, device), Step(unet, net, 4, dtype, device)
-    memory = {f"peak_gib_{people}": round(peak_gib(step.both), 2) for people, step in ((1, one), (4, four))}
-    for case, ours, peer, target in (
-        ("unet_time_1_person_vs_no_adapter", one.denoise, without.denoise, 1.03),
-        ("unet_time_4_people_vs_1", four.denoise, one.denoise, 1.1),
-        ("identitynet_time_4_people_vs_1", four.control, one.control, 1.1),
-    ):
-        times = interleaved(finished(ours), finished(peer), 15)
-        report(f"instant_id_{case}", *times, "s", target, named(device), **memory)
-
-
 CASES: dict[str, Callable[[], None]] = {
-    "instant_id_operations": operations,
     "instant_id_beside_diffusers": partial(
         beside_diffusers, "instant_id_step_time_vs_diffusers_small", SMALL, 1.0, rounds=10
     ),
-    "instant_id_gpu_step": gpu_step,
     "instant_id_gpu_beside_diffusers": partial(
         beside_diffusers,
         "instant_id_step_time_vs_diffusers",
-        replace(SMALL, side=SIDE) if TINY else REAL,
+        replace(SMALL, side=128) if TINY else REAL,
         0.95,
         rounds=10,
     ),
 }
-NEED_GPU = {"instant_id_gpu_step", "instant_id_gpu_beside_diffusers"}
+NEED_GPU = {"instant_id_gpu_beside_diffusers"}

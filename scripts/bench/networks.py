@@ -1,33 +1,112 @@
-"""The host's networks at any size, without weights worth the name."""
+"""The host's networks at any size, without weights worth the name: to count what they do, or to time it."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import comfy.cldm.cldm
+import comfy.clip_vision
+import comfy.controlnet
+import comfy.model_base
+import comfy.model_patcher
 import comfy.ops
+import comfy.supported_models
+import comfy.utils
+import folder_paths
+import tiny_sd15
+import tiny_sdxl
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
+from pack.bridge.unet import attention_layers
+from pack.nodes.extension import NODES
+from photo_maker_made import encoder_shapes
+from rig.standins import Weights
+from seeded import PROJECTIONS, WITH_LORA, adapter_shapes, id_patch_file, resampler_shapes
+from story_maker_made import projection_shapes
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_map_only
 
-from bench.measure import TINY
+from bench.measure import TINY, accelerator
 
-Shape = dict[str, Any]
-"""What the host is told of a UNet, as `unet_config` of its families."""
+OURS = {node.define_schema().node_id: node for node in NODES}
+COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
+"""In which tensors have shapes and no numbers."""
 
 
-def unet(family: Any, shape: Shape, device: Any, dtype: Any) -> Any:
+def run(node: str, **given: Any) -> tuple[Any, ...]:
+    """The outputs of one of our nodes; what is not given is what a new node has."""
+    node_class = OURS[node]
+    inputs = [one for one in node_class.define_schema().inputs if not one.optional]
+    return node_class.execute(**{**{one.id: _value(one) for one in inputs if one.id not in given}, **given}).args
+
+
+def _value(one: Any) -> Any:
+    default = getattr(one, "default", None)
+    return one.options[0] if default is None and getattr(one, "options", None) else default
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """What the host calls one, its shape, the same as small as in tests, how its ControlNet counts heads, and the
+    (width, height) of a picture."""
+
+    name: str
+    config: Any
+    shape: Mapping[str, Any]
+    tiny: Mapping[str, Any]
+    heads: Mapping[str, int]
+    size: tuple[int, int]
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        return self.tiny if TINY else self.shape
+
+
+SDXL = Family(
+    "sdxl",
+    comfy.supported_models.SDXL,
+    tiny_sdxl.HOST_CONFIG
+    | {
+        "model_channels": 320,
+        "channel_mult": [1, 2, 4],
+        "transformer_depth": [0, 0, 2, 2, 10, 10],
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+        "transformer_depth_middle": 10,
+    },
+    tiny_sdxl.HOST_CONFIG,
+    {"num_heads": -1, "num_head_channels": 64},
+    (256, 256) if TINY else (1024, 1024),
+)
+SD15 = Family(
+    "sd15",
+    comfy.supported_models.SD15,
+    tiny_sd15.HOST_CONFIG | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
+    tiny_sd15.HOST_CONFIG,
+    {"num_heads": 8},
+    (256, 256) if TINY else (512, 768),
+)
+
+
+def unet(family: Any, shape: Mapping[str, Any], device: Any, dtype: Any) -> Any:
     """The host's model of one of its families; on a real device with random weights."""
     with torch.device(device):
         return _with_weights(family({**shape, "dtype": dtype}).get_model({}, device=device), device)
 
 
-def control_net(shape: Shape, device: Any, dtype: Any, **heads: int) -> Any:
-    """The network of a ControlNet for a UNet of this shape; on a real device with random weights."""
-    of_both = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
+def control_net(family: Family, device: Any, dtype: Any) -> Any:
+    """The network of a ControlNet; on a real device with random weights."""
+    shape = {key: n for key, n in family.used.items() if key not in ("out_channels", "transformer_depth_output")}
     with torch.device(device):
         net = comfy.cldm.cldm.ControlNet(
-            **of_both, **heads, hint_channels=3, dtype=dtype, device=device, operations=comfy.ops.disable_weight_init
-        )
+            **shape, **family.heads, hint_channels=3, dtype=dtype, device=device,
+            operations=comfy.ops.disable_weight_init,
+        )  # fmt: skip
     return _with_weights(net, device)
 
 
@@ -55,3 +134,191 @@ def spread(module: Any) -> None:
         elif parameter.dim() == 1:
             parameter.data.fill_(float(name.endswith("weight")))  # of a norm
     module.eval().requires_grad_(False)
+
+
+def hollow(module: Any) -> Any:
+    """A network made on no device, as one on the CPU whose weights are a single number each in memory."""
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            for name, tensor in held.items():
+                if tensor is not None:
+                    held[name] = torch.nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), False)
+    return module.eval()
+
+
+def _shapes_alone(module: Any) -> None:
+    """Whatever a hollow network is given, it computes in shapes alone; what comes out of it is zeros."""
+    forward = module.forward
+
+    def counted(*given: Any, **named: Any) -> Any:
+        with COUNTING:
+            out = forward(*given, **named)
+        return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
+
+    module.forward = counted
+
+
+@dataclass
+class Networks:
+    """A UNet and a ControlNet in the host, and what else the nodes of a method are connected to. size: (width, height)
+    of the picture."""
+
+    family: Family
+    model: Any
+    net: Any
+    size: tuple[int, int]
+    _loaded: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def text(self) -> int:
+        """Width of a token."""
+        return self.model.model.model_config.unet_config["context_dim"]
+
+    def sides(self, tokens: int = 77) -> dict[str, Any]:
+        """Positive and negative."""
+        more = ({"pooled_output": normal(51, 1, 1280)}, {"pooled_output": normal(52, 1, 1280)})
+        return {
+            name: [[normal(n, 1, tokens, self.text), pooled if self.family is SDXL else {}]]
+            for n, (name, pooled) in enumerate(zip(("positive", "negative"), more, strict=True), 1)
+        }
+
+    def at(self, width: int, height: int) -> Networks:
+        return Networks(self.family, self.model, self.net, (width, height), self._loaded)
+
+    def loaded(self, kind: str) -> Any:
+        """A key of FILES, by its own Load node."""
+        if kind not in self._loaded:
+            node, folder, state = FILES[kind]
+            self._loaded[kind] = _by_node(node, folder, state(self))
+        return self._loaded[kind]
+
+    @property
+    def widths(self) -> list[int]:
+        """Of every cross-attention layer."""
+        return [width for *_, width in attention_layers(self.model)]
+
+
+def for_counting(family: Family, dtype: Any = torch.float16) -> Networks:
+    """As ComfyUI would have them on a CPU, with room for any size: nothing is computed and no weight takes memory."""
+    model, net = unet(family.config, family.used, "meta", dtype), control_net(family, "meta", dtype)
+    for made in (model, net):
+        hollow(made)
+    model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
+    for made in (model.diffusion_model, net):
+        _shapes_alone(made)
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+    return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
+
+
+def for_timing(dtype: Any = torch.float16, waiting: Any = None, family: Family = SDXL) -> Networks:
+    """On the GPU with random weights, always the same. waiting: where they are while they are not used."""
+    device = accelerator()
+    model, net = unet(family.config, family.used, device, dtype), control_net(family, device, dtype)
+    if waiting is not None:
+        model.to(waiting)
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=waiting or device)
+    return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=device), family.size)
+
+
+def normal(seed: int, *shape: int) -> Any:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# --- What the nodes of a method are connected to
+
+
+class Clip:
+    """In the place of a text encoder: a text of the usual length, the same for any words."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+
+    def tokenize(self, text: str) -> str:
+        return text
+
+    def encode_from_tokens(self, tokens: str, return_pooled: bool = False) -> Any:
+        return normal(len(tokens), 1, 77, self._width), normal(len(tokens), 1, 1280)
+
+
+class Autoencoder:
+    """In the place of a VAE: a latent of the size of a picture."""
+
+    def encode(self, pictures: Any) -> Any:
+        return normal(9, len(pictures), 4, pictures.shape[1] // 8, pictures.shape[2] // 8)
+
+
+def clip_vision() -> Any:
+    """As many tokens, as wide, as CLIP ViT-H/14, of two layers."""
+    sizes = {
+        "hidden_act": "quick_gelu", "hidden_size": 1280, "intermediate_size": 64, "num_attention_heads": 2,
+        "num_hidden_layers": 2, "image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 1024,
+        "layer_norm_eps": 1e-5, "model_type": "clip_vision_model",
+    }  # fmt: skip
+    with TemporaryDirectory() as folder:  # 0.3.64 reads the configuration from a file only
+        path = Path(folder) / "clip.json"
+        path.write_text(json.dumps(sizes), "utf-8")
+        made = comfy.clip_vision.ClipVisionModel(str(path))
+    spread(made.model)
+    return made
+
+
+State = dict[str, dict[str, Any]]
+
+
+def _filled(**parts: Mapping[str, tuple[int, ...]]) -> State:
+    weights = Weights(torch.float16)
+    return {name: weights.fill(iter(shapes.items())) for name, shapes in parts.items()}
+
+
+def _ip_adapter(kind: str) -> Callable[[Networks], State]:
+    def state(on: Networks) -> State:
+        layers = adapter_shapes(on.widths, on.text, 4 if kind in WITH_LORA else 0)
+        return _filled(image_proj=PROJECTIONS[kind](on.text), ip_adapter=layers)
+
+    return state
+
+
+def _photo_maker(on: Networks) -> State:
+    names, lora = comfy.utils.unet_to_diffusers(on.family.used), dict[str, tuple[int, ...]]()
+    weights = on.model.model.diffusion_model.state_dict()
+    for key in names:
+        if ".to_" in key and key.endswith(".weight"):
+            out, inputs = weights[names[key]].shape
+            name = f"unet.{key}".replace(".to_", ".processor.to_").removesuffix(".weight").removesuffix(".0")
+            lora |= {f"{name}_lora.down.weight": (4, inputs), f"{name}_lora.up.weight": (out, 4)}
+    return _filled(id_encoder=encoder_shapes(1), lora_weights=lora)
+
+
+FILES: dict[str, tuple[str, str, Callable[[Networks], Any]]] = {
+    "id_patch": ("LikenessLoadIDPatch", "id_patch", lambda on: id_patch_file("resampler")),
+    "instant_id": (
+        "LikenessLoadInstantID", "instantid",
+        lambda on: _filled(
+            image_proj=resampler_shapes(16, on.text, width=128, heads=2), ip_adapter=adapter_shapes(on.widths, on.text)
+        ),
+    ),
+    **{
+        f"ip_adapter_{kind}": ("LikenessLoadIPAdapter", "ipadapter", _ip_adapter(kind))
+        for kind in ("face-id", "ip-adapter-plus", "ip-adapter-full")
+    },
+    "story_maker": (
+        "LikenessLoadStoryMaker", "storymaker",
+        lambda on: _filled(
+            image_proj_model=projection_shapes(on.text, 1280), ip_adapter=adapter_shapes(on.widths, on.text, 4)
+        ),
+    ),
+    "photo_maker": ("LikenessLoadPhotoMaker", "photomaker", _photo_maker),
+}  # fmt: skip
+"""What is loaded: by which node, from which folder, and what is in the file for these networks."""
+
+
+def _by_node(node: str, folder: str, state: Any) -> Any:
+    folders, endings = folder_paths.folder_names_and_paths[folder]
+    with TemporaryDirectory() as root:
+        torch.save(state, Path(root) / "bench.bin")
+        folder_paths.folder_names_and_paths[folder] = [root], endings
+        try:
+            return run(node, file="bench.bin")[0]
+        finally:
+            folder_paths.folder_names_and_paths[folder] = folders, endings

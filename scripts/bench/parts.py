@@ -2,15 +2,11 @@
 
 The peer concatenates the dense bank of every part, masked tokens as zeros, projects keys and values of all of it at
 every step, computes shared attention for both rows, and plain attention for the unconditional row once more.
-
-Share Parts Attention beside the unpatched step: counted, at the real sizes of both families. What the cheaper ways of
-seeing the parts change in the picture: on small networks, the difference that parts make at all as the measure.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,22 +14,19 @@ from typing import Any
 
 import torch
 from comfy.ldm.modules import attention
-from pack.bridge.carried import ALWAYS
 from pack.bridge.runs import Given
 from pack.bridge.self_attention.layer import Beside, Sink
 from pack.bridge.self_attention.recording import record
 from pack.bridge.self_attention.run import Memory
 from pack.bridge.self_attention.scored import scored
 from pack.bridge.self_attention.shared_parts import SharedParts
-from pack.bridge.unet import coarsest
-from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, sink, token_mask, window
-from pack.nodes.share_parts.reference import SelfReference
+from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, sink, token_mask
 
-from bench import sd15, sdxl
-from bench.masks import garments
-from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, report, teraflops
+from bench import networks
+from bench.measure import TINY, accelerator, finished, interleaved, named, report
 
 HEIGHT, WIDTH = (128, 64) if TINY else (768, 512)
+SHAPE = {**networks.SD15.shape, "model_channels": 32} if TINY else networks.SD15.shape
 PARTS, COVER = 4, 0.2
 
 
@@ -41,7 +34,7 @@ class Bench:
     """The UNet with random weights, and the parts' dense states per layer."""
 
     def __init__(self, device: Any, dtype: Any) -> None:
-        self.model = sd15.unet(device, dtype)
+        self.model = networks.unet(networks.SD15.config, SHAPE, device, dtype)
         self.unet = self.model.diffusion_model
         self.inputs = {
             "x": torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, dtype=dtype, device=device),
@@ -145,88 +138,6 @@ def measure_rest(bench: Bench, rounds: int, device: str, **more: Any) -> None:
         report(f"parts_step_{count}_parts_vs_unpatched", *times, "s", 1.2, device, parts=count, **more)
 
 
-RUN = 30
-"""Steps."""
-WAYS: dict[str, tuple[int | None, bool]] = {
-    "every_step": (1, False),
-    "cropped": (1, True),
-    "every_2nd_step": (2, False),
-    "every_2nd_step_cropped": (2, True),
-    "every_3rd_step": (3, False),
-    "every_3rd_step_cropped": (3, True),
-    "every_6th_step": (6, False),
-    "every_6th_step_cropped": (6, True),
-    "once": (None, False),
-    "once_cropped": (None, True),
-}
-"""For how many steps the parts are seen once, and whether only what is around their masks."""
-GOAL = ("every_2nd_step_cropped", "every_3rd_step_cropped")
-
-
-def live(model: Any, masks: list[Any], way: tuple[int | None, bool], context: Any, adm: Any) -> SelfReference:
-    """Parts of random content with these masks, as Share Parts Attention makes them. context, adm: of one part."""
-    (steps, crop), (height, width) = way, masks[0].shape
-    cell, count = coarsest(model.diffusion_model), len(masks)
-    latents = torch.randn(count, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(1))
-    return SelfReference(
-        model_sampling=model.model_sampling,
-        latents=latents,
-        extra=latents[:, :0],
-        contexts=context.expand(count, -1, -1),
-        adm=None if adm is None else adm.expand(count, -1),
-        masks=masks,
-        noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(2)),
-        layers="all",
-        windows=[window(mask, cell) if crop else (0, 0, width // 8, height // 8) for mask in masks],
-        steps=steps,
-    )
-
-
-def operations() -> None:
-    """The mean over a run: the parts in the positive of every step, and what is recorded of them."""
-    device, dtype = torch.device("meta"), torch.float16
-    sizes = {"sdxl": (sdxl.SIDE, sdxl.SIDE), "sd15": (HEIGHT, WIDTH)}
-    for family, model in (("sdxl", sdxl.unet(device, dtype)), ("sd15", sd15.unet(device, dtype))):
-        height, width = sizes[family]
-        given = {
-            "x": torch.zeros(2, 4, height // 8, width // 8, dtype=dtype, device=device),
-            "timesteps": torch.zeros(2, device=device),
-            "context": torch.zeros(2, 77, 2048 if family == "sdxl" else 768, dtype=dtype, device=device),
-            "y": torch.zeros(2, 2816, dtype=dtype, device=device) if family == "sdxl" else None,
-        }
-        unpatched = _step(model, given, {})
-        for count in (1, 2, 4, 6):
-            masks = garments(count, height, width)
-            counted = [_recording_and_step(model, given, masks, crop) for crop in (False, True)]
-            for way, (steps, crop) in WAYS.items():
-                recording, step = counted[crop]
-                ours = step + recording * math.ceil(RUN / (steps or RUN)) / RUN
-                wanted = 1.35 if (family, count) == ("sdxl", 4) and way in GOAL else 5.0
-                report(f"share_parts_{family}_operations_{count}_{way}", ours, unpatched, "TFLOP", wanted, COUNTED)
-
-
-def _step(model: Any, given: dict[str, Any], options: dict[str, Any]) -> float:
-    with torch.inference_mode():
-        return teraflops(lambda: model.diffusion_model(**given, control=None, transformer_options=options))
-
-
-def _recording_and_step(model: Any, given: dict[str, Any], masks: list[Any], crop: bool) -> tuple[float, float]:
-    """Of one recording with its keys and values, and of one step that reads them."""
-    adm = None if given["y"] is None else given["y"][:1]
-    reference = live(model, masks, (1, crop), given["context"][:1], adm).placed(given["x"])
-    memory = Memory(Given(model, given["x"], given["timesteps"], given["context"], {}))
-    batches: list[Any] = []
-
-    def record_all() -> None:
-        bank = reference(model.diffusion_model, given["timesteps"][:1], given["timesteps"][:1])
-        parts = SharedParts(object(), ALWAYS, bank, PartWeights([1.0] * len(masks)))
-        batches.append(memory.batch((None, parts), True, given["x"], None, {}))
-
-    with torch.inference_mode():
-        recording = teraflops(record_all)
-    return recording, _step(model, given, batches[0].around({}))
-
-
 def on_cpu() -> None:
     """With the attention that the host takes on a CPU, and with the one of --use-pytorch-cross-attention."""
     bench, device = Bench(torch.device("cpu"), torch.float32), f"CPU, {torch.get_num_threads()} threads"
@@ -268,7 +179,6 @@ def without_mask(device: Any, dtype: Any, rounds: int) -> None:
 
 
 CASES: dict[str, Callable[[], None]] = {
-    "share_parts_operations": operations,
     "parts_cpu_step": on_cpu,
     "parts_gpu_step": on_gpu,
     "parts_sink": partial(without_mask, torch.device("cpu"), torch.float32, 5),

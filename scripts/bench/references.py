@@ -23,9 +23,18 @@ from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
 from pack.nodes.references.net import on_tokens
 
 from bench.dits import FAMILIES, Family
-from bench.masks import side_by_side
-from bench.measure import COUNTED, TINY, accelerator, finished, interleaved, named, peak_gib, report
-from bench.people import counted
+from bench.measure import (
+    COUNTED,
+    TINY,
+    LiveBytes,
+    accelerator,
+    finished,
+    interleaved,
+    named,
+    peak_gib,
+    report,
+    teraflops,
+)
 
 PEOPLE = (2,) if TINY else (1, 2, 3, 4)
 SIDE, SIZES = (256, (64,)) if TINY else (1024, (512, 1024))
@@ -35,7 +44,7 @@ DTYPE = torch.bfloat16
 
 
 class Forward:
-    """One of a DiT with so many people, each with a reference of `size` px; `runs` and `networks` as of step.Step."""
+    """One of a DiT with so many people, each with a reference of `size` px; `runs`: what reads them."""
 
     def __init__(self, family: Family, model: Any, people: int, size: int, is_bound: bool = False) -> None:
         device = next(model.diffusion_model.parameters()).device
@@ -53,10 +62,6 @@ class Forward:
             self._entry = entry[1]
             guider = SimpleNamespace(model_patcher=self._patcher, conds={"positive": [self._entry]})
             self.runs.append(BoundReferencesRun(guider, self._x))
-
-    @property
-    def networks(self) -> tuple[Any, ...]:
-        return (self._model.diffusion_model,)
 
     def __call__(self, options: dict[str, Any] | None = None) -> Any:
         """options: transformer_options of others."""
@@ -81,10 +86,34 @@ class Forward:
         return calls[: len(calls) // len(blocks_of(self._patcher))]
 
 
+def side_by_side(people: int) -> Any:
+    """Regions (people, SIDE, SIDE) with a hard edge between them."""
+    found = torch.zeros(people, SIDE, SIDE)
+    for who, columns in enumerate(torch.arange(SIDE).chunk(people)):
+        found[who, :, columns] = 1
+    return found
+
+
+def counted(make: Callable[[], Forward]) -> tuple[float, float]:
+    """Of a forward after the first: operations in 1e12, and MiB alive at the peak beside the weights."""
+    with LiveBytes("meta") as memory:
+        forward = make()
+        if forward.runs:
+            forward()
+        memory.peak = memory.live
+
+    def again() -> None:
+        with memory:
+            forward()
+
+    tflop = teraflops(again)
+    return tflop, memory.peak / 2**20
+
+
 def by_region(record: PeopleReferences) -> BoundReferences:
     """Everybody has a strip of the picture."""
     people = len(record.people)
-    regions, names = side_by_side(people, SIDE, SIDE), tuple(map(str, range(people)))
+    regions, names = side_by_side(people), tuple(map(str, range(people)))
     return BoundReferences(object(), ALWAYS, record, regions, names, 1.0, False, CANVAS)
 
 
@@ -95,14 +124,14 @@ def table() -> None:
         for size in SIZES:
             for people in PEOPLE:
                 free, tied = (partial(Forward, family, model, people, size, each) for each in (False, True))
-                peer, ours = counted(free), counted(tied)
+                (peer, peer_peak), (ours, peak) = counted(free), counted(tied)
                 ((tokens, _),), asked = free().asked(), tied().asked()
                 keys = sorted({heard for _, heard in asked})
                 report(
-                    f"references_{family.name}_{people}_of_{size}", ours.tflop, peer.tflop, "TFLOP", 1.0, COUNTED,
+                    f"references_{family.name}_{people}_of_{size}", ours, peer, "TFLOP", 1.0, COUNTED,
                     people=people, size=size, family=family.name, tokens=tokens, keys=keys,
-                    mask_mib=round(tokens**2 * DTYPE.itemsize / 2**20), peak_mib=round(ours.peak),
-                    peer_peak_mib=round(peer.peak),
+                    mask_mib=round(tokens**2 * DTYPE.itemsize / 2**20), peak_mib=round(peak),
+                    peer_peak_mib=round(peer_peak),
                 )  # fmt: skip
 
 
@@ -112,7 +141,7 @@ def families() -> list[Family]:
 
 def mask(family: Family, people: int, size: int, device: Any) -> Any:
     """(1, 1, tokens, tokens) for attention: what is heard of each other with everybody's reference bound."""
-    picture = on_tokens(side_by_side(people, SIDE, SIDE), SIDE, SIDE, TOKEN).flatten(1).int().argmax(0)
+    picture = on_tokens(side_by_side(people), SIDE, SIDE, TOKEN).flatten(1).int().argmax(0)
     owner = torch.arange(people).repeat_interleave((size // TOKEN) ** 2)
     text = torch.full((family.words(people, DTYPE, "meta").shape[1],), -1)  # nobody's
     everybody = torch.cat([text, picture, owner])

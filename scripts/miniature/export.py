@@ -2,9 +2,6 @@
 
 Rows of a weight (its outputs) are repeated, its columns (inputs) repeated and divided; the statistics of GroupNorm and
 LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
-
-    python -m miniature.export FOLDER     in scripts/: into the model folders of a ComfyUI, e.g. ComfyUI/models, with
-                                          a small face pack where it is not there, and a workflow (install.py)
 """
 
 from __future__ import annotations
@@ -15,7 +12,8 @@ from pathlib import Path
 
 import torch
 from environment import CACHE
-from rig.standins import TEXT, Files, Shapes, checkpoint_shapes, control_net_shapes, copy_face_pack, once, paths, save
+from rig.shapes import Shapes, of
+from rig.standins import TEXT, Files, copy_face_pack, once, paths, save
 from torch import Tensor
 
 from core.models.manifest import STANDIN
@@ -51,8 +49,8 @@ def _everything(root: Path) -> None:
 def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     """Everything but the face pack. sized: the real shapes -> those of the checkpoint and the ControlNet."""
     state = stored.load().state_dict()
-    save(to.checkpoint, checkpoint(state, sized(checkpoint_shapes())))
-    save(to.control_net, _in_half(widened(below("control.", state), sized(control_net_shapes()))))
+    save(to.checkpoint, checkpoint(state, sized(of("sdxl"))))
+    save(to.control_net, _in_half(widened(below("control.", state), sized(of("controlnet")))))
     save(to.id_patch, id_patch(state))
     save(to.recogniser, recogniser.state())
 
@@ -161,11 +159,3 @@ _RULES = (
     ("input_hint_block.14.", _hint_out),
     ("input_hint_block.", _padded),
 )
-
-
-if __name__ == "__main__":
-    from environment import run
-
-    from .install import main
-
-    run(main)

@@ -1,5 +1,7 @@
 """The miniature in one's own ComfyUI: its files, two photos, and a workflow in which everything is set.
 
+    python -m miniature.install ComfyUI/models     in scripts/
+
 Nothing of the user's is replaced, and nothing is left half-written.
 """
 
@@ -11,13 +13,14 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from environment import ROOT
+from environment import ROOT, run
 from rig import photos
 from rig.standins import Files
+from rig.whole import written
 from rig.workflow import NOTES, fill, load
 
 from core.workflow_files import nodes_in
@@ -82,24 +85,14 @@ def _put(source: Path, target: Path) -> None:
     """The file under another name as well, or a copy where the disk cannot do that; complete or not at all."""
 
     def made(unfinished: Path) -> None:
+        unfinished.unlink(missing_ok=True)  # of a run that was killed it may be the source itself
         try:
             os.link(source, unfinished)
         except OSError:
             shutil.copyfile(source, unfinished)
 
     if not (target.is_file() and filecmp.cmp(source, target)):
-        _finished(target, made)
-
-
-def _finished(target: Path, write: Callable[[Path], Any]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    unfinished.unlink(missing_ok=True)
-    try:
-        write(unfinished)
-        os.replace(unfinished, target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        written(target, made)
 
 
 # --- The workflow
@@ -115,7 +108,7 @@ def _workflow_left(comfyui: Path, files: Files) -> str:
     target = comfyui / "user" / "default" / "workflows" / f"{NAME}.json"
     if not target.exists():
         text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
-        _finished(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
+        written(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
     elif not _same(target, workflow):
         return f"{target} is another one than would be left there now: it stays. Delete it for a new one."
     return f"{target}: reload ComfyUI's page, open Workflows at the left, {NAME}, choose two photos, Run."
@@ -164,3 +157,7 @@ def main() -> int:
         print(f"Not all of it could be put there: {problem}")
         return 1
     return 0
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,14 +1,14 @@
-"""Keys and shapes of the published adapters that read a face, a picture or a person, for a UNet of any widths."""
+"""The published adapters that read a face, a picture or a person: what is in each, for a UNet of any widths."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from .shapes import Shapes, clip_vision, layer, under
+from . import shapes
+from .shapes import Shapes
 
-EMBEDDING, STATES = 512, 1280
-"""Numbers of a face embedding, and of a hidden state of ViT-H/14."""
 RANK = 128
 
 
@@ -37,134 +37,43 @@ def layers(unet: UNet, lora: bool = False) -> Shapes:
             yield f"ip_adapter.{number}.to_v_ip.weight", (width, text)
 
 
-def _of_face(text: int, tokens: int) -> Shapes:
-    yield from layer("proj.0", 2 * EMBEDDING, EMBEDDING)
-    yield from layer("proj.2", tokens * text, 2 * EMBEDDING)
-    yield from layer("norm", text)
+def _file(projection: str, unet: UNet, lora: bool = False, **sizes: int) -> Shapes:
+    yield from shapes.of(projection, text=unet.text, **sizes)
+    yield from layers(unet, lora)
 
 
-def _perceiver(width: int, inputs: int, text: int, depth: int = 4) -> Shapes:
-    yield from layer("proj_in", width, inputs)
-    yield from layer("proj_out", text, width)
-    yield from layer("norm_out", text)
-    for number in range(depth):
-        attention, forward = f"layers.{number}.0", f"layers.{number}.1"
-        yield from layer(f"{attention}.norm1", width)
-        yield from layer(f"{attention}.norm2", width)
-        yield f"{attention}.to_q.weight", (width, width)
-        yield f"{attention}.to_kv.weight", (2 * width, width)
-        yield f"{attention}.to_out.weight", (width, width)
-        yield from layer(f"{forward}.0", width)
-        yield f"{forward}.1.weight", (4 * width, width)
-        yield f"{forward}.3.weight", (width, 4 * width)
-
-
-def _queries(width: int, inputs: int, text: int) -> Shapes:
-    yield "latents", (1, 16, width)
-    yield from _perceiver(width, inputs, text)
-
-
-def face_id(unet: UNet) -> Shapes:
-    yield from under("image_proj", _of_face(unet.text, 4))
-    yield from layers(unet, lora=True)
-
-
-def face_id_plus(unet: UNet) -> Shapes:
-    """Version 1 as well as 2."""
-    yield from under("image_proj", _of_face(unet.text, 4))
-    yield from under("image_proj.perceiver_resampler", _perceiver(unet.text, STATES, unet.text))
-    yield from layers(unet, lora=True)
-
-
-def face_id_portrait(unet: UNet) -> Shapes:
-    yield from under("image_proj", _of_face(unet.text, 16))
-    yield from layers(unet)
-
-
-def face_id_unnorm(unet: UNet) -> Shapes:
-    """InstantID's own."""
-    yield from under("image_proj", _queries(1280, EMBEDDING, unet.text))
-    yield from layers(unet)
-
-
-def plain(unet: UNet, embedding: int = 1024) -> Shapes:
-    """embedding: 1024 of ViT-H/14, 1280 of bigG."""
-    yield from under("image_proj", layer("proj", 4 * unet.text, embedding))
-    yield from under("image_proj", layer("norm", unet.text))
-    yield from layers(unet)
-
-
-def plus(unet: UNet) -> Shapes:
-    """For faces as well as for pictures."""
-    yield from under("image_proj", _queries(768 if unet.text == 768 else 1280, STATES, unet.text))
-    yield from layers(unet)
-
-
-def full(unet: UNet) -> Shapes:
-    yield from layer("image_proj.proj.0", STATES, STATES)
-    yield from layer("image_proj.proj.2", unet.text, STATES)
-    yield from layer("image_proj.proj.3", unet.text)
-    yield from layers(unet)
-
-
-def story_maker(unet: UNet) -> Shapes:
-    yield "image_proj_model.pos_embed", (3, 20, unet.text)
-    yield "image_proj_model.bg_embed", (1, 20, unet.text)
-    yield from under("image_proj_model", _of_face(unet.text, 4))
-    yield from layer("image_proj_model.proj_out", unet.text, unet.text)
-    yield from layer("image_proj_model.norm_out", unet.text)
-    yield from under("image_proj_model.perceiver_resampler", _perceiver(unet.text, STATES, unet.text))
-    yield from under("image_proj_model.resample", _queries(1280, STATES, unet.text))
-    yield from layers(unet, lora=True)
+def _kind(projection: str, **more: int) -> Callable[[UNet], Shapes]:
+    return partial(_file, projection, **more)
 
 
 PUBLISHED: dict[str, tuple[UNet, Callable[[UNet], Shapes]]] = {
-    "ip-adapter-faceid_sd15": (SD15, face_id),
-    "ip-adapter-faceid-plusv2_sd15": (SD15, face_id_plus),
-    "ip-adapter-faceid-portrait-v11_sd15": (SD15, face_id_portrait),
-    "ip-adapter-faceid_sdxl": (SDXL, face_id),
-    "ip-adapter-faceid-plusv2_sdxl": (SDXL, face_id_plus),
-    "ip-adapter-faceid-portrait_sdxl": (SDXL, face_id_portrait),
-    "ip-adapter-faceid-portrait_sdxl_unnorm": (SDXL, face_id_unnorm),
-    "ip-adapter_sd15": (SD15, plain),
-    "ip-adapter_sd15_vit-G": (SD15, lambda unet: plain(unet, 1280)),
-    "ip-adapter-plus-face_sd15": (SD15, plus),
-    "ip-adapter-full-face_sd15": (SD15, full),
-    "ip-adapter_sdxl": (SDXL, lambda unet: plain(unet, 1280)),
-    "ip-adapter_sdxl_vit-h": (SDXL, plain),
-    "ip-adapter-plus_sdxl_vit-h": (SDXL, plus),
-    "mask": (SDXL, story_maker),
+    "ip-adapter-faceid_sd15": (SD15, _kind("face-id", lora=True)),
+    "ip-adapter-faceid-plusv2_sd15": (SD15, _kind("face-id-plus", lora=True)),
+    "ip-adapter-faceid-portrait-v11_sd15": (SD15, _kind("face-id-portrait")),
+    "ip-adapter-faceid_sdxl": (SDXL, _kind("face-id", lora=True)),
+    "ip-adapter-faceid-plusv2_sdxl": (SDXL, _kind("face-id-plus", lora=True)),
+    "ip-adapter-faceid-portrait_sdxl": (SDXL, _kind("face-id-portrait")),
+    "ip-adapter-faceid-portrait_sdxl_unnorm": (SDXL, _kind("face-id-unnorm")),
+    "ip-adapter_sd15": (SD15, _kind("plain")),
+    "ip-adapter_sd15_vit-G": (SD15, _kind("plain", embedding=1280)),
+    "ip-adapter-plus-face_sd15": (SD15, _kind("plus", width=768)),
+    "ip-adapter-full-face_sd15": (SD15, _kind("full")),
+    "ip-adapter_sdxl": (SDXL, _kind("plain", embedding=1280)),
+    "ip-adapter_sdxl_vit-h": (SDXL, _kind("plain")),
+    "ip-adapter-plus_sdxl_vit-h": (SDXL, _kind("plus")),
+    "mask": (SDXL, _kind("story_maker", lora=True)),
 }
 """What is in a file as published, by its name, for the UNet it is for."""
+IN_FULL_PRECISION = "ip-adapter-faceid-portrait_sdxl_unnorm"
+"""Whose projection is published in it, by which alone it is told from InstantID's."""
 
 
-# --- PhotoMaker: an encoder, and a LoRA under the names that diffusers gives a UNet's attention.
-
-
-def photo_maker(blocks: dict[str, int], widths: dict[str, int], version: int) -> Shapes:
-    """blocks: transformer blocks of each of a UNet's transformers, by diffusers' names. widths: theirs."""
-    yield from under("id_encoder", _id_encoder(version))
+def photo_maker(blocks: dict[str, int], width: int, version: int) -> Shapes:
+    """An encoder, and a LoRA under the names that diffusers gives a UNet's attention. blocks: transformer blocks of
+    each of a UNet's transformers, by diffusers' names."""
+    yield from shapes.under("id_encoder", shapes.of("photo_maker_v2" if version == 2 else "photo_maker"))
     for name, depth in blocks.items():
         for number in range(depth):
-            for attention, text in (("attn1", widths[name]), ("attn2", SDXL.text)):
+            for attention, text in (("attn1", width), ("attn2", SDXL.text)):
                 key = f"lora_weights.unet.{name}.transformer_blocks.{number}.{attention}.processor"
-                width = widths[name]
-                for side, width_in in (("q", width), ("k", text), ("v", text), ("out", width)):
-                    yield f"{key}.to_{side}_lora.down.weight", (64, width_in)
-                    yield f"{key}.to_{side}_lora.up.weight", (width, 64)
-
-
-def _id_encoder(version: int) -> Shapes:
-    text = SDXL.text
-    yield from clip_vision(24, 1024, 768)
-    yield "visual_projection_2.weight", (1280, 1024)
-    for name, inputs in (("mlp1", 2 * text), ("mlp2", text)):
-        yield from layer(f"fuse_module.{name}.layernorm", inputs)
-        yield from layer(f"fuse_module.{name}.fc1", text, inputs)
-        yield from layer(f"fuse_module.{name}.fc2", text, text)
-    yield from layer("fuse_module.layer_norm", text)
-    if version == 2:
-        yield from layer("qformer_perceiver.token_proj.0", 4 * EMBEDDING, EMBEDDING)
-        yield from layer("qformer_perceiver.token_proj.2", 2 * text, 4 * EMBEDDING)
-        yield from layer("qformer_perceiver.token_norm", text)
-        yield from under("qformer_perceiver.perceiver_resampler", _perceiver(text, 1024, text))
+                yield from shapes.under(key, shapes.of("photo_maker_lora", width=width, text=text))

@@ -12,7 +12,6 @@ import torch
 from environment import say
 from miniature import avatars, measure, net, places, stored
 from miniature.looks import PARTS
-from pack.nodes.id_patch import net as id_patch
 from PIL import Image
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from core.faces import insight
 from core.faces.drawing import numbered_faces
 from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector
 from core.geometry import area
+from core.models.packs import IR_SE50
 from core.models.tensors import read
 from core.people import Cast, Layout, Person
 from core.places import control_images, group, placing
@@ -43,7 +43,9 @@ class Group:
     @property
     def embeddings(self) -> Tensor:
         """(P, 512), in the order of the cast."""
-        return torch.cat([id_patch.embeddings(person, "mean")[:, 0] for person in self.cast.people])
+        return torch.cat(
+            [identities.combine(person.identity, IR_SE50, "mean", "The miniature") for person in self.cast.people]
+        )
 
 
 @torch.inference_mode()
@@ -120,7 +122,7 @@ def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files, o
 
 def _hint(group: Group, drawer: net.Miniature) -> Tensor:
     (control,) = control_images.skeletons(group.layout, by_row=False)
-    centers = [id_patch.center_of(person) for person in group.cast.people]
+    centers = [person.slot.center for person in group.cast.people]
     return net.hint(control, drawer.patches(group.embeddings), centers)
 
 

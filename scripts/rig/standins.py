@@ -8,7 +8,6 @@ noise; everything before it (faces, places, condition image) is real.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import math
 import os
@@ -27,8 +26,8 @@ from torch import Tensor, nn
 from core.faces.ir_se50 import published_shapes
 from core.projections.resampler import Resampler
 
-from . import adapters, densepose, dits
-from .shapes import Shapes, clip_layers, clip_vision, layer, shapes_of, under
+from . import adapters, densepose, shapes
+from .shapes import Shapes, shapes_of
 
 CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
@@ -77,31 +76,36 @@ class Standins(Files):
 
     def of_transformer(self, published: str) -> Path:
         """published: a key of DITS."""
-        folder, _ = DITS[published]
-        return self.root / folder / f"{PREFIX}-{published}.pt"
+        return self.root / DITS[published] / f"{PREFIX}-{published}.pt"
 
 
-DITS: dict[str, tuple[str, Callable[[], Shapes]]] = {
-    "flux": ("diffusion_models", dits.flux),
-    "withanyone": ("withanyone", dits.with_anyone),
-    "flux2": ("diffusion_models", dits.flux2),
-    "qwen-image-edit": ("diffusion_models", dits.qwen_image_edit),
-    "qwen3-4b": ("text_encoders", dits.qwen3_4b),
-    "qwen-vl": ("text_encoders", dits.qwen_vl),
-    "t5": ("text_encoders", dits.t5),
-    "clip-l": ("text_encoders", lambda: under("text_model", clip_l_shapes())),
-    "flux-vae": ("vae", dits.flux_vae),
-    "image_proj_model": ("infiniteyou", lambda: under("image_proj", _resampler(8, dits.TEXT))),
-    "infusenet": ("controlnet", dits.infuse_net),
-    "flux2-vae": ("vae", dits.flux2_vae),
-    "qwen-vae": ("vae", dits.qwen_vae),
+DITS = {
+    "flux": "diffusion_models",
+    "withanyone": "withanyone",
+    "flux2": "diffusion_models",
+    "qwen-image-edit": "diffusion_models",
+    "qwen3-4b": "text_encoders",
+    "qwen-vl": "text_encoders",
+    "t5": "text_encoders",
+    "clip-l": "text_encoders",
+    "flux-vae": "vae",
+    "image_proj_model": "infiniteyou",
+    "infusenet": "controlnet",
+    "flux2-vae": "vae",
+    "qwen-vae": "vae",
 }
-"""What makes up the models whose denoiser is a transformer, and what is for them: folder and shapes of each file."""
+"""What makes up the models whose denoiser is a transformer, and what is for them: the folder of each file."""
+
+
+def _of_transformer(name: str) -> Shapes:
+    if name == "image_proj_model":
+        return shapes.under("image_proj", _resampler(8, 64))
+    return shapes.under("text_model", shapes.of(name)) if name == "clip-l" else shapes.of(name)
 
 
 def build() -> Standins:
     """All stand-ins, written once per version of what tells their shapes."""
-    names = ("adapters.py", "dits.py", "shapes.py", SMALL_NETWORKS.name)
+    names = ("adapters.py", "shapes.py", shapes.FILE.name, SMALL_NETWORKS.name)
     told = (Path(__file__), *map(Path(__file__).with_name, names))
     recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
     return _paths(once(CACHE / recipe, lambda root: _write(_paths(root))))
@@ -155,28 +159,28 @@ def _paths(root: Path) -> Standins:
 
 
 def _write(to: Standins) -> None:
-    save(to.checkpoint, _Weights(torch.float16).fill(narrow(checkpoint_shapes())))
-    save(to.control_net, _Weights(torch.float16).fill(narrow(control_net_shapes())))
+    save(to.checkpoint, Weights(torch.float16).fill(narrow(shapes.of("sdxl"))))
+    save(to.control_net, Weights(torch.float16).fill(narrow(shapes.of("controlnet"))))
     projections = {to.id_patch: _resampler, to.id_patch_mlp: _face_id_mlp}
     for path, projection in projections.items():
-        weights = _Weights(torch.float32, _SMALL)
+        weights = Weights(torch.float32, _SMALL)
         patch, prompt = weights.fill(projection(3, 64 * 64)), weights.fill(projection(16, 2048))
         save(path, {"patch_proj": patch, "prompt_proj": prompt})
-    weights = _Weights(torch.float16)
+    weights = Weights(torch.float16)
     instant_id = {"image_proj": _resampler(16, TEXT), "ip_adapter": narrow(_adapter())}
-    save(to.instant_id, {part: weights.fill(shapes) for part, shapes in instant_id.items()})
-    save(to.recogniser, _Weights(torch.float32).fill(ir_se50_shapes()))
+    save(to.instant_id, {part: weights.fill(of_part) for part, of_part in instant_id.items()})
+    save(to.recogniser, Weights(torch.float32).fill(ir_se50_shapes()))
     copy_face_pack(to.face_pack)
     _write_recogniser(to.antelope)
     _write_recogniser(to.buffalo)
     _write_landmarker(to.landmarker)
-    weights = _Weights(torch.float16, _SMALL)
-    save(to.sd15, weights.fill(narrow(_sd15_checkpoint())))
-    save(to.vae, weights.fill(narrow(vae_shapes())))
-    save(to.clip_vision, weights.fill(clip_vision(24, 1024, 768)))
+    weights = Weights(torch.float16, _SMALL)
+    save(to.sd15, weights.fill(narrow(shapes.of("sd15"))))
+    save(to.vae, weights.fill(narrow(shapes.of("taesd"))))
+    save(to.clip_vision, weights.fill(shapes.of("clip_vision", count=24, width=1024, projection=768)))
     _write_adapters(to)
-    for name, (_, shapes) in DITS.items():
-        save(to.of_transformer(name), _Weights(torch.float16, _SMALL).fill(shapes()))
+    for name in DITS:
+        save(to.of_transformer(name), Weights(torch.float16, _SMALL).fill(_of_transformer(name)))
     _write_parts2whole(to.parts2whole)
     densepose.save(to.densepose, [[0.2, 0.05, 0.8, 1.0]])
     (to.root / "custom_nodes").mkdir()
@@ -209,22 +213,21 @@ def _write_recogniser(path: Path) -> None:
 
 def _write_adapters(to: Standins) -> None:
     """With the projections as published; their attention layers are those of the two checkpoints."""
-    weights = _Weights(torch.float16, _SMALL)
+    weights = Weights(torch.float16, _SMALL)
     unets = {adapters.SD15: adapters.UNet(TEXT_15, (NARROW,) * 4), adapters.SDXL: adapters.UNet(TEXT, (NARROW,) * 16)}
-    for name, (unet, shapes) in adapters.PUBLISHED.items():
-        state = weights.fill(shapes(unets[unet]))
-        if shapes is adapters.face_id_unnorm:  # as published, by which alone it is told from InstantID's
+    for name, (unet, contents) in adapters.PUBLISHED.items():
+        state = weights.fill(contents(unets[unet]))
+        if name == adapters.IN_FULL_PRECISION:
             projection = ((key, tensor.shape) for key, tensor in state.items() if key.startswith("image_proj."))
-            state |= _Weights(torch.float32, _SMALL).fill(projection)
+            state |= Weights(torch.float32, _SMALL).fill(projection)
         save(to.story_maker if name == "mask" else to.ip_adapter(name), nested(state))
     transformers = {"mid_block.attentions.0": 1}
     transformers |= {f"down_blocks.{level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(2)}
     transformers |= {f"up_blocks.{2 - level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(3)}
     for version, path in ((1, to.photo_maker), (2, to.photo_maker_v2)):
-        widths = dict.fromkeys(transformers, NARROW)
-        save(path, nested(weights.fill(adapters.photo_maker(transformers, widths, version))))
-    save(to.clip_vision_h, weights.fill(clip_vision(32, 1280, 1024)))
-    save(to.clip_vision_g, weights.fill(clip_vision(48, 1664, 1280, 8192)))
+        save(path, nested(weights.fill(adapters.photo_maker(transformers, NARROW, version))))
+    save(to.clip_vision_h, weights.fill(shapes.of("clip_vision", count=32, width=1280, projection=1024)))
+    save(to.clip_vision_g, weights.fill(shapes.of("clip_vision", count=48, width=1664, projection=1280, inner=8192)))
 
 
 def nested(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -281,16 +284,16 @@ _RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 3
 def _write_parts2whole(folder: Path) -> None:
     """The released folder: pickles and, under the name of one, safetensors."""
     networks = {
-        "unet": _in_diffusers(_sd15_unet()),
+        "unet": _in_diffusers(shapes.of("sd15_unet")),
         # The release ends with the input of the last self-attention.
         "reference_unet": (
-            (key, shape) for key, shape in _in_diffusers(_sd15_unet()) if not key.startswith(_UNRELEASED)
+            pair for pair in _in_diffusers(shapes.of("sd15_unet")) if not pair[0].startswith(_UNRELEASED)
         ),
-        "pose_guider": _pose_guider(),
+        "pose_guider": shapes.of("pose_guider"),
     }
-    weights = _Weights(torch.float16, _SMALL)
-    for name, shapes in networks.items():
-        save(folder / name / "diffusion_pytorch_model.bin", weights.fill(narrow(shapes)))
+    weights = Weights(torch.float16, _SMALL)
+    for name, network in networks.items():
+        save(folder / name / "diffusion_pytorch_model.bin", weights.fill(narrow(network)))
     decoupled = weights.fill(narrow(_decoupled_attn()))
     save_file({key: tensor.contiguous() for key, tensor in decoupled.items()}, folder / "decoupled_attn.pth")
     schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
@@ -298,7 +301,7 @@ def _write_parts2whole(folder: Path) -> None:
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
 
 
-class _Weights:
+class Weights:
     """Hands out windows into random buffers, one buffer per scale, so that a file stays small."""
 
     def __init__(self, dtype: torch.dtype, size: int = 1 << 20) -> None:
@@ -308,8 +311,8 @@ class _Weights:
         self.constants = {value: torch.tensor(value, dtype=dtype) for value in (0.0, 1.0)}
         self.buffers: dict[float, Tensor] = {}
 
-    def fill(self, shapes: Shapes) -> dict[str, Tensor]:
-        return {key: self._tensor(key, shape) for key, shape in shapes}
+    def fill(self, contents: Shapes) -> dict[str, Tensor]:
+        return {key: self._tensor(key, shape) for key, shape in contents}
 
     def _tensor(self, key: str, shape: tuple[int, ...]) -> Tensor:
         if key.endswith("num_batches_tracked"):
@@ -329,150 +332,22 @@ class _Weights:
         return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)
 
 
-# --- The checkpoint: the smallest network the host recognises as SDXL family. Text width 2048 and pooled width 2816
-# --- are SDXL's, the transformer depths are Segmind Vega's, and every level is 320 channels wide.
-
-WIDTH, TIME, TEXT, POOLED = 320, 1280, 2048, 2816
+WIDTH, TEXT, TEXT_15 = 320, 2048, 768
+"""Of the UNets in shapes.txt, and of a token of SDXL's and of SD1.5's text."""
 DEPTHS = (0, 1, 2)
+"""Transformer blocks of SDXL's levels."""
 NARROW, NARROW_VAE = 64, 32
 """In the place of WIDTH and of 64 where SMALL_NETWORKS is at hand, and the numbers there."""
 
 
-def narrow(shapes: Shapes, vae: int = NARROW_VAE) -> Shapes:
+def narrow(contents: Shapes, vae: int = NARROW_VAE) -> Shapes:
     """A UNet's and what belongs to it, or an autoencoder's: all widths of its own are multiples of these, and no other
     number is. Text encoders stay."""
-    for key, shape in shapes:
+    for key, shape in contents:
         wide, small = (64, vae) if "taesd_" in key else (WIDTH, NARROW)
         if key.startswith(("conditioner.", "cond_stage_model.")):
             small = wide
         yield key, tuple(n // wide * small if n % wide == 0 else n for n in shape)
-
-
-def checkpoint_shapes() -> Shapes:
-    yield from under("model.diffusion_model", unet_shapes())
-    yield from under("conditioner.embedders.0.transformer.text_model", clip_l_shapes())
-    yield from under("conditioner.embedders.1.model", clip_g_shapes())
-    yield from under("first_stage_model", vae_shapes())
-
-
-def unet_shapes() -> Shapes:
-    yield from _encoder()
-    number = 0
-    for level in (2, 1, 0):
-        for last in (False, False, True):
-            block = f"output_blocks.{number}"
-            yield from _level(block, 2 * WIDTH, DEPTHS[level])
-            if last and level:
-                yield from layer(f"{block}.{2 if DEPTHS[level] else 1}.conv", WIDTH, WIDTH, 3, 3)
-            number += 1
-    yield from layer("out.0", WIDTH)
-    yield from layer("out.2", 4, WIDTH, 3, 3)
-
-
-def _encoder() -> Shapes:
-    """What a UNet and its ControlNet share: embeddings, input blocks, middle block."""
-    yield from layer("time_embed.0", TIME, WIDTH)
-    yield from layer("time_embed.2", TIME, TIME)
-    yield from layer("label_emb.0.0", TIME, POOLED)
-    yield from layer("label_emb.0.2", TIME, TIME)
-    yield from layer("input_blocks.0.0", WIDTH, 4, 3, 3)
-    for number in range(1, 9):
-        if number % 3:
-            yield from _level(f"input_blocks.{number}", WIDTH, DEPTHS[number // 3])
-        else:
-            yield from layer(f"input_blocks.{number}.0.op", WIDTH, WIDTH, 3, 3)
-    yield from _level("middle_block", WIDTH, 1)
-    yield from _residual("middle_block.2", WIDTH)
-
-
-def _level(block: str, channels_in: int, depth: int) -> Shapes:
-    yield from _residual(f"{block}.0", channels_in)
-    if depth:
-        yield from _transformer(f"{block}.1", depth)
-
-
-def _residual(block: str, channels_in: int) -> Shapes:
-    yield from layer(f"{block}.in_layers.0", channels_in)
-    yield from layer(f"{block}.in_layers.2", WIDTH, channels_in, 3, 3)
-    yield from layer(f"{block}.emb_layers.1", WIDTH, TIME)
-    yield from layer(f"{block}.out_layers.0", WIDTH)
-    yield from layer(f"{block}.out_layers.3", WIDTH, WIDTH, 3, 3)
-    if channels_in != WIDTH:
-        yield from layer(f"{block}.skip_connection", WIDTH, channels_in, 1, 1)
-
-
-def _transformer(block: str, depth: int, text: int = TEXT, kernel: tuple[int, ...] = ()) -> Shapes:
-    yield from layer(f"{block}.norm", WIDTH)
-    yield from layer(f"{block}.proj_in", WIDTH, WIDTH, *kernel)
-    for number in range(depth):
-        inner = f"{block}.transformer_blocks.{number}"
-        for name, context in (("attn1", WIDTH), ("attn2", text)):
-            yield f"{inner}.{name}.to_q.weight", (WIDTH, WIDTH)
-            yield f"{inner}.{name}.to_k.weight", (WIDTH, context)
-            yield f"{inner}.{name}.to_v.weight", (WIDTH, context)
-            yield from layer(f"{inner}.{name}.to_out.0", WIDTH, WIDTH)
-        yield from layer(f"{inner}.ff.net.0.proj", 8 * WIDTH, WIDTH)
-        yield from layer(f"{inner}.ff.net.2", WIDTH, 4 * WIDTH)
-        for norm in ("norm1", "norm2", "norm3"):
-            yield from layer(f"{inner}.{norm}", WIDTH)
-    yield from layer(f"{block}.proj_out", WIDTH, WIDTH, *kernel)
-
-
-def control_net_shapes() -> Shapes:
-    """The layout of lllyasviel's ControlNet repository: the host reads its sizes from the tensors."""
-    yield from _encoder()
-    widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
-    for number, (channels_in, channels_out) in enumerate(itertools.pairwise(widths)):
-        yield from layer(f"input_hint_block.{2 * number}", channels_out, channels_in, 3, 3)
-    for number in range(9):
-        yield from layer(f"zero_convs.{number}.0", WIDTH, WIDTH, 1, 1)
-    yield from layer("middle_block_out.0", WIDTH, WIDTH, 1, 1)
-
-
-def clip_l_shapes() -> Shapes:
-    yield "embeddings.token_embedding.weight", (49408, 768)
-    yield "embeddings.position_embedding.weight", (77, 768)
-    yield from clip_layers(12, 768)
-    yield from layer("final_layer_norm", 768)
-
-
-def clip_g_shapes() -> Shapes:
-    yield "token_embedding.weight", (49408, 1280)
-    yield "positional_embedding", (77, 1280)
-    for number in range(32):
-        block = f"transformer.resblocks.{number}"
-        yield from layer(f"{block}.ln_1", 1280)
-        yield f"{block}.attn.in_proj_weight", (3 * 1280, 1280)
-        yield f"{block}.attn.in_proj_bias", (3 * 1280,)
-        yield from layer(f"{block}.attn.out_proj", 1280, 1280)
-        yield from layer(f"{block}.ln_2", 1280)
-        yield from layer(f"{block}.mlp.c_fc", 5120, 1280)
-        yield from layer(f"{block}.mlp.c_proj", 1280, 5120)
-    yield from layer("ln_final", 1280)
-    yield "text_projection", (1280, 1280)
-    yield "logit_scale", ()
-
-
-def vae_shapes() -> Shapes:
-    """The tiny autoencoder that the host takes in a VAE's place (TAESD): a CPU decodes it in a moment."""
-    yield "vae_scale", ()
-    yield "vae_shift", ()
-    yield from layer("taesd_encoder.0", 64, 3, 3, 3)
-    yield from _tiny_blocks("taesd_encoder", blocks=(1, *range(3, 6), *range(7, 10), *range(11, 14)), scaled=(2, 6, 10))
-    yield from layer("taesd_encoder.14", 4, 64, 3, 3)
-    yield from layer("taesd_decoder.1", 64, 4, 3, 3)
-    yield from _tiny_blocks(
-        "taesd_decoder", blocks=(*range(3, 6), *range(8, 11), *range(13, 16), 18), scaled=(7, 12, 17)
-    )
-    yield from layer("taesd_decoder.19", 3, 64, 3, 3)
-
-
-def _tiny_blocks(half: str, blocks: tuple[int, ...], scaled: tuple[int, ...]) -> Shapes:
-    for number in blocks:
-        for conv in (0, 2, 4):
-            yield from layer(f"{half}.{number}.conv.{conv}", 64, 64, 3, 3)
-    for number in scaled:
-        yield f"{half}.{number}.weight", (64, 64, 3, 3)
 
 
 # --- id-patch.bin: two projections of a 512-d face embedding, in one of the two published kinds.
@@ -496,17 +371,15 @@ def resampler_sizes(tokens: int, width: int, depth: int) -> dict[str, Tensor]:
 
 
 def _face_id_mlp(tokens: int, width: int) -> Shapes:
-    yield from layer("proj.0", 1024, 512)
-    yield from layer("proj.2", tokens * width, 1024)
-    yield from layer("norm", width)
+    return shapes.of("face_mlp", tokens=tokens, text=width)
 
 
 # --- ip-adapter.bin of InstantID: a key and a value projection per cross-attention layer of the checkpoint above.
 
 
 def _adapter() -> Shapes:
-    layers = 2 * sum(DEPTHS) + 3 * sum(DEPTHS) + 1  # two blocks a level down, three up, one in the middle
-    for number in range(layers):
+    count = 2 * sum(DEPTHS) + 3 * sum(DEPTHS) + 1  # two blocks a level down, three up, one in the middle
+    for number in range(count):
         for side in "kv":
             yield f"{2 * number + 1}.to_{side}_ip.weight", (WIDTH, TEXT)
 
@@ -521,10 +394,8 @@ def ir_se50_shapes() -> Shapes:
             yield key.replace("running_var", "num_batches_tracked"), ()
 
 
-# --- Parts2Whole and what it takes from the host: the smallest UNet the host recognises as SD1.5 (two levels of one
-# --- block, text width 768), twice; CLIP in its real size, because the host knows no other.
+# --- Parts2Whole: the smallest UNet that the host recognises as SD1.5, twice, under diffusers' names.
 
-TEXT_15 = 768
 # The host's name of every block and diffusers' one.
 _BLOCKS = {
     "time_embed.0": "time_embedding.linear_1",
@@ -562,28 +433,6 @@ _UNRELEASED = (
 )
 
 
-def _sd15_checkpoint() -> Shapes:
-    yield from under("model.diffusion_model", _sd15_unet())
-    yield from under("cond_stage_model.transformer.text_model", clip_l_shapes())
-    yield from under("first_stage_model", vae_shapes())
-
-
-def _sd15_unet() -> Shapes:
-    yield from layer("time_embed.0", TIME, WIDTH)
-    yield from layer("time_embed.2", TIME, TIME)
-    yield from layer("input_blocks.0.0", WIDTH, 4, 3, 3)
-    for block in ("input_blocks.1.0", "input_blocks.3.0", "middle_block.0", "middle_block.2"):
-        yield from _residual(block, WIDTH)
-    for block in range(4):
-        yield from _residual(f"output_blocks.{block}.0", 2 * WIDTH)
-    for block in ("input_blocks.1.1", "middle_block.1", "output_blocks.2.1", "output_blocks.3.1"):
-        yield from _transformer(block, 1, TEXT_15, (1, 1))
-    for scaled in ("input_blocks.2.0.op", "output_blocks.1.1.conv"):
-        yield from layer(scaled, WIDTH, WIDTH, 3, 3)
-    yield from layer("out.0", WIDTH)
-    yield from layer("out.2", 4, WIDTH, 3, 3)
-
-
 def _in_diffusers(unet: Shapes) -> Shapes:
     for key, shape in unet:
         block = next(name for name in _BLOCKS if key.startswith(f"{name}."))
@@ -594,14 +443,7 @@ def _in_diffusers(unet: Shapes) -> Shapes:
 
 
 def _decoupled_attn() -> Shapes:
-    for key, _ in _in_diffusers(_sd15_unet()):
+    for key, _ in _in_diffusers(shapes.of("sd15_unet")):
         if key.endswith("attn2.to_k.weight"):
             for side in "kv":
                 yield key.replace("to_k", f"processor.to_{side}_dc"), (WIDTH, TEXT_15)
-
-
-def _pose_guider() -> Shapes:
-    widths = (3, 16, 16, 32, 32, 96, 96, 256, WIDTH)
-    names = ("conv_in", *(f"blocks.{number}" for number in range(6)), "conv_out")
-    for name, (channels_in, channels_out) in zip(names, itertools.pairwise(widths), strict=True):
-        yield from layer(name, channels_out, channels_in, 3, 3)

@@ -76,7 +76,12 @@ def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Pr
 def opened(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> tuple[Prompt, list[Place]]:
     """`to_prompt`, and where each of its values is set."""
     places: dict[tuple[str, str], Place] = {}
-    prompt = _Level(workflow, subgraphs(workflow)).prompt(object_info, places)
+    running = _Level(workflow, subgraphs(workflow)).running()
+    prompt = {
+        number: _entry(number, node, brought, object_info, places)
+        for number, node, brought in running
+        if node["type"] not in (*NOTES, PRIMITIVE, REROUTE)
+    }
     for node in prompt.values():
         ours = {name: value for name, value in node["inputs"].items() if not _to_nowhere(value, prompt)}
         node["inputs"] = ours
@@ -94,7 +99,13 @@ class Node(NamedTuple):
 def wired(workflow: Mapping[str, Any]) -> dict[str, Node]:
     """Every node that runs by its number (in a subgraph "box:node"). Needs no host, so it knows the widgets that the
     file names."""
-    return dict(_Level(workflow, subgraphs(workflow)).wired())
+    found: dict[str, Node] = {}
+    for number, node, brought in _Level(workflow, subgraphs(workflow)).running():
+        links = {name: value[0] for name, value in brought.items() if isinstance(value, list)}
+        widgets = {name: value.value for name, value in brought.items() if isinstance(value, _Widget)}
+        set_here = {name: value for name, value in widgets.items() if value is not None}
+        found[number] = Node(node["type"], {**_named(node), **set_here, **links}, {*links})
+    return found
 
 
 def _to_nowhere(value: Any, prompt: Prompt) -> bool:
@@ -125,57 +136,18 @@ class _Level:
         }
         self.names = {number: subgraphs[self.nodes[number]["type"]].get("name", "") for number in self.inside}
 
-    def prompt(self, object_info: Mapping[str, Any], places: dict[tuple[str, str], Place]) -> Prompt:
-        found: Prompt = {}
-        for number, node in self.nodes.items():
-            if node.get("mode", 0) in (_MUTED, _BYPASSED) or node["type"] in (*NOTES, PRIMITIVE, REROUTE):
-                continue
-            if number in self.inside:
-                found |= self.inside[number].prompt(object_info, places)
-            else:
-                found[f"{self.path}{number}"] = self._node(node, object_info, places)
-        return found
-
-    def wired(self) -> Iterator[tuple[str, Node]]:
+    def running(self) -> Iterator[tuple[str, Mapping[str, Any], dict[str, list[Any] | _Widget]]]:
+        """Every node that is not switched off, those inside of subgraphs in their place: its number, itself, and what
+        links bring to its inputs."""
         for number, node in self.nodes.items():
             if node.get("mode", 0) in (_MUTED, _BYPASSED):
                 continue
             if number in self.inside:
-                yield from self.inside[number].wired()
+                yield from self.inside[number].running()
                 continue
-            inputs, linked = _named(node), set[str]()
-            for slot in node.get("inputs") or []:
-                brought = self.input(slot["link"], slot.get("type")) if slot.get("link") is not None else None
-                if isinstance(brought, list):
-                    inputs[slot["name"]] = brought[0]
-                    linked.add(slot["name"])
-                elif brought is not None and brought.value is not None:
-                    inputs[slot["name"]] = brought.value
-            yield f"{self.path}{number}", Node(node["type"], inputs, linked)
-
-    def _node(
-        self, node: Mapping[str, Any], object_info: Mapping[str, Any], places: dict[tuple[str, str], Place]
-    ) -> dict[str, Any]:
-        if node["type"] not in object_info:
-            raise WorkflowError(f"{node['type']} (node {node['id']}) is not known to this ComfyUI.")
-        number, slots = f"{self.path}{node['id']}", {slot["name"]: slot for slot in node.get("inputs") or []}
-        shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
-        inputs = _values(node, object_info[node["type"]])
-        own = {name: _Widget(number, name, shown, label(slots.get(name, {}), name), None) for name in inputs}
-        set_at = {name: [widget] for name, widget in own.items()}
-        for name, slot in slots.items():
-            brought = self.input(slot["link"], slot.get("type")) if slot.get("link") is not None else None
-            if isinstance(brought, _Widget) and brought.value is None:
-                set_at.setdefault(name, []).append(brought)
-            elif isinstance(brought, _Widget):
-                set_at[name], inputs[name] = [brought], sent(brought.value)
-            elif brought is not None:
-                inputs[name] = brought
-                set_at.pop(name, None)
-        for name, widget in ((name, widget) for name, widgets in set_at.items() for widget in widgets):
-            place = Place(widget.node, widget.name, widget.title, widget.label)
-            places.setdefault((widget.node, widget.name), place).targets.append((number, name))
-        return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
+            slots = [slot for slot in node.get("inputs") or [] if slot.get("link") is not None]
+            brought = {slot["name"]: self.input(slot["link"], slot.get("type")) for slot in slots}
+            yield f"{self.path}{number}", node, {name: value for name, value in brought.items() if value is not None}
 
     def input(self, link: int, wanted: Any = None) -> list[Any] | _Widget | None:
         """What a link brings to an input of the type `wanted`: [node, output], the value of a widget of the node that
@@ -212,6 +184,34 @@ class _Level:
         ends = (link for link, (_, _, target, slot) in level.links.items() if (target, slot) == (self._BEHIND, output))
         link = next(ends, None)
         return level.input(link, wanted) if link is not None else None
+
+
+def _entry(
+    number: str,
+    node: Mapping[str, Any],
+    brought: Mapping[str, list[Any] | _Widget],
+    object_info: Mapping[str, Any],
+    places: dict[tuple[str, str], Place],
+) -> dict[str, Any]:
+    """A node of the prompt; `places` gets where its values are set."""
+    if node["type"] not in object_info:
+        raise WorkflowError(f"{node['type']} (node {node['id']}) is not known to this ComfyUI.")
+    slots = {slot["name"]: slot for slot in node.get("inputs") or []}
+    shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
+    inputs = _values(node, object_info[node["type"]])
+    set_at = {name: [_Widget(number, name, shown, label(slots.get(name, {}), name), None)] for name in inputs}
+    for name, value in brought.items():
+        if isinstance(value, list):
+            inputs[name] = value
+            set_at.pop(name, None)
+        elif value.value is None:
+            set_at.setdefault(name, []).append(value)
+        else:
+            set_at[name], inputs[name] = [value], sent(value.value)
+    for name, widget in ((name, widget) for name, widgets in set_at.items() for widget in widgets):
+        place = Place(widget.node, widget.name, widget.title, widget.label)
+        places.setdefault((widget.node, widget.name), place).targets.append((number, name))
+    return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 
 
 def _through(node: Mapping[str, Any], output: int, wanted: Any) -> int | None:
@@ -269,11 +269,16 @@ def sent(value: Any) -> Any:
 
 def _named(node: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a node's widgets by the names that its file gives them; "" is what the editor adds to a seed."""
-    names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
     values = node.get("widgets_values") or []
-    if "seed" in names and len(values) > len(names):
+    return dict(zip(_names(node), values, strict=False))
+
+
+def _names(node: Mapping[str, Any]) -> list[str]:
+    """Of a node's widgets, in the order of its values."""
+    names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
+    if "seed" in names and len(node.get("widgets_values") or []) > len(names):
         names.insert(names.index("seed") + 1, "")
-    return dict(zip(names, values, strict=False))
+    return names
 
 
 def _widgets(definition: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[str]:
@@ -305,10 +310,7 @@ def fill(workflow: Mapping[str, Any], values: Mapping[str, Any], images: Sequenc
     """
     waiting = iter(images)
     for node in workflow_files.nodes_in(workflow):
-        names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
-        if "seed" in names and len(node["widgets_values"]) > len(names):
-            names.insert(names.index("seed") + 1, "")  # what the editor adds
-        for place, name in enumerate(names):
+        for place, name in enumerate(_names(node)):
             if name == "image":
                 node["widgets_values"][place] = next(waiting)
             elif name in values:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -71,13 +73,63 @@ def test_bridge_does_not_know_the_nodes(root: Path) -> None:
     assert not [reach for reach in reaches(root, "bridge") if reach[1].split(".")[0] not in ("bridge", "core")]
 
 
-def test_node_modules_do_not_import_each_other(root: Path) -> None:
+def test_steps_and_methods_do_not_import_each_other(root: Path) -> None:
+    """A method is one folder: its files import each other, the sockets, bridge and core."""
     crossing = [
         (file, target)
         for file, target in reaches(root, "nodes")
-        if target.startswith("nodes") and not file.endswith("__init__.py") and not target.startswith("nodes.sockets")
+        if target.startswith("nodes.") and file != "nodes/extension.py"
+        if not target.startswith(("nodes.sockets", ".".join(["nodes", *file.split("/")[1:-1], ""])))
+        or (file.count("/") == 1 and not target.startswith("nodes.sockets"))
     ]
     assert not crossing
+
+
+def test_formulas_of_a_method_see_torch_and_core_alone(root: Path, methods: list[Path]) -> None:
+    nets = [path / "net.py" for path in methods if (path / "net.py").is_file()]
+    seen = {
+        (path, resolve(path, root, level, name) if level else name) for path in nets for level, name in imports(path)
+    }
+    own = {(path, target) for path, target in seen if target.startswith(f"nodes.{path.parent.name}.")}
+    assert len(nets) > 5
+    allowed = ("core.", "torch", "math", "collections", "typing", "dataclasses", "__future__")
+    assert not [(str(path), target) for path, target in seen - own if not target.startswith(allowed)]
+
+
+def test_core_and_bridge_name_no_method(root: Path, methods: list[Path]) -> None:
+    """In nothing that runs: docstrings and comments name sources. The keys of files are their authors' words."""
+    words = [json.loads((path / "method.json").read_text("utf-8"))["title"] for path in methods]
+    names = [path.name for path in methods if path.name not in ("references", "ip_adapter")]
+    said = [
+        (str(path.relative_to(root)), found)
+        for folder in ("core", "bridge")
+        for path in python_files(root, folder)
+        for text in _running(ast.parse(path.read_text("utf-8")))
+        for found in [word for word in (*words, *names) if word != "References" and word in text]
+    ]
+    assert not said
+
+
+def _running(tree: ast.AST) -> Iterator[str]:
+    """Names and texts of a module, without its docstrings."""
+    documented = (ast.Expr,)
+    skipped = {
+        id(item.value)
+        for item in ast.walk(tree)
+        if isinstance(item, documented) and isinstance(item.value, ast.Constant)
+    }
+    for item in ast.walk(tree):
+        if isinstance(item, ast.Constant) and isinstance(item.value, str) and id(item) not in skipped:
+            yield item.value
+        for field in ("id", "attr", "name", "arg", "module"):
+            if isinstance(value := getattr(item, field, None), str):
+                yield value
+
+
+@pytest.fixture
+def methods(root: Path) -> list[Path]:
+    """Their folders."""
+    return sorted(path.parent for path in (root / "nodes").glob("*/method.json"))
 
 
 def test_scripts_use_the_pack_only_through_core(root: Path) -> None:
@@ -138,7 +190,8 @@ def test_optional_packages_come_through_thirdparty(root: Path, folder: str) -> N
         (str(path.relative_to(root)), name)
         for path in python_files(root, folder)
         for _, name in imports(path)
-        if name.split(".")[0] in OPTIONAL or (name.startswith("importlib") and path.name != "thirdparty.py")
+        if name.split(".")[0] in OPTIONAL
+        or (name.startswith("importlib") and path.name not in ("thirdparty.py", "extension.py"))
     ]
     assert not direct
 

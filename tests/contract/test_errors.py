@@ -15,7 +15,7 @@ SHIPPED = ("core", "bridge", "nodes")
 CAUGHT = {
     "bridge/self_attention/recording.py": ("bridge/self_attention/recording.py", "record"),
     "core/body_surface/iuv.py": ("bridge/body_surface.py", "bodies"),
-    "core/faces/onnx_operators.py": ("core/faces/onnx_network.py", "_step"),
+    "core/faces/onnx_operators.py": ("core/faces/onnx_network.py", "_run"),
     "core/id_patch.py": ("bridge/load.py", "build"),
     "core/inputs.py": ("core/inputs.py", "held"),
     "core/models/files.py": ("core/models/examine.py", "_trouble"),

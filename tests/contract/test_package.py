@@ -33,32 +33,14 @@ def pyproject(root: Path) -> dict[str, Any]:
     return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
 
 
-@pytest.fixture(scope="module")
-def requirements(root: Path) -> list[str]:
-    return (root / "requirements.txt").read_text("utf-8").splitlines()
-
-
-def test_name_fits_the_registry(pyproject: dict[str, Any]) -> None:
-    name = pyproject["project"]["name"]
-    assert re.fullmatch(r"[a-z](?:[a-z0-9]|[-_.](?![-_.])){0,98}", name)
-    assert "comfyui" not in name
-
-
-def test_version_is_plain_semver(pyproject: dict[str, Any]) -> None:
-    assert re.fullmatch(r"\d+\.\d+\.\d+", pyproject["project"]["version"])
-
-
-def test_licence_and_readme_are_files_that_ship(pyproject: dict[str, Any], shipped: set[str]) -> None:
+def test_project_section_is_one_that_the_registry_reads(pyproject: dict[str, Any], shipped: set[str]) -> None:
     project = pyproject["project"]
-    assert project["license"]["file"] in shipped
-    assert project["readme"] in shipped
-
-
-def test_classifiers_and_urls_are_ones_the_registry_reads(pyproject: dict[str, Any]) -> None:
-    project = pyproject["project"]
+    name = project["name"]
+    assert re.fullmatch(r"[a-z](?:[a-z0-9]|[-_.](?![-_.])){0,98}", name) and "comfyui" not in name
+    assert re.fullmatch(r"\d+\.\d+\.\d+", project["version"])
+    assert {project["license"]["file"], project["readme"]} <= shipped
     assert all(entry.startswith(SYSTEMS) for entry in project["classifiers"])
-    assert "Repository" in project["urls"]
-    assert set(project["urls"]) <= URLS
+    assert "Repository" in project["urls"] and set(project["urls"]) <= URLS
     assert all(url.startswith("https://") for url in project["urls"].values())
 
 
@@ -77,8 +59,9 @@ def test_comfy_section(pyproject: dict[str, Any]) -> None:
     assert "web" not in comfy
 
 
-def test_installing_the_pack_installs_nothing(pyproject: dict[str, Any], requirements: list[str]) -> None:
+def test_installing_the_pack_installs_nothing(root: Path, pyproject: dict[str, Any]) -> None:
     """So `pip freeze` says the same before and after. ComfyUI-Manager feeds pip the lines that are no comments."""
+    requirements = (root / "requirements.txt").read_text("utf-8").splitlines()
     assert pyproject["project"]["dependencies"] == []
     assert requirements and all(line.startswith("#") for line in requirements)
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.faces import scrfd
 from pack.core.faces.onnx_network import Network, check, plan
-from pack.core.faces.onnx_operators import FUNCTIONS, LAYERS
+from pack.core.faces.onnx_operators import OPERATORS
 from pack.core.models.onnx_file import inspect, read
 from torch import nn
 
@@ -122,7 +122,7 @@ def test_gemm(tmp_path, turned, scale):
 
 def test_every_operator_is_tried():
     shapes = {"Gemm", "Shape"}  # the one above, the other in the detectors below
-    assert {case.split(",")[0] for case in ONE_NODE} | shapes == LAYERS.keys() | FUNCTIONS.keys()
+    assert {case.split(",")[0] for case in ONE_NODE} | shapes == OPERATORS.keys()
 
 
 @pytest.mark.parametrize(
@@ -164,90 +164,74 @@ def test_half_precision_files_run_in_single(tmp_path):
     assert relative(ours, theirs) <= 2e-3
 
 
+def conv(**attributes):
+    return helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+
+
+KERNEL = {"w": numbers(4, 8, 3, 3)}
+UNKNOWN = {
+    "operator": ([helper.make_node("Einsum", ["x"], ["y"], equation="abcd->ab")], {}, "the operator Einsum;"),
+    "domain": ([helper.make_node("Relu", ["x"], ["y"], domain="com.odd")], {}, r"the operator com\.odd\.Relu;"),
+    "attribute": ([helper.make_node("Relu", ["x"], ["y"], depth=2)], {}, "the attribute depth of the operator Relu;"),
+    "no output": ([helper.make_node("Relu", ["x"], [])], {}, "the operator Relu that makes nothing;"),
+    "constant": ([helper.make_node("Constant", [], [], value=TENSOR)], {}, "the operator Constant that makes nothing;"),
+    "value": ([conv(auto_pad="SAME_UPPER")], KERNEL, "another auto_pad of the operator Conv than is known here;"),
+    "negative pads": ([conv(pads=[-5, 0, 0, 0])], KERNEL, "another pads of the operator Conv"),
+    "wide pads": ([conv(pads=[10**6] * 4)], KERNEL, "another pads of the operator Conv"),
+    "dilations": ([conv(dilations=[0, 0])], KERNEL, "another dilations of the operator Conv"),
+    "strides": ([conv(strides=[0, 1])], KERNEL, "another strides of the operator Conv"),
+    "kernel": ([conv()], {"w": numbers(4, 8, 0, 0)}, "another kernel_shape"),
+    "mode": (
+        [helper.make_node("Resize", ["x", "s"], ["y"], mode="linear")], {"s": np.ones(4, np.float32)}, "another mode",
+    ),
+    "index": ([helper.make_node("Gather", ["x", "n"], ["y"])], {"n": whole(1)}, "another indices"),
+    "shapes": ([conv()], {"w": numbers(4, 5, 3, 3)}, "parts do not fit together"),
+    "names": ([helper.make_node("Relu", ["z"], ["y"])], {}, "parts do not fit together"),
+    "input left out": ([helper.make_node("Add", ["x", ""], ["y"])], {}, "parts do not fit together"),
+    "weight left out": ([helper.make_node("Conv", ["x", ""], ["y"])], {}, "parts do not fit together"),
+    "no input": ([helper.make_node("Identity", [], ["y"])], {}, "parts do not fit together"),
+    "outputs": ([helper.make_node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),
+    "enlarged": (
+        [helper.make_node("Resize", ["x", "s"], ["z"]), helper.make_node("GlobalAveragePool", ["z"], ["y"])],
+        {"s": np.array([1, 1, 3000, 3000], np.float32)},
+        r"values take 10\.4 GB where 2\.1 GB are room for any",
+    ),
+    "doubled": (
+        [helper.make_node("Concat", [f"x{n or ''}"] * 2, [f"x{n + 1}"], axis=1) for n in range(30)],
+        {},
+        r"values take .* GB where 2\.1 GB",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UNKNOWN)
+def test_what_is_unknown_or_cannot_run_is_told_before_it_runs(tmp_path, case):
+    nodes, weights, found = UNKNOWN[case]
+    path = str(saved(tmp_path / "odd.onnx", nodes, weights, opset=10))
+    with pytest.raises(UnsupportedCheckpoint, match=rf"odd\.onnx is an ONNX network .*{found}.*backend"):
+        check(plan(read(path)), (1, 8, 6, 6), (512,))
+
+
+def test_weights_that_are_computed_or_shared(tmp_path):
+    """However many nodes read one, it is held once."""
+    nodes = [helper.make_node("Relu", ["w"], ["v"]), helper.make_node("Identity", ["w"], ["u"])]
+    nodes += [helper.make_node("Conv", ["x", name], [f"y{name}"]) for name in "uvw"]
+    nodes += [helper.make_node("Concat", ["yu", "yv", "yw"], ["y"], axis=1)]
+    path = saved(tmp_path / "one.onnx", nodes, KERNEL)
+    ((ours, theirs),) = both(path, picture(1, 8, 6, 6))
+    assert relative(ours, theirs) <= 1e-6 and len(network(path).state_dict()) == 1
+
+
 @pytest.mark.parametrize(
-    ("nodes", "weights", "found"),
+    ("nodes", "weights"),
     [
-        ([helper.make_node("Einsum", ["x"], ["y"], equation="abcd->ab")], {}, "the operator Einsum;"),
-        ([helper.make_node("Relu", ["x"], ["y"], domain="com.odd")], {}, r"the operator com\.odd\.Relu;"),
-        ([helper.make_node("Relu", ["x"], ["y"], depth=2)], {}, "the attribute depth of the operator Relu;"),
-        (
-            [helper.make_node("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER")],
-            {"w": numbers(4, 8, 3, 3)},
-            "another auto_pad of the operator Conv than is known here;",
-        ),
-        (
-            [helper.make_node("Relu", ["x"], ["w"]), helper.make_node("Conv", ["x", "w"], ["y"])],
-            {},
-            r"the operator Conv whose weights are computed \(w\);",
-        ),
-        ([helper.make_node("Relu", ["x"], [])], {}, "the operator Relu that makes nothing;"),
-        ([helper.make_node("Constant", [], [], value=TENSOR)], {}, "the operator Constant that makes nothing;"),
-        (
-            [helper.make_node("Conv", ["x", "w"], [f"y{n}"]) for n in range(600)],
-            {"w": numbers(1000, 1000, 1, 1)},
-            r"whose weights take 2\.\d GB where 2\.1 GB are room for any;",
-        ),
+        ([helper.make_node("Cast", ["x"], ["n"], to=7), helper.make_node("Conv", ["n", "w"], ["y"])], KERNEL),
+        ([helper.make_node("Conv", ["x", "w", "b"], ["y"])], {**KERNEL, "b": numbers(5)}),
     ],
-    ids=["operator", "domain", "attribute", "value", "weights", "no output", "constant", "one weight for all"],
+    ids=["whole numbers", "bias"],
 )
-def test_what_is_unknown_is_named(tmp_path, nodes, weights, found):
+def test_what_no_shape_tells_is_named_when_it_runs(tmp_path, nodes, weights):
     path = saved(tmp_path / "odd.onnx", nodes, weights)
-    with pytest.raises(UnsupportedCheckpoint, match=rf"odd\.onnx .* {found}.*backend"):
-        plan(read(str(path)))
-
-
-@pytest.mark.parametrize(
-    ("nodes", "weights", "found"),
-    [
-        ([helper.make_node("Resize", ["x", "s"], ["y"], mode="linear")], {"s": np.ones(4, np.float32)}, "another mode"),
-        ([helper.make_node("Conv", ["x", "w"], ["y"])], {"w": numbers(4, 5, 3, 3)}, "parts do not fit together"),
-        ([helper.make_node("Relu", ["z"], ["y"])], {}, "parts do not fit together"),
-        ([helper.make_node("Add", ["x", ""], ["y"])], {}, "parts do not fit together"),
-        ([helper.make_node("Conv", ["x", ""], ["y"])], {}, "parts do not fit together"),
-        ([helper.make_node("Identity", [], ["y"])], {}, "parts do not fit together"),
-        ([helper.make_node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),
-        (
-            [helper.make_node("Conv", ["x", "w", "b"], ["y"])],
-            {"w": numbers(4, 8, 3, 3), "b": numbers(5)},
-            "parts do not fit together .*size mismatch .*bias",
-        ),
-        ([helper.make_node("Conv", ["x", "w"], ["y"])], {"w": numbers(4, 8, 0, 0)}, "another kernel_shape"),
-        ([helper.make_node("Gather", ["x", "n"], ["y"])], {"n": whole(1)}, "another indices"),
-        (
-            [helper.make_node("Resize", ["x", "s"], ["z"]), helper.make_node("GlobalAveragePool", ["z"], ["y"])],
-            {"s": np.array([1, 1, 3000, 3000], np.float32)},
-            r"values take 10\.4 GB where 2\.1 GB are room for any",
-        ),
-        (
-            [helper.make_node("Concat", [f"x{n or ''}"] * 2, [f"x{n + 1}"], axis=1) for n in range(30)],
-            {},
-            r"values take .* GB where 2\.1 GB",
-        ),
-    ],
-    ids=["value", "shapes", "names", "input left out", "weight left out", "no input", "outputs", "bias", "kernel",
-         "index", "enlarged", "doubled"],
-)  # fmt: skip
-def test_what_cannot_run_is_told_before_it_runs(tmp_path, nodes, weights, found):
-    planned = plan(read(str(saved(tmp_path / "odd.onnx", nodes, weights, opset=10))))
-    with pytest.raises(UnsupportedCheckpoint, match=rf"odd\.onnx is an ONNX network .*{found}"):
-        check(planned, (1, 8, 6, 6), (512,))
-
-
-@pytest.mark.parametrize(
-    ("attribute", "found"),
-    [("pads", [-5, 0, 0, 0]), ("pads", [10**6] * 4), ("dilations", [0, 0]), ("strides", [0, 1])],
-)
-def test_windows_that_only_fail_on_pictures(tmp_path, attribute, found):
-    node = helper.make_node("Conv", ["x", "w"], ["y"], **{attribute: found})
-    path = saved(tmp_path / "odd.onnx", [node], {"w": numbers(4, 8, 3, 3)})
-    with pytest.raises(UnsupportedCheckpoint, match=f"another {attribute} of the operator Conv"):
-        plan(read(str(path)))
-
-
-@torch.inference_mode()
-def test_what_no_shape_tells_is_named_when_it_runs(tmp_path):
-    nodes = [helper.make_node("Cast", ["x"], ["n"], to=7), helper.make_node("Conv", ["n", "w"], ["y"])]
-    path = saved(tmp_path / "odd.onnx", nodes, {"w": numbers(4, 8, 3, 3)})
     check(plan(read(str(path))), (1, 8, 6, 6), (64,))
     with pytest.raises(UnsupportedCheckpoint, match=r"odd\.onnx is an ONNX network whose parts do not fit together"):
         network(path)(picture(1, 8, 6, 6))

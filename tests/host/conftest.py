@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import chromium
 import one_thread  # noqa: F401
 import pytest
 from environment import Host, host_at
@@ -44,14 +43,6 @@ def host_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.T
     base = tmp_path_factory.mktemp("host-server") / "base"
     with HostServer(host, Path(sys.executable), base, [standin_models.root], "likeness-nodes") as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def chrome() -> Iterator[chromium.Browser]:
-    """One browser for the whole session."""
-    chromium.require()
-    with chromium.Browser() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ def executed() -> Iterator[Counter[str]]:
 
 @pytest.fixture(scope="module")
 def crew(host: Host, standin_models: Standins, executed: Counter[str]) -> Iterator[workers.Crew]:
-    with workers.Crew(lambda: workers.Here(host, Path(sys.executable), [standin_models.root]), 1, host) as found:
+    with workers.Crew(lambda: workers.here(host, Path(sys.executable), [standin_models.root]), 1, host) as found:
         yield found
 
 

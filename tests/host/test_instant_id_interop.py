@@ -12,7 +12,7 @@ import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
-from bench import sdxl
+from bench import networks as real
 from held_to import difference
 from host_nodes import NODES, patch
 from instant_id_run import apply, halves, one, sample, text
@@ -101,7 +101,8 @@ def test_a_middle_block_called_1_is_asked_for_by_nobody(host):
     plain = picture(host[0], [text(1)], [text(2)])
     assert torch.equal(silenced(1), plain)
     assert difference(silenced(0), plain) > 0.01
-    blocks = [name for name, *_ in unet.transformers(sdxl.unet("meta", torch.float16).diffusion_model)]
+    sdxl = real.unet(real.SDXL.config, real.SDXL.shape, "meta", torch.float16)
+    blocks = [name for name, *_ in unet.transformers(sdxl.diffusion_model)]
     assert (len(blocks), blocks.count("middle")) == (70, 10)
 
 

@@ -22,7 +22,7 @@ from pack.bridge.unet import attention_layers
 from pack.core.errors import NotPlaced, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import PortraitsMissing, RecogniserMissing
 from pack.core.people import Cast, PlacedCast, Slot
-from pack.nodes.ip_adapter import host as ip_adapter
+from pack.nodes.ip_adapter import file as ip_adapter
 from pack.nodes.ip_adapter import net
 from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from people_made import person

@@ -117,11 +117,6 @@ NOTHING = {"threshold": 0.99}
             "masks input of Layout from Masks .*empty batch",
         ),
         (
-            lambda: asked(places.PersonRegion, cast=placed(), **REGION, masks=detected(**NOTHING)),
-            BadPicture,
-            "masks input of Person Region .*empty batch",
-        ),
-        (
             lambda: asked(places.PersonRegion, cast=placed(), **REGION, masks=detected()[2:]),
             BadRegion,
             "region of person 1 .*of 1 mask none lies in that place",

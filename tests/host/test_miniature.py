@@ -86,13 +86,8 @@ def people() -> list[Identity]:
     ]  # fmt: skip
     found: list[Identity] = []
     for number, (hair, skin) in enumerate(colours):
-        person = replace(
-            portraits.person(rng),
-            hair=torch.tensor(hair).numpy(),
-            skin=torch.tensor(skin).numpy(),
-            bald=False,
-            beard=0.0,
-        )
+        hair, skin = np.float32(hair), np.float32(skin)
+        person = replace(portraits.person(rng), hair=hair, skin=skin, bald=False, beard=0.0)
         pixels, _ = portraits.photo(rng, person)
         embedding = recogniser.embed(pixels[None])
         found.append(Identity(f"person {number + 1}", {IR_SE50: embedding}, torch.from_numpy(pixels)[None] / 255))
@@ -108,24 +103,16 @@ def standing(chosen: list[Identity], size: tuple[int, int] = SMALL, order: str =
     return placed, layout, report
 
 
-def draw(host: Host, cast: Cast, layout: Layout, settings: net.Settings = PLAIN, image: Tensor | None = None) -> Tensor:
-    """(H, W, 3): the usual chain of nodes. image: another condition image."""
-    if image is None:
-        image = IDPatchImage.execute(host.id_patch, cast, "mean", PoseImage.execute(layout).args[0]).args[0]
-    positive, negative = ApplyIDPatch.execute(
-        host.empty,
-        host.empty,
-        host.control_net,
-        host.id_patch,
-        cast,
-        image,
-        settings.strength,
-        0.0,
-        1.0,
-        settings.id_start,
-        "mean",
-    ).args
-    return sample(host, positive, negative, layout, settings)
+def draw(host: Host, cast: Cast, layout: Layout, settings: net.Settings = PLAIN) -> Tensor:
+    """(H, W, 3): the usual chain of nodes."""
+    return sample(host, *sides_of(host, cast, PoseImage.execute(layout).args[0], settings), layout, settings)
+
+
+def sides_of(host: Host, cast: Cast, skeleton: Tensor, settings: net.Settings) -> tuple[Any, Any]:
+    """Both sides, with everybody's patch on the skeleton."""
+    image = IDPatchImage.execute(host.id_patch, cast, "mean", skeleton).args[0]
+    options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
+    return ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.id_patch, cast, image, *options).args
 
 
 @torch.no_grad()
@@ -154,21 +141,23 @@ def far(a: Tensor, b: Tensor) -> float:
 
 
 @pytest.mark.parametrize(
-    ("width", "order", "settings"),
-    [("loaded", "1,2", PLAIN), ("loaded", "2,1", AUTHORS), ("wide", "2,1", PLAIN)],
-    ids=["cfg 1", "swapped, authors' settings", "swapped, as wide as SDXL"],
+    ("width", "order", "size", "settings"),
+    [
+        ("loaded", "1,2", SMALL, PLAIN),
+        ("loaded", "2,1", SMALL, AUTHORS),
+        ("wide", "2,1", SMALL, PLAIN),
+        ("loaded", "1,2,3", SMALL, PLAIN._replace(id_start=1.0)),
+        pytest.param("loaded", "1,2,3,4,5,6", LARGE, PLAIN._replace(steps=3), marks=pytest.mark.thorough),
+    ],
+    ids=["cfg 1", "swapped, authors' settings", "swapped, as wide as SDXL", "patches alone", "six"],
 )
 def test_everybody_is_in_their_place_as_without_a_host(
-    request: pytest.FixtureRequest,
-    small: net.Miniature,
-    people: list[Identity],
-    width: str,
-    order: str,
-    settings: net.Settings,
-) -> None:
+    request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], width: str, order: str,
+    size: tuple[int, int], settings: net.Settings,
+) -> None:  # fmt: skip
     """Swapping two people in Place Cast swaps them in the picture; the small net draws the same one alone."""
     by_place = [people[int(number) - 1] for number in order.split(",")]
-    cast, layout, _ = standing(people[:2], order=order)
+    cast, layout, _ = standing(people[: len(by_place)], size, order)
     pixels = draw(request.getfixturevalue(width), cast, layout, settings)
     assert measure.association([seen(small, pixels, layout, looks_of(small, by_place))]) == 1
 
@@ -199,13 +188,6 @@ def test_nobody_looks_like_a_person_who_is_not_there(
 
 
 @pytest.mark.thorough
-def test_six_people(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
-    cast, layout, _ = standing(people, LARGE, order="1,2,3,4,5,6")
-    pixels = draw(loaded, cast, layout, PLAIN._replace(steps=3))
-    assert measure.association([seen(small, pixels, layout, looks_of(small, people))]) == 1
-
-
-@pytest.mark.thorough
 def test_people_who_overlap_are_reported_and_seen(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
     """Two noses 24 px apart: their patches add up, and so neither look is right."""
     _, layout, _ = standing(people[:2])
@@ -231,12 +213,6 @@ def moved(slot: Any, across: float) -> Any:
         keypoints=tuple((x + by, y) for x, y in slot.keypoints),
         pose=tuple((x + by, y, seen) for x, y, seen in slot.pose),
     )
-
-
-def test_patches_alone_tell_who_stands_where(loaded: Host, small: net.Miniature, people: list[Identity]) -> None:
-    cast, layout, _ = standing(people[:3])
-    pixels = draw(loaded, cast, layout, PLAIN._replace(id_start=1.0))
-    assert measure.association([seen(small, pixels, layout, looks_of(small, people[:3]))]) == 1
 
 
 def without_patches(loaded: Host, cast: Cast, layout: Layout) -> Any:
@@ -281,9 +257,7 @@ def joined(
     every = AddPlace.execute(layout, "free place", 0, 0, 0, "half", 1).args[0]
     cast = PlaceCast.execute(Cast((Person(friend),)), every, "last places", "").args[0]
     region = PersonRegion.execute(cast, 1, "body", 0.5, 16, every).args[0]
-    image = IDPatchImage.execute(host.id_patch, cast, "mean", PoseImage.execute(every).args[0]).args[0]
-    options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
-    sides = ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.id_patch, cast, image, *options).args
+    sides = sides_of(host, cast, PoseImage.execute(every).args[0], settings)
     (latent,) = host_nodes.VAEEncode().encode(host.vae, photo[None])
     (latent,) = host_nodes.SetLatentNoiseMask().set_mask(latent, region)
     (model,) = DifferentialDiffusion.execute(host.model).args
@@ -338,9 +312,7 @@ def second_pass(host: Host, cast: Cast, photo: Tensor, denoise: float) -> tuple[
     face_model = FaceModel(detector, (Embedder(),), insight.align)
     choice = ("everybody", 96, 0.4, 256, 1.0, 0.6, 0.25, "cut out in their place")
     crops, masks, rows, where, *_ = CropFaces.execute(face_model, photo[None], cast, *choice).args
-    image = IDPatchImage.execute(host.id_patch, rows, "mean", PoseImage.execute(cast=rows).args[0]).args[0]
-    options = (PLAIN.strength, 0.0, 1.0, PLAIN.id_start, "mean")
-    sides = ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.id_patch, rows, image, *options).args
+    sides = sides_of(host, rows, PoseImage.execute(cast=rows).args[0], PLAIN)
     (latent,) = host_nodes.VAEEncode().encode(host.vae, crops)
     (latent,) = host_nodes.SetLatentNoiseMask().set_mask(latent, masks)
     made = host_nodes.common_ksampler(host.model, 1, 4, 1.0, "euler", "normal", *sides, latent, denoise=denoise)

@@ -66,47 +66,6 @@ def test_people_from_photos_to_a_cast_and_nothing_twice(host_server, prompt):
     assert len(host_server.run(prompt).outputs["view"]["images"]) == 1
 
 
-def test_face_model_may_stay_unconnected(host_server, prompt):
-    """The host runs a node without it, and keeps its result as it keeps any other."""
-    prompt["detect"] = node("LikenessDetectFaces", image=["yao", 0], order="score", min_size=0, max_faces=0)
-    prompt["yao_id"] = identity("yao", "Yao")
-    del prompt["yao_id"]["inputs"]["face_model"]
-    prompt["measure"] = node(
-        "LikenessMeasure",
-        images=["yao", 0],
-        identity=["yao_id", 0],
-        made_with="unknown",
-        stranger_below=0.2,
-        min_size=0,
-    )
-    prompt["count"] = node("PreviewAny", source=["detect", 2])
-    prompt["alike"] = node("PreviewAny", source=["measure", 3])
-    run = host_server.run(prompt)
-    assert run.outputs["count"]["text"] == ["1"]
-    assert float(run.outputs["alike"]["text"][0]) > 0.99
-    assert "model" not in run.executed
-    assert host_server.run(prompt).executed == []
-
-
-def test_the_place_of_somebody_without_a_face_stays_free(host_server, prompt):
-    """Ross and Yao stand where they stand with three, and the node says who is missing."""
-    prompt |= {
-        "ross": identity("friends", "Ross", "3"),
-        "nobody": identity("coffee", "Nobody", on_no_face="skip"),
-        "yao_id": identity("yao", "Yao"),
-        "cast": node("LikenessCast", person_1=["ross", 0], person_2=["nobody", 0], person_3=["yao_id", 0]),
-        "layout": node("LikenessGroupLayout", count=3, framing="half", rows=1, width=1216, height=832),
-        "placed": node(
-            "LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="left to right", custom_order=""
-        ),
-        "report": node("PreviewAny", source=["placed", 2]),
-    }
-    lines = host_server.run(prompt).outputs["report"]["text"][0].splitlines()
-    assert [line.split(" at ")[0] for line in lines[:2]] == ["Place 1: Ross", "Place 3: Yao"]
-    assert lines[2] == "Left out, no face in the photos: Nobody (person 2)"
-    assert lines[-1].startswith("Place 2 stays empty")
-
-
 def test_identity_shows_its_numbers_where_it_refuses(host_server, prompt):
     """All faces from left to right, whatever the order that Detect Faces was given elsewhere."""
     faces = {"face_model": ["model", 0], "image": ["friends", 0], "min_size": 0, "max_faces": 0}
@@ -135,29 +94,19 @@ def test_missing_files_are_explained_when_the_prompt_is_queued(host_server, prom
     assert "LikenessLoadFaceModel (node model): " in refused.error
 
 
-def test_errors_of_a_run_reach_the_user(host_server, prompt):
-    prompt["out"] = node("LikenessSaveIdentity", identity=["ross", 0], filename="x")
-    prompt["ross"] = identity("friends", "Ross")
-    run = host_server.attempt(prompt)
-    assert "The photo of Ross shows 6 faces where one person is meant" in run.error
-    # The frontend puts this before the message.
-    assert run.error_type == "likeness.BadPhoto"
-
-
-@pytest.mark.parametrize("kind", ["LikenessIdentity", "LikenessDetectFaces"])
-def test_the_picture_that_comes_with_the_host_is_no_photo(host_server, prompt, kind):
-    """A new Load Image shows example.png; the host's own file, as the host reads it."""
+def test_the_picture_that_comes_with_the_host_is_no_photo(host_server, prompt):
+    """A new Load Image shows example.png; the host's own file, as the host reads it. No face model is connected."""
     prompt["coffee"]["inputs"]["image"] = host_server.upload_image(host_server.host.path / "input" / "example.png")
     prompt["identity"] = identity("coffee", "Anna")
-    faces = {"face_model": ["model", 0], "image": ["coffee", 0], "min_size": 0, "max_faces": 0}
-    prompt["detect"] = node("LikenessDetectFaces", **faces, order="left to right")
-    name, output = ("identity", 1) if kind == "LikenessIdentity" else ("detect", 1)
-    prompt["out"] = node("PreviewImage", images=[name, output])
+    del prompt["identity"]["inputs"]["face_model"]
+    prompt["out"] = node("PreviewImage", images=["identity", 1])
     run = host_server.attempt(prompt)
-    assert run.error_type == "likeness.FaceNotFound"
+    assert run.error_type == "likeness.FaceNotFound", "the frontend puts this before the message"
     said = "it is example.png, the drawing that Load Image shows at first. Choose a photo in Load Image."
-    where = "the photo of Anna" if kind == "LikenessIdentity" else "the picture"
-    assert f"No face found in {where}: {said}" in run.error
+    assert f"No face found in the photo of Anna: {said}" in run.error and "model" not in run.executed
+    prompt["coffee"]["inputs"]["image"] = prompt["yao"]["inputs"]["image"]
+    host_server.run(prompt)
+    assert host_server.run(prompt).executed == []
 
 
 @pytest.fixture
@@ -215,22 +164,11 @@ def test_a_folder_of_photos_becomes_a_cast(host_server, prompt, album):
     assert host_server.run(prompt).outputs["report"]["text"][0].splitlines()[0] == "1 Zoe: 3 photos"
 
 
-@pytest.mark.parametrize(
-    ("folder", "said"),
-    [("gone", "The folder 'gone' is not in"), ("../output", "leads outside of"), ("/etc", "leads outside of"),
-     (7, "The file is 7; the name of one is needed")],
-)  # fmt: skip
+@pytest.mark.parametrize(("folder", "said"), [("../output", "leads outside of"), (7, "The file is 7; the name of")])
 def test_a_folder_that_is_none_is_refused_when_it_is_queued(host_server, prompt, folder, said):
     prompt |= {"cast": cast_from(folder), "view": node("PreviewImage", images=["cast", 1])}
     refused = host_server.attempt(prompt)
     assert not refused.id and said in refused.error
-
-
-def test_a_correction_of_a_photo_that_is_not_there(host_server, prompt, album):
-    prompt |= {"cast": cast_from("album", corrections="9: Ben"), "view": node("PreviewImage", images=["cast", 1])}
-    run = host_server.attempt(prompt)
-    assert run.error_type == "likeness.BadCast"
-    assert "The correction '9: Ben' speaks of 9, but of 5 photos none has that number or name" in run.error
 
 
 # Text and files of a shared workflow
@@ -274,7 +212,7 @@ def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, peo
     assert host_server.run(people).executed == []
 
 
-@pytest.mark.parametrize("again", ["twins.safetensors", " twins ", ["name", 0], ["text", 0]])
+@pytest.mark.parametrize("again", [" twins.safetensors ", ["name", 0], ["text", 0]])
 def test_two_people_are_never_saved_to_one_file(host_server, people, again):
     """The name is typed twice, linked twice, or made twice while the graph runs."""
     linked = isinstance(again, list)
@@ -293,14 +231,7 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, again):
         assert bank(host_server, "twins").read_bytes() == kept
 
 
-def test_whatever_a_name_holds_it_is_saved_and_the_host_goes_on(host_server, people):
-    people["5"] = save("anna", EVIL)
-    people["6"] = node("PreviewAny", source=["5", 1])
-    path = Path(host_server.run(people, timeout=60).outputs["6"]["text"][0])
-    assert path.name == "An na [2J [INFO] all is well.safetensors" and path.is_file()
-
-
-@pytest.mark.parametrize("kind", ["name", "file", "order"])
+@pytest.mark.parametrize("kind", ["name", "order"])
 def test_messages_with_any_text_reach_console_and_user(host_server, people, kind):
     people |= {
         "text": node("PrimitiveString", value=EVIL),
@@ -308,34 +239,15 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people, kind
         "cast": node("LikenessCast", person_1=["blend", 0]),
         "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=512, height=512),
         "name": node("LikenessPersonRegion", cast=["cast", 0], person=1, extent="body", margin=0.25, feather=32),
-        "file": node("LikenessLoadIDPatch", file=EVIL),
         "order": node(
             "LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="custom", custom_order=["text", 0]
         ),
     }
     people["view"] = node("PreviewAny", source=[kind, 0])
-    messages = {
-        "name": f" {CLEAN} has no place",
-        "file": f"not found: {CLEAN} is ",
-        "order": "'An' is not a number",
-    }
+    messages = {"name": f" {CLEAN} has no place", "order": "'An' is not a number"}
+    if kind == "name":
+        people |= {"5": save("anna", EVIL), "6": node("PreviewAny", source=["5", 1])}
     with pytest.raises(HostError, match=messages[kind]):
         host_server.run(people, timeout=60)
     assert host_server.run({"1": node("PreviewAny", source="still there")}, timeout=60).status == "success"
     assert "\x1b[2J" not in host_server.log and "\n[INFO] all is well" not in host_server.log
-
-
-def test_links_in_circles_do_not_keep_the_page_from_loading(host_server):
-    links = [
-        host_server.base / "models" / key / f"again {number}"
-        for key in ("insightface", "facexlib", "id_patch", "instantid", "parts2whole", "likeness_faces")
-        for number in range(2)
-    ]
-    for link in links:
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(link.parent)
-    try:
-        assert "LikenessLoadParts2Whole" in host_server.object_info()
-    finally:
-        for link in links:
-            link.unlink()

@@ -9,70 +9,11 @@ import folder_paths
 import people_made
 import pytest
 import torch
-from comfy_api.latest import io
-from pack.core.errors import BadCast, BadLayout, BadSize, LikenessError, NotPlaced
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
 from rig.host_server import HostServer
 from torch import Tensor
-
-EDITOR = ["boxes", "last_incoming"] if hasattr(io, "BoundingBoxes") else []
-IDS = {
-    "LikenessLayoutFromFaces": (["faces", "width", "height", "fit", "body"], ["layout", "preview"]),
-    "LikenessLayoutFromPoses": (["poses", "width", "height", "fit"], ["layout", "preview"]),
-    "LikenessLayoutFromMasks": (["masks", "width", "height", "body"], ["layout", "preview"]),
-    "LikenessLayoutFromBoxes": (
-        ["bboxes", "background", "width", "height", "fit", "boxes_show", "body", "boxes_from", "text", *EDITOR],
-        ["layout", "preview", "names"],
-    ),
-    "LikenessGroupLayout": (["count", "framing", "rows", "width", "height", "cast", "action"], ["layout", "preview"]),
-    "LikenessPoseImage": (["layout", "cast"], ["image"]),
-    "LikenessPlaceCast": (["cast", "layout", "order", "custom_order"], ["placed", "preview", "report"]),
-    "LikenessAddPlace": (
-        ["layout", "where", "x", "y", "face_size", "body", "count", "image"],
-        ["extended_layout", "preview"],
-    ),
-    "LikenessPersonRegion": (
-        ["cast", "person", "extent", "margin", "feather", "layout", "image", "masks"],
-        ["mask", "preview"],
-    ),
-}
-
-
-def test_ids_are_the_ones_saved_workflows_use() -> None:
-    schemas = [node.GET_SCHEMA() for node in places.NODES]
-    assert {s.node_id: ([i.id for i in s.inputs], [o.id for o in s.outputs]) for s in schemas} == IDS
-
-
-def test_choices_are_the_ones_saved_workflows_use() -> None:
-    combos = {
-        (node.GET_SCHEMA().node_id, entry.id): list(entry.options)
-        for node in places.NODES
-        for entry in node.GET_SCHEMA().inputs
-        if hasattr(entry, "options")
-    }
-    body, fit = ["half", "bust", "full", "none"], ["crop", "pad", "stretch"]
-    order = ["left to right", "as listed", "match faces", "custom", "last places", "largest faces"]
-    assert combos == {
-        ("LikenessLayoutFromFaces", "fit"): fit,
-        ("LikenessLayoutFromFaces", "body"): body,
-        ("LikenessLayoutFromPoses", "fit"): fit,
-        ("LikenessLayoutFromMasks", "body"): body,
-        ("LikenessLayoutFromBoxes", "fit"): fit,
-        ("LikenessLayoutFromBoxes", "boxes_show"): ["person", "face"],
-        ("LikenessLayoutFromBoxes", "body"): body,
-        ("LikenessLayoutFromBoxes", "boxes_from"): ["drawn", "text"],
-        ("LikenessGroupLayout", "framing"): ["bust", "half", "full"],
-        ("LikenessGroupLayout", "action"): [
-            "group photo", "arms around shoulders", "holding hands", "hands up", "waving", "arms crossed", "walking",
-            "sitting", "kneeling",
-        ],
-        ("LikenessPlaceCast", "order"): order,
-        ("LikenessAddPlace", "where"): ["free place", "left end", "right end", "at x, y"],
-        ("LikenessAddPlace", "body"): body,
-        ("LikenessPersonRegion", "extent"): ["body", "face"],
-    }  # fmt: skip
 
 
 def shown(output: Any) -> Path:
@@ -105,6 +46,15 @@ def made_by_each() -> dict[str, Any]:
         "group": group(2, width=384, height=256),
         "added": places.AddPlace.execute(group(1, width=384, height=256).args[0], "free place", 0, 0, 40, "half"),
     }
+
+
+def test_boxes_of_the_text_count_where_they_are_chosen() -> None:
+    drawn = [{"x": 100, "y": 10, "width": 90, "height": 180, "metadata": {"desc": "Ben"}}]
+    for source, name in (("drawn", "Ben"), ("text", "Anna")):
+        made = places.LayoutFromBoxes.execute(
+            384, 256, "crop", "person", "half", source, "Anna: 20, 20, 150, 230", boxes=drawn
+        )
+        assert made.args[2] == name
 
 
 @pytest.mark.parametrize("source", ["faces", "poses", "masks", "boxes", "group", "added"])
@@ -153,27 +103,6 @@ def test_boxes_over_http_begin_the_editor_and_are_moved_in_it(host_server: HostS
     assert run() == (begun, "")
 
 
-def test_guesses_are_said_in_the_picture() -> None:
-    flat = [v for joint in bodies.openpose(bodies.body((200, 80), 60)) for v in joint]
-    frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}
-    unsure = {**frame, "people": [{"pose_keypoints_2d": [0.0, 0.0, 0.0, *flat[3:]]}]}
-    sure_picture, unsure_picture = (places.LayoutFromPoses.execute([f], 0, 0, "crop").args[1] for f in (frame, unsure))
-    assert (sure_picture[0, -8:, 300:] < 0.2).all()
-    assert (unsure_picture[0, -8:, 300:] == 1).all()
-
-
-def test_place_cast_binds_shows_and_reports() -> None:
-    layout = group().args[0]
-    output = places.PlaceCast.execute(cast(3), layout, "left to right", "")
-    placed, preview, report = output.args
-    found = [person.slot.center[0] for person in placed.people]
-    assert found == sorted(slot.center[0] for slot in layout.slots)
-    assert preview.shape == (1, 512, 512, 3)
-    assert shown(output).is_file()
-    assert report.splitlines()[0].startswith("Place ")
-    assert " px; 96 needed" in report
-
-
 def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     absent = Cast(cast(4).people, absent=((2, "Nobody"),))
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
@@ -202,7 +131,7 @@ def test_what_may_go_wrong_is_told_on_the_node(caplog: pytest.LogCaptureFixture)
     (told,) = caplog.messages
     assert report.splitlines()[4:] == told.splitlines()
     off, overlap, small = told.splitlines()
-    assert off.startswith("Off the canvas, left out by ID-Patch: person 3 at (-40, 90)")
+    assert off.startswith("Off the canvas, so without an ID patch: person 3 at (-40, 90)")
     assert overlap.startswith("ID patches overlap, faces may mix: person 1 and person 2 by 54x54 px")
     assert small.startswith("Faces small: person 4 83 px; 96 needed")
     fine, troubled = ((picture[-45:, 509:] == 1).all() for picture in pictures)
@@ -222,12 +151,15 @@ def test_the_absent_friend_is_told_what_is_doubtful(caplog: pytest.LogCaptureFix
 
 
 def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
-    layout, photo = group(1).args[0], torch.full((1, 64, 64, 4), 0.5)
+    layout, photo = group(2).args[0], torch.full((1, 64, 64, 4), 0.5)
     bare, seen = (
         places.AddPlace.execute(layout, "free place", 0, 0, 40, "half", 1, image=i).args for i in (None, photo)
     )
     assert bare[0] == seen[0]
-    placed = places.PlaceCast.execute(cast(1), layout, "as listed", "").args[0]
+    placed = places.PlaceCast.execute(cast(1), layout, "custom", "1,0").args[0]
+    wide = {"extent": "body", "margin": 2.0, "feather": 16}
+    whole, beside = (places.PersonRegion.execute(placed, 1, **wide, layout=stay).args[0] for stay in (None, layout))
+    assert beside.sum() < whole.sum(), "those who stay in a linked layout are left out"
     plain, shown = (places.PersonRegion.execute(placed, 1, "face", 0.5, 16, image=i).args for i in (None, photo))
     assert torch.equal(plain[0], shown[0])
     corners = [float(preview[0, -1, -1, 0]) for preview in (bare[1], seen[1], plain[1], shown[1])]
@@ -246,19 +178,3 @@ def test_a_region_goes_along_when_people_swap() -> None:
     first, second = regions("1,2")
     assert first.shape == (1, 512, 512) and not torch.equal(first, second)
     assert all(torch.equal(a, b) for a, b in zip(regions("2,1"), (second, first), strict=True))
-
-
-@pytest.mark.parametrize(
-    ("refused", "error"),
-    [
-        (lambda: group(width=513), BadSize),
-        (lambda: group(cast=cast(0)), BadLayout),
-        (lambda: places.PlaceCast.execute(cast(2), group().args[0], "as listed", ""), BadCast),
-        (lambda: places.PoseImage.execute(Layout(64, 64, ())), BadLayout),
-        (lambda: places.LayoutFromPoses.execute([], 0, 0, "crop"), LikenessError),
-        (lambda: places.PersonRegion.execute(cast(2), 1, "body", 0.5, 16), NotPlaced),
-    ],
-)
-def test_refusals_reach_the_user_as_explained_errors(refused: Any, error: type[LikenessError]) -> None:
-    with pytest.raises(error):
-        refused()

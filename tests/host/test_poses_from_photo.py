@@ -16,7 +16,6 @@ import pytest
 import torch
 from pack.core.people import Layout, Pose
 from pack.core.places import bodies
-from pack.core.places.poses import BadPoses
 from pack.nodes import places
 from torch import Tensor, nn
 
@@ -167,12 +166,3 @@ def test_a_person_in_two_boxes_has_one_place(seen: Any) -> None:
     assert [round(slot.center[0]) for slot in layout.slots] == [200, 420]
     assert all(joint[2] > bodies.SEEN for slot in layout.slots for joint in slot.pose or ())
     assert len(placed(seen(found, crops, most=1))[0].slots) == 1
-
-
-def test_without_a_box_the_whole_picture_counts_as_a_person_and_is_refused(seen: Any) -> None:
-    nobody = np.full((133, 3), 0.02)
-    nobody[:, :2] = 90
-    with pytest.raises(BadPoses, match="nobody in it shows a head or a neck"):
-        placed(seen([], [nobody]))
-    with pytest.raises(BadPoses, match="it holds 2 pictures"):
-        placed(seen([], [nobody, nobody], pictures=2))

@@ -21,10 +21,9 @@ from pack.core.errors import BadCast, NotPlaced
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
-from pack.nodes.ip_adapter.host import load_ip_adapter
+from pack.nodes.ip_adapter.file import load_ip_adapter
 from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
-from pack.nodes.ip_adapter.style import ApplyStyle
-from pack.nodes.ip_adapter.style_host import NotForPictures
+from pack.nodes.ip_adapter.style import ApplyStyle, NotForPictures
 from pack.nodes.ip_adapter.styles import UnknownBlocks
 from seeded import instant_id_file, ip_adapter_file
 

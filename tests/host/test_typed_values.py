@@ -11,13 +11,13 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
+import templates
 from rig import workflow
 from visits import Graph, Visit
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
-ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted([*(ROOT / "workflows").glob("*.json"), *(ROOT / "subgraphs").glob("*.json")])
 # One with every kind of value, one with a preview on a box, and a blueprint.
 USUAL = ("start_portrait", "id_patch_two_people", "Group photo")
 
@@ -73,7 +73,7 @@ CHOOSE = f"""(async (number, name) => {{
   (options().find(option => option.innerText.trim() !== before.trim()) ?? list).click();
   for (let frame = 0; frame < 50 && options().length; frame++) await new Promise(done => setTimeout(done, 20));
 }})"""
-SETTLED = "new Promise(done => setTimeout(done, 600))"  # until the editor has noted a change down
+SETTLED = f"({chromium.SETTLED})()"
 OPEN_FILES = "app.extensionManager.workflow"
 TRACKER = f"{OPEN_FILES}.activeWorkflow.changeTracker"
 NOTED = f"({TRACKER}.captureCanvasState ?? {TRACKER}.checkState).call({TRACKER})"
@@ -167,16 +167,17 @@ def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: flo
             visit.page.press_enter()
 
 
-@pytest.fixture(params=[pytest.param(path, marks=() if path.stem in USUAL else pytest.mark.thorough) for path in FILES],
-                ids=lambda path: path.stem)  # fmt: skip
+def usual(path: Path) -> Any:
+    return pytest.param(path, id=path.stem, marks=() if path.stem in USUAL else pytest.mark.thorough)
+
+
+@pytest.fixture(params=map(usual, [*templates.FILES, *templates.BLUEPRINTS]))
 def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
     """A file that is open, in a tab of its own."""
     path = request.param
     if path.parent.name == "subgraphs" and visit.server.host.version < (0, 33):
         pytest.skip("this ComfyUI reads no blueprints")
-    used = {node["type"] for node in workflow.nodes_in(workflow.load(path))}
-    if lacking := used - set(visit.server.object_info()) - workflow.NOTES:
-        pytest.skip(f"this ComfyUI has no {', '.join(sorted(lacking))}")
+    templates.skip_unless_known(path, visit.server.object_info())
     visit.page.resize(1280, 1080)
     put_down(visit, path)
     return path
@@ -250,7 +251,7 @@ REPAIRED = "An earlier version of this template could show one value and send an
 @pytest.mark.parametrize("as_saved", [first_values, names_in_another_order])
 def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit, as_saved: Any) -> None:
     """What was last saved, and with a word where the first values were beside it. Boxes of others stay as they are."""
-    graph = workflow.load(ROOT / "workflows" / "start_portrait.json")
+    graph = workflow.load(templates.ROOT / "workflows" / "start_portrait.json")
     (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
     if as_saved is first_values:
         first_values(box)
@@ -274,7 +275,7 @@ def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit,
 
 
 def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
-    graph = workflow.load(ROOT / "workflows" / "start_portrait.json")
+    graph = workflow.load(templates.ROOT / "workflows" / "start_portrait.json")
     (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
     first_values(box)
     box["properties"]["proxyWidgets"] = [["-1", "text"]]

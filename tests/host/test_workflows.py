@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from urllib.error import HTTPError
 import numpy as np
 import pytest
 import real_faces
+import templates
 from environment import Host
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
@@ -28,7 +30,6 @@ from rig.host_server import HostError, HostServer, Run, refusal
 from rig.standins import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = sorted((ROOT / "workflows").glob("*.json"))
 # What another seed has to compute again, and nothing else.
 SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "SaveImage"}
 JUDGED = {"LikenessMeasure", "LikenessPickBest", "PreviewAny"}
@@ -41,35 +42,12 @@ DECIDING = {
     "LikenessMeasure", "LikenessPickBest", "LikenessCropFaces", "LikenessPasteFaces", "LikenessSaveIdentity",
     "LikenessDoctor", "LikenessCastReferences", "LikenessBindReferences",
 }  # fmt: skip
-ONE_OF_EACH = {
-    "start_two_people", "instant_id_portrait", "ip_adapter_sd15_portrait", "parts2whole_with_pose",
-    "parts_training_free_sdxl",
-}  # fmt: skip
-"""Sampled on every host: a workflow for every method."""
-STARTS = {path.stem for path in FILES if path.stem.startswith("start_")}
-VARIANTS = {
-    "id_patch_faces_from_landmarks",
-    "id_patch_places_by_dragging",
-    "id_patch_pose_from_photo",
-    "id_patch_places_from_masks",
-    "instant_id_pose_from_photo",
-    "instant_id_styles",
-    "ip_adapter_sd15_two_people",
-    "ip_adapter_sdxl_two_people",
-    "ip_adapter_without_insightface",
-    "story_maker_portrait",
-    *STARTS,
-}
-"""Differ from others in nodes that are tried elsewhere: sampled with --all; those to start with run as blueprints."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
+BEFORE = -10
+"""What the links inside of a box at its own inputs begin at."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
-APPLIED = (
-    "LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker",
-    "LikenessApplyParts", "LikenessSharePartsAttention",
-)  # fmt: skip
-
 _LOADERS = ("UNETLoader.unet_name", "CLIPLoader.clip_name", "VAELoader.vae_name")
 TRANSFORMERS = {
     "klein": dict(zip(_LOADERS, ("flux2", "qwen3-4b", "flux2-vae"), strict=True)),
@@ -116,61 +94,34 @@ def known(host_server: HostServer) -> dict[str, Any]:
     return host_server.object_info()
 
 
-def marked(path: Path) -> Any:
-    thorough = pytest.mark.thorough if path.stem in VARIANTS else ()
-    return pytest.param(path, id=path.stem, marks=pytest.mark.both_hosts if path.stem in ONE_OF_EACH else thorough)
-
-
-@pytest.fixture(params=map(marked, FILES))
-def file(request: pytest.FixtureRequest) -> Path:
-    return request.param
-
-
 @pytest.fixture
-def prompt(file: Path, known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
-    return prepared(file, known, standin_models, pictures)
+def small(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Callable[[str], Prompt]:
+    """small(name of a template) -> its prompt with stand-ins, small pictures and few steps"""
+    return lambda name: prepared(ROOT / "workflows" / f"{name}.json", known, standin_models, pictures)
 
 
-TWO_PEOPLE = {
-    "start_two_people", "id_patch_two_people", "id_patch_prompt_per_person", "id_patch_several_scenes",
-    "id_patch_without_face_pack", "photo_maker_two_people",
-}  # fmt: skip
+SIZES = {
+    "start_two_people|id_patch_(two_people|prompt_per|several|without_face)|photo_maker_two": (160, 216),
+    "second_pass": (416, 336),
+    "absent_friend": (448, 312),  # and a free place
+    "instant_id_portrait|instant_id_with_pose|another_face|in_photo": (256, 320),  # a photo's shape
+    "parts2whole_with_pose|parts_layered|parts_try_on": (256, 384),  # a photo's, or the pose's
+    "pose_from_photo|id_patch_with_pose|faces_from_landmarks|references": (384, 256),
+    "id_patch|start_group": (384, 344),
+    "instant_id|ip_adapter|story_maker|measure": (320, 256),
+    "": (256, 256),
+}
+"""By words of a name: width and height, the least that two people take, six and four; parts take any."""
 
 
 def size_of(file: Path) -> tuple[int, int]:
-    """Width and height: the least that two people take, six and four; parts take any."""
-    if file.stem in TWO_PEOPLE:
-        return (160, 216)
-    if "second_pass" in file.stem:
-        return (416, 336)
-    if "absent_friend" in file.stem:  # and a free place
-        return (448, 312)
-    if file.stem in {"instant_id_portrait", "instant_id_with_pose_canny_depth"}:  # the photo's shape
-        return (256, 320)
-    if file.stem in {"parts2whole_with_pose", "parts_layered_garments", "parts_try_on"}:  # the photo's, or the pose's
-        return (256, 384)
-    if "pose_from_photo" in file.stem:
-        return (384, 256)
-    if file.stem in {"id_patch_with_pose_canny_depth", "id_patch_faces_from_landmarks"}:
-        return (384, 256)
-    if any(word in file.stem for word in ("another_face", "in_photo")):  # of a portrait
-        return (256, 320)
-    if "references" in file.stem:
-        return (384, 256)
-    if "id_patch" in file.stem or file.stem == "start_group":
-        return (384, 344)
-    return (
-        (320, 256)
-        if any(word in file.stem for word in ("instant_id", "ip_adapter", "story_maker", "measure"))
-        else (256, 256)
-    )
+    return next(size for words, size in SIZES.items() if re.search(words, file.stem))
 
 
 def prepared(file: Path, known: dict[str, Any], models: Standins | None, pictures: Pictures) -> Prompt:
     """models: those whose names take the place of the published ones."""
     graph = workflow.load(file)
-    if lacking := {node["type"] for node in workflow.nodes_in(graph)} - set(known) - workflow.NOTES:
-        pytest.skip(f"this ComfyUI has no {', '.join(sorted(lacking))}")
+    templates.skip_unless_known(file, known)
     prompt = workflow.to_prompt(graph, known)
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = standins_for(file, prompt, models) if models else {}
@@ -178,7 +129,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins | None, picture
         names |= {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "1"}
     width, height = size_of(file)
     # After one step of these the picture is nearly black, and klein's second pass has half as many.
-    steps = 2 if file.stem in ONE_OF_EACH or parts or "klein" in file.stem else 1
+    steps = 2 if file in templates.METHODS or parts or "klein" in file.stem else 1
     measured = file.stem.startswith(("measure", "references"))  # the best of several
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
     boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
@@ -290,9 +241,15 @@ def classes(prompt: Prompt, numbers: list[str]) -> set[str]:
 
 
 @pytest.mark.both_hosts
-def test_every_file_is_accepted(host_server: HostServer, file: Path, prompt: Prompt) -> None:
-    """With every node, input and word known to this host; it need not run for that."""
-    assert refused(host_server, prompt) == ""
+def test_every_file_is_accepted(
+    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+) -> None:
+    """With every node, input and word known to this host, none of them deprecated; it need not run for that."""
+    files = [file for file in templates.FILES if not templates.unknown(file, known)]
+    wrong = {file.stem: refused(host_server, prepared(file, known, standin_models, pictures)) for file in files}
+    assert {stem: said for stem, said in wrong.items() if said} == {} and len(files) > 40
+    used = {node["type"] for file in files for node in workflow.nodes_in(workflow.load(file))} & known.keys()
+    assert {name for name in used if known[name].get("deprecated")} == set()
 
 
 def refused(server: HostServer, prompt: Prompt) -> str:
@@ -304,25 +261,70 @@ def refused(server: HostServer, prompt: Prompt) -> str:
     server.read("/queue", b'{"clear": true}')
     server.interrupt()
     while any(server.get("/queue").values()):
-        time.sleep(0.05)
+        time.sleep(0.02)
     return refusal(answer)
 
 
-def test_runs_and_shows_what_it_decides(host_server: HostServer, file: Path, prompt: Prompt) -> None:
+@pytest.mark.parametrize("file", templates.each())
+def test_runs_shows_what_it_decides_and_samples_again(
+    host_server: HostServer, file: Path, small: Callable[[str], Prompt]
+) -> None:
+    """Another seed computes nothing else again."""
+    prompt = small(file.stem)
     first = host_server.run(prompt)
     assert first.status == "success"
-    if file.stem not in WITHOUT_PICTURE:
-        pictures = result(host_server, prompt, first)
-        width, height = size_of(file)
-        assert pictures.shape == (count(prompt), height, width, 3)
-        assert pictures.std() > 5
-        assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
-
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
     decided = [number for number in first.executed if decides(prompt[number])]
     shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessFaceKeypointsImage"}
     assert shows & classes(prompt, list(prompt)) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
+    if file.stem == "start_person_in_photo":
+        boxes = [str(node["id"]) for node in workflow.load(file)["nodes"]]
+        assert {node for node, _ in first.notes} & {*boxes}, "what is said inside stands under the box"
+    if file.stem in WITHOUT_PICTURE:
+        return
+
+    pictures = result(host_server, prompt, first)
+    width, height = size_of(file)
+    assert pictures.shape == (count(prompt), height, width, 3)
+    assert pictures.std() > 5
+    assert all(not np.array_equal(one, next_one) for one, next_one in itertools.pairwise(pictures))
+
+    again = host_server.run(workflow.substitute(reseeded(prompt, 2), {"KSampler.steps": 1}))
+    # With references these come before the second pass, which alone has changed.
+    judged = set[str]() if "references" in file.stem else JUDGED
+    behind = {kind for kind in (*judged, *PASTED) if workflow.nodes_of(prompt, kind)}
+    twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
+    assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind | twice
+    moved = np.abs(result(host_server, prompt, again).astype(int) - pictures)
+    assert moved[moved > 0].mean() > 1
+
+
+@pytest.mark.parametrize("path", templates.BESIDE)
+def test_a_blueprint_runs_as_one_node(
+    path: Path, known: dict[str, Any], host_server: HostServer, standin_models: Standins, pictures: Pictures
+) -> None:
+    """Those that are in no template, with a photo at each input."""
+    if host_server.host.version < (0, 33):
+        pytest.skip("this host reads no blueprints")
+    offered = host_server.get("/global_subgraphs").values()
+    assert path.stem in [entry["name"] for entry in offered if host_server.pack_name in entry["info"]["node_pack"]]
+    graph, prompt = workflow.load(path), prepared(path, known, standin_models, pictures)
+    (box,), (inside,) = graph["nodes"], workflow.subgraphs(graph).values()
+    nodes = {node["id"]: node for node in inside["nodes"]}
+    loaded = dict(zip(("person", "first", "second"), pictures.people, strict=False))
+
+    def put(name: str, kind: str, **inputs: Any) -> None:
+        prompt[name] = {"class_type": kind, "inputs": inputs, "_meta": {"title": name}}
+
+    for link in (link for link in inside["links"] if link["origin_id"] == BEFORE and link["type"] in ("IMAGE", "MASK")):
+        name = box["inputs"][link["origin_slot"]]["name"]
+        put(name, "LoadImage", image=loaded.get(name, "likeness_full_length_painted.png"))
+        to = nodes[link["target_id"]]["inputs"][link["target_slot"]]["name"]
+        prompt[f"{box['id']}:{link['target_id']}"]["inputs"][to] = [name, ("IMAGE", "MASK").index(link["type"])]
+    put("saved", "SaveImage", images=[workflow.nodes_of(prompt, "VAEDecode")[-1], 0], filename_prefix="blueprint")
+    made = result(host_server, prompt, host_server.run(prompt))
+    assert made.shape == (1, *size_of(path)[::-1], 3) and made.std() > 5
 
 
 @dataclass(frozen=True)
@@ -383,21 +385,23 @@ def asked_for(error: str) -> set[str]:
     return named or {one.id for one in manifest.models() if f"from {one.url} (" in error}
 
 
-def looked_through(path: Path) -> Any:
-    """Always one of each method, and those that look for faces with whatever pack there is."""
-    seldom = path.stem not in ONE_OF_EACH | UNLINKED | {"photo_maker_two_people", "story_maker_two_people"}
-    return pytest.param(path, id=path.stem, marks=pytest.mark.thorough if seldom else ())
-
-
 UNLINKED = {"id_patch_places_by_dragging", "id_patch_pose_from_photo", "instant_id_pose_from_photo"}
+"""They look for faces with whatever pack there is."""
 
 
-@pytest.mark.parametrize("file", map(looked_through, FILES))
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(path, id=path.stem, marks=() if looked else pytest.mark.thorough)
+        for path in templates.FILES
+        for looked in [path in templates.METHODS or path.stem in UNLINKED]
+    ],
+)
 def test_without_a_model_the_doctor_names_all_that_a_run_asks_for(
-    bare: Bare, file: Path, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+    bare: Bare, file: Path, known: dict[str, Any], standin_models: Standins, small: Callable[[str], Prompt]
 ) -> None:
     """And nothing else. What is asked for is put in place until the run ends well."""
-    with_standins = prepared(file, known, standin_models, pictures)
+    with_standins = small(file.stem)
     as_shipped = workflow.to_prompt(workflow.load(file), known)
     for number in workflow.nodes_of(with_standins, "LikenessLoadFaceModel"):
         with_standins[number] = as_shipped[number]
@@ -425,42 +429,6 @@ def decides(node: dict[str, Any]) -> bool:
     """Apply ID-Patch does where it makes the condition image itself."""
     makes_it = node["class_type"] == "LikenessApplyIDPatch" and "image" not in node["inputs"]
     return makes_it or node["class_type"] in DECIDING
-
-
-def once_of_each(path: Path) -> Any:
-    marks = pytest.mark.both_hosts if path.stem in ONE_OF_EACH else pytest.mark.thorough
-    return pytest.param(path, id=path.stem, marks=marks)
-
-
-@pytest.mark.parametrize("file", [once_of_each(path) for path in FILES if path.stem not in WITHOUT_PICTURE])
-def test_another_seed_only_samples_again(host_server: HostServer, file: Path, prompt: Prompt) -> None:
-    pictures = result(host_server, prompt, host_server.run(prompt))
-    again = host_server.run(workflow.substitute(reseeded(prompt, 2), {"KSampler.steps": 1}))
-    # With references these come before the second pass, which alone has changed.
-    judged = set[str]() if "references" in file.stem else JUDGED
-    behind = {kind for kind in (*judged, *PASTED) if workflow.nodes_of(prompt, kind)}
-    twice = {"ImageScale", "VAEEncode", "PreviewImage"} if "twice" in file.stem else set[str]()
-    assert classes(prompt, again.executed) == SAMPLED & classes(prompt, list(prompt)) | behind | twice
-    assert not set(again.executed) & set(again.cached)
-    # 0.3.64 names only the cached nodes it has looked at; those that feed the sampler are always among them.
-    feeding = [
-        *workflow.nodes_of(prompt, *APPLIED),
-        prompt[workflow.nodes_of(prompt, "VAEDecode")[0]]["inputs"]["vae"][0],
-    ]
-    assert classes(prompt, feeding) <= classes(prompt, again.cached)
-    moved = np.abs(result(host_server, prompt, again).astype(int) - pictures)
-    assert moved[moved > 0].mean() > 1
-
-
-@pytest.mark.both_hosts
-def test_an_older_host_says_what_references_need(
-    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
-) -> None:
-    if "EmptyFlux2LatentImage" in known:
-        pytest.skip("this ComfyUI has what they need")
-    prompt = prepared(ROOT / "workflows" / "references_qwen_three_people.json", known, standin_models, pictures)
-    with pytest.raises(HostError, match=r"Cast as References needs ComfyUI 0\.33"):
-        host_server.run(prompt)
 
 
 def painted_anew(
@@ -501,13 +469,9 @@ def faces_in(picture: Path) -> list[tuple[int, int, int, int]]:
 
 
 def test_all_but_the_absent_friend_stays_bit_for_bit(
-    host_server: HostServer,
-    known: dict[str, Any],
-    standin_models: Standins,
-    pictures: Pictures,
-    tmp_path: Path,
+    host_server: HostServer, small: Callable[[str], Prompt], tmp_path: Path
 ) -> None:
-    prompt = prepared(ROOT / "workflows" / "id_patch_absent_friend.json", known, standin_models, pictures)
+    prompt = small("id_patch_absent_friend")
     photo = of_size(photos.group(), (448, 312), tmp_path)
     before, after, new = painted_anew(host_server, prompt, photo, "Group photo")
     assert 0.02 < new.mean() < 0.5
@@ -517,43 +481,32 @@ def test_all_but_the_absent_friend_stays_bit_for_bit(
         assert not new[y0:y1, x0:x1].any(), "the faces of those who are there"
 
 
-@pytest.mark.parametrize(("order", "changed"), [("0,0,1,0,0,0", [2]), ("2,0,0,0,0,1", [0, 5])], ids=["one", "two"])
 def test_only_the_chosen_faces_of_a_picture_change(
-    host_server: HostServer,
-    known: dict[str, Any],
-    standin_models: Standins,
-    pictures: Pictures,
-    tmp_path: Path,
-    order: str,
-    changed: list[int],
+    host_server: HostServer, small: Callable[[str], Prompt], pictures: Pictures, tmp_path: Path
 ) -> None:
-    prompt = prepared(ROOT / "workflows" / "instant_id_another_face.json", known, standin_models, pictures)
+    """Of six, the first by the second person and the last by the first."""
+    prompt = small("instant_id_another_face")
     (one,), (photo_of,) = workflow.nodes_of(prompt, "LikenessIdentity"), title_of(prompt, "Photo of Anna")
     (cast,) = workflow.nodes_of(prompt, "LikenessCast")
-    if len(changed) > 1:
-        second = {**prompt[photo_of], "inputs": {**prompt[photo_of]["inputs"], "image": pictures.people[1]}}
-        ben = {**prompt[one], "inputs": {**prompt[one]["inputs"], "image": ["second photo", 0], "name": "Ben"}}
-        prompt |= {"second photo": second, "second": ben}
-        prompt[cast]["inputs"]["person_2"] = ["second", 0]
+    second = {**prompt[photo_of], "inputs": {**prompt[photo_of]["inputs"], "image": pictures.people[1]}}
+    ben = {**prompt[one], "inputs": {**prompt[one]["inputs"], "image": ["second photo", 0], "name": "Ben"}}
+    prompt |= {"second photo": second, "second": ben}
+    prompt[cast]["inputs"]["person_2"] = ["second", 0]
     photo = of_size(photos.group(), (448, 312), tmp_path)
-    how = {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": order}
+    how = {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "2,0,0,0,0,1"}
     before, after, new = painted_anew(host_server, prompt, photo, "Finished picture", **how)
     assert np.array_equal(before[~new], after[~new])
     for number, (x0, y0, x1, y1) in enumerate(faces_in(photo)):
         inside = (slice(y0 + 2, y1 - 2), slice(x0 + 2, x1 - 2))
         share = (before[inside] != after[inside]).any(-1).mean()
-        assert share > 0.9 if number in changed else share == 0
+        assert share > 0.9 if number in (0, 5) else share == 0
 
 
 def test_all_but_the_clothes_stays_bit_for_bit(
-    host_server: HostServer,
-    known: dict[str, Any],
-    standin_models: Standins,
-    pictures: Pictures,
-    tmp_path: Path,
+    host_server: HostServer, small: Callable[[str], Prompt], tmp_path: Path
 ) -> None:
     """The photo comes in and goes out at its own size; the paint is in its alpha, as the mask editor saves it."""
-    prompt = prepared(ROOT / "workflows" / "parts_try_on.json", known, standin_models, pictures)
+    prompt = small("parts_try_on")
     photo = Image.open(of_size(photos.group(), (448, 312), tmp_path)).convert("RGBA")
     alpha = np.full((312, 448), 255, np.uint8)
     alpha[150:300, 180:280] = 0
@@ -569,10 +522,10 @@ def test_all_but_the_clothes_stays_bit_for_bit(
 
 @pytest.mark.thorough
 def test_a_second_pass_sees_parts_and_pose_at_twice_the_size(
-    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+    host_server: HostServer, small: Callable[[str], Prompt]
 ) -> None:
     """Each at the size that it draws at."""
-    prompt = prepared(ROOT / "workflows" / "parts2whole_twice_the_size.json", known, standin_models, pictures)
+    prompt = small("parts2whole_twice_the_size")
     pose = {"class_type": "LoadImage", "inputs": {"image": "likeness_pose.png"}, "_meta": {"title": "Pose"}}
     prompt |= {"pose": pose}
 
@@ -598,11 +551,9 @@ def title_of(prompt: Prompt, title: str) -> list[str]:
     return [number for number, node in prompt.items() if node["_meta"]["title"] == title]
 
 
-def test_each_scene_is_the_picture_of_its_prompt_alone(
-    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
-) -> None:
+def test_each_scene_is_the_picture_of_its_prompt_alone(host_server: HostServer, small: Callable[[str], Prompt]) -> None:
     """In the order of the lines."""
-    prompt = prepared(ROOT / "workflows" / "id_patch_several_scenes.json", known, standin_models, pictures)
+    prompt = small("id_patch_several_scenes")
 
     def drawn(text: str) -> np.ndarray:
         scenes = workflow.substitute(prompt, {"LikenessScenes.text": text})
@@ -613,16 +564,12 @@ def test_each_scene_is_the_picture_of_its_prompt_alone(
     assert not np.array_equal(both[0], both[1])
 
 
-@pytest.fixture
-def two_people(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
-    return prepared(ROOT / "workflows" / "id_patch_two_people.json", known, standin_models, pictures)
-
-
 @pytest.mark.both_hosts
 def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
-    host_server: HostServer, two_people: Prompt
+    host_server: HostServer, small: Callable[[str], Prompt]
 ) -> None:
     """And those who have not chosen photos yet are told so under the node."""
+    two_people = small("id_patch_two_people")
     (apply,), (people,) = (
         workflow.nodes_of(two_people, name) for name in ("LikenessApplyIDPatch", "LikenessPeopleFromPhotos")
     )
@@ -646,113 +593,40 @@ def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
     assert told == ["Still drawn examples: Anna, Ben: choose pictures of your own in Load Image"]
 
 
-def test_cancel_in_mid_run_leaves_the_next_run_right(host_server: HostServer, two_people: Prompt) -> None:
-    prompt = workflow.substitute(two_people, {"KSampler.seed": 77})
-    expected = result(host_server, prompt, host_server.run(prompt))
-
-    seen: list[int] = []
-
-    def interrupt(event: dict[str, Any]) -> None:  # once: a second one might come too late; the host skips fast steps
-        if event["type"] == "progress" and event["data"]["max"] == 100 and event["data"]["value"] > 1 and not seen:
-            seen.append(event["data"]["value"])
-            host_server.interrupt()
-
-    cancelled = host_server.run(workflow.substitute(prompt, {"*.steps": 100}), interrupt)
-    assert cancelled.status == "interrupted"
-    assert workflow.nodes_of(prompt, "SaveImage")[0] not in cancelled.outputs
-
-    # A seed in between, so that nothing of the result comes from the cache.
-    host_server.run(workflow.substitute(prompt, {"KSampler.seed": 78}))
-    assert np.array_equal(result(host_server, prompt, host_server.run(prompt)), expected)
-
-
-def said_about(server: HostServer, prompt: Prompt, changed: dict[str, Any], message: str) -> None:
-    """One of our nodes refuses the changed prompt with this message."""
-    if "LoadImage.image" in changed:
-        server.upload_image(server.host.path / "input" / "example.png")
-    with pytest.raises(HostError, match=r"Likeness\w+ \(node [\d:]+\): (?s:.*)" + message):
-        server.run(workflow.substitute(prompt, changed))
-
-
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("template", "changed", "message"),
     [
-        ({"LikenessGroupLayout.count": 1}, "2 people and the layout has 1 place"),
-        ({"LikenessLoadIDPatch.file": "standin-controlnet.pth"}, "ID-Patch .*found: standin-controlnet.pth"),
-        ({"LikenessLoadFaceModel.pack": "antelopev2"}, "antelopev2 .*antelopev2.zip"),
-        ({"LikenessLoadIDPatch.file": "../x.bin"}, "leads outside of"),
-        ({"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "2,2"}, "person 2 stands in 2 places"),
-        ({"LoadImage.image": "example.png"}, "No face found in the photo of"),
-        ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "arcface-ir-se50.* w600k"),
+        ("id_patch_two_people", {"LikenessGroupLayout.count": 1}, "2 people and the layout has 1 place"),
+        ("id_patch_two_people", {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "2,2"},
+         "person 2 stands in 2 places"),
+        ("id_patch_two_people", {"LikenessLoadIDPatch.file": "../x.bin"}, "leads outside of"),
+        ("id_patch_two_people", {"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "arcface-ir-se50.* w600k"),
+        # The host links an identity where a cast is taken: the node runs, and has something to say of this one.
+        ("instant_id_four_people",
+         {"LikenessApplyInstantID.cast": "LikenessIdentity", "LikenessLoadFaceModel.recognisers": "w600k_mbf"},
+         "InstantID .*antelopev2.* w600k"),
+        ("parts2whole_with_pose", {"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"},
+         r"clip input .*SDXL \(text width 2048\)"),
+        ("parts2whole_with_pose", {"KSampler.model": "CheckpointLoaderSimple"},
+         "MODEL does not come from the node that made its conditioning"),
+        ("parts_training_free_sdxl", {"LikenessSharePartsAttention.width": 320}, r"256x256 px.* 320x256 px"),
     ],
-)
+)  # fmt: skip
 def test_what_is_wrong_is_said_over_http(
-    changed: dict[str, Any], message: str, host_server: HostServer, two_people: Prompt
+    template: str, changed: dict[str, Any], message: str, host_server: HostServer, small: Callable[[str], Prompt]
 ) -> None:
-    said_about(host_server, two_people, changed, message)
-
-
-@pytest.fixture
-def four_people(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
-    return prepared(ROOT / "workflows" / "instant_id_four_people.json", known, standin_models, pictures)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"LikenessLoadInstantID.file": "mine.bin"}, "InstantID adapter .*found: mine.bin"),
-        ({"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "InstantID .*antelopev2.* w600k"),
-    ],
-)
-def test_what_is_wrong_with_instant_id_is_said_over_http(
-    changed: dict[str, Any], message: str, host_server: HostServer, four_people: Prompt
-) -> None:
-    said_about(host_server, four_people, changed, message)
-
-
-def test_the_host_links_an_identity_where_a_cast_is_taken(host_server: HostServer, four_people: Prompt) -> None:
-    """The node runs, and has something to say of this identity."""
-    who = workflow.nodes_of(four_people, "LikenessIdentity")[0]
-    changed = {"LikenessApplyInstantID.cast": [who, 0], "LikenessLoadFaceModel.recognisers": "w600k_mbf"}
-    said_about(host_server, four_people, changed, "InstantID .*antelopev2.* w600k")
-
-
-@pytest.fixture
-def from_parts(known: dict[str, Any], standin_models: Standins, pictures: Pictures) -> Prompt:
-    return prepared(ROOT / "workflows" / "parts2whole_with_pose.json", known, standin_models, pictures)
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"LikenessLoadParts2Whole.folder": "mine"}, "Parts2Whole was not found: mine"),
-        ({"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"}, r"clip input .*SDXL \(text width 2048\)"),
-    ],
-)
-def test_what_is_wrong_with_parts_is_said_over_http(
-    changed: dict[str, Any], message: str, host_server: HostServer, from_parts: Prompt
-) -> None:
-    said_about(host_server, from_parts, changed, message)
-
-
-def test_a_photo_in_which_nobody_has_painted_counts_as_a_whole(host_server: HostServer) -> None:
-    """Load Image's own mask of it is linked, all zero."""
-    picture = host_server.upload_image(host_server.host.path / "input" / "example.png")
-    part = {"label": "face", "other_label": "", "weight": 1.0, "image": ["load", 0], "mask": ["load", 1]}
-    prompt = {
-        "load": {"class_type": "LoadImage", "inputs": {"image": picture}},
-        "part": {"class_type": "LikenessPart", "inputs": part},
-        "view": {"class_type": "PreviewImage", "inputs": {"images": ["part", 1]}},
+    """With the node that says it. changed: by the input, a value or the kind of node whose first output comes there."""
+    prompt = small(template)
+    linked = {
+        name: [number, 0] for name, kind in changed.items() for number in workflow.nodes_of(prompt, str(kind))[:1]
     }
-    ((node, said),) = host_server.run(prompt).notes
-    assert node == "part" and said.startswith("No mask is painted, so the whole picture counts as 'face'. ")
+    with pytest.raises(HostError, match=r"\w+ \(node [\d:]+\): (?s:.*)" + message):
+        host_server.run(workflow.substitute(prompt, {**changed, **linked}))
 
 
-def test_parts_whose_model_goes_nowhere_are_explained(host_server: HostServer, from_parts: Prompt) -> None:
-    (apply,) = workflow.nodes_of(from_parts, "LikenessApplyParts")
-    prompt = workflow.substitute(from_parts, {"KSampler.model": from_parts[apply]["inputs"]["model"]})
-    with pytest.raises(HostError, match="MODEL does not come from the node that made its conditioning"):
-        host_server.run(prompt)
+@pytest.fixture
+def from_parts(small: Callable[[str], Prompt]) -> Prompt:
+    return small("parts2whole_with_pose")
 
 
 def test_one_patched_model_serves_two_nodes_of_parts(host_server: HostServer, from_parts: Prompt) -> None:
@@ -769,14 +643,6 @@ def test_one_patched_model_serves_two_nodes_of_parts(host_server: HostServer, fr
     run = host_server.run({**from_parts, **second})
     first, other = (np.asarray(Image.open(host_server.file(run.outputs[n]["images"][0]))) for n in (saver, "save"))
     assert run.status == "success" and not np.array_equal(first, other)
-
-
-def test_parts_seen_at_another_size_are_explained(
-    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
-) -> None:
-    prompt = prepared(ROOT / "workflows" / "parts_training_free_sdxl.json", known, standin_models, pictures)
-    with pytest.raises(HostError, match=r"256x256 px.* 320x256 px"):
-        host_server.run(workflow.substitute(prompt, {"LikenessSharePartsAttention.width": 320}))
 
 
 def test_heat_maps_arrive_while_it_samples(host_server: HostServer, from_parts: Prompt) -> None:
@@ -798,10 +664,10 @@ def test_heat_maps_arrive_while_it_samples(host_server: HostServer, from_parts: 
 
 
 def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
-    host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: Pictures
+    host_server: HostServer, small: Callable[[str], Prompt]
 ) -> None:
     """And another run of the node takes both away."""
-    prompt = prepared(ROOT / "workflows" / "id_patch_prompt_per_person.json", known, standin_models, pictures)
+    prompt = small("id_patch_prompt_per_person")
     (cast,) = workflow.nodes_of(prompt, "LikenessCast")
     (apply,) = workflow.nodes_of(prompt, "LikenessApplyIDPatch")
     (latent,) = workflow.nodes_of(prompt, "EmptyLatentImage")
@@ -815,81 +681,3 @@ def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
     assert "Weight 0, left out: " in both and "everybody is scaled 1.49 times" in both
     prompt[apply]["inputs"]["strength"] = 0.0
     assert said(prompt).strip() == ""
-
-
-@pytest.fixture
-def all_methods(two_people: Prompt, standin_models: Standins) -> Prompt:
-    """Two people by ID-Patch, InstantID and IP-Adapter at once, one of them in a garment, and who they are measured."""
-    prompt = workflow.substitute(two_people, {"KSampler.seed": 5, "LikenessLoadFaceModel.recognisers": "all found"})
-    (apply,), (sampler,), (decoder,) = (
-        workflow.nodes_of(prompt, kind) for kind in ("LikenessApplyIDPatch", "KSampler", "VAEDecode")
-    )
-    cast, (checkpoint,) = prompt[apply]["inputs"]["cast"], workflow.nodes_of(prompt, "CheckpointLoaderSimple")
-    (net,), (garment, _) = (workflow.nodes_of(prompt, kind) for kind in ("ControlNetLoader", "LoadImage"))
-    part = {"label": "face", "other_label": "", "weight": 1.0, "image": [garment, 0], "target_mask": ["region", 0]}
-    window = {"start_percent": 0.0, "end_percent": 1.0}
-    heard = {"region_margin": 0.75, "feather": 32, "acts_in": "regions", "cast": cast, **window}
-    instant = {"adapter_start_percent": 0.0, "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0}
-    made_as = dict.fromkeys(("photos", "portrait"), "as the file was made")
-    added: dict[str, tuple[str, dict[str, Any]]] = {
-        "instant_id": ("LikenessLoadInstantID", {"file": standin_models.instant_id.name}),
-        "keypoints": ("LikenessFaceKeypointsImage", {"cast": cast}),
-        "InstantID": ("LikenessApplyInstantID", {
-            "model": [checkpoint, 0], "positive": [apply, 0], "negative": [apply, 1], "instant_id": ["instant_id", 0],
-            "control_net": [net, 0], "image": ["keypoints", 0], "adapter_weight": 0.8, "control_strength": 0.8,
-            "photos": "mean", **heard, **instant,
-        }),
-        "vision": ("CLIPVisionLoader", {"clip_name": standin_models.clip_vision_h.name}),
-        "ip_adapter": ("LikenessLoadIPAdapter", {
-            "file": standin_models.ip_adapter("ip-adapter-faceid-plusv2_sdxl").name, "plus_version": "by the file",
-        }),
-        "IP-Adapter": ("LikenessApplyIPAdapter", {
-            **_sides("InstantID"), "ip_adapter": ["ip_adapter", 0], "clip_vision": ["vision", 0], "weight": 1.0,
-            "shortcut": 1.0, "lora_weight": 1.0, **made_as, **heard,
-        }),
-        "region": ("LikenessPersonRegion", {
-            "cast": cast, "person": 1, "extent": "body", "margin": 0.25, "feather": 8,
-        }),
-        "part": ("LikenessPart", part),
-        "Share Parts": ("LikenessSharePartsAttention", {
-            **_sides("IP-Adapter"), "parts": ["part", 0], "clip": [checkpoint, 1], "vae": [checkpoint, 2], "seed": 0,
-            "width": 160, "height": 216, "strength": 1.0, "layers": "all", "reference": "once", **window,
-        }),
-        "measured": ("LikenessMeasure", {
-            "images": [decoder, 0], "cast": cast, "made_with": "unknown", "stranger_below": 0.2, "min_size": 0,
-        }),
-        "told": ("PreviewAny", {"source": ["measured", 2]}),
-    }  # fmt: skip
-    prompt |= {name: {"class_type": k, "inputs": i, "_meta": {"title": name}} for name, (k, i) in added.items()}
-    prompt[sampler]["inputs"] |= _sides("Share Parts")
-    return prompt
-
-
-def _sides(node: str) -> dict[str, list[Any]]:
-    return {name: [node, output] for output, name in enumerate(("model", "positive", "negative"))}
-
-
-@pytest.mark.thorough
-def test_all_methods_act_in_one_graph(host_server: HostServer, all_methods: Prompt) -> None:
-    """Each adds something of its own, and nobody's comes back from a run before."""
-
-    def drawn(**off: dict[str, float]) -> np.ndarray:
-        changed = {f"{node}.{name}": value for node, given in off.items() for name, value in given.items()}
-        return result(host_server, all_methods, host_server.run(workflow.substitute(all_methods, changed)))
-
-    run = host_server.run(all_methods)
-    everything = result(host_server, all_methods, run)
-    assert "Picture 1: resemblance" in str(run.outputs["told"])
-    without = {
-        "LikenessApplyIDPatch": {"strength": 0.0},
-        "LikenessApplyInstantID": {"adapter_weight": 0.0, "control_strength": 0.0},
-        "LikenessApplyIPAdapter": {"weight": 0.0},
-        "LikenessSharePartsAttention": {"strength": 0.0},
-    }
-    fewer = [drawn(**{node: off}) for node, off in without.items()]
-    pictures = [everything, *fewer]
-    same = [
-        (a, b) for a, b in itertools.combinations(range(len(pictures)), 2) if np.array_equal(pictures[a], pictures[b])
-    ]
-    assert not same and everything.std() > 5
-    assert np.array_equal(drawn(KSampler={"seed": 5}), everything)

@@ -19,7 +19,7 @@ from ip_adapter_made import DEFAULTS, file_of, loaded
 from pack.bridge import clip_vision
 from pack.bridge.unet import text_width
 from pack.core.people import Cast
-from pack.core.projections.faces import FacePlusProjection, FaceProjection
+from pack.core.projections.embeddings import EmbeddingProjection, FacePlusProjection
 from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from people_made import person
 from seeded import STATES, mlp_shapes, perceiver_shapes, seeded
@@ -40,7 +40,7 @@ def converted(state):
 @pytest.mark.parametrize("tokens", [4, 16])
 def test_tokens_of_embeddings(tokens):
     state = seeded(mlp_shapes(tokens, TEXT), 71)
-    ours = FaceProjection(state, ops=torch.nn)
+    ours = EmbeddingProjection(state, ops=torch.nn)
     ours.load_state_dict(state)
     embeddings = torch.cat([torch.zeros(1, 512), torch.randn(3, 512)])
     assert (ours(embeddings) - converted(state)(embeddings)).abs().max() <= 1e-6

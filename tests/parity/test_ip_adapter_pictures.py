@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
+from pack.core.projections.embeddings import EmbeddingProjection
 from pack.core.projections.resampler import Resampler
-from pack.nodes.ip_adapter.pictures import FullProjection, ImageProjection
+from pack.nodes.ip_adapter.net import FullProjection
 from seeded import EMBEDS, PROJECTIONS, STATES, seeded
 
 TEXT = 96
@@ -15,7 +16,7 @@ TEXT = 96
 @pytest.mark.parametrize(
     ("kind", "projection", "seen", "tokens"),
     [
-        ("ip-adapter", ImageProjection, (EMBEDS,), 4),
+        ("ip-adapter", EmbeddingProjection, (EMBEDS,), 4),
         ("ip-adapter-plus", Resampler, (257, STATES), 16),
         ("ip-adapter-full", FullProjection, (257, STATES), 257),
     ],

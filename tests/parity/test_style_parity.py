@@ -10,7 +10,7 @@ from diffusers import EulerDiscreteScheduler
 from diffusers.loaders import IPAdapterMixin
 from figures import relative
 from pack.bridge import clip_vision, unet
-from pack.nodes.ip_adapter.host import load_ip_adapter
+from pack.nodes.ip_adapter.file import load_ip_adapter
 from pack.nodes.ip_adapter.style import ApplyStyle
 from seeded import EMBEDS, STATES, ip_adapter_file
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from batch import check, estimate, measured, people
-from batch.inputs import Job
+from batch import check, estimate, measured, people, prompts
 from batch.metadata import with_prompt
+from batch.prompts import Job
 from batch.rows import BadRow, Row
 from batch.worker import Made
 from environment import SetupError
@@ -217,17 +217,17 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     tries = list(measured.tries(two(2, "x", "y"), 2))
     each = [(tries[0], [report(0.4, None)]), (tries[1], [report(0.75, 0.25)])]
     scores = measured.Scores(tmp_path)
-    scores.keep(tries[0].asked, ["row2.png"], each, 1)
+    scores.keep(tries[0].of, ["row2.png"], each, 1)
     assert "1 picture, 2 people in them: association 1.000, resemblance 0.500; 0 missing" in scores.summary()
     text = (tmp_path / "likeness.csv").read_text("utf-8")
     assert "row2,row2.png,Ben,,missing,,,judge,,,,,2,no" in text
     assert "row2,row2.png,Anna,,right,Anna,40,judge,0.7500,0.1000,0.6500,,3,yes" in text
     again = measured.Scores(tmp_path)
-    assert again.has(tries[0].asked, 2) and not again.has(tries[0].asked, 3)
-    again.keep(tries[0].asked, ["row2.png"], each[:1], 0)
+    assert again.has(tries[0].of, 2) and not again.has(tries[0].of, 3)
+    again.keep(tries[0].of, ["row2.png"], each[:1], 0)
     assert measured.Scores(tmp_path).summary().startswith("1 picture, 2 people in them: association 0.500")
     with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
-        file.write("row3,row3.png,An")
+        file.write("row3,row3.png,Anna,,right,Anna,40,judge,0.75,0.1,0.65,,3,yes\nrow3,row3.png,Be")
     assert not measured.Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
 
 
@@ -255,7 +255,7 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     list(check.choices([whole], KNOWN, found))
     check.require(found, KNOWN, good)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
-        check.require_whole({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
+        prompts.require_whole({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
     asked = check.doctor(found, KNOWN)
     assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceModel")
 

@@ -14,10 +14,9 @@ from typing import Any, ClassVar
 
 import pytest
 from batch import rows, workers
-from batch.check import require_whole
-from batch.inputs import Job, Template, check_labels
+from batch.inputs import Template, check_labels
 from batch.output import Output
-from batch.people import to_outputs
+from batch.prompts import Job, require_whole, to_outputs
 from batch.rows import Row
 from batch.worker import About, Made, WorkerDied
 from batch.workers import DEATHS, Crew, on_ray
@@ -105,48 +104,46 @@ def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) 
 # --- Columns and cells
 
 
-def menu(*entries: Any) -> list[Any]:
-    return [list(entries), {}]
-
-
-INFO = {
-    "LoadImage": {"input": {"required": {"image": [["a.png"], {"image_upload": True}]}}, "display_name": "Load Image"},
-    "Text": {"input": {"required": {"text": ["STRING", {}]}}, "display_name": "Text"},
-    "Sample": {
-        "input": {
-            "required": {
-                "seed": ["INT", {"min": 0, "max": 2**64 - 1, "control_after_generate": True}],
-                "cfg": ["FLOAT", {"min": 0.0, "max": 100.0}],
-                "sampler": menu("euler", "dpmpp_2m", "DPM"),
-                "noise": ["BOOLEAN", {}],
-                "size": ["COMBO", {"options": [512, 1024]}],
-            },
-            "optional": {"image": ["IMAGE"]},
-        },
-        "display_name": "Sampler",
+INPUTS: dict[str, dict[str, Any]] = {
+    "Load Image": {"image": [["a.png"], {"image_upload": True}]},
+    "Text": {"text": ["STRING", {}]},
+    "Sampler": {
+        "seed": ["INT", {"min": 0, "max": 2**64 - 1, "control_after_generate": True}],
+        "cfg": ["FLOAT", {"min": 0.0, "max": 100.0}],
+        "sampler": [["euler", "dpmpp_2m", "DPM"], {}],
+        "noise": ["BOOLEAN", {}],
+        "size": ["COMBO", {"options": [512, 1024]}],
+        "image": ["IMAGE"],
     },
+}
+INFO = {
+    kind: {"input": {"required": INPUTS[title]}, "display_name": title}
+    for kind, title in (("LoadImage", "Load Image"), ("Text", "Text"), ("Sample", "Sampler"))
 }
 
 
-def widget(name: str, label: str = "", link: int | None = None) -> dict[str, Any]:
-    return {"name": name, "link": link, "widget": {"name": name}, **({"label": label} if label else {})}
+def node(number: int, kind: str, values: list[Any], title: str = "", **inputs: str | int) -> dict[str, Any]:
+    """inputs: each with its label, or the link that brings it."""
+    slots = [
+        {"name": name, "link": told if isinstance(told, int) else None, "widget": {"name": name}}
+        | ({"label": told} if isinstance(told, str) else {})
+        for name, told in inputs.items()
+    ]
+    named = {"title": title} if title else {}
+    return {"id": number, "type": kind, "inputs": slots, "outputs": [{}], "widgets_values": values, **named}
 
 
 def graph() -> dict[str, Any]:
     """Two texts of one label, one of which comes from a Primitive, and a node without an app's input."""
-    inputs = [widget("seed", "Seed"), widget("cfg"), {"name": "image", "link": 9}]
     nodes = [
-        {
-            "id": 1,
-            "type": "LoadImage",
-            "inputs": [widget("image", "First person")],
-            "widgets_values": ["a.png", "image"],
-        },
-        {"id": 2, "type": "Text", "title": "Anna", "inputs": [widget("text", "Prompt")], "widgets_values": ["A"]},
-        {"id": 3, "type": "Text", "title": "Ben", "inputs": [widget("text", "Prompt", 8)], "widgets_values": ["B"]},
-        {"id": 4, "type": "Sample", "inputs": inputs, "widgets_values": [7, "fixed", 5.0, "euler", True, 512]},
-        {"id": 5, "type": "PrimitiveNode", "title": "Words", "outputs": [{}], "widgets_values": ["W", "fixed"]},
+        node(1, "LoadImage", ["a.png", "image"], image="First person"),
+        node(2, "Text", ["A"], "Anna", text="Prompt"),
+        node(3, "Text", ["B"], "Ben", text=8),
+        node(4, "Sample", [7, "fixed", 5.0, "euler", True, 512], seed="Seed", cfg=""),
+        node(5, "PrimitiveNode", ["W", "fixed"], "Words"),
     ]
+    nodes[2]["inputs"][0]["label"] = "Prompt"
+    nodes[3]["inputs"].append({"name": "image", "link": 9})
     app = [[1, "image"], [2, "text"], [5, "value"], [4, "seed"]]
     links = [[9, 1, 0, 4, 2, "IMAGE"], [8, 5, 0, 3, 0, "STRING"]]
     return {"nodes": nodes, "links": links, "extra": {"linearData": {"inputs": app, "outputs": []}}}
@@ -400,10 +397,12 @@ def test_a_folder_is_one_runs_and_holds_nothing_else(tmp_path: Path) -> None:
     assert names(tmp_path / "holiday") == {"one.png"}
 
 
-def test_no_cell_of_ours_is_a_formula(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["=cmd()", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_ours_is_a_formula(tmp_path: Path, text: str) -> None:
     for output in opened(tmp_path / "out"):
-        output.refuse(3, "=cmd()", "+1 is\nno seed")
-    assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", "'=cmd()", "'+1 is no seed"]]
+        output.refuse(3, text, "+1 is\nno seed")
+    assert table(tmp_path / "out" / "failed.csv") == [["line", "name", "reason"], ["3", f"'{text}", "'+1 is no seed"]]
+    assert rows.cell(f"a{text}") == f"a{text}" and rows.cell(-0.5) == "-0.5000"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk is needed")

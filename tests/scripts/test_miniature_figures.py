@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from miniature import avatars, export, measure, net, places, recogniser, stored
-from miniature.training import evaluate, fit_networks, portraits
+from miniature.training import evaluate, lessons, portraits, train
 from pack.core.faces import ir_se50
 from rig import hostless, photos
-from rig.standins import control_net_shapes
+from rig.shapes import of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -103,30 +103,36 @@ def test_a_wider_layer_says_the_same_more_often() -> None:
 
 def test_widened_files_have_the_real_keys_and_shapes(model: net.Miniature) -> None:
     state = {key.removeprefix("control."): v for key, v in model.state_dict().items() if key.startswith("control.")}
-    wide = export.widened(state, control_net_shapes())
-    assert {key: tuple(weight.shape) for key, weight in wide.items()} == dict(control_net_shapes())
+    wide = export.widened(state, of("controlnet"))
+    assert {key: tuple(weight.shape) for key, weight in wide.items()} == dict(of("controlnet"))
 
 
-def test_training_goes_on_where_it_stopped(unseen: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two steps, kept, and two more from what was kept."""
-    monkeypatch.setattr(fit_networks, "BATCH", dict.fromkeys(fit_networks.BATCH, 1))
-    training = fit_networks.begin(stored.load())
-    before = {key: weight.clone() for key, weight in training.net.state_dict().items()}
+@pytest.mark.parametrize("lesson", lessons.LESSONS)
+def test_every_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From nothing: two steps, kept, and two more from what was kept; the other parts stay as they are."""
+    monkeypatch.setattr(lessons, "BATCH", dict.fromkeys(lessons.BATCH, 1))
+    known, new = lessons.pool(7, 80), net.Miniature()
+    lessons.LESSONS["projections"].begin(new, known)
+    assert 0 < new.patch_proj.latents.abs().max() < 1, "not what lay in memory"
+    before = {key: weight.clone() for key, weight in new.state_dict().items()}
 
     class Enough(Exception):
         pass
 
-    def stop() -> None:
+    def stop(training: train.Training) -> None:
+        assert 0 < training.loss < 10
         if training.step % 2 == 0:
             raise Enough
 
+    training = train.begin(new, lesson)
     for steps in (2, 4):
         with pytest.raises(Enough):
-            fit_networks.fit(training, unseen, 60, 1e-3, "cpu", stop)
-        assert training.step == steps and all(0 < loss < 5 for loss in training.losses)
+            train.learn(training, known, 60, stop)
+        assert training.step == steps
         kept = training.state()
-        training = fit_networks.begin(stored.load())
+        training = train.begin(net.Miniature(), lesson)
         training.load(kept)
     changed = {key for key, weight in training.net.state_dict().items() if not torch.equal(weight, before[key])}
-    assert any(key.startswith("unet.") for key in changed) and any(key.startswith("control.") for key in changed)
-    assert not [key for key in changed if key.startswith(("patch_proj.", "encoder.", "decoder."))]
+    learns, still = lessons.LESSONS[lesson].learns, lessons.LESSONS[lesson].still
+    assert all(key.startswith(learns) and not key.startswith(still) for key in changed), changed
+    assert all(any(key.startswith(part) for key in changed) for part in learns)

@@ -47,7 +47,7 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
     before = every_file(comfyui)
     assert install.install(comfyui / "models")[-1] == said[-1]
     assert every_file(comfyui) == before
-    assert not [name for name in before if name.endswith(".unfinished")]
+    assert not [name for name in before if name.endswith(".part")]
 
 
 def test_what_the_user_has_stays(comfyui: Path) -> None:
@@ -104,13 +104,3 @@ def test_a_folder_without_comfyui_gets_the_files_alone(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     assert "no workflow is left" in install.install(tmp_path / "models")[-1]
     assert {path.name for path in tmp_path.iterdir()} == {"models"}
-
-
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
-    def stops(unfinished: Path) -> None:
-        unfinished.write_text("half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(OSError, match="No space"):
-        install._finished(tmp_path / "workflow.json", stops)
-    assert list(tmp_path.iterdir()) == []

@@ -152,6 +152,18 @@ def test_counts_read_like_pytest() -> None:
     assert runner.line(Counter()) == "no tests ran"
 
 
+def test_the_slowest_tests_and_how_long_they_only_waited(tmp_path: Path) -> None:
+    results, wanted = tmp_path / "results.xml", "tests/scripts/test_scripts.py::test_no_host_anywhere"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", wanted]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (found,) = runner.timed(results)
+    assert found.name == "test_scripts::test_no_host_anywhere" and 0 <= found.cpu < found.seconds + 1
+    assert 'name="cpu"' in results.read_text("utf-8")
+    said = runner.slowest([runner.Test(1.0, 0.9, "a"), runner.Test(30.0, 2.0, "b"), runner.Test(4.0, 7.0, "c")], 2)
+    assert [line.split() for line in said[1:]] == [["30.0", "2.0", "28.0", "b"], ["4.0", "7.0", "0.0", "c"]]
+    assert runner.slowest([]) == []
+
+
 def run(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """scripts/test.py for real, in the Python that runs this."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("COMFYUI_PATH", "CI")}

@@ -11,7 +11,7 @@ import torch
 from environment import Host
 from miniature import export
 from pack.core.workflow_files import nodes_in
-from rig import standins, weights, workflow
+from rig import shapes, standins, weights, workflow
 from rig.host_server import HostServer
 from rig.progress import Progress
 from safetensors.torch import save_file
@@ -211,6 +211,25 @@ def test_an_sdxl_checkpoint_of_another_name_will_do(tmp_path: Path, text: int, c
 def test_a_damaged_checkpoint_of_the_users_is_passed_over(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "x.safetensors").write_bytes(data)
     assert weights.is_sdxl(tmp_path / "x.safetensors") is False
+
+
+def test_a_table_of_shapes_is_read() -> None:
+    """Words, numbers, products, sizes that are handed on or left as they are, tables within and behind a key."""
+    found = dict(shapes.of("withanyone", width=6, branch="sig"))
+    assert found["arcface_in_sig.3.weight"] == (48, 24) and found["arcface_in_sig.3.bias"] == (48,)
+    assert found["ipa_sig.3.to_kv.weight"] == (256, 6) and len(found) == 6 + 4 * 7
+    assert dict(shapes.of("flux"))["double_blocks.1.txt_attn.norm.key_norm.scale"] == (128,)
+    block = [key for key, _ in shapes.of("transformer_block", text=768)]
+    assert [key for key in block if key.startswith("norm")] == [
+        f"norm{number}.{name}" for number in (1, 2, 3) for name in ("weight", "bias")
+    ]
+    assert dict(shapes.of("clip_layer", width=8, inner=5))["mlp.fc1.weight"] == (5, 8)
+    assert dict(shapes.of("clip_vision", count=1, width=8, projection=2))[
+        "vision_model.encoder.layers.0.mlp.fc1.weight"
+    ] == (32, 8)
+    assert dict(shapes.of("clip-g"))["logit_scale"] == ()
+    with pytest.raises(KeyError, match="width"):
+        list(shapes.of("clip_layer", inner=5))
 
 
 def test_stand_ins_are_small_and_built_once(built: standins.Standins) -> None:

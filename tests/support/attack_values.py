@@ -54,7 +54,6 @@ from pack.core.people import (
 )
 from pack.core.places import bodies
 from pack.nodes.extension import NODES
-from pack.nodes.ip_adapter import nodes as ip_adapter
 from pack.nodes.references import encoding as references
 from safetensors.torch import load_file, save_file
 from seeded import fill, id_patch_file, instant_id_file, ip_adapter_file
@@ -123,10 +122,9 @@ def file_of(kind: str, model: Any = None) -> Any:
 def load(kind: str, path: str) -> Any:
     """What its loader gives."""
     folder = kind.removesuffix("_plus")
-    if folder == "ip_adapter":
-        return ip_adapter.load_ip_adapter(path, "by the file")
     (loader,) = (one for one in NODES if one.define_schema().node_id == method(folder).node)
-    return loader.made(path)
+    further = {one.id: one.default for one in loader.define_schema().inputs if one.id != "file"}
+    return loader.made(path, **further)
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import shutil
@@ -42,23 +41,37 @@ SETTLED = """async () => {
     seen = places();
   }
 }"""
+POLL = 0.02
+"""Seconds between two looks at what a page shows."""
 ADVICE = "Install it (apt-get install chromium), or set CHROMIUM to the program of a Chrome or Chromium."
 
 
-def executable() -> str | None:
-    """The browser in CHROMIUM or on the PATH."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+@contextmanager
+def window(width: int, height: int) -> Iterator[Page]:
+    """A window of this size in a browser of its own, with an empty profile.
 
-
-def require() -> None:
-    """Without a browser: fail with CI=true, skip loudly elsewhere, as without a host."""
-    if executable() is None:
+    The browser is the one in CHROMIUM or on the PATH. Without one: fail with CI=true, skip loudly elsewhere, as without
+    a host.
+    """
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
         missing = f"NO CHROMIUM: nothing was opened in a real frontend. {ADVICE}"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [found, *FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            page = Page(_port(Path(profile)))
+            page.resize(width, height)
+            yield page
+            page.close()
+        finally:
+            process.terminate()
+            process.wait()
 
 
 class Page:
-    """One tab, with cookies and storage of its own. Every call waits for its answer."""
+    """The tab of a browser. Every call waits for its answer."""
 
     def __init__(self, port: int) -> None:
         self._loop = asyncio.new_event_loop()
@@ -68,12 +81,9 @@ class Page:
 
     async def _connect(self, port: int) -> None:
         self._session = aiohttp.ClientSession()
-        async with self._session.get(f"http://127.0.0.1:{port}/json/version") as answer:
-            address = (await answer.json())["webSocketDebuggerUrl"]
-        self._socket = self._browser = await self._session.ws_connect(address)
-        self._own = await self._answer("Target.createBrowserContext", {})
-        tab = await self._answer("Target.createTarget", {"url": "about:blank", **self._own})
-        address = f"ws://127.0.0.1:{port}/devtools/page/{tab['targetId']}"
+        async with self._session.get(f"http://127.0.0.1:{port}/json/list") as answer:
+            tabs = await answer.json()
+        address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
         self._socket = await self._session.ws_connect(address, max_msg_size=0)
 
     async def _answer(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +128,7 @@ class Page:
         while not self._holds(condition):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"Not so after {seconds:.0f} s: {condition}")
-            time.sleep(0.2)
+            time.sleep(POLL)
 
     def _holds(self, condition: str) -> bool:
         try:
@@ -158,7 +168,7 @@ class Page:
         while not (opened := self.events("Page.fileChooserOpened")):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"No file chooser was opened by: {click}")
-            time.sleep(0.1)
+            time.sleep(POLL)
         files = [str(path) for path in paths]
         self.call("DOM.setFileInputFiles", files=files, backendNodeId=opened[0]["backendNodeId"])
 
@@ -190,49 +200,15 @@ class Page:
     def resize(self, width: int, height: int) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
-    def screenshot(self, path: Path, width: int, height: int) -> None:
-        self.resize(width, height)
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
-
     def close(self) -> None:
-        self._loop.run_until_complete(self._close())
+        self._loop.run_until_complete(self._session.close())
         self._loop.close()
-
-    async def _close(self) -> None:
-        await self._socket.close()
-        self._socket = self._browser
-        await self._answer("Target.disposeBrowserContext", self._own)
-        await self._session.close()
-
-
-class Browser:
-    """A browser with an empty profile; use it in a `with` statement."""
-
-    def __enter__(self) -> Browser:
-        found = executable()
-        if found is None:
-            raise FileNotFoundError(f"no Chromium: none of {', '.join(NAMES)} is on the PATH. {ADVICE}")
-        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        command = [found, *FLAGS, f"--user-data-dir={self._profile.name}", "--remote-debugging-port=0", "about:blank"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._profile.cleanup()
-
-    @contextmanager
-    def page(self) -> Iterator[Page]:
-        page = Page(_port(Path(self._profile.name)))
-        yield page
-        page.close()
 
 
 def _port(profile: Path) -> int:
     written = profile / "DevToolsActivePort"
-    for _ in range(300):
+    for _ in range(round(30 / POLL)):
         if written.is_file() and "\n" in (text := written.read_text()):
             return int(text.split()[0])
-        time.sleep(0.1)
+        time.sleep(POLL)
     raise TimeoutError("Chromium did not open its debugging port within 30 s")

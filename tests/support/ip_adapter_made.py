@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from pack.bridge.unet import attention_layers, text_width
-from pack.nodes.ip_adapter.host import IPAdapter, load_ip_adapter
+from pack.nodes.ip_adapter.file import IPAdapter, load_ip_adapter
 from seeded import ip_adapter_file
 from torch import Tensor
 

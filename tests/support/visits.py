@@ -22,6 +22,7 @@ from rig.host_server import HostServer
 from rig.standins import Standins
 from safetensors.torch import save_file
 
+WINDOW = (1280, 800)
 WRONG = "not-instant-id.safetensors"
 READY = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
 READY += " && app.graph._nodes.length > 0"  # its first graph is open
@@ -53,7 +54,7 @@ def _modes() -> list[Any]:
     ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def newest(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
     python = Path(sys.executable)
     try:
@@ -65,15 +66,15 @@ def newest(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPa
         yield server
 
 
-@pytest.fixture(scope="module")
-def window(chrome: chromium.Browser) -> Iterator[chromium.Page]:
-    with chrome.page() as page:
-        page.resize(1280, 800)
+@pytest.fixture(scope="session")
+def window() -> Iterator[chromium.Page]:
+    """One browser for all."""
+    with chromium.window(*WINDOW) as page:
         yield page
 
 
 @pytest.fixture(
-    scope="module", params=_modes(), ids=lambda mode: f"{mode[0]} with {'Vue' if mode[1] else 'classic'} nodes"
+    scope="session", params=_modes(), ids=lambda mode: f"{mode[0]} with {'Vue' if mode[1] else 'classic'} nodes"
 )
 def visit(request: pytest.FixtureRequest, window: chromium.Page) -> Iterator[Visit]:
     """A page of its own for every frontend and kind of nodes, without the tour of a first visit."""
@@ -108,11 +109,10 @@ class Visit:
     def load(self, graph: Graph) -> None:
         """A prompt of the API as a graph; once more where a frontend puts the first graph of a new user over it."""
         kinds = json.dumps(sorted(node["class_type"] for node in graph.values()))
-        ours = f"JSON.stringify(app.graph._nodes.map(node => node.type).sort()) == JSON.stringify({kinds})"
-        for _ in range(4):
-            self.page.evaluate(f"(async graph => {{ await app.loadApiJson(graph, 'visit') }})({json.dumps(graph)})")
-            time.sleep(1)
-            if self.page.evaluate(ours):
+        for _ in range(8):
+            loaded = f"await app.loadApiJson({json.dumps(graph)}, 'visit'); await ({chromium.SETTLED})()"
+            shown = "JSON.stringify(app.graph._nodes.map(node => node.type).sort())"
+            if self.page.evaluate(f"(async () => {{ {loaded}; return {shown} === JSON.stringify({kinds}) }})()"):
                 return
         raise AssertionError(f"The graph was not opened. The page says: {self.text()}")
 
@@ -125,7 +125,7 @@ class Visit:
         while words not in " ".join((shown := self.text()).split()):
             assert time.monotonic() < give_up, f"{words!r} is not shown. The page says: {shown}"
             self.page.evaluate(each_time)
-            time.sleep(0.3)
+            time.sleep(chromium.POLL)
 
     def drop(self, path: Path, nodes: int) -> None:
         """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall.
@@ -142,19 +142,19 @@ class Visit:
                 return self.page.wait(f"app.graph._nodes.length == {nodes}", 10)
         raise AssertionError(f"{path.name} was dropped and not opened. The page says: {self.text()}")
 
-    def run(self) -> dict[str, Any]:
-        """Click Run and give what the host says of it; again where the click came while the page was busy."""
-        before = self.server.get("/history")
-        done = "fetch('/history').then(answer => answer.json()).then(runs => Object.keys(runs).length)"
+    def run(self, button: str = BUTTON) -> dict[str, Any]:
+        """Click Run, by the JavaScript of its button, and give what the host says of the run; again where the click
+        came while the page was busy."""
+        before = self.server.get("/history?max_items=1").keys()
         for _ in range(4):
             self.page.errors()  # of a click while the first graph of a new user lay over this one
-            self.page.evaluate(f"{BUTTON}.click()")
-            with contextlib.suppress(TimeoutError):
-                self.page.wait(f"{done}.then(number => number > {len(before)})", 20)
-            while any(self.server.get("/queue").values()):
-                time.sleep(0.3)
-            if ran := [run for number, run in self.server.get("/history").items() if number not in before]:
-                return ran[0]
+            self.page.evaluate(f"{button}.click()")
+            give_up = time.monotonic() + 20
+            while time.monotonic() < give_up or any(self.server.get("/queue").values()):
+                last = self.server.get("/history?max_items=1")
+                if last.keys() != before:
+                    return next(iter(last.values()))
+                time.sleep(chromium.POLL)
         raise AssertionError(f"Nothing has run. The page says: {self.text()}")
 
     def close_dialogs(self) -> None:

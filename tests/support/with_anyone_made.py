@@ -6,7 +6,7 @@ from itertools import chain
 
 from pack.core.people import PlacedCast, Slot
 from people_made import person
-from rig import dits
+from rig.shapes import of
 from seeded import seeded
 from torch import Tensor
 
@@ -22,7 +22,7 @@ DEFAULTS = {
 
 def with_anyone_file(seed: int = 303, width: int = 64, **sizes: int) -> dict[str, Tensor]:
     """The branch that reads face embeddings, and some of the other one."""
-    branches = (dits.with_anyone(width, **sizes, branch=branch) for branch in ("arc", "sig"))
+    branches = (of("withanyone", width=width, **sizes, branch=branch) for branch in ("arc", "sig"))
     return seeded(dict([*chain(*branches), ("siglip_in_sig.0.weight", (width, 768))]), seed)
 
 

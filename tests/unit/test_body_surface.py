@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pack.core.body_surface import iuv, mannequin, masks
+from pack.core.body_surface import iuv, mannequin, masks, preview
 from pack.core.errors import BadLayout, BadSize
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
 from pack.core.people import Layout, Slot
-from pack.core.places import group
+from pack.core.places import bodies, group
 from rig import densepose
 
 STAY = Fit(1, 1, 0, 0)
@@ -105,9 +105,8 @@ def test_what_is_no_densepose_is_said(given, words: str) -> None:
 
 
 def test_photos_are_looked_at_in_detectrons_size() -> None:
-    assert iuv.looked_at(512, 768) == (800, 1216)
-    assert iuv.looked_at(4000, 1000) == (1344, 320)
-    assert iuv.looked_at(1, 9000) == (32, 1344)
+    sizes = {(512, 768): (800, 1216), (4000, 1000): (1344, 320), (1, 9000): (32, 1344)}
+    assert {size: iuv.looked_at(*size) for size in sizes} == sizes
 
 
 def standing(**changed) -> Layout:
@@ -150,6 +149,18 @@ def test_the_front_row_is_drawn_over_the_others() -> None:
     for number, slot in enumerate(layout.slots, 1):
         x, y = (round(value) for value in slot.center)
         assert person[y, x] == number
+    near, far = (bodies.body((128.0, y), head) for y, head in ((90.0, 60.0), (60.0, 40.0)))
+    for first, second in ((near, far), (far, near)):
+        places = tuple(Slot(pose[0][:2], pose=pose) for pose in (first, second))
+        assert mannequin.drawn(Layout(256, 384, places)).person[130, 128] == 1 + (second is near), "who stands lower"
+
+
+def test_masks_are_seen_over_their_own_pictures() -> None:
+    each = torch.zeros(2, 8, 8)
+    each[0, 0, 0] = each[1, 7, 7] = 1
+    apart, together = (preview.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
+    assert [one.amax(-1).nonzero().tolist() for one in apart] == [[[0, 0]], [[7, 7]]]
+    assert together.shape == (1, 8, 8, 3) and together[0].amax(-1).nonzero().tolist() == [[0, 0], [7, 7]]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pack.core.methods import methods
 from pack.core.models import manifest
 from pack.core.models.formats import formats, identify, known, recognised, require
 from pack.core.models.tensors import flatten, read, shapes
-from rig import adapters, dits
-from rig.shapes import clip_vision
+from rig import adapters
+from rig.shapes import of
 from safetensors.torch import save_file
 from seeded import id_patch_file
 
@@ -46,8 +46,7 @@ def on_meta(shapes):
 
 
 PHOTO_MAKER = {
-    version: on_meta(adapters.photo_maker({"mid_block.attentions.0": 1}, {"mid_block.attentions.0": 1280}, version))
-    for version in (1, 2)
+    version: on_meta(adapters.photo_maker({"mid_block.attentions.0": 1}, 1280, version)) for version in (1, 2)
 }
 
 INFUSE_NET = meta(
@@ -96,14 +95,14 @@ FILES = {
     "other-sdxl": meta(image_proj__latents=(1, 16, 2048), image_proj__proj_in__weight=(2048, 1024)) | SDXL,
     "other-sd15": meta(ip_adapter__1__to_k_ip__weight=(320, 768)),
     "other-ip-adapter": meta(ip_adapter__1__to_k_ip__weight=(320, 1024)),
-    "clip-vit-l": on_meta(clip_vision(24, 1024, 768)),
-    "clip-vit-h": on_meta(clip_vision(32, 1280, 1024)),
-    "clip-vit-bigg": on_meta(clip_vision(48, 1664, 1280, 8192)),
+    "clip-vit-l": on_meta(of("clip_vision", count=24, width=1024, projection=768)),
+    "clip-vit-h": on_meta(of("clip_vision", count=32, width=1280, projection=1024)),
+    "clip-vit-bigg": on_meta(of("clip_vision", count=48, width=1664, projection=1280, inner=8192)),
     "clip-vision": meta(vision_model__embeddings__position_embedding__weight=(577, 1024)),
-    "flux": on_meta(dits.flux()),
-    "flux2": on_meta(dits.flux2()),
-    "qwen-image": on_meta(dits.qwen_image_edit()),
-    "text-encoder": on_meta(dits.qwen_vl()),
+    "flux": on_meta(of("flux")),
+    "flux2": on_meta(of("flux2")),
+    "qwen-image": on_meta(of("qwen-image-edit")),
+    "text-encoder": on_meta(of("qwen-vl")),
     "controlnet": meta(controlnet_cond_embedding__conv_in__weight=(16, 3, 3, 3)),
     "lora": meta(lora_unet_x__lora_down__weight=(4, 320)),
     "sdxl": {KV: torch.empty(640, 2048, device="meta")},
@@ -120,9 +119,9 @@ OTHERS = {
     "PuLID 1.1 as its node saves it": ("pulid", meta(image_proj__id_embedding_mapping__0__weight=(1024, 1280)) | SDXL),
     "a ControlNet as its authors save it": ("controlnet", meta(control_model__zero_convs__0__0__weight=(320, 320))),
     "InfuseNet": ("controlnet", INFUSE_NET),
-    "T5": ("text-encoder", on_meta(dits.t5())),
-    "FLUX.2's VAE": ("vae", on_meta(dits.flux2_vae())),
-    "Qwen-Image's VAE": ("vae", on_meta(dits.qwen_vae())),
+    "T5": ("text-encoder", on_meta(of("t5"))),
+    "FLUX.2's VAE": ("vae", on_meta(of("flux2-vae"))),
+    "Qwen-Image's VAE": ("vae", on_meta(of("qwen-vae"))),
     "a LoRA as PEFT saves it": ("lora", meta(unet__x__lora_A__weight=(4, 320))),
 }
 

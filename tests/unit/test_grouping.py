@@ -40,11 +40,9 @@ def who(seen: list[Sighting], text: str = "", names: str = "", by_face: bool = T
 @pytest.mark.parametrize(
     ("file", "name"),
     [
-        ("anna_1.jpg", "Anna"), ("anna 2.png", "Anna"), ("anna.jpg", "Anna"), ("anna-maria (3).webp", "Anna Maria"),
-        ("McDonald2.jpg", "McDonald"), ("李雷1.jpg", "李雷"), ("丽.png", "丽"), ("Zoë_02.jpeg", "Zoë"),
-        ("IMG_2031.jpg", ""), ("20230101_1234.jpg", ""), ("PXL_20230101_1.jpg", ""), ("P1010234.JPG", ""),
-        ("WhatsApp Image 2023-01-01 at 10.20.30.jpeg", ""), ("3f2a9cde.jpg", ""), ("ComfyUI_00001_.png", ""),
-        ("照片1.jpg", ""), ("photo 3.jpg", ""), ("...", ""),
+        ("anna_1.jpg", "Anna"), ("anna-maria (3).webp", "Anna Maria"), ("McDonald2.jpg", "McDonald"), ("丽.png", "丽"),
+        ("IMG_2031.jpg", ""), ("20230101_1234.jpg", ""), ("P1010234.JPG", ""), ("3f2a9cde.jpg", ""),
+        ("WhatsApp Image 2023-01-01 at 10.20.30.jpeg", ""), ("照片1.jpg", ""), ("...", ""),
     ],
 )  # fmt: skip
 def test_names_of_files_are_names_of_people_or_nothing(file: str, name: str) -> None:
@@ -93,24 +91,6 @@ def test_the_order_of_the_photos_decides_nothing_but_the_numbers() -> None:
     assert grouping.group(alike, allowed, 0.25) == [[0, 1, 2, 3], [4]]
 
 
-@pytest.mark.parametrize(("count", "people"), [(300, 6), (300, 60), (2000, 20)])
-def test_groups_are_those_of_scipy(count: int, people: int) -> None:
-    """Faces all unlike each other, and so near to the limit that some of a person stay alone."""
-    hierarchy = pytest.importorskip("scipy.cluster.hierarchy")
-    noise = torch.Generator().manual_seed(4)
-    rows = torch.eye(people, 512).repeat(count // people, 1) + 0.06 * torch.randn(count, 512, generator=noise)
-    rows = torch.nn.functional.normalize(rows.double(), dim=1)
-    alike = rows @ rows.T
-    pairs = torch.triu_indices(count, count, 1)
-    tree = hierarchy.linkage((1 - alike[tuple(pairs)]).numpy(), "average")
-    theirs: dict[int, list[int]] = {}
-    for n, number in enumerate(hierarchy.fcluster(tree, 1 - 0.4, "distance")):
-        theirs.setdefault(int(number), []).append(n)
-    begun, apart = time.process_time(), torch.ones(count, count, dtype=torch.bool)
-    assert sorted(grouping.group(alike, apart, 0.4)) == sorted(theirs.values())
-    assert time.process_time() - begun < 10, "all pairs again after each join take a minute"
-
-
 def test_a_report_of_two_thousand_people_takes_no_minutes() -> None:
     noise = torch.Generator().manual_seed(5)
     rows, crop = torch.randn(2000, 512, generator=noise), torch.zeros(1, 1, 3)
@@ -156,14 +136,12 @@ def test_corrections(seen: list[Sighting], text: str, expected: list[str]) -> No
     ("text", "said"),
     [
         ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and nobody"),
-        ("Zoe: Ben", "speaks of Zoe, but of 6 photos none"),
         ("5.3: Ben", "speaks of 5.3, but of 6 photos none"),
+        (".0: Ben", "speaks of .0, but of 6 photos none"),
         ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."),
         ("6: Ben", "photo 6, in which no face was found"),
         ("2", "'2' does not say who that is"),
-        ("2: ", "gives no name"),
         ("2: 1", "gives no name"),
-        (": Ben", "': Ben' does not say which photo that is"),
         ("5,: Ben", "': Ben' does not say which photo that is"),
         ("9" * 5000 + ": Ben", "but of 6 photos none has that number or name"),
     ],
@@ -172,13 +150,6 @@ def test_corrections_that_say_nothing_are_refused(seen: list[Sighting], text: st
     with pytest.raises(BadCast) as caught:
         who(seen, text)
     assert said in str(caught.value)
-
-
-def test_a_key_without_a_number_is_no_picture_of_a_batch(seen: list[Sighting]) -> None:
-    batch = [Sighting(one.photo, 0, "", one.face) for one in seen[:4]]
-    for text in (": Ben", ".0: Ben"):
-        with pytest.raises(BadCast):
-            grouping.sort(batch, [""] * 4, True, 0.4, [], text)
 
 
 def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[Sighting]) -> None:

@@ -59,14 +59,6 @@ def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measur
 # Who is who
 
 
-def test_everybody_gets_the_face_that_is_best_for_all() -> None:
-    """Anna alone would take the first face (0.8); but 0.3 + 0.7 is more than 0.8 + 0.1."""
-    one = measured(picture(face([0.55, 0.7]), face([0.3, 0.1])), cast())
-    assert [seen.face for seen in one.sightings] == [1, 0]
-    one = measured(picture(face([0.69, 0.7]), face([0.3, 0.35])), cast())
-    assert [seen.face for seen in one.sightings] == [0, 1]
-
-
 @pytest.mark.parametrize(("people", "faces"), [(2, 2), (4, 4), (3, 5), (4, 2)])
 def test_assignment_has_the_largest_sum_there_is(people: int, faces: int) -> None:
     for seed in range(20):
@@ -83,27 +75,40 @@ def test_assignment_has_the_largest_sum_there_is(people: int, faces: int) -> Non
         assert float(sum(table[p, f] for p, f in found.items())) == pytest.approx(float(max(every)), abs=1e-5)
 
 
-def test_figures_computed_by_hand() -> None:
-    one = measured(picture(face([0.8, 0.1]), face([0.3, 0.5]), face([0.05, 0.02])), cast())
-    assert one.resemblance == pytest.approx((0.8 + 0.5) / 2)
-    assert one.weakest == pytest.approx(0.5)
-    assert one.leakage == pytest.approx((0.1 + 0.3) / 2)
-    assert one.margin == pytest.approx((0.7 + 0.2) / 2)
-    assert one.association == 1
-    assert (one.missing, one.extra, one.swapped, one.copy_paste) == (0, (2,), 0, None)
+FIGURES = ("resemblance", "weakest", "leakage", "margin", "association", "missing", "extra", "swapped")
+ALL: dict[str, tuple[list[Face], bool, list[int | None], tuple]] = {
+    "two, and a stranger": (
+        [face([0.8, 0.1]), face([0.3, 0.5]), face([0.05, 0.02])], False, [0, 1], (0.65, 0.5, 0.2, 0.45, 1, 0, (2,), 0),
+    ),
+    "one for two people": ([face([0.2, 0.6])], False, [None, 0], (0.3, 0, 0.2, 0.2, 0.5, 1, (), 0)),
+    "nobody": ([], False, [None, None], (0, 0, 0, 0, 0, 2, (), 0)),
+    "nobody in the places": ([], True, [None, None], (0, 0, 0, 0, 0, 2, (), 0)),
+    "in each other's place": (
+        [face([0.1, 0.6]), face([0.7, 0.1], 100)], True, [0, 1], (0.1, 0.1, 0.65, -0.55, 0, 0, (), 2),
+    ),
+    "the same without places": (
+        [face([0.1, 0.6]), face([0.7, 0.1], 100)], False, [1, 0], (0.65, 0.6, 0.1, 0.55, 1, 0, (), 0),
+    ),
+    "somebody twice": (
+        [face([0.8, 0.1]), face([0.7, 0.05], 100)], True, [0, 1], (0.425, 0.05, 0.4, 0.025, 0.5, 0, (), 1),
+    ),
+    "a face where nobody was put": (
+        [face([0.7, 0.1]), face([0.1, 0.6], 180)], True, [0, None], (0.35, 0, 0.1, 0.3, 0.5, 1, (1,), 0),
+    ),
+    "one between both places, one near the second": (
+        [face([0.7, 0.1], 76), face([0.1, 0.6], 130)], True, [0, 1], (0.65, 0.6, 0.1, 0.55, 1, 0, (), 0),
+    ),
+}  # fmt: skip
+"""Faces, whether people have places, who is which face, and FIGURES by hand."""
 
 
-def test_one_face_for_two_people_leaves_the_other_missing() -> None:
-    one = measured(picture(face([0.2, 0.6])), cast())
-    assert [seen.face for seen in one.sightings] == [None, 0]
-    assert one.resemblance == pytest.approx(0.3) and one.association == 0.5 and one.weakest == 0
-    assert one.leakage == pytest.approx(0.2), "of those who are there"
-
-
-@pytest.mark.parametrize("placed", [False, True])
-def test_a_picture_without_faces_has_figures(placed: bool) -> None:
-    one = measured(picture(), cast(placed=placed))
-    assert (one.missing, one.resemblance, one.association, one.leakage, one.margin) == (2, 0, 0, 0, 0)
+@pytest.mark.parametrize("case", ALL)
+def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
+    faces, placed, who, figures = ALL[case]
+    one = measured(picture(*faces), cast(placed=placed), 0.2 if case == "somebody twice" else -1.0)
+    assert [seen.face for seen in one.sightings] == who
+    assert [getattr(one, name) for name in FIGURES] == [pytest.approx(figure) for figure in figures]
+    assert one.copy_paste is None
 
 
 def test_a_stranger_is_nobody() -> None:
@@ -114,24 +119,7 @@ def test_a_stranger_is_nobody() -> None:
     assert measured(found, cast(placed=True), 0.2).missing == 1
 
 
-def test_the_same_person_twice_is_somebody_in_anothers_place() -> None:
-    """Not a stranger: the second face is not like Ben, but very much like Anna."""
-    one = measured(picture(face([0.8, 0.1]), face([0.7, 0.05], 100)), cast(placed=True), 0.2)
-    assert (one.missing, one.swapped, one.association) == (0, 1, 0.5)
-    assert one.sightings[1].looks_like == 0 and one.sightings[1].leakage == pytest.approx(0.7)
-
-
 # Places
-
-
-def test_swapped_people_are_not_associated() -> None:
-    right = picture(face([0.7, 0.1]), face([0.1, 0.6], 100))
-    swapped = picture(face([0.1, 0.6]), face([0.7, 0.1], 100))
-    assert measured(right, cast(placed=True)).association == 1
-    one = measured(swapped, cast(placed=True))
-    assert (one.association, one.swapped) == (0, 2)
-    assert one.resemblance == pytest.approx(0.1) and one.leakage == pytest.approx(0.65)
-    assert measured(swapped, cast()).association == 1, "without places nobody is swapped"
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 4.0])
@@ -139,23 +127,6 @@ def test_places_follow_the_picture_when_it_is_scaled(scale: float) -> None:
     faces = (face([0.7, 0.1], 60 * scale, 55 * scale, 40 * scale), face([0.1, 0.6], 95 * scale, 50 * scale, 40 * scale))
     one = measured(picture(*faces, width=round(200 * scale), height=round(100 * scale)), cast(placed=True))
     assert [seen.face for seen in one.sightings] == [0, 1]
-
-
-def test_a_face_elsewhere_is_not_in_a_place() -> None:
-    """Ben's face is where nobody was put: his place is empty, and the face is somebody too many."""
-    one = measured(picture(face([0.7, 0.1]), face([0.1, 0.6], 180)), cast(placed=True))
-    assert [seen.face for seen in one.sightings] == [0, None] and one.extra == (1,)
-
-
-def test_nobody_loses_a_place_because_another_is_nearer() -> None:
-    """One face between both places, one only within reach of the second: both places are taken."""
-    one = measured(picture(face([0.7, 0.1], 76), face([0.1, 0.6], 130)), cast(placed=True))
-    assert [seen.face for seen in one.sightings] == [0, 1]
-
-
-def test_another_shape_than_the_canvas_is_explained() -> None:
-    with pytest.raises(BadSize, match=r"200x150 px.* 200x100 px"):
-        measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))
 
 
 # Photos and recognisers
@@ -208,6 +179,9 @@ def test_a_second_recogniser_sees_the_same_faces_and_is_reported_beside_the_firs
 
 
 REFUSED = {
+    "another shape": (
+        lambda: measured(picture(face([0.7, 0.1]), height=150), cast(placed=True)), BadSize, "200x150 px.* 200x100 px",
+    ),
     "nobody": (lambda: measure.people_of(None, None), BadCast, "neither a cast nor an identity"),
     "weightless": (
         lambda: measure.people_of(Cast((Person(identity(0), 0.0),)), None), BadCast, "everybody in it has weight 0",
@@ -262,10 +236,7 @@ def batch() -> measure.Report:
 )
 def test_ranking(score: str, order: list[int]) -> None:
     assert measure.ranking(batch(), score) == order
-
-
-def test_no_picture_has_a_score_that_needs_several_photos() -> None:
-    assert measure.scores(batch(), "copy-paste") == [None] * 4
+    assert measure.scores(batch(), "copy-paste") == [None] * 4, "which needs several photos"
 
 
 def test_a_choice_among_pictures_of_nobody_is_said() -> None:
@@ -276,6 +247,9 @@ def test_a_choice_among_pictures_of_nobody_is_said() -> None:
 
 
 def test_text_says_who_is_where_and_by_whom_it_was_measured() -> None:
+    numbers = measure.totals(batch().judged)
+    assert numbers[:2] == pytest.approx(((0.15 + 0.65 + 0.5 + 0.45) / 4, (0 + 1 + 1 + 0.5) / 4))
+    assert numbers[4:] == (1, 0, 2)
     text = measure.describe(batch())
     assert "Anna (place 1): 0.10, looks like Ben (0.60), face 40 px" in text
     assert "Ben (place 2): missing" in text
@@ -284,12 +258,6 @@ def test_text_says_who_is_where_and_by_whom_it_was_measured() -> None:
     flattered = replace(batch(), method="IPAdapter FaceID")
     assert "IPAdapter FaceID was trained: it flatters" in measure.troubles(flattered)[0]
     assert "which ID-Patch was not trained with" in measure.describe(replace(batch(), method="ID-Patch"))
-
-
-def test_totals_are_means_and_sums() -> None:
-    numbers = measure.totals(batch().judged)
-    assert numbers[:2] == pytest.approx(((0.15 + 0.65 + 0.5 + 0.45) / 4, (0 + 1 + 1 + 0.5) / 4))
-    assert numbers[4:] == (1, 0, 2)
 
 
 def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
@@ -309,6 +277,8 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     assert drawn(0, first, slice(450, 500)) > 50, "Anna in Ben's"
     assert drawn(1, torch.tensor((170, 170, 170)), slice(100, 300)) > 200, "a stranger"
     assert drawn(1, first, slice(100, 300)) > 300 and drawn(1, second, slice(320, 500)) > 300, "both are missing"
+    middles = (who_is_who(blank, report, 1)[200, [200, 400]] * 255).round()
+    assert torch.equal(middles, torch.stack([first, second]).float()), "crossed out in their places"
 
 
 @pytest.mark.parametrize("missing", [1, 2])

@@ -49,6 +49,18 @@ def test_labels_are_one_line_of_some_letters():
     assert len(part(label="x" * 1000).label) == 1000
     with pytest.raises(BadPart, match=r"'x{57}\.{3}' .*label .*1001 letters"):
         part(label="x" * 1001)
+    with pytest.raises(BadPart, match="its image is a batch of 2 pictures"):
+        part(torch.ones(2, 64, 64, 3))
+    absent = Parts((part(weight=0.0), part(label="shoes")))
+    assert [p.label for p in absent.present] == ["shoes"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_pictures_of_another_precision_and_out_of_range(dtype):
+    given = (picture(1, channels=4) * 1.1).to(dtype)
+    made, same = part(given), part(given.float())
+    assert made.picture.dtype == torch.float32 and torch.equal(made.picture, same.picture)
+    assert torch.equal(made.alpha, same.alpha) and float(prepared(made, 64, 96).picture.max()) <= 1
 
 
 @pytest.mark.parametrize("size", [(64, 96), (200, 304)])
@@ -70,20 +82,11 @@ def test_a_mask_wins_over_alpha_and_is_resized_by_itself():
     assert np.array_equal(ready.mask.numpy(), expected)
 
 
-def test_without_mask_and_alpha_everything_counts():
-    assert bool((prepared(part(), 64, 96).mask == 1).all())
-
-
 def test_pose_pictures_equal_pillows_lanczos():
     image = picture(3)
     expected = np.asarray(pil(image[0], "RGB").resize((64, 96), Image.Resampling.LANCZOS)) / np.float32(255)
     assert np.abs(pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
     assert torch.equal(pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size is left alone"
-
-
-def test_half_precision_and_pictures_that_are_slightly_out_of_range():
-    ready = prepared(part((picture(4) * 1.1).half()), 64, 96)
-    assert ready.picture.dtype == torch.float32 and float(ready.picture.max()) <= 1
 
 
 def test_what_does_not_count_is_dim_magenta():
@@ -99,11 +102,10 @@ def test_targets_are_everywhere_where_none_is_given():
     assert both.shape == (2, 96, 64) and bool((both[0] == 1).all())
     assert bool((both[1, :, :32] == 1).all()) and not both[1, :, 32:].any()
     assert targets((part(), part()), 64, 96) is None
-
-
-def test_a_weight_of_zero_is_no_part():
-    parts = Parts((part(weight=0.0), part(label="shoes")))
-    assert [p.label for p in parts.present] == ["shoes"]
+    odd = torch.ones(1, 64, 64)
+    odd[..., :32] = math.nan
+    clean = part(target=odd).target
+    assert clean.isfinite().all() and not clean[:, :32].any() and clean[:, 32:].all()
 
 
 @pytest.mark.parametrize("where", ["mask", "target", "alpha"])
@@ -139,14 +141,6 @@ def test_a_speck_is_refused_when_nothing_of_it_is_left():
         prepared(part(mask=mask), 64, 96)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_pictures_of_another_precision(dtype):
-    given = picture(1, channels=4).to(dtype)
-    made, same = part(given), part(given.float())
-    assert made.picture.dtype == torch.float32 and torch.equal(made.picture, same.picture)
-    assert torch.equal(made.alpha, same.alpha)
-
-
 def test_several_masks_are_one_part_in_pieces():
     """Two shoes, as a detector finds them; one of its masks is what it always was."""
     left, right = torch.zeros(1, 130, 90), torch.zeros(1, 130, 90)
@@ -163,11 +157,6 @@ def test_several_masks_are_one_part_in_pieces():
     ]  # fmt: skip
     with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is all zero"):
         part(mask=both * 0)
-
-
-def test_an_image_that_is_no_single_picture_is_refused():
-    with pytest.raises(BadPart, match="its image is a batch of 2 pictures"):
-        part(torch.ones(2, 64, 64, 3))
 
 
 def test_what_works_but_may_not_be_meant_is_said():
@@ -197,13 +186,6 @@ def test_a_picture_of_another_shape_is_said_to_be_stretched():
     assert not stretched(Parts((square,)), 512, 512)
 
 
-def test_numbers_that_no_mask_should_have():
-    target = torch.ones(1, 64, 64)
-    target[..., :32] = math.nan
-    clean = part(target=target).target
-    assert clean.isfinite().all() and not clean[:, :32].any() and clean[:, 32:].all()
-
-
 def test_poses_of_another_encoding_are_noticed():
     iuv = torch.rand(1, 96, 64, 3, generator=torch.Generator().manual_seed(0))
     iuv[..., 2] *= 24 / 255
@@ -212,23 +194,6 @@ def test_poses_of_another_encoding_are_noticed():
     viridis[:, 20:40, ..., 2] = 0.4
     found = pose_hint(viridis)
     assert found and found.startswith("The pose image is no DensePose IUV picture ")
-
-
-@pytest.mark.parametrize("size", [(1032, 776), (1024, 1024), (136, 1192), (64, 64)], ids=str)
-@pytest.mark.parametrize(("cell", "halvings"), [(8, 3), (4, 2)], ids=["sd15", "sdxl"])
-def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
-    """Also where the last token hangs over the edge of the picture."""
-    width, height = size
-    for place in range(0, 1 + max(size), 37):
-        mask = torch.zeros(height, width)
-        x, y = min(place, width - 1), min(place, height - 1)
-        mask[y : y + 64, x : x + 64] = 1
-        left, top, right, below = window(mask, cell)
-        for halved in (2**n for n in range(halvings + 1)):
-            grid = [math.ceil(side / 8 / halved) for side in (height, width)]
-            tokens = token_mask(mask, math.prod(grid)).unflatten(0, grid)
-            rows, columns = slice(top // halved, -(-below // halved)), slice(left // halved, -(-right // halved))
-            assert (tokens[rows, columns] > 0).sum() == (tokens > 0).sum()
 
 
 def test_masks_of_all_sizes_fit_the_grids_of_a_unet():
@@ -293,12 +258,19 @@ HALF = (torch.arange(63) < 31).float()
 SOFT = torch.linspace(0, 1, 63)
 
 
+LEFT = torch.zeros(9, 7)
+LEFT[:, :3] = 1
+TARGETS = torch.stack([LEFT, 1 - LEFT, torch.full((9, 7), 0.3), LEFT])
+
+
+@pytest.mark.parametrize("masks", [[ONE], [ZERO], [SOFT], [1 - HALF, ZERO, HALF, SOFT]], ids=len)
+@pytest.mark.parametrize("strength", [1.0, 0.4])
 @pytest.mark.parametrize(
-    "masks", [[ONE], [HALF], [ZERO], [SOFT], [HALF, ONE, SOFT], [1 - HALF, ZERO, HALF, SOFT]], ids=len
+    "targets", [None, torch.stack([LEFT, 1 - LEFT, torch.full((9, 7), 0.3), LEFT])], ids=["all", "targets"]
 )
-@pytest.mark.parametrize("strength", [1.0, 0.4, 2.0])
-def test_the_sink_equals_dense_zeros(masks, strength, record_property):
-    ours, theirs = layer(masks, PartWeights([strength * (1 + n / 4) for n in range(len(masks))]))
+def test_the_sink_equals_dense_zeros(masks, strength, targets, record_property):
+    where = None if targets is None else targets[: len(masks)]
+    ours, theirs = layer(masks, PartWeights([strength * (1 + n / 4) for n in range(len(masks))], where))
     record_property("difference", (ours - theirs).abs().max().item())
     assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()
 
@@ -313,11 +285,3 @@ def test_in_half_precision_the_sinks_weigh_as_much_as_what_they_stand_for(dtype,
         bias = key_bias([nothing], 1, PartWeights([weight], target), (1, 1), dtype)[0, :, 1:].to(dtype)
         expected = dropped * weight * (0 if target is nowhere else 1)
         assert bias.float().exp().sum().item() == pytest.approx(expected, rel=2e-3)
-
-
-def test_the_sink_equals_dense_zeros_under_target_masks():
-    left = torch.zeros(9, 7)
-    left[:, :3] = 1
-    share = PartWeights([1.0, 0.5, 1.0], torch.stack([left, 1 - left, torch.full((9, 7), 0.3)]))
-    ours, theirs = layer([HALF, SOFT, ONE], share)
-    assert (ours - theirs).abs().max() <= 1e-6 * theirs.abs().max()

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.errors import BadCast, BadChoice, BadEmbedding, MissingDependency
+from pack.core.errors import BadCast, BadEmbedding, MissingDependency
 from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
 from pack.core.places.placing import BadOrder, CannotMatch
@@ -43,36 +43,28 @@ def placed(people: Cast, places: Layout, order: str, custom: str = "") -> Cast:
 SPREAD = ((600.0, 300.0), (100.0, 300.0), (900.0, 200.0))
 
 
-def test_left_to_right_gives_the_leftmost_place_to_the_first() -> None:
-    result = placed(cast(3), layout(*SPREAD), "left to right")
-    assert names(result) == {"Ann": (100, 300), "Bob": (600, 300), "Cid": (900, 200)}
-    assert [person.identity.name for person in result.people] == ["Ann", "Bob", "Cid"]
+@pytest.mark.parametrize(
+    ("order", "custom", "people", "places"),
+    [
+        ("left to right", "", 3, {"Ann": 2, "Bob": 1, "Cid": 3}),
+        ("as listed", "", 3, {"Ann": 1, "Bob": 2, "Cid": 3}),
+        ("custom", "0,3,0", 3, {"Cid": 2}),
+        ("custom", "1,0,2", 2, {"Ann": 1, "Bob": 3}),
+        ("custom", "3,0,1", 3, {"Ann": 3, "Cid": 1}),
+    ],
+)
+def test_everybody_knows_their_place(order: str, custom: str, people: int, places: dict[str, int]) -> None:
+    result = placed(cast(people), layout(*SPREAD), order, custom)
+    assert {person.identity.name: person.place for person in result.people} == places
+    assert [person.identity.name for person in result.people] == sorted(places), "in the order they were listed"
+    assert names(result) == {name: SPREAD[number - 1] for name, number in places.items()}
     assert (result.width, result.height) == (1024, 768)
-
-
-def test_left_to_right_of_a_mirrored_picture_mirrors_the_people() -> None:
-    mirrored = layout(*((1024 - x, y) for x, y in SPREAD))
-    assert names(placed(cast(3), mirrored, "left to right")) == {
-        "Ann": (124, 200),
-        "Bob": (424, 300),
-        "Cid": (924, 300),
-    }
-
-
-def test_as_listed_follows_the_numbers() -> None:
-    assert names(placed(cast(3), layout(*SPREAD), "as listed")) == dict(zip(NAMES, SPREAD, strict=False))
 
 
 @pytest.mark.parametrize("text", ["2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1"])
 def test_custom_order_names_the_person_of_each_place(text: str) -> None:
     result = placed(cast(3), layout(*SPREAD), "custom", text)
     assert names(result) == {"Bob": (600, 300), "Cid": (100, 300), "Ann": (900, 200)}
-
-
-def test_custom_order_can_leave_places_and_people_out() -> None:
-    people, places = cast(3), layout(*SPREAD)
-    assert names(placed(people, places, "custom", "0,3,0")) == {"Cid": (100, 300)}
-    assert names(placed(cast(2), places, "custom", "1,0,2")) == {"Ann": (600, 300), "Bob": (900, 200)}
 
 
 def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
@@ -92,13 +84,6 @@ def test_weights_and_embeddings_travel_along() -> None:
     assert result.people[0].identity is people.people[0].identity
 
 
-@pytest.mark.parametrize("order", ["left to right", "as listed", "match faces"])
-@pytest.mark.parametrize(("people", "words"), [(2, "fewer"), (4, "more")])
-def test_numbers_must_agree(order: str, people: int, words: str) -> None:
-    with pytest.raises(BadCast, match=f"{people} people .*3 places: {words}"):
-        placing.assign(cast(people), layout(*SPREAD), order, "")
-
-
 @pytest.mark.parametrize(
     ("people", "places", "message"),
     [
@@ -107,9 +92,10 @@ def test_numbers_must_agree(order: str, people: int, words: str) -> None:
         (4, 2, "4 people .*2 places: more .*order .Who is where. to custom .*'1,2' .*people 3, 4"),
     ],
 )
-def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message: str) -> None:
+@pytest.mark.parametrize("order", ["left to right", "as listed", "match faces"])
+def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message: str, order: str) -> None:
     with pytest.raises(BadCast, match=message) as caught:
-        placing.assign(cast(people), layout(*SPREAD[:places]), "left to right", "")
+        placing.assign(cast(people), layout(*SPREAD[:places]), order, "")
     advised = str(caught.value).split("'")[1]
     assert len(placed(cast(people), layout(*SPREAD[:places]), "custom", advised).people) == min(people, places)
 
@@ -130,11 +116,6 @@ def test_the_advice_on_numbers_can_be_followed(people: int, places: int, message
 def test_bad_custom_orders_say_why(text: str, why: str) -> None:
     with pytest.raises(BadOrder, match=rf"order '{text}' .*: .*{why}\. .*\(3\), .*3,2,1:"):
         placing.assign(cast(3), layout(*SPREAD), "custom", text)
-
-
-def test_unknown_order() -> None:
-    with pytest.raises(BadChoice, match=r"order is 'random', .*as listed, match faces"):
-        placing.assign(cast(3), layout(*SPREAD), "random", "")
 
 
 # people without a photo of their face
@@ -196,11 +177,6 @@ def test_report_names_those_without_a_face_and_their_place() -> None:
     ]
 
 
-def test_everybody_knows_the_number_of_their_place() -> None:
-    result = placed(cast(3), layout(*SPREAD), "custom", "3,0,1")
-    assert [(person.identity.name, person.place) for person in result.people] == [("Ann", 3), ("Cid", 1)]
-
-
 # match faces
 
 
@@ -244,72 +220,11 @@ def test_match_faces_uses_only_what_everybody_has() -> None:
     assert placing.assign(people, template(rows, "antelopev2"), "match faces", "") == (0, 1)
 
 
-def test_match_faces_needs_faces_in_the_layout() -> None:
-    with pytest.raises(CannotMatch, match=r"no face .*places 1, 2\. "):
-        placing.assign(
-            cast(2, w600k_mbf=torch.rand(2, 1, 512)), group.layout(2, "half", 0, 1024, 768), "match faces", ""
-        )
-
-
-def test_match_faces_needs_a_recogniser_in_common() -> None:
-    people = cast(2, w600k_mbf=torch.rand(2, 1, 512))
-    places = template(unit_rows((1.0,), (0.0, 1.0)), "antelopev2")
-    with pytest.raises(CannotMatch, match=r"identities .*w600k_mbf, .*layout antelopev2"):
-        placing.assign(people, places, "match faces", "")
-
-
-def test_match_faces_refuses_nan() -> None:
-    rows = unit_rows((1.0,), (0.0, 1.0))
-    spoiled = rows[:, None].clone()
-    spoiled[1, 0, 7] = torch.nan
-    with pytest.raises(BadEmbedding, match="The w600k_mbf embedding of Bob cannot be used"):
-        placing.assign(cast(2, w600k_mbf=spoiled), template(rows), "match faces", "")
-
-
-def test_match_faces_without_scipy_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
-    rows = unit_rows((1.0,), (0.0, 1.0))
-    with pytest.raises(MissingDependency, match="Matching faces needs the Python package scipy"):
-        placing.assign(cast(2, w600k_mbf=rows[:, None]), template(rows), "match faces", "")
-
-
 # report
 
 
 def report(people: Cast, places: Layout, order: str = "as listed", custom: str = "") -> list[str]:
     return placing.report(people, places, placing.assign(people, places, order, custom), order).splitlines()
-
-
-def test_report_of_a_good_layout() -> None:
-    assert report(cast(2), layout((300, 300), (700, 310))) == [
-        "Place 1: Ann at (300, 300), face 166 px",
-        "Place 2: Bob at (700, 310), face 166 px",
-        "No problems found.",
-    ]
-
-
-def test_report_names_overlapping_patches() -> None:
-    lines = report(cast(2), layout((300, 300), (350, 310)))
-    assert lines[-1] == "ID patches overlap, faces may mix: Ann and Bob by 14x54 px; move them 64 px apart"
-
-
-def test_report_names_faces_off_the_canvas_and_leaves_them_out_of_overlaps() -> None:
-    lines = report(cast(2), layout((-20, 300), (10, 310)))
-    assert lines[-1] == "Off the canvas, left out by ID-Patch: Ann at (-20, 300); it has 1024x768 px"
-    assert not any("overlap" in line for line in lines)
-
-
-def test_report_names_small_faces_with_their_size() -> None:
-    lines = report(cast(2), layout((300, 300), (700, 310), head=100.0))
-    told = "Faces small: Ann 83, Bob 83 px; 96 needed: larger canvas or closer framing"
-    assert lines[-1] == told, "all of them in one line"
-
-
-def test_report_names_people_of_weight_0() -> None:
-    people = cast(2)
-    people = replace(people, people=(people.people[0], replace(people.people[1], weight=0.0)))
-    lines = report(people, layout((300, 300), (350, 310)))
-    assert lines[-1] == "Weight 0, as if absent: Bob"
 
 
 def test_report_names_empty_places_and_people_left_out() -> None:
@@ -321,8 +236,52 @@ def test_report_names_empty_places_and_people_left_out() -> None:
     ]
 
 
-def test_report_of_points_without_boxes() -> None:
-    assert report(cast(1), Layout(512, 512, (Slot((100, 100)),))) == [
-        "Place 1: Ann at (100, 100)",
-        "No problems found.",
-    ]
+@pytest.mark.parametrize(
+    ("places", "head", "lines"),
+    [
+        (((300, 300), (700, 310)), 200.0, ["No problems found."]),
+        (
+            ((300, 300), (350, 310)), 200.0,
+            ["ID patches overlap, faces may mix: Ann and Bob by 14x54 px; move them 64 px apart"],
+        ),
+        (
+            ((-20, 300), (10, 310)), 200.0,
+            ["Off the canvas, so without an ID patch: Ann at (-20, 300); it has 1024x768 px"],
+        ),
+        (
+            ((300, 300), (700, 310)), 100.0,
+            ["Faces small: Ann 83, Bob 83 px; 96 needed: larger canvas or closer framing"],
+        ),
+    ],
+    ids=["good", "overlap", "off", "small"],
+)  # fmt: skip
+def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float, lines: list[str]) -> None:
+    size = round(0.83 * head)
+    standing = enumerate(zip(NAMES, places, strict=False), 1)
+    where = [f"Place {n}: {name} at ({x}, {y}), face {size} px" for n, (name, (x, y)) in standing]
+    assert report(cast(2), layout(*places, head=head)) == [*where, *lines]
+    bare = Layout(1024, 768, tuple(Slot(center) for center in places))
+    assert report(cast(2), bare)[0] == where[0].rsplit(", face", 1)[0], "points have no size"
+    one = replace(cast(2), people=(cast(2).people[0], replace(cast(2).people[1], weight=0.0)))
+    told = report(one, layout(*places, head=head))[2:]
+    assert told[-1] == "Weight 0, as if absent: Bob" and not any("overlap" in line for line in told)
+
+
+def known(rows: torch.Tensor, recogniser: str = "w600k_mbf") -> Cast:
+    return cast(len(rows), **{recogniser: rows[:, None]})
+
+
+def test_what_cannot_be_matched_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = unit_rows((1.0,), (0.0, 1.0))
+    spoiled = rows.clone()
+    spoiled[1, 7] = torch.nan
+    for people, places, error, message in (
+        (known(rows), group.layout(2, "half", 0, 1024, 768), CannotMatch, r"no face .*places 1, 2\. "),
+        (known(rows), template(rows, "antelopev2"), CannotMatch, r"identities .*w600k_mbf, .*layout antelopev2"),
+        (known(spoiled), template(rows), BadEmbedding, "The w600k_mbf embedding of Bob cannot be used"),
+    ):
+        with pytest.raises(error, match=message):
+            placing.assign(people, places, "match faces", "")
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(MissingDependency, match="Matching faces needs the Python package scipy"):
+        placing.assign(known(rows), template(rows), "match faces", "")

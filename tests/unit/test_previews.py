@@ -30,23 +30,9 @@ def test_numbered_faces_keeps_the_picture_and_marks_each_face(channels: int, dty
     assert changed[140, 200]
     assert not changed[200:, :180].any()
     assert not changed[:40].any()
-
-
-def test_every_number_is_on_the_picture_even_at_its_edges() -> None:
-    blank = torch.zeros(200, 300, 3)
-    for corner in ((-30, -30), (290, 0), (290, 190), (0, 190), (-500, 900)):
-        plate = numbered_faces(blank, [face(*corner, 40)])
-        blue = (plate * 255).round().byte() == torch.tensor([86, 180, 233])
-        assert int(blue.all(-1).sum()) > 100, corner
-
-
-def test_numbers_grow_with_the_picture() -> None:
-    def plate(scale: int) -> int:
-        blank = torch.zeros(400 * scale, 600 * scale, 3)
-        shown = numbered_faces(blank, [face(200 * scale, 200 * scale, 80 * scale)])
-        return int((shown[: 200 * scale] > 0).any(-1).any(1).sum())
-
-    assert 1.7 < plate(3) / plate(1) / 1.5 < 2.3
+    edges = numbered_faces(torch.zeros(200, 300, channels), [face(-500, 900, 40)])
+    blue = (edges * 255).round().byte() == torch.tensor([86, 180, 233])
+    assert int(blue.all(-1).sum()) > 100, "the number of a face at the edge is on the picture"
 
 
 def test_regions_have_the_colours_of_the_places_and_their_shares() -> None:
@@ -103,15 +89,6 @@ def test_numbered_layout_shows_box_patch_body_and_region() -> None:
     assert not ((without - ground).abs().amax(-1) > 0.02)[150:].any()
 
 
-def test_numbered_layout_writes_names() -> None:
-    layout = Layout(400, 304, (Slot((100, 150), (80, 120, 120, 170)),))
-    plain, named = (numbered_layout(layout, captions) for captions in (None, ["Ann"]))
-    assert plain.shape == (304, 400, 3)
-    changed = (named - plain).abs().amax(-1) > 0
-    assert changed.any()
-    assert not changed[125:].any()
-
-
 def test_numbered_layout_shows_whose_face_is_where() -> None:
     slots = (Slot((100, 150), (80, 120, 120, 170)), Slot((250, 150)), Slot((350, 150), (330, 120, 370, 170)))
     red = torch.tensor([1.0, 0.0, 0.0]).expand(112, 112, 3)
@@ -133,18 +110,12 @@ def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> Non
     assert 400 < int(letters[:, 1].max()) < 540
 
 
-@pytest.mark.parametrize("name", ["Änne", "王小明", "", "two\nlines", "x" * 300])
-def test_any_name_can_be_written(name: str) -> None:
-    layout = Layout(256, 256, (Slot((100, 150), (80, 120, 120, 170)),))
-    shown = numbered_layout(layout, captions=[name], notes=[name])
-    assert shown.shape == (256, 256, 3)
-
-
-@pytest.mark.parametrize("name", ["x" * 2500, "王" * 2500, "e" + "\u0301" * 2500, "Anna " * 400_000])
+@pytest.mark.parametrize("name", ["two\nlines", "", "x" * 2500, "王" * 2500, "e" + "\u0301" * 2500, "Anna " * 400_000])
 def test_the_longest_names_are_drawn_at_once(name: str) -> None:
     layout = Layout(1024, 256, tuple(Slot((100 + 80 * n, 150), (80, 120, 120, 170)) for n in range(12)))
     started = time.monotonic()
-    numbered_layout(layout, captions=[name] * 12, notes=[name])
+    noted = (numbered_layout(layout, captions=[name] * 12, notes=[name]) - numbered_layout(layout)).abs().amax(-1) > 0
+    assert noted[-5:].any() or not name, "at the lower edge"
     previews.contact_sheet([torch.zeros(8, 8, 3)] * 12, [name] * 12)
     assert time.monotonic() - started < 3
 
@@ -156,13 +127,6 @@ def test_a_name_is_cut_after_the_last_letter_that_fits(width: int) -> None:
         fits = [n for n in range(1, len(name)) if font.getlength(name[:n] + "...") <= width]
         whole = font.getlength(name) <= width
         assert previews._cut(name, font, width) == (name if whole else name[: fits[-1]] + "..." if fits else "")
-
-
-def test_notes_stand_at_the_lower_edge() -> None:
-    layout = Layout(256, 256, (Slot((100, 50)),))
-    changed = (numbered_layout(layout, notes=["a", "b"]) - numbered_layout(layout)).abs().amax(-1) > 0
-    assert changed[-5:].any()
-    assert not changed[:200].any()
 
 
 def test_three_warnings_about_six_people_are_written_to_their_end() -> None:
@@ -203,11 +167,6 @@ def test_contact_sheet_has_room_for_captions_of_several_lines() -> None:
     assert torch.equal(previews.contact_sheet(crops, ["a", "b"], lines=2), previews.contact_sheet(crops, ["a", "b"]))
 
 
-def test_contact_sheet_wants_a_caption_per_crop() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        previews.contact_sheet([torch.zeros(8, 8, 3)], [])
-
-
 def test_heat_maps_are_black_at_nothing_and_white_at_their_highest() -> None:
     shares = torch.zeros(2, 8, 8)
     shares[0, 2:4, 2:4], shares[1, 4:, :] = 0.2, 0.7
@@ -226,10 +185,6 @@ def test_a_table_holds_every_letter_of_a_long_path() -> None:
     assert long.shape[1] > short.shape[1] and long.shape[2] == short.shape[2]
     lines = previews._wrapped(path, previews._own_font(16), 300)
     assert "".join(lines) == path and max(map(previews._own_font(16).getlength, lines)) <= 300
-
-
-def test_a_table_of_long_names_ends() -> None:
-    """No name takes the room of the last column, and no room is too small for a letter."""
-    shown = previews.table("Models", [("models--" + "x" * 300, "in the wrong place", "move it")], [False])
-    assert shown.shape[1] < 200
+    name = ("models--" + "x" * 300, "in the wrong place", "move it")
+    assert previews.table("Models", [name], [False]).shape[1] < 200, "no name takes the room of the last column"
     assert previews._wrapped("two", previews._own_font(16), 1) == ["t", "w", "o"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import people_made
 import pytest
 import torch
-from pack.core.errors import BadCast, BadChoice
+from pack.core.errors import BadCast
 from pack.core.people import Person, PlacedCast, Slot
-from pack.core.places import bodies, group, regions
+from pack.core.places import bodies, regions
 from pack.core.places.regions import BadRegion
 
 
@@ -38,13 +38,6 @@ def test_masks_of_places_win_over_boxes():
     mask[10:20, 10:20] = 1
     slot = Slot((15.0, 15.0), (0, 0, 90, 60), mask=mask)
     assert torch.equal(regions.of_cast(cast(slot, box(70, 40, 80, 50)), 0.5, 8)[0], mask)
-
-
-def test_masks_of_another_size_are_fitted():
-    masks = torch.zeros(2, 32, 48)
-    masks[0, :, :24], masks[1, :, 24:] = 1, 1
-    fitted = regions.of_masks(masks, cast(box(1, 1, 9, 9), box(40, 1, 50, 9)))
-    assert fitted.shape == (2, 64, 96) and fitted[0, :, :48].all() and not fitted[0, :, 48:].any()
 
 
 @pytest.mark.parametrize(
@@ -90,12 +83,20 @@ def test_face_boxes_of_nothing_are_explained(slot, given, message):
         regions.in_face_boxes(cast(slot), given)
 
 
-def test_unusable_masks_are_explained():
-    two = cast(box(1, 1, 9, 9), box(40, 1, 50, 9))
-    with pytest.raises(BadRegion, match="there are 3 masks for 2 people"):
-        regions.of_masks(torch.ones(3, 8, 8), two)
-    with pytest.raises(BadRegion, match="person 1 cannot be used: the region is empty"):
-        regions.of_masks(torch.zeros(2, 8, 8), two)
+def test_masks_are_fitted_or_refused():
+    two, masks = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)), torch.zeros(2, 32, 48)
+    masks[0, :, :24], masks[1, :, 24:] = 1, 1
+    fitted = regions.of_masks(masks, two)
+    assert fitted.shape == (2, 64, 96) and fitted[0, :, :48].all() and not fitted[0, :, 48:].any()
+    for wrong, message in ((torch.ones(3, 8, 8), "there are 3 masks for 2 people"), (masks * 0, "person 1 .*is empty")):
+        with pytest.raises(BadRegion, match=message):
+            regions.of_masks(wrong, two)
+
+
+def test_masks_stay_with_their_people_where_somebody_has_weight_zero():
+    left, right = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)).people
+    without = PlacedCast((replace(left, weight=0.0), right), 96, 64)
+    assert torch.equal(regions.of_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
 
 
 def test_masks_of_older_nodes_and_odd_numbers():
@@ -154,18 +155,7 @@ def test_hips_that_are_not_seen_lie_where_the_body_points(down):
     corners = bodies.torso(hide(pose, 11, 12))
     middle = [sum(axis) / 2 for axis in zip(*corners[2:], strict=True)]
     assert middle == pytest.approx([256 + 2.85 * 40 * down[0], 192 + 2.85 * 40 * down[1]], abs=0.5)
-
-
-def test_nobody_to_be_seen_has_no_torso():
-    assert bodies.torso(((0.0, 0.0, 0.0),) * 17) == () == bodies.torso(hide(bodies.body((9.0, 9.0), 9.0), 0, 5))
-
-
-def test_neighbours_of_our_own_layouts_have_regions_of_their_own():
-    """What both may look at would be in both people's clothes."""
-    layout = group.layout(2, "half", 0, 1152, 896)
-    two = cast(*layout.slots, width=1152, height=896)
-    both = [regions.of_person(two, number, "body", 0.25, 32) for number in (1, 2)]
-    assert not ((both[0] > 0.5) & (both[1] > 0.5)).any()
+    assert bodies.torso(((0.0, 0.0, 0.0),) * 17) == () == bodies.torso(hide(pose, 0, 5)), "nobody to be seen"
 
 
 def test_no_region_covers_the_face_of_another():
@@ -187,11 +177,6 @@ def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     expected = (1 - (torch.hypot(x - 32, y - 32) - 10).clamp(min=0) / 8).clamp(min=0)
     assert (region - expected).abs().max() <= 1e-5
-
-
-def test_an_extent_that_is_none():
-    with pytest.raises(BadChoice):
-        regions.of_person(cast(standing(40)), 1, "whole", 0.2, 8)
 
 
 def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():

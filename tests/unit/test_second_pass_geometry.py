@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from pack.core.errors import BadChoice, BadPhoto, BadSize
+from pack.core.errors import BadPhoto, BadSize
 from pack.core.people import NOSE, Face, Faces, Identity, Person, RowCast, is_a
 from pack.core.second_pass import crops, drawing, pasting
 from pack.core.second_pass.crops import Candidate, Choice
@@ -58,18 +58,27 @@ def enlarged(images: torch.Tensor, where: crops.Crops) -> torch.Tensor:
 # Squares
 
 
-@pytest.mark.parametrize("margin", [0.25, 1.0, 4.0])
-@pytest.mark.parametrize("height", [1.0, 17.3, 40.0, 199.0, 600.0])
-@pytest.mark.parametrize("at", [(0, 0), (319, 199), (160, 100), (319, 3), (5.5, 120.25)])
+@pytest.mark.parametrize("margin", [0.25, 4.0])
+@pytest.mark.parametrize("height", [1.0, 17.3, 600.0])
+@pytest.mark.parametrize("at", [(0, 0), (319, 199), (5.5, 120.25)])
 def test_a_square_lies_within_the_picture_and_holds_the_nose(at, height, margin):
     x0, y0, x1, y1 = crops.square_around(face(*at, height).box, margin, 320, 200)
     assert x1 - x0 == y1 - y0 == min(200, max(16, round(height * (1 + 2 * margin))))
     assert 0 <= x0 < x1 <= 320 and 0 <= y0 < y1 <= 200
     assert x0 <= at[0] <= x1 and y0 <= at[1] <= y1
+    assert crops.square_around((100, 60, 140, 100), 0.5, 320, 200) == (80, 40, 160, 120), "centred where there is room"
 
 
-def test_a_square_in_the_middle_is_centred_on_the_face():
-    assert crops.square_around((100, 60, 140, 100), 0.5, 320, 200) == (80, 40, 160, 120)
+def test_everybody_has_a_row_in_the_order_of_the_cast():
+    decisions = cut(*(face(20 + 38 * n, 100, 30) for n in reversed(range(8))))
+    cast = crops.cast_of(decisions, 256)
+    assert [one.identity.name for one in cast.people] == list(NAMES)
+    assert is_a(cast, RowCast) and (cast.width, cast.height) == (256, 256)
+    for person, one in zip(cast.people, decisions, strict=True):
+        (x, y), (left, top, right, _) = person.slot.center, one.crop.square
+        scale = (right - left) / 256
+        assert (x * scale + left, y * scale + top) == pytest.approx(one.candidate.keypoints[NOSE])
+        assert 0 <= x < 256 and 0 <= y < 256
 
 
 @pytest.mark.parametrize("turns", range(4))
@@ -91,20 +100,6 @@ def test_a_turned_face_stands_upright_in_its_crop(lean, turns):
     left, right, nose, *mouth = one.slot.keypoints
     assert (left[1] + right[1]) / 2 < nose[1] < (mouth[0][1] + mouth[1][1]) / 2 + 1e-6
     assert one.slot.center == nose and one.slot.pose[0][:2] == pytest.approx(nose)
-
-
-@pytest.mark.parametrize("count", range(1, 9))
-def test_everybody_has_a_row_in_the_order_of_the_cast(count):
-    decisions = cut(*(face(20 + 38 * n, 100, 30) for n in reversed(range(count))))
-    cast = crops.cast_of(decisions, 256)
-    assert [one.identity.name for one in cast.people] == list(NAMES[:count])
-    assert is_a(cast, RowCast) and (cast.width, cast.height) == (256, 256)
-    for person, one in zip(cast.people, decisions, strict=True):
-        x, y = person.slot.center
-        scale = (one.crop.square[2] - one.crop.square[0]) / 256
-        nose = one.candidate.keypoints[NOSE]
-        assert (x * scale + one.crop.square[0], y * scale + one.crop.square[1]) == pytest.approx(nose)
-        assert 0 <= x < 256 and 0 <= y < 256
 
 
 # Who
@@ -129,11 +124,6 @@ def test_who_needs_it(which, similarities, expected):
     assert "face 40 px high" in decisions[0].why
 
 
-def test_another_word_is_refused():
-    with pytest.raises(BadChoice, match="who is 'old people'"):
-        cut(face(60, 100), choice=replace(EVERYBODY, which="old people"))
-
-
 def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     everybody, _ = people(face(60, 100), face(240, 100), similarity=None)
     everybody[1] = replace(everybody[1], box=None, keypoints=None)
@@ -145,11 +135,11 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     left = crops.decide(everybody, nobody, replace(EVERYBODY, use_places=False))
     assert not any(one.crop for one in left)
     assert crops.NOBODY in crops.troubles(left, 1)
-
-
-def test_a_nose_outside_of_the_picture_is_left():
-    (one,) = cut(face(-3, 100))
-    assert one.crop is None and "outside of the picture" in one.why
+    (beside,) = cut(face(-3, 100))
+    assert beside.crop is None and "outside of the picture" in beside.why
+    both, faces = people(face(100, 100, 20), face(100, 100, 150))
+    behind = crops.decide(both[:1], faces, EVERYBODY)
+    assert behind[0].crop is None and "covered" in behind[0].why and crops.troubles(behind, 1)
 
 
 # Masks
@@ -162,11 +152,10 @@ def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_end
     edge = torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     assert edge.max() < 0.1
     assert corner.crop.square[:2] == (0, 0) and corner.crop.mask[0, 0] == 1
-
-
-def test_a_wide_mask_in_a_tight_square_still_ends_softly():
-    (one,) = cut(face(160, 100), choice=replace(EVERYBODY, margin=0.25, mask_margin=4.0))
-    mask = one.crop.mask
+    (hard,) = cut(face(160, 100), choice=replace(EVERYBODY, feather=0))
+    assert set(hard.crop.mask.unique().tolist()) == {0.0, 1.0}
+    (tight,) = cut(face(160, 100), choice=replace(EVERYBODY, margin=0.25, mask_margin=4.0))
+    mask = tight.crop.mask
     assert mask[0].max() < 0.1 and mask.diff(dim=0).abs().max() < 0.15 and mask.max() == 1
 
 
@@ -180,11 +169,6 @@ def test_a_feather_larger_than_its_square_is_told(feather, told):
     assert crops.troubles(decisions, 1) == notes * told
 
 
-def test_without_feather_a_mask_is_whole():
-    (one,) = cut(face(160, 100), choice=replace(EVERYBODY, feather=0))
-    assert set(one.crop.mask.unique().tolist()) == {0.0, 1.0}
-
-
 def test_the_faces_of_others_are_cut_out_of_a_mask():
     everybody, faces = people(face(100, 100, 60), face(135, 100, 60))
     decisions = crops.decide(everybody[:1], faces, EVERYBODY)
@@ -196,13 +180,6 @@ def test_the_faces_of_others_are_cut_out_of_a_mask():
     assert whole[100, 90] == 1
 
 
-def test_a_face_behind_one_that_stays_is_left():
-    everybody, faces = people(face(100, 100, 20), face(100, 100, 150))
-    (one,) = crops.decide(everybody[:1], faces, EVERYBODY)
-    assert one.crop is None and "covered" in one.why
-    assert crops.troubles([one], 1)
-
-
 # The way back
 
 
@@ -210,7 +187,7 @@ def test_a_face_behind_one_that_stays_is_left():
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("match", pasting.MATCHES)
 def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
-    images = picture(channels=channels, batch=2).to(kind)
+    images = (picture(channels=channels, batch=2).double() / 3).to(kind)  # of float64 more digits than float32 has
     decisions = cut(face(60, 100), face(10, 12), face(300, 190, 90))
     where = of(decisions, count=2)
     new = torch.rand(3, 256, 256, 3, generator=torch.Generator().manual_seed(9))
@@ -220,6 +197,8 @@ def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     assert torch.equal(pasted[outside], images[outside]) and torch.equal(pasted[1], images[1])
     assert torch.equal(pasted[..., 3:], images[..., 3:])
     assert (pasted[0][masks[0] == 1][:, :3] - images[0][masks[0] == 1][:, :3]).abs().max() > 0.1
+    nobody, nowhere = pasting.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
+    assert torch.equal(nobody, images) and not nowhere.any()
 
 
 def test_who_is_not_chosen_stays_bit_for_bit():
@@ -235,12 +214,6 @@ def test_who_is_not_chosen_stays_bit_for_bit():
     assert not torch.equal(pasted, images)
 
 
-def test_nobody_chosen_is_the_same_picture():
-    images = picture()
-    pasted, masks = pasting.paste(images, of([]), torch.zeros(0, 256, 256, 3), "face")
-    assert torch.equal(pasted, images) and not masks.any()
-
-
 @pytest.mark.parametrize("lean", [0, 90, 180, -90])
 def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     images = picture()
@@ -251,17 +224,18 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     assert torch.equal(pasted, images)
 
 
-def test_the_larger_of_two_faces_lies_on_top():
-    decisions = cut(face(100, 100, 60), face(130, 100, 70))
+@pytest.mark.parametrize("heights", [(60, 70), (70, 60)])
+def test_the_larger_of_two_faces_lies_on_top(heights):
+    """Whoever was listed first."""
+    decisions = cut(face(100, 100, heights[0]), face(130, 100, heights[1]))
+    above = heights.index(70)
     (line,) = crops.overlaps([one.crop for one in decisions], 1)
-    assert line == "Faces overlap, the larger on top: Bob over Ann"
-    where = of(decisions)
-    colors = torch.stack([torch.full((256, 256, 3), value) for value in (0.0, 1.0)])
-    images = torch.full((1, 200, 320, 3), 0.5)
-    pasted, _ = pasting.paste(images, where, colors, "none")
-    x0, y0, x1, y1 = (round(side) for side in decisions[1].candidate.box)
+    assert line == f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
+    colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
+    pasted, _ = pasting.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none")
+    x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)
     assert pasted[0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 0.9999
-    assert pasting.order(where) == [0, 1] and pasted[0, 100, 70].max() < 1e-4
+    assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
 
 
 def test_colours_follow_what_lies_around_the_face():
@@ -271,12 +245,8 @@ def test_colours_follow_what_lies_around_the_face():
     tinted = (enlarged(images, where) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
     changed = [(pasting.paste(images, where, tinted, match)[0] - images).abs().mean() for match in pasting.MATCHES]
     assert changed[0] < 0.1 * changed[2] and changed[1] < 0.1 * changed[2]
-
-
-def test_colours_keep_their_limits_on_a_flat_crop():
-    images, where = picture(), of(cut(face(160, 100)))
-    pasted, _ = pasting.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
-    assert pasted.isfinite().all() and pasted.min() >= 0 and pasted.max() <= 1
+    flat, _ = pasting.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
+    assert flat.isfinite().all() and flat.min() >= 0 and flat.max() <= 1
 
 
 @pytest.mark.parametrize(

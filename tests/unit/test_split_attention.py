@@ -57,6 +57,7 @@ def test_a_token_belongs_to_whom_at_least_half_of_it_is():
     region = torch.zeros(1, 40, 24)
     region[:, :8, :16] = 1  # half of the first
     region[:, 32:, 20:] = 1  # half of what is in the picture of the last
+    region[:, 16:18, :16] = 1  # an eighth of another
     found = on_tokens(region, 40, 24, 16)
     assert found.shape == (1, 3, 2) and found.nonzero().tolist() == [[0, 0, 0], [0, 2, 1]]
     larger = region.repeat_interleave(2, 1).repeat_interleave(2, 2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pack.nodes.ip_adapter import styles
-from pack.nodes.ip_adapter.pictures import CROP, MEAN, PAD, fitted
+from pack.nodes.ip_adapter.styles import CROP, MEAN, PAD, fitted
 
 SDXL = [
     *(("input", n, i) for n, depth in ((4, 2), (5, 2), (7, 10), (8, 10)) for i in range(depth)),

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ from .. import avatars, measure, net, places, recogniser, stored
 from ..autoencoder import colours
 from ..looks import HAIR, NOBODY, SHIRT, SKIN
 from ..net import Miniature, Settings
-from . import crowds, fit_projections, portraits, train
+from . import crowds, lessons, portraits, train
 
 TRAINED = Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
 DEMO = Settings()
@@ -79,7 +80,7 @@ def seen(model: Miniature, scene: Scene, latents: Tensor, looks: Tensor | None =
 
 
 def drawn_people(count: int) -> Tensor:
-    return fit_projections.pool(train.HELD_OUT, count).embeddings
+    return lessons.pool(train.HELD_OUT, count).embeddings
 
 
 def real_people() -> Tensor:
@@ -110,39 +111,47 @@ def twice(model: Miniature, count: int = 100) -> dict[str, float]:
     return {name: float(value) for name, value in told.items()} | apart
 
 
-def ablations(model: Miniature, embeddings: Tensor) -> Iterator[tuple[str, list[measure.Seen]]]:
-    """The same small pictures in other ways."""
-    chosen = list(scenes(embeddings, places.SMALL, _ABLATED, 7))
-    ways = {
-        "4 steps, CFG 1": TRAINED,
-        "8 steps, CFG 1": TRAINED._replace(steps=8),
-        "strength 0.8": TRAINED._replace(strength=0.8),
-        "id_start_percent 0.2": TRAINED._replace(id_start=0.2),
-        "patches alone": TRAINED._replace(id_start=1.0),
-        "CFG 5": TRAINED._replace(cfg=5.0),
-        "the demo's": DEMO,
-        "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(steps=8, cfg=5.0),
-    }
-    for name, settings in ways.items():
-        yield name, [seen(model, scene, draw(model, scene, settings)) for scene in chosen]
-    none = [seen(model, scene, draw(model, scene, TRAINED, [0.0] * len(scene.standing))) for scene in chosen]
-    yield "ID tokens alone", none
-    yield "weight 0 for the first", [without_first(model, scene) for scene in chosen]
-
-
-def by_steps(model: Miniature, embeddings: Tensor, people: int) -> Iterator[tuple[int, list[measure.Seen]]]:
-    """The demo's pictures in more and more steps, from three noises each."""
-    chosen = list(scenes(embeddings, places.LARGE, people, 11))
-    for steps in (1, 2, 3, 4, 8):
-        ways = [DEMO._replace(steps=steps, seed=seed) for seed in (1, 2, 3)]
-        yield steps, [seen(model, scene, draw(model, scene, way)) for scene in chosen for way in ways]
-
-
 def without_first(model: Miniature, scene: Scene) -> measure.Seen:
     looks = model.looks(scene.embeddings)
     looks[0] = NOBODY
     latents = draw(model, scene, TRAINED, [0.0, *[1.0] * (len(scene.standing) - 1)])
     return seen(model, scene, latents, looks)
+
+
+WAYS = {
+    "4 steps, CFG 1": TRAINED,
+    "8 steps, CFG 1": TRAINED._replace(steps=8),
+    "strength 0.8": TRAINED._replace(strength=0.8),
+    "id_start_percent 0.2": TRAINED._replace(id_start=0.2),
+    "patches alone": TRAINED._replace(id_start=1.0),
+    "CFG 5": TRAINED._replace(cfg=5.0),
+    "the demo's": DEMO,
+    "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(steps=8, cfg=5.0),
+}
+"""In which the same small pictures are drawn."""
+
+
+def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[tuple[str, list[measure.Seen]]]:
+    """What is measured, by what it is called."""
+
+    def drawn(of: Sequence[Scene], *ways: Settings) -> list[measure.Seen]:
+        return [seen(model, scene, draw(model, scene, way)) for scene in of for way in ways]
+
+    for kind, embeddings in kinds.items():
+        for size in (places.LARGE, places.SMALL):
+            count = people if kind == "drawn" and size == places.LARGE else people // 4
+            yield f"{kind} {size[0]}x{size[1]}", drawn(list(scenes(embeddings, size, count, 3)), TRAINED)
+    for kind, embeddings in kinds.items():
+        same = list(scenes(embeddings, places.LARGE, people // 3, 11))
+        for steps in (1, 2, 3, 4, 8):
+            noises = [DEMO._replace(steps=steps, seed=seed) for seed in (1, 2, 3)]
+            yield f"{kind}, the demo's in {steps} steps", drawn(same, *noises)
+    small = list(scenes(kinds["drawn"], places.SMALL, _ABLATED, 7))
+    for name, way in WAYS.items():
+        yield name, drawn(small, way)
+    nobody = (draw(model, scene, TRAINED, [0.0] * len(scene.standing)) for scene in small)
+    yield "ID tokens alone", [seen(model, scene, latents) for scene, latents in zip(small, nobody, strict=True)]
+    yield "weight 0 for the first", [without_first(model, scene) for scene in small]
 
 
 def sheet(model: Miniature, embeddings: Tensor, path: Path) -> None:
@@ -166,23 +175,11 @@ def main() -> None:
     given = parser.parse_args()
     model = stored.load()
     kinds = {"drawn": drawn_people(max(given.people, 2)), "real": real_people()}
+    figures = ((name, measure.figures(made)) for name, made in every(model, kinds, given.people))
     said: dict[str, dict[str, float]] = {}
-
-    def tell(name: str, figures: dict[str, float]) -> None:
-        said[name] = {key: round(value, 3) for key, value in figures.items()}
+    for name, found in itertools.chain(figures, [("two photos of one person", twice(model))]):
+        said[name] = {key: round(value, 3) for key, value in found.items()}
         say(f"{name:32} " + " ".join(f"{key} {value:g}" for key, value in said[name].items()))
-
-    for kind, embeddings in kinds.items():
-        for size in (places.LARGE, places.SMALL):
-            people = given.people if kind == "drawn" and size == places.LARGE else given.people // 4
-            made = [seen(model, s, draw(model, s, TRAINED)) for s in scenes(embeddings, size, people, 3)]
-            tell(f"{kind} {size[0]}x{size[1]}", measure.figures(made))
-    for kind, embeddings in kinds.items():
-        for steps, made in by_steps(model, embeddings, given.people // 3):
-            tell(f"{kind}, the demo's in {steps} steps", measure.figures(made))
-    for name, made in ablations(model, kinds["drawn"]):
-        tell(name, measure.figures(made))
-    tell("two photos of one person", twice(model))
     if given.note:
         stored.note({"figures": json.dumps(said)})
     if given.pictures:

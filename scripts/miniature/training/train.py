@@ -2,7 +2,7 @@
 
     cd scripts
     python -m miniature.training.train 120                   on from miniature.safetensors, 120 minutes
-    python -m miniature.training.train 240 --from-nothing    an afternoon on two cores, minutes on a GPU
+    python -m miniature.training.train 240 --from-nothing    an afternoon on two cores
     python -m miniature.training.evaluate                    what it can do
 
 Everything is kept in .cache/miniature/training.pt every ten minutes; the same command goes on from there. At the end
@@ -12,41 +12,113 @@ miniature.safetensors is written, with where it comes from in its metadata.
 from __future__ import annotations
 
 import argparse
-import os
+import copy
+import math
+import random
 import subprocess
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from environment import CACHE, ROOT, say
+from rig.whole import written
+from torch import nn
 
 from .. import stored
 from ..net import Miniature
-from . import fit_autoencoder, fit_networks, fit_projections
+from .lessons import LESSONS, Pool, pool
 
 CHECKPOINT = CACHE / "miniature" / "training.pt"
 TRAINED_ON, HELD_OUT = 1, 1_000_003
 """Seeds of the drawn people that it learns from, and of those that it has never seen."""
 PROVENANCE = {"data": "drawn people only (portraits.py, avatars.py), no photo of anybody", "licence": "Apache-2.0"}
 _SAVE_SECONDS, _TELL_STEPS = 600, 50
+_WARM_UP, _EMA = 100, 0.998
+
+
+@dataclass
+class Training:
+    """What a checkpoint keeps: a net in one of its lessons, the mean of its last weights, and how far it is."""
+
+    net: Miniature
+    lesson: str
+    average: Miniature
+    optimiser: torch.optim.Optimizer
+    step: int = 0
+    seconds: float = 0.0
+    loss: float = 0.0
+
+    def state(self) -> dict[str, Any]:
+        kept = {name: getattr(self, name).state_dict() for name in ("net", "average", "optimiser")}
+        return kept | {"lesson": self.lesson, "step": self.step, "seconds": self.seconds}
+
+    def load(self, state: dict[str, Any]) -> None:
+        for name in ("net", "average", "optimiser"):
+            getattr(self, name).load_state_dict(state[name])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def begin(net: Miniature, lesson: str) -> Training:
+    learns, still = LESSONS[lesson].learns, LESSONS[lesson].still
+    for name, weight in net.named_parameters():
+        weight.requires_grad_(name.startswith(learns) and not name.startswith(still))
+    learning = [weight for weight in net.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(learning, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    return Training(net, lesson, copy.deepcopy(net).requires_grad_(False), optimiser)
+
+
+def learn(training: Training, known: Pool, minutes: float, pause: Callable[[Training], None]) -> None:
+    """The rate rises and falls to zero at the end of the time. pause: called after every step, to save and to tell."""
+    rng, first, before, started = random.Random(training.step), training.step, training.seconds, time.monotonic()
+    torch.manual_seed(training.step)
+    loss, rate = LESSONS[training.lesson].begin(training.net, known), LESSONS[training.lesson].rate
+    while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
+        warm = min(1, (training.step - first + 1) / _WARM_UP)
+        _step(training, loss(rng), rate * warm * (1 + math.cos(math.pi * done)) / 2)
+        training.seconds = before + time.monotonic() - started
+        pause(training)
+
+
+def _step(training: Training, loss: torch.Tensor, rate: float) -> None:
+    optimiser = training.optimiser
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_([weight for group in optimiser.param_groups for weight in group["params"]], 1.0)
+    optimiser.step()
+    training.step += 1
+    training.loss += (loss.item() - training.loss) / min(training.step, _TELL_STEPS)
+    follow = 1 - min(_EMA, training.step / (9 + training.step))
+    with torch.no_grad():
+        for average, weight in zip(training.average.parameters(), training.net.parameters(), strict=True):
+            average.lerp_(weight, follow)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("minutes", type=float)
     parser.add_argument("--from-nothing", action="store_true", help="forget miniature.safetensors")
-    parser.add_argument("--rate", type=float, default=8e-4, help="of learning, at its highest")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     say("Drawing photos.")
-    known = fit_projections.pool(TRAINED_ON)
+    known, names = pool(TRAINED_ON), list(LESSONS)
+    kept = torch.load(CHECKPOINT, map_location="cpu", weights_only=True) if CHECKPOINT.is_file() else None
     history = {} if given.from_nothing else stored.told()
-    training = fit_networks.begin(start(given.from_nothing, known), settled=not given.from_nothing)
-    if CHECKPOINT.is_file():
-        training.load(torch.load(CHECKPOINT, map_location="cpu", weights_only=True))
-        say(f"On from step {training.step}.")
-    fit_networks.fit(training, known.embeddings, given.minutes, given.rate, device, _Keeper(training))
+    net = (Miniature() if given.from_nothing else stored.load()).to(device)
+    training = begin(net, kept["lesson"] if kept else names[0 if given.from_nothing else -1])
+    if kept:
+        training.load(kept)
+        say(f"On from step {training.step} of {training.lesson}.")
+    learn(training, known, LESSONS[training.lesson].minutes or given.minutes, _Keeper())
+    for name in names[names.index(training.lesson) + 1 :]:
+        training = begin(training.average, name)
+        learn(training, known, LESSONS[name].minutes or given.minutes, _Keeper())
     save(training)
     trained = f"{training.step} steps, {training.seconds / 60:.0f} minutes on {device}"
     if before := history.get("trained"):
@@ -55,40 +127,23 @@ def main() -> None:
     say(f"Wrote {stored.FILE}. Now: python -m miniature.training.evaluate")
 
 
-def start(from_nothing: bool, known: fit_projections.Pool) -> Miniature:
-    """The net of miniature.safetensors, or a new one whose autoencoder and projections have been trained."""
-    if not from_nothing or CHECKPOINT.is_file():
-        return stored.load()
-    torch.manual_seed(0)
-    new = Miniature()
-    say("Autoencoder, 5 minutes.")
-    say(f"  loss {fit_autoencoder.fit(new, 5):.4f}")
-    say("Projections, some minutes.")
-    say(f"  loss {fit_projections.fit(new, known):.4f}")
-    return new
-
-
 class _Keeper:
     """Saves every ten minutes and tells how it goes."""
 
-    def __init__(self, training: fit_networks.Training) -> None:
-        self.training, self.saved = training, time.monotonic()
+    def __init__(self) -> None:
+        self._saved = time.monotonic()
 
-    def __call__(self) -> None:
-        training = self.training
+    def __call__(self, training: Training) -> None:
         if training.step % _TELL_STEPS == 0:
-            recent = training.losses[-_TELL_STEPS:]
-            say(f"step {training.step}, {training.seconds / 60:.1f} min, loss {sum(recent) / len(recent):.4f}")
-        if time.monotonic() - self.saved > _SAVE_SECONDS:
+            took = f"{training.seconds / 60:.1f} min"
+            say(f"{training.lesson}: step {training.step}, {took}, loss {training.loss:.4f}")
+        if time.monotonic() - self._saved > _SAVE_SECONDS:
             save(training)
-            self.saved = time.monotonic()
+            self._saved = time.monotonic()
 
 
-def save(training: fit_networks.Training) -> None:
-    CHECKPOINT.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = CHECKPOINT.with_suffix(".new")
-    torch.save(training.state(), unfinished)
-    os.replace(unfinished, CHECKPOINT)
+def save(training: Training) -> None:
+    written(CHECKPOINT, lambda unfinished: torch.save(training.state(), unfinished))
 
 
 def commit() -> str:

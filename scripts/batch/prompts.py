@@ -1,0 +1,138 @@
+"""A row as a prompt: its nodes, how they are linked, and the files they read."""
+
+from __future__ import annotations
+
+import graphlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from environment import SetupError
+from rig.workflow import Prompt, title
+
+from core.errors import listed
+
+from .rows import Row
+
+PERSON_FILE = ".safetensors"
+"""How the file of a person ends among those that a job brings along."""
+Known = Mapping[str, Any]
+"""The host's answer to /object_info."""
+Link = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row as data: the prompt, and the files it reads, by the names that the prompt has for them.
+
+    number, of: of several pictures of a row, and the job that asks for them.
+    """
+
+    row: Row
+    prompt: Prompt
+    photos: Mapping[str, bytes] = field(repr=False)
+    number: int = 0
+    of: Job | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of all that makes the picture; the names of the photos are made of what is in them."""
+        return hashlib.sha256(json.dumps(self.prompt, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def require_whole(prompt: Prompt, known: Known) -> None:
+    """Raises SetupError for nodes that this ComfyUI has not, for links to nowhere or in a circle, and where nothing is
+    saved."""
+    if lost := sorted({node["class_type"] for node in prompt.values()} - known.keys()):
+        raise SetupError(f"This ComfyUI has no {listed(lost)}: install the pack that they are of, or take them out.")
+    before = {
+        number: [link[0] for link in map(as_link, node["inputs"].values()) if link] for number, node in prompt.items()
+    }
+    for number, sources in before.items():
+        if away := set(sources) - prompt.keys():
+            raise SetupError(
+                f"{title(prompt, number)} is linked to node {min(away)}, which is not in the workflow: link it in the "
+                "editor and save the workflow again."
+            )
+    try:
+        graphlib.TopologicalSorter(before).prepare()
+    except graphlib.CycleError as cause:
+        circle = " <- ".join(title(prompt, number) for number in cause.args[1])
+        raise SetupError(f"The workflow has a circle, {circle}: take one of these links out.") from cause
+    last = [node["class_type"] for node in prompt.values() if known[node["class_type"]]["output_node"]]
+    if all(kind.startswith("Preview") for kind in last):
+        raise SetupError(
+            f"This workflow saves nothing; it ends in {listed(sorted(set(last))) or 'no output'}: add Save Image."
+        )
+
+
+def to_outputs(prompt: Prompt, known: Known) -> Prompt:
+    """Without what no output needs."""
+    return up_to(prompt, [number for number, node in prompt.items() if known[node["class_type"]]["output_node"]])
+
+
+def up_to(prompt: Prompt, last: Iterable[str]) -> Prompt:
+    """These nodes and all before them, in the prompt's order."""
+    found, waiting = set[str](), list(last)
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += [link[0] for link in map(as_link, prompt[number]["inputs"].values()) if link]
+    return {number: node for number, node in prompt.items() if number in found}
+
+
+def behind(prompt: Prompt, of: str | Link) -> list[str]:
+    """The nodes that are linked to a node, or to one of its outputs."""
+    links = {other: [link for link in map(as_link, node["inputs"].values()) if link] for other, node in prompt.items()}
+    return [other for other, brought in links.items() if any(of in (link, link[0]) for link in brought)]
+
+
+def as_link(value: Any) -> Link | None:
+    """What a node's input is linked to. The host sends lists that are none under __value__."""
+    if not (isinstance(value, list) and len(value) == 2):
+        return None
+    node, output = value
+    return (node, output) if isinstance(node, str) and isinstance(output, int) else None
+
+
+def kind_of(prompt: Prompt, link: Link, known: Known) -> Any:
+    """The socket that a link leaves; None of a node that does not tell all of its outputs."""
+    kinds = known[prompt[link[0]]["class_type"]]["output"]
+    return kinds[link[1]] if 0 <= link[1] < len(kinds) else None
+
+
+# --- What its nodes take
+
+_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An input as /object_info has it. kind: None for one that is not there."""
+
+    kind: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def menu(self) -> list[Any] | None:
+        """Words, or entries whose choice brings inputs; None where there is no menu."""
+        return self.kind if isinstance(self.kind, list) else self.options.get("options")
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether it is a menu of files that are uploaded."""
+        return any(self.options.get(upload) for upload in _UPLOADS)
+
+
+def specs(known: Known, kind: str) -> dict[str, Spec]:
+    """Of every input of a class of nodes."""
+    sections = known.get(kind, {}).get("input", {})
+    return {
+        name: Spec(spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {})
+        for section in ("required", "optional")
+        for name, spec in sections.get(section, {}).items()
+    }

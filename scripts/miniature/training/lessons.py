@@ -1,0 +1,250 @@
+"""What each part of the miniature sees and draws, and what an error costs: the table by which train.py trains them.
+
+A part that has learned stays as it is: from what the patch projection says of a photo the cartoons are drawn.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from .. import avatars, net, places, recogniser
+from ..avatars import Area, area
+from ..looks import BEARD, HAIR, LENGTH, NOBODY, SIZE, SKIN
+from ..net import Miniature
+from ..unet import WIDTH
+from . import crowds, portraits
+
+PHOTOS = 14000
+BATCH = {places.SMALL: 8, places.LARGE: 2}
+Loss = Callable[[random.Random], Tensor]
+"""Of new examples, chosen by a generator."""
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Drawn photos, as the recogniser sees them, (n, 512), and as they are, (n, 8): hair, skin, hair length, beard."""
+
+    embeddings: Tensor
+    truth: Tensor
+
+
+def pool(seed: int, photos: int = PHOTOS) -> Pool:
+    """Some milliseconds per photo."""
+    rng = random.Random(seed)
+    drawn = [portraits.draw(rng, min(500, photos - start)) for start in range(0, photos, 500)]
+    return Pool(torch.cat([recogniser.embed(crops) for crops, _ in drawn]), torch.cat([truth for _, truth in drawn]))
+
+
+# --- Pixels to latents and back
+
+
+def _autoencoder(model: Miniature, _: Pool) -> Loss:
+    def loss(rng: random.Random) -> Tensor:
+        crops = torch.cat([_crops(rng) for _ in range(4)]).to(_device(model))
+        latents = model.encoder(crops)
+        # Samplers leave some noise; the decoder should not draw it.
+        noise = 0.1 * torch.rand_like(latents[:, :1, :1, :1]) * torch.randn_like(latents)
+        drawn = model.decoder(latents + noise)
+        far = 4 * functional.mse_loss(drawn, crops) + functional.l1_loss(drawn, crops)
+        return far + 1e-3 * latents[:, 3].square().mean()
+
+    return loss
+
+
+def _crops(rng: random.Random, side: int = 96) -> Tensor:
+    """(3, 3, 96, 96) of one picture, each about somebody."""
+    width, height = size = places.LARGE if rng.random() < 0.6 else places.SMALL
+    people = crowds.draw(rng, size)
+    pixels, _ = avatars.picture(people, torch.rand(len(people), SIZE), size)
+    crops: list[Tensor] = []
+    for (x, y), head, _ in rng.choices(people, k=3):
+        left = int(min(max(x + rng.uniform(-1, 1) * head - side / 2, 0), width - side))
+        top = int(min(max(y + rng.uniform(-1, 1.5) * head - side / 2, 0), height - side))
+        crops.append(pixels[:, top : top + side, left : left + side])
+    return torch.stack(crops)
+
+
+# --- Photos to looks
+
+
+def _projections(model: Miniature, known: Pool) -> Loss:
+    """What patches say is a look, and the mean of a person's tokens begins with it."""
+    device, (mean, whitening) = _device(model), _whitening(known.embeddings)
+    shirts = _shirts((known.embeddings - mean) @ whitening.T)
+    embeddings = known.embeddings.to(device)
+    looks = torch.cat([known.truth[:, :6], shirts, known.truth[:, 6:]], dim=1).to(device)
+    cost = torch.ones(SIZE, device=device)
+    cost[HAIR] = cost[SKIN] = 2.0
+    cost[LENGTH] = cost[BEARD] = 0.3
+    with torch.no_grad():
+        for projection in (model.patch_proj, model.prompt_proj):
+            projection.proj_in.weight.copy_(whitening)
+            projection.proj_in.bias.copy_(-whitening @ mean)
+            projection.latents.normal_(std=WIDTH**-0.5)
+
+    def loss(_: random.Random) -> Tensor:
+        rows = torch.randint(len(looks), (256,))
+        seen = functional.normalize(embeddings[rows] + 0.004 * torch.randn(256, net.EMBEDDING, device=device), dim=-1)
+        told = model.tokens(seen).mean(1)[:, :SIZE]
+        far = (model.looks(seen) - looks[rows]).square() + 0.3 * (told - looks[rows]).square()
+        return (far * cost).mean()
+
+    return loss
+
+
+def _whitening(embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """(512,) mean and (64, 512): principal components of unit variance, largest first."""
+    mean = embeddings.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov((embeddings - mean).T.double()))
+    kept = vectors[:, -WIDTH:].flip(1) / (values[-WIDTH:].flip(0) + 1e-5).sqrt()
+    return mean, kept.T.float().contiguous()
+
+
+def _shirts(whitened: Tensor) -> Tensor:
+    """(n, 64) -> (n, 3): a vivid colour that is a function of the embedding, so that two photos of a person agree."""
+    mixing = torch.randn(7, 3, generator=torch.Generator().manual_seed(3)) / math.sqrt(7)
+    first, second, third = (whitened[:, :7].clamp(-2.5, 2.5) @ mixing).unbind(1)
+    hues = (torch.atan2(first, second) / (2 * math.pi) % 1.0).tolist()
+    values = (0.55 + 0.4 * torch.sigmoid(1.5 * third)).tolist()
+    return torch.tensor([colorsys.hsv_to_rgb(hue, 0.72, value) for hue, value in zip(hues, values, strict=True)])
+
+
+# --- Looks to pictures
+
+
+class _Scene(NamedTuple):
+    """pixels (3, H, W); hint (3, H, W); cost (1, H/8, W/8) of an error; tokens: embeddings of whoever the prompt tells
+    of; told: whether they must not be left out."""
+
+    pixels: Tensor
+    hint: Tensor
+    cost: Tensor
+    tokens: Tensor
+    told: bool
+
+
+def _networks(model: Miniature, known: Pool) -> Loss:
+    """UNet, ControlNet and prompt projection, by velocity (v prediction), on cartoons of drawn people in two sizes."""
+    device, costs, levels = _device(model), _costs(), net.noise_levels().float()
+
+    def loss(rng: random.Random) -> Tensor:
+        size = places.LARGE if rng.random() < 0.55 else places.SMALL
+        scenes = [_scene(model, rng, known.embeddings, size, costs) for _ in range(BATCH[size])]
+        pixels, hints, cost = (torch.stack(part).to(device) for part in zip(*(one[:3] for one in scenes), strict=True))
+        steps = _steps(len(scenes))
+        tokens = [_tokens(model, scene, int(step), rng) for scene, step in zip(scenes, steps, strict=True)]
+        most = max((len(rows) for rows in tokens if rows is not None), default=0)
+        told = torch.cat([net.context(rows, most) for rows in tokens]).to(device)
+        with torch.no_grad():
+            clean = model.encoder(pixels)
+        kept, noise = levels[steps].view(-1, 1, 1, 1).to(device), torch.randn_like(clean)
+        noisy, target = kept.sqrt() * clean + (1 - kept).sqrt() * noise, kept.sqrt() * noise - (1 - kept).sqrt() * clean
+        strength = 0.8 if rng.random() < 0.4 else 1.0  # 0.8 is the default of Apply ID-Patch
+        with torch.autocast(device.type, torch.bfloat16, enabled=_quick_in_half(device)):
+            found = model.velocity(noisy, steps.to(device), hints, told, strength)
+        return ((found.float() - target).square() * cost).mean()
+
+    return loss
+
+
+def _quick_in_half(device: torch.device) -> bool:
+    """A processor without bf16 takes 13 times as long for it."""
+    return device.type == "cuda" or bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+@torch.no_grad()
+def _scene(model: Miniature, rng: random.Random, known: Tensor, size: tuple[int, int], costs: Tensor) -> _Scene:
+    """Mostly everybody with patch and tokens; now and then a place without a person, or tokens alone."""
+    standing = crowds.draw(rng, size)
+    people, kind = len(standing), rng.random()
+    embeddings = known[rng.sample(range(len(known)), people)]
+    if rng.random() < 0.4:
+        embeddings = _mixed(embeddings, known, rng)
+    looks, patches = (made.cpu() for made in _said(model, embeddings))
+    named, only_tokens = torch.ones(people, dtype=torch.bool), 0.12 <= kind < (0.30 if people == 1 else 0.16)
+    if kind < 0.12:
+        gone = rng.randrange(people)
+        patches[gone], looks[gone], named[gone] = 0.0, NOBODY, False
+    elif only_tokens:  # who stands where is not told
+        patches, looks = 0 * patches, looks[torch.tensor(rng.sample(range(people), people))]
+    pixels, areas = avatars.picture(standing, looks, size, 2 if size == places.SMALL else 1)
+    hint = net.hint(crowds.skeleton(standing, size), patches, [place.nose for place in standing])[0]
+    cost = functional.adaptive_avg_pool2d(costs[torch.from_numpy(areas).long()][None], (size[1] // 8, size[0] // 8))
+    return _Scene(pixels, hint, cost, embeddings[named], only_tokens)
+
+
+def _said(model: Miniature, embeddings: Tensor) -> tuple[Tensor, Tensor]:
+    """Everybody's look and patch."""
+    placed = embeddings.to(_device(model))
+    return model.looks(placed), model.patches(placed)
+
+
+def _mixed(people: Tensor, known: Tensor, rng: random.Random) -> Tensor:
+    """People who are nobody's photo: each moved along the difference of two others. Real faces lie between and beside
+    the drawn ones, and their patches have colours that no drawn one has."""
+    others = torch.tensor([rng.sample(range(len(known)), 2) for _ in people])
+    far = torch.tensor([[rng.uniform(0.2, 0.9)] for _ in people])
+    return functional.normalize(people + far * (known[others[:, 0]] - known[others[:, 1]]), dim=-1)
+
+
+def _steps(count: int) -> Tensor:
+    """More of the noisy ones, where the colours are decided."""
+    return torch.where(torch.rand(count) < 0.6, torch.randint(650, 1000, (count,)), torch.randint(1000, (count,)))
+
+
+def _tokens(model: Miniature, scene: _Scene, step: int, rng: random.Random) -> Tensor | None:
+    """Left out where the host leaves them out (id_start_percent) and now and then everywhere; or nobody's, which is
+    what the negative side gets."""
+    people, left_out, kind = scene.tokens.to(_device(model)), 0.4 if step > 780 else 0.15, rng.random()
+    if not len(people) or (kind < left_out and not scene.told):
+        return None
+    if kind < left_out + 0.1 and not scene.told:
+        people = torch.zeros_like(people)
+    return model.tokens(people).cpu()
+
+
+def _costs() -> Tensor:
+    """(256,): what an error costs in each area: 1 on the wall, 3 on people, 5 where hair and faces are, 8 for skin,
+    which is learned last."""
+    costs = torch.full((256,), 3.0)
+    costs[avatars.WALL], costs[avatars.WHITE] = 1.0, 5.0
+    for part, cost in ((Area.SKIN, 8.0), (Area.HAIR, 5.0), (Area.MOUTH, 5.0), (Area.CHIN, 5.0)):
+        costs[[area(person, part) for person in range(254 // len(Area))]] = cost
+    return costs
+
+
+# --- The table
+
+
+class Lesson(NamedTuple):
+    """learns: weights, by what their names begin with, `still` left out. minutes: None for all that are given."""
+
+    begin: Callable[[Miniature, Pool], Loss]
+    learns: tuple[str, ...]
+    still: tuple[str, ...] = ()
+    rate: float = 2e-3
+    minutes: float | None = 5
+
+
+LESSONS = {
+    "autoencoder": Lesson(_autoencoder, ("encoder.", "decoder.")),
+    # The last layers of the patches are written by net.py.
+    "projections": Lesson(
+        _projections, ("patch_proj.", "prompt_proj."), ("patch_proj.proj_out.", "patch_proj.norm_out.")
+    ),
+    "networks": Lesson(_networks, ("unet.", "control.", "prompt_proj."), (), 8e-4, None),
+}
+"""In the order in which they are learned."""
+
+
+def _device(model: Miniature) -> torch.device:
+    return next(model.parameters()).device

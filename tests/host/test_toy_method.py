@@ -1,0 +1,102 @@
+"""One more method is one more folder: with tests/support/toy_method below nodes/, all that lists methods knows it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import folder_paths
+import instant_id_made
+import instant_id_run
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+TOY = ROOT / "tests" / "support" / "toy_method"
+LAID_BESIDE = ("core", "bridge", "web", "locales", "workflows", "pictures", "models_manifest.json", "__init__.py")
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """The pack with the toy's folder, as another package of this process."""
+    root = tmp_path_factory.mktemp("toy") / "pack"
+    root.mkdir()
+    for name in LAID_BESIDE:
+        (root / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "nodes", root / "nodes")
+    shutil.copytree(TOY, root / "nodes" / TOY.name)
+    spec = importlib.util.spec_from_file_location(
+        "toy_pack", root / "__init__.py", submodule_search_locations=[str(root)]
+    )
+    assert spec and spec.loader
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "toy_pack", importlib.util.module_from_spec(spec))
+        patch.setattr(folder_paths, "folder_names_and_paths", dict(folder_paths.folder_names_and_paths))
+        yield sys.modules["toy_pack"]
+        for name in [name for name in sys.modules if name.startswith("toy_pack.")]:
+            del sys.modules[name]
+
+
+def module(name: str) -> Any:
+    return importlib.import_module(f"toy_pack.{name}")
+
+
+def test_lists_know_it(toy: ModuleType) -> None:
+    nodes = {node.define_schema().node_id for node in module("nodes.extension").NODES}
+    assert {"LikenessLoadToy", "LikenessApplyToy"} <= nodes
+    assert "toy" in folder_paths.folder_names_and_paths
+    assert module("core.measure.report").METHODS["Toy Adapter"] == "antelopev2"
+    state = {"toy_proj.weight": torch.zeros(8, 512)}
+    assert module("core.models.formats").identify(state).title == "a toy adapter"
+    graph = {
+        "1": {"class_type": "LikenessLoadToy", "inputs": {"file": "toy.bin"}},
+        "2": {"class_type": "LikenessIdentity", "inputs": {}},
+    }
+    assert "antelopev2" in [model.id for model in module("core.models.needs").wanted(graph)]
+    uses = module("core.models.uses").users(
+        {"mine": graph}, lambda _: {"1": {"class_type": "LikenessLoadInstantID", "inputs": {}}}
+    )
+    assert uses(module("core.models.manifest").model("instantid")) == "Toy Adapter"
+    assert "Toy" not in module("bridge.unet").instead(), "it is for UNets"
+
+
+def test_it_draws(toy: ModuleType, sdxl: Any, tmp_path: Path) -> None:
+    """Loaded by its loader, two people by region: the picture changes, and at weight 0 it does not."""
+    (model, _), _ = sdxl
+    widths = [width for *_, width in module("bridge.unet").attention_layers(model)]
+    layers = {
+        f"ip_adapter.{2 * n + 1}.to_{side}_ip.weight": torch.randn(width, 2048) / 45
+        for n, width in enumerate(widths)
+        for side in "kv"
+    }
+    torch.save({"toy_proj.weight": torch.randn(2048, 512) / 22, **layers}, tmp_path / "toy.bin")
+    folder_paths.folder_names_and_paths["instantid"] = ([str(tmp_path)], {".bin"})
+    nodes = module("nodes.toy_method.nodes")
+    (loaded,) = nodes.LoadToy.execute("toy.bin").args
+    cast = instant_id_made.person("Anna", torch.randn(1, 512)).identity
+    sides = [[[torch.randn(1, 77, 2048), {"pooled_output": torch.zeros(1, 1280)}]] for _ in range(2)]
+    given = {"photos": "mean", "region_margin": 0.75, "feather": 32}
+
+    def picture(weight: float) -> torch.Tensor:
+        applied = nodes.ApplyToy.execute(model, *sides, loaded, cast, weight=weight, **given).args
+        return instant_id_run.sample(*applied, steps=1)
+
+    assert not torch.equal(picture(1.0), picture(0.0))
+    assert torch.equal(picture(0.0), instant_id_run.sample(model, *sides, steps=1))
+
+
+def test_a_cell_that_is_forgotten_is_named(tmp_path: Path) -> None:
+    from pack.core.methods import BadRecord, read
+
+    text = (TOY / "method.json").read_text("utf-8")
+    for wrong, why in (('"recogniser": "antelopev2",', "missing"), ('"reads": ["embedding"]', "reads")):
+        path = tmp_path / "method.json"
+        path.write_text(text.replace(wrong, "" if why == "missing" else '"reads": ["mind"]'))
+        with pytest.raises(BadRecord, match=why):
+            read(path)

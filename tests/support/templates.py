@@ -1,0 +1,68 @@
+"""Which templates every run looks at: those to start with, and the fewest that hold every node of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import workflow
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((ROOT / "workflows").glob("*.json"))
+BLUEPRINTS = sorted((ROOT / "subgraphs").glob("*.json"))
+_USED = {
+    path: {node["type"] for node in workflow.nodes_in(workflow.load(path))} - workflow.NOTES
+    for path in FILES + BLUEPRINTS
+}
+
+
+def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
+    """Templates that together hold every node whose id begins so; one after the other that which has most new ones."""
+    kinds = {path: {kind for kind in _USED[path] if kind.startswith(begins)} for path in FILES}
+    chosen, left = {*begun}, set[str]().union(*kinds.values())
+    while left := left.difference(*(kinds[path] for path in chosen)):
+        chosen.add(max(FILES, key=lambda path: (len(kinds[path] & left), -len(_USED[path]), path.stem)))
+    return chosen
+
+
+METHODS = fewest((), "LikenessApply", "LikenessShare", "LikenessBindReferences")
+"""Looked at on every host: one of every method."""
+KINDS = fewest([*METHODS, *(path for path in FILES if path.stem.startswith("start_"))], "Likeness")
+"""Looked at in every run."""
+
+
+def each(files: Iterable[Path] = FILES) -> list[Any]:
+    """Parameters: each file, with --all those too that hold nothing new."""
+    return [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=[
+                *([pytest.mark.both_hosts] if path in METHODS else []),
+                *([] if path in KINDS else [pytest.mark.thorough]),
+            ],
+        )
+        for path in files
+    ]
+
+
+BESIDE = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if "SD1.5" in path.stem else [])
+    for path in BLUEPRINTS
+    if not any(
+        path.stem in (inside["name"] for inside in workflow.subgraphs(workflow.load(file)).values()) for file in FILES
+    )
+]
+"""Blueprints that are in no template."""
+
+
+def unknown(path: Path, known: Mapping[str, Any]) -> str:
+    """Nodes of a template that this ComfyUI does not have. known: the host's answer to /object_info."""
+    return ", ".join(sorted(_USED[path] - known.keys()))
+
+
+def skip_unless_known(path: Path, known: Mapping[str, Any]) -> None:
+    if lacking := unknown(path, known):
+        pytest.skip(f"this ComfyUI has no {lacking}")

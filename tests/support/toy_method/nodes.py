@@ -1,0 +1,100 @@
+"""The toy's nodes: load it, apply it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...bridge import load, notes, scopes
+from ...bridge.adapters import check_layout, keys_and_values
+from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
+from ...bridge.load import Loaded
+from ...bridge.loaders import FileLoader
+from ...bridge.schema import applied_outputs, heard_inputs, photos_input, searchable
+from ...core.identities import embeddings
+from ...core.methods import method
+from ...core.places import heard
+from ..sockets import CastOrIdentitySocket, socket
+from .net import ToyNet
+
+METHOD = method("toy_method")
+
+
+class Toy(Loaded[ToyNet]):
+    """A loaded file."""
+
+
+ToySocket = socket(METHOD.socket, Toy)
+FILE = load.Published.of(METHOD, "toy adapter")
+
+
+def load_toy(path: str) -> Toy:
+    return Toy(FILE.load(path, ToyNet))
+
+
+class LoadToy(FileLoader, io.ComfyNode):
+    published, made = FILE, load_toy
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(node_id="LikenessLoadToy", display_name="Load Toy", category="likeness/toy")
+        return cls.loading(schema, ToySocket, "toy", "A toy.", "toy")
+
+
+class ApplyToy(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessApplyToy",
+            display_name="Apply Toy",
+            category="likeness/toy",
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                ToySocket.Input("toy"),
+                CastOrIdentitySocket.Input("cast"),
+                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
+                photos_input(""),
+                *heard_inputs(""),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=applied_outputs(),
+        )
+        return searchable(schema, "toy")
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        toy: Toy,
+        cast: Any,
+        *,
+        weight: float,
+        photos: str,
+        region_margin: float,
+        feather: int,
+        mask: Tensor | None = None,
+        acts_in: str = heard.REGIONS,
+    ) -> io.NodeOutput:
+        cast, name, node = heard.as_cast(cast), "Apply Toy", notes.node_of(cls)
+        if not heard.heard(cast).people or not weight:
+            return io.NodeOutput(model, positive, negative)
+        check_conditioning([*positive, *negative], toy.width, name)
+        check_layout(toy.net.ip_adapter.widths, model, METHOD.title)
+        scope = scopes.of_faces(cast, name, node, ALWAYS, mask, region_margin, feather, acts_in)
+        rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])
+        scales, source = torch.tensor([weight * person.weight for person in scope.people]), object()
+        tokens = toy.net.tokens(toy.beside(rows)).cpu()
+        both = (tokens, torch.zeros_like(tokens))
+        carried = [scope.injection(source, side, keys_and_values(toy, side, scales)) for side in both]
+        return scope.applied(cls, model, (positive, negative), carried)
+
+
+NODES = [LoadToy, ApplyToy]
