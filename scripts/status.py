@@ -44,7 +44,8 @@ MEANT = {
 }
 HEAD = """# Status
 
-What every method promises, and how many tests hold it to that: a number leads to them, a letter to the reason why there are none. By `python scripts/status.py`, from the records (`nodes/<method>/method.json`) and a run of `tests/promises`.
+What every method promises, and how many tests hold it to that: a number leads to them, a letter to the reason why there
+are none. By `python scripts/status.py`, from the records (`nodes/<method>/method.json`) and a run of `tests/promises`.
 """
 
 

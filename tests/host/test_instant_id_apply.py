@@ -28,12 +28,8 @@ from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
 from pack.core.places import regions
 from pack.core.places.control_images import NoKeypoints
 from pack.nodes.control_images import FaceKeypointsImage
-<<<<<<< HEAD
-from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNetMissing, load_instant_id
-=======
 from pack.nodes.instant_id.net import unconditional
-from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNetMissing, LoadInstantID, load_instant_id
->>>>>>> m1
+from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNetMissing, load_instant_id
 from PIL import Image
 from seeded import instant_id_file
 
@@ -602,40 +598,3 @@ def test_no_control_net(host, instant_id):
     other = comfy.controlnet.T2IAdapter(torch.nn.Identity(), 3, 8, "nearest-exact")
     message = "T2IAdapter.*IdentityNet .*SDXL ControlNet"
     refused(NotAControlNet, message, (host[0], other), instant_id, one())
-<<<<<<< HEAD
-=======
-
-
-def test_a_union_control_net(host, instant_id, monkeypatch):
-    applied = apply(host, instant_id, one())
-    monkeypatch.setattr(host[1].control_model, "control_add_embedding", object())
-    with pytest.raises(NotAControlNet, match="got a union ControlNet"):
-        sample(*applied, steps=1)
-
-
-def test_files_that_are_something_else(tmp_path, monkeypatch):
-    import folder_paths
-
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(tmp_path)], {".bin"}))
-    torch.save({"id_adapter_attn_layers.0.weight": torch.zeros(1), "x": torch.zeros(1)}, tmp_path / "pulid.bin")
-    torch.save(
-        {
-            "image_proj": {"proj.0.weight": torch.zeros(1024, 512)},
-            "ip_adapter": {"1.to_k_ip.weight": torch.zeros(640, 2048)},
-        },
-        tmp_path / "faceid.bin",
-    )
-    for name, what in (("pulid", "a PuLID adapter"), ("faceid", "an IP-Adapter FaceID adapter")):
-        with pytest.raises(errors.UnsupportedCheckpoint, match=f"{what}.*InstantX/InstantID"):
-            LoadInstantID.execute(f"{name}.bin")
-    with pytest.raises(errors.ModelMissing, match=rf"ip-adapter\.bin is not in {tmp_path}.*InstantX/InstantID"):
-        LoadInstantID.validate_inputs("ip-adapter.bin")
-    spoiled = instant_id_file([64])
-    spoiled["ip_adapter"]["1.to_v_ip.weight"] *= torch.nan
-    torch.save(spoiled, tmp_path / "spoiled.bin")
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"ip_adapter\.1\.to_v_ip\.weight holds nan where weights"):
-        LoadInstantID.execute("spoiled.bin")
-    with pytest.raises(errors.LikenessError, match="leads outside of"):
-        LoadInstantID.validate_inputs("../x.bin")
-    assert LoadInstantID.validate_inputs(None) is True, "linked: left to the run"
->>>>>>> m1
