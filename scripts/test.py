@@ -6,14 +6,9 @@
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 
-<<<<<<< HEAD
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
-ComfyUI. What is asked for by path runs in one process, a whole tier in one per core, at most four.
-=======
-Paths, -k, -x and everything else go to pytest; a path below tests/host or tests/parity runs in a ComfyUI. What is
-asked for by path runs in one process, a whole tier in one per core, at most four, and then says which tests took
+ComfyUI. What is asked for by path runs in one process, a whole tier in one per core, at most four, and then says which tests took
 longest, how much of it they computed, and how much they waited, as for a ComfyUI of their own that goes on running.
->>>>>>> m1
 """
 
 from __future__ import annotations

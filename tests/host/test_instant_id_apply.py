@@ -598,3 +598,10 @@ def test_no_control_net(host, instant_id):
     other = comfy.controlnet.T2IAdapter(torch.nn.Identity(), 3, 8, "nearest-exact")
     message = "T2IAdapter.*IdentityNet .*SDXL ControlNet"
     refused(NotAControlNet, message, (host[0], other), instant_id, one())
+
+
+def test_a_union_control_net(host, instant_id, monkeypatch):
+    applied = apply(host, instant_id, one())
+    monkeypatch.setattr(host[1].control_model, "control_add_embedding", object())
+    with pytest.raises(NotAControlNet, match="got a union ControlNet"):
+        sample(*applied, steps=1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attack_graphs import DEFAULTS, Node, node, value
+from attack_graphs import DEFAULTS, Node, Output, node, value
 from comfy_api.latest import io
 from graph_run import run
 from pack.core.errors import LikenessError
@@ -24,7 +24,7 @@ def wrong(row: Row) -> Iterator[tuple[str, Any]]:
         elif isinstance(one, io.Combo.Input):
             yield name, "no such"
         elif one.get_io_type() not in (io.String.io_type, io.Boolean.io_type):
-            yield name, "a text"
+            yield name, object()
             if not one.optional:
                 yield name, None
 
@@ -45,7 +45,7 @@ def another(row: Row) -> Iterator[dict[str, Any]]:
     narrow = {name: value(f"text({n}, 33)") for n, name in enumerate(("positive", "negative"), 1)}
     if "model" in row.inputs:
         yield {"model": value("flux()" if of_unets else "sdxl()")}
-    if {"positive", "negative"} & row.inputs.keys() and row.method is not None:
+    if "negative" in row.inputs and DEFAULTS[row.kind]["negative"].__class__ is not Output:  # of a node in front
         yield {name: given for name, given in narrow.items() if name in row.inputs}
     if "clip" in row.inputs and "model" not in row.inputs:
         yield {"clip": value("sdxl_clip()")}

@@ -291,11 +291,11 @@ def identity(
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
     embeddings = {one: rows.clone() for one in recognisers}
-    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows)))
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(name)))
 
 
-def portraits(photos: int = 1, kind: torch.dtype = torch.uint8) -> Portraits:
-    drawn = (normal(side, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
+def portraits(photos: int = 1, kind: torch.dtype = torch.uint8, seed: int = 0) -> Portraits:
+    drawn = (normal(side + seed, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
     return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in drawn))
 
 

@@ -33,8 +33,14 @@ PLAIN: dict[str, dict[str, Any]] = {
     "LikenessCastReferences": {"positive": value("klein_said('in a park')"), "negative": value("klein_said('')")},
 }
 """Without nodes that encode the prompt themselves: what their words are without them."""
-NOBODY: dict[str, dict[str, Any]] = {"LikenessCastReferences": {"pictures": UNCONNECTED}}
-"""What is there beside the people, who may all have weight 0."""
+BESIDE: dict[str, dict[str, Any]] = {
+    "LikenessCastReferences": {"pictures": UNCONNECTED},
+    "LikenessApplyParts": {"pose": UNCONNECTED},
+    "LikenessApplyIDPatch": {"image": UNCONNECTED},  # drawn of those who are heard
+}
+"""What is there beside the people or parts that are switched off."""
+GIVEN: dict[str, dict[str, Any]] = {"LikenessApplyPhotoMaker": {"photo_maker": value("photo_maker(2)")}}
+"""Instead of the defaults: of a method's files the one that reads most."""
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "LikenessApplyIPAdapter": {"without its LoRA": {"lora_weight": 0.0}},
     "LikenessApplyStoryMaker": {"without clothes": {"bodies": UNCONNECTED, "body_masks": UNCONNECTED}},
@@ -78,25 +84,26 @@ class Row:
         return tiny_dits.KNOWN or self.method is None or self.method.host == "0.3.64"
 
     def node(self, **changed: Any) -> Node:
-        return ours(self.kind, **{**self._of_variant(), **changed})
+        return ours(self.kind, **{**GIVEN.get(self.kind, {}), **self._of_variant(), **changed})
 
     def other(self, **changed: Any) -> Node:
         """With other people, or whatever else it is that the node puts in."""
-        cast = {"cast": value("cast(identity('Cleo'), identity('Daniel'))")}
+        cast = {"cast": value("cast(identity('Christa'), identity('Daniel'))")}
         if "a row each" in self.variant:
-            cast = {"cast": value("by_row(names=('Cleo', 'Daniel'))")}
+            cast = {"cast": value("by_row(names=('Christa', 'Daniel'))")}
         return self.node(**{**(OTHER.get(self.kind) or cast), **changed})
 
     def off(self) -> list[Node]:
         """The ways to switch it off: its weights at 0, or everybody's."""
         weights = {name: 0.0 for name in self.inputs if _is_weight(name)}
-        ways = [self.node(**weights)] if weights else []
+        beside = BESIDE.get(self.kind, {})
+        ways = [self.node(**weights, **beside)] if weights else []
         in_front = DEFAULTS[self.kind].get("positive")
         if isinstance(in_front, Node) and in_front.kind in APPLIES:
             silent = Row(self.method, in_front.kind).off()[0]
             ways.append(self.node(positive=silent, negative=silent[1]))
         elif "cast" in self.inputs:
-            ways.append(self.node(cast=value("cast(weights=(0.0, 0.0))"), **NOBODY.get(self.kind, {})))
+            ways.append(self.node(cast=value("cast(weights=(0.0, 0.0))"), **beside))
         return ways
 
     def sampled(self, applied: Node, latent: Any = None, **changed: Any) -> Node:
