@@ -7,8 +7,9 @@
 --all      everything in every ComfyUI: before a release
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
-ComfyUI. What is asked for by path runs in one process, a whole tier in one per core, at most four, and then says which tests took
-longest, how much of it they computed, and how much they waited, as for a ComfyUI of their own that goes on running.
+ComfyUI. What is asked for by path runs in one process, a whole tier in one per core, at most four, and then says which
+tests took longest, how much of it they computed, and how much they waited, as for a ComfyUI of their own that goes on
+running.
 """
 
 from __future__ import annotations

@@ -389,16 +389,6 @@ def test_nobody_left_leaves_the_prompt_alone(id_patch, control_net):
     assert [e[0].shape[1] for e in apply(id_patch, control_net, cast)[0]] == [77]
 
 
-def test_offloaded_projections_give_the_same_tokens(id_patch):
-    """The path --lowvram takes: weights stay where they are and are cast layer by layer."""
-    people = people_made.cast(CENTERS, WIDTH, HEIGHT).people
-    whole = id_patch.tokens(people, "mean")
-    comfy.model_management.unload_all_models()
-    id_patch.patcher.load(id_patch.patcher.load_device, lowvram_model_memory=64)
-    assert torch.equal(id_patch.tokens(people, "mean"), whole)
-    id_patch.patcher.detach()
-
-
 # The condition image
 
 

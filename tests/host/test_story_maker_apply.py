@@ -16,8 +16,8 @@ from pack.bridge import notes, unet
 from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import WrongEncoder
 from pack.bridge.injections import Injection
-from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
-from pack.core.identities import PortraitsMissing, RecogniserMissing
+from pack.core.errors import UnsupportedCheckpoint
+from pack.core.identities import PortraitsMissing
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.instant_id.nodes import load_instant_id
 from pack.nodes.story_maker.net import TooManyPeople
@@ -128,26 +128,16 @@ def test_the_lora_is_added_once(host, story_maker, monkeypatch):
     assert torch.equal(sample(*both), sample(*without))
 
 
-REFUSED = {
-    "people from before pictures": (PortraitsMissing, "StoryMaker looks at pictures", {"portraits": None}),
-    "another recogniser": (RecogniserMissing, "StoryMaker needs w600k_r50", {"embeddings": {}}),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_people_that_lack_something(host, story_maker, what):
-    kind, said, lacks = REFUSED[what]
+def test_people_from_before_pictures(host, story_maker):
     who = person(1)
-    with pytest.raises(kind, match=said):
-        apply(host, story_maker, Cast((replace(who, identity=replace(who.identity, **lacks)),)))
+    with pytest.raises(PortraitsMissing, match="StoryMaker looks at pictures"):
+        apply(host, story_maker, Cast((replace(who, identity=replace(who.identity, portraits=None)),)))
 
 
 def test_other_models_and_encoders(host, story_maker):
     sd15 = tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
     with pytest.raises(AdapterMismatch, match="StoryMaker file has"):
         apply(host, story_maker, cast(1), model=sd15)
-    with pytest.raises(WrongBaseModel, match="SDXL"):
-        apply(host, story_maker, cast(1), ([[torch.zeros(1, 77, 768), {}]], [text(2)]))
     with pytest.raises(WrongEncoder, match="width 32"):
         apply(host, story_maker, cast(1), vision=parts_made.dinov2())
 
@@ -157,14 +147,11 @@ def test_other_models_and_encoders(host, story_maker):
     [
         ({}, None),
         ({"image_proj_model.bg_embed": None}, "an unknown|IP-Adapter"),
-        ({"image_proj_model.pos_embed": torch.full((3, 20, 2048), torch.nan)}, "incomplete or damaged.*nan"),
-        ({"image_proj_model.resample.latents": None}, "incomplete or damaged StoryMaker file.*latents"),
-        ({"ip_adapter.0.to_q_lora.up.weight": torch.full((64, 4), torch.inf)}, "incomplete or damaged.*inf"),
         ({"ip_adapter.0.to_q_lora.down.weight": None}, r"incomplete or damaged.*0\.to_q has a LoRA of shapes .*None"),
         ({"image_proj_model.bg_embed": torch.zeros(2, 20, 2048)}, "incomplete or damaged"),
         ({"image_proj_model.pos_embed": torch.zeros(0, 20, 2048)}, "incomplete or damaged"),
     ],
-    ids=["whole", "no background", "NaN", "no queries", "LoRA", "half a LoRA", "background of others", "nobody"],
+    ids=["whole", "no background", "half a LoRA", "background of others", "nobody"],
 )
 def test_wrong_files(widths, tmp_path, changed, said):
     state = {f"{part}.{key}": x for part, half in story_maker_file(widths, 32).items() for key, x in half.items()}

@@ -13,12 +13,11 @@ import torch
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.dit import FLUX, FLUX_2, QWEN, blocks_of
-from pack.core.errors import BadSize, LikenessError, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
-from pack.core.identities import RecogniserMissing
-from pack.core.people import Cast, Person, PlacedCast, RowCast
+from pack.core.errors import BadSize, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.people import Cast, PlacedCast, RowCast
 from pack.core.places.heard import REGIONS
 from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
-from people_made import identity, person
+from people_made import person
 from safetensors.torch import save_file
 from with_anyone_made import DEFAULTS, HEIGHT, WIDTH, placed, with_anyone_file
 
@@ -137,20 +136,12 @@ def test_no_weights_of_the_adapter_are_needed_while_sampling(flux, with_anyone):
 
 
 REFUSED = {
-    "SDXL": (lambda: {"model": attack_values.sdxl()}, WrongBaseModel, "SDXL, but FLUX.1 is needed"),
     "FLUX.2": (lambda: {"model": tiny_dits.model(FLUX_2)}, WrongBaseModel, r"FLUX\.2, but FLUX.1 is needed"),
     "Qwen": (lambda: {"model": tiny_dits.model(QWEN)}, WrongBaseModel, "Qwen-Image, but FLUX.1 is needed"),
     "fewer blocks": (
         lambda: {"model": tiny_dits.model(FLUX, depth=1)}, WrongBaseModel, "3 blocks of width 64.*4 blocks",
     ),
-    "text of another width": (
-        lambda: {"given": ([[torch.zeros(1, 7, 77), {}]],) * 2}, WrongBaseModel, "text width 77",
-    ),
     "no places": (lambda: {"cast": Cast((person(1),))}, NotPlaced, "acts_in at face boxes"),
-    "another recogniser": (
-        lambda: {"cast": PlacedCast((Person(identity(1), 1.0, placed(1).people[0].slot),), WIDTH, HEIGHT)},
-        RecogniserMissing, "antelopev2",
-    ),
 }  # fmt: skip
 
 
@@ -165,21 +156,10 @@ def test_refused_when_it_runs(flux, with_anyone):
     applied = apply(flux, with_anyone, placed(1))
     with pytest.raises(BadSize, match="136x104"):
         sample(*applied, start=tiny_dits.latent(FLUX, 128, 128))
-    with pytest.raises(LikenessError, match="MODEL does not come from"):
-        sample(flux, *applied[1:])
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda state: state.pop("ipa_arc.2.to_out.weight"), "incomplete or damaged WithAnyone file"),
-        (lambda state: state.update({"ipa_arc.1.norm1.weight": torch.full((64,), torch.nan)}), "holds nan"),
-        (lambda state: state.update({"arcface_in_arc.3.weight": torch.zeros(500, 256)}), "incomplete or damaged"),
-    ],
-)
-def test_spoiled_files(tmp_path, spoil, words):
-    state = with_anyone_file()
-    spoil(state)
-    save_file(state, tmp_path / "withanyone.safetensors")
-    with pytest.raises(UnsupportedCheckpoint, match=words):
-        load_with_anyone(str(tmp_path / "withanyone.safetensors"))
+def test_a_spoiled_file(tmp_path):
+    """A layer in its middle is as wide as no other."""
+    save_file({**with_anyone_file(), "arcface_in_arc.3.weight": torch.zeros(500, 256)}, tmp_path / "x.safetensors")
+    with pytest.raises(UnsupportedCheckpoint, match="incomplete or damaged WithAnyone file"):
+        load_with_anyone(str(tmp_path / "x.safetensors"))
