@@ -32,9 +32,8 @@ def shown(row: Row, masks: str, **changed: Any) -> Tensor:
         applied = row.node(**PARTS[row.kind](ours("LikenessPart", target_mask=value(masks))), **changed)
     else:
         changed |= {"acts_in": "regions"} if "acts_in" in row.inputs else {}
-        changed |= {"who": ""} if row.kind == "LikenessApplyStyle" else {}
         applied = row.node(mask=value(masks), **changed)
-    return latents(row.sampled(applied, steps=1))
+    return latents(row.sampled(applied))
 
 
 def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
