@@ -1,7 +1,7 @@
 """docs/status.md: what each method promises, from the records and from what the last run of the tests has seen.
 
     python scripts/test.py tests/promises --junitxml=results.xml
-    python scripts/status.py results.xml
+    python scripts/status.py results.xml ...
 
 Standard library only.
 """
@@ -12,7 +12,7 @@ import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).absolute().parents[1]))
@@ -50,23 +50,29 @@ are none. By `python scripts/status.py`, from the records (`nodes/<method>/metho
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
+    if not arguments:
         print((__doc__ or "").strip())
         return 1
-    PAGE.write_text(rendered(counted(Path(arguments[0]))), "utf-8")
+    PAGE.write_text(rendered(counted(map(Path, arguments))), "utf-8")
     return 0
 
 
-def counted(results: Path) -> Counter[tuple[str, str]]:
-    """(promise, folder) -> tests that passed, of a JUnit file. Raises ValueError where one failed."""
+def counted(results: Iterable[Path]) -> Counter[tuple[str, str]]:
+    """(promise, folder) -> tests that passed, of JUnit files; of a test in several the last one counts.
+
+    Raises ValueError where one failed.
+    """
+    cases: dict[tuple[str, str], ElementTree.Element] = {}
+    for path in results:
+        for case in ElementTree.parse(path).getroot().iter("testcase"):
+            cases[case.get("classname", ""), case.get("name", "")] = case
     found: Counter[tuple[str, str]] = Counter()
     folders = {method.folder for method in methods()}
-    for case in ElementTree.parse(results).getroot().iter("testcase"):
-        file, name = case.get("classname", ""), case.get("name", "")
+    for (file, name), case in cases.items():
         if ".promises." not in file or case.find("skipped") is not None:
             continue
         if case.find("failure") is not None or case.find("error") is not None:
-            raise ValueError(f"{name} has failed")
+            raise ValueError(f"{file} {name} has failed")
         for folder in folders & {*re.split(r"[\[\],\s-]+", name)}:
             found[promise_of(file.rsplit(".", 1)[-1]), folder] += 1
     return found
