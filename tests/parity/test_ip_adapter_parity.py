@@ -115,7 +115,7 @@ CASES = {
     "plus-face": Case("sd15", "ip-adapter-plus", (2, 1)),
     "full-face, one person everywhere": Case("sd15", "ip-adapter-full", (1,), (0.8,)),
     "FaceID for SDXL": Case("sdxl", "face-id"),
-    "FaceID Plus v2 for SDXL": Case("sdxl", "face-id-plus", changed=(("shortcut", 0.5),)),
+    "FaceID Plus v2 for SDXL": Case("sdxl", "face-id-plus", (2, 1), changed=(("shortcut", 0.5),)),
     "plus-face for SDXL": Case("sdxl", "ip-adapter-plus"),
     "unnorm, three photos together": Case("sdxl", "face-id-unnorm", (3,), (0.9,)),
     "plain for SDXL": Case("sdxl", "ip-adapter"),
