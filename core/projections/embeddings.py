@@ -1,4 +1,4 @@
-"""An embedding, of a face or of all that CLIP sees, becomes tokens; in FaceID Plus with what these find in CLIP's states.
+"""An embedding, of a face or of what CLIP sees, becomes tokens; FaceID Plus adds what these find in CLIP's states.
 
 Unnorm is resampler.Resampler. Module and parameter names are those of the authors' files, so that a checkpoint loads
 strictly; every size is read from the tensors.

@@ -26,7 +26,8 @@ def _projection(state: State, ops: Any, **factory: Any) -> Resampler | Embedding
 class IDPatchNet(nn.Module):
     """Both projections of one id-patch file.
 
-    state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or an EmbeddingProjection, told apart by their keys.
+    state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or an EmbeddingProjection, which their
+    keys tell apart.
     Raises ValueError when patch_proj does not make three planes of PATCH x PATCH pixels, or when one of them reads
     something else than face embeddings.
     """
