@@ -15,8 +15,8 @@ from promised import Row, in_front, latents
 
 SMALL = value("small()")
 WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
-GRAPHS = {"LikenessSharePartsAttention": 2}
-"""A recording is one of its own."""
+GRAPHS = {"LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2}
+"""A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone."""
 
 
 def small(row: Row) -> dict[str, Any]:
@@ -32,6 +32,8 @@ def small(row: Row) -> dict[str, Any]:
             given[name] = value(expression[:-1] + ", small())")
     if row.kind == "LikenessApplyIDPatch" or row.kind == "LikenessApplyInstantID":
         given["control_net"] = value("small_net()")
+    if row.kind == "LikenessApplyPhotoMaker":
+        given["lora_weight"] = 0.0  # it is for another UNet
     if row.kind == "LikenessBindIDTokens":
         before = ours("LikenessApplyIDPatch", control_net=value("small_net()"))
         given |= {"positive": before, "negative": before[1]}

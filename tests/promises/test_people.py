@@ -10,8 +10,11 @@ from promised import Row
 from torch.utils.flop_counter import FlopCounterMode
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
-MORE: dict[str, float] = {"LikenessCastReferences": 3.0, "LikenessPersonPrompts": 1.6}
-"""By how much more than one person four may cost in a step where they are read by the whole network."""
+MORE: dict[str, float] = {
+    "LikenessCastReferences": 3.0, "LikenessPersonPrompts": 1.6,  # read by the whole network
+    "LikenessApplyInfiniteYou": 4.0,  # InfuseNet looks at one person at a time
+}  # fmt: skip
+"""By how much more than one person four may cost in a step, where that is not next to nothing."""
 FOUR: dict[str, dict[str, Any]] = {
     "LikenessPersonPrompts": {"prompts": "1: up\n2: down\n3: up\n4: down"},
     "LikenessApplyPhotoMaker": {"text": "a man img, a woman img, a man img, a woman img"},
@@ -28,7 +31,7 @@ def only(row: Row) -> bool:
 
 
 def operations(row: Row, count: int) -> int:
-    """Of the last of two steps."""
+    """Of one step: what two of them count more than one."""
     people = ", ".join(f"identity({name!r})" for name in NAMES[:count])
     places = ", ".join(f"slot({x})" for x in (16.0, 48.0, 80.0, 112.0)[:count])
     changed: dict[str, Any] = {"cast": value(f"cast({people}, places=layout({places}))")}
@@ -36,6 +39,7 @@ def operations(row: Row, count: int) -> int:
     changed |= {"who": ""} if row.kind == "LikenessApplyStyle" else {}
     changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
     applied, made = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {})), {}
+    run(applied, made)
     counts: list[int] = []
     for steps in (1, 2):
         with FlopCounterMode(display=False) as counter:
