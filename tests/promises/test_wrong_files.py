@@ -137,6 +137,18 @@ def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder)
         assert model.page in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "of", [method for method in methods() if method.files and not only(method)], ids=lambda m: m.folder
+)
+def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
+    """Of a method whose loader reads one; what may be wrong in it: tests/host/test_parts_files.py."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, of.key, ([str(tmp_path)], {".bin"}))
+    (tmp_path / "x").mkdir()
+    torch.save({"x": torch.zeros(1)}, tmp_path / "x" / "model.bin")
+    with pytest.raises(LikenessError):
+        OURS[of.node].execute(folder="x")
+
+
 def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run(method, folder):
     node = OURS[method.node]
     with pytest.raises(LikenessError):
