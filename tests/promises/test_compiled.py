@@ -33,7 +33,7 @@ def small(row: Row) -> dict[str, Any]:
     if row.kind == "LikenessApplyIDPatch" or row.kind == "LikenessApplyInstantID":
         given["control_net"] = value("small_net()")
     if row.kind == "LikenessApplyPhotoMaker":
-        given["lora_weight"] = 0.0  # it is for another UNet
+        given |= {"lora_weight": 0.0, "start_percent": 0.0}  # its LoRA is for another UNet
     if row.kind == "LikenessBindIDTokens":
         before = ours("LikenessApplyIDPatch", control_net=value("small_net()"))
         given |= {"positive": before, "negative": before[1]}
