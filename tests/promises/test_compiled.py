@@ -17,12 +17,14 @@ SMALL = value("small()")
 WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
 GRAPHS = {"LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2}
 """A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone."""
+WHOLE = ("LikenessApplyParts", "LikenessApplyPhotoMaker")
+"""Whose reference UNet or LoRA is made for the larger one."""
 
 
 def small(row: Row) -> dict[str, Any]:
     """On a UNet with two layers, and a file for it: what is compiled of the others is more of the same."""
     model = DEFAULTS[row.kind].get("model") or value(MODELS[row.kind])
-    if row.kind == "LikenessApplyParts" or model.inputs["expression"] not in ("sdxl()", "sd15()"):
+    if row.kind in WHOLE or model.inputs["expression"] not in ("sdxl()", "sd15()"):
         return {}
     given: dict[str, Any] = {name: one for name, one in WIDE.items() if name in row.inputs}
     given |= {"model": SMALL} if "model" in row.inputs else {}
@@ -32,8 +34,6 @@ def small(row: Row) -> dict[str, Any]:
             given[name] = value(expression[:-1] + ", small())")
     if row.kind == "LikenessApplyIDPatch" or row.kind == "LikenessApplyInstantID":
         given["control_net"] = value("small_net()")
-    if row.kind == "LikenessApplyPhotoMaker":
-        given |= {"lora_weight": 0.0, "start_percent": 0.0}  # its LoRA is for another UNet
     if row.kind == "LikenessBindIDTokens":
         before = ours("LikenessApplyIDPatch", control_net=value("small_net()"))
         given |= {"positive": before, "negative": before[1]}

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 NAMES = ("Anna", "Boris", "Carla", "Dora")
 MORE: dict[str, float] = {
     "LikenessCastReferences": 3.0, "LikenessPersonPrompts": 1.6,  # read by the whole network
+    "LikenessApplyIDPatch": 1.5,  # four times the tokens of a person, beside the 77 of the text
     "LikenessApplyInfiniteYou": 4.0,  # InfuseNet looks at one person at a time
 }  # fmt: skip
 """By how much more than one person four may cost in a step, where that is not next to nothing."""
@@ -50,4 +51,4 @@ def operations(row: Row, count: int) -> int:
 
 def test_four_cost_little_more_than_one(row: Row) -> None:
     one, four = operations(row, 1), operations(row, 4)
-    assert one <= four <= MORE.get(row.kind, 1.15) * one
+    assert four <= MORE.get(row.kind, 1.15) * one

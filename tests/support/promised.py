@@ -39,6 +39,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "LikenessApplyIDPatch": {"image": UNCONNECTED},  # drawn of those who are heard
 }
 """What is there beside the people or parts that are switched off."""
+DRAWN = ("LikenessApplyIDPatch",)
+"""Whose picture of the places counts without anybody in them."""
 GIVEN: dict[str, dict[str, Any]] = {"LikenessApplyPhotoMaker": {"photo_maker": value("photo_maker(2)")}}
 """Instead of the defaults: of a method's files the one that reads most."""
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
@@ -102,7 +104,7 @@ class Row:
         if isinstance(in_front, Node) and in_front.kind in APPLIES:
             silent = Row(self.method, in_front.kind).off()[0]
             ways.append(self.node(positive=silent, negative=silent[1]))
-        elif "cast" in self.inputs:
+        elif "cast" in self.inputs and self.kind not in DRAWN:
             ways.append(self.node(cast=value("cast(weights=(0.0, 0.0))"), **beside))
         return ways
 
