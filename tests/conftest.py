@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
-        if not HOST and {ROOT / "tests" / "host", ROOT / "tests" / "parity"} & set(item.path.parents):
+        if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "promises")} & set(item.path.parents):
             item.add_marker(skip)
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem

@@ -69,14 +69,6 @@ def both_orders(method, function):
     yield lambda: picture(other_packs.around(behind[0], function), *behind[1:])
 
 
-@pytest.mark.parametrize("method", METHODS, indirect=True)
-def test_rows_one_by_one_keep_what_they_carry(method):
-    model, ours, picture = method
-    expected = picture(*ours(model))
-    for shown in both_orders(method, other_packs.one_by_one):
-        assert difference(shown(), expected) <= 1e-5
-
-
 @pytest.mark.parametrize("method", ["InstantID, two by region", "parts with a pose"], indirect=True)
 def test_rows_in_another_order_or_copied_keep_what_they_carry(method):
     model, ours, picture = method

@@ -18,8 +18,6 @@ import tiny_sdxl
 import torch
 from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
-from held_to import cancel, left_by
-from pack.bridge.conditioning import BadRange
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
 from pack.core.parts.bank import key_bias
@@ -141,13 +139,6 @@ def plain(model):
     return sample(model, [text(1)], [text(2)], steps=3)
 
 
-def test_strength_zero_returns_what_came_in(model, features, plain):
-    positive, negative = [text(1)], [text(2)]
-    applied = apply(model, features[3], positive, negative, strength=0.0, pose=None)
-    assert applied[0] is model and applied[1] is positive and applied[2] is negative
-    assert torch.equal(sample(*applied, steps=3), plain)
-
-
 def test_strength_zero_leaves_the_pose_alone(made, model, features):
     ours = sample(*apply(model, features[3], strength=0.0))
     blank = Parts((make_part("face", picture(5), parts_made.MASKS[0], 1.0, None),))
@@ -169,11 +160,6 @@ def without_parts(made):
         x = x + (uncond + 3.5 * (cond - uncond)) * (sigmas[step + 1] - sigmas[step])
     hook.remove()
     return x
-
-
-def test_a_patched_model_without_parts_is_the_unpatched_picture(model, features, plain):
-    patched, *_ = apply(model, features[3])
-    assert torch.equal(sample(patched, [text(1)], [text(2)], steps=3), plain)
 
 
 def test_a_part_of_weight_zero_is_no_part(made, model):
@@ -201,21 +187,6 @@ def test_percents_switch_the_parts_on_and_off(model, features, plain):
 # Order of runs
 
 
-def test_a_b_a_is_bit_equal(model, features, plain):
-    runs = [sample(*apply(model, features[count]), steps=3) for count in (1, 3, 1)]
-    assert torch.equal(runs[0], runs[2]) and not torch.equal(runs[0], runs[1])
-    assert torch.equal(sample(model, [text(1)], [text(2)], steps=3), plain), "bypassing the node leaves no trace"
-
-
-def test_cancel_in_mid_run_leaves_the_next_run_right(model, features):
-    applied = apply(model, features[3])
-    whole = sample(*applied, steps=3)
-
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        sample(*applied, steps=3, callback=cancel)
-    assert torch.equal(sample(*applied, steps=3), whole)
-
-
 def test_encoding_moves_the_bar_and_can_be_cancelled(made, monkeypatch):
     bars = []
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: bars.append((value, total)))
@@ -224,14 +195,6 @@ def test_encoding_moves_the_bar_and_can_be_cancelled(made, monkeypatch):
     comfy.model_management.interrupt_current_processing()
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         encode(made, parts_made.parts(3))
-
-
-@pytest.mark.parametrize("runs", [10, pytest.param(200, marks=pytest.mark.thorough)])
-def test_runs_leak_nothing(model, features, runs):
-    def run():
-        sample(*apply(model, features[3]), steps=1)
-
-    assert left_by(run, runs) <= 0
 
 
 def test_the_reference_net_is_not_needed_while_sampling(model, features, monkeypatch):
@@ -263,13 +226,6 @@ def test_a_target_mask_keeps_the_part_to_its_region(made, model):
     own, face, shoes = bias.split([15 * 11, *(len(part.kept) for part in bank)], dim=-1)
     assert (face[:, :5] == 0).all() and (face[:, 6:] < -1e4).all()
     assert not own.any() and not shoes.any() and shoes.numel()
-
-
-def test_a_target_of_everything_is_no_target(made, model):
-    part = make_part("face", picture(5), parts_made.MASKS[0], 1.0, None)
-    everywhere = dataclasses.replace(part, target=torch.ones(HEIGHT, WIDTH))
-    runs = [sample(*apply(model, encode(made, Parts((p,)))), steps=3) for p in (part, everywhere)]
-    assert relative(*runs) <= 1e-5
 
 
 def test_every_picture_of_a_batch_can_have_its_own_pose(model, features):
@@ -366,12 +322,6 @@ def test_an_sdxl_model_with_features_of_sd15_and_the_reverse(made, model, featur
     assert "text width 2048, but one with 16 and text width 48 (SD15)" in found
 
 
-def test_a_text_of_another_width_is_named(model, features):
-    wide = [[torch.zeros(1, 77, 2048), {}]]
-    found = message(errors.WrongBaseModel, lambda: apply(model, features[1], negative=wide))
-    assert "The conditioning is made for SDXL (text width 2048), but one with text width 48 is needed" in found
-
-
 def test_parts_twice_on_one_prompt_are_refused(model, features):
     first = apply(model, features[1])
     found = message(errors.BadParts, lambda: apply(first[0], features[3], first[1], first[2]))
@@ -401,8 +351,3 @@ def test_heat_maps_of_one_step(model, features):
     watched = sample(parts2whole.reading(model), *sides)
     assert len(seen) == 1 and seen[0].shape[0] == 3 and seen[0].min() >= 0 and seen[0].sum(dim=0).max() <= 1
     assert torch.equal(watched, sample(*apply(model, features[3], pose=None)))
-
-
-def test_a_range_that_ends_before_it_starts(model, features):
-    with pytest.raises(BadRange, match="The range of the parts"):
-        apply(model, features[1], start_percent=0.8, end_percent=0.2)

@@ -17,8 +17,7 @@ from other_packs import around as wrapped
 from pack.bridge import regional_text
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
-from pack.core.people import Cast, PlacedCast, RowCast
-from pack.core.places.regions import BadRegion
+from pack.core.people import Cast, PlacedCast
 from pack.nodes.photo_maker.nodes import ApplyPhotoMaker, load_photo_maker
 from pack.nodes.photo_maker.words import BadTrigger
 
@@ -141,11 +140,6 @@ def test_both_sides_go_through_the_unet_in_one_batch(model):
     assert rows == [2, 2, 2]
 
 
-def test_a_batch_is_its_pictures(model):
-    applied = apply(model)
-    assert near(sample(*applied, batch=2)[:1], sample(*applied)[:1])
-
-
 def test_swapped_people_and_later_ones_are_not_the_same_picture(model):
     settings = (halves(), 0.0), (halves(2, 1), 0.0), (halves(), 0.6)
     pictures = [sample(*apply(model, cast, version=2, start_percent=start)) for cast, start in settings]
@@ -189,14 +183,8 @@ MISUSE = {
     "several people without places": (
         lambda model: apply(model, Cast((made.person(1), made.person(2))), TWO), errors.NotPlaced, "Apply PhotoMaker",
     ),
-    "a row for each": (
-        lambda model: apply(model, RowCast(halves().people, WIDTH, HEIGHT)), BadRegion, "Leave this node out",
-    ),
     "a person saved without portraits": (
         lambda model: without(model, portraits=None), errors.LikenessError, "PhotoMaker looks at pictures of the face",
-    ),
-    "a person without the recogniser of v2": (
-        lambda model: without(model, embeddings={}), errors.LikenessError, "PhotoMaker v2 needs w600k_r50",
     ),
 }  # fmt: skip
 
@@ -205,39 +193,23 @@ EYE = "vision_model.embeddings.position_embedding.weight"
 
 
 @pytest.mark.parametrize(
-    ("part", "key", "says", "changed"),
+    ("key", "says", "changed"),
     [
-        (
-            "lora_weights",
-            "unet.mid_block.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight",
-            "nan",
-            torch.full_like,
-        ),
-        ("id_encoder", "fuse_module.mlp2.fc1.weight", "fc1.weight", None),
-        ("id_encoder", EYE, "", lambda x, _: x[:0]),
-        ("id_encoder", EYE, "0-d", lambda x, _: x[0, 0]),
-        ("id_encoder", "visual_projection.weight", "", lambda x, _: torch.cat([x, x[:, :1]], 1)),
+        (EYE, "", lambda x: x[:0]),
+        (EYE, "0-d", lambda x: x[0, 0]),
+        ("visual_projection.weight", "", lambda x: torch.cat([x, x[:, :1]], 1)),
     ],
 )
-def test_damaged_files_are_named(tmp_path, part, key, says, changed):
-    """A NaN in the LoRA, a tensor that is missing in the encoder, some of other sizes. The count of places that some
-    save does no harm."""
+def test_damaged_files_are_named(tmp_path, key, says, changed):
+    """Tensors of other sizes. The count of places that some save does no harm."""
     file = {name: dict(state) for name, state in made.file(1).items()}
     file["id_encoder"]["vision_model.embeddings.position_ids"] = torch.arange(257)[None]
     torch.save(file, tmp_path / "whole.bin")
     assert load_photo_maker(str(tmp_path / "whole.bin")).net.width == made.TEXT
-    broken = file[part].pop(key)
-    if changed:
-        file[part][key] = changed(broken, torch.nan)
+    file["id_encoder"][key] = changed(file["id_encoder"][key])
     torch.save(file, tmp_path / "broken.bin")
     with pytest.raises(errors.UnsupportedCheckpoint, match=f"damaged PhotoMaker file .*{says}"):
         load_photo_maker(str(tmp_path / "broken.bin"))
-
-
-def test_another_file_is_named(tmp_path):
-    torch.save({"id_encoder": {"a": torch.ones(1)}}, tmp_path / "other.bin")
-    with pytest.raises(errors.UnsupportedCheckpoint, match="needs a PhotoMaker adapter"):
-        load_photo_maker(str(tmp_path / "other.bin"))
 
 
 @pytest.mark.parametrize("case", MISUSE)

@@ -16,10 +16,9 @@ from pack.bridge import notes, unet
 from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import WrongEncoder
 from pack.bridge.injections import Injection
-from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
-from pack.core.identities import PortraitsMissing, RecogniserMissing
-from pack.core.people import Cast, PlacedCast, RowCast, Slot
-from pack.core.places.regions import BadRegion
+from pack.core.errors import UnsupportedCheckpoint
+from pack.core.identities import PortraitsMissing
+from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.instant_id.nodes import load_instant_id
 from pack.nodes.story_maker.net import TooManyPeople
 from pack.nodes.story_maker.nodes import ApplyStoryMaker, load_story_maker
@@ -72,12 +71,6 @@ def carried(applied):
     return applied[1][0][1]["model_conds"][Injection.key].cond[0]
 
 
-@pytest.mark.parametrize(("who", "changed"), [(cast(1), {"weight": 0.0}), (placed(0.0, 0.0), {})])
-def test_switched_off_is_the_unpatched_picture(host, story_maker, who, changed):
-    """With its LoRA, which is a part of it."""
-    assert apply(host, story_maker, who, **changed)[0] is host[0]
-
-
 def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
     pictures, masks = (torch.cat(each) for each in zip(body(1), body(2), strict=True))
     one = sample(*apply(host, story_maker, placed(1.0), bodies=pictures[:1], masks=masks[:1]))
@@ -90,17 +83,6 @@ def test_weight_zero_equals_a_cast_without_that_person(host, story_maker):
     assert torch.equal(half[:, [0, 2]], loud[:, [0, 2]]), "the background and person 2"
     assert torch.equal(half[:, 1, :20], loud[:, 1, :20]), "the background beside person 1"
     assert torch.equal(half[:, 1, 20:], loud[:, 1, 20:] / 2) and loud[:, 1, 20:].any()
-
-
-def test_people_of_a_row_each_are_alone_in_it(host, story_maker):
-    start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(5)) * 14
-    rows = RowCast(tuple(person(n, slot=Slot((9.0, 9.0))) for n in (1, 2)), WIDTH, HEIGHT)
-    together = sample(*apply(host, story_maker, rows), start=start)
-    for n in (1, 2):
-        alone = sample(*apply(host, story_maker, cast(n)), start=start[n - 1 : n])
-        assert relative(together[n - 1 : n], alone) < 1e-5
-    with pytest.raises(BadRegion, match="Disconnect the mask"):
-        apply(host, story_maker, rows, mask=torch.ones(2, HEIGHT, WIDTH))
 
 
 def test_beside_instant_id_in_both_orders(host, story_maker, widths, tmp_path):
@@ -146,26 +128,16 @@ def test_the_lora_is_added_once(host, story_maker, monkeypatch):
     assert torch.equal(sample(*both), sample(*without))
 
 
-REFUSED = {
-    "people from before pictures": (PortraitsMissing, "StoryMaker looks at pictures", {"portraits": None}),
-    "another recogniser": (RecogniserMissing, "StoryMaker needs w600k_r50", {"embeddings": {}}),
-}
-
-
-@pytest.mark.parametrize("what", REFUSED)
-def test_people_that_lack_something(host, story_maker, what):
-    kind, said, lacks = REFUSED[what]
+def test_people_from_before_pictures(host, story_maker):
     who = person(1)
-    with pytest.raises(kind, match=said):
-        apply(host, story_maker, Cast((replace(who, identity=replace(who.identity, **lacks)),)))
+    with pytest.raises(PortraitsMissing, match="StoryMaker looks at pictures"):
+        apply(host, story_maker, Cast((replace(who, identity=replace(who.identity, portraits=None)),)))
 
 
 def test_other_models_and_encoders(host, story_maker):
     sd15 = tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
     with pytest.raises(AdapterMismatch, match="StoryMaker file has"):
         apply(host, story_maker, cast(1), model=sd15)
-    with pytest.raises(WrongBaseModel, match="SDXL"):
-        apply(host, story_maker, cast(1), ([[torch.zeros(1, 77, 768), {}]], [text(2)]))
     with pytest.raises(WrongEncoder, match="width 32"):
         apply(host, story_maker, cast(1), vision=parts_made.dinov2())
 
@@ -175,14 +147,11 @@ def test_other_models_and_encoders(host, story_maker):
     [
         ({}, None),
         ({"image_proj_model.bg_embed": None}, "an unknown|IP-Adapter"),
-        ({"image_proj_model.pos_embed": torch.full((3, 20, 2048), torch.nan)}, "incomplete or damaged.*nan"),
-        ({"image_proj_model.resample.latents": None}, "incomplete or damaged StoryMaker file.*latents"),
-        ({"ip_adapter.0.to_q_lora.up.weight": torch.full((64, 4), torch.inf)}, "incomplete or damaged.*inf"),
         ({"ip_adapter.0.to_q_lora.down.weight": None}, r"incomplete or damaged.*0\.to_q has a LoRA of shapes .*None"),
         ({"image_proj_model.bg_embed": torch.zeros(2, 20, 2048)}, "incomplete or damaged"),
         ({"image_proj_model.pos_embed": torch.zeros(0, 20, 2048)}, "incomplete or damaged"),
     ],
-    ids=["whole", "no background", "NaN", "no queries", "LoRA", "half a LoRA", "background of others", "nobody"],
+    ids=["whole", "no background", "half a LoRA", "background of others", "nobody"],
 )
 def test_wrong_files(widths, tmp_path, changed, said):
     state = {f"{part}.{key}": x for part, half in story_maker_file(widths, 32).items() for key, x in half.items()}

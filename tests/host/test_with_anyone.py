@@ -13,12 +13,11 @@ import torch
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.dit import FLUX, FLUX_2, QWEN, blocks_of
-from pack.core.errors import BadCast, BadSize, LikenessError, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
-from pack.core.identities import RecogniserMissing
-from pack.core.people import Cast, Person, PlacedCast, RowCast
+from pack.core.errors import BadSize, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.people import Cast, PlacedCast, RowCast
 from pack.core.places.heard import REGIONS
 from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
-from people_made import identity, person
+from people_made import person
 from safetensors.torch import save_file
 from with_anyone_made import DEFAULTS, HEIGHT, WIDTH, placed, with_anyone_file
 
@@ -49,35 +48,6 @@ def apply(model, with_anyone, cast, given=None, **changed: Any):
 def sample(model, positive, negative, rows=1, start=None, **changed):
     start = tiny_dits.latent(FLUX, WIDTH, HEIGHT, rows=rows) if start is None else start
     return tiny_dits.sample(model, positive, negative, start, **changed)
-
-
-def test_switched_off_and_a_b_a(flux, with_anyone):
-    bare = sample(flux, *sides())
-    for cast, changed in ((placed(2), {"weight": 0.0}), (placed(1, weight=0.0), {})):
-        assert apply(flux, with_anyone, cast, **changed)[0] is flux
-    late = apply(flux, with_anyone, placed(2), start_percent=1.0)
-    assert torch.equal(bare, sample(*late))
-    one, other = apply(flux, with_anyone, placed(1)), apply(flux, with_anyone, placed(3))
-    a, b, again = sample(*one), sample(*other), sample(*one)
-    assert torch.equal(a, again) and torch.equal(bare, sample(flux, *sides()))
-    assert min(relative(x, y) for x, y in ((a, b), (a, bare), (b, bare))) > 1e-2
-    assert torch.equal(a, sample(*apply(flux, with_anyone, placed(2, weight=0.0))))
-
-
-def test_rows_of_a_batch_and_people_of_a_row_each(flux, with_anyone):
-    start = tiny_dits.latent(FLUX, WIDTH, HEIGHT, rows=3)
-    both = sample(*apply(flux, with_anyone, placed(2)), start=start)
-    rows = placed(3, RowCast)
-    apart = {way: sample(*apply(flux, with_anyone, rows, acts_in=way), start=start) for way in ("face boxes", REGIONS)}
-    for n in range(3):
-        mine = start[n : n + 1]
-        assert relative(both[n : n + 1], sample(*apply(flux, with_anyone, placed(2)), start=mine)) < 1e-5
-        for way, found in apart.items():
-            alone = PlacedCast(rows.people[n : n + 1], WIDTH, HEIGHT)
-            wanted = sample(*apply(flux, with_anyone, alone, acts_in=way), start=mine)
-            assert relative(found[n : n + 1], wanted) < 1e-5
-    with pytest.raises(BadCast, match="2 rows"):
-        sample(*apply(flux, with_anyone, rows), rows=2)
 
 
 def test_beside_others_at_the_same_blocks_and_references(flux, with_anyone):
@@ -166,20 +136,12 @@ def test_no_weights_of_the_adapter_are_needed_while_sampling(flux, with_anyone):
 
 
 REFUSED = {
-    "SDXL": (lambda: {"model": attack_values.sdxl()}, WrongBaseModel, "SDXL, but FLUX.1 is needed"),
     "FLUX.2": (lambda: {"model": tiny_dits.model(FLUX_2)}, WrongBaseModel, r"FLUX\.2, but FLUX.1 is needed"),
     "Qwen": (lambda: {"model": tiny_dits.model(QWEN)}, WrongBaseModel, "Qwen-Image, but FLUX.1 is needed"),
     "fewer blocks": (
         lambda: {"model": tiny_dits.model(FLUX, depth=1)}, WrongBaseModel, "3 blocks of width 64.*4 blocks",
     ),
-    "text of another width": (
-        lambda: {"given": ([[torch.zeros(1, 7, 77), {}]],) * 2}, WrongBaseModel, "text width 77",
-    ),
     "no places": (lambda: {"cast": Cast((person(1),))}, NotPlaced, "acts_in at face boxes"),
-    "another recogniser": (
-        lambda: {"cast": PlacedCast((Person(identity(1), 1.0, placed(1).people[0].slot),), WIDTH, HEIGHT)},
-        RecogniserMissing, "antelopev2",
-    ),
 }  # fmt: skip
 
 
@@ -194,21 +156,10 @@ def test_refused_when_it_runs(flux, with_anyone):
     applied = apply(flux, with_anyone, placed(1))
     with pytest.raises(BadSize, match="136x104"):
         sample(*applied, start=tiny_dits.latent(FLUX, 128, 128))
-    with pytest.raises(LikenessError, match="MODEL does not come from"):
-        sample(flux, *applied[1:])
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda state: state.pop("ipa_arc.2.to_out.weight"), "incomplete or damaged WithAnyone file"),
-        (lambda state: state.update({"ipa_arc.1.norm1.weight": torch.full((64,), torch.nan)}), "holds nan"),
-        (lambda state: state.update({"arcface_in_arc.3.weight": torch.zeros(500, 256)}), "incomplete or damaged"),
-    ],
-)
-def test_spoiled_files(tmp_path, spoil, words):
-    state = with_anyone_file()
-    spoil(state)
-    save_file(state, tmp_path / "withanyone.safetensors")
-    with pytest.raises(UnsupportedCheckpoint, match=words):
-        load_with_anyone(str(tmp_path / "withanyone.safetensors"))
+def test_a_spoiled_file(tmp_path):
+    """A layer in its middle is as wide as no other."""
+    save_file({**with_anyone_file(), "arcface_in_arc.3.weight": torch.zeros(500, 256)}, tmp_path / "x.safetensors")
+    with pytest.raises(UnsupportedCheckpoint, match="incomplete or damaged WithAnyone file"):
+        load_with_anyone(str(tmp_path / "x.safetensors"))

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from comfy_api.latest._io import WidgetInput
+from pack.core.methods import methods
+from pack.nodes.extension import NODES
+
 SAMPLED = (
     "LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyParts",
     "LikenessSharePartsAttention",
 )  # fmt: skip
 
-MODELS = {"LikenessApplyIDPatch": "sdxl()", "LikenessApplyInfiniteYou": "flux()"}
+MODELS = {
+    "LikenessApplyIDPatch": "sdxl()", "LikenessApplyInfiniteYou": "flux()", "LikenessCastReferences": "klein()",
+}  # fmt: skip
 """For the sampler behind nodes that have none."""
 
 
@@ -80,7 +86,7 @@ def _defaults() -> dict[str, dict[str, Any]]:
     part = node("LikenessPart", image=value("image()"), label="face", other_label="", weight=1.0)
     parts2whole = value("networks()")
     encoders = {"clip": value("clip()"), "clip_vision": value("clip_vision()"), "vae": value("vae()")}
-    id_patch, instant_id = value("loaded('id_patch')"), value("loaded('instant_id')")
+    id_patch = value("loaded('id_patch')")
     cast = value("cast()")
     layout = node("LikenessGroupLayout", count=1, framing="half", rows=0, width=128, height=192)
     condition = node("LikenessIDPatchImage", id_patch=id_patch, cast=cast, photos="mean")
@@ -152,64 +158,32 @@ def _defaults() -> dict[str, dict[str, Any]]:
         },
         "LikenessBindReferences": {
             "model": value("dit()"), "positive": value("referring(1)"), "negative": value("referring(2)"),
-            "strength": 1.0, **range_, "outside": "nobody", "extent": "body", "margin": 0.25,
         },
         "LikenessIDPatchImage": {"id_patch": id_patch, "cast": cast, "photos": "mean"},
         "LikenessApplyIDPatch": applied,
         "LikenessBindIDTokens": {
-            "model": value("sdxl()"), "positive": node("LikenessApplyIDPatch", **applied),
-            "negative": node("LikenessApplyIDPatch", **applied)[1], "cast": cast, **region,
+            "positive": node("LikenessApplyIDPatch", **applied), "negative": node("LikenessApplyIDPatch", **applied)[1],
         },
         "LikenessResizePhoto": {"image": value("image()"), "longer_side": 256, "multiple_of": 64},
         "LikenessFaceKeypointsImage": {"cast": cast},
         "LikenessApplyInstantID": {
-            "model": value("sdxl()"), **_sides(2048), "instant_id": instant_id,
-            "control_net": value("control_net()"), "cast": cast,
-            "image": node("LikenessFaceKeypointsImage", cast=cast),
-            "adapter_weight": 0.8, "control_strength": 0.8, **range_, "adapter_start_percent": 0.0,
-            "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0, "photos": "mean",
-            "region_margin": 0.75, "feather": 8, "acts_in": "regions",
+            "control_net": value("control_net()"), "image": node("LikenessFaceKeypointsImage", cast=cast),
         },
-        "LikenessApplyIPAdapter": {
-            "model": value("sdxl()"), **_sides(2048), "ip_adapter": value("loaded('ip_adapter')"), "cast": cast,
-            "clip_vision": value("vit_h()"), "weight": 1.0, "shortcut": 1.0, "lora_weight": 1.0, **range_,
-            "photos": "as the file was made", "portrait": "as the file was made", "region_margin": 0.75, "feather": 8,
-            "acts_in": "regions",
-        },
-        "LikenessApplyPhotoMaker": {
-            "model": value("sdxl()"), "clip": value("sdxl_clip()"), "negative": value("text(2, 2048)"),
-            "photo_maker": value("photo_maker()"), "cast": cast, "text": "a woman img, a man img", "trigger": "img",
-            "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, **region,
-        },
+        "LikenessApplyIPAdapter": {"clip_vision": value("vit_h()")},
+        "LikenessApplyPhotoMaker": {"photo_maker": value("photo_maker()"), "text": "a woman img, a man img"},
         "LikenessApplyStyle": {
-            "model": value("sdxl()"), **_sides(2048), "ip_adapter": value("loaded('ip_adapter_plus')"),
-            "clip_vision": value("vit_h()"), "images": value("image()"), "cast": cast, "who": "1", "layers": "style",
-            "weight": 1.0, **range_, "fit": "pad", **region,
+            "ip_adapter": value("loaded('ip_adapter_plus')"), "clip_vision": value("vit_h()"), "cast": cast, "who": "1",
         },
         "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
-        "LikenessApplyStoryMaker": {
-            "model": value("sdxl()"), **_sides(2048), "story_maker": value("loaded('story_maker')"), "cast": cast,
-            "clip_vision": value("clip_vision()"), "bodies": value("image(batch=2)"), "body_masks": value("mask(2)"),
-            "weight": 0.8, "lora_weight": 0.8, **range_, "photos": "mean", **region,
-        },
+        "LikenessApplyStoryMaker": {"bodies": value("image(batch=2)"), "body_masks": value("mask(2)")},
         "LikenessCastReferences": {
             "clip": value("klein_clip()"), "vae": value("flux2_vae()"), "cast": cast, "prompt": "in a park",
             "negative_prompt": "", "pictures": value("image()"), "sentences": "before the prompt", "size": 128,
             "photos_per_person": 1, "pose_picture": False,
         },
         "LikenessLoadInfiniteYou": {"file": "standin-image_proj_model.pt"},
-        "LikenessApplyInfiniteYou": {
-            "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
-            "infinite_you": value("loaded('infinite_you')"), "control_net": value("infuse_net()"),
-            "vae": value("flux_vae()"), "cast": cast, "strength": 1.0, **range_, "keypoints": True, "photos": "mean",
-            "region_margin": 0.75, "feather": 8,
-        },
+        "LikenessApplyInfiniteYou": {"control_net": value("infuse_net()"), "vae": value("flux_vae()")},
         "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
-        "LikenessApplyWithAnyone": {
-            "model": value("flux()"), "positive": value("flux_text(1)"), "negative": value("flux_text(2)"),
-            "with_anyone": value("loaded('with_anyone')"), "cast": cast, "weight": 1.0, **range_, "photos": "mean",
-            "region_margin": 0.75, "acts_in": "face boxes",
-        },
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
         "LikenessApplyParts": {
@@ -242,8 +216,44 @@ def _defaults() -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-DEFAULTS = _defaults()
-"""Every node of ours: inputs with which it runs."""
+FAMILIES = {
+    "SDXL": ("sdxl()", "text({}, 2048)"), "SD1.5": ("sd15()", "text({}, 48)"), "FLUX.1": ("flux()", "flux_text({})"),
+    "FLUX.2": ("klein()", "klein_said('{}')"),
+}  # fmt: skip
+"""A MODEL of each and a text for it."""
+SOCKETS = {
+    "CONTROL_NET": "control_net()", "CLIP_VISION": "clip_vision()", "CLIP": "sdxl_clip()", "VAE": "vae()",
+    "IMAGE": "image()", "MASK": "mask()", "LIKENESS_CAST": "cast()", "LIKENESS_CAST,LIKENESS_IDENTITY": "cast()",
+}  # fmt: skip
+
+
+def derived(kind: str) -> dict[str, Any]:
+    """Of a method's node that is in no table: by its schema and the method's record.
+
+    Its own socket is given what its loader makes of a file, see attack_values.file_of.
+    """
+    (method,) = (one for one in methods() if kind in one.applies)
+    (schema,) = (one.define_schema() for one in NODES if one.define_schema().node_id == kind)
+    model, text = next(given for family, given in FAMILIES.items() if family in method.families)
+    known = {**SOCKETS, "MODEL": model, method.socket: f"loaded({method.folder!r})"}
+    given: dict[str, Any] = {"positive": value(text.format(1)), "negative": value(text.format(2))}
+    found: dict[str, Any] = {}
+    for one in schema.inputs:
+        if isinstance(one, WidgetInput):
+            found[one.id] = 8 if one.id == "feather" else one.default
+            if one.default is None and getattr(one, "options", None):
+                found[one.id] = one.options[0]
+        elif not one.optional:
+            found[one.id] = given.get(one.id) or value(known.get(one.get_io_type(), "None"))
+    return found
+
+
+_TABLE = _defaults()
+DEFAULTS = {
+    **_TABLE,
+    **{kind: {**derived(kind), **_TABLE.get(kind, {})} for method in methods() for kind in method.applies},
+}
+"""Every node of ours: inputs with which it runs. Of a method's nodes the table has what the schemas do not tell."""
 
 
 def ours(kind: str, **changed: Any) -> Node:

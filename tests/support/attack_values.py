@@ -14,10 +14,17 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.ops
+import compiled
+import host_nodes
 import infuse_made
+import other_packs
 import parts_made
 import parts_run
 import photo_maker_made
@@ -30,6 +37,7 @@ import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
 from pack.bridge import face_bank, unet
+from pack.core.methods import method
 from pack.core.people import (
     ALIGNED,
     LOOSE,
@@ -45,15 +53,10 @@ from pack.core.people import (
     Slot,
 )
 from pack.core.places import bodies
-from pack.nodes.id_patch import nodes as id_patch
-from pack.nodes.infinite_you import nodes as infinite_you
-from pack.nodes.instant_id import nodes as instant_id
-from pack.nodes.ip_adapter import nodes as ip_adapter
+from pack.nodes.extension import NODES
 from pack.nodes.references import encoding as references
-from pack.nodes.story_maker import nodes as story_maker
-from pack.nodes.with_anyone import nodes as with_anyone
 from safetensors.torch import load_file, save_file
-from seeded import id_patch_file, instant_id_file, ip_adapter_file
+from seeded import fill, id_patch_file, instant_id_file, ip_adapter_file
 from story_maker_made import story_maker_file
 from with_anyone_made import with_anyone_file
 
@@ -76,29 +79,61 @@ def control_net() -> Any:
 
 
 @cache
-def loaded(kind: str) -> Any:
-    """`id_patch`, `instant_id`, `ip_adapter`, `ip_adapter_plus`, `story_maker`, `infinite_you` or `with_anyone`, from a
-    file as a user has it."""
-    widths = [width for *_, width in unet.attention_layers(sdxl())]
-    file, load = {
-        "id_patch": (lambda: id_patch_file("resampler"), id_patch.load_id_patch),
-        "instant_id": (lambda: instant_id_file(widths), instant_id.load_instant_id),
-        "ip_adapter": (
-            lambda: ip_adapter_file("face-id-plus", widths, 2048),
-            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
-        ),
-        "ip_adapter_plus": (
-            lambda: ip_adapter_file("ip-adapter-plus", widths, 2048),
-            lambda path: ip_adapter.load_ip_adapter(path, "by the file"),
-        ),
-        "story_maker": (lambda: story_maker_file(widths, 32), story_maker.load_story_maker),
-        "infinite_you": (infuse_made.projection_file, infinite_you.load_infinite_you),
-        "with_anyone": (with_anyone_file, with_anyone.load_with_anyone),
-    }[kind]
+def small() -> Any:
+    """An SDXL of two layers, small enough to be compiled."""
+    return compiled.model()
+
+
+@cache
+def small_net() -> Any:
+    """A ControlNet for it."""
+    shape = {
+        key: given for key, given in compiled.SHAPE.items() if key not in ("out_channels", "transformer_depth_output")
+    }
+    net = comfy.cldm.cldm.ControlNet(
+        **shape, num_heads=-1, num_head_channels=32, hint_channels=3, dtype=torch.float32,
+        operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+    return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=torch.device("cpu"))
+
+
+whole = cache(compiled.whole)
+
+
+FILES = {
+    "id_patch": lambda widths: id_patch_file("resampler"),
+    "instant_id": instant_id_file,
+    "ip_adapter": lambda widths: ip_adapter_file("face-id-plus", widths, 2048),
+    "ip_adapter_plus": lambda widths: ip_adapter_file("ip-adapter-plus", widths, 2048),
+    "story_maker": lambda widths: story_maker_file(widths, 32),
+    "photo_maker": lambda widths: photo_maker_made.file(1),
+    "infinite_you": lambda widths: infuse_made.projection_file(),
+    "with_anyone": lambda widths: with_anyone_file(),
+}
+"""By the folder of a method: a file as a user has it, for a UNet of these widths. Of a method that is not here: what
+`file(widths)` in tests/support/<folder>_made.py gives."""
+
+
+def file_of(kind: str, model: Any = None) -> Any:
+    make = FILES.get(kind) or import_module(f"{kind}_made").file
+    return make([width for *_, width in unet.attention_layers(model or sdxl())])
+
+
+def load(kind: str, path: str) -> Any:
+    """What its loader gives."""
+    folder = kind.removesuffix("_plus")
+    (loader,) = (one for one in NODES if one.define_schema().node_id == method(folder).node)
+    further = {one.id: one.default for one in loader.define_schema().inputs if one.id != "file"}
+    return loader.made(path, **further)
+
+
+@cache
+def loaded(kind: str, model: Any = None) -> Any:
+    """From such a file. model: that it is made for."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{kind}.bin"
-        torch.save(file(), path)
-        return load(str(path))
+        torch.save(file_of(kind, model), path)
+        return load(kind, str(path))
 
 
 @cache
@@ -142,10 +177,54 @@ sdxl_clip, photo_maker = photo_maker_made.clip, photo_maker_made.loaded
 klein_clip, flux2_vae = cache(tiny_encoders.klein), cache(tiny_vaes.flux2)
 
 
+def said(words: str) -> Any:
+    """A text as SDXL's encoders read it."""
+    return sdxl_clip().encode_from_tokens_scheduled(sdxl_clip().tokenize(words))
+
+
+@cache
+def klein() -> Any:
+    """For what the encoder of `klein_clip` says."""
+    return tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH)
+
+
+def klein_said(words: str) -> Any:
+    return klein_clip().encode_from_tokens_scheduled(klein_clip().tokenize(words))
+
+
 def wrapped(model: Any, way: str) -> Any:
     """The MODEL with a UNet function wrapper as other packs put it there."""
     clone = model.clone()
     clone.set_model_unet_function_wrapper(_WAYS[way])
+    return clone
+
+
+@cache
+def in_half(model: Any) -> Any:
+    """The same MODEL, stored and computed in bfloat16."""
+    config = type(model.model.model_config)({**model.model.model_config.unet_config, "dtype": torch.bfloat16})
+    made = config.get_model({})
+    made.diffusion_model.load_state_dict(model.model.diffusion_model.state_dict())
+    made.diffusion_model.to(torch.bfloat16)
+    patcher = ModelPatcher(made, load_device=model.load_device, offload_device=model.offload_device)
+    patcher.object_patches = dict(model.object_patches)
+    return patcher
+
+
+def theirs(model: Any, pack: str) -> Any:
+    """What another pack makes of a MODEL: `their_layers` changes attention or a block, `host_node:` are ComfyUI's."""
+    if pack.startswith("host_node:"):
+        torch.manual_seed(0)  # some draw from the global generator
+        return host_nodes.patch(pack.removeprefix("host_node:"), model)
+    if hasattr(model.get_model_object("diffusion_model"), "input_blocks"):
+        return other_packs.adapter_pack(model)
+    clone = model.clone()
+
+    def block(given: Any, extra: Any) -> Any:
+        out = extra["original_block"](given)
+        return {**out, "img": out["img"] * 1.2}
+
+    clone.set_model_patch_replace(block, "dit", "double_block", 0)
     return clone
 
 
@@ -212,11 +291,11 @@ def identity(
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
     embeddings = {one: rows.clone() for one in recognisers}
-    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows)))
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(name)))
 
 
-def portraits(photos: int = 1, kind: torch.dtype = torch.uint8) -> Portraits:
-    drawn = (normal(side, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
+def portraits(photos: int = 1, kind: torch.dtype = torch.uint8, seed: int = 0) -> Portraits:
+    drawn = (normal(side + seed, 1, side, side, 3).abs().clamp(0, 1) * 255 for side in (ALIGNED, LOOSE))
     return Portraits(*(pictures.to(kind).repeat(photos, 1, 1, 1) for pictures in drawn))
 
 
@@ -249,9 +328,9 @@ def on_photo(which: str = "YAO") -> PlacedCast:
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 
-def by_row(count: int = 2, size: int = 128) -> RowCast:
+def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
-    people = (identity("Anna"), identity("Boris"))[:count]
+    people = tuple(map(identity, names))[:count]
     made = cast(*people, places=layout(*(slot(64.0, 60.0) for _ in people), width=size, height=size))
     return RowCast(made.people, size, size)
 

@@ -208,13 +208,6 @@ def test_once_means_once_per_run_each_part_alone(model):
     )
 
 
-def test_a_patched_model_without_parts_is_the_unpatched_picture(model):
-    plain = sample(model, text(model, 1), text(model, 2))
-    assert torch.equal(sample(patched(model, SharingRun), text(model, 1), text(model, 2)), plain)
-    off = sides(model, live=reference(model), sigmas=(-1.0, -2.0))
-    assert torch.equal(sample(patched(model, SharingRun), *off), plain)
-
-
 @pytest.mark.parametrize("layers", LAYERS)
 def test_layers_are_chosen(model, layers):
     ours = reference(model, layers=layers, steps=None)
@@ -259,15 +252,6 @@ def test_each_part_brings_its_own_weight_and_target_to_the_positive_alone(model)
     assert torch.equal(shared.weights.targets, torch.stack([target, torch.ones(HEIGHT, WIDTH)]))
     assert shared.weights.weights == [0.4, 1.6] and shared.sigmas == (9.0, 1.0)
     assert shared.live is live and alone.live is None and shared.source is alone.source
-
-
-@pytest.mark.parametrize("changed", [{}, {"steps": 2, "crop": True, "cover": 0.2}], ids=str)
-def test_batches_and_a_b_a(model, changed):
-    a, b = (sides(model, live=reference(model, n, **changed), weights=[1.0] * n) for n in (2, 1))
-    first = sample(patched(model, SharingRun), *a, batch=2)
-    other = sample(patched(model, SharingRun), *b, batch=2)
-    again = sample(patched(model, SharingRun), *a, batch=2)
-    assert torch.equal(first, again) and not torch.equal(first, other)
 
 
 def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):

@@ -12,7 +12,6 @@ import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from comfy_extras.nodes_torch_compile import TorchCompileModel
 from figures import relative
-from host_nodes import novram
 from pack.bridge import dit
 from pack.bridge.carried import ModelNotPatched
 from pack.core.errors import BadSize, NotPlaced, WrongBaseModel
@@ -154,21 +153,6 @@ def test_split_is_masked(models, family, changed):
     expected, plain = (sample(family, (one, *given), 2, **more) for one in (theirs, model))
     assert relative(sample(family, bind(model, *given, **settings), 2, **more), expected) <= EXACT
     assert relative(plain, expected) > 1e-3
-
-
-@pytest.mark.parametrize("family", dit.FAMILIES)
-def test_off_is_the_host_alone_and_a_b_a_leaves_no_trace(models, family):
-    model, given = models(family), sides(family)
-    off = bind(model, *given, strength=0.0)
-    assert off[0] is model and off[1] is given[0] and off[2] is given[1]
-    others = bind(model, *sides(family, 30))
-    plain, never, a, b, again, after = (
-        sample(family, applied)
-        for applied in ((model, *given), bind(model, *given, start_percent=1.0), bind(model, *given), others,
-                        bind(model, *given), (model, *given))
-    )  # fmt: skip
-    assert torch.equal(never, plain) and torch.equal(a, again) and torch.equal(after, plain)
-    assert relative(a, plain) > 1e-3 and relative(a, b) > 1e-3
 
 
 def area(family, side, x, columns, **options):
@@ -323,15 +307,6 @@ def test_of_two_nodes_the_last_one_counts(models):
     model, given = models(dit.FLUX), sides(dit.FLUX)
     twice = bind(*bind(model, *given), mask=MASKS.flip(0))
     assert torch.equal(sample(dit.FLUX, twice), sample(dit.FLUX, bind(model, *given, mask=MASKS.flip(0))))
-
-
-@pytest.mark.parametrize("family", dit.FAMILIES)
-def test_offloaded_it_is_the_same_picture(family):
-    model = tiny_dits.model(family)
-    applied = bind(model, *sides(family))
-    whole = sample(family, applied)
-    with novram():
-        assert torch.equal(sample(family, applied), whole) and model.model.model_lowvram
 
 
 def replaced(model, positive, negative):

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
+import attack_values
 import folder_paths
 import pytest
+import tiny_dits
 import torch
-from pack.core.errors import ModelMissing, UnsupportedCheckpoint
+from graph_run import OURS
+from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from pack.core.methods import Method, methods
 from pack.core.models import manifest
 from rig import adapters
 from rig.standins import Standins
 
-# Module and class of a loader, its folder, and the page it names.
-LOADERS = {
-    "ID-Patch": ("id_patch", "LoadIDPatch", "id_patch", "ByteDance/ID-Patch"),
-    "InstantID": ("instant_id", "LoadInstantID", "instantid", "InstantX/InstantID"),
-    "IP-Adapter": ("ip_adapter", "LoadIPAdapter", "ipadapter", "h94/IP-Adapter"),
-    "StoryMaker": ("story_maker", "LoadStoryMaker", "storymaker", "RED-AIGC/StoryMaker"),
-    "PhotoMaker": ("photo_maker", "LoadPhotoMaker", "photomaker", "TencentARC/PhotoMaker"),
-    "WithAnyone": ("with_anyone", "LoadWithAnyone", "withanyone", "WithAnyone/WithAnyone"),
-    "InfiniteYou": ("infinite_you", "LoadInfiniteYou", "infiniteyou", "ByteDance/InfiniteYou"),
-}
-MODULES = {key: module for module, _, key, _ in LOADERS.values()} | {"densepose": "body_surface"}
-NEWER = {"InfiniteYou", "WithAnyone"}
-"""Those that need ComfyUI 0.33."""
 IP_ADAPTER = ("IP-Adapter", "Load IP-Adapter (Likeness)")
 # Whose it is, and what is said of it and where it belongs.
 SAID = {
@@ -98,47 +87,89 @@ def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) ->
     }
 
 
-@pytest.fixture(params=LOADERS)
-def loader(request, host, tmp_path, monkeypatch) -> Iterator[tuple[str, type, Path, str]]:
-    if request.param in NEWER and host.version < (0, 33):
+def only(method: Method) -> bool:
+    """Whose loader reads one file; Parts2Whole's reads a folder, see tests/host/test_parts_files.py."""
+    return any(one.id == "file" for one in OURS[method.node].define_schema().inputs) and bool(method.files)
+
+
+@pytest.fixture
+def folder(method: Method, tmp_path, monkeypatch) -> Path:
+    """The only one of its model folders."""
+    if not tiny_dits.KNOWN and method.host != "0.3.64":
         pytest.skip("this loader says that the host is too old, whatever the file is")
-    module, node, key, page = LOADERS[request.param]
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path)], {".bin"}))
-    yield request.param, getattr(importlib.import_module(f"pack.nodes.{module}"), node), tmp_path, page
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, method.key, ([str(tmp_path)], {".bin"}))
+    return tmp_path
 
 
-def execute(node, file):
+def page(method: Method) -> str:
+    return manifest.model(method.files[0]).page.removeprefix("https://huggingface.co/")
+
+
+def execute(method, file):
     """With the defaults of whatever else the loader asks."""
+    node = OURS[method.node]
     given = {one.id: one.default for one in node.define_schema().inputs if one.id != "file"}
     return node.execute(file=file, **given)
 
 
-def test_a_file_of_something_else_is_named(loader, files):
-    method, node, folder, page = loader
+def test_a_file_of_something_else_is_named(method, folder, files):
     assert files.keys() == SAID.keys()
     for name, (whose, where, what) in SAID.items():
         (folder / f"{name}.bin").symlink_to(files[name])
-        if whose == method:
-            execute(node, f"{name}.bin")
+        if whose == method.title:
+            execute(method, f"{name}.bin")
             continue
         with pytest.raises(UnsupportedCheckpoint) as error:
-            execute(node, f"{name}.bin")
+            execute(method, f"{name}.bin")
         message = str(error.value)
         assert message.startswith(f"{name}.bin is {what}; this node needs "), message
-        assert where in message and page in message, message
+        assert where in message and page(method) in message, message
 
 
-@pytest.mark.parametrize("model", [model for model in manifest.models() if model.key in MODULES], ids=lambda m: m.id)
-def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(model, host, tmp_path, monkeypatch):
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, model.key, ([str(tmp_path)], {".bin"}))
-    file = importlib.import_module(f"pack.bridge.{MODULES[model.key]}").FILE
-    with pytest.raises(ModelMissing) as error:
-        file.path(model.name)
-    assert f"{model.name} is not in {tmp_path}. Download it from {model.url} ({model.size_text})" in str(error.value)
-    (tmp_path / model.name).write_bytes(b"nothing")
-    with pytest.raises(UnsupportedCheckpoint, match=rf"\({re.escape(model.name)}\)") as error:
-        file.read(str(tmp_path / model.name))
-    assert model.page in str(error.value)
+def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder):
+    for model in (one for one in map(manifest.model, method.files) if one.key == method.key):
+        with pytest.raises(ModelMissing) as error:
+            execute(method, model.name)
+        assert f"{model.name} is not in {folder}. Download it from {model.url} ({model.size_text})" in str(error.value)
+        (folder / model.name).write_bytes(b"nothing")
+        with pytest.raises(UnsupportedCheckpoint, match=rf"\({re.escape(model.name)}\)") as error:
+            execute(method, model.name)
+        assert model.page in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "of", [method for method in methods() if method.files and not only(method)], ids=lambda m: m.folder
+)
+def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
+    """Of a method whose loader reads one; what may be wrong in it: tests/host/test_parts_files.py."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, of.key, ([str(tmp_path)], {".bin"}))
+    (tmp_path / "x").mkdir()
+    torch.save({"x": torch.zeros(1)}, tmp_path / "x" / "model.bin")
+    with pytest.raises(LikenessError):
+        OURS[of.node].execute(folder="x")
+
+
+def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run(method, folder):
+    node = OURS[method.node]
+    with pytest.raises(LikenessError):
+        node.validate_inputs("../x.bin")
+    with pytest.raises(ModelMissing):
+        node.validate_inputs("x.bin")
+    assert node.validate_inputs(None) is True
+
+
+def test_a_damaged_file_is_refused(method, tmp_path):
+    """A tensor is gone, has another shape or is no number: the first and the last of each part."""
+    state = attack_values.file_of(method.folder)
+    parts = state if all(isinstance(part, dict) for part in state.values()) else {"": state}
+    for part, tensors in parts.items():
+        for key in (min(tensors), max(tensors)):
+            whole = tensors[key]
+            for bad in (None, whole.new_zeros(3, 5, 7), whole.float() * torch.nan):
+                changed = {name: x for name, x in {**tensors, key: bad}.items() if x is not None}
+                torch.save({**parts, part: changed} if part else changed, tmp_path / "x.bin")
+                with pytest.raises(UnsupportedCheckpoint):
+                    attack_values.load(method.folder, str(tmp_path / "x.bin"))
 
 
 class Code:
@@ -148,20 +179,16 @@ class Code:
         return (print, ("run",))
 
 
-def test_a_pickle_runs_nothing(loader, capsys):
-    _, node, folder, page = loader
+def test_a_pickle_runs_nothing(method, folder, capsys):
     torch.save({"image_proj": {"latents": Code()}}, folder / "code.bin")
-    with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page}"):
-        execute(node, "code.bin")
+    with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page(method)}"):
+        execute(method, "code.bin")
     assert "run" not in capsys.readouterr().out
 
 
 def test_every_published_adapter_is_tried():
     """Each format of ours that is a file of one network is among those above."""
     tried = {*adapters.PUBLISHED} | {"photomaker-v1", "photomaker-v2", "id-patch", "withanyone", "image_proj_model"}
-    ours = {
-        Path(one.name).stem: one.format
-        for one in manifest.models()
-        if one.key in {k for _, _, k, _ in LOADERS.values()}
-    }
+    keys = {method.key for method in methods() if only(method)}
+    ours = {Path(one.name).stem: one.format for one in manifest.models() if one.key in keys}
     assert {ours[name] for name in tried} | {"instant-id"} == {*ours.values()}

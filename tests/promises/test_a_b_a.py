@@ -1,0 +1,21 @@
+"""A, B, A: the same picture twice, another one between, and nothing left of either where the node is bypassed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from promised import Row, latents, picture
+
+
+@pytest.mark.both_hosts
+def test_a_b_a(way: Row) -> None:
+    a, b = picture(way), picture(way, "b")
+    assert torch.equal(latents(way.sampled(way.node())), a)
+    assert a.isfinite().all() and b.isfinite().all() and not torch.equal(a, b)
+
+
+@pytest.mark.both_hosts
+def test_bypassed_it_leaves_no_trace(row: Row) -> None:
+    plain = picture(row, "plain")
+    assert not torch.equal(picture(row), plain)
+    assert torch.equal(latents(row.plain()), plain)

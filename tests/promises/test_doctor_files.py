@@ -1,0 +1,35 @@
+"""With empty model folders the doctor names all of its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pack.core.methods import Method
+from pack.core.models import doctor, manifest, needs
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+
+
+def missing(graph: dict, folder: Path) -> set[str]:
+    """Ids of what the doctor does not find."""
+    folders = {model.key: [str(folder)] for model in manifest.models()}
+    return {model.id for model in doctor.absent(needs.wanted(graph), folders)}
+
+
+def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
+    loader = {"controlnet": ("ControlNetLoader", "control_net_name")}
+    for file in method.files:
+        model = manifest.model(file)
+        kind, name = loader.get(model.key, (method.node, "file"))
+        kinds = {method.node, *method.applies} - {kind}
+        graph = {"1": {"class_type": kind, "inputs": {name: model.name}}}
+        graph |= {str(n): {"class_type": one, "inputs": {}} for n, one in enumerate(sorted(kinds), 2)}
+        assert file in missing(graph, tmp_path), model.name
+
+
+def test_each_template_lacks_something(method: Method, tmp_path: Path) -> None:
+    """Also of a method without files of its own, whose models are the host's."""
+    for use in method.uses:
+        graph = needs.workflow((WORKFLOWS / f"{use.template}.json").read_text("utf-8"))
+        found = missing(graph, tmp_path)
+        assert found and (not method.files or found & {*method.files}), use.template

@@ -1,0 +1,55 @@
+"""Masks: of a half it is another picture than of the other half, of everything it is none, of nothing it is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from attack_graphs import ours, value
+from figures import relative
+from pack.core.errors import LikenessError
+from promised import Row, latents
+from torch import Tensor
+
+PARTS = {
+    "LikenessApplyParts": lambda part: {"features": ours("LikenessEncodeParts", parts=part)},
+    "LikenessSharePartsAttention": lambda part: {"parts": part},
+}
+"""Whose masks stand at the parts."""
+ONE: dict[str, dict[str, Any]] = {
+    "LikenessApplyPhotoMaker": {"text": "a woman img"},
+    "LikenessApplyStoryMaker": {"bodies": value("image()"), "body_masks": value("mask()")},
+}
+"""With one person where the defaults are for two."""
+
+
+def only(row: Row) -> bool:
+    return "mask" in row.inputs or row.kind in PARTS
+
+
+def shown(row: Row, masks: str, **changed: Any) -> Tensor:
+    if row.kind in PARTS:
+        applied = row.node(**PARTS[row.kind](ours("LikenessPart", target_mask=value(masks))), **changed)
+    else:
+        changed |= {"acts_in": "regions"} if "acts_in" in row.inputs else {}
+        applied = row.node(mask=value(masks), **changed)
+    return latents(row.sampled(applied))
+
+
+def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
+    halves = ("mask(2)[:1]", "mask(2)[1:]") if row.kind in PARTS else ("mask(2)", "mask(2).flip(0)")
+    one, other = (shown(row, masks) for masks in halves)
+    assert one.isfinite().all() and relative(one, other) > 1e-5
+
+
+def test_of_everything_it_is_none(row: Row) -> None:
+    """Of one person, whom nobody else keeps to a region; others always have one."""
+    if row.kind not in PARTS and "LIKENESS_IDENTITY" not in row.inputs.get("cast", row.inputs["mask"]).get_io_type():
+        return
+    alone = {} if row.kind in PARTS else {"cast": value("unplaced(identity('Anna'))"), **ONE.get(row.kind, {})}
+    assert relative(shown(row, "mask(1)", **alone), shown(row, "None", **alone)) <= 2e-5
+
+
+def test_of_nothing_it_is_refused(row: Row) -> None:
+    with pytest.raises(LikenessError):
+        shown(row, "0 * mask(1)" if row.kind in PARTS else "0 * mask(2)")

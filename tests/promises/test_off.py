@@ -1,0 +1,37 @@
+"""Off is the picture without the node, bit for bit: weight 0, everybody's weight 0, or the MODEL alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from attack_graphs import Node, Output, sampler
+from graph_run import run
+from promised import Row, bypassed, latents, picture
+
+
+@pytest.mark.both_hosts
+def test_weight_zero_is_the_picture_without_the_node(row: Row) -> None:
+    assert row.off()
+    for off in row.off():
+        assert torch.equal(latents(row.sampled(off)), picture(row, "plain"))
+
+
+def test_off_it_hands_back_what_came_in(row: Row) -> None:
+    """So that nothing of it is run, and nodes behind it find nothing."""
+    for off in row.off():
+        made: dict[Node, Any] = {}
+        given = {name: run(one, made)[0] for name, one in off.inputs.items() if isinstance(one, Node)}
+        given |= {name: run(one.node, made)[one.number] for name, one in off.inputs.items() if isinstance(one, Output)}
+        for name, out in zip(row.outputs, run(off, made), strict=False):
+            assert name not in given or out is given[name], name
+
+
+def test_a_patched_model_alone_changes_nothing(row: Row) -> None:
+    """Its LoRA, which a weight of its own switches off, is all that the MODEL has by itself."""
+    if "model" not in row.outputs:
+        return
+    applied = row.node(**({"lora_weight": 0.0} if "lora_weight" in row.inputs else {}))
+    sides = (bypassed(applied, name) for name in ("positive", "negative"))
+    assert torch.equal(latents(sampler(applied, *sides, row.latent)), picture(row, "plain"))

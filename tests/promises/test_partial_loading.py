@@ -1,0 +1,17 @@
+"""With weights that stay where they are and are cast layer by layer: the same picture, bit for bit."""
+
+from __future__ import annotations
+
+import torch
+from host_nodes import novram
+from promised import Row, latents, picture
+
+
+def test_offloaded_it_is_the_same_picture(row: Row) -> None:
+    whole, made = picture(row), {}
+    graph = row.sampled(row.node())
+    with novram():
+        assert torch.equal(latents(graph, made), whole)
+        assert any(
+            getattr(getattr(out, "model", None), "model_lowvram", False) for given in made.values() for out in given
+        )

@@ -1,0 +1,54 @@
+"""N people against one: as many forwards of as many rows, and the operations of a step grow by what they must."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attack_graphs import UNCONNECTED, value
+from graph_run import run
+from promised import Row
+from torch.utils.flop_counter import FlopCounterMode
+
+NAMES = ("Anna", "Boris", "Carla", "Dora")
+MORE: dict[str, float] = {
+    "LikenessCastReferences": 3.0, "LikenessPersonPrompts": 1.6,  # read by the whole network
+    "LikenessApplyIDPatch": 1.5,  # four times the tokens of a person, beside the 77 of the text
+    "LikenessApplyInfiniteYou": 4.0,  # InfuseNet looks at one person at a time
+}  # fmt: skip
+"""By how much more than one person four may cost in a step, where that is not next to nothing."""
+FOUR: dict[str, dict[str, Any]] = {
+    "LikenessPersonPrompts": {"prompts": "1: up\n2: down\n3: up\n4: down"},
+    "LikenessApplyPhotoMaker": {"text": "a man img, a woman img, a man img, a woman img"},
+}
+ONE: dict[str, dict[str, Any]] = {
+    "LikenessPersonPrompts": {"prompts": "1: up"},
+    "LikenessApplyPhotoMaker": {"text": "a man img"},
+}
+
+
+def only(row: Row) -> bool:
+    """Whose cast is who is put in; tokens that are bound to regions are Apply ID-Patch's."""
+    return "cast" in row.inputs and row.kind != "LikenessBindIDTokens"
+
+
+def operations(row: Row, count: int) -> int:
+    """Of one step: what two of them count more than one."""
+    people = ", ".join(f"identity({name!r})" for name in NAMES[:count])
+    places = ", ".join(f"slot({x})" for x in (16.0, 48.0, 80.0, 112.0)[:count])
+    changed: dict[str, Any] = {"cast": value(f"cast({people}, places=layout({places}))")}
+    changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
+    changed |= {"who": ""} if row.kind == "LikenessApplyStyle" else {}
+    changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
+    applied, made = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {})), {}
+    run(applied, made)
+    counts: list[int] = []
+    for steps in (1, 2):
+        with FlopCounterMode(display=False) as counter:
+            run(row.sampled(applied, steps=steps), made)
+        counts.append(counter.get_total_flops())
+    return counts[1] - counts[0]
+
+
+def test_four_cost_little_more_than_one(row: Row) -> None:
+    one, four = operations(row, 1), operations(row, 4)
+    assert four <= MORE.get(row.kind, 1.15) * one

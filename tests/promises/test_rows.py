@@ -1,0 +1,62 @@
+"""Rows of a batch: each is the picture of a run of its own; people of a row each are alone in theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from attack_graphs import UNCONNECTED, Node, node, value
+from figures import relative
+from pack.core.errors import LikenessError
+from pack.core.methods import methods
+from promised import Row, has_rows, latents, rows
+
+ALONE = "cast(by_row().people[{0}].identity, places=layout(by_row().people[{0}].slot, width=128, height=128))"
+"""One of those of by_row(), in a picture of their own."""
+
+
+def latent_of(number: int, width: int = 128, height: int = 96) -> Node:
+    """The picture of this number, without the others."""
+    return value(f"{{**latent({width}, {height}), 'batch_index': [{number}]}}")
+
+
+def test_a_batch_is_its_pictures(row: Row) -> None:
+    both = latents(row.sampled(row.node(), value("latent(batch=2)"), steps=1))
+    for number in range(2):
+        alone = latents(row.sampled(row.node(), latent_of(number), steps=1))
+        assert relative(alone, both[number : number + 1]) <= 2e-5
+
+
+def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
+    if not has_rows(row):
+        return
+    each = replace(row, variant="a row each")
+    said = {"sentences": "none"} if "sentences" in row.inputs else {}
+    both = latents(each.sampled(each.node(**said), steps=1))
+    for number in range(2):
+        cast = value(ALONE.format(number))
+        image = {"image": node("LikenessFaceKeypointsImage", cast=cast)} if "control_net" in row.inputs else {}
+        changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
+        if row.kind == "LikenessApplyIDPatch":
+            image = {"image": UNCONNECTED}
+        image = {name: given for name, given in image.items() if name in row.inputs}
+        alone = latents(
+            row.sampled(row.node(cast=cast, **changed, **image, **said), latent_of(number, 128, 128), steps=1)
+        )
+        assert relative(alone, both[number : number + 1]) <= 2e-5
+
+
+def test_another_number_of_rows_is_refused(row: Row) -> None:
+    if has_rows(row):
+        each = replace(row, variant="a row each")
+        with pytest.raises(LikenessError):
+            latents(each.sampled(each.node(), value("latent(128, 128, 3)"), steps=1))
+
+
+@pytest.mark.parametrize("folder", [method.folder for method in methods() if "rows" in method.not_promised])
+def test_who_cannot_says_so(folder: str) -> None:
+    """Of people with a row each; pictures of a batch are as ever."""
+    for row in (row for row in rows() if row.method and row.method.folder == folder):
+        with pytest.raises(LikenessError):
+            latents(row.sampled(row.node(cast=value("by_row()"))))
+        test_a_batch_is_its_pictures(row)

@@ -1,0 +1,18 @@
+"""A template for each way to use it; tests/host/test_workflows.py runs every one of them untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pack.core.methods import Method
+from pack.core.models import needs
+
+WORKFLOWS = Path(__file__).parents[2] / "workflows"
+
+
+def test_a_template_with_its_node_is_there(method: Method) -> None:
+    assert method.uses
+    for use in method.uses:
+        graph = needs.workflow((WORKFLOWS / f"{use.template}.json").read_text("utf-8"))
+        assert method.node in {kind for kind, _ in needs.nodes(graph)}, use.template
+        assert (WORKFLOWS / f"{use.template}.jpg").is_file()

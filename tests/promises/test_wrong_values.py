@@ -1,0 +1,88 @@
+"""What no input of its nodes takes is refused in one sentence that says which input it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attack_graphs import DEFAULTS, Node, Output, node, value
+from comfy_api.latest import io
+from graph_run import run
+from pack.core.errors import LikenessError
+from promised import Row, latents
+
+UNETS = {"SDXL", "SD1.5"}
+
+
+def wrong(row: Row) -> Iterator[tuple[str, Any]]:
+    """(input, value): beyond its limits, no number, no word of its menu, and something else than its socket is for."""
+    for name, one in row.inputs.items():
+        if isinstance(one, (io.Float.Input, io.Int.Input)):
+            yield from ((name, bad) for bad in (one.max + 1, one.min - 1, math.nan, "many"))
+        elif isinstance(one, io.Combo.Input):
+            yield name, "no such"
+        elif one.get_io_type() not in (io.String.io_type, io.Boolean.io_type):
+            yield name, object()
+            if not one.optional:
+                yield name, None
+
+
+def test_a_value_that_no_input_takes(row: Row) -> None:
+    applied = row.node()
+    given = {name: run(one, {})[0] if isinstance(one, Node) else one for name, one in applied.inputs.items()}
+    given |= {side: run(one.node, {})[one.number] for side, one in given.items() if hasattr(one, "number")}
+    for name, bad in wrong(row):
+        with pytest.raises(LikenessError) as raised:
+            run(node(row.kind, **{**given, name: bad}), {})
+        assert name in str(raised.value), (name, bad)
+
+
+def another(row: Row) -> Iterator[dict[str, Any]]:
+    """Inputs of a family that the method is not for: MODEL, conditioning, text encoder."""
+    of_unets = bool(row.method is None or UNETS & {*row.method.families})
+    narrow = {name: value(f"text({n}, 33)") for n, name in enumerate(("positive", "negative"), 1)}
+    if "model" in row.inputs:
+        yield {"model": value("flux()" if of_unets else "sdxl()")}
+    if "negative" in row.inputs and DEFAULTS[row.kind]["negative"].__class__ is not Output:  # of a node in front
+        yield {name: given for name, given in narrow.items() if name in row.inputs}
+    if "clip" in row.inputs and "model" not in row.inputs:
+        yield {"clip": value("sdxl_clip()")}
+
+
+def test_another_family_is_refused(row: Row) -> None:
+    for changed in another(row):
+        with pytest.raises(LikenessError):
+            latents(row.sampled(row.node(**changed), steps=1))
+
+
+def test_people_without_what_it_reads_are_refused(row: Row) -> None:
+    """Embeddings of its recogniser."""
+    if row.method and "embedding" in row.method.reads and row.takes_a_cast:
+        strangers = "cast(*(identity(name, recognisers=('nobody',)) for name in ('Anna', 'Boris')))"
+        with pytest.raises(LikenessError, match=row.method.recogniser):
+            latents(row.sampled(row.node(cast=value(strangers)), steps=1))
+
+
+def test_a_range_that_ends_before_it_starts_is_refused(row: Row) -> None:
+    """Each of its ranges."""
+    for end in (name for name in row.inputs if name.endswith("end_percent")):
+        changed = {end: 0.2, end.replace("end", "start"): 0.8}
+        with pytest.raises(LikenessError):
+            latents(row.sampled(row.node(**changed), steps=1))
+
+
+def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None:
+    if {"model", "positive"} <= {*row.outputs}:
+        graph = row.sampled(row.node(), steps=1)
+        graph.inputs["model"] = DEFAULTS[row.kind]["model"]
+        with pytest.raises(LikenessError, match="MODEL"):
+            latents(graph)
+
+
+def test_numbers_that_are_none_are_refused_in_people(row: Row) -> None:
+    if "cast" in row.inputs:
+        spoiled = value("cast(identity('Anna', normal(1, 1, 512) * nan), identity('Boris'))")
+        with pytest.raises(LikenessError):
+            latents(row.sampled(row.node(cast=spoiled), steps=1))

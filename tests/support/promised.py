@@ -1,0 +1,202 @@
+"""The matrix of tests/promises: every node that puts a method into conditioning or MODEL, with inputs and graphs.
+
+All of it comes from the records and the schemas; what these do not say stands in the tables. A row is such a node; its
+promises are its method's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
+
+import tiny_dits
+from attack_graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, node, ours, sampled, sampler, value
+from graph_run import OURS, run
+from pack.core.methods import Method, methods
+from torch import Tensor
+
+OTHER: dict[str, dict[str, Any]] = {
+    "LikenessApplyStyle": {"images": value("image(seed=6)")},
+    "LikenessPersonPrompts": {"prompts": "1: down"},
+    "LikenessBindIDTokens": {"mask": value("mask(2)")},
+    "LikenessBindReferences": {"outside": "everybody"},
+    "LikenessApplyParts": {
+        "features": ours("LikenessEncodeParts", parts=ours("LikenessPart", image=value("image(seed=2)")))
+    },
+    "LikenessSharePartsAttention": {"parts": ours("LikenessPart", image=value("image(seed=2)"))},
+}
+"""What makes another picture of a node that is not told who is meant."""
+PLAIN: dict[str, dict[str, Any]] = {
+    "LikenessApplyPhotoMaker": {"positive": value("said('a woman, a man')")},
+    "LikenessCastReferences": {"positive": value("klein_said('in a park')"), "negative": value("klein_said('')")},
+}
+"""Without nodes that encode the prompt themselves: what their words are without them."""
+BESIDE: dict[str, dict[str, Any]] = {
+    "LikenessCastReferences": {"pictures": UNCONNECTED},
+    "LikenessApplyParts": {"pose": UNCONNECTED},
+    "LikenessApplyIDPatch": {"image": UNCONNECTED},  # drawn of those who are heard
+}
+"""What is there beside the people or parts that are switched off."""
+DRAWN = ("LikenessApplyIDPatch",)
+"""Whose picture of the places counts without anybody in them."""
+GIVEN: dict[str, dict[str, Any]] = {"LikenessApplyPhotoMaker": {"photo_maker": value("photo_maker(2)")}}
+"""Instead of the defaults: of a method's files the one that reads most."""
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "LikenessApplyIPAdapter": {"without its LoRA": {"lora_weight": 0.0}},
+    "LikenessApplyStoryMaker": {"without clothes": {"bodies": UNCONNECTED, "body_masks": UNCONNECTED}},
+    "LikenessSharePartsAttention": {"seldom": {"renew_every": 2, "crop_to_mask": True}},
+}
+"""Other ways through a node than its defaults, beside those that the schemas tell."""
+BY_ROW = {
+    "cast": value("by_row()"), "image": node("LikenessFaceKeypointsImage", cast=value("by_row()")),
+    "bodies": UNCONNECTED, "body_masks": UNCONNECTED,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """A node. method: None for one that belongs to none. variant: of the ways through it, the defaults without."""
+
+    method: Method | None = field(compare=False)
+    kind: str = ""
+    variant: str = ""
+
+    def __str__(self) -> str:
+        words = self.method.folder if self.method else "", self.kind.removeprefix("Likeness"), self.variant
+        return ", ".join(filter(None, words))
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """By id, of its schema."""
+        return {one.id: one for one in OURS[self.kind].define_schema().inputs}
+
+    @property
+    def outputs(self) -> list[str]:
+        return [one.id.removesuffix("_out") for one in OURS[self.kind].define_schema().outputs]
+
+    @property
+    def takes_a_cast(self) -> bool:
+        return "cast" in self.inputs and self.kind not in OTHER
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether this ComfyUI has models for it."""
+        return tiny_dits.KNOWN or self.method is None or self.method.host == "0.3.64"
+
+    def node(self, **changed: Any) -> Node:
+        return ours(self.kind, **{**GIVEN.get(self.kind, {}), **self._of_variant(), **changed})
+
+    def other(self, **changed: Any) -> Node:
+        """With other people, or whatever else it is that the node puts in."""
+        cast = {"cast": value("cast(identity('Christa'), identity('Daniel'))")}
+        if "a row each" in self.variant:
+            cast = {"cast": value("by_row(names=('Christa', 'Daniel'))")}
+        return self.node(**{**(OTHER.get(self.kind) or cast), **changed})
+
+    def off(self) -> list[Node]:
+        """The ways to switch it off: its weights at 0, or everybody's."""
+        weights = {name: 0.0 for name in self.inputs if _is_weight(name)}
+        beside = BESIDE.get(self.kind, {})
+        ways = [self.node(**weights, **beside)] if weights else []
+        in_front = DEFAULTS[self.kind].get("positive")
+        if isinstance(in_front, Node) and in_front.kind in APPLIES:
+            silent = Row(self.method, in_front.kind).off()[0]
+            ways.append(self.node(positive=silent, negative=silent[1]))
+        elif "cast" in self.inputs and self.kind not in DRAWN:
+            ways.append(self.node(cast=value("cast(weights=(0.0, 0.0))"), **beside))
+        return ways
+
+    def sampled(self, applied: Node, latent: Any = None, **changed: Any) -> Node:
+        return sampled(applied, latent or self.latent, **changed)
+
+    @property
+    def latent(self) -> Node:
+        return value("latent(128, 128, 2)") if self.variant == "a row each" else value("latent()")
+
+    def plain(self, model: Any = None, latent: Any = None, **changed: Any) -> Node:
+        """The sampler as with the node, and those of ours in front of it, bypassed."""
+        given = {name: bypassed(self.node(), name) for name in ("positive", "negative")}
+        model = model or DEFAULTS[self.kind].get("model") or value(MODELS[self.kind])
+        return sampler(model, given["positive"], given["negative"], latent or self.latent, **changed)
+
+    def _of_variant(self) -> dict[str, Any]:
+        if self.variant == "a row each":
+            image = {"image": UNCONNECTED} if self.kind == "LikenessApplyIDPatch" else {}  # which it draws itself
+            return {**{name: given for name, given in BY_ROW.items() if name in self.inputs}, **image}
+        if self.variant == "the other way to act":
+            options, default = self.inputs["acts_in"].options, self.inputs["acts_in"].default
+            return {"acts_in": next(one for one in options if one != default)}
+        return VARIANTS.get(self.kind, {}).get(self.variant, {})
+
+
+def _is_weight(name: str) -> bool:
+    """Not a LoRA's: it is a part of what a method's own weight switches off."""
+    return name.endswith(("weight", "strength")) and name != "lora_weight"
+
+
+def bypassed(applied: Any, output: str) -> Any:
+    """What a node passes on as this output where it is bypassed."""
+    while isinstance(applied, (Node, Output)):
+        source = applied.node if isinstance(applied, Output) else applied
+        if source.kind not in APPLIES:
+            return applied
+        if source.kind in PLAIN and output in PLAIN[source.kind]:
+            return PLAIN[source.kind][output]
+        applied = source.inputs[output]
+    return applied
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Every node of every method, and those that act as these do and belong to none."""
+    of_methods = [Row(method, kind) for method in methods() for kind in method.applies]
+    known = {one.kind for one in of_methods}
+    others = [kind for kind, outputs in _outputs().items() if kind not in known and outputs[1:3] == BOTH_SIDES]
+    return (*of_methods, *(Row(None, kind) for kind in others))
+
+
+def with_variants(promised: Iterable[Row]) -> list[Row]:
+    """Each row, and the other ways through its node."""
+    found: list[Row] = []
+    for one in promised:
+        ways = ["", *VARIANTS.get(one.kind, {})]
+        ways += ["the other way to act"] if "acts_in" in one.inputs else []
+        ways += ["a row each"] if has_rows(one) else []
+        found += [replace(one, variant=way) for way in ways]
+    return found
+
+
+def has_rows(one: Row) -> bool:
+    """Whether people may have a row of the batch each."""
+    return one.takes_a_cast and one.method is not None and "rows" not in one.method.not_promised
+
+
+BOTH_SIDES = ["positive", "negative"]
+
+
+def _outputs() -> dict[str, list[str]]:
+    return {kind: [one.id.removesuffix("_out") for one in each.define_schema().outputs] for kind, each in OURS.items()}
+
+
+APPLIES = {kind for method in methods() for kind in method.applies} | {
+    kind for kind, outputs in _outputs().items() if outputs[1:3] == BOTH_SIDES
+}
+
+
+def latents(graph: Node, made: dict[Node, Any] | None = None) -> Tensor:
+    return run(graph, {} if made is None else made)[0]["samples"]
+
+
+@cache
+def picture(one: Row, which: str = "a") -> Tensor:
+    """`plain`, or with the node: `a`, or `b` for other people. Sampled once for all promises."""
+    if which == "plain":
+        return latents(one.plain())
+    return latents(one.sampled(one.node() if which == "a" else one.other()))
+
+
+def in_front(applied: Node, model: Node) -> Node:
+    """The same node with another MODEL."""
+    return node(applied.kind, **{**applied.inputs, "model": model})
