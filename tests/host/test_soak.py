@@ -9,10 +9,12 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from attack_cases import people
-from attack_graphs import DEFAULTS, SAMPLED, check, ended, ours
-from attack_run import Attacked, Case, right
+from attack_cases import Case, people, right
+from attack_graphs import DEFAULTS, SAMPLED, Node, check, ended, ours, prompt, sampled, value
+from attack_values import held as holding
 from environment import Host, find_hosts
+from graph_run import run
+from rig.host_server import HostServer, Run
 from rig.standins import Standins
 
 PROMPTS, REFUSED = 300, 10
@@ -93,3 +95,19 @@ def test_prompts_leave_nothing_behind(
                     request.config.get_terminal_writer().line(f"\nafter {number} prompts: {found[number]}")
     grown = {what: found[PROMPTS][what] - found[WARM][what] for what in MORE}
     assert all(grown[what] <= MORE[what] for what in MORE), grown
+
+
+@pytest.mark.parametrize(
+    ("kind", "adapter"), [("LikenessApplyIPAdapter", "ip_adapter"), ("LikenessApplyStoryMaker", "story_maker")]
+)
+def test_runs_leave_neither_tensors_nor_models(kind: str, adapter: str) -> None:
+    """Its file is read, a LoRA put on the MODEL and a picture drawn, each time anew."""
+
+    def after_a_run() -> dict[str, int]:
+        run(sampled(ours(kind, **{adapter: value(f"loaded.__wrapped__({adapter!r})")})), {})
+        return {what: number for what, number in holding().items() if what in ("tensors", "patchers", "files")}
+
+    after_a_run()  # what is loaded and remembered once
+    first = after_a_run()
+    after_a_run()
+    assert after_a_run() == first
