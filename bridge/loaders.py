@@ -30,7 +30,7 @@ class FileLoader:
     ) -> io.Schema:
         """The schema with the menu of files, before its own inputs, and the output; words: to search for."""
         menu = io.Combo.Input("file", options=folders.listed(cls.published.key), tooltip=tooltip)
-        schema.inputs = [menu, *schema.inputs]
+        schema.inputs = [menu, *(schema.inputs or ())]  # None in 0.3.64
         schema.outputs = [socket.Output(output, display_name=output)]
         schema.hidden = [io.Hidden.unique_id]
         return searchable(schema, *words)
