@@ -147,6 +147,7 @@ ONLY = (
     ("LikenessPoseImage", "layout"),
     ("LikenessApplyInstantID", "control_net"),
     ("LikenessApplyInstantID", "image"),
+    ("LikenessApplyIPAdapter", "clip_vision"),
     ("LikenessApplyStyle", "cast"),
     ("LikenessFacesFromLandmarks", "face_landmarks"),
 )
