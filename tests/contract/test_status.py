@@ -18,7 +18,7 @@ def test_it_is_current_with_the_records_and_no_cell_is_empty() -> None:
         for method, cell in zip(methods(), line.split(" | ")[1:], strict=True):
             if found := CELL.search(cell):
                 counts[promise, method.folder] = int(found[1])
-    assert "none" not in page
+    assert "| none" not in page
     assert status.rendered(counts) == page
 
 

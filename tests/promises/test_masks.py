@@ -32,12 +32,16 @@ def shown(row: Row, masks: str, **changed: Any) -> Tensor:
         applied = row.node(**PARTS[row.kind](ours("LikenessPart", target_mask=value(masks))), **changed)
     else:
         changed |= {"acts_in": "regions"} if "acts_in" in row.inputs else {}
+        if row.kind == "LikenessBindIDTokens":
+            before = ours("LikenessApplyIDPatch", id_start_percent=0.0)
+            changed |= {"positive": before, "negative": before[1]}
         applied = row.node(mask=value(masks), **changed)
     return latents(row.sampled(applied))
 
 
 def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
-    halves = ("mask(2)[:1]", "mask(2)[1:]") if row.kind in PARTS else ("mask(2)", "mask(2).flip(0)")
+    alone = row.kind in PARTS or row.kind == "LikenessApplyStyle"
+    halves = ("mask(2)[:1]", "mask(2)[1:]") if alone else ("mask(2)", "mask(2).flip(0)")
     one, other = (shown(row, masks) for masks in halves)
     assert one.isfinite().all() and relative(one, other) > 1e-5
 
