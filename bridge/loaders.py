@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from . import dit, folders, notes
 from .load import Published
-from .schema import searchable
+from .schema import described
 
 
 class FileLoader:
@@ -25,15 +25,13 @@ class FileLoader:
     newer: ClassVar[str] = ""
 
     @classmethod
-    def loading(
-        cls, schema: io.Schema, socket: type[io.ComfyTypeIO], output: str, tooltip: str, *words: str
-    ) -> io.Schema:
+    def loading(cls, schema: io.Schema, socket: type[io.ComfyTypeIO], output: str, *words: str) -> io.Schema:
         """The schema with the menu of files, before its own inputs, and the output; words: to search for."""
-        menu = io.Combo.Input("file", options=folders.listed(cls.published.key), tooltip=tooltip)
+        menu = io.Combo.Input("file", options=folders.listed(cls.published.key))
         schema.inputs = [menu, *(schema.inputs or ())]  # None in 0.3.64
         schema.outputs = [socket.Output(output, display_name=output)]
         schema.hidden = [io.Hidden.unique_id]
-        return searchable(schema, *words)
+        return described(schema, *words)
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:

@@ -5,8 +5,11 @@ What it lacks is set so that it is used where the host knows it and ignored else
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import TypeVar
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
@@ -15,12 +18,26 @@ from ..core.places.heard import FACE_BOXES, REGIONS
 from ..core.places.regions import EXTENTS
 
 InputT = TypeVar("InputT", bound=io.Input)
+_TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
 
 
-def searchable(schema: io.Schema, *words: str) -> io.Schema:
-    """Add the words people type into the node search; `Schema(search_aliases=...)` is a TypeError in 0.3.64."""
+def described(schema: io.Schema, *words: str) -> io.Schema:
+    """The schema with its texts, which stand in locales/en/nodeDefs.json, and the words people type into the search."""
+    texts = _texts()[schema.node_id]
+    schema.description = texts.get("description", "")
+    for side, slots in (("inputs", schema.inputs), ("outputs", schema.outputs)):
+        for number, slot in enumerate(slots):
+            own = texts.get(side, {}).get(slot.id if side == "inputs" else str(number), {})
+            slot.tooltip = own.get("tooltip")
+    # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
     schema.search_aliases = list(words)
     return schema
+
+
+@cache
+def _texts() -> dict[str, Any]:
+    """Of every node, by its id."""
+    return json.loads(_TEXTS.read_bytes())
 
 
 def advanced(widget: InputT) -> InputT:
@@ -29,88 +46,70 @@ def advanced(widget: InputT) -> InputT:
     return widget
 
 
-def output(kind: type[io.ComfyTypeIO], name: str, tooltip: str | None = None) -> io.Output:
+def output(kind: type[io.ComfyTypeIO], name: str) -> io.Output:
     """An output that is shown under its id; ComfyUI 0.3.64 shows its kind unless it is told."""
-    return kind.Output(name, display_name=name, tooltip=tooltip)
+    return kind.Output(name, display_name=name)
 
 
-def pixels_input(name: str, tooltip: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
+def pixels_input(name: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
     """A length or a place in pixels; 16384 is more than any picture has."""
-    return io.Int.Input(name, default=default, min=least, max=most, tooltip=tooltip)
+    return io.Int.Input(name, default=default, min=least, max=most)
 
 
-def face_sizes_input(name: str, default: float, tooltip: str, least: float = 0.0) -> io.Float.Input:
+def face_sizes_input(name: str, default: float, least: float = 0.0) -> io.Float.Input:
     """A length in sizes of the face it is about."""
-    return io.Float.Input(name, default=default, min=least, max=4.0, step=0.05, tooltip=tooltip)
+    return io.Float.Input(name, default=default, min=least, max=4.0, step=0.05)
 
 
-def similarity_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+def similarity_input(name: str, default: float) -> io.Float.Input:
     """A cosine of two faces, from which or below which something is done."""
-    return io.Float.Input(name, default=default, min=-1.0, max=1.0, step=0.01, tooltip=tooltip)
+    return io.Float.Input(name, default=default, min=-1.0, max=1.0, step=0.01)
 
 
-def percent_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+def percent_input(name: str, default: float) -> io.Float.Input:
     """A point of the sampling schedule, 0..1."""
-    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001, tooltip=tooltip)
+    return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001)
 
 
-def seed_input(name: str, tooltip: str) -> io.Int.Input:
+def seed_input(name: str) -> io.Int.Input:
     """A seed that stays as it is: one that changed by itself would run the node anew for every picture.
 
     As large as the samplers' own, so that one seed can be linked to all.
     """
-    return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False, tooltip=tooltip)
+    return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False)
 
 
-def photos_input(tooltip: str, options: Sequence[str] = PHOTOS) -> io.Combo.Input:
+def photos_input(options: Sequence[str] = PHOTOS) -> io.Combo.Input:
     """How several photos of one person are joined, in the first way unless another is chosen."""
-    return advanced(io.Combo.Input("photos", options=list(options), default=options[0], tooltip=tooltip))
+    return advanced(io.Combo.Input("photos", options=list(options), default=options[0]))
 
 
 def region_inputs() -> list[io.Input]:
     """What part of the picture belongs to a person of a placed cast."""
     return [
-        io.Combo.Input(
-            "extent",
-            options=list(EXTENTS),
-            tooltip="body = the place's own mask if it has one, else torso, limbs and face; face = the face alone.",
-        ),
-        face_sizes_input(
-            "margin", 0.25, "How far the region reaches beyond body and face, in face sizes; a mask stays as it is."
-        ),
-        io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge, in pixels; a mask stays as it is."),
+        io.Combo.Input("extent", options=list(EXTENTS)),
+        face_sizes_input("margin", 0.25),
+        io.Int.Input("feather", default=32, min=0, max=512),
     ]
 
 
 def region_masks_input() -> io.Mask.Input:
     """Regions that somebody has painted."""
-    return io.Mask.Input(
-        "mask",
-        optional=True,
-        tooltip="The regions, one mask per person in the cast's order, instead of the places' own.",
-    )
+    return io.Mask.Input("mask", optional=True)
 
 
-def heard_inputs(acts_in: str, hard: bool = False) -> list[io.Input]:
-    """Where people of a placed cast are heard by a method that reads faces. acts_in: tooltip of that input.
+def heard_inputs(hard: bool = False) -> list[io.Input]:
+    """Where people of a placed cast are heard by a method that reads faces.
 
     hard: for a method without soft edges, which acts in face boxes unless another place is chosen.
     """
-    feather = advanced(
-        io.Int.Input("feather", default=32, min=0, max=512, tooltip="Soft edge of the regions, in pixels.")
-    )
+    feather = advanced(io.Int.Input("feather", default=32, min=0, max=512))
     where = FACE_BOXES if hard else REGIONS
     return [
-        advanced(
-            face_sizes_input(
-                "region_margin",
-                0.75,
-                "Several people: how far a person's region reaches beyond the face box, in face sizes.",
-            )
-        ),
+        advanced(face_sizes_input("region_margin", 0.75)),
         *([] if hard else [feather]),
         region_masks_input(),
-        io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=where, optional=True, tooltip=acts_in),
+        io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=where, optional=True),
     ]
 
 
@@ -123,7 +122,7 @@ def applied_outputs() -> list[io.Output]:
     ]
 
 
-def boxes_editor(tooltip: str) -> list[io.Input]:
+def boxes_editor() -> list[io.Input]:
     """ComfyUI's own editor of boxes, on hosts that have it; a node that carries it takes `boxes` and `last_incoming`.
 
     The frontend (useBoundingBoxes) finds the rest by name: the canvas in `width` and `height`, its picture at
@@ -133,6 +132,6 @@ def boxes_editor(tooltip: str) -> list[io.Input]:
     """
     if not hasattr(io, "BoundingBoxes"):
         return []
-    begun = io.BoundingBoxes.Input("last_incoming", optional=True, tooltip="What the editor has begun with.")
+    begun = io.BoundingBoxes.Input("last_incoming", optional=True)
     begun.extra_dict = {"hidden": True}
-    return [io.BoundingBoxes.Input("boxes", optional=True, tooltip=tooltip), begun]
+    return [io.BoundingBoxes.Input("boxes", optional=True), begun]

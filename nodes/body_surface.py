@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
-from ..bridge.schema import output, searchable
+from ..bridge.schema import described, output
 from ..core import examples, geometry
 from ..core.body_surface import mannequin, masks, preview
 from ..core.errors import counted
@@ -19,14 +19,12 @@ from .sockets import LayoutSocket
 CATEGORY = "likeness/parts"
 
 
-def _surface_output(tooltip: str) -> io.Output:
-    return output(io.Image, "surface", tooltip)
+def _surface_output() -> io.Output:
+    return output(io.Image, "surface")
 
 
 def _people_output() -> io.Output:
-    return io.Mask.Output(
-        "people_masks", display_name="people", tooltip="One mask per person, from left to right: where each is seen."
-    )
+    return io.Mask.Output("people_masks", display_name="people")
 
 
 class DetectBodySurface(io.ComfyNode):
@@ -37,34 +35,22 @@ class DetectBodySurface(io.ComfyNode):
             node_id="LikenessDetectBodySurface",
             display_name="Detect Body Surface (DensePose)",
             category=CATEGORY,
-            description="Finds the people of a photo and draws DensePose's IUV picture of them: the pose of Apply "
-            "Parts, exactly as Parts2Whole has learnt it. Body Surface Mask makes masks of it.",
             inputs=[
-                io.Image.Input("image", tooltip="A photo of the pose; of several each becomes a picture."),
-                io.Combo.Input(
-                    "file",
-                    options=folders.listed(FILE.key),
-                    tooltip="A network from models/densepose, or where comfyui_controlnet_aux keeps it.",
-                ),
-                io.Int.Input("people", default=1, min=0, max=64, tooltip="At most so many, the surest. 0 = everybody."),
-                io.Int.Input("width", **side, tooltip="Of the new picture, px; 0 = that of the photo."),
-                io.Int.Input("height", **side, tooltip="Of the new picture, px; 0 = that of the photo."),
-                io.Combo.Input(
-                    "fit",
-                    options=list(geometry.FITS),
-                    default="pad",
-                    tooltip="When the shapes differ: crop = fill the canvas and cut evenly, pad = show everything "
-                    "and leave borders, stretch = distort.",
-                ),
+                io.Image.Input("image"),
+                io.Combo.Input("file", options=folders.listed(FILE.key)),
+                io.Int.Input("people", default=1, min=0, max=64),
+                io.Int.Input("width", **side),
+                io.Int.Input("height", **side),
+                io.Combo.Input("fit", options=list(geometry.FITS), default="pad"),
             ],
             outputs=[
-                _surface_output("For pose of Apply Parts, and Body Surface Mask."),
+                _surface_output(),
                 _people_output(),
-                output(io.Image, "preview", "The bodies over the photo."),
+                output(io.Image, "preview"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "densepose", "iuv", "pose", "parts2whole", "body parts", "segmentation", "姿态")
+        return described(schema, "densepose", "iuv", "pose", "parts2whole", "body parts", "segmentation", "姿态")
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
@@ -96,17 +82,11 @@ class DrawBodySurface(io.ComfyNode):
             node_id="LikenessDrawBodySurface",
             display_name="Draw Body Surface",
             category=CATEGORY,
-            description="Draws an approximate DensePose picture of the skeletons of a layout, without a photo: a "
-            "mannequin. Parts2Whole follows it less exactly than that of Detect Body Surface.",
-            inputs=[
-                LayoutSocket.Input(
-                    "layout", tooltip="From Group Layout or Layout from Poses; Parts2Whole draws one person."
-                )
-            ],
-            outputs=[_surface_output("For pose of Apply Parts, as large as the layout."), _people_output()],
+            inputs=[LayoutSocket.Input("layout")],
+            outputs=[_surface_output(), _people_output()],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "densepose", "iuv", "mannequin", "pose", "parts2whole", "skeleton", "人体模型")
+        return described(schema, "densepose", "iuv", "mannequin", "pose", "parts2whole", "skeleton", "人体模型")
 
     @classmethod
     def execute(cls, layout: Layout) -> io.NodeOutput:
@@ -123,41 +103,23 @@ class DrawBodySurface(io.ComfyNode):
 class BodySurfaceMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        chosen = {"head": "Head and neck, with what is seen of face and hair.", "torso": "Chest, belly, back, hips."}
         schema = io.Schema(
             node_id="LikenessBodySurfaceMask",
             display_name="Body Surface Mask",
             category=CATEGORY,
-            description="White where the chosen parts of the body are, from a DensePose picture: for mask and "
-            "target_mask of Part, for regions and for inpainting. Bodies, not clothes: a skirt ends at the legs.",
             inputs=[
-                io.Image.Input("surface", tooltip="From Detect Body Surface or Draw Body Surface, unchanged."),
-                *[
-                    io.Boolean.Input(
-                        name,
-                        default=name in ("torso", "upper_arms", "forearms"),
-                        tooltip=chosen.get(name, f"The {name.replace('_', ' ')}."),
-                    )
-                    for name in masks.GROUPS
-                ],
-                io.Combo.Input(
-                    "side",
-                    options=list(masks.SIDES),
-                    tooltip="Of arms, hands, legs and feet: the person's own. Head and torso count as a whole.",
-                ),
-                io.Mask.Input(
-                    "people",
-                    optional=True,
-                    tooltip="people of the same node: one mask per person, from left to right. Without: one for all.",
-                ),
-                io.Image.Input("image", optional=True, tooltip="The photo, to be seen under the mask in the preview."),
+                io.Image.Input("surface"),
+                *[io.Boolean.Input(name, default=name in ("torso", "upper_arms", "forearms")) for name in masks.GROUPS],
+                io.Combo.Input("side", options=list(masks.SIDES)),
+                io.Mask.Input("people", optional=True),
+                io.Image.Input("image", optional=True),
             ],
             outputs=[
-                output(io.Mask, "mask", "One per person, or one per picture."),
-                output(io.Image, "preview", "What is masked, in colour."),
+                output(io.Mask, "mask"),
+                output(io.Image, "preview"),
             ],
         )
-        return searchable(schema, "densepose", "mask", "body parts", "target_mask", "clothes", "torso", "legs", "蒙版")
+        return described(schema, "densepose", "mask", "body parts", "target_mask", "clothes", "torso", "legs", "蒙版")
 
     @classmethod
     def execute(

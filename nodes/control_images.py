@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import searchable
+from ..bridge.schema import described
 from ..core import geometry
 from ..core.people import Cast, Layout, RowCast, is_a
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
@@ -26,26 +26,10 @@ class ResizePhoto(io.ComfyNode):
             node_id="LikenessResizePhoto",
             display_name="Resize Photo",
             category=CATEGORY,
-            description="Brings a photo to a size to generate at, as InstantID's authors do before they look for the "
-            "face: nothing is cut off, both sides become multiples.",
             inputs=[
-                io.Image.Input("image", tooltip="The person's photo, or the picture that ControlNets read."),
-                io.Int.Input(
-                    "longer_side",
-                    default=LONGER_SIDE,
-                    min=64,
-                    max=geometry.LARGEST,
-                    step=8,
-                    tooltip="In pixels; smaller photos are enlarged. 1280 is the authors' script, 1024 their demo.",
-                ),
-                io.Int.Input(
-                    "multiple_of",
-                    default=MULTIPLE_OF,
-                    min=8,
-                    max=512,
-                    step=8,
-                    tooltip="Both sides are rounded down to multiples of this, which stretches the photo a little.",
-                ),
+                io.Image.Input("image"),
+                io.Int.Input("longer_side", default=LONGER_SIDE, min=64, max=geometry.LARGEST, step=8),
+                io.Int.Input("multiple_of", default=MULTIPLE_OF, min=8, max=512, step=8),
             ],
             outputs=[
                 io.Image.Output("resized", display_name="image"),
@@ -54,7 +38,7 @@ class ResizePhoto(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "resize", "scale", "image size", "photo size", "multiple of 64", "InstantID")
+        return described(schema, "resize", "scale", "image size", "photo size", "multiple of 64", "InstantID")
 
     @classmethod
     def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
@@ -72,15 +56,13 @@ class FaceKeypointsImage(io.ComfyNode):
             node_id="LikenessFaceKeypointsImage",
             display_name=IMAGE,
             category=CATEGORY,
-            description="Draws the five keypoints of every face, in place and at the size of the canvas, as "
-            "InstantID's IdentityNet was trained on them. With the cast of Crop Faces, a picture per person.",
             inputs=[
-                CastSocket.Input("cast", optional=True, tooltip="People with places, from Place Cast or Crop Faces."),
-                LayoutSocket.Input("layout", optional=True, tooltip="Places without people, instead of a cast."),
+                CastSocket.Input("cast", optional=True),
+                LayoutSocket.Input("layout", optional=True),
             ],
             outputs=[io.Image.Output("image", display_name="image")],
         )
-        return searchable(schema, "instantid", "face keypoints", "kps", "face pose", "landmarks")
+        return described(schema, "instantid", "face keypoints", "kps", "face pose", "landmarks")
 
     @classmethod
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:

@@ -8,7 +8,7 @@ import time
 from comfy_api.latest import io, ui
 
 from ..bridge import doctor, notes
-from ..bridge.schema import searchable
+from ..bridge.schema import described
 from ..core.models.findings import GOOD
 from ..core.previews import table
 
@@ -25,27 +25,15 @@ class Doctor(io.ComfyNode):
             node_id="LikenessDoctor",
             display_name="Likeness Doctor",
             category="likeness/models",
-            description="Says what is there of the models a workflow needs: found, missing, in the wrong place, of the "
-            "wrong kind or damaged, and the commands that mend it. Looks at your disk only, never at the network.",
-            inputs=[
-                io.Combo.Input(
-                    "workflow",
-                    options=doctor.choices(),
-                    default=doctor.THIS,
-                    optional=True,
-                    tooltip="Whose models are looked for: those of the workflow that this node is in (bypassed nodes "
-                    "are not counted), of the templates to start with, of every template of the pack, or of one of "
-                    "them.",
-                )
-            ],
+            inputs=[io.Combo.Input("workflow", options=doctor.choices(), default=doctor.THIS, optional=True)],
             outputs=[
-                io.Image.Output("table", display_name="table", tooltip="The report as a picture."),
-                io.String.Output("report", display_name="report", tooltip="The same as text, with the commands."),
+                io.Image.Output("table", display_name="table"),
+                io.String.Output("report", display_name="report"),
             ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-        return searchable(
+        return described(
             schema, "doctor", "missing models", "check models", "download models", "diagnose", "install", "model files",
             "requirements",
         )  # fmt: skip

@@ -14,7 +14,7 @@ from ..bridge import notes
 from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, output, pixels_input, searchable, similarity_input
+from ..bridge.schema import advanced, described, output, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -34,67 +34,32 @@ class Measure(io.ComfyNode):
             node_id="LikenessMeasure",
             display_name="Measure Likeness",
             category=CATEGORY,
-            description="Finds the faces of every picture, tells who is who, and measures how alike people are, "
-            "whether they stand where they were put, and how much they look like each other.",
             inputs=[
-                FaceModelSocket.Input(
-                    "face_model",
-                    optional=True,
-                    tooltip="The one the identities were made with. A recogniser that the method was not trained with "
-                    "judges better: load all found, as is done with nothing connected.",
-                ),
-                io.Image.Input("images", tooltip="One picture or a batch that should show the same people."),
-                CastSocket.Input(
-                    "cast",
-                    optional=True,
-                    tooltip="Who should be there. From Place Cast: everybody is looked for in their place. From Cast: "
-                    "anywhere.",
-                ),
-                IdentitySocket.Input("identity", optional=True, tooltip="One person, instead of a cast."),
-                io.Combo.Input(
-                    "made_with",
-                    options=list(measure.METHODS),
-                    tooltip="The method that made the pictures. The recogniser it was trained with flatters it, so "
-                    "another one judges where there is one.",
-                ),
-                advanced(
-                    similarity_input(
-                        "stranger_below",
-                        measure.STRANGER,
-                        "A face whose similarity to everybody is below this is a stranger's.",
-                    )
-                ),
-                advanced(
-                    pixels_input(
-                        "min_size",
-                        "Faces whose box is smaller than this (shorter side, in pixels) are not counted: "
-                        "passers-by in the background.",
-                    )
-                ),
-                PartsSocket.Input(
-                    "parts", optional=True, tooltip="Garments to look for, each in the region of its target_mask."
-                ),
-                io.ClipVision.Input(
-                    "clip_vision", optional=True, tooltip="CLIP or DINOv2, which says how alike parts and regions are."
-                ),
+                FaceModelSocket.Input("face_model", optional=True),
+                io.Image.Input("images"),
+                CastSocket.Input("cast", optional=True),
+                IdentitySocket.Input("identity", optional=True),
+                io.Combo.Input("made_with", options=list(measure.METHODS)),
+                advanced(similarity_input("stranger_below", measure.STRANGER)),
+                advanced(pixels_input("min_size")),
+                PartsSocket.Input("parts", optional=True),
+                io.ClipVision.Input("clip_vision", optional=True),
             ],
             outputs=[
-                output(ReportSocket, "report", "For Pick Best Likeness."),
-                output(io.Image, "annotated", "The pictures with everybody's number and similarity."),
-                output(io.String, "text", "Every picture and everybody in it, a line each."),
-                output(io.Float, "resemblance", "Mean similarity of everybody to their own photos."),
-                output(io.Float, "association", "Share of people standing where they were put."),
-                output(
-                    io.Float, "leakage", "Mean similarity of faces to the other person of the cast they are most like."
-                ),
-                output(io.Float, "margin", "By how much people are more like themselves than others."),
-                output(io.Int, "missing", "People without a face, in all pictures."),
-                output(io.Int, "extra", "Faces of nobody of the cast, in all pictures."),
-                output(io.Int, "swapped", "Faces more like somebody else of the cast."),
+                output(ReportSocket, "report"),
+                output(io.Image, "annotated"),
+                output(io.String, "text"),
+                output(io.Float, "resemblance"),
+                output(io.Float, "association"),
+                output(io.Float, "leakage"),
+                output(io.Float, "margin"),
+                output(io.Int, "missing"),
+                output(io.Int, "extra"),
+                output(io.Int, "swapped"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema,
             "similarity",
             "face compare",
@@ -152,38 +117,23 @@ class PickBest(io.ComfyNode):
             node_id="LikenessPickBest",
             display_name="Pick Best Likeness",
             category=CATEGORY,
-            description="Keeps the best pictures of a batch by one of the scores of Measure Likeness, and their "
-            "latents, so that only these are upscaled or saved.",
             inputs=[
-                ReportSocket.Input("report", tooltip="From Measure Likeness, of the same pictures."),
-                io.Image.Input("images", tooltip="The pictures that were measured."),
-                io.Combo.Input(
-                    "score",
-                    options=list(measure.SCORES),
-                    tooltip="weakest person = the similarity of whoever is least alike, so everybody must be right; "
-                    "resemblance = of all on average; association = people in their places; margin = more like "
-                    "themselves than like others; leakage and copy-paste: the least first; parts = garments that are "
-                    "most alike.",
-                ),
-                io.Int.Input(
-                    "keep", default=1, min=1, max=4096, tooltip="How many of the best to keep, the best first."
-                ),
-                io.Latent.Input(
-                    "latents", optional=True, tooltip="The latents of the same pictures, in the same order."
-                ),
+                ReportSocket.Input("report"),
+                io.Image.Input("images"),
+                io.Combo.Input("score", options=list(measure.SCORES)),
+                io.Int.Input("keep", default=1, min=1, max=4096),
+                io.Latent.Input("latents", optional=True),
             ],
             outputs=[
                 output(io.Image, "best_images"),
-                output(io.Latent, "best_latents", "Of the same pictures; needs latents."),
-                output(
-                    io.Int, "best_index", "Of the best picture in the batch, from 0, as Get Image from Batch counts."
-                ),
+                output(io.Latent, "best_latents"),
+                output(io.Int, "best_index"),
                 output(io.Float, "best_score"),
-                output(io.String, "ranking", "All pictures from best to worst, a line each."),
+                output(io.String, "ranking"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "best of batch", "select", "filter", "choose", "sort", "rank", "cherry pick")
+        return described(schema, "best of batch", "select", "filter", "choose", "sort", "rank", "cherry pick")
 
     @classmethod
     def execute(

@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import detector_words, notes
-from ..bridge.schema import searchable
+from ..bridge.schema import described
 from ..core import errors
 from ..core.parts.drawing import sheet
 from ..core.parts.parts import LABELS, BadPart, Parts, hints, make_part
@@ -24,37 +24,14 @@ class Part(io.ComfyNode):
             node_id="LikenessPart",
             display_name="Part (clothes, face, hair)",
             category=CATEGORY,
-            description="One part of a person: a face, a haircut, a jacket, shoes, from a photo of its own with a "
-            "mask. Chain one node per part.",
             inputs=[
-                io.Image.Input("image", tooltip="One picture that shows the part."),
-                io.Combo.Input(
-                    "label",
-                    options=[*LABELS, OTHER],
-                    default=LABELS[0],
-                    tooltip="What the part is. Parts2Whole was trained with these six; other = other_label.",
-                ),
-                io.String.Input("other_label", default="", tooltip="Your own words, when label is other."),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=0.0,
-                    max=4.0,
-                    step=0.05,
-                    tooltip="How much the picture looks at this part. 0 = as if it were not there.",
-                ),
-                io.Mask.Input(
-                    "mask",
-                    optional=True,
-                    tooltip="White where the picture shows the part, as MaskEditor paints it or SAM3 Detect finds it; "
-                    "several masks count together. Without one: the image's alpha, else all of it.",
-                ),
-                io.Mask.Input(
-                    "target_mask",
-                    optional=True,
-                    tooltip="Where in the new picture this part may be looked at. Without one: everywhere.",
-                ),
-                PartsSocket.Input("parts", optional=True, tooltip="Parts to add this one to, from another Part node."),
+                io.Image.Input("image"),
+                io.Combo.Input("label", options=[*LABELS, OTHER], default=LABELS[0]),
+                io.String.Input("other_label", default=""),
+                io.Float.Input("weight", default=1.0, min=0.0, max=4.0, step=0.05),
+                io.Mask.Input("mask", optional=True),
+                io.Mask.Input("target_mask", optional=True),
+                PartsSocket.Input("parts", optional=True),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[
@@ -62,7 +39,7 @@ class Part(io.ComfyNode):
                 io.Image.Output("preview", display_name="preview"),
             ],
         )
-        return searchable(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket", "换装")
+        return described(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket", "换装")
 
     @classmethod
     def execute(

@@ -23,7 +23,7 @@ from ..bridge.face_model import (
     refusal,
 )
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, output, pixels_input, searchable
+from ..bridge.schema import advanced, described, output, pixels_input
 from ..core import examples, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, drawing, insight, landmarks
@@ -37,7 +37,6 @@ from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
 CATEGORY = "likeness/people"
-DEFAULT_TOOLTIP = "From Load Face Model. With nothing connected: the first pack and every recogniser found."
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
 """At what size a photo is given to the face model: its own, or that of InstantID's authors."""
@@ -65,48 +64,15 @@ class LoadFaceModel(io.ComfyNode):
             node_id="LikenessLoadFaceModel",
             display_name="Load Face Model",
             category=CATEGORY,
-            description="Loads a face detector and the recognisers that turn a face into numbers. "
-            "Files are kept loaded, so another run costs nothing.",
             inputs=[
-                io.Combo.Input(
-                    "pack",
-                    options=pack_names(),
-                    tooltip="The insightface pack whose detector is used, from models/insightface. none: only "
-                    "recognisers, for faces that ComfyUI's own Detect Face Landmarks (MediaPipe) finds.",
-                ),
-                io.Combo.Input(
-                    "recognisers",
-                    options=recogniser_names(),
-                    default=ALL,
-                    tooltip="ID-Patch needs arcface-ir-se50, InstantID needs antelopev2. 'all found' loads "
-                    "every recogniser in your model folders, so that one identity fits every method; "
-                    "choose a single one to save time, and to be told at once where its file is missing. none: for "
-                    "methods that look at pictures of the face alone, such as IP-Adapter plus-face.",
-                ),
-                advanced(
-                    io.Combo.Input(
-                        "provider",
-                        options=list(insight.PROVIDERS),
-                        tooltip="What onnxruntime computes on, where backend is insightface; torch computes where "
-                        "ComfyUI does. auto takes the fastest one it has; the CPU stands by where the chosen one "
-                        "fails. The log says which one is active.",
-                    )
-                ),
-                advanced(
-                    io.Combo.Input(
-                        "backend",
-                        options=list(BACKENDS),
-                        default=AUTO,
-                        optional=True,
-                        tooltip="What runs the networks of the pack. torch needs nothing installed and follows "
-                        "ComfyUI's device and memory settings. auto is insightface where it is installed, else "
-                        "torch. The log says which one is active.",
-                    )
-                ),
+                io.Combo.Input("pack", options=pack_names()),
+                io.Combo.Input("recognisers", options=recogniser_names(), default=ALL),
+                advanced(io.Combo.Input("provider", options=list(insight.PROVIDERS))),
+                advanced(io.Combo.Input("backend", options=list(BACKENDS), default=AUTO, optional=True)),
             ],
             outputs=[output(FaceModelSocket, "face_model")],
         )
-        return searchable(
+        return described(
             schema, "insightface", "antelopev2", "buffalo", "arcface", "face analysis", "face embedder", "face loader"
         )
 
@@ -136,15 +102,14 @@ class DetectFaces(io.ComfyNode):
             node_id="LikenessDetectFaces",
             display_name="Detect Faces",
             category=CATEGORY,
-            description="Finds the faces of one picture and numbers them in the order you choose.",
             inputs=[
-                FaceModelSocket.Input("face_model", optional=True, tooltip=DEFAULT_TOOLTIP),
-                io.Image.Input("image", tooltip="One picture."),
+                FaceModelSocket.Input("face_model", optional=True),
+                io.Image.Input("image"),
                 *_which_faces(),
             ],
             outputs=_faces_outputs(),
         )
-        return searchable(
+        return described(
             schema, "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces"
         )
 
@@ -169,22 +134,15 @@ class FacesFromLandmarks(io.ComfyNode):
             node_id="LikenessFacesFromLandmarks",
             display_name="Faces from Landmarks",
             category=CATEGORY,
-            description="Takes the faces that ComfyUI's own Detect Face Landmarks (MediaPipe) has found in one "
-            "picture, instead of a face pack, and numbers them in the order you choose.",
             inputs=[
-                FaceModelSocket.Input("face_model", tooltip="For its recognisers; pack may be none."),
-                io.Image.Input("image", tooltip="The picture that the landmarks were found in."),
-                FaceLandmarksSocket.Input(
-                    "face_landmarks",
-                    optional=True,
-                    tooltip="From Detect Face Landmarks (MediaPipe) with this picture, num_faces = 0 for all faces. "
-                    "ComfyUI has that node from 0.22 on.",
-                ),
+                FaceModelSocket.Input("face_model"),
+                io.Image.Input("image"),
+                FaceLandmarksSocket.Input("face_landmarks", optional=True),
                 *_which_faces(),
             ],
             outputs=_faces_outputs(),
         )
-        return searchable(schema, "mediapipe", "face mesh", "FACE_LANDMARKS", "face detection", "commercial", "no pack")
+        return described(schema, "mediapipe", "face mesh", "FACE_LANDMARKS", "face detection", "commercial", "no pack")
 
     @classmethod
     def execute(
@@ -210,27 +168,16 @@ class FacesFromLandmarks(io.ComfyNode):
 
 def _which_faces() -> list[io.Input]:
     return [
-        io.Combo.Input(
-            "order",
-            options=list(analysis.ORDERS),
-            tooltip="Decides which face is number 1, 2, ..., and so the place of that number in Layout "
-            "from Faces. Left and right are those of the picture.",
-        ),
-        pixels_input("min_size", "Faces whose box is smaller than this (shorter side, in pixels) are left out."),
-        io.Int.Input(
-            "max_faces",
-            default=0,
-            min=0,
-            max=100,
-            tooltip="Keep only the first so many faces in the chosen order. 0 keeps all.",
-        ),
+        io.Combo.Input("order", options=list(analysis.ORDERS)),
+        pixels_input("min_size"),
+        io.Int.Input("max_faces", default=0, min=0, max=100),
     ]
 
 
 def _faces_outputs() -> list[io.Output]:
     return [
         output(FacesSocket, "faces"),
-        output(io.Image, "preview", "The picture with numbered faces."),
+        output(io.Image, "preview"),
         output(io.Int, "count"),
     ]
 
@@ -271,37 +218,23 @@ class Identity(io.ComfyNode):
             node_id="LikenessIdentity",
             display_name="Identity",
             category=CATEGORY,
-            description="Makes one person out of one or more photos. Every photo is kept; the method that uses "
-            "the identity decides how they are combined.",
             inputs=[
-                FaceModelSocket.Input("face_model", optional=True, tooltip=DEFAULT_TOOLTIP),
-                io.Image.Input("image", tooltip="One photo, or a batch of photos of the same person."),
-                io.String.Input(
-                    "name", default="", tooltip="Shown in previews, reports and messages; 100 letters at most."
-                ),
+                FaceModelSocket.Input("face_model", optional=True),
+                io.Image.Input("image"),
+                io.String.Input("name", default=""),
                 _which_face(),
-                io.Combo.Input(
-                    "on_no_face",
-                    options=["error", "skip"],
-                    tooltip="What to do with a photo in which no face is found. skip leaves it out and names it "
-                    "in the report; when no photo is left, Cast leaves this person out.",
-                ),
-                FaceLandmarksSocket.Input(
-                    "face_landmarks",
-                    optional=True,
-                    tooltip="From Detect Face Landmarks (MediaPipe) with the same photos, num_faces = 0: its faces are "
-                    "taken instead of those that the face model's detector finds, so no face pack is needed.",
-                ),
+                io.Combo.Input("on_no_face", options=["error", "skip"]),
+                FaceLandmarksSocket.Input("face_landmarks", optional=True),
                 _photo_size(),
             ],
             outputs=[
                 output(IdentitySocket, "identity"),
-                output(io.Image, "crops", "The aligned faces the recognisers saw."),
-                output(io.String, "report", "What was used and what was dropped."),
+                output(io.Image, "crops"),
+                output(io.String, "report"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema, "face embedding", "face id", "person", "character", "same person", "portrait", "faceid"
         )
 
@@ -352,26 +285,11 @@ class Identity(io.ComfyNode):
 
 
 def _photo_size() -> io.Combo.Input:
-    return advanced(
-        io.Combo.Input(
-            "photo_size",
-            options=[AS_IT_IS, AS_PUBLISHED],
-            default=AS_IT_IS,
-            optional=True,
-            tooltip="At what size the face is looked for and recognised. 1280 px = the photo's longer side is brought "
-            "to 1280 px first, as InstantID's authors do. Choose it for InstantID.",
-        )
-    )
+    return advanced(io.Combo.Input("photo_size", options=[AS_IT_IS, AS_PUBLISHED], default=AS_IT_IS, optional=True))
 
 
 def _which_face() -> io.Combo.Input:
-    return io.Combo.Input(
-        "which_face",
-        options=["only", "largest", *(str(number) for number in range(1, 13))],
-        tooltip="only: a photo with several faces is an error, so that nobody is mixed up. "
-        "largest: the biggest face. A number: the face with that number from left to right, all "
-        "faces counted; where only one face is meant and there are more, this node shows the numbers.",
-    )
+    return io.Combo.Input("which_face", options=["only", "largest", *(str(number) for number in range(1, 13))])
 
 
 def _photo_of(name: str, number: int, photos: int) -> str:
@@ -432,24 +350,16 @@ class BlendIdentities(io.ComfyNode):
             node_id="LikenessBlendIdentities",
             display_name="Blend Identities",
             category=CATEGORY,
-            description="Makes a person between two people, for every recogniser that both have.",
             inputs=[
                 IdentitySocket.Input("a"),
                 IdentitySocket.Input("b"),
-                io.Float.Input(
-                    "amount", default=0.5, min=0.0, max=1.0, step=0.01, tooltip="0 is a, 1 is b, 0.5 is half way."
-                ),
-                io.Combo.Input(
-                    "method",
-                    options=list(identities.BLENDS),
-                    tooltip="slerp turns from a to b at an even pace and keeps the strength of the embedding; "
-                    "lerp mixes the numbers, which weakens unlike faces in the middle.",
-                ),
-                io.String.Input("name", default="", tooltip="Name of the new person; empty joins both names."),
+                io.Float.Input("amount", default=0.5, min=0.0, max=1.0, step=0.01),
+                io.Combo.Input("method", options=list(identities.BLENDS)),
+                io.String.Input("name", default=""),
             ],
             outputs=[output(IdentitySocket, "identity")],
         )
-        return searchable(schema, "mix faces", "merge faces", "interpolate", "average face", "slerp", "face morph")
+        return described(schema, "mix faces", "merge faces", "interpolate", "average face", "slerp", "face morph")
 
     @classmethod
     def execute(cls, a: people.Identity, b: people.Identity, amount: float, method: str, name: str) -> io.NodeOutput:
@@ -465,16 +375,9 @@ class SaveIdentity(io.ComfyNode):
             node_id="LikenessSaveIdentity",
             display_name="Save Identity",
             category=CATEGORY,
-            description="Saves a person as a small safetensors file in models/likeness_faces, "
-            "to be used later without the photos.",
             inputs=[
                 IdentitySocket.Input("identity"),
-                io.String.Input(
-                    "filename",
-                    default="person",
-                    tooltip="Sub-folders are allowed: family/anna. A file of that name is replaced, but two nodes "
-                    "of one graph need names of their own.",
-                ),
+                io.String.Input("filename", default="person"),
             ],
             outputs=[
                 IdentitySocket.Output("saved_identity", display_name="identity"),
@@ -483,7 +386,7 @@ class SaveIdentity(io.ComfyNode):
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-        return searchable(schema, "face bank", "save face", "save embedding", "store person")
+        return described(schema, "face bank", "save face", "save embedding", "store person")
 
     @classmethod
     def fingerprint_inputs(cls, identity: None, filename: str | None) -> int:
@@ -504,20 +407,13 @@ class LoadIdentity(io.ComfyNode):
             node_id="LikenessLoadIdentity",
             display_name="Load Identity",
             category=CATEGORY,
-            description="Loads a person that Save Identity saved. Needs neither photos nor a face model.",
-            inputs=[
-                io.Combo.Input(
-                    "file",
-                    options=face_bank.files() or [NONE_FOUND],
-                    tooltip="From models/likeness_faces.",
-                )
-            ],
+            inputs=[io.Combo.Input("file", options=face_bank.files() or [NONE_FOUND])],
             outputs=[
                 output(IdentitySocket, "identity"),
-                output(io.Image, "crops", "The aligned faces, one per photo."),
+                output(io.Image, "crops"),
             ],
         )
-        return searchable(schema, "face bank", "load face", "load embedding", "person")
+        return described(schema, "face bank", "load face", "load embedding", "person")
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
@@ -543,19 +439,18 @@ class Cast(io.ComfyNode):
             node_id="LikenessCast",
             display_name="Cast (people)",
             category=CATEGORY,
-            description="Lists the people of one picture, in order. Connect another Cast to have more than eight.",
             inputs=[
-                CastSocket.Input("cast", optional=True, tooltip="People who come before those listed here."),
+                CastSocket.Input("cast", optional=True),
                 *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
                 *(_weight(n) for n in numbers),
             ],
             outputs=[
                 CastSocket.Output("extended_cast", display_name="cast"),
-                output(io.Image, "preview", "Number, name and face of everybody."),
+                output(io.Image, "preview"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema, "people", "two people", "group", "multi id", "characters", "list of people", "family photo",
             "双人", "多人",
         )  # fmt: skip
@@ -583,15 +478,7 @@ class Cast(io.ComfyNode):
 
 def _weight(number: int) -> io.Float.Input:
     # 1 is what was trained. Above it networks extrapolate: the range ends at half as much again.
-    widget = io.Float.Input(
-        f"weight_{number}",
-        default=1.0,
-        min=0.0,
-        max=1.5,
-        step=0.05,
-        optional=True,
-        tooltip=f"How much of person {number} is used: 1 as trained, 0 as if not listed.",
-    )
+    widget = io.Float.Input(f"weight_{number}", default=1.0, min=0.0, max=1.5, step=0.05, optional=True)
     return advanced(widget)
 
 
@@ -632,34 +519,20 @@ class PeopleFromPhotos(io.ComfyNode):
             node_id="LikenessPeopleFromPhotos",
             display_name="People from Photos",
             category=CATEGORY,
-            description="Lists the people of one picture straight from their photos: an Identity for each, and Cast, "
-            "in one node.",
             inputs=[
-                FaceModelSocket.Input("face_model", optional=True, tooltip=DEFAULT_TOOLTIP),
-                io.String.Input(
-                    "names",
-                    default="",
-                    tooltip="One name per photo, with commas between them: Anna, Ben. Shown in previews, reports and "
-                    "messages. Whoever has none is called person 1, person 2, ...",
-                ),
+                FaceModelSocket.Input("face_model", optional=True),
+                io.String.Input("names", default=""),
                 _which_face(),
-                *(
-                    io.Image.Input(
-                        f"photo_{n}",
-                        optional=True,
-                        tooltip="One photo, or a batch of photos of the same person; nobody where none is connected.",
-                    )
-                    for n in numbers
-                ),
+                *(io.Image.Input(f"photo_{n}", optional=True) for n in numbers),
                 _photo_size(),
             ],
             outputs=[
                 output(CastSocket, "cast"),
-                output(io.Image, "preview", "Number, name and face of everybody."),
+                output(io.Image, "preview"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema, "two people", "group photo", "multi id", "characters", "face embedding", "face id",
             "photos to cast", "双人", "多人", "合影",
         )  # fmt: skip

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import carried, notes, regional_text, runs, scopes
 from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ..bridge.encode import text_of
-from ..bridge.schema import advanced, applied_outputs, region_inputs, region_masks_input, searchable
+from ..bridge.schema import advanced, applied_outputs, described, region_inputs, region_masks_input
 from ..bridge.unet import text_width
 from ..core.people import Cast
 from ..core.places import placing, regions
@@ -29,41 +29,21 @@ class PersonPrompts(io.ComfyNode):
             node_id="LikenessPersonPrompts",
             display_name=NAME,
             category="likeness/places",
-            description="Words about single people, a line each, heard only where that person stands, in one pass and "
-            "beside the common prompt. For every method, before or after its apply node. Use the model "
-            "output for the sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="An SD1.5 or SDXL model."),
-                io.Clip.Input("clip", tooltip="The CLIP that made the common prompt."),
+                io.Model.Input("model"),
+                io.Clip.Input("clip"),
                 io.Conditioning.Input("positive"),
-                io.Conditioning.Input(
-                    "negative", tooltip="Stays as it is; it goes through so that both sides are computed in one batch."
-                ),
-                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
-                io.String.Input(
-                    "prompts",
-                    multiline=True,
-                    default="1: smiling",
-                    tooltip="One line per person: a name or number, a colon, and what is said of them. Nobody has to "
-                    "be mentioned; several lines about one person are joined. Numbers count the people who have a "
-                    "place, as in Person Region; names are safer.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.05,
-                    tooltip="How loud a person's words are beside the common prompt: 1 = as loud, 2 = as if said "
-                    "twice, 0 = off.",
-                ),
+                io.Conditioning.Input("negative"),
+                CastSocket.Input("cast"),
+                io.String.Input("prompts", multiline=True, default="1: smiling"),
+                io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.05),
                 *map(advanced, region_inputs()),
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return searchable(
+        return described(
             schema, "regional prompt", "prompt per person", "expression", "attention couple", "area", "who does what"
         )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, output, searchable
+from ..bridge.schema import advanced, described, output
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis, landmarks
@@ -40,87 +40,27 @@ class CastFromPhotos(io.ComfyNode):
             node_id="LikenessCastFromPhotos",
             display_name="Cast from Photos",
             category="likeness/people",
-            description="Sorts photos of a batch or a folder into people by their faces, several photos each, and "
-            "lists these people as a cast. Shows who is who; what is wrong is corrected in words.",
             inputs=[
-                FaceModelSocket.Input(
-                    "face_model",
-                    optional=True,
-                    tooltip="From Load Face Model. With nothing connected: the first pack and every recogniser found.",
-                ),
-                io.Image.Input(
-                    "image", optional=True, tooltip="Photos in a batch, as Batch Images makes it. They come first."
-                ),
-                io.Combo.Input(
-                    "folder",
-                    options=[photos.NO_FOLDER, *photos.names()],
-                    default=photos.NO_FOLDER,
-                    tooltip="A folder with photos in ComfyUI's input folder, read as it is when the workflow runs; "
-                    "drawn examples: people that come with Likeness. "
-                    "Photos may have any size. Names of files become names of people: anna_1.jpg is Anna. Press R "
-                    "after a folder was added.",
-                ),
-                io.Combo.Input(
-                    "people",
-                    options=[BY_FACE, PER_PHOTO],
-                    tooltip="grouped by face: photos of one face are one person. one per photo: every photo is a "
-                    "person of its own, but those whose files bear the same name and that look alike are one.",
-                ),
-                io.String.Input(
-                    "names",
-                    default="",
-                    tooltip="Names in the order of the preview, with commas between them: Anna, Ben. Whoever has none "
-                    "is called as their files, or person 1, person 2, ... People of one name become one person.",
-                ),
-                io.Combo.Input(
-                    "which_face",
-                    options=[_LARGEST, _EVERY],
-                    tooltip="largest: the biggest face of each photo. every: all faces, those in the background too; "
-                    "two faces of one photo are never one person.",
-                ),
-                io.String.Input(
-                    "corrections",
-                    default="",
-                    tooltip="What was sorted wrong, with commas between, by the numbers in the preview. 5: Ben = photo "
-                    "5 is Ben. 5.2: Ben = its second face. person 3: Ben = all of person 3. 7: - = left out. A file's "
-                    "name may stand for the number, and stays right when photos are added.",
-                ),
-                io.Combo.Input(
-                    "on_no_face",
-                    options=["skip", "error"],
-                    tooltip="What to do with a photo in which no face is found. skip leaves it out and says so.",
-                ),
-                advanced(
-                    io.Float.Input(
-                        "same_person_from",
-                        default=grouping.SAME_PERSON,
-                        min=0.0,
-                        max=1.0,
-                        step=0.01,
-                        tooltip="How alike photos must be to be one person. Higher where two people were mixed up, as "
-                        "brothers may be; lower where one person was split.",
-                    )
-                ),
-                FaceLandmarksSocket.Input(
-                    "face_landmarks",
-                    optional=True,
-                    tooltip="From Detect Face Landmarks (MediaPipe) with the same batch, num_faces = 0: its faces are "
-                    "taken, so no face pack is needed. For image only; photos of a folder need a face pack.",
-                ),
+                FaceModelSocket.Input("face_model", optional=True),
+                io.Image.Input("image", optional=True),
+                io.Combo.Input("folder", options=[photos.NO_FOLDER, *photos.names()], default=photos.NO_FOLDER),
+                io.Combo.Input("people", options=[BY_FACE, PER_PHOTO]),
+                io.String.Input("names", default=""),
+                io.Combo.Input("which_face", options=[_LARGEST, _EVERY]),
+                io.String.Input("corrections", default=""),
+                io.Combo.Input("on_no_face", options=["skip", "error"]),
+                advanced(io.Float.Input("same_person_from", default=grouping.SAME_PERSON, min=0.0, max=1.0, step=0.01)),
+                FaceLandmarksSocket.Input("face_landmarks", optional=True),
             ],
             outputs=[
                 output(CastSocket, "cast"),
-                output(
-                    io.Image,
-                    "preview",
-                    "Everybody with all faces, the number of each photo, and how alike it is to their others.",
-                ),
-                output(io.String, "report", "Who is on which photo, and what was left out."),
-                output(io.Int, "count", "How many people there are."),
+                output(io.Image, "preview"),
+                output(io.String, "report"),
+                output(io.Int, "count"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema, "photo folder", "load folder", "batch of photos", "sort photos", "group faces", "cluster faces",
             "several photos", "album", "family photos", "who is who", "文件夹", "相册", "多张照片",
         )  # fmt: skip

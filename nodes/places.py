@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import detector_words, notes
-from ..bridge.schema import boxes_editor, output, pixels_input, region_inputs, searchable
+from ..bridge.schema import boxes_editor, described, output, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout
 from ..core.people import Cast, Faces, Layout, RowCast, is_a
@@ -22,31 +22,26 @@ _TOLD = 3
 """Lines in a picture, so that the people stay in sight; the note under the node has them all."""
 
 
-def _canvas(default: int, tooltip: str) -> list[io.Input]:
+def _canvas(default: int) -> list[io.Input]:
     low = 0 if default == 0 else 64
     return [
-        io.Int.Input("width", default=default, min=low, max=geometry.LARGEST, step=8, tooltip=tooltip),
-        io.Int.Input("height", default=default, min=low, max=geometry.LARGEST, step=8, tooltip=tooltip),
+        io.Int.Input("width", default=default, min=low, max=geometry.LARGEST, step=8),
+        io.Int.Input("height", default=default, min=low, max=geometry.LARGEST, step=8),
     ]
 
 
 def _fit() -> io.Input:
-    return io.Combo.Input(
-        "fit",
-        options=list(geometry.FITS),
-        tooltip="When the shapes differ: crop = fill the canvas and cut evenly, pad = show everything and leave "
-        "borders, stretch = distort.",
-    )
+    return io.Combo.Input("fit", options=list(geometry.FITS))
 
 
-def _body(tooltip: str) -> io.Input:
-    return io.Combo.Input("body", options=["half", "bust", "full", "none"], tooltip=tooltip)
+def _body() -> io.Input:
+    return io.Combo.Input("body", options=["half", "bust", "full", "none"])
 
 
 def _layout_outputs() -> list[io.Output]:
     return [
         output(LayoutSocket, "layout"),
-        output(io.Image, "preview", "The places with their numbers."),
+        output(io.Image, "preview"),
     ]
 
 
@@ -62,20 +57,15 @@ class LayoutFromFaces(io.ComfyNode):
             node_id="LikenessLayoutFromFaces",
             display_name="Layout from Faces",
             category="likeness/places",
-            description="Makes one place per face of a template photo, in the order of the faces, "
-            "with a skeleton built around each face.",
             inputs=[
-                FacesSocket.Input("faces", tooltip="From Detect Faces on the template photo."),
-                *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
+                FacesSocket.Input("faces"),
+                *_canvas(1024),
                 _fit(),
-                _body(
-                    "The released ID-Patch weights expect a skeleton: half = down to the hips, bust = head and "
-                    "shoulders, full = down to the ankles, none = no skeleton."
-                ),
+                _body(),
             ],
             outputs=_layout_outputs(),
         )
-        return searchable(schema, "template", "group photo", "face position", "placement", "ID-Patch")
+        return described(schema, "template", "group photo", "face position", "placement", "ID-Patch")
 
     @classmethod
     def execute(cls, faces: Faces, width: int, height: int, fit: str, body: str) -> io.NodeOutput:
@@ -89,17 +79,14 @@ class LayoutFromPoses(io.ComfyNode):
             node_id="LikenessLayoutFromPoses",
             display_name="Layout from Poses",
             category="likeness/places",
-            description="Makes one place per person of an OpenPose, DWPose or SDPose result, skeleton included.",
             inputs=[
-                PoseKeypointSocket.Input(
-                    "poses", tooltip="POSE_KEYPOINT of one picture, from a DWPose or SDPose node."
-                ),
-                *_canvas(0, "Size of the picture to generate, a multiple of 8; 0 = the size of the pose's picture."),
+                PoseKeypointSocket.Input("poses"),
+                *_canvas(0),
                 _fit(),
             ],
             outputs=_layout_outputs(),
         )
-        return searchable(schema, "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "ID-Patch")
+        return described(schema, "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "ID-Patch")
 
     @classmethod
     def execute(cls, poses: object, width: int, height: int, fit: str) -> io.NodeOutput:
@@ -114,20 +101,15 @@ class LayoutFromMasks(io.ComfyNode):
             node_id="LikenessLayoutFromMasks",
             display_name="Layout from Masks",
             category="likeness/places",
-            description="Makes one place per mask: each mask is the region of one person, the face is put at its top.",
             inputs=[
-                io.Mask.Input("masks", tooltip="A batch of masks, one per person, white where that person is."),
-                *_canvas(0, "Size of the picture to generate, a multiple of 8; 0 = the size of the masks."),
-                _body(
-                    "How much of the person each region shows, from the crown down: bust = to the chest, "
-                    "half = to the hips, full = to the feet. Size of face and skeleton follow from it. "
-                    "none = no skeleton, the face sized as for bust.",
-                ),
+                io.Mask.Input("masks"),
+                *_canvas(0),
+                _body(),
             ],
             outputs=_layout_outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-        return searchable(schema, "region", "regional", "area", "painted", "segmentation", "ID-Patch")
+        return described(schema, "region", "regional", "area", "painted", "segmentation", "ID-Patch")
 
     @classmethod
     def execute(cls, masks: Tensor, width: int, height: int, body: str) -> io.NodeOutput:
@@ -142,60 +124,25 @@ class LayoutFromBoxes(io.ComfyNode):
             node_id="LikenessLayoutFromBoxes",
             display_name="Layout from Boxes",
             category="likeness/places",
-            description="Makes one place per box: drawn with the mouse on the node, found by a detector, or written. "
-            "The places of another layout can be the start, to be moved with the mouse.",
             inputs=[
-                BoxesOrLayoutSocket.Input(
-                    "bboxes",
-                    optional=True,
-                    tooltip="Boxes of people or faces from a detector, or a layout whose places are moved. After a "
-                    "run they stand in the editor to be dragged.",
-                ),
-                io.Image.Input(
-                    "background",
-                    optional=True,
-                    tooltip="The picture that the boxes were found in or are drawn over. The editor shows it, and "
-                    "takes width and height from it.",
-                ),
-                *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
+                BoxesOrLayoutSocket.Input("bboxes", optional=True),
+                io.Image.Input("background", optional=True),
+                *_canvas(1024),
                 _fit(),
-                io.Combo.Input(
-                    "boxes_show",
-                    options=list(from_boxes.SHOWS),
-                    tooltip="person = as much of everybody as body says, head at the top; face = the face alone, brow "
-                    "to chin. Boxes that a detector labels otherwise are left out.",
-                ),
-                _body(
-                    "How much of everybody is seen: half = down to the hips, bust = head and shoulders, full = down "
-                    "to the ankles, none = no skeleton. The places of a linked layout keep their own skeletons."
-                ),
-                io.Combo.Input(
-                    "boxes_from",
-                    options=list(from_boxes.SOURCES),
-                    tooltip="drawn = those drawn on the node; where there are none, those of the text, else those "
-                    "linked. text = as if none were drawn: classic nodes neither show nor change them.",
-                ),
-                io.String.Input(
-                    "text",
-                    default="",
-                    multiline=True,
-                    placeholder=EXAMPLE,
-                    tooltip="Boxes without a mouse, a line per person, in pixels of the picture to generate: name: x, "
-                    "y, width, height. x and y are the upper left corner.",
-                ),
-                *boxes_editor(
-                    "Draw a box around each person; drag it to move it, a corner to size it; Delete takes it away. "
-                    "The description is the name."
-                ),
+                io.Combo.Input("boxes_show", options=list(from_boxes.SHOWS)),
+                _body(),
+                io.Combo.Input("boxes_from", options=list(from_boxes.SOURCES)),
+                io.String.Input("text", default="", multiline=True, placeholder=EXAMPLE),
+                *boxes_editor(),
             ],
             outputs=[
                 *_layout_outputs(),
-                output(io.String, "names", "Of the boxes, in their order, for People from Photos."),
+                output(io.String, "names"),
             ],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,  # to be run alone, so that what is linked stands in the editor
         )
-        return searchable(
+        return described(
             schema, "drag", "draw", "bounding box", "bbox", "BOUNDING_BOX", "move people", "detector", "rt-detr",
             "sam3", "mediapipe", "ID-Patch", "拖动",
         )  # fmt: skip
@@ -239,38 +186,17 @@ class GroupLayout(io.ComfyNode):
             node_id="LikenessGroupLayout",
             display_name="Group Layout",
             category="likeness/places",
-            description="Makes places for a group photo without any photo: rows of people with skeletons, "
-            "back rows higher and staggered.",
             inputs=[
-                io.Int.Input(
-                    "count", default=2, min=1, max=12, tooltip="How many people; not used where a cast is connected."
-                ),
-                io.Combo.Input(
-                    "framing",
-                    options=list(group.FRAMINGS),
-                    default="half",
-                    tooltip="How close the camera is: bust = head and chest, half = down to the hips, full = down to "
-                    "the feet. With full, front rows sit or kneel.",
-                ),
-                io.Int.Input(
-                    "rows", default=0, min=0, max=group.MOST_ROWS, tooltip="Rows of people; 0 = what gives large faces."
-                ),
-                *_canvas(1024, "Size of the picture to generate, a multiple of 8."),
-                CastSocket.Input(
-                    "cast", optional=True, tooltip="As many places as there are people in it; count is then not used."
-                ),
-                io.Combo.Input(
-                    "action",
-                    options=list(actions.ACTIONS),
-                    default=actions.GROUP_PHOTO,
-                    optional=True,
-                    tooltip="What everybody does. group photo = arms down, with full front rows sit or kneel. Write "
-                    "the same into the prompt. walking and kneeling show with framing = full only.",
-                ),
+                io.Int.Input("count", default=2, min=1, max=12),
+                io.Combo.Input("framing", options=list(group.FRAMINGS), default="half"),
+                io.Int.Input("rows", default=0, min=0, max=group.MOST_ROWS),
+                *_canvas(1024),
+                CastSocket.Input("cast", optional=True),
+                io.Combo.Input("action", options=list(actions.ACTIONS), default=actions.GROUP_PHOTO, optional=True),
             ],
             outputs=_layout_outputs(),
         )
-        return searchable(
+        return described(
             schema, "group photo", "family photo", "team photo", "people", "arrange", "template", "ID-Patch", "合影",
             "pose", "action", "gesture", "sitting", "hug",
         )  # fmt: skip
@@ -298,52 +224,24 @@ class AddPlace(io.ComfyNode):
             node_id="LikenessAddPlace",
             display_name="Add Place",
             category="likeness/places",
-            description="Adds places to a layout, for people who are not in the photo: where there is room beside the "
-            "others, with faces as large as theirs.",
             inputs=[
-                LayoutSocket.Input("layout", tooltip="The places that are taken, from Layout from Faces or another."),
-                io.Combo.Input(
-                    "where",
-                    options=list(adding.SIDES),
-                    tooltip="free place = where the new person is seen best and stands with the others; left end, "
-                    "right end = the same on that side of everybody; at x, y = as written below.",
-                ),
-                pixels_input(
-                    "x", "For where = at x, y: where the nose is, in pixels from the left edge.", most=geometry.LARGEST
-                ),
-                pixels_input(
-                    "y", "For where = at x, y: where the nose is, in pixels from the upper edge.", most=geometry.LARGEST
-                ),
-                pixels_input(
-                    "face_size",
-                    "Height of the face from brow to chin, in pixels; 0 = as large as the faces around.",
-                    most=geometry.LARGEST,
-                ),
-                _body(
-                    "How much of the new person is seen: half = down to the hips, bust = head and shoulders, full = "
-                    "down to the ankles, none = no skeleton."
-                ),
-                io.Int.Input(
-                    "count",
-                    default=1,
-                    min=1,
-                    max=8,
-                    optional=True,
-                    tooltip="How many people come in. With where = at x, y the first stands there and the others in "
-                    "free places.",
-                ),
-                io.Image.Input(
-                    "image", optional=True, tooltip="The photo, to be seen under the places in the preview."
-                ),
+                LayoutSocket.Input("layout"),
+                io.Combo.Input("where", options=list(adding.SIDES)),
+                pixels_input("x", most=geometry.LARGEST),
+                pixels_input("y", most=geometry.LARGEST),
+                pixels_input("face_size", most=geometry.LARGEST),
+                _body(),
+                io.Int.Input("count", default=1, min=1, max=8, optional=True),
+                io.Image.Input("image", optional=True),
             ],
             outputs=[
                 # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
                 LayoutSocket.Output("extended_layout", display_name="layout"),
-                output(io.Image, "preview", "All places; the last ones are new."),
+                output(io.Image, "preview"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema, "absent friend", "add person", "missing person", "insert person", "inpaint", "group photo"
         )
 
@@ -372,17 +270,13 @@ class PoseImage(io.ComfyNode):
             node_id="LikenessPoseImage",
             display_name=POSE_IMAGE,
             category="likeness/places",
-            description="Draws the skeletons of a layout as ID-Patch and OpenPose ControlNets expect them. With the "
-            "cast of Crop Faces, a picture per person.",
             inputs=[
-                LayoutSocket.Input("layout", optional=True, tooltip="Places without people."),
-                CastSocket.Input(
-                    "cast", optional=True, tooltip="People with places, from Place Cast or Crop Faces, not a layout."
-                ),
+                LayoutSocket.Input("layout", optional=True),
+                CastSocket.Input("cast", optional=True),
             ],
-            outputs=[output(io.Image, "image", "Skeletons on black, the layout's size.")],
+            outputs=[output(io.Image, "image")],
         )
-        return searchable(schema, "openpose", "skeleton", "controlnet", "control image", "ID-Patch")
+        return described(schema, "openpose", "skeleton", "controlnet", "control image", "ID-Patch")
 
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
@@ -398,35 +292,21 @@ class PlaceCast(io.ComfyNode):
             node_id="LikenessPlaceCast",
             display_name="Place Cast",
             category="likeness/places",
-            description="Gives every person of the cast a place, shows who stands where, and reports overlapping, "
-            "off-canvas and small faces.",
             inputs=[
-                CastSocket.Input("cast", tooltip="From Cast: the people, in their order."),
-                LayoutSocket.Input("layout", tooltip="From one of the Layout nodes: the numbered places."),
-                io.Combo.Input(
-                    "order",
-                    options=list(placing.ORDERS),
-                    tooltip="left to right = first person to the leftmost place; as listed = person 1 to place 1; "
-                    "match faces = to the most similar face of the template photo; custom = see custom_order; last "
-                    "places = to the last ones, which Add Place has added, the others are left as they are; largest "
-                    "faces = to those of the template photo, the others are left as they are.",
-                ),
-                io.String.Input(
-                    "custom_order",
-                    default="",
-                    tooltip="For order = custom: per place, in the order of their numbers, the number of the person "
-                    "who stands there. '2,1,3' swaps the first two; 0 leaves a place empty.",
-                ),
+                CastSocket.Input("cast"),
+                LayoutSocket.Input("layout"),
+                io.Combo.Input("order", options=list(placing.ORDERS)),
+                io.String.Input("custom_order", default=""),
             ],
             outputs=[
                 # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
                 CastSocket.Output("placed", display_name="cast"),
-                output(io.Image, "preview", "The places with numbers, names and faces."),
-                output(io.String, "report", "Who stands where, and what may go wrong."),
+                output(io.Image, "preview"),
+                output(io.String, "report"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "position", "assign", "who is where", "swap", "swap people", "ID-Patch")
+        return described(schema, "position", "assign", "who is where", "swap", "swap people", "ID-Patch")
 
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
@@ -450,44 +330,21 @@ class PersonRegion(io.ComfyNode):
             node_id="LikenessPersonRegion",
             display_name="Person Region",
             category="likeness/places",
-            description="The part of the picture that belongs to one person of a placed cast, as a mask: for clothes "
-            "(target_mask of Part), a prompt of their own, inpainting. It moves with the "
-            "person when Place Cast swaps people.",
             inputs=[
-                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
-                io.Int.Input(
-                    "person",
-                    default=1,
-                    min=regions.ALL_PEOPLE,
-                    max=64,
-                    tooltip="Which person, in the order of the cast; whom Place Cast left out is not counted. "
-                    "0 = everybody.",
-                ),
+                CastSocket.Input("cast"),
+                io.Int.Input("person", default=1, min=regions.ALL_PEOPLE, max=64),
                 *region_inputs(),
-                LayoutSocket.Input(
-                    "layout",
-                    optional=True,
-                    tooltip="For inpainting: the layout that Place Cast has. The people of its other places stay: "
-                    "their heads are left out, and their bodies, as far as a skeleton tells where they are.",
-                ),
-                io.Image.Input(
-                    "image", optional=True, tooltip="The photo, to be seen under the region in the preview."
-                ),
-                io.Mask.Input(
-                    "masks",
-                    optional=True,
-                    tooltip="What a detector has found in a picture of the layout, one mask each: SAM3 Detect with "
-                    "'person:4' or 'jacket:4' and individual_masks. The region is then those masks that lie in the "
-                    "person's place; extent and margin say how large that is.",
-                ),
+                LayoutSocket.Input("layout", optional=True),
+                io.Image.Input("image", optional=True),
+                io.Mask.Input("masks", optional=True),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[
-                output(io.Mask, "mask", "Of the size of the layout."),
-                output(io.Image, "preview", "The region among the places."),
+                output(io.Mask, "mask"),
+                output(io.Image, "preview"),
             ],
         )
-        return searchable(
+        return described(
             schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint", "sam3", "segment anything"
         )
 

@@ -12,7 +12,7 @@ from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel
 from ..bridge.progress import stepwise
-from ..bridge.schema import advanced, face_sizes_input, output, pixels_input, searchable, similarity_input
+from ..bridge.schema import advanced, described, face_sizes_input, output, pixels_input, similarity_input
 from ..core import measure
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -40,12 +40,7 @@ CROP = "Crop Faces"
 PLACES = ("cut out in their place", "left as they are")
 
 
-_VAE = io.Vae.Input(
-    "vae",
-    optional=True,
-    tooltip="Of the checkpoint. With it latents are the crops as the sampler takes them, for any model; Qwen-Image's "
-    "VAE takes the batch in VAE Encode for one film.",
-)
+_VAE = io.Vae.Input("vae", optional=True)
 
 
 class CropFaces(io.ComfyNode):
@@ -55,77 +50,34 @@ class CropFaces(io.ComfyNode):
             node_id="LikenessCropFaces",
             display_name=CROP,
             category=CATEGORY,
-            description="Cuts out the people of a picture whose faces are small or not like them, enlarges each to a "
-            "row of one batch, and gives the cast for it: one sampling run with little denoise mends them all. Paste "
-            "Faces puts them back.",
             inputs=[
-                FaceModelSocket.Input("face_model", tooltip="The one the identities were made with."),
-                io.Image.Input("images", tooltip="A picture of any model, or a batch that shows the same people."),
-                CastOrIdentitySocket.Input(
-                    "cast",
-                    tooltip="Who is shown. From Place Cast: everybody is looked for in their place. From Cast, or one "
-                    "identity: by similarity.",
-                ),
-                io.Combo.Input(
-                    "who",
-                    options=list(CHOICES),
-                    tooltip="Who needs the second pass; the others' faces stay as they are, bit for bit.",
-                ),
-                pixels_input(
-                    "smaller_than",
-                    "Faces whose height is below this, in pixels of the picture, are small.",
-                    default=SMALL_FACE,
-                    least=1,
-                ),
-                similarity_input(
-                    "less_than", 0.4, "Faces whose similarity to the person's photos is below this are unlike."
-                ),
-                io.Int.Input(
-                    "size",
-                    default=768,
-                    min=256,
-                    max=2048,
-                    step=64,
-                    tooltip="Of the enlarged crops, in pixels. Larger: more detail, and slower; six crops of 512 px "
-                    "are one and a half pictures of 1024 px.",
-                ),
-                face_sizes_input(
-                    "margin",
-                    1.0,
-                    "How much of the picture around the face is in the crop, in face sizes on each side.",
-                    least=0.25,
-                ),
-                advanced(
-                    face_sizes_input(
-                        "mask_margin", 0.2, "How much around the face is pasted back, in face sizes on each side."
-                    )
-                ),
-                advanced(face_sizes_input("feather", 0.25, "Soft edge of what is pasted back, in face sizes.")),
-                advanced(
-                    io.Combo.Input(
-                        "not_found",
-                        options=list(PLACES),
-                        tooltip="People in whose place no face is found.",
-                    )
-                ),
+                FaceModelSocket.Input("face_model"),
+                io.Image.Input("images"),
+                CastOrIdentitySocket.Input("cast"),
+                io.Combo.Input("who", options=list(CHOICES)),
+                pixels_input("smaller_than", default=SMALL_FACE, least=1),
+                similarity_input("less_than", 0.4),
+                io.Int.Input("size", default=768, min=256, max=2048, step=64),
+                face_sizes_input("margin", 1.0, least=0.25),
+                advanced(face_sizes_input("mask_margin", 0.2)),
+                advanced(face_sizes_input("feather", 0.25)),
+                advanced(io.Combo.Input("not_found", options=list(PLACES))),
                 # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
                 *([_VAE] if dit.known_here() else []),
             ],
             outputs=[
-                output(io.Image, "crops", "One person per row: for VAE Encode."),
-                output(io.Mask, "masks", "Of the crops, what is pasted: for Set Latent Noise Mask."),
-                CastSocket.Output(
-                    "cast_by_row", display_name="cast", tooltip="Row n of the batch is person n: for the apply nodes."
-                ),
-                output(CropsSocket, "where", "For Paste Faces."),
-                output(io.Image, "preview", "Who was chosen."),
-                output(io.String, "report", "Everybody, and why they are chosen or not."),
-                output(io.Int, "count", "How many rows there are."),
-                output(io.Latent, "latents", "The crops for the sampler, with their masks; needs vae."),
+                output(io.Image, "crops"),
+                output(io.Mask, "masks"),
+                CastSocket.Output("cast_by_row", display_name="cast"),
+                output(CropsSocket, "where"),
+                output(io.Image, "preview"),
+                output(io.String, "report"),
+                output(io.Int, "count"),
+                output(io.Latent, "latents"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema, "face detailer", "adetailer", "small faces", "second pass", "fix faces", "refine", "face restore"
         )
 
@@ -195,29 +147,18 @@ class PasteFaces(io.ComfyNode):
             node_id="LikenessPasteFaces",
             display_name="Paste Faces",
             category=CATEGORY,
-            description="Puts the sampled crops of Crop Faces back into the picture, with a soft edge and in its "
-            "colours. Everything else stays bit for bit. Where nobody needed the second pass, nothing is sampled.",
             inputs=[
-                io.Image.Input("images", tooltip="The picture that Crop Faces was given."),
-                CropsSocket.Input("where", tooltip="From Crop Faces."),
-                io.Image.Input(
-                    "sampled",
-                    lazy=True,
-                    tooltip="The crops after sampler and VAE Decode, all rows in their order.",
-                ),
-                io.Combo.Input(
-                    "color_match",
-                    options=list(pasting.MATCHES),
-                    tooltip="Which part of the crop gets the colours and the contrast of the picture: what lies around "
-                    "the face (the face may change), the face itself, or none.",
-                ),
+                io.Image.Input("images"),
+                CropsSocket.Input("where"),
+                io.Image.Input("sampled", lazy=True),
+                io.Combo.Input("color_match", options=list(pasting.MATCHES)),
             ],
             outputs=[
                 output(io.Image, "image"),
-                output(io.Mask, "mask", "Where something was pasted."),
+                output(io.Mask, "mask"),
             ],
         )
-        return searchable(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
+        return described(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
 
     @classmethod
     def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:

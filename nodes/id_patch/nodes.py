@@ -29,11 +29,11 @@ from ...bridge.runs import patched
 from ...bridge.schema import (
     advanced,
     applied_outputs,
+    described,
     percent_input,
     photos_input,
     region_inputs,
     region_masks_input,
-    searchable,
 )
 from ...bridge.unet import text_width
 from ...core import geometry
@@ -51,12 +51,6 @@ from .net import IDPatchNet
 METHOD = method("id_patch")
 CATEGORY = "likeness/id-patch"
 IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
-PHOTOS_TOOLTIP = (
-    "How several photos of one person are joined. mean: average of the embeddings. normalised mean: average "
-    "direction, usual length. sequence: all photos go in together (Resampler files only). weighted mean: average in "
-    "which photos count by how well they agree with the others, from three photos on. Choose the same on the image "
-    "node and the apply node."
-)
 
 NO_TOKENS = (
     "Nothing is bound, as there are no ID tokens in the conditioning: connect positive and negative of Apply ID-Patch. "
@@ -119,20 +113,10 @@ class LoadIDPatch(FileLoader, io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLoadIDPatch",
-            display_name="Load ID-Patch",
-            category=CATEGORY,
-            description="Loads id-patch.bin: the two small networks that turn a face into a patch of the "
-            "ControlNet image and into tokens of the prompt.",
-        )
-        tooltip = (
-            "id-patch.bin, or a safetensors copy of it, from models/id_patch. The ControlNet that belongs to it is "
-            "loaded with the host's Load ControlNet Model."
-        )
+        schema = io.Schema(node_id="LikenessLoadIDPatch", display_name="Load ID-Patch", category=CATEGORY)
         return cls.loading(
-            schema, IDPatchSocket, "id_patch", tooltip,
-            "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity",
+            schema, IDPatchSocket, "id_patch",
+            "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity"
         )  # fmt: skip
 
 
@@ -143,32 +127,20 @@ class IDPatchImage(io.ComfyNode):
             node_id="LikenessIDPatchImage",
             display_name=IMAGE,
             category=CATEGORY,
-            description="Puts every person's ID patch, 64x64 px, on the nose of that person's place. The result "
-            "goes to Apply ID-Patch only: its values are signed and must not pass through other image nodes.",
             inputs=[
-                IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
-                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
-                io.Image.Input(
-                    "image",
-                    optional=True,
-                    tooltip="What the patches are added to: the skeletons of Pose Image (the released weights "
-                    "were trained on these), a depth or canny picture, or nothing (black). Must have the size "
-                    "of the cast's canvas; a batch gives a batch.",
-                ),
-                photos_input(PHOTOS_TOOLTIP),
+                IDPatchSocket.Input("id_patch"),
+                CastSocket.Input("cast"),
+                io.Image.Input("image", optional=True),
+                photos_input(),
             ],
             outputs=[
-                io.Image.Output(
-                    "condition", display_name="image", tooltip="Signed values, never clamped: for Apply ID-Patch."
-                ),
-                io.Image.Output("preview", display_name="preview", tooltip="The same, made visible."),
-                io.String.Output(
-                    "report", display_name="report", tooltip="Who was left out, which patches meet or are cut."
-                ),
+                io.Image.Output("condition", display_name="image"),
+                io.Image.Output("preview", display_name="preview"),
+                io.String.Output("report", display_name="report"),
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(
+        return described(
             schema, "id-patch", "idpatch", "condition image", "control image", "face position", "group photo"
         )
 
@@ -191,39 +163,19 @@ class ApplyIDPatch(io.ComfyNode):
             node_id="LikenessApplyIDPatch",
             display_name=APPLY,
             category=CATEGORY,
-            description="Several particular people in one picture, each in their own place: appends everybody's "
-            "ID tokens to both conditionings and attaches the ID-Patch ControlNet. The MODEL stays as it is.",
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                io.ControlNet.Input("control_net", tooltip="The ControlNet released with ID-Patch (SDXL)."),
-                IDPatchSocket.Input("id_patch", tooltip="From Load ID-Patch."),
-                CastSocket.Input("cast", tooltip="People with places, from Place Cast."),
-                io.Image.Input(
-                    "image",
-                    optional=True,
-                    tooltip="Nothing: the node draws the skeletons of the places and everybody's ID patch itself, and "
-                    "shows them. For another picture under the patches (depth, canny), the image output of ID-Patch "
-                    "Condition Image, made from the same cast.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="Strength of the ControlNet. 0 switches ID-Patch off, tokens included.",
-                ),
-                percent_input("start_percent", 0.0, "From which part of the schedule on the ControlNet works."),
-                percent_input("end_percent", 1.0, "Up to which part of the schedule the ControlNet works."),
-                percent_input(
-                    "id_start_percent",
-                    0.2,
-                    "From which part of the schedule on the ID tokens are read; before it the prompt "
-                    "alone decides the scene. Earlier: more likeness. Later: more of the prompt.",
-                ),
-                photos_input(PHOTOS_TOOLTIP),
-                io.Vae.Input("vae", optional=True, tooltip="Only for ControlNets that need one."),
+                io.ControlNet.Input("control_net"),
+                IDPatchSocket.Input("id_patch"),
+                CastSocket.Input("cast"),
+                io.Image.Input("image", optional=True),
+                io.Float.Input("strength", default=0.8, min=0.0, max=10.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                percent_input("id_start_percent", 0.2),
+                photos_input(),
+                io.Vae.Input("vae", optional=True),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -231,7 +183,7 @@ class ApplyIDPatch(io.ComfyNode):
                 io.Conditioning.Output("negative_out", display_name="negative"),
             ],
         )
-        return searchable(
+        return described(
             schema, "id-patch", "idpatch", "group photo", "several people", "two people", "multi id", "identity",
             "face swap", "换脸", "合影",
         )  # fmt: skip
@@ -290,21 +242,18 @@ class BindIDTokens(io.ComfyNode):
             node_id="LikenessBindIDTokens",
             display_name=BIND,
             category=CATEGORY,
-            description="Lets every part of the picture read the ID tokens of the people near it only; in the paper "
-            "every part reads everybody's. Less of one face in another. Goes between Apply ID-Patch and the sampler; "
-            "use all three outputs.",
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model."),
-                io.Conditioning.Input("positive", tooltip="From Apply ID-Patch."),
-                io.Conditioning.Input("negative", tooltip="From Apply ID-Patch."),
-                CastSocket.Input("cast", tooltip="The same cast that Apply ID-Patch has."),
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                CastSocket.Input("cast"),
                 *map(advanced, region_inputs()),
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return searchable(
+        return described(
             schema, "id-patch", "idpatch", "leakage", "bleeding", "faces melt", "regional", "several people"
         )
 

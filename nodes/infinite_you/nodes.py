@@ -15,7 +15,7 @@ from ...bridge import dit, load, notes, scopes
 from ...bridge.conditioning import ALWAYS, Attachment, Conditioning, check_conditioning, check_range
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import heard_inputs, percent_input, photos_input, searchable
+from ...bridge.schema import described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope
 from ...core.errors import gathered
 from ...core.families import FLUX
@@ -66,20 +66,11 @@ class LoadInfiniteYou(FileLoader, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
-            node_id="LikenessLoadInfiniteYou",
-            display_name=LOAD,
-            category=CATEGORY,
-            description="Loads InfiniteYou's image_proj_model.bin, for FLUX.1 dev. InfuseNet, the ControlNet released "
-            "with it, is loaded with the host's Load ControlNet Model. Experimental. Needs ComfyUI 0.33 or newer.",
-            is_experimental=True,
-        )
-        tooltip = (
-            "image_proj_model.bin, or a safetensors copy of it, from models/infiniteyou. Every InfuseNet has its own: "
-            "aes for looks, sim for likeness."
+            node_id="LikenessLoadInfiniteYou", display_name=LOAD, category=CATEGORY, is_experimental=True
         )
         return cls.loading(
-            schema, InfiniteYouSocket, "infinite_you", tooltip,
-            "infiniteyou", "infinite you", "infuse", "flux", "face", "identity",
+            schema, InfiniteYouSocket, "infinite_you",
+            "infiniteyou", "infinite you", "infuse", "flux", "face", "identity"
         )  # fmt: skip
 
 
@@ -90,44 +81,19 @@ class ApplyInfiniteYou(io.ComfyNode):
             node_id="LikenessApplyInfiniteYou",
             display_name=APPLY,
             category=CATEGORY,
-            description="InfiniteYou for one person, or for many, each in their own region, on FLUX.1 dev: InfuseNet "
-            "reads the faces instead of the prompt. It runs once per person and step. Experimental. Needs ComfyUI "
-            "0.33 or newer.",
             inputs=[
-                io.Conditioning.Input("positive", tooltip="From FluxGuidance; 3.5 as published."),
-                io.Conditioning.Input("negative", tooltip="Goes on as it is: the faces are in the positive alone."),
-                InfiniteYouSocket.Input("infinite_you", tooltip=f"From {LOAD}."),
-                io.ControlNet.Input(
-                    "control_net", tooltip="InfuseNet, released with InfiniteYou; of the same kind as its file."
-                ),
-                io.Vae.Input("vae", tooltip="FLUX.1's, which encodes the picture that InfuseNet is shown."),
-                CastOrIdentitySocket.Input(
-                    "cast", tooltip="One person (an identity or a cast, no place needed) or several with places."
-                ),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="Strength of InfuseNet. 1 = as published, 0 = switched off.",
-                ),
-                percent_input("start_percent", 0.0, "When InfuseNet starts."),
-                percent_input("end_percent", 1.0, "When it stops."),
-                io.Boolean.Input(
-                    "keypoints",
-                    default=True,
-                    tooltip="On: the face stands and turns as the five keypoints of its place do. Off: InfuseNet is "
-                    "shown a black picture, as published where there is no pose, and the prompt decides.",
-                ),
-                photos_input(
-                    "How several photos of one person are joined: average, average direction at the usual length, "
-                    "all of them as a sequence, or the average of those that agree with each other."
-                ),
-                *heard_inputs(
-                    "face boxes = InfuseNet acts inside the face boxes of the places alone, and the prompt has the "
-                    "rest of the picture."
-                ),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                InfiniteYouSocket.Input("infinite_you"),
+                io.ControlNet.Input("control_net"),
+                io.Vae.Input("vae"),
+                CastOrIdentitySocket.Input("cast"),
+                io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                io.Boolean.Input("keypoints", default=True),
+                photos_input(),
+                *heard_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[
@@ -136,7 +102,7 @@ class ApplyInfiniteYou(io.ComfyNode):
             ],
             is_experimental=True,
         )
-        return searchable(
+        return described(
             schema, "infiniteyou", "infinite you", "infusenet", "flux", "same person", "character", "multi id",
             "pulid", "faceid", "face swap", "换脸",
         )  # fmt: skip

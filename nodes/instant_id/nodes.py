@@ -22,10 +22,10 @@ from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
     advanced,
     applied_outputs,
+    described,
     heard_inputs,
     percent_input,
     photos_input,
-    searchable,
     seed_input,
 )
 from ...bridge.scopes import Scope
@@ -96,17 +96,10 @@ class LoadInstantID(FileLoader, io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLoadInstantID",
-            display_name="Load InstantID",
-            category=CATEGORY,
-            description="Loads InstantID's ip-adapter.bin. IdentityNet, the ControlNet released with it, is loaded "
-            "with the host's Load ControlNet Model.",
-        )
-        tooltip = "ip-adapter.bin, or a safetensors copy of it, from models/instantid."
+        schema = io.Schema(node_id="LikenessLoadInstantID", display_name="Load InstantID", category=CATEGORY)
         return cls.loading(
-            schema, InstantIDSocket, "instant_id", tooltip,
-            "instantid", "instant id", "face", "ip-adapter", "identity",
+            schema, InstantIDSocket, "instant_id",
+            "instantid", "instant id", "face", "ip-adapter", "identity"
         )  # fmt: skip
 
 
@@ -117,75 +110,29 @@ class ApplyInstantID(io.ComfyNode):
             node_id="LikenessApplyInstantID",
             display_name=APPLY,
             category=CATEGORY,
-            description="InstantID for one person, or for many in one pass, each in their own region. The tokens "
-            "travel in both conditionings; the MODEL only learns to read them. Use the model output for the sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model: SDXL, Turbo, Lightning, LCM and fine-tunes."),
+                io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                InstantIDSocket.Input("instant_id", tooltip="From Load InstantID."),
-                io.ControlNet.Input(
-                    "control_net",
-                    optional=True,
-                    tooltip="IdentityNet, the ControlNet released with InstantID. Not needed at control_strength 0.",
-                ),
-                CastOrIdentitySocket.Input(
-                    "cast", tooltip="One person (an identity or a cast, no place needed) or several with places."
-                ),
-                io.Image.Input(
-                    "image",
-                    optional=True,
-                    tooltip="From Face Keypoints Image; a batch gives every picture its own keypoints. Not needed at "
-                    "control_strength 0.",
-                ),
-                io.Float.Input(
-                    "adapter_weight",
-                    default=0.8,
-                    min=-1.0,
-                    max=3.0,
-                    step=0.01,
-                    tooltip="How strongly the UNet reads the face. 0 switches this half off; below 0 the picture turns "
-                    "away from the face.",
-                ),
-                io.Float.Input(
-                    "control_strength",
-                    default=0.8,
-                    min=0.0,
-                    max=10.0,
-                    step=0.01,
-                    tooltip="Strength of IdentityNet, which puts the face where its keypoints are. 0 switches it off.",
-                ),
-                percent_input("start_percent", 0.0, "When IdentityNet starts."),
-                percent_input("end_percent", 1.0, "When IdentityNet stops."),
-                advanced(
-                    percent_input(
-                        "adapter_start_percent", 0.0, "When the adapter starts; 0.1 to 0.2 leaves more of the style."
-                    )
-                ),
-                advanced(percent_input("adapter_end_percent", 1.0, "When it stops.")),
-                io.Float.Input(
-                    "negative_noise",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Noise in the face of the negative, against burnt colours; 0 is InstantID as published, "
-                    "0.35 is what other packs use.",
-                ),
-                advanced(seed_input("noise_seed", "Of negative_noise.")),
-                photos_input(
-                    "How several photos of one person are joined: average, average direction at the usual length, "
-                    "all of them as a sequence, or the average of those that agree with each other."
-                ),
-                *heard_inputs(
-                    "face boxes = adapter and IdentityNet act inside the face boxes of the places alone, and the "
-                    "prompt has the rest of the picture: for styles, and for people seen from afar."
-                ),
+                InstantIDSocket.Input("instant_id"),
+                io.ControlNet.Input("control_net", optional=True),
+                CastOrIdentitySocket.Input("cast"),
+                io.Image.Input("image", optional=True),
+                io.Float.Input("adapter_weight", default=0.8, min=-1.0, max=3.0, step=0.01),
+                io.Float.Input("control_strength", default=0.8, min=0.0, max=10.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                advanced(percent_input("adapter_start_percent", 0.0)),
+                advanced(percent_input("adapter_end_percent", 1.0)),
+                io.Float.Input("negative_noise", default=0.0, min=0.0, max=1.0, step=0.01),
+                advanced(seed_input("noise_seed")),
+                photos_input(),
+                *heard_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return searchable(
+        return described(
             schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id",
             "pulid", "faceid", "face swap", "换脸",
         )  # fmt: skip

@@ -18,7 +18,7 @@ from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
-from ...bridge.schema import advanced, applied_outputs, heard_inputs, percent_input, photos_input, searchable
+from ...bridge.schema import advanced, applied_outputs, described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
@@ -45,24 +45,13 @@ class LoadIPAdapter(FileLoader, io.ComfyNode):
             node_id="LikenessLoadIPAdapter",
             display_name="Load IP-Adapter (Likeness)",
             category=CATEGORY,
-            description="Loads an IP-Adapter for SD1.5 or SDXL: FaceID, its Plus and portrait kinds, plain, plus, "
-            "plus-face and full-face. Which of them a file is, its contents say.",
             inputs=[
-                advanced(
-                    io.Combo.Input(
-                        "plus_version",
-                        options=list(VERSIONS),
-                        default=BY_THE_FILE,
-                        tooltip="FaceID Plus for SD1.5 alone: its two versions have the same tensors. by the file "
-                        "knows the published v1 by its hash, and takes any other file for v2.",
-                    )
-                ),
+                advanced(io.Combo.Input("plus_version", options=list(VERSIONS), default=BY_THE_FILE)),
             ],
         )
-        tooltip = "A .bin as published, or a safetensors copy of it, from models/ipadapter."
         return cls.loading(
-            schema, IPAdapterSocket, "ip_adapter", tooltip,
-            "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "identity", "人脸",
+            schema, IPAdapterSocket, "ip_adapter",
+            "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "identity", "人脸"
         )  # fmt: skip
 
 
@@ -73,76 +62,26 @@ class ApplyIPAdapter(io.ComfyNode):
             node_id="LikenessApplyIPAdapter",
             display_name=APPLY,
             category=CATEGORY,
-            description="IP-Adapter for one person, or for many in one pass, each in their own region. The tokens "
-            "travel in both conditionings; the MODEL learns to read them, and a LoRA inside the file is put on it. Use "
-            "the model output for the sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="An SD1.5 or SDXL model, as the file was made for."),
+                io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                IPAdapterSocket.Input("ip_adapter", tooltip="From Load IP-Adapter (Likeness)."),
-                CastOrIdentitySocket.Input(
-                    "cast", tooltip="One person (an identity or a cast, no place needed) or several with places."
-                ),
-                io.ClipVision.Input(
-                    "clip_vision",
-                    optional=True,
-                    tooltip="From Load CLIP Vision, for the files that look at a picture: FaceID Plus, plain, plus, "
-                    "plus-face and full-face. Which encoder a file needs is said where it is missing or another.",
-                ),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=-1.0,
-                    max=3.0,
-                    step=0.01,
-                    tooltip="How strongly the UNet reads the people. 0 switches all of it off, the LoRA too.",
-                ),
-                io.Float.Input(
-                    "shortcut",
-                    default=1.0,
-                    min=0.0,
-                    max=3.0,
-                    step=0.01,
-                    tooltip="FaceID Plus v2 alone: how much of what CLIP sees of the face is added to what the "
-                    "embedding says. 0 is the embedding alone; above 1 the photo's hair, light and pose come along.",
-                ),
-                io.Float.Input(
-                    "lora_weight",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="FaceID and FaceID Plus alone: the strength of the LoRA in the file. It acts in all of the "
-                    "picture. 1 as published; other packs begin at 0.6, which leaves more of the checkpoint's style.",
-                ),
-                percent_input("start_percent", 0.0, "When it starts; 0.1 to 0.2 leaves more of the style."),
-                percent_input("end_percent", 1.0, "When it stops."),
-                photos_input(
-                    "How several photos of one person are joined: average, average direction at the usual length, "
-                    "all of them as a sequence, or the average of those that agree with each other. As the file was "
-                    "made: average for FaceID and FaceID Plus, a sequence for all others.",
-                    [AS_MADE, *PHOTOS],
-                ),
-                advanced(
-                    io.Combo.Input(
-                        "portrait",
-                        options=[AS_MADE, *CUTS],
-                        default=AS_MADE,
-                        tooltip="What of each photo CLIP is given: the aligned face alone, as FaceID Plus was made, or "
-                        "head and shoulders, as the others. face in BGR swaps red and blue, as the authors' example "
-                        "for FaceID Plus does.",
-                    )
-                ),
-                *heard_inputs(
-                    "face boxes = it acts inside the face boxes of the places alone, and the prompt has the rest of "
-                    "the picture: for styles, and for people seen from afar."
-                ),
+                IPAdapterSocket.Input("ip_adapter"),
+                CastOrIdentitySocket.Input("cast"),
+                io.ClipVision.Input("clip_vision", optional=True),
+                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
+                io.Float.Input("shortcut", default=1.0, min=0.0, max=3.0, step=0.01),
+                io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                photos_input([AS_MADE, *PHOTOS]),
+                advanced(io.Combo.Input("portrait", options=[AS_MADE, *CUTS], default=AS_MADE)),
+                *heard_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return searchable(
+        return described(
             schema, "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "portrait", "same person",
             "character", "sd1.5 face", "换脸",
         )  # fmt: skip

@@ -15,7 +15,7 @@ from ...bridge import notes, scopes, unet
 from ...bridge.adapters import check_layout, injections
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
-from ...bridge.schema import advanced, applied_outputs, percent_input, region_inputs, searchable
+from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs
 from ...bridge.scopes import Scope
 from ...core.errors import BadCast, LikenessError
 from ...core.people import Cast, PlacedCast, RowCast, is_a
@@ -49,58 +49,27 @@ class ApplyStyle(io.ComfyNode):
             node_id="LikenessApplyStyle",
             display_name=NAME,
             category="likeness/ip-adapter",
-            description="Draws some people, or the whole picture, in the style of pictures: an IP-Adapter, heard in "
-            "the layers that draw the style alone, where these people stand. One node per style, one behind the other, "
-            "before or after the apply nodes of a face method. Use the model output for the sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model, as the file asks for; SD1.5 is an experiment."),
+                io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                IPAdapterSocket.Input(
-                    "ip_adapter",
-                    tooltip="From Load IP-Adapter (Likeness): plain or plus, as they read pictures.",
-                ),
-                io.ClipVision.Input(
-                    "clip_vision", tooltip="From Load CLIP Vision: ViT-H/14 for most files, bigG for ip-adapter_sdxl."
-                ),
-                io.Image.Input("images", tooltip="One or more pictures of the style, which are read together."),
-                CastSocket.Input(
-                    "cast",
-                    optional=True,
-                    tooltip="People with places, from Place Cast; with nothing here and no mask it is the whole "
-                    "picture. From Crop Faces: the pictures of those who are meant.",
-                ),
-                io.String.Input(
-                    "who",
-                    default="",
-                    tooltip="Whom of the cast: names or numbers with commas between them; empty is everybody.",
-                ),
-                io.Combo.Input(
-                    "layers",
-                    options=list(CHOICES),
-                    tooltip="style = colours, lines and material; layout = where things are; all = also what is in "
-                    "the pictures.",
-                ),
-                io.Float.Input(
-                    "weight", default=1.0, min=-1.0, max=3.0, step=0.01, tooltip="How strong the style is. 0 is off."
-                ),
-                percent_input("start_percent", 0.0, "When the style starts."),
-                percent_input("end_percent", 1.0, "When it stops."),
-                io.Combo.Input(
-                    "fit",
-                    options=[PAD, CROP],
-                    tooltip="CLIP vision reads a square. pad = all of the picture, with bars that say nothing; crop = "
-                    "the square in its middle.",
-                ),
+                IPAdapterSocket.Input("ip_adapter"),
+                io.ClipVision.Input("clip_vision"),
+                io.Image.Input("images"),
+                CastSocket.Input("cast", optional=True),
+                io.String.Input("who", default=""),
+                io.Combo.Input("layers", options=list(CHOICES)),
+                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                io.Combo.Input("fit", options=[PAD, CROP]),
                 *map(advanced, region_inputs()),
-                io.Mask.Input(
-                    "mask", optional=True, tooltip="Where the style acts, instead of where people of the cast stand."
-                ),
+                io.Mask.Input("mask", optional=True),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return searchable(
+        return described(
             schema, "style", "style transfer", "InstantStyle", "IP-Adapter", "ipadapter", "regional style", "ink",
             "reference", "风格",
         )  # fmt: skip

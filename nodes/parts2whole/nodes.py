@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...bridge import folders, notes
 from ...bridge.conditioning import Conditioning, sigmas_of
-from ...bridge.schema import advanced, applied_outputs, percent_input, searchable
+from ...bridge.schema import advanced, applied_outputs, described, percent_input
 from ...bridge.self_attention.shared_parts import Watch
 from ...core import previews
 from ...core.parts.drawing import sheet
@@ -34,15 +34,13 @@ class LoadParts2Whole(io.ComfyNode):
             node_id="LikenessLoadParts2Whole",
             display_name="Load Parts2Whole",
             category=CATEGORY,
-            description="Loads the released folder of Parts2Whole, or one .safetensors file made of it: the model for "
-            "the sampler with its own noise schedule, and the networks that look at the parts.",
-            inputs=[io.Combo.Input("folder", options=choices(), tooltip="A folder or file below models/parts2whole.")],
+            inputs=[io.Combo.Input("folder", options=choices())],
             outputs=[
                 io.Model.Output("model", display_name="model"),
                 Parts2WholeSocket.Output("parts2whole", display_name="parts2whole"),
             ],
         )
-        return searchable(schema, "parts2whole", "parts", "reference unet", "garment", "outfit")
+        return described(schema, "parts2whole", "parts", "reference unet", "garment", "outfit")
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
@@ -65,16 +63,14 @@ class EncodeParts(io.ComfyNode):
             node_id="LikenessEncodeParts",
             display_name="Encode Parts",
             category=CATEGORY,
-            description="Shows every part to the networks of Parts2Whole once. Another seed, prompt or strength does "
-            "not run this again.",
             inputs=[
-                Parts2WholeSocket.Input("parts2whole", tooltip="From Load Parts2Whole."),
-                PartsSocket.Input("parts", tooltip="From the last Part node; up to 6 parts."),
-                io.Clip.Input("clip", tooltip="Of any SD1.5 checkpoint: it reads the labels."),
-                io.ClipVision.Input("clip_vision", tooltip="CLIP ViT-L/14, from Load CLIP Vision."),
-                io.Vae.Input("vae", tooltip="An SD1.5 VAE; Parts2Whole was trained with vae-ft-mse."),
-                io.Int.Input("width", default=512, **side, tooltip="Of the new picture and its latent, px."),
-                io.Int.Input("height", default=768, **side, tooltip="Of the new picture, px."),
+                Parts2WholeSocket.Input("parts2whole"),
+                PartsSocket.Input("parts"),
+                io.Clip.Input("clip"),
+                io.ClipVision.Input("clip_vision"),
+                io.Vae.Input("vae"),
+                io.Int.Input("width", default=512, **side),
+                io.Int.Input("height", default=768, **side),
             ],
             outputs=[
                 PartFeaturesSocket.Output("features", display_name="features"),
@@ -82,7 +78,7 @@ class EncodeParts(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "parts2whole", "reference unet", "garment", "outfit", "features")
+        return described(schema, "parts2whole", "reference unet", "garment", "outfit", "features")
 
     @classmethod
     def execute(
@@ -108,44 +104,21 @@ class ApplyParts(io.ComfyNode):
             node_id="LikenessApplyParts",
             display_name="Apply Parts",
             category=CATEGORY,
-            description="Puts the parts into the positive conditioning, so that the new picture looks at them, and "
-            "the pose into both. Use the model output for the sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="From Load Parts2Whole, LoRAs in between are fine."),
+                io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                PartFeaturesSocket.Input("features", tooltip="From Encode Parts."),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.05,
-                    tooltip="The parts' share of the picture's attention. 1 = as published, 0 = off.",
-                ),
-                percent_input("start_percent", 0.0, "When the parts come in."),
-                percent_input("end_percent", 1.0, "When they go."),
-                advanced(
-                    io.Int.Input(
-                        "heat_map_step",
-                        default=0,
-                        min=0,
-                        max=1000,
-                        tooltip="Show in this node how much of the picture's attention goes to each part at this step, "
-                        "counted from 1. 0 = show nothing.",
-                    )
-                ),
-                io.Image.Input(
-                    "pose",
-                    optional=True,
-                    tooltip="The pose as a DensePose IUV picture in the aspect of the parts, from Detect Body Surface "
-                    "or Draw Body Surface; works at any strength.",
-                ),
+                PartFeaturesSocket.Input("features"),
+                io.Float.Input("strength", default=1.0, min=0.0, max=2.0, step=0.05),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                advanced(io.Int.Input("heat_map_step", default=0, min=0, max=1000)),
+                io.Image.Input("pose", optional=True),
             ],
             outputs=applied_outputs(),
             hidden=[io.Hidden.unique_id],
         )
-        return searchable(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
+        return described(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
 
     @classmethod
     def execute(

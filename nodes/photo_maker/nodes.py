@@ -20,10 +20,10 @@ from ...bridge.runs import patched
 from ...bridge.schema import (
     advanced,
     applied_outputs,
+    described,
     percent_input,
     region_inputs,
     region_masks_input,
-    searchable,
 )
 from ...bridge.unet import text_width
 from ...core.places import heard, regions
@@ -44,15 +44,11 @@ class LoadPhotoMaker(FileLoader, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
-            node_id="LikenessLoadPhotoMaker",
-            display_name="Load PhotoMaker (Likeness)",
-            category=CATEGORY,
-            description="Loads PhotoMaker v1 or v2, encoder and LoRA. Which of the two a file is, its contents tell.",
+            node_id="LikenessLoadPhotoMaker", display_name="Load PhotoMaker (Likeness)", category=CATEGORY
         )
-        tooltip = "photomaker-v1.bin, photomaker-v2.bin, or a safetensors copy of one, from models/photomaker."
         return cls.loading(
-            schema, PhotoMakerSocket, "photo_maker", tooltip,
-            "photomaker", "photo maker", "stacked id", "face", "identity",
+            schema, PhotoMakerSocket, "photo_maker",
+            "photomaker", "photo maker", "stacked id", "face", "identity"
         )  # fmt: skip
 
 
@@ -63,61 +59,24 @@ class ApplyPhotoMaker(io.ComfyNode):
             node_id="LikenessApplyPhotoMaker",
             display_name=APPLY,
             category=CATEGORY,
-            description="PhotoMaker for one person, or for many in one pass, each in their own region: behind what a "
-            "person is (man, woman) stands the trigger word, and from some steps on that word is the person. Makes the "
-            "positive from the text; use the model output for the sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model: SDXL, Turbo, Lightning, LCM and fine-tunes."),
-                io.Clip.Input("clip", tooltip="The CLIP of the same checkpoint."),
-                io.Conditioning.Input(
-                    "negative", tooltip="Plain words; it goes through so that both sides are computed in one batch."
-                ),
-                PhotoMakerSocket.Input("photo_maker", tooltip="From Load PhotoMaker (Likeness)."),
-                CastOrIdentitySocket.Input(
-                    "cast", tooltip="One person (an identity or a cast, no place needed) or several with places."
-                ),
-                io.String.Input(
-                    "text",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    default=f"photo of a man {TRIGGER}",
-                    tooltip="The prompt. For everybody in the cast, in its order, one class word (man, woman, girl) "
-                    "with the trigger word behind it: photo of a man img and a woman img.",
-                ),
-                advanced(
-                    io.String.Input(
-                        "trigger", default=TRIGGER, tooltip="The trigger word. It is taken out of the prompt."
-                    )
-                ),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="How much of the photos is in the class words: 1 = PhotoMaker as published, 0 = off.",
-                ),
-                io.Float.Input(
-                    "lora_weight",
-                    default=1.0,
-                    min=0.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="Strength of the LoRA in the file, which the encoder was trained with.",
-                ),
-                percent_input(
-                    "start_percent",
-                    0.22,
-                    "Until here the class words are plain words, which keeps style and composition. 0.22 is what the "
-                    "authors do, 11 of 50 steps; less = more alike.",
-                ),
+                io.Model.Input("model"),
+                io.Clip.Input("clip"),
+                io.Conditioning.Input("negative"),
+                PhotoMakerSocket.Input("photo_maker"),
+                CastOrIdentitySocket.Input("cast"),
+                io.String.Input("text", multiline=True, dynamic_prompts=True, default=f"photo of a man {TRIGGER}"),
+                advanced(io.String.Input("trigger", default=TRIGGER)),
+                io.Float.Input("weight", default=1.0, min=0.0, max=2.0, step=0.01),
+                io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
+                percent_input("start_percent", 0.22),
                 *map(advanced, region_inputs()),
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return searchable(
+        return described(
             schema, "photomaker", "photo maker", "stacked id", "img trigger", "same person", "character", "multi id",
             "换脸",
         )  # fmt: skip

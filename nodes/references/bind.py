@@ -9,7 +9,7 @@ from torch import Tensor
 from ...bridge import dit, notes
 from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, percent_input, region_inputs, region_masks_input, searchable
+from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs, region_masks_input
 from ...core.people import RowCast, is_a
 from ...core.places import drawing, heard, placing, regions
 from . import bound
@@ -28,36 +28,14 @@ class BindReferences(io.ComfyNode):
             node_id="LikenessBindReferences",
             display_name=NAME,
             category="likeness/references",
-            description="For Qwen-Image-Edit, FLUX.2 and FLUX.1 Kontext: each part of the picture hears the reference "
-            "pictures of the person who stands there, and of nobody else. Use the model output for the sampler. "
-            "Experimental: not tried with real weights.",
             inputs=[
-                io.Model.Input("model", tooltip="A Qwen-Image-Edit, FLUX.2 or FLUX.1 model."),
-                io.Conditioning.Input(
-                    "positive", tooltip="From Cast as References, which says whose the references are and where."
-                ),
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="1 = a person's references are heard in their region alone; 0 = off, everywhere, as "
-                    "without this node. Between the two both are computed and mixed, which takes longer.",
-                ),
-                percent_input(
-                    "start_percent",
-                    0.0,
-                    "When it starts; later leaves it to the model who stands where, and binds what is drawn then.",
-                ),
-                percent_input("end_percent", 1.0, "When it stops."),
-                io.Combo.Input(
-                    "outside",
-                    options=[NOBODY, EVERYBODY],
-                    tooltip="Whose references the rest of the picture hears, outside of all regions. References that "
-                    "belong to nobody, a room or a pose, are heard everywhere.",
-                ),
+                io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                io.Combo.Input("outside", options=[NOBODY, EVERYBODY]),
                 advanced(extent),
                 advanced(margin),
                 region_masks_input(),
@@ -66,7 +44,7 @@ class BindReferences(io.ComfyNode):
             outputs=applied_outputs(),
             is_experimental=True,
         )
-        return searchable(
+        return described(
             schema, "regional reference", "bind references", "reference latent region", "qwen image edit", "flux 2",
             "klein", "attention mask", "identity bleeding", "mixed faces",
         )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...bridge import notes
 from ...bridge.dit import require_dits
-from ...bridge.schema import advanced, searchable
+from ...bridge.schema import advanced, described
 from ...core import previews
 from ...core.places.heard import as_cast, heard
 from ..sockets import CastOrIdentitySocket
@@ -29,75 +29,27 @@ class CastReferences(io.ComfyNode):
             node_id="LikenessCastReferences",
             display_name=NAME,
             category="likeness/references",
-            description="For Qwen-Image-Edit and FLUX.2: everybody's portrait as a reference picture, and a sentence "
-            "for each that says who stands where and in which picture they are seen. Instead of the nodes that encode "
-            "the prompt. Experimental: not tried with real weights.",
             inputs=[
-                io.Clip.Input("clip", tooltip="The text encoder of Qwen-Image-Edit, FLUX.2 or FLUX.1 Kontext."),
-                io.Vae.Input("vae", tooltip="The VAE of the same model."),
-                CastOrIdentitySocket.Input(
-                    "cast",
-                    tooltip="One person, or several: from Place Cast, and the sentences say where everybody stands; "
-                    "from Crop Faces, and everybody has a row of the batch.",
-                ),
-                io.String.Input(
-                    "prompt", multiline=True, dynamic_prompts=True, default="", tooltip="What the picture shows."
-                ),
-                io.String.Input(
-                    "negative_prompt",
-                    multiline=True,
-                    dynamic_prompts=True,
-                    default="",
-                    tooltip="What it does not show; it has the same pictures, and no sentences. Models that are "
-                    "sampled with CFG 1 do not read it.",
-                ),
-                io.Image.Input(
-                    "pictures",
-                    optional=True,
-                    tooltip="Further references, a picture each: a room, clothes, a style. They come behind the people "
-                    "and belong to nobody; say in the prompt what they are for, by their numbers in the preview.",
-                ),
-                io.Combo.Input(
-                    "sentences",
-                    options=list(SENTENCES),
-                    tooltip="Where the sentences about people go; none = the prompt says it all.",
-                ),
-                io.Int.Input(
-                    "size",
-                    default=512,
-                    min=128,
-                    max=2048,
-                    step=16,
-                    tooltip="Side of a portrait as the model is given it, in pixels. Portraits are kept at 512; "
-                    "smaller ones save time and memory, ComfyUI's own workflows give these models 1024.",
-                ),
-                advanced(
-                    io.Int.Input(
-                        "photos_per_person",
-                        default=1,
-                        min=1,
-                        max=10,
-                        tooltip="How many photos of each person become references, from the first on. The models are "
-                        "made for few pictures in all.",
-                    )
-                ),
-                advanced(
-                    io.Boolean.Input(
-                        "pose_picture",
-                        default=False,
-                        tooltip="The skeletons of the places as the last picture. Qwen-Image-Edit reads them.",
-                    )
-                ),
+                io.Clip.Input("clip"),
+                io.Vae.Input("vae"),
+                CastOrIdentitySocket.Input("cast"),
+                io.String.Input("prompt", multiline=True, dynamic_prompts=True, default=""),
+                io.String.Input("negative_prompt", multiline=True, dynamic_prompts=True, default=""),
+                io.Image.Input("pictures", optional=True),
+                io.Combo.Input("sentences", options=list(SENTENCES)),
+                io.Int.Input("size", default=512, min=128, max=2048, step=16),
+                advanced(io.Int.Input("photos_per_person", default=1, min=1, max=10)),
+                advanced(io.Boolean.Input("pose_picture", default=False)),
             ],
             outputs=[
                 io.Conditioning.Output("positive", display_name="positive"),
                 io.Conditioning.Output("negative", display_name="negative"),
-                io.String.Output("text", display_name="text", tooltip="The prompt with the sentences."),
+                io.String.Output("text", display_name="text"),
             ],
             hidden=[io.Hidden.unique_id],
             is_experimental=True,
         )
-        return searchable(
+        return described(
             schema, "reference latent", "qwen image edit", "flux 2", "klein", "kontext", "multi reference",
             "reference image", "text encode qwen", "edit model", "consistent character",
         )  # fmt: skip

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, percent_input, searchable, seed_input
+from ...bridge.schema import advanced, applied_outputs, described, percent_input, seed_input
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.unet import text_width
 from ...core import geometry
@@ -27,62 +27,27 @@ class SharePartsAttention(io.ComfyNode):
             node_id="LikenessSharePartsAttention",
             display_name="Share Parts Attention",
             category="likeness/parts",
-            description="Clothes, hair or a face from pictures of parts on any SD1.5 or SDXL model, without training: "
-            "the picture's self-attention also looks at what the model itself sees of the parts, under their masks. "
-            "Works on the same MODEL as ID-Patch, InstantID and IP-Adapter: these people, in these clothes.",
             inputs=[
-                io.Model.Input("model", tooltip="Any SD1.5 or SDXL model, LoRAs included."),
+                io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                PartsSocket.Input("parts", tooltip="From Part nodes."),
-                io.Clip.Input("clip", tooltip="Of the same checkpoint; reads the parts' labels."),
-                io.Vae.Input("vae", tooltip="Of the same checkpoint."),
-                io.Int.Input("width", default=1024, **side, tooltip="Of the picture to generate."),
-                io.Int.Input("height", default=1024, **side, tooltip="Of the picture to generate."),
-                io.Float.Input(
-                    "strength",
-                    default=1.0,
-                    min=0.0,
-                    max=4.0,
-                    step=0.01,
-                    tooltip="The parts' share of the attention. 0 switches them off.",
-                ),
-                percent_input("start_percent", 0.0, "When the sharing starts."),
-                percent_input("end_percent", 1.0, "When the sharing stops."),
-                io.Combo.Input(
-                    "layers",
-                    options=list(LAYERS),
-                    tooltip="Which layers share. up blocks: appearance more than pose. fine: texture. "
-                    "coarse: shapes and colours.",
-                ),
-                io.Combo.Input(
-                    "reference",
-                    options=[EVERY_STEP, ONCE],
-                    tooltip="at every step: the parts are noised and seen by the model at every step, which "
-                    "costs about half a picture more per part (a whole one at CFG 1). once: seen without noise before "
-                    "the first step, nearly free and less faithful.",
-                ),
-                advanced(seed_input("seed", "Of the noise on the parts.")),
-                io.Int.Input(
-                    "renew_every",
-                    default=1,
-                    min=1,
-                    max=1000,
-                    optional=True,
-                    tooltip="With reference at every step: the parts are seen anew at every so many steps, and in "
-                    "between as they were. At 3, seeing them costs a third.",
-                ),
-                io.Boolean.Input(
-                    "crop_to_mask",
-                    default=False,
-                    optional=True,
-                    tooltip="The model sees of each part only what is around its mask: faster, the more so the "
-                    "smaller the mask. The rest of its picture no longer has a say in how the part looks.",
-                ),
+                PartsSocket.Input("parts"),
+                io.Clip.Input("clip"),
+                io.Vae.Input("vae"),
+                io.Int.Input("width", default=1024, **side),
+                io.Int.Input("height", default=1024, **side),
+                io.Float.Input("strength", default=1.0, min=0.0, max=4.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                io.Combo.Input("layers", options=list(LAYERS)),
+                io.Combo.Input("reference", options=[EVERY_STEP, ONCE]),
+                advanced(seed_input("seed")),
+                io.Int.Input("renew_every", default=1, min=1, max=1000, optional=True),
+                io.Boolean.Input("crop_to_mask", default=False, optional=True),
             ],
             outputs=applied_outputs(),
         )
-        return searchable(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only", "换装")
+        return described(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only", "换装")
 
     @classmethod
     def execute(

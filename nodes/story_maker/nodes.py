@@ -23,11 +23,11 @@ from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
     advanced,
     applied_outputs,
+    described,
     percent_input,
     photos_input,
     region_inputs,
     region_masks_input,
-    searchable,
 )
 from ...bridge.scopes import Scope
 from ...core import previews
@@ -69,17 +69,10 @@ class LoadStoryMaker(FileLoader, io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLoadStoryMaker",
-            display_name=LOAD,
-            category=CATEGORY,
-            description="Loads StoryMaker's mask.bin: face, hair, clothes and body of a person for SDXL. CLIP ViT-H, "
-            "which it looks with, is loaded with Load CLIP Vision.",
-        )
-        tooltip = "mask.bin, or a safetensors copy of it, from models/storymaker."
+        schema = io.Schema(node_id="LikenessLoadStoryMaker", display_name=LOAD, category=CATEGORY)
         return cls.loading(
-            schema, StoryMakerSocket, "story_maker", tooltip,
-            "storymaker", "story maker", "consistent character", "clothes", "outfit", "body",
+            schema, StoryMakerSocket, "story_maker",
+            "storymaker", "story maker", "consistent character", "clothes", "outfit", "body"
         )  # fmt: skip
 
 
@@ -90,61 +83,27 @@ class ApplyStoryMaker(io.ComfyNode):
             node_id="LikenessApplyStoryMaker",
             display_name=APPLY,
             category=CATEGORY,
-            description="StoryMaker: keeps face, hair, clothes and body, of one person, of up to three in the whole "
-            "picture, or of any number with places, each in their own region. Use the model output for the sampler.",
             inputs=[
-                io.Model.Input("model", tooltip="An SDXL model: SDXL, Turbo, Lightning, LCM and fine-tunes."),
+                io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
-                StoryMakerSocket.Input("story_maker", tooltip=f"From {LOAD}."),
-                CastOrIdentitySocket.Input(
-                    "cast",
-                    tooltip="One person (an identity or a cast), or several: with places each in their own region, "
-                    "without places up to three in the whole picture, as published.",
-                ),
-                io.ClipVision.Input("clip_vision", tooltip="CLIP ViT-H/14, which looks at faces and bodies."),
-                ImageOrPartsSocket.Input(
-                    "bodies",
-                    optional=True,
-                    tooltip="A picture of each person with their clothes, in the cast's order: a batch of images, or "
-                    "one Part node per person, chained. Also clothes alone. Without it: the face alone.",
-                ),
-                io.Mask.Input(
-                    "body_masks",
-                    optional=True,
-                    tooltip="White where the person is: one mask per picture, or several of one photo, one per person. "
-                    "Without it the whole picture counts; parts bring their own.",
-                ),
-                io.Float.Input(
-                    "weight",
-                    default=0.8,
-                    min=-1.0,
-                    max=3.0,
-                    step=0.01,
-                    tooltip="How strongly the people are read. 0.8 = as published, 0 = switched off.",
-                ),
-                io.Float.Input(
-                    "lora_weight",
-                    default=0.8,
-                    min=-2.0,
-                    max=2.0,
-                    step=0.01,
-                    tooltip="Of the LoRA that is part of the file and changes the whole picture. 0.8 = as published.",
-                ),
-                percent_input("start_percent", 0.0, "When the people come in."),
-                percent_input("end_percent", 1.0, "When they go. The LoRA stays."),
-                photos_input(
-                    "How the embeddings of several photos of one person are joined; of what CLIP sees of them, the "
-                    "average counts.",
-                    [way for way in PHOTOS if way != "sequence"],
-                ),
+                StoryMakerSocket.Input("story_maker"),
+                CastOrIdentitySocket.Input("cast"),
+                io.ClipVision.Input("clip_vision"),
+                ImageOrPartsSocket.Input("bodies", optional=True),
+                io.Mask.Input("body_masks", optional=True),
+                io.Float.Input("weight", default=0.8, min=-1.0, max=3.0, step=0.01),
+                io.Float.Input("lora_weight", default=0.8, min=-2.0, max=2.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                photos_input([way for way in PHOTOS if way != "sequence"]),
                 *map(advanced, region_inputs()),
                 region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=applied_outputs(),
         )
-        return searchable(
+        return described(
             schema, "storymaker", "story maker", "consistent character", "same clothes", "outfit", "whole person",
             "comic", "story", "ip-adapter",
         )  # fmt: skip

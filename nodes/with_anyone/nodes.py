@@ -17,7 +17,7 @@ from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import applied_outputs, heard_inputs, percent_input, photos_input, searchable
+from ...bridge.schema import applied_outputs, described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope
 from ...bridge.transformer_blocks import BlockInjection, BlocksRun, Read
 from ...bridge.unet import dtype_of
@@ -61,19 +61,10 @@ class LoadWithAnyone(FileLoader, io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLoadWithAnyone",
-            display_name=LOAD,
-            category=CATEGORY,
-            description="Loads WithAnyone's withanyone.safetensors: faces of several people for FLUX.1 dev. Of its two "
-            "halves the one that reads face embeddings is used. The weights are for non-commercial research alone. "
-            "Experimental. Needs ComfyUI 0.33 or newer.",
-            is_experimental=True,
-        )
-        tooltip = "withanyone.safetensors from models/withanyone. For non-commercial research alone."
+        schema = io.Schema(node_id="LikenessLoadWithAnyone", display_name=LOAD, category=CATEGORY, is_experimental=True)
         return cls.loading(
-            schema, WithAnyoneSocket, "with_anyone", tooltip,
-            "withanyone", "with anyone", "flux face", "arcface", "identity", "人脸",
+            schema, WithAnyoneSocket, "with_anyone",
+            "withanyone", "with anyone", "flux face", "arcface", "identity", "人脸"
         )  # fmt: skip
 
 
@@ -91,46 +82,23 @@ class ApplyWithAnyone(io.ComfyNode):
             node_id="LikenessApplyWithAnyone",
             display_name=APPLY,
             category=CATEGORY,
-            description="WithAnyone: puts the faces of one person or of several into the boxes of their places, in one "
-            "pass of FLUX.1 dev. Describe age, hair, skin and clothes in the prompt: the face alone is read. Use the "
-            "model output for the sampler. Experimental. Needs ComfyUI 0.33 or newer.",
             inputs=[
-                io.Model.Input("model", tooltip="FLUX.1 dev, or a model that was made of it."),
+                io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
-                io.Conditioning.Input(
-                    "negative", tooltip="It has no people: CFG above 1 leads away from a picture without them."
-                ),
-                WithAnyoneSocket.Input("with_anyone", tooltip=f"From {LOAD}."),
-                CastOrIdentitySocket.Input(
-                    "cast",
-                    tooltip="A cast with places, which say where the faces come; identities made with antelopev2. "
-                    "The authors show up to four people.",
-                ),
-                io.Float.Input(
-                    "weight",
-                    default=1.0,
-                    min=-1.0,
-                    max=3.0,
-                    step=0.01,
-                    tooltip="How strongly the faces are read. 1 = as published, 0 = switched off.",
-                ),
-                percent_input("start_percent", 0.0, "When the faces come in."),
-                percent_input("end_percent", 1.0, "When they go."),
-                photos_input(
-                    "How the embeddings of several photos of one person are joined.",
-                    [way for way in PHOTOS if way != "sequence"],
-                ),
-                *heard_inputs(
-                    "face boxes = everybody's face is read inside the face box of their place alone, as published; "
-                    "regions = around it, or in the masks. Edges are hard, at steps of 16 px.",
-                    hard=True,
-                ),
+                io.Conditioning.Input("negative"),
+                WithAnyoneSocket.Input("with_anyone"),
+                CastOrIdentitySocket.Input("cast"),
+                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                photos_input([way for way in PHOTOS if way != "sequence"]),
+                *heard_inputs(hard=True),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
             is_experimental=True,
         )
-        return searchable(
+        return described(
             schema, "withanyone", "with anyone", "flux face", "flux identity", "same person", "group photo",
             "two people flux", "换脸", "合影",
         )  # fmt: skip

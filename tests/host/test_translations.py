@@ -81,6 +81,8 @@ def test_a_changed_text_is_taken_out_of_the_translation(tmp_path: Path, monkeypa
     for name, text in (("en", "Cast"), ("zh", "人物名单")):
         (tmp_path / name).mkdir()
         translations.write(name, {"Cast/display_name": text, "Cast/description": text, "Gone/description": text})
-    translations.update({"Cast/display_name": "Cast", "Cast/description": "Cast of one picture"})
+    translations.update(
+        {"Cast/display_name": "Cast", "Cast/description": "Cast of one picture"}, translations.read("en")
+    )
     assert translations.read("zh") == {"Cast/display_name": "人物名单"}
     assert translations.read("en")["Cast/description"] == "Cast of one picture"

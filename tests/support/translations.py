@@ -1,4 +1,6 @@
-"""Brings locales/ up to date with the nodes: English from their schemas, and out of Chinese what is of older English.
+"""Brings locales/ up to date: English has every node's inputs, and out of Chinese goes what is of older English.
+
+The texts of nodes are written in locales/en/nodeDefs.json; bridge/schema.py puts them into the schemas.
 
 Also what people read of workflows and blueprints, of which web/labels.js makes Chinese.
 
@@ -14,6 +16,7 @@ import asyncio
 import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -106,8 +109,8 @@ def _slots(owner: dict[str, Any]) -> list[dict[str, Any]]:
     return [*owner.get("inputs", []), *owner.get("outputs", [])]
 
 
-def update(english: Texts) -> None:
-    before = read("en") if _file("en").is_file() else english
+def update(english: Texts, before: Texts) -> None:
+    """before: the English that the translations were made from."""
     for language in TRANSLATED:
         texts = read(language)
         write(language, {path: texts[path] for path in english if path in texts and before.get(path) == english[path]})
@@ -122,7 +125,11 @@ def main() -> None:
     load_host(os.environ["COMFYUI_PATH"])
     from pack.nodes.extension import Likeness
 
-    update(of_schemas([node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]))
+    committed = subprocess.run(
+        ["git", "show", "HEAD:locales/en/nodeDefs.json"], cwd=ROOT, capture_output=True, check=True
+    )
+    english = of_schemas([node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())])
+    update(english, _flat(json.loads(committed.stdout)))
 
 
 if __name__ == "__main__":

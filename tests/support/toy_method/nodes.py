@@ -14,7 +14,7 @@ from ...bridge.adapters import check_layout, keys_and_values
 from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import applied_outputs, heard_inputs, photos_input, searchable
+from ...bridge.schema import applied_outputs, described, heard_inputs, photos_input
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.places import heard
@@ -65,7 +65,7 @@ class ApplyToy(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return searchable(schema, "toy")
+        return described(schema, "toy")
 
     @classmethod
     def execute(
