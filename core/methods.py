@@ -108,7 +108,8 @@ def read(path: Path) -> Method:
             raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
     formats, uses = (Format(**one) for one in given["formats"]), (Use(**one) for one in given["uses"])
     made: dict[str, Any] = {name: _frozen(value) for name, value in given.items()}
-    return Method(**{**made, "folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)})
+    made |= {"folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)}
+    return Method(**made)
 
 
 def _frozen(value: Any) -> Any:
