@@ -124,4 +124,7 @@ def method(folder: str) -> Method:
 @cache
 def methods() -> tuple[Method, ...]:
     """Every method, in the order of their ranks."""
-    return tuple(sorted(map(read, FOLDERS.glob("*/method.json")), key=lambda method: (method.rank, method.folder)))
+    found = [read(path) for path in FOLDERS.glob("*/method.json")]
+    if not found:
+        raise BadRecord(FOLDERS, "no folder in it has a method.json")
+    return tuple(sorted(found, key=lambda method: (method.rank, method.folder)))

@@ -13,6 +13,7 @@ PROMPT-SEED.png, and says what the second way changes. Run it with the Python th
 from __future__ import annotations
 
 import argparse
+import csv
 import html
 import json
 import os
@@ -26,10 +27,8 @@ from statistics import fmean
 from typing import Any, cast
 from urllib.parse import quote
 
-# ComfyUI portable's Python does not look beside the script. Not in front: batch.py takes this into a process whose
-# first folder may be a host's, with a `nodes` of its own.
+# Not in front: batch.py takes this into a process whose first folder may be a host's, with a `nodes` of its own.
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
-sys.path.append(str(Path(__file__).resolve().parent))
 
 try:
     import numpy as np
@@ -37,9 +36,6 @@ try:
     from PIL import Image, ImageOps
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
-
-from batch import rows
-from environment import SetupError
 
 from core import identities, measure
 from core.errors import LikenessError, counted
@@ -63,6 +59,10 @@ COLUMNS = (
     "set", "picture", "person", "place", "state", "looks_like", "face_px", "recogniser", "similarity", "leakage",
     "margin", "copy_paste",
 )  # fmt: skip
+
+
+class Unusable(Exception):
+    """Something the user has to fix; the text says what and how."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def main() -> int:
     root = given.folder / "pictures"
     pictures = sorted(pictures_below(root))
     if not pictures:
-        raise SetupError(f"There is no picture below {root}.")
+        raise Unusable(f"There is no picture below {root}.")
     # What cannot be used is said before hours are spent on the others.
     sets = [Path(name).as_posix() for name in given.compare or ()]
     couples = pairs(root, pictures, *sets) if sets else {}
@@ -102,9 +102,9 @@ def main() -> int:
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
-    # replace: a file's name may hold what is no letter.
-    (output / "likeness.csv").write_text(as_csv(results), "utf-8", "replace", newline="")
+    write_csv(results, output / "likeness.csv")
     told = compared(results, couples, sets) if couples else []
+    # replace: a file's name may hold what is no letter.
     (output / "index.html").write_text(page(results, told), "utf-8", "replace")
     for row in told:
         print("  ".join(row))
@@ -118,7 +118,7 @@ def main() -> int:
 def folders_in(folder: Path) -> list[Path]:
     found = sorted(path for path in folder.glob("*") if path.is_dir())
     if not found:
-        raise SetupError(
+        raise Unusable(
             f"There is nobody in {folder}: put the photos of each person into a folder with their name there."
         )
     return found
@@ -136,13 +136,13 @@ def load(models: Path, backend: str) -> FaceModel:
     url = packs.published(packs.ANTELOPE).url
     if not detectors:
         advice = f"unpack {packs.ANTELOPE} ({url}) there, or name ComfyUI's models folder with --models."
-        raise SetupError(f"No face detector below {packed}: {advice}")
+        raise Unusable(f"No face detector below {packed}: {advice}")
     largest = max(detectors, key=os.path.getsize)
     providers = None if model.in_torch(backend) else insight.providers_for("auto")
     found = files.recognisers(packs.pack_of(detectors[largest]))
     recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
     if not recognisers:
-        raise SetupError(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
+        raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
     align = insight.align if providers else alignment.align
     return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
 
@@ -155,7 +155,7 @@ def recogniser(name: str, path: str, providers: tuple[str, ...] | None) -> analy
 
 
 def image(path: Path) -> torch.Tensor:
-    """(H, W, 3) float 0..1, turned as the camera says. Raises SetupError for what is no picture, or too large."""
+    """(H, W, 3) float 0..1, turned as the camera says. Raises Unusable for what is no picture, or too large."""
     try:
         if not path.is_file():
             raise OSError("there is no such file")
@@ -165,14 +165,14 @@ def image(path: Path) -> torch.Tensor:
                 return torch.from_numpy(np.array(upright) / np.float32(65535))[..., None].expand(-1, -1, 3)
             return torch.from_numpy(np.array(upright.convert("RGB"))).float() / 255
     except Exception as error:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
-        raise SetupError(
+        raise Unusable(
             f"{path} cannot be read as a picture: {in_one_line(error).rstrip('.')}. "
             "Save it again as PNG or JPEG, or take it out."
         ) from error
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """(width, height) of a picture. Raises SetupError."""
+    """(width, height) of a picture. Raises Unusable."""
     pixels = image(path)
     return pixels.shape[1], pixels.shape[0]
 
@@ -184,38 +184,47 @@ def person(folder: Path, face_model: FaceModel) -> Identity:
     """Everybody's largest face on each of their photos."""
     faces = [largest_face(path, image(path), face_model) for path in sorted(pictures_below(folder))]
     if not faces:
-        raise SetupError(f"There is no photo in {folder}.")
+        raise Unusable(f"There is no photo in {folder}.")
     return identities.from_faces(folder.name, faces, face_model.ids)
 
 
 def largest_face(path: Path, photo: torch.Tensor, face_model: FaceModel) -> Face:
     faces = model.faces_in(face_model, photo).faces
     if not faces:
-        raise SetupError(f"No face found in {path}: use a photo with a larger and sharper face, or take it out.")
+        raise Unusable(f"No face found in {path}: use a photo with a larger and sharper face, or take it out.")
     return max(faces, key=lambda face: area(face.box))
 
 
 def meant_in(jobs: Path, people: Iterable[str]) -> dict[str, list[str]]:
     """Who is meant in the pictures of each row of a table of batch.py, by the row's name: everybody whose name a file
-    in its cells has, or a folder that the file is in. Raises SetupError for a row without anybody, and for no row."""
+    in its cells has, or a folder that the file is in. Raises Unusable for a row without anybody, and what is no row."""
+    # ComfyUI portable's Python does not look beside the script.
+    sys.path.append(str(Path(__file__).resolve().parent))
+    from batch import rows
+    from environment import SetupError
+
+    try:
+        each = list(rows.rows(rows.read(jobs), lambda _: False))
+    except SetupError as error:
+        raise Unusable(str(error)) from error
     known, found = list(people), dict[str, list[str]]()
-    for row in rows.rows(rows.read(jobs), lambda _: False):
+    for row in each:
         if row.problem:
-            raise SetupError(f"Line {row.line} of {jobs}: {row.problem}")
+            raise Unusable(f"Line {row.line} of {jobs}: {row.problem}")
         files = [Path(cell.replace("\\", "/")) for cell in row.cells.values()]
         names = dict.fromkeys(name for file in files for name in (*file.parts[:-1], file.stem))
         found[row.name] = [name for name in names if name in known]
         if not found[row.name]:
-            raise SetupError(f"Line {row.line} of {jobs} names no photo of {', '.join(known)}.")
+            raise Unusable(f"Line {row.line} of {jobs} names no photo of {', '.join(known)}.")
     return found
 
 
 def row_of(path: Path, meant: Mapping[str, list[str]]) -> list[str] | None:
-    """Who is meant in a picture by its row's name, behind which it may have a number. Raises SetupError for one of no
+    """Who is meant in a picture by its row's name, behind which it may have a number. Raises Unusable for one of no
     row, unless a file beside it says who."""
     name = re.sub(r"_\d+of\d+$", "", path.stem)
     if name not in meant and not path.with_suffix(".json").is_file():
-        raise SetupError(
+        raise Unusable(
             f"{path} is of no row of the table: give rows names in a column called name, and other pictures a .json."
         )
     return meant.get(name)
@@ -229,21 +238,19 @@ def cast_of(
     said = said_in(beside) if beside.is_file() else {}
     names = said.get("people", meant or list(people))
     if not names:
-        raise SetupError(f"{beside} names nobody: write who is meant, or leave people out for everybody.")
+        raise Unusable(f"{beside} names nobody: write who is meant, or leave people out for everybody.")
     if unknown := [name for name in names if name not in people]:
-        raise SetupError(f"{beside} names {', '.join(unknown)}; there are photos of {', '.join(people)}.")
+        raise Unusable(f"{beside} names {', '.join(unknown)}; there are photos of {', '.join(people)}.")
     places = said.get("places", [])
     if places and len(places) != len(names):
-        raise SetupError(
-            f"{beside} has {counted(len(places), 'place')} for {len(names)} people: write one [x, y] each."
-        )
+        raise Unusable(f"{beside} has {counted(len(places), 'place')} for {len(names)} people: write one [x, y] each.")
     slots = [Slot((float(x), float(y))) for x, y in places] or [None] * len(names)
     persons = (Person(people[name], 1.0, slot, n) for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1))
     return PlacedCast(tuple(persons), *said.get("size", size)) if places else Cast(tuple(persons))
 
 
 def said_in(beside: Path) -> dict[str, Any]:
-    """Raises SetupError for anything but {"people": [names], "places": [[x, y], ...], "size": [width, height]}."""
+    """Raises Unusable for anything but {"people": [names], "places": [[x, y], ...], "size": [width, height]}."""
     try:
         said: Any = json.loads(beside.read_text("utf-8-sig"))
         names, (width, height) = said.get("people", []), said.get("size", (1, 1))
@@ -255,28 +262,28 @@ def said_in(beside: Path) -> dict[str, Any]:
         whole, said = False, None
     if not whole:
         form = '{"people": ["Anna"], "places": [[300, 260]], "size": [1024, 768]}'
-        raise SetupError(f"{beside} cannot be read: write it as {form}; each of the three may be left out.")
+        raise Unusable(f"{beside} cannot be read: write it as {form}; each of the three may be left out.")
     return cast("dict[str, Any]", said)
 
 
 def pairs(root: Path, pictures: Iterable[Path], first: str, second: str) -> dict[str, list[tuple[str, str]]]:
     """The names of every picture of two sets, by prompt: what its file is called before the last hyphen.
 
-    Raises SetupError where one set has a picture that the other has not, or two of one name, and for sets without any.
+    Raises Unusable where one set has a picture that the other has not, or two of one name, and for sets without any.
     """
     if first == second:
-        raise SetupError(f"--compare is given {first} twice: name two sets.")
+        raise Unusable(f"--compare is given {first} twice: name two sets.")
     found: dict[str, dict[str, str]] = {first: {}, second: {}}
     for name in (path.relative_to(root) for path in pictures):
         if (group := name.parent.as_posix()) in found:
             if before := found[group].get(name.stem):
-                raise SetupError(f"{group} has {before} and {name.name}: take one of them out.")
+                raise Unusable(f"{group} has {before} and {name.name}: take one of them out.")
             found[group][name.stem] = name.as_posix()
     if nothing := [root / group for group, names in found.items() if not names]:
-        raise SetupError(f"There is no picture in {nothing[0]}, which is to be compared.")
+        raise Unusable(f"There is no picture in {nothing[0]}, which is to be compared.")
     for one, other in ((first, second), (second, first)):
         if alone := sorted(found[one].keys() - found[other].keys()):
-            raise SetupError(f"{one} has {alone[0]}, and {other} has not: make it there too, or take it out.")
+            raise Unusable(f"{one} has {alone[0]}, and {other} has not: make it there too, or take it out.")
     prompts: dict[str, list[tuple[str, str]]] = {}
     for stem, name in sorted(found[first].items()):
         prompts.setdefault(stem.rpartition("-")[0] or stem, []).append((name, found[second][stem]))
@@ -307,12 +314,19 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
     for recogniser in report.recognisers:
         one = report.pictures[recogniser][0]
         for seen in one.sightings:
-            line: dict[str, Any] = {**where, "person": report.names[seen.person], "recogniser": recogniser}
+            state = "missing" if seen.face is None else "swapped" if seen.swapped else "right"
+            line: dict[str, Any] = {
+                **where,
+                "person": report.names[seen.person],
+                "state": state,
+                "recogniser": recogniser,
+            }
             line["place"] = report.numbers[seen.person] if report.placed else ""
-            line["state"] = "missing" if seen.face is None else "swapped" if seen.swapped else "right"
             if seen.face is not None and seen.looks_like is not None:
-                line["looks_like"] = report.names[seen.looks_like]
-                line["face_px"] = round(longer_side(one.boxes[seen.face]))
+                line |= {
+                    "looks_like": report.names[seen.looks_like],
+                    "face_px": round(longer_side(one.boxes[seen.face])),
+                }
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
                 line["copy_paste"] = seen.copied
             yield line
@@ -321,9 +335,20 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
         yield {**where, "state": "extra", "face_px": round(longer_side(one.boxes[face]))}
 
 
-def as_csv(results: Iterable[Result]) -> str:
-    lines = (line for result in results for line in lines_of(result))
-    return rows.as_csv([COLUMNS, *([line.get(column) for column in COLUMNS] for line in lines)])
+def write_csv(results: Iterable[Result], path: Path) -> None:
+    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for result in results:
+            for line in lines_of(result):
+                writer.writerow([_cell(line.get(column)) for column in COLUMNS])
+
+
+def _cell(value: Any) -> Any:
+    """No name is a formula, as which a spreadsheet would take it."""
+    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return f"'{value}"
+    return f"{value:.4f}" if isinstance(value, float) else value
 
 
 def compared(
@@ -404,5 +429,5 @@ figcaption { font: 12px ui-monospace, monospace; white-space: pre-wrap }
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except (SetupError, LikenessError, OSError, ValueError) as problem:
+    except (Unusable, LikenessError, OSError, ValueError) as problem:
         sys.exit(plain_lines(str(problem)))

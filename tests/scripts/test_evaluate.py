@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from environment import SetupError
 from miniature import recogniser
 from PIL import Image
 
@@ -105,13 +104,13 @@ def test_the_same_pictures_made_in_two_ways(folder: Path) -> None:
     assert found["association"] == ["0.500", "0.750", "+0.250", "+0.000", "+0.500", "1.000", "1", "0"]
     assert "<h2>Compared</h2><table><tr><td>recogniser</td>" in (folder / "measured" / "index.html").read_text()
     pictures = sorted((folder / "pictures").rglob("*.png"))
-    with pytest.raises(SetupError, match="plain has beach-1, and bound has not: make it there"):
+    with pytest.raises(evaluate.Unusable, match="plain has beach-1, and bound has not: make it there"):
         evaluate.pairs(folder / "pictures", pictures[1:], "bound", "plain")
-    with pytest.raises(SetupError, match=r"There is no picture in .*gone"):
+    with pytest.raises(evaluate.Unusable, match=r"There is no picture in .*gone"):
         evaluate.pairs(folder / "pictures", pictures, "bound", "gone")
-    with pytest.raises(SetupError, match="given bound twice"):
+    with pytest.raises(evaluate.Unusable, match="given bound twice"):
         evaluate.pairs(folder / "pictures", pictures, "bound", "bound")
-    with pytest.raises(SetupError, match=r"plain has plain/bench-2\.png and bench-2\.jpg: take one"):
+    with pytest.raises(evaluate.Unusable, match=r"plain has plain/bench-2\.png and bench-2\.jpg: take one"):
         evaluate.pairs(folder / "pictures", [*pictures, folder / "pictures/plain/bench-2.jpg"], "bound", "plain")
 
 
@@ -126,7 +125,7 @@ def test_the_same_pictures_made_in_two_ways(folder: Path) -> None:
 )
 def test_a_table_that_says_nothing_is_refused(table: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text(table)
-    with pytest.raises(SetupError, match=words):
+    with pytest.raises(evaluate.Unusable, match=words):
         evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
 
 
@@ -134,7 +133,7 @@ def test_whose_row_a_picture_is(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("name,First person,Second person\na,Yao.jpg,people/Yao/2.jpg\n")
     meant = evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
     assert evaluate.row_of(tmp_path / "a.png", meant) == evaluate.row_of(tmp_path / "a_2of4.png", meant) == ["Yao"]
-    with pytest.raises(SetupError, match=r"00002_Yao\.png is of no row of the table"):
+    with pytest.raises(evaluate.Unusable, match=r"00002_Yao\.png is of no row of the table"):
         evaluate.row_of(tmp_path / "00002_Yao.png", meant)
     (tmp_path / "00002_Yao.json").write_text("{}")
     assert evaluate.row_of(tmp_path / "00002_Yao.png", meant) is None
@@ -158,7 +157,7 @@ def test_whose_row_a_picture_is(tmp_path: Path) -> None:
 def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "1.json").write_text(text)
     nobody = Identity("", {}, torch.zeros(0, 112, 112, 3))
-    with pytest.raises(SetupError, match=rf"1\.json {words}"):
+    with pytest.raises(evaluate.Unusable, match=rf"1\.json {words}"):
         evaluate.cast_of(tmp_path / "1.png", {"Yao": nobody, "Eileen": nobody}, (1, 1))
 
 
@@ -187,7 +186,7 @@ def test_what_is_missing_is_said(case: str, folder: Path, monkeypatch: pytest.Mo
     spoil, words = REFUSED[case]
     spoil(folder)
     monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), "--models", str(folder / "models")])
-    with pytest.raises(SetupError, match=words):
+    with pytest.raises(evaluate.Unusable, match=words):
         evaluate.main()
     assert not (folder / "measured").exists()
 

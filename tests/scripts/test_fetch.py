@@ -119,7 +119,7 @@ def models(tmp_path: Path) -> Path:
     folder, pack = tmp_path / "models", tmp_path / "pack"
     folder.mkdir()
     pack.mkdir()
-    for name in ("core", "scripts", "workflows"):
+    for name in ("core", "nodes", "scripts", "workflows"):
         (pack / name).symlink_to(ROOT / name)
     known = json.loads((ROOT / "models_manifest.json").read_bytes())
     for file in (file for model in known["models"] for file in (*model["files"], model["archive"]) if file):

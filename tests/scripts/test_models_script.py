@@ -70,7 +70,7 @@ def test_a_damaged_list_of_further_folders_is_named(host, text, why):
 
 @pytest.mark.parametrize("command", [("list",), ("download", "instantid"), ("write", "--check")])
 def test_a_damaged_manifest_is_named_by_every_command(host, tmp_path, command):
-    for name in ("core", "scripts", "workflows"):
+    for name in ("core", "nodes", "scripts", "workflows"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "models_manifest.json").write_bytes(b'{"models": [{\xff')
     script = [sys.executable, str(tmp_path / "scripts" / "models.py"), *command]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core.errors import LikenessError
 from pack.core.models import manifest
 from pack.core.models.formats import identify, known
 from pack.core.models.tensors import flatten, origin, read, shapes
@@ -22,6 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
 from to_safetensors import convert
+
+from core.errors import LikenessError
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "to_safetensors.py"
