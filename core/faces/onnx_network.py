@@ -59,7 +59,7 @@ class Plan:
     @property
     def state(self) -> State:
         """The weights, as Network has them."""
-        return {f"weights.{self.places[name]}": tensor for name, tensor in self.weights.items()}
+        return {f"weights.{self.places[name]}.weight": tensor for name, tensor in self.weights.items()}
 
 
 def plan(program: Program) -> Plan:
@@ -99,13 +99,24 @@ def _step(path: str, node: Node) -> Step:
     return Step(node.operator, partial(function, **node.attributes), node.inputs, node.outputs[0])
 
 
+class Weight(nn.Module):
+    """One tensor. Memory management may leave it where it is until it is used, as it does with layers of this flag."""
+
+    comfy_cast_weights = False
+
+    def __init__(self, empty: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(empty, requires_grad=False)
+        self.register_parameter("bias", None)  # as a layer has it
+
+
 class Network(nn.Module):
     """Its weights come from `Plan.state`; nothing in it is a layer, so `ops` is of no use."""
 
     def __init__(self, planned: Plan, ops: Any = None, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         empty = {key: torch.empty_like(one, device=device, dtype=dtype) for key, one in planned.state.items()}
-        self.weights = nn.ParameterList(nn.Parameter(one, requires_grad=False) for one in empty.values())
+        self.weights = nn.ModuleList(map(Weight, empty.values()))
         self._plan = planned
         last = {name: n for n, step in enumerate(planned.steps) for name in step.reads}
         self._done: list[list[str]] = [[] for _ in planned.steps]
@@ -123,12 +134,18 @@ class Network(nn.Module):
     def _run(self, pixels: Tensor) -> list[Tensor]:
         if pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
-        weights = {name: self.weights[place] for name, place in self._plan.places.items()}
-        values: dict[str, Any] = {**self._plan.constants, **weights, self._plan.input: pixels, "": None}
+        values: dict[str, Any] = {**self._plan.constants, self._plan.input: pixels, "": None}
+
+        def value_of(name: str) -> Any:
+            if name in values:
+                return values[name]
+            place: Any = self.weights[self._plan.places[name]]
+            return place.weight.to(pixels.device)
+
         made = pixels.nbytes
         for step, done in zip(self._plan.steps, self._done, strict=True):
             try:
-                values[step.makes] = value = step.run(*(values[name] for name in step.reads))
+                values[step.makes] = value = step.run(*map(value_of, step.reads))
             except UnknownValue as error:
                 what = f"with another {error} of the operator {step.operator} than is known here"
                 raise _unsupported(self._plan.path, what) from error
@@ -137,8 +154,8 @@ class Network(nn.Module):
                 room = f"{made / 1e9:.1f} GB where {ROOM / 1e9:.1f} GB are room for any"
                 raise _unsupported(self._plan.path, f"whose values take {room}")
             for name in done:
-                del values[name]
-        return [values[name] for name in self._plan.outputs]
+                values.pop(name, None)
+        return [value_of(name) for name in self._plan.outputs]
 
 
 def check(planned: Plan, picture: Sequence[int], wanted: Sequence[int]) -> None:

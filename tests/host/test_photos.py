@@ -219,7 +219,7 @@ def test_a_photo_is_looked_at_once(photos, face_model, album, monkeypatch):
     monkeypatch.setattr(bridge, "from_file", lambda path: looks.append(Path(path).name) or read(path))
     node = photos.CastFromPhotos
     run(photos, face_model)
-    assert sorted(looks) == ["IMG_2031.webp", "anna 9.png", "anna 10.jpg", "ben.jpg"]
+    assert sorted(looks) == ["IMG_2031.webp", "anna 10.jpg", "anna 9.png", "ben.jpg"]
     looks.clear()
     run(photos, face_model, corrections="4: Eve", names="Zoe")
     assert looks == []
