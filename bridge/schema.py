@@ -23,7 +23,7 @@ _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.jso
 
 def described(schema: io.Schema, *words: str) -> io.Schema:
     """The schema with its texts, which stand in locales/en/nodeDefs.json, and the words people type into the search."""
-    texts = _texts()[schema.node_id]
+    texts = _texts().get(schema.node_id, {})
     schema.description = texts.get("description", "")
     for side, slots in (("inputs", schema.inputs), ("outputs", schema.outputs)):
         for number, slot in enumerate(slots):

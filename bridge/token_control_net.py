@@ -61,7 +61,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         return NotAControlNet(found, cls.needed, cls.advice)
 
     def copy(self) -> TokenControlNet:
-        return type(self)(self, self.source, self.nobody)
+        return TokenControlNet(self, self.source, self.nobody)
 
     def cleanup(self) -> None:
         super().cleanup()

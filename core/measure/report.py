@@ -9,11 +9,11 @@ from ..methods import methods
 from ..models.packs import ANTELOPE
 from ..people import Box, Person
 
-METHODS: Mapping[str, str] = {
-    "unknown": "",
-    **{method.measured_as: method.recogniser for method in methods() if method.measured_as},
-    "PuLID": ANTELOPE,
-}
+_RANKED = [
+    *((one.rank, one.measured_as, one.recogniser) for one in methods() if one.measured_as),
+    (25, "PuLID", ANTELOPE),
+]
+METHODS: Mapping[str, str] = {"unknown": "", **{name: recogniser for _, name, recogniser in sorted(_RANKED)}}
 """The recogniser each method was trained with. It flatters that method: any other judges better."""
 
 

@@ -79,6 +79,10 @@ class IdentityNet(TokenControlNet):
     needed = "IdentityNet is a plain SDXL ControlNet"
     advice = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
+    def copy(self) -> IdentityNet:
+        # Not of its own type: attached, it is of a class that stands in front of this one.
+        return IdentityNet(self, self.source, self.nobody)
+
 
 class IdentityNetMissing(LikenessError):
     """IdentityNet is switched on and not all it needs is connected."""

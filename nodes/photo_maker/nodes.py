@@ -112,7 +112,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         scope = scopes.of_bodies(cast, APPLY, node, ALWAYS, mask, extent, margin, feather)
         sides = by_region(said, negative, start_percent, scope.regions, scope.canvas)
         notes.tell(node, "\n".join(hints))
-        model = with_lora(model, photo_maker.lora, lora_weight, node, lora_weights(photo_maker, model))
+        names = lora_weights(photo_maker, model) if lora_weight else None
+        model = with_lora(model, photo_maker.lora, lora_weight, node, names)
         if scope.regions is None:
             return io.NodeOutput(model, *sides)
         return io.NodeOutput(patched(model, RegionalTextRun), *sides, ui=scope.preview(cls))

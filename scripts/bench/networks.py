@@ -178,7 +178,7 @@ class Networks:
         """Positive and negative."""
         more = ({"pooled_output": normal(51, 1, 1280)}, {"pooled_output": normal(52, 1, 1280)})
         return {
-            name: [[normal(n, 1, tokens, self.text), pooled if self.family is SDXL else {}]]
+            name: [[normal(n, 1, tokens, self.text), pooled if self.family.name == SDXL.name else {}]]
             for n, (name, pooled) in enumerate(zip(("positive", "negative"), more, strict=True), 1)
         }
 

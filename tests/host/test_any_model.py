@@ -276,7 +276,7 @@ OF_A_UNET = [
     "LikenessApplyPhotoMaker", "LikenessApplyIDPatch", "LikenessBindIDTokens", "LikenessPersonPrompts",
     "LikenessApplyParts", "LikenessSharePartsAttention",
 ]  # fmt: skip
-ELSE = "Cast as References and References by Region, .*Apply WithAnyone"
+ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"
 
 
 @pytest.fixture(scope="module", params=WIDTHS)

@@ -179,4 +179,4 @@ def test_over_http(host_server: HostServer) -> None:
 def test_any_seed_of_the_sampler_fits() -> None:
     from nodes import KSampler
 
-    assert seed_input("seed", "").max == KSampler.INPUT_TYPES()["required"]["seed"][1]["max"]
+    assert seed_input("seed").max == KSampler.INPUT_TYPES()["required"]["seed"][1]["max"]

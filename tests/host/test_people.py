@@ -33,10 +33,9 @@ LANDMARKS = ROOT / "tests" / "golden" / "face_landmarks.safetensors"
 
 @pytest.fixture(scope="module")
 def nodes():
-    from pack import nodes
-    from pack.nodes import people
+    from pack.nodes import extension, people
 
-    assert nodes.Likeness  # registers the model folders
+    assert extension.Likeness  # registers the model folders
     return people
 
 

@@ -22,10 +22,9 @@ LANDMARKS = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.saf
 
 @pytest.fixture(scope="module")
 def photos():
-    from pack import nodes
-    from pack.nodes import photos
+    from pack.nodes import extension, photos
 
-    assert nodes.Likeness  # registers the model folders
+    assert extension.Likeness  # registers the model folders
     return photos
 
 

@@ -112,7 +112,8 @@ def test_two_styles_beside_faces_in_any_order(style, model, loaded):
         assert relative(sample(*without), together) > 1e-3
 
 
-def test_in_the_second_pass_those_who_are_meant_keep_their_style(style, plain):
+def test_in_the_second_pass_those_who_are_meant_keep_their_style(model, style):
+    plain = sample(model, *TEXTS, batch=2)
     rows = RowCast(halves().people, WIDTH, HEIGHT)
     together, whole = sample(*style(cast=rows, who="right"), batch=2), sample(*style(), batch=2)
     assert relative(together[:1], plain[:1]) <= 1e-5 and relative(together[1:], whole[1:]) <= 1e-5

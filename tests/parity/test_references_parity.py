@@ -338,7 +338,7 @@ def more_keys(model, positive, negative):
         (replaced, ReferencesReplaced, "Of 3 references of people, 3 are no longer"),
         (longer, TokensChanged, r"has made 252 tokens of the 126 that"),
         (more_keys, TokensChanged, r"has made 266 tokens of the 133 that"),
-        (lambda model, *told: (tiny_dits.model(dit.FLUX), *told), ModelNotPatched, "References by Region"),
+        (lambda model, *told: (tiny_dits.model(dit.FLUX), *told), ModelNotPatched, "the last node of Likeness"),
     ],
 )
 def test_what_no_longer_fits_at_the_sampler_is_said(models, applied, error, words):

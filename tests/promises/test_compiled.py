@@ -15,8 +15,12 @@ from promised import Row, in_front, latents
 
 SMALL = value("small()")
 WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
-GRAPHS = {"LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2}
-"""A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone."""
+GRAPHS = {
+    "LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2, "LikenessPersonPrompts": 2,
+    "LikenessBindReferences": 2,
+}  # fmt: skip
+"""A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone, another number
+of people who are spoken of, and references that are everybody's."""
 WHOLE = ("LikenessApplyParts", "LikenessApplyPhotoMaker")
 """Whose reference UNet or LoRA is made for the larger one."""
 
@@ -34,6 +38,8 @@ def small(row: Row) -> dict[str, Any]:
             given[name] = value(expression[:-1] + ", small())")
     if row.kind == "LikenessApplyIDPatch" or row.kind == "LikenessApplyInstantID":
         given["control_net"] = value("small_net()")
+    if row.kind == "LikenessApplyStyle":
+        given["layers"] = "all"
     if row.kind == "LikenessBindIDTokens":
         before = ours("LikenessApplyIDPatch", control_net=value("small_net()"))
         given |= {"positive": before, "negative": before[1]}

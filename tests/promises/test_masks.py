@@ -43,7 +43,7 @@ def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
     alone = row.kind in PARTS or row.kind == "LikenessApplyStyle"
     halves = ("mask(2)[:1]", "mask(2)[1:]") if alone else ("mask(2)", "mask(2).flip(0)")
     one, other = (shown(row, masks) for masks in halves)
-    assert one.isfinite().all() and relative(one, other) > 1e-5
+    assert one.isfinite().all() and relative(one, other) > 1e-6
 
 
 def test_of_everything_it_is_none(row: Row) -> None:

@@ -75,7 +75,7 @@ def test_a_range_that_ends_before_it_starts_is_refused(row: Row) -> None:
 
 def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None:
     if {"model", "positive"} <= {*row.outputs}:
-        graph = row.sampled(row.node(), steps=1)
+        graph = row.sampled(row.node(), steps=2)  # ID tokens come in at the second
         graph.inputs["model"] = DEFAULTS[row.kind]["model"]
         with pytest.raises(LikenessError, match="MODEL"):
             latents(graph)

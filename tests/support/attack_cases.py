@@ -477,7 +477,9 @@ def texts() -> Iterator[Case]:
         yield explained(f"{what}: blend", "in common", ended(ours("LikenessBlendIdentities", a=yao, b=other)))
         yield right(f"{what}: blended name", ended(ours("LikenessBlendIdentities", name=name)))
         for given in ("text", "always"):
-            scene = check("None if a.isprintable() else 'unfit letters'", ours("LikenessScenes", **{given: name}))
+            scene = check(
+                "None if ''.join(a).isprintable() else 'unfit letters'", ours("LikenessScenes", **{given: name})
+            )
             yield right(f"{what}: {given} of scenes", scene)
         yield explained(
             f"{what}: custom order", "number", ended(ours("LikenessPlaceCast", order="custom", custom_order=name))

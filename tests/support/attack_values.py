@@ -291,7 +291,7 @@ def identity(
     """rows: (photos, 512)."""
     rows = normal(len(name), 1, 512) * 1.5 if rows is None else rows
     embeddings = {one: rows.clone() for one in recognisers}
-    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(name)))
+    return Identity(name, embeddings, torch.zeros(len(rows), 112, 112, 3), portraits(len(rows), seed=len(str(name))))
 
 
 def portraits(photos: int = 1, kind: torch.dtype = torch.uint8, seed: int = 0) -> Portraits:

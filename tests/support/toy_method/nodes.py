@@ -42,7 +42,7 @@ class LoadToy(FileLoader, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(node_id="LikenessLoadToy", display_name="Load Toy", category="likeness/toy")
-        return cls.loading(schema, ToySocket, "toy", "A toy.", "toy")
+        return cls.loading(schema, ToySocket, "toy", "toy adapter")
 
 
 class ApplyToy(io.ComfyNode):
@@ -59,8 +59,8 @@ class ApplyToy(io.ComfyNode):
                 ToySocket.Input("toy"),
                 CastOrIdentitySocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
-                photos_input(""),
-                *heard_inputs(""),
+                photos_input(),
+                *heard_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
