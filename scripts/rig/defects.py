@@ -41,7 +41,7 @@ def main() -> int:
     environment.enter(environment.python_for(hosts, None, ("pytest", "xdist", "diffusers")))
     texts = [path.read_text("utf-8") for path in given.lists or sorted((ROOT / "tests/defects").glob("*.json"))]
     rows = [row for text in texts for row in json.loads(text) if given.k.lower() in json.dumps(row).lower()]
-    on_host = [row for row in rows if row["caught_by"].startswith(("tests/host", "tests/parity"))]
+    on_host = [row for row in rows if row["caught_by"].startswith(("tests/host", "tests/parity", "tests/promises"))]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder).resolve() / "likeness"
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*SHARED, "__pycache__"))
