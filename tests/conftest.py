@@ -39,6 +39,7 @@ load_pack()
 if HOST:
     load_host(HOST)
     _write_below_a_folder_of_its_own()
+    import pack.nodes.extension  # noqa: F401 - model folders, and nodes that hold what they are given to their schemas
 
 
 @pytest.hookimpl(tryfirst=True)
