@@ -39,7 +39,12 @@ load_pack()
 if HOST:
     load_host(HOST)
     _write_below_a_folder_of_its_own()
-    import pack.nodes.extension  # noqa: F401 - model folders, and nodes that hold what they are given to their schemas
+
+
+def pytest_configure() -> None:
+    """With a host: model folders are known, and nodes hold what they are given to their schemas."""
+    if HOST:
+        import pack.nodes.extension  # noqa: F401
 
 
 @pytest.hookimpl(tryfirst=True)
