@@ -98,8 +98,8 @@ class Loaded(Generic[NetT]):
 class Published:
     """A method's own weights: one file, one network.
 
-    what: the file in words. model: the file of a method that has one, of several the first. formats: what else than
-    its model's may be in the file.
+    what: the file in words. model: the file of a method that has one, of several the first. formats: what may be
+    in the file, its model's where none is named.
     """
 
     method: str

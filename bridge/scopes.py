@@ -133,8 +133,8 @@ def of_bodies(
         return Scope(people, sigmas, regions.of_masks(mask, cast), None, by_row, canvas, False)
     placed = placing.require_places(cast, node)
     areas = regions.of_present(placed, people, mask, extent, margin, feather)
-    everywhere = alone and len(areas) == 1 and bool((areas == 1).all())
-    return Scope(people, sigmas, None if everywhere else areas, None, by_row, canvas, not everywhere)
+    whole = alone and len(areas) == 1 and bool((areas == 1).all())
+    return Scope(people, sigmas, None if whole else areas, None, by_row, canvas, not whole)
 
 
 def _canvas(node: str, node_id: str | None, scaled: str, people: Sequence[Person], by_row: bool) -> Canvas:

@@ -74,8 +74,7 @@ _OURS = [known.id for known in formats.formats() if known.ours]
 def _folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     model = releases.released()
     files = releases.locate(model, folder.resolve())
-    networks = [part for part in files if part != releases.SCHEDULER]
-    state = {f"{part}.{key}": tensor for part in networks for key, tensor in read(files[part]).items()}
+    state = {f"{part}.{key}": tensor for part in releases.networks(model) for key, tensor in read(files[part]).items()}
     scheduler = files[releases.SCHEDULER].read_text("utf-8")
     return state, {releases.SCHEDULER: scheduler, **_provenance(model, list(files.values()))}
 

@@ -36,9 +36,9 @@ _OTHERS = Path(__file__).with_name("other_files.json")
 def detected(detect: Mapping[str, Any], state: State) -> bool:
     """Whether these tensors are of a format: by keys, shapes and kinds of numbers only."""
     return (
-        all(any(map(_shape(shape), _named(name, state))) for name, shape in detect.get("tensors", {}).items())
+        all(any(_fits(one, shape) for one in _named(name, state)) for name, shape in detect.get("tensors", {}).items())
         and all(any(key.startswith(beginning) for key in state) for beginning in detect.get("under", ()))
-        and not any(list(_named(name, state)) for name in detect.get("absent", ()))
+        and not any(True for name in detect.get("absent", ()) for _ in _named(name, state))
         and _of_another_type(detect.get("other_type_than"), state)
         and ("any" not in detect or any(detected(one, state) for one in detect["any"]))
     )
@@ -51,18 +51,12 @@ def _named(name: str, state: State) -> Iterator[Tensor]:
     return (tensor for key, tensor in state.items() if key.endswith(name[1:]))
 
 
-def _shape(wanted: Sequence[Any]) -> Any:
+def _fits(tensor: Tensor, wanted: Sequence[Any]) -> bool:
     """Whether a tensor has this shape; "..." stands at its beginning or its end."""
-    sizes = [size for size in wanted if size != "..."]
-    ends = slice(-len(sizes), None) if wanted[0] == "..." else slice(len(sizes))
-
-    def fits(tensor: Tensor) -> bool:
-        found = tuple(tensor.shape)[ends] if sizes and "..." in wanted else tuple(tensor.shape)
-        if not sizes:
-            return True
-        return len(found) == len(sizes) and all(size in (None, n) for n, size in zip(found, sizes, strict=True))
-
-    return fits
+    sizes, found = [size for size in wanted if size != "..."], tuple(tensor.shape)
+    if "..." in wanted:
+        found = found[max(0, len(found) - len(sizes)) :] if wanted[0] == "..." else found[: len(sizes)]
+    return len(found) == len(sizes) and all(size in (None, n) for n, size in zip(found, sizes, strict=True))
 
 
 def _of_another_type(pair: Sequence[str] | None, state: State) -> bool:

@@ -22,6 +22,11 @@ def released() -> Model:
     return next(model for model in models() if model.format in formats and len(model.files) > 1)
 
 
+def networks(model: Model) -> tuple[str, ...]:
+    """Its parts but the noise schedule."""
+    return tuple(file.part for file in model.files if file.part != SCHEDULER)
+
+
 def expected(model: Model) -> str:
     return f"the released folder of {model.title}, or a .safetensors file that scripts/to_safetensors.py made of it"
 

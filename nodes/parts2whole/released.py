@@ -14,7 +14,7 @@ from ...core.models import manifest, releases
 
 MODEL = manifest.model("parts2whole")
 EXPECTED, ADVICE = releases.expected(MODEL), releases.advice(MODEL)
-NETWORKS = tuple(file.part for file in MODEL.files if file.part != releases.SCHEDULER)
+NETWORKS = releases.networks(MODEL)
 """Prefixes of the keys in a single file."""
 _MOST_STEPS = 100_000
 

@@ -11,7 +11,7 @@ from rig.standins import resampler_sizes
 from torch import Tensor, nn
 
 from core.geometry import PATCH
-from core.pictures import with_patches as condition_image
+from core.pictures import with_patches
 from core.projections.resampler import Resampler
 
 from .autoencoder import Decoder, Encoder
@@ -92,7 +92,7 @@ def _write_bands(projection: Resampler) -> None:
 
 def hint(skeleton: Tensor, patches: Tensor, centers: Sequence[tuple[float, float]]) -> Tensor:
     """skeleton (H, W, 3) and a patch (3, 64, 64) around each centre, as the pack adds them: (1, 3, H, W), signed."""
-    return condition_image(skeleton[None], list(patches), centers).permute(0, 3, 1, 2)
+    return with_patches(skeleton[None], list(patches), centers).permute(0, 3, 1, 2)
 
 
 def context(tokens: Tensor | None, at_least: int = 0) -> Tensor:
