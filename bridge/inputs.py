@@ -87,7 +87,7 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
     if value is None and _may_be_nothing(kind):
         return None
     if not _fits(kind, value):
-        raise BadInput(what, inputs.named(value), str(kind.io_type))
+        raise BadInput(what, inputs.named(value), str(kind.io_type).removesuffix(",LIKENESS_ADAPTER"))
     if kind.io_type == io.Combo.io_type and name not in judged and value not in kind.options:
         raise BadChoice(what, str(value), kind.options)
     if kind.io_type in _CLOSER:

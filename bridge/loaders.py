@@ -1,52 +1,35 @@
-"""The node that loads a method's own file: what all of them share beside their words."""
+"""How a method's own file is loaded, whatever node asks for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 from comfy_api.latest import io
 
-from . import dit, folders, notes
+from . import dit, notes
 from .load import Published
-from .schema import described
 
 
+@dataclass(frozen=True)
 class FileLoader:
-    """Beside io.ComfyNode, whose `define_schema` gives its literal Schema to `loading`.
+    """published: the files. made: (path, **further inputs) -> what travels on. inputs: the further ones, optional.
 
-    published: the files. made: (path, **further inputs) -> what travels on. licence: said under the node where the
-    weights may not be used freely. newer: the node's name, where older hosts than ComfyUI 0.33 cannot.
+    licence: said under the node where the weights may not be used freely. newer: whether ComfyUI 0.33 is needed.
     """
 
-    published: ClassVar[Published]
-    made: ClassVar[Callable[..., Any]]
-    licence: ClassVar[str] = ""
-    newer: ClassVar[str] = ""
+    published: Published
+    made: Callable[..., Any]
+    inputs: tuple[io.WidgetInput, ...] = ()
+    licence: str = ""
+    newer: bool = False
 
-    @classmethod
-    def loading(cls, schema: io.Schema, socket: type[io.ComfyTypeIO], output: str, *words: str) -> io.Schema:
-        """The schema with the menu of files, before its own inputs, and the output; words: to search for."""
-        menu = io.Combo.Input("file", options=folders.listed(cls.published.key))
-        schema.inputs = [menu, *(schema.inputs or ())]  # None in 0.3.64
-        schema.outputs = [socket.Output(output, display_name=output)]
-        schema.hidden = [io.Hidden.unique_id]
-        return described(schema, *words)
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(cls.published.path, file)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None, **further: Any) -> str:
-        return " ".join([folders.fingerprint(cls.published.path, file), *map(str, further.values())])
-
-    @classmethod
-    def execute(cls, file: str, **further: Any) -> io.NodeOutput:
-        if cls.newer:
-            dit.require_dits(cls.newer)
-        node = notes.node_of(cls)
-        loaded = cls.made(cls.published.chosen(file, node), **further)
-        if cls.licence:
-            notes.tell(node, cls.licence, "licence")
-        return io.NodeOutput(loaded)
+    def load(self, path: str, node: str | None, **given: Any) -> Any:
+        """What travels on; given: inputs of any method's loader. Raises UnsupportedCheckpoint."""
+        if self.newer:
+            dit.require_dits(f"{self.published.method}'s file")
+        loaded = self.made(path, **{one.id: given.get(one.id, one.default) for one in self.inputs})
+        if self.licence:
+            notes.tell(node, self.licence, "licence")
+        return loaded

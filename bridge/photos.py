@@ -86,13 +86,6 @@ def files(folder: str) -> tuple[list[Stamp], list[str]]:
     return [stamp(os.path.join(path, name)) for name in photos], [name for name in there if name not in photos]
 
 
-def finds_landmarks() -> bool:
-    """Whether this host has MediaPipeFaceLandmarker, the node that gives FACE_LANDMARKS."""
-    return os.path.isfile(
-        os.path.join(os.path.dirname(str(folder_paths.__file__)), "comfy_extras", "nodes_mediapipe.py")
-    )
-
-
 Mesh = Sequence[Mapping[str, Any]]
 """The faces of one picture in FACE_LANDMARKS."""
 

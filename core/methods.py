@@ -7,7 +7,7 @@ pages, the choices of Measure Likeness, the benchmark and the tests.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -64,8 +64,8 @@ class Format:
 class Method:
     """One method. folder: its own below nodes/. rank: its turn in lists.
 
-    paper: where it is published. node: the node that every workflow of it has, its loader where it has one.
-    applies: nodes that put it into conditioning or model. socket: what its loader gives, "" without. key: the model
+    paper: where it is published. node: its own loader where it has or had one, else the node that its workflows have.
+    applies: nodes that put it into conditioning or model. socket: what its own loader gave, "" without. key: the model
     folder of its own files, "" without. files: ids of these in the manifest, its ControlNet's too. formats: what these
     files may be. recogniser: the id of the one whose embeddings it reads, "" for none; embedding_formats: formats that
     do, all where none is named. measured_as: what Measure Likeness calls it, "" where nothing is measured by it.
@@ -95,6 +95,10 @@ class Method:
     experimental: bool
     uses: tuple[Use, ...]
     not_promised: Mapping[str, str]
+
+    def used_by(self, kinds: Set[str]) -> bool:
+        """Whether a workflow with nodes of these types uses it."""
+        return not kinds.isdisjoint({self.node, *self.applies})
 
 
 def read(path: Path) -> Method:

@@ -1,4 +1,4 @@
-"""Body surfaces: DensePose pictures of photos and without one, and masks of parts of the body."""
+"""Body surfaces: DensePose pictures of photos, and masks of parts of the body."""
 
 from __future__ import annotations
 
@@ -10,21 +10,11 @@ from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
 from ..bridge.schema import described, output
 from ..core import examples, geometry
-from ..core.body_surface import mannequin, masks, preview
+from ..core.body_surface import masks, preview
 from ..core.errors import counted
-from ..core.people import Layout
 from ..core.pictures import as_masks
-from .sockets import LayoutSocket
 
 CATEGORY = "likeness/parts"
-
-
-def _surface_output() -> io.Output:
-    return output(io.Image, "surface")
-
-
-def _people_output() -> io.Output:
-    return io.Mask.Output("people_masks", display_name="people")
 
 
 class DetectBodySurface(io.ComfyNode):
@@ -44,8 +34,8 @@ class DetectBodySurface(io.ComfyNode):
                 io.Combo.Input("fit", options=list(geometry.FITS), default="pad"),
             ],
             outputs=[
-                _surface_output(),
-                _people_output(),
+                output(io.Image, "surface"),
+                io.Mask.Output("people_masks", display_name="people"),
                 output(io.Image, "preview"),
             ],
             hidden=[io.Hidden.unique_id],
@@ -73,31 +63,6 @@ class DetectBodySurface(io.ComfyNode):
         shown = preview.over(surfaces, image, fit)
         masks_of_people = torch.cat([one.surface.people for one in found])
         return io.NodeOutput(surfaces, masks_of_people, shown, ui=ui.PreviewImage(shown, cls=cls))
-
-
-class DrawBodySurface(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessDrawBodySurface",
-            display_name="Draw Body Surface",
-            category=CATEGORY,
-            inputs=[LayoutSocket.Input("layout")],
-            outputs=[_surface_output(), _people_output()],
-            hidden=[io.Hidden.unique_id],
-        )
-        return described(schema, "densepose", "iuv", "mannequin", "pose", "parts2whole", "skeleton", "人体模型")
-
-    @classmethod
-    def execute(cls, layout: Layout) -> io.NodeOutput:
-        surface = mannequin.drawn(layout)
-        notes.tell(
-            notes.node_of(cls),
-            "This is a mannequin, made of a skeleton: expect the pose to be followed roughly. A photo of the pose and "
-            "Detect Body Surface give the real thing.",
-        )
-        image = surface.image[None]
-        return io.NodeOutput(image, surface.people, ui=ui.PreviewImage(image, cls=cls))
 
 
 class BodySurfaceMask(io.ComfyNode):
@@ -136,4 +101,4 @@ class BodySurfaceMask(io.ComfyNode):
         return io.NodeOutput(found, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 
-NODES = [DetectBodySurface, DrawBodySurface, BodySurfaceMask]
+NODES = [DetectBodySurface, BodySurfaceMask]

@@ -1,22 +1,26 @@
-"""Pictures for ControlNets: face keypoints drawn in place, and photos at the size to generate at."""
+"""Pictures for ControlNets: a layout drawn in one of their ways, and photos at the size to generate at."""
 
 from __future__ import annotations
 
-import torch
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import described
+from ..bridge.schema import described, output
 from ..core import geometry
+from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, RowCast, is_a
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.places import control_images, heard, placing
+from ..core.places import control_images, heard, layouts, placing
 from ..core.places.control_images import NoKeypoints
 from .sockets import CastSocket, LayoutSocket
 
-CATEGORY = "likeness/instantid"
-IMAGE = "Face Keypoints Image"
+DRAW = "Draw Layout"
+SKELETONS, KEYPOINTS, SURFACE = WAYS = ("skeletons", "face keypoints", "body surface")
+MANNEQUIN = (
+    "This is a mannequin, made of a skeleton: expect the pose to be followed roughly. A photo of the pose and Detect "
+    "Body Surface give the real thing."
+)
 
 
 class ResizePhoto(io.ComfyNode):
@@ -25,7 +29,7 @@ class ResizePhoto(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessResizePhoto",
             display_name="Resize Photo",
-            category=CATEGORY,
+            category="likeness/instantid",
             inputs=[
                 io.Image.Input("image"),
                 io.Int.Input("longer_side", default=LONGER_SIDE, min=64, max=geometry.LARGEST, step=8),
@@ -49,34 +53,57 @@ class ResizePhoto(io.ComfyNode):
         return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 
 
-class FaceKeypointsImage(io.ComfyNode):
+class PoseImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
-            node_id="LikenessFaceKeypointsImage",
-            display_name=IMAGE,
-            category=CATEGORY,
+            node_id="LikenessPoseImage",
+            display_name=DRAW,
+            category="likeness/places",
             inputs=[
-                CastSocket.Input("cast", optional=True),
                 LayoutSocket.Input("layout", optional=True),
+                CastSocket.Input("cast", optional=True),
+                io.Combo.Input("draw", options=list(WAYS), default=SKELETONS, optional=True),
             ],
-            outputs=[io.Image.Output("image", display_name="image")],
+            outputs=[output(io.Image, "image"), io.Mask.Output("people_masks", display_name="people")],
+            hidden=[io.Hidden.unique_id],
         )
-        return described(schema, "instantid", "face keypoints", "kps", "face pose", "landmarks")
+        return described(
+            schema, "pose image", "face keypoints image", "draw body surface", "openpose", "skeleton", "controlnet",
+            "control image", "ID-Patch", "instantid", "kps", "face pose", "landmarks", "densepose", "iuv", "mannequin",
+            "parts2whole", "人体模型",
+        )  # fmt: skip
 
     @classmethod
-    def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
-        # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-        drawn = heard.heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
-        layout = placing.places_of(drawn, layout, IMAGE)
-        faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
-        if not faces or len(faces) < len(layout.slots):
-            bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
-            raise NoKeypoints(IMAGE, bare)
-        pictures = [[face] for face in faces] if is_a(cast, RowCast) else [faces]
-        size = (layout.width, layout.height)
-        image = torch.stack([control_images.face_keypoints(shown, *size) for shown in pictures])
-        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
+    def execute(cls, layout: Layout | None = None, cast: Cast | None = None, draw: str = SKELETONS) -> io.NodeOutput:
+        if draw == SURFACE:
+            placing.require_together(cast, DRAW)
+            surface = mannequin.drawn(placing.places_of(cast, layout, DRAW))
+            notes.tell(notes.node_of(cls), MANNEQUIN)
+            return _drawn(cls, surface.image[None], surface.people)
+        by_row = is_a(cast, RowCast)
+        if draw == KEYPOINTS:
+            layout, pictures = _with_keypoints(cast, layout), control_images.keypoints
+        else:
+            layout = layouts.require_skeletons(placing.places_of(cast, layout, DRAW))
+            pictures = control_images.skeletons
+        each = pictures(layout, by_row=True)
+        return _drawn(cls, each if by_row else pictures(layout, by_row=False), each.amax(-1).gt(0).float())
 
 
-NODES = [ResizePhoto, FaceKeypointsImage]
+def _with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
+    """The places, all of which have face keypoints. Raises NoKeypoints, and as `placing.places_of`."""
+    # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
+    drawn = heard.heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
+    layout = placing.places_of(drawn, layout, DRAW)
+    bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
+    if bare or not layout.slots:
+        raise NoKeypoints(DRAW, bare)
+    return layout
+
+
+def _drawn(cls: type[io.ComfyNode], image: Tensor, people: Tensor) -> io.NodeOutput:
+    return io.NodeOutput(image, people, ui=ui.PreviewImage(image, cls=cls))
+
+
+NODES = [ResizePhoto, PoseImage]

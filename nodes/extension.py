@@ -9,6 +9,7 @@ from comfy_api.latest import ComfyExtension, io
 from ..bridge import examples, folders, inputs, routes
 from ..core.methods import methods
 from . import (
+    adapters,
     body_surface,
     control_images,
     doctor,
@@ -18,6 +19,7 @@ from . import (
     person_prompts,
     photos,
     places,
+    replaced,
     scenes,
     second_pass,
 )
@@ -27,6 +29,7 @@ folders.register()
 _STEPS = (
     people,
     photos,
+    adapters,
     places,
     control_images,
     person_prompts,
@@ -38,7 +41,9 @@ _STEPS = (
     doctor,
 )
 _METHODS = [import_module(f".{method.folder}.nodes", __package__) for method in methods()]
+adapters.LOADERS.update({one.__name__.split(".")[-2]: one.LOADER for one in _METHODS if hasattr(one, "LOADER")})
 NODES = [inputs.checked(node) for module in (*_STEPS, *_METHODS) for node in module.NODES]
+OLD = replaced.nodes(NODES)
 
 
 class Likeness(ComfyExtension):
@@ -47,4 +52,7 @@ class Likeness(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         routes.serve()
         examples.provide()
-        return NODES
+        return [*NODES, *OLD]
+
+    async def on_load(self) -> None:
+        await replaced.offer(OLD)

@@ -105,13 +105,21 @@ class DetectFaces(io.ComfyNode):
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image"),
-                *_which_faces(),
+                io.Combo.Input("order", options=list(analysis.ORDERS)),
+                pixels_input("min_size"),
+                io.Int.Input("max_faces", default=0, min=0, max=100),
+                FaceLandmarksSocket.Input("face_landmarks", optional=True),
             ],
-            outputs=_faces_outputs(),
+            outputs=[
+                output(FacesSocket, "faces"),
+                output(io.Image, "preview"),
+                output(io.Int, "count"),
+            ],
         )
         return described(
-            schema, "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces"
-        )
+            schema, "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces",
+            "faces from landmarks", "mediapipe", "face mesh", "FACE_LANDMARKS", "commercial", "no pack",
+        )  # fmt: skip
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> str:
@@ -119,94 +127,29 @@ class DetectFaces(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, face_model: FaceModel | None, image: Tensor, order: str, min_size: int, max_faces: int
-    ) -> io.NodeOutput:
-        _check_one("Detect Faces", image)
-        return _numbered(cls, face_model or default_face_model(), image, None, order, min_size, max_faces)
-
-
-class FacesFromLandmarks(io.ComfyNode):
-    """The ordered faces of one picture, found by the host."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessFacesFromLandmarks",
-            display_name="Faces from Landmarks",
-            category=CATEGORY,
-            inputs=[
-                FaceModelSocket.Input("face_model"),
-                io.Image.Input("image"),
-                FaceLandmarksSocket.Input("face_landmarks", optional=True),
-                *_which_faces(),
-            ],
-            outputs=_faces_outputs(),
-        )
-        return described(schema, "mediapipe", "face mesh", "FACE_LANDMARKS", "face detection", "commercial", "no pack")
-
-    @classmethod
-    def execute(
         cls,
-        face_model: FaceModel,
+        face_model: FaceModel | None,
         image: Tensor,
         order: str,
         min_size: int,
         max_faces: int,
         face_landmarks: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
-        _check_one("Faces from Landmarks", image)
-        if face_landmarks is None:
-            update = " This ComfyUI has no such node: update it (0.22 and later have it)."
+        if len(image) != 1:
             raise BadPhoto(
-                "Nothing is connected to face_landmarks of Faces from Landmarks.",
-                "Link Detect Face Landmarks (MediaPipe) to it, with the same picture."
-                f"{'' if photos.finds_landmarks() else update} Detect Faces finds faces with a face pack instead.",
+                f"Detect Faces got a batch of {len(image)} pictures; it reads one.",
+                "Pick one with Get Image from Batch, or use one Detect Faces per picture.",
             )
-        (mesh,) = landmarks.of_pictures(face_landmarks, 1, image.shape[2], image.shape[1])
-        return _numbered(cls, face_model, image, mesh, order, min_size, max_faces)
-
-
-def _which_faces() -> list[io.Input]:
-    return [
-        io.Combo.Input("order", options=list(analysis.ORDERS)),
-        pixels_input("min_size"),
-        io.Int.Input("max_faces", default=0, min=0, max=100),
-    ]
-
-
-def _faces_outputs() -> list[io.Output]:
-    return [
-        output(FacesSocket, "faces"),
-        output(io.Image, "preview"),
-        output(io.Int, "count"),
-    ]
-
-
-def _check_one(node: str, image: Tensor) -> None:
-    if len(image) != 1:
-        raise BadPhoto(
-            f"{node} got a batch of {len(image)} pictures; it reads one.",
-            f"Pick one with Get Image from Batch, or use one {node} per picture.",
-        )
-
-
-def _numbered(
-    cls: type[io.ComfyNode],
-    face_model: FaceModel,
-    image: Tensor,
-    mesh: photos.Mesh | None,
-    order: str,
-    min_size: int,
-    max_faces: int,
-) -> io.NodeOutput:
-    """Faces with embeddings, the picture with their numbers, and how many there are."""
-    picture = to_picture(image[0])
-    found = analysis.large_enough(photos.detected(face_model, picture, "the picture", mesh), min_size)
-    kept = analysis.arrange(found, order)[: max_faces or None]
-    embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
-    faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-    preview = drawing.numbered_faces(image[0], embedded)[None]
-    return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
+        face_model = face_model or default_face_model(detects=face_landmarks is None)
+        picture, mesh = to_picture(image[0]), None
+        if face_landmarks is not None:
+            (mesh,) = landmarks.of_pictures(face_landmarks, 1, image.shape[2], image.shape[1])
+        found = analysis.large_enough(photos.detected(face_model, picture, "the picture", mesh), min_size)
+        kept = analysis.arrange(found, order)[: max_faces or None]
+        embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
+        faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
+        preview = drawing.numbered_faces(image[0], embedded)[None]
+        return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
 class Identity(io.ComfyNode):
@@ -580,7 +523,6 @@ def _names(text: str) -> dict[int, str]:
 NODES = [
     LoadFaceModel,
     DetectFaces,
-    FacesFromLandmarks,
     Identity,
     BlendIdentities,
     SaveIdentity,

@@ -11,22 +11,21 @@ from torch import Tensor
 from ..bridge import detector_words, notes
 from ..bridge.schema import boxes_editor, described, output, pixels_input, region_inputs
 from ..core import geometry
-from ..core.errors import BadLayout
-from ..core.people import Cast, Faces, Layout, RowCast, is_a
-from ..core.places import actions, adding, control_images, drawing, from_boxes, group, layouts, placing, regions
+from ..core.errors import BadLayout, listed
+from ..core.people import Cast, Faces, Layout
+from ..core.places import actions, adding, drawing, from_boxes, group, layouts, placing, regions
 from ..core.places.boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
-POSE_IMAGE = "Pose Image"
+LAYOUT = "Layout from Picture"
 _TOLD = 3
 """Lines in a picture, so that the people stay in sight; the note under the node has them all."""
 
 
-def _canvas(default: int) -> list[io.Input]:
-    low = 0 if default == 0 else 64
+def _canvas(default: int, least: int = 64) -> list[io.Input]:
     return [
-        io.Int.Input("width", default=default, min=low, max=geometry.LARGEST, step=8),
-        io.Int.Input("height", default=default, min=low, max=geometry.LARGEST, step=8),
+        io.Int.Input("width", default=default, min=least, max=geometry.LARGEST, step=8),
+        io.Int.Input("height", default=default, min=least, max=geometry.LARGEST, step=8),
     ]
 
 
@@ -55,64 +54,47 @@ class LayoutFromFaces(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
             node_id="LikenessLayoutFromFaces",
-            display_name="Layout from Faces",
+            display_name=LAYOUT,
             category="likeness/places",
             inputs=[
-                FacesSocket.Input("faces"),
-                *_canvas(1024),
+                FacesSocket.Input("faces", optional=True),
+                *_canvas(1024, least=0),
                 _fit(),
                 _body(),
-            ],
-            outputs=_layout_outputs(),
-        )
-        return described(schema, "template", "group photo", "face position", "placement", "ID-Patch")
-
-    @classmethod
-    def execute(cls, faces: Faces, width: int, height: int, fit: str, body: str) -> io.NodeOutput:
-        return _shown(cls, layouts.from_faces(faces, width, height, fit, body))
-
-
-class LayoutFromPoses(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLayoutFromPoses",
-            display_name="Layout from Poses",
-            category="likeness/places",
-            inputs=[
-                PoseKeypointSocket.Input("poses"),
-                *_canvas(0),
-                _fit(),
-            ],
-            outputs=_layout_outputs(),
-        )
-        return described(schema, "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "ID-Patch")
-
-    @classmethod
-    def execute(cls, poses: object, width: int, height: int, fit: str) -> io.NodeOutput:
-        posed = layouts.from_poses(poses, width, height, fit)
-        return _shown(cls, posed.layout, posed.notes)
-
-
-class LayoutFromMasks(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLayoutFromMasks",
-            display_name="Layout from Masks",
-            category="likeness/places",
-            inputs=[
-                io.Mask.Input("masks"),
-                *_canvas(0),
-                _body(),
+                PoseKeypointSocket.Input("poses", optional=True),
+                io.Mask.Input("masks", optional=True),
             ],
             outputs=_layout_outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-        return described(schema, "region", "regional", "area", "painted", "segmentation", "ID-Patch")
+        return described(
+            schema, "layout from faces", "layout from poses", "layout from masks", "template", "group photo",
+            "face position", "placement", "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "region",
+            "regional", "area", "painted", "segmentation", "ID-Patch",
+        )  # fmt: skip
 
     @classmethod
-    def execute(cls, masks: Tensor, width: int, height: int, body: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        faces: Faces | None,
+        width: int,
+        height: int,
+        fit: str,
+        body: str,
+        poses: object = None,
+        masks: Tensor | None = None,
+    ) -> io.NodeOutput:
+        given = [name for name, one in (("faces", faces), ("poses", poses), ("masks", masks)) if one is not None]
+        if len(given) != 1:
+            raise BadLayout(
+                f"{LAYOUT} makes a layout of one thing, and {listed(given) or 'nothing'} is connected.",
+                "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them.",
+            )
+        if faces is not None:
+            return _shown(cls, layouts.from_faces(faces, width, height, fit, body))
+        if masks is None:
+            posed = layouts.from_poses(poses, width, height, fit)
+            return _shown(cls, posed.layout, posed.notes)
         with detector_words.in_errors(cls, "masks", BadLayout):
             return _shown(cls, layouts.from_masks(masks, width, height, body))
 
@@ -263,28 +245,6 @@ class AddPlace(io.ComfyNode):
         return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-class PoseImage(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessPoseImage",
-            display_name=POSE_IMAGE,
-            category="likeness/places",
-            inputs=[
-                LayoutSocket.Input("layout", optional=True),
-                CastSocket.Input("cast", optional=True),
-            ],
-            outputs=[output(io.Image, "image")],
-        )
-        return described(schema, "openpose", "skeleton", "controlnet", "control image", "ID-Patch")
-
-    @classmethod
-    def execute(cls, layout: Layout | None = None, cast: Cast | None = None) -> io.NodeOutput:
-        layout = layouts.require_skeletons(placing.places_of(cast, layout, POSE_IMAGE))
-        image = control_images.skeletons(layout, by_row=is_a(cast, RowCast))
-        return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))
-
-
 class PlaceCast(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -379,6 +339,6 @@ class PersonRegion(io.ComfyNode):
 
 
 NODES = [
-    LayoutFromFaces, LayoutFromPoses, LayoutFromMasks, LayoutFromBoxes, GroupLayout, AddPlace, PoseImage, PlaceCast,
+    LayoutFromFaces, LayoutFromBoxes, GroupLayout, AddPlace, PlaceCast,
     PersonRegion,
 ]  # fmt: skip

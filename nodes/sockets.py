@@ -4,6 +4,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..bridge.face_model import FaceModel
+from ..bridge.load import Loaded
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
@@ -16,6 +17,14 @@ def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
     return made
 
 
+def adapter_socket(name: str, payload: type) -> type[io.ComfyTypeIO]:
+    """Of a method's own file: what Load Adapter gives, and by its own name what the method's old loader gave."""
+    return socket(f"{name},{ADAPTER}", payload)
+
+
+ADAPTER = "LIKENESS_ADAPTER"
+# A method's own file, of whichever method
+AdapterSocket = socket(ADAPTER, Loaded)
 FaceModelSocket = socket("LIKENESS_FACE_MODEL", FaceModel)
 FacesSocket = socket("LIKENESS_FACES", Faces)
 IdentitySocket = socket("LIKENESS_IDENTITY", Identity)

@@ -13,6 +13,7 @@ const COLOURS = {
   LIKENESS_CROPS: "#0e9d50",
   LIKENESS_PARTS2WHOLE: "#109a77",
   LIKENESS_FACES: "#19969e",
+  LIKENESS_ADAPTER: "#7c7af2",
   LIKENESS_ID_PATCH: "#0292c9",
   LIKENESS_CAST: "#5981f6",
   LIKENESS_STORY_MAKER: "#b07868",
@@ -42,6 +43,7 @@ function addColours() {
     "LIKENESS_CAST,LIKENESS_IDENTITY": COLOURS.LIKENESS_CAST,
     "IMAGE,LIKENESS_PARTS": COLOURS.LIKENESS_PARTS,
   };
+  for (const type of Object.keys(COLOURS)) onCanvas[`${type},LIKENESS_ADAPTER`] = COLOURS.LIKENESS_ADAPTER;
   for (const [type, colour] of Object.entries(onCanvas)) {
     addColour(app.canvas.default_connection_color_byType, type, colour);
     addColour(app.canvas.constructor.link_type_colors, type, colour);

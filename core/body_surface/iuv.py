@@ -35,7 +35,7 @@ class BodyNotFound(LikenessError):
         which = f"photo {photo} of {of}" if of > 1 else "the photo"
         super().__init__(
             f"No body was found in {which} ({width}x{height} px).",
-            "Use a photo that shows a person larger and from the head down; Draw Body Surface needs none.",
+            "Use a photo that shows a person larger and from the head down; Draw Layout needs none.",
         )
 
 
@@ -180,7 +180,7 @@ class NotIUV(LikenessError):
     def __init__(self, why: str) -> None:
         super().__init__(
             f"surface is no DensePose IUV picture: {why}.",
-            "Link surface of Detect Body Surface or Draw Body Surface, unchanged: Viridis and Parula pictures are "
+            "Link surface of Detect Body Surface or image of Draw Layout, unchanged: Viridis and Parula pictures are "
             "another encoding, and resizing makes up parts at every edge.",
         )
 

@@ -83,7 +83,7 @@ def drawn(layout: Layout) -> Surface:
         if slot.pose is None or head is None:
             raise BadLayout(
                 f"Place {number} has no skeleton to draw a body around.",
-                "Make the layout with body = full or half, with Group Layout or with Layout from Poses.",
+                "Make the layout with body = full or half, with Group Layout or with Layout from Picture.",
             )
         _Figure(surface, number, slot.pose, head).draw()
     if not surface.person.any():

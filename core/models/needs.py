@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -24,7 +24,7 @@ LOADERS = {
 }  # fmt: skip
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
-_LOADER = "LikenessLoadFaceModel"
+_LOADER, _ADAPTERS = "LikenessLoadFaceModel", "LikenessLoadAdapter"
 _LOOKS_FOR_FACES = (
     "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessCastFromPhotos", "LikenessDetectFaces", "LikenessMeasure",
 )  # fmt: skip
@@ -54,15 +54,21 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
 def loaded(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """(model key, file) of the host's loaders and of ours that take any of several, each once. A loader's other texts
     are settings, such as a precision."""
-    loaders = LOADERS | _of_several()
-    files = ((loaders[kind], texts[0]) for kind, texts, _ in nodes(graph) if kind in loaders and texts)
+    found = list(nodes(graph))
+    loaders = LOADERS | _of_several({one.kind for one in found})
+    published = {model.name: model.key for model in models()}
+    named = ((one.kind, one.texts[0]) for one in found if one.kind in loaders and one.texts)
+    files = ((published.get(name, loaders[kind]) if kind == _ADAPTERS else loaders[kind], name) for kind, name in named)
     return tuple(dict.fromkeys(files))
 
 
-def _of_several() -> dict[str, str]:
-    """Loaders of ours for any of several published files -> their model key."""
+def _of_several(kinds: Set[str]) -> dict[str, str]:
+    """Loaders of ours for any of several published files -> their model key. Load Adapter's is that of a method which
+    is in the workflow."""
     keys = Counter(model.key for model in models() if model.key not in LOADERS.values())
-    return {method.node: method.key for method in methods() if method.key and keys[method.key] > 1}
+    several = [method for method in methods() if method.key and keys[method.key] > 1]
+    used = next((method.key for method in several if method.used_by(kinds)), None)
+    return {method.node: method.key for method in several} | ({_ADAPTERS: used} if used else {})
 
 
 def _recognisers(graph: Mapping[str, Any]) -> set[str]:
@@ -78,7 +84,7 @@ def _read(graph: Mapping[str, Any]) -> set[str]:
     if not kinds & {*_LOOKS_FOR_FACES}:
         return set()
     formats = tuple(one.format for one in models() if one.name in chosen)
-    return {one.recogniser for one in methods() if one.node in kinds and _reads_faces(one, formats)}
+    return {one.recogniser for one in methods() if one.used_by(kinds) and _reads_faces(one, formats)}
 
 
 def _reads_faces(method: Method, formats: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> C
     workflows: by their names. template: reads one of the pack by its name.
     """
     kinds = {node.kind for graph in workflows.values() for node in nodes(graph)}
-    uses = [use for method in methods() if method.node in kinds for use in method.uses]
+    uses = [use for method in methods() if method.used_by(kinds) for use in method.uses]
     needed = {use.title: _ids(template(use.template)) for use in uses}
     other = SINGLE if len(workflows) > 1 else listed([*workflows])
     return lambda model: listed([title for title, ids in needed.items() if model.id in ids], other)

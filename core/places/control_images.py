@@ -61,6 +61,13 @@ _KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 
 _FACE_LIMBS = ((0, NOSE), (1, NOSE), (3, NOSE), (4, NOSE))
 
 
+def keypoints(layout: Layout, by_row: bool) -> Tensor:
+    """The same of the face keypoints of a layout."""
+    faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
+    pictures = [[face] for face in faces] if by_row else [faces]
+    return torch.stack([face_keypoints(shown, layout.width, layout.height) for shown in pictures])
+
+
 def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tensor:
     """The hint IdentityNet was trained with: (height, width, 3) float32 0..1, black background.
 

@@ -17,8 +17,10 @@ from . import bodies, poses
 def from_faces(faces: Faces, width: int, height: int, fit: str, body: str) -> Layout:
     """One place per face, in their order, with the face's embeddings.
 
-    fit: see geometry.Fit.into; body: one of bodies.BODIES. Raises BadSize, BadChoice and BadLayout.
+    width or height 0 takes the photo's own. fit: see geometry.Fit.into; body: one of bodies.BODIES.
+    Raises BadSize, BadChoice and BadLayout.
     """
+    width, height = width or faces.width, height or faces.height
     check_size("The layout", width, height)
     if not faces.faces:
         raise BadLayout(
@@ -152,6 +154,6 @@ def require_skeletons(layout: Layout) -> Layout:
     if all(slot.pose is None for slot in layout.slots):
         raise BadLayout(
             f"The layout has {counted(len(layout.slots), 'place')} and no skeleton to draw.",
-            "Set body to half in the layout node, or use Layout from Poses or Group Layout.",
+            "Set body to half in the layout node, or use Layout from Picture or Group Layout.",
         )
     return layout

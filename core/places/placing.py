@@ -176,8 +176,8 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
     if bare:
         raise CannotMatch(
             f"there is no face to compare with in place{'s' * (len(bare) > 1)} {', '.join(bare)}",
-            "Make the layout with Layout from Faces from a photo of the people, whose face model has a recogniser, or "
-            "choose another order.",
+            "Make the layout of the faces in a photo of the people, with a face model that has a recogniser, or choose "
+            "another order.",
         )
     shared = in_common(one.embeddings for one in (*identities, *slots))
     if not shared:

@@ -254,7 +254,7 @@ def _without_bodies(region: Tensor, others: Sequence[Slot], feather: float) -> T
 
 def _box(person: Person) -> Box:
     if person.slot is None or person.slot.box is None:
-        advice = "Use a layout whose places have faces, or masks (Layout from Masks)."
+        advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
         raise BadRegion(person.identity.name, "its place has neither a face box nor a mask", advice)
     return person.slot.box
 
@@ -266,7 +266,7 @@ def _face(person: Person, cast: PlacedCast, margin: float, feather: float) -> Te
 def _body(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
     x0, _, x1, _ = _box(person)
     if person.slot is None or person.slot.pose is None:
-        advice = "Set body to half in the node that made this place (Layout from Faces, Add Place), or extent to face."
+        advice = "Set body to half in the node that made this place (a layout node, Add Place), or extent to face."
         raise BadRegion(person.identity.name, "its place has neither a skeleton nor a mask", advice)
     return body_region(person.slot.pose, margin * (x1 - x0), cast.width, cast.height, feather)
 

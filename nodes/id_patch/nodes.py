@@ -43,7 +43,7 @@ from ...core.methods import method
 from ...core.people import Cast, Person, PlacedCast
 from ...core.pictures import as_rgb
 from ...core.places import control_images, placing, regions
-from ..sockets import CastSocket, socket
+from ..sockets import CastSocket, adapter_socket
 from .condition_image import Presence, check_patches, check_rows, condition, presence
 from .id_tokens import IDTokensHeard
 from .net import IDPatchNet
@@ -96,7 +96,7 @@ class IDPatch(Loaded[IDPatchNet]):
         return projection(self.beside(rows[None])).cpu()
 
 
-IDPatchSocket = socket(METHOD.socket, IDPatch)
+IDPatchSocket = adapter_socket(METHOD.socket, IDPatch)
 FILE = load.Published.of(METHOD, "ID-Patch file")
 
 
@@ -106,18 +106,6 @@ def load_id_patch(path: str) -> IDPatch:
     Raises UnsupportedCheckpoint, naming what the file is instead.
     """
     return IDPatch(FILE.load(path, IDPatchNet))
-
-
-class LoadIDPatch(FileLoader, io.ComfyNode):
-    published, made = FILE, load_id_patch
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(node_id="LikenessLoadIDPatch", display_name="Load ID-Patch", category=CATEGORY)
-        return cls.loading(
-            schema, IDPatchSocket, "id_patch",
-            "id-patch", "idpatch", "group photo", "several people", "multi id", "face", "identity"
-        )  # fmt: skip
 
 
 class IDPatchImage(io.ComfyNode):
@@ -315,4 +303,5 @@ def _condition_given(image: Tensor, present: Presence) -> Tensor:
     return image
 
 
-NODES = [LoadIDPatch, IDPatchImage, ApplyIDPatch, BindIDTokens]
+LOADER = FileLoader(FILE, load_id_patch)
+NODES = [IDPatchImage, ApplyIDPatch, BindIDTokens]

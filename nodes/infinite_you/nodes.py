@@ -25,13 +25,13 @@ from ...core.models.tensors import below
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import control_images, heard
 from ...core.places.heard import REGIONS
-from ..sockets import CastOrIdentitySocket, socket
+from ..sockets import CastOrIdentitySocket, adapter_socket
 from .infuse_net import OF_FLUX, InfuseNet, check_infuse_net
 from .net import InfiniteYouNet
 
 METHOD = method("infinite_you")
 CATEGORY = "likeness/infiniteyou"
-LOAD, APPLY = "Load InfiniteYou", "Apply InfiniteYou"
+APPLY = "Apply InfiniteYou"
 
 
 class InfiniteYou(Loaded[InfiniteYouNet]):
@@ -43,7 +43,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
         return torch.cat([self.net(self.beside(rows)).cpu() for rows in each])
 
 
-InfiniteYouSocket = socket(METHOD.socket, InfiniteYou)
+InfiniteYouSocket = adapter_socket(METHOD.socket, InfiniteYou)
 FILE = load.Published.of(METHOD, "InfiniteYou projection")
 
 
@@ -54,24 +54,6 @@ def load_infinite_you(path: str) -> InfiniteYou:
     """
     state = FILE.read(path)
     return InfiniteYou(FILE.build(path, InfiniteYouNet, below("image_proj.", state) or state))
-
-
-class LoadInfiniteYou(FileLoader, io.ComfyNode):
-    published, made, newer = FILE, load_infinite_you, LOAD
-    licence = (
-        "InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and the "
-        "face recogniser have licences of their own"
-    )
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLoadInfiniteYou", display_name=LOAD, category=CATEGORY, is_experimental=True
-        )
-        return cls.loading(
-            schema, InfiniteYouSocket, "infinite_you",
-            "infiniteyou", "infinite you", "infuse", "flux", "face", "identity"
-        )  # fmt: skip
 
 
 class ApplyInfiniteYou(io.ComfyNode):
@@ -171,4 +153,11 @@ def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewI
     return ui.PreviewImage(torch.cat(shown), cls=cls) if shown else None
 
 
-NODES = [LoadInfiniteYou, ApplyInfiniteYou]
+LOADER = FileLoader(
+    FILE,
+    load_infinite_you,
+    licence="InfiniteYou's weights are CC BY-NC 4.0, for academic research alone as their authors say. FLUX.1 dev and "
+    "the face recogniser have licences of their own",
+    newer=True,
+)
+NODES = [ApplyInfiniteYou]

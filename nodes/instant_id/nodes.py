@@ -40,7 +40,7 @@ from ...core.pictures import as_rgb
 from ...core.places import heard
 from ...core.places.control_images import NoKeypoints
 from ...core.places.heard import REGIONS
-from ..sockets import CastOrIdentitySocket, socket
+from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
@@ -61,7 +61,7 @@ class InstantID(Loaded[InstantIDNet]):
         return torch.cat([self.net.tokens(self.beside(rows)).cpu() for rows in each])
 
 
-InstantIDSocket = socket(METHOD.socket, InstantID)
+InstantIDSocket = adapter_socket(METHOD.socket, InstantID)
 FILE = load.Published.of(METHOD, "InstantID adapter")
 
 
@@ -77,7 +77,7 @@ class IdentityNet(TokenControlNet):
     """InstantID's ControlNet, which reads faces in the place of the text."""
 
     needed = "IdentityNet is a plain SDXL ControlNet"
-    advice = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
+    advice = "Load Adapter's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
     def copy(self) -> IdentityNet:
         # Not of its own type: attached, it is of a class that stands in front of this one.
@@ -90,21 +90,9 @@ class IdentityNetMissing(LikenessError):
     def __init__(self, missing: Sequence[str], strength: float) -> None:
         super().__init__(
             f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
-            "Connect IdentityNet (Load ControlNet Model) to control_net and Face Keypoints Image to image, or set "
-            "control_strength to 0 to use the adapter alone.",
+            "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Layout (face keypoints) to image, or "
+            "set control_strength to 0 to use the adapter alone.",
         )
-
-
-class LoadInstantID(FileLoader, io.ComfyNode):
-    published, made = FILE, load_instant_id
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(node_id="LikenessLoadInstantID", display_name="Load InstantID", category=CATEGORY)
-        return cls.loading(
-            schema, InstantIDSocket, "instant_id",
-            "instantid", "instant id", "face", "ip-adapter", "identity"
-        )  # fmt: skip
 
 
 class ApplyInstantID(io.ComfyNode):
@@ -219,7 +207,7 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
         given = {"control_net": control_net, "image": image}
         raise IdentityNetMissing([name for name, one in given.items() if one is None], strength)
     if is_a(cast, PlacedCast):
-        advice = "Draw the keypoints from the same cast or layout with Face Keypoints Image."
+        advice = "Draw the keypoints from the same cast or layout with Draw Layout, draw = face keypoints."
         geometry.check_canvas("The keypoints image", image, cast, advice)
     if not image.any():
         raise NoKeypoints(APPLY, [])
@@ -228,4 +216,5 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
     return as_rgb(image)
 
 
-NODES = [LoadInstantID, ApplyInstantID]
+LOADER = FileLoader(FILE, load_instant_id)
+NODES = [ApplyInstantID]

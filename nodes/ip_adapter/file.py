@@ -11,7 +11,7 @@ from torch import Tensor
 from ...bridge import clip_vision, load, lora
 from ...bridge.load import Loaded
 from ...core.methods import method
-from ..sockets import socket
+from ..sockets import adapter_socket
 from .net import IPAdapterNet
 from .variants import Variant, variant, versioned
 
@@ -51,7 +51,7 @@ class IPAdapter(Loaded[IPAdapterNet]):
         return clip_vision.nothing(clip, width) if states else torch.zeros(1, width)
 
 
-IPAdapterSocket = socket(METHOD.socket, IPAdapter)
+IPAdapterSocket = adapter_socket(METHOD.socket, IPAdapter)
 
 
 def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:

@@ -36,25 +36,6 @@ APPLY = "Apply IP-Adapter (Likeness)"
 AS_MADE = "as the file was made"
 
 
-class LoadIPAdapter(FileLoader, io.ComfyNode):
-    published, made = FILE, load_ip_adapter
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLoadIPAdapter",
-            display_name="Load IP-Adapter (Likeness)",
-            category=CATEGORY,
-            inputs=[
-                advanced(io.Combo.Input("plus_version", options=list(VERSIONS), default=BY_THE_FILE)),
-            ],
-        )
-        return cls.loading(
-            schema, IPAdapterSocket, "ip_adapter",
-            "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "identity", "人脸"
-        )  # fmt: skip
-
-
 class ApplyIPAdapter(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -170,4 +151,6 @@ def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, how: Var
     return seen if how.photos == SEQUENCE else seen.mean(dim=0, keepdim=True)
 
 
-NODES = [LoadIPAdapter, ApplyIPAdapter, *style.NODES]
+_VERSION = io.Combo.Input("plus_version", options=list(VERSIONS), default=BY_THE_FILE, optional=True)
+LOADER = FileLoader(FILE, load_ip_adapter, (advanced(_VERSION),))
+NODES = [ApplyIPAdapter, *style.NODES]

@@ -37,7 +37,7 @@ class NotForPictures(LikenessError):
     def __init__(self, node: str, what: str) -> None:
         super().__init__(
             f"{node} reads pictures, but the ip_adapter is {what}, which reads the embedding of a face.",
-            "Load a plain or plus file with Load IP-Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
+            "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
             "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
         )
 

@@ -27,29 +27,15 @@ from ...bridge.schema import (
 )
 from ...bridge.unet import text_width
 from ...core.places import heard, regions
-from ..sockets import CastOrIdentitySocket, socket
+from ..sockets import CastOrIdentitySocket, adapter_socket
 from .file import FILE, METHOD, PhotoMaker, load_photo_maker, lora_weights
 from .text import SAME_CLIP, by_region, prompt
 from .words import TRIGGER
 
-PhotoMakerSocket = socket(METHOD.socket, PhotoMaker)
+PhotoMakerSocket = adapter_socket(METHOD.socket, PhotoMaker)
 CATEGORY = "likeness/photomaker"
 APPLY = "Apply PhotoMaker (Likeness)"
 WITHOUT_PEOPLE = "Nobody is put in, and the LoRA is not added. The text is read without its trigger words"
-
-
-class LoadPhotoMaker(FileLoader, io.ComfyNode):
-    published, made = FILE, load_photo_maker
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
-            node_id="LikenessLoadPhotoMaker", display_name="Load PhotoMaker (Likeness)", category=CATEGORY
-        )
-        return cls.loading(
-            schema, PhotoMakerSocket, "photo_maker",
-            "photomaker", "photo maker", "stacked id", "face", "identity"
-        )  # fmt: skip
 
 
 class ApplyPhotoMaker(io.ComfyNode):
@@ -119,4 +105,5 @@ class ApplyPhotoMaker(io.ComfyNode):
         return io.NodeOutput(patched(model, RegionalTextRun), *sides, ui=scope.preview(cls))
 
 
-NODES = [LoadPhotoMaker, ApplyPhotoMaker]
+LOADER = FileLoader(FILE, load_photo_maker)
+NODES = [ApplyPhotoMaker]

@@ -38,20 +38,20 @@ from ...core.parts.parts import BadPart, Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import drawing, regions
 from ...core.places.heard import as_cast, heard, left_out
-from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, socket
+from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
 from .net import Seen, StoryMakerNet, TooManyPeople, apart, together, with_background
 
 METHOD = method("story_maker")
 CATEGORY = "likeness/storymaker"
-LOAD, APPLY = "Load StoryMaker", "Apply StoryMaker"
+APPLY = "Apply StoryMaker"
 
 
 class StoryMaker(Loaded[StoryMakerNet]):
     """A loaded mask.bin. lora: by number of the attention layer, as the file has it."""
 
 
-StoryMakerSocket = socket(METHOD.socket, StoryMaker)
+StoryMakerSocket = adapter_socket(METHOD.socket, StoryMaker)
 FILE = load.Published.of(METHOD, "StoryMaker adapter")
 
 
@@ -62,18 +62,6 @@ def load_story_maker(path: str) -> StoryMaker:
     """
     state = FILE.read(path)
     return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.of_adapter(state))
-
-
-class LoadStoryMaker(FileLoader, io.ComfyNode):
-    published, made = FILE, load_story_maker
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(node_id="LikenessLoadStoryMaker", display_name=LOAD, category=CATEGORY)
-        return cls.loading(
-            schema, StoryMakerSocket, "story_maker",
-            "storymaker", "story maker", "consistent character", "clothes", "outfit", "body"
-        )  # fmt: skip
 
 
 class ApplyStoryMaker(io.ComfyNode):
@@ -220,4 +208,5 @@ def _shown(
     return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls) if pictures else None
 
 
-NODES = [LoadStoryMaker, ApplyStoryMaker]
+LOADER = FileLoader(FILE, load_story_maker)
+NODES = [ApplyStoryMaker]

@@ -28,19 +28,19 @@ from ...core.methods import method
 from ...core.people import Cast, Person
 from ...core.places import heard
 from ...core.places.heard import FACE_BOXES
-from ..sockets import CastOrIdentitySocket, socket
+from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import Face, WithAnyoneNet, of_faces, read
 
 METHOD = method("with_anyone")
 CATEGORY = "likeness/withanyone"
-LOAD, APPLY = "Load WithAnyone", "Apply WithAnyone"
+APPLY = "Apply WithAnyone"
 
 
 class WithAnyone(Loaded[WithAnyoneNet]):
     """A loaded withanyone.safetensors."""
 
 
-WithAnyoneSocket = socket(METHOD.socket, WithAnyone)
+WithAnyoneSocket = adapter_socket(METHOD.socket, WithAnyone)
 FILE = load.Published.of(METHOD, "WithAnyone adapter")
 
 
@@ -50,22 +50,6 @@ def load_with_anyone(path: str) -> WithAnyone:
     Raises UnsupportedCheckpoint, naming what the file is instead.
     """
     return WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path))))
-
-
-class LoadWithAnyone(FileLoader, io.ComfyNode):
-    published, made, newer = FILE, load_with_anyone, LOAD
-    licence = (
-        "Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
-        "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well."
-    )
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(node_id="LikenessLoadWithAnyone", display_name=LOAD, category=CATEGORY, is_experimental=True)
-        return cls.loading(
-            schema, WithAnyoneSocket, "with_anyone",
-            "withanyone", "with anyone", "flux face", "arcface", "identity", "人脸"
-        )  # fmt: skip
 
 
 class Faces(BlockInjection):
@@ -169,4 +153,11 @@ def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dty
     return scope.injection(object(), each[:, None], layers, kind=Faces)
 
 
-NODES = [LoadWithAnyone, ApplyWithAnyone]
+LOADER = FileLoader(
+    FILE,
+    load_with_anyone,
+    licence="Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
+    "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well.",
+    newer=True,
+)
+NODES = [ApplyWithAnyone]

@@ -108,7 +108,7 @@ def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
 
 def _method(prompt: Prompt) -> str:
     kinds = {node["class_type"] for node in prompt.values()}
-    faces = {method.measured_as for method in methods() if method.measured_as and method.node in kinds}
+    faces = {method.measured_as for method in methods() if method.measured_as and method.used_by(kinds)}
     return faces.pop() if len(faces) == 1 else "unknown"
 
 

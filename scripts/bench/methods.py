@@ -85,7 +85,9 @@ def id_tokens_by_region(on: Networks, people: int) -> Applied:
 def instant_id(on: Networks, people: int) -> Applied:
     cast = placed(on, people)
     given = {"control_net": on.net, "instant_id": on.loaded("instant_id"), "cast": cast}
-    return _of(on, "LikenessApplyInstantID", image=run("LikenessFaceKeypointsImage", cast=cast)[0], **given)
+    return _of(
+        on, "LikenessApplyInstantID", image=run("LikenessPoseImage", cast=cast, draw="face keypoints")[0], **given
+    )
 
 
 def ip_adapter(kind: str) -> Apply:

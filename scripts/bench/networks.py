@@ -293,24 +293,24 @@ def _photo_maker(on: Networks) -> State:
 
 
 FILES: dict[str, tuple[str, str, Callable[[Networks], Any]]] = {
-    "id_patch": ("LikenessLoadIDPatch", "id_patch", lambda on: id_patch_file("resampler")),
+    "id_patch": ("LikenessLoadAdapter", "id_patch", lambda on: id_patch_file("resampler")),
     "instant_id": (
-        "LikenessLoadInstantID", "instantid",
+        "LikenessLoadAdapter", "instantid",
         lambda on: _filled(
             image_proj=resampler_shapes(16, on.text, width=128, heads=2), ip_adapter=adapter_shapes(on.widths, on.text)
         ),
     ),
     **{
-        f"ip_adapter_{kind}": ("LikenessLoadIPAdapter", "ipadapter", _ip_adapter(kind))
+        f"ip_adapter_{kind}": ("LikenessLoadAdapter", "ipadapter", _ip_adapter(kind))
         for kind in ("face-id", "ip-adapter-plus", "ip-adapter-full")
     },
     "story_maker": (
-        "LikenessLoadStoryMaker", "storymaker",
+        "LikenessLoadAdapter", "storymaker",
         lambda on: _filled(
             image_proj_model=projection_shapes(on.text, 1280), ip_adapter=adapter_shapes(on.widths, on.text, 4)
         ),
     ),
-    "photo_maker": ("LikenessLoadPhotoMaker", "photomaker", _photo_maker),
+    "photo_maker": ("LikenessLoadAdapter", "photomaker", _photo_maker),
 }  # fmt: skip
 """What is loaded: by which node, from which folder, and what is in the file for these networks."""
 

@@ -16,7 +16,7 @@ from rig.standins import PREFIX, Files
 
 CHECKPOINT = "CheckpointLoaderSimple.ckpt_name"
 CONTROL_NET = "ControlNetLoader.control_net_name"
-PROJECTIONS = "LikenessLoadIDPatch.file"
+PROJECTIONS = "LikenessLoadAdapter.file"
 FACE_PACK = "LikenessLoadFaceModel.pack"
 MINIATURE = "miniature: a cartoon stand-in"
 CARTOON = (

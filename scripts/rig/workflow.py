@@ -320,14 +320,16 @@ def fill(workflow: Mapping[str, Any], values: Mapping[str, Any], images: Sequenc
 def substitute(prompt: Prompt, values: Mapping[str, Any]) -> Prompt:
     """A copy of `prompt` with inputs replaced.
 
-    values: "NodeClass.input" -> new value, linked or not; "*.input" -> new value wherever no link is.
+    values: "NodeClass.input" -> new value, linked or not; "NodeClass.input=value" -> the new one of this value;
+    "*.input" -> new value wherever no link is.
     """
     changed = copy.deepcopy(prompt)
     for node in changed.values():
         for name, value in node["inputs"].items():
             if not isinstance(value, list):
                 node["inputs"][name] = values.get(f"*.{name}", value)
-            node["inputs"][name] = values.get(f"{node['class_type']}.{name}", node["inputs"][name])
+            of_node = f"{node['class_type']}.{name}"
+            node["inputs"][name] = values.get(f"{of_node}={value}", values.get(of_node, node["inputs"][name]))
     return changed
 
 

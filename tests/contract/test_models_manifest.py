@@ -74,8 +74,8 @@ def test_needed_by_loaders_and_by_nodes(root: Path) -> None:
     graph = json.loads((root / "workflows" / "id_patch_two_people.json").read_text("utf-8"))
     expected = ["id-patch", "id-patch-controlnet", "arcface-ir-se50", "antelopev2", "juggernaut-x"]
     assert [model.id for model in needs.published(graph)] == expected
-    as_api = {"1": {"class_type": "LikenessLoadInstantID", "inputs": {"file": "my own"}}}
-    assert [model.id for model in needs.published(as_api)] == ["instantid"]
+    as_api = {"1": {"class_type": "LikenessApplyInstantID", "inputs": {"file": "my own"}}}
+    assert [model.id for model in needs.published(as_api)] == ["instantid", "instantid-controlnet"]
 
 
 LINK = ["1", 0]

@@ -25,8 +25,7 @@ CASES = [case for section in SECTIONS for case in section()]
 WHERE = sorted({case.name.partition(":")[0] for case in CASES})
 _RAW = re.compile(rf"^\W*{FORGED}|\x1b\S*{FORGED}", re.MULTILINE)
 LOADERS = {
-    "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
-    "LikenessLoadIPAdapter": "file", "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
+    "LikenessLoadAdapter": "file", "LikenessLoadParts2Whole": "folder", "LikenessLoadIdentity": "file",
     "LikenessLoadFaceModel": "pack",
 }  # fmt: skip
 

@@ -33,7 +33,7 @@ NODE_IDS = {
 TEMPLATE = ROOT / "workflows" / "parts_training_free_sdxl.json"
 # How the face packs that people use beside this one call their nodes (ComfyUI_InstantID, PuLID_ComfyUI).
 PEERS = {
-    "Load InstantID Model", "InstantID Face Analysis", "Apply InstantID", "Apply InstantID Advanced",
+    "Load Adapter Model", "InstantID Face Analysis", "Apply InstantID", "Apply InstantID Advanced",
     "Face Keypoints Preprocessor", "InstantID Patch Attention", "InstantID Apply ControlNet", "Load PuLID Model",
     "Load InsightFace (PuLID)", "Load Eva Clip (PuLID)", "Apply PuLID", "Apply PuLID Advanced",
 }  # fmt: skip

@@ -6,7 +6,6 @@ every help page; and nothing in red in the console.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import time
@@ -18,12 +17,12 @@ import chromium
 import pytest
 import real_faces
 import translations
-from pack.nodes.extension import Likeness
+from pack.nodes.extension import NODES
 from visits import BUTTON, WRONG, Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMAS = [node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]
+SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 # What frontends keep behind a button.
 DETAILS = (
@@ -88,6 +87,54 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
         first = (ROOT / "web" / "docs" / f"{kind}.md").read_text("utf-8").split("\n\n")[1]
         visit.await_text(re.split(r"[`*\[]", " ".join(first.split()))[0][:40].strip())
     assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
+
+
+# Replaced nodes
+
+
+OLD = {
+    "id": 2, "type": "LikenessLayoutFromMasks", "pos": [400, 100], "size": [300, 300], "flags": {}, "order": 1,
+    "mode": 0, "inputs": [{"name": "masks", "type": "MASK", "link": 1}],
+    "outputs": [{"name": "layout", "type": "LIKENESS_LAYOUT", "links": [2]},
+                {"name": "preview", "type": "IMAGE", "links": [3]}],
+    "properties": {}, "widgets_values": [512, 384, "bust"],
+}  # fmt: skip
+SENT = "app.graphToPrompt().then(made => JSON.stringify(Object.values(made.output)))"
+
+
+def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> None:
+    """With its links and values: what is sent is the same, with the id of the new node."""
+    visit.load(numbered({
+        "mask": node("SolidMask", value=1.0, width=512, height=384),
+        "layout": node("LikenessLayoutFromFaces", masks=["mask", 0], width=512, height=384, fit="crop", body="bust"),
+        "drawn": node("LikenessPoseImage", layout=["layout", 0]), "shown": node("PreviewImage", images=["layout", 1]),
+        "seen": node("PreviewImage", images=["drawn", 0]),
+    }))  # fmt: skip
+    new = json.loads(visit.page.evaluate(SENT))
+    graph = json.loads(visit.page.evaluate("JSON.stringify(app.graph.serialize())"))
+    (place,) = (n for n, one in enumerate(graph["nodes"]) if one["type"] == "LikenessLayoutFromFaces")
+    made = graph["nodes"][place]
+    graph["nodes"][place] = {
+        **OLD, "id": made["id"],
+        "inputs": [{**OLD["inputs"][0], "link": next(one["link"] for one in made["inputs"] if one["name"] == "masks")}],
+        "outputs": made["outputs"],
+    }  # fmt: skip
+    for link in graph["links"]:
+        link[4] = 0 if link[3] == made["id"] else link[4]
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
+    old = json.loads(visit.page.evaluate(SENT))
+    assert {one["class_type"] for one in old} ^ {one["class_type"] for one in new} == {
+        "LikenessLayoutFromMasks", "LikenessLayoutFromFaces"
+    }  # fmt: skip
+    assert visit.run()["status"]["status_str"] == "success"
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
+    visit.await_text("Replace Node", DETAILS)
+    replace = "[...document.querySelectorAll('button')].find(b => /^Replace Node/.test(b.innerText.trim()))"
+    visit.page.evaluate(f"{replace}.click()")
+    visit.page.wait("!app.graph._nodes.some(node => node.type == 'LikenessLayoutFromMasks')")
+    assert json.loads(visit.page.evaluate(SENT)) == new
+    assert visit.run()["status"]["status_str"] == "success"
+    assert visit.red() == []
 
 
 # Files

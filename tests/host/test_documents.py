@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from pathlib import Path
 
 import pytest
 from comfy_api.latest import io
-from pack.nodes.extension import Likeness
+from pack.nodes.extension import NODES, OLD
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = pytest.mark.skipif(not hasattr(io, "BoundingBoxes"), reason="a node has an editor less in this ComfyUI")
-SCHEMAS = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list()))}
+SCHEMAS = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in NODES)}
 CORE_TITLES = {
     "Upscale Image", "Load Image", "Load ControlNet Model", "KSampler", "Load Checkpoint", "Load LoRA",
     "Empty Latent Image", "Batch Images", "Batch Masks", "Invert Mask", "Detect Face Landmarks (MediaPipe)",
@@ -25,8 +24,8 @@ CORE_TITLES = {
 def test_defaults_are_those_that_people_have_read_about() -> None:
     """What a new node begins with. A change is one of the method, or one that users should hear of."""
     found = {
-        f"{name}.{entry.id}": entry.default
-        for name, schema in SCHEMAS.items()
+        f"{schema.node_id}.{entry.id}": entry.default
+        for schema in (*SCHEMAS.values(), *(node.GET_SCHEMA() for node in OLD))
         for entry in schema.inputs
         if getattr(entry, "default", None) is not None
     }

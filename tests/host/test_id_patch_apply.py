@@ -20,8 +20,8 @@ from pack.core.errors import BadCast, BadPatches, BadSize, NotPlaced, WrongBaseM
 from pack.core.identities import PHOTOS
 from pack.core.people import Cast, Person, PlacedCast, RowCast
 from pack.core.places import bodies
+from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, SequenceUnsupported, load_id_patch
-from pack.nodes.places import PoseImage
 from PIL import Image
 from seeded import id_patch_file
 
@@ -194,7 +194,7 @@ BODIES = [bodies.body(center, 30) for center in CENTERS]
     ids=["two", "one of weight 0", "nobody", "apart", "apart, one without", "no skeletons", "apart, no skeletons"],
 )
 def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, cast, said):
-    """Place Cast, Pose Image (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
+    """Place Cast, Draw Layout (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
     drawn = any(person.slot.pose for person in cast.people)
     control = PoseImage.execute(cast=cast)[0] if drawn else None
     image, preview, *_ = IDPatchImage.execute(id_patch, cast, "mean", control).args

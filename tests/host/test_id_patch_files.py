@@ -1,4 +1,4 @@
-"""Load ID-Patch: the file itself, its safetensors conversion, and everything that is not it."""
+"""Load Adapter: the file itself, its safetensors conversion, and everything that is not it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import torch
 from pack.bridge.folders import UnsafePath
 from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import flatten
-from pack.nodes.id_patch.nodes import LoadIDPatch, load_id_patch
+from pack.nodes.adapters import LoadAdapter
+from pack.nodes.extension import OLD
+from pack.nodes.id_patch.nodes import load_id_patch
 from safetensors.torch import save_file
 from seeded import id_patch_file
 
@@ -21,6 +23,10 @@ from seeded import id_patch_file
 def folder(tmp_path, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "id_patch", ([str(tmp_path)], {".bin", ".safetensors"}))
     return tmp_path
+
+
+LoadIDPatch = next(one for one in OLD if one.define_schema().node_id == "LikenessLoadIDPatch")
+"""As workflows had it before Load Adapter."""
 
 
 def refused(path, *parts):
@@ -37,7 +43,7 @@ def test_pickle_and_safetensors_load_alike(folder, kind):
     file = id_patch_file(kind)
     torch.save(file, folder / "id-patch.bin")
     save_file({key: tensor.contiguous() for key, tensor in flatten(file).items()}, folder / "id-patch.safetensors")
-    pair = [LoadIDPatch.execute(name)[0] for name in ("id-patch.bin", "id-patch.safetensors")]
+    pair = [LoadIDPatch.execute(file=name)[0] for name in ("id-patch.bin", "id-patch.safetensors")]
     states = [loaded.net.state_dict() for loaded in pair]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert pair[0].width == 2048
@@ -187,9 +193,10 @@ def test_an_empty_menu_is_a_missing_file(folder):
 
 @pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "a/../../b.bin"])
 def test_names_that_climb_out_are_refused(folder, name):
-    for asked in (LoadIDPatch.validate_inputs, LoadIDPatch.execute):
-        with pytest.raises(UnsafePath, match="leads outside of"):
-            asked(name)
+    for node in (LoadIDPatch, LoadAdapter):
+        for asked in (node.validate_inputs, node.execute):
+            with pytest.raises(UnsafePath, match="leads outside of"):
+                asked(file=name)
 
 
 def test_a_replaced_file_is_noticed(folder):
@@ -220,7 +227,7 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
     write(flatten(id_patch_file("mlp")), path)
     assert LoadIDPatch.validate_inputs("id-patch.bin") is True
     assert str(path) in LoadIDPatch.fingerprint_inputs("id-patch.bin")
-    assert LoadIDPatch.execute("id-patch.bin")[0].width == 2048
+    assert LoadIDPatch.execute(file="id-patch.bin")[0].width == 2048
     assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text and str(path) in caplog.text
     assert "ID-Patch file was not found" in missing("id-patch 2.bin"), "any other name is meant"
 
@@ -228,6 +235,23 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
 def test_the_file_in_its_place_is_taken_without_a_word(folder, caplog):
     torch.save(id_patch_file("mlp"), folder / "id-patch.bin")
     torch.save(id_patch_file("mlp"), folder / "another.bin")
-    LoadIDPatch.execute("id-patch.bin")
+    LoadIDPatch.execute(file="id-patch.bin")
     assert LoadIDPatch.fingerprint_inputs("id-patch.bin").startswith(f"('{folder / 'id-patch.bin'}'")
     assert not caplog.text
+
+
+def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, monkeypatch):
+    """A file of one method in the folder of another is loaded for what it is; of two of one name both are listed."""
+    other = tmp_path / "instantid"
+    other.mkdir()
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(other)], {".bin"}))
+    for where in (folder / "mine.bin", other / "mine.bin", other / "strayed.bin"):
+        torch.save(id_patch_file("mlp"), where)
+    options = LoadAdapter.define_schema().inputs[0].options
+    assert {"mine.bin", "instantid/mine.bin", "strayed.bin"} <= {*options}
+    for name in ("mine.bin", "instantid/mine.bin", "strayed.bin"):
+        assert LoadAdapter.validate_inputs(name) is True
+        assert type(LoadAdapter.execute(file=name)[0]) is type(LoadIDPatch.execute(file="mine.bin")[0])
+    assert LoadAdapter.fingerprint_inputs("mine.bin") != LoadAdapter.fingerprint_inputs("instantid/mine.bin")
+    with pytest.raises(ModelMissing, match=r"The adapter was not found: nowhere\.bin is in none of the folders"):
+        LoadAdapter.validate_inputs("nowhere.bin")

@@ -23,6 +23,7 @@ from pack.core.errors import BadSize, WrongBaseModel
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.placing import NotPlaced
 from pack.core.places.regions import BadRegion
+from pack.nodes.adapters import LoadAdapter
 from pack.nodes.infinite_you import nodes as of_node
 from pack.nodes.infinite_you.infuse_net import NotAnInfuseNet
 from pack.nodes.infinite_you.nodes import load_infinite_you
@@ -278,7 +279,7 @@ def test_the_licence_and_who_is_shown_black_are_told(files, tmp_path, monkeypatc
     monkeypatch.setattr(notes, "tell", lambda _, words, *__: told.append(words))
     monkeypatch.setattr(of_node.FILE.__class__, "chosen", lambda *_: str(tmp_path / "image_proj_model.bin"))
     infuse_made.projection(tmp_path)
-    of_node.LoadInfiniteYou.execute("image_proj_model.bin")
+    LoadAdapter.execute("image_proj_model.bin")
     assert "CC BY-NC 4.0" in told[-1]
     bare = replace(two(1.0, 1.0).people[1], slot=replace(box(95.0), keypoints=None))
     infuse_made.apply(*files, PlacedCast((two(1.0).people[0], bare), WIDTH, HEIGHT), SIDES)

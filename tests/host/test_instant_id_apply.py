@@ -27,7 +27,7 @@ from pack.core import errors
 from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
 from pack.core.places import regions
 from pack.core.places.control_images import NoKeypoints
-from pack.nodes.control_images import FaceKeypointsImage
+from pack.nodes.control_images import PoseImage
 from pack.nodes.instant_id.net import unconditional
 from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNetMissing, load_instant_id
 from PIL import Image
@@ -532,11 +532,11 @@ def test_keypoint_images_that_cannot_be_right(host, instant_id):
     refused(errors.BadSize, "keypoints image .*64x64 px.* 128x96", host, instant_id, halves(),
             hint=torch.ones(1, 64, 64, 3))  # fmt: skip
     with pytest.raises(NoKeypoints, match="place 2 has no face keypoints"):
-        FaceKeypointsImage.execute(layout=Layout(64, 64, (slot(1, 1, 9, 9), Slot((5.0, 5.0)))))
+        PoseImage.execute(layout=Layout(64, 64, (slot(1, 1, 9, 9), Slot((5.0, 5.0)))), draw="face keypoints")
     with pytest.raises(NoKeypoints, match="places 1, 2 have no face keypoints"):
-        FaceKeypointsImage.execute(layout=Layout(64, 64, (Slot((1.0, 1.0)), Slot((5.0, 5.0)))))
+        PoseImage.execute(layout=Layout(64, 64, (Slot((1.0, 1.0)), Slot((5.0, 5.0)))), draw="face keypoints")
     with pytest.raises(errors.NotPlaced, match="neither a cast nor a layout is connected"):
-        FaceKeypointsImage.execute()
+        PoseImage.execute(draw="face keypoints")
 
 
 def test_other_models_are_refused_by_name(host, instant_id, file, tmp_path):
@@ -579,7 +579,7 @@ def test_people_of_weight_zero_have_no_keypoints(host, instant_id):
     first, second = halves().people
     moved = replace(second, slot=replace(second.slot, keypoints=tuple((x + 60, y) for x, y in KEYPOINTS)))
     drawn = [
-        FaceKeypointsImage.execute(cast=PlacedCast(people, WIDTH, HEIGHT))[0]
+        PoseImage.execute(cast=PlacedCast(people, WIDTH, HEIGHT), draw="face keypoints")[0]
         for people in ((first, replace(moved, weight=0.0)), (first,), (replace(first, weight=0.0),), (first, moved))
     ]
     assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[2], drawn[1]) and not torch.equal(drawn[3], drawn[1])

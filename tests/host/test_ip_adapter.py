@@ -184,9 +184,10 @@ def test_with_instant_id_id_patch_and_shared_parts_in_one_graph():
     cast, clip = value("cast()"), value("sdxl_clip()")
 
     def graph(*order):
+        keypoints = node("LikenessPoseImage", draw="face keypoints", cast=cast)
         made = {
             "share": ours("LikenessSharePartsAttention", model=value("sdxl()"), clip=clip),
-            "instant": ours("LikenessApplyInstantID", cast=cast, image=node("LikenessFaceKeypointsImage", cast=cast)),
+            "instant": ours("LikenessApplyInstantID", cast=cast, image=keypoints),
             "ip": ours("LikenessApplyIPAdapter", cast=cast, lora_weight=0.0),
         }
         applied = [made[name] for name in order]

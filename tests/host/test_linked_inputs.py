@@ -157,9 +157,9 @@ def test_none_at_an_optional_socket_is_nothing_linked() -> None:
 
 def test_a_class_that_was_loaded_twice_is_still_that_class() -> None:
     """As packs that reload other packs make them: the objects in the host's cache are of the old class."""
-    drawn = next(node for node in NODES if node.__name__ == "FaceKeypointsImage")
+    drawn = next(node for node in NODES if node.__name__ == "PoseImage")
     again = type("Layout", (), {"width": 64, "height": 64, "slots": (Slot((4.0, 4.0), keypoints=((4.0, 4.0),) * 5),)})
-    assert call(drawn, layout=again())[0].shape == (1, 64, 64, 3)
+    assert call(drawn, layout=again(), draw="face keypoints")[0].shape == (1, 64, 64, 3)
 
 
 def test_over_http(host_server: HostServer) -> None:

@@ -77,7 +77,7 @@ def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCapt
     assert "is a batch of 3 masks, which count together: 58% of the picture" in caplog.text
     assert not torch.equal(part(each)[1], part(together)[1]), "the sheet says how many there are"
 
-    layout = places.LayoutFromMasks.execute(detected(each=2), 0, 0, "half").args[0]
+    layout = places.LayoutFromFaces.execute(None, 0, 0, "crop", "half", masks=detected(each=2)).args[0]
     assert [torch.equal(slot.mask, mask) for slot, mask in zip(layout.slots, each, strict=False)] == [True, True]
     for person, mask in ((1, each[0]), (2, each[1])):
         region = places.PersonRegion.execute(placed(), person, "face", 0.25, 32, masks=each).args[0]
@@ -99,6 +99,7 @@ def asked(node: type[io.ComfyNode], text: object = "red shoes", **inputs: Any) -
 
 SHOES = {"image": torch.rand(1, SIDE, SIDE, 3), "label": "shoes", "other_label": "", "weight": 1.0}
 REGION = {"person": 1, "extent": "face", "margin": 0.25, "feather": 32}
+CANVAS = {"width": 0, "height": 0, "fit": "crop", "body": "half"}
 NOTHING = {"threshold": 0.99}
 
 
@@ -112,9 +113,11 @@ NOTHING = {"threshold": 0.99}
             r"'shoes' .*its mask \(96x96 px\) is all zero",
         ),
         (
-            lambda: asked(places.LayoutFromMasks, masks=detected(**NOTHING), width=0, height=0, body="half"),
+            lambda: asked(
+                places.LayoutFromFaces, masks=detected(**NOTHING), width=0, height=0, fit="crop", body="half"
+            ),
             BadPicture,
-            "masks input of Layout from Masks .*empty batch",
+            "masks input of Layout from Picture .*empty batch",
         ),
         (
             lambda: asked(places.PersonRegion, cast=placed(), **REGION, masks=detected()[2:]),

@@ -23,8 +23,9 @@ from pack.bridge.face_model import FaceModel
 from pack.core.faces import insight
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
+from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage, load_id_patch
-from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast, PoseImage
+from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast
 from pack.nodes.second_pass import CropFaces, PasteFaces
 from rig import small_networks
 from rig.standins import Files, narrow

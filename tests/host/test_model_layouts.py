@@ -28,7 +28,7 @@ from pack.core.errors import WrongBaseModel
 from pack.core.parts.bank import PartWeights
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Layout
-from pack.nodes.control_images import FaceKeypointsImage
+from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
 from pack.nodes.instant_id.nodes import load_instant_id
 from pack.nodes.share_parts.nodes import SharePartsAttention
@@ -186,7 +186,7 @@ def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_p
                 sample(*applied)
 
     host, own = (model, control_net), adapter(model, tmp_path)
-    hint = FaceKeypointsImage.execute(layout=Layout(SIDE, SIDE, (instant_id_run.slot(8, 8, 40, 40),)))[0]
+    hint = PoseImage.execute(layout=Layout(SIDE, SIDE, (instant_id_run.slot(8, 8, 40, 40),)), draw="face keypoints")[0]
     face = instant_id_run.one()
     samples(instant_id_run.apply(host, own, face, positive, negative, hint=hint, control_strength=0.0))
     samples_with_the_net(instant_id_run.apply(host, own, face, positive, negative, hint=hint))

@@ -52,7 +52,7 @@ LOADERS: dict[str, dict[str, Any]] = {
     "LikenessLoadFaceModel": {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto", "backend": "torch"},
     "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
     "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
-    "LikenessLoadIPAdapter": {"file": "standin-ip-adapter-faceid-plusv2_sd15.bin", "plus_version": "by the file"},
+    "LikenessLoadAdapter": {"file": "standin-ip-adapter-faceid-plusv2_sd15.bin"},
     "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
     "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
     "LikenessLoadInfiniteYou": {"file": "standin-image_proj_model.pt"},

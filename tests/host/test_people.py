@@ -307,7 +307,7 @@ def landmarks_of(name, *photos):
 def test_faces_from_landmarks_need_no_pack(nodes, without_pack):
     photo = real_faces.image(real_faces.SIX_FRIENDS)
     given = landmarks_of("six_friends", photo)
-    output = nodes.FacesFromLandmarks.execute(without_pack, photo, "left to right", 0, 2, given)
+    output = nodes.DetectFaces.execute(without_pack, photo, "left to right", 0, 2, given)
     faces, preview, count = output.args
     assert count == len(faces.faces) == 2 and (faces.width, faces.height) == (1280, 886)
     assert preview.shape == photo.shape and not torch.equal(preview, photo) and output.ui.as_dict()["images"]
@@ -402,7 +402,7 @@ def test_what_the_hosts_own_node_finds(nodes, without_pack, standin_models):
         loaded = mediapipe.FaceLandmarkerModel(comfy.utils.load_torch_file(str(standin_models.landmarker)))
         given = mediapipe.MediaPipeFaceLandmarker.execute(loaded, photo, "both", 0, 0.5, "empty").args[0]
         inputs.face_landmarks("face_landmarks", given)
-        faces = nodes.FacesFromLandmarks.execute(without_pack, photo, "score", 0, 0, given).args[0]
+        faces = nodes.DetectFaces.execute(without_pack, photo, "score", 0, 0, given).args[0]
     (face,) = faces.faces
     x0, y0, x1, y1 = face.box
     assert x0 + x1 == pytest.approx(233, abs=2) and y1 - 287 / 2 == pytest.approx(287 / 3, abs=2)
@@ -425,16 +425,6 @@ def test_without_landmarks_and_without_a_detector_nobody_is_found(nodes, without
     ):
         with pytest.raises(DetectorMissing, match=r"Load Face Model .*none.* face_landmarks"):
             run()
-
-
-def test_landmarks_that_are_not_linked(nodes, without_pack):
-    """What this host lacks is said where it lacks it."""
-    from importlib.util import find_spec
-
-    with pytest.raises(errors.BadPhoto) as caught:
-        nodes.FacesFromLandmarks.execute(without_pack, real_faces.image(real_faces.YAO), "score", 0, 0)
-    lacks = find_spec("comfy_extras.nodes_mediapipe") is None
-    assert ("This ComfyUI has no such node: update it (0.22 and later have it)." in caught.value.advice) == lacks
 
 
 # ONNX files in torch
@@ -609,7 +599,7 @@ def test_which_face(nodes, face_model):
 
 
 def test_numbers_of_detect_faces_are_those_of_the_places(nodes, face_model):
-    """Whatever the order and the filter: place 1 of Layout from Faces is face 1."""
+    """Whatever the order and the filter: place 1 of Layout from Picture is face 1."""
     from pack.core.faces.drawing import numbered_faces
     from pack.core.places import layouts
 

@@ -13,6 +13,7 @@ from pack.core.errors import BadLayout
 from pack.core.people import Cast, Face, Faces, Layout, Person, Slot
 from pack.core.places import bodies
 from pack.nodes import places
+from pack.nodes.control_images import PoseImage
 from rig.host_server import HostServer
 from torch import Tensor
 
@@ -42,8 +43,8 @@ def made_by_each() -> dict[str, Any]:
     return {
         "boxes": places.LayoutFromBoxes.execute(384, 256, "crop", "person", "half", "drawn", text),
         "faces": places.LayoutFromFaces.execute(Faces((face,), 384, 256), 384, 256, "crop", "half"),
-        "poses": places.LayoutFromPoses.execute(poses, 0, 0, "crop"),
-        "masks": places.LayoutFromMasks.execute(masks, 0, 0, "half"),
+        "poses": places.LayoutFromFaces.execute(None, 0, 0, "crop", "half", poses),
+        "masks": places.LayoutFromFaces.execute(None, 0, 0, "crop", "half", masks=masks),
         "group": group(2, width=384, height=256),
         "added": places.AddPlace.execute(group(1, width=384, height=256).args[0], "free place", 0, 0, 40, "half"),
     }
@@ -66,7 +67,7 @@ def test_every_layout_node_shows_what_it_made(source: str) -> None:
     assert (layout.width, layout.height) == (384, 256)
     assert preview.shape == (1, 256, 384, 3)
     assert shown(output).is_file()
-    image = places.PoseImage.execute(layout)
+    image = PoseImage.execute(layout)
     assert image.args[0].shape == (1, 256, 384, 3)
     assert image.args[0].any()
     assert shown(image).is_file()
@@ -113,7 +114,7 @@ def test_guesses_and_what_is_out_of_the_picture_are_said_in_it() -> None:
     flat = [v for joint in bodies.openpose(bodies.body((200, 80), 60)) for v in joint]
     frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 384, "canvas_height": 256}
     unsure = {**frame, "people": [{"pose_keypoints_2d": [0.0, 0.0, 0.0, *flat[3:]]}]}
-    poses = (places.LayoutFromPoses.execute([one], 0, 0, "crop").args[1] for one in (frame, unsure))
+    poses = (places.LayoutFromFaces.execute(None, 0, 0, "crop", "half", [one]).args[1] for one in (frame, unsure))
     walking = (group(2, framing=framing, action="walking").args[1] for framing in ("full", "half"))
     for quiet, told in (poses, walking):
         assert (quiet[0, -8:, -22:] < 0.2).all() and (told[0, -8:, -22:] == 1).all()
@@ -173,7 +174,7 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
 
 def test_what_has_no_skeleton_has_no_pose_picture() -> None:
     with pytest.raises(BadLayout):
-        places.PoseImage.execute(Layout(64, 64, (Slot((9, 9)),)))
+        PoseImage.execute(Layout(64, 64, (Slot((9, 9)),)))
 
 
 def test_a_region_goes_along_when_people_swap() -> None:

@@ -1,4 +1,4 @@
-"""From the host's detectors to places: RT-DETR's boxes and SDPose's joints, read by Layout from Poses.
+"""From the host's detectors to places: RT-DETR's boxes and SDPose's joints, read by Layout from Picture.
 
 Their weights are gigabytes. What their networks would give, logits with boxes and a heat map per joint, is drawn here;
 all that follows is the host's own: its thresholds, boxes, refinement of joints, and the dictionaries of POSE_KEYPOINT.
@@ -110,7 +110,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def placed(poses: object) -> tuple[Layout, Tensor]:
-    return places.LayoutFromPoses.execute(poses, 0, 0, "crop").args
+    return places.LayoutFromFaces.execute(None, 0, 0, "crop", "half", poses).args
 
 
 def around(pose: Pose) -> Box:

@@ -23,10 +23,10 @@ from pack.core.places.layouts import skeleton_around
 from pack.core.places.regions import BadRegion
 from pack.nodes import measure, second_pass
 from pack.nodes import people as people_nodes
-from pack.nodes.control_images import FaceKeypointsImage
+from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
 from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
-from pack.nodes.places import PersonRegion, PlaceCast, PoseImage
+from pack.nodes.places import PersonRegion, PlaceCast
 from seeded import instant_id_file
 
 CROP = {
@@ -83,7 +83,7 @@ def sampled(model, positive, negative, rows=None, batch=PEOPLE):
 
 
 def with_instant_id(networks, instant_id, people, **changed):
-    keypoints = FaceKeypointsImage.execute(people)[0]
+    keypoints = PoseImage.execute(cast=people, draw="face keypoints")[0]
     texts = [instant_id_run.text(1)], [instant_id_run.text(2)]
     given = {**DEFAULTS, **changed}
     return ApplyInstantID.execute(networks[0], *texts, instant_id, networks[1], people, keypoints, **given).args
@@ -131,7 +131,7 @@ def test_a_latent_of_other_rows_is_refused(networks, instant_id, id_patch):
 def test_images_of_other_rows_are_refused(networks, instant_id, id_patch):
     people = cast("antelopev2")
     texts = [instant_id_run.text(1)], [instant_id_run.text(2)]
-    keypoints = FaceKeypointsImage.execute(people)[0]
+    keypoints = PoseImage.execute(cast=people, draw="face keypoints")[0]
     with pytest.raises(BadCast, match="The keypoints image has 2 rows"):
         ApplyInstantID.execute(networks[0], *texts, instant_id, networks[1], people, keypoints[:2], **DEFAULTS)
     with pytest.raises(BadRegion, match="everybody has a picture of their own"):
@@ -188,7 +188,7 @@ def test_six_people_become_six_rows_and_come_back(face_model, photo, friends):
     assert [person.identity.name for person in made["cast_by_row"].people] == [f"friend {n}" for n in range(1, 7)]
     assert made["preview"].shape == photo.shape and made["report"].count("second pass") == 6
     assert PoseImage.execute(cast=made["cast_by_row"])[0].shape == (6, 256, 256, 3)
-    keypoints = FaceKeypointsImage.execute(made["cast_by_row"])[0]
+    keypoints = PoseImage.execute(cast=made["cast_by_row"], draw="face keypoints")[0]
     assert keypoints.shape == (6, 256, 256, 3) and bool(keypoints.amax((1, 2, 3)).gt(0.9).all())
     pasted, mask = second_pass.PasteFaces.execute(photo, made["where"], "none", made["crops"]).args
     assert torch.equal(pasted[mask == 0], photo[mask == 0]) and (pasted - photo).abs().mean() < 0.005

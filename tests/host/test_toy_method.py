@@ -49,18 +49,19 @@ def module(name: str) -> Any:
 
 def test_lists_know_it(toy: ModuleType) -> None:
     nodes = {node.define_schema().node_id for node in module("nodes.extension").NODES}
-    assert {"LikenessLoadToy", "LikenessApplyToy"} <= nodes
+    assert "LikenessApplyToy" in nodes
+    assert "toy_method" in module("nodes.adapters").LOADERS
     assert "toy" in folder_paths.folder_names_and_paths
     assert module("core.measure.report").METHODS["Toy Adapter"] == "antelopev2"
     state = {"toy_proj.weight": torch.zeros(8, 512)}
     assert module("core.models.formats").identify(state).title == "a toy adapter"
     graph = {
-        "1": {"class_type": "LikenessLoadToy", "inputs": {"file": "toy.bin"}},
+        "1": {"class_type": "LikenessApplyToy", "inputs": {}},
         "2": {"class_type": "LikenessIdentity", "inputs": {}},
     }
     assert "antelopev2" in [model.id for model in module("core.models.needs").wanted(graph)]
     uses = module("core.models.uses").users(
-        {"mine": graph}, lambda _: {"1": {"class_type": "LikenessLoadInstantID", "inputs": {}}}
+        {"mine": graph}, lambda _: {"1": {"class_type": "LikenessApplyInstantID", "inputs": {}}}
     )
     assert uses(module("core.models.manifest").model("instantid")) == "Toy Adapter"
     assert "Toy" not in module("bridge.unet").instead(), "it is for UNets"
@@ -78,7 +79,7 @@ def test_it_draws(toy: ModuleType, sdxl: Any, tmp_path: Path) -> None:
     torch.save({"toy_proj.weight": torch.randn(2048, 512) / 22, **layers}, tmp_path / "toy.bin")
     folder_paths.folder_names_and_paths["instantid"] = ([str(tmp_path)], {".bin"})
     nodes = module("nodes.toy_method.nodes")
-    (loaded,) = nodes.LoadToy.execute("toy.bin").args
+    (loaded,) = module("nodes.adapters").LoadAdapter.execute("toy.bin").args
     cast = instant_id_made.person("Anna", torch.randn(1, 512)).identity
     sides = [[[torch.randn(1, 77, 2048), {"pooled_output": torch.zeros(1, 1280)}]] for _ in range(2)]
     given = {"photos": "mean", "region_margin": 0.75, "feather": 32}

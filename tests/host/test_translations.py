@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import pytest
 import translations
 from comfy_api.latest import io
-from pack.nodes.extension import Likeness
+from pack.nodes.extension import NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = pytest.mark.skipif(not hasattr(io, "BoundingBoxes"), reason="a node has an editor less in this ComfyUI")
-SCHEMAS = [node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())]
+SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 ENGLISH = translations.of_schemas(SCHEMAS)
 WORKFLOWS = {path.stem for path in (ROOT / "workflows").glob("*.json")}
 

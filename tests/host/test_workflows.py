@@ -38,7 +38,7 @@ PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 DECIDING = {
     "LikenessDetectFaces", "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessPlaceCast", "LikenessPoseImage",
     "LikenessCastFromPhotos", "LikenessIDPatchImage",
-    "LikenessFaceKeypointsImage", "LikenessAddPlace", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
+    "LikenessAddPlace", "LikenessPersonRegion", "LikenessPart", "LikenessEncodeParts",
     "LikenessMeasure", "LikenessPickBest", "LikenessCropFaces", "LikenessPasteFaces", "LikenessSaveIdentity",
     "LikenessDoctor", "LikenessCastReferences", "LikenessBindReferences",
 }  # fmt: skip
@@ -125,7 +125,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins | None, picture
     prompt = workflow.to_prompt(graph, known)
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = standins_for(file, prompt, models) if models else {}
-    if workflow.nodes_of(prompt, "LikenessFacesFromLandmarks"):  # the stand-in finds one face in every picture
+    if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):  # the stand-in finds one face in every picture
         names |= {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "1"}
     width, height = size_of(file)
     # After one step of these the picture is nearly black, and klein's second pass has half as many.
@@ -153,7 +153,8 @@ def prepared(file: Path, known: dict[str, Any], models: Standins | None, picture
 def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]:
     """What its loaders have chosen -> the stand-ins' names."""
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
-    adapters = [prompt[number]["inputs"]["file"] for number in workflow.nodes_of(prompt, "LikenessLoadIPAdapter")]
+    chosen = {prompt[number]["inputs"]["file"] for number in workflow.nodes_of(prompt, "LikenessLoadAdapter")}
+    adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {
         "CheckpointLoaderSimple.ckpt_name": (models.sd15 if sd15 else models.checkpoint).name,
@@ -161,10 +162,10 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
         "CLIPVisionLoader.clip_name": (models.clip_vision if parts else models.clip_vision_h).name,
         "LikenessLoadParts2Whole.folder": models.parts2whole.name,
         "ControlNetLoader.control_net_name": models.control_net.name,
-        "LikenessLoadIDPatch.file": models.id_patch.name,
-        "LikenessLoadInstantID.file": models.instant_id.name,
-        "LikenessLoadStoryMaker.file": models.story_maker.name,
-        "LikenessLoadPhotoMaker.file": models.photo_maker_v2.name,
+        "LikenessLoadAdapter.file=id-patch.bin": models.id_patch.name,
+        "LikenessLoadAdapter.file=ip-adapter.bin": models.instant_id.name,
+        "LikenessLoadAdapter.file=mask.bin": models.story_maker.name,
+        "LikenessLoadAdapter.file=photomaker-v2.bin": models.photo_maker_v2.name,
         "LikenessDetectBodySurface.file": models.densepose.name,
         "LikenessLoadFaceModel.pack": models.face_pack.name,
         "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,
@@ -172,8 +173,7 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     for kind, inputs in TRANSFORMERS.items():
         if kind in file.stem:
             names |= {loader: models.of_transformer(published).name for loader, published in inputs.items()}
-    if adapters:
-        names["LikenessLoadIPAdapter.file"] = models.ip_adapter(Path(adapters[0]).stem).name
+    names |= {f"LikenessLoadAdapter.file={name}": models.ip_adapter(Path(name).stem).name for name in adapters}
     if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):
         del names["LikenessLoadFaceModel.pack"]  # it goes without one
     return names
@@ -188,7 +188,7 @@ def without_detectors(prompt: Prompt, width: int) -> Prompt:
     found = [bodies.openpose(bodies.body((width * share, 60), 50)) for share in (0.3, 0.7)]
     people = [{"pose_keypoints_2d": [value for joint in body for value in joint]} for body in found]
     frame = {"people": people, "canvas_width": width, "canvas_height": 256}
-    for number in workflow.nodes_of(prompt, "LikenessLayoutFromPoses"):
+    for number in workflow.nodes_of(prompt, "LikenessLayoutFromFaces"):
         prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
     return prompt
 
@@ -279,7 +279,7 @@ def test_runs_shows_what_it_decides_and_samples_again(
     assert first.status == "success"
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
     decided = [number for number in first.executed if decides(prompt[number])]
-    shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessFaceKeypointsImage"}
+    shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessPoseImage"}
     assert shows & classes(prompt, list(prompt)) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
     if file.stem == "start_person_in_photo":
@@ -604,7 +604,7 @@ def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
         ("id_patch_two_people", {"LikenessGroupLayout.count": 1}, "2 people and the layout has 1 place"),
         ("id_patch_two_people", {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "2,2"},
          "person 2 stands in 2 places"),
-        ("id_patch_two_people", {"LikenessLoadIDPatch.file": "../x.bin"}, "leads outside of"),
+        ("id_patch_two_people", {"LikenessLoadAdapter.file": "../x.bin"}, "leads outside of"),
         ("id_patch_two_people", {"LikenessLoadFaceModel.recognisers": "w600k_mbf"}, "arcface-ir-se50.* w600k"),
         # The host links an identity where a cast is taken: the node runs, and has something to say of this one.
         ("instant_id_four_people",

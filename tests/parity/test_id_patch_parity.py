@@ -9,7 +9,8 @@ import torch
 from diffusers import EulerDiscreteScheduler
 from figures import relative
 from pack.core.people import Identity, Person, PlacedCast, Slot
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, LoadIDPatch
+from pack.nodes.adapters import LoadAdapter
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
@@ -31,12 +32,12 @@ def host(peers):
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    """kind -> what Load ID-Patch makes of a file of that kind."""
+    """kind -> what Load Adapter makes of a file of that kind."""
     folder = tmp_path_factory.mktemp("id_patch")
     folder_paths.add_model_folder_path("id_patch", str(folder), is_default=True)
     for kind in ("resampler", "mlp"):
         torch.save(id_patch_file(kind), folder / f"{kind}.bin")
-    return {kind: LoadIDPatch.execute(f"{kind}.bin")[0] for kind in ("resampler", "mlp")}
+    return {kind: LoadAdapter.execute(f"{kind}.bin")[0] for kind in ("resampler", "mlp")}
 
 
 def cast_of(embeddings, centers, width, height):

@@ -63,8 +63,8 @@ def settings_in(graph: dict[str, Any]) -> Iterator[Settings]:
     kinds = {node["type"] for node in nodes}
     own = {
         "LikenessLoadParts2Whole": "Parts2Whole",
-        "LikenessLoadIPAdapter": "IP-Adapter",
-        "LikenessLoadStoryMaker": "StoryMaker",
+        "LikenessApplyIPAdapter": "IP-Adapter",
+        "LikenessApplyStoryMaker": "StoryMaker",
     }
     method = next((name for kind, name in own.items() if kind in kinds), "Lightning" if few else "SDXL")
     for node in nodes:

@@ -1,4 +1,4 @@
-"""A help page of each of its nodes, in English and Chinese, that names every input."""
+"""A help page of each of its nodes, or of the one that replaced it, in English and Chinese, that names every input."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from pathlib import Path
 
 from graph_run import OURS
 from pack.core.methods import Method
+from pack.nodes.replaced import OLD_CLASS_MAPPINGS
 
 PAGES = Path(__file__).parents[2] / "web" / "docs"
 
 
 def test_every_node_has_its_page(method: Method) -> None:
-    for kind in {method.node, *method.applies}:
-        inputs = [one.id for one in OURS[kind].define_schema().inputs]
+    for known in {method.node, *method.applies}:
+        schema = OURS[known].define_schema()
+        kind = OLD_CLASS_MAPPINGS[known].by if schema.is_deprecated else known
+        inputs = [one.id for one in schema.inputs]
         for page in (PAGES / f"{kind}.md", PAGES / kind / "zh.md"):
             text = page.read_text("utf-8")
             assert not [name for name in inputs if name not in text], page.name

@@ -18,7 +18,7 @@ def test_a_picture_of_an_odd_size(row: Row) -> None:
     if row.kind == "LikenessApplyIDPatch":
         changed["image"] = ours("LikenessIDPatchImage", cast=value(cast))
     if row.kind == "LikenessApplyInstantID":
-        changed["image"] = ours("LikenessFaceKeypointsImage", cast=value(cast))
+        changed["image"] = ours("LikenessPoseImage", draw="face keypoints", cast=value(cast))
     if row.kind == "LikenessBindIDTokens":
         before = ours("LikenessApplyIDPatch", cast=value(cast), image=ours("LikenessIDPatchImage", cast=value(cast)))
         changed |= {"positive": before, "negative": before[1]}

@@ -1,16 +1,74 @@
-"""Workflows saved by earlier versions, which lack inputs that came later, give the same picture."""
+"""Workflows saved by earlier versions, which lack inputs that came later and have nodes that were replaced since, give
+the same picture."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
 import torch
-from attack_graphs import node
+from attack_graphs import node, value
 from comfy_api.latest._io import WidgetInput
+from graph_run import run
+from pack.bridge.face_model import NO_DETECTOR, NO_RECOGNISER
+from pack.core.methods import methods
+from pack.nodes.adapters import LOADERS
+from pack.nodes.extension import NODES, OLD
 from promised import Row, latents, picture
 
 KNOWN = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text("utf-8"))
+
+SAVED = json.loads((Path(__file__).parents[1] / "golden" / "old_nodes.json").read_text("utf-8"))
+"""Nodes that others have replaced, as workflows have them."""
+NOW = {
+    "LikenessDrawBodySurface": ("LikenessPoseImage", {"draw": "body surface"}),
+    "LikenessFaceKeypointsImage": ("LikenessPoseImage", {"draw": "face keypoints"}),
+    "LikenessFacesFromLandmarks": ("LikenessDetectFaces", {}),
+    "LikenessLayoutFromMasks": ("LikenessLayoutFromFaces", {"fit": "crop"}),
+    "LikenessLayoutFromPoses": ("LikenessLayoutFromFaces", {"body": "half"}),
+    **{one.node: ("LikenessLoadAdapter", {}) for one in methods() if one.folder in LOADERS},
+}
+"""What does the same now."""
+_ALONE = {"pack": NO_DETECTOR, "recognisers": NO_RECOGNISER, "provider": "auto", "backend": "auto"}
+LINKED = {
+    "LIKENESS_CAST": value("cast()"), "LIKENESS_LAYOUT": value("layout()"), "POSE_KEYPOINT": value("pose()"),
+    "MASK": value("mask(2)"), "LIKENESS_FACE_MODEL": node("LikenessLoadFaceModel", **_ALONE),
+    "IMAGE": value("photo()"), "FACE_LANDMARKS": value("landmarks()"),
+}  # fmt: skip
+SCHEMAS = {schema.node_id: schema for schema in (one.GET_SCHEMA() for one in (*NODES, *OLD))}
+
+
+def test_every_replaced_node_is_tried() -> None:
+    assert SAVED.keys() == NOW.keys() == {one.GET_SCHEMA().node_id for one in OLD}
+    assert all(SCHEMAS[kind].is_deprecated for kind in SAVED)
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_a_replaced_node_opens_and_does_what_the_new_one_does(kind: str) -> None:
+    saved, schema, (by, given) = SAVED[kind], SCHEMAS[kind], NOW[kind]
+    types = {one.id: one.get_io_type() for one in schema.inputs}
+    assert {name: "COMBO" if isinstance(of, list) else of for name, of in types.items()} == saved["inputs"]
+    assert [one.get_io_type() for one in schema.outputs] == saved["outputs"]
+    widgets = [one.id for one in schema.inputs if isinstance(one, WidgetInput)]
+    links = {name: LINKED[of] for name, of in saved["inputs"].items() if of in LINKED}
+    inputs = links | dict(zip(widgets, saved["widgets_values"], strict=True))
+    if by == "LikenessLoadAdapter":  # their files: tests/promises/test_wrong_files.py
+        assert LOADERS[next(one.folder for one in methods() if one.node == kind)].published.named(inputs["file"])
+        return
+    old, new = (run(node(made_by, **given), {}) for made_by, given in ((kind, inputs), (by, inputs | given)))
+    assert len(old) == len(saved["outputs"]) and same(old, new[: len(old)])
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, (tuple, list)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(one, b[name]) for name, one in a.items())
+    return same(vars(a), vars(b)) if hasattr(a, "__dict__") else a == b
 
 
 def test_without_the_inputs_that_came_later_it_is_the_same_picture(row: Row) -> None:

@@ -35,7 +35,11 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
     both = latents(each.sampled(each.node(**said), steps=1))
     for number in range(2):
         cast = value(ALONE.format(number))
-        image = {"image": node("LikenessFaceKeypointsImage", cast=cast)} if "control_net" in row.inputs else {}
+        image = (
+            {"image": node("LikenessPoseImage", draw="face keypoints", cast=cast)}
+            if "control_net" in row.inputs
+            else {}
+        )
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
         if row.kind == "LikenessApplyIDPatch":
             image = {"image": UNCONNECTED}

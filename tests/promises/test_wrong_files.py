@@ -17,7 +17,7 @@ from pack.core.models import manifest
 from rig import adapters
 from rig.standins import Standins
 
-IP_ADAPTER = ("IP-Adapter", "Load IP-Adapter (Likeness)")
+IP_ADAPTER = ("IP-Adapter", "Load Adapter")
 # Whose it is, and what is said of it and where it belongs.
 SAID = {
     "ip-adapter-faceid_sd15": (*IP_ADAPTER, "an IP-Adapter FaceID adapter for SD1.5"),
@@ -34,9 +34,9 @@ SAID = {
     "ip-adapter_sdxl": (*IP_ADAPTER, "an SDXL IP-Adapter (for ViT-bigG)"),
     "ip-adapter_sdxl_vit-h": (*IP_ADAPTER, "an SDXL IP-Adapter"),
     "ip-adapter-plus_sdxl_vit-h": (*IP_ADAPTER, "an SDXL IP-Adapter (plus or plus-face)"),
-    "mask": ("StoryMaker", "Load StoryMaker", "a StoryMaker adapter"),
-    "photomaker-v1": ("PhotoMaker", "Load PhotoMaker (Likeness)", "a PhotoMaker adapter"),
-    "photomaker-v2": ("PhotoMaker", "Load PhotoMaker (Likeness)", "a PhotoMaker v2 adapter"),
+    "mask": ("StoryMaker", "Load Adapter", "a StoryMaker adapter"),
+    "photomaker-v1": ("PhotoMaker", "Load Adapter", "a PhotoMaker adapter"),
+    "photomaker-v2": ("PhotoMaker", "Load Adapter", "a PhotoMaker v2 adapter"),
     "id-patch": ("ID-Patch", "models/id_patch", "ID-Patch projections (id-patch.bin)"),
     "instant-id": ("InstantID", "models/instantid", "an InstantID adapter (ip-adapter.bin)"),
     "recogniser": ("", "Load Face Model", "the ArcFace recogniser of facexlib (IR-SE50)"),
@@ -44,8 +44,8 @@ SAID = {
     "uni-portrait": ("", "UniPortrait node", "a UniPortrait adapter"),
     "pulid": ("", "PuLID node", "a PuLID adapter"),
     "consistent-id": ("", "ConsistentID node", "a ConsistentID adapter"),
-    "infinite-you": ("InfiniteYou", "Load InfiniteYou", "InfiniteYou's projection (image_proj_model.bin)"),
-    "with-anyone": ("WithAnyone", "Load WithAnyone", "a WithAnyone adapter"),
+    "infinite-you": ("InfiniteYou", "Load Adapter", "InfiniteYou's projection (image_proj_model.bin)"),
+    "with-anyone": ("WithAnyone", "Load Adapter", "a WithAnyone adapter"),
     "kolors": ("", "another IP-Adapter node", "an SDXL IP-Adapter of another kind"),
     "clip-vision-h": ("", "models/clip_vision", "the CLIP vision encoder ViT-H/14"),
     "clip-vision-g": ("", "models/clip_vision", "the CLIP vision encoder ViT-bigG/14"),

@@ -155,7 +155,7 @@ def offered(checkpoints: list[str], nets: list[str], projections: list[str], pac
     return {
         "CheckpointLoaderSimple": definition({"ckpt_name": [[CARTOON.checkpoint.name, *checkpoints]]}),
         "ControlNetLoader": definition({"control_net_name": ["COMBO", {"options": [*nets, CARTOON.control_net.name]}]}),
-        "LikenessLoadIDPatch": definition({"file": ["COMBO", {"options": [CARTOON.id_patch.name, *projections]}]}),
+        "LikenessLoadAdapter": definition({"file": ["COMBO", {"options": [CARTOON.id_patch.name, *projections]}]}),
         "LikenessLoadFaceModel": definition({"pack": ["COMBO", {"options": packs}]}),
     }
 
@@ -163,7 +163,7 @@ def offered(checkpoints: list[str], nets: list[str], projections: list[str], pac
 PROMPT = {
     "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "jugger.safetensors"}},
     "2": {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "ID-Patch/model.safetensors"}},
-    "3": {"class_type": "LikenessLoadIDPatch", "inputs": {"file": "id-patch.bin"}},
+    "3": {"class_type": "LikenessLoadAdapter", "inputs": {"file": "id-patch.bin"}},
 }
 
 

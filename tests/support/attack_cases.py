@@ -111,8 +111,8 @@ def masks() -> Iterator[Case]:
         "another size": "mask(2, 64, 48)",
         "64 of them": "mask(64)",
     }.items():
-        graph = given("LikenessLayoutFromMasks", "masks", expression)
-        yield right(f"LikenessLayoutFromMasks.masks: {what}", graph)
+        graph = given("LikenessLayoutFromFaces", "masks", expression)
+        yield right(f"LikenessLayoutFromFaces.masks: {what}", graph)
 
 
 def numbers() -> Iterator[Case]:
@@ -142,14 +142,15 @@ ONLY = (
     ("LikenessCast", "person_1"),
     ("LikenessPeopleFromPhotos", "photo_1"),
     ("LikenessCastFromPhotos", "image"),
-    ("LikenessFaceKeypointsImage", "cast"),
     ("LikenessMeasure", "cast"),
     ("LikenessPoseImage", "layout"),
     ("LikenessApplyInstantID", "control_net"),
     ("LikenessApplyInstantID", "image"),
     ("LikenessApplyIPAdapter", "clip_vision"),
     ("LikenessApplyStyle", "cast"),
-    ("LikenessFacesFromLandmarks", "face_landmarks"),
+    ("LikenessLayoutFromFaces", "faces"),
+    ("LikenessLayoutFromFaces", "poses"),
+    ("LikenessLayoutFromFaces", "masks"),
 )
 """Optional inputs that are the only ones of theirs that DEFAULTS connects, or that its strengths ask for."""
 
@@ -211,24 +212,32 @@ def sockets() -> Iterator[Case]:
     as_text = ended(ours("LikenessCast", person_1="Anna"))
     yield explained("LikenessCast.person_1: a text in the prompt itself", "person_1 input.*'Anna'", as_text)
     yield explained("LikenessCast: nobody", "no person is connected", ended(node("LikenessCast")))
-    yield explained("LikenessFaceKeypointsImage: nothing", "neither", ended(node("LikenessFaceKeypointsImage")))
+    for way in DRAWN:
+        yield explained(f"LikenessPoseImage: nothing as {way}", "neither", ended(node("LikenessPoseImage", draw=way)))
+    two = node("LikenessLayoutFromFaces", **DEFAULTS["LikenessLayoutFromFaces"], poses=value("pose()"))
+    yield explained("LikenessLayoutFromFaces: faces and poses", "one thing.* faces and poses", ended(two))
 
 
 # Places
 
-DRAWS_PLACES = ("LikenessPlaceCast", "LikenessPoseImage", "LikenessFaceKeypointsImage")
+DRAWN = ("skeletons", "face keypoints", "body surface")
+"""What Draw Layout may draw."""
 
 
 def places() -> Iterator[Case]:
-    for kind in DRAWS_PLACES:
-        yield explained(f"{kind}: nobody", "0 places|no face", ended(on_layout(kind, "Layout(128, 96, ())")))
+    nobody = {"layout": value("Layout(128, 96, ())")}
+    placed = ours("LikenessPlaceCast", cast=value("unplaced(identity())"), **nobody)
+    yield explained("LikenessPlaceCast: nobody", "0 places", ended(placed))
+    for way in DRAWN:
+        drawn = node("LikenessPoseImage", draw=way, **nobody)
+        yield explained(f"LikenessPoseImage: nobody as {way}", "0 places|no face|Nobody", ended(drawn))
     empty = value("cast(identity(), places=layout(slot(mask=mask()[0] * 0)))")
     region = ours("LikenessPersonRegion", cast=empty)
     yield explained("LikenessPersonRegion: the mask of the place is empty", "mask of its place is empty", ended(region))
     for what, (width, height) in {"100000x100000": ("100000", "100000"), "24000x24000": ("24000", "24000")}.items():
-        for kind in ("LikenessGroupLayout", "LikenessLayoutFromFaces", "LikenessLayoutFromMasks"):
-            graph = ended(ours(kind, width=value(width), height=value(height)))
-            yield explained(f"{kind}: {what} linked", width, graph)
+        for kind, of in (("LikenessGroupLayout", {}), ("LikenessLayoutFromFaces", {}), OF_MASKS):
+            graph = ended(ours(kind, **of, width=value(width), height=value(height)))
+            yield explained(f"{kind}: {what} linked {[*of]}", width, graph)
     yield explained("LikenessLayoutFromFaces: a face of NaN", "(?i)nan", ended(of_faces("face(box=(nan,) * 4)")))
     far = "face(keypoints=((nan, nan),) * 5)"
     yield explained("LikenessLayoutFromFaces: keypoints of NaN", "(?i)nan", ended(of_faces(far)))
@@ -265,12 +274,7 @@ def places() -> Iterator[Case]:
     yield right("LikenessPlaceCast: swapped", ended(ours("LikenessPlaceCast", order="custom", custom_order="2;1")))
 
 
-def on_layout(kind: str, expression: str):
-    people = {"cast": value("unplaced(identity())")} if kind == "LikenessPlaceCast" else {}
-    given = {**DEFAULTS[kind], "layout": value(expression), **people}
-    if kind == "LikenessFaceKeypointsImage":
-        del given["cast"]
-    return node(kind, **given)
+OF_MASKS = "LikenessLayoutFromFaces", {"masks": value("mask(2)"), "body": "bust"}
 
 
 def of_faces(expression: str):
@@ -302,17 +306,19 @@ BAD_POSES = {
 
 def poses() -> Iterator[Case]:
     for what, (expression, words) in BAD_POSES.items():
-        graph = ended(ours("LikenessLayoutFromPoses", poses=value(expression)))
+        graph = ended(ours("LikenessLayoutFromFaces", poses=value(expression)))
         yield explained(f"poses: {what}", words, graph)
     for what, canvas in {"80000x80000": "80000", "24000x24000": "24000"}.items():
         graph = ours(
-            "LikenessLayoutFromPoses", poses=value(f"pose(width={canvas}, height={canvas})"), width=0, height=0
+            "LikenessLayoutFromFaces", poses=value(f"pose(width={canvas}, height={canvas})"), width=0, height=0
         )
         yield explained(f"poses: canvas of {what}", what, ended(graph))
-    one = ours("LikenessLayoutFromPoses", poses=value("pose(width=1, height=1)"), width=8192, height=8192)
+    one = ours("LikenessLayoutFromFaces", poses=value("pose(width=1, height=1)"), width=8192, height=8192)
     drawn = ended(node("LikenessPoseImage", layout=one))
     yield explained("poses: canvas 1x1, drawn at 8192", "nobody", drawn)
-    yield right("poses: 0 takes the canvas", ended(ours("LikenessLayoutFromPoses", width=0, height=0)))
+    yield right(
+        "poses: 0 takes the canvas", ended(ours("LikenessLayoutFromFaces", poses=value("pose()"), width=0, height=0))
+    )
 
 
 # People
@@ -339,9 +345,9 @@ def people() -> Iterator[Case]:
     emptied = ours("LikenessPlaceCast", order="custom", custom_order="0,0")
     everybody = ours("LikenessPersonRegion", cast=emptied, person=0)
     yield explained("LikenessPersonRegion: everybody of nobody", "no person 0.*nobody", ended(everybody))
-    for kind in ("LikenessPoseImage", "LikenessFaceKeypointsImage"):
-        drawn = ended(node(kind, cast=emptied))
-        yield explained(f"{kind}: a picture of nobody", "Nobody of the cast .* custom_order", drawn)
+    for way in DRAWN:
+        drawn = ended(node("LikenessPoseImage", cast=emptied, draw=way))
+        yield explained(f"LikenessPoseImage: nobody of a cast as {way}", "Nobody of the cast .* custom_order", drawn)
     regional = ours("LikenessBindIDTokens", cast=emptied)
     yield explained("LikenessBindIDTokens: nobody", "of 2 people, the cast has 0 people", ended(regional))
     nobody = value("cast(weights=[0.0, 0.0])")
@@ -383,7 +389,7 @@ def people() -> Iterator[Case]:
 def picture_of(method: str, cast, photos: str = "mean"):
     if method == "LikenessApplyIDPatch":
         return ours("LikenessIDPatchImage", cast=cast, photos=photos)
-    return ours("LikenessFaceKeypointsImage", cast=cast)
+    return ours("LikenessPoseImage", draw="face keypoints", cast=cast)
 
 
 # The face bank
@@ -490,8 +496,7 @@ def texts() -> Iterator[Case]:
         yield right(f"{what}: label, shared", ended(share))
         yield right(f"{what}: label, encoded", ended(ours("LikenessEncodeParts", parts=label)))
         for kind, given in {
-            "LikenessLoadIDPatch": "file", "LikenessLoadInstantID": "file", "LikenessLoadParts2Whole": "folder",
-            "LikenessLoadIPAdapter": "file", "LikenessLoadPhotoMaker": "file", "LikenessLoadIdentity": "file",
+            "LikenessLoadAdapter": "file", "LikenessLoadParts2Whole": "folder", "LikenessLoadIdentity": "file",
         }.items():  # fmt: skip
             for how, text in {"": name, ", linked": value(repr(name))}.items():
                 graph = check("None", ours(kind, **{given: text}))
@@ -615,7 +620,7 @@ def rows() -> Iterator[Case]:
     )
     images = {
         "LikenessApplyIDPatch": condition,
-        "LikenessApplyInstantID": node("LikenessFaceKeypointsImage", cast=apart),
+        "LikenessApplyInstantID": node("LikenessPoseImage", draw="face keypoints", cast=apart),
     }
     for kind, image in images.items():
         applied = ours(kind, cast=apart, image=image)

@@ -109,15 +109,9 @@ def _defaults() -> dict[str, dict[str, Any]]:
     return {
         "LikenessLoadFaceModel": models["buffalo"].inputs,
         "LikenessLoadIdentity": {"file": "anna.safetensors"},
-        "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
-        "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
-        "LikenessLoadIPAdapter": {"file": "standin-ip-adapter-faceid_sdxl.bin", "plus_version": "by the file"},
-        "LikenessLoadPhotoMaker": {"file": "standin-photomaker-v1.bin"},
+        "LikenessLoadAdapter": {"file": "standin-ip-adapter-faceid_sdxl.bin", "plus_version": "by the file"},
         "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
         "LikenessDetectFaces": {**faces, "order": "left to right", "min_size": 0, "max_faces": 0},
-        "LikenessFacesFromLandmarks": {
-            **faces, "face_landmarks": value("landmarks()"), "order": "left to right", "min_size": 0, "max_faces": 0,
-        },
         "LikenessIdentity": {**faces, "name": "Yao", "which_face": "largest", "on_no_face": "error"},
         "LikenessBlendIdentities": {
             "a": value("identity('Anna')"), "b": value("identity('Boris')"), "amount": 0.5, "method": "slerp",
@@ -133,8 +127,6 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "names": "Yao", "which_face": "largest", "corrections": "", "on_no_face": "skip", "same_person_from": 0.4,
         },
         "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
-        "LikenessLayoutFromPoses": {"poses": value("pose()"), **size, "fit": "crop"},
-        "LikenessLayoutFromMasks": {"masks": value("mask(2)"), **size, "body": "bust"},
         "LikenessLayoutFromBoxes": {
             "bboxes": value("[[{'x': 8, 'y': 4, 'width': 40, 'height': 80}]]"), **size, "fit": "crop",
             "boxes_show": "person", "body": "half", "boxes_from": "drawn", "text": "8, 4, 40, 80",
@@ -165,25 +157,21 @@ def _defaults() -> dict[str, dict[str, Any]]:
             "positive": node("LikenessApplyIDPatch", **applied), "negative": node("LikenessApplyIDPatch", **applied)[1],
         },
         "LikenessResizePhoto": {"image": value("image()"), "longer_side": 256, "multiple_of": 64},
-        "LikenessFaceKeypointsImage": {"cast": cast},
         "LikenessApplyInstantID": {
-            "control_net": value("control_net()"), "image": node("LikenessFaceKeypointsImage", cast=cast),
+            "control_net": value("control_net()"), "image": node("LikenessPoseImage", draw="face keypoints", cast=cast),
         },
         "LikenessApplyIPAdapter": {"clip_vision": value("vit_h()")},
         "LikenessApplyPhotoMaker": {"photo_maker": value("photo_maker()"), "text": "a woman img, a man img"},
         "LikenessApplyStyle": {
             "ip_adapter": value("loaded('ip_adapter_plus')"), "clip_vision": value("vit_h()"), "cast": cast, "who": "1",
         },
-        "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
         "LikenessApplyStoryMaker": {"bodies": value("image(batch=2)"), "body_masks": value("mask(2)")},
         "LikenessCastReferences": {
             "clip": value("klein_clip()"), "vae": value("flux2_vae()"), "cast": cast, "prompt": "in a park",
             "negative_prompt": "", "pictures": value("image()"), "sentences": "before the prompt", "size": 128,
             "photos_per_person": 1, "pose_picture": False,
         },
-        "LikenessLoadInfiniteYou": {"file": "standin-image_proj_model.pt"},
         "LikenessApplyInfiniteYou": {"control_net": value("infuse_net()"), "vae": value("flux_vae()")},
-        "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
         "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
         "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
         "LikenessApplyParts": {
@@ -198,9 +186,8 @@ def _defaults() -> dict[str, dict[str, Any]]:
         "LikenessDetectBodySurface": {
             "image": value("photo()"), "file": "standin-densepose.torchscript", "people": 1, **size, "fit": "pad",
         },
-        "LikenessDrawBodySurface": {"layout": layout},
         "LikenessBodySurfaceMask": {
-            "surface": node("LikenessDrawBodySurface", layout=layout), "head": True, "torso": True,
+            "surface": node("LikenessPoseImage", draw="body surface", layout=layout), "head": True, "torso": True,
             **dict.fromkeys(("upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet"), False), "side": "both",
         },
         "LikenessMeasure": measured,
@@ -244,7 +231,9 @@ def derived(kind: str) -> dict[str, Any]:
             if one.default is None and getattr(one, "options", None):
                 found[one.id] = one.options[0]
         elif not one.optional:
-            found[one.id] = given.get(one.id) or value(known.get(one.get_io_type(), "None"))
+            found[one.id] = given.get(one.id) or value(
+                known.get(one.get_io_type().removesuffix(",LIKENESS_ADAPTER"), "None")
+            )
     return found
 
 
@@ -258,7 +247,13 @@ DEFAULTS = {
 
 def ours(kind: str, **changed: Any) -> Node:
     """One of our nodes with its defaults and some inputs of another kind."""
-    return node(kind, **{**DEFAULTS[kind], **changed})
+    group = ONE_OF.get(kind, ())
+    others = dict.fromkeys(group, UNCONNECTED) if changed.keys() & {*group} else {}
+    return node(kind, **{**DEFAULTS[kind], **others, **changed})
+
+
+ONE_OF = {"LikenessLayoutFromFaces": ("faces", "poses", "masks")}
+"""Inputs of which one is connected."""
 
 
 def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **changed: Any) -> Node:

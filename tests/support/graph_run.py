@@ -7,11 +7,11 @@ from typing import Any
 import attack_values
 from attack_graphs import Node, Output
 from comfy_api.internal import make_locked_method_func
-from pack.nodes.extension import NODES
+from pack.nodes.extension import NODES, OLD
 
 from nodes import NODE_CLASS_MAPPINGS
 
-OURS = {one.define_schema().node_id: one for one in NODES}
+OURS = {one.define_schema().node_id: one for one in (*NODES, *OLD)}
 
 
 def call(node: Any, **inputs: Any) -> Any:

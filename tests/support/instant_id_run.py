@@ -7,7 +7,7 @@ import tiny_sdxl
 import torch
 from instant_id_made import DEFAULTS, person
 from pack.core.people import Cast, Layout, PlacedCast, Slot
-from pack.nodes.control_images import FaceKeypointsImage
+from pack.nodes.control_images import PoseImage
 from pack.nodes.instant_id.nodes import ApplyInstantID
 
 WIDTH, HEIGHT = 128, 96
@@ -43,7 +43,7 @@ def halves():
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
-HINT = FaceKeypointsImage.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)))[0]
+HINT = PoseImage.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)), draw="face keypoints")[0]
 
 
 def apply(host, instant_id, cast, positive=None, negative=None, model=None, hint=HINT, **changed):

@@ -50,7 +50,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """Other ways through a node than its defaults, beside those that the schemas tell."""
 BY_ROW = {
-    "cast": value("by_row()"), "image": node("LikenessFaceKeypointsImage", cast=value("by_row()")),
+    "cast": value("by_row()"), "image": node("LikenessPoseImage", draw="face keypoints", cast=value("by_row()")),
     "bodies": UNCONNECTED, "body_masks": UNCONNECTED,
 }  # fmt: skip
 

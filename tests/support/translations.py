@@ -12,7 +12,6 @@ language has no entry, so nothing breaks in between.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -123,12 +122,12 @@ def main() -> None:
 
     load_pack()
     load_host(os.environ["COMFYUI_PATH"])
-    from pack.nodes.extension import Likeness
+    from pack.nodes.extension import NODES
 
     committed = subprocess.run(
         ["git", "show", "HEAD:locales/en/nodeDefs.json"], cwd=ROOT, capture_output=True, check=True
     )
-    english = of_schemas([node.GET_SCHEMA() for node in asyncio.run(Likeness().get_node_list())])
+    english = of_schemas([node.GET_SCHEMA() for node in NODES])
     update(english, _flat(json.loads(committed.stdout)))
 
 

@@ -131,8 +131,8 @@ def broken(field: str, value: float) -> Slot:
 def test_a_place_on_no_canvas_is_named_in_layouts_and_casts(field: str, value: float) -> None:
     message = re.escape(f"({value:g})") + ".* Layout nodes.* Detect Faces"
     bad = broken(field, value)
-    with pytest.raises(BadLayout, match=f"Pose Image .*place 2 .*{message}"):
-        inputs.layout("The layout input of Pose Image", Layout(64, 64, (PLACE, bad)))
+    with pytest.raises(BadLayout, match=f"Draw Layout .*place 2 .*{message}"):
+        inputs.layout("The layout input of Draw Layout", Layout(64, 64, (PLACE, bad)))
     with pytest.raises(BadLayout, match=f"Place Cast .*person 1 .*{message}"):
         inputs.cast("The cast input of Place Cast", standing(bad))
 
@@ -169,8 +169,8 @@ def test_a_place_that_is_not_whole(changed: dict[str, Any], why: str) -> None:
 
 @pytest.mark.parametrize("size", [(0, 0), (-8, -8), (80_000, 80_000), (8, 1)])
 def test_a_canvas_that_is_none(size: tuple[int, int]) -> None:
-    with pytest.raises(BadSize, match=f"Pose Image .*{size[0]}x{size[1]} px"):
-        inputs.layout("The layout input of Pose Image", Layout(*size, (PLACE,)))
+    with pytest.raises(BadSize, match=f"Draw Layout .*{size[0]}x{size[1]} px"):
+        inputs.layout("The layout input of Draw Layout", Layout(*size, (PLACE,)))
     with pytest.raises(BadSize, match=f"cast.* {size[0]}x{size[1]} px"):
         inputs.cast("The cast", standing(PLACE, size=size))
 

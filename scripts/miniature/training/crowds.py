@@ -80,5 +80,5 @@ def _anywhere(rng: random.Random, people: int, size: tuple[int, int]) -> list[Pl
 
 
 def skeleton(places: list[Place], size: tuple[int, int]) -> Tensor:
-    """(H, W, 3), 0..1: what Pose Image draws."""
+    """(H, W, 3), 0..1: what Draw Layout draws."""
     return control_images.skeleton([place.pose for place in places], *size)

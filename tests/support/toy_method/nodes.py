@@ -1,4 +1,4 @@
-"""The toy's nodes: load it, apply it."""
+"""The toy's file and node: load it, apply it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...bridge.schema import applied_outputs, described, heard_inputs, photos_in
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.places import heard
-from ..sockets import CastOrIdentitySocket, socket
+from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import ToyNet
 
 METHOD = method("toy_method")
@@ -28,21 +28,12 @@ class Toy(Loaded[ToyNet]):
     """A loaded file."""
 
 
-ToySocket = socket(METHOD.socket, Toy)
+ToySocket = adapter_socket(METHOD.socket, Toy)
 FILE = load.Published.of(METHOD, "toy adapter")
 
 
 def load_toy(path: str) -> Toy:
     return Toy(FILE.load(path, ToyNet))
-
-
-class LoadToy(FileLoader, io.ComfyNode):
-    published, made = FILE, load_toy
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        schema = io.Schema(node_id="LikenessLoadToy", display_name="Load Toy", category="likeness/toy")
-        return cls.loading(schema, ToySocket, "toy", "toy adapter")
 
 
 class ApplyToy(io.ComfyNode):
@@ -97,4 +88,5 @@ class ApplyToy(io.ComfyNode):
         return scope.applied(cls, model, (positive, negative), carried)
 
 
-NODES = [LoadToy, ApplyToy]
+LOADER = FileLoader(FILE, load_toy)
+NODES = [ApplyToy]

@@ -1,0 +1,101 @@
+"""Load Adapter: a method's own file, of whichever method. What it is, its contents tell."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..bridge import folders, notes
+from ..bridge.loaders import FileLoader
+from ..bridge.schema import described, output
+from ..core.errors import ModelMissing
+from ..core.methods import methods
+from ..core.models.formats import recognised
+from ..core.models.manifest import models
+from .sockets import AdapterSocket
+
+LISTED = "https://github.com/likeness-nodes/likeness/blob/main/docs/models.md"
+
+
+LOADERS: dict[str, FileLoader] = {}
+"""By the folders of the methods that have one, in their order; extension.py, which knows these, fills it."""
+
+
+def files() -> dict[str, tuple[FileLoader, str]]:
+    """What a menu shows -> by the folder it lies in what loads it, and its name there.
+
+    A name that an earlier folder has too is shown behind its own folder's.
+    """
+    found: dict[str, tuple[FileLoader, str]] = {}
+    for loader in LOADERS.values():
+        key = loader.published.key
+        found |= {f"{key}/{name}" if name in found else name: (loader, name) for name in folders.listed(key)}
+    return found
+
+
+def place(file: str, method: str) -> tuple[FileLoader, str]:
+    """What loads a file that was chosen, and its name there. Raises ModelMissing, UnsafePath.
+
+    method: whose file it must be, "" for any; its folder in nodes/.
+    """
+    if method:
+        return LOADERS[method], file
+    by_key = {loader.published.key: loader for loader in LOADERS.values()}
+    there = [key for key in by_key if folders.find(file, key)]
+    published = [model.key for model in models() if model.name == file and model.key in by_key]
+    for key in (*there, *published):
+        return by_key[key], file
+    if file in (known := files()):
+        return known[file]
+    raise ModelMissing("The adapter", [file or "no file"], folders.folders(*by_key), LISTED, "its size is there")
+
+
+def path_of(file: str, method: str) -> str:
+    """Full path of a file that was chosen. Raises ModelMissing, UnsafePath."""
+    loader, name = place(file, method)
+    return loader.published.path(name)
+
+
+class LoadAdapter(io.ComfyNode):
+    method = ""
+    """Whose files alone are loaded: of the nodes that this one has replaced."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessLoadAdapter",
+            display_name="Load Adapter",
+            category="likeness/adapters",
+            inputs=[
+                io.Combo.Input("file", options=sorted(files())),
+                *(one for loader in LOADERS.values() for one in loader.inputs),
+            ],
+            outputs=[output(AdapterSocket, "adapter")],
+            hidden=[io.Hidden.unique_id],
+        )
+        words = [f"load {method.title}" for method in methods() if method.folder in LOADERS]
+        return described(schema, *words, "face", "identity", "faceid", "ipadapter", "人脸")
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(partial(path_of, method=cls.method), file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None, **further: Any) -> str:
+        found = folders.fingerprint(partial(path_of, method=cls.method), file)
+        return " ".join([found, *map(str, further.values())])
+
+    @classmethod
+    def execute(cls, file: str, **further: Any) -> io.NodeOutput:
+        node = notes.node_of(cls)
+        loader, name = place(file, cls.method)
+        path = loader.published.chosen(name, node)
+        if not cls.method and (kind := recognised(Path(path))[0]):
+            loader = next((one for one in LOADERS.values() if kind.id in one.published.formats), loader)
+        return io.NodeOutput(loader.load(path, node, **further))
+
+
+NODES = [LoadAdapter]
