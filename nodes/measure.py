@@ -19,7 +19,7 @@ from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
 from ..core.latents import rows
-from ..core.measure.drawing import who_is_who
+from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket

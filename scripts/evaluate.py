@@ -37,12 +37,14 @@ try:
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
+from rig import paired
+
 from core import identities, measure
 from core.errors import LikenessError, counted
 from core.faces import alignment, analysis, insight, model
 from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
-from core.measure.drawing import who_is_who
+from core.measure import who_is_who
 from core.models import packs
 from core.models.files import WEIGHTS, by_name
 from core.models.onnx_file import Kind, inspect
@@ -376,7 +378,7 @@ def compared(
 def _change(scored: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[str]:
     """The means of both sets, and what is between them."""
     yield from (f"{fmean(fmean(pair[side] for pair in each) for each in scored.values()):.3f}" for side in (0, 1))
-    change = measure.difference(scored)
+    change = paired.difference(scored)
     yield from (f"{value:+.3f}" for value in (change.mean, change.low, change.high))
     yield from (f"{change.p:.3f}", str(change.up), str(change.down))
 

@@ -51,7 +51,7 @@ def test_lists_know_it(toy: ModuleType) -> None:
     nodes = {node.define_schema().node_id for node in module("nodes.extension").NODES}
     assert {"LikenessLoadToy", "LikenessApplyToy"} <= nodes
     assert "toy" in folder_paths.folder_names_and_paths
-    assert module("core.measure.report").METHODS["Toy Adapter"] == "antelopev2"
+    assert module("core.measure").METHODS["Toy Adapter"] == "antelopev2"
     state = {"toy_proj.weight": torch.zeros(8, 512)}
     assert module("core.models.formats").identify(state).title == "a toy adapter"
     graph = {

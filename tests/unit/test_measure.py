@@ -11,7 +11,7 @@ import torch
 from pack.core import measure
 from pack.core.errors import BadCast, BadEmbedding, BadSize, LikenessError, NotPlaced
 from pack.core.latents import rows
-from pack.core.measure.drawing import who_is_who
+from pack.core.measure import who_is_who
 from pack.core.parts import compare
 from pack.core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
 
