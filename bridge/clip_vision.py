@@ -15,7 +15,7 @@ from ..core.errors import LikenessError
 from ..core.inputs import BadPicture
 from ..core.models import manifest
 from ..core.models.manifest import Model
-from .progress import stepwise
+from .notes import stepwise
 
 if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel

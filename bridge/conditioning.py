@@ -15,8 +15,9 @@ from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import LikenessError, WrongBaseModel, rows_missing
+from ..core.errors import LikenessError, WrongBaseModel
 from ..core.families import of_text
+from ..core.people import rows_missing
 from . import notes
 from .unet import ONE_FAMILY, Options, family, instead
 

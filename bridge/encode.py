@@ -13,10 +13,9 @@ from torch.nn.functional import cosine_similarity
 from ..core.errors import WrongBaseModel
 from ..core.families import latent_name, text_name
 from ..core.inputs import unusable_latent, unusable_text
-from ..core.parts import compare
-from ..core.parts.parts import Part, Prepared
+from ..core.parts.parts import Part, Prepared, region, worn
 from ..core.text import plain
-from .progress import stepwise
+from .notes import stepwise
 from .unet import text_width
 
 if TYPE_CHECKING:
@@ -71,10 +70,8 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
         comfy.model_management.throw_exception_if_processing_interrupted()
         return clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu()
 
-    worn = [(part, seen(compare.worn(part))) for part in parts]
-    return [
-        [float(cosine_similarity(own, seen(compare.region(part, image)))) for part, own in worn] for image in images
-    ]
+    each = [(part, seen(worn(part))) for part in parts]
+    return [[float(cosine_similarity(own, seen(region(part, image)))) for part, own in each] for image in images]
 
 
 def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:

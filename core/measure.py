@@ -1,5 +1,6 @@
-"""How much pictures show the people they are meant to show: who is who, how alike, in whose place, missing or mixed;
-and the best pictures of a batch by that.
+"""How much pictures show the people they are meant to show, and the best pictures of a batch by that.
+
+Who is who, how alike, in whose place, missing or mixed.
 
 Similarities are cosines of embeddings, as the recognisers give them: 1 is the same photo, strangers lie around 0.
 """
@@ -15,14 +16,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadCast, NotPlaced, listed
+from .errors import BadCast, listed
 from .geometry import Fit, longer_side, patch_rect, shared
-from .identities import combine
-from .matching import assigned, in_common, in_places, similarities
+from .identities import assigned, combine, in_common, in_places, similarities
 from .methods import methods
 from .models.packs import ANTELOPE
-from .people import Box, Cast, Face, Faces, Identity, Person, PlacedCast, is_a
-from .places.placing import require_together
+from .people import Box, Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, is_a, require_together
 from .previews import Color, Sheet, as_picture, color_of
 
 _RANKED = [

@@ -107,13 +107,11 @@ def read(path: Path) -> Method:
         if unknown := {str(one) for one in given[name]} - set(known):
             raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
     formats, uses = (Format(**one) for one in given["formats"]), (Use(**one) for one in given["uses"])
-    made: dict[str, Any] = {name: _frozen(value) for name, value in given.items()}
+    made: dict[str, Any] = {
+        name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for name, value in given.items()
+    }
     made |= {"folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)}
     return Method(**made)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def method(folder: str) -> Method:

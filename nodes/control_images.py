@@ -9,9 +9,9 @@ from torch import Tensor
 from ..bridge import notes
 from ..bridge.schema import described
 from ..core import geometry
-from ..core.people import Cast, Layout, RowCast, is_a
+from ..core.people import Cast, Layout, places_of
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.places import control_images, heard, placing
+from ..core.places import control_images, heard
 from ..core.places.control_images import NoKeypoints
 from .sockets import CastSocket, LayoutSocket
 
@@ -68,12 +68,12 @@ class FaceKeypointsImage(io.ComfyNode):
     def execute(cls, cast: Cast | None = None, layout: Layout | None = None) -> io.NodeOutput:
         # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
         drawn = heard.heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
-        layout = placing.places_of(drawn, layout, IMAGE)
+        layout = places_of(drawn, layout, IMAGE)
         faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
         if not faces or len(faces) < len(layout.slots):
             bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
             raise NoKeypoints(IMAGE, bare)
-        pictures = [[face] for face in faces] if is_a(cast, RowCast) else [faces]
+        pictures = [[face] for face in faces] if cast and cast.by_row else [faces]
         size = (layout.width, layout.height)
         image = torch.stack([control_images.face_keypoints(shown, *size) for shown in pictures])
         return io.NodeOutput(image, ui=ui.PreviewImage(image, cls=cls))

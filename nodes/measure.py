@@ -13,15 +13,14 @@ from torch import Tensor
 from ..bridge import notes
 from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
-from ..bridge.progress import stepwise
+from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, described, output, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
-from ..core.latents import rows
 from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
-from ..core.pictures import as_rgb
+from ..core.pictures import as_rgb, rows
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 CATEGORY = "likeness/measure"

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel
-from ..bridge.progress import stepwise
+from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, described, face_sizes_input, output, pixels_input, similarity_input
 from ..core import measure
 from ..core.errors import BadPhoto, counted
@@ -19,7 +19,7 @@ from ..core.faces.model import faces_in
 from ..core.people import Cast, Identity, is_a
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
-from ..core.second_pass import drawing, pasting
+from ..core.second_pass import pasting
 from ..core.second_pass.crops import (
     CHOICES,
     Choice,
@@ -32,6 +32,7 @@ from ..core.second_pass.crops import (
     decide,
     describe,
     troubles,
+    who_is_cut_out,
 )
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
@@ -104,7 +105,7 @@ class CropFaces(io.ComfyNode):
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
-        preview = torch.stack([drawing.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
+        preview = torch.stack([who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
         rounded = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
         notes.tell(notes.node_of(cls), "\n".join([*rounded, *troubles(listed, len(images))]))
         crops = masks = rows = ExecutionBlocker(None)

@@ -35,7 +35,7 @@ from rig.workflow import nodes_in
 
 from core.errors import LikenessError
 from core.methods import methods as records
-from core.models import manifest, needs, uses
+from core.models import manifest, needs
 from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
@@ -107,14 +107,14 @@ def doctor(given: argparse.Namespace) -> int:
     graphs = {name: read_workflow(name) for name in ([given.workflow] if given.workflow else used())}
     try:
         from core.models import doctor as diagnosis
-        from core.models.packages import packages
+        from core.models.doctor import packages
         from core.thirdparty import installed
     except ImportError as error:
         raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
     hosts = environment.find_hosts()
     around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *packages(installed())]
-    users = uses.users(graphs, read_workflow)
+    users = needs.users(graphs, read_workflow)
     folders = model_folders(given.models)
     report = diagnosis.report(given.workflow or "all templates", wanted, folders, around, users=users)
     print(report.text())

@@ -12,9 +12,9 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadCast, BadChoice, BadSize, LikenessError, counted, listed
+from ..errors import BadCast, BadSize, LikenessError, counted, listed
 from ..inputs import OTHER_WORDS
-from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, RowCast, Slot, is_a
+from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, Slot, is_a
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
 
@@ -45,7 +45,11 @@ def of_cast(cast: PlacedCast, margin: float, feather: float) -> Tensor:
     feather: width of the soft edge, px.
     Raises BadRegion for a place without box and mask, a region off the canvas, two people with the same region.
     """
-    return checked(torch.stack([_mask_or_face(p, cast, margin, feather) for p in cast.people]), names(cast.people))
+    found = [
+        _face(one, cast, margin, feather) if one.slot is None or one.slot.mask is None else one.slot.mask.float()
+        for one in cast.people
+    ]
+    return checked(torch.stack(found), names(cast.people))
 
 
 def in_face_boxes(cast: PlacedCast, regions: Tensor | None = None) -> Tensor:
@@ -81,12 +85,6 @@ def _face_box(person: Person, cast: PlacedCast) -> Tensor:
     return region
 
 
-def _mask_or_face(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
-    if person.slot is not None and person.slot.mask is not None:
-        return person.slot.mask.float()
-    return _face(person, cast, margin, feather)
-
-
 def of_person(
     cast: PlacedCast, number: int, extent: Extent, margin: float, feather: float, staying: Sequence[Slot] = ()
 ) -> Tensor:
@@ -96,11 +94,9 @@ def of_person(
     margin: how far that reaches, in face sizes. feather: width of the soft edge, px. The faces of others are left out.
     staying: places of people who are in the picture already and stay as they are: their heads are left out, and from
     what is not the person's face their bodies.
-    Raises BadCast, BadChoice, and BadRegion for a place without what is needed, a region off the canvas or under
+    Raises BadCast, and BadRegion for a place without what is needed, a region off the canvas or under
     other people's faces.
     """
-    if extent not in EXTENTS:
-        raise BadChoice("extent", extent, EXTENTS)
     meant = _meant(cast, number)
     if number == ALL_PEOPLE:
         return torch.stack([of_person(cast, n + 1, extent, margin, feather, staying) for n in meant]).amax(0)
@@ -149,7 +145,7 @@ def of_present(
 
     Raises what these raise, and BadRegion for two alike or where everybody has a picture of their own.
     """
-    if is_a(cast, RowCast):
+    if cast.by_row:
         why = "everybody has a picture of their own, from Crop Faces, and no region in it"
         raise BadRegion(", ".join(names(cast.people)), why, "Leave this node out of the second pass.")
     if masks is None:
@@ -273,7 +269,7 @@ def _body(person: Person, cast: PlacedCast, margin: float, feather: float) -> Te
 
 def check_one_picture(cast: Cast | None) -> None:
     """Raise BadRegion for the cast of Crop Faces, of which no mask of one picture can tell."""
-    if is_a(cast, RowCast):
+    if cast and cast.by_row:
         why = "everybody has a picture of their own, from Crop Faces"
         raise BadRegion(", ".join(names(cast.people)), why, "Disconnect the mask.")
 

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..errors import BadChoice, gathered
+from ..errors import counted, gathered
 from ..geometry import Fit, Rect, longer_side, square_around, upright
 from ..measure import Report, Sighting
 from ..people import NOSE, Box, Faces, Keypoints, Person, Point, RowCast, Slot
 from ..places.layouts import skeleton_around
 from ..places.regions import box_region, widened
+from ..previews import Sheet, as_picture, color_of
 
 CHOICES = ("small faces", "unlike faces", "small or unlike faces", "everybody")
 
@@ -134,10 +136,7 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
     """What becomes of everybody in one picture, in their order.
 
     faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks.
-    Raises BadChoice.
     """
-    if choice.which not in CHOICES:
-        raise BadChoice("who", choice.which, CHOICES)
     reasons = [_reason(one, faces, choice) for one in people]
     chosen = {found[0] for found, _ in reasons if found}
     kept = [face.box for face in faces.faces if face.box not in chosen]
@@ -315,3 +314,28 @@ def _meet(one: Crop, other: Crop) -> bool:
         for crop in (one, other)
     ]
     return bool(((seen[0] > 0) & (seen[1] > 0)).any())
+
+
+def who_is_cut_out(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
+    """Who of a picture is cut out: their squares and masks in their colours, with number and name; others' faces in
+    thin lines.
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
+    sheet = Sheet(as_picture(image))
+    for one in decisions:
+        color, crop = color_of(one.candidate.number - 1), one.crop
+        if crop:
+            sheet.picture.paste(color, crop.square[:2], Image.fromarray((crop.mask * 90).byte().numpy()))
+            sheet.frame(crop.square, color)
+        if one.candidate.box:
+            sheet.frame(one.candidate.box, color, None if crop else 1)
+    for one in decisions:
+        box = one.crop.square if one.crop else one.candidate.box
+        if box:
+            name = one.candidate.name if one.crop else ""
+            corner = (float(box[0]), float(box[1]))
+            sheet.label(str(one.candidate.number), name, corner, color_of(one.candidate.number - 1), box[2] - box[0])
+    left = sum(one.crop is None for one in decisions)
+    sheet.footer([f"{counted(len(decisions) - left, 'face')} cut out, {left} left as they are"])
+    return sheet.tensor()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import BadChoice, BadPhoto, BadSize, counted
+from ..errors import BadPhoto, BadSize, counted
 from ..pictures import as_rgb
 from .crops import Crops, resized
 
@@ -47,10 +47,8 @@ def paste(images: Tensor, crops: Crops, sampled: Tensor, match: str) -> tuple[Te
     """The pictures with the crops in them, of their own type; and where, (B, H, W) float32 0..1.
 
     The larger face lies on top. Where the mask is 0 the pictures stay bit for bit; so does their alpha.
-    match: one of MATCHES. Raises BadChoice, and what `check` does.
+    match: one of MATCHES. Raises what `check` does.
     """
-    if match not in MATCHES:
-        raise BadChoice("color_match", match, MATCHES)
     check(images, crops, sampled)
     pasted, masks = images.clone(), torch.zeros(images.shape[:3])
     for n in order(crops):

@@ -12,8 +12,7 @@ from ...bridge import clip_vision, load, lora
 from ...bridge.load import Loaded
 from ...core.methods import method
 from ..sockets import socket
-from .net import IPAdapterNet
-from .variants import Variant, variant, versioned
+from .net import IPAdapterNet, Variant, variant, versioned
 
 if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import comfy.lora
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
@@ -28,9 +29,8 @@ from ...bridge.schema import (
 from ...bridge.unet import text_width
 from ...core.places import heard, regions
 from ..sockets import CastOrIdentitySocket, socket
-from .file import FILE, METHOD, PhotoMaker, load_photo_maker, lora_weights
-from .text import SAME_CLIP, by_region, prompt
-from .words import TRIGGER
+from .file import FILE, METHOD, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, prompt
+from .net import TRIGGER
 
 PhotoMakerSocket = socket(METHOD.socket, PhotoMaker)
 CATEGORY = "likeness/photomaker"
@@ -112,7 +112,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         scope = scopes.of_bodies(cast, APPLY, node, ALWAYS, mask, extent, margin, feather)
         sides = by_region(said, negative, start_percent, scope.regions, scope.canvas)
         notes.tell(node, "\n".join(hints))
-        names = lora_weights(photo_maker, model) if lora_weight else None
+        names = comfy.lora.model_lora_keys_unet(model.model, {})
         model = with_lora(model, photo_maker.lora, lora_weight, node, names)
         if scope.regions is None:
             return io.NodeOutput(model, *sides)

@@ -22,9 +22,7 @@ from ...core.attention import region_weights
 from ...core.errors import LikenessError, listed
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections.embeddings import FacePlusProjection
-from ...core.projections.layers import AdapterLayers
-from ...core.projections.resampler import Resampler
+from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
 
 
 class TooManyPeople(LikenessError):

@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from rig import workflow
 from rig.workflow import Place, Prompt
 
-from core import workflow_files
+from core.models import needs
 from core.text import in_one_line
 
 from . import people
@@ -224,7 +224,7 @@ def check_labels(path: Path, columns: Iterable[str]) -> None:
 
 
 def _widgets(graph: Mapping[str, Any]) -> Iterator[Place]:
-    for node in workflow_files.nodes_in(graph):
+    for node in needs.nodes_in(graph):
         title = node.get("title") or node["type"]
         if node["type"] == workflow.PRIMITIVE:
             yield Place(str(node["id"]), "value", title, "value")

@@ -11,8 +11,8 @@ from comfy.ldm.modules.attention import attention_pytorch
 from pack.bridge.carried import ALWAYS
 from pack.bridge.cross_attention import Place
 from pack.bridge.regional_text import RegionalText, RegionalTextBatch
+from pack.core.geometry import with_patches as add_patches
 from pack.core.people import PlacedCast
-from pack.core.pictures import with_patches as add_patches
 from pack.core.places import group, regions
 from people_made import person
 

@@ -14,8 +14,7 @@ from typing import Any
 
 import torch
 from comfy.ldm.modules import attention
-from pack.bridge.self_attention.layer import Beside, Sink
-from pack.bridge.self_attention.scored import scored
+from pack.bridge.self_attention.run import Beside, Sink, scored
 from pack.core.parts.bank import PartTokens, PartWeights, key_bias, sink, token_mask
 
 from bench.measure import TINY, accelerator, finished, interleaved, named, report

@@ -23,7 +23,7 @@ from rig.standins import Files
 from rig.whole import written
 from rig.workflow import NOTES, fill, load
 
-from core.workflow_files import nodes_in
+from core.models.needs import nodes_in
 
 from . import export, net, places
 

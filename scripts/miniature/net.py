@@ -10,9 +10,8 @@ import torch
 from rig.standins import resampler_sizes
 from torch import Tensor, nn
 
-from core.geometry import PATCH
-from core.pictures import with_patches
-from core.projections.resampler import Resampler
+from core.geometry import PATCH, with_patches
+from core.projections import Resampler
 
 from .autoencoder import Decoder, Encoder
 from .looks import LENGTH, SIZE

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core import identities
 from core.faces import insight
-from core.faces.drawing import numbered_faces
+from core.faces.analysis import numbered_faces
 from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector
 from core.geometry import area
 from core.models.packs import IR_SE50

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.faces.ir_se50 import published_shapes
-from core.projections.resampler import Resampler
+from core.projections import Resampler
 
 from . import adapters, densepose, shapes
 from .shapes import Shapes, shapes_of

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core import workflow_files
-from core.workflow_files import subgraphs
+from core.models import needs
+from core.models.needs import subgraphs
 
 Prompt = dict[str, dict[str, Any]]
 
@@ -37,7 +37,7 @@ def load(path: Path) -> dict[str, Any]:
 
 def nodes_in(workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every node, those inside of subgraphs in the place of the node that stands for them."""
-    return (node for node in workflow_files.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
+    return (node for node in needs.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
 
 
 @dataclass
@@ -309,7 +309,7 @@ def fill(workflow: Mapping[str, Any], values: Mapping[str, Any], images: Sequenc
     values: by the name of the input. images: those of its Load Image nodes, in the file's order.
     """
     waiting = iter(images)
-    for node in workflow_files.nodes_in(workflow):
+    for node in needs.nodes_in(workflow):
         for place, name in enumerate(_names(node)):
             if name == "image":
                 node["widgets_values"][place] = next(waiting)

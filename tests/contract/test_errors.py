@@ -15,14 +15,13 @@ SHIPPED = ("core", "bridge", "nodes")
 CAUGHT = {
     "bridge/self_attention/recording.py": ("bridge/self_attention/recording.py", "record"),
     "core/body_surface/iuv.py": ("bridge/body_surface.py", "bodies"),
-    "core/faces/onnx_operators.py": ("core/faces/onnx_network.py", "_run"),
+    "core/faces/onnx_network.py": ("core/faces/onnx_network.py", "_run"),
     "nodes/id_patch/net.py": ("bridge/load.py", "build"),
     "core/inputs.py": ("core/inputs.py", "held"),
     "core/models/files.py": ("core/models/examine.py", "_trouble"),
-    "core/models/needs.py": ("scripts/models.py", "read_workflow"),
     "core/models/onnx_file.py": ("core/models/onnx_file.py", "_walked"),
     "core/models/tensors.py": ("core/models/examine.py", "_trouble"),
-    "core/workflow_files.py": ("scripts/models.py", "read_workflow"),
+    "core/models/needs.py": ("scripts/models.py", "read_workflow"),
 }
 """Files that raise something else, and the file and function that catches it."""
 HOSTS_OWN = {"MemoryError", "OutOfMemoryError"}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core import examples
+from pack.core import pictures
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
@@ -51,14 +51,14 @@ def test_they_are_known_again_and_nothing_else_is():
     assert len(files) > 15 and sum(path.stat().st_size for path in files) < 1_700_000
     for path in files:
         picture = real_faces.image(path)[0]
-        assert examples.is_example(picture) == (path.stem != "likeness_pose"), path.name
-        assert not examples.is_example(picture[1:]), "cut"
-        assert not examples.is_example(picture.flip(1)), "mirrored"
+        assert pictures.is_example(picture) == (path.stem != "likeness_pose"), path.name
+        assert not pictures.is_example(picture[1:]), "cut"
+        assert not pictures.is_example(picture.flip(1)), "mirrored"
     photo = real_faces.image(real_faces.ASTRONAUT)[0]
-    assert not examples.is_example(photo) and not examples.is_example(torch.ones(8, 8, 4))
+    assert not pictures.is_example(photo) and not pictures.is_example(torch.ones(8, 8, 4))
     bytes_of = torch.from_numpy(np.array(Image.open(real_faces.ASTRONAUT).convert("RGBA")))
-    drawn = examples.marked(bytes_of)
+    drawn = pictures.marked(bytes_of)
     assert (drawn.int() - bytes_of.int()).abs().max() == 1 and torch.equal(drawn[1:], bytes_of[1:])
-    assert examples.reminder([("Anna", as_rgb(drawn / 255)), ("Ben", photo)]) == [
+    assert pictures.reminder([("Anna", as_rgb(drawn / 255)), ("Ben", photo)]) == [
         "Still drawn examples: Anna: choose pictures of your own in Load Image"
     ]

@@ -8,7 +8,7 @@ import pytest
 import real_faces
 import torch
 from figures import relative
-from pack.core.faces import alignment, analysis, arcface, insight, scrfd
+from pack.core.faces import alignment, analysis, insight, model, scrfd
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.onnx_network import Network, plan
 from pack.core.faces.pictures import to_picture
@@ -29,8 +29,8 @@ def opened(path):
 
 @pytest.fixture(scope="module")
 def ours():
-    scales = arcface.scales(read(str(real_faces.RECOGNISER)))
-    recogniser = arcface.ArcFace("w600k_mbf", opened(real_faces.RECOGNISER), 112, scales)
+    scales = model.scales(read(str(real_faces.RECOGNISER)))
+    recogniser = model.ArcFace("w600k_mbf", opened(real_faces.RECOGNISER), 112, scales)
     return scrfd.Scrfd(opened(real_faces.DETECTOR)), recogniser, alignment.align
 
 
@@ -116,7 +116,7 @@ def test_networks_from_mxnet_scale_pictures_themselves(operators):
     from pack.core.models.onnx_file import Node, Program
 
     nodes = tuple(Node(operator, (), (), {}) for operator in operators)
-    assert arcface.scales(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
+    assert model.scales(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
     crop = np.full((112, 112, 3), (0, 127, 255), np.uint8)
     seen = []
 
@@ -124,6 +124,6 @@ def test_networks_from_mxnet_scale_pictures_themselves(operators):
         seen.append(pixels)
         return [torch.ones(1, 512)]
 
-    arcface.ArcFace("x", network, 112, "Sub" in operators).embed([crop])
+    model.ArcFace("x", network, 112, "Sub" in operators).embed([crop])
     rgb = (255.0, 127.0, 0.0) if "Sub" in operators else (1.0, -0.5 / 127.5, -1.0)
     assert seen[0][0, :, 5, 5].tolist() == pytest.approx(rgb)

@@ -13,8 +13,7 @@ from figures import relative
 from onnx import TensorProto, helper, numpy_helper
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.faces import scrfd
-from pack.core.faces.onnx_network import Network, check, plan
-from pack.core.faces.onnx_operators import OPERATORS
+from pack.core.faces.onnx_network import OPERATORS, Network, check, plan
 from pack.core.models.onnx_file import inspect, read
 from torch import nn
 

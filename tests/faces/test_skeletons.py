@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.people import Pose
-from pack.core.places import raster
+from pack.core.places import control_images
 from pack.core.places.control_images import skeleton
 from PIL import Image
 
@@ -119,8 +119,8 @@ def test_every_ellipse_and_disc_is_that_of_cv2(seed: int) -> None:
         width, height, x, y = (int(n) for n in random.integers((20, 20, -200, -200), (400, 400, 600, 600)))
         axes, angle = (int(random.integers(0, 300)), 4), int(random.integers(-180, 181))
         ours, theirs = np.zeros((2, height, width, 3), np.uint8)
-        raster.ellipse(ours, x, y, axes, angle, (255, 85, 0))
-        raster.disc(ours, y, x, 4 if x % 2 else 10, (0, 255, 170))
+        control_images.ellipse(ours, x, y, axes, angle, (255, 85, 0))
+        control_images.disc(ours, y, x, 4 if x % 2 else 10, (0, 255, 170))
         cv2.fillConvexPoly(theirs, cv2.ellipse2Poly((x, y), axes, angle, 0, 360, 1), (255, 85, 0))
         cv2.circle(theirs, (y, x), 4 if x % 2 else 10, (0, 255, 170), -1)
         assert np.array_equal(ours, theirs), (width, height, x, y, axes, angle)

@@ -27,8 +27,8 @@ from pack.core import identities
 from pack.core.errors import BadPhoto, WrongBaseModel
 from pack.core.faces.model import faces_in
 from pack.core.inputs import BadPicture
-from pack.core.latents import rows as picked
 from pack.core.people import Cast, Person, PlacedCast
+from pack.core.pictures import rows as picked
 from pack.core.places import group
 from pack.nodes import measure, second_pass
 from pack.nodes.references.bind import BindReferences

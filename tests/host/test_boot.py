@@ -16,7 +16,7 @@ import folder_paths
 import numpy as np
 import pytest
 from environment import Host
-from pack.bridge import examples
+from pack.bridge import photos as provided
 from PIL import Image
 from rig import archive, photos, workflow
 from rig.host_server import HostError, HostServer, link_pack
@@ -82,19 +82,19 @@ def test_examples_take_nothing_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What stands under their names stays, and a folder that cannot be written into is a line in the log."""
-    monkeypatch.setattr(examples, "running_server", object)
+    monkeypatch.setattr(provided, "running_server", object)
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
     (tmp_path / "likeness_anna.png").write_bytes(b"mine")
     (tmp_path / "likeness_two.png").symlink_to(tmp_path / "away")  # of a disk that is not there now
-    examples.provide()
+    provided.provide()
     assert (tmp_path / "likeness_two.png").readlink() == tmp_path / "away"
     (tmp_path / "likeness_two.png").unlink()
-    examples.provide()
+    provided.provide()
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    drawn = {path.name: path.read_bytes() for path in examples.PICTURES.glob("*.png")}
+    drawn = {path.name: path.read_bytes() for path in provided.PICTURES.glob("*.png")}
     assert found == drawn | {"likeness_anna.png": b"mine"} and len(found) > 10 and not caplog.text
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "likeness_anna.png"))
-    examples.provide()
+    provided.provide()
     assert "example pictures of the workflows are in" in caplog.text and "Not a directory" in caplog.text
 
 

@@ -20,7 +20,7 @@ from pack.bridge.inputs import checked
 from pack.core import errors
 from pack.core.identities import PortraitsMissing
 from pack.core.inputs import BadPicture
-from pack.core.people import Cast, Identity, Person, PlacedCast, RowCast, Slot
+from pack.core.people import Cast, Identity, NotPlaced, Person, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences, whose
 from pack.nodes.references.nodes import CastReferences
@@ -220,7 +220,7 @@ def without_portraits():
         ({"vae": Spoiled}, BadPicture, "NaN or infinity.*fp32-vae"),
         ({"family": "FLUX.2 klein", "clip": Speechless}, BadPicture, "The text 'right: Anna.*NaN or infinity"),
         ({"cast": without_portraits}, PortraitsMissing, "Cast as References looks at pictures.*person 1"),
-        ({"cast": lambda: Cast(named("Anna")), "pose_picture": True}, errors.NotPlaced, "Cast as References.*Anna"),
+        ({"cast": lambda: Cast(named("Anna")), "pose_picture": True}, NotPlaced, "Cast as References.*Anna"),
         (
             {"cast": lambda: PlacedCast(named("Anna", slots=[Slot((64, 64))]), 128, 128), "pose_picture": True},
             errors.BadLayout,

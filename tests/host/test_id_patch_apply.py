@@ -16,9 +16,9 @@ import pytest
 import tiny_sdxl
 import torch
 from pack.bridge.conditioning import append_tokens
-from pack.core.errors import BadCast, BadPatches, BadSize, NotPlaced, WrongBaseModel
+from pack.core.errors import BadCast, BadPatches, BadSize, WrongBaseModel
 from pack.core.identities import PHOTOS
-from pack.core.people import Cast, Person, PlacedCast, RowCast
+from pack.core.people import Cast, NotPlaced, Person, PlacedCast, RowCast
 from pack.core.places import bodies
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, SequenceUnsupported, load_id_patch
 from pack.nodes.places import PoseImage

@@ -20,8 +20,7 @@ from infuse_made import latent
 from pack.bridge import notes
 from pack.bridge.dit import FLUX, FLUX_2
 from pack.core.errors import BadSize, WrongBaseModel
-from pack.core.people import Cast, PlacedCast, Slot
-from pack.core.places.placing import NotPlaced
+from pack.core.people import Cast, NotPlaced, PlacedCast, Slot
 from pack.core.places.regions import BadRegion
 from pack.nodes.infinite_you import nodes as of_node
 from pack.nodes.infinite_you.infuse_net import NotAnInfuseNet

@@ -18,13 +18,13 @@ from instant_id_made import DEFAULTS, person
 from instant_id_run import HEIGHT, HINT, KEYPOINTS, WIDTH, apply, face, halves, one, sample, slot, text
 from other_packs import KEYS, adapter_pack
 from pack.bridge import unet
-from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.carried import put
 from pack.bridge.cross_attention import Place
 from pack.bridge.injections import Addition, Injection
+from pack.bridge.scopes import AdapterMismatch
 from pack.bridge.token_control_net import NotAControlNet
 from pack.core import errors
-from pack.core.people import Cast, Layout, PlacedCast, RowCast, Slot
+from pack.core.people import Cast, Layout, NotPlaced, PlacedCast, RowCast, Slot
 from pack.core.places import regions
 from pack.core.places.control_images import NoKeypoints
 from pack.nodes.control_images import FaceKeypointsImage
@@ -213,7 +213,7 @@ def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(host, instant_id):
 
 
 def test_face_boxes_that_nobody_can_use(host, instant_id, caplog):
-    refused(errors.NotPlaced, r"Apply InstantID \(Likeness\) with acts_in at face boxes needs .*person 1 has no place",
+    refused(NotPlaced, r"Apply InstantID \(Likeness\) with acts_in at face boxes needs .*person 1 has no place",
             host, instant_id, one(), acts_in="face boxes")  # fmt: skip
     refused(regions.BadRegion, "region of 2 .*has no pixel on the canvas of 128x96 px", host, instant_id,
             boxed((10, 10, 50, 50), (10, 97, 50, 120)), acts_in="face boxes")  # fmt: skip
@@ -500,7 +500,7 @@ def refused(error, message, *args, **changed):
 def test_many_without_places_and_with_the_same_place(host, instant_id):
     two = Cast((person("a", face(1)), person("b", face(2))))
     refused(
-        errors.NotPlaced,
+        NotPlaced,
         r"Apply InstantID \(Likeness\) .* a, b have",
         host,
         instant_id,
@@ -535,7 +535,7 @@ def test_keypoint_images_that_cannot_be_right(host, instant_id):
         FaceKeypointsImage.execute(layout=Layout(64, 64, (slot(1, 1, 9, 9), Slot((5.0, 5.0)))))
     with pytest.raises(NoKeypoints, match="places 1, 2 have no face keypoints"):
         FaceKeypointsImage.execute(layout=Layout(64, 64, (Slot((1.0, 1.0)), Slot((5.0, 5.0)))))
-    with pytest.raises(errors.NotPlaced, match="neither a cast nor a layout is connected"):
+    with pytest.raises(NotPlaced, match="neither a cast nor a layout is connected"):
         FaceKeypointsImage.execute()
 
 

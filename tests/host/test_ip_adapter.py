@@ -16,12 +16,12 @@ from figures import relative
 from graph_run import run
 from ip_adapter_made import DEFAULTS, file_of, loaded
 from pack.bridge import lora
-from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import EncoderMissing, WrongEncoder
+from pack.bridge.scopes import AdapterMismatch
 from pack.bridge.unet import attention_layers
-from pack.core.errors import NotPlaced, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
 from pack.core.identities import PortraitsMissing, RecogniserMissing
-from pack.core.people import Cast, PlacedCast, Slot
+from pack.core.people import Cast, NotPlaced, PlacedCast, Slot
 from pack.nodes.ip_adapter import file as ip_adapter
 from pack.nodes.ip_adapter import net
 from pack.nodes.ip_adapter.nodes import ApplyIPAdapter

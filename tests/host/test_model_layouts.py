@@ -20,8 +20,8 @@ import tiny_sdxl
 import torch
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 from pack.bridge import unet
-from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.runs import patched
+from pack.bridge.scopes import AdapterMismatch
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.core.errors import WrongBaseModel

@@ -610,7 +610,7 @@ def test_which_face(nodes, face_model):
 
 def test_numbers_of_detect_faces_are_those_of_the_places(nodes, face_model):
     """Whatever the order and the filter: place 1 of Layout from Faces is face 1."""
-    from pack.core.faces.drawing import numbered_faces
+    from pack.core.faces.analysis import numbered_faces
     from pack.core.places import layouts
 
     image = real_faces.image(real_faces.SIX_FRIENDS)

@@ -17,9 +17,9 @@ from other_packs import around as wrapped
 from pack.bridge import regional_text
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
-from pack.core.people import Cast, PlacedCast
+from pack.core.people import Cast, NotPlaced, PlacedCast
+from pack.nodes.photo_maker.net import BadTrigger
 from pack.nodes.photo_maker.nodes import ApplyPhotoMaker, load_photo_maker
-from pack.nodes.photo_maker.words import BadTrigger
 
 ONE, TWO = "photo of a man img in a red hat", "a man img and a woman img, on the beach"
 EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
@@ -172,7 +172,7 @@ def without(model, **changed):
 
 MISUSE = {
     "a MODEL of another family": (other_family, errors.WrongBaseModel, "The model input"),
-    "a UNet of another layout": (other_layout, errors.WrongBaseModel, "The LoRA in this PhotoMaker file"),
+    "a UNet of another layout": (other_layout, errors.WrongBaseModel, "The LoRA in this file"),
     "the CLIP of another family": (
         lambda model: apply(model, clip=parts_made.clip()), errors.WrongBaseModel, "encoders l.*encoders g, l",
     ),
@@ -181,7 +181,7 @@ MISUSE = {
     ),
     "a class word too few": (lambda model: apply(model, words=ONE), BadTrigger, "1 time for 2 people"),
     "several people without places": (
-        lambda model: apply(model, Cast((made.person(1), made.person(2))), TWO), errors.NotPlaced, "Apply PhotoMaker",
+        lambda model: apply(model, Cast((made.person(1), made.person(2))), TWO), NotPlaced, "Apply PhotoMaker",
     ),
     "a person saved without portraits": (
         lambda model: without(model, portraits=None), errors.LikenessError, "PhotoMaker looks at pictures of the face",

@@ -15,7 +15,7 @@ from pack.bridge.carried import ALWAYS, ConditioningLost
 from pack.bridge.cross_attention import Place
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core import errors
-from pack.core.people import PlacedCast
+from pack.core.people import NotPlaced, PlacedCast
 from pack.core.prompts import BadPrompts
 from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage
 from pack.nodes.instant_id.nodes import load_instant_id
@@ -327,7 +327,7 @@ def test_lines_about_nobody(host):
 
 
 def test_people_without_places(host):
-    with pytest.raises(errors.NotPlaced):
+    with pytest.raises(NotPlaced):
         speak(host[0], "1: up", instant_id_run.one())
 
 

@@ -14,17 +14,17 @@ import torch
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, one, sample, text
 from pack.bridge import unet
-from pack.bridge.adapters import AdapterMismatch
 from pack.bridge.clip_vision import WrongEncoder
 from pack.bridge.injections import Injection
-from pack.core.errors import BadCast, NotPlaced
-from pack.core.people import PlacedCast, RowCast
+from pack.bridge.scopes import AdapterMismatch
+from pack.core.errors import BadCast
+from pack.core.people import NotPlaced, PlacedCast, RowCast
 from pack.core.places.regions import BadRegion
 from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
 from pack.nodes.ip_adapter.file import load_ip_adapter
+from pack.nodes.ip_adapter.net import UnknownBlocks
 from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from pack.nodes.ip_adapter.style import ApplyStyle, NotForPictures
-from pack.nodes.ip_adapter.styles import UnknownBlocks
 from seeded import instant_id_file, ip_adapter_file
 
 DEFAULTS = {

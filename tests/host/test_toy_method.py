@@ -59,7 +59,7 @@ def test_lists_know_it(toy: ModuleType) -> None:
         "2": {"class_type": "LikenessIdentity", "inputs": {}},
     }
     assert "antelopev2" in [model.id for model in module("core.models.needs").wanted(graph)]
-    uses = module("core.models.uses").users(
+    uses = module("core.models.needs").users(
         {"mine": graph}, lambda _: {"1": {"class_type": "LikenessLoadInstantID", "inputs": {}}}
     )
     assert uses(module("core.models.manifest").model("instantid")) == "Toy Adapter"

@@ -13,8 +13,8 @@ import torch
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.dit import FLUX, FLUX_2, QWEN, blocks_of
-from pack.core.errors import BadSize, NotPlaced, UnsupportedCheckpoint, WrongBaseModel
-from pack.core.people import Cast, PlacedCast, RowCast
+from pack.core.errors import BadSize, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.people import Cast, NotPlaced, PlacedCast, RowCast
 from pack.core.places.heard import REGIONS
 from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
 from people_made import person

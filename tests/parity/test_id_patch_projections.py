@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
+from pack.core.geometry import with_patches
 from pack.core.models.tensors import flatten
-from pack.core.pictures import with_patches
 from pack.nodes.id_patch import net as id_patch
 from safetensors.torch import load_file
 from seeded import id_patch_file

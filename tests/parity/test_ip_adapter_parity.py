@@ -19,7 +19,7 @@ from ip_adapter_made import DEFAULTS, file_of, loaded
 from pack.bridge import clip_vision
 from pack.bridge.unet import text_width
 from pack.core.people import Cast
-from pack.core.projections.embeddings import EmbeddingProjection, FacePlusProjection
+from pack.core.projections import EmbeddingProjection, FacePlusProjection
 from pack.nodes.ip_adapter.nodes import ApplyIPAdapter
 from people_made import person
 from seeded import STATES, mlp_shapes, perceiver_shapes, seeded

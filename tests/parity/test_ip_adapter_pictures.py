@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
-from pack.core.projections.embeddings import EmbeddingProjection
-from pack.core.projections.resampler import Resampler
+from pack.core.projections import EmbeddingProjection, Resampler
 from pack.nodes.ip_adapter.net import FullProjection
 from seeded import EMBEDS, PROJECTIONS, STATES, seeded
 

@@ -13,8 +13,7 @@ from pack.bridge.self_attention.recording import record_at_zero
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.core.parts.bank import PartWeights, keep, token_mask
-from pack.nodes.parts2whole.net import DecoupledAttn, padded
-from pack.nodes.parts2whole.pose_guider import PoseGuider
+from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider, padded
 from safetensors.torch import load_file
 from seeded import seeded
 
@@ -87,7 +86,7 @@ def sides(bank, text, negative, image_embeds, pose, dc, weights):
     """Positive and negative as Apply Parts makes them."""
     source, everywhere = object(), carried.ALWAYS
     tokens = padded(list(image_embeds[:, None]))
-    layers = tuple((k, v) for k, v in dc(tokens))
+    layers = tuple((k, v) for k, v in dc.keys_and_values(tokens))
     silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in layers)
     positive, negative = (
         share_with([[side, {}]], SharedParts(source, everywhere, seen, weights, pose))

@@ -14,8 +14,8 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 from figures import relative
 from pack.bridge import dit
 from pack.bridge.carried import ModelNotPatched
-from pack.core.errors import BadSize, NotPlaced, WrongBaseModel
-from pack.core.people import Cast, RowCast
+from pack.core.errors import BadSize, WrongBaseModel
+from pack.core.people import Cast, NotPlaced, RowCast
 from pack.core.places.regions import BadRegion
 from pack.nodes.references.bind import BindReferences
 from pack.nodes.references.bound import ReferencesMissing, ReferencesReplaced, TokensChanged

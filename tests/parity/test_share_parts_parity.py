@@ -14,7 +14,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from pack.bridge.runs import patched
-from pack.bridge.self_attention import layer, run, scored
+from pack.bridge.self_attention import run
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import coarsest, transformers
@@ -275,11 +275,11 @@ def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):
 @pytest.fixture
 def joined(monkeypatch):
     """Switches it on; how often a layer has used it since."""
-    made, plain = [], layer.beside_sink
+    made, plain = [], run.beside_sink
 
     def switch():
-        monkeypatch.setattr(scored, "FASTER", ("cpu",))
-        monkeypatch.setattr(layer, "beside_sink", lambda *given: made.append(given) or plain(*given))
+        monkeypatch.setattr(run, "FASTER", ("cpu",))
+        monkeypatch.setattr(run, "beside_sink", lambda *given: made.append(given) or plain(*given))
         return made
 
     monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_pytorch)
@@ -310,11 +310,11 @@ def test_the_sink_needs_its_mask_where_it_is_not_all_and_where_the_user_has_chos
 
 def test_a_kernel_is_asked_whether_it_is_one(monkeypatch):
     here = torch.zeros(1, dtype=torch.bfloat16)
-    assert scored.scored(here, 64) and scored.scored(here, 44) is None
-    assert scored.without_mask(here, 64) is None, "as fast with a mask"
+    assert run.scored(here, 64) and run.scored(here, 44) is None
+    assert run.without_mask(here, 64) is None, "as fast with a mask"
     monkeypatch.setattr(torch.ops.aten, "of_two", lambda q, *_: (q, torch.full(q.shape[:3], 3.0)), raising=False)
     for name in ("_scaled_dot_product_flash_attention", "of_two", "of_a_newer_torch"):
-        monkeypatch.setitem(scored._KERNELS, "cpu", name)
-        assert scored.scored(here, 64) is None, "CUDA's alone, to the base 2, or unknown"
+        monkeypatch.setitem(run._KERNELS, "cpu", name)
+        assert run.scored(here, 64) is None, "CUDA's alone, to the base 2, or unknown"
     shapes = torch.ops.aten._scaled_dot_product_flash_attention(*torch.empty(3, 2, 5, 7, 40, device="meta").half())
     assert [tuple(x.shape) for x in shapes[:2]] == [(2, 5, 7, 40), (2, 5, 7)]

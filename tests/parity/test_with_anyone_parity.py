@@ -15,8 +15,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import relative
-from pack.bridge.dit import FLUX
-from pack.bridge.transformer_blocks import inside
+from pack.bridge.dit import FLUX, inside
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.heard import REGIONS
 from pack.nodes.with_anyone.net import Face, WithAnyoneNet, of_faces, read

@@ -10,7 +10,7 @@ import pytest
 import torch
 from environment import Host
 from miniature import export
-from pack.core.workflow_files import nodes_in
+from pack.core.models.needs import nodes_in
 from rig import shapes, standins, weights, workflow
 from rig.host_server import HostServer
 from rig.progress import Progress

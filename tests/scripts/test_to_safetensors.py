@@ -14,8 +14,8 @@ import torch
 from pack.core.models import manifest
 from pack.core.models.formats import identify, known
 from pack.core.models.tensors import flatten, origin, read, shapes
-from pack.nodes.ip_adapter import variants as ip_adapter_files
-from pack.nodes.ip_adapter.variants import variant, versioned
+from pack.nodes.ip_adapter import net as ip_adapter_files
+from pack.nodes.ip_adapter.net import variant, versioned
 from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file

@@ -20,8 +20,7 @@ from diffusers import UNet2DConditionModel
 from pack.bridge import load
 from pack.core.parts.parts import LABELS, Parts, make_part
 from pack.nodes.parts2whole.features import Parts2Whole
-from pack.nodes.parts2whole.net import DecoupledAttn
-from pack.nodes.parts2whole.pose_guider import PoseGuider
+from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
 from safetensors.torch import save_file
 from seeded import fill, seeded
 from torch import Tensor

@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as functional
 from pack.core.attention import decoupled, on_grid, region_weights
-from pack.core.parts.attention import beside_sink, part_shares, shared
-from pack.core.parts.bank import PartTokens, PartWeights, key_bias, sink
+from pack.core.parts.bank import PartTokens, PartWeights, beside_sink, key_bias, part_shares, shared, sink
 
 
 def attend(q, k, v, heads=4):

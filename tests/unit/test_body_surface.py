@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pack.core.body_surface import iuv, mannequin, masks, preview
+from pack.core.body_surface import iuv, mannequin, masks
 from pack.core.errors import BadLayout, BadSize
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
@@ -158,7 +158,7 @@ def test_the_front_row_is_drawn_over_the_others() -> None:
 def test_masks_are_seen_over_their_own_pictures() -> None:
     each = torch.zeros(2, 8, 8)
     each[0, 0, 0] = each[1, 7, 7] = 1
-    apart, together = (preview.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
+    apart, together = (masks.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
     assert [one.amax(-1).nonzero().tolist() for one in apart] == [[[0, 0]], [[7, 7]]]
     assert together.shape == (1, 8, 8, 3) and together[0].amax(-1).nonzero().tolist() == [[0, 0], [7, 7]]
 

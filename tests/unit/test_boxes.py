@@ -8,8 +8,8 @@ import pytest
 import torch
 from pack.core.errors import BadInput
 from pack.core.people import Layout, Slot
-from pack.core.places import bodies, boxes, from_boxes, group
-from pack.core.places.boxes import BadBoxes
+from pack.core.places import bodies, from_boxes, group
+from pack.core.places.from_boxes import BadBoxes
 
 CANVAS = (1024, 768)
 
@@ -103,7 +103,7 @@ def test_drawn_boxes_come_before_the_text_and_the_text_before_the_link() -> None
 def test_the_editor_begins_anew_when_the_link_brings_other_boxes() -> None:
     """What the frontend does: it puts "input_bboxes" into the editor where they are others than last_incoming."""
     link, moved = [[box(10, 10, 200, 300)]], [drawn(500, 50, 200, 300)]
-    begun = boxes.for_editor(from_boxes.start(link, None, CANVAS, "crop", "person").boxes)
+    begun = from_boxes.for_editor(from_boxes.start(link, None, CANVAS, "crop", "person").boxes)
     assert begun == [box(10, 10, 200, 300, metadata=begun[0]["metadata"])]
     assert made(link, moved, begun=begun).boxes[0].box[0] == 500
     assert made([[box(11, 10, 200, 300)]], moved, begun=begun).boxes[0].box[0] == 11
@@ -118,7 +118,7 @@ def grouped() -> Layout:
 
 
 def begun_with(layout: Layout, shows: str = "person") -> list[dict[str, Any]]:
-    return boxes.for_editor(from_boxes.start(layout, None, CANVAS, "crop", shows).boxes)
+    return from_boxes.for_editor(from_boxes.start(layout, None, CANVAS, "crop", shows).boxes)
 
 
 @pytest.mark.parametrize("shows", from_boxes.SHOWS)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core.models import commands, doctor, examine, files, manifest, needs, search, uses
+from pack.core.models import doctor, examine, files, manifest, needs
+from pack.core.models.doctor import packages
 from pack.core.models.formats import IR_SE50_KEY
-from pack.core.models.packages import packages
 from pack.core.thirdparty import installed
 from rig import adapters, densepose
 from rig.standins import copy_face_pack
@@ -125,7 +125,7 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
     graphs = {name: workflow(name) for name in ("id_patch_two_people", "instant_id_with_canny_control")}
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
     around = [doctor.host("ComfyUI 1")]
-    found = doctor.report("both", wanted, folders(complete), around, users=uses.users(graphs, workflow))
+    found = doctor.report("both", wanted, folders(complete), around, users=needs.users(graphs, workflow))
     titles = {title: [one.fetch.id for one in findings if one.fetch] for title, findings in found.sections.items()}
     expected = {
         "Missing for ID-Patch": ["id-patch"],
@@ -376,7 +376,7 @@ def test_every_folder_is_walked_once(models, monkeypatch):
 
 def test_a_link_to_a_whole_disk(complete, tmp_path, monkeypatch):
     """The nearest files are looked at, and what was not is said."""
-    for module in (search, doctor):
+    for module in (examine, doctor):
         monkeypatch.setattr(module, "MOST", 30)
     for name in range(100):
         (tmp_path / "disk" / str(name)).mkdir(parents=True)
@@ -559,10 +559,10 @@ def test_packages_that_do_not(tmp_path):
 
 def test_commands_for_powershell(models):
     model = manifest.model("instantid")
-    assert commands.fetching(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
-    unpack = commands.fetching(manifest.model("antelopev2"), folders(models), "nt")[1]
+    assert doctor.fetching(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
+    unpack = doctor.fetching(manifest.model("antelopev2"), folders(models), "nt")[1]
     assert unpack.startswith('& "') and "-m zipfile -e" in unpack
-    parts = commands.fetching(manifest.model("parts2whole"), folders(models), "nt")
+    parts = doctor.fetching(manifest.model("parts2whole"), folders(models), "nt")
     assert [line.split("--include ")[1] for line in parts] == [
         '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
         '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', '"scheduler/scheduler_config.json"',

@@ -237,8 +237,8 @@ def test_a_cast_by_its_name_alone_is_named(given: Any) -> None:
     ("check", "given"),
     [
         (inputs.identity, forged("Identity")),
-        (inputs.cast_or_identity, forged("Identity", crops=torch.zeros(1), embeddings={})),
-        (inputs.cast_or_identity, forged("RowCast")),
+        (inputs.identity, forged("Identity", crops=torch.zeros(1), embeddings={})),
+        (inputs.cast, forged("RowCast")),
         (inputs.layout, forged("Layout")),
         (inputs.layout, Layout(math.nan, 96, ())),
         (inputs.faces, forged("Faces", width=8, height=8, faces=(None,))),

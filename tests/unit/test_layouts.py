@@ -11,7 +11,7 @@ from pack.core.errors import BadLayout, BadSize
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
-from pack.core.places.poses import BadPoses
+from pack.core.places.layouts import BadPoses
 
 SEEN = 0.3
 

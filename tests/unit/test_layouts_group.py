@@ -12,7 +12,7 @@ from pack.core.errors import BadLayout, BadSize
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Joint, Layout, Slot
 from pack.core.places import bodies, group
-from pack.core.places.actions import ACTIONS, GROUP_PHOTO
+from pack.core.places.group import ACTIONS, GROUP_PHOTO
 
 CANVASES = [(1024, 1024), (832, 1216), (1216, 832), (1344, 768), (768, 1344), (1536, 1024), (2048, 2048)]
 CASES = list(itertools.product(range(1, 13), group.FRAMINGS, range(5), CANVASES))

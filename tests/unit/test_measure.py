@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import measure
-from pack.core.errors import BadCast, BadEmbedding, BadSize, LikenessError, NotPlaced
-from pack.core.latents import rows
+from pack.core.errors import BadCast, BadEmbedding, BadSize, LikenessError
 from pack.core.measure import who_is_who
-from pack.core.parts import compare
-from pack.core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
+from pack.core.parts import parts
+from pack.core.people import Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, Slot
+from pack.core.pictures import rows
 
 JUDGE = "w600k_r50"
 NAMES = ("Anna", "Ben", "Cleo", "Dan")
@@ -295,4 +295,4 @@ def test_rows_bring_their_masks_and_their_noise() -> None:
 def test_a_garment_of_which_nothing_is_left_is_compared_whole() -> None:
     """A mask so faint that eight bits lose it."""
     picture = torch.rand(9, 7, 3)
-    assert torch.equal(compare.cut(picture, torch.zeros(9, 7))[:, 1:8], picture)
+    assert torch.equal(parts.cut(picture, torch.zeros(9, 7))[:, 1:8], picture)

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 from pack.core import previews
-from pack.core.faces.drawing import numbered_faces
+from pack.core.faces.analysis import numbered_faces
 from pack.core.people import Face, Identity, Layout, Person, Pose, Slot
 from pack.core.places.drawing import numbered_layout, read_regions
 

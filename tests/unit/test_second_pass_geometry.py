@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core.errors import BadPhoto, BadSize
-from pack.core.people import NOSE, Face, Faces, Identity, Person, RowCast, is_a
-from pack.core.second_pass import crops, drawing, pasting
+from pack.core.people import NOSE, Face, Faces, Identity, Person
+from pack.core.second_pass import crops, pasting
 from pack.core.second_pass.crops import Candidate, Choice
 
 NAMES = ("Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal")
@@ -73,7 +73,7 @@ def test_everybody_has_a_row_in_the_order_of_the_cast():
     decisions = cut(*(face(20 + 38 * n, 100, 30) for n in reversed(range(8))))
     cast = crops.cast_of(decisions, 256)
     assert [one.identity.name for one in cast.people] == list(NAMES)
-    assert is_a(cast, RowCast) and (cast.width, cast.height) == (256, 256)
+    assert cast.by_row and (cast.width, cast.height) == (256, 256)
     for person, one in zip(cast.people, decisions, strict=True):
         (x, y), (left, top, right, _) = person.slot.center, one.crop.square
         scale = (right - left) / 256
@@ -267,7 +267,7 @@ def test_the_preview_shows_who_is_chosen():
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
     decisions = crops.decide(everybody, faces, replace(EVERYBODY, which="small faces"))
     images = picture() * 0.1
-    shown = drawing.who_is_cut_out(images[0], decisions)
+    shown = crops.who_is_cut_out(images[0], decisions)
     blue, orange = (torch.tensor(color) / 255 for color in ((86, 180, 233), (230, 159, 0)))
     x0, y0, *_ = decisions[0].crop.square
     assert torch.allclose(shown[y0 + 60, x0], blue, atol=0.01)
