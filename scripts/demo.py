@@ -191,8 +191,7 @@ def generate(server: HostServer, models: Files) -> Report:
 
     known = server.object_info()
     prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
-    checkpoints = server.host.path / "models" / "checkpoints"
-    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), checkpoints, models)
+    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), models)
     if chosen.real_recogniser and not chosen.real:
         return {}
     for line in chosen.lines():

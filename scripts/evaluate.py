@@ -317,20 +317,15 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
         one = report.pictures[recogniser][0]
         for seen in one.sightings:
             state = "missing" if seen.face is None else "swapped" if seen.swapped else "right"
-            line: dict[str, Any] = {
-                **where,
-                "person": report.names[seen.person],
-                "state": state,
-                "recogniser": recogniser,
-            }
-            line["place"] = report.numbers[seen.person] if report.placed else ""
+            place = report.numbers[seen.person] if report.placed else ""
+            line: dict[str, Any] = {**where, "person": report.names[seen.person], "place": place, "state": state}
+            line["recogniser"] = recogniser
             if seen.face is not None and seen.looks_like is not None:
                 line |= {
                     "looks_like": report.names[seen.looks_like],
                     "face_px": round(longer_side(one.boxes[seen.face])),
                 }
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
-                line["copy_paste"] = seen.copied
             yield line
     one = report.judged[0]
     for face in one.extra:
@@ -343,13 +338,14 @@ def write_csv(results: Iterable[Result], path: Path) -> None:
         writer.writerow(COLUMNS)
         for result in results:
             for line in lines_of(result):
-                writer.writerow([_cell(line.get(column)) for column in COLUMNS])
+                writer.writerow([as_cell(line.get(column)) for column in COLUMNS])
 
 
-def _cell(value: Any) -> Any:
-    """No name is a formula, as which a spreadsheet would take it."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
+def as_cell(value: Any) -> Any:
+    """No text is a formula, as which a spreadsheet would take it, and none is more than a line."""
+    if isinstance(value, str):
+        value = " ".join(value.splitlines())
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
     return f"{value:.4f}" if isinstance(value, float) else value
 
 

@@ -9,9 +9,9 @@ A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Mod
 where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network and needs torch: run it with the
 Python that runs ComfyUI. `download` needs huggingface_hub and pooch; tokens are huggingface_hub's (HF_TOKEN, or
 `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
-models_manifest.json in README, docs/ (with the entries for ComfyUI-Manager's model list), the workflows and the
-blueprints, and what is made from docs/authors_settings.json: the tables of published settings in the help pages, and
-those of the templates beside them in docs/verification.md.
+models_manifest.json in README, docs/, the workflows and the blueprints, and what is made from
+docs/authors_settings.json: the tables of published settings in the help pages, and those of the templates beside them
+in docs/verification.md.
 """
 
 from __future__ import annotations
@@ -42,7 +42,6 @@ WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "models.md"
-MANAGER = ROOT / "docs" / "manager_models.json"
 VERIFICATION = ROOT / "docs" / "verification.md"
 HELP = ROOT / "web" / "docs"
 
@@ -210,47 +209,7 @@ def agreed() -> bool:
     return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def convert(given: argparse.Namespace) -> int:
-    from to_safetensors import convert
-
-    try:
-        print(convert(given.source))
-    except (LikenessError, OSError) as problem:
-        raise SetupError(str(problem)) from problem
-    return 0
-
-
 # --- What is made from the manifest
-
-
-_KINDS = {
-    "checkpoints": "checkpoint", "diffusion_models": "diffusion_model", "text_encoders": "clip", "loras": "lora",
-    "vae": "VAE",
-}  # fmt: skip
-"""Model key -> what ComfyUI-Manager calls it; the others are called as their folders are."""
-
-
-def manager_list() -> str:
-    """Entries in the form of ComfyUI-Manager's model-list.json: one for each file that comes from one address."""
-    entries = [manager_entry(model) for model in manifest.models() if len(model.fetched) == 1]
-    return json.dumps({"models": entries}, indent=2, ensure_ascii=False) + "\n"
-
-
-def manager_entry(model: Model) -> dict[str, str]:
-    file = next(iter(model.fetched))
-    path = PurePosixPath(model.key) / file.names[0]
-    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences)
-    return {
-        "name": model.title,
-        "type": _KINDS.get(model.key, model.key),
-        "base": model.family or "any",
-        "save_path": str(path.parent),
-        "description": f"For ComfyUI Likeness. Licence: {licences}.",
-        "reference": model.page,
-        "filename": path.name,
-        "url": model.url,
-        "size": model.size_text,
-    }
 
 
 def write(given: argparse.Namespace) -> int:
@@ -268,7 +227,6 @@ def made() -> dict[Path, str]:
     files = {manifest.PATH: manifest.written(manifest.models())}
     files[README] = filled(README.read_text("utf-8"), "needs", methods())
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
-    files[MANAGER] = manager_list()
     for name in {page for method in published.methods() for page in method.pages}:
         for path in (HELP / f"{name}.md", HELP / name / "zh.md"):
             files[path] = published.page(path.read_text("utf-8"), name, path.stem == "zh")

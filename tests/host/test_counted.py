@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
@@ -18,7 +18,6 @@ import tiny_sdxl
 import torch
 from bench import dits, methods, networks, references
 from bench.measure import LiveBytes, teraflops
-from bench.parts import host_attention
 from torch.profiler import ProfilerActivity, profile
 
 # For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More
@@ -48,11 +47,10 @@ COSTS = {
 
 
 @pytest.fixture(autouse=True)
-def fused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for transformer, name in ((comfy.ldm.flux.math, "optimized_attention"), (qwen, "optimized_attention_masked")):
-        monkeypatch.setattr(transformer, name, comfy.ldm.modules.attention.attention_pytorch)
-    with host_attention("attention_pytorch"):
-        yield
+def fused(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = comfy.ldm.modules.attention
+    for module, name in ((host, ""), (comfy.ldm.flux.math, ""), (qwen, "_masked")):
+        monkeypatch.setattr(module, f"optimized_attention{name}", host.attention_pytorch)
 
 
 @pytest.fixture(scope="module", params=COSTS)
