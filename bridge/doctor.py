@@ -21,11 +21,17 @@ from ..core.thirdparty import installed
 from . import folders, notes
 
 THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
-_TEMPLATES = Path(__file__).absolute().parents[1] / "workflows"
+_PACK = Path(__file__).absolute().parents[1]
+_TEMPLATES = _PACK / "workflows"
 
 
 def choices() -> list[str]:
     return [THIS, STARTS, ALL, *_templates()]
+
+
+def replaced() -> dict[str, str]:
+    """Names of earlier templates -> which one has taken over: saved workflows still choose them."""
+    return json.loads((_PACK / "web" / "replaced_templates.json").read_text("utf-8"))
 
 
 def _templates() -> list[str]:
@@ -54,7 +60,7 @@ def _graphs(choice: str, prompt: Mapping[str, Any]) -> dict[str, Mapping[str, An
 
 
 def _template(name: str) -> dict[str, Any]:
-    return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
+    return json.loads((_TEMPLATES / f"{replaced().get(name, name)}.json").read_text("utf-8"))
 
 
 def missing(graph: Mapping[str, Any]) -> list[Model]:

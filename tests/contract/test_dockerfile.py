@@ -10,17 +10,17 @@ import demo
 
 
 def test_image_has_the_releases_that_the_tests_run(root: Path) -> None:
-    text = (root / "Dockerfile").read_text("utf-8")
-    pins = re.findall(r"^(torch\w*==\S+)$", (root / "requirements-dev.txt").read_text("utf-8"), re.MULTILINE)
+    text = (root / "docker/Dockerfile").read_text("utf-8")
+    pins = re.findall(r"^(torch\w*==\S+)$", (root / "scripts/requirements/demo.txt").read_text("utf-8"), re.MULTILINE)
     assert len(pins) == 3 and set(pins) <= set(text.split())
     assert re.findall(r"^ARG COMFYUI=(.*)$", text, re.MULTILINE) == [f"v{demo.RELEASE}"]
 
 
 def test_image_holds_the_product_and_all_scripts(root: Path, tracked: set[str], shipped: set[str]) -> None:
     """Names below the repository's root decide what is sent to Docker. Neither file is part of the archive."""
-    ignored = (root / ".dockerignore").read_text("utf-8").split()
+    ignored = (root / "docker/Dockerfile.dockerignore").read_text("utf-8").split()
     inside = {name for name in tracked if not any(fnmatch(name.split("/")[0], pattern) for pattern in ignored)}
     assert {name.split("/")[0] for name in inside if "/" in name} == {n.split("/")[0] for n in shipped if "/" in n}
     assert {name for name in tracked if name.startswith("scripts/")} <= inside
-    assert {"__init__.py", "models_manifest.json", "requirements.txt", "requirements-dev.txt"} <= inside
-    assert {"Dockerfile", ".dockerignore"} <= tracked - shipped
+    assert {"__init__.py", "models_manifest.json", "requirements.txt"} <= inside
+    assert {"docker/Dockerfile", "docker/Dockerfile.dockerignore"} <= tracked - shipped

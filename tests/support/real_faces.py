@@ -13,7 +13,7 @@ from torch import Tensor
 
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
-    assert spec and spec.origin, f"{name} is not installed; see requirements-dev.txt"
+    assert spec and spec.origin, f"{name} is not installed; see scripts/requirements/tests.txt"
     return Path(spec.origin).parent
 
 
