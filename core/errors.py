@@ -125,7 +125,7 @@ class NotPlaced(LikenessError):
         why = f"{listed(who)} {'have' if len(who) > 1 else 'has'} no place"
         why = why if who else "neither a cast nor a layout is connected"
         super().__init__(
-            f"{node} needs to know where everybody stands, but {why}.",
+            f"{node} needs a position for each person, but {why}.",
             "Put Place Cast between Cast and this node and give it a layout.",
         )
 

@@ -19,7 +19,7 @@ from .thirdparty import require
 
 SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
-sorted all of them right (docs/measuring.md)."""
+sorted all of them right (docs/dev/measuring.md)."""
 _ONE_PHOTO = 0.995
 """Cosine of two faces that come from one photo; one half as large has 0.98."""
 _NEVER = 1e9

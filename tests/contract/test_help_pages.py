@@ -79,7 +79,7 @@ def test_pictures_named_in_pages_exist(root: Path) -> None:
     named = {image for text in pages(root).values() for image in pictures(text)}
     assert [image for image in sorted(named) if not (docs / image).is_file()] == []
     drawn = {f"img/{path.name}" for path in (docs / "img").glob("*")}
-    assert drawn <= named | {"img/overview.png", "img/first_picture.jpg"}
+    assert drawn <= named | {"img/first_picture.jpg"}
 
 
 OF_A_PERSON = {

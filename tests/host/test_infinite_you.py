@@ -258,7 +258,7 @@ def test_what_is_not_of_the_method_is_refused(files, what):
 
 
 def test_several_need_places(files):
-    with pytest.raises(NotPlaced, match="where everybody stands"):
+    with pytest.raises(NotPlaced, match="a position for each person"):
         infuse_made.apply(*files, Cast((person(1), person(2))), SIDES)
 
 

@@ -114,7 +114,7 @@ def test_a_part_that_would_vanish_is_refused(where):
     with pytest.raises(BadPart) as error:
         part(**given)
     names = {"mask": "mask (90x130 px)", "target": "target_mask (90x130 px)", "alpha": "alpha channel (90x130 px)"}
-    assert f"The part 'face' cannot be used: its {names[where]} is all zero, so this part would vanish." in str(
+    assert f"The part 'face' cannot be used: its {names[where]} is empty: every value is 0." in str(
         error.value
     )
     assert "right click Load Image, Open in Mask Editor, paint over what shall count, Save" in str(error.value)
