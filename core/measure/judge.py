@@ -30,10 +30,10 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
     heard = [person for person in (cast.people if cast else ()) if person.weight > 0]
     people = (*heard, *([Person(identity)] if identity else []))
     if not people and cast:
-        raise BadCast("Nobody of the cast can be looked for: everybody in it has weight 0.", "Raise a weight in Cast.")
+        raise BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     if not people:
         raise BadCast(
-            "There is nobody to look for: neither a cast nor an identity is connected.",
+            "There are no people to search: neither a cast nor an identity is connected.",
             "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity.",
         )
     bare = [person.identity.name for person in people if person.slot is None]
@@ -55,7 +55,7 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
         raise BadCast(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}.",
             "Make every identity with the Load Face Model that is connected here, or with recognisers = all found. "
-            "Pictures alone tell nobody apart.",
+            "Pictures alone cannot tell people apart.",
         )
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())
     return tuple(sorted(shared, key=lambda name: name in flattering))

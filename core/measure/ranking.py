@@ -57,6 +57,6 @@ def nobody_seen(report: Report, score: str) -> str:
         return ""
     many = "the picture" if len(report.judged) == 1 else f"any of the {len(report.judged)} pictures"
     return (
-        f"Nobody of the cast was found in {many}, so none is better than another. Look at the pictures of {NODE}: "
+        f"No person of the cast was found in {many}, so none is better than another. Look at the pictures of {NODE}: "
         "where your people are shown as strangers, lower its stranger_below."
     )

@@ -14,7 +14,7 @@ _RANKED = [
     (25, "PuLID", ANTELOPE),
 ]
 METHODS: Mapping[str, str] = {"unknown": "", **{name: recogniser for _, name, recogniser in sorted(_RANKED)}}
-"""The recogniser each method was trained with. It flatters that method: any other judges better."""
+"""The recogniser each method was trained with. It is biased towards that method: any other judges better."""
 
 
 @dataclass(frozen=True)

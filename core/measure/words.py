@@ -17,7 +17,7 @@ def describe(report: Report) -> str:
         lines += [f"  {label}: {alike:.2f}" for label, alike in zip(report.labels, one.parts, strict=True)]
         if one.extra:
             sizes = ", ".join(f"{longer_side(one.boxes[face]):.0f} px" for face in one.extra)
-            lines.append(f"  nobody of the cast: {len(one.extra)} of {len(one.boxes)} faces ({sizes})")
+            lines.append(f"  no cast member: {len(one.extra)} of {len(one.boxes)} faces ({sizes})")
     for name in report.recognisers[1:]:
         lines += [f"By {name}, picture {n}: {summary(one)}" for n, one in enumerate(report.pictures[name], 1)]
     return "\n".join(lines)
@@ -45,10 +45,10 @@ def summary(one: Measured) -> str:
 def _judge(report: Report) -> str:
     judge, own = report.recognisers[0], METHODS[report.method]
     if report.flattered:
-        return f"Measured by {judge}, with which {report.method} was trained: it flatters. {ANOTHER}"
+        return f"Measured by {judge}, with which {report.method} was trained: it is biased. {ANOTHER}"
     if own:
         return f"Measured by {judge}, which {report.method} was not trained with."
-    return f"Measured by {judge}. If the pictures were made with it, it flatters them: set made_with."
+    return f"Measured by {judge}. If the pictures were made with it, it is biased: set made_with."
 
 
 def _line(report: Report, one: Measured, seen: Sighting) -> str:

@@ -70,7 +70,9 @@ def from_poses(keypoints: object, width: int, height: int, fit: str) -> PosedLay
     placed = [_of_pose(person, into) for person in picture.people]
     seen = [place for place in placed if place is not None]
     if not seen:
-        raise poses.BadPoses("nobody in it shows a head or a neck", "Use a picture that shows people from the neck up.")
+        raise poses.BadPoses(
+            "no person in it shows a head or a neck", "Use a picture that shows people from the neck up."
+        )
     twice = _found_twice([slot.pose or () for slot, _ in seen])
     found = [place for n, place in enumerate(seen) if n not in twice]
     guessed = [f"Place {number}: {note}" for number, (_, note) in enumerate(found, 1) if note]

@@ -119,7 +119,7 @@ def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
         return layout
     if not cast.people:
         raise BadCast(
-            f"Nobody of the cast given to {node} has a place: Place Cast has left everybody out.",
+            f"No person of the cast given to {node} has a place: Place Cast has left out all people.",
             "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where).",
         )
     placed = require_places(cast, node)
@@ -130,7 +130,7 @@ def require_together(cast: Cast | None, node: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
     if is_a(cast, RowCast):
         raise BadCast(
-            f"The cast given to {node} comes from Crop Faces: everybody in it has a picture of their own.",
+            f"The cast given to {node} comes from Crop Faces: each person in it has a picture of their own.",
             "Connect the cast that Crop Faces was given.",
         )
 

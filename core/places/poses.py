@@ -60,7 +60,7 @@ def read(poses: object) -> PosePicture:
     numbers = [person.get("pose_keypoints_2d") for person in _people(frame)]
     bodies = [joints for n, flat in enumerate(numbers, 1) if (joints := _joints(n, flat))]
     if not any(joint[2] > 0 for joints in bodies for joint in joints):
-        raise BadPoses("it shows nobody", "Use a picture in which the pose node finds people.")
+        raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
     if _in_parts(bodies):
         bodies = [[(x * width, y * height, score) for x, y, score in joints] for joints in bodies]
     posed = (Posed(tuple(joints[n] for n in _COCO_FROM_OPENPOSE), joints[_NECK]) for joints in bodies)

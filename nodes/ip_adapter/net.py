@@ -29,9 +29,9 @@ class UnevenPhotos(LikenessError):
 
     def __init__(self, counts: Sequence[int], tokens: int) -> None:
         super().__init__(
-            f"With every photo as tokens of its own, people of {listed(counts)} tokens need {tokens} each to be heard "
-            f"alike; {_MOST} are the most.",
-            "Give everybody the same number of photos, or set photos to mean.",
+            f"With every photo as tokens of its own, people of {listed(counts)} tokens need {tokens} each to count "
+            f"equally; {_MOST} are the most.",
+            "Give each person the same number of photos, or set photos to mean.",
         )
 
 

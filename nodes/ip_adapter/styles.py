@@ -46,7 +46,7 @@ class UnknownBlocks(LikenessError):
     def __init__(self, choice: str, found: Sequence[Address]) -> None:
         blocks = listed([f"{name} {number}" for name, number in found])
         super().__init__(
-            f"layers is {choice!r}, but nobody knows which layers of this MODEL do that: its cross-attention lies in "
+            f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
             f"the blocks {blocks}, as in neither SDXL nor SD1.5.",
             f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",
         )

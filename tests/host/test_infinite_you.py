@@ -207,7 +207,7 @@ def test_another_size_of_the_same_shape_is_told_and_another_shape_refused(model,
     for _ in range(2):  # of which no run knows what another has seen
         told.clear()
         assert sample(model, applied, latent(2 * WIDTH, 2 * HEIGHT)).isfinite().all()
-        assert any("everybody is scaled 2 times" in words for words in told)
+        assert any("all people are scaled 2 times" in words for words in told)
     with pytest.raises(BadSize, match="another shape"):
         sample(model, applied, latent(HEIGHT, WIDTH))
 
