@@ -113,10 +113,10 @@ def test_sentences_are_short(texts: Texts) -> None:
 @pytest.mark.parametrize(
     "texts",
     [
-        pages(ROOT), pages(ROOT / "docs"), pages(ROOT / "web" / "docs"), node_texts(), editor_texts(), notes(),
-        messages(),
+        pages(ROOT), pages(ROOT / "docs"), pages(ROOT / "docs" / "dev"), pages(ROOT / "web" / "docs"), node_texts(),
+        editor_texts(), notes(), messages(),
     ],
-    ids=["README", "pages for users", "help pages", "texts of nodes", "texts of the editor", "notes", "messages"],
+    ids=["README", "users", "maintainers", "help pages", "texts of nodes", "texts of the editor", "notes", "messages"],
 )  # fmt: skip
 def test_words_are_those_of_the_field(texts: Texts) -> None:
     assert texts
