@@ -168,7 +168,7 @@ def extra_paths(path: Path) -> list[tuple[str, str]]:
     except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         other = isinstance(error, (AttributeError, TypeError))
         why = "it is not made as extra_model_paths.yaml.example is" if other else " ".join(str(error).split())
-        raise SetupError(f"{path} cannot be read: {why}. Mend it, or name --models.") from error
+        raise SetupError(f"{path} cannot be read: {why}. Fix it, or name --models.") from error
     return found
 
 
@@ -208,7 +208,7 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
 
 def agreed() -> bool:
     if not sys.stdin.isatty():
-        environment.say("Nobody can be asked here: add --yes if you accept these licences.")
+        environment.say("There is no terminal to ask in: add --yes if you accept these licences.")
         return False
     return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
@@ -310,7 +310,7 @@ def titles(language: str) -> dict[str, str]:
 
 
 def start(language: str) -> str:
-    """What one wants, the template for it, and how much that is to download: sizes that nobody states are left out."""
+    """What one wants, the template for it, and how much that is to download: unstated sizes are left out."""
     shown, workflows = titles(language), used()
     body = [
         (wish[language], shown[name], f"{sum(model.size or 0 for model in workflows[name]) / 1e9:.0f} GB")
