@@ -127,5 +127,5 @@ def _wanted(kind: str, width: int) -> Encoder | None:
 
 
 def _described(found: dict[str, int]) -> str:
-    name = next((one.name for one in ENCODERS if one.widths == found), "an encoder nobody here knows")
+    name = next((one.name for one in ENCODERS if one.widths == found), "an unknown encoder")
     return f"{name} ({', '.join(f'{_WORDS[kind]} of width {width}' for kind, width in found.items())})"

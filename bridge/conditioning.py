@@ -138,7 +138,7 @@ class Canvas:
             (width, height), (wide, high) = size, latent
             notes.tell(
                 self.node_id,
-                f"Latent {wide}x{high}, canvas of {self.node} {width}x{height} px: everybody is scaled {scale:.3g} "
+                f"Latent {wide}x{high}, canvas of {self.node} {width}x{height} px: all people are scaled {scale:.3g} "
                 f"times, {self.scaled(scale)}. Better: a layout, an image and an apply node of its own for this pass.",
                 "latent",
             )

@@ -42,7 +42,7 @@ class DetectorMissing(LikenessError):
         super().__init__(
             "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
             "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity takes them, "
-            "and Faces from Landmarks in the place of Detect Faces.",
+            "and Faces from Landmarks instead of Detect Faces.",
         )
 
 

@@ -31,7 +31,7 @@ BLENDS = ("slerp", "lerp")
 
 _ONE_PERSON = 0.8
 """Cosine from which two people look like one. A photo and a copy of it, smaller, cropped, turned or as a bad JPEG, have
-0.83 or more; two photos of one person, and so twins, seldom 0.7, and others 0.33 at most (docs/measuring.md)."""
+0.83 or more; two photos of one person, and so twins, seldom 0.7, and others 0.33 at most (docs/dev/measuring.md)."""
 
 _FORMAT = "likeness identity"
 _VERSION = "1"
@@ -172,7 +172,7 @@ def _agreement(rows: Tensor) -> Tensor:
 
     Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it
     knows well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in
-    the length already (docs/measuring.md).
+    the length already (docs/dev/measuring.md).
     """
     if len(rows) < 3:
         return torch.ones(len(rows), 1)

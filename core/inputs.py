@@ -196,7 +196,7 @@ def cast(what: str, given: Cast) -> None:
         check_size("The cast's canvas", *canvas)
     shown = given.people and all(person.slot and person.weight for person in given.people)
     if given.by_row and not shown:
-        raise BadInput(what, "a cast of rows of which one shows nobody", "the cast of Crop Faces")
+        raise BadInput(what, "a cast of rows of which one shows no person", "the cast of Crop Faces")
 
 
 @_of_ours

@@ -29,7 +29,7 @@ _RANKED = [
     (25, "PuLID", ANTELOPE),
 ]
 METHODS: Mapping[str, str] = {"unknown": "", **{name: recogniser for _, name, recogniser in sorted(_RANKED)}}
-"""The recogniser each method was trained with. It flatters that method: any other judges better."""
+"""The recogniser each method was trained with. It is biased towards that method: any other judges better."""
 
 
 @dataclass(frozen=True)
@@ -210,10 +210,10 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
     heard = [person for person in (cast.people if cast else ()) if person.weight > 0]
     people = (*heard, *([Person(identity)] if identity else []))
     if not people and cast:
-        raise BadCast("Nobody of the cast can be looked for: everybody in it has weight 0.", "Raise a weight in Cast.")
+        raise BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     if not people:
         raise BadCast(
-            "There is nobody to look for: neither a cast nor an identity is connected.",
+            "There are no people to search: neither a cast nor an identity is connected.",
             "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity.",
         )
     bare = [person.identity.name for person in people if person.slot is None]
@@ -235,7 +235,7 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
         raise BadCast(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}.",
             "Make every identity with the Load Face Model that is connected here, or with recognisers = all found. "
-            "Pictures alone tell nobody apart.",
+            "Pictures alone cannot tell people apart.",
         )
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())
     return tuple(sorted(shared, key=lambda name: name in flattering))
@@ -312,7 +312,7 @@ def describe(report: Report) -> str:
         lines += [f"  {label}: {alike:.2f}" for label, alike in zip(report.labels, one.parts, strict=True)]
         if one.extra:
             sizes = ", ".join(f"{longer_side(one.boxes[face]):.0f} px" for face in one.extra)
-            lines.append(f"  nobody of the cast: {len(one.extra)} of {len(one.boxes)} faces ({sizes})")
+            lines.append(f"  no cast member: {len(one.extra)} of {len(one.boxes)} faces ({sizes})")
     for name in report.recognisers[1:]:
         lines += [f"By {name}, picture {n}: {summary(one)}" for n, one in enumerate(report.pictures[name], 1)]
     return "\n".join(lines)
@@ -340,10 +340,10 @@ def summary(one: Measured) -> str:
 def _judge(report: Report) -> str:
     judge, own = report.recognisers[0], METHODS[report.method]
     if report.flattered:
-        return f"Measured by {judge}, with which {report.method} was trained: it flatters. {ANOTHER}"
+        return f"Measured by {judge}, with which {report.method} was trained: it is biased. {ANOTHER}"
     if own:
         return f"Measured by {judge}, which {report.method} was not trained with."
-    return f"Measured by {judge}. If the pictures were made with it, it flatters them: set made_with."
+    return f"Measured by {judge}. If the pictures were made with it, it is biased: set made_with."
 
 
 def _line(report: Report, one: Measured, seen: Sighting) -> str:
@@ -408,7 +408,7 @@ def nobody_seen(report: Report, score: str) -> str:
         return ""
     many = "the picture" if len(report.judged) == 1 else f"any of the {len(report.judged)} pictures"
     return (
-        f"Nobody of the cast was found in {many}, so none is better than another. Look at the pictures of {NODE}: "
+        f"No person of the cast was found in {many}, so none is better than another. Look at the pictures of {NODE}: "
         "where your people are shown as strangers, lower its stranger_below."
     )
 

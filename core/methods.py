@@ -64,20 +64,21 @@ class Format:
 class Method:
     """One method. folder: its own below nodes/. rank: its turn in lists.
 
-    paper: where it is published. node: the node that every workflow of it has, its loader where it has one.
-    applies: nodes that put it into conditioning or model. socket: what its loader gives, "" without. key: the model
-    folder of its own files, "" without. files: ids of these in the manifest, its ControlNet's too. formats: what these
-    files may be. recogniser: the id of the one whose embeddings it reads, "" for none; embedding_formats: formats that
-    do, all where none is named. measured_as: what Measure Likeness calls it, "" where nothing is measured by it.
-    reads, acts: of READS and ACTS. families: names of core.families. people: the most in one picture, None for any
-    number. host: the oldest ComfyUI that can. uses: how it is used, the first as its title says. not_promised: of
-    PROMISES those that it does not keep, each with the reason.
+    paper: where it is published. good_for: what people take it for, in a few words, by language. node: the node that
+    every workflow of it has, its loader where it has one. applies: nodes that put it into conditioning or model.
+    socket: what its loader gives, "" without. key: the model folder of its own files, "" without. files: ids of these
+    in the manifest, its ControlNet's too. formats: what these files may be. recogniser: the id of the one whose
+    embeddings it reads, "" for none; embedding_formats: formats that do, all where none is named. measured_as: what
+    Measure Likeness calls it, "" where nothing is measured by it. reads, acts: of READS and ACTS. families: names of
+    core.families. people: the most in one picture, None for any number. host: the oldest ComfyUI that can. uses: how it
+    is used, the first as its title says. not_promised: of PROMISES those that it does not keep, each with the reason.
     """
 
     folder: str
     rank: int
     title: str
     paper: str
+    good_for: Mapping[str, str]
     node: str
     applies: tuple[str, ...]
     socket: str

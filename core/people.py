@@ -204,7 +204,7 @@ class NotPlaced(LikenessError):
         why = f"{listed(who)} {'have' if len(who) > 1 else 'has'} no place"
         why = why if who else "neither a cast nor a layout is connected"
         super().__init__(
-            f"{node} needs to know where everybody stands, but {why}.",
+            f"{node} needs a position for each person, but {why}.",
             "Put Place Cast between Cast and this node and give it a layout.",
         )
 
@@ -228,7 +228,7 @@ def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
         return layout
     if not cast.people:
         raise BadCast(
-            f"Nobody of the cast given to {node} has a place: Place Cast has left everybody out.",
+            f"No person of the cast given to {node} has a place: Place Cast has left out all people.",
             "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where).",
         )
     placed = require_places(cast, node)
@@ -239,7 +239,7 @@ def require_together(cast: Cast | None, node: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
     if cast and cast.by_row:
         raise BadCast(
-            f"The cast given to {node} comes from Crop Faces: everybody in it has a picture of their own.",
+            f"The cast given to {node} comes from Crop Faces: each person in it has a picture of their own.",
             "Connect the cast that Crop Faces was given.",
         )
 
@@ -248,6 +248,6 @@ def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
     """A batch that has not one row for everybody of a cast from Crop Faces."""
     return BadCast(
         f"{what[0].upper()}{what[1:]} has {counted(rows, 'row')} and the cast given to {node} "
-        f"{counted(people, 'person', 'people')}: with a cast from Crop Faces everybody needs a row of the batch.",
+        f"{counted(people, 'person', 'people')}: with a cast from Crop Faces each person needs a row of the batch.",
         "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast.",
     )

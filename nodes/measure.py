@@ -165,7 +165,7 @@ class PickBest(io.ComfyNode):
 def _no_such_score(score: str) -> BadPhoto:
     """A score that no picture of the batch has."""
     why = "it compares a face with several photos of the person"
-    how = "Give Identity two or more photos of somebody"
+    how = "Give Identity two or more photos of a person"
     if score == "parts":
         why, how = "no parts were compared", "Connect parts and clip_vision to Measure Likeness"
     return BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")

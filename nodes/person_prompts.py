@@ -19,7 +19,7 @@ from .sockets import CastSocket
 
 NAME = "Prompt per Person"
 _SAME_CLIP = "Use the CLIP of the model's own checkpoint."
-NOTHING = "Nothing is said of anybody: no line has words, or strength is 0."
+NOTHING = "No prompt is applied: no line has words, or strength is 0."
 
 
 class PersonPrompts(io.ComfyNode):

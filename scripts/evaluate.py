@@ -5,7 +5,7 @@
 
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
 models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
-where; docs/measuring.md describes it and what is measured. The result is put into FOLDER/measured. With --jobs the
+where; docs/dev/measuring.md describes it and what is measured. The result is put into FOLDER/measured. With --jobs the
 table of batch.py says who is meant. --compare takes two sets of the same pictures made in two ways, called
 PROMPT-SEED.png, and says what the second way changes. Run it with the Python that runs ComfyUI.
 """

@@ -66,7 +66,7 @@ def _sides(side: str) -> tuple[int, ...]:
 
 def _check(people: Tensor, found: Tensor) -> None:
     if not (people > 0.5).any():
-        raise NoPart("people is all zero: nobody is in it.", "Link people of the same node, or nothing.")
+        raise NoPart("people is all zero: it shows no person.", "Link people of the same node, or nothing.")
     if people.shape[1:] != found.shape[1:]:
         size = f"surface is {found.shape[2]}x{found.shape[1]} px"
         raise BadSize("people", (people.shape[2], people.shape[1]), size, "Link both from the same node.")

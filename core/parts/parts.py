@@ -88,7 +88,7 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     part = Part(label, as_rgb(image[0]), alpha, _together(masks), weight, _together(target), pieces)
     for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
         if weight > 0 and kept is not None and not kept.any():
-            raise BadPart(label, f"its {name} ({_size(kept)}) is all zero, so this part would vanish", _EMPTY)
+            raise BadPart(label, f"its {name} ({_size(kept)}) is empty: every value is 0", _EMPTY)
     return part
 
 
@@ -174,7 +174,7 @@ def prepared(part: Part, width: int, height: int) -> Prepared:
     """The part as Parts2Whole reads it. Raises BadPart where too little of the mask is left at this size."""
     ready = resized(part, width, height)
     if not token_mask(ready.mask, (height // 8) * (width // 8)).any():
-        why = f"nothing of its mask is left at {width}x{height} px, so this part would vanish"
+        why = f"its mask is empty at {width}x{height} px"
         raise BadPart(part.label, why, "Mask a larger area, or crop the picture closer to the part.")
     return ready
 

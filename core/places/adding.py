@@ -96,7 +96,7 @@ def _at(layout: Layout, nose: Point, wanted: float) -> _Spot:
     one = _Spot(nose, wanted or _head_at(nose, others, layout))
     if why := _why_not(one, others, layout):
         raise BadLayout(
-            f"Nobody can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
+            f"No person can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
             "Choose another x and y (of the nose), a smaller face_size, a larger picture, or where = free place.",
         )
     return one

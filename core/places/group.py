@@ -204,7 +204,7 @@ def layout(count: int, framing: str, rows: int, width: int, height: int, action:
     check_size("The layout", width, height)
     if not count:
         raise BadLayout(
-            "There is nobody to make places for: the cast is empty.",
+            "There are no people to make places for: the cast is empty.",
             "Connect the cast that Place Cast was given, before it has left people out.",
         )
     if rows > count:
@@ -226,7 +226,7 @@ def notes(count: int, framing: str, rows: int, width: int, height: int, action: 
     if FRAMINGS.index(framing) < FRAMINGS.index(does.framing):
         found.append(f"{action} is out of the picture with framing = {framing}: set {does.framing}")
     if does.holding and min(map(len, formation.across)) == 1:
-        found.append(f"{action}: whoever is alone in a row has nobody to hold")
+        found.append(f"{action}: a person alone in a row has no hand to hold")
     plain = _chosen(count, framing, rows, width, height, ACTIONS[GROUP_PHOTO]).head(width, height)
     smaller = round(100 - 100 * formation.head(width, height) / plain)
     if smaller > 0:

@@ -77,7 +77,7 @@ def from_poses(keypoints: object, width: int, height: int, fit: str) -> PosedLay
     placed = [_of_pose(person, into) for person in picture.people]
     seen = [place for place in placed if place is not None]
     if not seen:
-        raise BadPoses("nobody in it shows a head or a neck", "Use a picture that shows people from the neck up.")
+        raise BadPoses("no person in it shows a head or a neck", "Use a picture that shows people from the neck up.")
     twice = _found_twice([slot.pose or () for slot, _ in seen])
     found = [place for n, place in enumerate(seen) if n not in twice]
     guessed = [f"Place {number}: {note}" for number, (_, note) in enumerate(found, 1) if note]
@@ -209,7 +209,7 @@ def read(poses: object) -> PosePicture:
     numbers = [person.get("pose_keypoints_2d") for person in _people(frame)]
     bodies = [joints for n, flat in enumerate(numbers, 1) if (joints := _joints(n, flat))]
     if not any(joint[2] > 0 for joints in bodies for joint in joints):
-        raise BadPoses("it shows nobody", "Use a picture in which the pose node finds people.")
+        raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
     if _in_parts(bodies):
         bodies = [[(x * width, y * height, score) for x, y, score in joints] for joints in bodies]
     posed = (Posed(tuple(joints[n] for n in _COCO_FROM_OPENPOSE), joints[_NECK]) for joints in bodies)

@@ -129,7 +129,7 @@ def _meant(cast: PlacedCast, number: int) -> list[int]:
     if number == ALL_PEOPLE and cast.people:
         return [n for n in everybody if cast.people[n].weight > 0] or list(everybody)
     if not 0 < number <= len(cast.people):
-        there = listed([f"{n} {name}" for n, name in enumerate(names(cast.people), 1)], "nobody")
+        there = listed([f"{n} {name}" for n, name in enumerate(names(cast.people), 1)], "no people")
         raise BadCast(
             f"There is no person {number} in the cast; those with a place are {there}.",
             "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
@@ -143,10 +143,10 @@ def of_present(
     """(people, H, W) float32 0..1 of `present`, some of a cast: `of_masks`, or where there are none everybody's
     `of_person`.
 
-    Raises what these raise, and BadRegion for two alike or where everybody has a picture of their own.
+    Raises what these raise, and BadRegion for two alike or where each person has a picture of their own.
     """
     if cast.by_row:
-        why = "everybody has a picture of their own, from Crop Faces, and no region in it"
+        why = "each person has a picture of their own, from Crop Faces, and no region in it"
         raise BadRegion(", ".join(names(cast.people)), why, "Leave this node out of the second pass.")
     if masks is None:
         numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in present)]
@@ -201,7 +201,7 @@ def among(
 def describe(found: Found, masks: Tensor) -> list[str]:
     """Which of the masks were taken, and whether they had another size; a line each."""
     taken = f"Of {counted(len(as_masks(masks)), 'mask')} taken: {listed(found.used)}"
-    lines = [taken + (f"; in nobody's place: {listed(found.nobodys)}" if found.nobodys else "")]
+    lines = [taken + (f"; outside all places: {listed(found.nobodys)}" if found.nobodys else "")]
     (high, wide), (height, width) = masks.shape[-2:], found.region.shape
     if (wide, high) != (width, height):
         lines.append(f"The masks are {wide}x{high} px and the layout {width}x{height} px: they are stretched over it.")
@@ -270,7 +270,7 @@ def _body(person: Person, cast: PlacedCast, margin: float, feather: float) -> Te
 def check_one_picture(cast: Cast | None) -> None:
     """Raise BadRegion for the cast of Crop Faces, of which no mask of one picture can tell."""
     if cast and cast.by_row:
-        why = "everybody has a picture of their own, from Crop Faces"
+        why = "each person has a picture of their own, from Crop Faces"
         raise BadRegion(", ".join(names(cast.people)), why, "Disconnect the mask.")
 
 

@@ -273,7 +273,7 @@ def _in_picture(what: str, picture: int, pictures: int) -> str:
     return f"{what} in picture {picture + 1}" if pictures > 1 else what
 
 
-NOBODY = "Nobody needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
+NOBODY = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
 
 
 _WHOLE = 0.9

@@ -187,7 +187,7 @@ def _strangers(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:
     for person in people:
         others[on_canvas(patch_rect(center_of(person), 2 * PATCH), *beyond.shape)] = False
     for y, x in others.nonzero()[:1]:
-        yield f"there is an ID patch around ({x}, {y}), where nobody of this cast stands"
+        yield f"there is an ID patch around ({x}, {y}), where no person of this cast stands"
 
 
 def center_of(person: Person) -> Point:

@@ -56,8 +56,8 @@ NO_TOKENS = (
     "At strength 0 it adds none."
 )
 NOBODY = (
-    "No face is put in: everybody in the cast has weight 0 or is off the canvas. The picture under the patches, such "
-    "as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
+    "No identities applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
+    "this node or set strength to 0."
 )
 
 

@@ -33,9 +33,9 @@ class UnevenPhotos(LikenessError):
 
     def __init__(self, counts: Sequence[int], tokens: int) -> None:
         super().__init__(
-            f"With every photo as tokens of its own, people of {listed(counts)} tokens need {tokens} each to be heard "
-            f"alike; {_MOST} are the most.",
-            "Give everybody the same number of photos, or set photos to mean.",
+            f"With every photo as tokens of its own, people of {listed(counts)} tokens need {tokens} each to count "
+            f"equally; {_MOST} are the most.",
+            "Give each person the same number of photos, or set photos to mean.",
         )
 
 
@@ -216,7 +216,7 @@ class UnknownBlocks(LikenessError):
     def __init__(self, choice: str, found: Sequence[Address]) -> None:
         blocks = listed([f"{name} {number}" for name, number in found])
         super().__init__(
-            f"layers is {choice!r}, but nobody knows which layers of this MODEL do that: its cross-attention lies in "
+            f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
             f"the blocks {blocks}, as in neither SDXL nor SD1.5.",
             f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",
         )

@@ -27,7 +27,7 @@ from .file import METHOD, IPAdapter, IPAdapterSocket
 from .net import CHOICES, CROP, PAD, fitted, heard_in
 
 NAME = "Style per Person"
-NOBODY = "Nobody is drawn in this style: those who are meant have weight 0."
+NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
 class NotForPictures(LikenessError):

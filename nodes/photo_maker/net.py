@@ -114,7 +114,7 @@ class BadTrigger(LikenessError):
     def __init__(self, why: str, trigger: str, people: Sequence[str]) -> None:
         example = " and ".join([f"a woman {trigger or TRIGGER}"] * max(1, len(people)))
         super().__init__(
-            f"{why}. People in the cast: {listed(people, 'nobody')}.",
+            f"{why}. People in the cast: {listed(people, 'no people')}.",
             f"Write for each of them, in their order, what they are (man, woman, girl) and behind it the trigger word, "
             f"such as: photo of {example}.",
         )

@@ -35,7 +35,7 @@ from .net import TRIGGER
 PhotoMakerSocket = socket(METHOD.socket, PhotoMaker)
 CATEGORY = "likeness/photomaker"
 APPLY = "Apply PhotoMaker (Likeness)"
-WITHOUT_PEOPLE = "Nobody is put in, and the LoRA is not added. The text is read without its trigger words"
+WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
 
 
 class LoadPhotoMaker(FileLoader, io.ComfyNode):

@@ -101,6 +101,6 @@ class BindReferences(io.ComfyNode):
         return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))
 
 
-ROWS = "Nothing to bind: with the cast of Crop Faces everybody has a row of the batch, and hears their reference alone."
+ROWS = "Nothing to bind: with the cast of Crop Faces each person has a row of the batch, with their reference alone."
 
 NODES = [BindReferences]

@@ -32,7 +32,7 @@ class TooManyPeople(LikenessError):
         super().__init__(
             f"StoryMaker tells at most {most} people apart in the whole picture, and these are {len(people)}: "
             f"{listed(people)}.",
-            "Give everybody a place with Place Cast, or connect one mask per person: by region there may be more.",
+            "Give each person a place with Place Cast, or connect one mask per person: by region there may be more.",
         )
 
 

@@ -37,8 +37,7 @@ def test_people_find_the_templates_to_start_with(root: Path) -> None:
         assert [word for word, title in zip(searched, shown, strict=True) if word not in title.lower()] == []
 
 
-def test_readme_lists_them_as_the_gallery_does(root: Path) -> None:
-    listed = re.findall(
-        r"^\| \[(.+?)\]\(workflows/(\w+)\.json\)", (root / "README.md").read_text("utf-8"), re.MULTILINE
-    )
+def test_the_page_of_templates_lists_them_as_the_gallery_does(root: Path) -> None:
+    page = (root / "docs" / "templates.md").read_text("utf-8")
+    listed = re.findall(r"^\| \[(.+?)\]\(\.\./workflows/(\w+)\.json\)", page, re.MULTILINE)
     assert listed == [(title, stem) for stem, title in titles(root, "en").items()]

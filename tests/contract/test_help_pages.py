@@ -79,13 +79,10 @@ def test_pictures_named_in_pages_exist(root: Path) -> None:
     named = {image for text in pages(root).values() for image in pictures(text)}
     assert [image for image in sorted(named) if not (docs / image).is_file()] == []
     drawn = {f"img/{path.name}" for path in (docs / "img").glob("*")}
-    assert drawn <= named | {"img/overview.png", "img/first_picture.jpg"}
+    assert drawn <= named | {"img/first_picture.jpg"}
 
 
-OF_A_PERSON = {
-    "add_place", "cast", "encode_parts", "faces_from_landmarks", "identity", "load_face_model", "load_identity",
-    "pick_best", "save_identity",
-}  # fmt: skip
+OF_A_PERSON = {"encode_parts", "faces_from_landmarks", "identity", "load_identity", "pick_best", "save_identity"}
 """Pictures with the photo of somebody who lives. All others are drawn."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +9,7 @@ import pytest
 
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def targets(document: Path) -> list[tuple[bool, str, str]]:
@@ -41,16 +40,6 @@ def test_links_to_our_own_files(document: Path, tracked: set[str], shipped: set[
         assert not anchor or anchor in anchors((ROOT / path).read_text("utf-8")), (name, path, anchor)
 
 
-def test_the_chinese_page_names_places_of_published_files() -> None:
-    """Its table is written by hand; the English one is made from models_manifest.json."""
-    table = (ROOT / "README.zh.md").read_text("utf-8")
-    named = {cell.rstrip("/") for cell in re.findall(r"^\|[^|]+\| `([^`]+)` \|", table, re.MULTILINE)}
-    models = json.loads((ROOT / "models_manifest.json").read_text("utf-8"))["models"]
-    files = {PurePosixPath(model["key"], file["names"][0]) for model in models for file in model["files"]}
-    places = {str(path) for file in files for path in (file, *file.parents)}
-    assert len(named) == 14 and named <= places
-
-
 OTHER_NAMES = (
     r"Open in MaskEditor",  # in ComfyUI: Open in Mask Editor
     r"Image From Batch",  # Get Image from Batch
@@ -71,8 +60,10 @@ def test_things_are_called_as_they_are(tracked: set[str]) -> None:
     assert wrong == []
 
 
-def test_the_first_page_names_every_blueprint() -> None:
-    (line,) = (line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if "**blueprints**" in line)
+def test_the_page_of_templates_names_every_blueprint() -> None:
+    (line,) = (
+        line for line in (ROOT / "docs" / "templates.md").read_text("utf-8").splitlines() if "**blueprints**" in line
+    )
     assert {path.stem for path in (ROOT / "subgraphs").glob("*.json")} == set(
         re.findall(r"(?<!\*)\*([A-Z][^*]+)\*", line)
     )

@@ -62,6 +62,35 @@ def test_nodes_explain_themselves() -> None:
         assert silent == [], schema.node_id
 
 
+MERGED = {
+    "LikenessFacesFromLandmarks", "LikenessLayoutFromFaces", "LikenessLayoutFromPoses", "LikenessLayoutFromMasks",
+    "LikenessBindIDTokens", "LikenessCastFromPhotos",
+}  # fmt: skip
+"""Nodes that others replace: their texts are those that saved workflows were made with."""
+
+
+def test_tooltips_of_numbers_end_with_range_and_default() -> None:
+    """In English and Chinese, as the schema has them; of a seed the default alone."""
+    texts = {
+        language: json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
+        for language in ("en", "zh")
+    }
+    numbers = [
+        (name, entry)
+        for name, schema in SCHEMAS.items()
+        for entry in schema.inputs
+        if isinstance(entry, (io.Int.Input, io.Float.Input)) and name not in MERGED
+    ]
+    assert len(numbers) > 100
+    for name, entry in numbers:
+        spans = {"en": rf"{entry.min:g} to {entry.max:g}\W+default", "zh": rf"{entry.min:g} 到 {entry.max:g}\W+默认"}
+        if entry.max > 1e9:
+            spans = {"en": "Default", "zh": "默认"}
+        for language, span in spans.items():
+            said = texts[language][name]["inputs"][entry.id]["tooltip"]
+            assert re.search(rf"{span} {entry.default:g}\W$", said), (name, entry.id, said)
+
+
 WORDS = {
     "LikenessApplyInstantID": ["portrait", "pulid", "faceid", "face swap", "换脸"],
     "LikenessIdentity": ["portrait", "character", "same person"],

@@ -185,7 +185,7 @@ BODIES = [bodies.body(center, 30) for center in CENTERS]
     [
         (posed(*BODIES), "overlap"),
         (posed(BODIES[0], None, weights=(1.0, 0.0)), "Weight 0, left out: person 2"),
-        (posed(*BODIES, weights=(0.0, 0.0)), "No face is put in"),
+        (posed(*BODIES, weights=(0.0, 0.0)), "No identities applied"),
         (posed(*BODIES, kind=RowCast), ""),
         (posed(None, BODIES[1], weights=(1.0, 0.5), kind=RowCast), ""),
         (posed(None, None), "overlap"),
@@ -217,7 +217,7 @@ def read_preview(saved):
 
 def test_a_cast_of_nobody_has_no_picture(id_patch, control_net):
     nobody = PlacedCast((), WIDTH, HEIGHT)
-    with pytest.raises(BadCast, match=r"Nobody of the cast given to Apply ID-Patch .*custom_order"):
+    with pytest.raises(BadCast, match=r"No person of the cast given to Apply ID-Patch .*custom_order"):
         ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, nobody, None, **DEFAULTS)
 
 
@@ -304,11 +304,11 @@ SCALED = (192, 144)
 def test_a_latent_of_another_scale_is_said_and_the_picture_is_scaled(id_patch, control_net, model, caplog):
     cast = people_made.cast(CENTERS, WIDTH, HEIGHT)
     applied = apply(id_patch, control_net, cast)
-    assert sample(model, *applied).isfinite().all() and "is scaled" not in caplog.text
+    assert sample(model, *applied).isfinite().all() and "are scaled" not in caplog.text
     scaled = sample(model, *applied, size=SCALED)
     said = (
-        "Latent 192x144, canvas of Apply ID-Patch 128x96 px: everybody is scaled 1.5 times, ID patches to 96 px where "
-        "the ControlNet was trained on 64 px. Better: a layout"
+        "Latent 192x144, canvas of Apply ID-Patch 128x96 px: all people are scaled 1.5 times, ID patches to 96 px "
+        "where the ControlNet was trained on 64 px. Better: a layout"
     )
     assert caplog.text.count(said) == 1
 
@@ -317,7 +317,7 @@ def test_a_latent_of_another_scale_is_said_and_the_picture_is_scaled(id_patch, c
     net = applied[0][0][1]["control"].copy().set_cond_hint(image, DEFAULTS["strength"], (0.0, 1.0))
     by_hand = [[[entry, {**options, "control": net}] for entry, options in side] for side in applied]
     assert torch.equal(scaled, sample(model, *by_hand, size=SCALED))
-    assert caplog.text.count("is scaled") == 1
+    assert caplog.text.count("are scaled") == 1
 
 
 def test_it_is_said_again_after_a_cancelled_run(id_patch, control_net, model, caplog):
@@ -345,7 +345,7 @@ def test_a_latent_of_another_shape(id_patch, control_net, model, size):
 def test_the_area_of_a_prompt_is_not_another_shape(id_patch, control_net, model, caplog):
     positive = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
     applied = apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT), positive)
-    assert sample(model, *applied).isfinite().all() and "is scaled" not in caplog.text
+    assert sample(model, *applied).isfinite().all() and "are scaled" not in caplog.text
 
 
 def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(id_patch, control_net, model, caplog):
@@ -359,7 +359,7 @@ def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(id_patch, contro
     given = {**conds, "c_crossattn": tensor, "y": torch.zeros(1, 2816)}
     assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, given, 1, {})["output"]
     net.cleanup()
-    assert "is scaled" not in caplog.text
+    assert "are scaled" not in caplog.text
 
 
 # Strength, weight, order of runs
@@ -450,7 +450,7 @@ def test_a_cast_without_places(id_patch, control_net):
     cast = Cast((Person(people_made.identity(1)), Person(people_made.identity(2))))
     with pytest.raises(NotPlaced, match=r"ID-Patch Condition Image.*person 1, person 2"):
         IDPatchImage.execute(id_patch, cast, "mean")
-    with pytest.raises(NotPlaced, match="Apply ID-Patch needs to know"):
+    with pytest.raises(NotPlaced, match="Apply ID-Patch needs a position"):
         ApplyIDPatch.execute([text(1)], [text(2)], control_net, id_patch, cast, torch.zeros(1, 8, 8, 3), **DEFAULTS)
 
 
@@ -488,7 +488,7 @@ def test_a_condition_image_of_another_cast(id_patch, control_net, apart):
     casts |= {name: PlacedCast((person,), *size) for name, person in zip(("first", "second"), both.people, strict=True)}
     skeletons = torch.rand(2, size[1], size[0], 3)
     images = {name: IDPatchImage.execute(id_patch, cast, "mean", skeletons)[0] for name, cast in casts.items()}
-    somebody = r"another cast: .*\(\d+, \d+\).*nobody"
+    somebody = r"another cast: .*\(\d+, \d+\).*no person"
     absent = r"no .*person 2 .*\({:.0f}, {:.0f}\).*same cast".format(*centers[1])
     for cast, made_for, message in (
         ("first", "both", somebody), ("second", "both", somebody), ("nobody", "both", somebody),
@@ -529,9 +529,9 @@ def test_alpha_and_other_precisions_do_no_harm_to_the_condition_image(id_patch, 
 
 def test_a_cast_that_nobody_is_heard_of_is_said(id_patch, control_net, caplog):
     apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [1.0, 0.0]))
-    assert "No face is put in" not in caplog.text
+    assert "No identities applied" not in caplog.text
     apply(id_patch, control_net, people_made.cast(CENTERS, WIDTH, HEIGHT, [0.0, 0.0]))
-    assert "No face is put in: everybody in the cast has weight 0 or is off the canvas. The picture" in caplog.text
+    assert "No identities applied: all weights are 0 or off-canvas. The skeletons" in caplog.text
 
 
 def test_faint_patches_on_grey_are_still_patches(id_patch, control_net):

@@ -206,7 +206,7 @@ def test_another_size_of_the_same_shape_is_told_and_another_shape_refused(model,
     for _ in range(2):  # of which no run knows what another has seen
         told.clear()
         assert sample(model, applied, latent(2 * WIDTH, 2 * HEIGHT)).isfinite().all()
-        assert any("everybody is scaled 2 times" in words for words in told)
+        assert any("all people are scaled 2 times" in words for words in told)
     with pytest.raises(BadSize, match="another shape"):
         sample(model, applied, latent(HEIGHT, WIDTH))
 
@@ -257,7 +257,7 @@ def test_what_is_not_of_the_method_is_refused(files, what):
 
 
 def test_several_need_places(files):
-    with pytest.raises(NotPlaced, match="where everybody stands"):
+    with pytest.raises(NotPlaced, match="a position for each person"):
         infuse_made.apply(*files, Cast((person(1), person(2))), SIDES)
 
 

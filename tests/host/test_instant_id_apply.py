@@ -278,13 +278,13 @@ def test_keypoints_and_regions_follow_a_scaled_latent(host, instant_id, caplog, 
     size = int(WIDTH * scale), int(HEIGHT * scale)
     scaled = sample(*apply(host, instant_id, halves()), size=size)
     said = (
-        f"Latent {size[0]}x{size[1]}, canvas of Apply InstantID (Likeness) 128x96 px: everybody is scaled {scale} "
+        f"Latent {size[0]}x{size[1]}, canvas of Apply InstantID (Likeness) 128x96 px: all people are scaled {scale} "
         "times, with keypoints and regions."
     )
     assert caplog.text.count(said) == 1
     cast, hint = scaled_to(*size)
     assert torch.equal(scaled, sample(*apply(host, instant_id, cast, hint=hint), size=size))
-    assert caplog.text.count("is scaled") == 1, "the size of the canvas needs no word"
+    assert caplog.text.count("are scaled") == 1, "the size of the canvas needs no word"
 
 
 def test_an_area_sees_its_own_part_of_the_regions_in_a_scaled_latent(host, instant_id):

@@ -214,7 +214,7 @@ def test_what_does_not_fit_is_named(applied, model, kinds, tmp_path):
         (WrongEncoder, "ViT-H", one(), "face-id-plus", {"clip": parts_made.clip_vision()}),
         (WrongBaseModel, "SD1.5.*SDXL", one(), sdxl, {}),
         (AdapterMismatch, "15 cross-attention layers .*SD15, 16 layers", one(), small, {}),
-        (NotPlaced, "where everybody stands", bare, "face-id", {}),
+        (NotPlaced, "a position for each person", bare, "face-id", {}),
     ]
     for kind, said, cast, file, more in refused:
         with pytest.raises(kind, match=said):

@@ -196,7 +196,7 @@ def test_another_score_measures_nothing_again_and_what_is_missing_is_said(
     assert set(host_server.run(prompt).executed) == {"best", "index"}
     prompt["measure"]["inputs"]["stranger_below"] = 1.0
     (told,) = (text for name, text in host_server.run(prompt).notes if name == "best")
-    assert told.startswith("Nobody of the cast was found in any of the 2 pictures, so none is better than another.")
+    assert told.startswith("No person of the cast was found in any of the 2 pictures, so none is better than another.")
     prompt["measure"]["inputs"]["stranger_below"] = 0.2
     assert ("best", " ") in host_server.run(prompt).notes, "the note goes with its cause"
     del prompt["best"]["inputs"]["latents"]

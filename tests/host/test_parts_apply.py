@@ -340,7 +340,7 @@ def test_what_a_part_node_says(caplog):
     assert "none of the six labels" in said and "is 64x64 px" in said and "keeps 100% of the picture" in said
     found = message(errors.BadChoice, lambda: make("other", " "))
     assert "other_label is ''" in found
-    assert "would vanish" in message(BadPart, lambda: make(mask=torch.zeros(1, 64, 65)))
+    assert "is empty" in message(BadPart, lambda: make(mask=torch.zeros(1, 64, 65)))
 
 
 def test_heat_maps_of_one_step(model, features):

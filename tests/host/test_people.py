@@ -163,7 +163,7 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(nodes
         message = said[pack, recognisers]
         assert message.startswith(f"{what} was not found: ") and address in message, message
         assert f" not in {models}/{folder}." in message and "press R in ComfyUI" in message, message
-    assert f"nobody is saved yet (in {models}/likeness_faces)" in not_saved(nodes, "none found")
+    assert f"no person is saved yet (in {models}/likeness_faces)" in not_saved(nodes, "none found")
     assert not_saved(nodes, "").startswith("No saved person is chosen: ")
     assert nodes.LoadFaceModel.validate_inputs(None, "all found") is True
     assert nodes.LoadIdentity.validate_inputs(None) is True and nodes.LoadIdentity.fingerprint_inputs(None) == ""
@@ -388,7 +388,7 @@ def test_people_of_pictures_alone(nodes, models, monkeypatch):
     with pytest.raises(errors.BadCast, match=r"the face model has none; Yao has no embedding.*Pictures alone"):
         measure.judges(pictures_alone.ids, cast.people, "unknown")
     sort = many.CastFromPhotos.execute
-    with pytest.raises(errors.BadCast, match=r"cannot be sorted .*no recogniser.*Identity, then Cast"):
+    with pytest.raises(errors.BadCast, match=r"cannot be sorted .*no recogniser.*Identity for each person, then Cast"):
         sort(pictures_alone, photo, "none", "one per photo", "", "largest", "", "skip", 0.4, given)
 
 
@@ -817,7 +817,7 @@ def test_cast_lists_people_in_order(nodes, yao):
 def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, yao, caplog):
     nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
     with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
-        nodes.SaveIdentity.execute(nobody, "nobody")
+        nodes.SaveIdentity.execute(nobody, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
         nodes.Cast.execute(person_3=nobody)
     output = nodes.Cast.execute(person_1=nobody, person_2=yao)

@@ -300,7 +300,7 @@ def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(host, i
 def test_a_scaled_latent_and_an_area(host, caplog):
     applied = speak(host[0], "1: up\n2: down")
     assert sample(*applied, size=(2 * WIDTH, 2 * HEIGHT)).isfinite().all()
-    assert caplog.text.count("everybody is scaled 2 times, with their regions") == 1
+    assert caplog.text.count("all people are scaled 2 times, with their regions") == 1
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), strength=1.0), text(4)]
     assert sample(*speak(host[0], "1: up\n2: down", positive=area)).isfinite().all()
     with pytest.raises(errors.BadSize):
@@ -322,7 +322,7 @@ def test_half_precision_and_the_host_s_other_kernels(host, monkeypatch):
 
 
 def test_lines_about_nobody(host):
-    with pytest.raises(BadPrompts, match=r"nobody here is called 'Zoe'.*1 left, 2 right"):
+    with pytest.raises(BadPrompts, match=r"no person here is called 'Zoe'.*1 left, 2 right"):
         speak(host[0], "left: up\nZoe: down")
 
 

@@ -134,7 +134,7 @@ def test_images_of_other_rows_are_refused(networks, instant_id, id_patch):
     keypoints = FaceKeypointsImage.execute(people)[0]
     with pytest.raises(BadCast, match="The keypoints image has 2 rows"):
         ApplyInstantID.execute(networks[0], *texts, instant_id, networks[1], people, keypoints[:2], **DEFAULTS)
-    with pytest.raises(BadRegion, match="everybody has a picture of their own"):
+    with pytest.raises(BadRegion, match="each person has a picture of their own"):
         ApplyInstantID.execute(
             networks[0], *texts, instant_id, networks[1], people, keypoints, **DEFAULTS, mask=torch.ones(3, SIZE, SIZE)
         )

@@ -122,8 +122,8 @@ def test_in_the_second_pass_those_who_are_meant_keep_their_style(model, style):
 @pytest.mark.parametrize(
     ("changed", "error", "said"),
     [
-        ({"cast": halves(), "who": "Zoe"}, BadCast, "nobody of the cast is called 'Zoe'.*1 left, 2 right"),
-        ({"cast": one()}, NotPlaced, "Style per Person needs to know where everybody stands"),
+        ({"cast": halves(), "who": "Zoe"}, BadCast, "no person of the cast is called 'Zoe'.*1 left, 2 right"),
+        ({"cast": one()}, NotPlaced, "Style per Person needs a position for each person"),
         ({"who": "Anna"}, BadCast, "who is 'Anna', but no cast is connected"),
         ({"mask": torch.full((1, 8, 8), torch.nan)}, BadRegion, "region of the style cannot .* the mask is empty"),
         ({"cast": RowCast(halves().people, WIDTH, HEIGHT), "mask": torch.ones(1, 8, 8)}, BadRegion, "Crop Faces"),

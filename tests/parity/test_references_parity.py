@@ -357,7 +357,7 @@ def test_what_cannot_be_bound_is_said(models):
     for error, words, apply in [
         (
             ReferencesMissing,
-            "finds nobody's references",
+            "finds no references of the cast",
             lambda: bind(model, *[tiny_dits.conditioning(n) for n in (1, 2)]),
         ),
         (NotPlaced, "person 1, person 2 have no place", lambda: bind(model, *given, mask=None)),

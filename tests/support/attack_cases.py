@@ -207,7 +207,7 @@ def sockets() -> Iterator[Case]:
         yield explained(f"LikenessBindReferences: {model}", words, given("LikenessBindReferences", "model", model))
     texts = {side: value("text(1, 24)") for side in ("positive", "negative")}
     nobodys = ended(ours("LikenessBindReferences", **texts))
-    yield explained("LikenessBindReferences: nobody's references", "finds nobody's references", nobodys)
+    yield explained("LikenessBindReferences: nobody's references", "finds no references of the cast", nobodys)
     as_text = ended(ours("LikenessCast", person_1="Anna"))
     yield explained("LikenessCast.person_1: a text in the prompt itself", "person_1 input.*'Anna'", as_text)
     yield explained("LikenessCast: nobody", "no person is connected", ended(node("LikenessCast")))
@@ -284,11 +284,11 @@ BAD_POSES = {
     "ragged": ("pose([[1.0, 2.0], [3.0]])", "numbers"),
     "a huge integer": ("pose([10**400, 1, 1] * 18)", "numbers|far|large"),
     "a text": ("pose(['x'] * 54)", "numbers"),
-    "None": ("pose([None] * 54)", "numbers|nobody"),
+    "None": ("pose([None] * 54)", "numbers|no person"),
     "17 points": ("pose([1.0] * 51)", "51"),
-    "NaN": ("pose([nan] * 54)", "nobody"),
-    "infinite": ("pose([inf, inf, 1.0] * 18)", "nobody"),
-    "nobody": ("[{'people': [], 'canvas_width': 128, 'canvas_height': 96}]", "nobody"),
+    "NaN": ("pose([nan] * 54)", "no people"),
+    "infinite": ("pose([inf, inf, 1.0] * 18)", "no people"),
+    "nobody": ("[{'people': [], 'canvas_width': 128, 'canvas_height': 96}]", "no people"),
     "no list": ("7", "OpenPose"),
     "no people": ("[{'canvas_width': 128}]", "people"),
     "two pictures": ("pose() * 2", "2 pictures"),
@@ -311,7 +311,7 @@ def poses() -> Iterator[Case]:
         yield explained(f"poses: canvas of {what}", what, ended(graph))
     one = ours("LikenessLayoutFromPoses", poses=value("pose(width=1, height=1)"), width=8192, height=8192)
     drawn = ended(node("LikenessPoseImage", layout=one))
-    yield explained("poses: canvas 1x1, drawn at 8192", "nobody", drawn)
+    yield explained("poses: canvas 1x1, drawn at 8192", "no place", drawn)
     yield right("poses: 0 takes the canvas", ended(ours("LikenessLayoutFromPoses", width=0, height=0)))
 
 
@@ -338,10 +338,10 @@ def people() -> Iterator[Case]:
         yield explained(f"{method}: another recogniser", "other", ended(ours(method, cast=cast)))
     emptied = ours("LikenessPlaceCast", order="custom", custom_order="0,0")
     everybody = ours("LikenessPersonRegion", cast=emptied, person=0)
-    yield explained("LikenessPersonRegion: everybody of nobody", "no person 0.*nobody", ended(everybody))
+    yield explained("LikenessPersonRegion: everybody of nobody", "no person 0.*no people", ended(everybody))
     for kind in ("LikenessPoseImage", "LikenessFaceKeypointsImage"):
         drawn = ended(node(kind, cast=emptied))
-        yield explained(f"{kind}: a picture of nobody", "Nobody of the cast .* custom_order", drawn)
+        yield explained(f"{kind}: a picture of nobody", "No person of the cast .* custom_order", drawn)
     regional = ours("LikenessBindIDTokens", cast=emptied)
     yield explained("LikenessBindIDTokens: nobody", "of 2 people, the cast has 0 people", ended(regional))
     nobody = value("cast(weights=[0.0, 0.0])")

@@ -165,7 +165,10 @@ def test_masks_are_seen_over_their_own_pictures() -> None:
 
 @pytest.mark.parametrize(
     ("slot", "words"),
-    [(Slot((100, 100)), "Place 1 has no skeleton"), (Slot((9e3, 100), pose=((9e3, 9e3, 1.0),) * 17), "Place 1|Nobody")],
+    [
+        (Slot((100, 100)), "Place 1 has no skeleton"),
+        (Slot((9e3, 100), pose=((9e3, 9e3, 1.0),) * 17), "Place 1|No place"),
+    ],
 )
 def test_what_cannot_be_drawn_is_said(slot: Slot, words: str) -> None:
     with pytest.raises(BadLayout, match=words):

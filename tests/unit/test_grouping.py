@@ -139,7 +139,7 @@ def test_corrections(seen: list[Sighting], text: str, expected: list[str]) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and nobody"),
+        ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and no person"),
         ("5.3: Ben", "speaks of 5.3, but of 6 photos none"),
         (".0: Ben", "speaks of .0, but of 6 photos none"),
         ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."),

@@ -224,20 +224,20 @@ NOTHING_BUT_A_KNEE = [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]
         (frame_of(canvas_width=10**9), "canvas_width is 1000000000"),
         (frame_of(people={"a": 1}), "people .*no list"),
         (frame_of(people=[None]), "people .*no list"),
-        (frame_of(people=[]), "shows nobody"),
+        (frame_of(people=[]), "shows no person"),
         *(
             (frame_of(people=[{"pose_keypoints_2d": flat}]), message)
             for flat, message in (
-                ([0.0] * 3 * JOINTS, "shows nobody"),
-                ([1e9, 1e9, 1.0] * JOINTS, "shows nobody"),
+                ([0.0] * 3 * JOINTS, "shows no person"),
+                ([1e9, 1e9, 1.0] * JOINTS, "shows no person"),
                 ([5.0, 5.0, 1.0] * 25, "person 1 .*75 numbers .*54"),
                 (5, "person 1 .*1 number .*54"),
                 (["a"] * 3 * JOINTS, "person 1 .*else than numbers"),
                 ([[1.0, 2.0, 1.0], [3.0]] * 9, "else than numbers"),
                 ({}, "else than numbers"),
-                ([], "shows nobody"),
+                ([], "shows no person"),
                 ([10**400] * 3 * JOINTS, "else than numbers"),
-                (NOTHING_BUT_A_KNEE, "nobody .*shows a head"),
+                (NOTHING_BUT_A_KNEE, "no person .*shows a head"),
             )
         ),
     ],

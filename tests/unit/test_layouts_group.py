@@ -265,7 +265,7 @@ def test_actions_look_like_what_they_are_called() -> None:
     [
         (2, "bust", 0, "holding hands", ["holding hands is out of the picture with framing = bust: set half"]),
         (2, "half", 0, "kneeling", ["kneeling is out of the picture with framing = half: set full"]),
-        (1, "half", 0, "holding hands", ["holding hands: whoever is alone in a row has nobody to hold"]),
+        (1, "half", 0, "holding hands", ["holding hands: a person alone in a row has no hand to hold"]),
         (1, "full", 0, "hands up", ["hands up: faces 6 % smaller than with group photo"]),
         (3, "full", 1, "walking", []),
         (6, "half", 0, "waving", []),

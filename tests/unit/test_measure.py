@@ -167,7 +167,7 @@ REFUSED = {
     ),
     "nobody": (lambda: measure.people_of(None, None), BadCast, "neither a cast nor an identity"),
     "weightless": (
-        lambda: measure.people_of(Cast((Person(identity(0), 0.0),)), None), BadCast, "everybody in it has weight 0",
+        lambda: measure.people_of(Cast((Person(identity(0), 0.0),)), None), BadCast, "all in the cast have weight 0",
     ),
     "half placed": (
         lambda: measure.people_of(cast(placed=True), identity(2)), NotPlaced, "Measure Likeness .* Cleo has no place",
@@ -224,7 +224,7 @@ def test_ranking(score: str, order: list[int]) -> None:
 
 def test_a_choice_among_pictures_of_nobody_is_said() -> None:
     nobody = measure.measure([picture(), picture(face([0.1, 0.0]))], cast(), [JUDGE])
-    assert "Nobody of the cast was found in any of the 2 pictures" in measure.nobody_seen(nobody, "weakest person")
+    assert "No person of the cast was found in any of the 2 pictures" in measure.nobody_seen(nobody, "weakest person")
     assert measure.nobody_seen(nobody, "parts") == "", "garments are compared without faces"
     assert measure.nobody_seen(batch(), "weakest person") == ""
 
@@ -239,7 +239,7 @@ def test_text_says_who_is_where_and_by_whom_it_was_measured() -> None:
     assert "Picture 2: resemblance 0.65, association 2/2, leakage 0.25, margin 0.40" in text
     assert "Measured by w600k_r50. If the pictures were made with it" in text
     flattered = replace(batch(), method="IPAdapter FaceID")
-    assert "IPAdapter FaceID was trained: it flatters" in measure.troubles(flattered)[0]
+    assert "IPAdapter FaceID was trained: it is biased" in measure.troubles(flattered)[0]
     assert "which ID-Patch was not trained with" in measure.describe(replace(batch(), method="ID-Patch"))
 
 

@@ -223,7 +223,7 @@ def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, use
     found = regions.among(WHOLE, PEOPLE, number, "face", 0.25, ())
     assert (found.used, found.nobodys) == (used, (2,))
     assert torch.equal(found.region, sum(WHOLE[n - 1] for n in used))
-    assert regions.describe(found, WHOLE) == [f"Of 3 masks taken: {', '.join(map(str, used))}; in nobody's place: 2"]
+    assert regions.describe(found, WHOLE) == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
 
 
 def test_pieces_of_one_person_are_one_region_and_of_another_size_are_fitted():
