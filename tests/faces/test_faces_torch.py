@@ -58,8 +58,7 @@ def test_every_face_of_every_photo(ours, theirs, path):
 def test_every_embedding_of_every_photo(ours, theirs, path):
     bgr = picture(path)
     (_, recogniser, align), (_, other, cv2_align) = ours, theirs
-    faces = find_faces(theirs[0], bgr).faces
-    for face in faces:
+    for face in find_faces(theirs[0], bgr).faces[:8]:
         crop, expected = align(bgr, face.keypoints, 112), cv2_align(bgr, face.keypoints, 112)
         assert np.abs(crop.astype(int) - expected).max() <= 1
         theirs_of = other.embed([expected])
