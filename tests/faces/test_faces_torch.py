@@ -8,11 +8,11 @@ import pytest
 import real_faces
 import torch
 from figures import relative
-from pack.core.faces import alignment, analysis, insight, model, scrfd
+from pack.core.faces import alignment, insight, model, scrfd
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.onnx_network import Network, plan
 from pack.core.faces.pictures import to_picture
-from pack.core.models.onnx_file import inspect, read
+from pack.core.models.onnx_file import Node, Program, inspect, read
 from torch import nn
 
 PHOTOS = (
@@ -35,12 +35,8 @@ def ours():
 
 
 @pytest.fixture(scope="module")
-def theirs():
-    detector, recogniser = (
-        insight.open_model(str(path), insight.providers_for("CPU"))
-        for path in (real_faces.DETECTOR, real_faces.RECOGNISER)
-    )
-    return insight.Scrfd(detector), insight.ArcFace("w600k_mbf", recogniser), insight.align
+def theirs(detector, recogniser):
+    return detector, recogniser, insight.align
 
 
 def picture(path):
@@ -62,24 +58,12 @@ def test_every_face_of_every_photo(ours, theirs, path):
 def test_every_embedding_of_every_photo(ours, theirs, path):
     bgr = picture(path)
     (_, recogniser, align), (_, other, cv2_align) = ours, theirs
-    faces = find_faces(theirs[0], bgr).faces
-    for face in faces:
+    for face in find_faces(theirs[0], bgr).faces[:8]:
         crop, expected = align(bgr, face.keypoints, 112), cv2_align(bgr, face.keypoints, 112)
         assert np.abs(crop.astype(int) - expected).max() <= 1
-        assert relative(recogniser.embed([expected]), other.embed([expected])) <= 1e-4
-        assert torch.cosine_similarity(recogniser.embed([crop]), other.embed([expected])) > 0.9999
-
-
-def test_from_a_picture_to_embeddings_at_once(ours, theirs):
-    bgr = picture(real_faces.SIX_FRIENDS)
-    made, expected = (
-        analysis.recognise([recogniser], align, bgr, analysis.detect(detector, bgr, "x"), "x")
-        for detector, recogniser, align in (ours, theirs)
-    )
-    for face, other in zip(made, expected, strict=True):
-        a, b = face.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"]
-        assert torch.cosine_similarity(a, b, dim=0) > 0.9999
-        assert a.norm() == pytest.approx(b.norm().item(), rel=1e-3)
+        theirs_of = other.embed([expected])
+        assert relative(recogniser.embed([expected]), theirs_of) <= 1e-4
+        assert torch.cosine_similarity(recogniser.embed([crop]), theirs_of) > 0.9999
 
 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
@@ -113,8 +97,6 @@ def test_a_file_that_fixes_the_size(ours):
 
 @pytest.mark.parametrize("operators", [("Sub", "Mul"), ("Conv", "PRelu")])
 def test_networks_from_mxnet_scale_pictures_themselves(operators):
-    from pack.core.models.onnx_file import Node, Program
-
     nodes = tuple(Node(operator, (), (), {}) for operator in operators)
     assert model.scales(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
     crop = np.full((112, 112, 3), (0, 127, 255), np.uint8)

@@ -46,18 +46,6 @@ def test_untouched_crops_pasted_back_are_the_photo(faces_of, photo, friends, mat
     assert away.max() < 20 and away[masks > 0].mean() < 0.5
 
 
-def test_the_enlarged_crop_shows_the_same_face_in_the_place_of_the_cast(faces_of, photo, friends):
-    decisions, _, cut = decided(photo, faces_of(photo[0]), friends)
-    cast = crops.cast_of(decisions, 512)
-    for person, picture in zip(cast.people, cut, strict=True):
-        found = faces_of(picture).faces
-        nearest = min(found, key=lambda face: abs(face.keypoints[2][0] - person.slot.center[0]))
-        for point, expected in zip(nearest.keypoints, person.slot.keypoints, strict=True):
-            assert point == pytest.approx(expected, abs=0.03 * 512)
-        alike = identities.similarity(person.identity, MBF, nearest.embeddings[MBF][None], "test")
-        assert float(alike) > 0.8
-
-
 @pytest.mark.parametrize("turns", [1, 2])
 def test_a_photo_on_its_side_gives_the_same_upright_crops(faces_of, photo, friends, turns):
     turned = torch.rot90(photo, turns, (1, 2)).contiguous()

@@ -201,19 +201,6 @@ def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     assert torch.equal(nobody, images) and not nowhere.any()
 
 
-def test_who_is_not_chosen_stays_bit_for_bit():
-    everybody, faces = people(face(60, 100, 40), face(95, 100, 60), face(240, 100, 120))
-    choice = replace(EVERYBODY, which="small faces", smaller_than=50)
-    decisions = crops.decide(everybody, faces, choice)
-    assert [bool(one.crop) for one in decisions] == [True, False, False]
-    images = picture()
-    pasted, _ = pasting.paste(images, of(decisions), torch.ones(1, 256, 256, 3), "none")
-    for other in faces.faces[1:]:
-        x0, y0, x1, y1 = (round(side) for side in other.box)
-        assert torch.equal(pasted[0, y0:y1, x0:x1], images[0, y0:y1, x0:x1])
-    assert not torch.equal(pasted, images)
-
-
 @pytest.mark.parametrize("lean", [0, 90, 180, -90])
 def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     images = picture()
