@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def tracked() -> set[str]:
 def shipped(tracked: set[str]) -> set[str]:
     """What `comfy node publish` puts into the archive: git's files less .comfyignore."""
     return archive.shipped()
+
+
+@pytest.fixture(scope="session")
+def trees() -> dict[str, ast.Module]:
+    """Every module, by its path from the root."""
+    paths = (
+        path for folder in ("core", "bridge", "nodes", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))
+    )
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -20,10 +20,13 @@ HARMLESS = {"pickle.UnpicklingError", "urllib.parse.quote"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load"}
 
 
-def imports(path: Path) -> list[tuple[int, str]]:
+Trees = Mapping[str, ast.Module]
+
+
+def imports(tree: ast.Module) -> list[tuple[int, str]]:
     """(level, dotted name) of every import; level counts the leading dots, 0 is absolute."""
     found: list[tuple[int, str]] = []
-    for item in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for item in ast.walk(tree):
         if isinstance(item, ast.Import):
             found += [(0, alias.name) for alias in item.names]
         elif isinstance(item, ast.ImportFrom):
@@ -32,52 +35,47 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def calls(path: Path) -> set[str]:
+def calls(tree: ast.Module) -> set[str]:
     """Names of everything called; `torch.load` only where it would unpickle anything (without weights_only=True)."""
-    found = [item for item in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(item, ast.Call)]
+    found = [item for item in ast.walk(tree) if isinstance(item, ast.Call)]
     return {ast.unparse(call.func) for call in found if "weights_only=True" not in map(ast.unparse, call.keywords)}
 
 
-def trees(root: Path, *folders: str) -> Iterator[tuple[str, ast.Module]]:
-    """Every module below these, by its path from the root."""
-    for folder in folders:
-        for path in sorted((root / folder).rglob("*.py")):
-            yield str(path.relative_to(root)), ast.parse(path.read_text("utf-8"))
+def below(trees: Trees, *folders: str) -> list[tuple[str, ast.Module]]:
+    return [(file, tree) for file, tree in trees.items() if file.split("/")[0] in folders]
 
 
-def imported(root: Path, *folders: str) -> list[tuple[str, str, bool]]:
+def imported(trees: Trees, *folders: str) -> list[tuple[str, str, bool]]:
     """(file, name, relative?) of every import below these. A relative one is named as it stands below the pack, such as
     `bridge.folders`, '^' where it leaves the pack."""
     found: list[tuple[str, str, bool]] = []
-    for folder in folders:
-        for path in sorted((root / folder).rglob("*.py")):
-            file = path.relative_to(root)
-            for level, name in imports(path):
-                above = list(file.parts[: len(file.parts) - level])
-                whole = "^" if level > len(file.parts) else ".".join([*above, name])
-                found.append((str(file), whole if level else name, level > 0))
+    for file, tree in below(trees, *folders):
+        parts = file.split("/")
+        for level, name in imports(tree):
+            whole = "^" if level > len(parts) else ".".join([*parts[: len(parts) - level], name])
+            found.append((file, whole if level else name, level > 0))
     return found
 
 
-def reaches(root: Path, folder: str) -> list[tuple[str, str]]:
-    return [(file, name) for file, name, relative in imported(root, folder) if relative]
+def reaches(trees: Trees, folder: str) -> list[tuple[str, str]]:
+    return [(file, name) for file, name, relative in imported(trees, folder) if relative]
 
 
-def test_core_knows_neither_host_nor_bridge(root: Path) -> None:
-    names = [(file, name) for file, name, relative in imported(root, "core") if not relative]
+def test_core_knows_neither_host_nor_bridge(trees: Trees) -> None:
+    names = [(file, name) for file, name, relative in imported(trees, "core") if not relative]
     assert [one for one in names if one[1].split(".")[0] in HOST | {"bridge", "core"}] == []
-    assert [reach for reach in reaches(root, "core") if not reach[1].startswith("core.")] == []
+    assert [reach for reach in reaches(trees, "core") if not reach[1].startswith("core.")] == []
 
 
-def test_bridge_does_not_know_the_nodes(root: Path) -> None:
-    assert [reach for reach in reaches(root, "bridge") if reach[1].split(".")[0] not in ("bridge", "core")] == []
+def test_bridge_does_not_know_the_nodes(trees: Trees) -> None:
+    assert [reach for reach in reaches(trees, "bridge") if reach[1].split(".")[0] not in ("bridge", "core")] == []
 
 
-def test_steps_and_methods_do_not_import_each_other(root: Path) -> None:
+def test_steps_and_methods_do_not_import_each_other(trees: Trees) -> None:
     """A method is one folder: its files import each other, the sockets, bridge and core."""
     crossing = [
         (file, target)
-        for file, target in reaches(root, "nodes")
+        for file, target in reaches(trees, "nodes")
         if target.startswith("nodes.") and file != "nodes/extension.py"
         if not target.startswith(("nodes.sockets", ".".join(["nodes", *file.split("/")[1:-1], ""])))
         or (file.count("/") == 1 and not target.startswith("nodes.sockets"))
@@ -85,21 +83,21 @@ def test_steps_and_methods_do_not_import_each_other(root: Path) -> None:
     assert crossing == []
 
 
-def test_formulas_of_a_method_see_torch_and_core_alone(root: Path, methods: list[Path]) -> None:
-    seen = [(file, target) for file, target, _ in imported(root, "nodes") if file.endswith("/net.py")]
+def test_formulas_of_a_method_see_torch_and_core_alone(trees: Trees, methods: list[Path]) -> None:
+    seen = [(file, target) for file, target, _ in imported(trees, "nodes") if file.endswith("/net.py")]
     assert len({file for file, _ in seen}) > 5
     allowed = ("core.", "torch", "math", "collections", "typing", "dataclasses", "__future__")
     own = {path.name: f"nodes.{path.name}." for path in methods}
     assert [one for one in seen if not one[1].startswith((*allowed, own[one[0].split("/")[1]]))] == []
 
 
-def test_core_and_bridge_name_no_method(root: Path, methods: list[Path]) -> None:
+def test_core_and_bridge_name_no_method(trees: Trees, methods: list[Path]) -> None:
     """In nothing that runs: docstrings and comments name sources. The keys of files are their authors' words."""
     words = [json.loads((path / "method.json").read_text("utf-8"))["title"] for path in methods]
     words += [path.name for path in methods if path.name not in ("references", "ip_adapter")]
     said = [
         (file, word)
-        for file, tree in trees(root, "core", "bridge")
+        for file, tree in below(trees, "core", "bridge")
         for text in _running(tree)
         for word in words
         if word != "References" and word in text
@@ -125,19 +123,19 @@ def methods(root: Path) -> list[Path]:
     return sorted(path.parent for path in (root / "nodes").glob("*/method.json"))
 
 
-def test_scripts_use_the_pack_only_through_core(root: Path) -> None:
+def test_scripts_use_the_pack_only_through_core(trees: Trees) -> None:
     """Scripts run where no host is, and core is what works there. The benchmark's cases run inside a host."""
     ours = ("pack", "core", "bridge", "nodes")
-    reached = [(f, name) for f, name, near in imported(root, "scripts") if not near and name.split(".")[0] in ours]
+    reached = [(f, name) for f, name, near in imported(trees, "scripts") if not near and name.split(".")[0] in ours]
     assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
     assert [one for one in reached if one[0].startswith("scripts/bench/") != one[1].startswith("pack.")] == []
-    assert [reach for reach in reaches(root, "scripts") if not reach[1].startswith("scripts.")] == []
+    assert [reach for reach in reaches(trees, "scripts") if not reach[1].startswith("scripts.")] == []
 
 
-def test_the_two_attentions_share_only_the_way_to_them(root: Path) -> None:
+def test_the_two_attentions_share_only_the_way_to_them(trees: Trees) -> None:
     """Cross-attention and self-attention both rest on runs.py and unet.py, and never on each other."""
     cross, own = "bridge/cross_attention.py", "bridge/self_attention/run.py"
-    found = {(file, target.split(".")[1]) for file, target in reaches(root, "bridge")}
+    found = {(file, target.split(".")[1]) for file, target in reaches(trees, "bridge")}
     assert {(file, room) for file in (cross, own) for room in ("runs", "unet")} <= found
     assert [
         file for file, room in found if room == "cross_attention" and file.startswith("bridge/self_attention/")
@@ -145,22 +143,22 @@ def test_the_two_attentions_share_only_the_way_to_them(root: Path) -> None:
     assert (cross, "self_attention") not in found
 
 
-def test_functions_fit_on_a_screen(root: Path) -> None:
+def test_functions_fit_on_a_screen(trees: Trees) -> None:
     """Under 60 lines. A node's schema is a list, however long."""
     functions = [
         (file, item.name, (item.end_lineno or 0) - item.lineno + 1)
-        for file, tree in trees(root, *SHIPPED, "scripts")
+        for file, tree in below(trees, *SHIPPED, "scripts")
         for item in ast.walk(tree)
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name != "define_schema"
     ]
     assert functions and [function for function in functions if function[2] >= 60] == []
 
 
-def test_no_module_goes_by_the_name_of_another(root: Path) -> None:
+def test_no_module_goes_by_the_name_of_another(trees: Trees) -> None:
     """`from . import x as y` hides which of our files is meant."""
     renamed = [
         (file, alias.name, alias.asname)
-        for file, tree in trees(root, *SHIPPED)
+        for file, tree in below(trees, *SHIPPED)
         for item in ast.walk(tree)
         if isinstance(item, ast.ImportFrom) and item.level
         for alias in item.names
@@ -169,20 +167,20 @@ def test_no_module_goes_by_the_name_of_another(root: Path) -> None:
     assert renamed == []
 
 
-def test_optional_packages_come_through_thirdparty(root: Path) -> None:
+def test_optional_packages_come_through_thirdparty(trees: Trees) -> None:
     """And nothing else is imported by a name that is computed."""
     may = ("thirdparty.py", "extension.py")
-    names = [(file, name, name.split(".")[0]) for file, name, _ in imported(root, *SHIPPED)]
+    names = [(file, name, name.split(".")[0]) for file, name, _ in imported(trees, *SHIPPED)]
     direct = [(f, n) for f, n, first in names if first in OPTIONAL or (first == "importlib" and not f.endswith(may))]
     assert direct == []
 
 
 def test_shipped_code_runs_nothing_and_calls_nobody(root: Path, shipped: set[str]) -> None:
     """The registry refuses eval, exec and subprocess; pickles go through the host's safe loader; no network at all."""
-    paths = [root / name for name in sorted(shipped) if name.endswith(".py")]
-    used = [(path, name) for path in paths for _, name in imports(path)]
+    modules = {name: ast.parse((root / name).read_text("utf-8")) for name in shipped if name.endswith(".py")}
+    used = [(file, name) for file, tree in modules.items() for _, name in imports(tree)]
     offences = [one for one in used if one[1].split(".")[0] in DANGEROUS | NETWORK and one[1] not in HARMLESS]
-    assert offences + [(path, name) for path in paths for name in calls(path) & FORBIDDEN_CALLS] == []
+    assert offences + [(file, name) for file, tree in modules.items() for name in calls(tree) & FORBIDDEN_CALLS] == []
 
 
 def test_entry_point_is_inert(root: Path) -> None:
