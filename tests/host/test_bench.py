@@ -142,7 +142,7 @@ def test_a_slower_card_leaves_out_more(gpu: Any, tmp_path: Path, monkeypatch: py
     assert [case["status"] for case in results["cases"]] == ["measured", "left out"]
 
 
-REHEARSED = ("id_patch_picture", "compiled_instant_id_float16")
+REHEARSED = ("id_patch_picture",)
 
 
 @pytest.mark.parametrize("cases", [REHEARSED, pytest.param((), marks=pytest.mark.thorough)], ids=["some", "all"])
@@ -164,5 +164,5 @@ def test_a_run_for_a_gpu_is_rehearsed(tmp_path: Path, cases: tuple[str, ...]) ->
     if not cases:
         steps = measured["steps_of_every_method"]["lines"]
         assert len(steps) == 12 and all("peak_gib" in line for line in steps)
-    (compiled,) = measured["compiled_instant_id_float16"]["lines"]
-    assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0
+        (compiled,) = measured["compiled_instant_id_float16"]["lines"]
+        assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0
