@@ -165,5 +165,5 @@ def test_a_run_for_a_gpu_is_rehearsed(tmp_path: Path, cases: tuple[str, ...]) ->
     if not cases:
         steps = measured["steps_of_every_method"]["lines"]
         assert len(steps) == 12 and all("peak_gib" in line for line in steps)
-    (compiled,) = measured["compiled_instant_id_float16"]["lines"]
-    assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0
+        (compiled,) = measured["compiled_instant_id_float16"]["lines"]
+        assert compiled["graphs"] > 0 and compiled["breaks"] == compiled["recompiled"] == 0

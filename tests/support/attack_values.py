@@ -1,4 +1,4 @@
-"""What the expressions of test_attack.py are made of: tiny real networks, people, pictures, questions to results.
+"""What the expressions of attack_graphs.py are made of: tiny real networks, people, pictures, questions to results.
 
 Imported by attack_pack inside the host, which has the pack under test under the name `pack`.
 """
@@ -260,23 +260,10 @@ def _what_it_knows(apply: Any, given: dict[str, Any]) -> Any:
     return apply(given["input"], given["timestep"], **{key: given["c"][key] for key in known if key in given["c"]})
 
 
-def _options_of_its_own(apply: Any, given: dict[str, Any]) -> Any:
-    options = {key: given["c"]["transformer_options"].get(key) for key in ("cond_or_uncond", "sigmas")}
-    return apply(given["input"], given["timestep"], **{**given["c"], "transformer_options": options})
-
-
-def _everything(apply: Any, given: dict[str, Any]) -> Any:
-    return apply(given["input"], given["timestep"], **given["c"])
-
-
 _WAYS = {
-    "everything": _everything,
-    "rows one by one": _rows_one_by_one,
-    "the last row first": _last_row_first,
-    "every row twice": _rows_twice,
+    "rows one by one": _rows_one_by_one, "the last row first": _last_row_first, "every row twice": _rows_twice,
     "what it knows": _what_it_knows,
-    "transformer_options of its own": _options_of_its_own,
-}
+}  # fmt: skip
 
 # People
 
@@ -464,17 +451,8 @@ def drawn(value: dict[str, Any]) -> str | None:
     return sound(samples) or ("the same value everywhere" if samples.min() == samples.max() else None)
 
 
-def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
-    """The largest difference of two latents, in parts of the larger one's largest value."""
-    one, other = a["samples"], b["samples"]
-    return float((one - other).abs().max() / max(one.abs().max(), other.abs().max()))
-
-
 def alike(a: dict[str, Any], b: dict[str, Any], tolerance: float = 0.0) -> str | None:
-    wrong = drawn(a) or drawn(b)
-    return wrong or (f"{apart(a, b):.2e} away from what it must equal" if not apart(a, b) <= tolerance else None)
-
-
-def unlike(a: dict[str, Any], b: dict[str, Any], least: float = 1e-4) -> str | None:
-    wrong = drawn(a) or drawn(b)
-    return wrong or (f"only {apart(a, b):.2e} away: no effect" if not apart(a, b) >= least else None)
+    """By the largest difference of two latents, in parts of the larger one's largest value."""
+    one, other = a["samples"], b["samples"]
+    apart = float((one - other).abs().max() / max(one.abs().max(), other.abs().max()))
+    return drawn(a) or drawn(b) or (None if apart <= tolerance else f"{apart:.2e} away from what it must equal")
