@@ -9,7 +9,7 @@ import pytest
 import real_faces
 import torch
 from pack.core.errors import BadInput, BadPhoto, FaceNotFound
-from pack.core.faces import alignment, analysis, insight, landmarks
+from pack.core.faces import analysis, insight, landmarks, pictures
 from pack.core.faces.pictures import to_picture
 from pack.core.geometry import area, shorter_side
 from pack.core.inputs import face_landmarks
@@ -64,7 +64,7 @@ def pairs():
         theirs = analysis.detect(detector, picture, name)
         for face in landmarks.detect(meshes(points.numpy()), picture, name):
             same = max(theirs, key=lambda other, box=face.box: overlap(other.box, box))
-            crops = [alignment.align(picture, one.keypoints, 112) for one in (same, face)]
+            crops = [pictures.align(picture, one.keypoints, 112) for one in (same, face)]
             found.append((name, same, face, float(torch.cosine_similarity(*recogniser.embed(crops), dim=0))))
     return found
 
