@@ -19,9 +19,9 @@ from ..core.faces.model import faces_in
 from ..core.people import Cast, Identity, is_a
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
-from ..core.second_pass import pasting
-from ..core.second_pass.crops import (
+from ..core.second_pass import (
     CHOICES,
+    MATCHES,
     Choice,
     Crops,
     Decision,
@@ -31,6 +31,7 @@ from ..core.second_pass.crops import (
     cut_mask,
     decide,
     describe,
+    paste,
     troubles,
     who_is_cut_out,
 )
@@ -152,7 +153,7 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input("images"),
                 CropsSocket.Input("where"),
                 io.Image.Input("sampled", lazy=True),
-                io.Combo.Input("color_match", options=list(pasting.MATCHES)),
+                io.Combo.Input("color_match", options=list(MATCHES)),
             ],
             outputs=[
                 output(io.Image, "image"),
@@ -175,7 +176,7 @@ class PasteFaces(io.ComfyNode):
                 f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled.",
                 "Connect the IMAGE of the VAE Decode behind the sampler to sampled.",
             )
-        pasted, mask = pasting.paste(images, where, sampled, color_match)
+        pasted, mask = paste(images, where, sampled, color_match)
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(as_rgb(pasted), cls=cls))
 
 

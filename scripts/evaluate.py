@@ -41,7 +41,7 @@ from rig import paired
 
 from core import identities, measure
 from core.errors import LikenessError, counted
-from core.faces import alignment, analysis, insight, model
+from core.faces import analysis, insight, model, pictures
 from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
 from core.measure import who_is_who
@@ -145,7 +145,7 @@ def load(models: Path, backend: str) -> FaceModel:
     recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
     if not recognisers:
         raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
-    align = insight.align if providers else alignment.align
+    align = insight.align if providers else pictures.align
     return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
 
 

@@ -73,7 +73,7 @@ class File:
         return None if self.size is None else abs(length - self.size) <= _ROUNDED * self.size
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Model:
     """Something a loader loads.
 
@@ -88,13 +88,13 @@ class Model:
     name: str
     format: str
     family: str
-    page: str
-    archive: File | None
+    page: str = ""
+    archive: File | None = None
     files: tuple[File, ...]
-    licences: tuple[Licence, ...]
+    licences: tuple[Licence, ...] = ()
     commercial: str
-    alternatives: tuple[str, ...]
-    nodes: tuple[str, ...]
+    alternatives: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
 
     @property
     def fetched(self) -> tuple[File, ...]:

@@ -97,21 +97,10 @@ def _own(key: str, name: str, made_for: str) -> Model:
     forms = (model.format for model in models() if key in _OF_A_FAMILY and (model.key, model.family) == (key, made_for))
     form, title = next(forms, ""), plain(name, NAME) or "a file without a name"
     name = os.path.relpath(os.path.join("/", name), "/")
+    file = File((name,), None, None)
     return Model(
-        id="",
-        title=title,
-        key=key,
-        name=name,
-        format=form,
-        family=made_for,
-        page="",
-        archive=None,
-        files=(File((name,), None, None),),
-        licences=(),
-        commercial="",
-        alternatives=(),
-        nodes=(),
-    )
+        id="", title=title, key=key, name=name, format=form, family=made_for, files=(file,), commercial=""
+    )  # fmt: skip
 
 
 def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:

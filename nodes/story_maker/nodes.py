@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge import inputs, load, lora, notes, scopes
-from ...bridge.clip_vision import states
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.encode import states
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader

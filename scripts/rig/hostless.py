@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from core import identities
-from core.faces.alignment import align
 from core.faces.analysis import numbered_faces
 from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector
+from core.faces.pictures import align
 from core.geometry import area
 from core.models.packs import IR_SE50
 from core.models.tensors import read

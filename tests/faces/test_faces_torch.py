@@ -8,7 +8,7 @@ import pytest
 import real_faces
 import torch
 from figures import relative
-from pack.core.faces import alignment, insight, model, scrfd
+from pack.core.faces import insight, model, pictures, scrfd
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.onnx_network import Network, plan
 from pack.core.faces.pictures import to_picture
@@ -31,7 +31,7 @@ def opened(path):
 def ours():
     scales = model.scales(read(str(real_faces.RECOGNISER)))
     recogniser = model.ArcFace("w600k_mbf", opened(real_faces.RECOGNISER), 112, scales)
-    return scrfd.Scrfd(opened(real_faces.DETECTOR)), recogniser, alignment.align
+    return scrfd.Scrfd(opened(real_faces.DETECTOR)), recogniser, pictures.align
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_every_embedding_of_every_photo(ours, theirs, path):
 @pytest.mark.parametrize("size", [640, 448, 192])
 def test_pictures_are_fitted_to_the_bit_as_cv2_does(path, size):
     bgr = picture(path)
-    square, scale = alignment.fitted(bgr, size, size)
+    square, scale = pictures.fitted(bgr, size, size)
     tall = bgr.shape[0] / bgr.shape[1]
     height, width = (size, int(size / tall)) if tall > 1 else (int(size * tall), size)
     assert scale == height / bgr.shape[0]
@@ -81,7 +81,7 @@ def test_pictures_are_fitted_to_the_bit_as_cv2_does(path, size):
 def test_a_face_at_the_edge_is_black_outside_of_the_picture(theirs):
     bgr = picture(real_faces.TIGHT)
     keypoints = tuple((x - 60, y + 40) for x, y in find_faces(theirs[0], bgr).faces[0].keypoints)
-    crop, expected = alignment.align(bgr, keypoints, 224), insight.align(bgr, keypoints, 224)
+    crop, expected = pictures.align(bgr, keypoints, 224), insight.align(bgr, keypoints, 224)
     assert np.abs(crop.astype(int) - expected).max() <= 1
     assert not crop[:, :40].any() and crop.any()
 

@@ -9,7 +9,7 @@ import pytest
 import real_faces
 import torch
 from pack.core.errors import BadInput, BadPhoto, FaceNotFound
-from pack.core.faces import alignment, analysis, landmarks
+from pack.core.faces import analysis, landmarks, pictures
 from pack.core.faces.pictures import to_picture
 from pack.core.geometry import area, shorter_side
 from pack.core.inputs import face_landmarks
@@ -64,7 +64,7 @@ def test_faces_are_those_of_scrfd(detector, recogniser):
             away.append(apart * 100 / shorter_side(same.box))
             overlaps.append(overlap(same.box, face.box))
             assert face.keypoints[0][0] < face.keypoints[1][0], "nobody is mirrored"
-            crops = [alignment.align(picture, one.keypoints, 112) for one in (same, face)]
+            crops = [pictures.align(picture, one.keypoints, 112) for one in (same, face)]
             cosines[name, len(away)] = float(torch.cosine_similarity(*recogniser.embed(crops), dim=0))
     assert len(away) == 14 and np.mean(away) < 4.2 and np.max(away) < 11
     assert np.mean(overlaps) > 0.88 and min(overlaps) > 0.8

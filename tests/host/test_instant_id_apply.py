@@ -109,7 +109,7 @@ def test_the_same_picture_in_two_ways(host, instant_id, what, caplog):
 
     first, second = ALIKE[what]
     assert torch.equal(drawn(*first), drawn(*second))
-    assert caplog.text.count(" is scaled ") == ("the size" in what), "the size of the canvas needs no word"
+    assert caplog.text.count(" are scaled ") == ("the size" in what), "the size of the canvas needs no word"
 
 
 # Regions, boxes, areas

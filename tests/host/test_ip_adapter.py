@@ -16,7 +16,7 @@ from figures import relative
 from graph_run import run
 from ip_adapter_made import DEFAULTS, file_of, loaded
 from pack.bridge import lora
-from pack.bridge.clip_vision import EncoderMissing, WrongEncoder
+from pack.bridge.encode import EncoderMissing, WrongEncoder
 from pack.bridge.scopes import AdapterMismatch
 from pack.bridge.unet import attention_layers
 from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel

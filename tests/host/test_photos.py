@@ -31,11 +31,11 @@ def photos():
 @pytest.fixture(scope="module")
 def face_model(photos):
     from pack.bridge import face_model as bridge
-    from pack.core.faces import alignment, model
+    from pack.core.faces import model, pictures
 
     detector = model.open_detector(str(real_faces.DETECTOR), None, bridge._hosted)
     recogniser = model.open_recogniser("w600k_mbf", str(real_faces.RECOGNISER), None, bridge._hosted)
-    return bridge.FaceModel(detector, (recogniser,), alignment.align)
+    return bridge.FaceModel(detector, (recogniser,), pictures.align)
 
 
 @pytest.fixture(scope="module")

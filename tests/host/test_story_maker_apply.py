@@ -13,7 +13,7 @@ import torch
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, sample, text
 from pack.bridge import notes, unet
-from pack.bridge.clip_vision import WrongEncoder
+from pack.bridge.encode import WrongEncoder
 from pack.bridge.injections import Injection
 from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import UnsupportedCheckpoint

@@ -14,7 +14,7 @@ import torch
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, one, sample, text
 from pack.bridge import unet
-from pack.bridge.clip_vision import WrongEncoder
+from pack.bridge.encode import WrongEncoder
 from pack.bridge.injections import Injection
 from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import BadCast

@@ -16,7 +16,7 @@ from diffusers.loaders import unet as loaders
 from diffusers.models.embeddings import IPAdapterFaceIDPlusImageProjection
 from figures import relative
 from ip_adapter_made import DEFAULTS, file_of, loaded
-from pack.bridge import clip_vision
+from pack.bridge import encode
 from pack.bridge.unet import text_width
 from pack.core.people import Cast
 from pack.core.projections import EmbeddingProjection, FacePlusProjection
@@ -137,12 +137,12 @@ def tokens_of(projection, case, one, clip, width):
     elif case.kind.startswith("face-id"):
         given = torch.cat([torch.zeros_like(rows), normalize(rows, dim=-1)])
     elif case.kind == "ip-adapter":
-        seen = clip_vision.embeds(clip, pictures, 1024)
+        seen = encode.embeds(clip, pictures, 1024)
         given = torch.cat([torch.zeros_like(seen), seen])
     if case.kind in ("face-id-plus", "ip-adapter-plus", "ip-adapter-full"):
-        seen = clip_vision.states(clip, pictures, STATES)
+        seen = encode.states(clip, pictures, STATES)
         seen = seen.mean(0, keepdim=True) if case.kind == "face-id-plus" else seen
-        states = torch.cat([clip_vision.nothing(clip, STATES).expand_as(seen), seen])
+        states = torch.cat([encode.nothing(clip, STATES).expand_as(seen), seen])
         if case.kind != "face-id-plus":
             given = states
         else:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from diffusers import EulerDiscreteScheduler
 from figures import relative
-from pack.bridge import clip_vision, unet
+from pack.bridge import encode, unet
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.story_maker.bodies import cut_out
 from pack.nodes.story_maker.net import Seen
@@ -140,7 +140,7 @@ def test_sampling_equals_diffusers(pair, case, record_property):
         for number, (who, dressed) in enumerate(zip(cast.people, cut_out(cast.people, pictures, masks), strict=True)):
             identity = functional.normalize(who.identity.embeddings["w600k_r50"].mean(0, keepdim=True), dim=-1)
             face, clothes = (
-                clip_vision.states(vision, x, STATES).mean(0, keepdim=True)
+                encode.states(vision, x, STATES).mean(0, keepdim=True)
                 for x in (who.identity.portraits.aligned / 255, dressed.picture[None])
             )
             seen = Seen(identity, face, clothes)

@@ -9,7 +9,7 @@ import torch
 from diffusers import EulerDiscreteScheduler
 from diffusers.loaders import IPAdapterMixin
 from figures import relative
-from pack.bridge import clip_vision, unet
+from pack.bridge import encode, unet
 from pack.nodes.ip_adapter.file import load_ip_adapter
 from pack.nodes.ip_adapter.style import ApplyStyle
 from seeded import EMBEDS, STATES, ip_adapter_file
@@ -105,7 +105,7 @@ def _times(config, weight):
 def _seen(kind, vision, shown):
     """(2, pictures, ...): of nothing, then of the pictures."""
     if kind == "ip-adapter":
-        seen = clip_vision.embeds(vision, shown, EMBEDS)
+        seen = encode.embeds(vision, shown, EMBEDS)
         return torch.stack([torch.zeros_like(seen), seen])
-    seen = clip_vision.states(vision, shown, STATES)
-    return torch.stack([clip_vision.nothing(vision, STATES).expand_as(seen), seen])
+    seen = encode.states(vision, shown, STATES)
+    return torch.stack([encode.nothing(vision, STATES).expand_as(seen), seen])

@@ -20,7 +20,7 @@ import torch
 from miniature import recogniser
 from PIL import Image
 
-from core.faces import alignment, scrfd
+from core.faces import pictures, scrfd
 from core.faces.model import faces_in
 from core.people import Identity
 
@@ -199,7 +199,7 @@ def test_recognisers_are_those_of_load_face_model(backend: str, ours: bool, fold
     (folder / "models" / "facexlib" / "gone.pth").symlink_to("nowhere")
     model = evaluate.load(folder / "models", backend)
     assert model.ids == ["w600k_mbf", "arcface-ir-se50"]
-    assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is alignment.align) == ours
+    assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is pictures.align) == ours
     (yao,) = faces_in(model, real_faces.image(real_faces.YAO)[0]).faces
     assert {name: row.shape for name, row in yao.embeddings.items()} == dict.fromkeys(model.ids, (512,))
 

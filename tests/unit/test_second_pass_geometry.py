@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pack.core import second_pass as crops
 from pack.core.errors import BadPhoto, BadSize
 from pack.core.people import NOSE, Face, Faces, Identity, Person
-from pack.core.second_pass import crops, pasting
-from pack.core.second_pass.crops import Candidate, Choice
+from pack.core.second_pass import Candidate, Choice
 
 NAMES = ("Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal")
 EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.2, 256)
@@ -185,19 +185,19 @@ def test_the_faces_of_others_are_cut_out_of_a_mask():
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float64])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("match", pasting.MATCHES)
+@pytest.mark.parametrize("match", crops.MATCHES)
 def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     images = (picture(channels=channels, batch=2).double() / 3).to(kind)  # of float64 more digits than float32 has
     decisions = cut(face(60, 100), face(10, 12), face(300, 190, 90))
     where = of(decisions, count=2)
     new = torch.rand(3, 256, 256, 3, generator=torch.Generator().manual_seed(9))
-    pasted, masks = pasting.paste(images, where, new, match)
+    pasted, masks = crops.paste(images, where, new, match)
     assert pasted.dtype == kind and pasted.shape == images.shape
     outside = masks == 0
     assert torch.equal(pasted[outside], images[outside]) and torch.equal(pasted[1], images[1])
     assert torch.equal(pasted[..., 3:], images[..., 3:])
     assert (pasted[0][masks[0] == 1][:, :3] - images[0][masks[0] == 1][:, :3]).abs().max() > 0.1
-    nobody, nowhere = pasting.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
+    nobody, nowhere = crops.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
     assert torch.equal(nobody, images) and not nowhere.any()
 
 
@@ -207,7 +207,7 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     decisions = cut(face(160, 100, 40, lean), face(10, 12, 40, lean), choice=replace(EVERYBODY, size=120))
     where = of(decisions, size=120)
     assert {crop.square[2] - crop.square[0] for crop in where.crops} == {120}
-    pasted, _ = pasting.paste(images, where, enlarged(images, where), "none")
+    pasted, _ = crops.paste(images, where, enlarged(images, where), "none")
     assert torch.equal(pasted, images)
 
 
@@ -219,7 +219,7 @@ def test_the_larger_of_two_faces_lies_on_top(heights):
     (line,) = crops.overlaps([one.crop for one in decisions], 1)
     assert line == f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
     colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
-    pasted, _ = pasting.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none")
+    pasted, _ = crops.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none")
     x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)
     assert pasted[0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 0.9999
     assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
@@ -230,9 +230,9 @@ def test_colours_follow_what_lies_around_the_face():
     images = smooth.movedim(1, -1) * 0.5 + 0.2
     where = of(cut(face(160, 100)))
     tinted = (enlarged(images, where) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
-    changed = [(pasting.paste(images, where, tinted, match)[0] - images).abs().mean() for match in pasting.MATCHES]
+    changed = [(crops.paste(images, where, tinted, match)[0] - images).abs().mean() for match in crops.MATCHES]
     assert changed[0] < 0.1 * changed[2] and changed[1] < 0.1 * changed[2]
-    flat, _ = pasting.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
+    flat, _ = crops.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
     assert flat.isfinite().all() and flat.min() >= 0 and flat.max() <= 1
 
 
@@ -247,7 +247,7 @@ def test_colours_follow_what_lies_around_the_face():
 )
 def test_pictures_that_do_not_belong_together_are_refused(images, sampled, error, words):
     with pytest.raises(error, match=words):
-        pasting.paste(images, of(cut(face(160, 100))), sampled, "none")
+        crops.paste(images, of(cut(face(160, 100))), sampled, "none")
 
 
 def test_the_preview_shows_who_is_chosen():
