@@ -31,7 +31,8 @@ def choices() -> list[str]:
 
 def replaced() -> dict[str, str]:
     """Names of earlier templates -> which one has taken over: saved workflows still choose them."""
-    return json.loads((_PACK / "web" / "replaced_templates.json").read_text("utf-8"))
+    texts = json.loads((_PACK / "locales" / "en" / "main.json").read_text("utf-8"))
+    return texts["likenessReplacedTemplates"]
 
 
 def _templates() -> list[str]:

@@ -37,7 +37,7 @@ try:
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
-from rig import paired
+import paired
 
 from core import identities, measure
 from core.errors import LikenessError, counted

@@ -1,6 +1,6 @@
 // The gallery of templates shows titles in an order of ours, both as they stand in locales/<language>/main.json, where
 // frontends show the names of files. Links to a template by its file's name stay, also where another one has taken over
-// (replaced_templates.json), and so do other packs' templates.
+// (likenessReplacedTemplates), and so do other packs' templates.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -28,8 +28,7 @@ function entitle(files, titles) {
 app.registerExtension({
   name: "likeness.gallery",
   init() {
-    const file = new URL("replaced_templates.json", import.meta.url);
-    fetch(file).then(async (answer) => (replaced = await answer.json()));
+    api.getCustomNodesI18n().then((texts) => (replaced = texts.en?.likenessReplacedTemplates ?? {}));
     const { getWorkflowTemplates, apiURL } = api;
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);

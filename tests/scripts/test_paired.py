@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from rig.paired import difference
+from paired import difference
 
 CHANGES = [0.31, -0.02, 0.12, 0.08, -0.07, 0.2, 0.05, 0.01]
 
