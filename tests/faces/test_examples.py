@@ -12,7 +12,6 @@ import torch
 from pack.core import pictures
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
-from pack.core.faces.pictures import to_picture
 from pack.core.pictures import as_rgb
 from PIL import Image
 
@@ -21,12 +20,12 @@ PEOPLE = ("anna", "ben", "carla", "david", "elif", "farid")
 
 
 def load(name):
-    return real_faces.image(FOLDER / f"likeness_{name}.png")[0]
+    return real_faces.picture(FOLDER / f"likeness_{name}.png")
 
 
 @pytest.mark.parametrize(("name", "faces"), [*((name, 1) for name in PEOPLE), ("two", 2), ("five", 5)])
 def test_as_many_faces_as_people_are_found_at_once(detector, name, faces):
-    found = find_faces(detector, to_picture(load(name)))
+    found = find_faces(detector, load(name))
     assert len(found.faces) == faces and len(found.tried) == 1
     assert min(face.score for face in found.faces) > 0.6
     assert analysis.large_enough(found.faces, 112) == list(found.faces)
@@ -35,7 +34,7 @@ def test_as_many_faces_as_people_are_found_at_once(detector, name, faces):
 def test_no_two_are_alike(detector, recogniser):
     embeddings = {}
     for name in PEOPLE:
-        picture = to_picture(load(name))
+        picture = load(name)
         faces = find_faces(detector, picture).faces
         (face,) = analysis.recognise([recogniser], insight.align, picture, faces, name)
         embeddings[name] = face.embeddings["w600k_mbf"]

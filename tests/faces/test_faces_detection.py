@@ -15,13 +15,10 @@ from pack.core.faces.pictures import to_image, to_picture
 from pack.core.geometry import area
 from pack.core.people import NOSE
 from PIL import Image
+from real_faces import picture
 from rig import photos
 
 ALONE = (real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT)
-
-
-def picture(path):
-    return to_picture(real_faces.image(path)[0])
 
 
 def turned(bgr, turns):

@@ -10,37 +10,24 @@ import torch
 from figures import relative
 from pack.core.faces import insight, model, pictures, scrfd
 from pack.core.faces.ladder import find_faces
-from pack.core.faces.onnx_network import Network, plan
-from pack.core.faces.pictures import to_picture
 from pack.core.models.onnx_file import Node, Program, inspect, read
-from torch import nn
+from real_faces import network, picture
 
 PHOTOS = (
     real_faces.SIX_FRIENDS, real_faces.TEAM, real_faces.YAO, real_faces.TIGHT, real_faces.ASTRONAUT, real_faces.COFFEE
 )  # fmt: skip
 
 
-def opened(path):
-    planned = plan(read(str(path)))
-    network = Network(planned, nn).eval().requires_grad_(False)
-    network.load_state_dict(planned.state)
-    return network
-
-
 @pytest.fixture(scope="module")
 def ours():
     scales = model.scales(read(str(real_faces.RECOGNISER)))
-    recogniser = model.ArcFace("w600k_mbf", opened(real_faces.RECOGNISER), 112, scales)
-    return scrfd.Scrfd(opened(real_faces.DETECTOR)), recogniser, pictures.align
+    recogniser = model.ArcFace("w600k_mbf", network(real_faces.RECOGNISER), 112, scales)
+    return scrfd.Scrfd(network(real_faces.DETECTOR)), recogniser, pictures.align
 
 
 @pytest.fixture(scope="module")
 def theirs(detector, recogniser):
     return detector, recogniser, insight.align
-
-
-def picture(path):
-    return to_picture(real_faces.image(path)[0])
 
 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
@@ -102,10 +89,10 @@ def test_networks_from_mxnet_scale_pictures_themselves(operators):
     crop = np.full((112, 112, 3), (0, 127, 255), np.uint8)
     seen = []
 
-    def network(pixels):
+    def seen_by(pixels):
         seen.append(pixels)
         return [torch.ones(1, 512)]
 
-    model.ArcFace("x", network, 112, "Sub" in operators).embed([crop])
+    model.ArcFace("x", seen_by, 112, "Sub" in operators).embed([crop])
     rgb = (255.0, 127.0, 0.0) if "Sub" in operators else (1.0, -0.5 / 127.5, -1.0)
     assert seen[0][0, :, 5, 5].tolist() == pytest.approx(rgb)

@@ -10,7 +10,6 @@ import real_faces
 from insightface.model_zoo import get_model
 from insightface.utils.face_align import norm_crop
 from pack.core import identities, measure
-from pack.core.faces.pictures import to_picture
 from pack.core.people import Cast, Faces, Person
 
 MBF = "w600k_mbf"
@@ -24,7 +23,7 @@ def direct(path: Path) -> np.ndarray:
     """(faces, 512) of length 1, by insightface's own calls."""
     detect = get_model(str(real_faces.DETECTOR), providers=["CPUExecutionProvider"])
     embed = get_model(str(real_faces.RECOGNISER), providers=["CPUExecutionProvider"])
-    bgr = to_picture(real_faces.image(path)[0])
+    bgr = real_faces.picture(path)
     _, points = detect.detect(bgr, input_size=(640, 640))
     rows = np.concatenate([embed.get_feat(norm_crop(bgr, landmark)) for landmark in points])
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
@@ -38,6 +37,8 @@ def test_one_person_of_22_on_another_photo_equals_insightface_called_directly(fa
     assert (len(one.boxes), len(one.extra), one.missing) == (22, 21, 0)
     assert one.resemblance == pytest.approx(float((team @ own.T).max()), abs=0.01)
     assert one.resemblance > 0.4
+    other = measured(faces_of(real_faces.image(real_faces.ASTRONAUT)[0]), yao)
+    assert (other.missing, other.extra, other.resemblance) == (1, (0,), 0)
 
 
 def test_strangers_are_seldom_more_alike_than_the_limit() -> None:

@@ -140,20 +140,6 @@ def test_match_faces_leaves_the_place_free_that_is_like_nobody() -> None:
     assert placing.assign(people, template(rows[[2, 1, 0]]), "match faces", "") == (1, None, 0)
 
 
-def test_report_names_those_without_a_face_and_their_place() -> None:
-    lines = report(without(2, cast(3)), group.layout(3, "half", 1, 1024, 768))
-    assert [line.split(" at ")[0] for line in lines[:2]] == ["Place 1: Ann", "Place 3: Cid"]
-    assert [lines[2], lines[-1]] == [
-        "Left out, no face in the photos: Bob (person 2)",
-        "Place 2 stays empty; its skeleton is still in the pose picture.",
-    ]
-    lines = report(without(2, cast(3)), layout(*SPREAD[:1]), "custom", "1")
-    assert lines[-2:] == [
-        "Left out, no face in the photos: Bob (person 2)",
-        "Left out, without a place: Cid (person 3)",
-    ]
-
-
 # match faces
 
 
@@ -192,13 +178,23 @@ def report(people: Cast, places: Layout, order: str = "as listed", custom: str =
     return placing.report(people, places, placing.assign(people, places, order, custom), order).splitlines()
 
 
-def test_report_names_empty_places_and_people_left_out() -> None:
-    lines = report(cast(3), group.layout(2, "half", 0, 1024, 768), "custom", "0,2")
-    assert lines[0].startswith("Place 2: Bob at (")
-    assert lines[1:] == [
-        "Place 1 stays empty; its skeleton is still in the pose picture.",
-        "Left out, without a place: Ann (person 1), Cid (person 3)",
-    ]
+LOST = "Left out, no face in the photos: Bob (person 2)"
+EMPTY = "Place {} stays empty; its skeleton is still in the pose picture."
+
+
+@pytest.mark.parametrize(
+    ("absent", "places", "custom", "standing", "others"),
+    [
+        (2, 3, "", ["Place 1: Ann", "Place 3: Cid"], [LOST, EMPTY.format(2)]),
+        (2, 1, "1", ["Place 1: Ann"], [LOST, "Left out, without a place: Cid (person 3)"]),
+        (0, 2, "0,2", ["Place 2: Bob"], [EMPTY.format(1), "Left out, without a place: Ann (person 1), Cid (person 3)"]),
+    ],
+)
+def test_report_names_empty_places_and_people_left_out(absent: int, places: int, custom: str, standing, others) -> None:
+    people = without(absent, cast(3)) if absent else cast(3)
+    lines = report(people, group.layout(places, "half", 1, 1024, 768), "custom" if custom else "as listed", custom)
+    assert [line.split(" at ")[0] for line in lines[: len(standing)]] == standing
+    assert [lines[len(standing)], lines[-1]] == others
 
 
 @pytest.mark.parametrize(
