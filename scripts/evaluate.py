@@ -202,9 +202,11 @@ def meant_in(jobs: Path, people: Iterable[str]) -> dict[str, list[str]]:
     in its cells has, or a folder that the file is in. Raises Unusable for a row without anybody, and what is no row."""
     # ComfyUI portable's Python does not look beside the script.
     sys.path.append(str(Path(__file__).resolve().parent))
-    from batch import rows
-    from environment import SetupError
-
+    try:
+        from batch import rows
+        from environment import SetupError
+    except ImportError as error:
+        raise Unusable("--jobs needs a git clone of the pack: what reads tables is not published with it.") from error
     try:
         each = list(rows.rows(rows.read(jobs), lambda _: False))
     except SetupError as error:

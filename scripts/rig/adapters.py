@@ -44,7 +44,7 @@ def _file(projection: str, unet: UNet, *, lora: bool = False, **sizes: int) -> S
     yield from layers(unet, lora)
 
 
-def _published() -> Iterator[tuple[str, tuple[UNet, Callable[[UNet], Shapes]]]]:
+def _published() -> Iterator[tuple[str, tuple[UNet, Callable[..., Shapes]]]]:
     unets = {"SD15": SD15, "SDXL": SDXL}
     for name, row in json.loads(Path(__file__).with_suffix(".json").read_text("utf-8")).items():
         yield name, (unets[row.pop("unet")], partial(_file, row.pop("projection"), **row))

@@ -493,7 +493,7 @@ def test_rows_that_all_end_their_workers_end_the_run() -> None:
         list(Crew(Short, 1, HOST).made(jobs))
 
 
-@pytest.mark.parametrize("given", ["-5", "0", "1e30", "nan", "9" * 30, "9" * 5000])
+@pytest.mark.parametrize("given", ["-5", "0", "9" * 5000])
 def test_a_limit_that_is_none_is_refused_before_anything_begins(given: str) -> None:
     command = [
         sys.executable,

@@ -19,6 +19,7 @@ import real_faces
 import torch
 from miniature import recogniser
 from PIL import Image
+from rig import archive
 
 from core.faces import pictures, scrfd
 from core.faces.model import faces_in
@@ -50,9 +51,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    script = str(ROOT / "scripts" / "evaluate.py")
-    command = [sys.executable, script, str(folder), "--models", str(folder / "models"), *more]
+def run(folder: Path, *more: str, script: Path = ROOT / "scripts" / "evaluate.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), str(folder), "--models", str(folder / "models"), *more]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -127,6 +127,15 @@ def test_a_table_that_says_nothing_is_refused(table: str, words: str, tmp_path: 
     (tmp_path / "jobs.csv").write_text(table)
     with pytest.raises(evaluate.Unusable, match=words):
         evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
+
+
+def test_a_table_needs_a_clone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of the scripts only this one and to_safetensors.py are published."""
+    published = tmp_path_factory.mktemp("published")
+    archive.unpack(published)
+    (folder / "jobs.csv").write_text("name,First person\na,Yao.jpg\n")
+    done = run(folder, "--jobs", str(folder / "jobs.csv"), script=published / "scripts" / "evaluate.py")
+    assert done.returncode == 1 and done.stderr.startswith("--jobs needs a git clone of the pack")
 
 
 def test_whose_row_a_picture_is(tmp_path: Path) -> None:
