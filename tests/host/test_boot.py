@@ -98,25 +98,13 @@ def test_examples_take_nothing_away(
     assert "example pictures of the workflows are in" in caplog.text and "Not a directory" in caplog.text
 
 
-@pytest.fixture(scope="module")
-def infos(host_server: HostServer) -> dict[str, Any]:
-    return ours(host_server)
-
-
-def test_every_node_registers(infos: dict[str, Any]) -> None:
-    assert NODE_IDS
-    assert set(infos) == NODE_IDS
+def test_every_node_registers(host_server: HostServer, bare_server: HostServer) -> None:
+    """Also without optional packages; in the menu and on the node only the name tells one from those of others."""
+    infos = ours(host_server)
+    assert NODE_IDS and set(infos) == set(ours(bare_server)) == NODE_IDS
     assert {info["python_module"] for info in infos.values()} == {"custom_nodes.likeness-nodes"}
-
-
-def test_nobody_else_has_a_node_of_the_same_name(infos: dict[str, Any], host_server: HostServer) -> None:
-    """In the menu and on the node only the name tells two nodes apart."""
-    others = [info["display_name"] for name, info in host_server.object_info().items() if name not in infos]
-    assert {info["display_name"] for info in infos.values()} & (PEERS | set(others)) == set()
-
-
-def test_every_node_registers_without_optional_packages(bare_server: HostServer) -> None:
-    assert set(ours(bare_server)) == NODE_IDS
+    others = {info["display_name"] for name, info in host_server.object_info().items() if name not in infos}
+    assert not {info["display_name"] for info in infos.values()} & (PEERS | others)
 
 
 def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> None:
@@ -134,8 +122,8 @@ def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> No
 
 
 def test_a_file_that_is_not_there_is_one_error_with_cause_and_remedy(host_server: HostServer) -> None:
-    """Of every loader, in the answer of POST /prompt. The host makes one per input of what a node returns, and newer
-    frontends show "rejected the value" in its place."""
+    """Of every loader, in the answer of POST /prompt, once however many inputs are looked at. The host makes one per
+    input of what a node returns, and newer frontends show "rejected the value" in its place."""
     face_pack = {"pack": "absent", "recognisers": "all found", "provider": "auto", "backend": "auto"}
     chosen = {
         "LikenessLoadIDPatch": ({"file": "absent.bin"}, "The ID-Patch file was not found: absent.bin ", "Download"),
@@ -188,21 +176,6 @@ def test_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert set(loaded) == NODE_IDS
     assert {node.RELATIVE_PYTHON_MODULE for node in loaded.values()} == {f"custom_nodes.{name}"}
     assert list(nodes.EXTENSION_WEB_DIRS.values()) == [str((tmp_path / name / "web").absolute())]
-
-
-@pytest.mark.parametrize("node", sorted(NODE_IDS))
-def test_node_explains_itself(node: str, infos: dict[str, Any]) -> None:
-    info = infos[node]
-    assert len(info["description"]) > 20
-    assert info["category"].startswith("likeness/")
-    widgets = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
-    silent = [
-        name
-        for section in ("required", "optional")
-        for name, spec in info["input"].get(section, {}).items()
-        if (isinstance(spec[0], list) or spec[0] in widgets) and not spec[1].get("tooltip")
-    ]
-    assert silent == []
 
 
 def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:

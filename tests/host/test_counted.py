@@ -69,12 +69,6 @@ def test_a_step_costs_no_more_than_it_did(family: networks.Networks) -> None:
     assert not {name for name, one in found.items() if one.tflop <= plain.tflop}, "nothing of ours was run"
 
 
-def test_four_people_cost_what_one_does(family: networks.Networks) -> None:
-    """IP-Adapter FaceID, each in their own region."""
-    one, four = (methods.METHODS["ip_adapter_faceid"].counted_on(family, people).tflop for people in (1, 4))
-    assert one < four <= 1.02 * one
-
-
 KLEIN, _, QWEN = (family.tiny for family in dits.FAMILIES)
 
 
