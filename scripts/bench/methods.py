@@ -89,7 +89,7 @@ def instant_id(on: Networks, people: int) -> Applied:
 
 
 def ip_adapter(kind: str) -> Apply:
-    """kind: of seeded.PROJECTIONS."""
+    """kind: of seeded.SIZES."""
 
     def apply(on: Networks, people: int) -> Applied:
         given = {"ip_adapter": on.loaded(f"ip_adapter_{kind}"), "cast": placed(on, people), "lora_weight": 0.0}
@@ -114,7 +114,7 @@ def photo_maker(on: Networks, people: int) -> Applied:
 def style(on: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
     cast, applied = placed(on, people), unpatched(on, people)
-    loaded, image = on.loaded("ip_adapter_ip-adapter-plus"), torch.rand(1, 64, 64, 3)
+    loaded, image = on.loaded("ip_adapter_plus"), torch.rand(1, 64, 64, 3)
     for who in range(1, people + 1):
         given = {"ip_adapter": loaded, "clip_vision": _eye(), "images": image, "cast": cast, "who": str(who), **RANGE}
         sides = {"positive": applied.positive, "negative": applied.negative}
@@ -255,8 +255,8 @@ METHODS: dict[str, Method] = {
     "id_tokens_by_region": Method(id_tokens_by_region, 1.55, 1.1, (2, 8), "control_net"),
     "instant_id": Method(instant_id, 1.5, 1.1, (1, 2, 4, 8), "control_net"),
     "ip_adapter_faceid": Method(ip_adapter("face-id"), 1.01, 1.05, (1, 2, 4, 8), families=BOTH),
-    "ip_adapter_plus": Method(ip_adapter("ip-adapter-plus"), 1.02, families=BOTH),
-    "ip_adapter_full_face": Method(ip_adapter("ip-adapter-full"), 1.3, 1.1, (1, 4), families=("sd15",)),
+    "ip_adapter_plus": Method(ip_adapter("plus"), 1.02, families=BOTH),
+    "ip_adapter_full_face": Method(ip_adapter("full"), 1.3, 1.1, (1, 4), families=("sd15",)),
     "story_maker": Method(story_maker, 1.04, 1.1, (2, 4)),
     "photo_maker": Method(photo_maker, 1.01, 1.1, (2, 4)),
     "style_per_person": Method(style, 1.01, 1.05, (1, 2)),

@@ -27,7 +27,7 @@ from pack.bridge.unet import attention_layers
 from pack.nodes.extension import NODES
 from photo_maker_made import encoder_shapes
 from rig.standins import Weights
-from seeded import PROJECTIONS, WITH_LORA, adapter_shapes, id_patch_file, resampler_shapes
+from seeded import adapter_shapes, id_patch_file, ip_adapter_shapes, resampler_shapes
 from story_maker_made import projection_shapes
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
@@ -275,8 +275,7 @@ def _filled(**parts: Mapping[str, tuple[int, ...]]) -> State:
 
 def _ip_adapter(kind: str) -> Callable[[Networks], State]:
     def state(on: Networks) -> State:
-        layers = adapter_shapes(on.widths, on.text, 4 if kind in WITH_LORA else 0)
-        return _filled(image_proj=PROJECTIONS[kind](on.text), ip_adapter=layers)
+        return _filled(**ip_adapter_shapes(kind, on.widths, on.text))
 
     return state
 
@@ -302,7 +301,7 @@ FILES: dict[str, tuple[str, str, Callable[[Networks], Any]]] = {
     ),
     **{
         f"ip_adapter_{kind}": ("LikenessLoadIPAdapter", "ipadapter", _ip_adapter(kind))
-        for kind in ("face-id", "ip-adapter-plus", "ip-adapter-full")
+        for kind in ("face-id", "plus", "full")
     },
     "story_maker": (
         "LikenessLoadStoryMaker", "storymaker",
