@@ -27,13 +27,13 @@ SD15 = UNet(768, (320, 320, 640, 640, 1280, 1280, *(1280,) * 3, *(640,) * 3, *(3
 SDXL = UNet(2048, (*(640,) * 4, *(1280,) * 20, *(1280,) * 30, *(640,) * 6, *(1280,) * 10))
 
 
-def layers(unet: UNet, lora: bool = False) -> Shapes:
-    """lora: of every attention layer, of which those with even numbers are self-attention."""
+def layers(unet: UNet, lora: bool = False, rank: int = RANK) -> Shapes:
+    """lora: of this rank, of every attention layer, of which those with even numbers are self-attention."""
     for number, width in enumerate(width for width in unet.widths for _ in "12"):
         text = unet.text if number % 2 else width
         for name, width_in in (("q", width), ("k", text), ("v", text), ("out", width)) if lora else ():
-            yield f"ip_adapter.{number}.to_{name}_lora.down.weight", (RANK, width_in)
-            yield f"ip_adapter.{number}.to_{name}_lora.up.weight", (width, RANK)
+            yield f"ip_adapter.{number}.to_{name}_lora.down.weight", (rank, width_in)
+            yield f"ip_adapter.{number}.to_{name}_lora.up.weight", (width, rank)
         if number % 2:
             yield f"ip_adapter.{number}.to_k_ip.weight", (width, text)
             yield f"ip_adapter.{number}.to_v_ip.weight", (width, text)
