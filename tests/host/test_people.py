@@ -26,7 +26,7 @@ from pack.bridge import face_model as bridge
 from pack.bridge.face_model import DetectorMissing
 from pack.bridge.folders import UnsafePath
 from pack.core import errors, inputs, measure, thirdparty
-from pack.core.faces import drawing, insight
+from pack.core.faces import analysis, insight
 from pack.core.faces.ir_se50 import published_shapes
 from pack.core.faces.pictures import to_picture
 from pack.core.identities import RecogniserMissing, combine
@@ -485,7 +485,7 @@ def test_detect_faces_numbers_the_picture_and_the_places(face_model):
     assert len(largest) == 2 and largest[0].box in [face.box for face in faces.faces]
     for order, min_size in (("largest", 0), ("top to bottom", 90)):
         faces, preview, count = detect(face_model, image, order, min_size, 3)
-        assert torch.equal(preview[0], drawing.numbered_faces(image[0], faces.faces)) and count == 3
+        assert torch.equal(preview[0], analysis.numbered_faces(image[0], faces.faces)) and count == 3
         layout = layouts.from_faces(faces, faces.width, 880, "stretch", "none")
         assert [slot.center[0] for slot in layout.slots] == [face.keypoints[2][0] for face in faces.faces]
 
