@@ -22,7 +22,7 @@ from ..core.pictures import as_rgb
 from ..core.previews import as_picture
 from ..core.text import plain
 from . import load
-from .progress import stepwise
+from .notes import stepwise
 
 FILE = load.Published("DensePose", "DensePose network", manifest.model("densepose-r50"))
 _EXPECTED = f"a DensePose network ({FILE.model.name})"

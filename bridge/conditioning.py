@@ -15,8 +15,9 @@ from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import LikenessError, WrongBaseModel, rows_missing
+from ..core.errors import LikenessError, WrongBaseModel
 from ..core.families import of_text
+from ..core.people import rows_missing
 from . import notes
 from .unet import ONE_FAMILY, Options, family, instead
 
@@ -137,7 +138,7 @@ class Canvas:
             (width, height), (wide, high) = size, latent
             notes.tell(
                 self.node_id,
-                f"Latent {wide}x{high}, canvas of {self.node} {width}x{height} px: everybody is scaled {scale:.3g} "
+                f"Latent {wide}x{high}, canvas of {self.node} {width}x{height} px: all people are scaled {scale:.3g} "
                 f"times, {self.scaled(scale)}. Better: a layout, an image and an apply node of its own for this pass.",
                 "latent",
             )

@@ -2,28 +2,39 @@
 
 FLUX.1 (Kontext and Krea too), FLUX.2 and Qwen-Image: text and picture in one attention, references behind the picture.
 Their blocks and their attention have one slot each for a function of others: ours goes around whoever stands there.
+Behind the blocks rows of the picture read image tokens of people: all that is read of a person is made when the node
+runs, so no weights of an adapter are in memory while sampling.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from inspect import getsource
 from typing import TYPE_CHECKING, Any
 
 import comfy.ldm.flux.model
 import comfy.ldm.qwen_image.model
+import comfy.model_management
+import torch
+import torch.nn.functional as functional
 from comfy.ldm.flux.model import Flux
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
 from torch import Tensor
 
 from ..core import families
 from ..core.errors import LikenessError, WrongBaseModel
-from .unet import ONE_FAMILY, Grid, Options
+from .carried import ConditioningLost
+from .conditioning import check_canvases
+from .injections import Injection
+from .runs import Batch, Given, Run
+from .unet import ONE_FAMILY, Grid, Options, dtype_of
 
 if TYPE_CHECKING:
     from comfy.model_base import BaseModel
     from comfy.model_patcher import ModelPatcher
+    from comfy.samplers import CFGGuider
 
 FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 TOKEN = 16
@@ -153,3 +164,128 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
         return function(attend, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}
+
+
+Read = tuple[Tensor, ...]
+"""What is read of people behind one block: each (people, ...)."""
+
+
+class BlockInjection(Injection):
+    """What one apply node adds to one side of the conditioning. layers: a Read per block, weights in it.
+
+    A side without people has none: its rows are computed beside those with people, as the host does without both.
+    """
+
+    key = "likeness_block_injections"
+
+    def alike(self, other: Any) -> bool:
+        return self.sigmas == other.sigmas
+
+    def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
+        """What rows (..., width) of the picture read of some of the people behind one block: (..., width)."""
+        raise NotImplementedError
+
+
+class BlocksRun(Run):
+    """One sampling run of a MODEL whose picture reads people behind its blocks."""
+
+    key = BlockInjection.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        model: Any = guider.model_patcher
+        self.blocks, self._dtype = blocks_of(model), dtype_of(model.model)
+        self._placed: dict[int, tuple[Any, list[Read]]] = {}
+        self._ready: dict[Any, BlocksBatch] = {}
+        carried = self.everything(guider)
+        check_canvases(carried, latent)
+        # Before the host looks how much of the MODEL there is room for.
+        for one in carried:
+            for _, piece in _by_row(one, range(len(latent))):
+                self.placed(piece)
+
+    def placed(self, one: BlockInjection) -> list[Read]:
+        """What is read of its people, per block, where the MODEL computes."""
+        if id(one.layers) not in self._placed:
+            layers: Any = one.layers
+            needed = sum(x.numel() for layer in layers for x in layer) * self._dtype.itemsize
+            comfy.model_management.free_memory(needed, self._device)
+            there = [tuple(x.to(self._device, self._dtype) for x in layer) for layer in layers]
+            self._placed[id(one.layers)] = one.layers, there  # held: an id is that of a living object
+        return self._placed[id(one.layers)][1]
+
+    def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> BlocksBatch | None:
+        """Of the people who are switched on at this step."""
+        together = zip(*chunks, strict=True)
+        on = tuple(each for each in together if any(one.heard for one in each) and each[0].is_on(given.sigmas))
+        if not on:
+            return None
+        what = on, tuple(given.x.shape[-2:]), len(given.x)
+        if what not in self._ready:
+            self._ready[what] = BlocksBatch(self, on, given)
+        return self._ready[what]
+
+
+def _by_row(one: BlockInjection, rows: range) -> list[tuple[slice, BlockInjection]]:
+    """Which of these rows of a batch read what: each its own, all the same, or nobody."""
+    if one.by_row:
+        return [(slice(row, row + 1), one.of(n)) for n, row in enumerate(rows) if one.heard]
+    return [(slice(rows.start, rows.stop), one)] * one.heard
+
+
+_Group = tuple[slice, Tensor, tuple[int, ...], list[Read], Callable[[Tensor, Read, Sequence[int]], Tensor]]
+"""Rows of the batch, and which of the picture, (n,), read which of the people; per block, and how."""
+
+
+class BlocksBatch(Batch):
+    """What comes out of each block, plus what the picture's rows in somebody's region read of them."""
+
+    def __init__(self, run: BlocksRun, on: Sequence[tuple[BlockInjection, ...]], given: Given) -> None:
+        self.blocks, self.rows = run.blocks, len(given.x)
+        self._length, self._groups = math.prod(grid_of(given.model, given.x)), list[_Group]()
+        for each in on:
+            several = self.rows // len(each)
+            for first, one in zip(range(0, self.rows, several), each, strict=True):
+                for rows, piece in _by_row(one, range(first, first + several)):
+                    self._add(rows, piece, run.placed(piece), given.x)
+
+    def _add(self, rows: slice, one: BlockInjection, layers: list[Read], x: Tensor) -> None:
+        regions = torch.ones(1, 1, 1) if one.acts is None else one.acts
+        heard = by_people(inside(regions, (x.shape[-2], x.shape[-1])))
+        self._groups += [(rows, at.to(x.device), who, layers, one.read) for who, at in heard]
+
+    def around(self, options: Options) -> Options:
+        functions = {block: partial(self._added, number) for number, block in enumerate(self.blocks)}
+        return around_blocks(options, functions)
+
+    def _added(self, number: int, args: Options, block: Callable[[Options], Options]) -> Options:
+        out = block(args)
+        before: Tensor = out["img"]
+        # In a single block the text stands in front; references are behind the picture in all.
+        text = args["transformer_options"]["img_slice"][0] if self.blocks[number][0] == "single_block" else 0
+        if before.shape[1] < text + self._length:
+            found = before.shape[1] - text
+            raise ConditioningLost("unknown", f"leaves {found} of the picture's {self._length} tokens")
+        img = before.clone()
+        for rows, at, who, layers, read in self._groups:
+            img[rows, at + text] += read(before[rows, at + text], layers[number], who)
+        return {**out, "img": img}
+
+
+def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
+    """Which rows of the picture hear whom: (people, rows) bool.
+
+    regions: (people, H, W), 0..1, of a picture whose latent is (height, width). A row hears everybody in whose region
+    one of its pixels lies: a box reaches outwards to whole rows.
+    """
+    pixels = functional.adaptive_max_pool2d(regions.float(), latent)
+    return functional.max_pool2d(pixels, 2, ceil_mode=True).flatten(1) > 0
+
+
+def by_people(hearing: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
+    """Of (people, rows) bool: who are heard together by any rows, and the numbers of these."""
+    every: list[list[bool]] = hearing.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    found: dict[tuple[int, ...], list[int]] = {}
+    for row, heard in enumerate(every):
+        found.setdefault(tuple(n for n, is_heard in enumerate(heard) if is_heard), []).append(row)
+    return [(who, torch.tensor(rows)) for who, rows in found.items() if who]

@@ -1,8 +1,10 @@
-"""What the doctor has to know of the host: its folders, version, device and memory."""
+"""What the doctor has to know of the host, and what the pack's web scripts and help pages ask of the running server."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,19 +12,27 @@ from typing import Any
 import comfy.model_management
 import torch
 
-from ..core.models import doctor, needs, uses
+from ..core.models import doctor, manifest, needs
+from ..core.models.doctor import packages
 from ..core.models.findings import Diagnosis, Finding
 from ..core.models.manifest import Model
-from ..core.models.packages import packages
+from ..core.text import in_one_line
 from ..core.thirdparty import installed
-from . import folders
+from . import folders, notes
 
 THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
-_TEMPLATES = Path(__file__).absolute().parents[1] / "workflows"
+_PACK = Path(__file__).absolute().parents[1]
+_TEMPLATES = _PACK / "workflows"
 
 
 def choices() -> list[str]:
     return [THIS, STARTS, ALL, *_templates()]
+
+
+def replaced() -> dict[str, str]:
+    """Names of earlier templates -> which one has taken over: saved workflows still choose them."""
+    texts = json.loads((_PACK / "locales" / "en" / "main.json").read_text("utf-8"))
+    return texts["likenessReplacedTemplates"]
 
 
 def _templates() -> list[str]:
@@ -39,7 +49,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     stop = comfy.model_management.throw_exception_if_processing_interrupted
     graphs = _graphs(choice, prompt)
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
-    users = uses.users(graphs, _template)
+    users = needs.users(graphs, _template)
     return doctor.report(choice, wanted, folders.of_models(), _around(), stop, users)
 
 
@@ -51,7 +61,7 @@ def _graphs(choice: str, prompt: Mapping[str, Any]) -> dict[str, Mapping[str, An
 
 
 def _template(name: str) -> dict[str, Any]:
-    return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
+    return json.loads((_TEMPLATES / f"{replaced().get(name, name)}.json").read_text("utf-8"))
 
 
 def missing(graph: Mapping[str, Any]) -> list[Model]:
@@ -68,3 +78,36 @@ def _around() -> tuple[Finding, ...]:
     name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
     machine = doctor.machine(torch.__version__, name, int(free))
     return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *packages(installed()))
+
+
+MISSING = "/likeness/missing"
+_PACK = Path(__file__).absolute().parents[1]
+
+
+def serve() -> None:
+    """Add the routes to the running server, if any.
+
+    Pictures of translated help pages: these lie one folder deeper than the English ones and link to ../img, as GitHub
+    reads them. The host's help panel reads all links from web/docs, so there they lead to web/img.
+    """
+    server = notes.running_server()
+    # Of two copies of the pack the first answers: the server does not start with a route twice.
+    if server is None or any(route.path == MISSING for route in server.routes):
+        return
+    server.routes.post(MISSING)(_missing)
+    server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
+
+
+async def _missing(request: Any) -> Any:
+    """A workflow is posted as it is saved; the answer names the published files that are missing, and says how large
+    they are together. It reads the disk beside the server's loop: a network drive may take its time."""
+    try:
+        body = await request.read()  # not text(), which fails with an encoding that a sender makes up
+        lost = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
+    except (ValueError, sys.modules["server"].web.RequestPayloadError) as error:  # the latter: not packed as it says
+        return _json({"error": in_one_line(error)}, 400)
+    return _json({"names": [model.name for model in lost], "size": manifest.together(lost)})
+
+
+def _json(answer: Any, status: int = 200) -> Any:
+    return sys.modules["server"].web.json_response(answer, status=status)

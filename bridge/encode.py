@@ -1,22 +1,27 @@
-"""What CLIP and VAE make of a part, held to the model that is to read it."""
+"""What CLIP, CLIP vision and VAE make of pictures and words, held to the width of what is to read it.
+
+CLIP vision: embeddings, or the hidden states before the last layer. Source: IP-Adapter, ip_adapter/ip_adapter.py
+(Apache-2.0).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import comfy.model_management
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..core.errors import WrongBaseModel
+from ..core.errors import LikenessError, WrongBaseModel
 from ..core.families import latent_name, text_name
-from ..core.inputs import unusable_latent, unusable_text
-from ..core.parts import compare
-from ..core.parts.parts import Part, Prepared
+from ..core.inputs import BadPicture, unusable_latent, unusable_text
+from ..core.models import manifest
+from ..core.models.manifest import Model
+from ..core.parts.parts import Part, Prepared, region, worn
 from ..core.text import plain
-from .progress import stepwise
+from .notes import stepwise
 from .unet import text_width
 
 if TYPE_CHECKING:
@@ -71,10 +76,8 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
         comfy.model_management.throw_exception_if_processing_interrupted()
         return clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu()
 
-    worn = [(part, seen(compare.worn(part))) for part in parts]
-    return [
-        [float(cosine_similarity(own, seen(compare.region(part, image)))) for part, own in worn] for image in images
-    ]
+    each = [(part, seen(worn(part))) for part in parts]
+    return [[float(cosine_similarity(own, seen(region(part, image)))) for part, own in each] for image in images]
 
 
 def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
@@ -82,3 +85,114 @@ def check_family(what: str, measure: str, found: int, wanted: int, advice: str) 
     if found != wanted:
         name = _NAMED[measure](found) if measure in _NAMED else "another family"
         raise WrongBaseModel(what, f"{name} ({measure} {found})", f"one with {measure} {wanted}", advice)
+
+
+BATCH = 8
+"""Pictures at once; between batches the user can cancel."""
+STATES, EMBEDS = "penultimate_hidden_states", "image_embeds"
+_WORDS = {STATES: "hidden states", EMBEDS: "embeddings"}
+
+
+class Encoder(NamedTuple):
+    """A CLIP vision model that files are made for. widths: of what it gives."""
+
+    name: str
+    widths: dict[str, int]
+    model: Model
+
+    @property
+    def source(self) -> str:
+        return f"{self.model.name} ({self.model.url}, {self.model.size_text})"
+
+
+ENCODERS = (
+    Encoder("CLIP ViT-H/14 (laion2B)", {STATES: 1280, EMBEDS: 1024}, manifest.model("clip-vit-h")),
+    Encoder("CLIP ViT-bigG/14 (laion2B)", {STATES: 1664, EMBEDS: 1280}, manifest.model("clip-vit-bigg")),
+    Encoder("CLIP ViT-L/14 (OpenAI)", {STATES: 1024, EMBEDS: 768}, manifest.model("clip-vit-large-patch14")),
+)
+
+
+class WrongEncoder(LikenessError):
+    """Another CLIP vision model than the one whose hidden states or embeddings the file was trained on."""
+
+    def __init__(self, came: str, kind: str, width: int) -> None:
+        right = _wanted(kind, width)
+        name, source = (right.name, f" {right.source},") if right else ("the encoder that the file's page names", "")
+        super().__init__(
+            f"The clip_vision input is {came}, but this file reads {_WORDS[kind]} of width {width}.",
+            f"Connect {name}, with Load CLIP Vision:{source} into models/clip_vision.",
+        )
+
+
+class EncoderMissing(LikenessError):
+    """No CLIP vision model where a file reads what one sees. what: the file in words."""
+
+    def __init__(self, what: str, kind: str, width: int) -> None:
+        right = _wanted(kind, width)
+        name = f"{right.name}, {right.source}," if right else f"an encoder of width {width}"
+        super().__init__(
+            f"This {what} file reads what CLIP vision sees of the face, but nothing is connected to clip_vision.",
+            f"Connect Load CLIP Vision with {name} in models/clip_vision.",
+        )
+
+
+@torch.no_grad()
+def states(clip_vision: ClipVisionModel, pictures: Tensor, width: int) -> Tensor:
+    """Pictures (B, H, W, 3) 0..1 -> hidden states before the last layer, (B, tokens, width) float32 on the CPU.
+
+    The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder, BadPicture.
+    """
+    return _seen(clip_vision, pictures, STATES, width)
+
+
+@torch.no_grad()
+def embeds(clip_vision: ClipVisionModel, pictures: Tensor, width: int) -> Tensor:
+    """Pictures (B, H, W, 3) 0..1 -> what CLIP projects of them, (B, width) float32 on the CPU; raises as `states`."""
+    return _seen(clip_vision, pictures, EMBEDS, width)
+
+
+@torch.no_grad()
+def nothing(clip_vision: ClipVisionModel, width: int) -> Tensor:
+    """The states (1, tokens, width) of a picture that is zero after normalisation, a mean grey; raises as `states`."""
+    # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
+    net, size = _clip(clip_vision, STATES, width), clip_vision.image_size
+    comfy.model_management.load_model_gpu(clip_vision.patcher)
+    zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
+    _, before_last, embedded, _ = net(pixel_values=zeros, intermediate_output=-2)
+    return _checked({STATES: before_last, EMBEDS: embedded}, STATES, width)
+
+
+def _seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
+    _clip(clip_vision, kind, width)
+    batches = pictures.split(BATCH)
+    return torch.cat([_checked(clip_vision.encode_image(batch), kind, width) for batch in stepwise(batches)])
+
+
+def _clip(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
+    """Its network. Raises WrongEncoder for one that is no CLIP: DINOv2 and DINOv3 have layers as wide as some CLIPs."""
+    net = getattr(clip_vision, "model", None)
+    if not hasattr(net, "vision_model"):
+        raise WrongEncoder(f"no CLIP ({type(net or clip_vision).__name__})", kind, width)
+    return net
+
+
+def _checked(seen: Any, kind: str, width: int) -> Tensor:
+    """Of what the encoder gives, what is asked for, float32 on the CPU."""
+    found, right = {name: seen[name].shape[-1] for name in _WORDS}, _wanted(kind, width)
+    # Without its projection, ViT-H gives embeddings as wide as bigG's.
+    if found[kind] != width or (kind == EMBEDS and right and found != right.widths):
+        raise WrongEncoder(_described(found), kind, width)
+    out = seen[kind].float().cpu()
+    if not out.isfinite().all():
+        why = "CLIP vision makes NaN or infinity of it"
+        raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")
+    return out
+
+
+def _wanted(kind: str, width: int) -> Encoder | None:
+    return next((one for one in ENCODERS if one.widths[kind] == width), None)
+
+
+def _described(found: dict[str, int]) -> str:
+    name = next((one.name for one in ENCODERS if one.widths == found), "an unknown encoder")
+    return f"{name} ({', '.join(f'{_WORDS[kind]} of width {width}' for kind, width in found.items())})"

@@ -66,7 +66,7 @@ def _not_saved(file: str) -> CannotSave:
     wanted = file.removesuffix(_ENDING)
     who = f"No saved person is called {wanted!r}" if wanted else "No saved person is chosen"
     saved = {name.lower(): name for name in (entry.removesuffix(_ENDING) for entry in files())}
-    there, choose = "nobody is saved yet", "Save this person"
+    there, choose = "no person is saved yet", "Save this person"
     if near := [saved[name] for name in get_close_matches(wanted.lower(), saved, _NAMED, cutoff=0)]:
         more = f" and {len(saved) - len(near)} more" if len(saved) > len(near) else ""
         there = f"saved are, the nearest name first, {listed(near)}{more}"

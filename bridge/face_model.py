@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
-from ..core.faces import alignment, insight, model
+from ..core.faces import insight, model, pictures
 from ..core.faces.analysis import Recogniser
 from ..core.faces.ladder import Detection, Detector
 from ..core.faces.model import AUTO, Files
@@ -41,8 +41,8 @@ class DetectorMissing(LikenessError):
     def __init__(self) -> None:
         super().__init__(
             "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
-            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity takes them, "
-            "and Detect Faces in the place of Detect Faces.",
+            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
+            "Detect Faces take them.",
         )
 
 
@@ -117,7 +117,7 @@ def load_face_model(pack: str, recognisers: str, provider: str, backend: str) ->
     usable = tuple(recogniser for recogniser in loaded if recogniser)
     if not usable and recognisers != NO_RECOGNISER:
         raise _missing("A face recogniser", _first_recogniser(pack))
-    loaded_model = FaceModel(detector, usable, insight.align if providers else alignment.align)
+    loaded_model = FaceModel(detector, usable, insight.align if providers else pictures.align)
     logger.info("Face model: %s on %s, recognisers %s", pack, _runs_on(detector), ", ".join(loaded_model.ids) or "none")
     return loaded_model
 

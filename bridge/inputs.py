@@ -1,19 +1,24 @@
-"""What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked."""
+"""What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked.
+
+What a detector by words was asked for stands in the graph alone: its masks bring no words.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cache, wraps
 from typing import Any
 
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..core import inputs
-from ..core.errors import BadChoice, BadInput
-from ..core.people import is_a
-from . import detector_words, notes
+from ..core.errors import BadChoice, BadInput, LikenessError
+from ..core.people import Cast, Faces, Identity, Layout, is_a
+from ..core.text import NAME, plain
+from . import notes
 
 # What an object of the host's must be able to do: other packs make them of classes of their own.
 _METHODS = {
@@ -23,20 +28,18 @@ _METHODS = {
     io.ClipVision.io_type: "encode_image",
     io.ControlNet.io_type: "set_cond_hint",
 }
-_CLOSER: dict[str, Callable[[str, Any], None]] = {
-    io.Image.io_type: inputs.picture,
-    io.Mask.io_type: inputs.masks,
-    "LIKENESS_FACES": inputs.faces,
-    "FACE_LANDMARKS": inputs.face_landmarks,
-    "LIKENESS_LAYOUT": inputs.layout,
-    "LIKENESS_CAST": inputs.cast,
-    "LIKENESS_IDENTITY": inputs.identity,
-    io.Latent.io_type: inputs.latent,
-    io.Conditioning.io_type: inputs.conditioning,
-    "LIKENESS_CAST,LIKENESS_IDENTITY": inputs.cast_or_identity,
-    "BOUNDING_BOX,LIKENESS_LAYOUT": inputs.boxes_or_layout,
-    "IMAGE,LIKENESS_PARTS": inputs.picture_or_parts,
+_CLOSER: dict[str, tuple[type, Callable[[str, Any], None]]] = {
+    io.Image.io_type: (Tensor, inputs.picture),
+    io.Mask.io_type: (Tensor, inputs.masks),
+    "LIKENESS_FACES": (Faces, inputs.faces),
+    "FACE_LANDMARKS": (dict, inputs.face_landmarks),
+    "LIKENESS_LAYOUT": (Layout, inputs.layout),
+    "LIKENESS_CAST": (Cast, inputs.cast),
+    "LIKENESS_IDENTITY": (Identity, inputs.identity),
+    io.Latent.io_type: (dict, inputs.latent),
+    io.Conditioning.io_type: (list, inputs.conditioning),
 }
+"""By type, of inputs that take several of each, with the class of what it is about."""
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
@@ -60,7 +63,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         with ExitStack() as failed:
             failed.callback(notes.tell, notes.node_of(cls), "")  # what stands there is about the run before
             for name, value in given.items():
-                with detector_words.in_errors(cls, name, inputs.BadPicture):
+                with in_errors(cls, name, inputs.BadPicture):
                     given[name] = _taken(node, name, value)
             output = run(cls, **nothing | given)
             failed.pop_all()
@@ -90,8 +93,9 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
         raise BadInput(what, inputs.named(value), str(kind.io_type).removesuffix(",LIKENESS_ADAPTER"))
     if kind.io_type == io.Combo.io_type and name not in judged and value not in kind.options:
         raise BadChoice(what, str(value), kind.options)
-    if kind.io_type in _CLOSER:
-        _CLOSER[kind.io_type](what, value)
+    for of, check in (_CLOSER[one] for one in str(kind.io_type).split(",") if one in _CLOSER):
+        if is_a(value, of):
+            check(what, value)
     return value
 
 
@@ -106,3 +110,40 @@ def _fits(kind: io.Input, value: Any) -> bool:
         return isinstance(value, dict)  # its type is one for type checkers only
     kinds = kind.Type if isinstance(kind.Type, tuple) else (kind.Type,)
     return value is not None and any(one is Any or is_a(value, one) for one in kinds)
+
+
+DETECTOR = "SAM3_Detect"
+
+Node = Mapping[str, Any]
+
+
+@contextmanager
+def in_errors(cls: type[io.ComfyNode], name: str, kind: type[LikenessError]) -> Iterator[None]:
+    """Adds " SAM3 Detect was asked for 'jacket'." to an error of this kind, where the input `name` comes from it.
+
+    cls: the running node, with Hidden.prompt and Hidden.unique_id.
+    """
+    try:
+        yield
+    except LikenessError as error:
+        words = _words_of(cls, name) if isinstance(error, kind) else ""
+        error.problem += f" SAM3 Detect was asked for {words!r}." if words else ""
+        raise
+
+
+def _words_of(cls: type[io.ComfyNode], name: str) -> str:
+    """Nodes in between are passed that have one link alone, as Invert Mask; words that are linked are not known."""
+    graph: Mapping[str, Node] = (cls.hidden and cls.hidden.prompt) or {}
+    node = _linked_to(graph, graph.get((cls.hidden and cls.hidden.unique_id) or ""), name)
+    while node and node["class_type"] != DETECTOR:
+        linked = [one for one in node["inputs"] if _linked_to(graph, node, one)]
+        node = _linked_to(graph, node, linked[0]) if len(linked) == 1 else None
+    text = _linked_to(graph, node, "conditioning")
+    words = text["inputs"].get("text") if text else None
+    return plain(words, NAME) if isinstance(words, str) else ""
+
+
+def _linked_to(graph: Mapping[str, Node], node: Node | None, name: str) -> Node | None:
+    """The node that an input is linked to."""
+    link = node["inputs"].get(name) if node else None
+    return graph.get(str(link[0])) if isinstance(link, list) and link else None

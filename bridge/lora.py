@@ -40,19 +40,14 @@ def with_lora(
     if not state or not strength:
         return model
     loaded = _patches(model, state, weights)
-    if found := _strength(model, loaded):
+    key, ours = next(iter(loaded.items()))
+    if found := sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours)):
         said = f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"
         notes.tell(node_id, said, "LoRA")
         return model
     clone = model.clone()
     clone.add_patches(loaded, strength)
     return clone
-
-
-def _strength(model: ModelPatcher, loaded: Mapping[str, Any]) -> float:
-    """At which the MODEL has this LoRA; 0 where it has not."""
-    key, ours = next(iter(loaded.items()))
-    return sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours))
 
 
 def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | None) -> dict[str, Any]:

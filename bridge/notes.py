@@ -1,11 +1,14 @@
-"""Notes for the user on the node itself and in the log, where the result is right but could be better."""
+"""Notes for the user on the node itself and in the log, where the result could be better; progress bar and cancel."""
 
 from __future__ import annotations
 
 import html
 import sys
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
+import comfy.model_management
+import comfy.utils
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -89,3 +92,15 @@ def _literal(text: str) -> str:
     [[label|address]] and __LNK0__. Both show these entities as the letters they are.
     """
     return html.escape(plain_lines(text), quote=False).replace("[", "&#91;").replace("_", "&#95;")
+
+
+T = TypeVar("T")
+
+
+def stepwise(items: Sequence[T]) -> Iterator[T]:
+    """Yield the items, moving the node's progress bar after each one and stopping where the user cancels."""
+    bar = comfy.utils.ProgressBar(len(items))
+    for item in items:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield item
+        bar.update(1)

@@ -1,4 +1,7 @@
-"""Photos in a folder of the host's input directory, or the drawn examples, and the faces in each, found once."""
+"""Photos in a folder of the host's input directory, or the drawn examples, and the faces in each, found once.
+
+The examples are copied to where Load Image looks for pictures: the workflows open on them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import folder_paths
@@ -14,12 +18,14 @@ from ..core.errors import BadPhoto, counted
 from ..core.faces import analysis, landmarks
 from ..core.faces.ladder import Detection, Detector
 from ..core.faces.pictures import Picture, from_file
-from ..core.models.files import Stamp, stamp
+from ..core.models.files import Stamp, stamp, write_whole
 from ..core.people import Face
+from ..core.text import logger
 from . import folders
-from .examples import PICTURES
 from .face_model import FaceModel
+from .notes import running_server
 
+PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 NO_FOLDER, EXAMPLES = "none", "drawn examples"
 _OF_EXAMPLES = PICTURES / "people"
 _ENDINGS = (
@@ -134,3 +140,17 @@ def _inside(path: str, root: str) -> bool:
 def _by_number(name: str) -> tuple[list[str | int], str]:
     """anna 2 before anna 10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name.casefold())], name
+
+
+def provide() -> None:
+    """Copy what is missing into the input folder of the running server, if any; nothing there is written over."""
+    if running_server() is None:
+        return
+    folder = Path(folder_paths.get_input_directory())
+    try:
+        for picture in sorted(PICTURES.glob("*.png")):
+            if not os.path.lexists(folder / picture.name):
+                write_whole(str(folder / picture.name), picture.read_bytes())
+    except OSError as error:
+        logger.warning("The example pictures of the workflows are in %s and not in the input folder: %s",
+                       PICTURES, error)  # fmt: skip

@@ -244,7 +244,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         made = super().behind(others, n, text, text if alone else value, extra_options)
         if self.added and made[1].shape[1] < text.shape[1]:
             left, of = made[1].shape[1], text.shape[1]
-            why = f"makes {left} tokens of the {of} of a text, which nobody does with the words of single people"
+            why = f"makes {left} tokens of the {of} of a text, unlike any node for prompts of single people"
             raise ConditioningLost(modules_of(others), why)
         return made
 

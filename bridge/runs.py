@@ -284,7 +284,7 @@ def modules_of(functions: Sequence[Any]) -> str:
 
 def rows_made(made: int, rows: int, function: Callable[..., object] | None) -> ConditioningLost:
     """By this function, or by nobody knows what, inside a layer."""
-    why = f"makes {made} rows of {rows} inside attention, and nobody can say which of them are whose"
+    why = f"makes {made} rows of {rows} inside attention, without a record of which belong to whom"
     return ConditioningLost(modules_of([function] if function else []), why)
 
 

@@ -1,19 +1,26 @@
-"""Who of a cast takes part in what a node applies, where in the picture, when and in which rows: resolved once."""
+"""Who of a cast takes part in what a node applies, where in the picture, when and in which rows: resolved once.
+
+Of the methods whose image tokens stand beside the text also whether they fit a MODEL, and their keys and values.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..core.people import Cast, Person, PlacedCast, RowCast, is_a
-from ..core.places import heard, placing, regions
+from ..core.errors import LikenessError
+from ..core.people import Cast, Person, PlacedCast, is_a, require_places
+from ..core.places import heard, regions
+from . import unet
 from .carried import put
 from .conditioning import Canvas, Conditioning
 from .injections import Injection, InjectionsRun
+from .load import Loaded
 from .runs import Run, patched
 
 if TYPE_CHECKING:
@@ -97,7 +104,7 @@ def of_faces(
     node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. boxed:
     the same cast with the face boxes to act in, where these are not its own. Raises as core.places.heard.
     """
-    people, by_row = heard.heard(cast).people, is_a(cast, RowCast)
+    people, by_row = heard.heard(cast).people, cast.by_row
     areas = heard.weights(cast, mask, margin, feather, node)
     boxes = heard.in_boxes(boxed or cast, areas, node) if acts_in == heard.FACE_BOXES else None
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
@@ -123,7 +130,7 @@ def of_bodies(
     rows: whether everybody may have a row of the batch, and acts everywhere in it.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
-    people, by_row = heard.heard(cast).people if people is None else people, is_a(cast, RowCast)
+    people, by_row = heard.heard(cast).people if people is None else people, cast.by_row
     canvas = _canvas(node, node_id, "with their regions", people, by_row)
     if mask is None and alone and (len(people) == 1 or (rows and by_row)):
         return Scope(people, sigmas, None, None, by_row, canvas, False)
@@ -131,7 +138,7 @@ def of_bodies(
         regions.check_one_picture(cast)
     if mask is not None and not is_a(cast, PlacedCast):
         return Scope(people, sigmas, regions.of_masks(mask, cast), None, by_row, canvas, False)
-    placed = placing.require_places(cast, node)
+    placed = require_places(cast, node)
     areas = regions.of_present(placed, people, mask, extent, margin, feather)
     whole = alone and len(areas) == 1 and bool((areas == 1).all())
     return Scope(people, sigmas, None if whole else areas, None, by_row, canvas, not whole)
@@ -139,3 +146,57 @@ def of_bodies(
 
 def _canvas(node: str, node_id: str | None, scaled: str, people: Sequence[Person], by_row: bool) -> Canvas:
     return Canvas(node_id, node, lambda _: scaled, len(people) if by_row else 0)
+
+
+class AdapterMismatch(LikenessError):
+    """An adapter whose layers do not fit the MODEL's cross-attention layers."""
+
+    def __init__(self, adapter: str, model: str, theirs: int, ours: int, why: str) -> None:
+        super().__init__(
+            f"This {adapter} file has {ours} cross-attention layers and does not fit the MODEL ({model}, {theirs} "
+            f"layers): {why}.",
+            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
+            "fine-tunes), or an adapter that was trained for this one.",
+        )
+
+
+def check_layout(widths: Sequence[int], model: ModelPatcher, what: str) -> None:
+    """Raise AdapterMismatch unless every layer of an adapter finds a cross-attention layer of its width.
+
+    widths: of the adapter's layers, in diffusers' order. what: the method.
+    """
+    theirs = [width for *_, width in unet.attention_layers(model)]
+    if list(widths) != theirs:
+        different = [i for i, pair in enumerate(zip(widths, theirs, strict=False)) if pair[0] != pair[1]]
+        why = "another number of layers" if not different else f"layer {different[0]} has another width"
+        raise AdapterMismatch(what, type(model.model.model_config).__name__, len(theirs), len(widths), why)
+
+
+def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Of tokens (people, T, width), per layer of the file (people, T, C) twice, float32 on the CPU.
+
+    scales: (people,) or (people, T), of the values.
+    """
+    pairs = loaded.net.ip_adapter.keys_and_values(loaded.beside(tokens))
+    return tuple((keys.cpu(), values.cpu() * scales.reshape(len(scales), -1, 1)) for keys, values in pairs)
+
+
+def injections(
+    loaded: Loaded[Any],
+    scope: Scope,
+    sides: Sequence[Tensor],
+    scales: Tensor,
+    begins: Callable[[CFGGuider], None] | None = None,
+) -> list[Injection]:
+    """What each side of the conditioning carries.
+
+    sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
+    begins: as in Injection.
+    """
+    source = object()
+
+    def injection(tokens: Tensor) -> Injection:
+        layers = keys_and_values(loaded, tokens, scales) if scales.any() else ()
+        return scope.injection(source, tokens, layers, begins)
+
+    return [injection(tokens) for tokens in sides]

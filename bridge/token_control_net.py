@@ -53,7 +53,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         self.control_model = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
         self.source, self.nobody = source, nobody
-        self._remembered = _Remembered()
+        self._forget()
         net.copy_to(self)
 
     @classmethod
@@ -65,7 +65,13 @@ class TokenControlNet(comfy.controlnet.ControlNet):
 
     def cleanup(self) -> None:
         super().cleanup()
-        self._remembered = _Remembered()
+        self._forget()
+
+    def _forget(self) -> None:
+        """What stays the same through one sampling run."""
+        self._contexts: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
+        self._boxes: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
+        self._networks: dict[tuple[Tensor | None, Tensor | None], Any] = {}
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
@@ -78,55 +84,43 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             return before.get_control(x_noisy, t, cond, *args) if before is not None else None
         if self.control_model.control_add_embedding is not None:
             raise self.refused("a union ControlNet")
-        with self._by_region(injections[0].regions, self._boxes(tuple(injections), x_noisy)):
+        with self._by_region(injections[0].regions, self._boxes_beside(tuple(injections), x_noisy)):
             context = self._context(tuple(injections), x_noisy)
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
 
     def _context(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor:
         """(B, tokens, width) beside x: everybody's tokens, and nobody's at the end where there are regions."""
         key = injections, len(x)
-        if key not in self._remembered.contexts:
+        if key not in self._contexts:
             each = [injection.by_person(injection.tokens) for injection in injections]
             tokens = torch.cat(each, dim=1).transpose(0, 1)  # rows people T width
             if injections[0].regions is not None:
                 tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
             dtype = self.manual_cast_dtype or self.control_model.dtype
             rows = tokens.flatten(1, 2).repeat_interleave(len(x) // len(tokens), dim=0)
-            self._remembered.contexts[key] = rows.to(x.device, dtype)
-        return self._remembered.contexts[key]
+            self._contexts[key] = rows.to(x.device, dtype)
+        return self._contexts[key]
 
-    def _boxes(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor | None:
+    def _boxes_beside(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor | None:
         """(B, H, W) beside x: where the residuals act, or None: everywhere."""
         if injections[0].boxes is None:
             return None
         key = injections, len(x)
-        if key not in self._remembered.boxes:
+        if key not in self._boxes:
             each = [one.by_person(one.boxes).sum(dim=0) for one in injections if one.boxes is not None]
-            self._remembered.boxes[key] = as_many(torch.cat(each), len(x), dim=0)
-        return self._remembered.boxes[key]
+            self._boxes[key] = as_many(torch.cat(each), len(x), dim=0)
+        return self._boxes[key]
 
     @contextmanager
     def _by_region(self, regions: Tensor | None, boxes: Tensor | None) -> Iterator[None]:
         network = self.control_model
-        self.control_model = self._remembered.network(network, regions, boxes)
+        if (regions, boxes) not in self._networks:
+            self._networks[regions, boxes] = _Network(network, regions, boxes)
+        self.control_model = self._networks[regions, boxes]
         try:
             yield
         finally:
             self.control_model = network
-
-
-class _Remembered:
-    """What stays the same through one sampling run."""
-
-    def __init__(self) -> None:
-        self.contexts: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
-        self.boxes: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
-        self._networks: dict[tuple[Tensor | None, Tensor | None], _Network] = {}
-
-    def network(self, plain: Any, regions: Tensor | None, boxes: Tensor | None) -> Any:
-        if (regions, boxes) not in self._networks:
-            self._networks[regions, boxes] = _Network(plain, regions, boxes)
-        return self._networks[regions, boxes]
 
 
 class _Network:

@@ -37,7 +37,7 @@ class TokensMoved(LikenessError):
     def __init__(self, tokens: int, width: int, height: int) -> None:
         super().__init__(
             f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens} tokens of the "
-            f"{width}x{height} of a layer, so nobody can say which of them lie in the target_mask of a part.",
+            f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
             "Take that node out, or the target_mask of every part.",
         )
 

@@ -118,18 +118,6 @@ class FaceNotFound(LikenessError):
         )
 
 
-class NotPlaced(LikenessError):
-    """A cast without places where places are needed, or (who is empty) neither a cast nor a layout."""
-
-    def __init__(self, node: str, who: Sequence[str]) -> None:
-        why = f"{listed(who)} {'have' if len(who) > 1 else 'has'} no place"
-        why = why if who else "neither a cast nor a layout is connected"
-        super().__init__(
-            f"{node} needs to know where everybody stands, but {why}.",
-            "Put Place Cast between Cast and this node and give it a layout.",
-        )
-
-
 class BadChoice(LikenessError):
     """A word that a combo does not offer, as API calls may send."""
 
@@ -186,12 +174,3 @@ class BadPhoto(LikenessError):
 
 class CannotSave(LikenessError):
     """A person who cannot be saved, or is not among the saved; nothing is left of the attempt."""
-
-
-def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
-    """A batch that has not one row for everybody of a cast from Crop Faces."""
-    return BadCast(
-        f"{what[0].upper()}{what[1:]} has {counted(rows, 'row')} and the cast given to {node} "
-        f"{counted(people, 'person', 'people')}: with a cast from Crop Faces everybody needs a row of the batch.",
-        "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast.",
-    )

@@ -19,7 +19,7 @@ from .thirdparty import require
 
 SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
-sorted all of them right (docs/measuring.md)."""
+sorted all of them right (docs/dev/measuring.md)."""
 _ONE_PHOTO = 0.995
 """Cosine of two faces that come from one photo; one half as large has 0.98."""
 _NEVER = 1e9
@@ -79,7 +79,7 @@ def similarities(faces: Sequence[Face]) -> Tensor:
     if not faces[0].embeddings:
         raise BadCast(
             "Photos cannot be sorted into people: the face model has no recogniser, which tells who is alike.",
-            "Choose one in Load Face Model, or make everybody with a node of their own: Identity, then Cast.",
+            "Choose one in Load Face Model, or use Identity for each person, then Cast.",
         )
     rows = [torch.stack([face.embeddings[key] for face in faces]).double() for key in faces[0].embeddings]
     units = [normalize(one, dim=-1) for one in rows]
@@ -185,7 +185,7 @@ def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], ph
         raise _useless(
             f"{key}: {name}",
             f"speaks of {plain(key, NAME)}, but of {counted(len(photos), 'photo')} none has that number or name, and "
-            "nobody",
+            "no person",
             f"Write a number from 1 to {len(photos)}, the name of a file, or a person's name as the preview shows it.",
         )
     if not faces and name != NOBODY:

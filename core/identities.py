@@ -1,20 +1,23 @@
-"""Identities: checked, combined, blended, and as the tensors of a file."""
+"""Identities: checked, combined, blended, as the tensors of a file, and matched with faces."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadCast, BadEmbedding, LikenessError, UnsupportedCheckpoint, listed
+from .errors import BadCast, BadEmbedding, BadSize, LikenessError, UnsupportedCheckpoint, listed
+from .geometry import longer_side
 from .methods import Method
 from .models.packs import where
 from .models.tensors import ends
-from .people import ALIGNED, CROP, EMBEDDING, LOOSE, Face, Identity, Person, Portraits
+from .people import ALIGNED, CROP, EMBEDDING, LOOSE, NOSE, Face, Faces, Identity, Person, PlacedCast, Portraits, Slot
 from .text import plain
+from .thirdparty import require
 
 _SIZES = (1e-6, 1e4)
 """Between these lies the largest number of every embedding; recognisers give some units."""
@@ -28,7 +31,7 @@ BLENDS = ("slerp", "lerp")
 
 _ONE_PERSON = 0.8
 """Cosine from which two people look like one. A photo and a copy of it, smaller, cropped, turned or as a bad JPEG, have
-0.83 or more; two photos of one person, and so twins, seldom 0.7, and others 0.33 at most (docs/measuring.md)."""
+0.83 or more; two photos of one person, and so twins, seldom 0.7, and others 0.33 at most (docs/dev/measuring.md)."""
 
 _FORMAT = "likeness identity"
 _VERSION = "1"
@@ -169,7 +172,7 @@ def _agreement(rows: Tensor) -> Tensor:
 
     Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it
     knows well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in
-    the length already (docs/measuring.md).
+    the length already (docs/dev/measuring.md).
     """
     if len(rows) < 3:
         return torch.ones(len(rows), 1)
@@ -315,3 +318,60 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     if why := pictures and why_bad_portraits(pictures, len(crops)):
         raise damaged(why)
     return identity
+
+
+_REACH = 1.0
+"""A face stands in a place when its nose is this near to it, in parts of the larger of the two faces' sides."""
+_ASPECT = 0.02
+"""How much a picture's shape may differ from its canvas', as scaling to multiples of 8 or 64 makes it."""
+
+
+def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
+    """The recognisers that everybody has, by name."""
+    known = list(embeddings)
+    return sorted(name for name in (known[0] if known else ()) if all(name in one for one in known))
+
+
+def similarities(
+    people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node: str
+) -> Tensor:
+    """(people, faces): mean cosine of everybody's photos with each face. Raises BadEmbedding as `similarity` does."""
+    if not faces:
+        return torch.zeros(len(people), 0)
+    rows = torch.stack([face[recogniser].float() for face in faces])
+    return torch.stack([similarity(person, recogniser, rows, node) for person in people])
+
+
+def assigned(gain: Tensor) -> list[int | None]:
+    """Per row of `gain` (people, faces) the column that is theirs alone, so that the sum is the largest (Kuhn 1955)."""
+    optimize = require("scipy.optimize", "Matching faces")
+    rows, columns = optimize.linear_sum_assignment(gain.numpy(), maximize=True)
+    of = dict(zip(map(int, rows), map(int, columns), strict=True))
+    return [of.get(row) for row in range(len(gain))]
+
+
+def in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
+    """Per person the face that stands in their place, as many as possible and then as near as possible.
+
+    Raises BadSize where the picture has another shape than the canvas; another size is scaled.
+    """
+    wide, high = picture.width / cast.width, picture.height / cast.height
+    if abs(math.log(wide / high)) > _ASPECT:
+        raise BadSize(
+            "The picture",
+            (picture.width, picture.height),
+            f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
+            "Use it before it is cropped, or connect the cast that comes before Place Cast.",
+        )
+    apart = [[_apart(face, slot, wide, high) for face in picture.faces] for slot in cast.slots]
+    near = torch.tensor(apart).reshape(len(cast.people), len(picture.faces))
+    # Somebody far away costs more than all who are near together, so nobody is left out for the others' sake.
+    faces = assigned(-near.where(near <= _REACH, torch.tensor(_REACH * (len(cast.people) + 1))))
+    return [face if face is not None and near[n, face] <= _REACH else None for n, face in enumerate(faces)]
+
+
+def _apart(face: Face, slot: Slot, wide: float, high: float) -> float:
+    """From the face's nose to a place, in sides of the larger face."""
+    x, y = face.keypoints[NOSE]
+    sides = [longer_side(face.box), longer_side(slot.box) * wide if slot.box else 0.0]
+    return math.hypot(x - slot.center[0] * wide, y - slot.center[1] * high) / max(*sides, 1.0)

@@ -17,7 +17,7 @@ from . import identities
 from .errors import BadInput, BadLayout, BadSize, LikenessError, counted
 from .geometry import FAR, check_size
 from .models.tensors import ends
-from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
+from .people import Box, Cast, Faces, Identity, Layout, PlacedCast, Point, Slot, is_a
 from .text import in_one_line
 
 _ROUNDING = 1e-3
@@ -185,36 +185,18 @@ def cast(what: str, given: Cast) -> None:
     if len(given.numbers) != len(given.people):
         raise ValueError(f"numbers {given.numbers} for {counted(len(given.people), 'person', 'people')}")
     for person in given.people:
-        _person(person)
+        identity(f"The identity of {person.identity.name}", person.identity)
+        if not len(person.identity.crops):
+            raise ValueError(f"no photo of {person.identity.name}")
+        operator.index(person.place)
         number(f"The weight of {person.identity.name}", person.weight, 0, math.inf, whole=False)
         if person.slot is not None:
             _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot, canvas)
     if is_a(given, PlacedCast) or any(person.slot is not None for person in given.people):
         check_size("The cast's canvas", *canvas)
     shown = given.people and all(person.slot and person.weight for person in given.people)
-    if is_a(given, RowCast) and not shown:
-        raise BadInput(what, "a cast of rows of which one shows nobody", "the cast of Crop Faces")
-
-
-@_of_ours
-def cast_or_identity(what: str, given: Cast | Identity) -> None:
-    """What `cast` and `identity` raise."""
-    if is_a(given, Cast):
-        cast(what, given)
-    else:
-        identity(what, given)
-
-
-def boxes_or_layout(what: str, given: object) -> None:
-    """What `layout` raises; boxes are read by places.boxes."""
-    if is_a(given, Layout):
-        layout(what, given)
-
-
-def picture_or_parts(what: str, given: object) -> None:
-    """What `picture` raises; parts are held to it by the node that makes them."""
-    if isinstance(given, Tensor):
-        picture(what, given)
+    if given.by_row and not shown:
+        raise BadInput(what, "a cast of rows of which one shows no person", "the cast of Crop Faces")
 
 
 @_of_ours
@@ -229,14 +211,6 @@ def identity(what: str, given: Identity) -> None:
     if given.portraits and (why := identities.why_bad_portraits(given.portraits, len(given.crops))):
         raise ValueError(why)
     identities.check(given)
-
-
-def _person(given: Person) -> None:
-    """Raise ValueError for somebody of whom there is no photo."""
-    identity(f"The identity of {given.identity.name}", given.identity)
-    if not len(given.identity.crops):
-        raise ValueError(f"no photo of {given.identity.name}")
-    operator.index(given.place)
 
 
 def _whole(given: Layout | PlacedCast | Faces) -> tuple[int, int]:

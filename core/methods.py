@@ -64,20 +64,21 @@ class Format:
 class Method:
     """One method. folder: its own below nodes/. rank: its turn in lists.
 
-    paper: where it is published. node: its own loader where it has or had one, else the node that its workflows have.
-    applies: nodes that put it into conditioning or model. socket: what its own loader gave, "" without. key: the model
-    folder of its own files, "" without. files: ids of these in the manifest, its ControlNet's too. formats: what these
-    files may be. recogniser: the id of the one whose embeddings it reads, "" for none; embedding_formats: formats that
-    do, all where none is named. measured_as: what Measure Likeness calls it, "" where nothing is measured by it.
-    reads, acts: of READS and ACTS. families: names of core.families. people: the most in one picture, None for any
-    number. host: the oldest ComfyUI that can. uses: how it is used, the first as its title says. not_promised: of
-    PROMISES those that it does not keep, each with the reason.
+    paper: where it is published. good_for: what people take it for, in a few words, by language. node: its own loader
+    where it has or had one, else the node that its workflows have. applies: nodes that put it into conditioning or
+    model. socket: what its own loader gave, "" without. key: the model folder of its own files, "" without. files: ids
+    of these in the manifest, its ControlNet's too. formats: what these files may be. recogniser: the id of the one
+    whose embeddings it reads, "" for none; embedding_formats: formats that do, all where none is named. measured_as:
+    what Measure Likeness calls it, "" where nothing is measured by it. reads, acts: of READS and ACTS. families: names
+    of core.families. people: the most in one picture, None for any number. host: the oldest ComfyUI that can. uses: how
+    it is used, the first as its title says. not_promised: of PROMISES those that it does not keep, each with a reason.
     """
 
     folder: str
     rank: int
     title: str
     paper: str
+    good_for: Mapping[str, str]
     node: str
     applies: tuple[str, ...]
     socket: str
@@ -111,13 +112,11 @@ def read(path: Path) -> Method:
         if unknown := {str(one) for one in given[name]} - set(known):
             raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
     formats, uses = (Format(**one) for one in given["formats"]), (Use(**one) for one in given["uses"])
-    made: dict[str, Any] = {name: _frozen(value) for name, value in given.items()}
+    made: dict[str, Any] = {
+        name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for name, value in given.items()
+    }
     made |= {"folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)}
     return Method(**made)
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
 def method(folder: str) -> Method:

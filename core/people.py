@@ -1,4 +1,4 @@
-"""What travels on our sockets: faces, identities, places, casts. All immutable.
+"""What travels on our sockets: faces, identities, places, casts, and what nodes need of these. All immutable.
 
 Coordinates are pixels of the picture or canvas they belong to, x to the right, y down, as floats.
 "Left" and "right" of keypoints are the viewer's image side for `Keypoints` (insightface order) and the
@@ -7,12 +7,13 @@ person's own side for `Pose` (COCO order), as the detectors define them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from torch import Tensor
 
+from .errors import BadCast, LikenessError, counted, listed
 from .text import NAME, plain
 
 if TYPE_CHECKING:
@@ -154,6 +155,11 @@ class Cast:
     absent: tuple[tuple[int, str], ...] = field(default=(), kw_only=True)
 
     @property
+    def by_row(self) -> bool:
+        """Whether everybody has a picture of their own, a row of the batch each."""
+        return False
+
+    @property
     def numbers(self) -> tuple[int, ...]:
         """Of the people, in the list."""
         away = {number for number, _ in self.absent}
@@ -181,7 +187,67 @@ class RowCast(PlacedCast):
     All of them have a place in their picture and a weight above 0.
     """
 
+    @property
+    def by_row(self) -> bool:
+        return True
+
 
 def is_a(given: object, kind: type[KindT]) -> TypeIs[KindT]:
     """isinstance for what travels on sockets, by name: after a pack was loaded anew there are two of each class."""
     return kind.__name__ in {one.__name__ for one in type(given).__mro__}
+
+
+class NotPlaced(LikenessError):
+    """A cast without places where places are needed, or (who is empty) neither a cast nor a layout."""
+
+    def __init__(self, node: str, who: Sequence[str]) -> None:
+        why = f"{listed(who)} {'have' if len(who) > 1 else 'has'} no place"
+        why = why if who else "neither a cast nor a layout is connected"
+        super().__init__(
+            f"{node} needs a position for each person, but {why}.",
+            "Put Place Cast between Cast and this node and give it a layout.",
+        )
+
+
+def require_places(cast: Cast, node: str) -> PlacedCast:
+    """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
+    unplaced = [person.identity.name for person in cast.people if person.slot is None]
+    if unplaced or not is_a(cast, PlacedCast):
+        raise NotPlaced(node, unplaced)
+    return cast
+
+
+def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
+    """The places of a cast, of a layout where there is none. node: to tell the user.
+
+    Raises BadCast for a cast in which nobody is left, NotPlaced without both and as `require_places`.
+    """
+    if cast is None:
+        if layout is None:
+            raise NotPlaced(node, [])
+        return layout
+    if not cast.people:
+        raise BadCast(
+            f"No person of the cast given to {node} has a place: Place Cast has left out all people.",
+            "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where).",
+        )
+    placed = require_places(cast, node)
+    return Layout(placed.width, placed.height, placed.slots)
+
+
+def require_together(cast: Cast | None, node: str) -> None:
+    """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
+    if cast and cast.by_row:
+        raise BadCast(
+            f"The cast given to {node} comes from Crop Faces: each person in it has a picture of their own.",
+            "Connect the cast that Crop Faces was given.",
+        )
+
+
+def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
+    """A batch that has not one row for everybody of a cast from Crop Faces."""
+    return BadCast(
+        f"{what[0].upper()}{what[1:]} has {counted(rows, 'row')} and the cast given to {node} "
+        f"{counted(people, 'person', 'people')}: with a cast from Crop Faces each person needs a row of the batch.",
+        "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast.",
+    )

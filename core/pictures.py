@@ -1,19 +1,19 @@
-"""IMAGE and MASK tensors as the host hands them over.
+"""IMAGE, MASK and LATENT as the host hands them over, and the drawn examples, known again as Load Image gives them.
 
 IMAGE: (B, H, W, C), 0..1, any float type, grey, colour or with alpha. MASK: (B, H, W), or (H, W) from older nodes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from .errors import BadSize
-from .geometry import Rect, patch_rect
-from .people import Point
+from .errors import BadSize, gathered
 
 SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
 """Of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
@@ -58,30 +58,39 @@ def _scaled(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
     return width, height
 
 
-def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle that are on the canvas."""
-    x0, y0, x1, y1 = rect
-    return slice(max(y0, 0), min(y1, height)), slice(max(x0, 0), min(x1, width))
+def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
+    """These rows, in this order, with their masks and their places in the noise; whatever else it holds stays."""
+    samples, which = latent["samples"], list(numbers)
+    count = len(samples)
+    chosen = {**latent, "samples": samples[which]}
+    mask = latent.get("noise_mask")
+    if mask is not None and len(mask) > 1:
+        repeated = mask.repeat(math.ceil(count / len(mask)), *[1] * (mask.ndim - 1))
+        chosen["noise_mask"] = repeated[which]
+    of_noise: Any = latent.get("batch_index")
+    of_noise = (list(map(int, of_noise)) if isinstance(of_noise, Tensor) else of_noise) or range(count)
+    chosen["batch_index"] = [of_noise[number] for number in which]
+    return chosen
 
 
-def with_patches(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point]) -> Tensor:
-    """Add each (3, PATCH, PATCH) patch to a picture, `control`, around its centre; never clamped.
+_MARK = torch.tensor([byte >> bit & 1 for byte in b"Likeness" for bit in range(8)])[:, None].expand(-1, 3)
+"""The lowest bits of the first pixels of the first row, alike in all three colours: not seen, and gone once the picture
+is changed."""
 
-    control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
-    Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
-    """
-    control = control.float()
-    canvas = torch.zeros(control.shape[1:])  # H W 3
-    height, width = canvas.shape[:2]
-    touched: list[tuple[slice, slice]] = []
-    for patch, center in zip(patches, centers, strict=True):
-        x0, y0, _, _ = rect = patch_rect(center)
-        rows, columns = on_canvas(rect, height, width)
-        touched.append((rows, columns))
-        seen = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
-        canvas[rows, columns] += seen.permute(1, 2, 0)
-    image = control.clone()
-    # Only where a patch lies, from the untouched control: the same sum as control + canvas, in a fraction of the time.
-    for rows, columns in touched:
-        image[:, rows, columns] = control[:, rows, columns] + canvas[rows, columns]
-    return image
+
+def marked(pixels: Tensor) -> Tensor:
+    """The picture, (H, W, 3 or 4) uint8, with the mark of an example."""
+    made = pixels.clone()
+    made[0, : len(_MARK), :3] = made[0, : len(_MARK), :3] // 2 * 2 + _MARK
+    return made
+
+
+def is_example(picture: Tensor) -> bool:
+    """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's, as it was."""
+    return torch.equal((picture[0, : len(_MARK), :3].float().cpu() * 255).round().long() % 2, _MARK)
+
+
+def reminder(shown: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """What to say of those, by name, whose picture, (H, W, C), is an example; nothing where none is."""
+    names = [name for name, picture in shown if is_example(picture)]
+    return gathered("Still drawn examples", names, ": choose pictures of your own in Load Image")

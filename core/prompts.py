@@ -69,7 +69,7 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
     who, words = (half.strip() for half in halves)
     found = _called(who, names)
     if not found:
-        raise BadPrompts(number, line, f"nobody here is called {plain(who, 40)!r}", names)
+        raise BadPrompts(number, line, f"no person here is called {plain(who, 40)!r}", names)
     if len(found) > 1:
         numbers = " or ".join(str(n + 1) for n in found)
         raise BadPrompts(number, line, f"{len(found)} people are called {who!r}: write their number, {numbers}", names)
@@ -85,8 +85,8 @@ def named(who: str, names: Sequence[str], node: str) -> list[int]:
     found = [_called(one, names) for one in wanted]
     for one, indices in zip(wanted, found, strict=True):
         if len(indices) != 1:
-            count = f"{len(indices)} people of the cast are" if indices else "nobody of the cast is"
-            there = listed([f"{number} {name}" for number, name in enumerate(names, 1)], "nobody")
+            count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
+            there = listed([f"{number} {name}" for number, name in enumerate(names, 1)], "no people")
             raise BadCast(
                 f"{node}: {count} called {plain(one, 40)!r}.",
                 f"Write names or numbers with commas between them; with a place there are: {there}.",

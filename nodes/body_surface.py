@@ -9,8 +9,8 @@ from torch import Tensor
 from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
 from ..bridge.schema import described, output
-from ..core import examples, geometry
-from ..core.body_surface import masks, preview
+from ..core import geometry, pictures
+from ..core.body_surface import masks
 from ..core.errors import counted
 from ..core.pictures import as_masks
 
@@ -57,10 +57,10 @@ class DetectBodySurface(io.ComfyNode):
         found = detect(FILE.path(file), image, (width, height), fit, people)
         most = max(one.bodies for one in found)
         left = f"{counted(most, 'body', 'bodies')} found in a photo, {people} drawn: people = 0 draws all of them."
-        remarks = [*examples.reminder([("the pose", image[0])]), *[left] * (0 < people < most)]
+        remarks = [*pictures.reminder([("the pose", image[0])]), *[left] * (0 < people < most)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         surfaces = torch.stack([one.surface.image for one in found])
-        shown = preview.over(surfaces, image, fit)
+        shown = masks.over(surfaces, image, fit)
         masks_of_people = torch.cat([one.surface.people for one in found])
         return io.NodeOutput(surfaces, masks_of_people, shown, ui=ui.PreviewImage(shown, cls=cls))
 
@@ -97,7 +97,7 @@ class BodySurfaceMask(io.ComfyNode):
     ) -> io.NodeOutput:
         chosen = [name for name in masks.GROUPS if parts[name]]
         found = masks.mask(surface, chosen, side, None if people is None else as_masks(people))
-        shown = preview.masked(found, surface if image is None else image)
+        shown = masks.masked(found, surface if image is None else image)
         return io.NodeOutput(found, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 

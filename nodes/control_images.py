@@ -9,9 +9,9 @@ from ..bridge import notes
 from ..bridge.schema import described, output
 from ..core import geometry
 from ..core.body_surface import mannequin
-from ..core.people import Cast, Layout, RowCast, is_a
+from ..core.people import Cast, Layout, places_of, require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.places import control_images, heard, layouts, placing
+from ..core.places import control_images, heard, layouts
 from ..core.places.control_images import NoKeypoints
 from .sockets import CastSocket, LayoutSocket
 
@@ -77,25 +77,25 @@ class PoseImage(io.ComfyNode):
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None, draw: str = SKELETONS) -> io.NodeOutput:
         if draw == SURFACE:
-            placing.require_together(cast, DRAW)
-            surface = mannequin.drawn(placing.places_of(cast, layout, DRAW))
+            require_together(cast, DRAW)
+            surface = mannequin.drawn(places_of(cast, layout, DRAW))
             notes.tell(notes.node_of(cls), MANNEQUIN)
             return _drawn(cls, surface.image[None], surface.people)
-        by_row = is_a(cast, RowCast)
+        by_row = bool(cast and cast.by_row)
         if draw == KEYPOINTS:
             layout, pictures = _with_keypoints(cast, layout), control_images.keypoints
         else:
-            layout = layouts.require_skeletons(placing.places_of(cast, layout, DRAW))
+            layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
             pictures = control_images.skeletons
         each = pictures(layout, by_row=True)
         return _drawn(cls, each if by_row else pictures(layout, by_row=False), each.amax(-1).gt(0).float())
 
 
 def _with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
-    """The places, all of which have face keypoints. Raises NoKeypoints, and as `placing.places_of`."""
+    """The places, all of which have face keypoints. Raises NoKeypoints, and as `places_of`."""
     # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
     drawn = heard.heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
-    layout = placing.places_of(drawn, layout, DRAW)
+    layout = places_of(drawn, layout, DRAW)
     bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
     if bare or not layout.slots:
         raise NoKeypoints(DRAW, bare)

@@ -39,6 +39,11 @@ class Doctor(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
+    def validate_inputs(cls, workflow: str | None = None) -> bool | str:
+        known = workflow is None or workflow in doctor.choices() or workflow in doctor.replaced()
+        return known or f"workflow: {workflow!r} is no template of this version. Choose another one."
+
+    @classmethod
     def fingerprint_inputs(cls, workflow: str | None = None) -> int:
         return time.monotonic_ns()  # files come and go
 

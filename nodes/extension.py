@@ -6,7 +6,9 @@ from importlib import import_module
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import examples, folders, inputs, routes
+from ..bridge import folders, inputs
+from ..bridge.doctor import serve
+from ..bridge.photos import provide
 from ..core.methods import methods
 from . import (
     adapters,
@@ -50,8 +52,8 @@ class Likeness(ComfyExtension):
     """What the host asks for the pack's nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        routes.serve()
-        examples.provide()
+        serve()
+        provide()
         return [*NODES, *OLD]
 
     async def on_load(self) -> None:

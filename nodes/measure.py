@@ -13,15 +13,14 @@ from torch import Tensor
 from ..bridge import notes
 from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
-from ..bridge.progress import stepwise
+from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, described, output, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
-from ..core.latents import rows
-from ..core.measure.drawing import who_is_who
+from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
-from ..core.pictures import as_rgb
+from ..core.pictures import as_rgb, rows
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 CATEGORY = "likeness/measure"
@@ -166,7 +165,7 @@ class PickBest(io.ComfyNode):
 def _no_such_score(score: str) -> BadPhoto:
     """A score that no picture of the batch has."""
     why = "it compares a face with several photos of the person"
-    how = "Give Identity two or more photos of somebody"
+    how = "Give Identity two or more photos of a person"
     if score == "parts":
         why, how = "no parts were compared", "Connect parts and clip_vision to Measure Likeness"
     return BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")

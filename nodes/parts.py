@@ -5,11 +5,10 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import detector_words, notes
+from ..bridge import inputs, notes
 from ..bridge.schema import described
 from ..core import errors
-from ..core.parts.drawing import sheet
-from ..core.parts.parts import LABELS, BadPart, Parts, hints, make_part
+from ..core.parts.parts import LABELS, BadPart, Parts, hints, make_part, sheet
 from ..core.text import plain
 from .sockets import PartsSocket
 
@@ -52,7 +51,7 @@ class Part(io.ComfyNode):
         target_mask: Tensor | None = None,
         parts: Parts | None = None,
     ) -> io.NodeOutput:
-        with detector_words.in_errors(cls, "mask", BadPart):
+        with inputs.in_errors(cls, "mask", BadPart):
             part = make_part(_label(label, other_label), image, mask, weight, target_mask)
         notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))

@@ -22,17 +22,17 @@ from ..bridge.face_model import (
     recogniser_names,
     refusal,
 )
-from ..bridge.progress import stepwise
+from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, described, output, pixels_input
-from ..core import examples, identities, people, previews
+from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
-from ..core.faces import analysis, drawing, insight, landmarks
+from ..core.faces import analysis, insight, landmarks
 from ..core.faces.ladder import Detection
 from ..core.faces.model import AUTO, BACKENDS
 from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
+from ..core.people import require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.places import placing
 from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
@@ -148,7 +148,7 @@ class DetectFaces(io.ComfyNode):
         kept = analysis.arrange(found, order)[: max_faces or None]
         embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
         faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-        preview = drawing.numbered_faces(image[0], embedded)[None]
+        preview = analysis.numbered_faces(image[0], embedded)[None]
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -221,7 +221,7 @@ class Identity(io.ComfyNode):
         identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
         text = "\n".join([f"{name}: {len(seen)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
-        drawn = examples.reminder([(name, image[0])])
+        drawn = pictures.reminder([(name, image[0])])
         remarks = [*drawn, *gathered("No face found, dropped", dropped), *analysis.small_faces(seen)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
@@ -279,7 +279,7 @@ def _chosen(
     try:
         return analysis.choose(found, which_face, where)
     except BadPhoto:
-        numbered = drawing.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
+        numbered = analysis.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])
         raise
 
@@ -401,7 +401,7 @@ class Cast(io.ComfyNode):
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
         before = cast or people.Cast(())
-        placing.require_together(before, "Cast")
+        require_together(before, "Cast")
         present, absent = list(before.people), list(before.absent)
         for number, person in enumerate(_people(people_and_weights), len(present) + len(absent) + 1):
             if identities.photos_of(person.identity):
@@ -508,7 +508,7 @@ class PeopleFromPhotos(io.ComfyNode):
                 faces.append(_face(cls, face_model, photo, which_face, _photo_of(name, n, len(batch)), photo_size))
                 seen.append((_who(name, n, len(batch)), faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-        drawn = examples.reminder(
+        drawn = pictures.reminder(
             [(who.identity.name, one[0]) for who, one in zip(members, given.values(), strict=True)]
         )
         remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.small_faces(seen)]

@@ -12,14 +12,14 @@ from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.schema import advanced, applied_outputs, described, region_inputs, region_masks_input
 from ..bridge.unet import text_width
-from ..core.people import Cast
-from ..core.places import placing, regions
+from ..core.people import Cast, require_places
+from ..core.places import regions
 from ..core.prompts import per_person
 from .sockets import CastSocket
 
 NAME = "Prompt per Person"
 _SAME_CLIP = "Use the CLIP of the model's own checkpoint."
-NOTHING = "Nothing is said of anybody: no line has words, or strength is 0."
+NOTHING = "No prompt is applied: no line has words, or strength is 0."
 
 
 class PersonPrompts(io.ComfyNode):
@@ -62,7 +62,7 @@ class PersonPrompts(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        placed = placing.require_places(cast, NAME)
+        placed = require_places(cast, NAME)
         said = zip(placed.people, per_person(prompts, regions.names(placed.people)), strict=True)
         heard = {n: words for n, (person, words) in enumerate(said) if words and person.weight > 0}
         nothing = not strength or not heard

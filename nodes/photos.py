@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
-from ..bridge.progress import stepwise
+from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, described, output
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered

@@ -8,13 +8,13 @@ from dataclasses import replace
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import detector_words, notes
+from ..bridge import inputs, notes
 from ..bridge.schema import boxes_editor, described, output, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
-from ..core.people import Cast, Faces, Layout
-from ..core.places import actions, adding, drawing, from_boxes, group, layouts, placing, regions
-from ..core.places.boxes import EXAMPLE, for_editor
+from ..core.people import Cast, Faces, Layout, require_places, require_together
+from ..core.places import adding, drawing, from_boxes, group, layouts, placing, regions
+from ..core.places.from_boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"
@@ -95,7 +95,7 @@ class LayoutFromFaces(io.ComfyNode):
         if masks is None:
             posed = layouts.from_poses(poses, width, height, fit)
             return _shown(cls, posed.layout, posed.notes)
-        with detector_words.in_errors(cls, "masks", BadLayout):
+        with inputs.in_errors(cls, "masks", BadLayout):
             return _shown(cls, layouts.from_masks(masks, width, height, body))
 
 
@@ -174,7 +174,7 @@ class GroupLayout(io.ComfyNode):
                 io.Int.Input("rows", default=0, min=0, max=group.MOST_ROWS),
                 *_canvas(1024),
                 CastSocket.Input("cast", optional=True),
-                io.Combo.Input("action", options=list(actions.ACTIONS), default=actions.GROUP_PHOTO, optional=True),
+                io.Combo.Input("action", options=list(group.ACTIONS), default=group.GROUP_PHOTO, optional=True),
             ],
             outputs=_layout_outputs(),
         )
@@ -192,9 +192,9 @@ class GroupLayout(io.ComfyNode):
         width: int,
         height: int,
         cast: Cast | None = None,
-        action: str = actions.GROUP_PHOTO,
+        action: str = group.GROUP_PHOTO,
     ) -> io.NodeOutput:
-        placing.require_together(cast, "Group Layout")
+        require_together(cast, "Group Layout")
         wanted = (len(cast.people) if cast else count, framing, rows, width, height, action)
         return _shown(cls, group.layout(*wanted), group.notes(*wanted))
 
@@ -270,7 +270,7 @@ class PlaceCast(io.ComfyNode):
 
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
-        placing.require_together(cast, "Place Cast")
+        require_together(cast, "Place Cast")
         places = placing.assign(cast, layout, order, custom_order)
         standing = [None if person is None else cast.people[person].identity for person in places]
         names = [one.name if one else "" for one in standing]
@@ -320,13 +320,13 @@ class PersonRegion(io.ComfyNode):
         image: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> io.NodeOutput:
-        placing.require_together(cast, "Person Region")
-        placed = placing.require_places(cast, "Person Region")
+        require_together(cast, "Person Region")
+        placed = require_places(cast, "Person Region")
         staying = () if layout is None else regions.staying(placed, layout)
         if masks is None:
             region, told = regions.of_person(placed, person, extent, margin, feather, staying), []
         else:
-            with detector_words.in_errors(cls, "masks", regions.BadRegion):
+            with inputs.in_errors(cls, "masks", regions.BadRegion):
                 found = regions.among(masks, placed, person, extent, margin, staying)
             region, told = found.region, regions.describe(found, masks)
         notes.tell(notes.node_of(cls), "\n".join(told))

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel
-from ..bridge.progress import stepwise
+from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, described, face_sizes_input, output, pixels_input, similarity_input
 from ..core import measure
 from ..core.errors import BadPhoto, counted
@@ -19,9 +19,9 @@ from ..core.faces.model import faces_in
 from ..core.people import Cast, Identity, is_a
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
-from ..core.second_pass import drawing, pasting
-from ..core.second_pass.crops import (
+from ..core.second_pass import (
     CHOICES,
+    MATCHES,
     Choice,
     Crops,
     Decision,
@@ -31,7 +31,9 @@ from ..core.second_pass.crops import (
     cut_mask,
     decide,
     describe,
+    paste,
     troubles,
+    who_is_cut_out,
 )
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
@@ -104,7 +106,7 @@ class CropFaces(io.ComfyNode):
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
-        preview = torch.stack([drawing.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
+        preview = torch.stack([who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
         rounded = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
         notes.tell(notes.node_of(cls), "\n".join([*rounded, *troubles(listed, len(images))]))
         crops = masks = rows = ExecutionBlocker(None)
@@ -151,7 +153,7 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input("images"),
                 CropsSocket.Input("where"),
                 io.Image.Input("sampled", lazy=True),
-                io.Combo.Input("color_match", options=list(pasting.MATCHES)),
+                io.Combo.Input("color_match", options=list(MATCHES)),
             ],
             outputs=[
                 output(io.Image, "image"),
@@ -174,7 +176,7 @@ class PasteFaces(io.ComfyNode):
                 f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled.",
                 "Connect the IMAGE of the VAE Decode behind the sampler to sampled.",
             )
-        pasted, mask = pasting.paste(images, where, sampled, color_match)
+        pasted, mask = paste(images, where, sampled, color_match)
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(as_rgb(pasted), cls=cls))
 
 

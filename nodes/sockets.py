@@ -8,7 +8,7 @@ from ..bridge.load import Loaded
 from ..core.measure import Report
 from ..core.parts.parts import Parts
 from ..core.people import Cast, Faces, Identity, Layout
-from ..core.second_pass.crops import Crops
+from ..core.second_pass import Crops
 
 
 def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:

@@ -12,8 +12,8 @@ docs/many_pictures.md says it in full.
 
 Columns: the inputs of the workflow's app by their labels (write a wrong one, and it lists them), or "Node title.input"
 of any other input (with the node's number in the title's place where two are called alike). The cell of a photo is its
-file, below the folder of the CSV or --photos, or the name of a saved person. An empty cell is as the workflow says; so
-is an input without a column, the seed too. The column "name" says what a row's pictures are called.
+file, below the folder of the CSV or --photos. An empty cell is as the workflow says; so is an input without a column,
+the seed too. The column "name" says what a row's pictures are called.
 
 Workflows: one of our templates by its file's name in workflows/, or a file, saved in ComfyUI with Export or Export
 (API). It has to save what it makes, with Save Image. Before the first row all files of models are looked for.
@@ -37,8 +37,6 @@ import difflib
 import os
 import signal
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,9 +47,8 @@ import environment
 from environment import ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from batch.inputs import Template
+    from batch.measured import Scores
     from batch.output import Output
-    from batch.prompts import Job
     from batch.rows import Row
     from batch.run import Run
     from batch.workers import Crew
@@ -67,28 +64,25 @@ def main() -> int:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
     python = environment.python_for(hosts, given.python, MODULES)
     environment.enter(python)
-    from batch import inputs, rows, worker
+    from batch import rows
     from batch.inputs import Template
     from batch.measured import Scores
     from batch.output import Output
-    from batch.people import saved_in
     from batch.run import Run
 
     table = rows.with_inputs(rows.read(given.jobs), given.set)
-    workflow = workflow_file(given.workflow)
-    inputs.check_labels(workflow, table.columns)
-    if given.photos and not given.photos.is_dir():
-        raise SetupError(f"There is no folder {given.photos}: name the one that the photos are in.")
+    workflow, photos = workflow_file(given.workflow), given.photos or given.jobs.parent
+    if not photos.is_dir():
+        raise SetupError(f"There is no folder {photos}: name the one that the photos are in.")
     output = Output(given.output or given.jobs.with_suffix(""))
     say(f"Starting {hosts[0]} ({hosts[0].path}) in a folder of its own.")
-    with crew(given, hosts[0], python) as workers, tempfile.TemporaryDirectory(prefix=worker.prefix()) as bank:
-        photos = given.photos or given.jobs.parent
-        known, saved = workers.object_info(), saved_in(face_banks(given.models))
-        template = Template(workflow, known, table.columns, photos, hosts[0].path / "input", saved)
-        count, scores = given.keep or 1, Scores(output.folder) if given.measure or given.keep else None
-        run = Run(workers, known, output, count, scores, Path(bank))
+    with crew(given, hosts[0], python) as workers:
+        known = workers.object_info()
+        template = Template(workflow, known, table.columns, photos, hosts[0].path / "input")
+        scores = Scores(output.folder) if given.measure or given.keep else None
+        run = Run(workers, known, template, output, given.keep or 1, scores)
         try:
-            return make(list(rows.rows(table, template.is_photo)), template, output, run)
+            return make(list(rows.rows(table, template.is_photo)), output, run, scores)
         except KeyboardInterrupt:
             say(f"Stopped. What is done is in {output.folder}: run the same again to go on.")
             raise
@@ -164,57 +158,20 @@ def gpus() -> int:
     return torch.cuda.device_count()
 
 
-def face_banks(models: Path | None) -> list[Path]:
-    """Folders of saved people: of the given models folder, and of the ComfyUI that is found."""
-    from models import model_folders
-
-    each = [model_folders(one) for one in (*([models] if models else []), None)]
-    return [
-        Path(bank)
-        for folders in each
-        for bank in (*(Path(root) / "likeness_faces" for root in folders[""]), *folders.get("likeness_faces", ()))
-    ]
-
-
-def make(rows: list[Row], template: Template, output: Output, run: Run) -> int:
+def make(rows: list[Row], output: Output, run: Run, scores: Scores | None) -> int:
     """1 where a row failed."""
     from tqdm import tqdm
 
-    run.prepare(template, rows)
-    with tqdm(total=len(rows), unit="row", mininterval=0.5 if sys.stderr.isatty() else 10) as bar:
-        for job, problem in run.made(jobs(rows, template, output, run, bar)):
-            if problem:
-                output.refuse(job.row.line, job.row.name, problem)
-            bar.update()
+    to_do = run.prepare(rows)
+    pace = 0.5 if sys.stderr.isatty() else 10
+    for _ in tqdm(run.made(to_do), total=len(rows), initial=len(rows) - len(to_do), unit="row", mininterval=pace):
+        pass
     if output.failed:
         say(f"{output.failed} of {len(rows)} rows failed: {output.folder / 'failed.csv'} says why.")
-    if measured := run.summary():
-        say(measured)
+    if scores:
+        say(scores.summary())
     say(f"Done: {output.folder}" if output.failed < len(rows) else "Nothing was made.")
     return int(output.failed > 0)
-
-
-def jobs(rows: list[Row], template: Template, output: Output, run: Run, bar) -> Iterator[Job]:
-    """What is to be made, one after the other as workers ask for it; what cannot be is in failed.csv before."""
-    from batch.rows import BadRow
-
-    problems = [template.check(row) for row in rows]
-    for row, problem in zip(rows, problems, strict=True):
-        if problem:
-            output.refuse(row.line, row.name, problem)
-            bar.update()
-    for row, problem in zip(rows, problems, strict=True):
-        if problem:
-            continue
-        try:
-            job = template.job(row)
-        except BadRow as bad:
-            output.refuse(row.line, row.name, str(bad))
-        else:
-            if not run.has(job):
-                yield job
-                continue
-        bar.update()
 
 
 if __name__ == "__main__":

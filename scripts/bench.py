@@ -18,18 +18,12 @@ import logging
 import os
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import environment
 from rig.pack import load_host, load_pack
 
 STARTED = time.monotonic()
-HOST_NEEDS = (
-    "PIL", "av", "comfy_aimdo", "comfy_kitchen", "einops", "numpy", "psutil", "safetensors", "scipy", "torchaudio",
-    "torchsde", "torchvision", "tqdm", "transformers", "yaml",
-)  # fmt: skip
-"""What ComfyUI's networks import."""
 
 
 def main() -> int:
@@ -44,7 +38,7 @@ def main() -> int:
     hosts = environment.find_hosts()
     if not hosts:
         raise environment.SetupError("bench.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
-    environment.enter(environment.python_for(hosts, given.python, needs(hosts[0]) if given.gpu else ()))
+    environment.enter(environment.python_for(hosts, given.python))
     load_pack()
     load_host(str(hosts[0].path))
     import comfy.cli_args
@@ -67,35 +61,22 @@ def positive(text: str) -> float:
     return seconds
 
 
-def needs(host: environment.Host) -> list[str]:
-    """All of what the networks of this host import: where nothing can be installed, what lacks is said at once."""
-    listed = (host.path / "requirements.txt").read_text("utf-8")
-    return [name for name in HOST_NEEDS if not name.startswith("comfy_") or name.replace("_", "-") in listed]
-
-
 def run(named: list[str]) -> int:
     """The cases of these names, all without one; 1 where one of them failed."""
     # Only here: all of these need the host, the pack and torch.
     import torch
-    from bench import faces, flux, id_patch, instant_id, parts, references, tables, timed
+    from bench import faces, gpu, instant_id, methods, references, timed
     from bench.measure import TINY
 
-    files = (id_patch, faces, instant_id, parts, tables, references, flux, timed)
-    cases = {name: case for file in files for name, case in file.CASES.items()}
+    files = (faces, instant_id, methods, references, timed)
+    cases = {name: gpu.Case(name, case) for file in files for name, case in file.CASES.items()}
     need_gpu = {name for file in files for name in file.NEED_GPU}
-    if unknown := [name for name in named if name not in cases]:
-        raise environment.SetupError(f"No such case: {', '.join(unknown)}. There are: {', '.join(cases)}.")
     failed = False
-    for name in named or cases:
-        if name in need_gpu and not (torch.cuda.is_available() or TINY):
-            environment.say(f"{name}: left out, there is no CUDA device here.")
-            continue
-        try:
-            cases[name]()
-        except Exception as error:  # noqa: BLE001 - the other cases are to run
-            traceback.print_exc()
-            environment.say(f"{name}: failed, {type(error).__name__}: {error}")
-            failed = True
+    for case in gpu.chosen(cases.values(), named):
+        if case.name in need_gpu and not (torch.cuda.is_available() or TINY):
+            environment.say(f"{case.name}: left out, there is no CUDA device here.")
+        else:
+            failed |= gpu.tried(case)["status"] == "failed"
     return int(failed)
 
 

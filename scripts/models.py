@@ -9,9 +9,9 @@ A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Mod
 where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network and needs torch: run it with the
 Python that runs ComfyUI. `download` needs huggingface_hub and pooch; tokens are huggingface_hub's (HF_TOKEN, or
 `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
-models_manifest.json in README, docs/ (with the entries for ComfyUI-Manager's model list), the workflows and the
-blueprints, and what is made from docs/authors_settings.json: the tables of published settings in the help pages, and
-those of the templates beside them in docs/verification.md.
+models_manifest.json and the records in README, docs/, the workflows and the blueprints, and what is made from
+docs/dev/authors_settings.json: the tables of published settings in the help pages, and those of the templates beside
+them in docs/dev/verification.md.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -35,15 +36,16 @@ from rig.workflow import nodes_in
 
 from core.errors import LikenessError
 from core.methods import methods as records
-from core.models import manifest, needs, uses
+from core.models import manifest, needs
 from core.models.manifest import Model
 
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
-README = ROOT / "README.md"
+_README: dict[str, Any] = json.loads((ROOT / "scripts" / "rig" / "readme.json").read_bytes())
+"""start: what each template to start with is for. zh: what words of README's tables are in Chinese."""
+READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
-MANAGER = ROOT / "docs" / "manager_models.json"
-VERIFICATION = ROOT / "docs" / "verification.md"
+VERIFICATION = ROOT / "docs" / "dev" / "verification.md"
 HELP = ROOT / "web" / "docs"
 
 
@@ -107,14 +109,14 @@ def doctor(given: argparse.Namespace) -> int:
     graphs = {name: read_workflow(name) for name in ([given.workflow] if given.workflow else used())}
     try:
         from core.models import doctor as diagnosis
-        from core.models.packages import packages
+        from core.models.doctor import packages
         from core.thirdparty import installed
     except ImportError as error:
         raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
     hosts = environment.find_hosts()
     around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *packages(installed())]
-    users = uses.users(graphs, read_workflow)
+    users = needs.users(graphs, read_workflow)
     folders = model_folders(given.models)
     report = diagnosis.report(given.workflow or "all templates", wanted, folders, around, users=users)
     print(report.text())
@@ -165,7 +167,7 @@ def extra_paths(path: Path) -> list[tuple[str, str]]:
     except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
         other = isinstance(error, (AttributeError, TypeError))
         why = "it is not made as extra_model_paths.yaml.example is" if other else " ".join(str(error).split())
-        raise SetupError(f"{path} cannot be read: {why}. Mend it, or name --models.") from error
+        raise SetupError(f"{path} cannot be read: {why}. Fix it, or name --models.") from error
     return found
 
 
@@ -205,52 +207,12 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
 
 def agreed() -> bool:
     if not sys.stdin.isatty():
-        environment.say("Nobody can be asked here: add --yes if you accept these licences.")
+        environment.say("There is no terminal to ask in: add --yes if you accept these licences.")
         return False
     return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def convert(given: argparse.Namespace) -> int:
-    from to_safetensors import convert
-
-    try:
-        print(convert(given.source))
-    except (LikenessError, OSError) as problem:
-        raise SetupError(str(problem)) from problem
-    return 0
-
-
 # --- What is made from the manifest
-
-
-_KINDS = {
-    "checkpoints": "checkpoint", "diffusion_models": "diffusion_model", "text_encoders": "clip", "loras": "lora",
-    "vae": "VAE",
-}  # fmt: skip
-"""Model key -> what ComfyUI-Manager calls it; the others are called as their folders are."""
-
-
-def manager_list() -> str:
-    """Entries in the form of ComfyUI-Manager's model-list.json: one for each file that comes from one address."""
-    entries = [manager_entry(model) for model in manifest.models() if len(model.fetched) == 1]
-    return json.dumps({"models": entries}, indent=2, ensure_ascii=False) + "\n"
-
-
-def manager_entry(model: Model) -> dict[str, str]:
-    file = next(iter(model.fetched))
-    path = PurePosixPath(model.key) / file.names[0]
-    licences = "; ".join(f"{one.licence} ({one.source})" for one in model.licences)
-    return {
-        "name": model.title,
-        "type": _KINDS.get(model.key, model.key),
-        "base": model.family or "any",
-        "save_path": str(path.parent),
-        "description": f"For ComfyUI Likeness. Licence: {licences}.",
-        "reference": model.page,
-        "filename": path.name,
-        "url": model.url,
-        "size": model.size_text,
-    }
 
 
 def write(given: argparse.Namespace) -> int:
@@ -266,15 +228,17 @@ def write(given: argparse.Namespace) -> int:
 def made() -> dict[Path, str]:
     """Path -> text of every file with something from the manifest or of published settings in it, as it should be."""
     files = {manifest.PATH: manifest.written(manifest.models())}
-    files[README] = filled(README.read_text("utf-8"), "needs", methods())
+    for language, path in READMES.items():
+        text = filled(path.read_text("utf-8"), "start", start(language))
+        text = filled(text, "methods", methods(language), "the records")
+        files[path] = filled(text, "files", starter_files(language))
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
-    files[MANAGER] = manager_list()
     for name in {page for method in published.methods() for page in method.pages}:
         for path in (HELP / f"{name}.md", HELP / name / "zh.md"):
             files[path] = published.page(path.read_text("utf-8"), name, path.stem == "zh")
     templates = {path.stem: read_workflow(path.stem) for path in sorted(WORKFLOWS.glob("*.json"))}
     beside = published.table(templates)
-    files[VERIFICATION] = filled(VERIFICATION.read_text("utf-8"), "settings", beside, "docs/authors_settings.json")
+    files[VERIFICATION] = filled(VERIFICATION.read_text("utf-8"), "settings", beside, "docs/dev/authors_settings.json")
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 
@@ -285,25 +249,71 @@ def filled(text: str, name: str, made_of: str, source: str = "models_manifest.js
     return f"{head}{begin}{made_of}{end}{rest.split(end)[1]}"
 
 
-def methods() -> str:
-    """A row per file, a column per method."""
-    workflows = used()
-    needed = {
-        model: [model in workflows[use.template] for method in records() for use in method.uses]
-        for model in manifest.models()
-    }
-    rows = [
-        [f"[`{_place(model)}`]({model.page})", model.size_text, model.commercial, *("●" * one for one in used_by)]
-        for model, used_by in needed.items()
-        if any(used_by)
+def worded(text: str, language: str) -> str:
+    """A word of README's tables, or several after commas, in a language."""
+    known = {} if language == "en" else _README["zh"]
+    return known.get(text) or known.get(", ", ", ").join(known.get(part, part) for part in text.split(", "))
+
+
+def rows(language: str, head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [[worded(name, language) for name in head], ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def titles(language: str) -> dict[str, str]:
+    """Template -> its title in the gallery."""
+    texts = json.loads((ROOT / "locales" / language / "main.json").read_text("utf-8"))
+    return texts["templateWorkflows"]["template"]["likeness"]
+
+
+def start(language: str) -> str:
+    """What one wants, the template for it, and how much that is to download: unstated sizes are left out."""
+    shown, workflows = titles(language), used()
+    body = [
+        (wish[language], shown[name], f"{sum(model.size or 0 for model in workflows[name]) / 1e9:.0f} GB")
+        for name, wish in _README["start"].items()
     ]
-    head = (
-        "file or folder, in `ComfyUI/models`",
-        "size",
-        "commercial use",
-        *(use.title for method in records() for use in method.uses),
-    )
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ("---",) * len(head), *rows))
+    return rows(language, ("I want", "template", "download"), body)
+
+
+def methods(language: str) -> str:
+    """A row per method, from the records."""
+    known = {model.id: model.commercial for model in manifest.models()}
+    body = []
+    for one in records():
+        commercial = sorted({known[name] for name in one.files}) or ["as the model"]
+        links = [f"[{one.title}](workflows/{use.template}.json)" for use in one.uses[:1]]
+        body.append(
+            (
+                *(links or [one.title]),
+                one.good_for[language],
+                ", ".join(one.families),
+                worded(commercial[0] if len(commercial) == 1 else "by the file", language),
+                worded("experimental" if one.experimental else "code checked", language),
+            )
+        )
+    return rows(language, ("method", "use", "base model", "commercial use", "status"), body)
+
+
+def starter_files(language: str) -> str:
+    """A row per file, a column per template to start with; those that take the same files share one."""
+    workflows, shown = used(), titles(language)
+    columns: dict[tuple[Model, ...], list[str]] = {}
+    for name in _README["start"]:
+        columns.setdefault(workflows[name], []).append(re.split(r"[^\w -]", shown[name])[0].strip())
+    needed = [model for model in manifest.models() if any(model in models for models in columns)]
+    body = [
+        (
+            f"[`{_place(model)}`]({model.page})",
+            worded(model.size_text, language),
+            worded(model.commercial, language),
+            *("●" * (model in models) for models in columns),
+        )
+        for model in needed
+    ]
+    head = ("file or folder, in `ComfyUI/models`", "size", "commercial use", *(", ".join(n) for n in columns.values()))
+    return rows(language, head, body)
 
 
 def _place(model: Model) -> str:

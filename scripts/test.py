@@ -1,4 +1,4 @@
-"""Sets up and runs the tests: the host-less ones, then those in a ComfyUI. Standard library only.
+"""Sets up and runs the tests, those in a ComfyUI and those without one. Standard library only.
 
     python scripts/test.py [--fast | --all] [--python PATH] [pytest arguments]
 
@@ -7,9 +7,9 @@
 --all      everything in every ComfyUI: before a release
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
-ComfyUI. What is asked for by path runs in one process, a whole tier in one per core, at most four, and then says which
-tests took longest, how much of it they computed, and how much they waited, as for a ComfyUI of their own that goes on
-running.
+ComfyUI. What is asked for by path runs in one process, a whole tier in several: the newest ComfyUI's first, then all
+others beside each other. In the end it says which tests took longest, how much of it they computed, and how much they
+waited, as for a ComfyUI of their own that goes on running.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import environment
@@ -86,7 +88,6 @@ class Outcome:
     status: int
     counts: Counter[str]
     seconds: float
-    cpu: float
     tests: Sequence[Test] = ()
 
 
@@ -107,12 +108,14 @@ def main(arguments: list[str]) -> int:
     options, host_less, on_hosts = split(arguments)
     if whole := not host_less and not on_hosts:
         host_less, on_hosts = _ours(tier.host_less), _ours(tier.on_hosts)
-        options = [*workers(), *options]
     stop = "-x" in options or "--exitfirst" in options
     outcomes: list[Outcome] = []
-    for session in sessions(tier, hosts, host_less, on_hosts):
-        outcomes.append(run(session, python, options))
-        if stop and outcomes[-1].status not in (0, NOTHING_COLLECTED):
+    found = sessions(tier, hosts, host_less, on_hosts)
+    for group in turns(found) if whole else [[session] for session in found]:
+        more = [*(workers(group) if whole else ()), *options]
+        with ThreadPoolExecutor(len(group)) as threads:
+            outcomes += threads.map(partial(run, python=python, options=more, alone=len(group) == 1), group)
+        if stop and any(outcome.status not in (0, NOTHING_COLLECTED) for outcome in outcomes):
             break
     if whole:
         for text in slowest([test for outcome in outcomes for test in outcome.tests]):
@@ -147,11 +150,20 @@ def _ours(paths: Sequence[str]) -> list[str]:
     return [str(ROOT / path) for path in paths if (ROOT / path).exists()]
 
 
-def workers() -> list[str]:
+def turns(found: Sequence[Session]) -> list[list[Session]]:
+    """The newest ComfyUI alone, and then the others beside each other: in an older one tests mostly wait."""
+    newest = max((one for one in found if one.host), key=lambda one: one.host.version if one.host else (), default=None)
+    others = [one for one in found if one is not newest]
+    return [group for group in ([newest] if newest else [], others) if group]
+
+
+def workers(group: Sequence[Session]) -> list[str]:
     """pytest-xdist's options; what shares a server or a file's networks stays in one worker, and the longest of these
-    groups come first (tests/conftest.py): xdist itself would begin with those of most tests."""
-    count = min(os.cpu_count() or 1, 4)
-    return ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
+    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One per core and one more,
+    as a third of the time tests in a ComfyUI wait for it or for a browser; one per core for two sessions at a time."""
+    cores = min(os.cpu_count() or 1, 4)
+    count = cores + (len(group) == 1)
+    return ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if cores > 1 else []
 
 
 def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: list[str]) -> list[Session]:
@@ -164,9 +176,10 @@ def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: 
     return found
 
 
-def run(session: Session, python: Path, options: list[str]) -> Outcome:
+def run(session: Session, python: Path, options: list[str], alone: bool = True) -> Outcome:
+    """alone: what it writes is shown as it comes, else when it has ended."""
     say(f"Tests: {session.title}")
-    started, cpu = time.monotonic(), cpu_seconds()
+    started = time.monotonic()
     if session.host:
         variables = environment.host_environment(session.host, python)
     else:
@@ -176,9 +189,12 @@ def run(session: Session, python: Path, options: list[str]) -> Outcome:
         config, report = f"{ROOT / 'pyproject.toml'}", f"--junitxml={results}"
         command = [str(python), "-m", "pytest", "-c", config, report, "-m", session.marked]
         # An -m of the caller's is the last one, and so the one that counts.
-        status = subprocess.run([*command, *options, *session.paths], env=variables).returncode
-        spent = time.monotonic() - started, cpu_seconds() - cpu
-        return Outcome(session.title, status, count(results), *spent, timed(results))
+        pipe = (
+            {} if alone else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        )
+        done = subprocess.run([*command, *options, *session.paths], env=variables, **pipe)
+        print(done.stdout or "", end="", flush=True)
+        return Outcome(session.title, done.returncode, count(results), time.monotonic() - started, timed(results))
 
 
 def cpu_seconds() -> float:
@@ -227,7 +243,7 @@ def report(outcomes: list[Outcome], host_missing: bool, seconds: float, cpu: flo
     nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
     for outcome in outcomes:
         ending = "" if outcome.status in (0, NOTHING_COLLECTED) else f"  (pytest ended with {outcome.status})"
-        say(f"{outcome.title}: {line(outcome.counts)}, {outcome.seconds:.0f} s, {outcome.cpu:.0f} CPU s{ending}")
+        say(f"{outcome.title}: {line(outcome.counts)}, {outcome.seconds:.0f} s{ending}")
     if host_missing:
         say(("FAILED: " if os.environ.get("CI") == "true" else "SKIPPED: ") + NO_HOST)
     total = sum((outcome.counts for outcome in outcomes), Counter[str]())

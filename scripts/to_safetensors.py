@@ -31,7 +31,7 @@ try:
     from torch import Tensor
 
     from core.errors import CannotSave, LikenessError
-    from core.models import formats, releases
+    from core.models import formats, manifest
     from core.models.files import sha256
     from core.models.manifest import PATH, Model, models
     from core.models.tensors import SOURCES, read
@@ -72,11 +72,13 @@ _OURS = [known.id for known in formats.formats() if known.ours]
 
 
 def _folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    model = releases.released()
-    files = releases.locate(model, folder.resolve())
-    state = {f"{part}.{key}": tensor for part in releases.networks(model) for key, tensor in read(files[part]).items()}
-    scheduler = files[releases.SCHEDULER].read_text("utf-8")
-    return state, {releases.SCHEDULER: scheduler, **_provenance(model, list(files.values()))}
+    model = manifest.released()
+    files = manifest.locate(model, folder.resolve())
+    state = {
+        f"{part}.{key}": tensor for part in manifest.networks_of(model) for key, tensor in read(files[part]).items()
+    }
+    scheduler = files[manifest.SCHEDULER].read_text("utf-8")
+    return state, {manifest.SCHEDULER: scheduler, **_provenance(model, list(files.values()))}
 
 
 def _provenance(model: Model, sources: Sequence[Path]) -> dict[str, str]:

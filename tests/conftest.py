@@ -57,6 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "promises")} & set(item.path.parents):
             item.add_marker(skip)
+        if any(mark.args[0] in item.name for mark in item.iter_markers("thorough_with")):
+            item.add_marker(pytest.mark.thorough)
         if not item.get_closest_marker("xdist_group"):
             shared = "server" if "host_server" in getattr(item, "fixturenames", ()) else item.path.stem
             item.add_marker(pytest.mark.xdist_group(shared))

@@ -1,5 +1,6 @@
 // The gallery of templates shows titles in an order of ours, both as they stand in locales/<language>/main.json, where
-// frontends show the names of files. Links to a template by its file's name stay, and so do other packs' templates.
+// frontends show the names of files. Links to a template by its file's name stay, also where another one has taken over
+// (likenessReplacedTemplates), and so do other packs' templates.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -9,6 +10,7 @@ import { templateTitles } from "./ours.js";
 const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
 const ROUTE = `/workflow_templates/${PACK}/`;
 const stems = new Map(); // by title, of those that the gallery shows
+let replaced = {}; // names of earlier templates -> which one has taken over
 
 /** Each file's name with its title, in order. The pack's name is a word to search for, and says whose template it is. */
 async function readTitles() {
@@ -26,6 +28,7 @@ function entitle(files, titles) {
 app.registerExtension({
   name: "likeness.gallery",
   init() {
+    api.getCustomNodesI18n().then((texts) => (replaced = texts.en?.likenessReplacedTemplates ?? {}));
     const { getWorkflowTemplates, apiURL } = api;
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);
@@ -36,7 +39,8 @@ app.registerExtension({
     // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
     api.apiURL = function (route, ...given) {
       const [, title, ending] = (route.startsWith?.(ROUTE) && /^(.*?)(\.json)?$/.exec(route.slice(ROUTE.length))) || [];
-      return apiURL.call(this, stems.has(title) ? ROUTE + stems.get(title) + (ending ?? "") : route, ...given);
+      const stem = stems.get(title) ?? replaced[title];
+      return apiURL.call(this, stem ? ROUTE + stem + (ending ?? "") : route, ...given);
     };
   },
 });

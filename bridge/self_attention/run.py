@@ -6,23 +6,36 @@ denoiser apply to them as to everything else.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+import math
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+import comfy.ldm.modules.attention
 import comfy.utils
 import torch
 import torch.nn.functional as functional
+from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
 from ...core.attention import Block
-from ...core.parts.bank import Bank, PartTokens, PartWeights, key_bias, sink
-from ..runs import Batch, Given, Run
-from ..unet import Grid, Options, grids, replaced, standing, transformers, with_patch
-from .layer import Beside, Sink, attended
-from .scored import without_mask
+from ...core.parts.bank import Bank, PartTokens, PartWeights, Scored, beside_sink, key_bias, part_shares, shared, sink
+from ..runs import Batch, Given, Run, rows_made
+from ..unet import (
+    Grid,
+    Options,
+    Replacement,
+    attend_with,
+    check_tokens,
+    grid_of,
+    grids,
+    replaced,
+    standing,
+    transformers,
+    with_patch,
+)
 from .shared_parts import Reference, SharedParts, Watch
 
 if TYPE_CHECKING:
@@ -116,7 +129,8 @@ class SharingBatch(Batch):
         if options["block"] != ("input", 0):
             return h
         pairs = zip(h.chunk(len(self._poses)), self._poses, strict=True)
-        return torch.cat([x if pose is None else _with_pose(x, pose) for x, pose in pairs])
+        beside = comfy.utils.repeat_to_batch_size
+        return torch.cat([x if pose is None else x + beside(pose, len(x)) for x, pose in pairs])
 
     def done(self) -> None:
         """The mean over the layers at the finest grid among them to whoever watches."""
@@ -126,17 +140,14 @@ class SharingBatch(Batch):
             self._watch.show(torch.stack(maps).mean(dim=0).cpu())
 
 
-def _with_pose(x: Tensor, pose: Tensor) -> Tensor:
-    return x + comfy.utils.repeat_to_batch_size(pose, len(x))
-
-
 class Memory:
     """What one sampling run needs to make once only, on one device."""
 
     def __init__(self, given: Given) -> None:
         self._like, self._unet = given.like(), given.model.diffusion_model
         self._modules = {(name, number, index): layer for name, number, index, layer in transformers(self._unet)}
-        self._biases, self._kernel = Biases(self._like), cache(partial(without_mask, self._like))
+        self._kernel = cache(partial(without_mask, self._like))
+        self._biases: dict[Hashable, Tensor | None] = {}
         self._poses: dict[SharedParts, Tensor] = {}
         self._placed: dict[Reference, Reference] = {}
         self._forget()
@@ -210,7 +221,7 @@ class Memory:
         bank = parts.bank_of(block)
         tokens = torch.cat([part.kept for part in bank])[None].to(self._like)
         attention = self._modules[block].attn1
-        own, elsewhere = grid[0] * grid[1], partial(self._biases.of, bank, parts.weights)
+        own, elsewhere = grid[0] * grid[1], partial(self._bias, bank, parts.weights)
         bias = elsewhere(own, grid)
         sinks = 0 if bias is None else bias.shape[-1] - own - tokens.shape[1]
         keys, values = (functional.pad(to(tokens), (0, 0, 0, sinks)) for to in (attention.to_k, attention.to_v))
@@ -221,18 +232,134 @@ class Memory:
             alone = Sink(torch.full((), logit, device=keys.device), keys[:, :kept], values[:, :kept], kernel)
         return Beside(keys, values, counts, regional, grid, bias, elsewhere, alone)
 
-
-class Biases:
-    """bank.key_bias, one for all layers and steps that need the same: with targets it is large."""
-
-    def __init__(self, like: Tensor) -> None:
-        self._like = like
-        self._made: dict[Hashable, Tensor | None] = {}
-
-    def of(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
+    def _bias(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
+        """bank.key_bias, one for all layers and steps that need the same: with targets it is large."""
         counts = tuple((len(part.kept), part.dropped) for part in bank)
         key = weights, counts, own, grid
-        if key not in self._made:
+        if key not in self._biases:
             bias = key_bias(bank, own, weights, grid, self._like.dtype)
-            self._made[key] = None if bias is None else bias.to(self._like)
-        return self._made[key]
+            self._biases[key] = None if bias is None else bias.to(self._like)
+        return self._biases[key]
+
+
+_WATCHED_TOKENS = 2048
+"""Finer layers are left out of the heat maps: every logit of a layer is held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sink:
+    """All dropped tokens of a layer where no mask is needed. logit: of core.parts.bank.sink, (), float32. keys, values:
+    those of the parts, (1, kept, C). kernel: which can do that."""
+
+    logit: Tensor
+    keys: Tensor
+    values: Tensor
+    kernel: Scored
+
+
+@dataclass(frozen=True, eq=False)
+class Beside:
+    """The parts as one layer reads them beside the picture's own tokens.
+
+    keys, values: (1, kept + sinks, C). counts: kept tokens per part. regional: whether parts are meant for regions.
+    bias: bank.key_bias where the picture has a token for each of its grid; elsewhere: (own tokens, grid) -> what it is
+    else. sink: what serves instead of a bias, if something does. maps: where the parts' shares of the attention,
+    (parts, h, w), are put while somebody watches.
+    """
+
+    keys: Tensor
+    values: Tensor
+    counts: Sequence[int]
+    regional: bool
+    grid: Grid
+    bias: Tensor | None
+    elsewhere: Callable[[int, Grid], Tensor | None]
+    sink: Sink | None = None
+    maps: list[Tensor] | None = None
+
+    def attended(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
+        """q, k, v: of the picture, (B, N, C) each."""
+        grid = height, width = grid_of(extra_options)
+        if self.regional:
+            check_tokens(q, grid)
+        here = grid == self.grid and k.shape[1] == height * width
+        bias = self.bias if here else self.elsewhere(k.shape[1], grid)
+        if self.maps is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
+            shares = part_shares(q[:1], k[:1], self.keys, self.counts, bias, extra_options["n_heads"])
+            self.maps.append(shares.unflatten(1, grid))
+        if (sink := self.sink) and is_chosen(extra_options):
+            attend = beside_sink(sink.kernel, extra_options["n_heads"], sink.logit)
+            return shared(q, (k, v), (sink.keys, sink.values), attend)
+        # On a CPU the host's choices write out all logits, which takes three times as long.
+        kernel = attention_pytorch if q.device.type == "cpu" else None
+        return shared(q, (k, v), (self.keys, self.values), attend_with(extra_options, kernel, bias))
+
+
+def attended(
+    beside: Sequence[Beside | None],
+    before: Replacement | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    extra_options: Options,
+) -> Tensor:
+    """The attn1 of one layer in one forward. Rows of a chunk without parts are left as they were. Raises
+    ConditioningLost.
+
+    beside: per chunk. before: another node's replacement, which goes on serving the rows without parts.
+    """
+    alone = attend_with(extra_options)
+    if len(q) % len(beside):
+        raise rows_made(len(q), len(beside), before)
+    rows = len(q) // len(beside)
+    # Others count on all rows of the batch, so theirs is called with all of them.
+    theirs = before(q, k, v, extra_options).split(rows) if before else None
+    # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
+    k, v = (x.reshape(len(q), -1, x.shape[-1]) for x in (k, v))
+    out: list[Tensor] = []
+    for n, (parts, *own) in enumerate(zip(beside, *(x.split(rows) for x in (q, k, v)), strict=True)):
+        q, k, v = own
+        if parts:
+            out.append(parts.attended(q, k, v, extra_options))
+        else:
+            out.append(theirs[n] if theirs else alone(q, k, v))
+    return torch.cat(out)
+
+
+FASTER = ("cuda",)
+"""Types of devices where that is used. On CUDA a mask keeps torch from its flash kernel, which the host asks first of
+all. On a CPU one kernel does both, and the mask costs nothing: without it a layer took 0.98 to 1.01 of the time."""
+
+_KERNELS = {
+    "cpu": "_scaled_dot_product_flash_attention_for_cpu",
+    "cuda": "_scaled_dot_product_flash_attention",
+}
+"""By the type of a device, in torch.ops.aten."""
+
+
+def without_mask(like: Tensor, head: int) -> Scored | None:
+    """The kernel that serves instead of a mask for tensors as `like` and heads of this width."""
+    return scored(like, head) if like.device.type in FASTER else None
+
+
+def scored(like: Tensor, head: int) -> Scored | None:
+    """Torch's own for these, or None.
+
+    Which card, dtype and build has one, and that its logarithm is the natural one, it is asked itself: of 8 keys 0.
+    """
+    kernel = getattr(torch.ops.aten, _KERNELS.get(like.device.type, ""), None)
+    if kernel is None or head % 8:
+        return None
+    zeros = like.new_zeros(1, 1, 8, head)
+    try:
+        lse = kernel(zeros, zeros, zeros)[1]
+    except RuntimeError:
+        return None
+    known = lse.shape == zeros.shape[:3] and bool(((lse - math.log(8)).abs() < 1e-3).all())
+    return kernel if known else None
+
+
+def is_chosen(extra_options: Options) -> bool:
+    """Whether torch's fused attention is what the user has chosen for this layer."""
+    chosen = comfy.ldm.modules.attention.optimized_attention
+    return chosen is attention_pytorch and extra_options.get("optimized_attention_override") is None

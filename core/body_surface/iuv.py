@@ -201,5 +201,5 @@ def parts_in(image: Tensor) -> Tensor:
     if float(beside.max()) > 0.5:
         raise NotIUV(f"its red or green is {float(beside.max()):.0f} where no part is, and black is needed there")
     if not part.any():
-        raise NotIUV("it is black, nobody is in it")
+        raise NotIUV("it is black, without people")
     return part

@@ -88,7 +88,7 @@ def drawn(layout: Layout) -> Surface:
         _Figure(surface, number, slot.pose, head).draw()
     if not surface.person.any():
         raise BadLayout(
-            "Nobody of the layout is on its canvas, so the picture would be black.", "Move the places onto it."
+            "No place of the layout is on its canvas, so the picture would be black.", "Move the places onto it."
         )
     return surface
 

@@ -1,19 +1,22 @@
-"""From a picture to ordered faces with embeddings."""
+"""From a picture to ordered faces with embeddings, pictures of them for networks that look, and numbers on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+import torch
+from PIL import Image
 from torch import Tensor
 
 from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, gathered
-from ..geometry import area, shorter_side
+from ..geometry import area, shorter_side, square_around, upright
 from ..identities import why_bad
-from ..people import ALIGNED, CROP, NOSE, Face, Keypoints
+from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Keypoints, Portraits
+from ..previews import Sheet, as_picture, color_of
 from .ladder import Detection, Detector, find_faces
 from .pictures import Picture, is_placeholder, to_image
-from .portraits import portrait
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
 NUMBERED = "left to right"
@@ -152,3 +155,41 @@ def describe(face: Face) -> str:
     x0, y0, x1, y1 = face.box
     note = "; small, a larger photo gives a better likeness" if small(face) else ""
     return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
+
+
+_MARGIN = 0.6
+"""Around the face box on each side, in face sizes: the hair, the neck and the shoulders' beginning."""
+
+
+def portrait(picture: Picture, face: Detection, aligned: Picture) -> Portraits:
+    """Of one face of a picture. aligned: the face at ALIGNED pixels."""
+    return Portraits(_rgb(aligned), _rgb(_loose(picture, face)))
+
+
+def _loose(picture: Picture, face: Detection) -> Picture:
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = square_around(face.box, _MARGIN, width, height)
+    square = np.ascontiguousarray(np.rot90(picture[y0:y1, x0:x1], upright(face.keypoints)))
+    # Pillow widens its filter where a picture becomes smaller, so that nothing of a large photo is skipped.
+    return np.asarray(Image.fromarray(square).resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
+
+
+def _rgb(picture: Picture) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture[None, ..., ::-1]))  # pyright: ignore[reportUnknownMemberType]
+
+
+def numbered_faces(image: Tensor, faces: Sequence[Detection | Face]) -> Tensor:
+    """The picture with a box, five keypoints and a number, from 1, on every face.
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
+    sheet = Sheet(as_picture(image))
+    for number, face in enumerate(faces):
+        color = color_of(number)
+        sheet.frame(face.box, color)
+        for point in face.keypoints:
+            sheet.dot(point, color)
+    # Numbers last, so that no neighbour's box covers them.
+    for number, face in enumerate(faces):
+        sheet.label(str(number + 1), "", face.box[:2], color_of(number))
+    return sheet.tensor()

@@ -13,9 +13,8 @@ from ..errors import MissingDependency, UnsupportedCheckpoint
 from ..people import Keypoints
 from ..text import logger
 from ..thirdparty import require
-from .alignment import similarity
 from .ladder import Detection
-from .pictures import Picture
+from .pictures import Picture, similarity
 
 _PURPOSE = "Finding and recognising faces with the backend insightface"
 _CPU = "CPUExecutionProvider"

@@ -8,6 +8,7 @@ cast and move. No module here has parameters outside `ops`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -78,12 +79,28 @@ class IRSE50(nn.Module):
         return functional.normalize(self.embed(features.flatten(1)), eps=0)
 
 
+def _layers() -> Iterator[tuple[str, str, tuple[int, ...], str]]:
+    """Of all layers but the last: our name, the published weight's or "", its shape, the published norm's or ""."""
+    yield "conv", "input_layer.0", (64, 3, 3, 3), "input_layer.1"
+    yield "prelu.slope", "input_layer.2", (64,), ""
+    for number, (before, channels, _) in enumerate(_UNITS):
+        ours, theirs, squeezed = f"units.{number}", f"body.{number}.res_layer", channels // 16
+        if before != channels:
+            shortcut = f"body.{number}.shortcut_layer"
+            yield f"{ours}.shortcut", f"{shortcut}.0", (channels, before, 1, 1), f"{shortcut}.1"
+        yield f"{ours}.norm", "", (before,), f"{theirs}.0"
+        yield f"{ours}.conv1", f"{theirs}.1", (channels, before, 3, 3), ""
+        yield f"{ours}.prelu.slope", f"{theirs}.2", (channels,), ""
+        yield f"{ours}.conv2", f"{theirs}.3", (channels, channels, 3, 3), f"{theirs}.4"
+        yield f"{ours}.squeeze", f"{theirs}.5.fc1", (squeezed, channels, 1, 1), ""
+        yield f"{ours}.excite", f"{theirs}.5.fc2", (channels, squeezed, 1, 1), ""
+
+
 def published_shapes() -> Shapes:
     """Every tensor of the published file that matters, by its key."""
-    shapes: Shapes = {"input_layer.0.weight": (64, 3, 3, 3), **_norm_shapes("input_layer.1", 64)}
-    shapes["input_layer.2.weight"] = (64,)
-    for number, (before, channels, _) in enumerate(_UNITS):
-        shapes |= _unit_shapes(f"body.{number}", before, channels)
+    shapes: Shapes = {}
+    for _, weight, shape, norm in _layers():
+        shapes |= ({f"{weight}.weight": shape} if weight else {}) | (_norm_shapes(norm, shape[0]) if norm else {})
     shapes |= _norm_shapes("output_layer.0", _WIDTH)
     shapes |= {"output_layer.3.weight": (_WIDTH, _WIDTH * _GRID * _GRID), "output_layer.3.bias": (_WIDTH,)}
     return shapes | _norm_shapes("output_layer.4", _WIDTH)
@@ -91,23 +108,6 @@ def published_shapes() -> Shapes:
 
 def _norm_shapes(key: str, channels: int) -> Shapes:
     return {f"{key}.{name}": (channels,) for name in ("weight", "bias", "running_mean", "running_var")}
-
-
-def _unit_shapes(key: str, before: int, channels: int) -> Shapes:
-    layer, squeezed = f"{key}.res_layer", channels // 16
-    shapes: Shapes = {}
-    if before != channels:
-        shapes |= {f"{key}.shortcut_layer.0.weight": (channels, before, 1, 1)}
-        shapes |= _norm_shapes(f"{key}.shortcut_layer.1", channels)
-    return shapes | {
-        **_norm_shapes(f"{layer}.0", before),
-        f"{layer}.1.weight": (channels, before, 3, 3),
-        f"{layer}.2.weight": (channels,),
-        f"{layer}.3.weight": (channels, channels, 3, 3),
-        **_norm_shapes(f"{layer}.4", channels),
-        f"{layer}.5.fc1.weight": (squeezed, channels, 1, 1),
-        f"{layer}.5.fc2.weight": (channels, squeezed, 1, 1),
-    }
 
 
 def fold(state: State, path: str) -> dict[str, Tensor]:
@@ -126,11 +126,15 @@ def fold(state: State, path: str) -> dict[str, Tensor]:
                 "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0.",
             )
     double = {key: state[key].double() for key in published_shapes()}
-    folded = {"prelu.slope.weight": _depthwise(double["input_layer.2.weight"])}
-    folded |= _convolution("conv", double["input_layer.0.weight"], _affine(double, "input_layer.1"))
-    for number in range(len(_UNITS)):
-        folded |= _fold_unit(double, f"body.{number}", f"units.{number}")
-    return {key: value.float() for key, value in {**folded, **_fold_output(double)}.items()}
+    folded = _fold_output(double)
+    for ours, name, _, norm in _layers():
+        weight = double[f"{name}.weight"] if name else torch.ones((), dtype=torch.double)
+        weight = _depthwise(weight) if weight.ndim == 1 else weight
+        if norm:
+            scale, folded[f"{ours}.bias"] = _affine(double, norm)
+            weight = weight * _depthwise(scale)
+        folded[f"{ours}.weight"] = weight
+    return {key: value.float() for key, value in folded.items()}
 
 
 def _affine(state: State, key: str) -> tuple[Tensor, Tensor]:
@@ -141,30 +145,6 @@ def _affine(state: State, key: str) -> tuple[Tensor, Tensor]:
 
 def _depthwise(per_channel: Tensor) -> Tensor:
     return per_channel[:, None, None, None]
-
-
-def _convolution(key: str, weight: Tensor, norm: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-    """A convolution without bias and the batch norm after it, as one with bias."""
-    scale, shift = norm
-    return {f"{key}.weight": weight * _depthwise(scale), f"{key}.bias": shift}
-
-
-def _fold_unit(state: State, source: str, target: str) -> dict[str, Tensor]:
-    layer = f"{source}.res_layer"
-    scale, shift = _affine(state, f"{layer}.0")
-    folded = {
-        f"{target}.norm.weight": _depthwise(scale),
-        f"{target}.norm.bias": shift,
-        f"{target}.conv1.weight": state[f"{layer}.1.weight"],
-        f"{target}.prelu.slope.weight": _depthwise(state[f"{layer}.2.weight"]),
-        f"{target}.squeeze.weight": state[f"{layer}.5.fc1.weight"],
-        f"{target}.excite.weight": state[f"{layer}.5.fc2.weight"],
-        **_convolution(f"{target}.conv2", state[f"{layer}.3.weight"], _affine(state, f"{layer}.4")),
-    }
-    shortcut = state.get(f"{source}.shortcut_layer.0.weight")
-    if shortcut is not None:
-        folded |= _convolution(f"{target}.shortcut", shortcut, _affine(state, f"{source}.shortcut_layer.1"))
-    return folded
 
 
 def _fold_output(state: State) -> dict[str, Tensor]:

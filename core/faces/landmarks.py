@@ -1,7 +1,7 @@
 """Faces from the 478 landmarks of MediaPipe's face mesh, which newer hosts find by themselves, instead of a detector.
 
 Points are numbered as in MediaPipe's canonical face model. Which of them stand for SCRFD's five, and the crown, are
-measured beside SCRFD on photos (tests/faces/test_landmarks.py; docs/faces.md has the figures).
+measured beside SCRFD on photos (tests/faces/test_landmarks.py; docs/dev/faces.md has the figures).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BadPhoto, FaceNotFound, counted
-from ..people import Point
 from .ladder import Detection
 from .pictures import Picture, is_placeholder
 
@@ -68,8 +67,6 @@ def _detection(points: Points, score: float) -> Detection:
     outline = np.vstack([points, crown])
     (x0, y0), (x1, y1) = outline.min(0), outline.max(0)
     keypoints = (*eyes, points[_NOSE], *(points[corner] for corner in _MOUTH))
-    return Detection((float(x0), float(y0), float(x1), float(y1)), tuple(map(_point, keypoints)), score)
-
-
-def _point(values: Points) -> Point:
-    return float(values[0]), float(values[1])
+    return Detection(
+        (float(x0), float(y0), float(x1), float(y1)), tuple((float(x), float(y)) for x, y in keypoints), score
+    )

@@ -16,10 +16,10 @@ from ..errors import UnsupportedCheckpoint
 from ..geometry import shorter_side
 from ..models import formats, packs
 from ..models.files import stamp
-from ..models.onnx_file import Kind, inspect, read
+from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
 from ..people import EMBEDDING, Faces
-from . import analysis, arcface, insight, ir_se50, onnx_network, scrfd
+from . import analysis, insight, ir_se50, onnx_network, scrfd
 from .analysis import Aligner, Recogniser
 from .ladder import Detector, find_faces
 from .pictures import Picture, to_picture
@@ -162,7 +162,7 @@ def open_recogniser(identifier: str, path: str, providers: Sequence[str] | None,
     planned = onnx_network.plan(program)
     onnx_network.check(planned, (1, 3, side, side), (EMBEDDING,))
     network = hold(partial(onnx_network.Network, planned), planned.state)
-    return arcface.ArcFace(identifier, network, side, arcface.scales(program))
+    return ArcFace(identifier, network, side, scales(program))
 
 
 class IRSE50Recogniser:
@@ -177,3 +177,26 @@ class IRSE50Recogniser:
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
         return self.network(ir_se50.prepare(torch.as_tensor(np.stack(crops)))).float().cpu()
+
+
+class ArcFace:
+    """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
+
+    scales: whether the network itself brings 0..255 to what it was trained with.
+    """
+
+    def __init__(
+        self, identifier: str, network: Callable[[Tensor], Sequence[Tensor]], crop_size: int, scales: bool
+    ) -> None:
+        self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales
+
+    def embed(self, crops: Sequence[Picture]) -> Tensor:
+        """(n, 512) float32 for n aligned crops of crop_size pixels; one at a time, as some files fix the batch at 1."""
+        pixels = torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float()
+        pixels = pixels if self._scales else (pixels - 127.5) / 127.5
+        return torch.cat([self.network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
+
+
+def scales(program: Program) -> bool:
+    """Whether a network begins with subtracting and multiplying, as those from MXNet do (insightface's own rule)."""
+    return {"Sub", "Mul"} <= {node.operator for node in program.nodes[:8]}

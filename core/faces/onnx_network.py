@@ -3,12 +3,13 @@
     Program (onnx_file.read) --plan--> Plan --Network--> what the graph gives for a picture
                                          +-- state: the weights, as the Network has them
 
-`plan` looks every operator up in the table of onnx_operators.py, so a file that cannot be run is refused by name before
+`plan` looks every operator up in the table below, so a file that cannot be run is refused by name before
 anything is built; `check` runs the graph on shapes alone. What neither can know fails in the Network, by name too.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import OTHER_BACKEND, Node, Program
 from ..models.tensors import State
 from ..text import in_one_line
-from .onnx_operators import OPERATORS, READ_AS_LISTS, UnknownValue
 
 ROOM = 2 << 30
 """Bytes of all that is made of one picture: 0.3 GB in the largest networks that are published."""
@@ -183,3 +184,249 @@ def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:
     expected = "one of the detectors and recognisers of insightface's packs"
     advice = f"Choose another pack or recogniser, or {OTHER_BACKEND}"
     return UnsupportedCheckpoint(path, f"an ONNX network {what}", expected, advice)
+
+
+Ints = Sequence[int]
+
+_PADS = ("NOTSET", "VALID")
+_WIDEST = 256
+"""Pixels of padding on a side; networks for faces have 3. What is padded is nowhere counted."""
+
+
+class UnknownValue(ValueError):
+    """An attribute has a value that nothing here computes; the text is its name."""
+
+
+def _only(known: bool, attribute: str) -> None:
+    if not known:
+        raise UnknownValue(attribute)
+
+
+def _beside(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Sizes and what is computed of them are on the CPU, where sizes are read; these follow what they meet."""
+    device = b.device if a.device.type == "cpu" else a.device
+    return a.to(device), b.to(device)
+
+
+def _listed(sizes: Tensor) -> list[Any]:
+    return sizes.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+
+def _check_window(strides: Ints, pads: Ints, dilations: Ints, auto_pad: str) -> None:
+    """What torch tells on real pictures only, or with a crash."""
+    _only(auto_pad in _PADS, "auto_pad")
+    _only(min(strides) > 0, "strides")
+    _only(all(0 <= side <= _WIDEST for side in pads), "pads")
+    _only(min(dilations) > 0, "dilations")
+
+
+def _conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    kernel_shape: Ints = (),
+    strides: Ints = (1, 1),
+    pads: Ints = (0, 0, 0, 0),
+    dilations: Ints = (1, 1),
+    group: int = 1,
+    auto_pad: str = "NOTSET",
+) -> Tensor:
+    _check_window(strides, pads, dilations, auto_pad)
+    _only(all(weight.shape), "kernel_shape")
+    top, left, bottom, right = pads
+    if (top, left) != (bottom, right):
+        x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
+    return functional.conv2d(x, weight, bias, list(strides), [top, left], list(dilations), group)
+
+
+def _gemm(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    transA: int = 0,  # noqa: N803 - ONNX's name
+    transB: int = 0,  # noqa: N803
+) -> Tensor:
+    _only(not transA, "transA")
+    product = alpha * functional.linear(x, weight if transB else weight.t())
+    return product if bias is None else product + beta * bias
+
+
+def _batch_norm(
+    x: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    mean: Tensor,
+    variance: Tensor,
+    *,
+    epsilon: float = 1e-5,
+    momentum: float = 0.9,
+    spatial: int = 1,
+    training_mode: int = 0,
+) -> Tensor:
+    _only(not training_mode, "training_mode")
+    return functional.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
+
+
+def _instance_norm(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: float = 1e-5) -> Tensor:
+    return functional.instance_norm(x, weight=scale, bias=shift, eps=epsilon)
+
+
+def _max_pool(
+    x: Tensor,
+    *,
+    kernel_shape: Ints,
+    strides: Ints = (1, 1),
+    pads: Ints = (0, 0, 0, 0),
+    dilations: Ints = (1, 1),
+    ceil_mode: int = 0,
+    storage_order: int = 0,
+    auto_pad: str = "NOTSET",
+) -> Tensor:
+    _check_window(strides, pads, dilations, auto_pad)
+    return functional.max_pool2d(x, list(kernel_shape), list(strides), _even(pads), list(dilations), bool(ceil_mode))
+
+
+def _average_pool(
+    x: Tensor,
+    *,
+    kernel_shape: Ints,
+    strides: Ints = (1, 1),
+    pads: Ints = (0, 0, 0, 0),
+    ceil_mode: int = 0,
+    count_include_pad: int = 0,
+    auto_pad: str = "NOTSET",
+) -> Tensor:
+    _check_window(strides, pads, (1,), auto_pad)
+    counted = bool(count_include_pad)
+    return functional.avg_pool2d(x, list(kernel_shape), list(strides), _even(pads), bool(ceil_mode), counted)
+
+
+def _even(pads: Ints) -> list[int]:
+    top, left, bottom, right = pads
+    _only((top, left) == (bottom, right), "pads")
+    return [top, left]
+
+
+def _resize(
+    x: Tensor,
+    *given: Tensor | None,
+    mode: str = "nearest",
+    scales: Sequence[float] = (),
+    coordinate_transformation_mode: str = "",
+    nearest_mode: str = "",
+    cubic_coeff_a: float = 0.0,
+    exclude_outside: int = 0,
+    extrapolation_value: float = 0.0,
+) -> Tensor:
+    """Resize and, before it, Upsample: (x, [[roi,] scales[, sizes]]).
+
+    Only to whole multiples, where all the ways to round a coordinate agree.
+    """
+    factors = list(scales)
+    if len(given) == 3 and given[2] is not None:
+        factors = [new / old for new, old in zip(_listed(given[2]), x.shape, strict=True)]
+    elif given and (tensor := given[0] if len(given) == 1 else given[1]) is not None:
+        factors = _listed(tensor)
+    _only(mode == "nearest", "mode")
+    _only(coordinate_transformation_mode != "align_corners", "coordinate_transformation_mode")
+    _only(nearest_mode != "ceil", "nearest_mode")
+    _only(factors[:2] == [1, 1] and all(factor == int(factor) >= 1 for factor in factors), "scales")
+    return functional.interpolate(x, scale_factor=[float(factor) for factor in factors[2:]], mode="nearest")
+
+
+def _flatten(x: Tensor, *, axis: int = 1) -> Tensor:
+    return x.reshape(math.prod(x.shape[:axis]), -1)
+
+
+def _reshape(x: Tensor, shape: Tensor, *, allowzero: int = 0) -> Tensor:
+    _only(not allowzero, "allowzero")
+    return x.reshape([size or x.shape[n] for n, size in enumerate(_listed(shape))])
+
+
+def _transpose(x: Tensor, *, perm: Ints) -> Tensor:
+    return x.permute(*perm)
+
+
+def _concat(*parts: Tensor, axis: int) -> Tensor:
+    return torch.cat(parts, axis)
+
+
+def _squeeze(x: Tensor, given: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
+    wanted = axes if given is None else _listed(given)
+    return x.squeeze(dim=tuple(wanted)) if len(wanted) else x.squeeze()
+
+
+def _unsqueeze(x: Tensor, given: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
+    for axis in axes if given is None else _listed(given):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def _slice(x: Tensor, *given: Tensor, starts: Ints = (), ends: Ints = (), axes: Ints = (), steps: Ints = ()) -> Tensor:
+    if given:
+        starts, ends, axes, steps = (*map(_listed, given), (), ())[:4]
+    parts = [slice(None)] * x.ndim
+    for n, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        parts[axes[n] if axes else n] = slice(start, end, steps[n] if steps else 1)
+    return x[tuple(parts)]
+
+
+def _gather(x: Tensor, index: Tensor, *, axis: int = 0) -> Tensor:
+    _only(axis == 0, "axis")
+    _only(all(-len(x) <= place < len(x) for place in _listed(index.flatten())), "indices")
+    return x[index]
+
+
+def _cast(x: Tensor, *, to: int) -> Tensor:
+    """Any kind of float is float32 here, any whole number int64."""
+    return x.float() if to in (1, 10, 11, 16) else x.long()
+
+
+def _dropout(x: Tensor, *given: Tensor, ratio: float = 0.5, seed: int = 0) -> Tensor:
+    return x
+
+
+_OF_ONE: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "GlobalAveragePool": lambda x: x.mean(dim=(2, 3), keepdim=True),
+    "Identity": lambda x: x,
+    "Relu": lambda x: x.relu(),
+    "Shape": lambda x: torch.tensor(x.shape),
+    "Sigmoid": lambda x: x.sigmoid(),
+}
+_OF_TWO: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "Add": lambda a, b: torch.add(*_beside(a, b)),
+    "Div": lambda a, b: torch.div(*_beside(a, b), rounding_mode=None if a.is_floating_point() else "trunc"),
+    "MatMul": lambda a, b: a @ b,
+    "Mul": lambda a, b: torch.mul(*_beside(a, b)),
+    "PRelu": lambda x, slope: functional.prelu(x, slope.flatten()),
+    "Sub": lambda a, b: torch.sub(*_beside(a, b)),
+}
+OPERATORS: Mapping[str, Callable[..., Tensor]] = {
+    **_OF_ONE,
+    **_OF_TWO,
+    "AveragePool": _average_pool,
+    "BatchNormalization": _batch_norm,
+    "Cast": _cast,
+    "Concat": _concat,
+    "Conv": _conv,
+    "Dropout": _dropout,
+    "Flatten": _flatten,
+    "Gather": _gather,
+    "Gemm": _gemm,
+    "InstanceNormalization": _instance_norm,
+    "MaxPool": _max_pool,
+    "Reshape": _reshape,
+    "Resize": _resize,
+    "Slice": _slice,
+    "Squeeze": _squeeze,
+    "Transpose": _transpose,
+    "Unsqueeze": _unsqueeze,
+    "Upsample": _resize,
+}
+"""(*inputs, **attributes) -> the first output; the others are of no use here."""
+READ_AS_LISTS = ("Resize", "Upsample")
+"""Operators that read floats which are no weights, but sizes."""

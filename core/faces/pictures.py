@@ -1,4 +1,4 @@
-"""IMAGE tensors to what the face networks read, and back."""
+"""IMAGE tensors to what face networks read: fitted into a square for detectors, cut out for recognisers; and back."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ..errors import BadPhoto
+from ..people import Keypoints
 from ..pictures import as_rgb
 from ..text import in_one_line
 
@@ -81,3 +82,75 @@ def to_image(picture: Picture) -> Tensor:
     """8-bit BGR to (H, W, 3) float32 RGB 0..1."""
     # In numpy: for so few pixels waking torch's threads costs more than the recogniser does.
     return torch.from_numpy(picture[..., ::-1].astype(np.float32) / np.float32(255))  # pyright: ignore[reportUnknownMemberType]
+
+
+# Where ArcFace wants the eyes, the nose and the corners of the mouth, in pixels of 112x112 (insightface).
+_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+
+
+def similarity(keypoints: Keypoints, size: int) -> tuple[complex, complex]:
+    """(turn, shift) from a point of the picture to the template at `size` pixels, a multiple of 112.
+
+    The best in the least-squares sense (Umeyama 1991): in the plane turning and scaling are one complex factor.
+    """
+    points = [complex(*point) for point in keypoints]
+    targets = [complex(*point) * size / 112 for point in _TEMPLATE]
+    middle, target = sum(points) / len(points), sum(targets) / len(targets)
+    across = sum((p - middle).conjugate() * (t - target) for p, t in zip(points, targets, strict=True))
+    turn = across / sum(abs(point - middle) ** 2 for point in points)
+    return turn, target - turn * middle
+
+
+def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
+    """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture."""
+    turn, shift = similarity(keypoints, size)
+    across, down = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
+    back = (torch.complex(across, down) - shift) / turn
+    return _sampled(torch.as_tensor(picture), back.real, back.imag)
+
+
+def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
+    """Each of these points between its four pixels, those outside of the picture black."""
+    height, width = pixels.shape[:2]
+    total = torch.zeros(*x.shape, 3, dtype=x.dtype)
+    for column in (x.floor(), x.floor() + 1):
+        for row in (y.floor(), y.floor() + 1):
+            inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            share = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
+            near = pixels[row.clamp(0, height - 1).long(), column.clamp(0, width - 1).long()]
+            total += share[..., None] * near
+    return total.round().to(torch.uint8).numpy()
+
+
+def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
+    """(height, width, 3) 8-bit BGR, the picture in its top left corner, the rest black; and how much smaller it is.
+
+    Rounded as insightface and OpenCV do, so that detectors see what they see there.
+    """
+    tall = picture.shape[0] / picture.shape[1]
+    inner = (height, int(height / tall)) if tall > height / width else (int(width * tall), width)
+    square = torch.zeros(height, width, 3, dtype=torch.uint8)
+    square[: inner[0], : inner[1]] = _resized(torch.as_tensor(picture), *inner)
+    return square, inner[0] / picture.shape[0]
+
+
+def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    """OpenCV's bilinear resize of 8-bit pictures to the bit: weights are whole 2048ths."""
+    left, right, across = _neighbours(pixels.shape[1], width)
+    above, below, down = _neighbours(pixels.shape[0], height)
+
+    def row(numbers: Tensor) -> Tensor:
+        rows = pixels.index_select(0, numbers)
+        mixed = rows.index_select(1, left) * (2048 - across[:, None]) + rows.index_select(1, right) * across[:, None]
+        return mixed >> 4
+
+    upper, lower = row(above) * (2048 - down[:, None, None]), row(below) * down[:, None, None]
+    return ((upper >> 16) + (lower >> 16) + 2 >> 2).to(torch.uint8)
+
+
+def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each of `new` pixels the two of `old` that it lies between, and the weight of the second in 2048ths."""
+    place = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
+    first = place.floor()
+    weight = ((place - first) * 2048).round().int()
+    return first.long().clamp(0, old - 1), (first.long() + 1).clamp(0, old - 1), weight

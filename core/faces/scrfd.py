@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from ..models.onnx_file import Shape
-from .alignment import fitted
 from .ladder import Detection
-from .pictures import Picture
+from .pictures import Picture, fitted
 
 # Scores, boxes and keypoints of every level, by how many outputs there are: (strides, anchors per pixel).
 _LEVELS = {9: ((8, 16, 32), 2), 15: ((8, 16, 32, 64, 128), 1)}

@@ -1,16 +1,20 @@
-"""What of a workflow's models is there, and what is wrong. Looks at names, lengths and headers; writes nothing."""
+"""What of a workflow's models is there, what is wrong, and the commands that put it right, for a shell or PowerShell.
+
+Looks at names, lengths and headers; writes nothing.
+"""
 
 from __future__ import annotations
 
+import os
 import platform
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 
-from .commands import fetching
-from .examine import examine
-from .findings import DAMAGED, MISPLACED, MISSING, NOTE, OK, Diagnosis, Finding, by_urgency
-from .manifest import Model, human
-from .search import MOST, Folders, crowded
+from .examine import MOST, Folders, crowded, examine, home
+from .findings import CLASH, DAMAGED, MISPLACED, MISSING, NOTE, OK, Diagnosis, Finding, by_urgency
+from .manifest import File, Model, human
 
 
 def report(
@@ -27,7 +31,8 @@ def report(
     for model in _once(wanted):
         between()
         found.append(replace(examine(model, folders), needed_for=users(model)))
-    found += map(_crowded, crowded(folders))
+    nearest = f"It holds more than {MOST} files, and only the nearest of them were looked at."
+    found += [Finding(folder, NOTE, nearest) for folder in crowded(folders)]
     findings = by_urgency(found)
     mend = [one.mend for one in findings if one.mend]
     fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
@@ -37,10 +42,6 @@ def report(
 def absent(wanted: Iterable[Model], folders: Folders) -> list[Model]:
     """Those of which nothing is in its place."""
     return [model for model in _once(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
-
-
-def _crowded(folder: str) -> Finding:
-    return Finding(folder, NOTE, f"It holds more than {MOST} files, and only the nearest of them were looked at.")
 
 
 def _once(wanted: Iterable[Model]) -> Iterable[Model]:
@@ -61,3 +62,55 @@ def machine(torch_version: str, device: str, free: int | None) -> Finding:
 
 def host(name: str) -> Finding:
     return Finding(name.split()[0], OK, f"{name}, Python {platform.python_version()} on {platform.system()}")
+
+
+def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
+    """The commands. resume: go on with what is there, instead of beginning anew."""
+    folder, (file, *others) = home(model, folders), model.fetched
+    if others:
+        hf = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
+        return tuple(f'{hf} "{_pattern(model, file)}"' for file in model.fetched)
+    target, curl = folder / file.names[0], "curl.exe" if system == "nt" else "curl"
+    options = "-fL -C -" if resume else "-fL"
+    fetch = f'{curl} {options} --create-dirs -o "{target}" {model.url_of(file, file.names[0])}'
+    unpack = f'{program(sys.executable, system)} -m zipfile -e "{target}" "{target.with_suffix("")}"'
+    return (fetch, unpack) if model.archive else (fetch,)
+
+
+def _pattern(model: Model, file: File) -> str:
+    """All of its published names, of which its repository has one."""
+    names = [name.removeprefix(f"{model.name}/") for name in file.names]
+    return f"{names[0].split('.')[0]}.*" if len(names) > 1 else names[0]
+
+
+def program(path: str, system: str) -> str:
+    """PowerShell calls a program whose path is quoted by an ampersand only."""
+    return f'& "{path}"' if system == "nt" else f'"{path}"'
+
+
+_BUILDS = {
+    # The one to keep of several first.
+    "onnxruntime": (
+        "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm", "onnxruntime",
+    ),
+    "cv2": (
+        "opencv-contrib-python", "opencv-python", "opencv-contrib-python-headless", "opencv-python-headless",
+    ),
+}  # fmt: skip
+
+
+def packages(installed: Mapping[str, str], python: str = sys.executable, system: str = os.name) -> tuple[Finding, ...]:
+    """Which builds of onnxruntime and OpenCV are installed: several of one write into the same folder, and the last
+    one that was installed has overwritten parts of the others. installed: name -> version."""
+    return tuple(map(partial(_builds, installed, python, system), _BUILDS))
+
+
+def _builds(installed: Mapping[str, str], python: str, system: str, module: str) -> Finding:
+    here = [name for name in _BUILDS[module] if name in installed]
+    named = ", ".join(f"{name} {installed[name]}" for name in here)
+    if len(here) < 2:
+        return Finding(module, OK if here else NOTE, named or "not installed; the node that needs it says so.")
+    keep = f"{here[0]}=={installed[here[0]]}"
+    pip, then = f"{program(python, system)} -m pip", ";" if system == "nt" else " &&"
+    mend = f'{pip} uninstall -y {" ".join(here)}{then} {pip} install --no-deps "{keep}"'
+    return Finding(module, CLASH, f"{named} overwrite each other. Fix it with: {mend}", mend=mend)

@@ -1,21 +1,21 @@
-"""Whether the files of a model are there, whole, and what they should be."""
+"""Where a published model lies in somebody's folders, and whether its files are whole and what they should be."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePath
 
 from ..errors import UnsupportedCheckpoint
 from ..methods import Format
 from . import formats, onnx_file, packs
-from .files import no_model
+from .files import WEIGHTS, cut_short, files_below, no_model
 from .findings import DAMAGED, FOUND, MISPLACED, MISSING, WRONG, Finding
-from .formats import CONTROLNET
-from .manifest import File, Model, human, models
+from .formats import CONTROLNET, recognised
+from .manifest import STANDIN, File, Model, human, models
 from .onnx_file import Kind
-from .search import Folders, everything, listed, moved, place, renamed, target
 from .tensors import shapes
 from .torchscript import is_archive
 
@@ -28,7 +28,7 @@ def examine(model: Model, folders: Folders) -> Finding:
     lost = [file for file, path in places.items() if path is None]
     for path in filter(None, places.values()):
         if trouble := _trouble(path, model if len(model.files) == 1 else None):
-            return Finding(model.title, *trouble, fetch=_fetchable(model) if trouble[0] == DAMAGED else None)
+            return Finding(model.title, *trouble, fetch=model if model.page and trouble[0] == DAMAGED else None)
     if not lost:
         return Finding(model.title, FOUND, str(places[model.files[0]]))
     if len(model.files) == 1:
@@ -37,10 +37,6 @@ def examine(model: Model, folders: Folders) -> Finding:
         names = ", ".join(file.names[0] for file in lost)
         return Finding(model.title, MISSING, f"Not complete: {names}. All of it is at {model.page}.", model)
     return _alike(model, folders) or _missing(model, folders)
-
-
-def _fetchable(model: Model) -> Model | None:
-    return model if model.page else None
 
 
 def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
@@ -77,16 +73,13 @@ def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | 
     if made_for and made_for != model.family:
         return WRONG, f"{path} is a ControlNet for {made_for}; one for {model.family} is needed."
     length = path.stat().st_size
-    twins = () if model.files[0].resembles(length) else (one for one in _twins(model) if one.files[0].resembles(length))
+    # ControlNets of our methods that only their lengths tell from this one.
+    others = (one for one in models() if one.format == model.format and one.nodes and one != model and model.size)
+    twins = () if model.files[0].resembles(length) else (one for one in others if one.files[0].resembles(length))
     for twin in twins:
         size = human(length)
         return WRONG, f"{path} is, by its length ({size}), the {twin.title}; {model.title} has {model.size_text}."
     return None
-
-
-def _twins(model: Model) -> Iterator[Model]:
-    """ControlNets of our methods that only their lengths tell from this one."""
-    return (one for one in models() if one.format == model.format and one.nodes and one != model and model.size)
 
 
 def _alike(model: Model, folders: Folders) -> Finding | None:
@@ -131,7 +124,8 @@ def _pack(model: Model, folders: Folders) -> Finding | None:
         kinds = {onnx_file.inspect(str(path)).kind for path in here}
     except UnsupportedCheckpoint as error:
         return Finding(model.title, DAMAGED, f"{error.problem} {error.advice}", model)
-    lost = [file.part for file, kind in _needed(model) if kind not in kinds]
+    wanted = {"detector": Kind.DETECTOR, "recogniser": Kind.RECOGNISER}
+    lost = [file.part for file in model.files if wanted[file.part] not in kinds]
     if lost and here:
         return Finding(model.title, MISSING, f"{here[0].parent} has no {' and no '.join(lost)}.", model)
     if lost:
@@ -151,11 +145,6 @@ def _detector(found: Iterable[tuple[str, Path]]) -> tuple[str, Path] | None:
     return None
 
 
-def _needed(model: Model) -> Iterator[tuple[File, Kind]]:
-    kinds = {"detector": Kind.DETECTOR, "recogniser": Kind.RECOGNISER}
-    return ((file, kinds[file.part]) for file in model.files)
-
-
 def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
     names = {PurePath(file.names[0]).name for file in model.files}
     for path in everything(folders):
@@ -164,3 +153,88 @@ def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
         if path.name in names and path.parent.name == model.name:
             return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {target(model, folders)}.")
     return None
+
+
+MOST = 10_000
+"""Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""
+
+Folders = Mapping[str, Sequence[str]]
+"""Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all."""
+
+
+def home(model: Model, folders: Folders) -> Path:
+    """The folder of its key where a download goes."""
+    return Path((folders.get(model.key) or (os.path.join("models", model.key),))[0])
+
+
+def target(model: Model, folders: Folders) -> Path:
+    """Where a model belongs."""
+    below = PurePath(model.files[0].names[0]).parent if model.format == "face-pack" else model.name
+    return home(model, folders) / below
+
+
+def place(file: File, model: Model, folders: Folders) -> Path | None:
+    """The file under one of its published names."""
+    paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
+    return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
+
+
+def elsewhere(model: Model, folders: Folders) -> Path | None:
+    """A model of one file that is not in its place: under another name, else in the folder of something else."""
+    under_another_name = (path for _, path in renamed(model, folders))
+    return next(chain(under_another_name, moved(model, folders)), None)
+
+
+def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
+    """Name for the loader and path of the same thing under another name in its folders."""
+    for root in folders.get(model.key, ()):
+        yield from ((name, path) for name, path in listed(root) if _is(path, model))
+
+
+def moved(model: Model, folders: Folders) -> Iterator[Path]:
+    """The file under its own name in the folder of something else."""
+    name = PurePath(model.files[0].names[0]).name
+    return (path for path in everything(folders) if path.name == name and _is(path, model))
+
+
+def listed(root: str) -> Iterator[tuple[str, Path]]:
+    """Relative name and path of the nearest files below a folder."""
+    return ((name, Path(path)) for name, path in files_below(root, MOST))
+
+
+def crowded(folders: Folders) -> list[str]:
+    """Folders with more files than have been looked at."""
+    return [root for root in dict.fromkeys(chain.from_iterable(folders.values())) if cut_short(root, MOST)]
+
+
+def everything(folders: Folders) -> Iterator[Path]:
+    """Every file in any of the folders, once."""
+    roots = {os.path.realpath(root): root for root in chain.from_iterable(folders.values())}
+    inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
+    return (path for real, root in roots.items() if real not in inner for _, path in listed(root))
+
+
+def _is(path: Path, model: Model) -> bool:
+    """Whether a file of any name is certainly this model, or does as well."""
+    if path.suffix not in (*WEIGHTS, ".ckpt") or not model.format or _standin(path):
+        return False
+    known, family = recognised(path)
+    if known is None or known.id != model.format:
+        return False
+    if not _alone(model) and path.stem != PurePath(model.name).stem:
+        return False
+    # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
+    return model.format != CONTROLNET or (
+        bool(model.nodes) and family in (None, model.family) and bool(model.files[0].fits(path.stat().st_size))
+    )
+
+
+def _alone(model: Model) -> bool:
+    """Whether its shapes tell it from all others of its family that we load: IP-Adapter Plus and Plus Face differ in
+    their numbers alone."""
+    return not formats.known(model.format).ours or all(one.format != model.format or one == model for one in models())
+
+
+def _standin(path: Path) -> bool:
+    """Whether the demo's miniature put it there: it has the shapes of the real file, and only its name tells."""
+    return any(part.startswith(STANDIN) for part in (path.name, path.parent.name))

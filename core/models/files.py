@@ -130,7 +130,11 @@ def _look(root: str, most: int) -> _Look:
             break
     paths = [os.path.join(folder, name) for folder, _, names in found for name in names]
     # A link that leads nowhere now may lead to a folder later, without a change of the folder it lies in.
-    marks = {root: None} | {folder: mark for folder, mark, _ in found} | {path: None for path in paths if _dead(path)}
+    marks = (
+        {root: None}
+        | {folder: mark for folder, mark, _ in found}
+        | {path: None for path in paths if not os.path.exists(path)}
+    )
     start = len(os.path.join(root, ""))
     files = tuple((path[start:], path) for path in paths)
     return _Look(began, time.time_ns(), tuple(marks.items()), files, whole=left >= 0)
@@ -143,10 +147,6 @@ def _mark(path: str) -> _Mark | None:
         return None
     # The last tells of changed permissions, too, except on Windows.
     return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_ctime_ns
-
-
-def _dead(path: str) -> bool:
-    return not os.path.exists(path)
 
 
 # What the first bytes of a file that is no model at all look like.

@@ -98,7 +98,10 @@ class Diagnosis:
         return {title: [finding for finding in self.findings if finding.section == title] for title in titles}
 
     def text(self) -> str:
-        width, wide = (max(len(text) for text in column) for column in zip(*map(_start, self.findings), strict=True))
+        width, wide = (
+            max(len(text) for text in column)
+            for column in zip(*((one.what, one.state) for one in self.findings), strict=True)
+        )
         lines: list[str] = []
         for title, findings in self.sections.items():
             rows = (f"{one.what:{width}}  {one.state:{wide}}  {plain(one.detail)}" for one in findings)
@@ -113,10 +116,6 @@ class Diagnosis:
             for title, findings in self.sections.items()
         ]
         return {"summary": self.summary, "sections": sections, "commands": self.commands}
-
-
-def _start(finding: Finding) -> tuple[str, str]:
-    return finding.what, finding.state
 
 
 def by_urgency(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -39,7 +39,10 @@ def detected(detect: Mapping[str, Any], state: State) -> bool:
         all(any(_fits(one, shape) for one in _named(name, state)) for name, shape in detect.get("tensors", {}).items())
         and all(any(key.startswith(beginning) for key in state) for beginning in detect.get("under", ()))
         and not any(True for name in detect.get("absent", ()) for _ in _named(name, state))
-        and _of_another_type(detect.get("other_type_than"), state)
+        and all(
+            state[name].dtype not in {tensor.dtype for tensor in _named(ending, state)}
+            for name, ending in filter(None, [detect.get("other_type_than")])
+        )
         and ("any" not in detect or any(detected(one, state) for one in detect["any"]))
     )
 
@@ -57,10 +60,6 @@ def _fits(tensor: Tensor, wanted: Sequence[Any]) -> bool:
     if "..." in wanted:
         found = found[max(0, len(found) - len(sizes)) :] if wanted[0] == "..." else found[: len(sizes)]
     return len(found) == len(sizes) and all(size in (None, n) for n, size in zip(found, sizes, strict=True))
-
-
-def _of_another_type(pair: Sequence[str] | None, state: State) -> bool:
-    return pair is None or state[pair[0]].dtype not in {tensor.dtype for tensor in _named(pair[1], state)}
 
 
 @cache

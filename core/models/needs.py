@@ -1,18 +1,23 @@
-"""What a workflow needs of the models in the manifest, and what else its loaders have chosen. Standard library only."""
+"""What a workflow needs of the models in the manifest, what else its loaders have chosen, and which method needs what.
+
+Workflows are as ComfyUI saves them, those inside of subgraphs too. Standard library only: scripts read them where there
+is no torch yet.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
+from ..errors import listed
 from ..methods import Method, methods
 from ..text import NAME, plain
-from ..workflow_files import nodes_in
 from . import packs
+from .findings import SINGLE
 from .manifest import STANDIN, File, Model, models
 
 # What the host's loaders read: model keys.
@@ -47,7 +52,8 @@ def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     replaced = {model.key for model in chosen}
     texts = _kinds_and_texts(graph)[1]
     ours = (model for model in needed if model.name in texts or model.key not in replaced)
-    recognisers = _recognisers(graph)
+    # What its methods read, and what Load Face Model names behind the pack.
+    recognisers = {texts[1] for kind, texts, _ in nodes(graph) if kind == _LOADER and len(texts) > 1} | _read(graph)
     return (*(_without_recogniser(model, recognisers) for model in ours), *chosen)
 
 
@@ -69,13 +75,6 @@ def _of_several(kinds: Set[str]) -> dict[str, str]:
     several = [method for method in methods() if method.key and keys[method.key] > 1]
     used = next((method.key for method in several if method.used_by(kinds)), None)
     return {method.node: method.key for method in several} | ({_ADAPTERS: used} if used else {})
-
-
-def _recognisers(graph: Mapping[str, Any]) -> set[str]:
-    """Ids of those that a workflow cannot do without: what its methods read, and what Load Face Model names behind the
-    pack."""
-    loaders = (texts for kind, texts, _ in nodes(graph) if kind == _LOADER)
-    return {texts[1] for texts in loaders if len(texts) > 1} | _read(graph)
 
 
 def _read(graph: Mapping[str, Any]) -> set[str]:
@@ -108,21 +107,10 @@ def _own(key: str, name: str, made_for: str) -> Model:
     forms = (model.format for model in models() if key in _OF_A_FAMILY and (model.key, model.family) == (key, made_for))
     form, title = next(forms, ""), plain(name, NAME) or "a file without a name"
     name = os.path.relpath(os.path.join("/", name), "/")
+    file = File((name,), None, None)
     return Model(
-        id="",
-        title=title,
-        key=key,
-        name=name,
-        format=form,
-        family=made_for,
-        page="",
-        archive=None,
-        files=(File((name,), None, None),),
-        licences=(),
-        commercial="",
-        alternatives=(),
-        nodes=(),
-    )
+        id="", title=title, key=key, name=name, format=form, family=made_for, files=(file,), commercial=""
+    )  # fmt: skip
 
 
 def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:
@@ -195,3 +183,50 @@ def _named(values: Any) -> dict[str, Any]:
 
 def _texts(values: Any) -> list[str]:
     return [one for one in cast("list[Any]", values) if isinstance(one, str)] if isinstance(values, list) else []
+
+
+Graph = Mapping[str, Any]
+
+
+def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
+    """Gives of a model the methods in these workflows that cannot do without it; else the workflow, or SINGLE of many.
+
+    workflows: by their names. template: reads one of the pack by its name.
+    """
+    kinds = {node.kind for graph in workflows.values() for node in nodes(graph)}
+    uses = [use for method in methods() if method.used_by(kinds) for use in method.uses]
+    needed = {use.title: {model.id for model in published(template(use.template))} for use in uses}
+    other = SINGLE if len(workflows) > 1 else listed([*workflows])
+    return lambda model: listed([title for title, ids in needed.items() if model.id in ids], other)
+
+
+_OFF = (2, 4)
+"""The modes of nodes that are muted or bypassed."""
+
+
+def subgraphs(graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What stands inside of the nodes of these types. Raises ValueError where the list is damaged."""
+    return {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}
+
+
+def nodes_in(graph: Mapping[str, Any], running: bool = False) -> Iterator[dict[str, Any]]:
+    """Every node; behind one that stands for a subgraph those inside of it, once.
+
+    running: without those that are switched off. Raises ValueError where a list of nodes or subgraphs is damaged.
+    """
+    inside, waiting = subgraphs(graph), _listed(graph, "nodes")[::-1]
+    while waiting:
+        node = waiting.pop()
+        if running and node.get("mode", 0) in _OFF:
+            continue
+        yield node
+        waiting += _listed(inside.pop(str(node.get("type")), None), "nodes")[::-1]
+
+
+def _listed(part: Any, name: str) -> list[dict[str, Any]]:
+    """The nodes or subgraphs of a part of a workflow."""
+    known: Any = part or {}
+    found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):
+        raise ValueError(f"its list of {name} is damaged")
+    return cast("list[dict[str, Any]]", found)

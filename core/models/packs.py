@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import PurePath
 
-from .manifest import File, Model, model, models
+from .manifest import Model, model, models
 
 LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
@@ -31,11 +31,9 @@ _AURAFACE = 260694151
 
 def published(key: str) -> Model:
     """Where the files of a pack or recogniser id are found; those of antelopev2 for one that nobody publishes."""
-    return next((one for one in models() if key in (one.id, *map(_stem_of, one.files))), model(ANTELOPE))
-
-
-def _stem_of(file: File) -> str:
-    return _stem(file.names[0])
+    return next(
+        (one for one in models() if key in (one.id, *(_stem(file.names[0]) for file in one.files))), model(ANTELOPE)
+    )
 
 
 def folder_and_names(files_of: Model) -> tuple[list[str], list[str]]:

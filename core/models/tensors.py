@@ -91,8 +91,9 @@ def shapes(path: Path) -> dict[str, Tensor]:
         raise ValueError(_unreadable(error, path)) from error
 
 
-def origin(path: Path) -> str:
+def origin(path: str | Path) -> str:
     """The SHA-256 of a file as it was published: of what `convert` has made a safetensors file of, else of itself."""
+    path = Path(path)
     if is_safetensors(path):
         with suppress(LookupError, ValueError, AttributeError, TypeError):  # anybody may write anything there
             (made_of,) = json.loads(_json(path)[0]["__metadata__"][SOURCES]).values()

@@ -12,8 +12,9 @@ import torch.nn.functional as functional
 from PIL import Image
 from torch import Tensor
 
-from .. import examples
+from .. import pictures, previews
 from ..errors import LikenessError, gathered
+from ..geometry import bounds
 from ..inputs import OTHER_WORDS
 from ..pictures import as_masks, as_rgb
 from ..text import plain
@@ -87,7 +88,7 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     part = Part(label, as_rgb(image[0]), alpha, _together(masks), weight, _together(target), pieces)
     for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
         if weight > 0 and kept is not None and not kept.any():
-            raise BadPart(label, f"its {name} ({_size(kept)}) is all zero, so this part would vanish", _EMPTY)
+            raise BadPart(label, f"its {name} ({_size(kept)}) is empty: every value is 0", _EMPTY)
     return part
 
 
@@ -119,7 +120,7 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     given = masks.get("mask")
     if given is not None and _unpainted(given):
         found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
-    found += examples.reminder([(repr(part.label), part.picture)])
+    found += pictures.reminder([(repr(part.label), part.picture)])
     if part.label not in LABELS:
         found.append(
             f"{part.label!r} is none of the six labels that the released weights were trained with. They read it as it "
@@ -173,7 +174,7 @@ def prepared(part: Part, width: int, height: int) -> Prepared:
     """The part as Parts2Whole reads it. Raises BadPart where too little of the mask is left at this size."""
     ready = resized(part, width, height)
     if not token_mask(ready.mask, (height // 8) * (width // 8)).any():
-        why = f"nothing of its mask is left at {width}x{height} px, so this part would vanish"
+        why = f"its mask is empty at {width}x{height} px"
         raise BadPart(part.label, why, "Mask a larger area, or crop the picture closer to the part.")
     return ready
 
@@ -243,3 +244,48 @@ def laid_over(ready: Prepared) -> Tensor:
     """The picture with what does not count in dim magenta: (height, width, 3)."""
     outside = 0.25 * ready.picture + 0.35 * torch.tensor([1.0, 0.0, 1.0])
     return torch.lerp(outside, ready.picture, ready.mask[..., None])
+
+
+def worn(part: Part) -> Tensor:
+    """The part itself, as `cut` leaves it."""
+    high, wide = part.picture.shape[:2]
+    ready = resized(part, wide, high)
+    return cut(ready.picture, ready.mask)
+
+
+def region(part: Part, picture: Tensor) -> Tensor:
+    """The part's place in a picture (H, W, 3) by its target, the whole of it without one, as `cut` leaves it."""
+    high, wide = picture.shape[:2]
+    target = targets((part,), wide, high)
+    return cut(picture, torch.ones(high, wide) if target is None else target[0])
+
+
+def cut(picture: Tensor, mask: Tensor) -> Tensor:
+    """What a mask (H, W) keeps of a picture (H, W, 3): no larger than it needs to be, square, everything else white."""
+    if not (mask > 0).any():  # so faint that eight bits have lost it
+        mask = torch.ones_like(mask)
+    inside = mask > 0.5 if (mask > 0.5).any() else mask > 0
+    left, top, right, below = bounds(inside)
+    window = slice(top, below), slice(left, right)
+    kept, share = picture[window], mask[window][..., None]
+    kept = kept * share + (1 - share)
+    high, wide = kept.shape[:2]
+    side = max(high, wide)
+    top, left = (side - high) // 2, (side - wide) // 2
+    return functional.pad(kept, (0, 0, left, side - wide - left, top, side - high - top), value=1.0)
+
+
+_SIDE = 320
+"""The longer side of each, in pixels, at most."""
+
+
+def sheet(shown: Parts) -> Tensor:
+    """(1, H, W, 3): the parts in their own shape, with what does not count in magenta."""
+    pictures = [laid_over(resized(part, *_small(part.picture))) for part in shown.parts]
+    return previews.contact_sheet(pictures, [caption(n, part) for n, part in enumerate(shown.parts, 1)])
+
+
+def _small(picture: Tensor) -> tuple[int, int]:
+    height, width = picture.shape[:2]
+    scale = min(1.0, _SIDE / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .. import geometry
-from ..errors import BadChoice, BadLayout, counted, gathered
+from ..errors import BadLayout, counted, gathered
 from ..geometry import area, shared
 from ..people import Box, Layout, Point, Slot
 from . import bodies, layouts
@@ -43,12 +43,8 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
     where: one of SIDES; at: the nose, px, of the first for "at x, y", whom the others join in free places; face_size:
     height of the face boxes, px, 0 as large as the faces around; body: one of bodies.BODIES. The heads are on the
     canvas and cover no other head, nor an ID patch another.
-    Raises BadChoice, BadLayout.
+    Raises BadLayout.
     """
-    if where not in SIDES:
-        raise BadChoice("where", where, SIDES)
-    if body not in bodies.BODIES:
-        raise BadChoice("body", body, bodies.BODIES)
     wanted, extended = face_size / bodies.FACE_HEIGHT, layout
     for number in range(count):
         given = where == "at x, y" and number == 0
@@ -100,7 +96,7 @@ def _at(layout: Layout, nose: Point, wanted: float) -> _Spot:
     one = _Spot(nose, wanted or _head_at(nose, others, layout))
     if why := _why_not(one, others, layout):
         raise BadLayout(
-            f"Nobody can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
+            f"No person can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
             "Choose another x and y (of the nose), a smaller face_size, a larger picture, or where = free place.",
         )
     return one

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
 
-from ..errors import BadChoice
 from ..people import Box, Joint, Keypoints, Point, Pose
 
 SEEN = 0.3
@@ -88,10 +87,8 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     """A standing person whose eyes and nose are these keypoints.
 
     The neck goes behind the face of a turned head, whose far ear is hidden. The body hangs straight down unless the
-    head lies on its side (beyond 45 degrees). amount: bust, half or full, else BadChoice is raised.
+    head lies on its side (beyond 45 degrees). amount: bust, half or full.
     """
-    if amount not in _PAIRS:
-        raise BadChoice("body", amount, BODIES)
     left, right, nose = keypoints[:3]
     head, eyes = head_of_face(keypoints), middle(left, right)
     down = unit(eyes, middle(keypoints[3], keypoints[4]))

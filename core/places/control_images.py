@@ -1,18 +1,24 @@
-"""The pictures that ControlNets were trained with: OpenPose skeletons and the five keypoints of faces."""
+"""The pictures that ControlNets were trained with: OpenPose skeletons and the five keypoints of faces.
+
+Discs, ellipses and their blend are to the pixel as OpenCV draws them, in its integer arithmetic stated once more: an
+ellipse is the polygon of its points at every degree, a convex polygon is its outline (Bresenham) and the rows between
+its two sides (fixed point, 16 bits).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from ..errors import LikenessError, listed
 from ..people import NOSE, Joint, Keypoints, Layout, Pose
 from .bodies import LIMBS, openpose, seen_limbs
-from .raster import Canvas, Color, disc, ellipse
 
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
@@ -101,3 +107,116 @@ class NoKeypoints(LikenessError):
             "Make the layout from faces or masks, or with Group Layout: these know where eyes, nose and mouth are. In "
             "a pose, show more of head and shoulders.",
         )
+
+
+Canvas = npt.NDArray[np.uint8]
+"""(height, width, 3)."""
+Color = tuple[int, int, int]
+Pixel = tuple[int, int]
+"""x, y."""
+
+_FULL = 1 << 16
+# Half the width of each row of a disc, from the middle row up; by radius.
+_DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
+
+
+def disc(canvas: Canvas, x: int, y: int, radius: int, color: Color) -> None:
+    """radius: one of 4 and 10."""
+    for away, half in enumerate(_DISCS[radius]):
+        for row in {y - away, y + away}:
+            _row(canvas, row, x - half, x + half, color)
+
+
+def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
+    """Filled. axes: half of each, in pixels; angle: of the first, in degrees."""
+    points = _outline(x, y, axes, angle % 360)
+    for start, end in zip([points[-1], *points], points, strict=False):
+        _line(canvas, start, end, color)
+    if len(points) > 2:
+        _fill(canvas, points, color)
+
+
+@cache
+def _waves() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sine and cosine of 0 to 360 degrees, rounded as in OpenCV's table."""
+    degrees = [math.radians(n) for n in range(361)]
+    sines, cosines = ([round(wave(n), 7) for n in degrees] for wave in (math.sin, math.cos))
+    return np.array(sines, np.float32).astype(np.float64), np.array(cosines, np.float32).astype(np.float64)
+
+
+def _outline(x: int, y: int, axes: tuple[int, int], angle: int) -> list[Pixel]:
+    sines, cosines = _waves()
+    along, across = axes[0] * cosines, axes[1] * sines
+    columns = np.rint(x + along * cosines[angle] - across * sines[angle]).astype(int)
+    rows = np.rint(y + along * sines[angle] + across * cosines[angle]).astype(int)
+    points = list(zip(map(int, columns), map(int, rows), strict=True))
+    points = [point for n, point in enumerate(points) if not n or point != points[n - 1]]
+    return points if len(points) > 1 else [*points, (x, y)]
+
+
+def _row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
+    if 0 <= y < canvas.shape[0] and last >= 0:
+        canvas[y, max(first, 0) : last + 1] = color
+
+
+def _line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
+    clipped = _clipped(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
+    if clipped is None:
+        return
+    (x, y), (x1, y1) = sorted(clipped, key=lambda point: point[0]) if clipped[1][0] < clipped[0][0] else clipped
+    dx, dy, down = x1 - x, abs(y1 - y), 1 if y1 >= y else -1
+    if dy > dx:
+        for n in range(dy + 1):
+            canvas[y + down * n, x + (2 * dx * n + dy - 1) // (2 * dy)] = color
+    else:
+        for n in range(dx + 1):
+            canvas[y + (down * ((2 * dy * n + dx - 1) // (2 * dx)) if dx else 0), x + n] = color
+
+
+def _clipped(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
+    """The part of a line that is on the canvas, ends rounded towards the given ones."""
+    (x0, y0), (x1, y1) = start, end
+    if (x0 < 0 and x1 < 0) or (x0 > right and x1 > right) or (y0 < 0 and y1 < 0) or (y0 > bottom and y1 > bottom):
+        return None
+    if not 0 <= y0 <= bottom:
+        edge = 0 if y0 < 0 else bottom
+        x0, y0 = x0 + int((edge - y0) * (x1 - x0) / (y1 - y0)), edge
+    if not 0 <= y1 <= bottom:
+        edge = 0 if y1 < 0 else bottom
+        x1, y1 = x1 + int((edge - y1) * (x1 - x0) / (y1 - y0)), edge
+    if (x0 < 0 and x1 < 0) or (x0 > right and x1 > right):
+        return None
+    if not 0 <= x0 <= right:
+        edge = 0 if x0 < 0 else right
+        x0, y0 = edge, y0 + int((edge - x0) * (y1 - y0) / (x1 - x0))
+    if not 0 <= x1 <= right:
+        edge = 0 if x1 < 0 else right
+        x1, y1 = edge, y1 + int((edge - x1) * (y1 - y0) / (x1 - x0))
+    return (x0, y0), (x1, y1)
+
+
+def _fill(canvas: Canvas, points: list[Pixel], color: Color) -> None:
+    """The rows between the two sides that lead down from the first of the highest points."""
+    top = min(range(len(points)), key=lambda n: points[n][1])
+    turned = [*points[top:], *points[: top + 1]]
+    for y, (a, b) in enumerate(zip(_side(turned), _side(turned[::-1]), strict=False), points[top][1]):
+        _row(canvas, y, (min(a, b) + _FULL // 2) // _FULL, (max(a, b) + _FULL // 2) // _FULL, color)
+
+
+def _side(points: list[Pixel]) -> list[int]:
+    """Where this side is in every row from the top to the lowest point, in 65536ths of a pixel."""
+    lowest = max(y for _, y in points)
+    (x, y), found = points[0], list[int]()
+    for next_x, next_y in points[1:]:
+        if next_y > y and next_y > points[0][1] + len(found) - 1:
+            rows = next_y - y
+            step = _towards_zero(((next_x - x) * _FULL) * 2 + rows, 2 * rows)
+            found += [x * _FULL + step * n for n in range(rows)]
+        if next_y == lowest:
+            return found
+        x, y = next_x, next_y
+    return found
+
+
+def _towards_zero(a: int, b: int) -> int:
+    return a // b if a >= 0 else -(-a // b)

@@ -1,20 +1,26 @@
-"""Layouts from boxes: places made of a box each, and those of another layout moved with theirs."""
+"""Layouts from boxes: places made of a box each, and those of another layout moved with theirs.
+
+Boxes are BOUNDING_BOX of detectors and of ComfyUI's editor, or lines of text.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from ..errors import BadChoice, counted, gathered, listed
-from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
+from .. import inputs
+from ..errors import LikenessError, counted, gathered, listed
+from ..geometry import FAR, Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
 from ..previews import BACKGROUND, Sheet, as_picture, color_of
-from . import adding, bodies, layouts, poses
-from .boxes import WRITE, BadBoxes, Marked, for_editor, read, written
+from ..text import COMMAS, NAME, plain
+from . import adding, bodies, layouts
 
 SHOWS = ("person", "face")
 SOURCES = ("drawn", "text")
@@ -50,14 +56,12 @@ class BoxedLayout:
 
 
 def start(given: object, picture: Canvas | None, canvas: Canvas, fit: str, shows: str) -> Start:
-    """The boxes of a layout's places, or those that boxes.read finds; none for None.
+    """The boxes of a layout's places, or those that read finds; none for None.
 
     picture: what detected boxes are of, None for the canvas; fit: see geometry.Fit.into; shows: one of SHOWS, boxes
-    that are labelled otherwise are left out. Raises BadBoxes, BadInput, BadChoice and BadSize.
+    that are labelled otherwise are left out. Raises BadBoxes, BadInput and BadSize.
     """
     check_size("The layout", *canvas)
-    if shows not in SHOWS:
-        raise BadChoice("boxes_show", shows, SHOWS)
     if given is None:
         return Start()
     if is_a(given, Layout):
@@ -81,12 +85,10 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     anew with them. A box moves the place of the same number in a layout that is linked, which becomes as large as
     the box holds, at its top and in its middle across. Where there is none, the box is the face, or holds a person
     who looks into the camera, the head at its top.
-    drawn, begun: see boxes.read and boxes.for_editor, None for nothing; text: see boxes.written; body: one of
+    drawn, begun: see read and for_editor, None for nothing; text: see written; body: one of
     bodies.BODIES.
-    Raises BadBoxes, BadInput and BadChoice.
+    Raises BadBoxes and BadInput.
     """
-    if body not in bodies.BODIES:
-        raise BadChoice("body", body, bodies.BODIES)
     by_mouse, by_text, notes = read(drawn or []), written(text), [*begin.notes]
     anew = begin.boxes and not by_text and for_editor(begin.boxes) != begun
     boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
@@ -165,7 +167,7 @@ def _moved(slot: Slot, by: Fit, canvas: Canvas) -> Slot:
         center=by.point(slot.center),
         box=slot.box and by.box(slot.box),
         keypoints=slot.keypoints and tuple(map(by.point, slot.keypoints)),
-        pose=slot.pose and tuple(poses.near(by.joint(joint)) for joint in slot.pose),
+        pose=slot.pose and tuple(layouts.near(by.joint(joint)) for joint in slot.pose),
         mask=None if slot.mask is None else _moved_mask(slot.mask, by, canvas),
     )
     return replace(moved, pose=moved.pose and bodies.on_canvas(moved.pose, adding.head_of(moved), *canvas))
@@ -190,3 +192,103 @@ def canvas_with(boxes: Sequence[Marked], canvas: Canvas, background: Tensor | No
     for number, one in enumerate(boxes):
         sheet.frame(one.box, color_of(number), 1)
     return sheet.tensor()
+
+
+EXAMPLE = "Anna: 60, 80, 300, 500"
+"""A line of text: name, x, y, width, height."""
+WRITE = f"Write a line per person, a name, a colon, x, y, width and height in pixels: {EXAMPLE}"
+_WIDEST = FAR / 10
+"""Pixels, as for poses: what is built around a box stays below FAR."""
+_COLONS = "[:\uff1a]"
+
+
+class BadBoxes(LikenessError):
+    """Boxes that no layout can be made of."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(f"The boxes cannot be used: {why}.", f"{advice}.")
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A box and what stands beside it. label: what a detector takes it for, in small letters, "" where none says."""
+
+    box: Box
+    name: str = ""
+    label: str = ""
+
+
+def read(given: object) -> tuple[Marked, ...]:
+    """BOUNDING_BOX of one picture: {x, y, width, height} in pixels, a list of them, or a list of one such list.
+
+    RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
+    Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
+    """
+    whole: Any = [given] if isinstance(given, Mapping) else given
+    whole = _list(whole)
+    pictures = [whole] if not whole or isinstance(whole[0], Mapping) else whole
+    if len(pictures) > 1:
+        raise BadBoxes(
+            f"they are of {len(pictures)} pictures, a layout is made of one", "Give the detector one picture"
+        )
+    boxes = _list(pictures[0])
+    if boxes is None or not all(isinstance(one, Mapping) for one in boxes):
+        raise BadBoxes(
+            f"they are {inputs.named(given)} without x, y, width and height",
+            "Connect the bboxes of a detector, or a layout",
+        )
+    return tuple(_marked(number, one) for number, one in enumerate(boxes, 1))
+
+
+def _list(given: object) -> Sequence[Any] | None:
+    return cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else None
+
+
+def _marked(number: int, one: Mapping[str, Any]) -> Marked:
+    x, y, wide, high = (
+        inputs.number(f"The {key} of box {number}", one.get(key), least, _WIDEST, whole=False)
+        for key, least in (("x", -_WIDEST), ("y", -_WIDEST), ("width", 0), ("height", 0))
+    )
+    metadata = one.get("metadata")
+    words = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})
+    name = _name(words.get("desc") or words.get("text") or "")
+    return Marked((x, y, x + wide, y + high), name, plain(one.get("label"), NAME).lower())
+
+
+def _name(text: object) -> str:
+    """Up to the first comma or line break: names are listed with commas."""
+    return plain(re.split(f"[{COMMAS}\n]", str(text).strip())[0], NAME)
+
+
+def written(text: str) -> tuple[Marked, ...]:
+    """Lines of "Anna: x, y, width, height" in pixels, the name optional.
+
+    Raises BadBoxes for a line that is none, BadInput for a number out of reach.
+    """
+    lines = [(number, plain(line)) for number, line in enumerate(text.split("\n"), 1)]
+    return tuple(_line(number, line) for number, line in lines if line)
+
+
+def _line(number: int, line: str) -> Marked:
+    *name, numbers = re.split(_COLONS, line)
+    try:
+        x, y, wide, high = map(float, filter(None, re.split(rf"[{COMMAS}\s]", numbers)))
+    except ValueError:
+        shown = line if len(line) < 60 else f"{line[:60]}..."
+        raise BadBoxes(f"line {number} of the text is {shown!r}, without four numbers at its end", WRITE) from None
+    metadata = {"desc": ":".join(name)}
+    return _marked(number, {"x": x, "y": y, "width": wide, "height": high, "metadata": metadata})
+
+
+def for_editor(boxes: Sequence[Marked]) -> list[dict[str, Any]]:
+    """As ComfyUI's editor of boxes takes them, in whole pixels, each in the colour of its place."""
+    return [
+        {
+            "x": round(x0), "y": round(y0), "width": round(x1 - x0), "height": round(y1 - y0),
+            "metadata": {
+                "type": "obj", "text": "", "desc": one.name, "palette": ["#{:02x}{:02x}{:02x}".format(*color_of(n))],
+            },
+        }
+        for n, one in enumerate(boxes)
+        for x0, y0, x1, y1 in [one.box]
+    ]  # fmt: skip

@@ -11,8 +11,8 @@ from torch import Tensor
 from .. import geometry
 from ..attention import region_weights
 from ..errors import gathered
-from ..people import Cast, Identity, Person, PlacedCast, RowCast, is_a
-from . import drawing, placing, regions
+from ..people import Cast, Identity, Person, PlacedCast, is_a, require_places
+from . import drawing, regions
 
 REGIONS, FACE_BOXES = "regions", "face boxes"
 """Where a method acts: wherever a person is heard, or inside their face box alone."""
@@ -39,9 +39,9 @@ def weights(cast: Cast, mask: Tensor | None, margin: float, feather: float, node
         found = regions.of_masks(mask, cast)
         return None if len(found) == 1 and bool((found == 1).all()) else found
     cast = heard(cast)
-    if len(cast.people) == 1 or is_a(cast, RowCast):
+    if len(cast.people) == 1 or cast.by_row:
         return None
-    return regions.of_cast(placing.require_places(cast, node), margin, feather)
+    return regions.of_cast(require_places(cast, node), margin, feather)
 
 
 def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
@@ -49,9 +49,9 @@ def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
 
     Raises BadCast without places.
     """
-    placed = placing.require_places(heard(cast), f"{node} with acts_in at {FACE_BOXES}")
+    placed = require_places(heard(cast), f"{node} with acts_in at {FACE_BOXES}")
     found = regions.in_face_boxes(placed, areas)
-    return found if is_a(cast, RowCast) else region_weights(found)
+    return found if cast.by_row else region_weights(found)
 
 
 def drawn(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tensor | None:

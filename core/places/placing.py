@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from .. import geometry
-from ..errors import BadCast, BadChoice, BadEmbedding, LikenessError, NotPlaced, counted, gathered, listed
-from ..matching import assigned, in_common, similarities
-from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
+from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
+from ..identities import assigned, in_common, similarities
+from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, Slot
 from ..text import plain
 
 ORDERS = ("left to right", "as listed", "match faces", "custom", "last places", "largest faces")
@@ -49,10 +49,8 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
 
     Where the layout has a place for everybody who was listed, the places of those who are absent stay free; where it
     has one only for those who are there, they take them all.
-    Raises BadCast (except for custom), BadChoice, BadOrder, CannotMatch, BadEmbedding.
+    Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
-    if order not in ORDERS:
-        raise BadChoice("order", order, ORDERS)
     places = len(layout.slots)
     by_number: dict[int, int] = {number: person for person, number in enumerate(cast.numbers)}
     everybody = range(1, len(cast.people) + len(cast.absent) + 1)
@@ -61,7 +59,9 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     if order == LAST_PLACES and places > len(everybody):
         return (*[None] * (places - len(everybody)), *map(by_number.get, everybody))
     if order == LARGEST_FACES and places >= len(cast.people):
-        taken = dict(zip(_largest_first(layout.slots), range(len(cast.people)), strict=False))
+        sizes = [geometry.area(slot.box or (0.0, 0.0, 0.0, 0.0)) for slot in layout.slots]  # those without a box last
+        largest = sorted(range(places), key=lambda n: -sizes[n])
+        taken = dict(zip(largest, range(len(cast.people)), strict=False))
         return tuple(map(taken.get, range(places)))
     if places not in (len(cast.people), len(everybody)):
         raise _other_number(cast, places)
@@ -100,50 +100,10 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     return PlacedCast(tuple(placed), layout.width, layout.height)
 
 
-def require_places(cast: Cast, node: str) -> PlacedCast:
-    """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
-    unplaced = [person.identity.name for person in cast.people if person.slot is None]
-    if unplaced or not is_a(cast, PlacedCast):
-        raise NotPlaced(node, unplaced)
-    return cast
-
-
-def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
-    """The places of a cast, of a layout where there is none. node: to tell the user.
-
-    Raises BadCast for a cast in which nobody is left, NotPlaced without both and as `require_places`.
-    """
-    if cast is None:
-        if layout is None:
-            raise NotPlaced(node, [])
-        return layout
-    if not cast.people:
-        raise BadCast(
-            f"Nobody of the cast given to {node} has a place: Place Cast has left everybody out.",
-            "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where).",
-        )
-    placed = require_places(cast, node)
-    return Layout(placed.width, placed.height, placed.slots)
-
-
-def require_together(cast: Cast | None, node: str) -> None:
-    """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
-    if is_a(cast, RowCast):
-        raise BadCast(
-            f"The cast given to {node} comes from Crop Faces: everybody in it has a picture of their own.",
-            "Connect the cast that Crop Faces was given.",
-        )
-
-
 def _left_to_right(slots: Sequence[Slot]) -> list[int]:
     """Per place, how many are further left."""
     found = sorted(range(len(slots)), key=lambda n: slots[n].center)
     return [found.index(n) for n in range(len(slots))]
-
-
-def _largest_first(slots: Sequence[Slot]) -> list[int]:
-    """Places by the size of their faces, those without a box last."""
-    return sorted(range(len(slots)), key=lambda n: -geometry.area(slots[n].box or (0.0, 0.0, 0.0, 0.0)))
 
 
 def _custom(text: str, people: int, places: int) -> list[int]:
@@ -205,7 +165,11 @@ def _likeness(identities: Sequence[Identity], slots: Sequence[Slot], recogniser:
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
     """Who stands where, a line each, and then what may go wrong. order: by which `places` were given."""
-    where = [_where(*one) for one in _standing(cast, layout, places)]
+    where = [
+        f"Place {person.place}: {person.identity.name} at ({round(slot.center[0])}, {round(slot.center[1])})"
+        + ("" if slot.box is None else f", face {_face_size(slot)} px")
+        for person, slot in _standing(cast, layout, places)
+    ]
     return "\n".join([*where, *(troubles(cast, layout, places, order) or ["No problems found."])])
 
 
@@ -249,12 +213,6 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[tuple[Person, 
 def _face_size(slot: Slot) -> int | None:
     """Longer side of the face box, px."""
     return None if slot.box is None else round(geometry.longer_side(slot.box))
-
-
-def _where(person: Person, slot: Slot) -> str:
-    x, y = (round(axis) for axis in slot.center)
-    size = "" if slot.box is None else f", face {_face_size(slot)} px"
-    return f"Place {person.place}: {person.identity.name} at ({x}, {y}){size}"
 
 
 def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:

@@ -12,9 +12,9 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadCast, BadChoice, BadSize, LikenessError, counted, listed
+from ..errors import BadCast, BadSize, LikenessError, counted, listed
 from ..inputs import OTHER_WORDS
-from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, RowCast, Slot, is_a
+from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, Slot, is_a
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
 
@@ -45,7 +45,11 @@ def of_cast(cast: PlacedCast, margin: float, feather: float) -> Tensor:
     feather: width of the soft edge, px.
     Raises BadRegion for a place without box and mask, a region off the canvas, two people with the same region.
     """
-    return checked(torch.stack([_mask_or_face(p, cast, margin, feather) for p in cast.people]), names(cast.people))
+    found = [
+        _face(one, cast, margin, feather) if one.slot is None or one.slot.mask is None else one.slot.mask.float()
+        for one in cast.people
+    ]
+    return checked(torch.stack(found), names(cast.people))
 
 
 def in_face_boxes(cast: PlacedCast, regions: Tensor | None = None) -> Tensor:
@@ -81,12 +85,6 @@ def _face_box(person: Person, cast: PlacedCast) -> Tensor:
     return region
 
 
-def _mask_or_face(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
-    if person.slot is not None and person.slot.mask is not None:
-        return person.slot.mask.float()
-    return _face(person, cast, margin, feather)
-
-
 def of_person(
     cast: PlacedCast, number: int, extent: Extent, margin: float, feather: float, staying: Sequence[Slot] = ()
 ) -> Tensor:
@@ -96,11 +94,9 @@ def of_person(
     margin: how far that reaches, in face sizes. feather: width of the soft edge, px. The faces of others are left out.
     staying: places of people who are in the picture already and stay as they are: their heads are left out, and from
     what is not the person's face their bodies.
-    Raises BadCast, BadChoice, and BadRegion for a place without what is needed, a region off the canvas or under
+    Raises BadCast, and BadRegion for a place without what is needed, a region off the canvas or under
     other people's faces.
     """
-    if extent not in EXTENTS:
-        raise BadChoice("extent", extent, EXTENTS)
     meant = _meant(cast, number)
     if number == ALL_PEOPLE:
         return torch.stack([of_person(cast, n + 1, extent, margin, feather, staying) for n in meant]).amax(0)
@@ -133,7 +129,7 @@ def _meant(cast: PlacedCast, number: int) -> list[int]:
     if number == ALL_PEOPLE and cast.people:
         return [n for n in everybody if cast.people[n].weight > 0] or list(everybody)
     if not 0 < number <= len(cast.people):
-        there = listed([f"{n} {name}" for n, name in enumerate(names(cast.people), 1)], "nobody")
+        there = listed([f"{n} {name}" for n, name in enumerate(names(cast.people), 1)], "no people")
         raise BadCast(
             f"There is no person {number} in the cast; those with a place are {there}.",
             "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
@@ -147,10 +143,10 @@ def of_present(
     """(people, H, W) float32 0..1 of `present`, some of a cast: `of_masks`, or where there are none everybody's
     `of_person`.
 
-    Raises what these raise, and BadRegion for two alike or where everybody has a picture of their own.
+    Raises what these raise, and BadRegion for two alike or where each person has a picture of their own.
     """
-    if is_a(cast, RowCast):
-        why = "everybody has a picture of their own, from Crop Faces, and no region in it"
+    if cast.by_row:
+        why = "each person has a picture of their own, from Crop Faces, and no region in it"
         raise BadRegion(", ".join(names(cast.people)), why, "Leave this node out of the second pass.")
     if masks is None:
         numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in present)]
@@ -205,7 +201,7 @@ def among(
 def describe(found: Found, masks: Tensor) -> list[str]:
     """Which of the masks were taken, and whether they had another size; a line each."""
     taken = f"Of {counted(len(as_masks(masks)), 'mask')} taken: {listed(found.used)}"
-    lines = [taken + (f"; in nobody's place: {listed(found.nobodys)}" if found.nobodys else "")]
+    lines = [taken + (f"; outside all places: {listed(found.nobodys)}" if found.nobodys else "")]
     (high, wide), (height, width) = masks.shape[-2:], found.region.shape
     if (wide, high) != (width, height):
         lines.append(f"The masks are {wide}x{high} px and the layout {width}x{height} px: they are stretched over it.")
@@ -273,8 +269,8 @@ def _body(person: Person, cast: PlacedCast, margin: float, feather: float) -> Te
 
 def check_one_picture(cast: Cast | None) -> None:
     """Raise BadRegion for the cast of Crop Faces, of which no mask of one picture can tell."""
-    if is_a(cast, RowCast):
-        why = "everybody has a picture of their own, from Crop Faces"
+    if cast and cast.by_row:
+        why = "each person has a picture of their own, from Crop Faces"
         raise BadRegion(", ".join(names(cast.people)), why, "Disconnect the mask.")
 
 

@@ -2,20 +2,25 @@
 
 Source: "ID-Patch: Robust ID Association for Group Photo Personalization" (CVPR 2025) and its released
 modules/inferencer.py (Apache-2.0).
+
+The condition image: who takes part, everybody's patch in its place, and whether a picture holds them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from ...core.geometry import PATCH
+from ...core.errors import BadPatches, gathered
+from ...core.geometry import PATCH, off_canvas, on_canvas, patch_rect, with_patches
 from ...core.models.tensors import State, below
-from ...core.people import EMBEDDING
-from ...core.projections.embeddings import EmbeddingProjection
-from ...core.projections.resampler import Resampler
+from ...core.people import EMBEDDING, NotPlaced, Person, PlacedCast, Point, rows_missing
+from ...core.places import placing
+from ...core.projections import EmbeddingProjection, Resampler
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
@@ -66,3 +71,149 @@ class IDPatchNet(nn.Module):
         """Raises RuntimeError where sizes do not fit each other."""
         self.tokens(zeros(1, 1, EMBEDDING))
         self.patch(zeros(1, 1, EMBEDDING))
+
+
+@dataclass(frozen=True)
+class Presence:
+    """Who of a placed cast takes part: of weight above 0, the centre on the canvas.
+
+    cast: everybody. off_canvas, weightless: names of those who do not take part. by_row: whether everybody has a
+    picture of their own.
+    """
+
+    cast: PlacedCast
+    people: tuple[Person, ...]
+    off_canvas: tuple[str, ...]
+    weightless: tuple[str, ...]
+    by_row: bool
+
+    @property
+    def centers(self) -> list[Point]:
+        return [center_of(person) for person in self.people]
+
+    def left_out(self) -> list[str]:
+        """Who does not take part, a line for each reason."""
+        return [
+            *gathered("Off the canvas, left out", self.off_canvas),
+            *gathered("Weight 0, left out", self.weightless),
+        ]
+
+    def doubts(self) -> list[str]:
+        """Who is left out, and whose patches run into each other or over the border, a line for each kind."""
+        people = [(person.identity.name, center_of(person)) for person in self.people]
+        meeting = [] if self.by_row else placing.overlaps(people)
+        return [*self.left_out(), *meeting, *_over_the_border(people, self.cast.width, self.cast.height)]
+
+
+def presence(cast: PlacedCast) -> Presence:
+    """Drop people of weight 0 and people whose centre is off the canvas, tokens and patch alike.
+
+    The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
+    Every person must have a slot.
+    """
+
+    def off(person: Person) -> bool:
+        return off_canvas(center_of(person), cast.width, cast.height)
+
+    return Presence(
+        cast,
+        people=tuple(p for p in cast.people if p.weight > 0 and not off(p)),
+        off_canvas=tuple(p.identity.name for p in cast.people if off(p)),
+        weightless=tuple(p.identity.name for p in cast.people if p.weight <= 0),
+        by_row=cast.by_row,
+    )
+
+
+def _over_the_border(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
+    cut: list[str] = []
+    for name, center in people:
+        x0, y0, x1, y1 = patch_rect(center)
+        wide, high = min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)
+        if min(wide, high) < PATCH:
+            cut.append(f"{name} to {wide}x{high}")
+    return gathered("ID patches cut by the border", cut, f" px of {PATCH}x{PATCH}; less likeness")
+
+
+_OVERSHOOT = 0.25
+"""How far a control picture may leave 0..1, as bicubic resizing does at hard edges."""
+_FAINT = 0.5
+"""Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
+
+
+def check_rows(image: Tensor, people: Sequence[Person], node: str) -> None:
+    """The same for people who have a row of the batch each; BadCast where rows and people differ."""
+    if len(image) != len(people):
+        raise rows_missing(node, len(people), "the image", len(image))
+    for row, person in zip(image, people, strict=True):
+        check_patches(row[None], [person], node)
+
+
+def check_patches(image: Tensor, people: Sequence[Person], node: str) -> None:
+    """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
+
+    image: condition image (B, H, W, 3). people: who is present; their patches and no others must be in it.
+    """
+    beyond = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # H W
+    if not (beyond > 0).any() and any(person.weight >= _FAINT for person in people):
+        raise BadPatches(
+            f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
+            "do not.",
+            "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
+        )
+    if (beyond > _OVERSHOOT).any():
+        for why in (*_missing(beyond, people), *_strangers(beyond, people)):
+            raise BadPatches(
+                f"The image given to {node} was made from another cast: {why}.",
+                "Give ID-Patch Condition Image and this node the same cast, and put no other node between them.",
+            )
+
+
+def _missing(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:
+    """Who has no patch, judged where nobody else's is."""
+    places = [on_canvas(patch_rect(center_of(person)), *beyond.shape) for person in people]
+    covered = torch.zeros_like(beyond)
+    for place in places:
+        covered[place] += 1
+    for person, place in zip(people, places, strict=True):
+        alone = beyond[place][covered[place] == 1]
+        if person.weight >= _FAINT and len(alone) > PATCH and not (alone > 0).any():
+            x, y = center_of(person)
+            yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"
+
+
+def _strangers(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:
+    """Where a patch is that is nobody's. There is room around everybody: picture and layout may have been resized."""
+    others = beyond > _OVERSHOOT
+    for person in people:
+        others[on_canvas(patch_rect(center_of(person), 2 * PATCH), *beyond.shape)] = False
+    for y, x in others.nonzero()[:1]:
+        yield f"there is an ID patch around ({x}, {y}), where no person of this cast stands"
+
+
+def center_of(person: Person) -> Point:
+    """The anchor of a placed person. Raises NotPlaced."""
+    if person.slot is None:
+        raise NotPlaced("ID-Patch", [person.identity.name])
+    return person.slot.center
+
+
+def condition(control: Tensor, patches: Sequence[Tensor], present: Presence, node: str) -> Tensor:
+    """The condition image, signed: the patches of those who are present on `control`, (B, H, W, 3) 0..1.
+
+    Raises BadCast, naming the node, where people have a row each and `control` has another number of rows.
+    """
+    if present.by_row:
+        return condition_rows(control, patches, present.centers, node)
+    return with_patches(control, patches, present.centers)
+
+
+def condition_rows(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point], node: str) -> Tensor:
+    """`with_patches` with one patch in each row: control (1 or patches, H, W, 3).
+
+    Raises BadCast, naming the node, for another number of rows.
+    """
+    if len(control) not in (1, len(patches)):
+        raise rows_missing(node, len(patches), "the image", len(control))
+    rows = control.expand(len(patches), -1, -1, -1)
+    each = enumerate(zip(patches, centers, strict=True))
+    return torch.cat([with_patches(rows[[n]], [patch], [center]) for n, (patch, center) in each])

@@ -40,13 +40,12 @@ from ...core import geometry
 from ...core.errors import BadPatches, LikenessError, counted
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast
+from ...core.people import Cast, Person, PlacedCast, places_of, require_places
 from ...core.pictures import as_rgb
-from ...core.places import control_images, placing, regions
+from ...core.places import control_images, regions
 from ..sockets import CastSocket, adapter_socket
-from .condition_image import Presence, check_patches, check_rows, condition, presence
 from .id_tokens import IDTokensHeard
-from .net import IDPatchNet
+from .net import IDPatchNet, Presence, check_patches, check_rows, condition, presence
 
 METHOD = method("id_patch")
 CATEGORY = "likeness/id-patch"
@@ -57,8 +56,8 @@ NO_TOKENS = (
     "At strength 0 it adds none."
 )
 NOBODY = (
-    "No face is put in: everybody in the cast has weight 0 or is off the canvas. The picture under the patches, such "
-    "as skeletons, still guides; for the prompt alone bypass this node or set strength to 0."
+    "No identities applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
+    "this node or set strength to 0."
 )
 
 
@@ -134,11 +133,11 @@ class IDPatchImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
-        cast = placing.require_places(cast, IMAGE)
+        cast = require_places(cast, IMAGE)
         present = presence(cast)
         made = condition(_control(image, cast), id_patch.patches(present.people, photos), present, IMAGE)
         preview = made.clamp(0, 1)
-        report = "\n".join(present.troubles())
+        report = "\n".join(present.doubts())
         notes.tell(notes.node_of(cls), report)
         fine = f"{counted(len(present.people), 'person', 'people')}, every patch whole and on its own place."
         return io.NodeOutput(made, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
@@ -196,16 +195,15 @@ class ApplyIDPatch(io.ComfyNode):
             notes.tell(notes.node_of(cls), "")
             return io.NodeOutput(positive, negative)
         check_control_net(control_net, id_patch.width, APPLY)
-        cast = placing.require_places(cast, APPLY)
+        cast = require_places(cast, APPLY)
         present = presence(cast)
         people, by_row, said, shown = present.people, present.by_row, present.left_out(), None
         if image is None:
-            places = placing.places_of(cast, None, APPLY)
-            drawn = control_images.skeletons(places, by_row)
-            image = condition(drawn, id_patch.patches(people, photos), present, APPLY)
-            said, shown = present.troubles(), ui.PreviewImage(image.clamp(0, 1), cls=cls)
+            drawn = control_images.skeletons(places_of(cast, None, APPLY), by_row)
+            hint = condition(drawn, id_patch.patches(people, photos), present, APPLY)
+            said, shown = present.doubts(), ui.PreviewImage(hint.clamp(0, 1), cls=cls)
         else:
-            image = _condition_given(image, present)
+            hint = _condition_given(image, present)
         if people:
             tokens = id_patch.tokens(people, photos)
             nobody = id_patch.unconditional_tokens(len(people))
@@ -217,7 +215,7 @@ class ApplyIDPatch(io.ComfyNode):
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
-            control_net, image, strength, percents, vae, width=id_patch.width, canvas=canvas, heard=IDTokensHeard
+            control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, heard=IDTokensHeard
         )
         notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NOBODY])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)
@@ -257,7 +255,7 @@ class BindIDTokens(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        cast = placing.require_places(cast, BIND)
+        cast = require_places(cast, BIND)
         people, node = presence(cast).people, notes.node_of(cls)
         named = {entry[1][ID_TOKENS] for entry in (*positive, *negative) if ID_TOKENS in entry[1]}
         notes.tell(node, "" if named else NO_TOKENS)

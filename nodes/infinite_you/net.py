@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.people import EMBEDDING
-from ...core.projections.resampler import Resampler
+from ...core.projections import Resampler
 
 BLOCKS = (4, 10)
 """Double and single blocks of the published InfuseNets."""

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections.layers import AdapterLayers
-from ...core.projections.resampler import Resampler
+from ...core.projections import AdapterLayers, Resampler
 
 
 class InstantIDNet(nn.Module):

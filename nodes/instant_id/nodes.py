@@ -14,7 +14,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import load, notes, scopes
-from ...bridge.adapters import check_layout, injections
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
@@ -28,14 +27,14 @@ from ...bridge.schema import (
     photos_input,
     seed_input,
 )
-from ...bridge.scopes import Scope
+from ...bridge.scopes import Scope, check_layout, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
-from ...core.errors import LikenessError, rows_missing
+from ...core.errors import LikenessError
 from ...core.families import SDXL
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, PlacedCast, RowCast, is_a
+from ...core.people import Cast, PlacedCast, is_a, rows_missing
 from ...core.pictures import as_rgb
 from ...core.places import heard
 from ...core.places.control_images import NoKeypoints
@@ -77,7 +76,7 @@ class IdentityNet(TokenControlNet):
     """InstantID's ControlNet, which reads faces in the place of the text."""
 
     needed = "IdentityNet is a plain SDXL ControlNet"
-    advice = "Load Adapter's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
+    advice = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
     def copy(self) -> IdentityNet:
         # Not of its own type: attached, it is of a class that stands in front of this one.
@@ -211,7 +210,7 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
         geometry.check_canvas("The keypoints image", image, cast, advice)
     if not image.any():
         raise NoKeypoints(APPLY, [])
-    if is_a(cast, RowCast) and len(image) != len(cast.people):
+    if cast.by_row and len(image) != len(cast.people):
         raise rows_missing(APPLY, len(cast.people), "the keypoints image", len(image))
     return as_rgb(image)
 

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ...bridge import clip_vision, load, lora
+from ...bridge import encode, load, lora
 from ...bridge.load import Loaded
 from ...core.methods import method
 from ..sockets import adapter_socket
-from .net import IPAdapterNet
-from .variants import Variant, variant, versioned
+from .net import IPAdapterNet, Variant, variant, versioned
 
 if TYPE_CHECKING:
     from comfy.clip_vision import ClipVisionModel
@@ -39,16 +38,16 @@ class IPAdapter(Loaded[IPAdapterNet]):
 
     def seen(self, clip: ClipVisionModel, pictures: Tensor) -> Tensor:
         """What the file reads of pictures (n, H, W, 3) by CLIP, (n, ...). Raises WrongEncoder, BadPicture."""
-        look = clip_vision.states if self.variant.clip == "states" else clip_vision.embeds
+        look = encode.states if self.variant.clip == "states" else encode.embeds
         return look(clip, pictures, self.net.seen)
 
     def nothing(self, clip: ClipVisionModel | None) -> Tensor:
         """What it reads instead on the negative side, (1, ...). Raises EncoderMissing, WrongEncoder, BadPicture."""
         states, width = self.variant.clip == "states", self.net.seen
         if clip is None:
-            kind = clip_vision.STATES if states else clip_vision.EMBEDS
-            raise clip_vision.EncoderMissing(self.variant.title, kind, width)
-        return clip_vision.nothing(clip, width) if states else torch.zeros(1, width)
+            kind = encode.STATES if states else encode.EMBEDS
+            raise encode.EncoderMissing(self.variant.title, kind, width)
+        return encode.nothing(clip, width) if states else torch.zeros(1, width)
 
 
 IPAdapterSocket = adapter_socket(METHOD.socket, IPAdapter)

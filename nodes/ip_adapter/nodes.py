@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge import notes, scopes
-from ...bridge.adapters import check_layout, injections
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
 from ...bridge.schema import advanced, applied_outputs, described, heard_inputs, percent_input, photos_input
-from ...bridge.scopes import Scope
+from ...bridge.scopes import Scope, check_layout, injections
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.people import Identity
@@ -28,8 +27,7 @@ from ...core.places.heard import REGIONS
 from ..sockets import CastOrIdentitySocket
 from . import style
 from .file import FILE, METHOD, IPAdapter, IPAdapterSocket, load_ip_adapter
-from .net import alike
-from .variants import BY_THE_FILE, CUTS, LOOSE, SEQUENCE, SWAPPED, VERSIONS, Variant
+from .net import BY_THE_FILE, CUTS, LOOSE, SEQUENCE, SWAPPED, VERSIONS, Variant, alike
 
 CATEGORY = "likeness/ip-adapter"
 APPLY = "Apply IP-Adapter (Likeness)"

@@ -12,23 +12,22 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import notes, scopes, unet
-from ...bridge.adapters import check_layout, injections
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs
-from ...bridge.scopes import Scope
+from ...bridge.scopes import Scope, check_layout, injections
 from ...core.errors import BadCast, LikenessError
-from ...core.people import Cast, PlacedCast, RowCast, is_a
+from ...core.people import Cast, PlacedCast, require_places
 from ...core.pictures import as_masks
-from ...core.places import placing, regions
+from ...core.places import regions
 from ...core.prompts import named
 from ...core.text import plain
 from ..sockets import CastSocket
 from .file import METHOD, IPAdapter, IPAdapterSocket
-from .styles import CHOICES, CROP, PAD, fitted, heard_in
+from .net import CHOICES, CROP, PAD, fitted, heard_in
 
 NAME = "Style per Person"
-NOBODY = "Nobody is drawn in this style: those who are meant have weight 0."
+NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
 class NotForPictures(LikenessError):
@@ -100,7 +99,7 @@ class ApplyStyle(io.ComfyNode):
         if who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{NAME}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
-        placed = None if cast is None or mask is not None else placing.require_places(cast, NAME)
+        placed = None if cast is None or mask is not None else require_places(cast, NAME)
         drawn = [True] if placed is None else _drawn(placed, who)
         notes.tell(node, "" if any(drawn) else NOBODY)
         if not weight or not any(drawn):
@@ -114,7 +113,7 @@ class ApplyStyle(io.ComfyNode):
         if placed is None:
             everywhere = scopes.everywhere(Cast(()), NAME, node, window)
             scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
-        elif is_a(placed, RowCast):
+        elif placed.by_row:
             scope = scopes.of_bodies(placed, NAME, node, window, None, extent, margin, feather, rows=True)
         else:
             people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]

@@ -15,7 +15,7 @@ from ...bridge.carried import put
 from ...bridge.conditioning import Conditioning
 from ...bridge.encode import check_family, latent_of, text_of
 from ...bridge.injections import Injection, InjectionsRun
-from ...bridge.progress import stepwise
+from ...bridge.notes import stepwise
 from ...bridge.runs import patched
 from ...bridge.self_attention.recording import record_at_zero
 from ...bridge.self_attention.run import SharingRun
@@ -142,7 +142,7 @@ def check_model(model: ModelPatcher, features: Features) -> None:
     layers = unet.transformers(unet.unet_of(model))
     theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
     ours = {block: tokens[0].kept.shape[-1] for block, tokens in features.bank.items()}
-    fits = features.networks.decoupled.model.layer_widths == [layer.attn2.to_q.out_features for *_, layer in layers]
+    fits = features.networks.decoupled.model.widths == [layer.attn2.to_q.out_features for *_, layer in layers]
     if fits and ours == theirs and unet.text_width(model) == unet.text_width(features.networks.reference):
         return
     name = type(model.model.model_config).__name__
@@ -188,7 +188,7 @@ def put_in(
         return positive, negative
     tokens = padded([embed * weight for embed, weight in zip(features.embeds, features.weights, strict=True)])
     decoupled = features.networks.decoupled
-    pairs = [(k.cpu(), v.cpu()) for k, v in decoupled.model(load.on_device(decoupled, tokens))]
+    pairs = [(k.cpu(), v.cpu()) for k, v in decoupled.model.keys_and_values(load.on_device(decoupled, tokens))]
     heard = tuple((k, v * strength) for k, v in pairs)
     silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in pairs)
     return (

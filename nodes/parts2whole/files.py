@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, cast
 
 import comfy.model_sampling
 import comfy.sd
@@ -19,16 +20,18 @@ from torch import Tensor, nn
 
 from ...bridge import folders, load
 from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
-from ...core.models import releases
+from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, files_below, stamp
 from ...core.models.formats import identify, require
 from ...core.models.tensors import below, check_kinds, check_weights
 from ...core.text import in_one_line
-from . import released
-from .net import DecoupledAttn
-from .pose_guider import PoseGuider
+from .net import DecoupledAttn, PoseGuider
 
-KEY = released.MODEL.key
+MODEL = manifest.model("parts2whole")
+EXPECTED, ADVICE = manifest.release_expected(MODEL), manifest.release_advice(MODEL)
+NETWORKS = manifest.networks_of(MODEL)
+"""Prefixes of the keys in a single file."""
+KEY = MODEL.key
 _TEXT_WIDTH, _CHANNELS = 768, 4
 
 
@@ -48,7 +51,7 @@ def choices() -> list[str]:
 
 def _choices_in(root: str) -> list[str]:
     names = [name for name, _ in files_below(root)]
-    whole = set(filter(None, map(releases.folder_of, names)))
+    whole = set(filter(None, map(manifest.folder_of, names)))
     found = [*whole, *filter(_is_single, names)]
     # What lies in a release belongs to it.
     return [name for name in found if not whole & set(map(str, PurePath(name).parents))]
@@ -64,16 +67,16 @@ def path_of(name: str) -> str:
     The published name, which the workflows have, also stands for the only thing there under another name.
     Raises ModelMissing, and for a folder what is missing in it.
     """
-    if name == released.MODEL.name and name not in (there := choices()) and len(there) == 1:
+    if name == MODEL.name and name not in (there := choices()) and len(there) == 1:
         name = there[0]
     for root in folders.folders(KEY) if name else ():  # an empty menu sends an empty name
         path = root if name == "." else folders.within(root, name)
         if _is_single(path) and os.path.isfile(path):
             return path
         if os.path.isdir(path):
-            releases.locate(released.MODEL, Path(path))
+            manifest.locate(MODEL, Path(path))
             return path
-    published = released.MODEL
+    published = MODEL
     raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), published.page, published.size_text)
 
 
@@ -82,7 +85,7 @@ def fingerprint(name: str | None) -> str:
     if name is None:
         return ""
     path = path_of(name)
-    files = [path] if os.path.isfile(path) else releases.locate(released.MODEL, Path(path)).values()
+    files = [path] if os.path.isfile(path) else manifest.locate(MODEL, Path(path)).values()
     return str([stamp(str(file)) for file in files])
 
 
@@ -96,8 +99,8 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
     laid_over = {key: tensor for key, tensor in states["decoupled_attn"].items() if "_dc." not in key}
     denoiser = {**states["denoiser"], **laid_over}
     model = _unet(denoiser, path)
-    released.check_layers(states["decoupled_attn"], denoiser, path)
-    reference = released.with_tail(states["reference_unet"], denoiser, path)
+    check_layers(states["decoupled_attn"], denoiser, path)
+    reference = with_tail(states["reference_unet"], denoiser, path)
     model.add_object_patch("model_sampling", _sampling(model, scheduler, path))
     networks = Parts2Whole(
         _unet(reference, path),
@@ -108,23 +111,23 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
 
 
 def _read_folder(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    files = releases.locate(released.MODEL, Path(path))
-    read = partial(load.read_state_dict, expected=released.EXPECTED, advice=released.ADVICE)
-    config = files[releases.SCHEDULER]
-    scheduler = released.schedule(config.read_bytes(), str(config))
-    return {name: read(str(files[name])) for name in released.NETWORKS}, scheduler
+    files = manifest.locate(MODEL, Path(path))
+    read = partial(load.read_state_dict, expected=EXPECTED, advice=ADVICE)
+    config = files[manifest.SCHEDULER]
+    scheduler = schedule(config.read_bytes(), str(config))
+    return {name: read(str(files[name])) for name in NETWORKS}, scheduler
 
 
 def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    state = load.read_state_dict(path, released.EXPECTED, released.ADVICE)
-    require(state, released.MODEL.format, path, released.ADVICE)
+    state = load.read_state_dict(path, EXPECTED, ADVICE)
+    require(state, MODEL.format, path, ADVICE)
     with safe_open(path, "pt") as file:
-        scheduler = (file.metadata() or {}).get(releases.SCHEDULER)
-    states = {name: below(f"{name}.", state) for name in released.NETWORKS}
+        scheduler = (file.metadata() or {}).get(manifest.SCHEDULER)
+    states = {name: below(f"{name}.", state) for name in NETWORKS}
     if scheduler is None or not all(states.values()):
         what = "a single file without its noise schedule or one of its networks"
-        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
-    return states, released.schedule(scheduler, path)
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+    return states, schedule(scheduler, path)
 
 
 def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
@@ -134,7 +137,7 @@ def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> M
         return load.in_patcher(partial(kind, state), own)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE) from error
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE) from error
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
@@ -146,7 +149,7 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         known = identify(state)
         found = f"text width {width}, latents of {channels} channels"
         what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})"
-        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
     names = _names(state)
     ours = {names[key]: tensor for key, tensor in state.items() if key in names}
     try:
@@ -157,13 +160,13 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         raise  # the file may be good
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"a damaged SD1.5 UNet ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE) from error
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE) from error
     missing = None if model is None else model.model.diffusion_model.state_dict().keys() - ours.keys()
     if model is None or missing:
         unknown = sorted(missing or state.keys() - names.keys())
         found = counted(len(unknown), "tensor")
         what = f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)"
-        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
     return model
 
 
@@ -210,12 +213,89 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
     prediction = str(scheduler.get("prediction_type", "epsilon"))
     if prediction not in kinds:
         what = f"a model with prediction_type = {prediction!r}"
-        raise UnsupportedCheckpoint(path, what, released.EXPECTED, released.ADVICE)
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, kinds[prediction]):
         pass
 
     sampling = Sampling(model.model.model_config)
     zero_snr = bool(scheduler.get("rescale_betas_zero_snr", False))
-    sampling._register_schedule(given_betas=released.betas(scheduler, path), zsnr=zero_snr)
+    sampling._register_schedule(given_betas=betas(scheduler, path), zsnr=zero_snr)
     return sampling
+
+
+_MOST_STEPS = 100_000
+
+
+def schedule(config: str | bytes, path: str) -> dict[str, Any]:
+    """What a diffusers scheduler_config.json says. Raises UnsupportedCheckpoint, naming `path`, for anything else."""
+    try:
+        found: Any = json.loads(config)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise UnsupportedCheckpoint(path, "damaged or no noise schedule", "a scheduler_config.json as released", ADVICE)
+    return cast("dict[str, Any]", found)
+
+
+def betas(scheduler: Mapping[str, Any], path: str) -> Tensor:
+    """The noise schedule of a diffusers scheduler_config.json, (timesteps,) float64.
+
+    "linear" is linear in beta, unlike the host's schedule of that name. Raises UnsupportedCheckpoint.
+    """
+    try:
+        steps = int(scheduler.get("num_train_timesteps", 1000))
+        start, end = float(scheduler.get("beta_start", 0.00085)), float(scheduler.get("beta_end", 0.012))
+        whole = 0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1
+    except (TypeError, ValueError, OverflowError):
+        steps, start, end, whole = 0, 0.0, 0.0, False
+    if not whole:
+        raise UnsupportedCheckpoint(path, "a model with numbers that make no noise schedule", EXPECTED, ADVICE)
+    kind = scheduler.get("beta_schedule", "linear")
+    if kind == "linear":
+        return torch.linspace(start, end, steps, dtype=torch.float64)
+    if kind == "scaled_linear":
+        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
+    what = f"a model with beta_schedule = {kind!r}"
+    raise UnsupportedCheckpoint(path, what, "linear or scaled_linear", ADVICE)
+
+
+def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> None:
+    """Raise UnsupportedCheckpoint unless the parts have keys and values of their own in every cross-attention layer of
+    the denoiser, of its width and all from one width of tokens."""
+    found = {key: tuple(tensor.shape) for key, tensor in decoupled.items() if "_dc." in key}
+    token = next(iter(found.values()), ())[1:]
+    text = "attn2.to_k.weight"
+    wanted = {
+        f"{key.removesuffix(text)}attn2.processor.to_{side}_dc.weight": (len(tensor), *token)
+        for key, tensor in denoiser.items()
+        if key.endswith(text)
+        for side in "kv"
+    }
+    for key in sorted({*found, *wanted}):
+        if found.get(key) != wanted.get(key):
+            shapes = f"{found.get(key, 'nothing')} instead of {wanted.get(key, 'nothing')}"
+            what = f"a Parts2Whole whose DecoupledAttn is damaged ({key}: {shapes})"
+            raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+
+
+def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
+    """The reference UNet with zeros where the release has nothing: after the input of its last self-attention.
+
+    Nothing reads what comes out of these layers. Raises UnsupportedCheckpoint where anything else is missing.
+    """
+    lost = denoiser.keys() - reference.keys()
+    unexpected = sorted(key for key in lost if not key.startswith(_tail(denoiser)))
+    if unexpected:
+        what = f"an incomplete reference UNet ({counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ...)"
+        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+    return {**reference, **{key: torch.zeros_like(denoiser[key]) for key in lost}}
+
+
+def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """What the keys start with that come after the last layer that is recorded."""
+    blocks = [key.split(".") for key in unet if key.startswith("up_blocks.") and ".transformer_blocks." in key]
+    level, number, depth = max((int(parts[1]), int(parts[3]), int(parts[5])) for parts in blocks)
+    last = f"up_blocks.{level}.attentions.{number}"
+    inside = tuple(f"{last}.transformer_blocks.{depth}.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff"))
+    return (*inside, f"{last}.proj_out.", "conv_norm_out.", "conv_out.")

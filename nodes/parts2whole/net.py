@@ -1,6 +1,7 @@
-"""Decoupled attention of Parts2Whole: one token per part, from the whole picture of the part.
+"""Parts2Whole: decoupled attention, one token per part from the whole picture of the part; and the pose guider.
 
-Source: Parts2Whole, parts2whole/models/custom_attention_processor.py (MIT).
+Source: Parts2Whole, parts2whole/models/custom_attention_processor.py and pose_guider.py (MIT), the latter after Animate
+Anyone (arXiv 2311.17117): a pose picture becomes features that are added after the denoiser's first convolution.
 """
 
 from __future__ import annotations
@@ -9,43 +10,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
+
+from ...core.projections import AdapterLayers
 
 SLOTS = 6
 """The trained number of image tokens; fewer parts are filled up with zeros."""
 
 
-class DecoupledAttn(nn.Module):
+class DecoupledAttn(AdapterLayers):
     """Keys and values of the image tokens for every cross-attention layer.
 
     state: "<diffusers layer>.attn2.processor.to_{k,v}_dc.weight"; other keys are not looked at.
-    width: of one image token. layer_widths: of the keys of every layer.
     """
 
     def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        first = [state[f"{name}{_PROCESSOR}to_k_dc.weight"] for name in _layers(state)]
-        self.width = first[0].shape[1]
-        self.layer_widths = [len(weight) for weight in first]
-        self.to_k_dc, self.to_v_dc = (
-            nn.ModuleList(
-                _linear(state[f"{name}{_PROCESSOR}to_{side}_dc.weight"], ops, **factory) for name in _layers(state)
-            )
-            for side in "kv"
-        )
+        super().__init__(self.own_state(state), ops=ops, **factory)
 
     @staticmethod
     def own_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`state` under this module's keys."""
         return {
-            f"to_{side}_dc.{n}.weight": state[f"{name}{_PROCESSOR}to_{side}_dc.weight"]
+            f"{n}.to_{side}_ip.weight": state[f"{name}{_PROCESSOR}to_{side}_dc.weight"]
             for n, name in enumerate(_layers(state))
             for side in "kv"
         }
-
-    def forward(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """tokens (1, SLOTS, width) -> per layer ((1, SLOTS, C), the same), in diffusers' order: down, up, mid."""
-        return [(to_k(tokens), to_v(tokens)) for to_k, to_v in zip(self.to_k_dc, self.to_v_dc, strict=True)]
 
 
 _PROCESSOR = ".attn2.processor."
@@ -61,11 +51,30 @@ def _position(name: str) -> tuple[int, list[int]]:
     return place, [int(part) for part in name.split(".") if part.isdigit()]
 
 
-def _linear(weight: Tensor, ops: Any, **factory: Any) -> Any:
-    return ops.Linear(weight.shape[1], weight.shape[0], bias=False, **factory)
-
-
 def padded(embeds: Sequence[Tensor]) -> Tensor:
     """One (1, width) CLIP image embedding per part -> (1, SLOTS, width), zeros where there is no part."""
     tokens = torch.stack([embed.float() for embed in embeds], dim=1)
     return nn.functional.pad(tokens, (0, 0, 0, SLOTS - tokens.shape[1]))
+
+
+class PoseGuider(nn.Module):
+    """(B, 3, H, W), 0..1 -> (B, channels, ceil(H / 8), ceil(W / 8)). Sizes are read from the tensors of `state`."""
+
+    def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+
+        def conv(name: str, stride: int = 1) -> Any:
+            out, channels = state[f"{name}.weight"].shape[:2]
+            return ops.Conv2d(channels, out, 3, padding=1, stride=stride, **factory)
+
+        count = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("blocks."))
+        self.conv_in = conv("conv_in")
+        # Every second convolution halves the picture.
+        self.blocks = nn.ModuleList(conv(f"blocks.{n}", 1 + n % 2) for n in range(count))
+        self.conv_out = conv("conv_out")
+
+    def forward(self, pose: Tensor) -> Tensor:
+        features = functional.silu(self.conv_in(pose))
+        for block in self.blocks:
+            features = functional.silu(block(features))
+        return self.conv_out(features)

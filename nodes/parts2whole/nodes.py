@@ -16,8 +16,7 @@ from ...bridge.conditioning import Conditioning, sigmas_of
 from ...bridge.schema import advanced, applied_outputs, described, percent_input
 from ...bridge.self_attention.shared_parts import Watch
 from ...core import previews
-from ...core.parts.drawing import sheet
-from ...core.parts.parts import Parts, pose_hint, stretched
+from ...core.parts.parts import Parts, pose_hint, sheet, stretched
 from ..sockets import PartsSocket, socket
 from .features import Features, check_model, check_text, encode, pose_features, put_in, reading
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of

@@ -1,25 +1,32 @@
-"""A PhotoMaker file on the host: its networks, and the LoRA that belongs to it."""
+"""A PhotoMaker file on the host, and the prompt with people in its class words, each read in a part of the picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.clip_model
 import comfy.clip_vision
 import comfy.lora
 import torch
-from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 from torch import Tensor
 
 from ...bridge import load
+from ...bridge.carried import put
+from ...bridge.conditioning import Canvas, Conditioning, changed_at
 from ...bridge.load import Loaded
-from ...core.errors import WrongBaseModel
+from ...bridge.regional_text import silent, standing_at
+from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
+from ...core.inputs import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import State, below
 from ...core.people import Person
-from .net import PhotoMakerNet
+from ...core.text import plain
+from . import net
+from .net import PhotoMakerNet, own_names
 
 METHOD = method("photo_maker")
 FILE = load.Published.of(METHOD, "PhotoMaker adapter")
@@ -56,7 +63,7 @@ def load_photo_maker(path: str) -> PhotoMaker:
     state = FILE.read(path)
     encoder, lora = (below(part, state) for part in ("id_encoder.", "lora_weights."))
     encoder.pop("vision_model.embeddings.position_ids", None)  # some versions of transformers save this count
-    patcher = FILE.build(path, partial(PhotoMakerNet, vision=_vision), {**encoder, **lora})
+    patcher = FILE.build(path, partial(PhotoMakerNet, vision=_vision), {**own_names(encoder), **lora})
     return PhotoMaker(patcher, lora)
 
 
@@ -73,13 +80,62 @@ def _vision(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype)
     return comfy.clip_model.CLIPVision(config, dtype, device, ops)
 
 
-def lora_weights(loaded: PhotoMaker, model: ModelPatcher) -> dict[str, str]:
-    """The names of the layers in a file's LoRA -> the MODEL's. Raises WrongBaseModel where one finds no layer."""
-    weights = comfy.lora.model_lora_keys_unet(model.model, {})
-    layers = sum(key.endswith("up.weight") for key in loaded.lora)
-    found = len(comfy.lora.load_lora(dict(loaded.lora), weights, False))
-    if found != layers:
-        name = type(model.model.model_config).__name__
-        advice = "Use a MODEL with SDXL's own layout: SDXL, Turbo, Lightning, LCM and their fine-tunes."
-        raise WrongBaseModel(f"The LoRA in this {METHOD.title} file", f"{layers} layers", f"{found} ({name})", advice)
-    return weights
+SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
+_ENCODERS = {"g", "l"}
+
+
+class Prompt(NamedTuple):
+    """The plain words of a prompt, and the same with class words fused; where in the second those of everybody heard
+    stand, and how many."""
+
+    plain: Conditioning
+    fused: Conditioning
+    stand: tuple[tuple[int, int], ...]
+
+
+def prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person]) -> Prompt:
+    """Of `people`, whose class words stand in the text in their order, a trigger behind each.
+
+    Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, BadPicture for weights that no
+    text can have, and what `PhotoMaker.tokens` raises.
+    """
+    read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
+    if read.keys() != _ENCODERS:
+        found, wanted = (f"text encoders {listed(sorted(each))}" for each in (read, _ENCODERS))
+        raise WrongBaseModel("The CLIP", f"another family ({found})", f"SDXL's ({wanted})", SAME_CLIP)
+    found = net.find(read, mark, trigger, [person.identity.name for person in people])
+    said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
+    copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
+    single, _ = net.laid_out(found, [1] * len(people), nothing)
+    copied, places = net.laid_out(found, copies, nothing)
+    before, after = (clip.encode_from_tokens_scheduled(each) for each in (single, copied))
+    if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
+        raise unusable_text(f"The text {plain(text, 60)!r}")
+    for n, tokens in said.items():
+        weight = people[n].weight
+        after = [[loaded.fused(context, places[n], tokens, weight), options] for context, options in after]
+    return Prompt(before, after, tuple((places[n], copies[n]) for n in said))
+
+
+def by_region(
+    said: Prompt, negative: Conditioning, start_percent: float, regions: Tensor | None, canvas: Canvas
+) -> tuple[Conditioning, Conditioning]:
+    """Positive and negative: the plain words, and from `start_percent` of the schedule on the fused ones.
+
+    ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
+
+    regions: (people, H, W) where those who are heard are, or None: everywhere.
+    """
+    before, after = (_control_nets_read(said.plain, side) for side in (said.plain, said.fused))
+    negative = _control_nets_read(negative, negative)
+    for (place, count), region in zip(said.stand, () if regions is None else regions, strict=regions is not None):
+        text = standing_at(place, count, region, canvas)
+        before, after, negative = put(before, silent(text)), put(after, text), put(negative, silent(text))
+    pairs = zip(before, after, strict=True)
+    return [entry for pair in pairs for entry in changed_at(*pair, start_percent)], negative
+
+
+def _control_nets_read(words: Conditioning, side: Conditioning) -> Conditioning:
+    """A side whose ControlNets read these texts instead, except where another node has given them others."""
+    pairs = zip(words, side, strict=True)
+    return [[text, {"cross_attn_controlnet": read, **options}] for (read, _), (text, options) in pairs]

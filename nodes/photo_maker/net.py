@@ -1,21 +1,28 @@
 """PhotoMaker: a person's photos become tokens that are fused with the class word (man, woman) in the text.
 
 Source: "PhotoMaker: Customizing Realistic Human Photos via Stacked ID Embedding" (arXiv 2312.04461) and its released
-photomaker/model.py and model_v2.py (Apache-2.0). Module and parameter names are those of the authors' files, so that
-one loads strictly; every size is read from the tensors.
+photomaker/model.py and model_v2.py (Apache-2.0). Module and parameter names are those of the authors' files but for
+v2's projection, which `own_names` brings to those of FaceID Plus; every size is read from the tensors.
+
+Class words are found before their trigger, repeated for the photos and laid out for CLIP by the text encoder's own
+tokens, as the released photomaker/pipeline.py does: the trigger is taken out, and the last token of the word before it
+stands as often as there are tokens to fuse with. Unlike there, there may be several people, and as many chunks of the
+text encoder as the prompt needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ...core.errors import LikenessError, counted, listed
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections.resampler import Perceiver
+from ...core.projections import FacePlusProjection
 
 SIDE = 224
 """Of a photo in pixels, as CLIP sees it."""
@@ -53,25 +60,9 @@ class Fuse(nn.Module):
         return self.layer_norm(self.mlp2(fused) + fused)
 
 
-class FaceTokens(nn.Module):
-    """v2's: the face's embedding as tokens, to which what they find in the photo is added."""
-
-    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        (inside, self.embedding), out = state["token_proj.0.weight"].shape, state["token_proj.2.weight"].shape[0]
-        self.width = len(state["token_norm.weight"])
-        self.token_proj = nn.Sequential(
-            ops.Linear(self.embedding, inside, **factory), nn.GELU(), ops.Linear(inside, out, **factory)
-        )
-        self.token_norm = ops.LayerNorm(self.width, **factory)
-        self.perceiver_resampler = Perceiver(
-            below("perceiver_resampler.", state), ops=ops, head_dim=HEAD_DIM, **factory
-        )
-
-    def forward(self, faces: Tensor, seen: Tensor) -> Tensor:
-        """Embeddings (n, 512) and CLIP's last states (n, 257, 1024) of as many photos -> (n, tokens, width)."""
-        tokens = self.token_norm(self.token_proj(faces).unflatten(1, (-1, self.width)))
-        return tokens + self.perceiver_resampler.found(seen, tokens)
+def own_names(state: State) -> dict[str, Tensor]:
+    """An ID encoder's tensors by the names that they have here."""
+    return {key.replace("qformer_perceiver.token_", "qformer_perceiver."): one for key, one in state.items()}
 
 
 class PhotoMakerNet(nn.Module):
@@ -88,7 +79,9 @@ class PhotoMakerNet(nn.Module):
         self.visual_projection_2 = ops.Linear(second[1], second[0], bias=False, **factory)
         self.fuse_module = Fuse(below("fuse_module.", state), ops=ops, **factory)
         perceiver = below("qformer_perceiver.", state)
-        self.qformer_perceiver = FaceTokens(perceiver, ops=ops, **factory) if perceiver else None
+        self.qformer_perceiver = (
+            FacePlusProjection(perceiver, ops=ops, head_dim=HEAD_DIM, **factory) if perceiver else None
+        )
         self.width = first[0] + second[0]
 
     def tokens(self, pixels: Tensor, faces: Tensor | None) -> Tensor:
@@ -106,3 +99,111 @@ class PhotoMakerNet(nn.Module):
         faces = zeros(1, EMBEDDING) if self.qformer_perceiver is not None else None
         tokens = self.tokens(zeros(1, 3, SIDE, SIDE), faces).flatten(0, 1)
         self.fuse_module(zeros(tokens.shape), tokens)
+
+
+Token = tuple[Any, ...]
+"""As the host gives it: a number or an embedding, its weight, and 0 or the number of its part of the prompt."""
+Prompt = Mapping[str, Sequence[Sequence[Token]]]
+"""Per text encoder the chunks that it reads."""
+TRIGGER = "img"
+
+
+class BadTrigger(LikenessError):
+    """A prompt whose class words are not those of the people."""
+
+    def __init__(self, why: str, trigger: str, people: Sequence[str]) -> None:
+        example = " and ".join([f"a woman {trigger or TRIGGER}"] * max(1, len(people)))
+        super().__init__(
+            f"{why}. People in the cast: {listed(people, 'no people')}.",
+            f"Write for each of them, in their order, what they are (man, woman, girl) and behind it the trigger word, "
+            f"such as: photo of {example}.",
+        )
+
+
+class TooManyPhotos(LikenessError):
+    """More tokens of one person than the text encoder reads at once."""
+
+    def __init__(self, tokens: int, room: int) -> None:
+        super().__init__(
+            f"The photos of one person make {tokens} tokens of the text, which reads {room} at once.",
+            "Give Identity fewer photos of this person; four to eight are plenty.",
+        )
+
+
+def _content(chunks: Sequence[Sequence[Token]]) -> list[Token]:
+    """The tokens of a prompt without those that the host puts around and behind them."""
+    return [token for chunk in chunks for token in chunk if token[2]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """Per text encoder the tokens of a prompt without its triggers, and the numbers of those with which class words
+    end, person after person."""
+
+    tokens: Mapping[str, Sequence[Token]]
+    ends: Mapping[str, Sequence[int]]
+
+
+def find(prompt: Prompt, trigger: Prompt, word: str, people: Sequence[str]) -> Found:
+    """The class words of `people` in a prompt, all as the text encoders read them. word: the trigger.
+
+    Raises BadTrigger unless there is one trigger behind a word for each of them.
+    """
+    left, ends = dict[str, Sequence[Token]](), dict[str, Sequence[int]]()
+    for encoder, chunks in prompt.items():
+        left[encoder], here = _without(_content(chunks), _content(trigger[encoder]))
+        if len(here) != len(people):
+            there = f"the trigger word {word!r} {counted(len(here), 'time')}" if here else f"no trigger word {word!r}"
+            raise BadTrigger(f"The text has {there} for {counted(len(people), 'person', 'people')}", word, people)
+        if min(here, default=0) < 0 or len({*here}) < len(here):
+            raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, people)
+        ends[encoder] = here
+    return Found(left, ends)
+
+
+def _without(tokens: Sequence[Token], trigger: Sequence[Token]) -> tuple[list[Token], list[int]]:
+    # Embeddings of the user's are tensors, which no number equals.
+    numbers, wanted = ([one[0] if isinstance(one[0], int) else None for one in each] for each in (tokens, trigger))
+    left, ends, n = list[Token](), list[int](), 0
+    while n < len(tokens):
+        if wanted and numbers[n : n + len(wanted)] == wanted:
+            ends.append(len(left) - 1)
+            n += len(wanted)
+        else:
+            left.append(tokens[n])
+            n += 1
+    return left, ends
+
+
+def laid_out(found: Found, copies: Sequence[int], empty: Prompt) -> tuple[Prompt, list[int]]:
+    """The prompt as the text encoders read it, each class word so often, and where the first copies stand.
+
+    empty: the prompt without a word. No word's copies are divided between two chunks. Raises TooManyPhotos where one
+    chunk cannot hold them, and BadTrigger where they stand elsewhere for another text encoder.
+    """
+    laid = {
+        encoder: _laid_out(tokens, dict(zip(found.ends[encoder], copies, strict=True)), empty[encoder][0])
+        for encoder, tokens in found.tokens.items()
+    }
+    places = [each[1] for each in laid.values()]
+    if any(each != places[0] for each in places):
+        why = "An embedding before a class word has not as many tokens for each of the two text encoders"
+        raise BadTrigger(why, "", [])
+    return {encoder: each[0] for encoder, each in laid.items()}, places[0]
+
+
+def _laid_out(
+    tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequence[Token]
+) -> tuple[list[list[Token]], list[int]]:
+    start, end, *_, pad = empty
+    room, chunks, places = len(empty) - 2, [list[Token]()], list[int]()
+    if max(copies.values(), default=0) > room:
+        raise TooManyPhotos(max(copies.values()), room)
+    for n, token in enumerate(tokens):
+        run = [token] * copies.get(n, 1)
+        if len(chunks[-1]) + len(run) > room:
+            chunks.append([])
+        if n in copies:
+            places.append(len(empty) * (len(chunks) - 1) + 1 + len(chunks[-1]))
+        chunks[-1] += run
+    return [[start, *chunk, end, *[pad] * (room - len(chunk))] for chunk in chunks], places

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import comfy.lora
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
@@ -28,14 +29,13 @@ from ...bridge.schema import (
 from ...bridge.unet import text_width
 from ...core.places import heard, regions
 from ..sockets import CastOrIdentitySocket, adapter_socket
-from .file import FILE, METHOD, PhotoMaker, load_photo_maker, lora_weights
-from .text import SAME_CLIP, by_region, prompt
-from .words import TRIGGER
+from .file import FILE, METHOD, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, prompt
+from .net import TRIGGER
 
 PhotoMakerSocket = adapter_socket(METHOD.socket, PhotoMaker)
 CATEGORY = "likeness/photomaker"
 APPLY = "Apply PhotoMaker (Likeness)"
-WITHOUT_PEOPLE = "Nobody is put in, and the LoRA is not added. The text is read without its trigger words"
+WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
 
 
 class ApplyPhotoMaker(io.ComfyNode):
@@ -98,7 +98,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         scope = scopes.of_bodies(cast, APPLY, node, ALWAYS, mask, extent, margin, feather)
         sides = by_region(said, negative, start_percent, scope.regions, scope.canvas)
         notes.tell(node, "\n".join(hints))
-        names = lora_weights(photo_maker, model) if lora_weight else None
+        names = comfy.lora.model_lora_keys_unet(model.model, {})
         model = with_lora(model, photo_maker.lora, lora_weight, node, names)
         if scope.regions is None:
             return io.NodeOutput(model, *sides)

@@ -10,8 +10,8 @@ from ...bridge import dit, notes
 from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.runs import patched
 from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs, region_masks_input
-from ...core.people import RowCast, is_a
-from ...core.places import drawing, heard, placing, regions
+from ...core.people import require_places
+from ...core.places import drawing, heard, regions
 from . import bound
 from .bound import BoundReferences, BoundReferencesRun, check_tokens
 from .encoding import REFERENCES, PeopleReferences
@@ -68,7 +68,7 @@ class BindReferences(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         dit.family(model)
         records: list[PeopleReferences] = [o[REFERENCES] for _, o in (*positive, *negative) if REFERENCES in o]
-        by_row = next((one.cast for one in records if is_a(one.cast, RowCast)), None)
+        by_row = next((one.cast for one in records if one.cast.by_row), None)
         if mask is not None:
             regions.check_one_picture(by_row)
         notes.tell(notes.node_of(cls), ROWS if by_row else "")
@@ -82,7 +82,7 @@ class BindReferences(io.ComfyNode):
             dit.check_latents(record.latents, model, NAME)
             people = heard.heard(record.cast).people
             if mask is None:
-                placed = placing.require_places(record.cast, NAME)
+                placed = require_places(record.cast, NAME)
                 areas = regions.of_present(placed, people, None, extent, margin, 0)
             else:
                 areas = regions.of_masks(mask, record.cast)
@@ -101,6 +101,6 @@ class BindReferences(io.ComfyNode):
         return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))
 
 
-ROWS = "Nothing to bind: with the cast of Crop Faces everybody has a row of the batch, and hears their reference alone."
+ROWS = "Nothing to bind: with the cast of Crop Faces each person has a row of the batch, with their reference alone."
 
 NODES = [BindReferences]

@@ -37,7 +37,7 @@ class ReferencesMissing(LikenessError):
 
     def __init__(self, node: str) -> None:
         super().__init__(
-            f"{node} finds nobody's references: neither positive nor negative comes from Cast as References.",
+            f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References.",
             "Put Cast as References (Likeness) in front of it; other conditioning nodes may stand between.",
         )
 
@@ -48,8 +48,7 @@ class ReferencesReplaced(LikenessError):
     def __init__(self, missing: int, bound: int) -> None:
         super().__init__(
             f"Of {counted(bound, 'reference')} of people, {missing} {'is' if missing == 1 else 'are'} no longer in the "
-            "conditioning: a node behind References by Region has put others in their place, so nobody can say whose "
-            "they are.",
+            "conditioning: a node behind References by Region has replaced them, so their people are unknown.",
             "Put that node in front of Cast as References (Likeness), or take it out.",
         )
 
@@ -60,7 +59,7 @@ class TokensChanged(LikenessError):
     def __init__(self, found: int, known: int) -> None:
         super().__init__(
             f"Another node on this MODEL has made {found} tokens of the {known} that this picture and its references "
-            "have, so nobody can say which of them are whose.",
+            "have, so their people are unknown.",
             "Take that node out, or References by Region.",
         )
 

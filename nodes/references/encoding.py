@@ -13,10 +13,10 @@ from node_helpers import conditioning_set_values
 from torch import Tensor
 
 from ...bridge.conditioning import Conditioning
-from ...bridge.progress import stepwise
-from ...core.errors import WrongBaseModel, rows_missing
+from ...bridge.notes import stepwise
+from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
-from ...core.people import Cast, RowCast, is_a
+from ...core.people import Cast, rows_missing
 from ...core.text import plain
 from .pictures import SEEN, Reference, resized
 
@@ -175,7 +175,7 @@ def referring(given: Conditioning, record: PeopleReferences, node: str) -> Condi
     """
     if not record.latents:
         return conditioning_set_values(given, {REFERENCES: record})
-    rows = len(record.cast.people) if is_a(record.cast, RowCast) else 0
+    rows = len(record.cast.people) if record.cast.by_row else 0
     options: dict[str, Any] = {LATENTS: list(record.latents), REFERENCES: record}
     return conditioning_set_values(given, options | ({"model_conds": {_ROWS: _Rows((rows, node))}} if rows else {}))
 

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ...core.errors import gathered, listed
 from ...core.identities import portraits
-from ...core.people import Cast, Person, RowCast, Slot, is_a
+from ...core.people import Cast, Person, Slot, places_of
 from ...core.pictures import as_rgb
-from ...core.places import control_images, layouts, placing
+from ...core.places import control_images, layouts
 from ...core.places.adding import head_of
 from ...core.places.heard import left_out
 
@@ -61,7 +61,7 @@ def references(
     Raises PortraitsMissing; with `pose` NotPlaced, BadCast and BadLayout.
     """
     given = [] if pictures is None else list(as_rgb(pictures)[:, None])
-    of_people = _by_row if is_a(cast, RowCast) else _of_people
+    of_people = _by_row if cast.by_row else _of_people
     return (
         *of_people(cast, photos, size, node),
         *(Reference([one], min(LARGEST, one.shape[1] * one.shape[2])) for one in given),
@@ -92,8 +92,8 @@ def _portraits(person: Person, photos: int, node: str) -> list[Tensor]:
 
 
 def _poses(cast: Cast, node: str) -> Reference:
-    layout = layouts.require_skeletons(placing.places_of(cast, None, node))
-    drawn = control_images.skeletons(layout, by_row=is_a(cast, RowCast))
+    layout = layouts.require_skeletons(places_of(cast, None, node))
+    drawn = control_images.skeletons(layout, by_row=cast.by_row)
     return Reference([drawn], layout.width * layout.height, None, ("poses",) * len(drawn), ("", " shows the poses."))
 
 

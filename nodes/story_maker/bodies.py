@@ -32,7 +32,7 @@ class BodiesMissing(BadCast):
 
     def __init__(self, people: int, what: str) -> None:
         super().__init__(
-            f"{what} came for {counted(people, 'person', 'people')}: everybody needs one, in the cast's order.",
+            f"{what} came for {counted(people, 'person', 'people')}: each person needs one, in the cast's order.",
             "Chain one Part node per person and connect it to bodies; or give one photo of all of them, and a mask of "
             "each in body_masks.",
         )

@@ -22,9 +22,7 @@ from ...core.attention import region_weights
 from ...core.errors import LikenessError, listed
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections.embeddings import FacePlusProjection
-from ...core.projections.layers import AdapterLayers
-from ...core.projections.resampler import Resampler
+from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
 
 
 class TooManyPeople(LikenessError):
@@ -34,7 +32,7 @@ class TooManyPeople(LikenessError):
         super().__init__(
             f"StoryMaker tells at most {most} people apart in the whole picture, and these are {len(people)}: "
             f"{listed(people)}.",
-            "Give everybody a place with Place Cast, or connect one mask per person: by region there may be more.",
+            "Give each person a place with Place Cast, or connect one mask per person: by region there may be more.",
         )
 
 

@@ -13,10 +13,9 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import detector_words, load, lora, notes, scopes
-from ...bridge.adapters import check_layout, injections
-from ...bridge.clip_vision import states
+from ...bridge import inputs, load, lora, notes, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.encode import states
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
@@ -29,7 +28,7 @@ from ...bridge.schema import (
     region_inputs,
     region_masks_input,
 )
-from ...bridge.scopes import Scope
+from ...bridge.scopes import Scope, check_layout, injections
 from ...core import previews
 from ...core.errors import gathered
 from ...core.identities import PHOTOS, embeddings, portraits
@@ -131,7 +130,7 @@ class ApplyStoryMaker(io.ComfyNode):
             scope = scopes.everywhere(everybody, APPLY, node, window)
         else:
             scope = scopes.of_bodies(everybody, APPLY, node, window, mask, extent, margin, feather, rows=True)
-        with detector_words.in_errors(cls, "body_masks", BadPart):
+        with inputs.in_errors(cls, "body_masks", BadPart):
             dressed = cut_out(everybody.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...core.models.tensors import State
 from ...core.people import EMBEDDING
-from ...core.projections.resampler import HEAD_DIM, PerceiverAttention
+from ...core.projections import HEAD_DIM, PerceiverAttention
 
 _TOKENS, _LAYERS = "arcface_in_arc.", "ipa_arc."
 

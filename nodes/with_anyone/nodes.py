@@ -14,12 +14,12 @@ from torch import Tensor
 
 from ...bridge import dit, load, notes, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.schema import applied_outputs, described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope
-from ...bridge.transformer_blocks import BlockInjection, BlocksRun, Read
 from ...bridge.unet import dtype_of
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from environment import SetupError
@@ -25,10 +24,8 @@ from PIL import Image, UnidentifiedImageError
 from rig import workflow
 from rig.workflow import Place, Prompt
 
-from core import workflow_files
 from core.text import in_one_line
 
-from . import people
 from .prompts import Job, Spec, specs
 from .rows import NAME, BadRow, Row, cut
 
@@ -65,8 +62,7 @@ class Input:
 class Template:
     """A workflow, in the editor's format or the API's, that the rows of a table fill in.
 
-    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own; saved:
-    people, by the files that Load Identity has.
+    columns: of the table. photos: the folder that its files are in; input_folder: the one of the workflow's own.
     Raises SetupError for what is no workflow and for columns that fit nothing or more than one input.
     """
 
@@ -77,10 +73,8 @@ class Template:
         columns: Iterable[str],
         photos: Path,
         input_folder: Path,
-        saved: Mapping[str, Path] = MappingProxyType({}),
     ) -> None:
         graph = loaded(path)
-        self._saved = saved
         self._photos, self._folder, self._info = Path(os.path.normpath(photos.absolute())), input_folder, object_info
         if is_api(graph):
             self.prompt = {number: node for number, node in graph.items() if isinstance(node, dict)}
@@ -101,54 +95,25 @@ class Template:
     def is_photo(self, column: str) -> bool:
         return column in self.inputs and self.inputs[column].is_photo
 
-    def check(self, row: Row) -> str:
-        """What is wrong with a row as far as it can be told without reading its files; empty when nothing."""
-        if row.problem:
-            return row.problem
-        try:
-            for column, cell in row.cells.items():
-                one = self.inputs[column]
-                _ = self._person(one, cell) or (self._path(one, cell) if one.is_photo else one.value(cell))
-        except BadRow as problem:
-            return str(problem)
-        return ""
-
     def job(self, row: Row) -> Job:
         """Raises BadRow."""
-        prompt, photos, instead = copy.deepcopy(self.prompt), dict[str, bytes](), dict[str, str]()
+        if row.problem:
+            raise BadRow(row.problem)
+        prompt, photos = copy.deepcopy(self.prompt), dict[str, bytes]()
         for column, cell in row.cells.items():
             one = self.inputs[column]
-            if person := self._person(one, cell):
-                value = _photo(self._saved[person], photos)
-                instead |= {node: value for node, _ in one.targets if one.is_photo}
-            else:
-                value = _photo(self._path(one, cell), photos) if one.is_photo else one.value(cell)
+            value = _photo(self._path(one, cell), photos) if one.is_photo else one.value(cell)
             for node, name in one.targets:
                 prompt[node]["inputs"][name] = workflow.sent(value)
         for node, name, path in self._own_photos:
             if prompt[node]["inputs"][name] == self.prompt[node]["inputs"][name]:
                 prompt[node]["inputs"][name] = _photo(path, photos)
-        for node, file in instead.items():
-            prompt = people.with_saved(prompt, node, file, self._info)
         return Job(row, prompt, photos)
-
-    def _person(self, one: Input, cell: str) -> str | None:
-        """The saved person whom a cell means, where it may mean one."""
-        loads = self.prompt[one.targets[0][0]]["class_type"] == people.LOAD
-        if not loads and not (one.is_photo and self._saved and not os.path.isfile(self._photos / cell)):
-            return None
-        try:
-            return people.chosen(cell, self._saved)
-        except BadRow as problem:
-            where = "" if loads else f", which is not in {self._photos}"
-            raise BadRow(f"{one.column} is {cell}{where}. {problem}") from problem
 
     @cached_property
     def _own_photos(self) -> list[tuple[str, str, Path]]:
-        """Files of the workflow itself that are in the input folder of this machine's ComfyUI, or in its face bank."""
-        loaders = workflow.nodes_of(self.prompt, people.LOAD)
-        named = [(node, self.prompt[node]["inputs"].get("file")) for node in loaders]
-        return [(node, "file", self._saved[file]) for node, file in named if file in self._saved] + [
+        """Files of the workflow itself that are in the input folder of this machine's ComfyUI."""
+        return [
             (number, name, path)
             for number, node in self.prompt.items()
             for name, value in node["inputs"].items()
@@ -210,27 +175,6 @@ def api_places(prompt: Prompt) -> list[Place]:
         for name, value in node["inputs"].items()
         if not isinstance(value, list)
     ]
-
-
-def check_labels(path: Path, columns: Iterable[str]) -> None:
-    """Raises SetupError for what can be told before a ComfyUI says what its nodes are called: no workflow, and columns
-    that are no label of its app."""
-    graph = loaded(path)
-    with _as_saved(path):
-        names = Names(graph, api_places(graph) if is_api(graph) else list(_widgets(graph)))
-    for column in columns:
-        if "." not in column and column.casefold() != NAME and not names.known(column):
-            names.place(column)
-
-
-def _widgets(graph: Mapping[str, Any]) -> Iterator[Place]:
-    for node in workflow_files.nodes_in(graph):
-        title = node.get("title") or node["type"]
-        if node["type"] == workflow.PRIMITIVE:
-            yield Place(str(node["id"]), "value", title, "value")
-        for slot in node.get("inputs") or []:
-            if "widget" in slot:
-                yield Place(str(node["id"]), slot["name"], title, workflow.label(slot, slot["name"]))
 
 
 class Names:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from rig import whole
 
 from .prompts import Job
-from .rows import as_csv
+from .rows import Row, as_csv
 
 DONE = ("line", "name", "fingerprint", "files", "seconds")
 FAILED = ("line", "name", "reason")
@@ -75,10 +75,10 @@ class Output:
         self._done[name] = dict(zip(DONE, map(str, entry), strict=True))
         return files
 
-    def refuse(self, line: int, name: str, reason: str) -> None:
+    def refuse(self, row: Row, reason: str) -> None:
         self.failed += 1
         with writing(self.folder):
-            _append(self._failed_file, (line, name, " ".join(reason.split())))
+            _append(self._failed_file, (row.line, row.name, " ".join(reason.split())))
 
     def close(self) -> None:
         self._done_file.close()

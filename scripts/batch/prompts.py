@@ -17,8 +17,6 @@ from core.errors import listed
 
 from .rows import Row
 
-PERSON_FILE = ".safetensors"
-"""How the file of a person ends among those that a job brings along."""
 Known = Mapping[str, Any]
 """The host's answer to /object_info."""
 Link = tuple[str, int]
@@ -69,11 +67,6 @@ def require_whole(prompt: Prompt, known: Known) -> None:
         )
 
 
-def to_outputs(prompt: Prompt, known: Known) -> Prompt:
-    """Without what no output needs."""
-    return up_to(prompt, [number for number, node in prompt.items() if known[node["class_type"]]["output_node"]])
-
-
 def up_to(prompt: Prompt, last: Iterable[str]) -> Prompt:
     """These nodes and all before them, in the prompt's order."""
     found, waiting = set[str](), list(last)
@@ -85,24 +78,12 @@ def up_to(prompt: Prompt, last: Iterable[str]) -> Prompt:
     return {number: node for number, node in prompt.items() if number in found}
 
 
-def behind(prompt: Prompt, of: str | Link) -> list[str]:
-    """The nodes that are linked to a node, or to one of its outputs."""
-    links = {other: [link for link in map(as_link, node["inputs"].values()) if link] for other, node in prompt.items()}
-    return [other for other, brought in links.items() if any(of in (link, link[0]) for link in brought)]
-
-
 def as_link(value: Any) -> Link | None:
     """What a node's input is linked to. The host sends lists that are none under __value__."""
     if not (isinstance(value, list) and len(value) == 2):
         return None
     node, output = value
     return (node, output) if isinstance(node, str) and isinstance(output, int) else None
-
-
-def kind_of(prompt: Prompt, link: Link, known: Known) -> Any:
-    """The socket that a link leaves; None of a node that does not tell all of its outputs."""
-    kinds = known[prompt[link[0]]["class_type"]]["output"]
-    return kinds[link[1]] if 0 <= link[1] < len(kinds) else None
 
 
 # --- What its nodes take

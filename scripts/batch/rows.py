@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError
+from evaluate import as_cell
 
 NAME = "name"
 """The column that says what a row's pictures are called."""
@@ -125,16 +126,8 @@ def cut(text: str, size: int) -> str:
 def as_csv(lines: Iterable[Iterable[Any]]) -> str:
     """Lines of ours, which spreadsheets may open."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(cell, line) for line in lines)
+    csv.writer(text).writerows(map(as_cell, line) for line in lines)
     return text.getvalue()
-
-
-def cell(value: Any) -> Any:
-    """No text is a formula, as which a spreadsheet would take it, and none is more than a line."""
-    if isinstance(value, str):
-        value = " ".join(value.splitlines())
-        return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
-    return f"{value:.4f}" if isinstance(value, float) else value
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -6,8 +6,6 @@ import os
 import platform
 import shutil
 import tempfile
-import threading
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +16,11 @@ from rig.host_server import HostError, HostServer
 from rig.host_server import Run as HostRun
 from rig.workflow import Prompt, title
 
-from .prompts import PERSON_FILE
-
 _ATTEMPTS = 3
 BESIDE = Path(__file__).parent / "beside"
 """Nodes of the workers' own."""
 _FOLDERS = "likeness-batch-"
+"""And the number of the process, by which another one sees whose they were."""
 
 
 class WorkerDied(Exception):
@@ -48,19 +45,13 @@ class Made:
 
 
 class Worker:
-    """host: a ComfyUI of this machine. models: folders with one sub-folder per model key, besides its own.
-
-    `run` may be called from two threads: while one prompt runs the next one waits in ComfyUI, and no time passes
-    between them.
-    """
+    """host: a ComfyUI of this machine. models: folders with one sub-folder per model key, besides its own."""
 
     def __init__(self, host: Host, python: Path, models: Iterable[Path] = ()) -> None:
         self.host = host
         _clear_up()
-        self._folder = Path(tempfile.mkdtemp(prefix=prefix()))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
         self._server = HostServer(host, python, self._folder / "host", models, packs=[*packs_of(host), BESIDE])
-        self._used: Counter[str] = Counter()
-        self._lock = threading.Lock()
 
     def start(self) -> About:
         """Raises HostError."""
@@ -72,8 +63,9 @@ class Worker:
 
     def run(self, prompt: Prompt, photos: Mapping[str, bytes]) -> Made:
         """Raises WorkerDied."""
-        self._put(photos)
         try:
+            for name, data in photos.items():
+                self._path(name).write_bytes(data)
             for _ in range(_ATTEMPTS):
                 run = self._server.attempt(prompt, timeout=None)
                 seconds = sum(run.seconds.values())
@@ -88,7 +80,8 @@ class Worker:
         except (HostError, OSError, KeyError) as cause:
             raise WorkerDied(str(cause)) from cause
         finally:
-            self._drop(photos)
+            for name in photos:
+                self._path(name).unlink(missing_ok=True)
 
     def stop(self) -> None:
         self._server.stop()
@@ -119,31 +112,9 @@ class Worker:
             path.unlink()
         return files
 
-    def _put(self, photos: Mapping[str, bytes]) -> None:
-        with self._lock:
-            for name, data in photos.items():
-                if not self._used[name]:
-                    self._path(name).parent.mkdir(parents=True, exist_ok=True)
-                    self._path(name).write_bytes(data)
-                    os.utime(self._path(name), (0, 0))  # by which Load Identity knows it again
-                self._used[name] += 1
-
-    def _drop(self, photos: Mapping[str, bytes]) -> None:
-        with self._lock:
-            self._used.subtract(photos.keys())
-            for name in photos:
-                if not self._used[name]:
-                    self._path(name).unlink(missing_ok=True)
-
     def _path(self, name: str) -> Path:
-        """Of a file that a prompt reads: people lie in the face bank."""
-        folder = "models/likeness_faces" if name.endswith(PERSON_FILE) else "input"
-        return self._server.base / folder / name
-
-
-def prefix() -> str:
-    """Of the folders of this process, by which another one sees whose they were."""
-    return f"{_FOLDERS}{os.getpid()}-"
+        """Of a file that a prompt reads."""
+        return self._server.base / "input" / name
 
 
 def _clear_up() -> None:

@@ -1,4 +1,4 @@
-"""Rows handed to workers, two at a time each, and handed to others where a worker ends: in this process, or on Ray."""
+"""Rows handed to workers, and handed to others where a worker ends: in this process, or on Ray."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from environment import ROOT, Host, SetupError, say
 
-from .estimate import duration
 from .prompts import Job
 from .worker import About, Made, Worker
 
-IN_FLIGHT = 2
-"""Rows of one worker: while one is made the next one waits there."""
 DEATHS = 3
 """So many workers may end during a row, and so many rows may be given up one after the other."""
 LATE = 2
@@ -34,7 +30,7 @@ _LONGER, _LEAST_SECONDS = 10, 600
 """Too long is so many times what the longest row before took, and no less than that: a row may be a large one, or wait
 for its models to be read."""
 _WORD_SECONDS = 60
-"""A row that takes longer, and three times as long as any before, is named; again when that time has doubled."""
+"""A row that takes longer, and three times as long as any before, is named."""
 _SAID = 600
 """Letters of what a log ends with."""
 NO_RAY = (
@@ -58,20 +54,18 @@ class Hand:
         return self._call("run", job.prompt, job.photos)
 
 
-@dataclass
 class _Place:
-    """For a worker, and the next one where it has ended. flying: what it was given, in order. since, warn_after: when
-    it came to the first of these, and after how many seconds that row is named."""
+    """For a worker, and the next one where it has ended. waits: for it to be ready, or for its row; None: it is idle.
+    since: when it was given its row; named: whether that was said to take long."""
 
-    hand: Hand
-    ready: bool = False
-    flying: dict[Future[Made], Job] = field(default_factory=dict)
-    since: float = 0.0
-    warn_after: float = 0.0
+    def __init__(self, hand: Hand) -> None:
+        self.hand = hand
+        self.waits: Future[Any] | None = hand.ready
+        self.ready, self.named, self.since = False, False, 0.0
+        self.job: Job | None = None
 
-    @property
-    def waited_for(self) -> set[Future[Any]]:
-        return set(self.flying) if self.ready else {self.hand.ready}
+    def give(self, job: Job) -> None:
+        self.job, self.waits, self.since, self.named = job, self.hand.run(job), time.monotonic(), False
 
 
 class Crew:
@@ -97,74 +91,63 @@ class Crew:
     def object_info(self) -> dict[str, Any]:
         """Of the first that answers. Raises SetupError where none does."""
         while not any(place.ready for place in self._places):
-            self._next()
+            list(self._next())
         return next(place for place in self._places if place.ready).hand.object_info().result()
 
     def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:
         """What becomes of each, in the order in which they end. Raises SetupError where no worker is left."""
         self._longest = 0.0  # of rows of one kind: what is looked at before them takes no time
-        while not self._handed_out(jobs) or any(place.flying for place in self._places):
+        while True:
+            for place in self._places:
+                if place.ready and not place.job:
+                    if not (job := self._again.popleft() if self._again else next(jobs, None)):
+                        break
+                    place.give(job)
+            else:
+                yield from self._next()
+                continue
+            if not any(place.job for place in self._places):
+                return
             yield from self._next()
 
-    def _handed_out(self, jobs: Iterator[Job]) -> bool:
-        """Whether there was none for somebody who has room."""
-        for _ in range(IN_FLIGHT):  # one for each before anybody's second
-            for place in (place for place in self._places if place.ready and len(place.flying) < IN_FLIGHT):
-                job = self._again.popleft() if self._again else next(jobs, None)
-                if job is None:
-                    return True
-                if not place.flying:
-                    self._restart_clock(place)
-                place.flying[place.hand.run(job)] = job
-        return False
-
-    def _next(self) -> list[tuple[Job, Made]]:
+    def _next(self) -> Iterator[tuple[Job, Made]]:
         """Wait for whatever comes first: a worker that is ready, a row, a worker's end."""
-        found: list[tuple[Job, Made]] = []
-        waited_for = set[Future[Any]]().union(*(place.waited_for for place in self._places))
-        ended, _ = wait(waited_for, _LOOK_SECONDS, FIRST_COMPLETED)
-        for place in list(self._places):
-            if place.hand.ready in ended and not place.ready:
+        busy = [place for place in self._places if place.waits]
+        wait([place.waits for place in busy if place.waits], _LOOK_SECONDS, FIRST_COMPLETED)
+        for place in busy:
+            if not (place.waits and place.waits.done()):
+                yield from self._check_time(place)
+            elif not place.job:
                 self._began(place)
-            # What was made counts, and then that the worker has ended.
-            for future in sorted(ended & place.flying.keys(), key=lambda one: one.exception() is not None):
-                if cause := future.exception():
-                    found += self._died(place, cause)
-                    break
-                _room(future.result().error)
-                found.append((place.flying.pop(future), future.result()))
-                if not future.result().error:
+            elif cause := place.waits.exception():
+                yield from self._died(place, place.job, cause)
+            else:
+                job, made = place.job, place.waits.result()
+                _room(made.error)
+                if not made.error:
                     self._longest = max(self._longest, time.monotonic() - place.since)
-                self._restart_clock(place)
-                self._lost = 0
-            if place.flying and not next(iter(place.flying)).done():
-                found += self._check_time(place)
-        return found
+                place.job, place.waits, self._lost = None, None, 0
+                yield job, made
 
-    def _restart_clock(self, place: _Place) -> None:
-        """It comes to its next row."""
-        place.since, place.warn_after = time.monotonic(), max(_WORD_SECONDS, 3 * self._longest)
-
-    def _check_time(self, place: _Place) -> list[tuple[Job, Made]]:
+    def _check_time(self, place: _Place) -> Iterator[tuple[Job, Made]]:
         """A word on a row that takes long; another worker where it takes too long."""
-        took, line = time.monotonic() - place.since, next(iter(place.flying.values())).row.line
+        if not place.job:
+            return
+        took, line = time.monotonic() - place.since, place.job.row.line
         most = self._limit or (max(_LEAST_SECONDS, _LONGER * self._longest) if self._longest else math.inf)
         before = f"the longest row before took {duration(self._longest)}" if self._longest else "no row was made before"
         if took > most:
             why = f"Line {line} was not done after {duration(most)}, and {before}"
-            return self._replace(
-                place,
-                LATE,
-                f"{why}: its ComfyUI is ended",
+            at_last = (
                 f"{why}. It was tried {LATE} times, and each time its ComfyUI was ended. If it needs longer, say how "
-                "many seconds: --row-limit.",
+                "many seconds: --row-limit."
             )
-        if took > place.warn_after:
-            place.warn_after = 2 * took
+            yield from self._replace(place, place.job, LATE, f"{why}: its ComfyUI is ended", at_last)
+        elif took > max(_WORD_SECONDS, 3 * self._longest) and not place.named:
+            place.named = True
             end = "No limit is known yet: --row-limit sets one."
             end = end if math.isinf(most) else f"After {duration(most)} its ComfyUI is ended (--row-limit)."
             say(f"Line {line} has been running for {duration(took)}; {before}. {end}")
-        return []
 
     def _began(self, place: _Place) -> None:
         if cause := place.hand.ready.exception():
@@ -174,38 +157,37 @@ class Crew:
                 raise SetupError(f"No worker starts: {_said(cause)}")
             say(f"A worker does not start, the others go on without it: {_said(cause)}")
             return
-        place.ready, about = True, place.hand.ready.result()
+        place.ready, place.waits, about = True, None, place.hand.ready.result()
         if about.host != self._host:
             say(f"A worker has {about.host} ({about.place}), not {self._host}: its pictures may differ a little.")
 
-    def _died(self, place: _Place, cause: BaseException) -> list[tuple[Job, Made]]:
+    def _died(self, place: _Place, job: Job, cause: BaseException) -> Iterator[tuple[Job, Made]]:
         _room(_said(cause))
-        return self._replace(
-            place,
-            DEATHS,
-            f"A worker ended during line {next(iter(place.flying.values())).row.line}",
-            f"{DEATHS} workers ended during this row. The last: {_said(cause)}",
-        )
+        at_last = f"{DEATHS} workers ended during this row. The last: {_said(cause)}"
+        return self._replace(place, job, DEATHS, f"A worker ended during line {job.row.line}", at_last)
 
-    def _replace(self, place: _Place, times: int, now: str, at_last: str) -> list[tuple[Job, Made]]:
-        """Another worker in its place. The row that it was at is counted against; those behind it only waited.
+    def _replace(self, place: _Place, job: Job, times: int, now: str, at_last: str) -> Iterator[tuple[Job, Made]]:
+        """Another worker in its place, and its row counted against.
 
         times: after so many ends of this kind the row is given up. now, at_last: what is said before and then.
         Raises SetupError when one row after the other is given up.
         """
-        first, *behind = place.flying.values()
         place.hand.end()
-        place.hand, place.ready, place.flying = self._start(), False, {}
-        self._ends[first.row.line, times] += 1
-        self._again.extend(behind)
-        if self._ends[first.row.line, times] < times:
-            say(f"{now}; its rows go to others, and another one is started.")
-            self._again.append(first)
-            return []
+        self._places[self._places.index(place)] = _Place(self._start())
+        self._ends[job.row.line, times] += 1
+        if self._ends[job.row.line, times] < times:
+            say(f"{now}; the row goes to another one, which is started.")
+            self._again.append(job)
+            return
         self._lost += 1
         if self._lost == DEATHS:
             raise SetupError(f"{DEATHS} rows one after the other were given up. {at_last}")
-        return [(first, Made(error=at_last))]
+        yield job, Made(error=at_last)
+
+
+def duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
 
 
 def _room(error: str) -> None:
@@ -222,7 +204,7 @@ def _said(cause: BaseException) -> str:
 
 def here(host: Host, python: Path, models: list[Path]) -> Hand:
     """One in this process, without Ray."""
-    worker, threads = Worker(host, python, models), ThreadPoolExecutor(IN_FLIGHT)
+    worker, threads = Worker(host, python, models), ThreadPoolExecutor(1)
 
     def end() -> None:
         worker.stop()
@@ -266,7 +248,7 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
     # Whole GPUs, or parts of which several make a whole one.
     share = 1 / math.ceil(count / gpus) if gpus else 0
     actor = ray.remote(_actor_class()).options(
-        num_cpus=0, num_gpus=share, max_concurrency=IN_FLIGHT + 1, scheduling_strategy="SPREAD"
+        num_cpus=0, num_gpus=share, max_concurrency=2, scheduling_strategy="SPREAD"
     )
     scripts = None if address else str(ROOT / "scripts")
 

@@ -12,26 +12,16 @@ from pack.bridge import dit
 
 from bench import networks
 
-FLUX1 = {
-    "image_model": "flux", "in_channels": 16, "out_channels": 16, "vec_in_dim": 768, "context_in_dim": 4096,
-    "hidden_size": 3072, "mlp_ratio": 4.0, "num_heads": 24, "depth": 19, "depth_single_blocks": 38,
-    "axes_dim": [16, 56, 56], "theta": 10000, "patch_size": 2, "qkv_bias": True, "guidance_embed": True,
-    "txt_ids_dims": [],
+FLUX1 = tiny_dits.CONFIGS[dit.FLUX][1] | {
+    "vec_in_dim": 768, "context_in_dim": 4096, "hidden_size": 3072, "mlp_ratio": 4.0, "num_heads": 24, "depth": 19,
+    "depth_single_blocks": 38, "axes_dim": [16, 56, 56],
 }  # fmt: skip
-KLEIN = {
-    "image_model": "flux2", "in_channels": 128, "out_channels": 128, "vec_in_dim": None, "context_in_dim": 7680,
-    "hidden_size": 3072, "mlp_ratio": 3.0, "num_heads": 24, "depth": 5, "depth_single_blocks": 20,
-    "axes_dim": [32, 32, 32, 32], "theta": 2000, "patch_size": 1, "qkv_bias": False, "guidance_embed": False,
-    "txt_ids_dims": [3], "global_modulation": True, "mlp_silu_act": True, "ops_bias": False,
-    "default_ref_method": "index", "ref_index_scale": 10.0,
+KLEIN = tiny_dits.CONFIGS[dit.FLUX_2][1] | {
+    "context_in_dim": 7680, "hidden_size": 3072, "mlp_ratio": 3.0, "num_heads": 24, "depth": 5,
+    "depth_single_blocks": 20, "axes_dim": [32, 32, 32, 32],
 }  # fmt: skip
-FLUX2 = {
-    **KLEIN, "context_in_dim": 15360, "hidden_size": 6144, "num_heads": 48, "depth": 8, "depth_single_blocks": 48,
-    "guidance_embed": True,
-}  # fmt: skip
-QWEN = {
-    "image_model": "qwen_image", "in_channels": 64, "num_layers": 60, "default_ref_method": "index_timestep_zero",
-}  # fmt: skip
+WIDE = {"context_in_dim": 15360, "hidden_size": 6144, "num_heads": 48, "depth": 8, "depth_single_blocks": 48}
+QWEN = {"image_model": "qwen_image", "in_channels": 64, "num_layers": 60, "default_ref_method": "index_timestep_zero"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ class Family:
 FAMILIES = (
     # The host fills the text of FLUX.2 up to 512 tokens.
     Family("klein_4b", dit.FLUX_2, KLEIN, 128, 16, (7680, 512, 0)),
-    Family("flux2_dev", dit.FLUX_2, FLUX2, 128, 16, (15360, 512, 0)),
+    Family("flux2_dev", dit.FLUX_2, {**KLEIN, **WIDE, "guidance_embed": True}, 128, 16, (15360, 512, 0)),
     # Its encoder sees each picture at 384 x 384 px: 14 x 14 tokens, and those that name and frame them.
     Family("qwen_2511", dit.QWEN, QWEN, 16, 8, (3584, 100, 204)),
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from environment import package_file
-from pack.core.faces import alignment, analysis, insight, model
+from pack.core.faces import analysis, insight, model, pictures
 
 from bench.measure import TINY, interleaved, report
 
@@ -27,7 +27,7 @@ def six_faces(name: str, providers: tuple[str, ...] | None, target: float) -> No
     detects, recognises = _files()
     detector = model.open_detector(detects, providers, model.on_cpu)
     recogniser = model.open_recogniser("w600k_mbf", recognises, providers, model.on_cpu)
-    align = insight.align if providers else alignment.align
+    align = insight.align if providers else pictures.align
 
     def ours() -> None:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""`bench.py --gpu`: everything that a GPU is wanted for, in order of value, within a time, into one folder.
+"""How cases are run, and `bench.py --gpu`: all that a GPU is wanted for, in order of value, within a time.
 
 What a case has measured is in results.json before the next one begins, so a run that is ended keeps it. With --tiny
 all of it runs on a CPU: the same way, small networks.
@@ -7,19 +7,15 @@ all of it runs on a CPU: the same way, small networks.
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import platform
 import re
-import shutil
-import subprocess
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import comfy.model_management
 import comfyui_version
@@ -27,42 +23,34 @@ import environment
 import torch
 from torch.backends import cuda as kernels
 
-from bench import instant_id, parts, references, timed
+from bench import instant_id, references, timed
 from bench.measure import REPORTED, TINY, accelerator, named
 
 RESULTS = "results.json"
 KERNELS = ("flash", "mem_efficient", "cudnn", "math")
 
 
-@dataclass(frozen=True)
-class Case:
-    """seconds: what it takes on an H200, building its networks included. needs: modules that a machine may lack."""
+class Case(NamedTuple):
+    """seconds: what it takes on an H200, building its networks included."""
 
     name: str
     run: Callable[[], None]
-    seconds: float
-    needs: tuple[str, ...] = ()
+    seconds: float = 0.0
 
 
 SECONDS = {
-    "id_patch_picture": 30, "parts_gpu_step": 25, "references_klein_4b_gpu": 20, "steps_of_every_method": 75,
-    "instant_id_gpu_beside_diffusers": 40, "references_qwen_2511_gpu": 40, "half_precision": 30,
-    "compiled_instant_id_float16": 90, "second_pass_step": 10, "offloaded": 25, "batches": 15,
-    "compiled_instant_id_bfloat16": 60, "compiled_unpatched_float16": 60, "parts_gpu_sink": 15,
+    "id_patch_picture": 30, "references_klein_4b_gpu": 20, "steps_of_every_method": 75,
+    "instant_id_gpu_beside_diffusers": 40, "references_qwen_2511_gpu": 40,
+    "compiled_instant_id_float16": 90,
+    "compiled_instant_id_bfloat16": 60, "compiled_unpatched_float16": 60,
     "compiled_share_parts_float16": 90, "compiled_prompt_per_person_float16": 60, "references_flux2_dev_gpu": 100,
 }  # fmt: skip
 """What is run, the most valuable first, and how long it takes on an H200."""
 
 
 def cases() -> list[Case]:
-    known = {name: case for method in (timed, instant_id, parts, references) for name, case in method.CASES.items()}
-    return [Case(name, known[name], seconds, _needs(name)) for name, seconds in SECONDS.items()]
-
-
-def _needs(name: str) -> tuple[str, ...]:
-    if name.startswith("compiled"):
-        return timed.COMPILER
-    return ("diffusers",) if name.endswith("diffusers") else ()
+    known = {name: case for method in (timed, instant_id, references) for name, case in method.CASES.items()}
+    return [Case(name, known[name], seconds) for name, seconds in SECONDS.items()]
 
 
 def run(out: Path, budget: float, only: Sequence[str], started: float) -> int:
@@ -72,36 +60,32 @@ def run(out: Path, budget: float, only: Sequence[str], started: float) -> int:
     """
     if accelerator().type == "cpu" and not TINY:
         raise environment.SetupError("There is no CUDA device here. --gpu --tiny shows on a CPU that every case runs.")
-    chosen = cases()
-    if unknown := set(only) - {case.name for case in chosen}:
-        there = ", ".join(case.name for case in chosen)
-        raise environment.SetupError(f"No such case: {', '.join(sorted(unknown))}. There are: {there}.")
-    chosen = [case for case in chosen if not only or case.name in only]
-    missing = {need: [case.name for case in chosen if need in case.needs] for need in lacking(chosen)}
-    for need, without in missing.items():
-        environment.say(f"{need} is not installed here, so these are left out: {', '.join(without)}.")
-    results = {"machine": machine(), "tiny": TINY, "budget_seconds": budget, "missing": missing, "cases": []}
+    planned = chosen(cases(), only)
+    results = {"machine": machine(), "tiny": TINY, "budget_seconds": budget, "cases": []}
     write(out / RESULTS, results)
     pace, taken, expected = 1.0, 0.0, 0.0
-    for case in chosen:
+    for case in planned:
         left, wanted = budget - (time.monotonic() - started), case.seconds * pace
-        gone = sorted(need for need in missing if need in case.needs)
-        if gone:
-            entry = left_out(case, f"{', '.join(gone)} is not installed")
-        elif wanted > left:
+        if wanted > left:
             entry = left_out(case, f"about {wanted:.0f} s are needed, {max(left, 0):.0f} s are left")
         else:
             entry = tried(case)
-            taken, expected = taken + entry["seconds"], expected + case.seconds
-            pace = max(1.0, taken / expected)  # a slower card takes longer for all of it
+            if entry["status"] != "left out":
+                taken, expected = taken + entry["seconds"], expected + case.seconds
+                pace = max(1.0, taken / expected)  # a slower card takes longer for all of it
         results["cases"].append(entry)
         write(out / RESULTS, results)
     environment.say(f"{summary(results['cases'])} All of it: {out / RESULTS}")
     return int(any(entry["status"] == "failed" for entry in results["cases"]))
 
 
-def lacking(chosen: Sequence[Case]) -> list[str]:
-    return sorted({need for case in chosen for need in case.needs if importlib.util.find_spec(need) is None})
+def chosen(known: Iterable[Case], named: Sequence[str]) -> list[Case]:
+    """The cases of these names, all without one. Raises SetupError."""
+    known = list(known)
+    if unknown := sorted(set(named) - {case.name for case in known}):
+        there = ", ".join(case.name for case in known)
+        raise environment.SetupError(f"No such case: {', '.join(unknown)}. There are: {there}.")
+    return [case for case in known if not named or case.name in named]
 
 
 def left_out(case: Case, why: str) -> dict[str, Any]:
@@ -116,9 +100,12 @@ def tried(case: Case) -> dict[str, Any]:
     entry: dict[str, Any] = {"case": case.name, "status": "measured", "estimated_seconds": case.seconds}
     try:
         case.run()
+    except ModuleNotFoundError as error:
+        return left_out(case, f"{error.name} is not installed")
     except Exception as error:  # noqa: BLE001 - the other cases are to run, without memory too
         reason = f"{type(error).__name__}: {error}"
         environment.say(f"{case.name}: failed, {reason}")
+        traceback.print_exc()
         entry |= {"status": "failed", "reason": reason, "traceback": traceback.format_exc().splitlines()}
     tidy()
     return entry | {"seconds": round(time.monotonic() - began, 1), "lines": REPORTED[before:]}
@@ -168,7 +155,6 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "host": comfyui_version.__version__,
         "pack": version[1] if version else "unknown",
-        "driver": driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
         "attention": [kind for kind in KERNELS if getattr(kernels, f"{kind}_sdp_enabled")()],
@@ -177,11 +163,3 @@ def machine() -> dict[str, Any]:
         card = torch.cuda.get_device_properties(0)
         facts |= {"memory_gib": round(card.total_memory / 2**30, 1), "capability": f"{card.major}.{card.minor}"}
     return facts
-
-
-def driver() -> str | None:
-    """Of the card; None without one."""
-    if not shutil.which("nvidia-smi"):
-        return None
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -25,8 +25,8 @@ from pack.core.parts.bank import PartWeights, keep, token_mask
 from pack.core.people import PlacedCast, RowCast, Slot
 from pack.core.places import bodies
 
-from bench.measure import LiveBytes, counting, finished, interleaved
-from bench.networks import Autoencoder, Clip, Networks, clip_vision, normal, run
+from bench.measure import COUNTED, TINY, LiveBytes, counting, finished, interleaved, report
+from bench.networks import SD15, SDXL, Autoencoder, Clip, Networks, clip_vision, for_counting, normal, run
 
 RANGE = {"start_percent": 0.0, "end_percent": 1.0}
 
@@ -91,10 +91,10 @@ def instant_id(on: Networks, people: int) -> Applied:
 
 
 def ip_adapter(kind: str) -> Apply:
-    """kind: of seeded.PROJECTIONS."""
+    """kind: of FILES."""
 
     def apply(on: Networks, people: int) -> Applied:
-        given = {"ip_adapter": on.loaded(f"ip_adapter_{kind}"), "cast": placed(on, people), "lora_weight": 0.0}
+        given = {"ip_adapter": on.loaded(kind), "cast": placed(on, people), "lora_weight": 0.0}
         return _of(on, "LikenessApplyIPAdapter", clip_vision=_eye(), **given)
 
     return apply
@@ -116,7 +116,7 @@ def photo_maker(on: Networks, people: int) -> Applied:
 def style(on: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
     cast, applied = placed(on, people), unpatched(on, people)
-    loaded, image = on.loaded("ip_adapter_ip-adapter-plus"), torch.rand(1, 64, 64, 3)
+    loaded, image = on.loaded("ip-adapter-plus_sdxl_vit-h"), torch.rand(1, 64, 64, 3)
     for who in range(1, people + 1):
         given = {"ip_adapter": loaded, "clip_vision": _eye(), "images": image, "cast": cast, "who": str(who), **RANGE}
         sides = {"positive": applied.positive, "negative": applied.negative}
@@ -152,22 +152,15 @@ def share_parts(crop: bool = False, every: int = 1) -> Apply:
     return apply
 
 
-def states(on: Networks) -> Iterator[tuple[Block, Any]]:
-    """What a reference UNet would see of a part: per layer (tokens, width), random."""
-    unet = on.model.model.diffusion_model
-    at = grids(unet, on.size[1] // 8, on.size[0] // 8)
+def parts2whole(on: Networks, count: int) -> Applied:
+    """As Apply Parts puts what its reference UNet has seen, random here, without their image tokens."""
+    unet, bank = on.model.model.diffusion_model, dict[Block, list[Any]]()
+    at, mask = grids(unet, on.size[1] // 8, on.size[0] // 8), garment(on)
     for name, number, index, layer in transformers(unet):
         tokens, width = at[name, number][0] * at[name, number][1], layer.attn1.to_q.in_features
-        yield (name, number, index), normal(number, tokens, width)
-
-
-def parts2whole(on: Networks, count: int, mask: Any = None, on_at: tuple[float, float] = ALWAYS) -> Applied:
-    """As Apply Parts puts what its reference UNet has seen, without their image tokens. mask: of each part, a garment's
-    where None. on_at: sigmas."""
-    mask = garment(on) if mask is None else mask
-    bank = {block: [keep(seen, token_mask(mask, len(seen)))] * count for block, seen in states(on)}
+        bank[name, number, index] = [keep(normal(number, tokens, width), token_mask(mask, tokens))] * count
     weights, source = PartWeights([1.0] * count), object()
-    sides = (SharedParts(source, on_at, tokens, weights) for tokens in (bank, None))
+    sides = (SharedParts(source, ALWAYS, tokens, weights) for tokens in (bank, None))
     pairs = zip(on.sides().values(), sides, strict=True)
     return Applied(patched(on.model, SharingRun), *(share_with(text, one) for text, one in pairs))
 
@@ -256,9 +249,9 @@ METHODS: dict[str, Method] = {
     "id_patch": Method(id_patch, 1.55, 1.08, (1, 2, 4, 8), "control_net"),
     "id_tokens_by_region": Method(id_tokens_by_region, 1.55, 1.1, (2, 8), "control_net"),
     "instant_id": Method(instant_id, 1.5, 1.1, (1, 2, 4, 8), "control_net"),
-    "ip_adapter_faceid": Method(ip_adapter("face-id"), 1.01, 1.05, (1, 2, 4, 8), families=BOTH),
-    "ip_adapter_plus": Method(ip_adapter("ip-adapter-plus"), 1.02, families=BOTH),
-    "ip_adapter_full_face": Method(ip_adapter("ip-adapter-full"), 1.3, 1.1, (1, 4), families=("sd15",)),
+    "ip_adapter_faceid": Method(ip_adapter("ip-adapter-faceid_sdxl"), 1.01, 1.05, (1, 2, 4, 8), families=BOTH),
+    "ip_adapter_plus": Method(ip_adapter("ip-adapter-plus_sdxl_vit-h"), 1.02, families=BOTH),
+    "ip_adapter_full_face": Method(ip_adapter("ip-adapter-full-face_sd15"), 1.3, 1.1, (1, 4), families=("sd15",)),
     "story_maker": Method(story_maker, 1.04, 1.1, (2, 4)),
     "photo_maker": Method(photo_maker, 1.01, 1.1, (2, 4)),
     "style_per_person": Method(style, 1.01, 1.05, (1, 2)),
@@ -292,5 +285,26 @@ def in_turns(ours: Callable[[], float], peer: Callable[[], float], rounds: int) 
     return statistics.median(said[0][1:]), statistics.median(said[1][1:])
 
 
-def of_family(name: str) -> dict[str, Method]:
-    return {key: method for key, method in METHODS.items() if name in method.families}
+STEPS = 20 / 30
+"""Of a pass over a face, for each step of the picture."""
+
+
+def table() -> None:
+    """What a step of the picture costs for 1 to 12 people, passes over faces spread over its steps."""
+    for family in (SDXL, SD15):
+        on = for_counting(family)
+        plain = counted(on, unpatched(on, 0))
+        for name, method in METHODS.items():
+            most = method.most if family.name in method.families else 0
+            for people in (2,) if TINY and most else (number for number in (1, 2, 4, 8, 12) if number <= most):
+                found = method.counted_on(on, people)
+                step = plain.tflop + STEPS * found.tflop if name == "second_pass" else found.tflop
+                report(
+                    f"people_{family.name}_{name}_{people}", step, plain.tflop, "TFLOP", method.counted, COUNTED,
+                    people=people, method=name, family=family.name, call_tflop=round(found.tflop, 6),
+                    peak_mib=round(found.peak), kept_mib=round(found.kept), plain_peak_mib=round(plain.peak),
+                )  # fmt: skip
+
+
+CASES: dict[str, Callable[[], None]] = {"people": table}
+NEED_GPU: set[str] = set()

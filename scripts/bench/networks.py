@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +17,6 @@ import comfy.model_base
 import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
-import comfy.utils
 import folder_paths
 import tiny_sd15
 import tiny_sdxl
@@ -25,10 +24,8 @@ import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from pack.bridge.unet import attention_layers
 from pack.nodes.extension import NODES
-from photo_maker_made import encoder_shapes
-from rig.standins import Weights
-from seeded import PROJECTIONS, WITH_LORA, adapter_shapes, id_patch_file, resampler_shapes
-from story_maker_made import projection_shapes
+from rig import adapters, shapes
+from rig.standins import Weights, nested
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
@@ -189,14 +186,11 @@ class Networks:
         """A key of FILES, by its own Load node. One at a time: of real size each takes gigabytes."""
         if kind not in self._loaded:
             self._loaded.clear()
-            node, folder, state = FILES[kind]
-            self._loaded[kind] = _by_node(node, folder, state(self))
+            node, folder, contents = FILES[kind]
+            # Of every cross-attention layer.
+            unet = adapters.UNet(self.text, tuple(width for *_, width in attention_layers(self.model)))
+            self._loaded[kind] = _by_node(node, folder, nested(Weights(torch.float16).fill(contents(unet))))
         return self._loaded[kind]
-
-    @property
-    def widths(self) -> list[int]:
-        """Of every cross-attention layer."""
-        return [width for *_, width in attention_layers(self.model)]
 
 
 def for_counting(family: Family, dtype: Any = torch.float16) -> Networks:
@@ -212,14 +206,11 @@ def for_counting(family: Family, dtype: Any = torch.float16) -> Networks:
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
 
 
-def for_timing(dtype: Any = torch.float16, waiting: Any = None, family: Family = SDXL, device: Any = None) -> Networks:
-    """With random weights, always the same, on the GPU where `device` does not say another. waiting: where they are
-    while they are not used."""
-    device = device or accelerator()
+def for_timing(dtype: Any = torch.float16, family: Family = SDXL) -> Networks:
+    """With random weights, always the same, on the GPU."""
+    device = accelerator()
     model, net = unet(family.config, family.used, device, dtype), control_net(family, device, dtype)
-    if waiting is not None:
-        model.to(waiting)
-    patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=waiting or device)
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=device), family.size)
 
 
@@ -265,54 +256,23 @@ def clip_vision() -> Any:
     return made
 
 
-State = dict[str, dict[str, Any]]
+def _instant_id(unet: adapters.UNet) -> shapes.Shapes:
+    yield from shapes.under("image_proj", shapes.of("queries", width=64, inputs=512, text=unet.text))
+    yield from adapters.layers(unet)
 
 
-def _filled(**parts: Mapping[str, tuple[int, ...]]) -> State:
-    weights = Weights(torch.float16)
-    return {name: weights.fill(iter(shapes.items())) for name, shapes in parts.items()}
-
-
-def _ip_adapter(kind: str) -> Callable[[Networks], State]:
-    def state(on: Networks) -> State:
-        layers = adapter_shapes(on.widths, on.text, 4 if kind in WITH_LORA else 0)
-        return _filled(image_proj=PROJECTIONS[kind](on.text), ip_adapter=layers)
-
-    return state
-
-
-def _photo_maker(on: Networks) -> State:
-    names, lora = comfy.utils.unet_to_diffusers(on.family.used), dict[str, tuple[int, ...]]()
-    weights = on.model.model.diffusion_model.state_dict()
-    for key in names:
-        if ".to_" in key and key.endswith(".weight"):
-            out, inputs = weights[names[key]].shape
-            name = f"unet.{key}".replace(".to_", ".processor.to_").removesuffix(".weight").removesuffix(".0")
-            lora |= {f"{name}_lora.down.weight": (4, inputs), f"{name}_lora.up.weight": (out, 4)}
-    return _filled(id_encoder=encoder_shapes(1), lora_weights=lora)
-
-
-FILES: dict[str, tuple[str, str, Callable[[Networks], Any]]] = {
-    "id_patch": ("LikenessLoadAdapter", "id_patch", lambda on: id_patch_file("resampler")),
-    "instant_id": (
-        "LikenessLoadAdapter", "instantid",
-        lambda on: _filled(
-            image_proj=resampler_shapes(16, on.text, width=128, heads=2), ip_adapter=adapter_shapes(on.widths, on.text)
-        ),
-    ),
+FILES: dict[str, tuple[str, str, Callable[[adapters.UNet], shapes.Shapes]]] = {
+    "id_patch": ("LikenessLoadAdapter", "id_patch", lambda _: shapes.of("id-patch")),
+    "instant_id": ("LikenessLoadAdapter", "instantid", _instant_id),
     **{
-        f"ip_adapter_{kind}": ("LikenessLoadAdapter", "ipadapter", _ip_adapter(kind))
-        for kind in ("face-id", "ip-adapter-plus", "ip-adapter-full")
+        name: ("LikenessLoadAdapter", "ipadapter", partial(adapters.PUBLISHED[name][1], depth=1))
+        for name in ("ip-adapter-faceid_sdxl", "ip-adapter-plus_sdxl_vit-h", "ip-adapter-full-face_sd15")
     },
-    "story_maker": (
-        "LikenessLoadAdapter", "storymaker",
-        lambda on: _filled(
-            image_proj_model=projection_shapes(on.text, 1280), ip_adapter=adapter_shapes(on.widths, on.text, 4)
-        ),
-    ),
-    "photo_maker": ("LikenessLoadAdapter", "photomaker", _photo_maker),
-}  # fmt: skip
-"""What is loaded: by which node, from which folder, and what is in the file for these networks."""
+    "story_maker": ("LikenessLoadAdapter", "storymaker", partial(adapters.PUBLISHED["mask"][1], depth=1)),
+    "photo_maker": ("LikenessLoadAdapter", "photomaker", lambda _: shapes.of("photomaker-v1", count=2)),
+}
+"""What is loaded: by which node, from which folder, and what is in the file as published, for a UNet; of what only
+makes the tokens of people one layer, or two, as no step computes it."""
 
 
 def _by_node(node: str, folder: str, state: Any) -> Any:

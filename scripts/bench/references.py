@@ -11,18 +11,21 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import comfy.ldm.flux.controlnet
 import comfy.model_patcher
+import comfy.ops
 import torch
 from pack.bridge.carried import ALWAYS
 from pack.bridge.conditioning import Canvas
 from pack.bridge.dit import TOKEN, around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.core.people import Cast
+from pack.nodes.infinite_you import net as infinite_you
 from pack.nodes.references.bound import BoundReferences, BoundReferencesRun, bound
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
-from pack.nodes.references.net import on_tokens
+from pack.nodes.with_anyone import net as with_anyone
 
-from bench.dits import FAMILIES, Family
+from bench.dits import DEV, FAMILIES, Family
 from bench.measure import (
     COUNTED,
     TINY,
@@ -41,6 +44,8 @@ SIDE, SIZES = (256, (64,)) if TINY else (1024, (512, 1024))
 """Pixels of the picture, and of a portrait."""
 CANVAS = Canvas(None, "bench.py", lambda _: "")
 DTYPE = torch.bfloat16
+ID_TOKENS, HEADS = 8, 24
+"""Of a person of InfiniteYou and WithAnyone; heads of WithAnyone, in every block."""
 
 
 class Forward:
@@ -139,38 +144,46 @@ def families() -> list[Family]:
     return [family.tiny for family in FAMILIES] if TINY else list(FAMILIES)
 
 
-def mask(family: Family, people: int, size: int, device: Any) -> Any:
-    """(1, 1, tokens, tokens) for attention: what is heard of each other with everybody's reference bound."""
-    picture = on_tokens(side_by_side(people), SIDE, SIDE, TOKEN).flatten(1).int().argmax(0)
-    owner = torch.arange(people).repeat_interleave((size // TOKEN) ** 2)
-    text = torch.full((family.words(people, DTYPE, "meta").shape[1],), -1)  # nobody's
-    everybody = torch.cat([text, picture, owner])
-    heard = everybody[:, None] == everybody
-    heard[:, : -len(owner)] = True
-    return torch.zeros(heard.shape, dtype=DTYPE, device=device).masked_fill_(~heard.to(device), -torch.inf)[None, None]
-
-
-def with_mask(barred: Any, attend: Any, q: Any, k: Any, v: Any, heads: int, *_: Any, **rest: Any) -> Any:
-    return attend(q, k, v, heads, **{**rest, "mask": barred})
-
-
 def timed(name: str) -> None:
-    """On a GPU: bound beside open to all, and beside the same with a mask."""
+    """On a GPU: bound beside open to all."""
     (family,) = (one for one in families() if one.name == name)
-    device, model = accelerator(), family.network(accelerator(), DTYPE)
+    model = family.network(accelerator(), DTYPE)
     for people, size in dict.fromkeys([*((people, SIZES[0]) for people in PEOPLE), (PEOPLE[-1], SIZES[-1])]):
         free, tied = (Forward(family, model, people, size, each) for each in (False, True))
-        barred = mask(family, people, size, device)
-        peers = {"unbound": free, "masked": partial(free, around_attention({}, partial(with_mask, barred)))}
-        for kind, other in peers.items():
-            ours, peer = interleaved(finished(tied), finished(other), 2)
-            memory = {"peak_gib": round(peak_gib(tied), 2), "peer_peak_gib": round(peak_gib(other), 2)}
-            told = f"references_{name}_{people}_of_{size}_vs_{kind}"
-            report(told, ours, peer, "s a forward", 1.05, named(device), people=people, size=size, **memory)
+        ours, peer = interleaved(finished(tied), finished(free), 2)
+        memory = {"peak_gib": round(peak_gib(tied), 2), "peer_peak_gib": round(peak_gib(free), 2)}
+        told = f"references_{name}_{people}_of_{size}_vs_unbound"
+        report(told, ours, peer, "s a forward", 1.05, named(accelerator()), people=people, size=size, **memory)
+
+
+@torch.inference_mode()
+def flux() -> None:
+    """What people cost FLUX.1 dev, which takes no references, beside it alone: with InfiniteYou a pass of InfuseNet for
+    each; with WithAnyone everybody's tokens behind every block, where each row of the picture is somebody's."""
+    family, fresh = DEV.tiny if TINY else DEV, partial(torch.zeros, dtype=DTYPE, device="meta")
+    shape, width, text = family.shape, family.shape["hidden_size"], family.words(0, DTYPE, "meta")
+    net = comfy.ldm.flux.controlnet.ControlNetFlux(
+        latent_input=True, control_latent_channels=family.channels, dtype=DTYPE, device="meta",
+        operations=comfy.ops.disable_weight_init,
+        **{**shape, "depth": infinite_you.BLOCKS[0], "depth_single_blocks": infinite_you.BLOCKS[1]},
+    )  # fmt: skip
+    x = family.latent(SIDE, SIDE, DTYPE, "meta")
+    given = {"x": x, "guidance": fresh(1), "y": fresh(1, shape["vec_in_dim"])}
+    model = family.network("meta", DTYPE).diffusion_model
+    alone = teraflops(partial(model, **given, timestep=fresh(1), context=text))
+    each = teraflops(partial(net, **given, timesteps=fresh(1), context=text[:, :ID_TOKENS], hint=x))
+    blocks = shape["depth"] + shape["depth_single_blocks"]
+    for people in PEOPLE:
+        report("infinite_you_operations", alone + people * each, alone, "TFLOP", None, COUNTED, people=people)
+        face = with_anyone.Face(*(fresh(people, HEADS, ID_TOKENS, *more) for more in ((width,), (), (width,))))
+        rows = fresh(1, (SIDE // TOKEN) ** 2 // people, width)
+        read = people * blocks * teraflops(partial(with_anyone.read, rows, face, (0,)))
+        report("with_anyone_operations", alone + read, alone, "TFLOP", 1.02, COUNTED, people=people)
 
 
 CASES: dict[str, Callable[[], None]] = {
     "references": table,
+    "flux_operations": flux,
     **{f"references_{family.name}_gpu": partial(timed, family.name) for family in FAMILIES},
 }
 NEED_GPU = {name for name in CASES if name.endswith("_gpu")}

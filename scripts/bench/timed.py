@@ -1,7 +1,6 @@
 """What a GPU is wanted for at SDXL's real size, sampled by the host: every method beside the same without it.
 
-In half precision, in batches, compiled, with weights that wait elsewhere; and a picture of eight people from the cast
-to pixels.
+In half precision, compiled; and a picture of eight people from the cast to pixels.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
-from unittest import mock
 
 import comfy.model_management
 import comfy.sd
@@ -23,15 +21,15 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 
 from bench import networks
 from bench.measure import TINY, accelerator, named, peak_gib, report
-from bench.methods import METHODS, Applied, id_patch, in_turns, sampled, second_pass, seconds_of_a_step
+from bench.methods import METHODS, Applied, id_patch, in_turns, sampled, seconds_of_a_step
 from bench.networks import Networks, for_timing
 
 STEPS = 1 if TINY else 4
 """That are timed, behind the first."""
 ROUNDS = 4
 PEOPLE = 4
-BACKEND, COMPILER = ("eager", ()) if TINY else ("inductor", ("triton",))
-"""Of torch.compile, and the modules that it needs."""
+BACKEND = "eager" if TINY else "inductor"
+"""Of torch.compile."""
 
 
 def _seconds(on: Networks, applied: Applied) -> float:
@@ -57,68 +55,11 @@ def _beside(on: Networks, name: str, method: str, peer: str, people: int, target
     report(name, ours, theirs, "s a step", target, named(accelerator()), people=people, **memory)
 
 
-def faces_at_half_size() -> None:
-    """A step of six faces at half the side, a row each, beside a step of the whole picture with all six."""
-    on = for_timing()
-    small = on.at(on.size[0] // 2, on.size[1] // 2)
-    run = partial(_seconds, small, second_pass(0.5)(on, 6))
-    ours, peer = in_turns(run, partial(_seconds, on, id_patch(on, 6)), ROUNDS)
-    memory = round(peak_gib(run), 2)
-    report("second_pass_step_6_faces_at_half_size", ours, peer, "s a step", 1.5, named(accelerator()), peak_gib=memory)
-
-
-def batches() -> None:
-    """Per picture, four in a batch beside one."""
-    on, many = for_timing(), 4
-    for method in ("unpatched", "instant_id", "prompt_per_person"):
-        one = METHODS[method].apply(on, PEOPLE)
-        run, other = (partial(_seconds, on, applied) for applied in (one._replace(rows=many), one))
-        ours, peer = in_turns(run, other, 3)
-        name = f"batch_of_{many}_vs_1_{method}_{PEOPLE}_people"
-        report(name, ours / many, peer, "s a step and picture", 1.05, named(accelerator()))
-
-
 def difference(ours: Any, reference: Any) -> float:
     """Of two latents, relative to the second. Raises SetupError where the first is no picture."""
     if not ours.isfinite().all():
         raise environment.SetupError("The picture has numbers that are infinite or none.")
     return float((ours.float() - reference).norm() / reference.norm())
-
-
-def half_precision() -> None:
-    """How far the picture in half precision is from the one in float32; the peer is the model's own difference."""
-    kinds = ("unpatched", "id_patch", "id_tokens_by_region", "instant_id", "prompt_per_person", "share_parts")
-    exact = for_timing(torch.float32)
-    wanted = {kind: _latent(exact, METHODS[kind].apply(exact, PEOPLE)).float() for kind in kinds}
-    for dtype in (torch.float16, torch.bfloat16):
-        on = for_timing(dtype)
-        # Rounded, not drawn anew: another dtype draws other numbers.
-        on.model.model.load_state_dict(exact.model.model.state_dict())
-        on.net.control_model.load_state_dict(exact.net.control_model.state_dict())
-        found = {kind: difference(_latent(on, METHODS[kind].apply(on, PEOPLE)), wanted[kind]) for kind in kinds}
-        for kind in kinds[1:]:
-            name = f"difference_{kind}_{PEOPLE}_{str(dtype).removeprefix('torch.')}"
-            report(name, found[kind], found["unpatched"], "relative", 2.0, named(accelerator()))
-
-
-def offloaded() -> None:
-    """A step of InstantID with weights that wait in the computer's memory, fetched for each layer as with --novram; the
-    picture must be the same."""
-    on = for_timing()
-    applied = METHODS["instant_id"].apply(on, PEOPLE)
-    wanted, peer = _latent(on, applied).float(), _seconds(on, applied)
-    memory = peak_gib(partial(_latent, on, applied))
-    del on, applied
-    management = comfy.model_management
-    waiting = for_timing(waiting=torch.device("cpu"))
-    with mock.patch.object(management, "vram_state", management.VRAMState.NO_VRAM):
-        applied = METHODS["instant_id"].apply(waiting, PEOPLE)
-        if not (apart := difference(_latent(waiting, applied), wanted)) < 1e-2:
-            raise environment.SetupError(f"Offloaded weights give another picture: {apart:.1e} apart.")
-        run = partial(_seconds, waiting, applied)
-        more = {"relative_difference": apart, "peak_gib": round(peak_gib(run), 2), "peer_peak_gib": round(memory, 2)}
-        name = f"step_instant_id_{PEOPLE}_offloaded_vs_on_card"
-        report(name, run(), peer, "s a step", None, named(accelerator()), **more)
 
 
 def compiled(method: str, dtype: Any) -> None:
@@ -186,10 +127,6 @@ def _check(pixels: Any, size: tuple[int, int]) -> None:
 CASES: dict[str, Callable[[], None]] = {
     "id_patch_picture": eight_people,
     "steps_of_every_method": steps,
-    "half_precision": half_precision,
-    "second_pass_step": faces_at_half_size,
-    "offloaded": offloaded,
-    "batches": batches,
     **{
         f"compiled_{method}_{str(dtype).removeprefix('torch.')}": partial(compiled, method, dtype)
         for method in ("instant_id", "unpatched", "share_parts", "prompt_per_person")

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from environment import CACHE
 from rig.shapes import Shapes, of
-from rig.standins import TEXT, Files, copy_face_pack, once, paths, save
+from rig.standins import FILES, TEXT, Files, copy_face_pack, once, save
 from torch import Tensor
 
 from core.models.manifest import STANDIN
@@ -30,7 +30,8 @@ _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 
 
 def files(root: Path) -> Files:
-    return Files(**paths(root, PREFIX, f"{PREFIX}.ckpt"))
+    names = {name: row["file"].replace("standin", PREFIX) for name, row in FILES.items()}
+    return Files(root, {**names, "checkpoint": f"checkpoints/{PREFIX}.ckpt"})
 
 
 def build() -> Files:

@@ -23,25 +23,13 @@ from rig.standins import Files
 from rig.whole import written
 from rig.workflow import NOTES, fill, load
 
-from core.workflow_files import nodes_in
+from core.models.needs import nodes_in
 
 from . import export, net, places
 
 SOURCE = ROOT / "workflows" / "start_two_people.json"
 NAME = "Two people (miniature)"
-NOTE = """\
-## Two people, drawn as a cartoon
-A stand-in of six megabytes takes the place of the released weights: it shows who stands where, and says nothing about \
-their quality.
-
-**Choose two photos**, one of each person, in the place of the two that are there, and **run**. Everybody stands in \
-their own place, with the colours of hair and skin read from their photo; the shirt stands for the photo.
-
-Everything else is set: 512x384, 1 step, CFG 1. That faces are small is said because the picture is.
-
-For true pictures open the templates of *likeness*. The four files called *standin-miniature* in ComfyUI's models can \
-be deleted at any time.
-"""
+NOTE = Path(__file__).with_name("note.md")
 
 
 def install(models: Path) -> list[str]:
@@ -139,7 +127,7 @@ def ready(workflow: dict[str, Any], files: Files, images: Sequence[str]) -> dict
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] in NOTES:
-            node["widgets_values"][0] = NOTE
+            node["widgets_values"][0] = NOTE.read_text("utf-8")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, NAME))
     return workflow
 

@@ -7,12 +7,11 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from rig.standins import resampler_sizes
+from rig import shapes
 from torch import Tensor, nn
 
-from core.geometry import PATCH
-from core.pictures import with_patches
-from core.projections.resampler import Resampler
+from core.geometry import PATCH, with_patches
+from core.projections import Resampler
 
 from .autoencoder import Decoder, Encoder
 from .looks import LENGTH, SIZE
@@ -39,7 +38,8 @@ def bands() -> Tensor:
 
 
 def _resampler(tokens: int, width: int) -> Resampler:
-    return Resampler(resampler_sizes(tokens, width, 2), ops=nn)
+    sizes = shapes.of("queries", tokens=tokens, width=64, inputs=EMBEDDING, text=width, depth=2)
+    return Resampler({key: torch.empty(shape, device="meta") for key, shape in sizes}, ops=nn)
 
 
 class Miniature(nn.Module):

@@ -7,6 +7,7 @@ leaves it in a folder that is new or empty, outside of the repository. What is p
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -35,10 +36,14 @@ def copies() -> dict[str, str]:
 
 
 def unpack(target: Path) -> None:
-    """The files of the archive as a folder, as installers leave it."""
+    """The files of the archive as a folder, as installers leave it; JSON without the spaces that make it readable."""
     for name, source in sorted({**{name: name for name in shipped()}, **copies()}.items()):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / source, target / name)
+        if name.endswith(".json"):
+            text = (ROOT / source).read_text("utf-8")
+            (target / name).write_text(json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")), "utf-8")
+        else:
+            shutil.copyfile(ROOT / source, target / name)
 
 
 def _git_files(*arguments: str) -> set[str]:

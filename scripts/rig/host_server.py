@@ -114,13 +114,9 @@ class HostServer:
         (self.base / "models.yaml").write_text(json.dumps(self._model_paths()), "utf-8")
         with (self.base / "host.log").open("wb") as log:
             self._process = subprocess.Popen(
-                self._command(),
-                cwd=self.host.path,
-                env=self._variables,
-                stdin=subprocess.PIPE,
-                stdout=log,
+                self._command(), cwd=self.host.path, env=self._variables, stdin=subprocess.PIPE, stdout=log,
                 stderr=subprocess.STDOUT,
-            )
+            )  # fmt: skip
         try:
             self._wait_until_ready()
         except BaseException:
@@ -133,14 +129,9 @@ class HostServer:
 
     def _command(self) -> list[str]:
         options = ["--port", self.url.rsplit(":", 1)[1], "--base-directory", str(self.base), "--disable-auto-launch"]
-        options += [
-            "--extra-model-paths-config",
-            str(self.base / "models.yaml"),
-            "--database-url",
-            "sqlite:///:memory:",
-        ]
+        options += ["--extra-model-paths-config", str(self.base / "models.yaml"), "--disable-api-nodes"]
+        options += ["--database-url", "sqlite:///:memory:", *([] if _has_gpu() else ["--cpu"])]
         options += ["--front-end-root", str(self._frontend)] if self._frontend else []
-        options += ["--disable-api-nodes", *([] if _has_gpu() else ["--cpu"])]
         return [str(self._python), "-c", _MAIN, *options]
 
     def _model_paths(self) -> dict[str, dict[str, str]]:
@@ -249,7 +240,7 @@ class HostServer:
             run.error = refusal(answer)
             if "prompt_id" not in answer:
                 return run
-            run.id, clock = answer["prompt_id"], _Clock()
+            run.id, node, since = answer["prompt_id"], None, 0.0
             async for message in messages:
                 if message.type == aiohttp.WSMsgType.BINARY:
                     run.notes += _notes(message.data)
@@ -258,7 +249,10 @@ class HostServer:
                 if event.get("data", {}).get("prompt_id") != run.id:
                     continue
                 if event["type"] == "executing":
-                    clock.switch(event["data"]["node"], run.seconds)
+                    now = time.monotonic()
+                    if node is not None:
+                        run.seconds[node] = round(run.seconds.get(node, 0.0) + now - since, 3)
+                    node, since = event["data"]["node"], now
                 _note(event, run)
                 if on_event:
                     on_event(event)
@@ -267,20 +261,6 @@ class HostServer:
                     break
         run.outputs = self.get(f"/history/{run.id}")[run.id]["outputs"]
         return run
-
-
-@dataclass
-class _Clock:
-    """Which node is running since when."""
-
-    node: str | None = None
-    since: float = 0.0
-
-    def switch(self, node: str | None, seconds: dict[str, float]) -> None:
-        now = time.monotonic()
-        if self.node is not None:
-            seconds[self.node] = round(seconds.get(self.node, 0.0) + now - self.since, 3)
-        self.node, self.since = node, now
 
 
 def _note(event: Event, run: Run) -> None:

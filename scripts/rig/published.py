@@ -1,4 +1,4 @@
-"""The settings that the methods were published with (docs/authors_settings.json), beside those of our templates."""
+"""The settings that the methods were published with (docs/dev/authors_settings.json), beside those of our templates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from environment import ROOT
 from core.models import manifest
 from rig.workflow import Node, wired
 
-DATA = ROOT / "docs" / "authors_settings.json"
+DATA = ROOT / "docs" / "dev" / "authors_settings.json"
 _SAMPLERS = ("KSampler", "SamplerCustomAdvanced")
 _SAMPLED_WITH = {
     "sampler_name": "sampler", "steps": "steps", "cfg": "CFG", "shift": "shift", "ckpt_name": "model",

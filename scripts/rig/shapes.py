@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from torch import nn
-
 FILE = Path(__file__).with_suffix(".txt")
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 Sizes = dict[str, int | str]
@@ -54,10 +52,6 @@ def layer(key: str, *shape: int) -> Shapes:
 
 def under(prefix: str, shapes: Shapes) -> Shapes:
     return ((prefix + key if key.startswith("_") else f"{prefix}.{key}", shape) for key, shape in shapes)
-
-
-def shapes_of(network: nn.Module) -> Shapes:
-    return ((key, tuple(weight.shape)) for key, weight in network.state_dict().items())
 
 
 def _names(key: str, sizes: Sizes) -> Iterator[str]:

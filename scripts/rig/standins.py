@@ -13,21 +13,23 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import environment
 import torch
 from environment import package_file
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
+from core.faces import landmarks
 from core.faces.ir_se50 import published_shapes
-from core.projections.resampler import Resampler
 
 from . import adapters, densepose, shapes
-from .shapes import Shapes, shapes_of
+from .shapes import Shapes
 
 CACHE = environment.CACHE / "standins"
 PREFIX = "standin"
@@ -36,79 +38,45 @@ PREFIX = "standin"
 SMALL_NETWORKS = Path(__file__).with_name("small_networks.py")
 """A host loads it from among the stand-ins, and then takes networks as small as theirs."""
 
-_SMALL = 1 << 18
-"""Random numbers per scale for networks of few layers, and for the many files of Parts2Whole."""
+FILES: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_suffix(".json").read_text("utf-8"))
+"""By name: the `file`, and where a table of shapes.txt tells it, `holds`, the table, its `sizes`, whether it is
+`narrow`, its `dtype`, and whether it is `safetensors`; of how many random numbers, `windows`, a power of two."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """Where ID-Patch's files are; `root` has one folder per model key and is what the host is pointed to."""
+    """Where stand-ins are, by the names of FILES; `root` has one folder per model key and is what the host is pointed
+    to. names: below it."""
 
     root: Path
-    checkpoint: Path
-    control_net: Path
-    id_patch: Path
-    recogniser: Path
-    face_pack: Path
+    names: Mapping[str, str]
+
+    def __getattr__(self, name: str) -> Path:
+        if name not in FILES:
+            raise AttributeError(name)
+        return self.root / self.names[name]
 
 
-@dataclass(frozen=True)
 class Standins(Files):
-    id_patch_mlp: Path
-    instant_id: Path
-    antelope: Path
-    landmarker: Path
-    sd15: Path
-    vae: Path
-    clip_vision: Path
-    parts2whole: Path
-    densepose: Path
-    buffalo: Path
-    clip_vision_h: Path
-    clip_vision_g: Path
-    story_maker: Path
-    photo_maker: Path
-    photo_maker_v2: Path
-
     def ip_adapter(self, published: str) -> Path:
         """published: name of the file without its ending, such as ip-adapter-faceid_sd15."""
         return self.root / "ipadapter" / f"{PREFIX}-{published}.bin"
 
     def of_transformer(self, published: str) -> Path:
-        """published: a key of DITS."""
-        return self.root / DITS[published] / f"{PREFIX}-{published}.pt"
-
-
-DITS = {
-    "flux": "diffusion_models",
-    "withanyone": "withanyone",
-    "flux2": "diffusion_models",
-    "qwen-image-edit": "diffusion_models",
-    "qwen3-4b": "text_encoders",
-    "qwen-vl": "text_encoders",
-    "t5": "text_encoders",
-    "clip-l": "text_encoders",
-    "flux-vae": "vae",
-    "image_proj_model": "infiniteyou",
-    "infusenet": "controlnet",
-    "flux2-vae": "vae",
-    "qwen-vae": "vae",
-}
-"""What makes up the models whose denoiser is a transformer, and what is for them: the folder of each file."""
-
-
-def _of_transformer(name: str) -> Shapes:
-    if name == "image_proj_model":
-        return shapes.under("image_proj", _resampler(8, 64))
-    return shapes.under("text_model", shapes.of(name)) if name == "clip-l" else shapes.of(name)
+        """published: a name of FILES, such as qwen-vl."""
+        return self.__getattr__(published)
 
 
 def build() -> Standins:
     """All stand-ins, written once per version of what tells their shapes."""
-    names = ("adapters.py", "shapes.py", shapes.FILE.name, SMALL_NETWORKS.name)
+    names = ("adapters.py", "adapters.json", "shapes.py", shapes.FILE.name, "standins.json", SMALL_NETWORKS.name)
     told = (Path(__file__), *map(Path(__file__).with_name, names))
     recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
-    return _paths(once(CACHE / recipe, lambda root: _write(_paths(root))))
+    return _files(once(CACHE / recipe, lambda root: _write(_files(root))))
+
+
+def _files(root: Path) -> Standins:
+    return Standins(root, {name: row["file"] for name, row in FILES.items()})
 
 
 def once(root: Path, write: Callable[[Path], None]) -> Path:
@@ -124,67 +92,39 @@ def once(root: Path, write: Callable[[Path], None]) -> Path:
     return root
 
 
-def paths(root: Path, prefix: str, checkpoint: str) -> dict[str, Path]:
-    """Of Files. prefix: what their names begin with."""
-    return {
-        "root": root,
-        "checkpoint": root / "checkpoints" / checkpoint,
-        "control_net": root / "controlnet" / f"{prefix}-controlnet.pth",
-        "id_patch": root / "id_patch" / f"{prefix}-id-patch.bin",
-        # In a folder of its own: listings then tell it from the real file, which the pack finds first.
-        "recogniser": root / "facexlib" / prefix / "recognition_arcface_ir_se50.pth",
-        "face_pack": root / "insightface" / "models" / "buffalo_sc",
-    }
-
-
-def _paths(root: Path) -> Standins:
-    return Standins(
-        **paths(root, PREFIX, f"{PREFIX}-sdxl.ckpt"),
-        id_patch_mlp=root / "id_patch" / f"{PREFIX}-id-patch-mlp.bin",
-        instant_id=root / "instantid" / f"{PREFIX}-ip-adapter.bin",
-        antelope=root / "insightface" / PREFIX / "glintr100.onnx",
-        landmarker=root / "detection" / f"{PREFIX}-mediapipe.safetensors",
-        sd15=root / "checkpoints" / f"{PREFIX}-v1-5.ckpt",
-        vae=root / "vae" / f"{PREFIX}-vae.pth",
-        clip_vision=root / "clip_vision" / f"{PREFIX}-vit-l.pth",
-        parts2whole=root / "parts2whole" / f"{PREFIX}-parts2whole",
-        densepose=root / "densepose" / f"{PREFIX}-densepose.torchscript",
-        buffalo=root / "insightface" / f"{PREFIX}-buffalo" / "w600k_r50.onnx",
-        clip_vision_h=root / "clip_vision" / f"{PREFIX}-vit-h.pth",
-        clip_vision_g=root / "clip_vision" / f"{PREFIX}-vit-bigg.pth",
-        story_maker=root / "storymaker" / f"{PREFIX}-mask.bin",
-        photo_maker=root / "photomaker" / f"{PREFIX}-photomaker-v1.bin",
-        photo_maker_v2=root / "photomaker" / f"{PREFIX}-photomaker-v2.bin",
-    )
-
-
 def _write(to: Standins) -> None:
-    save(to.checkpoint, Weights(torch.float16).fill(narrow(shapes.of("sdxl"))))
-    save(to.control_net, Weights(torch.float16).fill(narrow(shapes.of("controlnet"))))
-    projections = {to.id_patch: _resampler, to.id_patch_mlp: _face_id_mlp}
-    for path, projection in projections.items():
-        weights = Weights(torch.float32, _SMALL)
-        patch, prompt = weights.fill(projection(3, 64 * 64)), weights.fill(projection(16, 2048))
-        save(path, {"patch_proj": patch, "prompt_proj": prompt})
-    weights = Weights(torch.float16)
-    instant_id = {"image_proj": _resampler(16, TEXT), "ip_adapter": narrow(_adapter())}
-    save(to.instant_id, {part: weights.fill(of_part) for part, of_part in instant_id.items()})
-    save(to.recogniser, Weights(torch.float32).fill(ir_se50_shapes()))
+    for name, row in FILES.items():
+        if "holds" in row:
+            dtype, contents = row.get("dtype", "float16"), shapes.of(row["holds"], **row.get("sizes", {}))
+            state = _weights(dtype, row.get("windows", 18)).fill(narrow(contents) if row.get("narrow") else contents)
+            _save(to.__getattr__(name), state, row.get("safetensors", False))
+    _save(to.recogniser, _weights("float32", 20).fill(ir_se50_shapes()))
     copy_face_pack(to.face_pack)
-    _write_recogniser(to.antelope)
-    _write_recogniser(to.buffalo)
-    _write_landmarker(to.landmarker)
-    weights = Weights(torch.float16, _SMALL)
-    save(to.sd15, weights.fill(narrow(shapes.of("sd15"))))
-    save(to.vae, weights.fill(narrow(shapes.of("taesd"))))
-    save(to.clip_vision, weights.fill(shapes.of("clip_vision", count=24, width=1024, projection=768)))
+    for path in (to.antelope, to.buffalo):
+        _write_recogniser(path)
+    _save(to.landmarker, _landmarker(), True)
     _write_adapters(to)
-    for name in DITS:
-        save(to.of_transformer(name), Weights(torch.float16, _SMALL).fill(_of_transformer(name)))
-    _write_parts2whole(to.parts2whole)
+    schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
+    (to.parts2whole / "scheduler").mkdir()
+    (to.parts2whole / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
     densepose.save(to.densepose, [[0.2, 0.05, 0.8, 1.0]])
     (to.root / "custom_nodes").mkdir()
     shutil.copyfile(SMALL_NETWORKS, to.root / "custom_nodes" / SMALL_NETWORKS.name)
+
+
+@cache
+def _weights(dtype: str, windows: int) -> Weights:
+    return Weights(getattr(torch, dtype), 1 << windows)
+
+
+def _save(path: Path, state: dict[str, Tensor], as_safetensors: bool = False) -> None:
+    """As authors pickle it: projections, and what there is beside them, each by itself."""
+    if as_safetensors:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
+        return
+    parts = {key.partition(".")[0] for key in state}
+    save(path, nested(state) if len(parts) > 1 and parts & {"image_proj", "id_encoder", "patch_proj"} else state)
 
 
 def save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:
@@ -213,21 +153,14 @@ def _write_recogniser(path: Path) -> None:
 
 def _write_adapters(to: Standins) -> None:
     """With the projections as published; their attention layers are those of the two checkpoints."""
-    weights = Weights(torch.float16, _SMALL)
+    weights = _weights("float16", 18)
     unets = {adapters.SD15: adapters.UNet(TEXT_15, (NARROW,) * 4), adapters.SDXL: adapters.UNet(TEXT, (NARROW,) * 16)}
     for name, (unet, contents) in adapters.PUBLISHED.items():
         state = weights.fill(contents(unets[unet]))
         if name == adapters.IN_FULL_PRECISION:
             projection = ((key, tensor.shape) for key, tensor in state.items() if key.startswith("image_proj."))
-            state |= Weights(torch.float32, _SMALL).fill(projection)
+            state |= _weights("float32", 18).fill(projection)
         save(to.story_maker if name == "mask" else to.ip_adapter(name), nested(state))
-    transformers = {"mid_block.attentions.0": 1}
-    transformers |= {f"down_blocks.{level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(2)}
-    transformers |= {f"up_blocks.{2 - level}.attentions.{n}": DEPTHS[level] for level in (1, 2) for n in range(3)}
-    for version, path in ((1, to.photo_maker), (2, to.photo_maker_v2)):
-        save(path, nested(weights.fill(adapters.photo_maker(transformers, NARROW, version))))
-    save(to.clip_vision_h, weights.fill(shapes.of("clip_vision", count=32, width=1280, projection=1024)))
-    save(to.clip_vision_g, weights.fill(shapes.of("clip_vision", count=48, width=1664, projection=1280, inner=8192)))
 
 
 def nested(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
@@ -239,7 +172,7 @@ def nested(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     return parts
 
 
-def _write_landmarker(path: Path) -> None:
+def _landmarker() -> dict[str, Tensor]:
     """The ends of MediaPipe's networks as ComfyUI reads them, which leaves the rest as it is made: whatever the
     picture, there is one face in its middle, upright, a third of its longer side."""
     face = _drawn_face()
@@ -263,42 +196,18 @@ def _write_landmarker(path: Path) -> None:
         state |= {f"{name}.weight": torch.zeros(shape), f"{name}.bias": bias}
     parts = ("face_oval", "left_eye", "right_eye", "left_eyebrow", "right_eyebrow", "lips", "irises", "nose")
     state |= {f"topology.{part}": torch.tensor([[0, 1]], dtype=torch.int32) for part in parts}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, path)
+    return state
 
 
 def _drawn_face() -> Tensor:
     """(478, 2): the points by which our pack knows a face where they belong, the others around; 2 wide and high."""
     turns = torch.arange(478) * 2.4
     points = torch.stack([turns.cos() * 0.8, turns.sin()], 1)
-    points[list(_LEFT_EYE)], points[list(_RIGHT_EYE)] = torch.tensor([-0.4, -0.3]), torch.tensor([0.4, -0.3])
+    for rim, x in zip(landmarks._EYES, (-0.4, 0.4), strict=True):
+        points[list(rim)] = torch.tensor([x, -0.3])
     for number, place in ((4, (0.0, 0.1)), (61, (-0.3, 0.5)), (291, (0.3, 0.5)), (10, (0.0, -1.0)), (152, (0.0, 1.0))):
         points[number] = torch.tensor(place)
     return points
-
-
-_LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
-_RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
-
-
-def _write_parts2whole(folder: Path) -> None:
-    """The released folder: pickles and, under the name of one, safetensors."""
-    networks = {
-        "unet": _in_diffusers(shapes.of("sd15_unet")),
-        # The release ends with the input of the last self-attention.
-        "reference_unet": (
-            pair for pair in _in_diffusers(shapes.of("sd15_unet")) if not pair[0].startswith(_UNRELEASED)
-        ),
-        "pose_guider": shapes.of("pose_guider"),
-    }
-    weights = Weights(torch.float16, _SMALL)
-    for name, network in networks.items():
-        save(folder / name / "diffusion_pytorch_model.bin", weights.fill(narrow(network)))
-    decoupled = weights.fill(narrow(_decoupled_attn()))
-    save_file({key: tensor.contiguous() for key, tensor in decoupled.items()}, folder / "decoupled_attn.pth")
-    schedule = {"beta_schedule": "linear", "beta_start": 0.00085, "beta_end": 0.012, "num_train_timesteps": 1000}
-    (folder / "scheduler").mkdir()
-    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
 
 
 class Weights:
@@ -334,8 +243,6 @@ class Weights:
 
 WIDTH, TEXT, TEXT_15 = 320, 2048, 768
 """Of the UNets in shapes.txt, and of a token of SDXL's and of SD1.5's text."""
-DEPTHS = (0, 1, 2)
-"""Transformer blocks of SDXL's levels."""
 NARROW, NARROW_VAE = 64, 32
 """In the place of WIDTH and of 64 where SMALL_NETWORKS is at hand, and the numbers there."""
 
@@ -350,40 +257,6 @@ def narrow(contents: Shapes, vae: int = NARROW_VAE) -> Shapes:
         yield key, tuple(n // wide * small if n % wide == 0 else n for n in shape)
 
 
-# --- id-patch.bin: two projections of a 512-d face embedding, in one of the two published kinds.
-
-
-def _resampler(tokens: int, width: int) -> Shapes:
-    return shapes_of(Resampler(resampler_sizes(tokens, width, 4), ops=nn, device="meta"))
-
-
-def resampler_sizes(tokens: int, width: int, depth: int) -> dict[str, Tensor]:
-    """What core.resampler.Resampler reads its sizes from, for a face embedding and 64 numbers a token inside."""
-    sizes = {
-        "latents": (1, tokens, 64),
-        "proj_in.weight": (64, 512),
-        "proj_out.weight": (width, 64),
-        "layers.0.0.to_q.weight": (64, 64),
-        "layers.0.1.1.weight": (256, 64),
-        f"layers.{depth - 1}.1.3.weight": (64, 256),
-    }
-    return {key: torch.empty(shape, device="meta") for key, shape in sizes.items()}
-
-
-def _face_id_mlp(tokens: int, width: int) -> Shapes:
-    return shapes.of("face_mlp", tokens=tokens, text=width)
-
-
-# --- ip-adapter.bin of InstantID: a key and a value projection per cross-attention layer of the checkpoint above.
-
-
-def _adapter() -> Shapes:
-    count = 2 * sum(DEPTHS) + 3 * sum(DEPTHS) + 1  # two blocks a level down, three up, one in the middle
-    for number in range(count):
-        for side in "kv":
-            yield f"{2 * number + 1}.to_{side}_ip.weight", (WIDTH, TEXT)
-
-
 # --- recognition_arcface_ir_se50.pth of facexlib: ArcFace's improved ResNet-50 with squeeze and excitation.
 
 
@@ -392,58 +265,3 @@ def ir_se50_shapes() -> Shapes:
         yield key, shape
         if key.endswith("running_var"):
             yield key.replace("running_var", "num_batches_tracked"), ()
-
-
-# --- Parts2Whole: the smallest UNet that the host recognises as SD1.5, twice, under diffusers' names.
-
-# The host's name of every block and diffusers' one.
-_BLOCKS = {
-    "time_embed.0": "time_embedding.linear_1",
-    "time_embed.2": "time_embedding.linear_2",
-    "input_blocks.0.0": "conv_in",
-    "input_blocks.1.0": "down_blocks.0.resnets.0",
-    "input_blocks.1.1": "down_blocks.0.attentions.0",
-    "input_blocks.2.0.op": "down_blocks.0.downsamplers.0.conv",
-    "input_blocks.3.0": "down_blocks.1.resnets.0",
-    "middle_block.0": "mid_block.resnets.0",
-    "middle_block.1": "mid_block.attentions.0",
-    "middle_block.2": "mid_block.resnets.1",
-    "output_blocks.0.0": "up_blocks.0.resnets.0",
-    "output_blocks.1.0": "up_blocks.0.resnets.1",
-    "output_blocks.1.1.conv": "up_blocks.0.upsamplers.0.conv",
-    "output_blocks.2.0": "up_blocks.1.resnets.0",
-    "output_blocks.2.1": "up_blocks.1.attentions.0",
-    "output_blocks.3.0": "up_blocks.1.resnets.1",
-    "output_blocks.3.1": "up_blocks.1.attentions.1",
-    "out.0": "conv_norm_out",
-    "out.2": "conv_out",
-}
-_IN_BLOCK = {
-    "in_layers.0": "norm1",
-    "in_layers.2": "conv1",
-    "emb_layers.1": "time_emb_proj",
-    "out_layers.0": "norm2",
-    "out_layers.3": "conv2",
-    "skip_connection": "conv_shortcut",
-}
-_LAST = "up_blocks.1.attentions.1"
-_UNRELEASED = (
-    *(f"{_LAST}.transformer_blocks.0.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff")),
-    *(f"{name}." for name in (f"{_LAST}.proj_out", "conv_norm_out", "conv_out")),
-)
-
-
-def _in_diffusers(unet: Shapes) -> Shapes:
-    for key, shape in unet:
-        block = next(name for name in _BLOCKS if key.startswith(f"{name}."))
-        rest = key.removeprefix(block)
-        for name, other in _IN_BLOCK.items():
-            rest = rest.replace(f".{name}.", f".{other}.")
-        yield _BLOCKS[block] + rest, shape
-
-
-def _decoupled_attn() -> Shapes:
-    for key, _ in _in_diffusers(shapes.of("sd15_unet")):
-        if key.endswith("attn2.to_k.weight"):
-            for side in "kv":
-                yield key.replace("to_k", f"processor.to_{side}_dc"), (WIDTH, TEXT_15)

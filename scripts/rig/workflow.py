@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from core import workflow_files
-from core.workflow_files import subgraphs
+from core.models import needs
+from core.models.needs import subgraphs
 
 Prompt = dict[str, dict[str, Any]]
 
@@ -37,30 +37,21 @@ def load(path: Path) -> dict[str, Any]:
 
 def nodes_in(workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every node, those inside of subgraphs in the place of the node that stands for them."""
-    return (node for node in workflow_files.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
+    return (node for node in needs.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
 
 
 @dataclass
 class Place:
     """A widget that can be set: of which node (in a subgraph "box:node"), its name and what it is shown as, and which
-    inputs of the prompt have its value."""
+    inputs of the prompt have its value. value: what a link brings of it, None where that is left to the widget behind
+    the link."""
 
     node: str
     name: str
     title: str
     label: str
     targets: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Widget:
-    """A value that a link brings. value: None where it is left to the widget behind the link."""
-
-    node: str
-    name: str
-    title: str
-    label: str
-    value: Any
+    value: Any = None
 
 
 def to_prompt(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> Prompt:
@@ -102,7 +93,7 @@ def wired(workflow: Mapping[str, Any]) -> dict[str, Node]:
     found: dict[str, Node] = {}
     for number, node, brought in _Level(workflow, subgraphs(workflow)).running():
         links = {name: value[0] for name, value in brought.items() if isinstance(value, list)}
-        widgets = {name: value.value for name, value in brought.items() if isinstance(value, _Widget)}
+        widgets = {name: value.value for name, value in brought.items() if isinstance(value, Place)}
         set_here = {name: value for name, value in widgets.items() if value is not None}
         found[number] = Node(node["type"], {**_named(node), **set_here, **links}, {*links})
     return found
@@ -136,7 +127,7 @@ class _Level:
         }
         self.names = {number: subgraphs[self.nodes[number]["type"]].get("name", "") for number in self.inside}
 
-    def running(self) -> Iterator[tuple[str, Mapping[str, Any], dict[str, list[Any] | _Widget]]]:
+    def running(self) -> Iterator[tuple[str, Mapping[str, Any], dict[str, list[Any] | Place]]]:
         """Every node that is not switched off, those inside of subgraphs in their place: its number, itself, and what
         links bring to its inputs."""
         for number, node in self.nodes.items():
@@ -149,7 +140,7 @@ class _Level:
             brought = {slot["name"]: self.input(slot["link"], slot.get("type")) for slot in slots}
             yield f"{self.path}{number}", node, {name: value for name, value in brought.items() if value is not None}
 
-    def input(self, link: int, wanted: Any = None) -> list[Any] | _Widget | None:
+    def input(self, link: int, wanted: Any = None) -> list[Any] | Place | None:
         """What a link brings to an input of the type `wanted`: [node, output], the value of a widget of the node that
         stands for this level or of a Primitive, or None where there is nothing in the end."""
         source, output, *_ = self.links[link]
@@ -164,13 +155,13 @@ class _Level:
         values, place = self.node.get("widgets_values") or [], widgets.index(slot["name"])
         title = self.node.get("title") or self.around.names[self.node["id"]]
         value = values[place] if place < len(values) else None
-        return _Widget(self.path[:-1], slot["name"], title, label(slot, slot["name"]), value)
+        return Place(self.path[:-1], slot["name"], title, label(slot, slot["name"]), value=value)
 
-    def output(self, number: int, output: int, wanted: Any) -> list[Any] | _Widget | None:
+    def output(self, number: int, output: int, wanted: Any) -> list[Any] | Place | None:
         node = self.nodes[number]
         if node["type"] == PRIMITIVE:
             title, values = node.get("title") or "Primitive", node.get("widgets_values") or [None]
-            return _Widget(f"{self.path}{number}", "value", title, "value", values[0])
+            return Place(f"{self.path}{number}", "value", title, "value", value=values[0])
         if node.get("mode", 0) == _MUTED:
             return None
         if node["type"] == REROUTE or node.get("mode", 0) == _BYPASSED:
@@ -189,7 +180,7 @@ class _Level:
 def _entry(
     number: str,
     node: Mapping[str, Any],
-    brought: Mapping[str, list[Any] | _Widget],
+    brought: Mapping[str, list[Any] | Place],
     object_info: Mapping[str, Any],
     places: dict[tuple[str, str], Place],
 ) -> dict[str, Any]:
@@ -199,7 +190,7 @@ def _entry(
     slots = {slot["name"]: slot for slot in node.get("inputs") or []}
     shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
     inputs = _values(node, object_info[node["type"]])
-    set_at = {name: [_Widget(number, name, shown, label(slots.get(name, {}), name), None)] for name in inputs}
+    set_at = {name: [Place(number, name, shown, label(slots.get(name, {}), name))] for name in inputs}
     for name, value in brought.items():
         if isinstance(value, list):
             inputs[name] = value
@@ -208,9 +199,8 @@ def _entry(
             set_at.setdefault(name, []).append(value)
         else:
             set_at[name], inputs[name] = [value], sent(value.value)
-    for name, widget in ((name, widget) for name, widgets in set_at.items() for widget in widgets):
-        place = Place(widget.node, widget.name, widget.title, widget.label)
-        places.setdefault((widget.node, widget.name), place).targets.append((number, name))
+    for name, place in ((name, place) for name, each in set_at.items() for place in each):
+        places.setdefault((place.node, place.name), place).targets.append((number, name))
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 
 
@@ -309,7 +299,7 @@ def fill(workflow: Mapping[str, Any], values: Mapping[str, Any], images: Sequenc
     values: by the name of the input. images: those of its Load Image nodes, in the file's order.
     """
     waiting = iter(images)
-    for node in workflow_files.nodes_in(workflow):
+    for node in needs.nodes_in(workflow):
         for place, name in enumerate(_names(node)):
             if name == "image":
                 node["widgets_values"][place] = next(waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -30,28 +31,26 @@ def shipped(tracked: set[str]) -> set[str]:
     return archive.shipped()
 
 
-def _node_classes(path: Path) -> list[ast.ClassDef]:
-    """Classes that ComfyUI-Manager's scanner takes for V3 nodes: a direct base called ComfyNode."""
-    classes = [item for item in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(item, ast.ClassDef)]
-    return [c for c in classes if any(getattr(b, "attr", getattr(b, "id", None)) == "ComfyNode" for b in c.bases)]
-
-
-def _scanned_id(node: ast.ClassDef) -> str | None:
-    """The id that scanner reads: the literal `node_id` of the first Schema(...) call within define_schema."""
-    methods = (item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "define_schema")
-    for call in (item for method in methods for item in ast.walk(method) if isinstance(item, ast.Call)):
-        if getattr(call.func, "attr", getattr(call.func, "id", None)) == "Schema":
-            for keyword in call.keywords:
-                if keyword.arg == "node_id" and isinstance(keyword.value, ast.Constant):
-                    return str(keyword.value.value)
-    return None
+@pytest.fixture(scope="session")
+def trees() -> dict[str, ast.Module]:
+    """Every module, by its path from the root."""
+    paths = (
+        path for folder in ("core", "bridge", "nodes", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))
+    )
+    return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
 
 
 @pytest.fixture(scope="session")
 def scanned_nodes() -> list[tuple[str, str, str | None]]:
-    """(file, class name, node id or None) of every node class, found as the Manager's scanner finds them."""
-    files = sorted((ROOT / "nodes").rglob("*.py"))
-    return [(path.name, node.name, _scanned_id(node)) for path in files for node in _node_classes(path)]
+    """(file, class name, node id or None) of every node class, found as ComfyUI-Manager's scanner finds them: classes
+    with a direct base called ComfyNode, and a literal `node_id` in the call of Schema."""
+    classes = re.compile(r"^class (\w+)\((?:.*, )?(?:\w+\.)*ComfyNode\):\n((?:(?!^class ).*\n)*)", re.MULTILINE)
+    found: list[tuple[str, str, str | None]] = []
+    for path in sorted((ROOT / "nodes").rglob("*.py")):
+        for name, body in classes.findall(path.read_text("utf-8")):
+            literal = re.search(r'Schema\(\s*node_id="(\w+)"', body)
+            found.append((path.name, name, literal[1] if literal else None))
+    return found
 
 
 @pytest.fixture(scope="session")

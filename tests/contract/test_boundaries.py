@@ -1,14 +1,16 @@
-"""Who may import whom, and what shipped code may never do. Read from the source, so no host is needed."""
+"""Who may import whom, what shipped code may never do, and node ids, which are an API. Read from the source."""
 
 from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+SHIPPED = ("core", "bridge", "nodes")
 HOST = {"comfy", "comfy_api", "comfy_extras", "comfy_execution", "folder_paths", "nodes", "server", "execution"}
 OPTIONAL = {"cv2", "insightface", "onnx", "onnxruntime", "scipy", "skimage"}
 DANGEROUS = {"subprocess", "pickle", "marshal", "shelve", "ctypes", "code", "pty"}
@@ -18,10 +20,13 @@ HARMLESS = {"pickle.UnpicklingError", "urllib.parse.quote"}
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.load"}
 
 
-def imports(path: Path) -> list[tuple[int, str]]:
+Trees = Mapping[str, ast.Module]
+
+
+def imports(tree: ast.Module) -> list[tuple[int, str]]:
     """(level, dotted name) of every import; level counts the leading dots, 0 is absolute."""
     found: list[tuple[int, str]] = []
-    for item in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for item in ast.walk(tree):
         if isinstance(item, ast.Import):
             found += [(0, alias.name) for alias in item.names]
         elif isinstance(item, ast.ImportFrom):
@@ -30,94 +35,80 @@ def imports(path: Path) -> list[tuple[int, str]]:
     return found
 
 
-def calls(path: Path) -> set[str]:
+def calls(tree: ast.Module) -> set[str]:
     """Names of everything called; `torch.load` only where it would unpickle anything (without weights_only=True)."""
-    found = [item for item in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(item, ast.Call)]
+    found = [item for item in ast.walk(tree) if isinstance(item, ast.Call)]
     return {ast.unparse(call.func) for call in found if "weights_only=True" not in map(ast.unparse, call.keywords)}
 
 
-def resolve(path: Path, root: Path, level: int, name: str) -> str:
-    """Dotted name below the pack, such as `bridge.folders`, for a relative import; '^' where it leaves the pack."""
-    parts = list(path.relative_to(root).parts[:-1])
-    if level - 1 > len(parts):
-        return "^"
-    return ".".join([*parts[: len(parts) - level + 1], name])
+def below(trees: Trees, *folders: str) -> list[tuple[str, ast.Module]]:
+    return [(file, tree) for file, tree in trees.items() if file.split("/")[0] in folders]
 
 
-def python_files(root: Path, folder: str) -> list[Path]:
-    return sorted((root / folder).rglob("*.py"))
+def imported(trees: Trees, *folders: str) -> list[tuple[str, str, bool]]:
+    """(file, name, relative?) of every import below these. A relative one is named as it stands below the pack, such as
+    `bridge.folders`, '^' where it leaves the pack."""
+    found: list[tuple[str, str, bool]] = []
+    for file, tree in below(trees, *folders):
+        parts = file.split("/")
+        for level, name in imports(tree):
+            whole = "^" if level > len(parts) else ".".join([*parts[: len(parts) - level], name])
+            found.append((file, whole if level else name, level > 0))
+    return found
 
 
-def reaches(root: Path, folder: str) -> list[tuple[str, str]]:
-    """(file, target) of every relative import in `folder`, target as a dotted name below the pack."""
-    return [
-        (str(path.relative_to(root)), resolve(path, root, level, name))
-        for path in python_files(root, folder)
-        for level, name in imports(path)
-        if level
-    ]
+def reaches(trees: Trees, folder: str) -> list[tuple[str, str]]:
+    return [(file, name) for file, name, relative in imported(trees, folder) if relative]
 
 
-def test_core_knows_neither_host_nor_bridge(root: Path) -> None:
-    absolute = [
-        (path.name, name)
-        for path in python_files(root, "core")
-        for level, name in imports(path)
-        if not level and name.split(".")[0] in HOST | {"bridge", "core"}
-    ]
-    assert not absolute
-    assert not [reach for reach in reaches(root, "core") if not reach[1].startswith("core.")]
+def test_core_knows_neither_host_nor_bridge(trees: Trees) -> None:
+    names = [(file, name) for file, name, relative in imported(trees, "core") if not relative]
+    assert [one for one in names if one[1].split(".")[0] in HOST | {"bridge", "core"}] == []
+    assert [reach for reach in reaches(trees, "core") if not reach[1].startswith("core.")] == []
 
 
-def test_bridge_does_not_know_the_nodes(root: Path) -> None:
-    assert not [reach for reach in reaches(root, "bridge") if reach[1].split(".")[0] not in ("bridge", "core")]
+def test_bridge_does_not_know_the_nodes(trees: Trees) -> None:
+    assert [reach for reach in reaches(trees, "bridge") if reach[1].split(".")[0] not in ("bridge", "core")] == []
 
 
-def test_steps_and_methods_do_not_import_each_other(root: Path) -> None:
+def test_steps_and_methods_do_not_import_each_other(trees: Trees) -> None:
     """A method is one folder: its files import each other, the sockets, bridge and core."""
     crossing = [
         (file, target)
-        for file, target in reaches(root, "nodes")
+        for file, target in reaches(trees, "nodes")
         if target.startswith("nodes.") and file != "nodes/extension.py"
         if not target.startswith(("nodes.sockets", ".".join(["nodes", *file.split("/")[1:-1], ""])))
         or (file.count("/") == 1 and not target.startswith("nodes.sockets"))
     ]
-    assert not crossing
+    assert crossing == []
 
 
-def test_formulas_of_a_method_see_torch_and_core_alone(root: Path, methods: list[Path]) -> None:
-    nets = [path / "net.py" for path in methods if (path / "net.py").is_file()]
-    seen = {
-        (path, resolve(path, root, level, name) if level else name) for path in nets for level, name in imports(path)
-    }
-    own = {(path, target) for path, target in seen if target.startswith(f"nodes.{path.parent.name}.")}
-    assert len(nets) > 5
+def test_formulas_of_a_method_see_torch_and_core_alone(trees: Trees, methods: list[Path]) -> None:
+    seen = [(file, target) for file, target, _ in imported(trees, "nodes") if file.endswith("/net.py")]
+    assert len({file for file, _ in seen}) > 5
     allowed = ("core.", "torch", "math", "collections", "typing", "dataclasses", "__future__")
-    assert not [(str(path), target) for path, target in seen - own if not target.startswith(allowed)]
+    own = {path.name: f"nodes.{path.name}." for path in methods}
+    assert [one for one in seen if not one[1].startswith((*allowed, own[one[0].split("/")[1]]))] == []
 
 
-def test_core_and_bridge_name_no_method(root: Path, methods: list[Path]) -> None:
+def test_core_and_bridge_name_no_method(trees: Trees, methods: list[Path]) -> None:
     """In nothing that runs: docstrings and comments name sources. The keys of files are their authors' words."""
     words = [json.loads((path / "method.json").read_text("utf-8"))["title"] for path in methods]
-    names = [path.name for path in methods if path.name not in ("references", "ip_adapter")]
+    words += [path.name for path in methods if path.name not in ("references", "ip_adapter")]
     said = [
-        (str(path.relative_to(root)), found)
-        for folder in ("core", "bridge")
-        for path in python_files(root, folder)
-        for text in _running(ast.parse(path.read_text("utf-8")))
-        for found in [word for word in (*words, *names) if word != "References" and word in text]
+        (file, word)
+        for file, tree in below(trees, "core", "bridge")
+        for text in _running(tree)
+        for word in words
+        if word != "References" and word in text
     ]
-    assert not said
+    assert said == []
 
 
 def _running(tree: ast.AST) -> Iterator[str]:
     """Names and texts of a module, without its docstrings."""
-    documented = (ast.Expr,)
-    skipped = {
-        id(item.value)
-        for item in ast.walk(tree)
-        if isinstance(item, documented) and isinstance(item.value, ast.Constant)
-    }
+    expressions = [item.value for item in ast.walk(tree) if isinstance(item, ast.Expr)]
+    skipped = {id(value) for value in expressions if isinstance(value, ast.Constant)}
     for item in ast.walk(tree):
         if isinstance(item, ast.Constant) and isinstance(item.value, str) and id(item) not in skipped:
             yield item.value
@@ -132,82 +123,64 @@ def methods(root: Path) -> list[Path]:
     return sorted(path.parent for path in (root / "nodes").glob("*/method.json"))
 
 
-def test_scripts_use_the_pack_only_through_core(root: Path) -> None:
+def test_scripts_use_the_pack_only_through_core(trees: Trees) -> None:
     """Scripts run where no host is, and core is what works there. The benchmark's cases run inside a host."""
-    reached = [
-        (str(path.relative_to(root)), name)
-        for path in python_files(root, "scripts")
-        for level, name in imports(path)
-        if not level and name.split(".")[0] in ("pack", "core", "bridge", "nodes")
-    ]
-    assert any(name.startswith("core.") for _, name in reached) and any(name.startswith("pack.") for _, name in reached)
-    inside = "scripts/bench/"
-    assert not [
-        reach for reach in reached if not reach[1].startswith("pack." if reach[0].startswith(inside) else "core")
-    ]
-    assert not [reach for reach in reaches(root, "scripts") if not reach[1].startswith("scripts.")]
+    ours = ("pack", "core", "bridge", "nodes")
+    reached = [(f, name) for f, name, near in imported(trees, "scripts") if not near and name.split(".")[0] in ours]
+    assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
+    assert [one for one in reached if one[0].startswith("scripts/bench/") != one[1].startswith("pack.")] == []
+    assert [reach for reach in reaches(trees, "scripts") if not reach[1].startswith("scripts.")] == []
 
 
-def test_the_two_attentions_share_only_the_way_to_them(root: Path) -> None:
+def test_the_two_attentions_share_only_the_way_to_them(trees: Trees) -> None:
     """Cross-attention and self-attention both rest on runs.py and unet.py, and never on each other."""
-    rooms = {"bridge/cross_attention.py": "cross_attention", "bridge/self_attention/run.py": "self_attention"}
-    theirs = {(file, target.split(".")[1]) for file, target in reaches(root, "bridge") if file in rooms}
-    assert {(file, room) for file in rooms for room in ("runs", "unet")} <= theirs
-    every = {(file, target) for file, target in reaches(root, "bridge") if file.startswith("bridge/self_attention/")}
-    assert not {(file, target) for file, target in every if "cross_attention" in target}
-    assert ("bridge/cross_attention.py", "self_attention") not in theirs
+    cross, own = "bridge/cross_attention.py", "bridge/self_attention/run.py"
+    found = {(file, target.split(".")[1]) for file, target in reaches(trees, "bridge")}
+    assert {(file, room) for file in (cross, own) for room in ("runs", "unet")} <= found
+    assert [
+        file for file, room in found if room == "cross_attention" and file.startswith("bridge/self_attention/")
+    ] == []
+    assert (cross, "self_attention") not in found
 
 
-@pytest.mark.parametrize("folder", ["core", "bridge", "nodes", "scripts"])
-def test_functions_fit_on_a_screen(root: Path, folder: str) -> None:
+def test_functions_fit_on_a_screen(trees: Trees) -> None:
     """Under 60 lines. A node's schema is a list, however long."""
     functions = [
-        (str(path.relative_to(root)), item.name, (item.end_lineno or 0) - item.lineno + 1)
-        for path in python_files(root, folder)
-        for item in ast.walk(ast.parse(path.read_text("utf-8")))
+        (file, item.name, (item.end_lineno or 0) - item.lineno + 1)
+        for file, tree in below(trees, *SHIPPED, "scripts")
+        for item in ast.walk(tree)
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef) and item.name != "define_schema"
     ]
-    assert functions and not [function for function in functions if function[2] >= 60]
+    assert functions and [function for function in functions if function[2] >= 60] == []
 
 
-@pytest.mark.parametrize("folder", ["core", "bridge", "nodes"])
-def test_no_module_goes_by_the_name_of_another(root: Path, folder: str) -> None:
+def test_no_module_goes_by_the_name_of_another(trees: Trees) -> None:
     """`from . import x as y` hides which of our files is meant."""
     renamed = [
-        (str(path.relative_to(root)), alias.name, alias.asname)
-        for path in python_files(root, folder)
-        for item in ast.walk(ast.parse(path.read_text("utf-8")))
+        (file, alias.name, alias.asname)
+        for file, tree in below(trees, *SHIPPED)
+        for item in ast.walk(tree)
         if isinstance(item, ast.ImportFrom) and item.level
         for alias in item.names
         if alias.asname
     ]
-    assert not renamed
+    assert renamed == []
 
 
-@pytest.mark.parametrize("folder", ["core", "bridge", "nodes"])
-def test_optional_packages_come_through_thirdparty(root: Path, folder: str) -> None:
-    direct = [
-        (str(path.relative_to(root)), name)
-        for path in python_files(root, folder)
-        for _, name in imports(path)
-        if name.split(".")[0] in OPTIONAL
-        or (name.startswith("importlib") and path.name not in ("thirdparty.py", "extension.py"))
-    ]
-    assert not direct
+def test_optional_packages_come_through_thirdparty(trees: Trees) -> None:
+    """And nothing else is imported by a name that is computed."""
+    may = ("thirdparty.py", "extension.py")
+    names = [(file, name, name.split(".")[0]) for file, name, _ in imported(trees, *SHIPPED)]
+    direct = [(f, n) for f, n, first in names if first in OPTIONAL or (first == "importlib" and not f.endswith(may))]
+    assert direct == []
 
 
 def test_shipped_code_runs_nothing_and_calls_nobody(root: Path, shipped: set[str]) -> None:
     """The registry refuses eval, exec and subprocess; pickles go through the host's safe loader; no network at all."""
-    offences = [
-        (name, what)
-        for name in sorted(shipped)
-        if name.endswith(".py")
-        for what in [
-            *(module for _, module in imports(root / name) if module.split(".")[0] in DANGEROUS | NETWORK),
-            *(calls(root / name) & FORBIDDEN_CALLS),
-        ]
-    ]
-    assert not [offence for offence in offences if offence[1] not in HARMLESS]
+    modules = {name: ast.parse((root / name).read_text("utf-8")) for name in shipped if name.endswith(".py")}
+    used = [(file, name) for file, tree in modules.items() for _, name in imports(tree)]
+    offences = [one for one in used if one[1].split(".")[0] in DANGEROUS | NETWORK and one[1] not in HARMLESS]
+    assert offences + [(file, name) for file, tree in modules.items() for name in calls(tree) & FORBIDDEN_CALLS] == []
 
 
 def test_entry_point_is_inert(root: Path) -> None:
@@ -219,6 +192,13 @@ def test_entry_point_is_inert(root: Path) -> None:
 
 def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
     """A host runs for days: whatever is kept per file is kept of the last few."""
-    paths = [path for folder in ("core", "bridge", "nodes") for path in sorted((root / folder).rglob("*.py"))]
-    assert paths
-    assert [str(path) for path in paths if "maxsize=None" in path.read_text("utf-8")] == []
+    paths = [path for folder in SHIPPED for path in (root / folder).rglob("*.py")]
+    assert paths and [path for path in paths if "maxsize=None" in path.read_text("utf-8")] == []
+
+
+def test_class_is_named_like_its_id(scanned_nodes: list[tuple[str, str, str | None]]) -> None:
+    """ComfyUI-Manager finds a pack for a missing node only by reading the ids from the source: literal ones."""
+    ids = [node_id for *_, node_id in scanned_nodes]
+    assert len(ids) == len(set(ids)) > 0
+    assert [one for one in scanned_nodes if not re.fullmatch(r"Likeness[A-Z][A-Za-z0-9]+", one[2] or "")] == []
+    assert [(name, node_id) for _, name, node_id in scanned_nodes if node_id != f"Likeness{name}"] == []

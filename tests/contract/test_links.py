@@ -1,4 +1,4 @@
-"""Links between the documents lead somewhere, also for people who have the archive only."""
+"""Links between the documents lead somewhere, also for people who have the archive only; things have their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = "https://github.com/likeness-nodes/likeness/blob/main/"
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
 
 
 def targets(document: Path) -> list[tuple[bool, str, str]]:
@@ -41,16 +41,6 @@ def test_links_to_our_own_files(document: Path, tracked: set[str], shipped: set[
         assert not anchor or anchor in anchors((ROOT / path).read_text("utf-8")), (name, path, anchor)
 
 
-def test_the_chinese_page_names_places_of_published_files() -> None:
-    """Its table is written by hand; the English one is made from models_manifest.json."""
-    table = (ROOT / "README.zh.md").read_text("utf-8")
-    named = {cell.rstrip("/") for cell in re.findall(r"^\|[^|]+\| `([^`]+)` \|", table, re.MULTILINE)}
-    models = json.loads((ROOT / "models_manifest.json").read_text("utf-8"))["models"]
-    files = {PurePosixPath(model["key"], file["names"][0]) for model in models for file in model["files"]}
-    places = {str(path) for file in files for path in (file, *file.parents)}
-    assert len(named) == 14 and named <= places
-
-
 OTHER_NAMES = (
     r"Open in MaskEditor",  # in ComfyUI: Open in Mask Editor
     r"Image From Batch",  # Get Image from Batch
@@ -71,8 +61,44 @@ def test_things_are_called_as_they_are(tracked: set[str]) -> None:
     assert wrong == []
 
 
-def test_the_first_page_names_every_blueprint() -> None:
-    (line,) = (line for line in (ROOT / "README.md").read_text("utf-8").splitlines() if "**blueprints**" in line)
+def titles(root: Path, language: str) -> dict[str, str]:
+    """Of templates, which are also the names of their tabs and files: by file, in the gallery's order."""
+    texts = json.loads((root / "locales" / language / "main.json").read_text("utf-8"))
+    return texts["templateWorkflows"]["template"]["likeness"]
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_template_has_a_title_of_its_own(root: Path, language: str) -> None:
+    """In letters that are in no address and in no name of a file (Windows) anything else, nor in a message."""
+    table = titles(root, language)
+    files = {path.stem for path in (root / "workflows").glob("*.json")}
+    assert sorted(files ^ table.keys()) == []
+    assert list(table) == list(titles(root, "en")), "another order than in English"
+    assert len(set(table.values())) == len(table)
+    assert [title for title in table.values() if re.search(r'[<>:"/\\|?*#%{}@]', title)] == []
+
+
+def test_people_find_the_templates_to_start_with(root: Path) -> None:
+    """The first five, by the words that are typed; galleries without an index look for them as they stand."""
+    words = {
+        "en": ["two people", "group", "portrait", "outfit", "face swap"],
+        "zh": ["two people", "合影", "肖像", "换装", "换脸"],
+    }
+    for language, searched in words.items():
+        shown = list(titles(root, language).values())[: len(searched)]
+        assert [word for word, title in zip(searched, shown, strict=True) if word not in title.lower()] == []
+
+
+def test_the_page_of_templates_lists_them_as_the_gallery_does(root: Path) -> None:
+    page = (root / "docs" / "templates.md").read_text("utf-8")
+    listed = re.findall(r"^\| \[(.+?)\]\(\.\./workflows/(\w+)\.json\)", page, re.MULTILINE)
+    assert listed == [(title, stem) for stem, title in titles(root, "en").items()]
+
+
+def test_the_page_of_templates_names_every_blueprint() -> None:
+    (line,) = (
+        line for line in (ROOT / "docs" / "templates.md").read_text("utf-8").splitlines() if "**blueprints**" in line
+    )
     assert {path.stem for path in (ROOT / "subgraphs").glob("*.json")} == set(
         re.findall(r"(?<!\*)\*([A-Z][^*]+)\*", line)
     )

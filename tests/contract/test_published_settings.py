@@ -1,4 +1,4 @@
-"""What the authors sample with (docs/authors_settings.json) stands with its place in help pages and tables."""
+"""What the authors sample with (docs/dev/authors_settings.json) stands with its place in help pages and tables."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_shifts_of_flux_follow_from_the_sizes(name: str, counted: float) -> None
 
 
 def test_every_template_stands_in_both_tables(root: Path, templates: dict[str, Any]) -> None:
-    text = (root / "docs" / "verification.md").read_text("utf-8")
+    text = (root / "docs" / "dev" / "verification.md").read_text("utf-8")
     beside, steps = text.split("\n## The templates beside ")[1].split("\n## The steps that a workflow takes\n")
     assert [name for name in templates if f"`{name}`" not in beside] == []
     unsampled = re.findall(r"`(\w+)`", next(line for line in beside.splitlines() if ": no sampler" in line))

@@ -6,11 +6,12 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import figures
 import pytest
 import translations
 from PIL import Image
@@ -116,7 +117,6 @@ def over(files: Iterable[File]) -> Callable[[Check], Callable[[], None]]:
 
 every = over(TEMPLATES)
 every_file = over([*TEMPLATES, *BLUEPRINTS.values()])
-tidy = over([file for file in TEMPLATES if file.stem not in UNTIDY])
 
 
 # Pictures
@@ -150,12 +150,8 @@ def test_numbers_are_there_once_and_none_above_the_last(file: File) -> Iterator[
     last += [(one["state"]["lastLinkId"], [link["id"] for link in one["links"]]) for one in inside]
     last += [(one["state"]["lastGroupId"], [group["id"] for group in one["groups"]]) for one in inside]
     yield from (numbers for most, numbers in last if max(numbers, default=0) > most)
-
-
-@every
-def test_few_boxes(file: File) -> Iterator[object]:
-    if len(file.nodes) > (42 if file.stem in LARGE else 23) or file.graph["version"] != 0.4:
-        yield len(file.nodes)
+    if len(file.nodes) > (42 if file.stem in LARGE else 23) or graph["version"] != 0.4:
+        yield f"{len(file.nodes)} boxes"
 
 
 @every
@@ -346,8 +342,33 @@ def test_opens_large_enough_to_read_with_the_note_in_view(file: File) -> Iterato
         yield "the note is not in view"
 
 
-@tidy
-def test_nothing_is_under_the_errors_or_the_map(file: File) -> Iterator[object]:
+@every
+def test_groups_are_readable_in_light_and_dark(file: File) -> Iterator[object]:
+    """A title in the colour of its group, on a quarter of it over the canvas."""
+    for group, canvas in itertools.product(file.groups, (0x14, 0xD3)):
+        red, green, blue = bytes.fromhex(group["color"].removeprefix("#"))
+        filled = [0.75 * canvas + 0.25 * channel for channel in (red, green, blue)]
+        if figures.contrast((red, green, blue), filled) <= 2.2:
+            yield f"{group['title']} on #{canvas:02x}"
+
+
+@every
+def test_links_are_seen(file: File) -> Iterator[object]:
+    """They cross no title of a group, and few run behind nodes."""
+    for (link, line), group in itertools.product(file.lines, file.groups):
+        x, y, *_ = group["bounding"]
+        end = x + 13 * len(group["title"])
+        if any(x < right < end and y + 4 < low < y + 34 for right, low in line):
+            yield group["title"], link
+    hidden = file.behind(file.nodes, edge=3)
+    if len(hidden) > (0.7 if file.stem in LARGE else 0.34) * len(file.lines):
+        yield hidden
+
+
+@over([file for file in TEMPLATES if file.stem not in UNTIDY])
+def test_tidy(file: File) -> Iterator[object]:
+    """Nothing is under the errors or the map; groups are in rows, none a little lower than its neighbour; no link runs
+    behind a photo, a preview or the picture that comes out."""
     left, top, right, bottom = around(file)
     scale, middle = fitted(file), ((left + right) / 2, (top + bottom) / 2)
 
@@ -361,56 +382,9 @@ def test_nothing_is_under_the_errors_or_the_map(file: File) -> Iterator[object]:
         if under(x, y, x + width, y + 30):
             yield group["title"]
     yield from (node["id"] for node in file.nodes if under(*box(node)))
-
-
-@tidy
-def test_groups_begin_at_few_heights(file: File) -> Iterator[object]:
-    """Rows, and none a little lower than its neighbour."""
     tops = sorted({group["bounding"][1] for group in file.groups})
     if len(tops) > 3 or any(low - high < 100 for high, low in itertools.pairwise(tops)):
         yield tops
-
-
-@every
-def test_groups_are_readable_in_light_and_dark(file: File) -> Iterator[object]:
-    """A title in the colour of its group, on a quarter of it over the canvas."""
-    for group, canvas in itertools.product(file.groups, (0x14, 0xD3)):
-        red, green, blue = bytes.fromhex(group["color"].removeprefix("#"))
-        filled = [0.75 * canvas + 0.25 * channel for channel in (red, green, blue)]
-        if contrast((red, green, blue), filled) <= 2.2:
-            yield f"{group['title']} on #{canvas:02x}"
-
-
-def contrast(one: Sequence[float], other: Sequence[float]) -> float:
-    """As WCAG 2 defines it."""
-
-    def luminance(colour: Sequence[float]) -> float:
-        linear = ((c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour)
-        return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-
-    dark, light = sorted((luminance(one), luminance(other)))
-    return (light + 0.05) / (dark + 0.05)
-
-
-@every
-def test_no_link_crosses_a_title(file: File) -> Iterator[object]:
-    for (link, line), group in itertools.product(file.lines, file.groups):
-        x, y, *_ = group["bounding"]
-        end = x + 13 * len(group["title"])
-        if any(x < right < end and y + 4 < low < y + 34 for right, low in line):
-            yield group["title"], link
-
-
-@every
-def test_few_links_run_behind_nodes(file: File) -> Iterator[object]:
-    hidden = file.behind(file.nodes, edge=3)
-    if len(hidden) > (0.7 if file.stem in LARGE else 0.34) * len(file.lines):
-        yield hidden
-
-
-@tidy
-def test_no_link_runs_behind_a_picture(file: File) -> Iterator[object]:
-    """A photo, a preview or the picture that comes out."""
     hidden = file.behind(filter(shows_a_picture, file.nodes))
     if len(hidden) > TWO_DEEP.get(file.stem, 0):
         yield hidden

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core import examples
+from pack.core import pictures
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import find_faces
-from pack.core.faces.pictures import to_picture
 from pack.core.pictures import as_rgb
 from PIL import Image
 
@@ -21,12 +20,12 @@ PEOPLE = ("anna", "ben", "carla", "david", "elif", "farid")
 
 
 def load(name):
-    return real_faces.image(FOLDER / f"likeness_{name}.png")[0]
+    return real_faces.picture(FOLDER / f"likeness_{name}.png")
 
 
 @pytest.mark.parametrize(("name", "faces"), [*((name, 1) for name in PEOPLE), ("two", 2), ("five", 5)])
 def test_as_many_faces_as_people_are_found_at_once(detector, name, faces):
-    found = find_faces(detector, to_picture(load(name)))
+    found = find_faces(detector, load(name))
     assert len(found.faces) == faces and len(found.tried) == 1
     assert min(face.score for face in found.faces) > 0.6
     assert analysis.large_enough(found.faces, 112) == list(found.faces)
@@ -35,7 +34,7 @@ def test_as_many_faces_as_people_are_found_at_once(detector, name, faces):
 def test_no_two_are_alike(detector, recogniser):
     embeddings = {}
     for name in PEOPLE:
-        picture = to_picture(load(name))
+        picture = load(name)
         faces = find_faces(detector, picture).faces
         (face,) = analysis.recognise([recogniser], insight.align, picture, faces, name)
         embeddings[name] = face.embeddings["w600k_mbf"]
@@ -51,14 +50,14 @@ def test_they_are_known_again_and_nothing_else_is():
     assert len(files) > 15 and sum(path.stat().st_size for path in files) < 1_700_000
     for path in files:
         picture = real_faces.image(path)[0]
-        assert examples.is_example(picture) == (path.stem != "likeness_pose"), path.name
-        assert not examples.is_example(picture[1:]), "cut"
-        assert not examples.is_example(picture.flip(1)), "mirrored"
+        assert pictures.is_example(picture) == (path.stem != "likeness_pose"), path.name
+        assert not pictures.is_example(picture[1:]), "cut"
+        assert not pictures.is_example(picture.flip(1)), "mirrored"
     photo = real_faces.image(real_faces.ASTRONAUT)[0]
-    assert not examples.is_example(photo) and not examples.is_example(torch.ones(8, 8, 4))
+    assert not pictures.is_example(photo) and not pictures.is_example(torch.ones(8, 8, 4))
     bytes_of = torch.from_numpy(np.array(Image.open(real_faces.ASTRONAUT).convert("RGBA")))
-    drawn = examples.marked(bytes_of)
+    drawn = pictures.marked(bytes_of)
     assert (drawn.int() - bytes_of.int()).abs().max() == 1 and torch.equal(drawn[1:], bytes_of[1:])
-    assert examples.reminder([("Anna", as_rgb(drawn / 255)), ("Ben", photo)]) == [
+    assert pictures.reminder([("Anna", as_rgb(drawn / 255)), ("Ben", photo)]) == [
         "Still drawn examples: Anna: choose pictures of your own in Load Image"
     ]

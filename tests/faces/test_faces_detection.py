@@ -6,29 +6,33 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core.errors import (
-    BadEmbedding,
-    BadPhoto,
-    FaceNotFound,
-    LikenessError,
-    UnsupportedCheckpoint,
-)
+from insightface.model_zoo import get_model
+from insightface.utils.face_align import norm_crop
+from pack.core.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError, UnsupportedCheckpoint
 from pack.core.faces import analysis, insight
 from pack.core.faces.ladder import LADDER, Rung, find_faces
 from pack.core.faces.pictures import to_image, to_picture
 from pack.core.geometry import area
 from pack.core.people import NOSE
 from PIL import Image
+from real_faces import picture
 from rig import photos
 
+ALONE = (real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT)
 
-def picture(path):
-    return to_picture(real_faces.image(path)[0])
+
+def turned(bgr, turns):
+    return np.ascontiguousarray(np.rot90(bgr, turns))
 
 
 @pytest.fixture(scope="module")
 def friends():
     return picture(real_faces.SIX_FRIENDS)
+
+
+@pytest.fixture(scope="module")
+def six(detector, friends):
+    return analysis.detect(detector, friends, "x")
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +48,8 @@ def likeness(a, b):
     return torch.cosine_similarity(a.embeddings["w600k_mbf"], b.embeddings["w600k_mbf"], dim=0).item()
 
 
-def test_equals_insightface_called_directly(detector, recogniser, friends, embed):
+def test_equals_insightface_called_directly(friends, embed):
     """Boxes, points and embeddings are those of insightface's own calls; crops may differ by one grey level."""
-    from insightface.model_zoo import get_model
-    from insightface.utils.face_align import norm_crop
-
     direct = get_model(str(real_faces.DETECTOR), providers=["CPUExecutionProvider"])
     arcface = get_model(str(real_faces.RECOGNISER), providers=["CPUExecutionProvider"])
     boxes, points = direct.detect(friends, input_size=(640, 640))
@@ -65,10 +66,8 @@ def test_equals_insightface_called_directly(detector, recogniser, friends, embed
 @pytest.mark.parametrize("turns", range(4))
 def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(detector, turns):
     """The aligned one is insightface's at 224 px, the loose one 2.2 faces wide around the face, as the photo stands."""
-    from insightface.utils.face_align import norm_crop
-
     photo = picture(real_faces.ASTRONAUT)
-    lying = np.ascontiguousarray(np.rot90(photo, -turns))
+    lying = turned(photo, -turns)
     found = analysis.detect(detector, lying, "the photo")
     (face,) = analysis.recognise([], insight.align, lying, found, "the photo", portraits=True)
     assert face.portrait.aligned.shape == (1, 224, 224, 3) and face.portrait.loose.shape == (1, 512, 512, 3)
@@ -96,43 +95,29 @@ def test_head_and_shoulders_never_reach_beyond_the_photo(detector):
     assert analysis.recognise([], insight.align, photo, found, "the photo")[0].portrait is None
 
 
-def test_embeddings_keep_their_length(embed, friends):
-    assert all(face.embeddings["w600k_mbf"].norm() > 5 for face in embed(friends))
-
-
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_six_friends_from_left_to_right(embed, friends, mirrored):
-    faces = embed(np.ascontiguousarray(friends[:, ::-1]) if mirrored else friends)
-    noses = [face.keypoints[NOSE][0] for face in faces]
-    assert len(faces) == 6
-    assert noses == sorted(noses)
-
-
-def test_mirrored_picture_reverses_the_people(embed, friends):
-    plain, mirrored = embed(friends), embed(np.ascontiguousarray(friends[:, ::-1]))
-    for number, face in enumerate(reversed(mirrored)):
+@pytest.mark.parametrize(
+    "way", [(slice(None), slice(None, None, -1)), (slice(None, None, -1),) * 2], ids=["mirrored", "down"]
+)
+def test_six_friends_from_left_to_right_and_the_other_way_round(embed, friends, way):
+    plain, changed = embed(friends), embed(np.ascontiguousarray(friends[way]))
+    for faces in (plain, changed):
+        noses = [face.keypoints[NOSE][0] for face in faces]
+        assert len(faces) == 6 and noses == sorted(noses)
+    for number, face in enumerate(reversed(changed)):
         assert max(range(6), key=lambda n: likeness(plain[n], face)) == number
 
 
-def test_orders(detector, friends):
-    faces = analysis.detect(detector, friends, "x")
-    top = analysis.arrange(faces, "top to bottom")
-    largest = analysis.arrange(faces, "largest")
-    assert [f.keypoints[NOSE][1] for f in top] == sorted(f.keypoints[NOSE][1] for f in faces)
-    assert [area(f.box) for f in largest] == sorted((area(f.box) for f in faces), reverse=True)
-    assert [f.score for f in analysis.arrange(faces, "score")] == sorted((f.score for f in faces), reverse=True)
+def test_orders(six):
+    top, largest, surest = (analysis.arrange(six, order) for order in ("top to bottom", "largest", "score"))
+    assert [f.keypoints[NOSE][1] for f in top] == sorted(f.keypoints[NOSE][1] for f in six)
+    assert [area(f.box) for f in largest] == sorted((area(f.box) for f in six), reverse=True)
+    assert [f.score for f in surest] == sorted((f.score for f in six), reverse=True)
+    assert analysis.choose(six, "4", "x") == analysis.arrange(six, "left to right")[3]
+    assert analysis.choose(six, "largest", "x") == largest[0]
+    assert len(analysis.large_enough(six, 100)) < 6
 
 
-def test_the_same_person_is_closer_than_anybody_else(embed):
-    """Two different photos of Yao Ming; in one of them he stands among 21 others."""
-    (yao,) = embed(picture(real_faces.YAO))
-    team = sorted((likeness(yao, player) for player in embed(picture(real_faces.TEAM))), reverse=True)
-    assert len(team) == 22
-    assert team[0] > 0.5
-    assert team[1] < 0.3
-
-
-@pytest.mark.parametrize("path", [real_faces.TIGHT, real_faces.YAO, real_faces.ASTRONAUT], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
 def test_tight_crop_is_found_on_a_higher_rung(detector, embed, path):
     bgr = picture(path)
     whole = None
@@ -142,68 +127,44 @@ def test_tight_crop_is_found_on_a_higher_rung(detector, embed, path):
         bgr = np.ascontiguousarray(bgr[y0:y1, x0:x1])
     assert not detector(bgr, 640)
     found = find_faces(detector, bgr)
-    assert len(found.faces) == 1
-    assert found.tried[:2] == ("the picture as it is", "with a border around it")
+    assert len(found.faces) == 1 and found.tried[:2] == ("the picture as it is", "with a border around it")
     (tight,) = embed(bgr)
     assert whole is None or likeness(whole, tight) > 0.8
 
 
-@pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turned_photo_gives_the_same_person_in_the_same_place(embed, turns):
-    """Upside down this detector reports a face with the eyes on the mouth: found is not enough."""
-    bgr = picture(real_faces.YAO)
-    (upright,) = embed(bgr)
-    (turned,) = embed(np.ascontiguousarray(np.rot90(bgr, turns)))
-    assert likeness(upright, turned) > 0.95
-    height, width = bgr.shape[:2]
-    nose = {
-        1: lambda x, y: (y, width - 1 - x),
-        2: lambda x, y: (width - 1 - x, height - 1 - y),
-        3: lambda x, y: (height - 1 - y, x),
-    }[turns](*upright.keypoints[NOSE])
-    assert turned.keypoints[NOSE] == pytest.approx(nose, abs=2)
-    x0, y0, x1, y1 = turned.box
-    assert x0 < nose[0] < x1 and y0 < nose[1] < y1
-
-
-def turned(bgr, turns):
-    return np.ascontiguousarray(np.rot90(bgr, turns))
-
-
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    """Eight photos of one person each."""
-    return [picture(path) for path in (*photos.pair(), *photos.people(tmp_path_factory.mktemp("people")))]
+def alone(embed, tmp_path_factory):
+    """Eight photos of one person each, and what is found on them."""
+    taken = [picture(path) for path in (*photos.pair(), *photos.people(tmp_path_factory.mktemp("people")))]
+    return [(bgr, *embed(bgr)) for bgr in taken]
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turned_photos_give_what_the_upright_ones_give(embed, alone, turns):
-    """On their head two of these are first found lying on their side, with other points of the face."""
-    for bgr in alone:
-        (upright,), (found,) = embed(bgr), embed(turned(bgr, turns))
+def test_turned_photo_gives_the_same_person_in_the_same_place(embed, alone, turns):
+    """Upside down this detector reports a face with the eyes on the mouth, or one on its side: found is not enough."""
+    for bgr, upright in alone:
+        (found,) = embed(turned(bgr, turns))
         assert likeness(upright, found) > 0.999
+        (height, width), (x, y) = bgr.shape[:2], upright.keypoints[NOSE]
+        nose = {1: (y, width - 1 - x), 2: (width - 1 - x, height - 1 - y), 3: (height - 1 - y, x)}[turns]
+        assert found.keypoints[NOSE] == pytest.approx(nose, abs=2)
+        x0, y0, x1, y1 = found.box
+        assert x0 < nose[0] < x1 and y0 < nose[1] < y1
 
 
 def test_nobody_of_a_team_is_lost_on_a_photo_upside_down(detector):
     assert len(find_faces(detector, turned(picture(real_faces.TEAM), 2)).faces) == 22
 
 
-def test_upright_photos_are_looked_at_once(detector, alone):
+def test_upright_photos_are_looked_at_once_and_others_down_to_192_px_and_turned(detector, alone):
     looks = []
-    for bgr in alone:
+    for bgr, _ in alone:
         find_faces(lambda picture, size: looks.append(size) or detector(picture, size), bgr)
     assert looks == [640] * 8
-
-
-def test_group_upside_down(embed, friends):
-    upright, turned = embed(friends), embed(np.ascontiguousarray(friends[::-1, ::-1]))
-    assert len(turned) == 6
-    for number, face in enumerate(reversed(turned)):
-        assert max(range(6), key=lambda n: likeness(upright[n], face)) == number
-
-
-def test_picture_too_thin_for_a_face(detector):
-    assert not find_faces(detector, np.zeros((2, 3000, 3), np.uint8)).faces
+    sizes = [rung.size for rung in LADDER if not rung.turns]
+    assert sizes == [640, 640, 576, 512, 448, 384, 320, 256, 192]
+    assert LADDER[0] == Rung("the picture as it is") and all(rung.turns for rung in LADDER[len(sizes) :])
+    assert not find_faces(detector, np.zeros((2, 3000, 3), np.uint8)).faces, "too thin for a face"
 
 
 def test_no_face_says_what_was_tried(detector):
@@ -215,49 +176,32 @@ def test_no_face_says_what_was_tried(detector):
     assert "on_no_face" not in said, "an option of a node, which only nodes know"
 
 
-def test_ladder_goes_down_to_192_and_turns_last():
-    sizes = [rung.size for rung in LADDER if not rung.turns]
-    assert sizes == [640, 640, 576, 512, 448, 384, 320, 256, 192]
-    first_turned = next(n for n, rung in enumerate(LADDER) if rung.turns)
-    assert all(rung.turns for rung in LADDER[first_turned:])
-    assert LADDER[0] == Rung("the picture as it is")
+class Broken:
+    """A recogniser that returns NaN."""
+
+    id, crop_size = "broken", 112
+
+    def embed(self, crops):
+        return torch.full((len(crops), 512), float("nan"))
 
 
-def test_several_faces_where_one_is_meant(detector, friends):
-    faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(BadPhoto, match=r"photo of Ross .* 6 faces"):
-        analysis.choose(faces, "only", "the photo of Ross")
-
-
-def test_face_number_out_of_range(detector, friends):
-    faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(BadPhoto, match=r"Face 7 .* 6 .*1 to 6"):
-        analysis.choose(faces, "7", "the photo")
-
-
-def test_chosen_face_is_the_numbered_one(detector, friends):
-    faces = analysis.detect(detector, friends, "x")
-    assert analysis.choose(faces, "4", "x") == analysis.arrange(faces, "left to right")[3]
-    assert analysis.choose(faces, "largest", "x") == analysis.arrange(faces, "largest")[0]
-
-
-def test_all_faces_too_small(detector, friends):
-    faces = analysis.detect(detector, friends, "x")
-    assert len(analysis.large_enough(faces, 100)) < 6
-    with pytest.raises(LikenessError, match=r"6 faces.* \d+ px .*min_size .*500 px"):
-        analysis.large_enough(faces, 500)
-
-
-def test_recogniser_that_returns_nan_is_refused(detector, friends):
-    class Broken:
-        id, crop_size = "broken", 112
-
-        def embed(self, crops):
-            return torch.full((len(crops), 512), float("nan"))
-
-    faces = analysis.detect(detector, friends, "x")
-    with pytest.raises(BadEmbedding, match=r"broken .*photo 3 .*NaN"):
-        analysis.recognise([Broken()], insight.align, friends, faces, "photo 3")
+@pytest.mark.parametrize(
+    ("act", "error", "words"),
+    [
+        (lambda six, _: analysis.choose(six, "only", "the photo of Ross"), BadPhoto, r"photo of Ross .* 6 faces"),
+        (lambda six, _: analysis.choose(six, "7", "the photo"), BadPhoto, r"Face 7 .* 6 .*1 to 6"),
+        (lambda six, _: analysis.large_enough(six, 500), LikenessError, r"6 faces.* \d+ px .*min_size .*500 px"),
+        (
+            lambda six, bgr: analysis.recognise([Broken()], insight.align, bgr, six, "photo 3"),
+            BadEmbedding,
+            r"broken .*photo 3 .*NaN",
+        ),
+    ],
+    ids=["several", "number", "small", "NaN"],
+)
+def test_what_is_no_face_of_the_photo_is_refused(six, friends, act, error, words):
+    with pytest.raises(error, match=words):
+        act(six, friends)
 
 
 @pytest.mark.parametrize(
@@ -277,22 +221,18 @@ def test_every_kind_of_image_shows_the_same_person(embed, convert):
     assert likeness(plain, converted) > 0.85
 
 
-def test_eight_bit_pictures_survive_the_round_trip():
+def test_eight_bit_pictures_survive_the_round_trip_and_transparent_pixels_become_white():
     rgb = real_faces.image(real_faces.YAO)[0]
     assert torch.equal(to_image(to_picture(rgb)), rgb)
     assert (to_picture(rgb.half()) == to_picture(rgb)).all()
-
-
-def test_transparent_pixels_become_white():
     rgba = torch.tensor([[[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 1.0]]])
     assert to_picture(rgba).tolist() == [[[255, 255, 255], [153, 102, 51]]]
 
 
 def test_file_onnxruntime_refuses(tmp_path):
     """A whole protobuf with a broken graph inside: only the runtime can tell."""
-    data = real_faces.RECOGNISER.read_bytes()
     broken = tmp_path / "w600k_mbf.onnx"
-    broken.write_bytes(data.replace(b"PRelu", b"XXXXX"))
+    broken.write_bytes(real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"XXXXX"))
     with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx .*onnxruntime"):
         insight.open_model(str(broken), insight.providers_for("CPU"))
 

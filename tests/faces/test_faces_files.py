@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
+import onnx
 import pytest
 import real_faces
 from pack.core.errors import UnsupportedCheckpoint
@@ -26,7 +23,6 @@ def test_recognisers_read_crops_of_some_hundred_pixels(side, kind):
 
 
 def test_shapes_equal_those_onnx_reads():
-    onnx = pytest.importorskip("onnx")
     for path in real_faces.DETECTOR.parent.glob("*.onnx"):
         graph = onnx.load(str(path)).graph
         weights = {weight.name for weight in graph.initializer}
@@ -48,14 +44,7 @@ def test_cut_off_download(tmp_path, kept):
 
 
 @pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"<!doctype html><html>not here</html>",
-        b"Not Found",
-        b"version https://git-lfs.github.com/spec/v1\noid 1\n",
-    ],
-    ids=["empty", "html", "text", "lfs pointer"],
+    "data", [b"", b"<!doctype html>", b"Not Found", b"version https://git-lfs.github.com/spec/v1\n"]
 )
 def test_not_onnx_at_all(tmp_path, data):
     path = tmp_path / "det_10g.onnx"
@@ -69,17 +58,9 @@ def test_what_cannot_be_read(tmp_path):
         inspect(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "antelopev2/glintr100.onnx",
-        "models/antelopev2/glintr100.onnx",
-        "antelopev2/antelopev2/glintr100.onnx",
-        "models/antelopev2/antelopev2/glintr100.onnx",
-    ],
-)
-def test_every_layout_is_the_same_pack(name):
-    assert packs.pack_of(name) == "antelopev2"
+def test_every_layout_is_the_same_pack():
+    for folder in ("", "models/", "antelopev2/", "models/antelopev2/"):
+        assert packs.pack_of(f"{folder}antelopev2/glintr100.onnx") == "antelopev2"
 
 
 def test_loose_files_are_a_pack_and_come_last():
@@ -110,14 +91,3 @@ def test_recogniser_ids():
     assert packs.recogniser_id("antelopev2/recognition/model.onnx", 260665334) == "antelopev2"
     assert packs.recogniser_id("auraface/glintr100.onnx", 260694151) == "auraface"
     assert packs.recogniser_id("x.onnx", real_faces.RECOGNISER.stat().st_size) == "w600k_mbf"
-
-
-def test_importing_core_faces_imports_no_optional_package():
-    root = Path(__file__).resolve().parents[2]
-    code = (
-        f"import sys; sys.path.insert(0, {str(root)!r})\n"
-        "import core.faces.analysis, core.models.onnx_file, core.models.packs, core.faces.ir_se50\n"
-        "print(sorted({'cv2', 'onnx', 'onnxruntime', 'insightface', 'skimage', 'scipy'} & set(sys.modules)))"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root.parent)
-    assert result.stdout.strip() == "[]"

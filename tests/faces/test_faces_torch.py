@@ -8,43 +8,26 @@ import pytest
 import real_faces
 import torch
 from figures import relative
-from pack.core.faces import alignment, analysis, arcface, insight, scrfd
+from pack.core.faces import insight, model, pictures, scrfd
 from pack.core.faces.ladder import find_faces
-from pack.core.faces.onnx_network import Network, plan
-from pack.core.faces.pictures import to_picture
-from pack.core.models.onnx_file import inspect, read
-from torch import nn
+from pack.core.models.onnx_file import Node, Program, inspect, read
+from real_faces import network, picture
 
 PHOTOS = (
     real_faces.SIX_FRIENDS, real_faces.TEAM, real_faces.YAO, real_faces.TIGHT, real_faces.ASTRONAUT, real_faces.COFFEE
 )  # fmt: skip
 
 
-def opened(path):
-    planned = plan(read(str(path)))
-    network = Network(planned, nn).eval().requires_grad_(False)
-    network.load_state_dict(planned.state)
-    return network
-
-
 @pytest.fixture(scope="module")
 def ours():
-    scales = arcface.scales(read(str(real_faces.RECOGNISER)))
-    recogniser = arcface.ArcFace("w600k_mbf", opened(real_faces.RECOGNISER), 112, scales)
-    return scrfd.Scrfd(opened(real_faces.DETECTOR)), recogniser, alignment.align
+    scales = model.scales(read(str(real_faces.RECOGNISER)))
+    recogniser = model.ArcFace("w600k_mbf", network(real_faces.RECOGNISER), 112, scales)
+    return scrfd.Scrfd(network(real_faces.DETECTOR)), recogniser, pictures.align
 
 
 @pytest.fixture(scope="module")
-def theirs():
-    detector, recogniser = (
-        insight.open_model(str(path), insight.providers_for("CPU"))
-        for path in (real_faces.DETECTOR, real_faces.RECOGNISER)
-    )
-    return insight.Scrfd(detector), insight.ArcFace("w600k_mbf", recogniser), insight.align
-
-
-def picture(path):
-    return to_picture(real_faces.image(path)[0])
+def theirs(detector, recogniser):
+    return detector, recogniser, insight.align
 
 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
@@ -62,31 +45,19 @@ def test_every_face_of_every_photo(ours, theirs, path):
 def test_every_embedding_of_every_photo(ours, theirs, path):
     bgr = picture(path)
     (_, recogniser, align), (_, other, cv2_align) = ours, theirs
-    faces = find_faces(theirs[0], bgr).faces
-    for face in faces:
+    for face in find_faces(theirs[0], bgr).faces[:8]:
         crop, expected = align(bgr, face.keypoints, 112), cv2_align(bgr, face.keypoints, 112)
         assert np.abs(crop.astype(int) - expected).max() <= 1
-        assert relative(recogniser.embed([expected]), other.embed([expected])) <= 1e-4
-        assert torch.cosine_similarity(recogniser.embed([crop]), other.embed([expected])) > 0.9999
-
-
-def test_from_a_picture_to_embeddings_at_once(ours, theirs):
-    bgr = picture(real_faces.SIX_FRIENDS)
-    made, expected = (
-        analysis.recognise([recogniser], align, bgr, analysis.detect(detector, bgr, "x"), "x")
-        for detector, recogniser, align in (ours, theirs)
-    )
-    for face, other in zip(made, expected, strict=True):
-        a, b = face.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"]
-        assert torch.cosine_similarity(a, b, dim=0) > 0.9999
-        assert a.norm() == pytest.approx(b.norm().item(), rel=1e-3)
+        theirs_of = other.embed([expected])
+        assert relative(recogniser.embed([expected]), theirs_of) <= 1e-4
+        assert torch.cosine_similarity(recogniser.embed([crop]), theirs_of) > 0.9999
 
 
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 @pytest.mark.parametrize("size", [640, 448, 192])
 def test_pictures_are_fitted_to_the_bit_as_cv2_does(path, size):
     bgr = picture(path)
-    square, scale = alignment.fitted(bgr, size, size)
+    square, scale = pictures.fitted(bgr, size, size)
     tall = bgr.shape[0] / bgr.shape[1]
     height, width = (size, int(size / tall)) if tall > 1 else (int(size * tall), size)
     assert scale == height / bgr.shape[0]
@@ -97,7 +68,7 @@ def test_pictures_are_fitted_to_the_bit_as_cv2_does(path, size):
 def test_a_face_at_the_edge_is_black_outside_of_the_picture(theirs):
     bgr = picture(real_faces.TIGHT)
     keypoints = tuple((x - 60, y + 40) for x, y in find_faces(theirs[0], bgr).faces[0].keypoints)
-    crop, expected = alignment.align(bgr, keypoints, 224), insight.align(bgr, keypoints, 224)
+    crop, expected = pictures.align(bgr, keypoints, 224), insight.align(bgr, keypoints, 224)
     assert np.abs(crop.astype(int) - expected).max() <= 1
     assert not crop[:, :40].any() and crop.any()
 
@@ -113,17 +84,15 @@ def test_a_file_that_fixes_the_size(ours):
 
 @pytest.mark.parametrize("operators", [("Sub", "Mul"), ("Conv", "PRelu")])
 def test_networks_from_mxnet_scale_pictures_themselves(operators):
-    from pack.core.models.onnx_file import Node, Program
-
     nodes = tuple(Node(operator, (), (), {}) for operator in operators)
-    assert arcface.scales(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
+    assert model.scales(Program("x.onnx", "data", ("y",), nodes, {})) is ("Sub" in operators)
     crop = np.full((112, 112, 3), (0, 127, 255), np.uint8)
     seen = []
 
-    def network(pixels):
+    def seen_by(pixels):
         seen.append(pixels)
         return [torch.ones(1, 512)]
 
-    arcface.ArcFace("x", network, 112, "Sub" in operators).embed([crop])
+    model.ArcFace("x", seen_by, 112, "Sub" in operators).embed([crop])
     rgb = (255.0, 127.0, 0.0) if "Sub" in operators else (1.0, -0.5 / 127.5, -1.0)
     assert seen[0][0, :, 5, 5].tolist() == pytest.approx(rgb)

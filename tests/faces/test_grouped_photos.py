@@ -70,7 +70,7 @@ def seen(faces_of: Callable[..., Faces], tmp_path_factory: pytest.TempPathFactor
 
 
 def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(seen: tuple[list[Sighting], list[str]]) -> None:
-    """At the threshold, and as far around it as docs/measuring.md says; in any order."""
+    """At the threshold, and as far around it as docs/dev/measuring.md says; in any order."""
     faces, who = seen
     assert len(faces) == len(who) == 6 + 22 + 9 * 7
     truth = {frozenset(n for n, one in enumerate(who) if one == name) for name in who}

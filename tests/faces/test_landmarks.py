@@ -9,7 +9,7 @@ import pytest
 import real_faces
 import torch
 from pack.core.errors import BadInput, BadPhoto, FaceNotFound
-from pack.core.faces import alignment, analysis, insight, landmarks
+from pack.core.faces import analysis, landmarks, pictures
 from pack.core.faces.pictures import to_picture
 from pack.core.geometry import area, shorter_side
 from pack.core.inputs import face_landmarks
@@ -52,44 +52,24 @@ def overlap(a, b):
     return shared / (area(a) + area(b) - shared)
 
 
-@pytest.fixture(scope="module")
-def pairs():
-    """(name, SCRFD's face, the face from landmarks, cosine of their embeddings) for every mesh."""
-    providers = insight.providers_for("CPU")
-    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), providers))
-    recogniser = insight.ArcFace("w600k_mbf", insight.open_model(str(real_faces.RECOGNISER), providers))
-    found = []
+def test_faces_are_those_of_scrfd(detector, recogniser):
+    """The nearest of SCRFD's for every mesh: its points (in hundredths of the shorter side), its box, its person."""
+    away, overlaps, cosines = [], [], {}
     for name, points in load_file(GOLDEN).items():
         picture = to_picture(image(name)[0])
         theirs = analysis.detect(detector, picture, name)
         for face in landmarks.detect(meshes(points.numpy()), picture, name):
             same = max(theirs, key=lambda other, box=face.box: overlap(other.box, box))
-            crops = [alignment.align(picture, one.keypoints, 112) for one in (same, face)]
-            found.append((name, same, face, float(torch.cosine_similarity(*recogniser.embed(crops), dim=0))))
-    return found
-
-
-def test_five_points_lie_where_scrfd_puts_them(pairs):
-    """In hundredths of the box's shorter side."""
-    away = [
-        np.linalg.norm(np.subtract(face.keypoints, same.keypoints), axis=1) * 100 / shorter_side(same.box)
-        for _, same, face, _ in pairs
-    ]
-    assert len(pairs) == 14
-    assert np.mean(away) < 4.2 and np.max(away) < 11
-    # Nobody is mirrored: the eyes are those of the picture's side.
-    assert all(face.keypoints[0][0] < face.keypoints[1][0] for _, _, face, _ in pairs)
-
-
-def test_boxes_overlap_those_of_scrfd(pairs):
-    overlaps = [overlap(same.box, face.box) for _, same, face, _ in pairs]
+            apart = np.linalg.norm(np.subtract(face.keypoints, same.keypoints), axis=1)
+            away.append(apart * 100 / shorter_side(same.box))
+            overlaps.append(overlap(same.box, face.box))
+            assert face.keypoints[0][0] < face.keypoints[1][0], "nobody is mirrored"
+            crops = [pictures.align(picture, one.keypoints, 112) for one in (same, face)]
+            cosines[name, len(away)] = float(torch.cosine_similarity(*recogniser.embed(crops), dim=0))
+    assert len(away) == 14 and np.mean(away) < 4.2 and np.max(away) < 11
     assert np.mean(overlaps) > 0.88 and min(overlaps) > 0.8
-
-
-def test_embeddings_are_those_of_the_same_person(pairs):
-    large = [cosine for name, *_, cosine in pairs if name in ("yao", "astronaut")]
-    assert min(large) > 0.98
-    assert min(cosine for *_, cosine in pairs) > 0.9
+    assert min(cosine for (name, _), cosine in cosines.items() if name in ("yao", "astronaut")) > 0.98
+    assert min(cosines.values()) > 0.9
 
 
 def test_what_the_node_gives_and_what_it_does_not():
@@ -107,7 +87,7 @@ def test_what_the_node_gives_and_what_it_does_not():
         landmarks.of_pictures(given([], 233, 287), 2, 640, 480)
 
 
-def test_surest_first_and_turned_with_the_picture(pairs):
+def test_surest_first_and_turned_with_the_picture():
     points = load_file(GOLDEN)["yao"].numpy()[0]
     width, height = 233, 287
     picture = np.zeros((height, width, 3), np.uint8)

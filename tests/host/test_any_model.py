@@ -7,7 +7,6 @@ from functools import cache
 
 import comfy.controlnet
 import comfy.ldm.flux.controlnet
-import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
@@ -20,30 +19,24 @@ import tiny_encoders
 import tiny_vaes
 import torch
 from attack_graphs import DEFAULTS, ours
+from crops import WIDGETS, crop, friends_of
 from figures import relative
 from graph_run import run
-from held_to import cancel, left_by
-from pack.core import identities
 from pack.core.errors import BadPhoto, WrongBaseModel
-from pack.core.faces.model import faces_in
 from pack.core.inputs import BadPicture
-from pack.core.latents import rows as picked
-from pack.core.people import Cast, Person, PlacedCast
+from pack.core.people import Cast, PlacedCast
+from pack.core.pictures import rows as picked
 from pack.core.places import group
 from pack.nodes import measure, second_pass
 from pack.nodes.references.bind import BindReferences
 from pack.nodes.references.nodes import CastReferences
+from promised import rows
 
 import nodes
 
 pytestmark = tiny_dits.needed
-MBF = "w600k_mbf"
-SIZE = 256
+SIZE = WIDGETS["size"]
 MEASURE = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
-CROP = {
-    "who": "everybody", "smaller_than": 96, "less_than": 0.4, "size": SIZE, "margin": 1.0, "mask_margin": 0.2,
-    "feather": 0.25, "not_found": "cut out in their place",
-}  # fmt: skip
 
 
 @pytest.fixture(params=tiny_vaes.ALL)
@@ -51,9 +44,7 @@ def family(request):
     return request.param
 
 
-@cache
-def vae_of(family):
-    return tiny_vaes.ALL[family]()
+vae_of = cache(lambda family: tiny_vaes.ALL[family]())
 
 
 @pytest.fixture
@@ -69,14 +60,7 @@ def photo():
 
 @pytest.fixture(scope="module")
 def friends(face_model, photo):
-    faces = faces_in(face_model, photo[0]).faces[:3]
-    return Cast(tuple(Person(identities.from_faces(f"friend {n}", [one], [MBF])) for n, one in enumerate(faces, 1)))
-
-
-def crop(face_model, photo, people, **given):
-    made = second_pass.CropFaces.execute(face_model, photo, people, **{**CROP, **given}).args
-    names = [output.id for output in second_pass.CropFaces.GET_SCHEMA().outputs]
-    return dict(zip(names, made, strict=True))
+    return Cast(friends_of(face_model, photo).people[:3])
 
 
 def test_every_crop_is_a_row_of_the_latents(face_model, photo, friends, vae):
@@ -143,11 +127,19 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
 ROWS = 3
 TIGHT = 5e-6
 """Of the largest value: rows of one batch against runs of their own, in float32."""
-METHODS = [("FLUX.2", "index"), ("Qwen-Image", "index"), ("Qwen-Image", "index_timestep_zero")]
+WAYS = [("FLUX.2", "index"), ("Qwen-Image", "index"), ("Qwen-Image", "index_timestep_zero")]
+SEEN = ["the same", "the room alone", "nobody"]
+"""By the negative."""
 
 
-@pytest.mark.parametrize(("family", "method"), METHODS)
-@pytest.mark.parametrize("negative", ["the same", "the room alone", "nobody"])
+@pytest.mark.parametrize(
+    ("family", "method", "negative"),
+    [
+        pytest.param(*way, negative, marks=() if n == m else pytest.mark.thorough)
+        for n, way in enumerate(WAYS)
+        for m, negative in enumerate(SEEN)
+    ],
+)
 def test_row_n_has_reference_n(family, method, negative):
     """With CFG, beside a room that all share, through the host's own sampler node: denoised where their mask is."""
     model = tiny_dits.model(family)
@@ -155,10 +147,14 @@ def test_row_n_has_reference_n(family, method, negative):
     start = tiny_dits.latent(family, 96, 64, seed=1, rows=ROWS)
     masks = torch.rand(ROWS, 64, 96, generator=torch.Generator().manual_seed(4)).gt(0.5).float()
 
+    def text(seed, references):
+        """Of Qwen-Image with a mask, whose last words are none, other than the other side's."""
+        masked = {"attention_mask": (torch.arange(7)[None] < seed - 5).long()} if family == tiny_dits.QWEN else {}
+        return tiny_dits.conditioning(seed, references, reference_latents_method=method, **masked)
+
     def sampled(rows, whose=None):
         who = people[rows if whose is None else whose]
-        seen = {"the same": [room, who], "the room alone": [room], "nobody": []}[negative]
-        sides = [text(family, 10, [room, who], method), text(family, 11, seen, method)]
+        sides = [text(10, [room, who]), text(11, {SEEN[0]: [room, who], SEEN[1]: [room], SEEN[2]: []}[negative])]
         mask = masks[rows].reshape(len(rows), *[1] * (start.ndim - 3), 64, 96)
         latents = {"samples": start[rows], "noise_mask": mask, "batch_index": rows}
         return nodes.common_ksampler(model, 5, 2, 3.0, "euler", "simple", *sides, latents, denoise=0.6)[0]["samples"]
@@ -173,23 +169,31 @@ ENCODERS = {
     "FLUX.2": (tiny_encoders.klein, "context_in_dim"),
     "Qwen-Image": (tiny_encoders.qwen, "joint_attention_dim"),
 }
+BY_REGION = {
+    "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body", "margin": 0.25,
+}  # fmt: skip
+
+
+def referring(family, cast):
+    """Positive and negative."""
+    return CastReferences.execute(
+        clip=ENCODERS[family][0](), vae=vae_of(family), cast=cast, prompt="a face", negative_prompt="",
+        sentences="before the prompt", size=128, photos_per_person=1, pose_picture=False,
+    ).args[:2]  # fmt: skip
 
 
 @pytest.mark.parametrize("family", ENCODERS)
 def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends, vae, family):
     """From Crop Faces through Cast as References and the sampler to Paste Faces: all at once as one by one."""
-    encoder, width = ENCODERS[family]
-    clip = encoder()
-    said = {
-        "clip": clip, "vae": vae, "prompt": "a face", "negative_prompt": "", "sentences": "before the prompt",
-        "size": 128, "photos_per_person": 1, "pose_picture": False,
-    }  # fmt: skip
-    made = crop(face_model, photo, with_portraits(friends), vae=vae)
+    drawn = [people_made.person(n).identity.portraits for n in (1, 2, 3)]
+    people = zip(friends.people, drawn, strict=True)
+    people = tuple(replace(one, identity=replace(one.identity, portraits=seen)) for one, seen in people)
+    made = crop(face_model, photo, Cast(people), vae=vae)
     who, latents = made["cast_by_row"], made["latents"]
-    model = tiny_dits.model(family, **{width: CastReferences.execute(**said, cast=who)[0][0][0].shape[-1]})
+    model = tiny_dits.model(family, **{ENCODERS[family][1]: referring(family, who)[0][0][0].shape[-1]})
 
     def sampled(rows):
-        sides = CastReferences.execute(**said, cast=replace(who, people=tuple(who.people[n] for n in rows))).args[:2]
+        sides = referring(family, replace(who, people=tuple(who.people[n] for n in rows)))
         # Nothing is left to References by Region: nobody hears another's reference.
         same = BindReferences.execute(model, *sides, **BY_REGION).args
         assert all(one is other for one, other in zip(same, (model, *sides), strict=True))
@@ -198,84 +202,28 @@ def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends,
 
     together = sampled([0, 1, 2])
     assert relative(together["samples"][1:2], sampled([1])["samples"]) < TIGHT
-    pasted, where = second_pass.PasteFaces.execute(
-        photo, made["where"], "none", nodes.VAEDecode().decode(vae, together)[0]
-    ).args
+    decoded = nodes.VAEDecode().decode(vae, together)[0]
+    pasted, where = second_pass.PasteFaces.execute(photo, made["where"], "none", decoded).args
     assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
 
 
-BY_REGION = {
-    "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body", "margin": 0.25,
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("family", "other"),
-    [("FLUX.2", "Qwen-Image"), ("FLUX.2", "FLUX.1"), ("Qwen-Image", "FLUX.2"), ("Qwen-Image", "FLUX.1")],
-)
-def test_references_of_another_family_are_refused_by_name(family, other):
+@pytest.mark.parametrize("family", ENCODERS)
+def test_references_of_another_family_are_refused_by_name(family):
     """In place of what the sampler would say of the shape of a tensor."""
-    message = f"References by Region is made for {family}, but {other}, as the MODEL is, is needed"
-    with pytest.raises(WrongBaseModel, match=message):
-        BindReferences.execute(tiny_dits.model(other), *bound(family)()[1:], **BY_REGION)
-
-
-@cache
-def bound(family):
-    """bound() -> MODEL, positive and negative of two people's references, bound to the halves of the picture."""
-    encoder, width = ENCODERS[family]
     slots = group.layout(2, "bust", 1, SIZE, SIZE).slots
-    people = (replace(people_made.person(n), slot=slot) for n, slot in enumerate(slots, 1))
-    said = {
-        "clip": encoder(), "vae": vae_of(family), "cast": PlacedCast(tuple(people), SIZE, SIZE), "prompt": "two",
-        "negative_prompt": "", "sentences": "before the prompt", "size": 128, "photos_per_person": 1,
-        "pose_picture": False,
-    }  # fmt: skip
-    model = tiny_dits.model(family, **{width: CastReferences.execute(**said)[0][0][0].shape[-1]})
-    return lambda: BindReferences.execute(model, *CastReferences.execute(**said).args[:2], **BY_REGION).args
-
-
-@pytest.mark.parametrize("family", ENCODERS)
-def test_cancelled_in_mid_run_leaves_the_next_run_right(family):
-    start, applied = tiny_dits.latent(family, SIZE, SIZE), bound(family)()
-    whole = tiny_dits.sample(*applied, start, steps=3)
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        tiny_dits.sample(*applied, start, steps=3, callback=cancel)
-    assert torch.equal(tiny_dits.sample(*applied, start, steps=3), whole)
-    other = tiny_dits.latent(family, SIZE + 32, SIZE + 32)
-    assert tiny_dits.sample(*applied, other, steps=1).shape == other.shape
-
-
-@pytest.mark.parametrize("family", ENCODERS)
-@pytest.mark.parametrize("runs", [2, pytest.param(100, marks=pytest.mark.thorough)])
-def test_bound_runs_leak_nothing(family, runs):
-    assert left_by(lambda: tiny_dits.sample(*bound(family)(), tiny_dits.latent(family, 96, 96), steps=1), runs) <= 0
-
-
-def with_portraits(cast):
-    made = [people_made.person(n).identity for n, _ in enumerate(cast.people, 1)]
-    people = [
-        replace(one, identity=replace(one.identity, portraits=them.portraits))
-        for one, them in zip(cast.people, made, strict=True)
-    ]
-    return replace(cast, people=tuple(people))
-
-
-def text(family, seed, references, method):
-    """Of Qwen-Image with a mask, whose last words are none, other than the other side's."""
-    masked = {"attention_mask": (torch.arange(7)[None] < seed - 5).long()} if family == tiny_dits.QWEN else {}
-    return tiny_dits.conditioning(seed, references, reference_latents_method=method, **masked)
+    cast = PlacedCast(tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1)), SIZE, SIZE)
+    sides = referring(family, cast)
+    for other in {"FLUX.1", *ENCODERS} - {family}:
+        message = f"References by Region is made for {family}, but {other}, as the MODEL is, is needed"
+        with pytest.raises(WrongBaseModel, match=message):
+            BindReferences.execute(tiny_dits.model(other), *sides, **BY_REGION)
 
 
 # Methods of SD1.5 and SDXL
 
 
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "Z-Image": 2560, "FLUX.1": 4096}
-OF_A_UNET = [
-    "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker", "LikenessApplyStyle",
-    "LikenessApplyPhotoMaker", "LikenessApplyIDPatch", "LikenessBindIDTokens", "LikenessPersonPrompts",
-    "LikenessApplyParts", "LikenessSharePartsAttention",
-]  # fmt: skip
+OF_A_UNET = [row.kind for row in rows() if not row.method or {"SDXL", "SD1.5"} & {*row.method.families}]
 ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from pack.bridge import body_surface as host_side
 from pack.bridge import folders
-from pack.core import examples
+from pack.core import pictures
 from pack.core.body_surface import iuv
 from pack.core.errors import BadSize, LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
@@ -66,7 +66,7 @@ def test_at_most_so_many_bodies_are_drawn_and_the_rest_is_told(models: Path, cap
     caplog.clear()
     assert len(found(photos(), people=2)[1]) == 2
     assert not caplog.text
-    found(examples.marked((photos()[0] * 255).byte())[None] / 255, people=2)
+    found(pictures.marked((photos()[0] * 255).byte())[None] / 255, people=2)
     assert "Still drawn examples: the pose" in caplog.text
 
 

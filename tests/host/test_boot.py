@@ -16,7 +16,7 @@ import folder_paths
 import numpy as np
 import pytest
 from environment import Host
-from pack.bridge import examples
+from pack.bridge import photos as provided
 from PIL import Image
 from rig import archive, photos, workflow
 from rig.host_server import HostError, HostServer, link_pack
@@ -33,7 +33,7 @@ NODE_IDS = {
 TEMPLATE = ROOT / "workflows" / "parts_training_free_sdxl.json"
 # How the face packs that people use beside this one call their nodes (ComfyUI_InstantID, PuLID_ComfyUI).
 PEERS = {
-    "Load Adapter Model", "InstantID Face Analysis", "Apply InstantID", "Apply InstantID Advanced",
+    "Load InstantID Model", "InstantID Face Analysis", "Apply InstantID", "Apply InstantID Advanced",
     "Face Keypoints Preprocessor", "InstantID Patch Attention", "InstantID Apply ControlNet", "Load PuLID Model",
     "Load InsightFace (PuLID)", "Load Eva Clip (PuLID)", "Apply PuLID", "Apply PuLID Advanced",
 }  # fmt: skip
@@ -82,41 +82,29 @@ def test_examples_take_nothing_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What stands under their names stays, and a folder that cannot be written into is a line in the log."""
-    monkeypatch.setattr(examples, "running_server", object)
+    monkeypatch.setattr(provided, "running_server", object)
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
     (tmp_path / "likeness_anna.png").write_bytes(b"mine")
     (tmp_path / "likeness_two.png").symlink_to(tmp_path / "away")  # of a disk that is not there now
-    examples.provide()
+    provided.provide()
     assert (tmp_path / "likeness_two.png").readlink() == tmp_path / "away"
     (tmp_path / "likeness_two.png").unlink()
-    examples.provide()
+    provided.provide()
     found = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    drawn = {path.name: path.read_bytes() for path in examples.PICTURES.glob("*.png")}
+    drawn = {path.name: path.read_bytes() for path in provided.PICTURES.glob("*.png")}
     assert found == drawn | {"likeness_anna.png": b"mine"} and len(found) > 10 and not caplog.text
     monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path / "likeness_anna.png"))
-    examples.provide()
+    provided.provide()
     assert "example pictures of the workflows are in" in caplog.text and "Not a directory" in caplog.text
 
 
-@pytest.fixture(scope="module")
-def infos(host_server: HostServer) -> dict[str, Any]:
-    return ours(host_server)
-
-
-def test_every_node_registers(infos: dict[str, Any]) -> None:
-    assert NODE_IDS
-    assert set(infos) == NODE_IDS
+def test_every_node_registers(host_server: HostServer, bare_server: HostServer) -> None:
+    """Also without optional packages; in the menu and on the node only the name tells one from those of others."""
+    infos = ours(host_server)
+    assert NODE_IDS and set(infos) == set(ours(bare_server)) == NODE_IDS
     assert {info["python_module"] for info in infos.values()} == {"custom_nodes.likeness-nodes"}
-
-
-def test_nobody_else_has_a_node_of_the_same_name(infos: dict[str, Any], host_server: HostServer) -> None:
-    """In the menu and on the node only the name tells two nodes apart."""
-    others = [info["display_name"] for name, info in host_server.object_info().items() if name not in infos]
-    assert {info["display_name"] for info in infos.values()} & (PEERS | set(others)) == set()
-
-
-def test_every_node_registers_without_optional_packages(bare_server: HostServer) -> None:
-    assert set(ours(bare_server)) == NODE_IDS
+    others = {info["display_name"] for name, info in host_server.object_info().items() if name not in infos}
+    assert not {info["display_name"] for info in infos.values()} & (PEERS | others)
 
 
 def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> None:
@@ -134,8 +122,8 @@ def test_the_node_that_needs_a_package_says_which(bare_server: HostServer) -> No
 
 
 def test_a_file_that_is_not_there_is_one_error_with_cause_and_remedy(host_server: HostServer) -> None:
-    """Of every loader, in the answer of POST /prompt. The host makes one per input of what a node returns, and newer
-    frontends show "rejected the value" in its place."""
+    """Of every loader, in the answer of POST /prompt, once however many inputs are looked at. The host makes one per
+    input of what a node returns, and newer frontends show "rejected the value" in its place."""
     face_pack = {"pack": "absent", "recognisers": "all found", "provider": "auto", "backend": "auto"}
     chosen = {
         "LikenessLoadIDPatch": ({"file": "absent.bin"}, "The ID-Patch file was not found: absent.bin ", "Download"),
@@ -188,21 +176,6 @@ def test_folder_of_any_name(name: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert set(loaded) == NODE_IDS
     assert {node.RELATIVE_PYTHON_MODULE for node in loaded.values()} == {f"custom_nodes.{name}"}
     assert list(nodes.EXTENSION_WEB_DIRS.values()) == [str((tmp_path / name / "web").absolute())]
-
-
-@pytest.mark.parametrize("node", sorted(NODE_IDS))
-def test_node_explains_itself(node: str, infos: dict[str, Any]) -> None:
-    info = infos[node]
-    assert len(info["description"]) > 20
-    assert info["category"].startswith("likeness/")
-    widgets = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
-    silent = [
-        name
-        for section in ("required", "optional")
-        for name, spec in info["input"].get(section, {}).items()
-        if (isinstance(spec[0], list) or spec[0] in widgets) and not spec[1].get("tooltip")
-    ]
-    assert silent == []
 
 
 def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:

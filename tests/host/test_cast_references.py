@@ -15,15 +15,13 @@ import tiny_vaes
 import torch
 from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
-from pack.bridge import dit
-from pack.bridge.inputs import checked
 from pack.core import errors
 from pack.core.identities import PortraitsMissing
 from pack.core.inputs import BadPicture
-from pack.core.people import Cast, Identity, Person, PlacedCast, RowCast, Slot
+from pack.core.people import Cast, NotPlaced, Person, PlacedCast, RowCast, Slot
 from pack.core.places import group
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences, whose
-from pack.nodes.references.nodes import CastReferences
+from peers import apply as node_applied
 
 from nodes import CLIPTextEncode, VAEEncode
 
@@ -41,14 +39,9 @@ def loaded(family):
     return clip(), vae()
 
 
-def named(*names, slots=None, photos=1):
-    slots = slots or [None] * len(names)
-    made = [people_made.person(n, photos) for n in range(1, len(names) + 1)]
-    people = [
-        Person(Identity(name, one.identity.embeddings, one.identity.crops, one.identity.portraits), 1.0, slot)
-        for name, one, slot in zip(names, made, slots, strict=True)
-    ]
-    return tuple(people)
+def named(*names, slots=(None,) * 4, photos=1):
+    made = (people_made.person(n, photos, slot) for n, slot in enumerate(slots[: len(names)], 1))
+    return tuple(replace(one, identity=replace(one.identity, name=name)) for name, one in zip(names, made, strict=True))
 
 
 def pair(**canvas):
@@ -57,17 +50,10 @@ def pair(**canvas):
     return PlacedCast(named("Anna", "Ben", slots=slots[::-1]), 256, 256)
 
 
-def given_to(family="Qwen-Image-Edit", cast=None, **changed):
-    clip, vae = loaded(family)
-    given = {
-        "prompt": "in a park", "negative_prompt": "rain", "sentences": "before the prompt", "size": 128,
-        "photos_per_person": 1, "pose_picture": False, "clip": clip, "vae": vae, "cast": cast or pair(),
-    }  # fmt: skip
-    return {**given, **changed}
-
-
 def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
-    return CastReferences.execute(**given_to(family, cast, pictures=pictures, **changed)).args
+    clip, vae = loaded(family)
+    given = {"clip": clip, "vae": vae, "cast": cast or pair(), "negative_prompt": "rain", "pictures": pictures}
+    return node_applied("LikenessCastReferences", **{**given, **changed})
 
 
 def portrait(person, photo=0):
@@ -76,7 +62,7 @@ def portrait(person, photo=0):
 
 def same(ours, theirs):
     """Bit for bit: text, latents, and whatever else the host's nodes put beside them."""
-    same_text(ours, theirs)
+    assert same_text(ours, theirs)
     options, expected = ours[0][1], theirs[0][1]
     assert all(map(torch.equal, options[LATENTS], expected[LATENTS]))
     assert len(options[LATENTS]) == len(expected[LATENTS])
@@ -84,8 +70,7 @@ def same(ours, theirs):
 
 
 def same_text(ours, theirs):
-    assert len(ours) == len(theirs) == 1
-    assert torch.equal(ours[0][0], theirs[0][0])
+    return len(ours) == len(theirs) == 1 and torch.equal(ours[0][0], theirs[0][0])
 
 
 def test_references_are_known_among_those_of_other_nodes():
@@ -118,7 +103,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert whose(positive[0][1]) == whose(negative[0][1]) == (0, 1, None)
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
-    same_text(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
+    assert same_text(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
     assert LATENTS not in alone[0][1] and not alone[0][1][REFERENCES].people
 
 
@@ -170,25 +155,6 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
         assert whose(rows[0][0][1]) == (None, None, None)
 
 
-@pytest.mark.parametrize(
-    ("family", "network", "width"),
-    [("Qwen-Image-Edit", dit.QWEN, {"joint_attention_dim": 16}), ("FLUX.2 klein", dit.FLUX_2, {"context_in_dim": 48})],
-)
-def test_a_row_is_drawn_as_if_it_were_alone(family, network, width):
-    people = named("Anna", "Ben", slots=group.layout(1, "bust", 1, 128, 128).slots * 2)
-    model = tiny_dits.model(network, **width)
-    start = tiny_dits.latent(network, 64, 48, rows=2)
-    drawn = tiny_dits.sample(model, *apply(family, RowCast(people, 128, 128))[:2], start)
-    for n, person in enumerate(people):
-        sides = apply(family, RowCast((person,), 128, 128))[:2]
-        alone = tiny_dits.sample(model, *sides, start[n : n + 1])
-        assert torch.allclose(drawn[n], alone[0], atol=1e-5)
-        with pytest.raises(errors.BadCast, match="The latent has 2 rows and the cast given to Cast as References 1"):
-            tiny_dits.sample(model, *sides, start)
-        without = [[[text, {"pooled_output": None}] for text, _ in side] for side in sides]
-        assert not torch.allclose(alone, tiny_dits.sample(model, *without, start[n : n + 1]), atol=1e-3)
-
-
 class Spoiled:
     def encode(self, pictures):
         return loaded("Qwen-Image-Edit")[1].encode(pictures) * float("nan")
@@ -220,7 +186,7 @@ def without_portraits():
         ({"vae": Spoiled}, BadPicture, "NaN or infinity.*fp32-vae"),
         ({"family": "FLUX.2 klein", "clip": Speechless}, BadPicture, "The text 'right: Anna.*NaN or infinity"),
         ({"cast": without_portraits}, PortraitsMissing, "Cast as References looks at pictures.*person 1"),
-        ({"cast": lambda: Cast(named("Anna")), "pose_picture": True}, errors.NotPlaced, "Cast as References.*Anna"),
+        ({"cast": lambda: Cast(named("Anna")), "pose_picture": True}, NotPlaced, "Cast as References.*Anna"),
         (
             {"cast": lambda: PlacedCast(named("Anna", slots=[Slot((64, 64))]), 128, 128), "pose_picture": True},
             errors.BadLayout,
@@ -231,7 +197,7 @@ def without_portraits():
 def test_what_does_not_fit_is_told(changed, error, said):
     made = {name: one() if callable(one) else one for name, one in changed.items()}
     with pytest.raises(error, match=said):
-        checked(CastReferences).execute(**given_to(**made))
+        apply(**made)
 
 
 def test_what_works_but_may_not_be_meant_is_noted(caplog):

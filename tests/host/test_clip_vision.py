@@ -6,7 +6,7 @@ import comfy.model_management
 import parts_made
 import pytest
 import torch
-from pack.bridge import clip_vision
+from pack.bridge import encode
 
 WIDTH, PROJECTED, SIDE = 32, 48, 28
 
@@ -17,8 +17,8 @@ def pictures(count: int) -> torch.Tensor:
 
 def test_every_picture_is_seen_as_the_host_sees_it_alone():
     """Two batches and a rest."""
-    vision, shown = parts_made.clip_vision(), pictures(2 * clip_vision.BATCH + 1)
-    states, embeds = clip_vision.states(vision, shown, WIDTH), clip_vision.embeds(vision, shown, PROJECTED)
+    vision, shown = parts_made.clip_vision(), pictures(2 * encode.BATCH + 1)
+    states, embeds = encode.states(vision, shown, WIDTH), encode.embeds(vision, shown, PROJECTED)
     alone = [vision.encode_image(one[None]) for one in shown]
     assert states.shape == (len(shown), 5, WIDTH) and embeds.shape == (len(shown), PROJECTED)
     assert torch.allclose(states, torch.cat([one["penultimate_hidden_states"] for one in alone]), atol=1e-6)
@@ -28,9 +28,9 @@ def test_every_picture_is_seen_as_the_host_sees_it_alone():
 @pytest.mark.both_hosts
 def test_nothing_is_the_mean_colour_and_not_black():
     vision = parts_made.clip_vision()
-    nothing = clip_vision.nothing(vision, WIDTH)
-    black = clip_vision.states(vision, torch.zeros(1, SIDE, SIDE, 3), WIDTH)
-    grey = clip_vision.states(vision, torch.tensor(vision.image_mean).expand(1, SIDE, SIDE, 3), WIDTH)
+    nothing = encode.nothing(vision, WIDTH)
+    black = encode.states(vision, torch.zeros(1, SIDE, SIDE, 3), WIDTH)
+    grey = encode.states(vision, torch.tensor(vision.image_mean).expand(1, SIDE, SIDE, 3), WIDTH)
     # The host rounds the grey to steps of 1/255.
     assert (nothing - grey).abs().max() < 0.02 * (nothing - black).abs().max()
 
@@ -38,26 +38,26 @@ def test_nothing_is_the_mean_colour_and_not_black():
 @pytest.mark.parametrize(
     ("ask", "width", "said"),
     [
-        (clip_vision.states, 1280, r"width 32, embeddings of width 48\), .* width 1280. Connect .*ViT-H/14"),
-        (clip_vision.embeds, 1280, r"embeddings of width 1280. Connect CLIP ViT-bigG/14 .*sdxl_models/image_encoder"),
-        (lambda vision, _, width: clip_vision.nothing(vision, width), 1024, r"Connect CLIP ViT-L/14 .*models/clip_v"),
-        (clip_vision.states, 33, r"width 33. Connect the encoder that the file's page names"),
+        (encode.states, 1280, r"width 32, embeddings of width 48\), .* width 1280. Connect .*ViT-H/14"),
+        (encode.embeds, 1280, r"embeddings of width 1280. Connect CLIP ViT-bigG/14 .*sdxl_models/image_encoder"),
+        (lambda vision, _, width: encode.nothing(vision, width), 1024, r"Connect CLIP ViT-L/14 .*models/clip_v"),
+        (encode.states, 33, r"width 33. Connect the encoder that the file's page names"),
     ],
 )
 def test_another_encoder_is_named_with_the_right_one(ask, width, said):
-    with pytest.raises(clip_vision.WrongEncoder, match=said):
+    with pytest.raises(encode.WrongEncoder, match=said):
         ask(parts_made.clip_vision(), pictures(1), width)
 
 
 def test_an_encoder_as_wide_that_gives_something_else_is_refused():
     """DINOv2's layers may be as wide as CLIP's, and without its projection ViT-H's embeddings are as wide as bigG's."""
-    with pytest.raises(clip_vision.WrongEncoder, match=r"no CLIP .Dinov2Model"):
-        clip_vision.states(parts_made.dinov2(), pictures(1), WIDTH)
-    with pytest.raises(clip_vision.WrongEncoder, match=r"embeddings of width 1280.*ViT-bigG"):
-        clip_vision.embeds(parts_made.clip_vision(1280), pictures(1), 1280)
+    with pytest.raises(encode.WrongEncoder, match=r"no CLIP .Dinov2Model"):
+        encode.states(parts_made.dinov2(), pictures(1), WIDTH)
+    with pytest.raises(encode.WrongEncoder, match=r"embeddings of width 1280.*ViT-bigG"):
+        encode.embeds(parts_made.clip_vision(1280), pictures(1), 1280)
 
 
 def test_it_stops_where_the_user_cancels():
     comfy.model_management.interrupt_current_processing()
     with pytest.raises(comfy.model_management.InterruptProcessingException):
-        clip_vision.states(parts_made.clip_vision(), pictures(1), WIDTH)
+        encode.states(parts_made.clip_vision(), pictures(1), WIDTH)

@@ -14,7 +14,7 @@ from pack.bridge.conditioning import Canvas, IDTokens
 from pack.bridge.injections import Injection, InjectionsRun
 from pack.bridge.regional_text import RegionalTextRun
 from pack.bridge.runs import patched
-from pack.bridge.self_attention import scored
+from pack.bridge.self_attention import run as sharing
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers
@@ -177,7 +177,7 @@ def test_a_method_is_one_graph_and_compiled_once(model, method):
 
 
 def test_parts_without_a_mask_are_one_graph(model, monkeypatch):
-    monkeypatch.setattr(scored, "FASTER", ("cpu",))
+    monkeypatch.setattr(sharing, "FASTER", ("cpu",))
     once_only(model, parts)
 
 

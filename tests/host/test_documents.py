@@ -1,10 +1,11 @@
-"""Help pages and workflow notes against the schemas the host sees."""
+"""What the host sees of our nodes: ids that saved workflows use, and help pages and notes against the schemas."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from comfy_api.latest import io
@@ -32,6 +33,20 @@ def test_defaults_are_those_that_people_have_read_about() -> None:
     assert found == json.loads((ROOT / "tests" / "golden" / "defaults.json").read_text("utf-8"))
 
 
+def test_ids_and_choices_are_the_ones_saved_workflows_use() -> None:
+    """A new input at the end, a new choice or a new node is added to the file; nothing else in it ever changes."""
+    found: dict[str, Any] = {}
+    for name, schema in SCHEMAS.items():
+        choices = {
+            one.id: list(one.options)
+            for one in schema.inputs
+            if hasattr(one, "options") and one.id not in ("file", "folder", "pack", "recognisers")  # which are files
+        }
+        inputs, outputs = ([one.id for one in some] for some in (schema.inputs, schema.outputs))
+        found[name] = {"inputs": inputs, "outputs": outputs, "choices": choices}
+    assert found == json.loads((ROOT / "tests" / "golden" / "saved_ids.json").read_text("utf-8"))
+
+
 def part(text: str, heading: str) -> str:
     return text.split(f"## {heading}\n")[1].split("\n## ")[0]
 
@@ -53,12 +68,39 @@ def test_pages_name_the_node_its_inputs_and_its_outputs() -> None:
         assert {entry.display_name for entry in schema.outputs} - named(part(page, "Outputs")) == set(), schema.node_id
 
 
+@pytest.mark.both_hosts
 def test_nodes_explain_themselves() -> None:
     for schema in SCHEMAS.values():
         assert len(schema.description) > 40 and len(schema.search_aliases) >= 3, schema.node_id
         assert schema.category.startswith("likeness/"), schema.node_id
         silent = [entry.id for entry in schema.inputs if hasattr(entry, "default") and not entry.tooltip]
         assert silent == [], schema.node_id
+
+
+MERGED = {"LikenessBindIDTokens", "LikenessCastFromPhotos"}
+"""Nodes that others replace: their texts are those that saved workflows were made with."""
+
+
+def test_tooltips_of_numbers_end_with_range_and_default() -> None:
+    """In English and Chinese, as the schema has them; of a seed the default alone."""
+    texts = {
+        language: json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
+        for language in ("en", "zh")
+    }
+    numbers = [
+        (name, entry)
+        for name, schema in SCHEMAS.items()
+        for entry in schema.inputs
+        if isinstance(entry, (io.Int.Input, io.Float.Input)) and name not in MERGED
+    ]
+    assert len(numbers) > 100
+    for name, entry in numbers:
+        spans = {"en": rf"{entry.min:g} to {entry.max:g}\W+default", "zh": rf"{entry.min:g} 到 {entry.max:g}\W+默认"}
+        if entry.max > 1e9:
+            spans = {"en": "Default", "zh": "默认"}
+        for language, span in spans.items():
+            said = texts[language][name]["inputs"][entry.id]["tooltip"]
+            assert re.search(rf"{span} {entry.default:g}\W$", said), (name, entry.id, said)
 
 
 WORDS = {

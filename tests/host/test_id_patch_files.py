@@ -1,4 +1,7 @@
-"""Load Adapter: the file itself, its safetensors conversion, and everything that is not it."""
+"""Files as Load Adapter meets them: ID-Patch's own in both forms, damaged ones, and where they lie.
+
+What every loader does is tried on this one; what each says of the files of others: tests/promises/test_wrong_files.py.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from pack.nodes.id_patch.nodes import load_id_patch
 from safetensors.torch import save_file
 from seeded import id_patch_file
 
+INCOMPLETE, DAMAGED = "an incomplete or damaged ID-Patch file", "damaged or cut off while downloading"
+
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
@@ -29,21 +34,19 @@ LoadIDPatch = next(one for one in OLD if one.define_schema().node_id == "Likenes
 """As workflows had it before Load Adapter."""
 
 
-def refused(path, *parts):
-    with pytest.raises(UnsupportedCheckpoint) as error:
-        load_id_patch(str(path))
-    message = str(error.value)
-    for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *parts):
-        assert part in message, message
-    return message
+def write(path, file):
+    """In the form that its name says."""
+    if path.suffix == ".bin":
+        torch.save(file, path)
+    else:
+        save_file({key: tensor.contiguous() for key, tensor in flatten(file).items()}, path)
+    return path
 
 
 @pytest.mark.parametrize("kind", ["resampler", "mlp"])
 def test_pickle_and_safetensors_load_alike(folder, kind):
-    file = id_patch_file(kind)
-    torch.save(file, folder / "id-patch.bin")
-    save_file({key: tensor.contiguous() for key, tensor in flatten(file).items()}, folder / "id-patch.safetensors")
-    pair = [LoadIDPatch.execute(file=name)[0] for name in ("id-patch.bin", "id-patch.safetensors")]
+    names = ("id-patch.bin", "id-patch.safetensors")
+    pair = [LoadIDPatch.execute(file=write(folder / name, id_patch_file(kind)).name)[0] for name in names]
     states = [loaded.net.state_dict() for loaded in pair]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert pair[0].width == 2048
@@ -51,33 +54,12 @@ def test_pickle_and_safetensors_load_alike(folder, kind):
 
 def test_half_precision_files_stay_half_and_compute_in_float32(folder):
     file = {name: {key: t.half() for key, t in state.items()} for name, state in id_patch_file("mlp").items()}
-    torch.save(file, folder / "half.bin")
-    loaded = load_id_patch(str(folder / "half.bin"))
+    loaded = load_id_patch(str(write(folder / "half.bin", file)))
     assert loaded.net.prompt_proj.proj[0].weight.dtype == torch.float16
     assert loaded.unconditional_tokens(2).dtype == torch.float32
 
 
-def test_web_page(folder):
-    (folder / "page.bin").write_text("\n<!DOCTYPE html><html><body>Log in</body></html>")
-    refused(folder / "page.bin", "a web page (HTML) saved under a model's name", "Download it again")
-
-
-def test_git_lfs_pointer(folder):
-    (folder / "id-patch.bin").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 1\n")
-    refused(folder / "id-patch.bin", "a Git LFS pointer")
-
-
-@pytest.mark.parametrize("name", ["id-patch.bin", "id-patch.safetensors"])
-@pytest.mark.parametrize("keep", [0, 7, 0.5, 0.99])
-def test_truncated_download(folder, name, keep):
-    path = folder / name
-    if name.endswith(".bin"):
-        torch.save(id_patch_file("mlp"), path)
-    else:
-        save_file(flatten(id_patch_file("mlp")), path)
-    size = os.path.getsize(path)
-    os.truncate(path, int(size * keep) if keep < 1 else keep)
-    refused(path, "damaged or cut off while downloading", "Delete it and download it again")
+# Damaged files
 
 
 class RunsCode:
@@ -85,19 +67,107 @@ class RunsCode:
         return (print, ("this pickle ran code",))
 
 
-def test_a_pickle_that_runs_code_is_refused(folder, capsys):
-    (folder / "evil.bin").write_bytes(pickle.dumps({"patch_proj": RunsCode()}, protocol=2))
-    torch.save({"patch_proj": RunsCode(), "prompt_proj": RunsCode()}, folder / "zip.bin")
-    for name in ("evil.bin", "zip.bin"):
-        message = refused(folder / name, "a pickle that wants to run code or holds more than tensors (")
-        assert "print)" in message and "weights_only" not in message
-    assert "this pickle ran code" not in capsys.readouterr().out
+def cut(name, keep):
+    """keep: bytes, or a share."""
+
+    def make(folder):
+        path = write(folder / name, id_patch_file("mlp"))
+        os.truncate(path, int(os.path.getsize(path) * keep) if keep < 1 else keep)
+        return path
+
+    return make
 
 
-@pytest.mark.parametrize("content", [5, None, "text", [torch.zeros(1)], torch.zeros(3)])
-def test_a_pickle_of_anything_else(folder, content):
-    torch.save(content, folder / "other.bin")
-    refused(folder / "other.bin", "damaged or cut off while downloading")
+def bytes_of(data):
+    def make(folder):
+        (folder / "x.bin").write_bytes(data)
+        return folder / "x.bin"
+
+    return make
+
+
+def pickled(content):
+    return lambda folder: write(folder / "x.bin", content)
+
+
+def spoiled(key, spoil):
+    """One tensor of the projection of the prompt; None: without it."""
+
+    def make(folder):
+        file = id_patch_file("resampler")
+        tensor = file["prompt_proj"].pop(key)
+        if spoil:
+            file["prompt_proj"][key] = spoil(tensor)
+        return write(folder / "x.bin", file)
+
+    return make
+
+
+def endless(folder):
+    file = id_patch_file("resampler")
+    each = {key: tensor for key, tensor in file["prompt_proj"].items() if key.startswith("layers.0.")}
+    file["prompt_proj"] |= {key.replace(".0.", f".{n}.", 1): each[key] for n in range(9, 1009) for key in each}
+    return write(folder / "x.bin", file)
+
+
+def of_shape(shape):
+    keys = [f"{part}.{key}" for part, state in id_patch_file("mlp").items() for key in state]
+    return pickled({key: torch.zeros(shape) for key in keys})
+
+
+def noise(size):
+    return bytes_of(torch.randint(256, (size,), generator=torch.Generator().manual_seed(size)).byte().numpy().tobytes())
+
+
+SWAPPED = {"patch_proj": id_patch_file("mlp")["prompt_proj"], "prompt_proj": id_patch_file("resampler")["patch_proj"]}
+CODE = ("a pickle that wants to run code or holds more than tensors (", "print)")
+UNUSABLE = {
+    "a web page": (bytes_of(b"\n<!DOCTYPE html><html></html>"), ("a web page (HTML)", "Download it again")),
+    "a Git LFS pointer": (bytes_of(b"version https://git-lfs.github.com/spec/v1\nsize 1\n"), ("a Git LFS pointer",)),
+    **{f"{name} cut at {keep}": (cut(f"x.{name}", keep), (DAMAGED, "Delete it and download it again"))
+       for name in ("bin", "safetensors") for keep in (0, 7, 0.5, 0.99)},
+    "code": (bytes_of(pickle.dumps({"patch_proj": RunsCode()}, protocol=2)), CODE),
+    "code in a zip": (pickled({"patch_proj": RunsCode(), "prompt_proj": RunsCode()}), CODE),
+    **{f"a pickle of {content}"[:20]: (pickled(content), (DAMAGED,))
+       for content in (5, None, "text", [torch.zeros(1)], torch.zeros(3))},
+    **{f"noise of {size} bytes": (noise(size), (f"{DAMAGED} ({size} bytes",)) for size in (100, 101, 102, 1000, 1001)},
+    "a few letters": (noise(10), ("(10 bytes",)),
+    "numbers in place of tensors": (of_shape(()), (INCOMPLETE,)),
+    "empty tensors": (of_shape((0,)), (INCOMPLETE,)),
+    "an IP-Adapter of numbers": (
+        pickled({"image_proj.proj.0.weight": torch.zeros(()), "1.to_k_ip.weight": torch.zeros(())}),
+        ("is an IP-Adapter",),
+    ),
+    "whole numbers": (spoiled("latents", torch.Tensor.long), (INCOMPLETE, "torch.int64 instead of float")),
+    "truths": (spoiled("proj_in.bias", torch.Tensor.bool), (INCOMPLETE, "torch.bool instead of float")),
+    "complex": (spoiled("norm_out.weight", lambda t: t.to(torch.complex64)), (INCOMPLETE, "torch.complex64")),
+    "NaN": (spoiled("layers.0.0.to_q.weight", lambda t: t * torch.nan), (INCOMPLETE, "holds nan", "65504 at most")),
+    "infinite": (spoiled("proj_out.bias", lambda t: t.half() * 0 + torch.inf), (INCOMPLETE, "holds inf where")),
+    "too large": (spoiled("proj_out.bias", lambda t: t * 0 - 1e30), (INCOMPLETE, "holds -1e+30 where")),
+    "other embeddings": (
+        spoiled("proj_in.weight", lambda t: torch.cat([t, t[:, :1]], 1)), (INCOMPLETE, "read 512 and 513 numbers"),
+    ),
+    "a tensor less": (spoiled("layers.2.0.to_q.weight", None), (INCOMPLETE, "layers.2.0.to_q.weight")),
+    "swapped": (pickled(SWAPPED), ("patch_proj makes 16 tokens of 2048 values, not three colour planes of 64x64",)),
+    "endless layers": (endless, (INCOMPLETE, "tensors where no such network has 10000")),
+    "a ControlNet": (
+        lambda folder: write(folder / "x.safetensors", {"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}),
+        ("a ControlNet", "Load ControlNet Model"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_what_cannot_be_used_is_named(folder, what, capsys):
+    """Nothing is run of it, and torch's own advice, to load it unsafely, is not handed on."""
+    make, said = UNUSABLE[what]
+    path = make(folder)
+    with pytest.raises(UnsupportedCheckpoint) as error:
+        load_id_patch(str(path))
+    message = str(error.value)
+    for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *said):
+        assert part in message, message
+    assert "weights_only" not in message and "ran code" not in capsys.readouterr().out
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no /proc here")
@@ -107,88 +177,21 @@ def test_a_file_that_cannot_be_read(folder):
         load_id_patch(str(folder / "mem.bin"))
 
 
-def test_noise_is_refused_without_torchs_advice_to_load_it_unsafely(folder):
-    generator = torch.Generator().manual_seed(0)
-    for size in (10, 100, 1000) * 5:
-        noise = torch.randint(256, (size,), dtype=torch.uint8, generator=generator)
-        (folder / "noise.bin").write_bytes(noise.numpy().tobytes())
-        why = "damaged or cut off while downloading " if size > 10 else ""  # so few may be letters
-        assert "weights_only" not in refused(folder / "noise.bin", f"{why}({size} bytes")
-
-
-@pytest.mark.parametrize("shape", [(), (0,)])
-def test_right_keys_with_tensors_of_another_rank(folder, shape):
-    keys = [f"{part}.{key}" for part, state in id_patch_file("mlp").items() for key in state]
-    torch.save({key: torch.zeros(shape) for key in keys}, folder / "rank.bin")
-    refused(folder / "rank.bin", "an incomplete or damaged ID-Patch file")
-    torch.save(
-        {"image_proj.proj.0.weight": torch.zeros(shape), "1.to_k_ip.weight": torch.zeros(shape)}, folder / "ip.bin"
-    )
-    refused(folder / "ip.bin", "is an IP-Adapter")
-
-
-@pytest.mark.parametrize(
-    ("key", "spoil", "why"),
-    [
-        ("latents", torch.Tensor.long, "holds numbers of type torch.int64 instead of float"),
-        ("proj_in.bias", torch.Tensor.bool, "torch.bool instead of float"),
-        ("norm_out.weight", lambda t: t.to(torch.complex64), "torch.complex64 instead of float"),
-        ("layers.0.0.to_q.weight", lambda t: t * torch.nan, "holds nan where weights reach 65504 at most"),
-        ("proj_out.bias", lambda t: t.half() * 0 + torch.inf, "holds inf where"),
-        ("proj_out.bias", lambda t: t * 0 - 1e30, "holds -1e+30 where"),
-        ("proj_in.weight", lambda t: torch.cat([t, t[:, :1]], 1), "read 512 and 513 numbers, face embeddings have 512"),
-    ],
-)
-def test_tensors_that_are_no_weights_are_named(folder, key, spoil, why):
-    file = id_patch_file("resampler")
-    file["prompt_proj"][key] = spoil(file["prompt_proj"][key])
-    torch.save(file, folder / "spoiled.bin")
-    refused(folder / "spoiled.bin", "an incomplete or damaged ID-Patch file", why)
-
-
-def test_a_network_of_endless_layers_is_not_built(folder):
-    file = id_patch_file("resampler")
-    each = {key: tensor for key, tensor in file["prompt_proj"].items() if key.startswith("layers.0.")}
-    file["prompt_proj"] |= {key.replace(".0.", f".{n}.", 1): each[key] for n in range(9, 1009) for key in each}
-    torch.save(file, folder / "long.bin")
-    refused(folder / "long.bin", "an incomplete or damaged ID-Patch file", "tensors where no such network has 10000")
-
-
-def test_other_models_are_named(folder):
-    torch.save(
-        {"image_proj": {"proj.weight": torch.zeros(4, 4)}, "ip_adapter": {"1.to_k_ip.weight": torch.zeros(320, 768)}},
-        folder / "a.bin",
-    )
-    refused(folder / "a.bin", "an SD1.5 IP-Adapter", "models/ipadapter")
-    save_file({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, folder / "c.safetensors")
-    refused(folder / "c.safetensors", "a ControlNet", "Load ControlNet Model")
-
-
-def test_an_incomplete_file_says_what_is_missing(folder):
-    file = id_patch_file("resampler")
-    del file["prompt_proj"]["layers.2.0.to_q.weight"]
-    torch.save(file, folder / "part.bin")
-    refused(folder / "part.bin", "an incomplete or damaged ID-Patch file", "layers.2.0.to_q.weight")
-    torch.save(
-        {"patch_proj": id_patch_file("mlp")["prompt_proj"], "prompt_proj": file["patch_proj"]}, folder / "swapped.bin"
-    )
-    refused(folder / "swapped.bin", "patch_proj makes 16 tokens of 2048 values, not three colour planes of 64x64 px")
+# Where files lie
 
 
 def missing(file):
     """What the node has against this choice before anything runs."""
-    with pytest.raises(ModelMissing) as caught:
+    with pytest.raises(ModelMissing, match=r"The ID-Patch file was not found: ") as caught:
         LoadIDPatch.validate_inputs(file)
     return str(caught.value)
 
 
-def test_missing_file_names_folder_and_address(folder):
-    message = missing("id-patch.bin")
-    assert str(folder) in message and "id-patch.bin" in message and "huggingface.co/ByteDance/ID-Patch" in message
-
-
-def test_an_empty_menu_is_a_missing_file(folder):
-    assert "The ID-Patch file was not found: id-patch.bin is not in " in missing("")
+@pytest.mark.parametrize("chosen", ["id-patch.bin", ""])
+def test_a_missing_file_is_named_with_folder_and_address(folder, chosen):
+    """The published one where the menu is empty."""
+    said = missing(chosen)
+    assert f"id-patch.bin is not in {folder}" in said and "huggingface.co/ByteDance/ID-Patch" in said
 
 
 @pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "a/../../b.bin"])
@@ -199,45 +202,37 @@ def test_names_that_climb_out_are_refused(folder, name):
                 asked(file=name)
 
 
-def test_a_replaced_file_is_noticed(folder):
-    torch.save(id_patch_file("mlp"), folder / "id-patch.bin")
+def test_the_file_in_its_place_is_taken_without_a_word_and_looked_at_again(folder, caplog):
+    """What is linked is left to the run."""
+    for name in ("id-patch.bin", "another.bin"):
+        write(folder / name, id_patch_file("mlp"))
     os.utime(folder / "id-patch.bin", (1, 1))
     before = LoadIDPatch.fingerprint_inputs("id-patch.bin")
+    assert before.startswith(f"('{folder / 'id-patch.bin'}'")
+    LoadIDPatch.execute(file="id-patch.bin")
+    assert not caplog.text
     os.utime(folder / "id-patch.bin", (2, 2))
     assert LoadIDPatch.fingerprint_inputs("id-patch.bin") != before
-
-
-def test_a_linked_file_is_left_to_the_run(folder):
-    assert LoadIDPatch.validate_inputs(None) is True
-    assert LoadIDPatch.fingerprint_inputs(None) == ""
+    assert LoadIDPatch.validate_inputs(None) is True and LoadIDPatch.fingerprint_inputs(None) == ""
 
 
 @pytest.mark.parametrize("place", ["id_patch/copies/mine.safetensors", "loras/id-patch.bin"])
 def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, caplog, place):
     """Under another name in its folder, or under its own in the folder of something else."""
     for key in ("id_patch", "loras"):
-        path = tmp_path / key
-        path.mkdir()
-        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(path)], {".bin", ".safetensors"}))
-    save_file({"1.lora_down.weight": torch.zeros(1)}, tmp_path / "id_patch" / "a lora.safetensors")
-    assert "ID-Patch file was not found" in missing("id-patch.bin")
+        (tmp_path / key).mkdir()
+        known = ([str(tmp_path / key)], {".bin", ".safetensors"})
+        monkeypatch.setitem(folder_paths.folder_names_and_paths, key, known)
+    write(tmp_path / "id_patch" / "a lora.safetensors", {"1.lora_down.weight": torch.zeros(1)})
+    assert missing("id-patch.bin")
     path = tmp_path / place
     path.parent.mkdir(exist_ok=True)
-    write = save_file if place.endswith("safetensors") else torch.save
-    write(flatten(id_patch_file("mlp")), path)
+    write(path, flatten(id_patch_file("mlp")))
     assert LoadIDPatch.validate_inputs("id-patch.bin") is True
     assert str(path) in LoadIDPatch.fingerprint_inputs("id-patch.bin")
     assert LoadIDPatch.execute(file="id-patch.bin")[0].width == 2048
     assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text and str(path) in caplog.text
-    assert "ID-Patch file was not found" in missing("id-patch 2.bin"), "any other name is meant"
-
-
-def test_the_file_in_its_place_is_taken_without_a_word(folder, caplog):
-    torch.save(id_patch_file("mlp"), folder / "id-patch.bin")
-    torch.save(id_patch_file("mlp"), folder / "another.bin")
-    LoadIDPatch.execute(file="id-patch.bin")
-    assert LoadIDPatch.fingerprint_inputs("id-patch.bin").startswith(f"('{folder / 'id-patch.bin'}'")
-    assert not caplog.text
+    assert missing("id-patch 2.bin"), "any other name is meant"
 
 
 def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, monkeypatch):
@@ -246,7 +241,7 @@ def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, mo
     other.mkdir()
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "instantid", ([str(other)], {".bin"}))
     for where in (folder / "mine.bin", other / "mine.bin", other / "strayed.bin"):
-        torch.save(id_patch_file("mlp"), where)
+        write(where, id_patch_file("mlp"))
     options = LoadAdapter.define_schema().inputs[0].options
     assert {"mine.bin", "instantid/mine.bin", "strayed.bin"} <= {*options}
     for name in ("mine.bin", "instantid/mine.bin", "strayed.bin"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from inspect import getfullargspec
 from typing import Any
 
@@ -10,11 +11,13 @@ import folder_paths
 import people_made
 import pytest
 import torch
-from attack_graphs import ours
+from attack_graphs import SOCKETS, ours, value
+from attack_values import FILES
 from graph_run import call, run
 from pack.bridge.schema import seed_input
 from pack.core.errors import BadChoice, BadInput, BadLayout, BadSize
 from pack.core.inputs import BadPicture
+from pack.core.methods import methods
 from pack.core.people import Cast, Layout, Slot
 from pack.nodes.extension import NODES
 from rig.host_server import HostError, HostServer
@@ -46,8 +49,8 @@ def test_a_number_out_of_its_limits(pair: Any) -> None:
     node, entry = pair
     assert math.isfinite(entry.min) and math.isfinite(entry.max)
     wrong = [None, "4", "a text", math.nan, math.inf, -math.inf, entry.min - 1, entry.max + 1, 10**400, torch.zeros(2)]
-    for value in [*wrong, *([entry.min + 0.5] if entry.io_type == "INT" else [])]:
-        assert " number from " in refused(BadInput, node, entry, value)
+    for bad in [*wrong, *([entry.min + 0.5] if entry.io_type == "INT" else [])]:
+        assert " number from " in refused(BadInput, node, entry, bad)
 
 
 @pytest.mark.parametrize("pair", OTHERS, ids=named)
@@ -56,8 +59,23 @@ def test_nothing_or_something_else_where_an_object_is_needed(pair: Any) -> None:
     if not (entry.optional or getattr(entry, "lazy", None)):
         assert " is nothing (None); " in refused(BadInput, node, entry, None)
     if entry.io_type != ANYTHING:
-        for value in (object(), 5, b"text"):
-            assert f"; {entry.io_type} is needed. Look at the node" in refused(BadInput, node, entry, value)
+        for wrong in (object(), 5, b"text", *of_other_kinds(entry)):
+            assert f"; {entry.io_type} is needed. Look at the node" in refused(BadInput, node, entry, wrong)
+
+
+def of_other_kinds(entry: Any) -> list[Any]:
+    """What sockets of other kinds bring, of the host's and of ours; nothing is for a text field or a menu."""
+    kinds = {*entry.io_type.split(",")}
+    for alike in ({"IMAGE", "MASK"}, {"CLIP", "VAE"}):  # tensors, and both have an encode
+        kinds |= alike if kinds & alike else set()
+    known = {kind: made for kind, made in SOCKETS.items() if kind != ANYTHING}
+    known |= {method.socket: f"loaded({method.folder!r})" for method in methods() if method.folder in FILES}
+    return [brought(made) for kind, made in known.items() if not kinds & {*kind.split(",")}]
+
+
+@cache
+def brought(expression: str) -> Any:
+    return run(value(expression), {})[0]
 
 
 @pytest.mark.parametrize("pair", WORDS, ids=named)
@@ -102,8 +120,8 @@ def test_what_is_no_conditioning(pair: Any) -> None:
     wrong: list[Any] = [None, TEXT[:1], [TEXT], [3, {}], [TEXT[0], {}], [TEXT[:, :0], {}]]
     for entry in wrong:
         assert "something else under this name" in refused(BadInput, *pair, [entry])
-    for value in (math.nan, math.inf):
-        assert "NaN or infinity" in refused(BadPicture, *pair, [[TEXT * value, {}]])
+    for bad in (math.nan, math.inf):
+        assert "NaN or infinity" in refused(BadPicture, *pair, [[TEXT * bad, {}]])
 
 
 @pytest.mark.parametrize("pair", [p for p in INPUTS if p[1].io_type == "LATENT"], ids=named)

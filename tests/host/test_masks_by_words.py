@@ -82,7 +82,7 @@ def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCapt
     for person, mask in ((1, each[0]), (2, each[1])):
         region = places.PersonRegion.execute(placed(), person, "face", 0.25, 32, masks=each).args[0]
         assert torch.equal(region[0], mask)
-    assert "Of 3 masks taken: 2; in nobody's place: 3" in caplog.text
+    assert "Of 3 masks taken: 2; outside all places: 3" in caplog.text
 
 
 def asked(node: type[io.ComfyNode], text: object = "red shoes", **inputs: Any) -> Any:
@@ -110,7 +110,7 @@ NOTHING = {"threshold": 0.99}
         (
             lambda: asked(parts.Part, **SHOES, mask=detected(**NOTHING, individual=False)),
             BadPart,
-            r"'shoes' .*its mask \(96x96 px\) is all zero",
+            r"'shoes' .*its mask \(96x96 px\) is empty",
         ),
         (
             lambda: asked(

@@ -334,10 +334,3 @@ def test_a_second_pass_gives_everybody_their_own_look(
     assert torch.equal(mended[mask == 0], strangers[mask == 0])
     before, after = (seen(small, pixels, layout, looks_of(small, chosen)) for pixels in (strangers, mended))
     assert measure.error([after], "hair") < 0.6 * measure.error([before], "hair")
-
-
-def test_another_cast_in_between_leaves_no_trace(loaded: Host, people: list[Identity]) -> None:
-    casts = [standing(people[:2]), standing(people[2:4]), standing(people[:2])]
-    first, other, again = (draw(loaded, cast, layout, PLAIN._replace(steps=2)) for cast, layout, _ in casts)
-    assert torch.equal(first, again)
-    assert (first - other).abs().mean() > 4 / 255

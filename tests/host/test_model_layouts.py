@@ -3,39 +3,30 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
+import attack_values
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.model_detection
 import comfy.model_patcher
 import comfy.ops
-import comfy.samplers
 import comfy.supported_models
 import comfy.utils
-import instant_id_run
-import parts_made
-import people_made
 import pytest
 import tiny_sdxl
 import torch
+from attack_graphs import Node, node, ours, sampled, sampler, value
 from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from figures import relative
+from graph_run import run
 from pack.bridge import unet
-from pack.bridge.adapters import AdapterMismatch
-from pack.bridge.runs import patched
-from pack.bridge.self_attention.run import SharingRun
-from pack.bridge.self_attention.shared_parts import SharedParts, share_with
+from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import WrongBaseModel
-from pack.core.parts.bank import PartWeights
-from pack.core.parts.parts import Parts, make_part
-from pack.core.people import Layout
-from pack.nodes.control_images import PoseImage
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
-from pack.nodes.instant_id.nodes import load_instant_id
-from pack.nodes.share_parts.nodes import SharePartsAttention
-from pack.nodes.share_parts.reference import SelfReference
-from seeded import fill, id_patch_file, instant_id_file
+from pack.nodes.instant_id.nodes import InstantID
+from promised import latents
+from seeded import fill, instant_id_file
 
-SIDE = 64
 HOST = {"num_heads": -1, "num_head_channels": 64, "operations": comfy.ops.disable_weight_init}
 TWO = {"num_res_blocks": [2, 2, 2], "transformer_depth": [0, 0, 2, 2, 10, 10]}
 ONE = {"num_res_blocks": [1, 1, 1]}
@@ -88,43 +79,24 @@ def control_net():
     return comfy.controlnet.ControlNet(fill(net, 192), load_device=torch.device("cpu"))
 
 
-def normal(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def text(seed):
-    return [[normal(seed, 1, 8, 2048), {"pooled_output": normal(seed + 50, 1, 1280)}]]
-
-
-def sample(model, positive, negative):
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 2)
-    return tiny_sdxl.host_sample(model, normal(7, 1, 4, SIDE // 8, SIDE // 8) * 14, sigmas, positive, negative)
-
-
-def shared(model, positive, negative):
-    """As Share Parts Attention puts a part in."""
-    latents = normal(3, 1, 4, SIDE // 8, SIDE // 8)
-    live = SelfReference(
-        model_sampling=model.get_model_object("model_sampling"), latents=latents, extra=latents[:, :0],
-        contexts=normal(4, 1, 8, 2048), adm=normal(9, 1, 2816), masks=[torch.ones(SIDE, SIDE)], noise=latents,
-        layers="all", windows=[(0, 0, SIDE // 8, SIDE // 8)],
-    )  # fmt: skip
-    given = {"source": object(), "sigmas": (1e9, 0.0), "weights": PartWeights([1.0]), "bank": None}
-    sides = share_with(positive, SharedParts(live=live, **given)), share_with(negative, SharedParts(**given))
-    return patched(model, SharingRun), *sides
-
-
-def adapter(model, folder, layers=None):
+def adapter(model, folder, layers=None) -> InstantID:
     torch.save(instant_id_file(layers or [width for *_, width in unet.attention_layers(model)]), folder / "a.bin")
-    return load_instant_id(str(folder / "a.bin"))
+    return attack_values.load("instant_id", str(folder / "a.bin"))
 
 
-def id_patch(control_net, positive, negative, folder):
-    torch.save(id_patch_file("resampler"), folder / "id-patch.bin")
-    patches, cast = load_id_patch(str(folder / "id-patch.bin")), people_made.cast([(30.0, 30.0)], SIDE, SIDE)
-    image = IDPatchImage.execute(patches, cast, "mean", None)[0]
-    settings = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "id_start_percent": 0.2, "photos": "mean"}
-    return ApplyIDPatch.execute(positive, negative, control_net, patches, cast, image, **settings).args
+def applied(kind: str, model: Any, **given: Any) -> Node:
+    """One of our nodes and the sampler, on this MODEL."""
+    known = {"model": model, "clip": value("sdxl_clip()")}
+    own = {name: one for name, one in known.items() if name in SDXL_OWN[kind]}
+    graph = sampled(ours(kind, **own, **given), steps=1)
+    return node(graph.kind, **{**graph.inputs, **({} if own else {"model": model})})
+
+
+TEXTS = {side: value(f"text({n}, 2048)") for n, side in enumerate(("positive", "negative"), 1)}
+SDXL_OWN = {
+    "LikenessApplyInstantID": ("model",), "LikenessApplyIDPatch": (), "LikenessSharePartsAttention": ("model", "clip"),
+}  # fmt: skip
+"""What of the defaults is another here."""
 
 
 def detected(name, **changed):
@@ -170,51 +142,40 @@ def test_adapter_layers_are_counted_as_diffusers_counts_them(name):
     [pytest.param(name, marks=pytest.mark.thorough if layers > 21 else ()) for name, layers in LAYERS.items()],
 )
 def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_path):
-    model, positive, negative = made(name), text(1), text(2)
-    plain = sample(model, positive, negative)
+    model, own = made(name), adapter(made(name), tmp_path)
+    plain = latents(sampler(model, **TEXTS, steps=1))
     blocks = {"SDXL": 9, "SSD1B": 9, "Segmind_Vega": 9}.get(name, 6)
 
-    def samples(applied):
-        result = sample(*applied)
-        assert result.isfinite().all() and not torch.allclose(result, plain, atol=1e-3)
+    def samples(kind, **given):
+        result = latents(applied(kind, model, **given))
+        assert result.isfinite().all() and relative(result, plain) > 1e-4
 
-    def samples_with_the_net(applied):
+    def samples_with_the_net(kind, **given):
         if blocks == 9:
-            samples(applied)
+            samples(kind, control_net=control_net, **given)
         else:
             with pytest.raises(WrongBaseModel, match=f"made for a UNet of 9 input blocks, but one of {blocks} .{name}"):
-                sample(*applied)
+                latents(applied(kind, model, control_net=control_net, **given))
 
-    host, own = (model, control_net), adapter(model, tmp_path)
-    hint = PoseImage.execute(layout=Layout(SIDE, SIDE, (instant_id_run.slot(8, 8, 40, 40),)), draw="face keypoints")[0]
-    face = instant_id_run.one()
-    samples(instant_id_run.apply(host, own, face, positive, negative, hint=hint, control_strength=0.0))
-    samples_with_the_net(instant_id_run.apply(host, own, face, positive, negative, hint=hint))
+    samples("LikenessApplyInstantID", instant_id=own, control_strength=0.0)
+    samples_with_the_net("LikenessApplyInstantID", instant_id=own)
     if name != "SDXL":
         sdxl = adapter(model, tmp_path, [64] * 20 + [128] * 50)
         with pytest.raises(AdapterMismatch, match=f"70 cross-attention layers .*{name}, {LAYERS[name]} layers"):
-            instant_id_run.apply(host, sdxl, face, positive, negative, hint=hint)
+            run(ours("LikenessApplyInstantID", model=model, instant_id=sdxl), {})
+    samples_with_the_net("LikenessApplyIDPatch")
+    samples("LikenessSharePartsAttention", **TEXTS)
 
-    samples_with_the_net((model, *id_patch(control_net, positive, negative, tmp_path)))
-    samples(shared(model, positive, negative))
 
-
-def test_kolors_is_not_taken_for_sdxl(control_net, tmp_path):
+def test_kolors_is_not_taken_for_sdxl(tmp_path):
     """SDXL's UNet that reads another text: the host does not know its files, and packs that do bring that text."""
     assert detected("SDXL", adm_in_channels=5632) == (None, None)
     model, words = made("Segmind_Vega"), [[torch.zeros(1, 256, 4096), {"pooled_output": torch.zeros(1, 4096)}]]
-    parts = Parts((make_part("face", torch.ones(1, SIDE, SIDE, 3), None, 1.0, None),))
-    range_ = {"start_percent": 0.0, "end_percent": 1.0}
-    applied = {
-        "Apply InstantID": lambda: instant_id_run.apply(
-            (model, control_net), adapter(model, tmp_path), instant_id_run.one(), words, words
-        ),
-        "Apply ID-Patch": lambda: id_patch(control_net, words, words, tmp_path),
-        "Share Parts Attention": lambda: SharePartsAttention.execute(
-            model, words, words, parts, parts_made.clip(), parts_made.vae(), SIDE, SIDE, 1.0, **range_,
-            layers="all", reference="at every step", seed=0,
-        ),
-    }  # fmt: skip
-    for node, apply in applied.items():
-        with pytest.raises(WrongBaseModel, match=f"{node}.* made for Kolors.*4096.*SDXL .text width 2048"):
-            apply()
+    theirs = {"positive": words, "negative": words}
+    for kind, name, given in (
+        ("LikenessApplyInstantID", "Apply InstantID", {"instant_id": adapter(model, tmp_path)}),
+        ("LikenessApplyIDPatch", "Apply ID-Patch", {}),
+        ("LikenessSharePartsAttention", "Share Parts Attention", {}),
+    ):
+        with pytest.raises(WrongBaseModel, match=f"{name}.* made for Kolors.*4096.*SDXL .text width 2048"):
+            latents(applied(kind, model, **theirs, **given))

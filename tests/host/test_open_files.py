@@ -10,7 +10,7 @@ from typing import Any
 import comfy.supported_models
 import folder_paths
 import pytest
-from attack_graphs import Node, node, ours
+from attack_graphs import DEFAULTS, Node, node, ours
 from graph_run import run
 from rig import small_networks
 from rig.standins import Standins
@@ -48,25 +48,13 @@ def opened(*below: Path) -> list[str]:
     return [path for path in found if any(Path(path).is_relative_to(folder) for folder in below)]
 
 
-LOADERS: dict[str, dict[str, Any]] = {
-    "LikenessLoadFaceModel": {"pack": "buffalo_sc", "recognisers": "all found", "provider": "auto", "backend": "torch"},
-    "LikenessLoadIDPatch": {"file": "standin-id-patch.bin"},
-    "LikenessLoadInstantID": {"file": "standin-ip-adapter.bin"},
-    "LikenessLoadAdapter": {"file": "standin-ip-adapter-faceid-plusv2_sd15.bin"},
-    "LikenessLoadStoryMaker": {"file": "standin-mask.bin"},
-    "LikenessLoadWithAnyone": {"file": "standin-withanyone.pt"},
-    "LikenessLoadInfiniteYou": {"file": "standin-image_proj_model.pt"},
-    "LikenessLoadPhotoMaker": {"file": "standin-photomaker-v2.bin"},
-    "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
-    "LikenessDetectBodySurface": ours("LikenessDetectBodySurface").inputs,
-    "LikenessDoctor": {"workflow": "id_patch_two_people"},
-}
+LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind != "LikenessLoadIdentity"]
 
 
-@pytest.mark.parametrize("kind", LOADERS)
+@pytest.mark.parametrize("kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessDoctor"])
 def test_models_are_closed(kind: str, folders: tuple[Path, Path]) -> None:
     kept: dict[Node, Any] = {}
-    run(node(kind, **LOADERS[kind]), kept)
+    run(ours(kind, **({"backend": "torch"} if kind == "LikenessLoadFaceModel" else {})), kept)
     assert opened(*folders) == []
 
 

@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import comfy.model_management
-import comfy.sample
 import folder_paths
 import parts_made
 import pytest
@@ -21,8 +20,8 @@ from pack.core import errors
 from pack.core.models.tensors import load
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts2whole import files as parts2whole_files
-from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts, LoadParts2Whole
-from safetensors.torch import load_file, save_file
+from pack.nodes.parts2whole.nodes import EncodeParts, LoadParts2Whole
+from safetensors.torch import save_file
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "to_safetensors.py"
 
@@ -54,25 +53,17 @@ def loaded(folder):
     return parts2whole_files.load_parts2whole(str(folder))
 
 
-def test_folders_and_single_files_are_offered(folder, single, root):
-    assert parts2whole_files.choices() == ["released", "released.safetensors"]
-    assert parts2whole_files.path_of("released") == str(folder)
-    assert parts2whole_files.path_of("released.safetensors") == str(single)
-    assert LoadParts2Whole.validate_inputs("released") is True
+def test_folders_and_single_files_are_offered(folder, single, monkeypatch):
     (combo,) = LoadParts2Whole.GET_SCHEMA().inputs
-    assert combo.options == ["released", "released.safetensors"]
-
-
-def test_the_published_name_stands_for_the_only_one_there(folder, single, root, monkeypatch):
+    assert combo.options == parts2whole_files.choices() == ["released", "released.safetensors"]
+    assert LoadParts2Whole.validate_inputs("released") is True
     with pytest.raises(errors.ModelMissing):
-        parts2whole_files.path_of("Parts2Whole")  # folder or file?
+        parts2whole_files.path_of("Parts2Whole")  # which stands for the only one there: folder or file?
+    found = {"released": folder, "released.safetensors": single}
+    assert [parts2whole_files.path_of(name) for name in found] == [*map(str, found.values())]
     monkeypatch.setattr(parts2whole_files, "choices", lambda: ["released"])
     assert parts2whole_files.path_of("Parts2Whole") == str(folder)
-    with pytest.raises(errors.ModelMissing):
-        parts2whole_files.path_of("elsewhere")
-
-
-def test_a_release_put_straight_into_the_model_folder(folder, monkeypatch):
+    monkeypatch.undo()
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(folder)], {".safetensors"}))
     assert parts2whole_files.choices() == ["."] and parts2whole_files.path_of(".") == str(folder)
 
@@ -108,12 +99,8 @@ def test_the_reference_sees_the_same_without_its_tail(loaded):
 
 
 def test_one_file_holds_the_same(loaded, single):
-    assert (
-        "exists already"
-        in subprocess.run(
-            [sys.executable, str(SCRIPT), str(single.with_suffix(""))], capture_output=True, text=True
-        ).stderr
-    )
+    again = subprocess.run([sys.executable, str(SCRIPT), str(single.with_suffix(""))], capture_output=True, text=True)
+    assert "exists already" in again.stderr
     model, networks = parts2whole_files.load_parts2whole(str(single))
     pairs = [(model, loaded[0]), *zip(vars(networks).values(), vars(loaded[1]).values(), strict=True)]
     for ours, theirs in pairs:
@@ -166,25 +153,6 @@ def test_a_square_photo_is_shown_as_a_square_and_said_to_be_stretched(loaded, ca
     assert "Pictures stretched to 64x96 px: 'shoes' from 64x64 px" in caplog.text
 
 
-@torch.no_grad()
-def test_what_is_loaded_makes_a_picture_with_parts_in_it(loaded):
-    model, networks = loaded
-    size, encoders = (64, 96), (parts_made.clip(768), parts_made.clip_vision(768), parts_made.vae())
-    features = EncodeParts.execute(networks, parts_made.parts(2), *encoders, *size).args[0]
-    sides = [[[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(n)), {}]] for n in (1, 2)]
-    pose = parts_made.picture(3, *size)
-    latents = [
-        comfy.sample.sample(
-            patched, torch.randn(1, 4, 12, 8, generator=torch.Generator().manual_seed(4)), 2, 3.5, "ddim",
-            "ddim_uniform", positive, negative, torch.zeros(1, 4, 12, 8), seed=1, disable_pbar=True,
-        )
-        for patched, positive, negative in (
-            ApplyParts.execute(model, *sides, features, strength, 0.0, 1.0, 0, pose).args for strength in (0.0, 1.0)
-        )
-    ]  # fmt: skip
-    assert all(x.isfinite().all() for x in latents) and not torch.allclose(*latents, rtol=1e-2)
-
-
 # What can be wrong with a folder
 
 
@@ -204,129 +172,113 @@ def test_nothing_there():
             LoadParts2Whole.validate_inputs(folder)
 
 
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [
-        ("reference_unet/diffusion_pytorch_model.safetensors", "3.4 GB"),
-        ("decoupled_attn.pth", "77 MB"),
-        ("scheduler/scheduler_config.json", "1 kB"),
-    ],
-)
-def test_a_missing_file_is_named_with_its_place_and_size(copy, name, size):
-    (copy / name).unlink()
-    with pytest.raises(errors.ModelMissing) as error:
-        parts2whole_files.load_parts2whole(str(copy))
-    assert f"was not found: {name} is not in {copy}." in str(error.value)
-    assert f"({size})" in str(error.value)
+def tensors(name, change):
+    """change: of the tensors in one of the folder's files."""
+
+    def spoil(copy):
+        found = (path for path in copy.rglob("*.*") if path.suffix != ".json")
+        file = next(path for path in found if name in path.relative_to(copy).with_suffix("").parts)
+        state = change(load(file))
+        file.unlink()
+        (torch.save if file.suffix == ".bin" else save_file)(state, file)
+
+    return spoil
 
 
-def test_a_plain_sd15_folder_is_named(copy):
+def tensor(name, key, change=None):
+    """change: of one tensor; None takes it away."""
+
+    def changed(state):
+        rest = {one: x for one, x in state.items() if one != key}
+        return {**rest, key: change(state[key]).contiguous()} if change else rest
+
+    return tensors(name, changed)
+
+
+def written(name, text):
+    def spoil(copy):
+        (copy / name).unlink()
+        if text is not None:
+            (copy / name).write_text(text, "utf-8")
+
+    return spoil
+
+
+def plain_sd15(copy):
     for name in ("reference_unet", "pose_guider"):
         shutil.rmtree(copy / name)
     (copy / "decoupled_attn.pth").unlink()
-    with pytest.raises(errors.UnsupportedCheckpoint) as error:
-        parts2whole_files.load_parts2whole(str(copy))
-    assert "is a plain SD1.5 diffusers folder (no reference_unet, pose_guider or decoupled_attn)" in str(error.value)
 
 
-def test_another_family_in_the_folder_is_named(copy, folder):
-    name = "unet/diffusion_pytorch_model.safetensors"
-    state = load_file(folder / name)
-    wide = {k: torch.zeros(v.shape[0], 2048) if k.endswith("attn2.to_k.weight") else v for k, v in state.items()}
-    (copy / name).unlink()
-    save_file(wide, copy / name)
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1\.5 UNet .*diffusers UNet .*2048"):
-        parts2whole_files.load_parts2whole(str(copy))
-
-
-@pytest.mark.parametrize(
-    ("name", "lost", "message"),
-    [
-        ("unet", "mid_block.resnets.0.conv1.weight", r"SD1\.5 UNet \(1 tensor .*: middle"),
-        (
-            "reference_unet",
-            "mid_block.resnets.0.conv1.weight",
-            r"reference UNet \(1 tensor .*: mid",
-        ),
-    ],
-)
-def test_an_incomplete_network_is_named(copy, folder, name, lost, message):
-    file = copy / name / "diffusion_pytorch_model.safetensors"
-    state = load_file(file)
-    del state[lost]
-    file.unlink()
-    save_file(state, file)
-    with pytest.raises(errors.UnsupportedCheckpoint, match=message):
-        parts2whole_files.load_parts2whole(str(copy))
-
-
-@pytest.mark.parametrize("text", ['{"beta_sch', "<html>", "[]"])
-def test_a_damaged_noise_schedule_is_named(copy, text):
-    config = copy / "scheduler" / "scheduler_config.json"
-    config.unlink()
-    config.write_text(text, "utf-8")
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"scheduler_config\.json .*no noise schedule"):
-        parts2whole_files.load_parts2whole(str(copy))
-
-
-def test_something_else_in_the_place_of_the_unet_is_named(copy):
-    file = copy / "unet" / "diffusion_pytorch_model.safetensors"
-    half = {key: tensor for key, tensor in load_file(file).items() if not key.startswith("up_blocks.")}
-    file.unlink()
-    save_file(half, file)
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"SD1\.5 UNet \(\d+ tensors .*unknown"):
-        parts2whole_files.load_parts2whole(str(copy))
-    save_file({"text_model.embeddings.weight": torch.zeros(2, 2)}, file)
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"no SD1\.5 UNet but something unknown"):
-        parts2whole_files.load_parts2whole(str(copy))
-
-
-def test_a_damaged_small_network_is_named(copy):
-    (copy / "pose_guider" / "diffusion_pytorch_model.bin").unlink()
-    torch.save({"conv_in.weight": torch.zeros(16, 3, 3, 3)}, copy / "pose_guider" / "diffusion_pytorch_model.bin")
-    with pytest.raises(errors.UnsupportedCheckpoint, match="a Parts2Whole whose PoseGuider is damaged"):
-        parts2whole_files.load_parts2whole(str(copy))
+def wide(state):
+    return {k: torch.zeros(v.shape[0], 2048) if k.endswith("attn2.to_k.weight") else v for k, v in state.items()}
 
 
 MID = "mid_block.attentions.0.transformer_blocks.0.attn2"
 TO_K, TO_V = (f"{MID}.processor.to_{side}_dc.weight" for side in "kv")
+LOST, REFERENCE, SCHEDULE = "mid_block.resnets.0.conv1.weight", "reference_unet", "scheduler/scheduler_config.json"
+NO_SCHEDULE = r"scheduler_config\.json .*no noise schedule"
+SPOILED = [
+    (
+        written(f"{REFERENCE}/diffusion_pytorch_model.safetensors", None),
+        rf"not found: {REFERENCE}/.* is not in .*3.4 GB",
+    ),
+    (written("decoupled_attn.pth", None), r"not found: decoupled_attn\.pth is not in .*\(77 MB\)"),
+    (written(SCHEDULE, None), r"not found: scheduler/scheduler_config\.json is not in .*\(1 kB\)"),
+    (written(SCHEDULE, '{"beta_sch'), NO_SCHEDULE),
+    (written(SCHEDULE, "<html>"), NO_SCHEDULE),
+    (written(SCHEDULE, "[]"), NO_SCHEDULE),
+    (plain_sd15, r"is a plain SD1\.5 diffusers folder \(no reference_unet, pose_guider or decoupled_attn\)"),
+    (tensors("unet", wide), r"no SD1\.5 UNet .*diffusers UNet .*2048"),
+    (
+        tensors("unet", lambda state: {key: x for key, x in state.items() if not key.startswith("up_blocks.")}),
+        r"SD1\.5 UNet \(\d+ tensors .*unknown",
+    ),
+    (
+        tensors("unet", lambda _: {"text_model.embeddings.weight": torch.zeros(2, 2)}),
+        r"no SD1\.5 UNet but something unknown",
+    ),
+    (
+        tensors("pose_guider", lambda _: {"conv_in.weight": torch.zeros(16, 3, 3, 3)}),
+        "a Parts2Whole whose PoseGuider is damaged",
+    ),
+    (tensor("unet", LOST), r"SD1\.5 UNet \(1 tensor .*: middle"),
+    (tensor(REFERENCE, LOST), r"reference UNet \(1 tensor .*: mid"),
+    (tensor("unet", "conv_in.weight", lambda t: torch.cat([t, t, t[:, :1]], 1)), "latents of 9 channels"),
+    (tensor("unet", "conv_in.weight", lambda t: t[:, 0, 0, 0]), r"no SD1\.5 UNet .*latents of 0 channels"),
+    (tensor("unet", f"{MID}.to_k.weight", lambda t: t[0, 0]), r"a damaged SD1\.5 UNet"),
+    (tensor("unet", "conv_out.weight", lambda t: torch.cat([t, t])), r"a damaged SD1\.5 UNet \(.*size mismatch"),
+    (tensor(REFERENCE, "conv_in.bias", torch.Tensor.long), r"conv_in\.bias holds .*int64 instead of float"),
+    (tensor(REFERENCE, "conv_in.bias", lambda t: t > 0), "bool instead of float"),
+    (tensor(REFERENCE, "conv_in.bias", lambda t: t.to(torch.complex64)), "complex64 instead of float"),
+    (tensor("pose_guider", "conv_in.bias", lambda t: t * torch.nan), "PoseGuider is damaged .*holds nan"),
+    (tensor("decoupled_attn", TO_V), r"DecoupledAttn .*to_v_dc\.weight: nothing instead"),
+    (tensor("decoupled_attn", TO_K, lambda t: t[:-1]), r"\(319, 768\) instead of \(320, 768\)"),
+]
 
 
-@pytest.mark.parametrize(
-    ("name", "key", "spoil", "message"),
-    [
-        ("unet", "conv_in.weight", lambda t: torch.cat([t, t, t[:, :1]], 1), "latents of 9 channels"),
-        ("unet", "conv_in.weight", lambda t: t[:, 0, 0, 0], r"no SD1\.5 UNet .*latents of 0 channels"),
-        ("unet", f"{MID}.to_k.weight", lambda t: t[0, 0], r"a damaged SD1\.5 UNet"),
-        ("unet", "conv_out.weight", lambda t: torch.cat([t, t]), r"a damaged SD1\.5 UNet \(.*size mismatch"),
-        ("reference_unet", "conv_in.bias", torch.Tensor.long, r"conv_in\.bias holds .*int64 instead of float"),
-        ("reference_unet", "conv_in.bias", lambda t: t > 0, "bool instead of float"),
-        ("reference_unet", "conv_in.bias", lambda t: t.to(torch.complex64), "complex64 instead of float"),
-        ("pose_guider", "conv_in.bias", lambda t: t * torch.nan, "PoseGuider is damaged .*holds nan"),
-        ("decoupled_attn", TO_V, None, r"DecoupledAttn .*to_v_dc\.weight: nothing instead"),
-        ("decoupled_attn", TO_K, lambda t: t[:-1], r"\(319, 768\) instead of \(320, 768\)"),
-    ],
-)
-def test_tensors_that_are_no_weights_of_its_own_are_named(copy, name, key, spoil, message):
-    file = next(path for path in copy.rglob("*.*") if name in path.relative_to(copy).with_suffix("").parts)
-    state = load(file)
-    state |= {key: spoil(state[key]).contiguous()} if spoil else {}
-    file.unlink()
-    save_file({one: tensor for one, tensor in state.items() if spoil or one != key}, file)
-    with pytest.raises(errors.UnsupportedCheckpoint, match=message):
+@pytest.mark.parametrize(("spoil", "said"), SPOILED, ids=[said for _, said in SPOILED])
+def test_what_is_wrong_with_a_folder_is_named(copy, spoil, said):
+    """With its place and size where it is missing."""
+    spoil(copy)
+    with pytest.raises(errors.ModelMissing if "not found" in said else errors.UnsupportedCheckpoint, match=said):
         parts2whole_files.load_parts2whole(str(copy))
 
 
 def test_other_single_files_are_named(tmp_path):
-    save_file({"lora_unet_x.lora_down.weight": torch.zeros(4, 320)}, tmp_path / "x.safetensors")
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"x\.safetensors .*a LoRA; .*Parts2Whole"):
-        parts2whole_files.load_parts2whole(str(tmp_path / "x.safetensors"))
-    save_file({f"{name}.x": torch.zeros(1) for name in ("denoiser", "reference_unet")}, tmp_path / "y.safetensors")
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"y\.safetensors .*without its noise schedule"):
-        parts2whole_files.load_parts2whole(str(tmp_path / "y.safetensors"))
+    for state, said in (
+        ({"lora_unet_x.lora_down.weight": torch.zeros(4, 320)}, r"x\.safetensors .*a LoRA; .*Parts2Whole"),
+        (
+            {f"{name}.x": torch.zeros(1) for name in ("denoiser", "reference_unet")},
+            r"x\.safetensors .*without its noise schedule",
+        ),
+    ):
+        save_file(state, tmp_path / "x.safetensors")
+        with pytest.raises(errors.UnsupportedCheckpoint, match=said):
+            parts2whole_files.load_parts2whole(str(tmp_path / "x.safetensors"))
 
 
-def test_replaced_files_are_noticed(copy, folder):
+def test_replaced_files_are_noticed(folder):
     before = LoadParts2Whole.fingerprint_inputs("released")
     assert before == LoadParts2Whole.fingerprint_inputs("released")
     config = folder / "scheduler" / "scheduler_config.json"

@@ -9,14 +9,15 @@ import pytest
 import tiny_sd15
 import torch
 from comfy.ldm.modules.attention import optimized_attention
-from held_to import difference
+from figures import relative
 from host_nodes import NODES, patch
 from pack.bridge.unet import TokensMoved
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts2whole import features as parts2whole
-from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE, SharePartsAttention
+from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE
 from parts_run import apply, denoiser, encode, sample, text
+from peers import apply as apply_node
 
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
 WITHOUT_EFFECT = {"SLG", "SLG, negative only"}
@@ -26,26 +27,18 @@ WIDTH, HEIGHT = 128, 192
 
 
 @pytest.fixture(scope="module")
-def made():
-    return parts_made.made()
+def made(sd15):
+    return sd15[0]
 
 
 @pytest.fixture(scope="module")
-def model(made):
-    return denoiser(made)
+def model(sd15):
+    return sd15[1]
 
 
 @pytest.fixture(scope="module")
 def features(made):
     return encode(made, parts_made.parts(3), WIDTH, HEIGHT)
-
-
-@pytest.fixture(scope="module")
-def with_targets(made):
-    target = torch.zeros(1, HEIGHT, WIDTH)
-    target[..., :64] = 1
-    part = make_part("face", parts_made.picture(1), None, 1.0, target)
-    return encode(made, Parts((part,)), WIDTH, HEIGHT)
 
 
 def picture(*applied, batch=1, cfg=3.5):
@@ -62,23 +55,22 @@ def with_parts(model, features):
 def test_host_nodes_before_or_after_lose_nothing(model, features, name):
     ours = with_parts(model, features)
     alone = picture(*ours)
-    before = picture(*with_parts(patch(name, model), features))
+    patched, *sides = with_parts(patch(name, model), features)
+    before = picture(patched, *sides)
     assert torch.equal(before, picture(patch(name, ours[0]), *ours[1:]))
-    assert (difference(before, alone) > 1e-3) == (name not in WITHOUT_EFFECT), "theirs works"
-    without = picture(patch(name, model), [text(1)], [text(2)])
-    assert difference(before, without) > 0.01, "ours works"
+    assert (relative(before, alone) > 1e-3) == (name not in WITHOUT_EFFECT), "theirs works"
+    for more in ({}, {"batch": 2, "cfg": 1.0}):
+        without = picture(patch(name, model), [text(1)], [text(2)], **more)
+        assert relative(picture(patched, *sides, **more), without) > 0.01, "ours works"
     assert torch.equal(picture(*ours), alone), "nothing of theirs is left"
 
 
-@pytest.mark.parametrize("name", NODES)
-def test_host_nodes_with_a_batch_and_cfg_one(model, features, name):
-    ours, *sides = with_parts(patch(name, model), features)
-    without = picture(patch(name, model), [text(1)], [text(2)], batch=2, cfg=1.0)
-    assert difference(picture(ours, *sides, batch=2, cfg=1.0), without) > 0.01
-
-
 @pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
-def test_regions_of_moved_tokens_are_refused(model, with_targets, name):
+def test_regions_of_moved_tokens_are_refused(made, model, name):
+    target = torch.zeros(1, HEIGHT, WIDTH)
+    target[..., :64] = 1
+    part = make_part("face", parts_made.picture(1), None, 1.0, target)
+    with_targets = encode(made, Parts((part,)), WIDTH, HEIGHT)
     with pytest.raises(TokensMoved, match=r"tokens of the 16x24 of a layer.*target_mask"):
         picture(*with_parts(patch(name, model), with_targets))
 
@@ -89,7 +81,7 @@ def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, (1e9, 0.0), None)
     own = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, (1e9, 0.0), None)
     shown = [picture(parts2whole.reading(theirs), *sides) for sides in (faint, own)]
-    assert difference(*shown) <= 1e-5
+    assert relative(*shown) <= 1e-5
 
 
 @pytest.mark.parametrize("place", [("input", 1), ("input", 1, 0)])
@@ -109,7 +101,7 @@ def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, f
 
     ours, *sides = with_parts(model, features)
     before = picture(*with_parts(taken(model), features))
-    assert difference(before, picture(ours, *sides)) <= 1e-6
+    assert relative(before, picture(ours, *sides)) <= 1e-6
     assert torch.equal(before, picture(taken(ours), *sides))
 
 
@@ -139,25 +131,23 @@ REFERENCES = {
 }
 
 
-def shared(model, reference, positive=None, negative=None, **changed):
-    inputs = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "layers": "all", "seed": 0, **changed}
-    return SharePartsAttention.execute(
-        model, positive or [text(1)], negative or [text(2)], parts_made.parts(2), parts_made.clip(), parts_made.vae(),
-        width=WIDTH, height=HEIGHT, **REFERENCES[reference], **inputs,
-    ).args  # fmt: skip
+def shared(model, reference, positive=None, negative=None):
+    sides = {"positive": positive or [text(1)], "negative": negative or [text(2)], "parts": parts_made.parts(2)}
+    size = {"width": WIDTH, "height": HEIGHT}
+    return apply_node("LikenessSharePartsAttention", model=model, **sides, **size, **REFERENCES[reference])
 
 
 def test_fp8_weights(made, features):
     """The same picture as with the same rounded weights in float32."""
     eight, full = (picture(*with_parts(stored(made, dtype), features)) for dtype in (FP8, torch.float32))
-    assert difference(eight, full) <= 1e-4
+    assert relative(eight, full) <= 1e-4
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("dtype", [FP8, torch.float16])
 def test_fp8_and_fp16_weights_of_a_model_that_is_its_own_reference(made, dtype, reference):
     small, full = (picture(*shared(stored(made, each), reference)) for each in (dtype, torch.float32))
-    assert difference(small, full) <= 1e-4
+    assert relative(small, full) <= 1e-4
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
@@ -174,7 +164,7 @@ def test_a_lora_before_or_after_a_model_that_is_its_own_reference(model, referen
     before = picture(*shared(with_lora(model), reference))
     ours, *sides = shared(model, reference)
     assert torch.equal(picture(with_lora(ours), *sides), before)
-    assert difference(picture(ours, *sides), before) > 1e-3
+    assert relative(picture(ours, *sides), before) > 1e-3
 
 
 @pytest.mark.parametrize("reference", REFERENCES)
@@ -185,6 +175,6 @@ def test_an_inpainting_model_is_its_own_reference(made, reference):
     masked = {"concat_latent_image": torch.zeros(1, 4, HEIGHT // 8, WIDTH // 8)}
     masked["concat_mask"] = torch.ones(1, 1, HEIGHT, WIDTH)
     painted = picture(*shared(inpainting, reference, [text(1, **masked)], [text(2, **masked)]))
-    assert difference(painted, picture(*shared(stored(made, torch.float32), reference))) <= 1e-5
+    assert relative(painted, picture(*shared(stored(made, torch.float32), reference))) <= 1e-5
     with pytest.raises(errors.WrongBaseModel, match="4 more channels than a latent has"):
         shared(stored(made, torch.float32, channels=8), reference)

@@ -6,44 +6,54 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import comfy.cli_args
+import comfy.model_management
+import comfy.model_patcher
+import comfy.utils
+import folder_paths
 import numpy as np
 import pytest
 import real_faces
 import torch
 from arcface_seeded import crops, published_state
 from host_nodes import novram
+from pack.bridge import face_model as bridge
 from pack.bridge.face_model import DetectorMissing
 from pack.bridge.folders import UnsafePath
-from pack.core import errors, inputs
+from pack.core import errors, inputs, measure, thirdparty
+from pack.core.faces import analysis, insight
+from pack.core.faces.ir_se50 import published_shapes
+from pack.core.faces.pictures import to_picture
+from pack.core.identities import RecogniserMissing, combine
 from pack.core.pictures import resized_photo
+from pack.core.places import layouts
+from pack.nodes import measure as measuring
+from pack.nodes import people as nodes
+from pack.nodes import photos as many
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+
+from nodes import LoadImage
 
 ROOT = Path(__file__).resolve().parents[2]
 INSIGHTFACE = "insightface (onnxruntime)"
 NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
 LISTED = ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf", "w600k_r50", NO_RECOGNISER]
 """Recognisers where w600k_mbf is installed: it, those that methods ask for, and none."""
+MBF, IR_SE50 = "w600k_mbf", "arcface-ir-se50"
 GOLDEN = ROOT / "tests" / "golden" / "arcface_ir_se50.safetensors"
 LANDMARKS = ROOT / "tests" / "golden" / "face_landmarks.safetensors"
-
-
-@pytest.fixture(scope="module")
-def nodes():
-    from pack.nodes import extension, people
-
-    assert extension.Likeness  # registers the model folders
-    return people
+UNREADABLE = Path("/proc/self/mem")
+"""Nobody can read it from its start."""
 
 
 @pytest.fixture
-def models(tmp_path, monkeypatch, nodes):
+def models(tmp_path, monkeypatch):
     """An empty models folder: `insightface` has two paths, as with extra_model_paths.yaml."""
-    import folder_paths
-
     known = folder_paths.folder_names_and_paths
     paths = {
         "insightface": ["insightface", "more/insightface"],
@@ -72,34 +82,60 @@ def pack(models):
     return folder
 
 
+def load(pack="antelopev2", recognisers="all found", provider="CPU", *backend):
+    return nodes.LoadFaceModel.execute(pack, recognisers, provider, *backend).args[0]
+
+
 @pytest.fixture
-def face_model(nodes, pack):
-    return nodes.LoadFaceModel.execute("antelopev2", "all found", "auto").args[0]
+def face_model(pack):
+    return load(provider="auto")
 
 
 @pytest.fixture(scope="session")
 def ir_se50_file(tmp_path_factory):
-    from pack.core.faces.ir_se50 import published_shapes
-
     path = tmp_path_factory.mktemp("facexlib") / "recognition_arcface_ir_se50.pth"
     torch.save(published_state(published_shapes()), path)
     return path
+
+
+@pytest.fixture
+def ir_se50(models, ir_se50_file):
+    return put(ir_se50_file, models / "facexlib" / ir_se50_file.name)
 
 
 def options(node, name):
     return next(widget.options for widget in node.define_schema().inputs if widget.id == name)
 
 
-def refused(nodes, pack, recognisers):
+def detect(model, image, order="left to right", min_size=0, max_faces=0):
+    """(faces, picture, count)."""
+    return nodes.DetectFaces.execute(model, image, order, min_size, max_faces).args
+
+
+def made(model, image, name="Yao", which="only", missing="error", *landmarks, **size):
+    """(identity, crops, report)."""
+    return nodes.Identity.execute(model, image, name, which, missing, *landmarks, **size).args
+
+
+def embedded(identity, recogniser=MBF):
+    return identity.embeddings[recogniser]
+
+
+def picture(name):
+    return real_faces.image(getattr(real_faces, name))
+
+
+def on_device(patcher):
+    """Whether the host has loaded it."""
+    return isinstance(patcher, comfy.model_patcher.ModelPatcher) and any(
+        entry.model is patcher for entry in comfy.model_management.current_loaded_models
+    )
+
+
+def refused(node, *chosen):
     """What the node has against this choice before anything runs."""
-    with pytest.raises(errors.ModelMissing) as caught:
-        nodes.LoadFaceModel.validate_inputs(pack, recognisers)
-    return str(caught.value)
-
-
-def not_saved(nodes, file):
-    with pytest.raises(errors.CannotSave) as caught:
-        nodes.LoadIdentity.validate_inputs(file)
+    with pytest.raises((errors.ModelMissing, errors.CannotSave)) as caught:
+        node.validate_inputs(*chosen)
     return str(caught.value)
 
 
@@ -114,187 +150,144 @@ def not_saved(nodes, file):
         ("insightface", "loose files"),
     ],
 )
-def test_every_layout_is_found_and_loads(nodes, models, files, pack):
+def test_every_layout_is_found_and_loads(models, files, pack):
     put(real_faces.DETECTOR, models / files / "det_500m.onnx")
     put(real_faces.RECOGNISER, models / files / "w600k_mbf.onnx")
     assert options(nodes.LoadFaceModel, "pack") == [pack, NO_DETECTOR]
     assert options(nodes.LoadFaceModel, "recognisers") == LISTED
-    assert nodes.LoadFaceModel.validate_inputs(pack, "w600k_mbf") is True
-    loaded = nodes.LoadFaceModel.execute(pack, "w600k_mbf", "CPU").args[0]
-    assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf"]
+    assert nodes.LoadFaceModel.validate_inputs(pack, MBF) is True
+    assert load(pack, MBF).ids == [MBF]
 
 
-def test_only_detector_and_recognisers_are_loaded(nodes, pack, monkeypatch):
-    from pack.core.faces import insight
-
-    opened = []
-    plain = insight.open_model
+def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack, monkeypatch):
+    opened, plain = [], insight.open_model
     monkeypatch.setattr(insight, "open_model", lambda path, providers: opened.append(path) or plain(path, providers))
     for name, source in (("scrfd_10g_bnkps.onnx", real_faces.DETECTOR), ("w600k_mbf.onnx", real_faces.RECOGNISER)):
         (pack / name).unlink()
         shutil.copyfile(source, pack / name)  # another time of change: nothing is loaded from earlier tests
-    nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU")
+    before = nodes.LoadFaceModel.fingerprint_inputs("antelopev2", "all found", "CPU")
+    load()
     assert sorted(Path(path).name for path in opened) == ["scrfd_10g_bnkps.onnx", "w600k_mbf.onnx"]
-    nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "CPU")
+    load(recognisers=MBF)
     assert len(opened) == 2
+    os.utime(pack / "scrfd_10g_bnkps.onnx", ns=(1, 1))
+    assert nodes.LoadFaceModel.fingerprint_inputs("antelopev2", "all found", "CPU") != before
+    load()
+    assert len(opened) == 3
 
 
-def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(nodes, models):
+def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(models):
     """As soon as it is chosen: it is in the menu, too. What is linked is left to the run."""
     assert options(nodes.LoadFaceModel, "pack") == ["none found", NO_DETECTOR]
     assert options(nodes.LoadIdentity, "file") == ["none found"]
-    said = {choice: refused(nodes, *choice) for choice in (("none found", "all found"), (NO_DETECTOR, "all found"))}
-    put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
-    said |= {
-        choice: refused(nodes, *choice) for choice in (("buffalo_s", "arcface-ir-se50"), ("buffalo_s", "all found"))
-    }
-    assert "arcface-ir-se50" in options(nodes.LoadFaceModel, "recognisers")
-    zip_, ir_se50 = (
-        "deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB",
-        "arcface_ir_se50.pth (175 MB)",
-    )
-    for (pack, recognisers), what, folder, address in zip(
-        said,
-        ("A face pack", "A face recogniser", "The face recogniser arcface-ir-se50", "A face recogniser"),
-        ("insightface/models", "facexlib", "facexlib", "insightface/models"),
-        (zip_, ir_se50, ir_se50, zip_),
-        strict=True,
-    ):
-        message = said[pack, recognisers]
+    zip_ = "insightface/models", "deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB"
+    facexlib = "facexlib", "arcface_ir_se50.pth (175 MB)"
+
+    def lacks(what, folder, address, *chosen):
+        message = refused(nodes.LoadFaceModel, *chosen)
         assert message.startswith(f"{what} was not found: ") and address in message, message
         assert f" not in {models}/{folder}." in message and "press R in ComfyUI" in message, message
-    assert f"nobody is saved yet (in {models}/likeness_faces)" in not_saved(nodes, "none found")
-    assert not_saved(nodes, "").startswith("No saved person is chosen: ")
+
+    lacks("A face pack", *zip_, "none found", "all found")
+    lacks("A face recogniser", *facexlib, NO_DETECTOR, "all found")
+    put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
+    lacks("The face recogniser arcface-ir-se50", *facexlib, "buffalo_s", IR_SE50)
+    lacks("A face recogniser", *zip_, "buffalo_s", "all found")
+    assert IR_SE50 in options(nodes.LoadFaceModel, "recognisers")
+    assert f"nobody is saved yet (in {models}/likeness_faces)" in refused(nodes.LoadIdentity, "none found")
+    assert refused(nodes.LoadIdentity, "").startswith("No saved person is chosen: ")
     assert nodes.LoadFaceModel.validate_inputs(None, "all found") is True
     assert nodes.LoadIdentity.validate_inputs(None) is True and nodes.LoadIdentity.fingerprint_inputs(None) == ""
-    with pytest.raises(errors.ModelMissing) as caught:  # with nothing connected the loader's words are said
-        nodes.DetectFaces.execute(image=real_faces.image(real_faces.YAO), order="score", min_size=0, max_faces=0)
-    assert "was not found: " in str(caught.value)
+    with pytest.raises(errors.ModelMissing, match="was not found: "):  # with nothing connected the loader's words
+        detect(None, picture("YAO"))
 
 
+PTH = "facexlib/recognition_arcface_ir_se50.pth"
+IN_PACK = "insightface/antelopev2/antelopev2/"
+# Pack, recogniser, the file and its bytes, and what is said.
 UNFIT = {
     "no detector": (
-        "odd", "all found", {"insightface/odd/faces.onnx": real_faces.LANDMARKS.read_bytes}, "neither .*detector nor",
+        "odd", "all found", "insightface/odd/faces.onnx", real_faces.LANDMARKS.read_bytes, "neither .*detector nor",
     ),
     "cut off": (
-        "antelopev2", "all found",
-        {"insightface/antelopev2/glintr100.onnx": lambda: real_faces.RECOGNISER.read_bytes()[:100_000]},
-        r"glintr100\.onnx .*cut off",
+        "antelopev2", "all found", "insightface/antelopev2/glintr100.onnx",
+        lambda: real_faces.RECOGNISER.read_bytes()[:100_000], r"glintr100\.onnx .*cut off",
     ),
     "an operator that torch lacks": (
-        "antelopev2", "w600k_mbf",
-        {
-            "insightface/antelopev2/antelopev2/w600k_mbf.onnx": lambda: (
-                real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr")
-            )
-        },
-        "operator Mystr;",
+        "antelopev2", MBF, f"{IN_PACK}w600k_mbf.onnx",
+        lambda: real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr"), "operator Mystr;",
+    ),
+    "no recogniser": (
+        "antelopev2", "mine", f"{IN_PACK}mine.onnx", real_faces.LANDMARKS.read_bytes,
+        r"^mine\.onnx is .*neither .*Choose another recogniser",
     ),
     "a web page": (
-        "antelopev2", "arcface-ir-se50",
-        {"facexlib/recognition_arcface_ir_se50.pth": lambda: b"<!DOCTYPE html><html></html>"},
-        r"arcface_ir_se50\.pth is a web page",
+        "antelopev2", IR_SE50, PTH, lambda: b"<!DOCTYPE html><html></html>", r"arcface_ir_se50\.pth is a web page",
     ),
     "damaged": (
-        "antelopev2", "arcface-ir-se50",
-        {"facexlib/recognition_arcface_ir_se50.pth": lambda: b"PK\x03\x04 and nothing more"},
-        r"arcface_ir_se50\.pth is damaged or cut off",
+        "antelopev2", IR_SE50, PTH, lambda: b"PK\x03\x04 and nothing more", r"ir_se50\.pth is damaged or cut off",
     ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", UNFIT)
-def test_files_that_cannot_be_used_are_named(nodes, models, pack, kind):
-    chosen, recognisers, files, message = UNFIT[kind]
-    for name, data in files.items():
-        (models / name).parent.mkdir(parents=True, exist_ok=True)
-        (models / name).unlink(missing_ok=True)  # a link to the real one
-        (models / name).write_bytes(data())
+def test_files_that_cannot_be_used_are_named(models, pack, kind):
+    chosen, recognisers, name, data, message = UNFIT[kind]
+    (models / name).parent.mkdir(parents=True, exist_ok=True)
+    (models / name).unlink(missing_ok=True)  # a link to the real one
+    (models / name).write_bytes(data())
     with pytest.raises(errors.UnsupportedCheckpoint, match=message):
-        nodes.LoadFaceModel.execute(chosen, recognisers, "CPU", "torch" if "torch" in kind else "auto")
-
-
-def test_a_chosen_recogniser_that_is_something_else_is_named(nodes, pack):
-    put(real_faces.LANDMARKS, pack / "mine.onnx")
-    with pytest.raises(errors.UnsupportedCheckpoint, match=r"^mine\.onnx is .*neither .*Choose another recogniser"):
-        nodes.LoadFaceModel.execute("antelopev2", "mine", "CPU")
-
-
-def test_changed_files_are_loaded_again(nodes, models):
-    folder = models / "insightface" / "own"
-    folder.mkdir(parents=True)
-    for source in (real_faces.DETECTOR, real_faces.RECOGNISER):
-        shutil.copy(source, folder / source.name)
-    first = nodes.LoadFaceModel.execute("own", "all found", "CPU").args[0]
-    before = nodes.LoadFaceModel.fingerprint_inputs("own", "all found", "CPU")
-    assert nodes.LoadFaceModel.execute("own", "all found", "CPU").args[0].detector._model is first.detector._model
-    os.utime(folder / real_faces.DETECTOR.name, ns=(1, 1))
-    assert nodes.LoadFaceModel.fingerprint_inputs("own", "all found", "CPU") != before
-    assert nodes.LoadFaceModel.execute("own", "all found", "CPU").args[0].detector._model is not first.detector._model
+        load(chosen, recognisers, "CPU", "torch" if "torch" in kind else "auto")
 
 
 # IR-SE50
 
 
-def test_the_torch_recogniser_embeds_alike_without_any_vram(nodes, models, pack, ir_se50_file):
-    put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
-    (recogniser,) = nodes.LoadFaceModel.execute("antelopev2", "arcface-ir-se50", "CPU").args[0].recognisers
-    whole = recogniser.embed(list(crops().numpy()))
-    with novram():
-        assert torch.equal(recogniser.embed(list(crops().numpy())), whole)
-        assert recogniser.network.patcher.model.model_lowvram
-
-
-def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(nodes, models, pack, ir_se50_file):
-    put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
+def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(pack, ir_se50):
+    """Also without any VRAM."""
     assert options(nodes.LoadFaceModel, "recognisers") == LISTED
-    loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
-    assert [recogniser.id for recogniser in loaded.recognisers] == ["w600k_mbf", "arcface-ir-se50"]
-    ours = loaded.recognisers[1].embed(list(crops().numpy()))
+    loaded = load()
+    assert loaded.ids == [MBF, IR_SE50]
+    shown = list(crops().numpy())
+    ours = loaded.recognisers[1].embed(shown)
     assert (ours - load_file(GOLDEN)["embeddings"]).abs().max() <= 1e-5
-    import comfy.model_management
-    import comfy.model_patcher
-
     (patcher,) = loaded.get_models()
-    assert isinstance(patcher, comfy.model_patcher.ModelPatcher)
-    assert any(entry.model is patcher for entry in comfy.model_management.current_loaded_models)
-    again = nodes.LoadFaceModel.execute("antelopev2", "arcface-ir-se50", "CPU").args[0]
-    assert again.get_models() == [patcher]
+    assert on_device(patcher) and load(recognisers=IR_SE50).get_models() == [patcher]
+    with novram():
+        assert torch.equal(loaded.recognisers[1].embed(shown), ours) and patcher.model.model_lowvram
 
 
-@pytest.mark.parametrize("form", ["zip", "old pickle", "safetensors"])
-def test_ir_se50_is_recognised_by_its_keys(nodes, models, pack, form):
-    from pack.core.faces.ir_se50 import published_shapes
-    from safetensors.torch import save_file
-
+@pytest.mark.parametrize("form", ["zip", "old pickle", "safetensors", "another network"])
+def test_ir_se50_is_recognised_by_its_keys(models, pack, form):
     state = {key: torch.zeros(1) for key in published_shapes()}
     path = models / "facexlib" / f"renamed.{'safetensors' if form == 'safetensors' else 'pth'}"
     path.parent.mkdir()
     if form == "safetensors":
         save_file(state, path)
+    elif form == "another network":
+        torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
+        if UNREADABLE.is_file():
+            (models / "facexlib" / "unreadable.pth").symlink_to(UNREADABLE)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
-    assert "arcface-ir-se50" in options(nodes.LoadFaceModel, "recognisers")
-
-
-def test_other_facexlib_files_are_no_recognisers(nodes, models, pack):
-    path = models / "facexlib" / "detection_Resnet50_Final.pth"
-    path.parent.mkdir()
-    torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
-    if Path("/proc/self/mem").is_file():  # which nobody can read from its start
-        (models / "facexlib" / "unreadable.pth").symlink_to("/proc/self/mem")
-    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
+    listed = options(nodes.LoadFaceModel, "recognisers")
+    assert listed == LISTED
+    chosen = nodes.LoadFaceModel.validate_inputs
+    if form == "another network":
+        with pytest.raises(errors.ModelMissing):
+            chosen("antelopev2", IR_SE50)
+    else:
+        assert chosen("antelopev2", IR_SE50) is True
 
 
 # Faces from the host's landmarks
 
 
 @pytest.fixture
-def without_pack(nodes, models, ir_se50_file):
+def without_pack(ir_se50):
     """IR-SE50 and nothing else."""
-    put(ir_se50_file, models / "facexlib" / "recognition_arcface_ir_se50.pth")
-    assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, "arcface-ir-se50") is True
-    return nodes.LoadFaceModel.execute(NO_DETECTOR, "arcface-ir-se50", "auto").args[0]
+    assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, IR_SE50) is True
+    return load(NO_DETECTOR, IR_SE50, "auto")
 
 
 def landmarks_of(name, *photos):
@@ -304,8 +297,8 @@ def landmarks_of(name, *photos):
     return {"frames": [faces] * len(photos), "image_size": tuple(photos[0].shape[1:3]), "connection_sets": {}}
 
 
-def test_faces_from_landmarks_need_no_pack(nodes, without_pack):
-    photo = real_faces.image(real_faces.SIX_FRIENDS)
+def test_faces_from_landmarks_need_no_pack(without_pack):
+    photo = picture("SIX_FRIENDS")
     given = landmarks_of("six_friends", photo)
     output = nodes.DetectFaces.execute(without_pack, photo, "left to right", 0, 2, given)
     faces, preview, count = output.args
@@ -313,69 +306,56 @@ def test_faces_from_landmarks_need_no_pack(nodes, without_pack):
     assert preview.shape == photo.shape and not torch.equal(preview, photo) and output.ui.as_dict()["images"]
     assert faces.faces[0].keypoints[2][0] < faces.faces[1].keypoints[2][0]
     for face in faces.faces:
-        assert list(face.embeddings) == ["arcface-ir-se50"] and face.crop.std() > 0.1
-        assert float(face.embeddings["arcface-ir-se50"].norm()) == pytest.approx(1, abs=1e-4)
+        assert list(face.embeddings) == [IR_SE50] and face.crop.std() > 0.1
+        assert float(embedded(face, IR_SE50).norm()) == pytest.approx(1, abs=1e-4)
     assert len(without_pack.get_models()) == 1
-
-
-def test_an_identity_from_landmarks(nodes, without_pack):
-    photo = real_faces.image(real_faces.YAO)
-    twice = torch.cat([photo, photo])
-    identity, made, report = nodes.Identity.execute(
-        without_pack, twice, "Yao", "only", "error", landmarks_of("yao", photo, photo)
-    ).args
-    assert identity.embeddings["arcface-ir-se50"].shape == (2, 512) and len(made) == 2
-    assert "2 photos used" in report
-
-    def resized(photo, given, **size):
-        person = nodes.Identity.execute(without_pack, photo, "Yao", "only", "error", given, **size).args[0]
-        return person.embeddings["arcface-ir-se50"][0]
-
-    larger, found = resized_photo(photo, 1280, 64), landmarks_of("yao", photo)
-    ratio = np.divide(larger.shape[2:0:-1], photo.shape[2:0:-1])
-    there = {
-        **landmarks_of("yao", larger),
-        "frames": [[{"landmarks_xy": found["frames"][0][0]["landmarks_xy"] * ratio, "score": 0.9}]],
-    }
-    assert torch.allclose(resized(photo, found, photo_size="1280 px"), resized(larger, there), atol=1e-6)
-    group = real_faces.image(real_faces.SIX_FRIENDS)
-
     with pytest.raises(errors.BadPhoto, match="shows 3 faces where one person is meant"):
-        nodes.Identity.execute(without_pack, group, "Anna", "only", "error", landmarks_of("six_friends", group))
+        made(without_pack, photo, "Anna", "only", "error", given)
 
 
-def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(nodes, face_model):
-    photo = real_faces.image(real_faces.YAO)
+def test_an_identity_from_landmarks(without_pack):
+    photo = picture("YAO")
+    twice, found = torch.cat([photo, photo]), landmarks_of("yao", photo)
+    identity, cut, report = made(without_pack, twice, "Yao", "only", "error", landmarks_of("yao", photo, photo))
+    assert embedded(identity, IR_SE50).shape == (2, 512) and len(cut) == 2 and "2 photos used" in report
 
-    def made(image, **given):
-        identity, _, report = nodes.Identity.execute(face_model, image, "Yao", "largest", "error", **given).args
+    def resized(image, given, **size):
+        return embedded(made(without_pack, image, "Yao", "only", "error", given, **size)[0], IR_SE50)[0]
+
+    larger = resized_photo(photo, 1280, 64)
+    ratio = np.divide(larger.shape[2:0:-1], photo.shape[2:0:-1])
+    points = [[{"landmarks_xy": found["frames"][0][0]["landmarks_xy"] * ratio, "score": 0.9}]]
+    there = {**landmarks_of("yao", larger), "frames": points}
+    assert torch.allclose(resized(photo, found, photo_size="1280 px"), resized(larger, there), atol=1e-6)
+
+
+def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(face_model):
+    photo = picture("YAO")
+
+    def seen(image, **given):
+        identity, _, report = made(face_model, image, "Yao", "largest", "error", **given)
         sides = re.search(r"face of (\d+)x(\d+) px", report)
-        return identity.embeddings["w600k_mbf"][0], [int(side) for side in sides.groups()]
+        return embedded(identity)[0], [int(side) for side in sides.groups()]
 
     (ours, face), (same, _), (raw, own) = (
-        made(photo, photo_size="1280 px"), made(resized_photo(photo, 1280, 64)), made(photo)
+        seen(photo, photo_size="1280 px"), seen(resized_photo(photo, 1280, 64)), seen(photo)
     )  # fmt: skip
     assert torch.allclose(ours, same, atol=1e-5) and not torch.allclose(ours, raw, atol=1e-2)
     assert face == pytest.approx(own, rel=0.05), "in pixels of the photo as it came"
     cast = nodes.PeopleFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
-    assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"][0], ours)
+    assert torch.equal(embedded(cast.people[0].identity)[0], ours)
 
 
-def test_people_of_pictures_alone(nodes, models, monkeypatch):
+def test_people_of_pictures_alone(models, monkeypatch):
     """No file of any recogniser, no insightface: made, saved, loaded, blended, listed; what needs numbers says so."""
-    from pack.core import measure, thirdparty
-    from pack.core.faces import insight
-    from pack.core.identities import RecogniserMissing, combine
-    from pack.nodes import photos as many
-
     for module in (insight, thirdparty):
         monkeypatch.setattr(module, "require", lambda name, _: pytest.fail(f"{name} is asked for"))
     assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, NO_RECOGNISER) is True
-    pictures_alone = nodes.LoadFaceModel.execute(NO_DETECTOR, NO_RECOGNISER, "auto", "auto").args[0]
+    pictures_alone = load(NO_DETECTOR, NO_RECOGNISER, "auto", "auto")
     assert not pictures_alone.ids and not pictures_alone.get_models()
-    photo = real_faces.image(real_faces.YAO)
+    photo = picture("YAO")
     given = landmarks_of("yao", photo)
-    yao = nodes.Identity.execute(pictures_alone, photo, "Yao", "only", "error", given).args[0]
+    yao = made(pictures_alone, photo, "Yao", "only", "error", given)[0]
     assert not yao.embeddings and yao.portraits.loose.float().std() > 10
     nodes.SaveIdentity.execute(yao, "yao")
     loaded = nodes.LoadIdentity.execute("yao.safetensors").args[0]
@@ -388,16 +368,14 @@ def test_people_of_pictures_alone(nodes, models, monkeypatch):
     with pytest.raises(errors.BadCast, match=r"the face model has none; Yao has no embedding.*Pictures alone"):
         measure.judges(pictures_alone.ids, cast.people, "unknown")
     sort = many.CastFromPhotos.execute
-    with pytest.raises(errors.BadCast, match=r"cannot be sorted .*no recogniser.*Identity, then Cast"):
+    with pytest.raises(errors.BadCast, match=r"cannot be sorted .*no recogniser.*Identity for each person, then Cast"):
         sort(pictures_alone, photo, "none", "one per photo", "", "largest", "", "skip", 0.4, given)
 
 
-def test_what_the_hosts_own_node_finds(nodes, without_pack, standin_models):
+def test_what_the_hosts_own_node_finds(without_pack, standin_models):
     """Its stand-in puts one face into the middle of whatever it is shown."""
     mediapipe = pytest.importorskip("comfy_extras.nodes_mediapipe", reason="this ComfyUI finds no landmarks")
-    import comfy.utils
-
-    photo = real_faces.image(real_faces.YAO)
+    photo = picture("YAO")
     with torch.inference_mode():
         loaded = mediapipe.FaceLandmarkerModel(comfy.utils.load_torch_file(str(standin_models.landmarker)))
         given = mediapipe.MediaPipeFaceLandmarker.execute(loaded, photo, "both", 0, 0.5, "empty").args[0]
@@ -409,88 +387,58 @@ def test_what_the_hosts_own_node_finds(nodes, without_pack, standin_models):
     assert y0 == pytest.approx(287 / 2 - 287 / 3 * 1.24, abs=2) and face.score > 0.9  # with the hair
     left_eye, right_eye, nose, *_ = face.keypoints
     assert left_eye[0] < nose[0] < right_eye[0] and left_eye[1] < nose[1] and right_eye[1] < nose[1]
-    identity = nodes.Identity.execute(without_pack, photo, "Yao", "only", "error", given).args[0]
-    assert identity.embeddings["arcface-ir-se50"].isfinite().all()
+    assert embedded(made(without_pack, photo, "Yao", "only", "error", given)[0], IR_SE50).isfinite().all()
 
 
-def test_without_landmarks_and_without_a_detector_nobody_is_found(nodes, without_pack):
-    photo = real_faces.image(real_faces.COFFEE)
+def test_without_landmarks_and_without_a_detector_nobody_is_found(without_pack):
+    photo = picture("COFFEE")
     nobody = {"frames": [[]], "image_size": tuple(photo.shape[1:3]), "connection_sets": {}}
     with pytest.raises(errors.FaceNotFound, match=r"Nobody .*Detect Face Landmarks \(MediaPipe\)"):
-        nodes.Identity.execute(without_pack, photo, "Nobody", "only", "error", nobody)
-    assert len(nodes.Identity.execute(without_pack, photo, "Nobody", "only", "skip", nobody).args[1]) == 0
-    for run in (
-        lambda: nodes.DetectFaces.execute(without_pack, photo, "score", 0, 0),
-        lambda: nodes.Identity.execute(without_pack, photo, "Yao", "only", "skip"),
-    ):
+        made(without_pack, photo, "Nobody", "only", "error", nobody)
+    assert len(made(without_pack, photo, "Nobody", "only", "skip", nobody)[1]) == 0
+    for run in (lambda: detect(without_pack, photo), lambda: made(without_pack, photo, "Yao", "only", "skip")):
         with pytest.raises(DetectorMissing, match=r"Load Face Model .*none.* face_landmarks"):
             run()
 
 
-# ONNX files in torch
+# ONNX files in torch, and without packages
 
 
-@pytest.fixture
-def in_torch(nodes, pack):
-    return nodes.LoadFaceModel.execute("antelopev2", "all found", "auto", "torch").args[0]
-
-
-def test_torch_finds_the_same_faces_in_the_hosts_hands(nodes, in_torch, face_model):
-    import comfy.model_management
-    import comfy.model_patcher
-
-    photo = real_faces.image(real_faces.SIX_FRIENDS)
-    found, expected = (
-        nodes.DetectFaces.execute(model, photo, "left to right", 0, 0).args[0].faces for model in (in_torch, face_model)
-    )
+def test_torch_finds_the_same_faces_in_the_hosts_hands(pack, face_model):
+    """Also without any VRAM."""
+    in_torch = load("antelopev2", "all found", "auto", "torch")
+    photo = picture("SIX_FRIENDS")
+    found, expected = (detect(model, photo)[0].faces for model in (in_torch, face_model))
     for face, other in zip(found, expected, strict=True):
         assert face.box == pytest.approx(other.box, abs=0.01)
         assert np.allclose(face.keypoints, other.keypoints, atol=0.01)
-        a, b = face.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"]
-        assert torch.cosine_similarity(a, b, dim=0) > 0.9999
+        assert torch.cosine_similarity(embedded(face), embedded(other), dim=0) > 0.9999
     patchers = in_torch.get_models()
-    assert len(patchers) == 2 and all(isinstance(one, comfy.model_patcher.ModelPatcher) for one in patchers)
-    loaded = [entry.model for entry in comfy.model_management.current_loaded_models]
-    assert all(any(one is model for model in loaded) for one in patchers)
-
-
-def test_torch_finds_and_embeds_alike_without_any_vram(in_torch):
-    from pack.core.faces.pictures import to_picture
-
-    photo = to_picture(real_faces.image(real_faces.YAO)[0])
-    whole = in_torch.detector(photo, 320), in_torch.recognisers[0].embed(list(crops().numpy()))
+    assert len(patchers) == 2 and all(map(on_device, patchers))
+    shown, cut = to_picture(picture("YAO")[0]), list(crops().numpy())
+    whole = in_torch.detector(shown, 320), in_torch.recognisers[0].embed(cut)
     with novram():
-        found, embedded = in_torch.detector(photo, 320), in_torch.recognisers[0].embed(list(crops().numpy()))
-        assert all(patcher.model.model_lowvram for patcher in in_torch.get_models())
-    assert found == whole[0] and torch.equal(embedded, whole[1])
+        assert in_torch.detector(shown, 320) == whole[0]
+        assert torch.equal(in_torch.recognisers[0].embed(cut), whole[1])
+        assert all(patcher.model.model_lowvram for patcher in patchers)
 
 
-def test_workflows_from_before_there_was_a_backend_keep_insightface(nodes, pack):
+def test_workflows_from_before_there_was_a_backend_keep_insightface(pack):
     """Bit for bit: where insightface is installed they get its faces, where it is not they had none."""
-    photo = real_faces.image(real_faces.YAO)
     earlier, chosen, other = (
-        nodes.DetectFaces.execute(
-            nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "CPU", *backend).args[0], photo, "score", 0, 0
-        )
-        .args[0]
-        .faces[0]
-        .embeddings["w600k_mbf"]
+        embedded(detect(load("antelopev2", MBF, "CPU", *backend), picture("YAO"))[0].faces[0])
         for backend in ((), (INSIGHTFACE,), ("torch",))
     )
     assert torch.equal(earlier, chosen) and not torch.equal(earlier, other)
     fingerprint = nodes.LoadFaceModel.fingerprint_inputs
-    assert fingerprint("antelopev2", "w600k_mbf", "CPU") == fingerprint("antelopev2", "w600k_mbf", "CPU", "auto")
-    assert fingerprint("antelopev2", "w600k_mbf", "CPU", "torch") != fingerprint("antelopev2", "w600k_mbf", "CPU")
+    assert fingerprint("antelopev2", MBF, "CPU") == fingerprint("antelopev2", MBF, "CPU", "auto")
+    assert fingerprint("antelopev2", MBF, "CPU", "torch") != fingerprint("antelopev2", MBF, "CPU")
 
 
 @pytest.mark.parametrize("left", [None, ModuleType("onnxruntime")], ids=["missing", "emptied by another flavour"])
-def test_auto_is_torch_where_a_package_cannot_be_used(nodes, pack, monkeypatch, left):
+def test_auto_is_torch_where_a_package_cannot_be_used(pack, monkeypatch, left):
     monkeypatch.setitem(sys.modules, "onnxruntime", left)
-    model = nodes.LoadFaceModel.execute("antelopev2", "w600k_mbf", "auto").args[0]
-    assert len(model.get_models()) == 2
-
-
-# Without packages
+    assert len(load("antelopev2", MBF, "auto").get_models()) == 2
 
 
 @pytest.mark.parametrize(
@@ -500,55 +448,52 @@ def test_auto_is_torch_where_a_package_cannot_be_used(nodes, pack, monkeypatch, 
         (False, r"Python package insightface 2\.0, of which 0\.7\.3 is"),
     ],
 )
-def test_insightface_that_is_missing_or_older_than_2_is_named(nodes, pack, monkeypatch, missing, said):
+def test_insightface_that_is_missing_or_older_than_2_is_named(pack, monkeypatch, missing, said):
     """auto then runs faces in torch."""
     import insightface
-    from pack.bridge import face_model
-    from pack.core.faces import insight
 
     assert insight.installed()
-    face_model._detector.cache_clear()
+    bridge._detector.cache_clear()
     monkeypatch.setattr(insightface, "__version__", "0.7.3")
     if missing:
         monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
     assert not insight.installed()
-    loaded = nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU").args[0]
-    assert type(loaded.detector).__module__.endswith("scrfd")
+    assert type(load().detector).__module__.endswith("scrfd")
     with pytest.raises(errors.MissingDependency, match=said):
-        nodes.LoadFaceModel.execute("antelopev2", "all found", "CPU", INSIGHTFACE)
+        load("antelopev2", "all found", "CPU", INSIGHTFACE)
 
 
 # Faces and identities
 
 
-def test_detect_faces_numbers_the_picture(nodes, face_model):
-    image = real_faces.image(real_faces.SIX_FRIENDS)
+def test_detect_faces_numbers_the_picture_and_the_places(face_model):
+    """Whatever the order and the filter: place 1 of the layout is face 1."""
+    image = picture("SIX_FRIENDS")
     output = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0)
-    faces, preview, count = output.args
-    assert count == len(faces.faces) == 6
-    assert (faces.width, faces.height) == (1280, 886)
-    assert preview.shape == image.shape and (preview != image).any()
+    faces, _, count = output.args
+    assert count == len(faces.faces) == 6 and (faces.width, faces.height) == (1280, 886)
     assert output.ui.as_dict()["images"]
     with pytest.raises(errors.BadPhoto, match=r"Detect Faces .*3 pictures"):
-        nodes.DetectFaces.execute(face_model, torch.zeros(3, 64, 64, 3), "left to right", 0, 0)
-    largest = nodes.DetectFaces.execute(face_model, image, "largest", 0, 2).args[0]
-    assert len(largest.faces) == 2
-    assert largest.faces[0].box in [face.box for face in faces.faces]
+        detect(face_model, torch.zeros(3, 64, 64, 3))
+    largest = detect(face_model, image, "largest", 0, 2)[0].faces
+    assert len(largest) == 2 and largest[0].box in [face.box for face in faces.faces]
+    for order, min_size in (("largest", 0), ("top to bottom", 90)):
+        faces, preview, count = detect(face_model, image, order, min_size, 3)
+        assert torch.equal(preview[0], analysis.numbered_faces(image[0], faces.faces)) and count == 3
+        layout = layouts.from_faces(faces, faces.width, 880, "stretch", "none")
+        assert [slot.center[0] for slot in layout.slots] == [face.keypoints[2][0] for face in faces.faces]
 
 
-def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_model, models):
-    from pack.nodes import measure
-
-    image = real_faces.image(real_faces.SIX_FRIENDS)
-    given = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0]
-    taken = nodes.DetectFaces.execute(image=image, order="left to right", min_size=0, max_faces=0).args[0]
+def test_without_a_face_model_nodes_take_what_a_new_loader_takes(face_model, models):
+    image = picture("SIX_FRIENDS")
+    given, taken = (detect(model, image)[0] for model in (face_model, None))
     for one, other in zip(given.faces, taken.faces, strict=True):
-        assert one.box == other.box and one.embeddings.keys() == other.embeddings.keys() == {"w600k_mbf"}
-        assert torch.equal(one.embeddings["w600k_mbf"], other.embeddings["w600k_mbf"])
-    ross = nodes.Identity.execute(image=image, name="Ross", which_face="3", on_no_face="error").args[0]
-    assert torch.equal(ross.embeddings["w600k_mbf"][0], given.faces[2].embeddings["w600k_mbf"])
-    given = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
-    assert measure.Measure.execute(images=image, identity=ross, **given).args[3] > 0.99
+        assert one.box == other.box and one.embeddings.keys() == other.embeddings.keys() == {MBF}
+        assert torch.equal(embedded(one), embedded(other))
+    ross = made(None, image, "Ross", "3")[0]
+    assert torch.equal(embedded(ross)[0], embedded(given.faces[2]))
+    settings = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
+    assert measuring.Measure.execute(images=image, identity=ross, **settings).args[3] > 0.99
     before = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
     put(real_faces.RECOGNISER, models / "insightface" / "more" / "w600k_r50.onnx")
     after = [node.fingerprint_inputs(image=None) for node in (nodes.DetectFaces, nodes.PeopleFromPhotos)]
@@ -556,151 +501,98 @@ def test_without_a_face_model_nodes_take_what_a_new_loader_takes(nodes, face_mod
     assert nodes.DetectFaces.fingerprint_inputs(face_model=None, image=None) == "()"  # linked: the loader knows
 
 
-def batch(*paths: Path) -> torch.Tensor:
-    return torch.cat([real_faces.image(path)[:, :280, :220] for path in paths])
-
-
-def test_photos_of_one_person_are_all_kept(nodes, face_model, caplog):
-    photos = torch.cat([real_faces.image(real_faces.YAO), real_faces.image(real_faces.YAO).flip(2)])
-    identity, faces, report = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args
-    assert identity.name == "Yao"
-    assert identity.embeddings["w600k_mbf"].shape == (2, 512)
+def test_photos_of_one_person_are_all_kept(face_model, caplog):
+    photo = picture("YAO")
+    identity, faces, report = made(face_model, torch.cat([photo, photo.flip(2)]))
+    assert identity.name == "Yao" and embedded(identity).shape == (2, 512)
     assert torch.equal(faces, identity.crops) and faces.shape == (2, 112, 112, 3)
     assert report.startswith("Yao: 2 of 2 photos used\nphoto 1 of 2 of Yao: used, face of 105x139 px, score 0.84")
-    assert (
-        caplog.messages[-1]
-        == "Faces small in the photos: Yao (photo 1) 105, Yao (photo 2) 104 px; 112 needed: larger photos"
-    )
+    small = "Faces small in the photos: Yao (photo 1) 105, Yao (photo 2) 104 px; 112 needed: larger photos"
+    assert caplog.messages[-1] == small
 
 
-def test_photos_without_a_face_are_named_or_dropped(nodes, face_model, caplog):
-    photos = batch(real_faces.YAO, real_faces.COFFEE, real_faces.YAO)
+def test_photos_without_a_face_are_named_or_dropped(face_model, caplog):
+    photos = torch.cat([picture(name)[:, :280, :220] for name in ("YAO", "COFFEE", "YAO")])
     with pytest.raises(errors.FaceNotFound, match=r"photo 2 of 3 of Yao.*on_no_face = skip"):
-        nodes.Identity.execute(face_model, photos, "Yao", "only", "error")
+        made(face_model, photos)
     with pytest.raises(errors.FaceNotFound, match=r"not covered\.$"):
-        nodes.Identity.execute(face_model, photos[1:2], "Yao", "only", "error")
-    identity, faces, report = nodes.Identity.execute(face_model, photos, "Yao", "only", "skip").args
-    assert len(faces) == len(identity.embeddings["w600k_mbf"]) == 2
-    assert "Yao: 2 of 3 photos used" in report
+        made(face_model, photos[1:2])
+    identity, faces, report = made(face_model, photos, "Yao", "only", "skip")
+    assert len(faces) == len(embedded(identity)) == 2 and "Yao: 2 of 3 photos used" in report
     assert "photo 2 of 3 of Yao: dropped. No face found in photo 2 of 3 of Yao (220x280 px) after trying" in report
     assert "No face found, dropped: photo 2 of 3 of Yao\n" in caplog.messages[-1]
 
 
-def test_which_face(nodes, face_model):
-    image = real_faces.image(real_faces.SIX_FRIENDS)
-    faces = nodes.DetectFaces.execute(face_model, image, "left to right", 0, 0).args[0].faces
-    for number, face in enumerate(faces, 1):
-        person = nodes.Identity.execute(face_model, image, "Ross", str(number), "error").args[0]
-        assert torch.equal(person.embeddings["w600k_mbf"][0], face.embeddings["w600k_mbf"])
-    with pytest.raises(errors.BadPhoto, match=r"photo of Ross .*6 faces"):
-        nodes.Identity.execute(face_model, image, "Ross", "only", "error")
-    with pytest.raises(errors.BadPhoto, match=r"Face 7 .*photo of Ross .*6"):
-        nodes.Identity.execute(face_model, image, "Ross", "7", "error")
+def in_16_bits(photo):
+    return Image.fromarray(np.array(photo.convert("L")).astype(np.uint16) * 257)
 
 
-def test_numbers_of_detect_faces_are_those_of_the_places(nodes, face_model):
-    """Whatever the order and the filter: place 1 of Layout from Picture is face 1."""
-    from pack.core.faces.drawing import numbered_faces
-    from pack.core.places import layouts
-
-    image = real_faces.image(real_faces.SIX_FRIENDS)
-    for order, min_size in (("largest", 0), ("top to bottom", 90)):
-        faces, preview, count = nodes.DetectFaces.execute(face_model, image, order, min_size, 3).args
-        assert torch.equal(preview[0], numbered_faces(image[0], faces.faces)) and count == 3
-        layout = layouts.from_faces(faces, faces.width, 880, "stretch", "none")
-        assert [slot.center[0] for slot in layout.slots] == [face.keypoints[2][0] for face in faces.faces]
+def half_covered(photo):
+    photo.putalpha(Image.fromarray(np.where(np.arange(512)[:, None] < 300, 255, 0).repeat(512, 1).astype(np.uint8)))
+    return photo
 
 
-@pytest.mark.parametrize("form", ["16 bit", "rgba"])
-def test_photos_through_load_image(nodes, face_model, tmp_path, monkeypatch, form):
-    import folder_paths
-
-    from nodes import LoadImage
-
+@pytest.mark.parametrize("form", [in_16_bits, half_covered, "half precision"])
+def test_photos_through_load_image(face_model, tmp_path, monkeypatch, form):
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path))
     photo = Image.open(real_faces.ASTRONAUT).convert("RGB")
-    if form == "rgba":
-        photo.putalpha(Image.fromarray(np.where(np.arange(512)[:, None] < 300, 255, 0).repeat(512, 1).astype(np.uint8)))
+    if isinstance(form, Callable):
+        photo = form(photo)
+    elif hasattr(comfy.cli_args.args, "fp16_intermediates"):
+        monkeypatch.setattr(comfy.cli_args.args, "fp16_intermediates", True)
     else:
-        photo = Image.fromarray(np.array(photo.convert("L")).astype(np.uint16) * 257)
+        pytest.skip("this host always hands over float32")
     photo.save(tmp_path / "photo.png")
     loaded = LoadImage().load_image("photo.png")[0]
     if ((loaded == 0) | (loaded == 1)).all():
         pytest.skip("this host's Load Image turns such files into black and white before we see them")
-    plain, person = (
-        nodes.Identity.execute(face_model, image, "a", "only", "error").args[0].embeddings["w600k_mbf"]
-        for image in (real_faces.image(real_faces.ASTRONAUT), loaded)
-    )
-    assert torch.cosine_similarity(plain, person).item() > 0.8
+    assert (loaded.dtype == torch.float16) == (form == "half precision")
+    faces, preview, count = detect(face_model, loaded)
+    assert count == 1 and preview.dtype == embedded(faces.faces[0]).dtype == torch.float32
+    plain = embedded(made(face_model, picture("ASTRONAUT"))[0])
+    assert torch.cosine_similarity(plain, embedded(made(face_model, loaded)[0])).item() > 0.8
 
 
-def test_cancel_stops_between_photos_and_the_next_run_is_right(nodes, face_model):
-    import comfy.model_management as management
-
-    photos = real_faces.image(real_faces.YAO)
-    expected = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
+def test_cancel_stops_between_photos_and_the_next_run_is_right(face_model):
+    management, photo = comfy.model_management, picture("YAO")
+    expected = embedded(made(face_model, photo)[0])
     management.interrupt_current_processing(True)
     with pytest.raises(management.InterruptProcessingException):
-        nodes.Identity.execute(face_model, photos, "Yao", "only", "error")
-    again = nodes.Identity.execute(face_model, photos, "Yao", "only", "error").args[0]
-    assert torch.equal(again.embeddings["w600k_mbf"], expected.embeddings["w600k_mbf"])
+        made(face_model, photo)
+    assert torch.equal(embedded(made(face_model, photo)[0]), expected)
 
 
-def test_half_precision_images_of_the_host(nodes, face_model, tmp_path, monkeypatch):
-    import comfy.cli_args
-    import folder_paths
-
-    from nodes import LoadImage
-
-    if not hasattr(comfy.cli_args.args, "fp16_intermediates"):
-        pytest.skip("this host always hands over float32")
-    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path))
-    monkeypatch.setattr(comfy.cli_args.args, "fp16_intermediates", True)
-    shutil.copy(real_faces.ASTRONAUT, tmp_path / "photo.png")
-    loaded = LoadImage().load_image("photo.png")[0]
-    assert loaded.dtype == torch.float16
-    faces, preview, count = nodes.DetectFaces.execute(face_model, loaded, "score", 0, 0).args
-    assert count == 1 and preview.dtype == torch.float32
-    assert faces.faces[0].embeddings["w600k_mbf"].dtype == torch.float32
-
-
-# Face bank and cast
+# Face bank
 
 
 @pytest.fixture
-def yao(nodes, face_model):
-    return nodes.Identity.execute(face_model, real_faces.image(real_faces.YAO), "Yao", "only", "error").args[0]
+def yao(face_model):
+    return made(face_model, picture("YAO"))[0]
 
 
-def test_saved_people_come_back_bit_equal(nodes, models, yao):
+def test_saved_people_come_back_bit_equal(models, yao):
     saved, path = nodes.SaveIdentity.execute(yao, "team/yao").args
-    assert saved is yao
-    assert Path(path) == models / "likeness_faces" / "team" / "yao.safetensors"
+    assert saved is yao and Path(path) == models / "likeness_faces" / "team" / "yao.safetensors"
     assert os.listdir(Path(path).parent) == ["yao.safetensors"]
     (file,) = options(nodes.LoadIdentity, "file")
     assert nodes.LoadIdentity.validate_inputs(file) is True
     loaded, faces = nodes.LoadIdentity.execute(file).args
-    assert loaded.name == "Yao"
-    assert torch.equal(loaded.embeddings["w600k_mbf"], yao.embeddings["w600k_mbf"])
-    assert torch.equal(faces, yao.crops)
+    assert loaded.name == "Yao" and torch.equal(faces, yao.crops)
+    assert torch.equal(embedded(loaded), embedded(yao))
     assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
     assert torch.equal(loaded.portraits.loose, yao.portraits.loose)
+    before = nodes.LoadIdentity.fingerprint_inputs(file)
+    os.utime(path, ns=(1, 1))
+    assert nodes.LoadIdentity.fingerprint_inputs(file) != before, "saving again is seen"
 
 
-def test_a_name_without_a_saved_person_names_those_there_are(nodes, models, yao):
+def test_a_name_without_a_saved_person_names_those_there_are(models, yao):
     """The nearest name first, however it is written; of many as many as fit."""
     for name in ("Yao Ming", "team/Ross", *(f"extra {number}" for number in range(9))):
         nodes.SaveIdentity.execute(yao, name)
-    said = not_saved(nodes, "yao ning.safetensors")
+    said = refused(nodes.LoadIdentity, "yao ning.safetensors")
     assert said.startswith("No saved person is called 'yao ning': saved are, the nearest name first, Yao Ming, ")
     assert " and 3 more (in " in said and "Choose one of them in Load Identity, or save this person with" in said
-
-
-def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
-    path = nodes.SaveIdentity.execute(yao, "yao.safetensors").args[1]
-    before = nodes.LoadIdentity.fingerprint_inputs("yao.safetensors")
-    os.utime(path, ns=(1, 1))
-    assert nodes.LoadIdentity.fingerprint_inputs("yao.safetensors") != before
 
 
 @pytest.mark.parametrize(
@@ -716,7 +608,7 @@ def test_saving_again_is_seen_by_load_identity(nodes, models, yao):
     ],
     ids=lambda value: str(value)[:12],
 )
-def test_names_that_no_file_can_have(nodes, models, yao, name, error, why):
+def test_names_that_no_file_can_have(models, yao, name, error, why):
     taken = models / "likeness_faces" / "taken"
     taken.parent.mkdir()
     taken.write_text("a file, not a folder")
@@ -736,12 +628,12 @@ def test_names_that_no_file_can_have(nodes, models, yao, name, error, why):
     ],
     ids=lambda value: ascii(value)[:12],
 )
-def test_names_that_are_lines_of_letters_are_files(nodes, models, yao, name, file):
+def test_names_that_are_lines_of_letters_are_files(models, yao, name, file):
     assert Path(nodes.SaveIdentity.execute(yao, name).args[1]).is_file()
     assert options(nodes.LoadIdentity, "file") == [f"{file}.safetensors"]
 
 
-def test_a_full_disk_leaves_the_older_file_and_no_half_one(nodes, models, yao):
+def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     resource = pytest.importorskip("resource", reason="the system sets no limit to the size of files")
 
     path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
@@ -763,7 +655,7 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(nodes, models, yao):
         ("LoadFaceModel", "pack", "insightface", "buffalo_s/det_500m.onnx", "buffalo_s"),
     ],
 )
-def test_links_that_go_in_circles(nodes, models, loops, node, widget, folder, file, name):
+def test_links_that_go_in_circles(models, loops, node, widget, folder, file, name):
     """Every folder is listed once, also where its only name is a link, and the menu comes at once."""
     path = models / folder / file
     path.parent.mkdir(parents=True)
@@ -779,19 +671,22 @@ def test_links_that_go_in_circles(nodes, models, loops, node, widget, folder, fi
     assert set(options(getattr(nodes, node), widget)) - {NO_DETECTOR} == {name, linked}
 
 
-def test_damaged_saved_person(nodes, models, yao):
+def test_damaged_saved_person(models, yao):
     path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):
         nodes.LoadIdentity.execute("yao.safetensors")
-    if Path("/proc/self/mem").is_file():  # which nobody can read from its start
+    if UNREADABLE.is_file():
         path.unlink()
-        path.symlink_to("/proc/self/mem")
+        path.symlink_to(UNREADABLE)
         with pytest.raises(errors.UnsupportedCheckpoint, match=r"yao\.safetensors .*cannot be read"):
             nodes.LoadIdentity.execute("yao.safetensors")
 
 
-def test_cast_lists_people_in_order(nodes, yao):
+# The cast
+
+
+def test_cast_lists_people_in_order(yao):
     first = nodes.Cast.execute(person_2=yao, person_5=yao, weight_5=0.5)
     cast, preview = first.args
     assert [person.weight for person in cast.people] == [1.0, 0.5]
@@ -804,10 +699,10 @@ def test_cast_lists_people_in_order(nodes, yao):
     assert [person.weight for person in longer.people] == [1.0, 0.5, 0.25]
 
 
-def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, yao, caplog):
-    nobody = nodes.Identity.execute(face_model, real_faces.image(real_faces.COFFEE), "Nobody", "only", "skip").args[0]
+def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, caplog):
+    nobody = made(face_model, picture("COFFEE"), "Nobody", "only", "skip")[0]
     with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
-        nodes.SaveIdentity.execute(nobody, "nobody")
+        nodes.SaveIdentity.execute(nobody, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
         nodes.Cast.execute(person_3=nobody)
     output = nodes.Cast.execute(person_1=nobody, person_2=yao)
@@ -821,12 +716,12 @@ def test_cast_leaves_out_people_without_photos_and_says_so(nodes, face_model, ya
     assert caplog.messages[0].splitlines()[0] == "Left out, no photo with a face: Nobody", "named by the Cast before"
 
 
-def test_the_same_person_twice_is_told(nodes, face_model, caplog):
+def test_the_same_person_twice_is_told(face_model, caplog):
     """By both nodes that list people; whoever has weight 0 is not in the picture."""
-    photo, told = real_faces.image(real_faces.YAO), "Anna and Ben look like one person, 1.00: is one photo there twice?"
+    photo, told = picture("YAO"), "Anna and Ben look like one person, 1.00: is one photo there twice?"
     nodes.PeopleFromPhotos.execute(face_model, "Anna, Ben", "only", photo_1=photo, photo_2=photo)
     assert caplog.messages[-1].splitlines()[-1] == told
-    anna, ben = (nodes.Identity.execute(face_model, photo, name, "only", "error").args[0] for name in ("Anna", "Ben"))
+    anna, ben = (made(face_model, photo, name)[0] for name in ("Anna", "Ben"))
     nodes.Cast.execute(person_1=anna, person_2=ben)
     assert caplog.messages[-1] == told
     caplog.clear()
@@ -834,22 +729,19 @@ def test_the_same_person_twice_is_told(nodes, face_model, caplog):
     assert not caplog.messages
 
 
-def test_photos_straight_to_a_cast_are_identities_in_a_cast(nodes, face_model, caplog):
+def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     """Name by the number of the photo, weight 1; several photos of one person are kept."""
-    yao, astronaut = (real_faces.image(path) for path in (real_faces.YAO, real_faces.ASTRONAUT))
+    yao, astronaut = picture("YAO"), picture("ASTRONAUT")
     two = torch.cat([yao, yao.flip(2)])
     output = nodes.PeopleFromPhotos.execute(face_model, "Yao\uff0c, Anna,Ben", "only", photo_2=astronaut, photo_1=two)
     cast, preview = output.args
-    one_by_one = [
-        nodes.Identity.execute(face_model, photo, name, "only", "error").args[0]
-        for photo, name in ((two, "Yao"), (astronaut, "person 2"))
-    ]
+    one_by_one = [made(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
     by_hand = nodes.Cast.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args
     for person, identity in zip(cast.people, one_by_one, strict=True):
         assert (person.weight, person.identity.name) == (1.0, identity.name)
         assert torch.equal(person.identity.crops, identity.crops)
         assert torch.equal(person.identity.portraits.loose, identity.portraits.loose)
-        assert torch.equal(person.identity.embeddings["w600k_mbf"], identity.embeddings["w600k_mbf"])
+        assert torch.equal(embedded(person.identity), embedded(identity))
     assert torch.equal(preview, by_hand[1]) and output.ui.as_dict()["images"]
     assert any(said.startswith("Left out, no photo: Anna, Ben\n") for said in caplog.messages)
     nodes.PeopleFromPhotos.execute(face_model, "Yao, " + "and so on, " * 99, "only", photo_1=yao)
@@ -865,7 +757,7 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(nodes, face_model, c
         ({"photo_2": real_faces.SIX_FRIENDS}, errors.BadPhoto, "The photo of Ben shows 6 faces .*People from Photos"),
     ],
 )
-def test_photos_that_make_no_cast(nodes, face_model, photos, error, words):
+def test_photos_that_make_no_cast(face_model, photos, error, words):
     given = {name: real_faces.image(path) for name, path in photos.items()}
     with pytest.raises(error, match=words):
         nodes.PeopleFromPhotos.execute(face_model, "Anna, Ben, Cleo", "only", **given)

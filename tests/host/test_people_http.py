@@ -83,17 +83,6 @@ def test_identity_shows_its_numbers_where_it_refuses(host_server, prompt):
     assert all(np.array_equal(Image.open(host_server.file(p)), Image.open(wanted)) for p in pictures)
 
 
-def test_missing_files_are_explained_when_the_prompt_is_queued(host_server, prompt):
-    prompt["model"]["inputs"]["pack"] = "antelopev2"
-    prompt["out"] = node("LikenessSaveIdentity", identity=["yao_id", 0], filename="x")
-    prompt["yao_id"] = identity("yao", "Yao")
-    refused = host_server.attempt(prompt)
-    assert not refused.id
-    # Once, on the loader, though both of its inputs are looked at.
-    assert refused.error.count("The face pack antelopev2 was not found: antelopev2/scrfd_10g_bnkps.onnx, ") == 1
-    assert "LikenessLoadFaceModel (node model): " in refused.error
-
-
 def test_the_picture_that_comes_with_the_host_is_no_photo(host_server, prompt):
     """A new Load Image shows example.png; the host's own file, as the host reads it. No face model is connected."""
     prompt["coffee"]["inputs"]["image"] = host_server.upload_image(host_server.host.path / "input" / "example.png")

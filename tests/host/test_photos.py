@@ -6,36 +6,37 @@ import os
 import shutil
 from pathlib import Path
 
+import comfy.model_management as management
+import comfy.utils
+import folder_paths
 import numpy as np
 import pytest
 import real_faces
 import torch
+from pack.bridge import face_model as of_faces
+from pack.bridge import notes
+from pack.bridge import photos as bridge
+from pack.bridge.folders import UnsafePath
 from pack.core.errors import BadCast, BadPhoto, FaceNotFound
+from pack.core.faces import model, pictures
+from pack.core.faces.pictures import from_file
+from pack.nodes import people, photos
 from PIL import Image, ImageOps
 from rig import photos as taken
+
+from nodes import LoadImage
 
 pytestmark = pytest.mark.both_hosts
 
 BY_FACE, PER_PHOTO = "grouped by face", "one per photo"
-LANDMARKS = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors"
 
 
 @pytest.fixture(scope="module")
-def photos():
-    from pack.nodes import extension, photos
-
-    assert extension.Likeness  # registers the model folders
-    return photos
-
-
-@pytest.fixture(scope="module")
-def face_model(photos):
-    from pack.bridge import face_model as bridge
-    from pack.core.faces import alignment, model
-
-    detector = model.open_detector(str(real_faces.DETECTOR), None, bridge._hosted)
-    recogniser = model.open_recogniser("w600k_mbf", str(real_faces.RECOGNISER), None, bridge._hosted)
-    return bridge.FaceModel(detector, (recogniser,), alignment.align)
+def face_model():
+    """Run by torch, as where there is no insightface."""
+    detector = model.open_detector(str(real_faces.DETECTOR), None, of_faces._hosted)
+    recogniser = model.open_recogniser("w600k_mbf", str(real_faces.RECOGNISER), None, of_faces._hosted)
+    return of_faces.FaceModel(detector, (recogniser,), pictures.align)
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,6 @@ def six(tmp_path_factory):
 @pytest.fixture
 def album(tmp_path, monkeypatch, six):
     """A folder of the input directory: two photos each of Anna and Ben, one by a camera, and what is no photo."""
-    import folder_paths
-
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     folder = tmp_path / "input" / "family" / "album"
     folder.mkdir(parents=True)
@@ -64,7 +63,7 @@ def album(tmp_path, monkeypatch, six):
     return folder
 
 
-def run(photos, face_model, image=None, folder="family/album", people=BY_FACE, names="", corrections="", **more):
+def run(face_model, image=None, folder="family/album", people=BY_FACE, names="", corrections="", **more):
     given = {"which_face": "largest", "on_no_face": "skip", "same_person_from": 0.4, **more}
     return photos.CastFromPhotos.execute(face_model, image, folder, people, names, corrections=corrections, **given)
 
@@ -74,8 +73,8 @@ def who(output) -> dict[str, int]:
     return {person.identity.name: len(person.identity.crops) for person in output.args[0].people}
 
 
-def test_a_folder_becomes_people_with_several_photos_each(photos, face_model, album):
-    output = run(photos, face_model)
+def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
+    output = run(face_model)
     cast, preview, report, count = output.args
     assert who(output) == {"Anna": 2, "Ben": 2} and count == 2
     assert [len(person.identity.embeddings["w600k_mbf"]) for person in cast.people] == [2, 2]
@@ -88,46 +87,42 @@ def test_a_folder_becomes_people_with_several_photos_each(photos, face_model, al
     assert lines[-1] == "Left out, no photos: notes.txt"
 
 
-def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(photos, face_model, album):
-    from pack.nodes import people
-
-    import nodes
-
-    image = nodes.LoadImage().load_image("family/album/anna 9.png")[0]
+def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(face_model, album):
+    image = LoadImage().load_image("family/album/anna 9.png")[0]
     wanted = people.Identity.execute(face_model, image, "Anna", "only", "error").args[0]
-    cast = run(photos, face_model, corrections="2: -").args[0]
+    cast = run(face_model, corrections="2: -").args[0]
     assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], wanted.embeddings["w600k_mbf"])
     assert torch.equal(cast.people[0].identity.crops, wanted.crops)
 
 
-def test_names_corrections_and_one_per_photo(photos, face_model, album):
-    assert who(run(photos, face_model, names="Zoe", corrections="IMG_2031: Eve")) == {"Zoe": 2, "Ben": 1, "Eve": 1}
-    assert who(run(photos, face_model, people=PER_PHOTO)) == {"Anna": 2, "Ben": 1, "person 3": 1}
-    assert who(run(photos, face_model, names="-")) == {"Ben": 2}
+def test_names_corrections_and_one_per_photo(face_model, album):
+    assert who(run(face_model, names="Zoe", corrections="IMG_2031: Eve")) == {"Zoe": 2, "Ben": 1, "Eve": 1}
+    assert who(run(face_model, people=PER_PHOTO)) == {"Anna": 2, "Ben": 1, "person 3": 1}
+    assert who(run(face_model, names="-")) == {"Ben": 2}
     with pytest.raises(BadCast, match="corrections leave all faces out"):
-        run(photos, face_model, corrections="1, 2, 3, 4: -")
+        run(face_model, corrections="1, 2, 3, 4: -")
     with pytest.raises(BadCast, match="of 4 photos none has that number"):
-        run(photos, face_model, corrections="5: Ben")
+        run(face_model, corrections="5: Ben")
 
 
-def test_pictures_come_before_the_folder_and_every_face_may_count(photos, face_model, album):
+def test_pictures_come_before_the_folder_and_every_face_may_count(face_model, album):
     group = real_faces.image(real_faces.SIX_FRIENDS)
-    output = run(photos, face_model, group, which_face="every")
+    output = run(face_model, group, which_face="every")
     assert who(output) == {"Anna": 3, "Ben": 3, **{f"person {n}": 1 for n in (3, 4, 5, 6)}}
     assert "  photo 1.1: 0.9" in output.args[2] and "  photo 2 anna 9.png: 0.9" in output.args[2]
-    assert who(run(photos, face_model, group, folder="none", which_face="every", corrections="1.2: -")) == {
+    assert who(run(face_model, group, folder="none", which_face="every", corrections="1.2: -")) == {
         f"person {n}": 1 for n in (1, 3, 4, 5, 6)
     }
 
 
-def test_what_cannot_be_used_is_left_out_and_named(photos, face_model, album):
+def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
     shutil.copy(real_faces.COFFEE, album / "cup.png")
     (album / "broken.jpg").write_bytes((album / "anna 10.jpg").read_bytes()[:3000])
     (album / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     (album / "program.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     Image.new("1", (12_000, 11_000)).save(album / "wall.png")
     Image.new("1", (20_000, 20_000)).save(album / "walls.png")
-    report = run(photos, face_model).args[2]
+    report = run(face_model).args[2]
     assert "Left out, photo 4 broken.jpg: broken.jpg cannot be read: image file is truncated" in report
     assert "cup.png: No face found in cup.png (600x400 px)" in report
     assert "phone.heic cannot be read: it is no picture of a kind that Pillow knows." in report
@@ -135,26 +130,24 @@ def test_what_cannot_be_used_is_left_out_and_named(photos, face_model, album):
     assert "wall.png has 12000x11000 px; 120 million are read at most." in report
     assert "walls.png cannot be read: Image size (400000000 pixels) exceeds limit" in report
     with pytest.raises(BadPhoto, match=r"broken.*on_no_face = skip in Cast from Photos"):
-        run(photos, face_model, on_no_face="error")
+        run(face_model, on_no_face="error")
     for name in ("anna 9.png", "anna 10.jpg", "ben.jpg", "broken.jpg", "IMG_2031.webp"):
         (album / name).unlink()
     with pytest.raises(FaceNotFound, match=r"cup\.png \(600x400 px\)"):
-        run(photos, face_model)
+        run(face_model)
 
 
 @pytest.mark.parametrize(("form", "mode"), [("print.jpg", "CMYK"), ("deep.png", "I;16")])
-def test_photos_of_other_kinds_show_the_same_person(photos, face_model, album, form, mode):
+def test_photos_of_other_kinds_show_the_same_person(face_model, album, form, mode):
     with Image.open(album / "anna 9.png") as photo:
         if mode == "I;16":
             Image.fromarray(np.asarray(photo.convert("L")).astype(np.uint16) * 257).save(album / form)
         else:
             photo.convert(mode).save(album / form)
-    assert who(run(photos, face_model))["Anna"] == 3
+    assert who(run(face_model))["Anna"] == 3
 
 
-def test_a_transparent_photo_is_on_white_and_an_animation_its_first_picture(photos, face_model, album, six):
-    from pack.core.faces.pictures import from_file
-
+def test_a_transparent_photo_is_on_white_and_an_animation_its_first_picture(face_model, album, six):
     with Image.open(six[0]) as anna, Image.open(six[1]) as ben:
         cut = anna.convert("RGBA")
         cut.putalpha(Image.new("L", anna.size, 0))
@@ -164,10 +157,7 @@ def test_a_transparent_photo_is_on_white_and_an_animation_its_first_picture(phot
     assert np.array_equal(from_file(str(album / "moving.webp")), from_file(str(six[0])))
 
 
-def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path, monkeypatch):
-    from pack.bridge import photos as bridge
-    from pack.bridge.folders import UnsafePath
-
+def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkeypatch):
     outside = tmp_path / "outside"
     shutil.copytree(album, outside)
     (album.parent / "empty").mkdir()
@@ -183,62 +173,55 @@ def test_only_folders_of_the_input_directory(photos, face_model, album, tmp_path
         with pytest.raises(error):
             photos.CastFromPhotos.validate_inputs(folder)
         with pytest.raises(error):
-            run(photos, face_model, folder=folder)
+            run(face_model, folder=folder)
     with pytest.raises(BadPhoto, match=r"'family/empty' .*, which has 0 files"):
-        run(photos, face_model, folder="family/empty")
-    report = run(photos, face_model).args[2]
+        run(face_model, folder="family/empty")
+    report = run(face_model).args[2]
     assert report.splitlines()[-1] == "Left out, no photos: linked.jpg, notes.txt"
     for folder in ("none", ""):
         assert photos.CastFromPhotos.validate_inputs(folder) is True
         with pytest.raises(BadCast, match="no folder is chosen"):
-            run(photos, face_model, folder=folder)
+            run(face_model, folder=folder)
 
 
-def test_drawn_people_come_with_the_pack(photos, face_model, monkeypatch):
-    from pack.bridge import notes
-
+def test_drawn_people_come_with_the_pack(face_model, monkeypatch):
     said: list[str] = []
     monkeypatch.setattr(notes, "tell", lambda node, text, topic="": said.append(text))
-    assert who(run(photos, face_model, folder="drawn examples")) == {"Anna": 3, "Farid": 3}
+    assert who(run(face_model, folder="drawn examples")) == {"Anna": 3, "Farid": 3}
     assert said == ["These people are drawn examples: choose a folder of your own."]
 
 
-def test_too_many_photos_are_counted(photos, face_model, album):
+def test_too_many_photos_are_counted(face_model, album):
     for number in range(497):
         os.link(album / "ben.jpg", album / f"copy {number}.jpg")
     with pytest.raises(BadPhoto, match="has 501 photos, and at most 500 are sorted"):
-        run(photos, face_model)
+        run(face_model)
 
 
-def test_a_photo_is_looked_at_once(photos, face_model, album, monkeypatch):
+def test_a_photo_is_looked_at_once(face_model, album, monkeypatch):
     """Not again where only words change; a replaced one is."""
-    from pack.bridge import photos as bridge
-
     looks: list[str] = []
     read = bridge.from_file
     monkeypatch.setattr(bridge, "from_file", lambda path: looks.append(Path(path).name) or read(path))
     node = photos.CastFromPhotos
-    run(photos, face_model)
+    run(face_model)
     assert sorted(looks) == ["IMG_2031.webp", "anna 10.jpg", "anna 9.png", "ben.jpg"]
     looks.clear()
-    run(photos, face_model, corrections="4: Eve", names="Zoe")
+    run(face_model, corrections="4: Eve", names="Zoe")
     assert looks == []
     before = node.fingerprint_inputs(face_model=None, folder="family/album")
     assert before == node.fingerprint_inputs(face_model=None, folder="family/album")
     shutil.copy(album / "ben.jpg", album / "IMG_2032.jpg")
     assert before != node.fingerprint_inputs(face_model=None, folder="family/album")
-    assert who(run(photos, face_model)) == {"Anna": 2, "Ben": 3} and looks == ["IMG_2032.jpg"]
+    assert who(run(face_model)) == {"Anna": 2, "Ben": 3} and looks == ["IMG_2032.jpg"]
 
 
-def test_it_ends_where_the_user_interrupts_and_then_goes_on(photos, face_model, album, monkeypatch):
-    import comfy.model_management as management
-    import comfy.utils
-
+def test_it_ends_where_the_user_interrupts_and_then_goes_on(face_model, album, monkeypatch):
     bars: list[tuple[int, int]] = []
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: bars.append((value, total)))
     monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0.0, raising=False)  # newer hosts skip some
     management.interrupt_current_processing()
     with pytest.raises(management.InterruptProcessingException):
-        run(photos, face_model)
-    assert who(run(photos, face_model)) == {"Anna": 2, "Ben": 2}
+        run(face_model)
+    assert who(run(face_model)) == {"Anna": 2, "Ben": 2}
     assert bars == [(1, 4), (2, 4), (3, 4), (4, 4)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +14,6 @@ from types import ModuleType
 from typing import Any
 
 import folder_paths
-import instant_id_made
-import instant_id_run
 import pytest
 import torch
 
@@ -52,7 +52,7 @@ def test_lists_know_it(toy: ModuleType) -> None:
     assert "LikenessApplyToy" in nodes
     assert "toy_method" in module("nodes.adapters").LOADERS
     assert "toy" in folder_paths.folder_names_and_paths
-    assert module("core.measure.report").METHODS["Toy Adapter"] == "antelopev2"
+    assert module("core.measure").METHODS["Toy Adapter"] == "antelopev2"
     state = {"toy_proj.weight": torch.zeros(8, 512)}
     assert module("core.models.formats").identify(state).title == "a toy adapter"
     graph = {
@@ -60,36 +60,27 @@ def test_lists_know_it(toy: ModuleType) -> None:
         "2": {"class_type": "LikenessIdentity", "inputs": {}},
     }
     assert "antelopev2" in [model.id for model in module("core.models.needs").wanted(graph)]
-    uses = module("core.models.uses").users(
+    uses = module("core.models.needs").users(
         {"mine": graph}, lambda _: {"1": {"class_type": "LikenessApplyInstantID", "inputs": {}}}
     )
     assert uses(module("core.models.manifest").model("instantid")) == "Toy Adapter"
     assert "Toy" not in module("bridge.unet").instead(), "it is for UNets"
 
 
-def test_it_draws(toy: ModuleType, sdxl: Any, tmp_path: Path) -> None:
-    """Loaded by its loader, two people by region: the picture changes, and at weight 0 it does not."""
-    (model, _), _ = sdxl
-    widths = [width for *_, width in module("bridge.unet").attention_layers(model)]
-    layers = {
-        f"ip_adapter.{2 * n + 1}.to_{side}_ip.weight": torch.randn(width, 2048) / 45
-        for n, width in enumerate(widths)
-        for side in "kv"
-    }
-    torch.save({"toy_proj.weight": torch.randn(2048, 512) / 22, **layers}, tmp_path / "toy.bin")
-    folder_paths.folder_names_and_paths["instantid"] = ([str(tmp_path)], {".bin"})
-    nodes = module("nodes.toy_method.nodes")
-    (loaded,) = module("nodes.adapters").LoadAdapter.execute("toy.bin").args
-    cast = instant_id_made.person("Anna", torch.randn(1, 512)).identity
-    sides = [[[torch.randn(1, 77, 2048), {"pooled_output": torch.zeros(1, 1280)}]] for _ in range(2)]
-    given = {"photos": "mean", "region_margin": 0.75, "feather": 32}
+PROMISES = ("off", "a_b_a", "masks", "people_together", "rows", "odd_sizes", "half", "cancel", "wrong_values")
 
-    def picture(weight: float) -> torch.Tensor:
-        applied = nodes.ApplyToy.execute(model, *sides, loaded, cast, weight=weight, **given).args
-        return instant_id_run.sample(*applied, steps=1)
 
-    assert not torch.equal(picture(1.0), picture(0.0))
-    assert torch.equal(picture(0.0), instant_id_run.sample(model, *sides, steps=1))
+def test_it_is_in_the_matrix_of_promises_by_its_record_alone(tmp_path: Path) -> None:
+    """In a copy of the pack with its folder: nothing of it stands anywhere else."""
+    for name in (*LAID_BESIDE, "pyproject.toml", "nodes", "scripts", "tests"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, tmp_path / name)
+    shutil.copytree(TOY, tmp_path / "nodes" / TOY.name)
+    files = [f"tests/promises/test_{name}.py" for name in PROMISES]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "toy_method", *files]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and " skipped" not in done.stdout, done.stdout
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= 20
 
 
 def test_a_cell_that_is_forgotten_is_named(tmp_path: Path) -> None:

@@ -11,15 +11,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import chromium
 import pytest
 import templates
 from rig import workflow
 from visits import Graph, Visit
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
-# One with every kind of value, one with a preview on a box, and a blueprint.
-USUAL = ("start_portrait", "id_patch_two_people", "Group photo")
+# One with every kind of value; one with a preview on a box, and a blueprint.
+USUAL, CLASSIC = "start_portrait", ("id_patch_two_people", "Group photo")
 
 # In the order of their numbers: a click brings a node to the front.
 BOXES = "(app.rootGraph ?? app.graph)._nodes.filter(node => node.subgraph).sort((one, other) => one.id - other.id)"
@@ -73,7 +72,6 @@ CHOOSE = f"""(async (number, name) => {{
   (options().find(option => option.innerText.trim() !== before.trim()) ?? list).click();
   for (let frame = 0; frame < 50 && options().length; frame++) await new Promise(done => setTimeout(done, 20));
 }})"""
-SETTLED = f"({chromium.SETTLED})()"
 OPEN_FILES = "app.extensionManager.workflow"
 TRACKER = f"{OPEN_FILES}.activeWorkflow.changeTracker"
 NOTED = f"({TRACKER}.captureCanvasState ?? {TRACKER}.checkState).call({TRACKER})"
@@ -100,7 +98,7 @@ def put_down(visit: Visit, path: Path) -> None:
         items = {"nodes": graph["nodes"], "subgraphs": graph["definitions"]["subgraphs"]}
         visit.page.evaluate("app.graph.clear()")
         visit.page.evaluate(f"void app.canvas._deserializeItems({json.dumps(items)}, {{position: [0, 0]}})")
-    visit.page.evaluate(SETTLED)
+    visit.settle()
     visit.close_dialogs()
 
 
@@ -142,7 +140,7 @@ def type_all(visit: Visit) -> Typed:
                 visit.page.evaluate(f"{CHOOSE}({value})")
             elif others[number][name]:
                 type_on_canvas(visit, number, name, *lines[name])
-    visit.page.evaluate(SETTLED)
+    visit.settle()
     visit.page.evaluate(NOTED)
     typed = seen(visit, "typed")
     assert [
@@ -168,7 +166,8 @@ def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: flo
 
 
 def usual(path: Path) -> Any:
-    return pytest.param(path, id=path.stem, marks=() if path.stem in USUAL else pytest.mark.thorough)
+    seldom = pytest.mark.thorough_with("with Vue nodes") if path.stem in CLASSIC else pytest.mark.thorough
+    return pytest.param(path, id=path.stem, marks=() if path.stem == USUAL else seldom)
 
 
 @pytest.fixture(params=map(usual, [*templates.FILES, *templates.BLUEPRINTS]))
@@ -189,31 +188,31 @@ def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, 
     place = page.evaluate(f"{OPEN_FILES}.openWorkflows.indexOf({OPEN_FILES}.activeWorkflow)")
     for tab in (place - 1, place):
         page.evaluate(f"{TABS}.at({tab}).click()")
-        page.evaluate(SETTLED)
+        visit.settle()
     assert typed_of(seen(visit, "another tab and back"), typed) == typed
 
     page.evaluate(COPIED)
-    page.evaluate(SETTLED)
+    visit.settle()
     page.evaluate(NOTED)
     copies = seen(visit, "pasted")
     assert typed_of(copies[: len(typed)], typed) == typed
     assert typed_of(copies[len(typed) :], typed) == typed, "a copy of each"
 
     page.evaluate(f"{TRACKER}.undo()")
-    page.evaluate(SETTLED)
+    visit.settle()
     assert typed_of(seen(visit, "undone"), typed) == typed
 
     save(visit)
     visit.open()
     page.wait(f"{BOXES}.length == {len(typed)}")
-    page.evaluate(SETTLED)
+    visit.settle()
     assert typed_of(seen(visit, "saved, and the page opened anew"), typed) == typed
 
     exported = page.evaluate("app.graphToPrompt().then(made => JSON.stringify(made.workflow))")
     page.evaluate("app.loadGraphData()")
     page.evaluate(f"app.handleFile(new File([{json.dumps(exported)}], 'mine.json', {{type: 'application/json'}}))")
     page.wait(f"{BOXES}.length == {len(typed)}")
-    page.evaluate(SETTLED)
+    visit.settle()
     assert typed_of(seen(visit, "exported and imported"), typed) == typed
 
 
@@ -226,6 +225,13 @@ def save(visit: Visit) -> None:
     visit.page.call("Input.insertText", text=uuid.uuid4().hex)
     visit.page.press_enter()
     visit.page.wait(SAVED)
+
+
+def portrait() -> tuple[Graph, Graph]:
+    """A template, and the one box in it."""
+    graph = workflow.load(templates.ROOT / "workflows" / "start_portrait.json")
+    (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
+    return graph, box
 
 
 def first_values(box: Graph) -> None:
@@ -251,17 +257,16 @@ REPAIRED = "An earlier version of this template could show one value and send an
 @pytest.mark.parametrize("as_saved", [first_values, names_in_another_order])
 def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit, as_saved: Any) -> None:
     """What was last saved, and with a word where the first values were beside it. Boxes of others stay as they are."""
-    graph = workflow.load(templates.ROOT / "workflows" / "start_portrait.json")
-    (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
+    graph, box = portrait()
     if as_saved is first_values:
         first_values(box)
     values = dict(zip(("text", "width", "height", "adapter_weight", "steps"), ("mine", 640, 768, 0.5, 2), strict=True))
     box["widgets_values"][: len(values)] = values.values()
     if as_saved is names_in_another_order:
         names_in_another_order(box)
-    visit.open()
+    visit.close_dialogs()
     visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}, true, true, 'saved')")
-    visit.page.evaluate(SETTLED)
+    visit.settle()
     for when in ("opened", "opened again"):
         (shown,) = seen(visit, when)
         assert {name: shown[name] for name in values} == values
@@ -270,13 +275,12 @@ def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit,
             changed = "Portrait of one person: Prompt, Width, Height, How alike, Steps."
             visit.await_text(f"{REPAIRED} Check, then save: {changed}")
         visit.page.evaluate(f"app.loadGraphData({json.dumps(saved)}, true, true, 'saved again')")
-        visit.page.evaluate(SETTLED)
+        visit.settle()
     assert REPAIRED not in visit.text()
 
 
 def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
-    graph = workflow.load(templates.ROOT / "workflows" / "start_portrait.json")
-    (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
+    graph, box = portrait()
     first_values(box)
     box["properties"]["proxyWidgets"] = [["-1", "text"]]
     box["properties"]["cnr_id"] = "another"

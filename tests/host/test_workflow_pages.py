@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import templates
 from PIL import Image
 from rig import photos, workflow
 from rig.standins import Standins
-from visits import BUTTON, LOADED, WINDOW, Graph, Visit
+from visits import APP_RUN, BUTTON, LOADED, WINDOW, Graph, Visit, asked_for
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = (1920, 1080)
@@ -79,7 +78,7 @@ def links(graph: Graph) -> list[list[str]]:
     return sorted([*map(str, link[:4]), names[link[0]], str(link[5])] for link in graph["links"])
 
 
-@pytest.mark.parametrize("path", templates.each())
+@pytest.mark.parametrize("path", templates.each(templates.FIRST))
 def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     """And what the editor sends is what the scripts send."""
     templates.skip_unless_known(path, gallery.server.object_info())
@@ -113,7 +112,7 @@ def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) 
     if gallery.server.host.version < (0, 33):
         pytest.skip("the editor of this ComfyUI sends what is in a muted box, or behind a muted Reroute, all the same")
     graph, known = with_primitive_and_reroute(), gallery.server.object_info()
-    gallery.page.evaluate(f"{OPEN}({json.dumps(graph)}, 'switched off').then(() => 1)")
+    gallery.open_file(graph)
     nodes = [node for node in graph["nodes"] if node["type"] not in workflow.NOTES]
     for node, mode in itertools.product(nodes, (2, 4)):
         sent = gallery.page.evaluate(f"""(async node => {{
@@ -178,24 +177,11 @@ def test_runs_and_shows_its_picture(gallery: Visit, two_people: Graph, app: bool
     """Run above the nodes, and the picture in the last of them; or photos, words and Run, no graph in sight."""
     if app and gallery.server.host.version < (0, 33):
         pytest.skip("the frontend of this host has no apps")
-    page, data = gallery.page, two_people["extra"]["linearData"]
-    two_people["extra"]["linearMode"] = app
-    two_people["id"] = str(uuid.uuid4())  # no tab that is open
-    page.evaluate(f"{OPEN}({json.dumps(two_people)}, '{two_people['id']}').then(() => 1)")
-    button = BUTTON
+    data = two_people["extra"]["linearData"]
+    gallery.open_file(two_people, app)
     if app:
-        nodes = {node["id"]: node for node in two_people["nodes"]}
-        asked = [
-            next(slot["label"] for slot in nodes[number]["inputs"] if slot["name"] == name)
-            for number, name, *_ in data["inputs"]
-        ]
-        found = (
-            "[...document.querySelectorAll('[data-testid=builder-widget-label]')].map(label => label.innerText.trim())"
-        )
-        page.wait(f"JSON.stringify({found}) === JSON.stringify({json.dumps(asked)})")
-        buttons = "document.querySelectorAll('[data-testid=linear-run-button] button')"
-        button = f"[...{buttons}].find(button => button.innerText.trim() === 'Run')"
-    run = gallery.run(button)
+        gallery.await_labels(asked_for(two_people))
+    run = gallery.run(APP_RUN if app else BUTTON)
     assert run["status"]["status_str"] == "success"
     number = str(data["outputs"][0])
     (saved,) = run["outputs"][number]["images"]
@@ -203,4 +189,4 @@ def test_runs_and_shows_its_picture(gallery: Visit, two_people: Graph, app: bool
     shown = f"JSON.stringify(app.nodeOutputs[{number}] ?? {{}})"
     if app:
         shown = "[...document.images].map(image => image.src).join()"
-    page.wait(f"{shown}.includes({json.dumps(saved['filename'])})")
+    gallery.page.wait(f"{shown}.includes({json.dumps(saved['filename'])})")

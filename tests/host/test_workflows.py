@@ -683,6 +683,6 @@ def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
         return [text for node, text in host_server.run(graph).notes if node == apply][-1]
 
     both = said({**prompt, latent: larger})
-    assert "Weight 0, left out: " in both and "everybody is scaled 1.49 times" in both
+    assert "Weight 0, left out: " in both and "all people are scaled 1.49 times" in both
     prompt[apply]["inputs"]["strength"] = 0.0
     assert said(prompt).strip() == ""

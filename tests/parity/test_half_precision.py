@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
+import attack_values
 import people_made
 import pytest
 import tiny_sdxl
 import torch
-from instant_id_run import HINT, apply, face, one, text
-from pack.bridge import unet
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
-from pack.nodes.instant_id.nodes import load_instant_id
-from seeded import id_patch_file, instant_id_file
+from instant_id_run import HINT, face, one
+from peers import Sampling, apply, with_adapters
 
 WIDTH, HEIGHT, PICTURES = 128, 96, 8
-TIMESTEPS = torch.tensor([981, 501])
-"""Neither is a bfloat16: these are 4 apart above 512, 2 apart above 256. float16 has all up to 2048."""
-POSITIVE, NEGATIVE = [text(11)], [text(12)]
-BOTH = [*NEGATIVE, *POSITIVE]
-TEXT, POOLED = torch.cat([entry[0] for entry in BOTH]), torch.cat([entry[1]["pooled_output"] for entry in BOTH])
 
 
 class Networks:
@@ -29,56 +21,43 @@ class Networks:
     def __init__(self, dtype: torch.dtype) -> None:
         self.unet = tiny_sdxl.diffusers_unet().to(dtype)
         self.net = tiny_sdxl.diffusers_control_net(self.unet, 172).to(dtype)
-        self.host = tiny_sdxl.host_model(self.unet), tiny_sdxl.host_control_net(self.net)
-        sigmas = self.host[0].get_model_object("model_sampling").sigma(TIMESTEPS)
-        noise = torch.randn(PICTURES, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7))
-        self.schedule = noise * sigmas[0], torch.cat([sigmas, torch.zeros(1)])
+        self.model, self.control_net = tiny_sdxl.host_model(self.unet), tiny_sdxl.host_control_net(self.net)
+        self.sampling = Sampling(WIDTH, HEIGHT, batch=PICTURES)
+        # Neither is a bfloat16: these are 4 apart above 512, 2 apart above 256. float16 has all up to 2048.
+        self.sampling.timesteps = torch.tensor([981, 501])
+        sigmas = self.model.get_model_object("model_sampling").sigma(self.sampling.timesteps)
+        self.sampling.sigmas = torch.cat([sigmas, torch.zeros(1)])
+        self.sampling.start = self.sampling.normal(PICTURES, 4, HEIGHT // 8, WIDTH // 8) * sigmas[0]
+        self.given = {"control_net": self.control_net, **self.sampling.sides}
 
-    def ours(self, model, positive, negative):
-        return tiny_sdxl.host_sample(model, *self.schedule, positive, negative)
-
-    def theirs(self, context, image, tokens=None, **more):
-        size = torch.tensor([[HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]])
+    def theirs(self, contexts, image, tokens=None, **more):
         control = (self.net, image.movedim(-1, 1), 0.8, tokens)
-        return tiny_sdxl.diffusers_sample(
-            self.unet, *self.schedule, TIMESTEPS, lambda _: context, POOLED, size, 5.0, lambda _: control, **more
-        )
+        return self.sampling.theirs(self.unet, lambda _: contexts, control=lambda _: control, **more)
 
 
-def id_patch(networks: Networks, folder: Path):
-    torch.save(id_patch_file("resampler"), folder / "id-patch.bin")
-    loaded, cast = load_id_patch(str(folder / "id-patch.bin")), people_made.cast([(40.0, 50.0), (90.0, 40.0)], 128, 96)
-    image = IDPatchImage.execute(loaded, cast, "mean")[0]
-    model, net = networks.host
-    settings = {"strength": 0.8, "start_percent": 0.0, "end_percent": 1.0, "id_start_percent": 0.0, "photos": "mean"}
-    sides = ApplyIDPatch.execute(POSITIVE, NEGATIVE, net, loaded, cast, image, **settings).args
+def id_patch(networks: Networks):
+    loaded, cast = attack_values.loaded("id_patch"), people_made.cast([(40.0, 50.0), (90.0, 40.0)], WIDTH, HEIGHT)
+    (image, *_) = apply("LikenessIDPatchImage", cast=cast)
+    sides = apply("LikenessApplyIDPatch", **networks.given, cast=cast, image=image, id_start_percent=0.0)
     tokens = torch.cat([loaded.unconditional_tokens(2), loaded.tokens(cast.people, "mean")])
-    return networks.ours(model, *sides), networks.theirs(torch.cat([TEXT, tokens], dim=1), image)
+    ours = networks.sampling.ours(networks.model, *sides)
+    return ours, networks.theirs(torch.cat([networks.sampling.text, tokens], dim=1), image)
 
 
-def instant_id(networks: Networks, folder: Path):
-    file = instant_id_file([width for *_, width in unet.attention_layers(networks.host[0])])
-    torch.save(file, folder / "ip-adapter.bin")
-    loaded = load_instant_id(str(folder / "ip-adapter.bin"))
-    ours = networks.ours(*apply(networks.host, loaded, one(), POSITIVE, NEGATIVE))
-    networks.unet._load_ip_adapter_weights([file], low_cpu_mem_usage=False)
-    networks.unet.to(networks.unet.dtype).eval().requires_grad_(False)
-    for processor in networks.unet.attn_processors.values():
-        if hasattr(processor, "scale"):
-            processor.scale = [0.8]
+def instant_id(networks: Networks):
+    loaded, model = attack_values.loaded("instant_id", networks.model), networks.model
+    given = {**networks.given, "model": model, "instant_id": loaded, "cast": one(), "image": HINT}
+    ours = networks.sampling.ours(*apply("LikenessApplyInstantID", **given))
+    with_adapters(networks.unet, attack_values.file_of("instant_id", model), scales=[0.8])
     faces = torch.stack([torch.zeros(1, 1, 512), face(1)[None]]).to(networks.unet.dtype)
     tokens = networks.unet.encoder_hid_proj([faces])[0][:, 0]
     faces = faces.repeat_interleave(PICTURES, dim=0)
-    return ours, networks.theirs(TEXT, HINT, tokens, image_embeds=[faces])
+    return ours, networks.theirs(networks.sampling.text, HINT, tokens, image_embeds=[faces])
 
 
 METHODS = {"ID-Patch": id_patch, "InstantID": instant_id}
-
-
-@pytest.fixture(scope="module")
-def sampled(tmp_path_factory):
-    """(method, dtype) -> latents by us and by diffusers."""
-    return cache(lambda method, dtype: METHODS[method](Networks(dtype), tmp_path_factory.mktemp("half")))
+sampled = cache(lambda method, dtype: METHODS[method](Networks(dtype)))
+"""(method, dtype) -> latents by us and by diffusers."""
 
 
 @pytest.mark.both_hosts
@@ -91,10 +70,7 @@ def sampled(tmp_path_factory):
     ],
 )
 @pytest.mark.parametrize("method", METHODS)
-def test_sampling_errs_as_diffusers(sampled, method, dtype, record_property):
+def test_sampling_errs_as_diffusers(method, dtype):
     pairs = zip(sampled(method, dtype), sampled(method, torch.float32), strict=True)
     ours, theirs = (((half - full).norm() / full.norm()).item() for half, full in pairs)
-    record_property("ours", ours)
-    record_property("diffusers", theirs)
-    record_property("ratio", ours / theirs)
     assert ours <= 1.05 * theirs

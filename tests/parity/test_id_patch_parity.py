@@ -1,114 +1,132 @@
-"""Whole sampling through our nodes and the host's sampler, against diffusers and the authors' own pipeline."""
+"""ID-Patch's tokens and pictures against the authors' numbers, and whole sampling against theirs and diffusers'."""
 
 from __future__ import annotations
 
-import folder_paths
+from functools import cache
+from pathlib import Path
+
 import pytest
 import tiny_sdxl
 import torch
-from diffusers import EulerDiscreteScheduler
 from figures import relative
+from pack.core.geometry import with_patches
 from pack.core.people import Identity, Person, PlacedCast, Slot
-from pack.nodes.adapters import LoadAdapter
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from peers import Sampling, apply, converted, read
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
 
+GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "id_patch_projections.safetensors")
 TOLERANCE = 1e-5  # relative to the largest latent value
+KINDS = ("resampler", "mlp")
+
+
+@cache
+def loaded(kind):
+    return read("id_patch", id_patch_file(kind))
+
+
+@pytest.mark.parametrize("people", [1, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_golden_numbers(kind, people):
+    net = loaded(kind).net
+    embeddings = GOLDEN["in.emb"][:people, None, None]  # people 1 1 512
+    tokens = torch.cat([net.tokens(row) for row in embeddings], dim=1)
+    nobody = net.tokens(torch.zeros(1, 1, 512)).repeat(1, people, 1)
+    control = GOLDEN["in.control"][None] / 255.0
+    centers = [tuple(xy) for xy in GOLDEN["in.locs"][:people].tolist()]
+    condition = with_patches(control, [net.patch(row) for row in embeddings], centers)
+
+    every_token = 4 if people == 3 else 1
+    assert (tokens[:, ::every_token] - GOLDEN[f"{kind}.{people}.tokens"]).abs().max() <= 1e-5
+    assert (nobody[:, ::every_token] - GOLDEN[f"{kind}.{people}.neg_tokens"]).abs().max() <= 1e-5
+    golden = GOLDEN[f"{kind}.{people}.condition"]
+    every_pixel = control.shape[2] // golden.shape[-1]
+    assert (condition.permute(0, 3, 1, 2)[:, :, ::every_pixel, ::every_pixel] - golden).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_photo_sequences_equal_diffusers(kind):
+    row = torch.randn(1, 3, 512, generator=torch.Generator().manual_seed(4))
+    net = loaded(kind).net
+    assert net.takes_sequences == (kind == "resampler")
+    if net.takes_sequences:
+        assert (net.tokens(row) - converted(id_patch_file(kind)["prompt_proj"])(row)).abs().max() <= 1e-5
+
+
+def reference_condition(control, patches, locations):
+    """The formula of the released inferencer: a canvas padded by half a patch, added to and cut back."""
+    _, height, width, _ = control.shape
+    canvas = torch.zeros(3, height + 64, width + 64)
+    low, high = torch.round(locations - 32).int(), torch.round(locations + 32).int()
+    for patch, (x0, y0), (x1, y1) in zip(patches, low.tolist(), high.tolist(), strict=True):
+        if x0 + 32 < 0 or x1 - 32 >= width or y0 + 32 < 0 or y1 - 32 >= height:
+            continue
+        canvas[:, y0 + 32 : y1 + 32, x0 + 32 : x1 + 32] += patch
+    return control + canvas[:, 32:-32, 32:-32].permute(1, 2, 0)
+
+
+def test_condition_image_equals_the_formula():
+    """Borders, corners, overlaps, halves, odd sizes, a batch of controls."""
+    generator = torch.Generator().manual_seed(5)
+    for height, width in [(192, 256), (131, 97), (64, 64), (40, 200)]:
+        control = torch.rand(2, height, width, 3, generator=generator)
+        corners = torch.tensor([[0.0, 0.0], [width - 1.0, height - 1.0], [0.5, 1.5], [width / 2, height / 2]])
+        spread = torch.rand(8, 2, generator=generator) * torch.tensor([width - 1.0, height - 1.0])
+        locations = torch.cat([corners, spread])
+        patches = torch.randn(len(locations), 3, 64, 64, generator=generator) * 2
+        ours = with_patches(control, list(patches), [tuple(xy) for xy in locations.tolist()])
+        assert (ours - reference_condition(control, patches, locations)).abs().max() <= 1e-6
+        assert ours.min() < 0 and ours.max() > 1, "patches must survive unclamped"
 
 
 @pytest.fixture(scope="module")
-def peers():
+def networks():
+    """UNet and ControlNet: diffusers' and the host's."""
     unet = tiny_sdxl.diffusers_unet()
-    return unet, tiny_sdxl.diffusers_control_net(unet)
+    net = tiny_sdxl.diffusers_control_net(unet)
+    return unet, net, tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(net)
 
 
-@pytest.fixture(scope="module")
-def host(peers):
-    unet, control_net = peers
-    return tiny_sdxl.host_model(unet), tiny_sdxl.host_control_net(control_net)
-
-
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
-    """kind -> what Load Adapter makes of a file of that kind."""
-    folder = tmp_path_factory.mktemp("id_patch")
-    folder_paths.add_model_folder_path("id_patch", str(folder), is_default=True)
-    for kind in ("resampler", "mlp"):
-        torch.save(id_patch_file(kind), folder / f"{kind}.bin")
-    return {kind: LoadAdapter.execute(f"{kind}.bin")[0] for kind in ("resampler", "mlp")}
-
-
-def cast_of(embeddings, centers, width, height):
-    people = tuple(
-        Person(
-            Identity(f"person {i + 1}", {"arcface-ir-se50": row[None]}, torch.zeros(1, 112, 112, 3)), 1.0, Slot(center)
-        )
-        for i, (row, center) in enumerate(zip(embeddings, centers, strict=True))
-    )
-    return PlacedCast(people, width, height)
-
-
-def run_nodes(host, id_patch, cast, control, text, pooled, id_start_percent):
-    model, control_net = host
-    condition = IDPatchImage.execute(id_patch, cast, "mean", control)[0]
-    applied = ApplyIDPatch.execute(
-        *tiny_sdxl.conditioning(text, pooled), control_net, id_patch, cast, condition,
-        strength=0.8, start_percent=0.0, end_percent=1.0, id_start_percent=id_start_percent, photos="mean",
-    )  # fmt: skip
-    return condition, lambda start, sigmas, cfg: tiny_sdxl.host_sample(
-        model, start, sigmas, applied[0], applied[1], cfg
-    )
+def applied(networks, kind, embeddings, centers, control, sides, start):
+    """The cast, its picture, and both sides."""
+    rows = [Identity(f"{n}", {"arcface-ir-se50": row[None]}, torch.zeros(1, 112, 112, 3)) for n, row in embeddings]
+    people = (Person(who, 1.0, Slot(tuple(xy))) for who, xy in zip(rows, centers.tolist(), strict=True))
+    cast = PlacedCast(tuple(people), control.shape[2], control.shape[1])
+    (image, *_) = apply("LikenessIDPatchImage", id_patch=loaded(kind), cast=cast, image=control)
+    given = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}
+    return cast, image, apply("LikenessApplyIDPatch", **sides, **given, id_start_percent=start)
 
 
 @pytest.mark.both_hosts
-def test_golden_sampling_of_the_authors(host, loaded, record_property):
+def test_golden_sampling_of_the_authors(networks):
     golden = load_file(tiny_sdxl.GOLDEN)
     with safe_open(tiny_sdxl.GOLDEN, "pt") as file:
         init = float(file.metadata()["init"])
-    projections = load_file(tiny_sdxl.GOLDEN.with_name("id_patch_projections.safetensors"))
     text = torch.randn(2, 77, 2048, generator=torch.Generator().manual_seed(141))
-    cast = cast_of(golden["in.emb"][:2], [tuple(xy) for xy in golden["in.locs"][:2].tolist()], 256, 192)
-    control = projections["in.control"][None] / 255.0
-
-    condition, sample = run_nodes(host, loaded["resampler"], cast, control, text, golden["sample.pooled"], 0.25)
-    assert (condition.permute(0, 3, 1, 2) - golden["sample.condition"]).abs().max() <= 1e-5
-    latents = sample(golden["sample.noise"] * init, golden["sample.sigmas"], 5.0)
-    difference = relative(latents, golden["sample.latents"])
-    record_property("relative_difference", difference)
-    assert difference <= TOLERANCE
-
-
-@pytest.mark.parametrize(("people", "kind"), [(1, "resampler"), (2, "resampler"), (5, "resampler"), (2, "mlp")])
-def test_sampling_equals_diffusers(host, peers, loaded, people, kind, record_property):
-    """8 steps, CFG 5, text only in the first 20 % (trailing spacing: steps and percentages agree)."""
-    id_patch = loaded[kind]
-    width, height = 200, 136  # odd multiples of 8
-    generator = torch.Generator().manual_seed(people)
-    embeddings = torch.randn(people, 512, generator=generator)
-    centers = [
-        tuple(xy) for xy in (torch.rand(people, 2, generator=generator) * torch.tensor([width, height])).tolist()
-    ]
-    text, pooled = torch.randn(2, 77, 2048, generator=generator), torch.randn(2, 1280, generator=generator)
-    control = torch.rand(1, height, width, 3, generator=generator)
-    cast = cast_of(embeddings, centers, width, height)
-
-    scheduler = EulerDiscreteScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, timestep_spacing="trailing"
+    sides = dict(zip(("positive", "negative"), tiny_sdxl.conditioning(text, golden["sample.pooled"]), strict=True))
+    people, control = enumerate(golden["in.emb"][:2]), GOLDEN["in.control"][None] / 255.0
+    _, image, both = applied(networks, "resampler", people, golden["in.locs"][:2], control, sides, 0.25)
+    assert (image.permute(0, 3, 1, 2) - golden["sample.condition"]).abs().max() <= 1e-5
+    start, sigmas = golden["sample.noise"] * init, golden["sample.sigmas"]
+    assert (
+        relative(tiny_sdxl.host_sample(networks[2], start, sigmas, *both, 5.0), golden["sample.latents"]) <= TOLERANCE
     )
-    scheduler.set_timesteps(8)
-    sigmas, timesteps = scheduler.sigmas.float(), scheduler.timesteps
-    start = torch.randn(1, 4, height // 8, width // 8, generator=generator) * scheduler.init_noise_sigma
 
-    condition, sample = run_nodes(host, id_patch, cast, control, text, pooled, 0.2)
-    tokens = torch.cat([id_patch.tokens(cast.people, "mean"), id_patch.unconditional_tokens(people)]).flip(0)
-    with_ids = torch.cat([text, tokens], dim=1)
-    time_ids = torch.tensor([[height, width, 0, 0, height, width]])
-    reference = tiny_sdxl.diffusers_sample(
-        peers[0], start, sigmas, timesteps, lambda i: text if i < 8 * 0.2 else with_ids, pooled, time_ids, 5.0,
-        control=lambda i: (peers[1], condition.permute(0, 3, 1, 2), 0.8, None),
+
+@pytest.mark.parametrize(("people", "kind"), [(1, "resampler"), (5, "resampler"), (2, "mlp")])
+def test_sampling_equals_diffusers(networks, people, kind):
+    """8 steps, CFG 5, text only in the first 20 % (trailing spacing: steps and percentages agree)."""
+    width, height = 200, 136  # odd multiples of 8
+    sampling = Sampling(width, height, 8, seed=people, spacing="trailing")
+    centers = torch.rand(people, 2, generator=sampling.generator) * torch.tensor([width, height])
+    control, given = torch.rand(1, height, width, 3, generator=sampling.generator), sampling.normal(people, 512)
+    cast, image, both = applied(networks, kind, enumerate(given), centers, control, sampling.sides, 0.2)
+    rows = loaded(kind).unconditional_tokens(people), loaded(kind).tokens(cast.people, "mean")
+    with_ids = torch.cat([sampling.text, torch.cat(rows)], dim=1)
+    unet, net, model, _ = networks
+    reference = sampling.theirs(
+        unet, lambda i: sampling.text if i < 8 * 0.2 else with_ids,
+        control=lambda _: (net, image.permute(0, 3, 1, 2), 0.8, None),
     )  # fmt: skip
-    difference = relative(sample(start, sigmas, 5.0), reference)
-    record_property("relative_difference", difference)
-    assert difference <= TOLERANCE
+    assert relative(sampling.ours(model, *both), reference) <= TOLERANCE

@@ -1,46 +1,61 @@
-"""Parts2Whole through our modules and the host's UNet, against the authors' modules."""
+"""Parts2Whole through our nodes and the host's UNet, against the authors' numbers, and against their algorithm written
+plainly on diffusers' modules: a dense bank, in which masked tokens stay as zeros, projected again at every step."""
 
 from __future__ import annotations
 
-import comfy.sample
-import comfy.samplers
+import dataclasses
+import math
+
+import parts_made
+import parts_run
 import pytest
 import tiny_sd15
+import tiny_sdxl
 import torch
-from pack.bridge import carried, runs
-from pack.bridge.injections import Injection, InjectionsRun
+import torch.nn.functional as functional
+from diffusers.models.attention_processor import AttnProcessor
+from figures import relative
+from pack.bridge.carried import ALWAYS
 from pack.bridge.self_attention.recording import record_at_zero
-from pack.bridge.self_attention.run import SharingRun
-from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.core.parts.bank import PartWeights, keep, token_mask
-from pack.nodes.parts2whole.net import DecoupledAttn, padded
-from pack.nodes.parts2whole.pose_guider import PoseGuider
+from pack.core.parts.bank import keep, token_mask
+from pack.core.parts.parts import Parts, make_part, prepared
+from pack.nodes.parts2whole.features import Features, put_in, reading
+from parts_made import HEIGHT, WIDTH, picture
+from parts_run import POSE, apply, denoiser, encode, text
+from peers import Sampling, attend
 from safetensors.torch import load_file
-from seeded import seeded
 
 GOLDEN = load_file(tiny_sd15.GOLDEN)
+TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def denoiser():
-    return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
+def made():
+    return parts_made.made()
 
 
 @pytest.fixture(scope="module")
-def reference():
-    return tiny_sd15.host_model(tiny_sd15.diffusers_unet(112))
+def model(made):
+    return denoiser(made)
 
 
 @pytest.fixture(scope="module")
-def bank(reference):
+def bank(made):
+    reference = made.networks.reference
     recorded = [record_at_zero(reference, GOLDEN[f"in.part{n}.latent"], GOLDEN[f"in.part{n}.text"]) for n in (0, 1)]
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
+    pairs = list(zip(recorded, masks, strict=True))
     return {
-        block: [
-            keep(seen[block], token_mask(mask, len(seen[block]))) for seen, mask in zip(recorded, masks, strict=True)
-        ]
+        block: tuple(keep(seen[block], token_mask(mask, len(seen[block]))) for seen, mask in pairs)
         for block in recorded[0]
     }
+
+
+def equals(ours, dense):
+    """What is kept of a part, and what the dense bank has of it."""
+    inside = (dense != 0).any(dim=1)
+    assert ours.dropped == int((~inside).sum()) and len(ours.kept) + ours.dropped == len(dense)
+    assert (ours.kept - dense[inside]).abs().max() <= TOLERANCE
 
 
 @pytest.mark.both_hosts
@@ -48,94 +63,176 @@ def test_the_bank_equals_the_authors(bank):
     assert len(bank) == 16
     for block, parts in bank.items():
         for n, part in enumerate(parts):
-            golden = GOLDEN[f"bank.{n}.{tiny_sd15.diffusers_name(block)}"][0]
-            inside = (golden != 0).any(dim=1)
-            assert part.dropped == int((~inside).sum()) and len(part.kept) + part.dropped == len(golden)
-            assert (part.kept - golden[inside]).abs().max() <= 1e-5
+            equals(part, GOLDEN[f"bank.{n}.{tiny_sd15.diffusers_name(block)}"][0])
 
 
-def pose_guider_shapes(out=32):
-    shapes, channels = {}, 3
-    layout = [
-        ("conv_in", 16),
-        *((f"blocks.{n}", c) for n, c in enumerate((16, 32, 32, 96, 96, 256))),
-        ("conv_out", out),
-    ]
-    for name, width in layout:
-        shapes |= {f"{name}.weight": (width, channels, 3, 3), f"{name}.bias": (width,)}
-        channels = width
-    return shapes
-
-
-def test_pose_features_equal_the_authors():
-    state = seeded(pose_guider_shapes(), 114)
-    guider = PoseGuider(state, ops=torch.nn)
-    guider.load_state_dict(state, strict=True)
-    assert (guider(GOLDEN["in.pose"]) - GOLDEN["pose_features"]).abs().max() <= 1e-5
-
-
-def dc_shapes(unet):
-    widths = {
-        name.removesuffix(".processor"): (unet.get_submodule(name.removesuffix(".processor")).to_k.out_features, 48)
-        for name in unet.attn_processors
-        if "attn2" in name
-    }
-    return {f"{name}.processor.to_{side}_dc.weight": shape for name, shape in widths.items() for side in "kv"}
-
-
-def sides(bank, text, negative, image_embeds, pose, dc, weights):
-    """Positive and negative as Apply Parts makes them."""
-    source, everywhere = object(), carried.ALWAYS
-    tokens = padded(list(image_embeds[:, None]))
-    layers = tuple((k, v) for k, v in dc(tokens))
-    silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in layers)
-    positive, negative = (
-        share_with([[side, {}]], SharedParts(source, everywhere, seen, weights, pose))
-        for side, seen in ((text, bank), (negative, None))
-    )
-    return (
-        carried.put(positive, Injection(source, everywhere, tokens, layers, None)),
-        carried.put(negative, Injection(source, everywhere, tokens, silent, None)),
-    )
-
-
-def predictions(model, x, timestep, positive, negative):
-    """The noise predicted for each side, from one batch through the host's whole sampling path."""
-    seen = {}
-
-    def capture(args):
-        seen.update({side: args[f"{side}_denoised"] for side in ("cond", "uncond")})
-        return args["denoised"]
-
-    model.set_model_sampler_post_cfg_function(capture, disable_cfg1_optimization=True)
-    sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))
-    noisy = x * (sigma**2 + 1).sqrt()
-
-    def once(wrapped, _, sigmas, extra_args=None, **__):
-        return wrapped(noisy, sigma, **extra_args)
-
-    zeros = torch.zeros_like(x)
-    sigmas = torch.cat([sigma, torch.zeros(1)])
-    comfy.sample.sample_custom(
-        model, zeros, 3.5, comfy.samplers.KSAMPLER(once), sigmas, positive, negative, zeros, disable_pbar=True, seed=0
-    )
-    return {side: (noisy - denoised) / sigma for side, denoised in seen.items()}
+def test_pose_features_equal_the_authors(made):
+    found = made.networks.pose_guider.model(GOLDEN["in.pose"])
+    assert (found - GOLDEN["pose_features"]).abs().max() <= TOLERANCE
 
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("timestep", [301, 901])
-def test_predictions_equal_the_authors(denoiser, bank, timestep, record_property):
-    dc_state = seeded(dc_shapes(tiny_sd15.diffusers_unet(111)), 113)
-    dc = DecoupledAttn(dc_state, ops=torch.nn)
-    dc.load_state_dict(dc.own_state(dc_state), strict=True)
-    pose = GOLDEN["pose_features"]
-    positive, negative = sides(
-        bank, GOLDEN["in.prompt"], GOLDEN["in.neg"], GOLDEN["in.image_embeds"], pose, dc, PartWeights([1.0, 1.0])
+def test_predictions_equal_the_authors(made, bank, timestep):
+    """The noise predicted for each side, from one batch through the host's whole sampling path."""
+    x, seen = GOLDEN["in.x"], {}
+    embeds, size = tuple(GOLDEN["in.image_embeds"][:, None]), [8 * side for side in x.shape[:1:-1]]
+    features = Features(made.networks, ("", ""), bank, embeds, (1.0, 1.0), None, *size)
+    sides = [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]]
+    sides = put_in(sides, features, 1.0, ALWAYS, GOLDEN["pose_features"])
+    model = reading(made.model)
+    model.set_model_sampler_post_cfg_function(
+        lambda args: seen.update(args) or args["denoised"], disable_cfg1_optimization=True
     )
-    model = runs.patched(denoiser, InjectionsRun, SharingRun)
-    eps = predictions(model, GOLDEN["in.x"], timestep, positive, negative)
-    for side, ours in eps.items():
-        golden = GOLDEN[f"eps.{side}.{timestep}"]
-        difference = ((ours - golden).abs().max() / golden.abs().max()).item()
-        record_property(f"relative_difference_{side}", difference)
-        assert difference <= 1e-5
+    sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))
+    noisy = x * (sigma**2 + 1).sqrt()
+    tiny_sdxl.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), *sides, 3.5)
+    for side in ("cond", "uncond"):
+        assert relative((noisy - seen[f"{side}_denoised"]) / sigma, GOLDEN[f"eps.{side}.{timestep}"]) <= TOLERANCE
+
+
+# The published algorithm, with nothing left out and nothing made faster
+
+
+class Writer:
+    """Self-attention of the reference UNet: remembers what it sees, times the mask."""
+
+    def __init__(self, masks):
+        self.masks, self.bank = masks, []
+
+    def __call__(self, attn, hidden_states, *_, **__):
+        mask = self.masks[-1]
+        height, width = mask.shape
+        scale = 2 ** math.ceil(math.log2(height * width / hidden_states.shape[1]) / 2)
+        grid = (math.ceil(height / scale), math.ceil(width / scale))
+        small = functional.interpolate(mask[None, None], size=grid, mode="nearest")
+        grown = (9 * functional.avg_pool2d(small, 3, stride=1, padding=1)).clamp(0, 1)
+        self.bank.append(hidden_states * grown.reshape(1, -1, 1))
+        return AttnProcessor()(attn, hidden_states)
+
+
+class Reader:
+    """Self-attention of the denoiser over [own | bank]; the first half of the rows is unconditional."""
+
+    def __init__(self, bank):
+        self.bank = bank
+
+    def __call__(self, attn, hidden_states, *_, **__):
+        rows = len(hidden_states)
+        everything = torch.cat([hidden_states, *(part.expand(rows, -1, -1) for part in self.bank)], dim=1)
+        q = attn.to_q(hidden_states)
+        shared, alone = (attend(attn.heads, q, attn.to_k(x), attn.to_v(x)) for x in (everything, hidden_states))
+        return attn.to_out[0](torch.cat([alone[: rows // 2], shared[rows // 2 :]]))
+
+
+class Decoupled:
+    """Cross-attention over the text, plus that over the last six tokens through their own projections."""
+
+    def __init__(self, to_k, to_v):
+        self.to_k, self.to_v = to_k, to_v
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states, *_, **__):
+        words, images = encoder_hidden_states[:, :-6], encoder_hidden_states[:, -6:]
+        q = attn.to_q(hidden_states)
+        out = attend(attn.heads, q, attn.to_k(words), attn.to_v(words))
+        return attn.to_out[0](out + attend(attn.heads, q, images @ self.to_k.T, images @ self.to_v.T))
+
+
+def dense_bank(made, parts, width=WIDTH, height=HEIGHT):
+    """Per attn1 module the (1, tokens, C) of every part, from what the networks before the UNets make of them."""
+    given, clip = [], parts_made.clip()
+    writers = {name: Writer(given) for name in made.reference.attn_processors if "attn1" in name}
+    rest = {name: AttnProcessor() for name in made.reference.attn_processors if "attn1" not in name}
+    made.reference.set_attn_processor({**writers, **rest})
+    for part in parts.parts:
+        ready = prepared(part, width, height)
+        given.append(ready.mask)
+        latent = parts_made.vae().encode(ready.picture[None]) * parts_run.LATENT_SCALE
+        words = clip.encode_from_tokens(clip.tokenize(part.label))
+        made.reference(latent, torch.zeros(()), encoder_hidden_states=words)
+    return {name: writer.bank for name, writer in writers.items()}
+
+
+@torch.no_grad()
+def expected(made, parts, cfg=3.5, batch=1, pose=POSE):
+    """parts: None for the pose alone."""
+    sampling = Sampling(WIDTH, HEIGHT, cfg=cfg)
+    (sampling.sigmas, sampling.timesteps), sampling.start = parts_run.schedule(), parts_run.noise(batch)
+    context, unet = torch.cat([text(2)[0], text(1)[0]]), made.denoiser
+    unet.set_attn_processor(AttnProcessor())
+    if parts:
+        bank = dense_bank(made, parts)
+        images = {
+            name: Decoupled(*(made.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv"))
+            for name in unet.attn_processors
+            if "attn2" in name
+        }
+        unet.set_attn_processor({**{name: Reader(bank[name]) for name in bank}, **images})
+        embeds = [parts_made.clip_vision().encode_image(part.picture[None])["image_embeds"] for part in parts.parts]
+        images = functional.pad(torch.cat(embeds), (0, 0, 0, 6 - len(embeds)))
+        context = torch.cat([context, torch.stack([torch.zeros_like(images), images])], dim=1)
+    posed = 0 if pose is None else made.networks.pose_guider.model(pose.movedim(-1, 1))
+    hook = unet.conv_in.register_forward_hook(lambda _, __, out: out + posed)
+    try:
+        return sampling.theirs(unet, lambda _: context)
+    finally:
+        hook.remove()
+
+
+def one(mask):
+    return Parts((make_part("face", picture(5), mask, 1.0, None),))
+
+
+CASES = {
+    "one at CFG 1": (parts_made.parts(1), {"cfg": 1.0}),
+    "three in a batch of two without a pose": (parts_made.parts(3), {"batch": 2, "pose": None}),
+    "six": (parts_made.parts(6), {}),
+    "no mask": (one(None), {}),
+    "a mask of everything": (one(torch.ones(1, 140, 100)), {}),
+    "a mask of a half": (one(parts_made.box_mask(0, 0, 50, 140)), {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_sampling_equals_the_published_algorithm(made, model, case):
+    parts, changed = CASES[case]
+    pose = changed.get("pose", POSE)
+    given = {name: value for name, value in changed.items() if name != "pose"}
+    ours = parts_run.sample(*apply(model, encode(made, parts), pose=pose), **given)
+    assert relative(ours, expected(made, parts, pose=pose, **given)) <= TOLERANCE
+
+
+def test_strength_zero_leaves_the_pose_alone(made, model):
+    applied = [apply(model, encode(made, parts_made.parts(3)), strength=strength) for strength in (0.0, 1.0)]
+    ours, with_parts = (parts_run.sample(*one) for one in applied)
+    assert relative(ours, expected(made, None)) <= TOLERANCE < relative(ours, with_parts)
+
+
+@torch.no_grad()
+def test_the_bank_equals_diffusers_at_a_larger_odd_size(made):
+    parts = parts_made.parts(1)
+    features, dense = encode(made, parts, 520, 392), dense_bank(made, parts, 520, 392)
+    assert len(features.bank) == len(dense) == 16
+    for block, ours in features.bank.items():
+        for part, theirs in zip(ours, dense[f"{tiny_sd15.diffusers_name(block)}.attn1.processor"], strict=True):
+            equals(part, theirs[0])
+
+
+def test_a_lora_changes_the_keys_and_values_of_the_parts(made, model):
+    """As if the LoRA were in the weights of the published algorithm's denoiser."""
+    generator, features = torch.Generator().manual_seed(3), encode(made, parts_made.parts(3))
+    merged, changes = tiny_sd15.diffusers_unet(111), {}
+    for side in "kv":
+        layer = merged.down_blocks[0].attentions[0].transformer_blocks[0].attn1.get_submodule(f"to_{side}")
+        change = torch.randn(layer.weight.shape, generator=generator) * 0.2
+        name = f"diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_{side}.weight"
+        changes[name] = ("diff", (change,))
+        layer.weight.data += change
+    with_lora, late = model.clone(), apply(model, features)
+    for each in (with_lora, late[0]):
+        each.add_patches(changes, 1.0, 1.0)
+    ours = parts_run.sample(*apply(with_lora, features))
+    theirs = expected(dataclasses.replace(made, denoiser=merged), parts_made.parts(3))
+    assert relative(ours, theirs) <= TOLERANCE
+    assert relative(ours, parts_run.sample(*apply(model, features))) > 1e-3
+    assert torch.equal(parts_run.sample(*late), ours), "before or after Apply Parts"

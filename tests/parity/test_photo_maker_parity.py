@@ -17,12 +17,12 @@ import pytest
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
-from diffusers import EulerDiscreteScheduler
 from figures import relative
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places import regions
-from pack.nodes.photo_maker.nodes import ApplyPhotoMaker, prompt
+from pack.nodes.photo_maker.nodes import prompt
+from peers import Sampling, apply, attend
 from rig.workflow import nodes_in
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -58,11 +58,8 @@ def perceive(latents, x, p):
     for n in range(2):
         read, own = norm(x, p, f"layers.{n}.0.norm1"), norm(latents, p, f"layers.{n}.0.norm2")
         key, value = linear(torch.cat([read, own], dim=1), p, f"layers.{n}.0.to_kv").chunk(2, dim=-1)
-        q, k, v = (
-            x.unflatten(-1, (-1, 128)).transpose(1, 2) for x in (linear(own, p, f"layers.{n}.0.to_q"), key, value)
-        )
-        heard = (q @ k.transpose(-2, -1) / 128**0.5).softmax(dim=-1) @ v
-        latents = latents + linear(heard.transpose(1, 2).flatten(2), p, f"layers.{n}.0.to_out")
+        query = linear(own, p, f"layers.{n}.0.to_q")
+        latents = latents + linear(attend(query.shape[-1] // 128, query, key, value), p, f"layers.{n}.0.to_out")
         forward = functional.gelu(linear(norm(latents, p, f"layers.{n}.1.0"), p, f"layers.{n}.1.1"))
         latents = latents + linear(forward, p, f"layers.{n}.1.3")
     return norm(linear(latents, p, "proj_out"), p, "norm_out")
@@ -96,16 +93,14 @@ def reference_tokens(version, person):
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("version", VERSIONS)
-def test_tokens_and_fused_words_equal_the_released_modules(version, record_property):
+def test_tokens_and_fused_words_equal_the_released_modules(version):
     loaded, person = made.loaded(version), made.person(3, photos=2)
     expected = reference_tokens(version, person)
     tokens = loaded.tokens(person)
     words = torch.randn(len(expected), made.TEXT, generator=torch.Generator().manual_seed(1))
     fused = loaded.fused(torch.cat([torch.zeros(1, made.TEXT), words])[None], 1, expected, 1.0)[0, 1:]
     reference = fuse(words, expected, below("fuse_module.", made.file(version)["id_encoder"]))
-    differences = relative(tokens, expected), relative(fused, reference)
-    record_property("relative_difference", differences)
-    assert max(differences) <= 1e-6
+    assert max(relative(tokens, expected), relative(fused, reference)) <= 1e-6
 
 
 def as_released(text, trigger, tokens, weight=1.0):
@@ -160,15 +155,13 @@ class ByRegion:
     """Tokens, and a share (H, W) of how often each of them stands there."""
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, **_):
-        given = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
-        q, k, v = (x.unflatten(2, (attn.heads, -1)).transpose(1, 2) for x in given)
-        times = torch.ones(len(q), 1, q.shape[2], k.shape[2])
+        q, k, v = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states), attn.to_v(encoder_hidden_states)
+        times = torch.ones(len(q), 1, q.shape[1], k.shape[1])
         for tokens, share in self.regions:
-            side = round((share.numel() / q.shape[2]) ** 0.5)
+            side = round((share.numel() / q.shape[1]) ** 0.5)
             grid = functional.avg_pool2d(share[None, None], side).reshape(-1, 1)
             times[len(q) // 2 :, 0, :, tokens] = grid
-        out = functional.scaled_dot_product_attention(q, k, v, attn_mask=times.log())
-        return attn.to_out[0](out.transpose(1, 2).flatten(2))
+        return attn.to_out[0](attend(attn.heads, q, k, v, times.log()))
 
 
 class Case(NamedTuple):
@@ -216,7 +209,7 @@ CASES = {
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("name", CASES)
-def test_sampling_equals_a_plain_loop(name, record_property):
+def test_sampling_equals_a_plain_loop(name):
     """With the LoRA in the weights, plain words for the first steps and merged ones then, CFG on, a batch of two.
 
     The ControlNet reads the plain words at every step, as in the authors' pipeline_controlnet.py.
@@ -227,25 +220,17 @@ def test_sampling_equals_a_plain_loop(name, record_property):
     net = tiny_sdxl.diffusers_control_net(unet)
     model, loaded = tiny_sdxl.host_model(unet), made.loaded(case.version)
     ((negative, unwanted),) = made.clip().encode_from_tokens_scheduled(made.clip().tokenize(case.negative))
-    applied, *sides = ApplyPhotoMaker.execute(
-        model, made.clip(), [[negative, unwanted]], loaded, case.cast, case.text, **settings
-    ).args
-    generator = torch.Generator().manual_seed(6)
-    hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=generator)
+    given = {"model": model, "clip": made.clip(), "negative": [[negative, unwanted]], "photo_maker": loaded}
+    applied, *sides = apply("LikenessApplyPhotoMaker", **given, cast=case.cast, text=case.text, **settings)
+    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    start, fifty = to_sigma(settings["start_percent"]), Sampling(WIDTH, HEIGHT, 50).sigmas
+    assert fifty[10] > start > fifty[11]  # i <= start_merge_step of 50 is plain
+    sampling = Sampling(WIDTH, HEIGHT, 8, seed=6, batch=2, cfg=case.cfg)
+    hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=sampling.generator)
     if case.control:
         host_net = tiny_sdxl.host_control_net(net)
         sides = ControlNetApplyAdvanced().apply_controlnet(*sides, host_net, hint, *case.control)
-    scheduler = EulerDiscreteScheduler(
-        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, steps_offset=1, timestep_spacing="leading"
-    )
-    scheduler.set_timesteps(50)
-    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    start = to_sigma(settings["start_percent"])
-    assert scheduler.sigmas[10] > start > scheduler.sigmas[11]  # i <= start_merge_step of 50 is plain
-    scheduler.set_timesteps(8)
-    sigmas = scheduler.sigmas.float()
-    noise = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=generator) * scheduler.init_noise_sigma
-    ours = tiny_sdxl.host_sample(applied, noise, sigmas, *sides, case.cfg)
+    ours = sampling.ours(applied, *sides)
 
     lora, weights = made.file(case.version)["lora_weights"], dict(unet.named_parameters())
     for key in (key for key in lora if key.endswith("up.weight")):
@@ -257,31 +242,24 @@ def test_sampling_equals_a_plain_loop(name, record_property):
     shares = regions_of(case.cast, settings)
     attention = ByRegion()
     if shares is not None:
-        unet.set_attn_processor({
-            layer: attention if "attn2" in layer else old for layer, old in unet.attn_processors.items()
-        })  # fmt: skip
+        layers = unet.attn_processors.items()
+        unet.set_attn_processor({layer: attention if "attn2" in layer else old for layer, old in layers})
 
     def contexts(i):
-        if shares is not None and sigmas[i] <= start:
+        if shares is not None and sampling.sigmas[i] <= start:
             places = (slice(place, place + count) for place, count in said.stand)
             attention.regions = list(zip(places, shares, strict=True))
-        return torch.cat([negative, plain if sigmas[i] > start else fused])
+        return torch.cat([negative, plain if sampling.sigmas[i] > start else fused])
 
     def pooled_at(i):
-        return torch.cat([one["pooled_output"] for one in (unwanted, pooled if sigmas[i] > start else later)])
+        return torch.cat([one["pooled_output"] for one in (unwanted, pooled if sampling.sigmas[i] > start else later)])
 
     def control(i):
-        strength, first, last = case.control or (0, 1, 0)
-        on = to_sigma(first) >= sigmas[i] >= to_sigma(last)
-        return (net, hint.movedim(-1, 1), strength, torch.cat([negative, plain])) if on else None
+        strength, *ends = case.control or (0, 1, 0)
+        words = torch.cat([negative, plain])
+        return (net, hint.movedim(-1, 1), strength, words) if sampling.inside(model, i, *ends) else None
 
-    reference = tiny_sdxl.diffusers_sample(
-        unet, noise, sigmas, scheduler.timesteps, contexts, pooled_at,
-        torch.tensor([[HEIGHT, WIDTH, 0, 0, HEIGHT, WIDTH]]), case.cfg, control,
-    )  # fmt: skip
-    difference = relative(ours, reference)
-    record_property("relative_difference", difference)
-    assert difference <= TOLERANCE
+    assert relative(ours, sampling.theirs(unet, contexts, pooled_at, control)) <= TOLERANCE
 
 
 def regions_of(cast, settings):

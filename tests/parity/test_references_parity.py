@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import comfy.ldm.flux.math as flux_math
-import comfy.ldm.qwen_image.model as qwen_model
 import compiled
 import pytest
 import tiny_dits
 import tiny_sd15
 import torch
-from comfy.ldm.modules.attention import attention_pytorch
-from comfy_extras.nodes_torch_compile import TorchCompileModel
 from figures import relative
 from pack.bridge import dit
 from pack.bridge.carried import ModelNotPatched
-from pack.core.errors import BadSize, NotPlaced, WrongBaseModel
-from pack.core.people import Cast, RowCast
+from pack.core.errors import BadSize, WrongBaseModel
+from pack.core.people import Cast, NotPlaced, RowCast
 from pack.core.places.regions import BadRegion
-from pack.nodes.references.bind import BindReferences
 from pack.nodes.references.bound import ReferencesMissing, ReferencesReplaced, TokensChanged
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
+from peers import apply
 from people_made import person
 
 pytestmark = tiny_dits.needed
@@ -53,9 +49,8 @@ def sides(family, first=10, whose=WHOSE, negative=True, cast=CAST):
 
 
 def bind(model, positive, negative, mask=MASKS, **changed):
-    settings = {"strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body",
-                "margin": 0.25, **changed}  # fmt: skip
-    return BindReferences.execute(model, positive, negative, **settings, mask=mask).args
+    given = {"model": model, "positive": positive, "negative": negative, "mask": mask}
+    return apply("LikenessBindReferences", **given, **changed)
 
 
 def sample(family, applied, rows=1, width=WIDTH, height=HEIGHT, **more):
@@ -190,7 +185,7 @@ def test_entries_of_several_casts_are_each_bound_as_their_own(models, family):
     assert relative(sample(family, bind(model, *both)), expected) <= EXACT
 
 
-def their_attention(model, family):
+def their_attention(model):
     """As packs do that bring a kernel of their own."""
 
     def louder(kernel, q, k, v, *args, **kwargs):
@@ -200,7 +195,7 @@ def their_attention(model, family):
     return model
 
 
-def their_block(model, family):
+def their_block(model):
     def wider(args, extra):
         out = extra["original_block"](args)
         return {**out, "img": out["img"] * 1.05}
@@ -209,7 +204,7 @@ def their_block(model, family):
     return model
 
 
-def their_mask(model, family):
+def their_mask(model):
     """Qwen ignores it."""
 
     def patch(q, k, v, pe, attn_mask, extra_options):
@@ -219,13 +214,13 @@ def their_mask(model, family):
     return model
 
 
-def kept_keys(model, family):
+def kept_keys(model):
     from comfy_extras.nodes_flux import FluxKVCache  # not on older hosts
 
     return FluxKVCache.execute(model).args[0]
 
 
-def more_words(model, family):
+def more_words(model):
     """As USO's pictures of a style: tokens behind the text that the UNet is given."""
 
     def patch(given):
@@ -235,7 +230,7 @@ def more_words(model, family):
     return model
 
 
-def guidance(model, family):
+def guidance(model):
     """The host's NAG, which mixes the rows of both sides behind the attention."""
     from comfy_extras.nodes_nag import NAGuidance
 
@@ -243,35 +238,27 @@ def guidance(model, family):
 
 
 THEIRS = {
-    "attention": their_attention,
-    "a block": their_block,
-    "a mask": their_mask,
-    "kept keys": kept_keys,
-    "more words": more_words,
-    "guidance": guidance,
-}
+    "attention": their_attention, "a block": their_block, "a mask": their_mask, "kept keys": kept_keys,
+    "more words": more_words, "guidance": guidance,
+}  # fmt: skip
 """The host's Flux KV Cache is not for FLUX.1, and Qwen knows neither masks nor guidance of others."""
+NEVER = (f"{dit.FLUX}: kept keys", f"{dit.QWEN}: a mask", f"{dit.QWEN}: guidance")
+
+
+def seldom(family, name):
+    return family != dit.FLUX and (family, name) != (dit.FLUX_2, "kept keys")
 
 
 @pytest.mark.parametrize("order", ["before", "behind"])
-@pytest.mark.parametrize(
-    ("family", "theirs"),
-    [
-        one
-        for one in every(
-            THEIRS, lambda family, name: family != dit.FLUX and (family, name) != (dit.FLUX_2, "kept keys")
-        )
-        if one.id not in (f"{dit.FLUX}: kept keys", f"{dit.QWEN}: a mask", f"{dit.QWEN}: guidance")
-    ],
-)
+@pytest.mark.parametrize(("family", "theirs"), [one for one in every(THEIRS, seldom) if one.id not in NEVER])
 def test_beside_what_others_do_to_the_model(models, family, theirs, order):
     model, given = models(family), sides(family)
-    expected = sample(family, (masked(theirs(model.clone(), family), said(family, people_at(MASKS))), *given), steps=3)
+    expected = sample(family, (masked(theirs(model.clone()), said(family, people_at(MASKS))), *given), steps=3)
     if order == "before":
-        found = bind(theirs(model.clone(), family), *given)
+        found = bind(theirs(model.clone()), *given)
     else:
         bound, *given = bind(model, *given)
-        found = theirs(bound.clone(), family), *given
+        found = theirs(bound.clone()), *given
     assert relative(sample(family, found, steps=3), expected) <= EXACT
 
 
@@ -310,11 +297,8 @@ def test_of_two_nodes_the_last_one_counts(models):
 
 
 def replaced(model, positive, negative):
-    return (
-        model,
-        [[text, {**options, "reference_latents": references(dit.FLUX)}] for text, options in positive],
-        negative,
-    )
+    ((text, options),) = positive
+    return model, [[text, {**options, "reference_latents": references(dit.FLUX)}]], negative
 
 
 def longer(model, positive, negative):
@@ -351,27 +335,31 @@ def test_nobody_with_a_weight_is_nothing_to_bind(models):
     assert bind(models(dit.FLUX), *nobody) == (models(dit.FLUX), *nobody)
 
 
-def test_what_cannot_be_bound_is_said(models):
-    model, given = models(dit.FLUX), sides(dit.FLUX)
-    rows = sides(dit.FLUX, cast=RowCast(CAST.people, 64, 64))
-    for error, words, apply in [
-        (
-            ReferencesMissing,
-            "finds nobody's references",
-            lambda: bind(model, *[tiny_dits.conditioning(n) for n in (1, 2)]),
-        ),
-        (NotPlaced, "person 1, person 2 have no place", lambda: bind(model, *given, mask=None)),
-        (BadRegion, "picture of their own", lambda: bind(model, *rows)),
-        (BadRegion, "covers no token", lambda: bind(model, *given, mask=MASKS * (torch.arange(WIDTH) % 16 < 7))),
-        (
-            WrongBaseModel,
-            "made for SD15, but FLUX.1, FLUX.2 or Qwen-Image",
-            lambda: bind(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)), *given),
-        ),
-        (BadSize, "176x112", lambda: sample(dit.FLUX, bind(model, *given), width=112)),
-    ]:
-        with pytest.raises(error, match=words):
-            apply()
+def unreferring(_):
+    return [tiny_dits.conditioning(n) for n in (1, 2)]
+
+
+ROWS = RowCast(CAST.people, 64, 64)
+UNBOUND = [
+    (ReferencesMissing, "finds no references of the cast", unreferring, {}),
+    (NotPlaced, "person 1, person 2 have no place", sides, {"mask": None}),
+    (BadRegion, "picture of their own", lambda family: sides(family, cast=ROWS), {}),
+    (BadRegion, "covers no token", sides, {"mask": MASKS * (torch.arange(WIDTH) % 16 < 7)}),
+]
+
+
+@pytest.mark.parametrize(("error", "words", "given", "changed"), UNBOUND, ids=[words for _, words, *_ in UNBOUND])
+def test_what_cannot_be_bound_is_said(models, error, words, given, changed):
+    with pytest.raises(error, match=words):
+        bind(models(dit.FLUX), *given(dit.FLUX), **changed)
+
+
+def test_another_family_or_size_is_said(models):
+    given = sides(dit.FLUX)
+    with pytest.raises(WrongBaseModel, match=r"made for SD15, but FLUX.1, FLUX.2 or Qwen-Image"):
+        bind(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)), *given)
+    with pytest.raises(BadSize, match="176x112"):
+        sample(dit.FLUX, bind(models(dit.FLUX), *given), width=112)
 
 
 @pytest.mark.parametrize("family", [dit.FLUX_2, dit.QWEN])
@@ -382,17 +370,3 @@ def test_no_step_waits_or_copies(family):
     with seen:
         sample(family, applied, steps=3, callback=lambda *_: found.append(seen.of_a_step()))
     assert len(found) == 3 and found[1:] == [[], []]
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("family", dit.FAMILIES)
-def test_compiled_it_is_one_graph_and_compiled_once(models, family, monkeypatch):
-    for module, name in ((flux_math, "optimized_attention"), (qwen_model, "optimized_attention_masked")):
-        monkeypatch.setattr(module, name, attention_pytorch)  # the host's others look into files
-    model = models(family)
-    with compiled.counting() as counted:
-        built = TorchCompileModel.execute(model, "eager").args[0]
-        for first in (10, 30):
-            given = sides(family, first)
-            assert relative(sample(family, bind(built, *given)), sample(family, bind(model, *given))) <= EXACT
-        assert counted() == (1, 0)

@@ -6,21 +6,21 @@ import math
 
 import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
-import comfy.sample
 import comfy.samplers
 import pytest
 import tiny_sd15
 import tiny_sdxl
 import torch
-import torch.nn.functional as functional
+from figures import relative
 from pack.bridge.runs import patched
-from pack.bridge.self_attention import layer, run, scored
+from pack.bridge.self_attention import run
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import coarsest, transformers
 from pack.core.parts.bank import PartWeights, token_mask, window
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.share_parts.reference import LAYERS, SelfReference, put_in
+from peers import attend
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
 
@@ -84,6 +84,10 @@ def sample(model, positive, negative, steps=3, cfg=4.0, batch=1):
     return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, cfg)
 
 
+def shared(model, *given, **settings):
+    return sample(patched(model, SharingRun), *given, **settings)
+
+
 def oracle(model, ours):
     """The same written plainly: before every n-th forward each part's own forward, all tokens kept, masked ones as
     zeros; those around a window, which are not computed, too."""
@@ -124,28 +128,25 @@ def oracle(model, ours):
         both = torch.cat([n, dense.expand(len(n), -1, -1)], dim=1)
         return n, both, both
 
-    def attend(q, k, v, extra):
-        heads, tokens, out = extra["n_heads"], q.shape[1], []
-        for row, side in enumerate(extra["cond_or_uncond"]):
-            used = k.shape[1] if side == 0 else tokens
-            split = (x.unflatten(-1, (heads, -1)).transpose(0, 1) for x in (q[row], k[row, :used], v[row, :used]))
-            out.append(functional.scaled_dot_product_attention(*split).transpose(0, 1).flatten(1))
-        return torch.stack(out)
+    def attention(q, k, v, extra):
+        used = [k.shape[1] if side == 0 else q.shape[1] for side in extra["cond_or_uncond"]]
+        rows = (attend(extra["n_heads"], *(x[n : n + 1, :tokens] for x in (q, k, v))) for n, tokens in enumerate(used))
+        return torch.cat(list(rows))
 
     clone = model.clone()
     clone.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "oracle", forward)
     clone.set_model_attn1_patch(append)
     for name, number, _, _ in transformers(model.model.diffusion_model):
-        clone.set_model_attn1_replace(attend, name, number)
+        clone.set_model_attn1_replace(attention, name, number)
     return clone
 
 
 @pytest.mark.parametrize("changed", [{}, {"steps": 2}, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
 def test_it_equals_the_idea_written_plainly(model, changed):
     ours = reference(model, **changed)
-    result = sample(patched(model, SharingRun), *sides(model, live=ours))
+    result = shared(model, *sides(model, live=ours))
     expected = sample(oracle(model, ours), text(model, 1), text(model, 2))
-    assert (result - expected).abs().max() / expected.abs().max() <= 1e-5
+    assert relative(result, expected) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -168,15 +169,13 @@ def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
 
     monkeypatch.setattr(SelfReference, "__call__", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)
-    comfy.sample.sample_custom(
-        patched(model, SharingRun), zeros, 4.0, comfy.samplers.sampler_object(name), torch.tensor(sigmas).float(),
-        *sides(model, live=reference(model, steps=3)), zeros, seed=0, disable_pbar=True,
-    )  # fmt: skip
+    live = sides(model, live=reference(model, steps=3))
+    tiny_sdxl.host_shared(model, zeros, torch.tensor(sigmas).float(), *live, sampler=name)
     assert seen == recorded
 
 
 @pytest.mark.parametrize("layers", LAYERS)
-def test_nothing_is_recorded_behind_the_last_layer_that_shares(model, layers):
+def test_layers_are_chosen_and_nothing_is_recorded_behind_the_last(model, layers):
     unet, ours = model.model.diffusion_model, reference(model, layers=layers)
     behind = [unet.out, *(layer.attn1.to_q for *_, layer in transformers(unet))]
     calls = []
@@ -188,10 +187,10 @@ def test_nothing_is_recorded_behind_the_last_layer_that_shares(model, layers):
     at = {layer.attn1.to_q: (order.index(name), *numbers) for name, *numbers, layer in transformers(unet)}
     last = max((order.index(name), *numbers) for name, *numbers in bank)
     assert calls == sorted((to_q for to_q, where in at.items() if where < last), key=at.get)
-
-
-def bank_at_zero(model, ours):
-    return ours(model.model.diffusion_model, torch.zeros(1), torch.zeros(1))
+    if layers == "up blocks":
+        assert {name for name, *_ in bank} == {"output"}
+    else:
+        assert len(bank) == len(at) if layers == "all" else 0 < len(bank) < len(at)
 
 
 def test_once_means_once_per_run_each_part_alone(model):
@@ -199,47 +198,12 @@ def test_once_means_once_per_run_each_part_alone(model):
     hook = model.model.diffusion_model.time_embed.register_forward_pre_hook(lambda _, given: rows.append(len(given[0])))
     live = sides(model, reference(model, steps=None))
     for _ in range(2):
-        sample(patched(model, SharingRun), *live, steps=3)
+        shared(model, *live, steps=3)
     hook.remove()
     assert rows == [1, 1, 2, 2, 2] * 2
-    bank = bank_at_zero(model, reference(model, steps=None))
-    assert torch.equal(
-        sample(patched(model, SharingRun), *sides(model, bank=bank)), sample(patched(model, SharingRun), *live)
-    )
-
-
-@pytest.mark.parametrize("layers", LAYERS)
-def test_layers_are_chosen(model, layers):
-    ours = reference(model, layers=layers, steps=None)
-    bank = bank_at_zero(model, ours)
-    blocks = {block for block, *_ in bank}
-    everything = len(transformers(model.model.diffusion_model))
-    if layers == "all":
-        assert len(bank) == everything
-    elif layers == "up blocks":
-        assert blocks == {"output"}
-    else:
-        assert 0 < len(bank) < everything
-    assert sample(patched(model, SharingRun), *sides(model, ours), steps=1).isfinite().all()
-
-
-def test_a_weight_of_almost_nothing_is_almost_unpatched(model):
-    plain = sample(model, text(model, 1), text(model, 2))
-    faint = sample(patched(model, SharingRun), *sides(model, live=reference(model), weights=(1e-9, 1e-9)))
-    assert (faint - plain).abs().max() / plain.abs().max() <= 1e-5
-
-
-def test_targets_keep_a_part_in_its_region(model):
-    """Rows of the first self-attention outside a part's target see the picture alone."""
-    ours = reference(model, count=1, cover=1.0)
-    target = torch.zeros(1, HEIGHT, WIDTH)
-    target[..., : WIDTH // 2] = 1
-    everywhere = sample(patched(model, SharingRun), *sides(model, live=ours, weights=[1.0]))
-    left = sample(patched(model, SharingRun), *sides(model, live=ours, weights=[1.0], targets=target))
-    nowhere = sample(model, text(model, 1), text(model, 2))
-    assert not torch.allclose(left, everywhere) and not torch.allclose(left, nowhere)
-    ones = sides(model, live=ours, weights=[1.0], targets=torch.ones(1, HEIGHT, WIDTH))
-    assert (sample(patched(model, SharingRun), *ones) - everywhere).abs().max() / everywhere.abs().max() <= 1e-5
+    bank = reference(model, steps=None)(model.model.diffusion_model, torch.zeros(1), torch.zeros(1))
+    known = shared(model, *sides(model, bank=bank))
+    assert torch.equal(known, shared(model, *live))
 
 
 def test_each_part_brings_its_own_weight_and_target_to_the_positive_alone(model):
@@ -265,7 +229,7 @@ def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):
     monkeypatch.setattr(run, "key_bias", counted)
     target = torch.zeros(2, HEIGHT, WIDTH)
     target[0, :, : WIDTH // 2], target[1, :, WIDTH // 2 :] = 1, 1
-    sample(patched(model, SharingRun), *sides(model, live=reference(model), targets=target), steps=3)
+    shared(model, *sides(model, live=reference(model), targets=target), steps=3)
     assert len(made) == len(set(made)) < len(transformers(model.model.diffusion_model))
 
 
@@ -275,11 +239,11 @@ def test_biases_are_made_once_per_grid_and_run(model, monkeypatch):
 @pytest.fixture
 def joined(monkeypatch):
     """Switches it on; how often a layer has used it since."""
-    made, plain = [], layer.beside_sink
+    made, plain = [], run.beside_sink
 
     def switch():
-        monkeypatch.setattr(scored, "FASTER", ("cpu",))
-        monkeypatch.setattr(layer, "beside_sink", lambda *given: made.append(given) or plain(*given))
+        monkeypatch.setattr(run, "FASTER", ("cpu",))
+        monkeypatch.setattr(run, "beside_sink", lambda *given: made.append(given) or plain(*given))
         return made
 
     monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_pytorch)
@@ -288,9 +252,9 @@ def joined(monkeypatch):
 
 def test_the_sink_without_a_mask_is_the_sink(model, joined):
     given = sides(model, live=reference(model))
-    masked = sample(patched(model, SharingRun), *given, batch=2)
+    masked = shared(model, *given, batch=2)
     made = joined()
-    assert (sample(patched(model, SharingRun), *given, batch=2) - masked).abs().max() <= 1e-5 * masked.abs().max()
+    assert relative(shared(model, *given, batch=2), masked) <= 1e-5
     assert len(made) >= 3 * 5, "steps and layers; the coarsest drop nothing"
 
 
@@ -305,16 +269,16 @@ def test_the_sink_needs_its_mask_where_it_is_not_all_and_where_the_user_has_chos
     ):
         assert sample(by, *sides(model, **{"live": ours, **changed}), steps=1).isfinite().all() and not made
     monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_split)
-    assert sample(patched(model, SharingRun), *sides(model, ours), steps=1).isfinite().all() and not made
+    assert shared(model, *sides(model, ours), steps=1).isfinite().all() and not made
 
 
 def test_a_kernel_is_asked_whether_it_is_one(monkeypatch):
     here = torch.zeros(1, dtype=torch.bfloat16)
-    assert scored.scored(here, 64) and scored.scored(here, 44) is None
-    assert scored.without_mask(here, 64) is None, "as fast with a mask"
+    assert run.scored(here, 64) and run.scored(here, 44) is None
+    assert run.without_mask(here, 64) is None, "as fast with a mask"
     monkeypatch.setattr(torch.ops.aten, "of_two", lambda q, *_: (q, torch.full(q.shape[:3], 3.0)), raising=False)
     for name in ("_scaled_dot_product_flash_attention", "of_two", "of_a_newer_torch"):
-        monkeypatch.setitem(scored._KERNELS, "cpu", name)
-        assert scored.scored(here, 64) is None, "CUDA's alone, to the base 2, or unknown"
+        monkeypatch.setitem(run._KERNELS, "cpu", name)
+        assert run.scored(here, 64) is None, "CUDA's alone, to the base 2, or unknown"
     shapes = torch.ops.aten._scaled_dot_product_flash_attention(*torch.empty(3, 2, 5, 7, 40, device="meta").half())
     assert [tuple(x.shape) for x in shapes[:2]] == [(2, 5, 7, 40), (2, 5, 7)]

@@ -5,24 +5,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
+import attack_values
 import comfy.controlnet
-import comfy.samplers
+import comfy.patcher_extension
 import pytest
 import tiny_dits
-import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import relative
-from pack.bridge.dit import FLUX
-from pack.bridge.transformer_blocks import inside
+from pack.bridge.dit import FLUX, inside
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.heard import REGIONS
 from pack.nodes.with_anyone.net import Face, WithAnyoneNet, of_faces, read
-from pack.nodes.with_anyone.nodes import ApplyWithAnyone, load_with_anyone
-from safetensors.torch import save_file
-from with_anyone_made import BOXES, DEFAULTS, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
+from peers import apply
+from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
 pytestmark = tiny_dits.needed
 TOLERANCE = 2e-6  # relative to the largest latent value
@@ -30,11 +27,8 @@ STEPS, TEXT = 4, 7
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    model, file = tiny_dits.model(FLUX), with_anyone_file()
-    path = tmp_path_factory.mktemp("withanyone") / "withanyone.safetensors"
-    save_file(file, path)
-    return model, file, load_with_anyone(str(path))
+def pair():
+    return tiny_dits.model(FLUX), with_anyone_file(), attack_values.loaded("with_anyone")
 
 
 def tokens_in(box, rows, columns):
@@ -91,23 +85,32 @@ class Residuals(comfy.controlnet.ControlBase):
         return self
 
 
-def hooked(network, published, scale):
-    """With the faces behind every block, `scale()` times; to be undone."""
-    rows = len(published.mask)
+def hooked(model, published, weight, first, last):
+    """The MODEL with the faces behind every block of its network, in the positive's rows; and what undoes it."""
+    rows, network, now = len(published.mask), model.model.diffusion_model, []
+
+    def forward(executor, *args, **kwargs):
+        options = kwargs.get("transformer_options") or args[-1]
+        on = [weight * (side == 0 and first >= options["sigmas"][0] >= last) for side in options["cond_or_uncond"]]
+        now[:] = [torch.tensor(on)[:, None, None]]
+        return executor(*args, **kwargs)
 
     def plus(n, every, first):
         picture = slice(first, first + rows)
-        added = scale() * published.added(n, every[:, picture])
+        added = now[0] * published.added(n, every[:, picture])
         return torch.cat([every[:, :first], every[:, picture] + added, every[:, first + rows :]], dim=1)
 
     double = [
         block.register_forward_hook(lambda _, __, out, n=n: (plus(n, out[0], 0), out[1]))
         for n, block in enumerate(network.double_blocks)
     ]
-    return double + [
+    single = [
         block.register_forward_hook(lambda _, __, out, n=n: plus(len(double) + n, out, TEXT))
         for n, block in enumerate(network.single_blocks)
     ]
+    clone = model.clone()
+    clone.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL, "published", forward)
+    return clone, [*double, *single]
 
 
 CASES = {
@@ -120,59 +123,41 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_sampling_equals_the_formulas(pair, case, record_property):
+def test_sampling_equals_the_formulas(pair, case):
     cast, boxes, changed = CASES[case]
     model, file, with_anyone = pair
-    settings = {**DEFAULTS, **changed}
-    reference = tiny_dits.latent(FLUX, 64, 48, 8)
-    net = Residuals()
-    positive, negative = (tiny_dits.conditioning(n, [reference], control=net) for n in (1, 2))
+    reference, net = tiny_dits.latent(FLUX, 64, 48, 8), Residuals()
+    sides = {
+        side: tiny_dits.conditioning(n, [reference], control=net) for n, side in enumerate(("positive", "negative"), 1)
+    }
     start = tiny_dits.latent(FLUX, WIDTH, HEIGHT)
-    applied = ApplyWithAnyone.execute(model, positive, negative, with_anyone, cast, **settings).args
-    ours = tiny_dits.sample(*applied, start, STEPS)
+    ours = apply("LikenessApplyWithAnyone", model=model, **sides, with_anyone=with_anyone, cast=cast, **changed)
+    ours = tiny_dits.sample(*ours, start, STEPS)
 
     embeddings = torch.cat([one.identity.embeddings["antelopev2"].mean(0, keepdim=True) for one in cast.people])
-    sampling = model.get_model_object("model_sampling")
-    first, last = (sampling.percent_to_sigma(settings[f"{end}_percent"]) for end in ("start", "end"))
-    now = [0.0, True]
-    hooks = hooked(
-        model.model.diffusion_model, Published(file, embeddings, boxes),
-        lambda: settings["weight"] * (now[1] and first >= now[0] >= last),
-    )  # fmt: skip
-    x, seen = start, model.model.process_latent_in(reference)
-    sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", STEPS).tolist()
-    with torch.no_grad():
-        for sigma, after in pairwise(sigmas):
-            denoised = []
-            for with_faces, ((text, options),) in ((True, positive), (False, negative)):
-                now[:] = sigma, with_faces
-                given = {"y": options["pooled_output"], "guidance": torch.tensor([3.5]), "ref_latents": [seen]}
-                given["control"] = net.residuals
-                denoised.append(model.model.apply_model(x, torch.tensor([sigma]), c_crossattn=text, **given))
-            cond, uncond = denoised
-            x = x + (x - uncond - 3.0 * (cond - uncond)) / sigma * (after - sigma)
+    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    window = (to_sigma(changed.get(end, default)) for end, default in (("start_percent", 0.0), ("end_percent", 1.0)))
+    published = Published(file, embeddings, boxes)
+    theirs, hooks = hooked(model, published, changed.get("weight", 1.0), *window)
+    expected = tiny_dits.sample(theirs, *sides.values(), start, STEPS)
     for hook in hooks:
         hook.remove()
-    difference = relative(ours, model.model.process_latent_out(x) * tiny_sdxl.LATENT_SCALE)
-    record_property("relative_difference", difference)
-
-    assert difference <= TOLERANCE
+    assert relative(ours, expected) <= TOLERANCE
 
 
 def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
     """Some cross the border of the canvas."""
     model, _, with_anyone = pair
-    sides, random = [tiny_dits.conditioning(n, []) for n in (1, 2)], torch.Generator().manual_seed(4)
+    positive, random = tiny_dits.conditioning(1, []), torch.Generator().manual_seed(4)
+    given = {"model": model, "positive": positive, "negative": positive, "with_anyone": with_anyone}
     who = placed(1).people[0]
     for _ in range(40):
         corners, sizes = torch.rand(2, 8, 2, generator=random)
         near = corners * 240 - 20
         boxes = torch.cat([near, near + 24 + sizes * 90], dim=1).tolist()
         people = tuple(replace(who, slot=Slot((0.0, 0.0), tuple(box))) for box in boxes)
-        _, positive, _ = ApplyWithAnyone.execute(
-            model, *sides, with_anyone, PlacedCast(people, 256, 256), **DEFAULTS
-        ).args
-        (faces,) = positive[0][1]["model_conds"]["likeness_block_injections"].cond
+        _, carrying, _ = apply("LikenessApplyWithAnyone", **given, cast=PlacedCast(people, 256, 256))
+        (faces,) = carrying[0][1]["model_conds"]["likeness_block_injections"].cond
         expected = torch.zeros(8, 16, 16, dtype=torch.bool)
         for grid, box in zip(expected, boxes, strict=True):
             grid[tokens_in(box, 16, 16)] = True

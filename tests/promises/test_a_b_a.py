@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from graph_run import run
 from promised import Row, latents, picture
 
 
 @pytest.mark.both_hosts
 def test_a_b_a(way: Row) -> None:
     a, b = picture(way), picture(way, "b")
-    assert torch.equal(latents(way.sampled(way.node())), a)
+    applied, made, drawn = way.node(), {}, torch.get_rng_state()
+    run(applied, made)
+    assert torch.equal(torch.get_rng_state(), drawn), "nobody else's random numbers change"
+    assert torch.equal(latents(way.sampled(applied), made), a)
     assert a.isfinite().all() and b.isfinite().all() and not torch.equal(a, b)
 
 

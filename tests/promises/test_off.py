@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import Node, Output, sampler
+from attack_graphs import UNCONNECTED, Node, Output, ours, sampler, value
 from graph_run import run
 from promised import Row, bypassed, latents, picture
+from torch import Tensor
 
 
 @pytest.mark.both_hosts
@@ -16,6 +17,19 @@ def test_weight_zero_is_the_picture_without_the_node(row: Row) -> None:
     assert row.off()
     for off in row.off():
         assert torch.equal(latents(row.sampled(off)), picture(row, "plain"))
+
+
+def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
+    if not row.takes_a_cast or row.kind == "LikenessApplyPhotoMaker":  # whose words are of so many people
+        return
+
+    def shown(cast: Node) -> Tensor:
+        changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
+        if row.kind == "LikenessApplyIDPatch":
+            changed["image"] = ours("LikenessIDPatchImage", cast=cast)
+        return latents(row.sampled(row.node(cast=cast, **changed)))
+
+    assert torch.equal(shown(value("cast(weights=(1.0, 0.0))")), shown(value("cast(identity('Anna'))")))
 
 
 def test_off_it_hands_back_what_came_in(row: Row) -> None:

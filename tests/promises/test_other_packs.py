@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from attack_graphs import DEFAULTS, MODELS, value
+from attack_graphs import DEFAULTS, MODELS, Node, value
 from figures import relative
 from host_nodes import NODES
 from promised import Row, in_front, latents
@@ -23,20 +25,19 @@ def test_before_or_after_nothing_is_lost(row: Row, pack: str) -> None:
     def theirs(model):
         return value(f"theirs(a, {pack!r})", model)
 
+    made: dict[Node, Any] = {}
+    applied = row.node()
+    behind = row.sampled(applied, steps=1)
+    behind.inputs["model"] = theirs(applied if "model" in row.inputs else model)
+    before = latents(behind, made)
     if "model" in row.inputs:
-        before = latents(row.sampled(in_front(row.node(), theirs(model)), steps=1))
-        applied = row.node()
-        behind = row.sampled(applied, steps=1)
-        behind.inputs["model"] = theirs(applied)
-        assert torch.equal(latents(behind), before)
-    else:
-        beside = row.sampled(row.node(), steps=1)
-        beside.inputs["model"] = theirs(model)
-        before = latents(beside)
+        assert torch.equal(latents(row.sampled(in_front(applied, theirs(model)), steps=1)), before)
     without = latents(row.plain(theirs(model), steps=1))
     assert relative(before, without) > 1e-5, "ours acts"
+    alone = latents(row.sampled(applied, steps=1), made)
     if pack.removeprefix("host_node:") not in WITHOUT_EFFECT:
-        assert relative(before, latents(row.sampled(row.node(), steps=1))) > 1e-5, "theirs acts"
+        assert relative(before, alone) > 1e-5, "theirs acts"
+    assert torch.equal(alone, latents(row.sampled(row.node(), steps=1))), "what the host has of ours is as it was"
 
 
 WAYS = [
@@ -46,8 +47,8 @@ WAYS = [
 
 
 @pytest.mark.parametrize("around", WAYS)
-def test_a_function_around_the_model_that_moves_rows(row: Row, around: str) -> None:
-    graph = row.sampled(row.node(), steps=1)
+def test_a_function_around_the_model_that_moves_rows(way: Row, around: str) -> None:
+    graph = way.sampled(way.node(), steps=1)
     whole = latents(graph)
     graph.inputs["model"] = value(f"wrapped(a, {around!r})", graph.inputs["model"])
     assert relative(latents(graph), whole) <= 2e-5

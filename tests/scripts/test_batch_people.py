@@ -1,23 +1,21 @@
-"""People of many pictures without a host: made once, saved, measured, kept; what is missing, what all of it takes."""
+"""People of many pictures without a host: measured, kept; what is missing."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from batch import check, estimate, measured, people, prompts
+from batch import check, measured, prompts
 from batch.metadata import with_prompt
 from batch.prompts import Job
-from batch.rows import BadRow, Row
+from batch.rows import Row
 from batch.worker import Made
 from environment import SetupError
 from PIL import Image, PngImagePlugin
-from safetensors.torch import load, save
 
 from core.measure import Measured, Report, Sighting
 from core.people import Identity, Person
@@ -64,75 +62,6 @@ def two(line: int, anna: str, ben: str, names: str = "Anna, Ben", **more: Any) -
 
 def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
     return [number for number, one in prompt.items() if one["class_type"] == kind]
-
-
-# --- Made once
-
-
-def test_who_is_in_several_rows_is_made_once_whatever_they_are_called(tmp_path: Path) -> None:
-    rows = [two(2, "x.png", "y.png"), two(3, "y.png", "z.png", "Ben"), two(4, "z.png", "w.png", "Clara, Dan")]
-    shared = people.to_make(rows, KNOWN)
-    photos = [one.prompt[kinds(one.prompt, "LoadImage")[0]]["inputs"]["image"] for one in shared.values()]
-    assert sorted(photos) == ["y.png", "z.png"]
-    assert all(len(kinds(one.prompt, "LikenessIdentity")) == 1 for one in shared.values()), "nobody else with them"
-    assert people.to_make(rows[:1], KNOWN) == {}
-
-    person = save({"crops": torch.arange(3.0)}, {"name": "somebody", "format": "f"})
-    made = {file: tmp_path / file for file in shared}
-    for path in made.values():
-        path.write_bytes(person)
-    named = {}
-    for row in rows:
-        one = people.with_made(row, KNOWN, made)
-        loaded = [one.prompt[number]["inputs"]["file"] for number in kinds(one.prompt, "LikenessLoadIdentity")]
-        named |= {file: one.photos[file] for file in loaded}
-        assert set(one.photos) - set(loaded) == {"x.png", "w.png"} & set(row.photos), "nor photos that nobody needs"
-        assert len(kinds(one.prompt, "LikenessCast")) == 1 and row.prompt["cast"]["class_type"] != "LikenessCast"
-    assert sorted(_name(data) for data in named.values()) == ["Ben", "Clara", "person 2"]
-    assert all(load(data)["crops"].tolist() == [0, 1, 2] for data in named.values())
-    assert people.with_made(rows[0], KNOWN, {}) is rows[0]
-
-
-def _name(data: bytes) -> str:
-    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]["name"]
-
-
-def test_settings_tell_people_apart_and_a_blend_is_made_of_those_who_are_loaded() -> None:
-    def blended(line: int, amount: float, **settings: Any) -> Job:
-        blend = node("LikenessBlendIdentities", a=["one", 0], b=["two", 0], amount=amount)
-        photo, cast = node("LoadImage", image="x.png"), node("LikenessCast", person_1=["blend", 0])
-        one, other = identity("a", **settings), identity("a", which="other")
-        return job(line, a=photo, one=one, two=other, blend=blend, cast=cast, unneeded=identity("a", which="third"))
-
-    shared = people.to_make([blended(2, 0.5), blended(3, 0.5), blended(4, 0.1, face_landmarks="x")], KNOWN)
-    assert [kinds(one.prompt, "LikenessIdentity") for one in shared.values()] == [["one"], ["two"]]
-
-
-# --- Saved people
-
-
-@pytest.mark.parametrize("name", ["Family/Anna", "family/anna.safetensors", "ben"])
-def test_a_saved_person_is_found_by_name(name: str) -> None:
-    saved = ["Family/Anna.safetensors", "ben.safetensors", "Ben.safetensors"]
-    assert people.chosen(name, saved).lower().removesuffix(".safetensors") == name.lower().removesuffix(".safetensors")
-    with pytest.raises(BadRow, match="called 'BEM': saved are, the nearest name first, ben"):
-        people.chosen("BEM", saved[:2])
-
-
-def test_a_saved_person_stands_in_for_a_photo_that_only_makes_the_person() -> None:
-    whole = two(2, "x.png", "y.png").prompt
-    changed = people.with_saved(whole, "a", "anna.safetensors", KNOWN)
-    assert changed["cast"]["inputs"] == {"person_1": ["cast photo 1", 0], "person_2": ["cast photo 2", 0]}
-    assert changed["cast photo 1"]["inputs"] == {"file": "anna.safetensors"}
-    assert changed["cast photo 2"]["class_type"] == "LikenessIdentity"
-    elsewhere = {**whole, "shown": node("PreviewImage", images=["a", 0])}
-    with pytest.raises(BadRow, match="also goes elsewhere"):
-        people.with_saved(elsewhere, "a", "anna.safetensors", KNOWN)
-    with pytest.raises(BadRow, match="of no person"):
-        people.with_saved({"a": whole["a"]}, "a", "anna.safetensors", KNOWN)
-
-
-# --- Measured and kept
 
 
 @pytest.mark.parametrize(
@@ -236,44 +165,28 @@ def test_a_picture_is_measured_once() -> None:
     assert measured.split(made) == (made, [])
 
 
-# --- Missing files, and what all of it takes
+# --- Missing files
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
     whole = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceModel", pack="antelopv2"))
     whole.prompt["sampled"]["inputs"]["sampler_name"] = "euler"
-    found: dict[check.Choice, str] = {}
-    assert list(check.choices([whole, whole], KNOWN, found)) == [whole, whole]
+    needed = check.Needed(KNOWN)
+    needed.add(whole)
     good = "In place:\ntorch  ok  2.11\n\nEverything that this workflow needs is there."
     with pytest.raises(SetupError, match="antelopv2 is not in the menu pack; it has antelopev2, none"):
-        check.require(found, KNOWN, good)
+        needed.require(good)
     with pytest.raises(SetupError) as told:
-        check.require(found, KNOWN, f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo fix it:\nfetch it")
+        needed.require(f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo fix it:\nfetch it")
     assert str(told.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To fix it:", "fetch it"]
     whole.prompt["faces"]["inputs"]["pack"] = "antelopev2"
-    found.clear()
-    list(check.choices([whole], KNOWN, found))
-    check.require(found, KNOWN, good)
+    needed = check.Needed(KNOWN)
+    needed.add(whole)
+    needed.require(good)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
         prompts.require_whole({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
-    asked = check.doctor(found, KNOWN)
+    asked = needed.doctor()
     assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceModel")
-
-
-@pytest.mark.parametrize(
-    ("free", "told"),
-    [(10**12, "2.0 s and 2 MB a row: 3600 rows to come take 2.0 h and 7.2 GB, and 1000 GB are free"),
-     (7 * 10**9, "That does not fit"), (3 * 10**9, None)],
-)  # fmt: skip
-def test_what_all_rows_take(free: int, told: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    usage = namedtuple("usage", "free")
-    monkeypatch.setattr(estimate.shutil, "disk_usage", lambda folder: usage(free))
-    sizes = [1_000_000, 3_000_000, 2_000_000]
-    if told:
-        assert told in estimate.estimate(4.0, sizes, 3600, tmp_path)
-        return
-    with pytest.raises(SetupError, match="has no room for all"):
-        estimate.estimate(4.0, sizes, 3600, tmp_path)
 
 
 def test_a_picture_says_what_was_asked_for() -> None:

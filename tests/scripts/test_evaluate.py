@@ -19,8 +19,9 @@ import real_faces
 import torch
 from miniature import recogniser
 from PIL import Image
+from rig import archive
 
-from core.faces import alignment, scrfd
+from core.faces import pictures, scrfd
 from core.faces.model import faces_in
 from core.people import Identity
 
@@ -50,9 +51,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    script = str(ROOT / "scripts" / "evaluate.py")
-    command = [sys.executable, script, str(folder), "--models", str(folder / "models"), *more]
+def run(folder: Path, *more: str, script: Path = ROOT / "scripts" / "evaluate.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), str(folder), "--models", str(folder / "models"), *more]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -129,6 +129,15 @@ def test_a_table_that_says_nothing_is_refused(table: str, words: str, tmp_path: 
         evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
 
 
+def test_a_table_needs_a_clone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Of the scripts only this one and to_safetensors.py are published."""
+    published = tmp_path_factory.mktemp("published")
+    archive.unpack(published)
+    (folder / "jobs.csv").write_text("name,First person\na,Yao.jpg\n")
+    done = run(folder, "--jobs", str(folder / "jobs.csv"), script=published / "scripts" / "evaluate.py")
+    assert done.returncode == 1 and done.stderr.startswith("--jobs needs a git clone of the pack")
+
+
 def test_whose_row_a_picture_is(tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("name,First person,Second person\na,Yao.jpg,people/Yao/2.jpg\n")
     meant = evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
@@ -199,7 +208,7 @@ def test_recognisers_are_those_of_load_face_model(backend: str, ours: bool, fold
     (folder / "models" / "facexlib" / "gone.pth").symlink_to("nowhere")
     model = evaluate.load(folder / "models", backend)
     assert model.ids == ["w600k_mbf", "arcface-ir-se50"]
-    assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is alignment.align) == ours
+    assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is pictures.align) == ours
     (yao,) = faces_in(model, real_faces.image(real_faces.YAO)[0]).faces
     assert {name: row.shape for name, row in yao.embeddings.items()} == dict.fromkeys(model.ids, (512,))
 

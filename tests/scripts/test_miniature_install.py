@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from miniature import export, install, net
-from pack.core.workflow_files import nodes_in
+from pack.core.models.needs import nodes_in
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import torch
 from pack.core.models import manifest
 from pack.core.models.formats import identify, known
 from pack.core.models.tensors import flatten, origin, read, shapes
-from pack.nodes.ip_adapter import variants as ip_adapter_files
-from pack.nodes.ip_adapter.variants import variant, versioned
+from pack.nodes.ip_adapter import net as ip_adapter_files
+from pack.nodes.ip_adapter.net import variant, versioned
 from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -62,14 +62,6 @@ def test_no_name_is_not_the_folder_one_stands_in():
     assert done.returncode == 2 and "source: it is empty" in done.stderr
 
 
-@pytest.mark.parametrize("content", [b"<!DOCTYPE html><title>Sign in</title>", b"PK\x03\x04 cut off", b""])
-def test_what_is_no_file_of_tensors_is_named(tmp_path, content):
-    (tmp_path / "id-patch.bin").write_bytes(content)
-    with pytest.raises(LikenessError, match=r"a web page|damaged or cut off"):
-        convert(tmp_path / "id-patch.bin")
-    assert not list(tmp_path.glob("*.safetensors"))
-
-
 def test_tensors_that_share_memory_are_written_apart(tmp_path):
     file = id_patch_file("mlp")
     file["patch_proj"]["again"] = file["patch_proj"]["norm.weight"]
@@ -114,15 +106,6 @@ def test_the_first_version_of_face_id_plus_is_known_when_it_is_safetensors(tmp_p
 
 def manifest_of(name):
     return next(one for one in manifest.models() if Path(one.name).stem == name)
-
-
-def test_an_instant_id_adapter(tmp_path):
-    """Nested, as it is released; in the new file as one level."""
-    adapter = {"1.to_k_ip.weight": torch.randn(640, 2048)}
-    projection = {"latents": torch.randn(1, 16, 8), "proj_in.weight": torch.randn(8, 512)}
-    torch.save({"image_proj": projection, "ip_adapter": adapter}, tmp_path / "ip-adapter.bin")
-    written = load_file(convert(tmp_path / "ip-adapter.bin"))
-    assert torch.equal(written["ip_adapter.1.to_k_ip.weight"], adapter["1.to_k_ip.weight"]) and len(written) == 3
 
 
 def test_it_is_readable_for_whom_the_pickle_is(tmp_path):

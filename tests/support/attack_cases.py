@@ -1,7 +1,7 @@
 """What is linked or typed wrongly, and what must nevertheless be right: graphs, and how each of them ends.
 
-What a link may bring to any input of any node is in tests/host/test_linked_inputs.py, by the schemas; here is what only
-one node or several together can tell.
+What a link may bring to any input of any node is in tests/host/test_linked_inputs.py, by the schemas, and what every
+method promises in tests/promises; here is what only one node or several together can tell.
 """
 
 from __future__ import annotations
@@ -9,10 +9,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
-from attack_graphs import DEFAULTS, SAMPLED, Node, check, ended, node, ours, plain, sampled, sampler, value
-from pack.nodes.extension import NODES as OURS
+from attack_graphs import (
+    DEFAULTS,
+    SAMPLED,
+    SCHEMAS,
+    Node,
+    Output,
+    check,
+    ended,
+    node,
+    ours,
+    sampled,
+    sampler,
+    sockets,
+    value,
+)
 
 FORGED = "likeness-forged"
 """What texts of a user put at the beginning of a line of their own, behind a terminal escape and into HTML."""
@@ -24,642 +38,391 @@ ESCAPES = f"Anna \x1b[31m{FORGED}\n{FORGED}\r{FORGED}"
 class Case:
     """A graph and how it must end: right, or explained.
 
-    words: a regular expression; found in the message of an error, or (told) in the log beside a right result.
+    words: a regular expression; found in the message of an error, or in the log beside a right result.
     """
 
-    name: str
-    graph: tuple[Node, ...]
+    graph: Node
     ending: str
     words: str = ""
 
-
-def right(name: str, *graph: Node) -> Case:
-    return Case(name, graph, "right")
-
-
-def told(name: str, words: str, *graph: Node) -> Case:
-    return Case(name, graph, "right", words)
+    def __str__(self) -> str:
+        """Its last nodes with what stands in them."""
+        last = [one for one in self.graph.inputs.values() if isinstance(one, Node)] or [self.graph]
+        return "; ".join(f"{one.kind} {_shown(one)}" for one in last)
 
 
-def explained(name: str, words: str, *graph: Node) -> Case:
-    return Case(name, graph, "explained", words)
+def _shown(one: Node) -> dict[str, Any]:
+    values = {name: given.node if isinstance(given, Output) else given for name, given in one.inputs.items()}
+    return {
+        name: given.inputs.get("expression", given.kind) if isinstance(given, Node) else given
+        for name, given in values.items()
+    }
 
 
-# Inputs, one after the other, as the nodes' own schemas list them
+def right(graph: Node, words: str = "") -> Case:
+    return Case(graph, "right", words)
 
-NODES = {schema.node_id: schema.inputs for schema in (node.define_schema() for node in OURS)}
+
+def explained(words: str, graph: Node) -> Case:
+    return Case(graph, "explained", words)
 
 
 def inputs(*types: str) -> Iterator[tuple[str, Any]]:
     """(node, input) of these types, of every node; without types all sockets. Of inputs in rows the first."""
-    for kind, known in NODES.items():
-        for one in known:
-            found = one.get_io_type()
-            wanted = found in types if types else found not in ("FLOAT", "INT", "COMBO", "STRING")
-            if wanted and not re.search("_[2-9]$", one.id):
-                yield kind, one
+    for kind, schema in SCHEMAS.items():
+        for one in schema.inputs if types else sockets(kind):
+            if (not types or one.get_io_type() in types) and not re.search("_[2-9]$", one.id):
+                yield kind.removeprefix("Likeness"), one
 
 
-def given(kind: str, name: str, expression: str, *a: Any):
-    """What is made of a node when this value is linked to one of its inputs."""
-    return ended(ours(kind, **{name: value(expression, *a)}))
+def of(kind: str, **changed: Any) -> Node:
+    return ours(f"Likeness{kind}", **changed)
 
 
-GOOD_PICTURES = {
-    "alpha": "torch.cat([a, a], dim=-1)[..., :4]",
-    "float64": "a.double()",
-    "half": "a.half()",
-    "bfloat16": "a.bfloat16()",
-    "not contiguous": "a.transpose(1, 2).contiguous().transpose(1, 2)",
-    "one channel": "a[..., :1]",
-}
+def good(kind: str, words: str = "", **changed: Any) -> Case:
+    """words: what the log has to say."""
+    return right(ended(of(kind, **changed)), words)
+
+
+def bad(words: str, kind: str, **changed: Any) -> Case:
+    return explained(words, ended(of(kind, **changed)))
+
+
+def drawn(graph: Node, words: str = "") -> Case:
+    return right(check("drawn(a)", graph), words)
+
+
+def undrawn(words: str, graph: Node) -> Case:
+    return explained(words, check("drawn(a)", graph))
+
+
+GOOD_PICTURES = (
+    "torch.cat([a, a], dim=-1)[..., :4]", "a.double()", "a.half()", "a.bfloat16()",
+    "a.transpose(1, 2).contiguous().transpose(1, 2)", "a[..., :1]",
+)  # fmt: skip
 
 
 def pictures() -> Iterator[Case]:
     """Of every kind that other packs make; two at each input, in turns."""
     for number, (kind, one) in enumerate(inputs("IMAGE")):
-        before = DEFAULTS[kind].get(one.id, value("image()"))
-        for what, expression in [*GOOD_PICTURES.items()][number % 3 :: 3]:
-            if what == "one channel" and kind == "LikenessBodySurfaceMask":
-                continue
-            yield right(f"{kind}.{one.id}: {what}", given(kind, one.id, expression, before))
-    grey = given("LikenessBodySurfaceMask", "surface", "a[..., :1]", DEFAULTS["LikenessBodySurfaceMask"]["surface"])
-    yield explained("LikenessBodySurfaceMask.surface: grey", "no DensePose IUV", grey)
+        before = DEFAULTS[f"Likeness{kind}"].get(one.id, value("image()"))
+        for expression in GOOD_PICTURES[number % 3 :: 3]:
+            if (kind, expression) != ("BodySurfaceMask", GOOD_PICTURES[-1]):
+                yield good(kind, **{one.id: value(expression, before)})
+    surface = value(GOOD_PICTURES[-1], DEFAULTS["LikenessBodySurfaceMask"]["surface"])
+    yield bad("no DensePose IUV", "BodySurfaceMask", surface=surface)
 
 
 def masks() -> Iterator[Case]:
     for kind, one in inputs("MASK"):
-        for what, expression in {"black": "mask(2) * 0", "NaN": "mask(2) * nan"}.items():
-            yield explained(f"{kind}.{one.id}: {what}", "is empty|all zero", given(kind, one.id, expression))
+        for expression in ("mask(2) * 0", "mask(2) * nan"):
+            yield bad("is empty|all zero", kind, **{one.id: expression})
     for name in ("mask", "target_mask"):
         for batch in (2, 64):
-            graph = given("LikenessPart", name, f"mask({batch})")
-            yield told(f"LikenessPart.{name}: batch of {batch}", f"batch of {batch} masks", graph)
-    for what, expression, words in [
-        ("three for two people", "mask(3)", "3 masks for 2 people"),
-        ("two alike", "torch.ones(2, 96, 128)", "same region"),
-    ]:
-        graph = given("LikenessApplyInstantID", "mask", expression)
-        yield explained(f"LikenessApplyInstantID.mask: {what}", words, graph)
-    other = given("LikenessApplyInstantID", "mask", "mask(2, 64, 48)")
-    yield told("LikenessApplyInstantID.mask: another size", "64x48.*128x96", other)
-    for what, expression in {
-        "bool": "mask(2) > 0",
-        "whole numbers": "mask(2).byte()",
-        "half": "mask(2).half()",
-        "too large": "mask(2) * 255",
-        "another size": "mask(2, 64, 48)",
-        "64 of them": "mask(64)",
-    }.items():
-        graph = given("LikenessLayoutFromFaces", "masks", expression)
-        yield right(f"LikenessLayoutFromFaces.masks: {what}", graph)
+            yield good("Part", f"batch of {batch} masks", **{name: f"mask({batch})"})
+    yield bad("3 masks for 2 people", "ApplyInstantID", mask="mask(3)")
+    yield bad("same region", "ApplyInstantID", mask="torch.ones(2, 96, 128)")
+    yield good("ApplyInstantID", "64x48.*128x96", mask="mask(2, 64, 48)")
+    for expression in (
+        "mask(2) > 0",
+        "mask(2).byte()",
+        "mask(2).half()",
+        "mask(2) * 255",
+        "mask(2, 64, 48)",
+        "mask(64)",
+    ):
+        yield good("LayoutFromFaces", masks=expression)
 
 
 def numbers() -> Iterator[Case]:
     for kind, one in inputs("INT"):
         if one.id == "width":
-            odd = given(kind, one.id, "513")
-            yield explained(f"{kind}.width: no multiple of 8, linked", "513x", odd)
-    for kind, name, expression, words in [
-        ("LikenessPersonRegion", "person", "3", "no person 3"),
-        ("LikenessGroupLayout", "rows", "3", "3 rows"),
-        ("LikenessAddPlace", "face_size", "500", "no free place for a face of about 500 px"),
-        ("LikenessAddPlace", "where", "'at x, y'", "head and hair would not be whole"),
-        ("LikenessLayoutFromBoxes", "bboxes", "[[], []]", "of 2 pictures"),
-        ("LikenessLayoutFromBoxes", "bboxes", "[{'x': nan}]", "x of box 1 is nan"),
-        ("LikenessLayoutFromBoxes", "text", "'x' * 9999", "without four numbers"),
-        ("LikenessLayoutFromBoxes", "text", "'1e9 0 40 40'", "x of box 1 is"),
-        ("LikenessScenes", "text", "' '", "The text has no scene"),
-        ("LikenessScenes", "text", "'beach\\n' * 101", "101 scenes"),
-    ]:
-        yield explained(f"{kind}.{name}: {expression}, linked", words, given(kind, name, expression))
+            yield bad("513x", kind, width=513)
+    yield bad("no person 3", "PersonRegion", person=3)
+    yield bad("3 rows", "GroupLayout", rows=3)
+    yield bad("no free place for a face of about 500 px", "AddPlace", face_size=500)
+    yield bad("head and hair would not be whole", "AddPlace", where="at x, y")
+    yield bad("of 2 pictures", "LayoutFromBoxes", bboxes="[[], []]")
+    yield bad("x of box 1 is nan", "LayoutFromBoxes", bboxes="[{'x': nan}]")
+    yield bad("without four numbers", "LayoutFromBoxes", text="x" * 9999)
+    yield bad("x of box 1 is", "LayoutFromBoxes", text="1e9 0 40 40")
+    yield bad("The text has no scene", "Scenes", text=" ")
+    yield bad("101 scenes", "Scenes", text="beach\n" * 101)
     for kind in SAMPLED:
-        backwards = {"start_percent": 0.8, "end_percent": 0.2}
-        yield explained(f"{kind}: ends before it starts", r"0\.8.*0\.2", ended(ours(kind, **backwards)))
+        yield bad(r"0\.8.*0\.2", kind.removeprefix("Likeness"), start_percent=0.8, end_percent=0.2)
 
 
 ONLY = (
-    ("LikenessCast", "person_1"),
-    ("LikenessPeopleFromPhotos", "photo_1"),
-    ("LikenessCastFromPhotos", "image"),
-    ("LikenessMeasure", "cast"),
-    ("LikenessPoseImage", "layout"),
-    ("LikenessApplyInstantID", "control_net"),
-    ("LikenessApplyInstantID", "image"),
-    ("LikenessApplyIPAdapter", "clip_vision"),
-    ("LikenessApplyStyle", "cast"),
-    ("LikenessLayoutFromFaces", "faces"),
-    ("LikenessLayoutFromFaces", "poses"),
-    ("LikenessLayoutFromFaces", "masks"),
-)
+    ("Cast", "person_1"), ("PeopleFromPhotos", "photo_1"), ("CastFromPhotos", "image"),
+    ("Measure", "cast"), ("PoseImage", "layout"), ("ApplyInstantID", "control_net"), ("ApplyInstantID", "image"),
+    ("ApplyIPAdapter", "clip_vision"), ("ApplyStyle", "cast"),
+    ("LayoutFromFaces", "faces"), ("LayoutFromFaces", "poses"), ("LayoutFromFaces", "masks"),
+)  # fmt: skip
 """Optional inputs that are the only ones of theirs that DEFAULTS connects, or that its strengths ask for."""
 
 
-def sockets() -> Iterator[Case]:
-    """That bring nothing, as bypassed loaders do, or something else."""
+def unlinked() -> Iterator[Case]:
+    """That bring nothing, as bypassed loaders do, or what is of the right kind and yet another."""
     for kind, one in inputs():
         if one.optional and (kind, one.id) not in ONLY:
-            yield right(f"{kind}.{one.id}: None", given(kind, one.id, "None"))
+            yield good(kind, **{one.id: "None"})
     for kind, name in ONLY:
-        yield explained(f"{kind}.{name}: None", f"{name} input.* nothing|connected", given(kind, name, "None"))
-    for kind, name, expression in [
-        ("LikenessCast", "person_1", "'Anna'"),
-        ("LikenessCast", "person_1", "cast()"),
-        ("LikenessSaveIdentity", "identity", "cast()"),
-        ("LikenessPlaceCast", "cast", "identity()"),
-        ("LikenessPlaceCast", "layout", "cast()"),
-        ("LikenessApplyParts", "features", "networks()"),
-        ("LikenessEncodeParts", "parts", "[]"),
-        ("LikenessEncodeParts", "clip", "vae()"),
-        ("LikenessEncodeParts", "vae", "sd15()"),
-        ("LikenessApplyInstantID", "instant_id", "loaded('id_patch')"),
-        ("LikenessApplyIPAdapter", "ip_adapter", "loaded('instant_id')"),
-        ("LikenessApplyIPAdapter", "clip_vision", "clip()"),
-        ("LikenessApplyPhotoMaker", "photo_maker", "loaded('instant_id')"),
-        ("LikenessApplyIDPatch", "id_patch", "loaded('instant_id')"),
-        ("LikenessApplyIDPatch", "control_net", "clip()"),
-        ("LikenessApplyInstantID", "control_net", "sdxl()"),
-        ("LikenessApplyStoryMaker", "story_maker", "loaded('instant_id')"),
-        ("LikenessApplyWithAnyone", "with_anyone", "loaded('story_maker')"),
-        ("LikenessApplyInfiniteYou", "infinite_you", "loaded('instant_id')"),
-        ("LikenessApplyInfiniteYou", "control_net", "clip()"),
-        ("LikenessApplyStoryMaker", "bodies", "cast()"),
-        ("LikenessApplyStoryMaker", "bodies", "image() * nan"),
-        ("LikenessCastReferences", "clip", "flux2_vae()"),
-        ("LikenessCastReferences", "clip", "sdxl_clip()"),
-        ("LikenessCastReferences", "vae", "vae()"),
-        ("LikenessMeasure", "identity", "cast()"),
-        ("LikenessMeasure", "parts", "clip_vision()"),
-        ("LikenessMeasure", "clip_vision", "clip()"),
-        ("LikenessCropFaces", "cast", "layout()"),
-        ("LikenessPasteFaces", "where", "cast()"),
-        ("LikenessPasteFaces", "sampled", "{'samples': 1}"),
-        ("LikenessPickBest", "report", "cast()"),
-        ("LikenessPickBest", "latents", "image()"),
-        ("LikenessPickBest", "latents", "{'samples': None}"),
-        ("LikenessPickBest", "latents", "{}"),
-    ]:
-        graph = given(kind, name, expression)
-        yield explained(f"{kind}.{name}: {expression}", f"{name} input", graph)
-    for model, words in {
-        "sdxl()": "made for SDXL, but FLUX.1, FLUX.2 or Qwen",
-        "sd15()": r"made for SD15, but FLUX\.1",
-    }.items():
-        yield explained(f"LikenessBindReferences: {model}", words, given("LikenessBindReferences", "model", model))
-    texts = {side: value("text(1, 24)") for side in ("positive", "negative")}
-    nobodys = ended(ours("LikenessBindReferences", **texts))
-    yield explained("LikenessBindReferences: nobody's references", "finds nobody's references", nobodys)
-    as_text = ended(ours("LikenessCast", person_1="Anna"))
-    yield explained("LikenessCast.person_1: a text in the prompt itself", "person_1 input.*'Anna'", as_text)
-    yield explained("LikenessCast: nobody", "no person is connected", ended(node("LikenessCast")))
+        yield bad(f"{name} input.* nothing|connected", kind, **{name: "None"})
+    yield bad("clip input", "CastReferences", clip="sdxl_clip()")
+    yield bad("vae input", "CastReferences", vae="vae()")
+    yield bad("sampled input", "PasteFaces", sampled="{'samples': 1}")
+    yield bad("made for SDXL, but FLUX.1, FLUX.2 or Qwen", "BindReferences", model="sdxl()")
+    yield bad(r"made for SD15, but FLUX\.1", "BindReferences", model="sd15()")
+    yield bad("finds no references of the cast", "BindReferences", positive="text(1, 24)", negative="text(1, 24)")
+    yield explained("no person is connected", ended(node("LikenessCast")))
     for way in DRAWN:
-        yield explained(f"LikenessPoseImage: nothing as {way}", "neither", ended(node("LikenessPoseImage", draw=way)))
+        yield explained("neither", ended(node("LikenessPoseImage", draw=way)))
     two = node("LikenessLayoutFromFaces", **DEFAULTS["LikenessLayoutFromFaces"], poses=value("pose()"))
-    yield explained("LikenessLayoutFromFaces: faces and poses", "one thing.* faces and poses", ended(two))
+    yield explained("one thing.* faces and poses", ended(two))
 
-
-# Places
 
 DRAWN = ("skeletons", "face keypoints", "body surface")
 """What Draw Layout may draw."""
 
 
 def places() -> Iterator[Case]:
-    nobody = {"layout": value("Layout(128, 96, ())")}
-    placed = ours("LikenessPlaceCast", cast=value("unplaced(identity())"), **nobody)
-    yield explained("LikenessPlaceCast: nobody", "0 places", ended(placed))
+    nowhere = value("Layout(128, 96, ())")
+    yield bad("0 places|no face", "PlaceCast", cast="unplaced(identity())", layout=nowhere)
     for way in DRAWN:
-        drawn = node("LikenessPoseImage", draw=way, **nobody)
-        yield explained(f"LikenessPoseImage: nobody as {way}", "0 places|no face|Nobody", ended(drawn))
-    empty = value("cast(identity(), places=layout(slot(mask=mask()[0] * 0)))")
-    region = ours("LikenessPersonRegion", cast=empty)
-    yield explained("LikenessPersonRegion: the mask of the place is empty", "mask of its place is empty", ended(region))
-    for what, (width, height) in {"100000x100000": ("100000", "100000"), "24000x24000": ("24000", "24000")}.items():
-        for kind, of in (("LikenessGroupLayout", {}), ("LikenessLayoutFromFaces", {}), OF_MASKS):
-            graph = ended(ours(kind, **of, width=value(width), height=value(height)))
-            yield explained(f"{kind}: {what} linked {[*of]}", width, graph)
-    yield explained("LikenessLayoutFromFaces: a face of NaN", "(?i)nan", ended(of_faces("face(box=(nan,) * 4)")))
-    far = "face(keypoints=((nan, nan),) * 5)"
-    yield explained("LikenessLayoutFromFaces: keypoints of NaN", "(?i)nan", ended(of_faces(far)))
-    three = "face(keypoints=((5.0, 5.0),) * 3)"
-    yield explained("LikenessLayoutFromFaces: three keypoints", "3 face keypoints", ended(of_faces(three)))
-    no_picture = ours("LikenessLayoutFromFaces", faces=value("faces(width=0)"))
-    yield explained("LikenessLayoutFromFaces: of a picture of no width", "0x96", ended(no_picture))
-    yield explained("LikenessLayoutFromFaces: no face", "empty", ended(of_faces("")))
-    for where, expression in {"far below": "slot(40.0, 9e5)", "far to the left": "slot(-9e5, 40.0)"}.items():
-        far = ours("LikenessAddPlace", layout=value(f"layout({expression}, slot(), width=512, height=512)"))
-        yield right(f"LikenessAddPlace: somebody is {where}", ended(far))
+        yield explained("0 places|no face|No person", ended(node("LikenessPoseImage", draw=way, layout=nowhere)))
+    empty = "cast(identity(), places=layout(slot(mask=mask()[0] * 0)))"
+    yield bad("mask of its place is empty", "PersonRegion", cast=empty)
+    for side in (100000, 24000):
+        for kind, given in (("GroupLayout", {}), ("LayoutFromFaces", {}), ("LayoutFromFaces", {"masks": "mask(2)"})):
+            yield bad(str(side), kind, **given, width=side, height=side)
+        canvas = f"pose(width={side - 20000 * (side > 24000)}, height={side - 20000 * (side > 24000)})"
+        yield bad("80000x80000|24000x24000", "LayoutFromFaces", poses=canvas, width=0, height=0)
+    for faces, words in {
+        "faces(face(box=(nan,) * 4))": "(?i)nan", "faces(face(keypoints=((nan, nan),) * 5))": "(?i)nan",
+        "faces(face(keypoints=((5.0, 5.0),) * 3))": "3 face keypoints", "faces(width=0)": "0x96",
+        "Faces((), 128, 96)": "empty",
+    }.items():  # fmt: skip
+        yield bad(words, "LayoutFromFaces", faces=faces)
+    for far in ("slot(40.0, 9e5)", "slot(-9e5, 40.0)"):
+        yield good("AddPlace", layout=f"layout({far}, slot(), width=512, height=512)")
     for weight in ("1e39", "-1e39", "nan"):
-        words = ours("LikenessPersonPrompts", prompts=f"1: (smiling:{weight})")
-        yield explained(f"LikenessPersonPrompts: a weight of {weight}", "NaN or infinity", ended(words))
-        words = ours("LikenessApplyPhotoMaker", text=f"a (red:{weight}) woman img, a man img")
-        yield explained(f"LikenessApplyPhotoMaker: a weight of {weight}", "NaN or infinity", ended(words))
+        yield bad("NaN or infinity", "PersonPrompts", prompts=f"1: (smiling:{weight})")
+        yield bad("NaN or infinity", "ApplyPhotoMaker", text=f"a (red:{weight}) woman img, a man img")
     for prompts, words in {
         "smiling": "no colon", "Zoe: up": "called 'Zoe'", "3: up": "called '3'", "Anna: up\n: down": "called ''",
         ":" * 9999: "called ''", "x" * 9999: "no colon",
     }.items():  # fmt: skip
-        yield explained(
-            f"LikenessPersonPrompts: {prompts[:20]!r}", words, ended(ours("LikenessPersonPrompts", prompts=prompts))
-        )
+        yield bad(words, "PersonPrompts", prompts=prompts)
     for custom, words in {
         "": "it is empty", "1": "1 number", "1,1": "2 places", "3,1": "no person 3", "1,x": "'x'", "1,-2": "'-2'",
         "1," + "9" * 50: "not a number", "1\n2\n3": "3 numbers", "\u0662,\u0661": "not a number",
     }.items():  # fmt: skip
-        graph = ended(ours("LikenessPlaceCast", order="custom", custom_order=custom))
-        yield explained(f"LikenessPlaceCast: order {custom[:9]!r}", words, graph)
-    one = ours("LikenessPlaceCast", layout=value("layout(slot())"))
-    yield explained("LikenessPlaceCast: one place too few", "more people than places", ended(one))
-    match = ours("LikenessPlaceCast", order="match faces")
-    yield explained("LikenessPlaceCast: no faces to match", "no face to compare", ended(match))
-    yield right("LikenessPlaceCast: swapped", ended(ours("LikenessPlaceCast", order="custom", custom_order="2;1")))
+        yield bad(words, "PlaceCast", order="custom", custom_order=custom)
+    yield bad("more people than places", "PlaceCast", layout="layout(slot())")
+    yield bad("no face to compare", "PlaceCast", order="match faces")
+    yield good("PlaceCast", order="custom", custom_order="2;1")
 
-
-OF_MASKS = "LikenessLayoutFromFaces", {"masks": value("mask(2)"), "body": "bust"}
-
-
-def of_faces(expression: str):
-    faces = f"faces({expression})" if expression else "Faces((), 128, 96)"
-    return ours("LikenessLayoutFromFaces", faces=value(faces))
-
-
-# Poses
 
 BAD_POSES = {
-    "ragged": ("pose([[1.0, 2.0], [3.0]])", "numbers"),
-    "a huge integer": ("pose([10**400, 1, 1] * 18)", "numbers|far|large"),
-    "a text": ("pose(['x'] * 54)", "numbers"),
-    "None": ("pose([None] * 54)", "numbers|nobody"),
-    "17 points": ("pose([1.0] * 51)", "51"),
-    "NaN": ("pose([nan] * 54)", "nobody"),
-    "infinite": ("pose([inf, inf, 1.0] * 18)", "nobody"),
-    "nobody": ("[{'people': [], 'canvas_width': 128, 'canvas_height': 96}]", "nobody"),
-    "no list": ("7", "OpenPose"),
-    "no people": ("[{'canvas_width': 128}]", "people"),
-    "two pictures": ("pose() * 2", "2 pictures"),
-    "no width": ("pose(width=None)", "canvas_width"),
-    "width NaN": ("pose(width=nan)", "canvas_width"),
-    "width 0": ("pose(width=0)", "canvas_width"),
-    "people a text": ("[{'people': 'abc', 'canvas_width': 128, 'canvas_height': 96}]", "people"),
-    "a dictionary inside": ("pose([{'x': 1}] * 54)", "numbers"),
-}
+    "pose([[1.0, 2.0], [3.0]])": "numbers", "pose([10**400, 1, 1] * 18)": "numbers|far|large",
+    "pose(['x'] * 54)": "numbers", "pose([None] * 54)": "numbers|no person", "pose([1.0] * 51)": "51",
+    "pose([nan] * 54)": "no people", "pose([inf, inf, 1.0] * 18)": "no people",
+    "[{'people': [], 'canvas_width': 128, 'canvas_height': 96}]": "no people", "7": "OpenPose",
+    "[{'canvas_width': 128}]": "people", "pose() * 2": "2 pictures", "pose(width=None)": "canvas_width",
+    "pose(width=nan)": "canvas_width", "pose(width=0)": "canvas_width",
+    "[{'people': 'abc', 'canvas_width': 128, 'canvas_height': 96}]": "people", "pose([{'x': 1}] * 54)": "numbers",
+}  # fmt: skip
 
 
 def poses() -> Iterator[Case]:
-    for what, (expression, words) in BAD_POSES.items():
-        graph = ended(ours("LikenessLayoutFromFaces", poses=value(expression)))
-        yield explained(f"poses: {what}", words, graph)
-    for what, canvas in {"80000x80000": "80000", "24000x24000": "24000"}.items():
-        graph = ours(
-            "LikenessLayoutFromFaces", poses=value(f"pose(width={canvas}, height={canvas})"), width=0, height=0
-        )
-        yield explained(f"poses: canvas of {what}", what, ended(graph))
-    one = ours("LikenessLayoutFromFaces", poses=value("pose(width=1, height=1)"), width=8192, height=8192)
-    drawn = ended(node("LikenessPoseImage", layout=one))
-    yield explained("poses: canvas 1x1, drawn at 8192", "nobody", drawn)
-    yield right(
-        "poses: 0 takes the canvas", ended(ours("LikenessLayoutFromFaces", poses=value("pose()"), width=0, height=0))
-    )
-
-
-# People
+    for expression, words in BAD_POSES.items():
+        yield bad(words, "LayoutFromFaces", poses=expression)
+    one = of("LayoutFromFaces", poses="pose(width=1, height=1)", width=8192, height=8192)
+    yield explained("no place", ended(node("LikenessPoseImage", layout=one)))
+    yield good("LayoutFromFaces", poses="pose()", width=0, height=0)
 
 
 def people() -> Iterator[Case]:
-    for method in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
-        for what, rows, photos, words in [
-            ("weights of 1e25, mean", "normal(1, 2, 512) * 1e25", "mean", "large|1e|length"),
-            ("weights of 1e25, normalised mean", "normal(1, 2, 512) * 1e25", "normalised mean", "large|1e|length"),
-            ("weights of 1e25, weighted mean", "normal(1, 2, 512) * 1e25", "weighted mean", "large|1e|length"),
-            ("weights of 1e25, sequence", "normal(1, 2, 512) * 1e25", "sequence", "large|1e|length"),
-            ("opposites, mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "mean", "opposite|cancel|zero"),
-            ("opposites, normalised mean", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])", "normalised mean",
-             "opposite|cancel|zero"),
-        ]:  # fmt: skip
+    huge, opposites = "normal(1, 2, 512) * 1e25", "torch.cat([normal(1, 1, 512), -normal(1, 1, 512)])"
+    for method in ("ApplyIDPatch", "ApplyInstantID"):
+        for rows, photos, words in [
+            *((huge, photos, "large|1e|length") for photos in ("mean", "normalised mean", "weighted mean", "sequence")),
+            *((opposites, photos, "opposite|cancel|zero") for photos in ("mean", "normalised mean")),
+        ]:
             cast = value(f"cast(identity(rows={rows}), identity('Boris'))")
-            graph = ended(ours(method, cast=cast, image=picture_of(method, cast, photos), photos=photos))
-            yield explained(f"{method}: {what}", words, graph)
-        cast = value("unplaced()")
-        yield explained(f"{method}: nobody has a place", "no place", ended(ours(method, cast=cast)))
-        cast = value("cast(identity(recognisers=['other']), identity('Boris'))")
-        yield explained(f"{method}: another recogniser", "other", ended(ours(method, cast=cast)))
-    emptied = ours("LikenessPlaceCast", order="custom", custom_order="0,0")
-    everybody = ours("LikenessPersonRegion", cast=emptied, person=0)
-    yield explained("LikenessPersonRegion: everybody of nobody", "no person 0.*nobody", ended(everybody))
+            yield bad(words, method, cast=cast, image=picture_of(method, cast, photos), photos=photos)
+        yield bad("no place", method, cast="unplaced()")
+    emptied = of("PlaceCast", order="custom", custom_order="0,0")
+    yield bad("no person 0.*no people", "PersonRegion", cast=emptied, person=0)
     for way in DRAWN:
-        drawn = ended(node("LikenessPoseImage", cast=emptied, draw=way))
-        yield explained(f"LikenessPoseImage: nobody of a cast as {way}", "Nobody of the cast .* custom_order", drawn)
-    regional = ours("LikenessBindIDTokens", cast=emptied)
-    yield explained("LikenessBindIDTokens: nobody", "of 2 people, the cast has 0 people", ended(regional))
+        drawn_of = node("LikenessPoseImage", cast=emptied, draw=way)
+        yield explained("No person of the cast .* custom_order", ended(drawn_of))
+    yield bad("of 2 people, the cast has 0 people", "BindIDTokens", cast=emptied)
     nobody = value("cast(weights=[0.0, 0.0])")
-    applied = ours("LikenessApplyInstantID", cast=nobody, image=picture_of("LikenessApplyInstantID", nobody))
-    alike = check("alike(a, b)", sampled(applied), plain("LikenessApplyInstantID"))
-    yield right("LikenessApplyInstantID: everybody of weight 0", alike)
-    applied = ours("LikenessApplyIDPatch", cast=nobody, image=picture_of("LikenessApplyIDPatch", nobody))
-    yield told("LikenessApplyIDPatch: everybody of weight 0", "weight 0", ended(applied))
-    off = {kind: {"strength": 0.0} for kind in SAMPLED}
-    off["LikenessApplyInstantID"] = {"adapter_weight": 0.0, "control_strength": 0.0}
-    off["LikenessApplyIPAdapter"] = {"weight": 0.0}
-    for kind, changed in off.items():
-        applied = ours(kind, **changed)
-        if kind == "LikenessApplyParts":
-            applied = node(kind, **{name: given for name, given in applied.inputs.items() if name != "pose"})
-        yield right(f"{kind}: off", check("alike(a, b)", sampled(applied), plain(kind)))
-        yield right(f"{kind}: has an effect", check("unlike(a, b)", sampled(ours(kind)), plain(kind)))
-    two = ours("LikenessIDPatchImage", cast=value("cast()"))
-    one = ours("LikenessApplyIDPatch", cast=value("cast(identity())"), image=two)
-    yield explained("ID-Patch: the image shows two people, the cast one", "2|people|cast", ended(one))
-    preview = ours("LikenessApplyIDPatch", image=ours("LikenessIDPatchImage")[1])
-    yield explained("ID-Patch: the preview for the image", "no ID patches", ended(preview))
-    ninth = {f"person_{n}": value("identity()") for n in range(1, 10)}
-    yield explained("Cast: person_9", "person_9", ended(ours("LikenessCast", **ninth)))
-    long = ours("LikenessCast", person_1=value("identity('x' * 2500)"))
-    yield right("Cast: a name of 2500 letters", ended(long))
-    placed = ours("LikenessPlaceCast", cast=value("unplaced(identity('x' * 2500), identity())"))
-    yield right("Place Cast: a name of 2500 letters", ended(placed))
-    saved = ours("LikenessSaveIdentity", identity=value("identity('x' * 2_000_000)"))
-    yield right("Save Identity: a name of 2 MB", ended(saved))
-    for what, name in {"None": "None", "a number": "7"}.items():
-        for kind, given in {
-            "LikenessPlaceCast": {"cast": value(f"unplaced(identity({name}, rows=normal(1, 1, 512)), identity())")},
-            "LikenessSaveIdentity": {"identity": value(f"identity({name}, rows=normal(1, 1, 512))")},
-        }.items():
-            yield right(f"{kind}: the name is {what}", ended(ours(kind, **given)))
+    yield good("ApplyIDPatch", "weight 0", cast=nobody, image=picture_of("ApplyIDPatch", nobody))
+    two = of("IDPatchImage", cast="cast()")
+    yield bad("2|people|cast", "ApplyIDPatch", cast="cast(identity())", image=two)
+    yield bad("no ID patches", "ApplyIDPatch", image=of("IDPatchImage")[1])
+    yield bad("person_9", "Cast", **{f"person_{n}": value("identity()") for n in range(1, 10)})
+    yield good("Cast", person_1="identity('x' * 2500)")
+    yield good("SaveIdentity", identity="identity('x' * 2_000_000)")
+    for name in ("'x' * 2500", "None", "7"):
+        yield good("PlaceCast", cast=f"unplaced(identity({name}, rows=normal(1, 1, 512)), identity())")
+        yield good("SaveIdentity", identity=f"identity({name}, rows=normal(1, 1, 512))")
 
 
-def picture_of(method: str, cast, photos: str = "mean"):
-    if method == "LikenessApplyIDPatch":
-        return ours("LikenessIDPatchImage", cast=cast, photos=photos)
-    return ours("LikenessPoseImage", draw="face keypoints", cast=cast)
-
-
-# The face bank
-
-NOT_ON_WINDOWS = ("...", "a/...", "a./b", "con", "NUL", "aux.txt", "com1/a", "lpt9", "<a>", "a*b?", "a|b", 'a"b', "a:b",
-                  "a\\b")  # fmt: skip
-
-
-def bank() -> Iterator[Case]:
-    for what, filename, words in [
-        ("leads out", "../anna", "leads outside"),
-        ("is absolute", "/tmp/anna", "leads outside"),
-        ("is empty", "  ", "empty"),
-        ("is a folder", "family/", "empty"),
-        ("has 5000 levels", "a/" * 5000 + "a", "5000 sub-folders"),
-        ("has 300 letters", "a" * 300, "312 bytes"),
-        ("has 100 wide letters", "名" * 100, "312 bytes"),
-        ("is a lone surrogate", "\ud800", "is empty"),
-        *((f"is {name}", name, "no name of a file on Windows") for name in NOT_ON_WINDOWS),
-    ]:
-        yield explained(
-            f"Save Identity: the file name {what}", words, ended(ours("LikenessSaveIdentity", filename=filename))
-        )
-    for what, filename in {
-        "a sub-folder": "family/anna",
-        "an ending": "anna.safetensors",
-        "other letters": "名前 ü",
-        "240 letters": "a" * 240,
-        "dots": "anna.b.c",
-        "a dot at its end": "Anna Jr.",
-        "a device in its middle": "anna con",
-        "a NUL": "an\0na",
-        "a lone surrogate and more": SURROGATE,
-    }.items():
-        graph = check("None if Path(a).is_file() else 'no file'", ours("LikenessSaveIdentity", filename=filename)[1])
-        yield right(f"Save Identity: {what}", graph)
-    shared = value("Identity('Anna', dict.fromkeys(RECOGNISERS, normal(1, 1, 512)), torch.zeros(1, 112, 112, 3))")
-    yield right(
-        "Save Identity: rows that share memory", ended(ours("LikenessSaveIdentity", identity=shared, filename="shared"))
+def picture_of(method: str, cast: Node, photos: str = "mean") -> Node:
+    return (
+        of("IDPatchImage", cast=cast, photos=photos)
+        if method == "ApplyIDPatch"
+        else node("LikenessPoseImage", draw="face keypoints", cast=cast)
     )
-    nobody = value("Identity('Anna', {}, torch.zeros(0, 112, 112, 3))")
-    yield explained("Save Identity: nobody", "no photo", ended(ours("LikenessSaveIdentity", identity=nobody)))
-    for file in ("nobody.safetensors", "../x.safetensors", ""):
-        graph = ended(node("LikenessLoadIdentity", file=file))
-        yield explained(f"Load Identity: {file!r}", "(?i)no saved|outside|not in list", graph)
-    for what, expression, words in [
-        ("all NaN", "identity(rows=normal(1, 1, 512) * nan)", "it contains NaN"),
-        ("1e25", "identity(rows=normal(1, 1, 512) * 1e25)", r"its numbers reach \d\S*e\+25"),
-        ("complex", "identity(rows=normal(1, 1, 512).to(torch.complex64))", "complex64"),
-        ("pictures of NaN", "replace(identity(), crops=torch.full((1, 112, 112, 3), nan))", "its pictures hold nan"),
-        ("pictures of 1e9", "replace(identity(), crops=torch.full((1, 112, 112, 3), 1e9))", r"hold 1e\+09 .* 0 to 1"),
-        ("complex pictures", "replace(identity(), crops=torch.zeros(1, 112, 112, 3).to(torch.complex64))", "complex64"),
-        ("portraits of floats", "replace(identity(), portraits=portraits(1, torch.float32))", r"are torch\.float32 of"),
-        ("portraits of two photos", "replace(identity(), portraits=portraits(2))", r"\(2, 224, 224, 3\)"),
-    ]:
-        for kind, graph in {
-            "Save Identity": ours("LikenessSaveIdentity", identity=value(expression), filename="spoiled"),
-            "Cast": ours("LikenessCast", person_1=value(expression)),
-            "Load Identity": node("LikenessLoadIdentity", file=value(f"in_the_bank({expression})")),
-        }.items():
-            yield explained(f"{kind}: {what}", words, ended(graph))
 
 
-# Texts of a user
-
-
-def texts() -> Iterator[Case]:
-    for what, name in {"a lone surrogate": SURROGATE, "terminal escapes": ESCAPES}.items():
-        yao = ours("LikenessIdentity", name=name)
-        nobody = ours("LikenessIdentity", name=name, image=value("photo('COFFEE')"), on_no_face="skip")
-        no_face = ours("LikenessIdentity", name=name, image=value("photo('COFFEE')"))
-        cast = ours("LikenessCast", person_1=yao)
-        placed = ours("LikenessPlaceCast", cast=cast, layout=value("layout(slot())"))
-        alike = ours("LikenessCast", cast=cast, person_1=yao)
-        alike = ours("LikenessPlaceCast", cast=alike, layout=value("layout(slot(), slot())"))
-        other = value("identity('Boris', recognisers=['other'])")
-        yield explained(f"{what}: Identity, no face", "No face found", ended(no_face))
-        yield right(f"{what}: Identity", ended(yao))
-        yield right(
-            f"{what}: somebody left out", ended(ours("LikenessCast", person_1=nobody, person_2=value("identity()")))
-        )
-        yield explained(f"{what}: nobody left", "empty", ended(ours("LikenessCast", person_1=nobody)))
-        yield explained(f"{what}: weight", "(?i)nan", ended(ours("LikenessCast", person_1=yao, weight_1=value("nan"))))
-        yield explained(f"{what}: no place", "no place", ended(ours("LikenessIDPatchImage", cast=cast)))
-        yield explained(f"{what}: no recogniser", "ID-Patch needs", ended(ours("LikenessIDPatchImage", cast=placed)))
-        hint = value("image()")
-        regions = ours("LikenessApplyInstantID", cast=alike, image=hint)
-        yield explained(f"{what}: regions alike", "same region", ended(regions))
-        yield explained(f"{what}: person 9", "no person 9", ended(ours("LikenessPersonRegion", cast=placed, person=9)))
-        yield right(f"{what}: placed", ended(placed))
-        yield explained(f"{what}: blend", "in common", ended(ours("LikenessBlendIdentities", a=yao, b=other)))
-        yield right(f"{what}: blended name", ended(ours("LikenessBlendIdentities", name=name)))
-        for given in ("text", "always"):
-            scene = check(
-                "None if ''.join(a).isprintable() else 'unfit letters'", ours("LikenessScenes", **{given: name})
-            )
-            yield right(f"{what}: {given} of scenes", scene)
-        yield explained(
-            f"{what}: custom order", "number", ended(ours("LikenessPlaceCast", order="custom", custom_order=name))
-        )
-        label = ours("LikenessPart", label="other", other_label=name)
-        yield told(f"{what}: label", "none of the six", ended(label))
-        share = ours("LikenessSharePartsAttention", parts=label)
-        yield right(f"{what}: label, shared", ended(share))
-        yield right(f"{what}: label, encoded", ended(ours("LikenessEncodeParts", parts=label)))
-        for kind, given in {
-            "LikenessLoadAdapter": "file", "LikenessLoadParts2Whole": "folder", "LikenessLoadIdentity": "file",
-        }.items():  # fmt: skip
-            for how, text in {"": name, ", linked": value(repr(name))}.items():
-                graph = check("None", ours(kind, **{given: text}))
-                yield explained(f"{what}: {kind}{how}", "(?i)no saved|not found|not in list|name", graph)
-        yield explained(f"{what}: other_label empty", "other_label", ended(ours("LikenessPart", label="other")))
-
-
-# The size of the latent
-
-LATENTS = {
-    "half the size": (64, 48, told),
-    "twice as large": (256, 192, told),
-    "twice as wide": (256, 96, explained),
-    "twice as high": (128, 192, explained),
-    "a bit smaller": (120, 88, told),
-    "16x16": (16, 16, told),
-    "8x8": (8, 8, told),
+BAD_NAMES = {
+    "../anna": "leads outside", "/tmp/anna": "leads outside", "  ": "empty", "family/": "empty",
+    "a/" * 5000 + "a": "5000 sub-folders", "a" * 300: "312 bytes", "名" * 100: "312 bytes", "\ud800": "is empty",
+    **dict.fromkeys(("...", "a/...", "a./b", "con", "NUL", "aux.txt", "com1/a", "lpt9", "<a>", "a*b?", "a|b", 'a"b',
+                     "a:b", "a\\b"), "no name of a file on Windows"),
+}  # fmt: skip
+GOOD_NAMES = (
+    "family/anna", "anna.safetensors", "名前 ü", "a" * 240, "anna.b.c", "Anna Jr.", "anna con", "an\0na", SURROGATE,
+)  # fmt: skip
+SPOILED = {
+    "identity(rows=normal(1, 1, 512) * nan)": "it contains NaN",
+    "identity(rows=normal(1, 1, 512) * 1e25)": r"its numbers reach \d\S*e\+25",
+    "identity(rows=normal(1, 1, 512).to(torch.complex64))": "complex64",
+    "replace(identity(), crops=torch.full((1, 112, 112, 3), nan))": "its pictures hold nan",
+    "replace(identity(), crops=torch.full((1, 112, 112, 3), 1e9))": r"hold 1e\+09 .* 0 to 1",
+    "replace(identity(), crops=torch.zeros(1, 112, 112, 3).to(torch.complex64))": "complex64",
+    "replace(identity(), portraits=portraits(1, torch.float32))": r"are torch\.float32 of",
+    "replace(identity(), portraits=portraits(2))": r"\(2, 224, 224, 3\)",
 }
 
 
+def bank() -> Iterator[Case]:
+    for name, words in BAD_NAMES.items():
+        yield bad(words, "SaveIdentity", filename=name)
+    for name in GOOD_NAMES:
+        yield right(check("None if Path(a).is_file() else 'no file'", of("SaveIdentity", filename=name)[1]))
+    shared = "Identity('Anna', dict.fromkeys(RECOGNISERS, normal(1, 1, 512)), torch.zeros(1, 112, 112, 3))"
+    yield good("SaveIdentity", identity=shared, filename="shared")
+    yield bad("no photo", "SaveIdentity", identity="Identity('Anna', {}, torch.zeros(0, 112, 112, 3))")
+    for file in ("nobody.safetensors", "../x.safetensors", ""):
+        yield bad("(?i)no saved|outside|not in list", "LoadIdentity", file=file)
+    for expression, words in SPOILED.items():
+        yield bad(words, "SaveIdentity", identity=expression, filename="spoiled")
+        yield bad(words, "Cast", person_1=expression)
+        yield bad(words, "LoadIdentity", file=value(f"in_the_bank({expression})"))
+
+
+def texts() -> Iterator[Case]:
+    """Of a user."""
+    for name in (SURROGATE, ESCAPES):
+        yao, boris = of("Identity", name=name), value("identity()")
+        cast = of("Cast", person_1=yao)
+        placed = of("PlaceCast", cast=cast, layout="layout(slot())")
+        twice = of("PlaceCast", cast=of("Cast", cast=cast, person_1=yao), layout="layout(slot(), slot())")
+        nobody = of("Identity", name=name, image="photo('COFFEE')", on_no_face="skip")
+        label = of("Part", label="other", other_label=name)
+        yield bad("No face found", "Identity", name=name, image="photo('COFFEE')")
+        yield right(ended(yao))
+        yield good("Cast", person_1=nobody, person_2=boris)
+        yield bad("empty", "Cast", person_1=nobody)
+        yield bad("(?i)nan", "Cast", person_1=yao, weight_1=nan)
+        yield bad("no place", "IDPatchImage", cast=cast)
+        yield bad("ID-Patch needs", "IDPatchImage", cast=placed)
+        yield bad("same region", "ApplyInstantID", cast=twice, image="image()")
+        yield bad("no person 9", "PersonRegion", cast=placed, person=9)
+        yield right(ended(placed))
+        yield bad("in common", "BlendIdentities", a=yao, b="identity('Boris', recognisers=['other'])")
+        yield good("BlendIdentities", name=name)
+        for given in ("text", "always"):
+            scenes = of("Scenes", **{given: name})
+            yield right(check("None if ''.join(a).isprintable() else 'unfit letters'", scenes))
+        yield bad("number", "PlaceCast", order="custom", custom_order=name)
+        yield right(ended(label), "none of the six")
+        yield good("SharePartsAttention", parts=label)
+        yield good("EncodeParts", parts=label)
+        for kind, file in LOADERS.items():
+            yield bad("(?i)no saved|not found|not in list|name", kind, **{file: name})
+    yield bad("other_label", "Part", label="other")
+
+
+LOADERS = {"LoadAdapter": "file", "LoadParts2Whole": "folder", "LoadIdentity": "file"}
+"""And which of their inputs names a file."""
+SIZES = ((64, 48), (256, 192), (120, 88), (16, 16), (8, 8), (256, 96), (128, 192))
+"""Of latents; the last two of another shape."""
+
+
 def latents() -> Iterator[Case]:
-    for kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
-        for what, (width, height, said) in LATENTS.items():
-            graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
-            yield said(f"{kind}: the latent is {what}", f"{width}x{height}.*128x96 px", graph)
-        first = sampled(ours(kind))
-        larger = node(
-            "LatentUpscale", samples=first, upscale_method="nearest-exact", width=192, height=144, crop="disabled"
-        )
-        second = sampled(ours(kind), larger, denoise=0.5)
-        yield told(f"{kind}: a second pass at 1.5 times the size", "192x144", check("drawn(a)", second))
-        batch = check("drawn(a)", sampled(ours(kind), value("latent(batch=2)")))
-        yield right(f"{kind}: a batch of 2", batch)
-    for kind in ("LikenessApplyParts", "LikenessSharePartsAttention"):
-        for what, (width, height, _) in LATENTS.items():
-            graph = check("drawn(a)", sampled(ours(kind), value(f"latent({width}, {height})")))
-            yield explained(f"{kind}: the latent is {what}", f"{width}x{height}.*128x96 px", graph)
-
-
-# The schedule
+    for kind in ("ApplyIDPatch", "ApplyInstantID"):
+        for width, height in SIZES:
+            graph, words = sampled(of(kind), value(f"latent({width}, {height})")), f"{width}x{height}.*128x96 px"
+            yield undrawn(words, graph) if (width, height) in SIZES[-2:] else drawn(graph, words)
+        size = {"upscale_method": "nearest-exact", "width": 192, "height": 144, "crop": "disabled"}
+        larger = node("LatentUpscale", samples=sampled(of(kind)), **size)
+        yield drawn(sampled(of(kind), larger, denoise=0.5), "192x144")
+        yield drawn(sampled(of(kind), value("latent(batch=2)")))
+    for kind in ("ApplyParts", "SharePartsAttention"):
+        for width, height in SIZES:
+            graph = sampled(of(kind), value(f"latent({width}, {height})"))
+            yield undrawn(f"{width}x{height}.*128x96 px", graph)
 
 
 def schedules() -> Iterator[Case]:
-    def ranged(given, start, end):
+    def ranged(given: Any, start: float, end: float) -> Node:
         return node("ConditioningSetTimestepRange", conditioning=given, start=start, end=end)
 
     for kind in SAMPLED:
-        applied, whole = ours(kind), sampled(ours(kind), steps=4)
+        applied = ours(kind)
+        whole = sampled(applied)
         model = value("sdxl()") if kind == "LikenessApplyIDPatch" else applied
         positive, negative = (applied, applied[1]) if kind == "LikenessApplyIDPatch" else (applied[1], applied[2])
-        behind = sampler(model, ranged(positive, 0.0, 1.0), ranged(negative, 0.0, 1.0), steps=4)
-        yield right(f"{kind}: a range of 0 to 1 behind it", check("alike(a, b)", behind, whole))
+        behind = sampler(model, ranged(positive, 0.0, 1.0), ranged(negative, 0.0, 1.0))
         given = {side: ranged(DEFAULTS[kind][side], 0.0, 1.0) for side in ("positive", "negative")}
-        before = sampled(ours(kind, **given), steps=4)
-        yield right(f"{kind}: a range of 0 to 1 before it", check("alike(a, b)", before, whole))
-        halves = [ranged(positive, 0.0, 0.5), ranged(positive, 0.5, 1.0)]
+        halves = (ranged(positive, 0.0, 0.5), ranged(positive, 0.5, 1.0))
         joined = node("ConditioningCombine", conditioning_1=halves[0], conditioning_2=halves[1])
-        met = sampler(model, joined, negative, steps=4)
-        yield right(f"{kind}: two ranges that meet behind it", check("alike(a, b, 1e-5)", met, whole))
-        given_latent = value("{'samples': normal(3, 1, 4, 12, 16)}")
-        none = sampler(model, positive, negative, given_latent, denoise=0.0)
-        yield right(f"{kind}: no steps", check("alike(a, b)", none, given_latent))
+        latent = value("{'samples': normal(3, 1, 4, 12, 16)}")
+        yield right(check("alike(a, b)", behind, whole))
+        yield right(check("alike(a, b)", sampled(ours(kind, **given)), whole))
+        yield right(check("alike(a, b, 1e-5)", sampler(model, joined, negative), whole))
+        yield right(check("alike(a, b)", sampler(model, positive, negative, latent, denoise=0.0), latent))
         for scheduler in ("karras", "sgm_uniform", "beta"):
-            yield right(f"{kind}: {scheduler}", check("drawn(a)", sampled(ours(kind), scheduler=scheduler)))
-
-
-# Conditioning and models of another kind
-
-
-def others() -> Iterator[Case]:
-    for kind in SAMPLED:
-        width = 48 if kind in ("LikenessApplyParts", "LikenessSharePartsAttention") else 2048
-        other = value("text(1, 77)")
-        words = "77|another family"
-        yield explained(f"{kind}: text of another width", words, ended(ours(kind, positive=other)))
-        twice = value(f"text(1, {width}) + text(2, {width})")
-        yield right(f"{kind}: two prompts", ended(ours(kind, positive=twice)))
-        if kind != "LikenessApplyIDPatch":
-            model = "sdxl()" if kind in ("LikenessApplyParts", "LikenessSharePartsAttention") else "sd15()"
-            yield explained(f"{kind}: a model of another family", "made for|fit", ended(ours(kind, model=value(model))))
-            applied = ours(kind)
-            bare = sampler(DEFAULTS[kind]["model"], applied[1], applied[2])
-            yield explained(f"{kind}: its model goes nowhere", "MODEL does not come from", check("drawn(a)", bare))
-
-
-def wrappers() -> Iterator[Case]:
-    """Functions of other packs around the MODEL, of the method that tests/host/test_function_wrappers.py has not."""
-    kind = "LikenessApplyIPAdapter"
-    model, applied = DEFAULTS[kind]["model"], ours(kind)
-    for way, losing in WRAPPERS.items():
-        graphs = {
-            "before": sampled(ours(kind, model=value(f"wrapped(a, '{way}')", model))),
-            "behind": sampler(value(f"wrapped(a, '{way}')", applied), applied[1], applied[2]),
-        }
-        for where, graph in graphs.items():
-            name = f"{kind}: a function around the MODEL {where} it passes on {way}"
-            if losing:
-                yield explained(name, "another pack on this MODEL .*attack_values", check("drawn(a)", graph))
-            else:
-                yield right(name, check("alike(a, b, 1e-3)", graph, sampled(applied)))
-
-
-WRAPPERS = {
-    "everything": False, "rows one by one": False, "the last row first": False, "every row twice": False,
-    "what it knows": True, "transformer_options of its own": True,
-}  # fmt: skip
-"""What functions of other packs pass on to the MODEL; whether that loses our conditions, see attack_values.wrapped."""
+            yield drawn(sampled(ours(kind), scheduler=scheduler))
+        width = 48 if "Parts" in kind else 2048
+        yield right(ended(ours(kind, positive=value(f"text(1, {width}) + text(2, {width})"))))
 
 
 def rows() -> Iterator[Case]:
     """Casts from Crop Faces, and pictures that do not belong to the crops."""
     apart = value("by_row()")
-    for kind in ("LikenessCast", "LikenessPlaceCast", "LikenessPersonRegion", "LikenessMeasure", "LikenessCropFaces"):
-        yield explained(f"{kind}: a cast by row", "comes from Crop Faces", ended(ours(kind, cast=apart)))
-    condition = node(
-        "LikenessIDPatchImage",
-        id_patch=value("loaded('id_patch')"),
-        cast=apart,
-        photos="mean",
-        image=node("LikenessPoseImage", cast=apart),
-    )
-    images = {
-        "LikenessApplyIDPatch": condition,
-        "LikenessApplyInstantID": node("LikenessPoseImage", draw="face keypoints", cast=apart),
-    }
-    for kind, image in images.items():
-        applied = ours(kind, cast=apart, image=image)
-        yield right(f"{kind}: by row", check("drawn(a)", sampled(applied, value("latent(128, 128, 2)"))))
+    for kind in ("Cast", "PlaceCast", "PersonRegion", "Measure", "CropFaces"):
+        yield bad("comes from Crop Faces", kind, cast=apart)
+    skeletons, keypoints = (node("LikenessPoseImage", cast=apart, draw=way) for way in DRAWN[:2])
+    condition = of("IDPatchImage", cast=apart, image=skeletons)
+    for kind, image in (("ApplyIDPatch", condition), ("ApplyInstantID", keypoints)):
+        applied = of(kind, cast=apart, image=image)
+        yield drawn(sampled(applied, value("latent(128, 128, 2)")))
         for batch in (1, 3):
-            wrong = sampled(applied, value(f"latent(128, 128, {batch})"))
-            yield explained(f"{kind}: by row, a latent of {batch}", f"latent has {batch} row", check("drawn(a)", wrong))
-        one = ours(kind, cast=apart, image=value("a[:1]", image))
-        yield explained(f"{kind}: by row, one image", "image has 1 row", ended(one))
-    masked = ours("LikenessApplyInstantID", cast=apart, image=images["LikenessApplyInstantID"], mask=value("mask(2)"))
-    yield explained("LikenessApplyInstantID: by row with masks", "picture of their own", ended(masked))
+            yield undrawn(f"latent has {batch} row", sampled(applied, value(f"latent(128, 128, {batch})")))
+        yield bad("image has 1 row", kind, cast=apart, image=value("a[:1]", image))
+    yield bad("picture of their own", "ApplyInstantID", cast=apart, image=keypoints, mask="mask(2)")
     crops = DEFAULTS["LikenessPasteFaces"]["sampled"]
-    for what, changed, words in [
-        ("another size", {"images": value("image()")}, "the crops were cut out of"),
-        ("two pictures", {"images": value("photo().repeat(2, 1, 1, 1)")}, "got 2 pictures"),
-        ("two crops for one", {"sampled": value("a.repeat(2, 1, 1, 1)", crops)}, "got 2 sampled crops"),
-        ("a crop that is no square", {"sampled": value("a[:, 1:]", crops)}, "the crops are squares"),
-    ]:
-        yield explained(f"LikenessPasteFaces: {what}", words, ended(ours("LikenessPasteFaces", **changed)))
+    yield bad("the crops were cut out of", "PasteFaces", images="image()")
+    yield bad("got 2 pictures", "PasteFaces", images="photo().repeat(2, 1, 1, 1)")
+    yield bad("got 2 sampled crops", "PasteFaces", sampled=value("a.repeat(2, 1, 1, 1)", crops))
+    yield bad("the crops are squares", "PasteFaces", sampled=value("a[:, 1:]", crops))
+    yield good("PasteFaces", sampled=value("a.repeat_interleave(2, 1).repeat_interleave(2, 2)", crops))
     batch = value("photo().repeat(2, 1, 1, 1)")
-    report = node("LikenessMeasure", **{**DEFAULTS["LikenessMeasure"], "images": batch})
-    noise = value("{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': [0]}")
-    short = ours("LikenessPickBest", report=report, images=batch, latents=noise)
-    yield explained("LikenessPickBest: a number for two latents", "1 number for 2 latents", ended(short))
-    for what, index in {"a tensor": "torch.tensor([3, 4])", "an empty tensor": "torch.tensor([])"}.items():
-        noise = value(f"{{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': {index}}}")
-        best = ours("LikenessPickBest", report=report, images=batch, latents=noise)
-        numbers = "(3, 4)" if "3" in index else "(0, 1)"
-        kept = check(f"None if a['batch_index'][0] in {numbers} else a['batch_index']", best[1])
-        yield right(f"LikenessPickBest: batch_index is {what}", kept)
-    noise = value("{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': 7}")
-    odd = ours("LikenessPickBest", report=report, images=batch, latents=noise)
-    yield explained("LikenessPickBest: batch_index is 7", "has 7 for 2 latents", ended(odd))
-    soft = ours("LikenessCropFaces", feather=4.0)
-    yield told("LikenessCropFaces: a feather larger than its square", r"\d+% pasted at most", ended(soft))
-    larger = ours("LikenessPasteFaces", sampled=value("a.repeat_interleave(2, 1).repeat_interleave(2, 2)", crops))
-    yield right("LikenessPasteFaces: crops upscaled on their way", ended(larger))
+    report = of("Measure", images=batch)
+    for index, kept in {"torch.tensor([3, 4])": (3, 4), "torch.tensor([])": (0, 1)}.items():
+        noise = f"{{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': {index}}}"
+        best = of("PickBest", report=report, images=batch, latents=noise)
+        yield right(check(f"None if a['batch_index'][0] in {kept} else a['batch_index']", best[1]))
+    yield good("CropFaces", r"\d+% pasted at most", feather=4.0)
 
 
 SECTIONS = (
-    pictures, masks, numbers, sockets, wrappers, places, poses, people, bank, texts, latents, schedules, rows, others,
+    pictures, masks, numbers, unlinked, places, poses, people, bank, texts, latents, schedules, rows,
 )  # fmt: skip

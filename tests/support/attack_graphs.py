@@ -1,4 +1,4 @@
-"""Small graphs for test_attack.py: our nodes with inputs that are right, and whatever is put in their place."""
+"""Small graphs: our nodes with inputs that are right, and whatever is put in their place."""
 
 from __future__ import annotations
 
@@ -74,135 +74,6 @@ def prompt(*last: Node) -> dict[str, dict[str, Any]]:
     return made
 
 
-def _sides(width: int) -> dict[str, Node]:
-    return {"positive": value(f"text(1, {width})"), "negative": value(f"text(2, {width})")}
-
-
-def _defaults() -> dict[str, dict[str, Any]]:
-    models = {"buffalo": node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")}
-    faces = {"face_model": models["buffalo"], "image": value("photo()")}
-    size = {"width": 128, "height": 96}
-    range_ = {"start_percent": 0.0, "end_percent": 1.0}
-    part = node("LikenessPart", image=value("image()"), label="face", other_label="", weight=1.0)
-    parts2whole = value("networks()")
-    encoders = {"clip": value("clip()"), "clip_vision": value("clip_vision()"), "vae": value("vae()")}
-    id_patch = value("loaded('id_patch')")
-    cast = value("cast()")
-    layout = node("LikenessGroupLayout", count=1, framing="half", rows=0, width=128, height=192)
-    condition = node("LikenessIDPatchImage", id_patch=id_patch, cast=cast, photos="mean")
-    applied = {
-        **_sides(2048), "control_net": value("control_net()"), "id_patch": id_patch, "cast": cast,
-        "image": condition, "strength": 0.8, **range_, "id_start_percent": 0.2, "photos": "mean",
-    }  # fmt: skip
-    region = {"extent": "body", "margin": 0.25, "feather": 8}
-    measured = {
-        "face_model": models["buffalo"], "images": value("photo()"), "cast": value("unplaced()"),
-        "made_with": "unknown", "stranger_below": 0.2, "min_size": 0,
-    }  # fmt: skip
-    cut = {
-        "face_model": models["buffalo"], "images": value("photo()"), "cast": value("on_photo()"),
-        "who": "everybody", "smaller_than": 96, "less_than": 0.4, "size": 256, "margin": 1.0, "mask_margin": 0.2,
-        "feather": 0.25, "not_found": "cut out in their place",
-    }  # fmt: skip
-    crops = node("LikenessCropFaces", **cut)
-    encode = node("LikenessEncodeParts", parts2whole=parts2whole, parts=part, **encoders, **size)
-    return {
-        "LikenessLoadFaceModel": models["buffalo"].inputs,
-        "LikenessLoadIdentity": {"file": "anna.safetensors"},
-        "LikenessLoadAdapter": {"file": "standin-ip-adapter-faceid_sdxl.bin", "plus_version": "by the file"},
-        "LikenessLoadParts2Whole": {"folder": "standin-parts2whole"},
-        "LikenessDetectFaces": {**faces, "order": "left to right", "min_size": 0, "max_faces": 0},
-        "LikenessIdentity": {**faces, "name": "Yao", "which_face": "largest", "on_no_face": "error"},
-        "LikenessBlendIdentities": {
-            "a": value("identity('Anna')"), "b": value("identity('Boris')"), "amount": 0.5, "method": "slerp",
-            "name": "",
-        },
-        "LikenessSaveIdentity": {"identity": value("identity('Anna')"), "filename": "anna"},
-        "LikenessCast": {"person_1": value("identity('Anna')"), "weight_1": 1.0},
-        "LikenessPeopleFromPhotos": {
-            "face_model": models["buffalo"], "names": "Yao", "which_face": "largest", "photo_1": value("photo()"),
-        },
-        "LikenessCastFromPhotos": {
-            "face_model": models["buffalo"], "image": value("photo()"), "folder": "none", "people": "grouped by face",
-            "names": "Yao", "which_face": "largest", "corrections": "", "on_no_face": "skip", "same_person_from": 0.4,
-        },
-        "LikenessLayoutFromFaces": {"faces": value("faces()"), **size, "fit": "crop", "body": "half"},
-        "LikenessLayoutFromBoxes": {
-            "bboxes": value("[[{'x': 8, 'y': 4, 'width': 40, 'height': 80}]]"), **size, "fit": "crop",
-            "boxes_show": "person", "body": "half", "boxes_from": "drawn", "text": "8, 4, 40, 80",
-        },
-        "LikenessGroupLayout": {
-            "count": 2, "framing": "bust", "rows": 0, "width": 512, "height": 512, "action": "hands up",
-        },
-        "LikenessAddPlace": {
-            "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=768, height=512),
-            "where": "free place", "x": 0, "y": 0, "face_size": 60, "body": "half", "count": 1,
-        },
-        "LikenessScenes": {"text": "at the beach\nin the kitchen", "always": "photo"},
-        "LikenessPoseImage": {"layout": value("layout()")},
-        "LikenessPlaceCast": {
-            "cast": value("unplaced()"), "layout": value("layout()"), "order": "left to right", "custom_order": "",
-        },
-        "LikenessPersonRegion": {"cast": cast, "person": 1, **region},
-        "LikenessPersonPrompts": {
-            "model": value("sd15()"), "clip": value("clip()"), **_sides(48), "cast": cast, "prompts": "1: up\n2: down",
-            "strength": 1.0, **region,
-        },
-        "LikenessBindReferences": {
-            "model": value("dit()"), "positive": value("referring(1)"), "negative": value("referring(2)"),
-        },
-        "LikenessIDPatchImage": {"id_patch": id_patch, "cast": cast, "photos": "mean"},
-        "LikenessApplyIDPatch": applied,
-        "LikenessBindIDTokens": {
-            "positive": node("LikenessApplyIDPatch", **applied), "negative": node("LikenessApplyIDPatch", **applied)[1],
-        },
-        "LikenessResizePhoto": {"image": value("image()"), "longer_side": 256, "multiple_of": 64},
-        "LikenessApplyInstantID": {
-            "control_net": value("control_net()"), "image": node("LikenessPoseImage", draw="face keypoints", cast=cast),
-        },
-        "LikenessApplyIPAdapter": {"clip_vision": value("vit_h()")},
-        "LikenessApplyPhotoMaker": {"photo_maker": value("photo_maker()"), "text": "a woman img, a man img"},
-        "LikenessApplyStyle": {
-            "ip_adapter": value("loaded('ip_adapter_plus')"), "clip_vision": value("vit_h()"), "cast": cast, "who": "1",
-        },
-        "LikenessApplyStoryMaker": {"bodies": value("image(batch=2)"), "body_masks": value("mask(2)")},
-        "LikenessCastReferences": {
-            "clip": value("klein_clip()"), "vae": value("flux2_vae()"), "cast": cast, "prompt": "in a park",
-            "negative_prompt": "", "pictures": value("image()"), "sentences": "before the prompt", "size": 128,
-            "photos_per_person": 1, "pose_picture": False,
-        },
-        "LikenessApplyInfiniteYou": {"control_net": value("infuse_net()"), "vae": value("flux_vae()")},
-        "LikenessPart": {"image": value("image()"), "label": "face", "other_label": "", "weight": 1.0},
-        "LikenessEncodeParts": {"parts2whole": parts2whole, "parts": part, **encoders, **size},
-        "LikenessApplyParts": {
-            "model": value("denoiser()"), **_sides(48), "features": encode, "strength": 1.0, **range_,
-            "heat_map_step": 0, "pose": value("image()"),
-        },
-        "LikenessSharePartsAttention": {
-            "model": value("sd15()"), **_sides(48), "parts": part, "clip": value("clip()"), "vae": value("vae()"),
-            **size, "strength": 1.0, **range_, "layers": "all", "reference": "at every step", "seed": 0,
-            "renew_every": 1, "crop_to_mask": False,
-        },
-        "LikenessDetectBodySurface": {
-            "image": value("photo()"), "file": "standin-densepose.torchscript", "people": 1, **size, "fit": "pad",
-        },
-        "LikenessBodySurfaceMask": {
-            "surface": node("LikenessPoseImage", draw="body surface", layout=layout), "head": True, "torso": True,
-            **dict.fromkeys(("upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet"), False), "side": "both",
-        },
-        "LikenessMeasure": measured,
-        "LikenessPickBest": {
-            "report": node("LikenessMeasure", **measured), "images": value("photo()"), "score": "resemblance",
-            "keep": 1, "latents": value("latent()"),
-        },
-        "LikenessCropFaces": {**cut, "vae": value("vae()")},
-        "LikenessPasteFaces": {
-            "images": value("photo()"), "where": crops[3], "sampled": crops, "color_match": "around the face",
-        },
-        "LikenessDoctor": {"workflow": "id_patch_two_people"},
-    }  # fmt: skip
-
-
 FAMILIES = {
     "SDXL": ("sdxl()", "text({}, 2048)"), "SD1.5": ("sd15()", "text({}, 48)"), "FLUX.1": ("flux()", "flux_text({})"),
     "FLUX.2": ("klein()", "klein_said('{}')"),
@@ -211,49 +82,121 @@ FAMILIES = {
 SOCKETS = {
     "CONTROL_NET": "control_net()", "CLIP_VISION": "clip_vision()", "CLIP": "sdxl_clip()", "VAE": "vae()",
     "IMAGE": "image()", "MASK": "mask()", "LIKENESS_CAST": "cast()", "LIKENESS_CAST,LIKENESS_IDENTITY": "cast()",
+    "LIKENESS_IDENTITY": "identity()", "LIKENESS_LAYOUT": "layout()", "LIKENESS_FACES": "faces()",
+    "POSE_KEYPOINT": "pose()", "LIKENESS_ID_PATCH": "loaded('id_patch')", "LIKENESS_PARTS2WHOLE": "networks()",
 }  # fmt: skip
+SMALL = {"width": 128, "height": 96, "feather": 8}
+"""In the place of defaults that are larger."""
+FACES = node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")
 
 
-def derived(kind: str) -> dict[str, Any]:
-    """Of a method's node that is in no table: by its schema and the method's record.
-
-    Its own socket is given what its loader makes of a file, see attack_values.file_of.
-    """
-    (method,) = (one for one in methods() if kind in one.applies)
-    (schema,) = (one.define_schema() for one in NODES if one.define_schema().node_id == kind)
-    model, text = next(given for family, given in FAMILIES.items() if family in method.families)
-    known = {**SOCKETS, "MODEL": model, method.socket: f"loaded({method.folder!r})"}
-    given: dict[str, Any] = {"positive": value(text.format(1)), "negative": value(text.format(2))}
+def derived(schema: Any) -> dict[str, Any]:
+    """Inputs of a node by its schema and, where it is a method's, its record: defaults, all that it needs, and a face
+    model. A method's own socket is given what its loader makes of a file, see attack_values.file_of."""
+    method = next((one for one in methods() if schema.node_id in one.applies), None)
+    families = method.families if method else ("SD1.5",)
+    model, text = next(given for family, given in FAMILIES.items() if family in families)
+    known = {**SOCKETS, "MODEL": model}
+    known |= {method.socket: f"loaded({method.folder!r})"} if method else {}
+    sides = {"positive": value(text.format(1)), "negative": value(text.format(2))}
     found: dict[str, Any] = {}
     for one in schema.inputs:
-        if isinstance(one, WidgetInput):
-            found[one.id] = 8 if one.id == "feather" else one.default
-            if one.default is None and getattr(one, "options", None):
-                found[one.id] = one.options[0]
+        kind, options = one.get_io_type(), getattr(one, "options", None)
+        if kind == "LIKENESS_FACE_MODEL":
+            found[one.id] = FACES
+        elif isinstance(one, WidgetInput) and one.default != []:
+            default = min(one.default, SMALL[one.id]) if one.id in SMALL else one.default
+            found[one.id] = options[0] if default is None and options else default
         elif not one.optional:
-            found[one.id] = given.get(one.id) or value(
-                known.get(one.get_io_type().removesuffix(",LIKENESS_ADAPTER"), "None")
-            )
+            found[one.id] = sides.get(one.id) or value(known.get(kind.removesuffix(",LIKENESS_ADAPTER"), "None"))
     return found
 
 
-_TABLE = _defaults()
-DEFAULTS = {
-    **_TABLE,
-    **{kind: {**derived(kind), **_TABLE.get(kind, {})} for method in methods() for kind in method.applies},
-}
-"""Every node of ours: inputs with which it runs. Of a method's nodes the table has what the schemas do not tell."""
+SCHEMAS = {schema.node_id: schema for schema in (one.define_schema() for one in NODES)}
+DEFAULTS = {kind: derived(schema) for kind, schema in SCHEMAS.items()}
+"""Every node of ours: inputs with which it runs."""
+_TYPED = ("FLOAT", "INT", "COMBO", "STRING")
+
+
+def sockets(kind: str) -> list[Any]:
+    """The inputs of a node that are linked or ticked, not typed."""
+    return [one for one in SCHEMAS[kind].inputs if one.get_io_type() not in _TYPED]
 
 
 def ours(kind: str, **changed: Any) -> Node:
-    """One of our nodes with its defaults and some inputs of another kind."""
+    """One of our nodes with its defaults and other inputs; a text for a socket is the expression of what it brings."""
+    linked = {one.id for one in sockets(kind)}
+    given = {name: value(one) if isinstance(one, str) and name in linked else one for name, one in changed.items()}
     group = ONE_OF.get(kind, ())
     others = dict.fromkeys(group, UNCONNECTED) if changed.keys() & {*group} else {}
-    return node(kind, **{**DEFAULTS[kind], **others, **changed})
+    return node(kind, **{**DEFAULTS[kind], **others, **given})
 
 
 ONE_OF = {"LikenessLayoutFromFaces": ("faces", "poses", "masks")}
 """Inputs of which one is connected."""
+
+
+def _put(kind: str, **told: Any) -> Node:
+    """The node as it stands from now on in DEFAULTS, with what its schema does not tell."""
+    made = ours(f"Likeness{kind}", **told)
+    DEFAULTS[made.kind] = made.inputs
+    return made
+
+
+def _tell() -> None:
+    size, photo = {"width": 128, "height": 96}, "photo()"
+    standing = ours("LikenessGroupLayout", count=1, height=192)
+    _put("LoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf")
+    for kind, file in {
+        "LoadIdentity": "anna.safetensors", "LoadAdapter": "standin-ip-adapter-faceid_sdxl.bin",
+        "DetectBodySurface": "standin-densepose.torchscript",
+    }.items():  # fmt: skip
+        _put(kind, file=file)
+    _put("LoadParts2Whole", folder="standin-parts2whole")
+    _put("DetectFaces", image=photo)
+    _put("Identity", image=photo, name="Yao", which_face="largest")
+    _put("BlendIdentities", b="identity('Boris')")
+    _put("SaveIdentity", filename="anna")
+    _put("Cast", person_1="identity()")
+    _put("PeopleFromPhotos", names="Yao", which_face="largest", photo_1=photo)
+    _put("CastFromPhotos", image=photo, names="Yao")
+    _put("LayoutFromFaces", faces="faces()")
+    _put("LayoutFromBoxes", bboxes="[[{'x': 8, 'y': 4, 'width': 40, 'height': 80}]]", text="8, 4, 40, 80")
+    _put("AddPlace", layout=ours("LikenessGroupLayout", count=1, width=768, height=512), face_size=60)
+    _put("GroupLayout", framing="bust", width=512, height=512, action="hands up")
+    _put("Scenes", text="at the beach\nin the kitchen", always="photo")
+    _put("PoseImage", layout="layout()")
+    _put("PlaceCast", cast="unplaced()")
+    _put("PersonPrompts", clip="clip()", prompts="1: up\n2: down")
+    _put("BindReferences", model="dit()", positive="referring(1)", negative="referring(2)")
+    applied = _put("ApplyIDPatch", image=_put("IDPatchImage"))
+    _put("BindIDTokens", positive=applied, negative=applied[1])
+    _put("ResizePhoto", longer_side=256)
+    keypoints = node("LikenessPoseImage", draw="face keypoints", cast=value("cast()"))
+    _put("ApplyInstantID", control_net="control_net()", image=keypoints)
+    _put("ApplyIPAdapter", clip_vision="vit_h()")
+    _put("ApplyPhotoMaker", photo_maker="photo_maker()", text="a woman img, a man img")
+    _put("ApplyStyle", ip_adapter="loaded('ip_adapter_plus')", clip_vision="vit_h()", cast="cast()", who="1")
+    _put("ApplyStoryMaker", bodies="image(batch=2)", body_masks="mask(2)")
+    _put("CastReferences", clip="klein_clip()", vae="flux2_vae()", prompt="in a park", pictures="image()", size=128)
+    _put("ApplyInfiniteYou", control_net="infuse_net()", vae="flux_vae()")
+    part = _put("Part", label="face")
+    features = _put("EncodeParts", parts=part, clip="clip()")
+    _put("ApplyParts", model="denoiser()", features=features, pose="image()")
+    sides = {"positive": "text(1, 48)", "negative": "text(2, 48)"}
+    _put("SharePartsAttention", model="sd15()", **sides, parts=part, clip="clip()")
+    _put("DetectBodySurface", image=photo, **size)
+    surface = node("LikenessPoseImage", draw="body surface", layout=standing)
+    _put("BodySurfaceMask", surface=surface, head=True, upper_arms=False, forearms=False)
+    report = _put("Measure", images=photo, cast="unplaced()")
+    _put("PickBest", report=report, images=photo, score="resemblance", latents="latent()")
+    crops = _put("CropFaces", images=photo, cast="on_photo()", who="everybody", size=256)
+    _put("PasteFaces", images=photo, where=crops[3], sampled=crops)
+    _put("CropFaces", vae="vae()")
+    _put("Doctor", workflow="id_patch_two_people")
+
+
+_tell()
 
 
 def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **changed: Any) -> Node:
@@ -265,16 +208,10 @@ def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **chan
 
 
 def sampled(applied: Node, latent: Any = None, **changed: Any) -> Node:
-    """What the sampler makes of one of the four nodes that end in a sampler."""
+    """What the sampler makes of a node before it."""
     if applied.kind in MODELS:
         return sampler(value(MODELS[applied.kind]), applied, applied[1], latent, **changed)
     return sampler(applied, applied[1], applied[2], latent, **changed)
-
-
-def plain(kind: str, latent: Any = None, **changed: Any) -> Node:
-    """The same without our node."""
-    given = DEFAULTS[kind]
-    return sampler(given.get("model") or value(MODELS[kind]), given["positive"], given["negative"], latent, **changed)
 
 
 def ended(applied: Node) -> Node:

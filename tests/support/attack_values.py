@@ -1,4 +1,4 @@
-"""What the expressions of test_attack.py are made of: tiny real networks, people, pictures, questions to results.
+"""What the expressions of attack_graphs.py are made of: tiny real networks, people, pictures, questions to results.
 
 Imported by attack_pack inside the host, which has the pack under test under the name `pack`.
 """
@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ from pack.core.places import bodies
 from pack.nodes.extension import NODES
 from pack.nodes.references import encoding as references
 from safetensors.torch import load_file, save_file
-from seeded import fill, id_patch_file, instant_id_file, ip_adapter_file
+from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, seeded
 from story_maker_made import story_maker_file
 from with_anyone_made import with_anyone_file
 
@@ -104,27 +103,35 @@ FILES = {
     "id_patch": lambda widths: id_patch_file("resampler"),
     "instant_id": instant_id_file,
     "ip_adapter": lambda widths: ip_adapter_file("face-id-plus", widths, 2048),
-    "ip_adapter_plus": lambda widths: ip_adapter_file("ip-adapter-plus", widths, 2048),
+    "ip_adapter_plus": lambda widths: ip_adapter_file("plus", widths, 2048),
     "story_maker": lambda widths: story_maker_file(widths, 32),
     "photo_maker": lambda widths: photo_maker_made.file(1),
     "infinite_you": lambda widths: infuse_made.projection_file(),
     "with_anyone": lambda widths: with_anyone_file(),
 }
-"""By the folder of a method: a file as a user has it, for a UNet of these widths. Of a method that is not here: what
-`file(widths)` in tests/support/<folder>_made.py gives."""
+"""By the folder of a method: a file as a user has it, for a UNet of these widths. Of others see `by_record`."""
+
+
+def by_record(folder: str, widths: list[int]) -> dict[str, torch.Tensor]:
+    """A file of a method of SDXL that is in no list: the tensors by which its record tells it, of random weights, and
+    the adapter's layers for every cross-attention. What a record leaves open of a shape is as wide as a text."""
+    (one,) = method(folder).formats
+    shapes = {key: tuple(side or 2048 for side in shape) for key, shape in one.detect["tensors"].items()}
+    layers = {f"ip_adapter.{key}": shape for key, shape in adapter_shapes(widths, 2048).items()}
+    return seeded({**shapes, **layers}, 196)
 
 
 def file_of(kind: str, model: Any = None) -> Any:
-    make = FILES.get(kind) or import_module(f"{kind}_made").file
-    return make([width for *_, width in unet.attention_layers(model or sdxl())])
+    widths = [width for *_, width in unet.attention_layers(model or sdxl())]
+    return FILES[kind](widths) if kind in FILES else by_record(kind, widths)
 
 
-def load(kind: str, path: str) -> Any:
-    """What its loader gives."""
+def load(kind: str, path: str, **changed: Any) -> Any:
+    """What its loader gives. changed: of its further inputs."""
     folder = kind.removesuffix("_plus")
     (loader,) = (one for one in NODES if one.define_schema().node_id == method(folder).node)
     further = {one.id: one.default for one in loader.define_schema().inputs if one.id != "file"}
-    return loader.made(path, **further)
+    return loader.made(path, **{**further, **changed})
 
 
 @cache
@@ -260,23 +267,10 @@ def _what_it_knows(apply: Any, given: dict[str, Any]) -> Any:
     return apply(given["input"], given["timestep"], **{key: given["c"][key] for key in known if key in given["c"]})
 
 
-def _options_of_its_own(apply: Any, given: dict[str, Any]) -> Any:
-    options = {key: given["c"]["transformer_options"].get(key) for key in ("cond_or_uncond", "sigmas")}
-    return apply(given["input"], given["timestep"], **{**given["c"], "transformer_options": options})
-
-
-def _everything(apply: Any, given: dict[str, Any]) -> Any:
-    return apply(given["input"], given["timestep"], **given["c"])
-
-
 _WAYS = {
-    "everything": _everything,
-    "rows one by one": _rows_one_by_one,
-    "the last row first": _last_row_first,
-    "every row twice": _rows_twice,
+    "rows one by one": _rows_one_by_one, "the last row first": _last_row_first, "every row twice": _rows_twice,
     "what it knows": _what_it_knows,
-    "transformer_options of its own": _options_of_its_own,
-}
+}  # fmt: skip
 
 # People
 
@@ -464,17 +458,8 @@ def drawn(value: dict[str, Any]) -> str | None:
     return sound(samples) or ("the same value everywhere" if samples.min() == samples.max() else None)
 
 
-def apart(a: dict[str, Any], b: dict[str, Any]) -> float:
-    """The largest difference of two latents, in parts of the larger one's largest value."""
-    one, other = a["samples"], b["samples"]
-    return float((one - other).abs().max() / max(one.abs().max(), other.abs().max()))
-
-
 def alike(a: dict[str, Any], b: dict[str, Any], tolerance: float = 0.0) -> str | None:
-    wrong = drawn(a) or drawn(b)
-    return wrong or (f"{apart(a, b):.2e} away from what it must equal" if not apart(a, b) <= tolerance else None)
-
-
-def unlike(a: dict[str, Any], b: dict[str, Any], least: float = 1e-4) -> str | None:
-    wrong = drawn(a) or drawn(b)
-    return wrong or (f"only {apart(a, b):.2e} away: no effect" if not apart(a, b) >= least else None)
+    """By the largest difference of two latents, in parts of the larger one's largest value."""
+    one, other = a["samples"], b["samples"]
+    apart = float((one - other).abs().max() / max(one.abs().max(), other.abs().max()))
+    return drawn(a) or drawn(b) or (None if apart <= tolerance else f"{apart:.2e} away from what it must equal")

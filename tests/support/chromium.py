@@ -22,7 +22,9 @@ FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
     "--disable-renderer-backgrounding", "--disable-background-timer-throttling",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
 )  # fmt: skip
+"""Addresses elsewhere are not found at once, whatever the network: a frontend looks for the sizes of missing files."""
 
 # Until for ten frames no node has moved, come or gone, three seconds at most. Frames are as long as a page needs that
 # is still at work; where nobody looks, none may be drawn.

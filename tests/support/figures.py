@@ -1,6 +1,8 @@
-"""How far two results are apart, as the parity tests state it."""
+"""How far two results are apart, as the parity tests state it, and two colours."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -8,3 +10,14 @@ from torch import Tensor
 def relative(ours: Tensor, reference: Tensor) -> float:
     """The largest difference, relative to the largest value of the reference."""
     return ((ours - reference).abs().max() / reference.abs().max()).item()
+
+
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    """Of two colours, (red, green, blue) of 0 to 255, as WCAG 2 defines it."""
+
+    def luminance(colour: Sequence[float]) -> float:
+        linear = ((c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour)
+        return sum(weight * channel for weight, channel in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)

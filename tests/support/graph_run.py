@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attack_values
+import folder_paths
+import numpy as np
+import torch
 from attack_graphs import Node, Output
 from comfy_api.internal import make_locked_method_func
 from pack.nodes.extension import NODES, OLD
+from PIL import Image
+from torch import Tensor
 
 from nodes import NODE_CLASS_MAPPINGS
 
@@ -40,3 +46,10 @@ def _executed(kind: str, inputs: dict[str, Any]) -> Any:
         return call(OURS[kind], **inputs).args
     host = NODE_CLASS_MAPPINGS[kind]()
     return getattr(host, host.FUNCTION)(**inputs)
+
+
+def shown(output: Any) -> list[Tensor]:
+    """The pictures that a node shows of itself, (H, W, 3) 0..1."""
+    files = (output.ui if isinstance(output.ui, dict) else output.ui.as_dict())["images"]
+    paths = [Path(folder_paths.get_temp_directory(), one["subfolder"], one["filename"]) for one in files]
+    return [torch.from_numpy(np.array(Image.open(path))).float() / 255 for path in paths]

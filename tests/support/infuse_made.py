@@ -1,8 +1,7 @@
-"""A tiny InfuseNet, in diffusers and in the host, with its projection, and Apply InfiniteYou."""
+"""A tiny InfuseNet, in diffusers and in the host, and its projection."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import comfy.controlnet
@@ -15,7 +14,6 @@ from comfy.ldm.flux.controlnet import ControlNetFlux
 from diffusers import FluxControlNetModel
 from pack.bridge.dit import FLUX
 from pack.nodes.infinite_you.net import BLOCKS
-from pack.nodes.infinite_you.nodes import ApplyInfiniteYou, InfiniteYou, load_infinite_you
 from seeded import fill, resampler_shapes, seeded
 from torch import Tensor
 
@@ -24,10 +22,6 @@ MLP = {"mlp_ratio": 4.0}
 DIFFUSERS = {
     "in_channels": 64, "attention_head_dim": 32, "num_attention_heads": 2, "joint_attention_dim": tiny_dits.TEXT,
     "pooled_projection_dim": tiny_dits.POOLED, "guidance_embeds": True, "axes_dims_rope": (8, 12, 12),
-}  # fmt: skip
-DEFAULTS = {
-    "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "keypoints": True, "photos": "mean",
-    "region_margin": 0.75, "feather": 32,
 }  # fmt: skip
 
 
@@ -59,18 +53,3 @@ def infuse_net(net: FluxControlNetModel | None = None, **changes: Any) -> comfy.
 def projection_file() -> dict[str, dict[str, Tensor]]:
     """As its authors pickle it."""
     return {"image_proj": seeded(resampler_shapes(8, tiny_dits.TEXT), 313)}
-
-
-def projection(folder: Path) -> InfiniteYou:
-    path = folder / "image_proj_model.bin"
-    torch.save(projection_file(), path)
-    return load_infinite_you(str(path))
-
-
-def apply(loaded: InfiniteYou, net: Any, vae: Any, cast: Any, sides: Any, **changed: Any) -> Any:
-    """(positive, negative)."""
-    return ApplyInfiniteYou.execute(*sides, loaded, net, vae, cast, **{**DEFAULTS, **changed}).args
-
-
-def latent(width: int, height: int, rows: int = 1) -> Tensor:
-    return tiny_dits.latent(FLUX, width, height, rows=rows)

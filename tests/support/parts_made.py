@@ -11,17 +11,16 @@ from typing import Any
 
 import comfy.clip_vision
 import comfy.sd
-import comfy.sd1_clip
-import comfy.supported_models_base
 import comfy.taesd.taesd
+import tiny_encoders
 import tiny_sd15
 import torch
 from diffusers import UNet2DConditionModel
 from pack.bridge import load
 from pack.core.parts.parts import LABELS, Parts, make_part
 from pack.nodes.parts2whole.features import Parts2Whole
-from pack.nodes.parts2whole.net import DecoupledAttn
-from pack.nodes.parts2whole.pose_guider import PoseGuider
+from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
+from rig.shapes import of
 from safetensors.torch import save_file
 from seeded import fill, seeded
 from torch import Tensor
@@ -32,13 +31,7 @@ WIDTH, HEIGHT = 88, 120
 
 
 def pose_guider_state(out: int) -> dict[str, Tensor]:
-    shapes, channels = {}, 3
-    widths = (16, 16, 32, 32, 96, 96, 256, out)
-    names = ("conv_in", *(f"blocks.{n}" for n in range(6)), "conv_out")
-    for name, width in zip(names, widths, strict=True):
-        shapes |= {f"{name}.weight": (width, channels, 3, 3), f"{name}.bias": (width,)}
-        channels = width
-    return seeded(shapes, 114)
+    return seeded(dict(of("pose_guider", out=out)), 114)
 
 
 def decoupled_state(unet: UNet2DConditionModel, tokens: int) -> dict[str, Tensor]:
@@ -53,14 +46,13 @@ def decoupled_state(unet: UNet2DConditionModel, tokens: int) -> dict[str, Tensor
 
 @dataclass(frozen=True)
 class Made:
-    """The same weights three times: as the host has them, as diffusers has them, as tensors."""
+    """The same weights as the host has them and as diffusers has them; decoupled: those of the file."""
 
     model: Any
     networks: Parts2Whole
     denoiser: UNet2DConditionModel
     reference: UNet2DConditionModel
     decoupled: dict[str, Tensor]
-    pose_guider: dict[str, Tensor]
 
 
 @cache
@@ -76,36 +68,29 @@ def made() -> Made:
         patcher(DecoupledAttn, decoupled, DecoupledAttn.own_state(decoupled)),
         patcher(PoseGuider, pose_guider, pose_guider),
     )
-    return Made(tiny_sd15.host_model(denoiser), networks, denoiser, reference, decoupled, pose_guider)
+    return Made(tiny_sd15.host_model(denoiser), networks, denoiser, reference, decoupled)
 
 
-@cache
-def clip(width: int = 48) -> comfy.sd.CLIP:
-    config = {
-        "hidden_act": "quick_gelu", "hidden_size": width, "intermediate_size": 2 * width, "num_attention_heads": 4,
-        "num_hidden_layers": 2, "max_position_embeddings": 77, "eos_token_id": 49407, "vocab_size": 49408,
-        "projection_dim": width, "layer_norm_eps": 1e-5,
-    }  # fmt: skip
-    target = comfy.supported_models_base.ClipTarget(comfy.sd1_clip.SD1Tokenizer, comfy.sd1_clip.SD1ClipModel)
-    options = {"clip_l_model_config": config, "dtype": torch.float32}
-    made = comfy.sd.CLIP(target, model_options=options)
-    fill(made.cond_stage_model, 116)
+clip = cache(tiny_encoders.sd1)
+
+
+def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
+    with NamedTemporaryFile("w", suffix=".json") as file:  # 0.3.64 reads the configuration from a file only
+        json.dump(
+            {"num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 14, "num_channels": 3, **config}, file
+        )
+        file.flush()
+        made = comfy.clip_vision.ClipVisionModel(file.name)
+    fill(made.model, seed)
     return made
 
 
 @cache
 def clip_vision(width: int = 48, hidden: int = 32) -> comfy.clip_vision.ClipVisionModel:
-    config = {
-        "hidden_act": "quick_gelu", "hidden_size": hidden, "intermediate_size": 64, "num_attention_heads": 2,
-        "num_hidden_layers": 2, "image_size": 28, "patch_size": 14, "num_channels": 3, "projection_dim": width,
-        "layer_norm_eps": 1e-5, "model_type": "clip_vision_model",
-    }  # fmt: skip
-    with NamedTemporaryFile("w", suffix=".json") as file:  # 0.3.64 reads the configuration from a file only
-        json.dump(config, file)
-        file.flush()
-        made = comfy.clip_vision.ClipVisionModel(file.name)
-    fill(made.model, 117)
-    return made
+    return _looking(
+        117, hidden_act="quick_gelu", hidden_size=hidden, intermediate_size=64, image_size=28, projection_dim=width,
+        layer_norm_eps=1e-5, model_type="clip_vision_model",
+    )  # fmt: skip
 
 
 def vit_h() -> comfy.clip_vision.ClipVisionModel:
@@ -115,16 +100,8 @@ def vit_h() -> comfy.clip_vision.ClipVisionModel:
 
 @cache
 def dinov2() -> comfy.clip_vision.ClipVisionModel:
-    config = {
-        "model_type": "dinov2", "hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "mlp_ratio": 4,
-        "layer_norm_eps": 1e-6, "use_swiglu_ffn": False, "image_size": 518, "patch_size": 14, "num_channels": 3,
-    }  # fmt: skip
-    with NamedTemporaryFile("w", suffix=".json") as file:
-        json.dump(config, file)
-        file.flush()
-        made = comfy.clip_vision.ClipVisionModel(file.name)
-    fill(made.model, 119)
-    return made
+    sizes = {"hidden_size": 32, "mlp_ratio": 4, "image_size": 518}
+    return _looking(119, **sizes, layer_norm_eps=1e-6, use_swiglu_ffn=False, model_type="dinov2")
 
 
 @cache

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import comfy.k_diffusion.sampling
-import comfy.sample
-import comfy.samplers
 import parts_made
+import tiny_sdxl
 import torch
 from diffusers import DDIMScheduler
 from pack.nodes.parts2whole import files as parts2whole_files
@@ -50,16 +48,7 @@ def noise(batch=1, width=WIDTH, height=HEIGHT):
     return torch.randn(batch, 4, height // 8, width // 8, generator=torch.Generator().manual_seed(7)) * 10
 
 
-def sample(model, positive, negative, cfg=3.5, batch=1, steps=STEPS, start=None, callback=None):
-    start, (sigmas, _) = noise(batch) if start is None else start, schedule(steps)
-
-    def euler(wrapped, _noisy, sigmas, **rest):
-        return comfy.k_diffusion.sampling.sample_euler(wrapped, start, sigmas, **rest)
-
-    zeros = torch.zeros_like(start)
-    with torch.no_grad():
-        out = comfy.sample.sample_custom(
-            model, zeros, cfg, comfy.samplers.KSAMPLER(euler), sigmas, positive, negative, zeros,
-            seed=0, disable_pbar=True, callback=callback,
-        )  # fmt: skip
-    return out * LATENT_SCALE
+def sample(model, positive, negative, cfg=3.5, batch=1, steps=STEPS, start=None, **more):
+    start = noise(batch) if start is None else start
+    latents = tiny_sdxl.host_sample(model, start, schedule(steps)[0], positive, negative, cfg, **more)
+    return latents * (LATENT_SCALE / tiny_sdxl.LATENT_SCALE)

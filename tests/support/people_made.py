@@ -1,11 +1,12 @@
-"""People without photos: random embeddings, with random portraits or at given places."""
+"""People without photos: random embeddings, with random portraits or at given places; and faces without pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import torch
-from pack.core.people import ALIGNED, LOOSE, Identity, Person, PlacedCast, Portraits, Slot
+from pack.core.people import ALIGNED, LOOSE, Face, Identity, Layout, Person, PlacedCast, Portraits, Slot
+from pack.core.places import bodies
 
 RECOGNISER = "arcface-ir-se50"
 
@@ -38,3 +39,20 @@ def cast(
         for i, (center, weight) in enumerate(zip(centers, weights, strict=True))
     )
     return PlacedCast(tuple(people), width, height)
+
+
+def face(x: float, y: float, head: float = 100.0, **embeddings: torch.Tensor) -> Face:
+    """Looking at us, with the nose there; head: its height, px."""
+    points = bodies.face_keypoints((x, y), head)
+    return Face(bodies.face_box((x, y), head), points, 0.9, torch.zeros(112, 112, 3), embeddings)
+
+
+def standing(x: float, y: float, head: float = 100.0, body: str = "half") -> Slot:
+    """The place of such a face."""
+    made = face(x, y, head)
+    return Slot((x, y), made.box, made.keypoints, bodies.body_around(made.keypoints, body))
+
+
+def layout(*heads: tuple[float, float, float], width: int, height: int) -> Layout:
+    """x, y and height of the head of each."""
+    return Layout(width, height, tuple(standing(*head) for head in heads))

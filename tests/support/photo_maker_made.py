@@ -5,21 +5,18 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import comfy.sd
-import comfy.sdxl_clip
-import comfy.supported_models_base
 import comfy.utils
+import tiny_encoders
 import tiny_sdxl
 import torch
 from pack.core.people import Identity, Person, Portraits, Slot
 from pack.nodes.photo_maker.nodes import PhotoMaker, load_photo_maker
-from seeded import Shapes, fill, perceiver_shapes, seeded
+from rig.shapes import of
+from seeded import Shapes, seeded
 from torch import Tensor
 
 TEXT, VISION = 2048, 64
-_INSIDE = 32
 RECOGNISER = "w600k_r50"
 DEFAULTS = {
     "trigger": "img", "weight": 1.0, "lora_weight": 1.0, "start_percent": 0.22, "extent": "body", "margin": 0.25,
@@ -27,58 +24,14 @@ DEFAULTS = {
 }  # fmt: skip
 
 
-@cache
-def clip() -> comfy.sd.CLIP:
-    """With the real tokenizers and the real widths of what comes out."""
-
-    def config(width: int, heads: int) -> dict[str, Any]:
-        return {
-            "hidden_act": "quick_gelu", "hidden_size": width, "intermediate_size": 64, "num_attention_heads": heads,
-            "num_hidden_layers": 3, "max_position_embeddings": 77, "eos_token_id": 49407, "vocab_size": 49408,
-            "projection_dim": width, "layer_norm_eps": 1e-5,
-        }  # fmt: skip
-
-    target = comfy.supported_models_base.ClipTarget(comfy.sdxl_clip.SDXLTokenizer, comfy.sdxl_clip.SDXLClipModel)
-    sizes = {"clip_l_model_config": config(768, 12), "clip_g_model_config": config(1280, 20)}
-    made = comfy.sd.CLIP(target, model_options={**sizes, "dtype": torch.float32})
-    fill(made.cond_stage_model, 211)
-    return made
+clip = cache(tiny_encoders.sdxl)
+"""With the real tokenizers and the real widths of what comes out."""
 
 
 def encoder_shapes(version: int) -> Shapes:
-    """Below id_encoder. in a file."""
-    shapes: dict[str, tuple[int, ...]] = {
-        "vision_model.embeddings.class_embedding": (VISION,),
-        "vision_model.embeddings.patch_embedding.weight": (VISION, 3, 14, 14),
-        "vision_model.embeddings.position_embedding.weight": (257, VISION),
-        "visual_projection.weight": (768, VISION),
-        "visual_projection_2.weight": (1280, VISION),
-    }
-    norms = {"vision_model.pre_layrnorm": VISION, "vision_model.post_layernorm": VISION}
-    layers: dict[str, tuple[int, int]] = {}
-    for number in range(2):
-        layer = f"vision_model.encoder.layers.{number}"
-        norms |= {f"{layer}.layer_norm1": VISION, f"{layer}.layer_norm2": VISION}
-        layers |= {f"{layer}.self_attn.{name}_proj": (VISION, VISION) for name in ("q", "k", "v", "out")}
-        layers |= {f"{layer}.mlp.fc1": (2 * VISION, VISION), f"{layer}.mlp.fc2": (VISION, 2 * VISION)}
-    for name, inputs in (("mlp1", 2 * TEXT), ("mlp2", TEXT)):
-        norms[f"fuse_module.{name}.layernorm"] = inputs
-        layers |= {f"fuse_module.{name}.fc1": (_INSIDE, inputs), f"fuse_module.{name}.fc2": (TEXT, _INSIDE)}
-    norms["fuse_module.layer_norm"] = TEXT
-    if version == 2:
-        layers |= {
-            "qformer_perceiver.token_proj.0": (_INSIDE, 512),
-            "qformer_perceiver.token_proj.2": (2 * TEXT, _INSIDE),
-        }
-        norms["qformer_perceiver.token_norm"] = TEXT
-        # Two heads of 128 numbers.
-        perceiver = perceiver_shapes(TEXT, VISION, depth=2, forward=_INSIDE, heads=4)
-        shapes |= {f"qformer_perceiver.{key}": shape for key, shape in perceiver.items()}
-    shapes |= {f"{key}.weight": (width,) for key, width in norms.items()}
-    shapes |= {f"{key}.weight": shape for key, shape in layers.items()}
-    return shapes | {
-        f"{key}.bias": shape[:1] for key, shape in {**layers, **{k: (w,) for k, w in norms.items()}}.items()
-    }
+    """Below id_encoder. in a file. Its perceiver has two heads of 128 numbers."""
+    small = {"count": 2, "width": VISION, "inner": 2 * VISION, "inside": 32, "depth": 2, "hidden": 256, "forward": 32}
+    return dict(of("photo_maker_v2" if version == 2 else "photo_maker", **small))
 
 
 @cache

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pack.core.faces.onnx_network import Network, plan
+from pack.core.faces.pictures import to_picture
+from pack.core.models.onnx_file import read
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
-    assert spec and spec.origin, f"{name} is not installed; see requirements-dev.txt"
+    assert spec and spec.origin, f"{name} is not installed; see scripts/requirements/tests.txt"
     return Path(spec.origin).parent
 
 
@@ -39,3 +42,16 @@ COFFEE = _SKIMAGE / "coffee.png"
 def image(path: Path) -> Tensor:
     """(1, H, W, 3) float32 0..1, as the host's Load Image makes it."""
     return torch.from_numpy(np.array(Image.open(path).convert("RGB")))[None].float() / 255
+
+
+def picture(path: Path) -> np.ndarray:
+    """(H, W, 3) 8-bit BGR, as insightface takes it."""
+    return to_picture(image(path)[0])
+
+
+def network(path: Path) -> nn.Module:
+    """An ONNX file in torch."""
+    planned = plan(read(str(path)))
+    built = Network(planned, nn)
+    built.load_state_dict(planned.state, strict=True)
+    return built.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Weights from seeds, as the golden files were made, and the authors' names for the shapes of tiny networks.
+"""Weights from seeds, as the golden files were made, and the authors' files at small sizes (rig/shapes.txt).
 
 One generator per module walks the sorted floating-point keys: 1-d tensors are 1 + 0.1 r (a norm's weight) or 0.1 r,
 `latents` is r, everything else r / sqrt(elements of one output row).
@@ -7,9 +7,12 @@ One generator per module walks the sorted floating-point keys: 1-d tensors are 1
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
+from rig import adapters
+from rig.shapes import of
 from torch import Tensor, nn
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -36,50 +39,12 @@ def fill(module: nn.Module, seed: int) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def resampler_shapes(
-    queries: int, out: int, width: int = 64, depth: int = 4, embedding: int = 512, heads: int = 1
-) -> Shapes:
-    shapes: dict[str, tuple[int, ...]] = {
-        "latents": (1, queries, width),
-        "proj_in.weight": (width, embedding),
-        "proj_in.bias": (width,),
-        "proj_out.weight": (out, width),
-        "proj_out.bias": (out,),
-        "norm_out.weight": (out,),
-        "norm_out.bias": (out,),
-    }
-    for layer in range(depth):
-        attention, feed_forward = f"layers.{layer}.0", f"layers.{layer}.1"
-        for norm in (f"{attention}.norm1", f"{attention}.norm2", f"{feed_forward}.0"):
-            shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
-        shapes |= {
-            f"{attention}.to_q.weight": (64 * heads, width),
-            f"{attention}.to_kv.weight": (128 * heads, width),
-            f"{attention}.to_out.weight": (width, 64 * heads),
-            f"{feed_forward}.1.weight": (4 * width, width),
-            f"{feed_forward}.3.weight": (width, 4 * width),
-        }
-    return shapes
+def resampler_shapes(queries: int, out: int, width: int = 64, heads: int = 1) -> Shapes:
+    return dict(of("queries", tokens=queries, text=out, width=width, inputs=512, hidden=64 * heads))
 
 
-def mlp_shapes(tokens: int, width: int, hidden: int = 1024, embedding: int = 512) -> Shapes:
-    return {
-        "proj.0.weight": (hidden, embedding),
-        "proj.0.bias": (hidden,),
-        "proj.2.weight": (tokens * width, hidden),
-        "proj.2.bias": (tokens * width,),
-        "norm.weight": (width,),
-        "norm.bias": (width,),
-    }
-
-
-def perceiver_shapes(width: int, embedding: int, depth: int, forward: int, heads: int = 1) -> Shapes:
-    """Of FaceID Plus, which has no queries of its own. forward: numbers inside a layer's feed-forward."""
-    shapes = dict(resampler_shapes(0, width, width, depth, embedding, heads))
-    del shapes["latents"]
-    for layer in range(depth):
-        shapes |= {f"layers.{layer}.1.1.weight": (forward, width), f"layers.{layer}.1.3.weight": (width, forward)}
-    return {f"perceiver_resampler.{key}": shape for key, shape in shapes.items()}
+def mlp_shapes(tokens: int, width: int) -> Shapes:
+    return dict(of("face_mlp", tokens=tokens, text=width))
 
 
 KINDS = {"resampler": resampler_shapes, "mlp": mlp_shapes}
@@ -91,48 +56,48 @@ def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> d
     return {"patch_proj": seeded(shapes(3, 4096), patch_seed), "prompt_proj": seeded(shapes(16, 2048), prompt_seed)}
 
 
-def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Shapes]:
+def instant_id_file(layer_widths: list[int], resampler_seed: int = 173, adapter_seed: int = 174) -> dict[str, Any]:
     """An ip-adapter.bin for a UNet whose cross-attention layers have these widths, in diffusers' order."""
     adapter, resampler = adapter_shapes(layer_widths, 2048), resampler_shapes(16, 2048, width=128, heads=2)
     return {"image_proj": seeded(resampler, resampler_seed), "ip_adapter": seeded(adapter, adapter_seed)}
 
 
+def parts(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, Shapes]:
+    """By the first word of the keys, as such a file is nested."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    for key, shape in shapes:
+        part, _, name = key.partition(".")
+        found.setdefault(part, {})[name] = shape
+    return found
+
+
 def adapter_shapes(widths: list[int], text: int, rank: int = 0) -> Shapes:
     """For a UNet whose transformer blocks have these widths, in diffusers' order. rank: of the LoRA, 0 is none."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for number, width in enumerate(width for width in widths for _ in "12"):
-        reads = text if number % 2 else width
-        for side, inputs in (("q", width), ("k", reads), ("v", reads), ("out", width)) if rank else ():
-            shapes[f"{number}.to_{side}_lora.down.weight"] = (rank, inputs)
-            shapes[f"{number}.to_{side}_lora.up.weight"] = (width, rank)
-        if number % 2:
-            shapes |= {f"{number}.to_{side}_ip.weight": (width, text) for side in "kv"}
-    return shapes
+    return parts(adapters.layers(adapters.UNet(text, tuple(widths)), rank > 0, rank))["ip_adapter"]
+
+
+def ip_adapter_shapes(kind: str, widths: list[int], text: int) -> dict[str, Shapes]:
+    """kind: a table of SIZES."""
+    sizes = {**SIZES[kind], **({"forward": text // 8} if kind == "face-id-plus" else {})}
+    layers = adapter_shapes(widths, text, RANK if kind in WITH_LORA else 0)
+    return {**parts(of(kind, text=text, **sizes)), "ip_adapter": layers}
 
 
 def ip_adapter_file(kind: str, widths: list[int], text: int, seed: int = 191) -> dict[str, dict[str, Tensor]]:
-    """An IP-Adapter of one of PROJECTIONS for a UNet whose attention layers have these widths, in diffusers' order."""
-    layers = seeded(adapter_shapes(widths, text, RANK if kind in WITH_LORA else 0), seed + 1)
+    """An IP-Adapter of one of SIZES for a UNet whose attention layers have these widths, in diffusers' order."""
+    shapes = ip_adapter_shapes(kind, widths, text)
+    layers = seeded(shapes["ip_adapter"], seed + 1)
     for key in layers:
         layers[key] *= 0.3 if "_lora.up" in key else 1  # a LoRA is small beside what it changes
     if kind == "face-id-unnorm":  # as published, by which alone it is told from InstantID's
         layers = {key: tensor.half() for key, tensor in layers.items()}
-    return {"image_proj": seeded(PROJECTIONS[kind](text), seed), "ip_adapter": layers}
+    return {"image_proj": seeded(shapes["image_proj"], seed), "ip_adapter": layers}
 
 
 RANK, STATES, EMBEDS = 4, 1280, 1024
 WITH_LORA = ("face-id", "face-id-plus")
-PROJECTIONS = {
-    "face-id": lambda text: mlp_shapes(4, text, hidden=512),
-    "face-id-plus": lambda text: {**mlp_shapes(4, text), **perceiver_shapes(text, STATES, 1, text // 8)},
-    "face-id-portrait": lambda text: mlp_shapes(16, text, hidden=512),
-    "face-id-unnorm": lambda text: resampler_shapes(16, text),
-    "ip-adapter": lambda text: {
-        "proj.weight": (4 * text, EMBEDS), "proj.bias": (4 * text,), "norm.weight": (text,), "norm.bias": (text,),
-    },
-    "ip-adapter-plus": lambda text: resampler_shapes(16, text, embedding=STATES),
-    "ip-adapter-full": lambda text: {
-        "proj.0.weight": (STATES, STATES), "proj.0.bias": (STATES,), "proj.2.weight": (text, STATES),
-        "proj.2.bias": (text,), "proj.3.weight": (text,), "proj.3.bias": (text,),
-    },
+SIZES: dict[str, dict[str, int]] = {
+    "face-id": {"inner": 512}, "face-id-plus": {"depth": 1, "hidden": 64}, "face-id-portrait": {"inner": 512},
+    "face-id-unnorm": {"width": 64}, "plain": {}, "plus": {"width": 64}, "full": {},
 }  # fmt: skip
+"""Of the tables of rig/shapes.txt, what is smaller than published."""

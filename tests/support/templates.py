@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +29,14 @@ def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
 
 METHODS = fewest((), "LikenessApply", "LikenessShare", "LikenessBindReferences")
 """Looked at on every host: one of every method."""
-KINDS = fewest([*METHODS, *(path for path in FILES if path.stem.startswith("start_"))], "Likeness")
+FIRST = {*METHODS, *(path for path in FILES if path.stem.startswith("start_"))}
+"""Opened with Vue nodes in every run."""
+KINDS = fewest(FIRST, "Likeness")
 """Looked at in every run."""
 
 
-def each(files: Iterable[Path] = FILES) -> list[Any]:
-    """Parameters: each file, with --all those too that hold nothing new."""
+def each(with_vue: Container[Path] = FILES) -> list[Any]:
+    """Parameters: each file, with --all those too that hold nothing new. with_vue: those seen with Vue nodes too."""
     return [
         pytest.param(
             path,
@@ -42,9 +44,10 @@ def each(files: Iterable[Path] = FILES) -> list[Any]:
             marks=[
                 *([pytest.mark.both_hosts] if path in METHODS else []),
                 *([] if path in KINDS else [pytest.mark.thorough]),
+                *([] if path in with_vue else [pytest.mark.thorough_with("with Vue nodes")]),
             ],
         )
-        for path in files
+        for path in FILES
     ]
 
 

@@ -1,4 +1,4 @@
-"""The host's text encoders of Qwen-Image-Edit, FLUX.2 klein, FLUX.1 and SDXL with tiny random networks."""
+"""The host's text encoders of Qwen-Image-Edit, FLUX.2 klein, FLUX.1, SDXL and SD1.5 with tiny random networks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 import comfy.sd
+import comfy.sd1_clip
 import comfy.sdxl_clip
 import torch
 from comfy.text_encoders import flux, qwen_image, qwen_vl
@@ -19,7 +20,6 @@ _LLAMA = {
 }  # fmt: skip
 _VISION = {"hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "num_layers": 2}
 _T5 = {"d_model": WIDTH, "d_ff": 32, "num_heads": 2, "d_kv": 8, "num_layers": 2}
-_CLIP = {"num_hidden_layers": 3, "hidden_size": 64, "intermediate_size": 64, "num_attention_heads": 1}
 
 
 def qwen() -> comfy.sd.CLIP:
@@ -36,11 +36,24 @@ def klein() -> comfy.sd.CLIP:
 
 def flux1() -> comfy.sd.CLIP:
     """T5 and CLIP-L."""
-    return _made(flux.flux_clip(), flux.FluxTokenizer, t5xxl=_T5, clip_l=_CLIP)
+    return _made(flux.flux_clip(), flux.FluxTokenizer, t5xxl=_T5, clip_l=_clip(64, 64, 1, 3))
 
 
 def sdxl() -> comfy.sd.CLIP:
-    return _made(comfy.sdxl_clip.SDXLClipModel, comfy.sdxl_clip.SDXLTokenizer, clip_l=_CLIP, clip_g=_CLIP)
+    """As wide as published: 768 and 1280."""
+    return _made(
+        comfy.sdxl_clip.SDXLClipModel, comfy.sdxl_clip.SDXLTokenizer,
+        clip_l=_clip(768, 64, 12, 3), clip_g=_clip(1280, 64, 20, 3),
+    )  # fmt: skip
+
+
+def sd1(width: int = 48) -> comfy.sd.CLIP:
+    return _made(comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer, clip_l=_clip(width, 2 * width, 4, 2))
+
+
+def _clip(width: int, inner: int, heads: int, layers: int) -> dict[str, int]:
+    sizes = {"hidden_size": width, "projection_dim": width, "intermediate_size": inner}
+    return {**sizes, "num_attention_heads": heads, "num_hidden_layers": layers}
 
 
 def _made(network: Any, tokenizer: Any, **configs: dict[str, int]) -> comfy.sd.CLIP:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import comfy.cldm.cldm
 import comfy.controlnet
-import comfy.k_diffusion.sampling
 import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
@@ -120,16 +119,15 @@ def conditioning(text: Tensor, pooled: Tensor):
     return [[text[1:2], {"pooled_output": pooled[1:2]}]], [[text[:1], {"pooled_output": pooled[:1]}]]
 
 
-def host_sample(model, start: Tensor, sigmas: Tensor, positive, negative, cfg: float = 5.0, **kwargs) -> Tensor:
-    """The host's own Euler over `sigmas` from the latent `start`; returns unscaled latents."""
-
-    def euler(wrapped, _noisy, sigmas, **rest):
-        return comfy.k_diffusion.sampling.sample_euler(wrapped, start, sigmas, **rest)
-
-    sampler = comfy.samplers.KSAMPLER(euler)
+def host_sample(
+    model, start: Tensor, sigmas: Tensor, positive, negative, cfg: float = 5.0, sampler: str = "euler", **kwargs
+) -> Tensor:
+    """One of the host's own samplers over `sigmas` from the latent `start`; returns unscaled latents."""
+    whole = comfy.samplers.sampler_object(sampler).sampler_function
+    ours = comfy.samplers.KSAMPLER(lambda wrapped, _noisy, *given, **rest: whole(wrapped, start, *given, **rest))
     zeros = torch.zeros_like(start)
     out = comfy.sample.sample_custom(
-        model, zeros, cfg, sampler, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **kwargs
+        model, zeros, cfg, ours, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **kwargs
     )
     return out * LATENT_SCALE
 

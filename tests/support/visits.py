@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,19 @@ BUTTON = "(found => found.querySelector('button') ?? found)(document.querySelect
 UNCOVER = (
     "document.querySelectorAll('.p-overlay-mask-leave')"
     ".forEach(cover => cover.dispatchEvent(new Event('animationend')))"
+)
+# Gives the file as it was saved again, the prompt, and how often the host was asked for translations meanwhile.
+OPENED = """(async (graph, name) => {
+  performance.clearResourceTimings();  // the browser keeps few
+  await app.loadGraphData(graph, true, true, name, {openSource: 'template'});
+  await SETTLED();
+  const {output} = await app.graphToPrompt();
+  const asked = performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/i18n')).length;
+  return JSON.parse(JSON.stringify([app.graph.serialize(), output, asked]));
+})""".replace("SETTLED", f"({chromium.SETTLED})")
+APP_RUN = (
+    "[...document.querySelectorAll('[data-testid=linear-run-button] button')]"
+    ".find(button => button.innerText.trim() == 'Run')"
 )
 # What a new user does not have yet, and models that the frontend looks up in the web.
 NOT_OURS = ("Content Security Policy", "user.css", "/api/userdata")
@@ -107,7 +121,10 @@ class Visit:
         self.page.errors()
 
     def load(self, graph: Graph) -> None:
-        """A prompt of the API as a graph; once more where a frontend puts the first graph of a new user over it."""
+        """A prompt of the API as a graph, its first node in view; once more where a frontend puts the first graph of a
+        new user over it."""
+        graph = numbered(graph)
+        self.page.evaluate("app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]")
         kinds = json.dumps(sorted(node["class_type"] for node in graph.values()))
         for _ in range(8):
             loaded = f"await app.loadApiJson({json.dumps(graph)}, 'visit'); await ({chromium.SETTLED})()"
@@ -115,6 +132,34 @@ class Visit:
             if self.page.evaluate(f"(async () => {{ {loaded}; return {shown} === JSON.stringify({kinds}) }})()"):
                 return
         raise AssertionError(f"The graph was not opened. The page says: {self.text()}")
+
+    def open_file(self, graph: Graph, app: bool | None = None) -> tuple[Graph, Graph, int]:
+        """A workflow as from the gallery, in a tab of its own: as OPENED. app: as an app, or its graph."""
+        graph = {**graph, "id": str(uuid.uuid4())}
+        if app is not None:
+            graph["extra"] = {**graph["extra"], "linearMode": app}
+        return self.page.evaluate(f"{OPENED}({json.dumps(graph)}, {json.dumps(graph['id'])})")
+
+    @contextlib.contextmanager
+    def as_app(self, graph: Graph) -> Iterator[None]:
+        """Skips where the frontend of this host has no apps."""
+        if self.server.host.version < (0, 33):
+            pytest.skip("the frontend of this host has no apps")
+        self.close_dialogs()
+        self.open_file(graph, app=True)
+        try:
+            yield
+        finally:
+            self.open_file(graph, app=False)
+            self.close_dialogs()
+
+    def await_labels(self, labels: list[str]) -> None:
+        """Until an app asks for these."""
+        shown = "[...document.querySelectorAll('[data-testid=builder-widget-label]')].map(one => one.innerText.trim())"
+        self.page.wait(f"JSON.stringify({shown}) === JSON.stringify({json.dumps(labels)})")
+
+    def settle(self) -> None:
+        self.page.evaluate(f"({chromium.SETTLED})()")
 
     def text(self) -> str:
         return self.page.evaluate("document.body.innerText")
@@ -164,3 +209,23 @@ class Visit:
 
     def red(self) -> list[str]:
         return [line for line in self.page.errors() if not any(name in line for name in NOT_OURS)]
+
+
+def numbered(prompt: Graph) -> Graph:
+    """With the numbers for ids that editors read."""
+    ids = {name: str(number) for number, name in enumerate(prompt, 1)}
+
+    def link(value: Any) -> Any:
+        return [ids[value[0]], value[1]] if isinstance(value, list) else value
+
+    return {
+        ids[name]: {**node, "inputs": {key: link(value) for key, value in node["inputs"].items()}}
+        for name, node in prompt.items()
+    }
+
+
+def asked_for(graph: Graph) -> list[str]:
+    """The labels of what a workflow asks for as an app."""
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    asked = graph["extra"]["linearData"]["inputs"]
+    return [slot["label"] for number, name, *_ in asked for slot in nodes[number]["inputs"] if slot["name"] == name]

@@ -1,4 +1,4 @@
-"""withanyone.safetensors at small sizes."""
+"""withanyone.safetensors at small sizes, and people with boxes of their faces."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ WIDTH, HEIGHT = 136, 104
 """Odd multiples of 8, so that FLUX.1 pads the latent."""
 BOXES = ((17.0, 20.0, 64.3, 70.0), (50.0, 33.0, 101.0, 96.4), (90.0, 0.0, 136.0, 50.0))
 """Of faces. The first two overlap, and so do the rows of the last two; two reach a few tenths of a pixel into a row."""
-DEFAULTS = {
-    "weight": 1.0, "start_percent": 0.0, "end_percent": 1.0, "photos": "mean", "region_margin": 0.75,
-}  # fmt: skip
 
 
 def with_anyone_file(seed: int = 303, width: int = 64, **sizes: int) -> dict[str, Tensor]:
@@ -26,9 +23,7 @@ def with_anyone_file(seed: int = 303, width: int = 64, **sizes: int) -> dict[str
     return seeded(dict([*chain(*branches), ("siglip_in_sig.0.weight", (width, 768))]), seed)
 
 
-def placed(count: int, kind: type[PlacedCast] = PlacedCast, photos: int = 1, weight: float = 1.0) -> PlacedCast:
-    """People in the BOXES, the last of them with this weight."""
-    weights = [*[1.0] * (count - 1), weight]
-    slots = [Slot((0.0, 0.0), box) for box in BOXES[:count]]
-    people = (person(n, photos, *one) for n, one in enumerate(zip(slots, weights, strict=True), 1))
-    return kind(tuple(people), WIDTH, HEIGHT)
+def placed(count: int, kind: type[PlacedCast] = PlacedCast, photos: int = 1) -> PlacedCast:
+    """People in the BOXES."""
+    slots = (Slot((0.0, 0.0), box) for box in BOXES[:count])
+    return kind(tuple(person(n, photos, slot) for n, slot in enumerate(slots, 1)), WIDTH, HEIGHT)

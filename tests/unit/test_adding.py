@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import people_made
 import pytest
@@ -16,18 +17,8 @@ from pack.core.places import adding, bodies, group, placing, regions
 CANVAS = (1216, 832)
 
 
-def standing(x: float, y: float, head: float) -> Slot:
-    nose = (x, y)
-    keypoints = bodies.face_keypoints(nose, head)
-    return Slot(nose, bodies.face_box(nose, head), keypoints, bodies.body_around(keypoints, "half"))
-
-
-def photo(*people: tuple[float, float, float], size: tuple[int, int] = CANVAS) -> Layout:
-    """x, y and height of the head of each."""
-    return Layout(*size, tuple(standing(*one) for one in people))
-
-
-THREE = photo((300, 300, 150), (560, 290, 160), (820, 310, 150))
+layout_of = partial(people_made.layout, width=CANVAS[0], height=CANVAS[1])
+THREE = layout_of((300, 300, 150), (560, 290, 160), (820, 310, 150))
 
 
 def head_of(slot: Slot) -> float:
@@ -41,7 +32,9 @@ def test_the_new_head_is_whole_and_covers_nobody(where: str, count: int) -> None
     """In groups of our own that leave room: everybody at seven tenths of the size, in the middle."""
     found = group.layout(count, "half", 0, *CANVAS)
     slots = [
-        standing(CANVAS[0] / 2 + 0.7 * (slot.center[0] - CANVAS[0] / 2), slot.center[1], 0.7 * head_of(slot))
+        people_made.standing(
+            CANVAS[0] / 2 + 0.7 * (slot.center[0] - CANVAS[0] / 2), slot.center[1], 0.7 * head_of(slot)
+        )
         for slot in found.slots
     ]
     layout = Layout(*CANVAS, tuple(slots))
@@ -62,20 +55,20 @@ def test_the_new_head_is_whole_and_covers_nobody(where: str, count: int) -> None
     ("where", "least", "most"), [("free place", 480, 680), ("left end", 0, 300), ("right end", 860, 1160)]
 )
 def test_a_gap_in_the_row_is_taken_unless_an_end_is_asked_for(where: str, least: float, most: float) -> None:
-    gap = photo((300, 300, 150), (860, 310, 150), size=(1160, 832))
+    gap = layout_of((300, 300, 150), (860, 310, 150), width=1160)
     x, y = adding.add(gap, where, (0, 0), 0, "half").slots[-1].center
     assert least < x < most and 200 < y < 400
 
 
 def test_a_free_place_is_beside_somebody() -> None:
     """Though there is as much room elsewhere."""
-    new = adding.add(photo((1000, 300, 100)), "free place", (0, 0), 0, "half").slots[-1]
+    new = adding.add(layout_of((1000, 300, 100)), "free place", (0, 0), 0, "half").slots[-1]
     assert math.dist(new.center, (1000, 300)) < 300
 
 
 def test_faces_grow_towards_the_camera() -> None:
     """A new face is as large as the one beside it, not as the mean of all."""
-    deep = photo((200, 250, 80), (1000, 350, 200), size=(1496, 832))
+    deep = layout_of((200, 250, 80), (1000, 350, 200), width=1496)
     left, right = (head_of(adding.add(deep, side, (0, 0), 0, "half").slots[-1]) for side in adding.SIDES[1:3])
     assert left < 110 and right > 150
 
@@ -88,7 +81,7 @@ def test_x_y_and_size_are_taken_as_they_are() -> None:
 
 
 def test_several_at_once_are_those_one_after_the_other() -> None:
-    layout = photo((600, 300, 120))
+    layout = layout_of((600, 300, 120))
     once, twice = (adding.add(layout, "free place", (0, 0), 0, "half", count) for count in (1, 2))
     assert adding.add(once, "free place", (0, 0), 0, "half") == twice
     there = adding.add(layout, "at x, y", (1060.0, 250.0), 0, "half", 2)
@@ -117,13 +110,13 @@ def test_places_without_faces_count_by_their_patch() -> None:
 @pytest.mark.parametrize(
     ("layout", "where", "at", "size", "count", "values"),
     [
-        (photo((608, 400, 700)), "free place", (0, 0), 0, 1, ["free place", "1216x832", "1 person"]),
+        (layout_of((608, 400, 700)), "free place", (0, 0), 0, 1, ["free place", "1216x832", "1 person"]),
         (THREE, "left end", (0, 0), 400, 1, ["400 px", "left end"]),
         (THREE, "at x, y", (300, 330), 0, 1, ["(300, 330)", "place 1"]),
         (THREE, "at x, y", (20, 330), 0, 1, ["(20, 330)", " x from ", " y from "]),
-        (photo((300, 300, 40)), "at x, y", (340, 300), 0, 1, ["nose of place 1", "64 px"]),
-        (photo((600, 400, 300)), "free place", (0, 0), 250, 8, ["4 faces", "250 px", "not for 8", "count"]),
-        (photo((600, 400, 300)), "at x, y", (200, 400), 250, 8, ["3 faces", "not for 8", "at x, y"]),
+        (layout_of((300, 300, 40)), "at x, y", (340, 300), 0, 1, ["nose of place 1", "64 px"]),
+        (layout_of((600, 400, 300)), "free place", (0, 0), 250, 8, ["4 faces", "250 px", "not for 8", "count"]),
+        (layout_of((600, 400, 300)), "at x, y", (200, 400), 250, 8, ["3 faces", "not for 8", "at x, y"]),
     ],
 )
 def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, count: int, values: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from pack.core.body_surface import iuv, mannequin, masks, preview
+from pack.core.body_surface import iuv, mannequin, masks
 from pack.core.errors import BadLayout, BadSize
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
@@ -88,22 +88,6 @@ def test_people_are_counted_from_left_to_right_and_the_surest_are_kept() -> None
     assert iuv.drawn(found.surest(1), STAY, 96, 64).iuv[2, :, :59].max() == 0
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        ({"boxes": 1}, "a dict"),
-        ([torch.zeros(1)] * 4, "4 values"),
-        ([1] * 5, "5 values, 0 of them tensors"),
-        ([torch.zeros(0, 4), *[torch.zeros(0, 25, 8, 8)] * 3, torch.zeros(0, 24, 8, 8)], r"\(0, 24, 8, 8\)"),
-        ([torch.zeros(1, 4), torch.zeros(1, 2, 8, 8), *[torch.full((1, 25, 8, 8), float("nan"))] * 3], "NaN"),
-    ],
-    ids=["dict", "four", "numbers", "24 charts", "nan"],
-)
-def test_what_is_no_densepose_is_said(given, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
-        iuv.bodies(given)
-
-
 def test_photos_are_looked_at_in_detectrons_size() -> None:
     sizes = {(512, 768): (800, 1216), (4000, 1000): (1344, 320), (1, 9000): (32, 1344)}
     assert {size: iuv.looked_at(*size) for size in sizes} == sizes
@@ -158,18 +142,9 @@ def test_the_front_row_is_drawn_over_the_others() -> None:
 def test_masks_are_seen_over_their_own_pictures() -> None:
     each = torch.zeros(2, 8, 8)
     each[0, 0, 0] = each[1, 7, 7] = 1
-    apart, together = (preview.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
+    apart, together = (masks.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
     assert [one.amax(-1).nonzero().tolist() for one in apart] == [[[0, 0]], [[7, 7]]]
     assert together.shape == (1, 8, 8, 3) and together[0].amax(-1).nonzero().tolist() == [[0, 0], [7, 7]]
-
-
-@pytest.mark.parametrize(
-    ("slot", "words"),
-    [(Slot((100, 100)), "Place 1 has no skeleton"), (Slot((9e3, 100), pose=((9e3, 9e3, 1.0),) * 17), "Place 1|Nobody")],
-)
-def test_what_cannot_be_drawn_is_said(slot: Slot, words: str) -> None:
-    with pytest.raises(BadLayout, match=words):
-        mannequin.drawn(Layout(256, 256, (slot,)))
 
 
 def test_masks_are_the_parts_that_were_chosen() -> None:
@@ -187,13 +162,27 @@ def test_masks_are_the_parts_that_were_chosen() -> None:
     assert (each[0].nonzero()[:, 1].float().mean() < each[1].nonzero()[:, 1].float().mean()).item()
 
 
-def test_what_gives_no_mask_is_said() -> None:
+def test_what_is_no_body_surface_or_gives_no_mask_is_said() -> None:
     image = mannequin.drawn(standing(framing="bust")).image[None]
     nobody = torch.stack([torch.ones(384, 256), torch.zeros(384, 256)])
     blue = image.clone()
     blue[..., 2] = 84 / 255
     beside = image.clone()
     beside[0, 0, 0, 0] = 0.3
+    charts = [torch.zeros(1, 4), torch.zeros(1, 2, 8, 8), *[torch.full((1, 25, 8, 8), float("nan"))] * 3]
+    for given, words in (
+        ({"boxes": 1}, "a dict"),
+        ([torch.zeros(1)] * 4, "4 values"),
+        ([1] * 5, "5 values, 0 of them tensors"),
+        ([torch.zeros(0, 4), *[torch.zeros(0, 25, 8, 8)] * 3, torch.zeros(0, 24, 8, 8)], r"\(0, 24, 8, 8\)"),
+        (charts, "NaN"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            iuv.bodies(given)
+    bare, away = Slot((100, 100)), Slot((9e3, 100), pose=((9e3, 9e3, 1.0),) * 17)
+    for slot, words in ((bare, "Place 1 has no skeleton"), (away, "Place 1|Nobody")):
+        with pytest.raises(BadLayout, match=words):
+            mannequin.drawn(Layout(256, 256, (slot,)))
     for error, words, given in (
         (masks.NoPart, "No part", (image, [], "both")),
         (masks.NoPart, "Nothing is seen of feet, left.*head, torso, upper_arms", (image, ["feet"], "left")),

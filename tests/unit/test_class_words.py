@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from pack.nodes.photo_maker.words import BadTrigger, TooManyPhotos, find, laid_out
+from pack.nodes.photo_maker.net import BadTrigger, TooManyPhotos, find, laid_out
 
 START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
 ROOM = 6

@@ -30,13 +30,14 @@ def test_embeddings_equal_facexlib(published):
     assert (ours[0] - ours[1]).abs().max() > 0.01  # the two pictures are told apart
 
 
-def test_missing_tensor_is_named(published):
-    state = {key: value for key, value in published.items() if key != "body.7.res_layer.5.fc1.weight"}
-    with pytest.raises(UnsupportedCheckpoint, match=r"net\.pth .*body\.7\.res_layer\.5\.fc1"):
-        ir_se50.fold(state, "net.pth")
-
-
-def test_wrong_shape_is_named(published):
-    state = {**published, "output_layer.3.weight": torch.zeros(512, 100)}
-    with pytest.raises(UnsupportedCheckpoint, match=r"\(512, 100\) .*layer\.3\.weight.* 25088\)"):
+@pytest.mark.parametrize(
+    ("key", "found", "words"),
+    [
+        ("body.7.res_layer.5.fc1.weight", None, r"net\.pth .*body\.7\.res_layer\.5\.fc1"),
+        ("output_layer.3.weight", torch.zeros(512, 100), r"\(512, 100\) .*layer\.3\.weight.* 25088\)"),
+    ],
+)
+def test_a_missing_tensor_and_a_wrong_shape_are_named(published, key, found, words):
+    state = {name: value for name, value in published.items() if name != key} | ({} if found is None else {key: found})
+    with pytest.raises(UnsupportedCheckpoint, match=words):
         ir_se50.fold(state, "net.pth")

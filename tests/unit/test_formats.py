@@ -45,9 +45,7 @@ def on_meta(shapes):
     return {key: torch.empty(shape, device="meta") for key, shape in shapes}
 
 
-PHOTO_MAKER = {
-    version: on_meta(adapters.photo_maker({"mid_block.attentions.0": 1}, 1280, version)) for version in (1, 2)
-}
+PHOTO_MAKER = {version: on_meta(of(f"photomaker-v{version}", width=1280)) for version in (1, 2)}
 
 INFUSE_NET = meta(
     controlnet_x_embedder__weight=(3072, 64),

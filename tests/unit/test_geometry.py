@@ -8,11 +8,9 @@ from pack.core.errors import BadSize
 from pack.core.geometry import Fit, check_size, off_canvas, overlaps, patch_rect, scale
 
 
-def reference(
-    center: tuple[float, float], width: int, height: int, dtype: torch.dtype = torch.float32
-) -> tuple[list[int], list[int], bool]:
-    """modules/inferencer.py of ID-Patch, whose default is bfloat16."""
-    location = torch.tensor([center], dtype=dtype)
+def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
+    """modules/inferencer.py of ID-Patch, in float32 where its default is bfloat16."""
+    location = torch.tensor([center])
     low, high = torch.round(location - 64 // 2).int()[0], torch.round(location + 64 // 2).int()[0]
     (xmin, ymin), (xmax, ymax), pad = low.tolist(), high.tolist(), 32
     dropped = xmin + pad < 0 or xmax - pad >= width or ymin + pad < 0 or ymax - pad >= height
@@ -31,14 +29,6 @@ def test_patch_rect_and_drop_rule_are_the_reference() -> None:
         low, high, dropped = reference(center, 768, 512)
         assert patch_rect(center) == (*low, *high), center
         assert off_canvas(center, 768, 512) is dropped, center
-
-
-def test_patches_lie_at_most_four_pixels_from_those_placed_in_bfloat16() -> None:
-    for below, apart in ((512, 1), (1024, 2), (2048, 4)):
-        random = torch.rand(2000, 2, generator=torch.Generator().manual_seed(below)) * below
-        places = [(float(x), float(y)) for x, y in random.tolist()]
-        found = [(patch_rect(place)[:2], reference(place, below, below, torch.bfloat16)[0]) for place in places]
-        assert max(abs(a - b) for ours, theirs in found for a, b in zip(ours, theirs, strict=True)) == apart
 
 
 def test_patch_is_64_px_even_where_rounding_both_corners_is_not() -> None:
@@ -64,12 +54,6 @@ def test_fit_puts_the_corner_where_it_belongs(mode: str, expected: tuple[float, 
     assert (x, y) == pytest.approx(expected)
     assert fit.point((500, 250)) == pytest.approx((256, 192))
     assert fit.point((1000, 500)) == pytest.approx((512 - expected[0], 384 - expected[1]))
-
-
-def test_stretch_scales_each_axis() -> None:
-    fit = Fit.into((1000, 500), (512, 384), "stretch")
-    assert fit.box((100, 100, 200, 200)) == pytest.approx((51.2, 76.8, 102.4, 153.6))
-    assert fit.joint((100, 100, 0.7)) == pytest.approx((51.2, 76.8, 0.7))
 
 
 @pytest.mark.parametrize(

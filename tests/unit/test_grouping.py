@@ -95,18 +95,18 @@ def test_the_order_of_the_photos_decides_nothing_but_the_numbers() -> None:
     ]
 
 
-def test_a_report_of_two_thousand_people_takes_no_minutes() -> None:
+def test_a_report_of_a_thousand_people_takes_no_minute() -> None:
     noise = torch.Generator().manual_seed(5)
-    rows, crop = torch.randn(2000, 512, generator=noise), torch.zeros(1, 1, 3)
-    rows[1999] = 0.8 * rows[700] + 0.7 * rows[3]
+    rows, crop = torch.randn(1000, 512, generator=noise), torch.zeros(1, 1, 3)
+    rows[999] = 0.8 * rows[700] + 0.7 * rows[3]
     seen = [Sighting(n, 0, "", Face((0, 0, 200, 200), (), 0.9, crop, {"made": row})) for n, row in enumerate(rows, 1)]
     begun = time.process_time()
-    done = grouping.sort(seen, [""] * 2000, True, 0.9, [], "")
-    assert grouping.report(done)[-1].startswith("Most alike of different people: person 701 and person 2000, 0.7")
+    done = grouping.sort(seen, [""] * 1000, True, 0.9, [], "")
+    assert grouping.report(done)[-1].startswith("Most alike of different people: person 701 and person 1000, 0.7")
     assert grouping.remarks(done) == []
     people = [identities.from_faces(name, [seen[n].face for n in own], ["made"]) for name, own in done.people.items()]
     assert identities.look_alike(people) == []
-    assert time.process_time() - begun < 40, "pair by pair it takes three minutes"
+    assert time.process_time() - begun < 15, "pair by pair it takes a minute"
 
 
 def test_all_recognisers_count_alike_whatever_their_units() -> None:
@@ -139,7 +139,7 @@ def test_corrections(seen: list[Sighting], text: str, expected: list[str]) -> No
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and nobody"),
+        ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and no person"),
         ("5.3: Ben", "speaks of 5.3, but of 6 photos none"),
         (".0: Ben", "speaks of .0, but of 6 photos none"),
         ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."),

@@ -11,14 +11,10 @@ from pack.core.errors import BadLayout, BadSize
 from pack.core.people import Face, Faces, Layout, Pose, Slot
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
-from pack.core.places.poses import BadPoses
+from pack.core.places.layouts import BadPoses
+from people_made import face
 
 SEEN = 0.3
-
-
-def face(x: float, y: float, head: float, **embeddings: torch.Tensor) -> Face:
-    keypoints = bodies.face_keypoints((x, y), head)
-    return Face(bodies.face_box((x, y), head), keypoints, 0.9, torch.zeros(112, 112, 3), embeddings)
 
 
 def seen(pose: Pose | None) -> set[int]:
@@ -44,29 +40,25 @@ def test_fit_of_a_wide_photo_on_a_square(fit: str, wide: float, high: float) -> 
     one = Face((936, 436, 1064, 564), bodies.face_keypoints((1000, 500), 120), 0.9, torch.zeros(112, 112, 3))
     layout = layouts.from_faces(Faces((one,), 2000, 1000), 1000, 1000, fit, "none")
     (slot,) = layout.slots
-    assert slot.center == pytest.approx((500, 500))
-    assert slot.box
+    assert slot.center == pytest.approx((500, 500)) and slot.box
     assert (slot.box[2] - slot.box[0], slot.box[3] - slot.box[1]) == pytest.approx((wide, high))
 
 
 def test_body_says_how_much_of_the_skeleton_there_is() -> None:
-    faces = Faces((face(500, 150, 100),), 1000, 1000)
-    poses = {
-        body: layouts.from_faces(faces, 1000, 1000, "crop", body).slots[0].pose for body in ("bust", "half", "full")
-    }
-    assert {body: len(seen(pose)) for body, pose in poses.items()} == {"bust": 7, "half": 13, "full": 17}
-    assert layouts.from_faces(faces, 1000, 1000, "crop", "none").slots[0].pose is None
+    def pose(body: str, *head: float) -> Pose | None:
+        return layouts.from_faces(Faces((face(*head),), 1000, 1000), 1000, 1000, "crop", body).slots[0].pose
+
+    whole = {body: len(seen(pose(body, 500, 150, 100))) for body in ("bust", "half", "full")}
+    assert whole == {"bust": 7, "half": 13, "full": 17} and pose("none", 500, 150, 100) is None
+    assert seen(pose("full", 500, 750, 200)) == set(range(7)), "limbs far off the canvas are not seen"
 
 
 def test_skeleton_keeps_the_eyes_and_the_nose_of_the_face() -> None:
     keypoints = ((470.0, 290.0), (535.0, 310.0), (498.0, 340.0), (465.0, 370.0), (525.0, 380.0))
     faces = Faces((Face((430, 220, 570, 420), keypoints, 0.9, torch.zeros(112, 112, 3)),), 1024, 1024)
-    pose = layouts.from_faces(faces, 1024, 1024, "crop", "half").slots[0].pose
-    assert pose
+    pose = layouts.from_faces(faces, 1024, 1024, "crop", "half").slots[0].pose or ()
     # COCO's left is the person's own, insightface's the viewer's.
-    assert pose[0][:2] == keypoints[2]
-    assert pose[1][:2] == keypoints[1]
-    assert pose[2][:2] == keypoints[0]
+    assert [joint[:2] for joint in pose[:3]] == [keypoints[2], keypoints[1], keypoints[0]]
     left_shoulder, right_shoulder = pose[5], pose[6]
     assert left_shoulder[0] > 535 > 470 > right_shoulder[0]
     assert min(left_shoulder[1], right_shoulder[1]) > 380
@@ -94,26 +86,17 @@ def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> No
         )
         return bodies.body_around(points, "full")
 
-    neck = openpose(rolled(20))[1]
-    assert neck[0] == pytest.approx(500, abs=12)
-    assert neck[1] == pytest.approx(570, abs=1)
-    hip = rolled(90)[11]
-    assert hip[0] < 300
-    assert hip[1] == pytest.approx(540, abs=12)
+    neck, hip = openpose(rolled(20))[1], rolled(90)[11]
+    assert neck[0] == pytest.approx(500, abs=12) and neck[1] == pytest.approx(570, abs=1)
+    assert hip[0] < 300 and hip[1] == pytest.approx(540, abs=12)
 
 
 def test_head_size_survives_turning_and_nodding() -> None:
     left, right, nose, *mouth = bodies.face_keypoints((0, 0), 100)
     turned = ((left[0] / 3, left[1]), (right[0] / 3, right[1]), nose, *((x / 3, y) for x, y in mouth))
     nodding = tuple((x, y / 2) for x, y in (left, right, nose, *mouth))
-    assert bodies.head_of_face((left, right, nose, *mouth)) == pytest.approx(100)
-    assert bodies.head_of_face(turned) == pytest.approx(100)
-    assert bodies.head_of_face(nodding) == pytest.approx(100)
-
-
-def test_limbs_far_off_the_canvas_are_not_seen() -> None:
-    layout = layouts.from_faces(Faces((face(500, 750, 200),), 1000, 1000), 1000, 1000, "crop", "full")
-    assert seen(layout.slots[0].pose) == set(range(7))
+    for points in ((left, right, nose, *mouth), turned, nodding):
+        assert bodies.head_of_face(points) == pytest.approx(100)
 
 
 # poses
@@ -122,14 +105,13 @@ def test_limbs_far_off_the_canvas_are_not_seen() -> None:
 def pose_keypoint(people: list[Pose], width: int, height: int, parts: bool = False) -> list[dict[str, Any]]:
     """As DWPose and SDPose nodes make it: the neck is one of eighteen points, unseen ones are zeros."""
     divide = (width, height) if parts else (1, 1)
-    flat = [
+    found = [
         [v for x, y, s in openpose(pose) for v in ((x / divide[0], y / divide[1], s) if s else (0.0, 0.0, 0.0))]
         for pose in people
     ]
-    people_ = [
-        {"pose_keypoints_2d": numbers, "face_keypoints_2d": None, "hand_left_keypoints_2d": None} for numbers in flat
-    ]
-    return [{"people": people_, "canvas_width": width, "canvas_height": height}]
+    others = {"face_keypoints_2d": None, "hand_left_keypoints_2d": None}
+    listed = [{"pose_keypoints_2d": numbers, **others} for numbers in found]
+    return [{"people": listed, "canvas_width": width, "canvas_height": height}]
 
 
 def poses_of(layout: Layout) -> list[Pose]:
@@ -142,23 +124,14 @@ def standing(count: int = 2, width: int = 1024, height: int = 768) -> list[Pose]
 
 @pytest.mark.parametrize("parts", [False, True])
 def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
-    poses = standing()
-    layout = layouts.from_poses(pose_keypoint(poses, 1024, 768, parts), 0, 0, "crop").layout
-    assert (layout.width, layout.height) == (1024, 768)
-    for slot, pose in zip(layout.slots, poses, strict=True):
-        assert slot.center == pytest.approx(pose[0][:2])
-        for n in seen(pose):
-            assert slot.pose
-            assert slot.pose[n] == pytest.approx(pose[n])
-
-
-def test_face_is_estimated_from_the_pose() -> None:
+    """And the face is estimated from the pose."""
     source = group.layout(2, "half", 1, 1024, 768)
-    layout = layouts.from_poses(pose_keypoint(poses_of(source), 1024, 768), 0, 0, "crop").layout
+    layout = layouts.from_poses(pose_keypoint(poses_of(source), 1024, 768, parts), 0, 0, "crop").layout
+    assert (layout.width, layout.height) == (1024, 768)
     for slot, expected in zip(layout.slots, source.slots, strict=True):
-        assert slot.box == pytest.approx(expected.box, abs=2)
-        assert slot.keypoints
-        assert expected.keypoints
+        assert slot.pose and expected.pose and slot.keypoints and expected.keypoints
+        assert slot.center == pytest.approx(expected.pose[0][:2]) and slot.box == pytest.approx(expected.box, abs=2)
+        assert all(slot.pose[n] == pytest.approx(expected.pose[n]) for n in seen(expected.pose))
         for point, other in zip(slot.keypoints, expected.keypoints, strict=True):
             assert point == pytest.approx(other, abs=2)
 
@@ -182,26 +155,18 @@ def without(pose: Pose, *joints: int) -> Pose:
 def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str) -> None:
     (pose,) = standing(1)
     posed = layouts.from_poses(pose_keypoint([without(pose, *hidden)], 1024, 768), 0, 0, "crop")
-    head = bodies.head_of_pose(pose)
-    assert head
-    (slot,) = posed.layout.slots
-    assert math.dist(slot.center, pose[0][:2]) < 0.25 * head
+    (slot,), head = posed.layout.slots, bodies.head_of_pose(pose)
+    assert head and math.dist(slot.center, pose[0][:2]) < 0.25 * head
     assert posed.notes == (f"Place 1: nose guessed from the {words}",)
 
 
-def test_legs_alone_are_left_out_and_said() -> None:
-    pose, legs = standing(2)
-    posed = layouts.from_poses(pose_keypoint([pose, without(legs, *range(11))], 1024, 768), 0, 0, "crop")
-    assert len(posed.layout.slots) == 1
+def test_legs_alone_are_left_out_and_a_nose_alone_makes_a_place_without_a_size() -> None:
+    nose, legs = standing(2)
+    found = [without(nose, *range(1, 17)), without(legs, *range(11))]
+    posed = layouts.from_poses(pose_keypoint(found, 1024, 768), 0, 0, "crop")
+    (slot,) = posed.layout.slots
+    assert slot.center == pytest.approx(nose[0][:2]) and slot.box is slot.keypoints is None
     assert posed.notes == ("1 of 2 people left out: neither head nor neck is seen",)
-
-
-def test_a_nose_alone_makes_a_place_without_a_size() -> None:
-    (pose,) = standing(1)
-    slot = layouts.from_poses(pose_keypoint([without(pose, *range(1, 17))], 1024, 768), 0, 0, "crop").layout.slots[0]
-    assert slot.center == pytest.approx(pose[0][:2])
-    assert slot.box is None
-    assert slot.keypoints is None
 
 
 def frame_of(**changed: Any) -> list[dict[str, Any]]:
@@ -224,20 +189,20 @@ NOTHING_BUT_A_KNEE = [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]
         (frame_of(canvas_width=10**9), "canvas_width is 1000000000"),
         (frame_of(people={"a": 1}), "people .*no list"),
         (frame_of(people=[None]), "people .*no list"),
-        (frame_of(people=[]), "shows nobody"),
+        (frame_of(people=[]), "shows no person"),
         *(
             (frame_of(people=[{"pose_keypoints_2d": flat}]), message)
             for flat, message in (
-                ([0.0] * 3 * JOINTS, "shows nobody"),
-                ([1e9, 1e9, 1.0] * JOINTS, "shows nobody"),
+                ([0.0] * 3 * JOINTS, "shows no person"),
+                ([1e9, 1e9, 1.0] * JOINTS, "shows no person"),
                 ([5.0, 5.0, 1.0] * 25, "person 1 .*75 numbers .*54"),
                 (5, "person 1 .*1 number .*54"),
                 (["a"] * 3 * JOINTS, "person 1 .*else than numbers"),
                 ([[1.0, 2.0, 1.0], [3.0]] * 9, "else than numbers"),
                 ({}, "else than numbers"),
-                ([], "shows nobody"),
+                ([], "shows no person"),
                 ([10**400] * 3 * JOINTS, "else than numbers"),
-                (NOTHING_BUT_A_KNEE, "nobody .*shows a head"),
+                (NOTHING_BUT_A_KNEE, "no person .*shows a head"),
             )
         ),
     ],
@@ -304,15 +269,10 @@ def test_face_sits_at_the_top_of_its_region() -> None:
     masks[0, 100:500, 50:250] = 1
     masks[1, 40:440, 400:700] = 1
     layout = layouts.from_masks(masks, 0, 0, "half")
-    for slot, (left, top, right) in zip(layout.slots, ((50, 100, 250), (400, 40, 700)), strict=True):
-        head = 400 / 4.1
-        assert slot.center == pytest.approx(((left + right) / 2, top + 0.7 * head))
-        assert slot.box
-        assert slot.box[1] > top
-        assert slot.mask is not None
-        assert slot.mask.shape == (512, 768)
-        assert seen(slot.pose) == set(range(13))
-    assert torch.equal(layout.slots[0].mask, masks[0])  # pyright: ignore[reportArgumentType]
+    for slot, mask, (left, top, right) in zip(layout.slots, masks, ((50, 100, 250), (400, 40, 700)), strict=True):
+        assert slot.center == pytest.approx(((left + right) / 2, top + 0.7 * 400 / 4.1))
+        assert slot.box and slot.box[1] > top and seen(slot.pose) == set(range(13))
+        assert slot.mask is not None and torch.equal(slot.mask, mask)
 
 
 def test_region_that_leans_puts_the_face_over_its_top() -> None:
@@ -325,9 +285,8 @@ def test_region_that_leans_puts_the_face_over_its_top() -> None:
 def test_narrow_region_limits_the_head() -> None:
     mask = torch.zeros(1, 512, 512)
     mask[0, :, 200:270] = 1
-    slot = layouts.from_masks(mask, 0, 0, "bust").slots[0]
-    assert slot.box
-    assert slot.box[3] - slot.box[1] == pytest.approx(0.83 * 50)
+    (_, top, _, below) = layouts.from_masks(mask, 0, 0, "bust").slots[0].box or ()
+    assert below - top == pytest.approx(0.83 * 50)
 
 
 def test_numbers_that_no_mask_should_have() -> None:
@@ -335,8 +294,7 @@ def test_numbers_that_no_mask_should_have() -> None:
     mask[0, 10:30, 20:40] = 255
     mask[0, 40, 40], mask[0, 50, 50] = math.nan, -5
     slot = layouts.from_masks(mask, 0, 0, "bust").slots[0]
-    assert slot.mask is not None
-    assert slot.mask.sum() == 20 * 20
+    assert slot.mask is not None and slot.mask.sum() == 20 * 20
     assert layouts.from_masks(mask[0], 0, 0, "bust").slots[0].center == slot.center
 
 
@@ -358,9 +316,6 @@ def test_mask_is_stretched_to_the_layout_and_kept_soft() -> None:
     mask = torch.zeros(1, 100, 200, dtype=torch.float16)
     mask[0, 20:80, 40:100] = 0.4
     slot = layouts.from_masks(mask, 400, 400, "none").slots[0]
-    assert slot.mask is not None
-    assert slot.mask.dtype == torch.float32
-    assert slot.mask.shape == (400, 400)
+    assert slot.mask is not None and (slot.mask.dtype, slot.mask.shape) == (torch.float32, (400, 400))
     assert float(slot.mask.max()) == pytest.approx(0.4, abs=1e-3)
-    assert slot.center[0] == pytest.approx(140, abs=2)
-    assert slot.pose is None
+    assert slot.center[0] == pytest.approx(140, abs=2) and slot.pose is None

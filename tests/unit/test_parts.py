@@ -114,9 +114,8 @@ def test_a_part_that_would_vanish_is_refused(where):
     with pytest.raises(BadPart) as error:
         part(**given)
     names = {"mask": "mask (90x130 px)", "target": "target_mask (90x130 px)", "alpha": "alpha channel (90x130 px)"}
-    assert f"The part 'face' cannot be used: its {names[where]} is all zero, so this part would vanish." in str(
-        error.value
-    )
+    said = f"The part 'face' cannot be used: its {names[where]} is empty: every value is 0."
+    assert said in str(error.value)
     assert "right click Load Image, Open in Mask Editor, paint over what shall count, Save" in str(error.value)
     assert part(**given, weight=0.0).weight == 0, "left out, so nothing can vanish"
 
@@ -155,7 +154,7 @@ def test_several_masks_are_one_part_in_pieces():
     assert [caption(n, shown) for n, shown in enumerate((one, shoes, weighed), 1)] == [
         "1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%",
     ]  # fmt: skip
-    with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is all zero"):
+    with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is empty"):
         part(mask=both * 0)
 
 
@@ -164,10 +163,9 @@ def test_what_works_but_may_not_be_meant_is_said():
     assert not hints(part(picture(1, channels=4))), "an opaque picture is no mistake"
     (unknown,) = hints(part(label="a red scarf"))
     assert unknown.startswith("'a red scarf' is none of the six labels")
-    (stretched,) = hints(part(mask=box(64, 80)))
-    assert (
-        stretched == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
-    )
+    assert hints(part(mask=box(64, 80))) == [
+        "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
+    ]
     (inverted,) = hints(part(mask=1 - 0.9 * torch.eye(130)[:, :90][None]))
     assert "keeps 99% of the picture" in inverted and "Invert Mask" in inverted
     assert all(not hints(part(label=label)) for label in LABELS)
@@ -199,13 +197,15 @@ def test_poses_of_another_encoding_are_noticed():
 @pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)
 @pytest.mark.parametrize(("cell", "halvings"), [(8, 3), (4, 2)], ids=["sd15", "sdxl"])
 def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
-    """Also where the last token hangs over the edge of the picture."""
+    """And little else; also where the last token hangs over the edge of the picture."""
     width, height = size
     for place in range(0, 1 + max(size), 37):
         mask = torch.zeros(height, width)
         x, y = min(place, width - 1), min(place, height - 1)
         mask[y : y + 64, x : x + 64] = 1
         left, top, right, below = window(mask, cell)
+        assert left % cell == top % cell == 0 and 0 <= left < right <= width // 8 and 0 <= top < below <= height // 8
+        assert max(right - left, below - top) * 8 < 64 + 32 * cell
         for halved in (2**n for n in range(halvings + 1)):
             grid = [math.ceil(side / 8 / halved) for side in (height, width)]
             tokens = token_mask(mask, math.prod(grid)).unflatten(0, grid)
@@ -219,27 +219,8 @@ def test_masks_of_all_sizes_fit_the_grids_of_a_unet():
         for height in range(64, 300, 40):
             w, h = width // 8, height // 8
             for _ in range(4):
-                assert len(token_mask(torch.ones(height, width), w * h)) == w * h
+                assert torch.equal(token_mask(torch.ones(height, width), w * h), torch.ones(w * h))
                 w, h = -(-w // 2), -(-h // 2)
-
-
-@pytest.mark.parametrize("cell", [4, 8])
-@pytest.mark.parametrize("box", [(200, 300, 260, 345), (129, 257, 383, 511), (70, 100, 79, 300), (400, 610, 424, 632)])
-def test_all_that_counts_of_a_part_lies_in_its_window_and_little_else(box, cell):
-    """In every layer, from one token per latent pixel to the coarsest; sizes are odd multiples of 8."""
-    left, top, right, below = box
-    mask = torch.zeros(632, 424)
-    mask[top:below, left:right] = 1
-    x, y, x_end, y_end = window(mask, cell)
-    assert not any(side % cell for side in (x, y)) and 0 <= x < x_end <= 53 and 0 <= y < y_end <= 79
-    assert (x_end - x) * 8 < right - left + 32 * cell and (y_end - y) * 8 < below - top + 32 * cell
-    shrunk = 1
-    while shrunk <= cell:
-        grid = -(-79 // shrunk), -(-53 // shrunk)
-        tokens = token_mask(mask, grid[0] * grid[1]).unflatten(0, grid)
-        inside = tokens[y // shrunk : -(-y_end // shrunk), x // shrunk : -(-x_end // shrunk)]
-        assert inside.sum() == tokens.sum() and (tokens.any() or shrunk > 1)
-        shrunk *= 2
 
 
 # The sink
@@ -273,8 +254,6 @@ def layer(masks, share, grid=(9, 7), channels=16):
 ONE, ZERO = torch.ones(63), torch.zeros(63)
 HALF = (torch.arange(63) < 31).float()
 SOFT = torch.linspace(0, 1, 63)
-
-
 LEFT = torch.zeros(9, 7)
 LEFT[:, :3] = 1
 TARGETS = torch.stack([LEFT, 1 - LEFT, torch.full((9, 7), 0.3), LEFT])
@@ -282,9 +261,7 @@ TARGETS = torch.stack([LEFT, 1 - LEFT, torch.full((9, 7), 0.3), LEFT])
 
 @pytest.mark.parametrize("masks", [[ONE], [ZERO], [SOFT], [1 - HALF, ZERO, HALF, SOFT]], ids=len)
 @pytest.mark.parametrize("strength", [1.0, 0.4])
-@pytest.mark.parametrize(
-    "targets", [None, torch.stack([LEFT, 1 - LEFT, torch.full((9, 7), 0.3), LEFT])], ids=["all", "targets"]
-)
+@pytest.mark.parametrize("targets", [None, TARGETS], ids=["all", "targets"])
 def test_the_sink_equals_dense_zeros(masks, strength, targets, record_property):
     where = None if targets is None else targets[: len(masks)]
     ours, theirs = layer(masks, PartWeights([strength * (1 + n / 4) for n in range(len(masks))], where))

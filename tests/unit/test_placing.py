@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+import people_made
 import pytest
 import torch
 from pack.core.errors import BadCast, BadEmbedding, MissingDependency
-from pack.core.people import Cast, Face, Faces, Identity, Layout, Person, Slot
+from pack.core.people import Cast, Faces, Identity, Layout, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
 from pack.core.places.placing import BadOrder, CannotMatch
 
@@ -40,31 +41,44 @@ def placed(people: Cast, places: Layout, order: str, custom: str = "") -> Cast:
     return placing.place(people, places, placing.assign(people, places, order, custom))
 
 
+def without(number: int, people: Cast) -> Cast:
+    """The cast after the person of this number was left out, as Cast makes it."""
+    present = (*people.people[: number - 1], *people.people[number:])
+    return replace(people, people=present, absent=((number, NAMES[number - 1]),))
+
+
 SPREAD = ((600.0, 300.0), (100.0, 300.0), (900.0, 200.0))
 
 
+WHOLE = {"left to right": {"Ann": 2, "Bob": 1, "Cid": 3}, "as listed": {"Ann": 1, "Bob": 2, "Cid": 3}}
+
+
 @pytest.mark.parametrize(
-    ("order", "custom", "people", "places"),
+    ("order", "custom", "people", "absent", "free", "expected"),
     [
-        ("left to right", "", 3, {"Ann": 2, "Bob": 1, "Cid": 3}),
-        ("as listed", "", 3, {"Ann": 1, "Bob": 2, "Cid": 3}),
-        ("custom", "0,3,0", 3, {"Cid": 2}),
-        ("custom", "1,0,2", 2, {"Ann": 1, "Bob": 3}),
-        ("custom", "3,0,1", 3, {"Ann": 3, "Cid": 1}),
+        *((order, "", 3, 0, 3, places) for order, places in WHOLE.items()),
+        ("custom", "0,3,0", 3, 0, 3, {"Cid": 2}),
+        ("custom", "1,0,2", 2, 0, 3, {"Ann": 1, "Bob": 3}),
+        ("custom", "3,0,1", 3, 0, 3, {"Ann": 3, "Cid": 1}),
+        *(("custom", text, 3, 0, 3, {"Ann": 3, "Bob": 1, "Cid": 2})
+          for text in ("2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1")),
+        # Somebody without a face leaves a place free, and everybody keeps their number.
+        *((order, "", 3, number, 3, {name: place for name, place in places.items() if name != NAMES[number - 1]})
+          for order, places in WHOLE.items() for number in (1, 2, 3)),
+        ("custom", "3,2,1", 3, 2, 3, {"Ann": 3, "Cid": 1}),
+        ("custom", "3,0", 3, 2, 2, {"Cid": 1}),
+        # In a layout for those who are there none is free.
+        ("left to right", "", 3, 2, 2, {"Ann": 2, "Cid": 1}),
+        ("as listed", "", 3, 2, 2, {"Ann": 1, "Cid": 2}),
     ],
-)
-def test_everybody_knows_their_place(order: str, custom: str, people: int, places: dict[str, int]) -> None:
-    result = placed(cast(people), layout(*SPREAD), order, custom)
-    assert {person.identity.name: person.place for person in result.people} == places
-    assert [person.identity.name for person in result.people] == sorted(places), "in the order they were listed"
-    assert names(result) == {name: SPREAD[number - 1] for name, number in places.items()}
+)  # fmt: skip
+def test_everybody_knows_their_place(order: str, custom: str, people: int, absent: int, free: int, expected) -> None:
+    there = without(absent, cast(people)) if absent else cast(people)
+    result = placed(there, layout(*SPREAD[:free]), order, custom)
+    assert {person.identity.name: person.place for person in result.people} == expected
+    assert [person.identity.name for person in result.people] == sorted(expected), "in the order they were listed"
+    assert names(result) == {name: SPREAD[number - 1] for name, number in expected.items()}
     assert (result.width, result.height) == (1024, 768)
-
-
-@pytest.mark.parametrize("text", ["2,3,1", " 2, 3 ,1 ", "2 3 1", "2;3;1", "2\uff0c3\uff0c1"])
-def test_custom_order_names_the_person_of_each_place(text: str) -> None:
-    result = placed(cast(3), layout(*SPREAD), "custom", text)
-    assert names(result) == {"Bob": (600, 300), "Cid": (100, 300), "Ann": (900, 200)}
 
 
 def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
@@ -113,60 +127,17 @@ def test_bad_custom_orders_say_why(text: str, why: str) -> None:
 # people without a photo of their face
 
 
-def without(number: int, people: Cast) -> Cast:
-    """The cast after the person of this number was left out, as Cast makes it."""
-    present = (*people.people[: number - 1], *people.people[number:])
-    return replace(people, people=present, absent=((number, NAMES[number - 1]),))
-
-
-@pytest.mark.parametrize("order", ["left to right", "as listed"])
-@pytest.mark.parametrize("number", [1, 2, 3])
-def test_somebody_without_a_face_leaves_a_place_free(order: str, number: int) -> None:
-    whole = names(placed(cast(3), layout(*SPREAD), order))
-    assert names(placed(without(number, cast(3)), layout(*SPREAD), order)) == {
-        name: at for name, at in whole.items() if name != NAMES[number - 1]
-    }
-
-
-@pytest.mark.parametrize("order", ["left to right", "as listed"])
-def test_a_layout_for_those_who_are_there_has_no_free_place(order: str) -> None:
-    two = layout(*SPREAD[:2])
-    whole = placed(Cast((cast(3).people[0], cast(3).people[2])), two, order)
-    assert names(placed(without(2, cast(3)), two, order)) == names(whole)
-
-
-def test_custom_order_keeps_everybodys_number() -> None:
-    people = without(2, cast(3))
-    assert people.numbers == (1, 3)
-    assert names(placed(people, layout(*SPREAD), "custom", "3,2,1")) == {"Cid": (600, 300), "Ann": (900, 200)}
-    assert names(placed(people, layout(*SPREAD[:2]), "custom", "3,0")) == {"Cid": (600, 300)}
-    with pytest.raises(BadOrder, match="there is no person 4"):
-        placed(people, layout(*SPREAD), "custom", "4,2,1")
-
-
 def test_other_numbers_of_places_name_who_is_left_out() -> None:
     with pytest.raises(BadCast, match=r"2 people .*Bob.* 4 places: fewer .*'1,3,0,0'"):
         placed(without(2, cast(3)), layout(*SPREAD, (300.0, 300.0)), "as listed")
+    with pytest.raises(BadOrder, match="there is no person 4"):
+        placed(without(2, cast(3)), layout(*SPREAD), "custom", "4,2,1")
 
 
 def test_match_faces_leaves_the_place_free_that_is_like_nobody() -> None:
     rows = torch.randn(3, 512, generator=torch.Generator().manual_seed(5))
     people = without(2, cast(3, w600k_mbf=rows[:, None]))
     assert placing.assign(people, template(rows[[2, 1, 0]]), "match faces", "") == (1, None, 0)
-
-
-def test_report_names_those_without_a_face_and_their_place() -> None:
-    lines = report(without(2, cast(3)), group.layout(3, "half", 1, 1024, 768))
-    assert [line.split(" at ")[0] for line in lines[:2]] == ["Place 1: Ann", "Place 3: Cid"]
-    assert [lines[2], lines[-1]] == [
-        "Left out, no face in the photos: Bob (person 2)",
-        "Place 2 stays empty; its skeleton is still in the pose picture.",
-    ]
-    lines = report(without(2, cast(3)), layout(*SPREAD[:1]), "custom", "1")
-    assert lines[-2:] == [
-        "Left out, no face in the photos: Bob (person 2)",
-        "Left out, without a place: Cid (person 3)",
-    ]
 
 
 # match faces
@@ -181,12 +152,8 @@ def unit_rows(*rows: Sequence[float]) -> torch.Tensor:
 
 
 def template(rows: torch.Tensor, recogniser: str = "w600k_mbf") -> Layout:
-    faces = [
-        Face(bodies.face_box((200.0 * n + 150, 300), 120), bodies.face_keypoints((200.0 * n + 150, 300), 120), 0.9,
-             torch.zeros(112, 112, 3), {recogniser: row})
-        for n, row in enumerate(rows)
-    ]  # fmt: skip
-    return layouts.from_faces(Faces(tuple(faces), 1024, 768), 1024, 768, "crop", "none")
+    faces = tuple(people_made.face(200.0 * n + 150, 300, 120, **{recogniser: row}) for n, row in enumerate(rows))
+    return layouts.from_faces(Faces(faces, 1024, 768), 1024, 768, "crop", "none")
 
 
 def test_match_faces_maximises_the_sum_not_each_choice() -> None:
@@ -211,13 +178,23 @@ def report(people: Cast, places: Layout, order: str = "as listed", custom: str =
     return placing.report(people, places, placing.assign(people, places, order, custom), order).splitlines()
 
 
-def test_report_names_empty_places_and_people_left_out() -> None:
-    lines = report(cast(3), group.layout(2, "half", 0, 1024, 768), "custom", "0,2")
-    assert lines[0].startswith("Place 2: Bob at (")
-    assert lines[1:] == [
-        "Place 1 stays empty; its skeleton is still in the pose picture.",
-        "Left out, without a place: Ann (person 1), Cid (person 3)",
-    ]
+LOST = "Left out, no face in the photos: Bob (person 2)"
+EMPTY = "Place {} stays empty; its skeleton is still in the pose picture."
+
+
+@pytest.mark.parametrize(
+    ("absent", "places", "custom", "standing", "others"),
+    [
+        (2, 3, "", ["Place 1: Ann", "Place 3: Cid"], [LOST, EMPTY.format(2)]),
+        (2, 1, "1", ["Place 1: Ann"], [LOST, "Left out, without a place: Cid (person 3)"]),
+        (0, 2, "0,2", ["Place 2: Bob"], [EMPTY.format(1), "Left out, without a place: Ann (person 1), Cid (person 3)"]),
+    ],
+)
+def test_report_names_empty_places_and_people_left_out(absent: int, places: int, custom: str, standing, others) -> None:
+    people = without(absent, cast(3)) if absent else cast(3)
+    lines = report(people, group.layout(places, "half", 1, 1024, 768), "custom" if custom else "as listed", custom)
+    assert [line.split(" at ")[0] for line in lines[: len(standing)]] == standing
+    assert [lines[len(standing)], lines[-1]] == others
 
 
 @pytest.mark.parametrize(

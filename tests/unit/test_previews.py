@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 from pack.core import previews
-from pack.core.faces.drawing import numbered_faces
+from pack.core.faces.analysis import numbered_faces
 from pack.core.people import Face, Identity, Layout, Person, Pose, Slot
 from pack.core.places.drawing import numbered_layout, read_regions
 
@@ -118,15 +118,6 @@ def test_the_longest_names_are_drawn_at_once(name: str) -> None:
     assert noted[-5:].any() or not name, "at the lower edge"
     previews.contact_sheet([torch.zeros(8, 8, 3)] * 12, [name] * 12)
     assert time.monotonic() - started < 3
-
-
-@pytest.mark.parametrize("width", [3, 40, 100, 333, 5000])
-def test_a_name_is_cut_after_the_last_letter_that_fits(width: int) -> None:
-    for name in ("Wilhelmina Ågren-Illič", "王小明和他的朋友們", "illi Ill.ill," * 9, "W"):
-        font = previews._font(name, 15)
-        fits = [n for n in range(1, len(name)) if font.getlength(name[:n] + "...") <= width]
-        whole = font.getlength(name) <= width
-        assert previews._cut(name, font, width) == (name if whole else name[: fits[-1]] + "..." if fits else "")
 
 
 def test_three_warnings_about_six_people_are_written_to_their_end() -> None:

@@ -30,9 +30,9 @@ def test_lines(text: str, said: list[str]) -> None:
     ("text", "names", "why"),
     [
         ("smiling", NAMES, "Line 1 of the prompts: it has no colon. It is 'smiling'."),
-        ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts: nobody here is called 'Zoe'. It is 'Zoe: down'."),
-        ("0: up", NAMES, "nobody here is called '0'"),
-        ("²: up", NAMES, "nobody here is called '²'"),
+        ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts: no person here is called 'Zoe'. It is 'Zoe: down'."),
+        ("0: up", NAMES, "no person here is called '0'"),
+        ("²: up", NAMES, "no person here is called '²'"),
         ("Anna: up", ["Anna", "Ben", "anna"], "2 people are called 'Anna': write their number, 1 or 3"),
     ],
 )  # fmt: skip
@@ -52,7 +52,7 @@ def test_people_are_named_by_names_or_numbers() -> None:
     there = ["Anna", "Ben", "2", "Ben"]
     assert named("", there, "Node") == [0, 1, 2, 3] and named("2, anna\uff0c 4", there, "Node") == [0, 2, 3]
     assert per_person("2: up", ["2", "Ben"]) == ["up", ""], "a number is a name first"
-    for who, why in (("Cleo", "nobody of the cast is called 'Cleo'"), ("Anna, Ben", "2 people .* called 'Ben'")):
+    for who, why in (("Cleo", "no person of the cast is called 'Cleo'"), ("Anna, Ben", "2 people .* called 'Ben'")):
         with pytest.raises(BadCast, match=f"Node: {why}.*with a place there are: 1 Anna, 2 Ben, 3 2, 4 Ben"):
             named(who, there, "Node")
 

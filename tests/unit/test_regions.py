@@ -40,19 +40,6 @@ def test_masks_of_places_win_over_boxes():
     assert torch.equal(regions.of_cast(cast(slot, box(70, 40, 80, 50)), 0.5, 8)[0], mask)
 
 
-@pytest.mark.parametrize(
-    ("slots", "message"),
-    [
-        ((box(10, 10, 20, 20), box(10, 10, 20, 20)), "person 1 and person 2 .*same region"),
-        ((box(10, 10, 20, 20), box(300, 10, 320, 20)), "person 2 .*empty or .*off"),
-        ((box(10, 10, 20, 20), Slot((50.0, 50.0))), "person 2 .*neither a face box nor"),
-    ],
-)
-def test_unusable_regions_are_explained(slots, message):
-    with pytest.raises(BadRegion, match=message):
-        regions.of_cast(cast(*slots), 0.5, 8)
-
-
 def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas():
     (region,) = regions.in_face_boxes(cast(box(-3.9, 10.9, 20.9, 70.0)))
     expected = torch.zeros(64, 96)
@@ -68,42 +55,17 @@ def test_regions_in_face_boxes_keep_their_edges():
     assert torch.equal(found[1, 10:40, 30:60], whole[1, 10:40, 30:60]) and found[1].count_nonzero() == 900
 
 
-@pytest.mark.parametrize(
-    ("slot", "given", "message"),
-    [
-        (Slot((50.0, 50.0)), None, "person 1 .*its place has no face box.*acts_in to regions"),
-        (box(20.2, 10, 20.9, 30), None, r"person 1 .*\(20\.2, 10, 20\.9, 30\) has no pixel on the canvas of 96x64 px"),
-        (box(100, 10, 120, 30), None, r"\(100, 10, 120, 30\) has no pixel on the canvas of 96x64 px"),
-        (box(-40, 10, -20, 30), None, r"\(-40, 10, -20, 30\) has no pixel"),
-        (box(10, 10, 20, 20), RIGHT, "person 1 .*does not meet the face box of its place.*over the face"),
-    ],
-)
-def test_face_boxes_of_nothing_are_explained(slot, given, message):
-    with pytest.raises(BadRegion, match=f"(?s){message}"):
-        regions.in_face_boxes(cast(slot), given)
-
-
-def test_masks_are_fitted_or_refused():
+def test_masks_are_fitted_and_stay_with_their_people():
+    """Also those of older nodes, and where somebody has weight zero."""
     two, masks = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)), torch.zeros(2, 32, 48)
     masks[0, :, :24], masks[1, :, 24:] = 1, 1
     fitted = regions.of_masks(masks, two)
     assert fitted.shape == (2, 64, 96) and fitted[0, :, :48].all() and not fitted[0, :, 48:].any()
-    for wrong, message in ((torch.ones(3, 8, 8), "there are 3 masks for 2 people"), (masks * 0, "person 1 .*is empty")):
-        with pytest.raises(BadRegion, match=message):
-            regions.of_masks(wrong, two)
-
-
-def test_masks_stay_with_their_people_where_somebody_has_weight_zero():
-    left, right = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)).people
-    without = PlacedCast((replace(left, weight=0.0), right), 96, 64)
+    without = replace(two, people=(replace(two.people[0], weight=0.0), two.people[1]))
     assert torch.equal(regions.of_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
-
-
-def test_masks_of_older_nodes_and_odd_numbers():
-    mask = torch.zeros(64, 96)
-    mask[:, :48], mask[0, 90], mask[1, 90] = 255, float("nan"), -1
-    fitted = regions.of_masks(mask, cast(box(1, 1, 9, 9)))
-    assert fitted.shape == (1, 64, 96) and fitted[0, :, :48].eq(1).all() and not fitted[0, :, 48:].any()
+    odd = (1 - RIGHT[0]) * 255
+    odd[0, 90], odd[1, 90] = float("nan"), -1
+    assert torch.equal(regions.of_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
 
 
 # One person
@@ -127,19 +89,19 @@ def test_the_region_of_a_body_holds_its_joints_and_not_the_neighbours():
         assert len(at(here)) > 8 and all(value == 1 for value in at(here)) and not any(at(there))
 
 
+def hide(pose, *joints):
+    return tuple((*joint[:2], 0.0) if n in joints else joint for n, joint in enumerate(pose))
+
+
 @pytest.mark.parametrize("hidden", [(), (11, 12), (7, 8, 9, 10, 11, 12)], ids=["all seen", "no hips", "a bust"])
 def test_the_torso_has_no_hole(hidden):
     """From the collar to the belly, also where the hips are not seen."""
     slot = standing(256)
-    pose = tuple((*joint[:2], 0.0) if n in hidden else joint for n, joint in enumerate(slot.pose))
-    region = regions.of_person(cast(replace(slot, pose=pose), width=512, height=384), 1, "body", 0.0, 0)
+    hidden = replace(slot, pose=hide(slot.pose, *hidden))
+    region = regions.of_person(cast(hidden, width=512, height=384), 1, "body", 0.0, 0)
     shoulder, hip = slot.pose[6], slot.pose[12]
     assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
     assert not region[:, : int(shoulder[0]) - 12].any()
-
-
-def hide(pose, *joints):
-    return tuple((*joint[:2], 0.0) if n in joints else joint for n, joint in enumerate(pose))
 
 
 @pytest.mark.parametrize("hidden", [(5,), (6, 8, 10), (5, 6, 7, 8)], ids=["left", "right and its arm", "both"])
@@ -165,9 +127,6 @@ def test_no_region_covers_the_face_of_another():
     assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any() and region[y1 + 4, x0 + 4] == 1
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
     assert regions.of_person(absent, 1, "body", 1.0, 8)[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
-    same = cast(standing(100), standing(100), width=512, height=384)
-    with pytest.raises(BadRegion, match=r"(?s)person 1 .*faces of others .*apart"):
-        regions.of_person(same, 1, "face", 0.0, 0)
 
 
 def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
@@ -186,21 +145,6 @@ def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
     region = regions.of_person(one, 1, "body", 0.5, 0)
     assert torch.equal(region, mask) and region.data_ptr() != mask.data_ptr(), "a copy: others may write into it"
     assert regions.of_person(one, 1, "face", 0.5, 0).nonzero().aminmax(dim=0).max.tolist() == [34, 54]
-
-
-@pytest.mark.parametrize(
-    ("slot", "number", "extent", "error", "message"),
-    [
-        (box(10, 10, 20, 20), 2, "face", BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
-        (box(10, 10, 20, 20), -1, "face", BadCast, "no person -1"),
-        (box(10, 10, 20, 20), 1, "body", BadRegion, "neither a skeleton nor a mask.*Set body to half"),
-        (Slot((50.0, 50.0)), 1, "face", BadRegion, "neither a face box nor a mask.*Use a layout"),
-        (box(300, 10, 320, 20), 1, "face", BadRegion, "it lies off the canvas.*fit = pad"),
-    ],
-)
-def test_a_person_without_a_region_is_explained(slot, number, extent, error, message):
-    with pytest.raises(error, match=f"(?s){message}"):
-        regions.of_person(cast(slot), number, extent, 0.5, 8)
 
 
 def painted(*boxes, width=96, height=64):
@@ -223,7 +167,7 @@ def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, use
     found = regions.among(WHOLE, PEOPLE, number, "face", 0.25, ())
     assert (found.used, found.nobodys) == (used, (2,))
     assert torch.equal(found.region, sum(WHOLE[n - 1] for n in used))
-    assert regions.describe(found, WHOLE) == [f"Of 3 masks taken: {', '.join(map(str, used))}; in nobody's place: 2"]
+    assert regions.describe(found, WHOLE) == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
 
 
 def test_pieces_of_one_person_are_one_region_and_of_another_size_are_fitted():
@@ -244,15 +188,62 @@ def test_masks_of_those_who_stay_are_theirs():
     assert (alone.used, beside.used) == ((1, 2), (1,))
 
 
-@pytest.mark.parametrize(
-    ("masks", "number", "error", "message"),
-    [
-        (WHOLE[1:2], 1, BadRegion, "region of person 1 .*of 1 mask none lies in that place .*the nearest by 0%"),
-        (WHOLE * 0 + 1, 2, BadRegion, "the nearest by 100%, and it is in another place no less"),
-        (WHOLE * 0, 0, BadRegion, "region of person 1, person 2 .*masks are all zero"),
-        (WHOLE, 3, BadCast, "no person 3 .*1 person 1, 2 person 2"),
-    ],
-)
-def test_masks_in_nobodys_place_are_explained(masks, number, error, message):
-    with pytest.raises(error, match=message):
-        regions.among(masks, PEOPLE, number, "face", 0.25, ())
+ONE, AWAY, BARE = box(10, 10, 20, 20), box(300, 10, 320, 20), Slot((50.0, 50.0))
+NO_PIXEL = "has no pixel on the canvas of 96x64 px"
+
+
+def of_one(slot, number=1, extent="face"):
+    return lambda: regions.of_person(cast(slot), number, extent, 0.5, 8)
+
+
+def of_all(*slots):
+    return lambda: regions.of_cast(cast(*slots), 0.5, 8)
+
+
+def in_box(slot, given=None):
+    return lambda: regions.in_face_boxes(cast(slot), given)
+
+
+def found(masks, number):
+    return lambda: regions.among(masks, PEOPLE, number, "face", 0.25, ())
+
+
+REFUSED = {
+    "two of the same region": (of_all(ONE, ONE), BadRegion, "person 1 and person 2 .*same region"),
+    "one off the canvas": (of_all(ONE, AWAY), BadRegion, "person 2 .*empty or .*off"),
+    "a point": (of_all(ONE, BARE), BadRegion, "person 2 .*neither a face box nor"),
+    "no face box": (in_box(BARE), BadRegion, "person 1 .*its place has no face box.*acts_in to regions"),
+    "less than a pixel": (in_box(box(20.2, 10, 20.9, 30)), BadRegion, rf"person 1 .*\(20\.2, 10, .*, 30\) {NO_PIXEL}"),
+    "right of the canvas": (in_box(box(100, 10, 120, 30)), BadRegion, rf"\(100, 10, 120, 30\) {NO_PIXEL}"),
+    "left of it": (in_box(box(-40, 10, -20, 30)), BadRegion, r"\(-40, 10, -20, 30\) has no pixel"),
+    "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
+    "three masks for two": (
+        lambda: regions.of_masks(torch.ones(3, 8, 8), PEOPLE), BadRegion, "there are 3 masks for 2 people",
+    ),
+    "empty masks": (lambda: regions.of_masks(torch.zeros(2, 8, 8), PEOPLE), BadRegion, "person 1 .*is empty"),
+    "nobody of that number": (
+        of_one(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1",
+    ),
+    "a number below zero": (of_one(ONE, -1), BadCast, "no person -1"),
+    "a body without a skeleton": (of_one(ONE, 1, "body"), BadRegion, "neither a skeleton nor a mask.*Set body to half"),
+    "a face without a box": (of_one(BARE), BadRegion, "neither a face box nor a mask.*Use a layout"),
+    "a face off the canvas": (of_one(AWAY), BadRegion, "it lies off the canvas.*fit = pad"),
+    "a face behind another": (
+        lambda: regions.of_person(cast(standing(100), standing(100), width=512, height=384), 1, "face", 0.0, 0),
+        BadRegion, "person 1 .*faces of others .*apart",
+    ),
+    "a stranger's mask": (
+        found(WHOLE[1:2], 1), BadRegion, "region of person 1 .*of 1 mask none lies in that place .*the nearest by 0%",
+    ),
+    "masks of everything": (
+        found(WHOLE * 0 + 1, 2), BadRegion, "the nearest by 100%, and it is in another place no less",
+    ),
+    "masks of nothing": (found(WHOLE * 0, 0), BadRegion, "region of person 1, person 2 .*masks are all zero"),
+    "masks for nobody": (found(WHOLE, 3), BadCast, "no person 3 .*1 person 1, 2 person 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("act", "error", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_region_is_explained(act, error, words):
+    with pytest.raises(error, match=f"(?s){words}"):
+        act()

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pack.core import second_pass as crops
 from pack.core.errors import BadPhoto, BadSize
-from pack.core.people import NOSE, Face, Faces, Identity, Person, RowCast, is_a
-from pack.core.second_pass import crops, drawing, pasting
-from pack.core.second_pass.crops import Candidate, Choice
+from pack.core.people import NOSE, Face, Faces, Identity, Person
+from pack.core.second_pass import Candidate, Choice
 
 NAMES = ("Ann", "Bob", "Cid", "Dee", "Eve", "Fay", "Gus", "Hal")
 EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.2, 256)
@@ -73,7 +73,7 @@ def test_everybody_has_a_row_in_the_order_of_the_cast():
     decisions = cut(*(face(20 + 38 * n, 100, 30) for n in reversed(range(8))))
     cast = crops.cast_of(decisions, 256)
     assert [one.identity.name for one in cast.people] == list(NAMES)
-    assert is_a(cast, RowCast) and (cast.width, cast.height) == (256, 256)
+    assert cast.by_row and (cast.width, cast.height) == (256, 256)
     for person, one in zip(cast.people, decisions, strict=True):
         (x, y), (left, top, right, _) = person.slot.center, one.crop.square
         scale = (right - left) / 256
@@ -185,33 +185,20 @@ def test_the_faces_of_others_are_cut_out_of_a_mask():
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float64])
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("match", pasting.MATCHES)
+@pytest.mark.parametrize("match", crops.MATCHES)
 def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     images = (picture(channels=channels, batch=2).double() / 3).to(kind)  # of float64 more digits than float32 has
     decisions = cut(face(60, 100), face(10, 12), face(300, 190, 90))
     where = of(decisions, count=2)
     new = torch.rand(3, 256, 256, 3, generator=torch.Generator().manual_seed(9))
-    pasted, masks = pasting.paste(images, where, new, match)
+    pasted, masks = crops.paste(images, where, new, match)
     assert pasted.dtype == kind and pasted.shape == images.shape
     outside = masks == 0
     assert torch.equal(pasted[outside], images[outside]) and torch.equal(pasted[1], images[1])
     assert torch.equal(pasted[..., 3:], images[..., 3:])
     assert (pasted[0][masks[0] == 1][:, :3] - images[0][masks[0] == 1][:, :3]).abs().max() > 0.1
-    nobody, nowhere = pasting.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
+    nobody, nowhere = crops.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
     assert torch.equal(nobody, images) and not nowhere.any()
-
-
-def test_who_is_not_chosen_stays_bit_for_bit():
-    everybody, faces = people(face(60, 100, 40), face(95, 100, 60), face(240, 100, 120))
-    choice = replace(EVERYBODY, which="small faces", smaller_than=50)
-    decisions = crops.decide(everybody, faces, choice)
-    assert [bool(one.crop) for one in decisions] == [True, False, False]
-    images = picture()
-    pasted, _ = pasting.paste(images, of(decisions), torch.ones(1, 256, 256, 3), "none")
-    for other in faces.faces[1:]:
-        x0, y0, x1, y1 = (round(side) for side in other.box)
-        assert torch.equal(pasted[0, y0:y1, x0:x1], images[0, y0:y1, x0:x1])
-    assert not torch.equal(pasted, images)
 
 
 @pytest.mark.parametrize("lean", [0, 90, 180, -90])
@@ -220,7 +207,7 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     decisions = cut(face(160, 100, 40, lean), face(10, 12, 40, lean), choice=replace(EVERYBODY, size=120))
     where = of(decisions, size=120)
     assert {crop.square[2] - crop.square[0] for crop in where.crops} == {120}
-    pasted, _ = pasting.paste(images, where, enlarged(images, where), "none")
+    pasted, _ = crops.paste(images, where, enlarged(images, where), "none")
     assert torch.equal(pasted, images)
 
 
@@ -232,7 +219,7 @@ def test_the_larger_of_two_faces_lies_on_top(heights):
     (line,) = crops.overlaps([one.crop for one in decisions], 1)
     assert line == f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
     colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
-    pasted, _ = pasting.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none")
+    pasted, _ = crops.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none")
     x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)
     assert pasted[0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 0.9999
     assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
@@ -243,9 +230,9 @@ def test_colours_follow_what_lies_around_the_face():
     images = smooth.movedim(1, -1) * 0.5 + 0.2
     where = of(cut(face(160, 100)))
     tinted = (enlarged(images, where) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
-    changed = [(pasting.paste(images, where, tinted, match)[0] - images).abs().mean() for match in pasting.MATCHES]
+    changed = [(crops.paste(images, where, tinted, match)[0] - images).abs().mean() for match in crops.MATCHES]
     assert changed[0] < 0.1 * changed[2] and changed[1] < 0.1 * changed[2]
-    flat, _ = pasting.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
+    flat, _ = crops.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
     assert flat.isfinite().all() and flat.min() >= 0 and flat.max() <= 1
 
 
@@ -260,14 +247,14 @@ def test_colours_follow_what_lies_around_the_face():
 )
 def test_pictures_that_do_not_belong_together_are_refused(images, sampled, error, words):
     with pytest.raises(error, match=words):
-        pasting.paste(images, of(cut(face(160, 100))), sampled, "none")
+        crops.paste(images, of(cut(face(160, 100))), sampled, "none")
 
 
 def test_the_preview_shows_who_is_chosen():
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
     decisions = crops.decide(everybody, faces, replace(EVERYBODY, which="small faces"))
     images = picture() * 0.1
-    shown = drawing.who_is_cut_out(images[0], decisions)
+    shown = crops.who_is_cut_out(images[0], decisions)
     blue, orange = (torch.tensor(color) / 255 for color in ((86, 180, 233), (230, 159, 0)))
     x0, y0, *_ = decisions[0].crop.square
     assert torch.allclose(shown[y0 + 60, x0], blue, atol=0.01)

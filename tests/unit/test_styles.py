@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pack.nodes.ip_adapter import styles
-from pack.nodes.ip_adapter.styles import CROP, MEAN, PAD, fitted
+from pack.nodes.ip_adapter import net
+from pack.nodes.ip_adapter.net import CLIP_MEAN, CROP, PAD, fitted
 
 SDXL = [
     *(("input", n, i) for n, depth in ((4, 2), (5, 2), (7, 10), (8, 10)) for i in range(depth)),
@@ -26,7 +26,7 @@ SD15 = [
 )
 def test_layers_are_those_of_the_published_keys(blocks, style, layout):
     """Published keys count attention layers, so that cross-attention layer n is key 2 n + 1."""
-    heard = {choice: {n for n, on in enumerate(styles.heard_in(blocks, choice)) if on} for choice in styles.CHOICES}
+    heard = {choice: {n for n, on in enumerate(net.heard_in(blocks, choice)) if on} for choice in net.CHOICES}
     both = {*style, *layout}
     assert heard == {"style": {*style}, "layout": {*layout}, "style and layout": both, "all": {*range(len(blocks))}}
 
@@ -34,9 +34,9 @@ def test_layers_are_those_of_the_published_keys(blocks, style, layout):
 def test_a_unet_with_other_blocks_has_all_or_nothing():
     """SSD-1B, without attention in the middle."""
     blocks = [block for block in SDXL if block[0] != "middle"]
-    assert all(styles.heard_in(blocks, styles.ALL))
-    with pytest.raises(styles.UnknownBlocks, match=r"layers is 'style', .* blocks input 4, .*output 5, .*'all'"):
-        styles.heard_in(blocks, styles.STYLE)
+    assert all(net.heard_in(blocks, net.ALL))
+    with pytest.raises(net.UnknownBlocks, match=r"layers is 'style', .* blocks input 4, .*output 5, .*'all'"):
+        net.heard_in(blocks, net.STYLE)
 
 
 @pytest.mark.parametrize(("high", "wide"), [(4, 9), (9, 4), (5, 5)])
@@ -47,5 +47,5 @@ def test_pictures_become_squares_with_bars_of_what_clip_sees_as_nothing(high, wi
     assert torch.equal(cropped, images) and padded.shape == (2, side, side, 3)
     top, left = (side - high) // 2, (side - wide) // 2
     assert torch.equal(padded[:, top : top + high, left : left + wide], images)
-    padded[:, top : top + high, left : left + wide] = torch.tensor(MEAN)
-    assert torch.equal(padded, torch.tensor(MEAN).expand_as(padded))
+    padded[:, top : top + high, left : left + wide] = torch.tensor(CLIP_MEAN)
+    assert torch.equal(padded, torch.tensor(CLIP_MEAN).expand_as(padded))

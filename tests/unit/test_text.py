@@ -9,6 +9,7 @@ import torch
 from pack.core import errors
 from pack.core.errors import LikenessError
 from pack.core.models.tensors import flatten
+from pack.core.people import NotPlaced
 from pack.core.places.placing import BadOrder
 from pack.core.text import logger, plain
 
@@ -65,8 +66,8 @@ def test_keys_of_a_model_file_can_be_quoted() -> None:
             BadOrder("", "it is empty", 3, 2),
             "one number per place (2), e.g. 3,2: each person (1 to 3) at most once",
         ),
-        (errors.NotPlaced("Apply ID-Patch", ["Anna"]), "but Anna has no place"),
-        (errors.NotPlaced("Apply ID-Patch", ["Anna", "Ben"]), "but Anna, Ben have no place"),
+        (NotPlaced("Apply ID-Patch", ["Anna"]), "but Anna has no place"),
+        (NotPlaced("Apply ID-Patch", ["Anna", "Ben"]), "but Anna, Ben have no place"),
         (
             errors.ModelMissing("A file", ["a"], ["/m"], "web", "1 MB"),
             "a is not in /m. Download it from web (1 MB), put",

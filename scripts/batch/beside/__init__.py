@@ -1,13 +1,11 @@
 """Nodes that a worker's ComfyUI has beside the pack: files of what no node of the pack puts beside the pictures."""
 
 import json
-import sys
 import uuid
 from dataclasses import asdict
 from pathlib import Path
 
 import folder_paths
-from safetensors.torch import save
 
 
 class _Output:
@@ -36,21 +34,6 @@ class ReportAsFile(_Output):
         return self.file(".report", json.dumps(numbers).encode())
 
 
-class IdentityAsFile(_Output):
-    """A person as Save Identity writes them."""
-
-    @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802
-        return {"required": {"identity": ("LIKENESS_IDENTITY",)}}
-
-    def write(self, identity):
-        if not len(identity.crops):
-            raise ValueError(f"{identity.name} has no photo with a face.")
-        # Of the pack, which has another name in every ComfyUI.
-        identities = sys.modules[type(identity).__module__.removesuffix("people") + "identities"]
-        return self.file(".safetensors", save(*identities.to_tensors(identity)))
-
-
 class DiagnosisAsFile(_Output):
     """What Likeness Doctor says. Where it names the worker's own models folder, which ends with the worker, that of its
     ComfyUI is meant."""
@@ -66,6 +49,5 @@ class DiagnosisAsFile(_Output):
 
 NODE_CLASS_MAPPINGS = {
     "LikenessReportAsFile": ReportAsFile,
-    "LikenessIdentityAsFile": IdentityAsFile,
     "LikenessDiagnosisAsFile": DiagnosisAsFile,
 }

@@ -2,7 +2,7 @@
 
     python -m miniature.training.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
 
---people: that many drawn ones at the demo's size, a quarter of that of every other kind, a third by steps.
+--people: that many drawn ones at the demo's size, a quarter of that of every other kind.
 
 --pictures: what is meant above what is drawn. --note: write the figures into miniature.safetensors.
 """
@@ -13,7 +13,7 @@ import argparse
 import itertools
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,14 +29,13 @@ from core.faces.pictures import to_picture
 
 from .. import avatars, measure, net, places, recogniser, stored
 from ..autoencoder import colours
-from ..looks import HAIR, NOBODY, SHIRT, SKIN
+from ..looks import HAIR, SHIRT, SKIN
 from ..net import Miniature, Settings
 from . import crowds, lessons, portraits, train
 
 TRAINED = Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
 DEMO = Settings()
 SHOWN = 24
-_ABLATED = 60  # people
 
 
 class Scene(NamedTuple):
@@ -60,20 +59,16 @@ def scenes(embeddings: Tensor, size: tuple[int, int], people: int, seed: int) ->
 
 
 @torch.inference_mode()
-def draw(model: Miniature, scene: Scene, settings: Settings, patches: Sequence[float] = ()) -> Tensor:
-    """Latents (4, h, w). patches: a factor on everybody's patch, 0 for somebody who is not there."""
-    kept = torch.tensor(patches or [1.0] * len(scene.standing))
-    said = model.patches(scene.embeddings) * kept[:, None, None, None]
+def draw(model: Miniature, scene: Scene, settings: Settings) -> Tensor:
+    """Latents (4, h, w)."""
     noses = [place.nose for place in scene.standing]
-    hint = net.hint(crowds.skeleton(scene.standing, scene.size), said, noses)
-    named = model.tokens(scene.embeddings[kept > 0] if any(patches) else scene.embeddings)
-    return net.sample(model, hint, [named], settings)[0]
+    hint = net.hint(crowds.skeleton(scene.standing, scene.size), model.patches(scene.embeddings), noses)
+    return net.sample(model, hint, [model.tokens(scene.embeddings)], settings)[0]
 
 
 @torch.inference_mode()
-def seen(model: Miniature, scene: Scene, latents: Tensor, looks: Tensor | None = None) -> measure.Seen:
-    """looks: other ones than the people's own."""
-    meant = model.looks(scene.embeddings) if looks is None else looks
+def seen(model: Miniature, scene: Scene, latents: Tensor) -> measure.Seen:
+    meant = model.looks(scene.embeddings)
     areas = avatars.draw(scene.standing, meant, scene.size)
     cells = colours(latents)
     return measure.Seen(measure.found_in(cells, areas, len(meant)), measure.colours_of(meant))
@@ -111,47 +106,13 @@ def twice(model: Miniature, count: int = 100) -> dict[str, float]:
     return {name: float(value) for name, value in told.items()} | apart
 
 
-def without_first(model: Miniature, scene: Scene) -> measure.Seen:
-    looks = model.looks(scene.embeddings)
-    looks[0] = NOBODY
-    latents = draw(model, scene, TRAINED, [0.0, *[1.0] * (len(scene.standing) - 1)])
-    return seen(model, scene, latents, looks)
-
-
-WAYS = {
-    "4 steps, CFG 1": TRAINED,
-    "8 steps, CFG 1": TRAINED._replace(steps=8),
-    "strength 0.8": TRAINED._replace(strength=0.8),
-    "id_start_percent 0.2": TRAINED._replace(id_start=0.2),
-    "patches alone": TRAINED._replace(id_start=1.0),
-    "CFG 5": TRAINED._replace(cfg=5.0),
-    "the demo's": DEMO,
-    "CFG 5, strength 0.8, id_start 0.2": DEMO._replace(steps=8, cfg=5.0),
-}
-"""In which the same small pictures are drawn."""
-
-
 def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[tuple[str, list[measure.Seen]]]:
     """What is measured, by what it is called."""
-
-    def drawn(of: Sequence[Scene], *ways: Settings) -> list[measure.Seen]:
-        return [seen(model, scene, draw(model, scene, way)) for scene in of for way in ways]
-
     for kind, embeddings in kinds.items():
         for size in (places.LARGE, places.SMALL):
             count = people if kind == "drawn" and size == places.LARGE else people // 4
-            yield f"{kind} {size[0]}x{size[1]}", drawn(list(scenes(embeddings, size, count, 3)), TRAINED)
-    for kind, embeddings in kinds.items():
-        same = list(scenes(embeddings, places.LARGE, people // 3, 11))
-        for steps in (1, 2, 3, 4, 8):
-            noises = [DEMO._replace(steps=steps, seed=seed) for seed in (1, 2, 3)]
-            yield f"{kind}, the demo's in {steps} steps", drawn(same, *noises)
-    small = list(scenes(kinds["drawn"], places.SMALL, _ABLATED, 7))
-    for name, way in WAYS.items():
-        yield name, drawn(small, way)
-    nobody = (draw(model, scene, TRAINED, [0.0] * len(scene.standing)) for scene in small)
-    yield "ID tokens alone", [seen(model, scene, latents) for scene, latents in zip(small, nobody, strict=True)]
-    yield "weight 0 for the first", [without_first(model, scene) for scene in small]
+            drawn = ((scene, draw(model, scene, TRAINED)) for scene in scenes(embeddings, size, count, 3))
+            yield f"{kind} {size[0]}x{size[1]}", [seen(model, scene, latents) for scene, latents in drawn]
 
 
 def sheet(model: Miniature, embeddings: Tensor, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A node pack for the host of tests/host/test_attack.py: any value on any socket, and what became of it.
+"""A node pack for the host of tests/host/test_soak.py: any value on any socket, and what became of it.
 
 Both nodes evaluate Python in the namespace of attack_values.py, so that a case is written where it is judged.
 """

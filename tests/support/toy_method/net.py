@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
-from ...core.projections.layers import AdapterLayers
+from ...core.projections import AdapterLayers
 
 
 class ToyNet(nn.Module):

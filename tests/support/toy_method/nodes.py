@@ -10,11 +10,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import load, notes, scopes
-from ...bridge.adapters import check_layout, keys_and_values
 from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.schema import applied_outputs, described, heard_inputs, photos_input
+from ...bridge.scopes import check_layout, keys_and_values
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.places import heard

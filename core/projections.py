@@ -1,0 +1,195 @@
+"""Modules that several published methods have: the Perceiver, projections of embeddings, layers of adapters.
+
+Module and parameter names are those of the authors' files, so that a checkpoint loads strictly; every size is read from
+the tensors. Source: IP-Adapter (arXiv 2308.06721, section 3.2.2; Apache-2.0): ip_adapter/resampler.py, after the
+Flamingo paper, section 3.1; ip_adapter.py: ImageProjModel; ip_adapter_faceid.py: MLPProjModel and ProjPlusModel, of
+which Unnorm is a Resampler here; the keys of its released files.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from .models.tensors import State, below
+
+HEAD_DIM = 64
+"""Fixed in every published file but PhotoMaker's; the number of heads follows from the width of to_q."""
+
+
+class PerceiverAttention(nn.Module):
+    """Latents attend to the inputs and to themselves."""
+
+    def __init__(self, width: int, inner: int, head_dim: int, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        self.head_dim = head_dim
+        self.norm1 = ops.LayerNorm(width, **factory)
+        self.norm2 = ops.LayerNorm(width, **factory)
+        self.to_q = ops.Linear(width, inner, bias=False, **factory)
+        self.to_kv = ops.Linear(width, inner * 2, bias=False, **factory)
+        self.to_out = ops.Linear(inner, width, bias=False, **factory)
+
+    def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
+        """inputs (B, n, width), latents (B, queries, width) -> (B, queries, width)."""
+        latents = self.norm2(latents)
+        attended = torch.cat([self.norm1(inputs), latents], dim=1)
+        key, value = self.to_kv(attended).chunk(2, dim=-1)
+        query, key, value = (
+            x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B T heads*dim -> B heads T dim
+            for x in (self.to_q(latents), key, value)
+        )
+        out = functional.scaled_dot_product_attention(query, key, value)
+        return self.to_out(out.transpose(1, 2).flatten(2))
+
+
+class ResamplerLayer(nn.ModuleList):
+    """Attention, then feed-forward, each added to what goes in. A list, because the files call the two 0 and 1."""
+
+    def __init__(self, *, width: int, inner: int, feed_forward: int, head_dim: int, ops: Any, **factory: Any) -> None:
+        super().__init__(
+            [
+                PerceiverAttention(width, inner, head_dim, ops=ops, **factory),
+                nn.Sequential(
+                    ops.LayerNorm(width, **factory),
+                    ops.Linear(width, feed_forward, bias=False, **factory),
+                    nn.GELU(),
+                    ops.Linear(feed_forward, width, bias=False, **factory),
+                ),
+            ]
+        )
+
+    def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
+        attention, feed_forward = self
+        latents = attention(inputs, latents) + latents
+        return feed_forward(latents) + latents
+
+
+class Perceiver(nn.Module):
+    """Queries (B, q, inside) look at inputs (B, n, embedding) -> (B, q, width), with the sizes of `state`; its weights
+    are not loaded.
+
+    KeyError names the key that is missing.
+    """
+
+    def __init__(self, state: State, *, ops: Any, head_dim: int = HEAD_DIM, **factory: Any) -> None:
+        super().__init__()
+        inside, self.embedding = state["proj_in.weight"].shape
+        self.width = len(state["proj_out.weight"])
+        inner, feed_forward = state["layers.0.0.to_q.weight"].shape[0], state["layers.0.1.1.weight"].shape[0]
+        depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
+        self.proj_in = ops.Linear(self.embedding, inside, **factory)
+        self.proj_out = ops.Linear(inside, self.width, **factory)
+        self.norm_out = ops.LayerNorm(self.width, **factory)
+        self.layers = nn.ModuleList(
+            ResamplerLayer(width=inside, inner=inner, feed_forward=feed_forward, head_dim=head_dim, ops=ops, **factory)
+            for _ in range(depth)
+        )
+
+    def found(self, inputs: Tensor, queries: Tensor) -> Tensor:
+        """What the queries find in the inputs."""
+        inputs = self.proj_in(inputs)
+        for layer in self.layers:
+            queries = layer(inputs, queries)
+        return self.norm_out(self.proj_out(queries))
+
+
+class Resampler(Perceiver):
+    """(B, n, embedding) -> (B, tokens, width), with the sizes of `state` and queries of its own."""
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__(state, ops=ops, **factory)
+        _, self.tokens, inside = state["latents"].shape
+        self.latents = nn.Parameter(torch.empty(1, self.tokens, inside, **factory))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """embeddings (B, n, embedding) of n photos of each of B people -> tokens (B, tokens, width)."""
+        # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
+        return self.found(embeddings, self.latents.to(embeddings).expand(len(embeddings), -1, -1))
+
+
+_OURS = ("to_k_ip.weight", "to_v_ip.weight")
+
+
+class AdapterLayer(nn.Module):
+    """Keys and values of the image tokens for one cross-attention layer."""
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        out, width = state["to_k_ip.weight"].shape
+        self.to_k_ip = ops.Linear(width, out, bias=False, **factory)
+        self.to_v_ip = ops.Linear(width, out, bias=False, **factory)
+
+
+class AdapterLayers(nn.ModuleDict):
+    """state: "<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does; other keys are left aside."""
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        numbers = sorted({int(key.split(".")[0]) for key in state if key.endswith(_OURS)})
+        super().__init__({str(n): AdapterLayer(below(f"{n}.", state), ops=ops, **factory) for n in numbers})
+
+    @property
+    def widths(self) -> list[int]:
+        """Width of the queries each layer is made for, in diffusers' order."""
+        return [int(layer.to_k_ip.weight.shape[0]) for layer in self._each()]
+
+    @property
+    def width(self) -> int:
+        """Of one token: the text width of the models the file is made for."""
+        return int(self._each()[0].to_k_ip.weight.shape[1])
+
+    def _each(self) -> list[AdapterLayer]:
+        return [layer for layer in self.values() if isinstance(layer, AdapterLayer)]
+
+    def keys_and_values(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Tokens (people, T, width) -> per layer ((people, T, C), (people, T, C)), in diffusers' order."""
+        return [(layer.to_k_ip(tokens), layer.to_v_ip(tokens)) for layer in self._each()]
+
+
+class _OfEmbeddings(nn.Module):
+    """What both kinds have, with the sizes of `state`; its weights are not loaded.
+
+    state: "norm.*", and "proj.*" of one layer or "proj.{0,2}.*" of two. KeyError names the key that is missing.
+    """
+
+    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        first, last = ("proj.weight",) * 2 if "proj.weight" in state else ("proj.0.weight", "proj.2.weight")
+        inside, self.embedding = state[first].shape
+        out, self.width = len(state[last]), len(state["norm.weight"])
+        self.tokens = out // self.width
+        self.proj = ops.Linear(self.embedding, inside, **factory)
+        if first != last:
+            self.proj = nn.Sequential(self.proj, nn.GELU(), ops.Linear(inside, out, **factory))
+        self.norm = ops.LayerNorm(self.width, **factory)
+
+    def told(self, embeddings: Tensor) -> Tensor:
+        return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
+
+
+class EmbeddingProjection(_OfEmbeddings):
+    """Embeddings (B, embedding) or (B, 1, embedding) -> (B, tokens, width). Unconditional: zeros as embeddings."""
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        return self.told(embeddings)
+
+
+class FacePlusProjection(_OfEmbeddings):
+    """The same, and what these tokens find in CLIP's hidden states of the face, (B, n, 1280).
+
+    Unconditional: zeros as embeddings, and the states of a picture that is zero after normalisation.
+    """
+
+    def __init__(self, state: State, *, ops: Any, head_dim: int = HEAD_DIM, **factory: Any) -> None:
+        super().__init__(state, ops=ops, **factory)
+        perceiver = below("perceiver_resampler.", state)
+        self.perceiver_resampler = Perceiver(perceiver, ops=ops, head_dim=head_dim, **factory)
+
+    def forward(self, embeddings: Tensor, states: Tensor, shortcut: float | None = 1.0) -> Tensor:
+        """shortcut: how much of what is found is added to the tokens, as in version 2; None: it replaces them, as in
+        version 1."""
+        tokens = self.told(embeddings)
+        found = self.perceiver_resampler.found(states, tokens)
+        return found if shortcut is None else tokens + shortcut * found

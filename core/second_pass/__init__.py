@@ -1,1 +1,0 @@
-"""The second pass: faces cut out, enlarged, and pasted back."""

@@ -1,0 +1,126 @@
+"""Texts for users: short sentences, and the words of the field. Names of values and code are as they are."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST = 25
+PRIVATE = re.compile(
+    r"\b(hear[ds]?|hearing|loud\w*|mend(ed|s|ing)?|told|(no|some|every|any)body('s)?|in the place of"
+    r"|what (there )?is of)\b",
+    re.IGNORECASE,
+)
+MERGED = {"CastFromPhotos", "IDPatchImage", "BindIDTokens", "LoadParts2Whole"}
+"""Nodes that others replace: their texts are those that saved workflows were made with."""
+
+Texts = list[tuple[str, str]]
+
+
+def strings(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for one in value.values():
+            yield from strings(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def pages(folder: Path) -> Texts:
+    paths = sorted(folder.glob("*.md"))
+    return [(path.name, path.read_text("utf-8")) for path in paths if path.stem.removeprefix("Likeness") not in MERGED]
+
+
+def node_texts() -> Texts:
+    nodes = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
+    return [(name, text) for name in nodes for text in strings(nodes[name]) if name[len("Likeness") :] not in MERGED]
+
+
+def editor_texts() -> Texts:
+    return [("main", one) for one in strings(json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8")))]
+
+
+def notes() -> Texts:
+    graphs = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.json"))}
+    return [
+        (name, node["widgets_values"][0])
+        for name, graph in graphs.items()
+        for node in graph["nodes"]
+        if node["type"] == "MarkdownNote"
+    ]
+
+
+def messages() -> Texts:
+    """Strings of what is shipped, of several words and no docstrings."""
+    found: Texts = []
+    for folder in ("core", "bridge", "nodes"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            tree = ast.parse(path.read_text("utf-8"))
+            bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            found += [
+                (path.name, node.value)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Constant)
+                and isinstance(node.value, str)
+                and id(node) not in bare
+                and " " in node.value
+            ]
+    return found
+
+
+def sentences(text: str) -> Iterator[str]:
+    """Those of each line or cell, which a colon and a semicolon end as well; addresses and code blocks are none."""
+    text = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    for line in text.splitlines():
+        for cell in line.strip("|").split("|") if line.startswith("|") else [line]:
+            yield from re.split(r"(?<=[.!?:;])[\"*`)]*\s+", re.sub(r"^\s*([-*]|\d+\.)\s+", "", cell).strip())
+
+
+def words(sentence: str) -> int:
+    return len(re.findall(r"[\w'`.-]*\w[\w'`.-]*", sentence))
+
+
+def private(text: str) -> list[str]:
+    """The private words of a text, less what stands in code or is the value of a widget in italics."""
+    shown = re.sub(r"`[^`]*`|(?<!\*)\*(every|no)body\*(?!\*)", "", text)
+    return [found.group() for found in PRIVATE.finditer(shown)]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [("README.md", (ROOT / "README.md").read_text("utf-8"))], pages(ROOT / "web" / "docs"), node_texts(),
+        editor_texts(), notes(),
+    ],
+    ids=["README", "help pages", "texts of nodes", "texts of the editor", "notes"],
+)  # fmt: skip
+def test_sentences_are_short(texts: Texts) -> None:
+    assert texts
+    assert [(name, one) for name, text in texts for one in sentences(text) if words(one) > MOST] == []
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pages(ROOT), pages(ROOT / "docs"), pages(ROOT / "docs" / "dev"), pages(ROOT / "web" / "docs"), node_texts(),
+        editor_texts(), notes(), messages(),
+    ],
+    ids=["README", "users", "maintainers", "help pages", "texts of nodes", "texts of the editor", "notes", "messages"],
+)  # fmt: skip
+def test_words_are_those_of_the_field(texts: Texts) -> None:
+    assert texts
+    others = [(name, text) for name, text in texts if name not in {"CHANGELOG.md", "CONTRIBUTING.md"}]
+    assert [(name, found) for name, text in others for found in private(text)] == []
+
+
+def test_a_long_sentence_and_a_private_word_are_seen() -> None:
+    text = "| one two | " + "word " * 26 + ". Three. |\n- [four five](x y)"
+    assert [words(one) for one in sentences(text) if one] == [2, 26, 1, 2]
+    assert private("Nobody is told, `nobody` and *nobody* are values") == ["Nobody", "told"]

@@ -1,0 +1,105 @@
+"""One sampling twice: through our nodes and the host's sampler, and in diffusers' own modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import attack_values
+import tiny_sdxl
+import torch
+import torch.nn.functional as functional
+from attack_graphs import ours
+from diffusers import EulerDiscreteScheduler
+from diffusers.loaders.unet import UNet2DConditionLoadersMixin
+from graph_run import run
+from pack.bridge.unet import attention_layers, text_width
+from seeded import ip_adapter_file
+from torch import Tensor, nn
+
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+
+
+def apply(kind: str, **inputs: Any) -> Any:
+    """The outputs of one of our nodes; inputs that are not given are those of attack_graphs.DEFAULTS."""
+    return run(ours(kind, **inputs), {})
+
+
+def read(method: str, file: Any, **changed: Any) -> Any:
+    """What the loader of a method, named by its folder, makes of a file with these tensors."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "file.bin"
+        torch.save(file, path)
+        return attack_values.load(method, str(path), **changed)
+
+
+def adapter_for(model: Any, kind: str) -> dict[str, dict[str, Tensor]]:
+    """An IP-Adapter's file of one of seeded.SIZES for a MODEL."""
+    return ip_adapter_file(kind, [width for *_, width in attention_layers(model)], text_width(model))
+
+
+def converted(state: Mapping[str, Tensor]) -> nn.Module:
+    """The part of a file that makes tokens, in diffusers' class for it."""
+    convert = UNet2DConditionLoadersMixin()._convert_ip_adapter_image_proj_to_diffusers
+    return convert(dict(state), low_cpu_mem_usage=False).eval().requires_grad_(False)
+
+
+def with_adapters(unet: Any, *files: Any, scales: Any = (1.0,)) -> Any:
+    """diffusers' UNet with these files in it, each at its scale."""
+    unet._load_ip_adapter_weights(list(files), low_cpu_mem_usage=False)
+    scaled(unet, scales)
+    return unet.to(unet.dtype).eval().requires_grad_(False)
+
+
+def scaled(unet: Any, scales: Any) -> None:
+    for processor in unet.attn_processors.values():
+        if hasattr(processor, "scale"):
+            processor.scale = list(scales)
+
+
+def attend(heads: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attention of a diffusers layer between its projections, (B, n, C) each -> (B, n, C)."""
+    q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+class Sampling:
+    """Two texts, of which the first is the negative, noise, and the sigmas of so many steps of the authors' Euler."""
+
+    def __init__(
+        self, width: int, height: int, steps: int = 6, *, seed: int = 11, batch: int = 1, cfg: float = 5.0,
+        context: int = 2048, spacing: str = "leading",
+    ) -> None:  # fmt: skip
+        self.generator, self.cfg = torch.Generator().manual_seed(seed), cfg
+        self.text, self.pooled = self.normal(2, 77, context), self.normal(2, 1280)
+        scheduler = EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)
+        scheduler.set_timesteps(steps)
+        self.sigmas, self.timesteps = scheduler.sigmas.float(), scheduler.timesteps
+        self.start = self.normal(batch, 4, height // 8, width // 8) * scheduler.init_noise_sigma
+        self.time_ids = torch.tensor([[height, width, 0, 0, height, width]])
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(*shape, generator=self.generator)
+
+    @property
+    def sides(self) -> dict[str, Any]:
+        """The texts as inputs of a node."""
+        return dict(zip(("positive", "negative"), tiny_sdxl.conditioning(self.text, self.pooled), strict=True))
+
+    def ours(self, model: Any, positive: Any, negative: Any) -> Tensor:
+        return tiny_sdxl.host_sample(model, self.start, self.sigmas, positive, negative, self.cfg)
+
+    def theirs(self, unet: Any, contexts: Any = None, pooled: Any = None, control: Any = None, **more: Any) -> Tensor:
+        """See tiny_sdxl.diffusers_sample."""
+        given = contexts or (lambda _: self.text), self.pooled if pooled is None else pooled
+        with torch.no_grad():
+            return tiny_sdxl.diffusers_sample(
+                unet, self.start, self.sigmas, self.timesteps, *given, self.time_ids, self.cfg, control, **more
+            )
+
+    def inside(self, model: Any, i: int, first: float, last: float) -> bool:
+        """Whether step i lies in a range, by the host's own percentages."""
+        to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+        return bool(to_sigma(first) >= self.sigmas[i] >= to_sigma(last))
