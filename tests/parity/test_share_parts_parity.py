@@ -170,7 +170,7 @@ def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     monkeypatch.setattr(SelfReference, "__call__", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)
     live = sides(model, live=reference(model, steps=3))
-    tiny_sdxl.host_shared(model, zeros, torch.tensor(sigmas).float(), *live, sampler=name)
+    tiny_sdxl.host_sample(patched(model, SharingRun), zeros, torch.tensor(sigmas).float(), *live, sampler=name)
     assert seen == recorded
 
 

@@ -16,6 +16,11 @@ ANOTHER = {
 """By MODEL: methods that another one stands beside, the first that is not itself."""
 
 
+def only(row: Row) -> bool:
+    """Tokens that are bound to regions are Apply ID-Patch's, and change next to nothing in two steps."""
+    return row.kind != "LikenessBindIDTokens"
+
+
 def chained(*order: Row, **given: Any) -> dict[str, Any]:
     """MODEL and both sides behind nodes that stand one behind the other."""
     for row in order:
