@@ -335,7 +335,7 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -
     visit.close_dialogs()
     visit.page.evaluate(BRIEFLY)
     try:
-        for name, toasts in (("parts_training_free_sdxl", 0), ("instant_id_portrait", 1), ("instant_id_styles", 1)):
+        for name, toasts in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
             visit.open_file(json.loads(WORKFLOW.with_stem(name).read_text("utf-8")))
             time.sleep(0 if toasts else TOLD)
             visit.page.wait(f"{told} == {toasts}", 20)
