@@ -19,7 +19,7 @@ SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft"
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS = {
     "doctor": ({"fetchApi"}, 10000),
-    "gallery": ({"getWorkflowTemplates =", "apiURL ="}, 2500),
+    "gallery": ({"getWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"}, 2500),
     "labels": ({"getCustomNodesI18n"}, 4500),
     "likeness": (set[str](), 6600),
     "ours": ({"getCustomNodesI18n"}, 2300),
@@ -78,6 +78,7 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     assert folders - {"locales"} == {"bridge", "core", "nodes", "pictures", "scripts", "subgraphs", "web", "workflows"}
     assert {name for name in shipped if name.startswith("scripts/")} == {
         "scripts/evaluate.py",
+        "scripts/paired.py",
         "scripts/to_safetensors.py",
     }
     pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}

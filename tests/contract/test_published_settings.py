@@ -73,11 +73,10 @@ def test_every_template_stands_in_both_tables(root: Path, templates: dict[str, A
     [
         ("id_patch_two_people", "KSampler", "steps", 20, "| **20** |"),
         ("id_patch_two_people", "LikenessApplyIDPatch", "id_start_percent", 0.4, "id_start_percent **0.4**"),
-        ("instant_id_pose_from_photo", "ControlNetApplyAdvanced", "end_percent", 0.5, "openpose **0.4, 0.0 to 0.5**"),
         ("photo_maker_two_people", "LikenessGroupLayout", "width", 1024, "| *1024x896* |"),
         ("references_klein_two_people", "LikenessCastReferences", "negative_prompt", "", "| none |"),
         ("references_qwen_three_people", "ModelSamplingAuraFlow", "shift", 2.0, "| **2.0** |"),
-        ("parts_one_garment", "CLIPTextEncode", "text", "", "| none |"),
+        ("parts2whole_with_pose", "CLIPTextEncode", "text", "", "| none |"),
     ],
 )
 def test_a_changed_setting_is_another_cell(

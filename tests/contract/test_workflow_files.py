@@ -26,8 +26,6 @@ FOLDERS = {
 }  # fmt: skip
 # Drawn before links kept off the pictures; a new file is not to be added.
 UNTIDY = {"id_patch_second_pass_six_people", "parts_id_patch_two_outfits"}
-# Links of photos that stand two deep before one box, and so run behind the second.
-TWO_DEEP = {"id_patch_five_people_template": 1, "id_patch_six_people_group_layout": 3}
 # In two passes, where nothing is in a box.
 LARGE = {"id_patch_second_pass_six_people"}
 SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}
@@ -386,7 +384,7 @@ def test_tidy(file: File) -> Iterator[object]:
     if len(tops) > 3 or any(low - high < 100 for high, low in itertools.pairwise(tops)):
         yield tops
     hidden = file.behind(filter(shows_a_picture, file.nodes))
-    if len(hidden) > TWO_DEEP.get(file.stem, 0):
+    if hidden:
         yield hidden
 
 

@@ -30,7 +30,7 @@ NODE_IDS = {
     for module in (ROOT / "nodes").rglob("*.py")
     for found in re.findall(r'node_id="(Likeness\w+)"', module.read_text("utf-8"))
 }
-TEMPLATE = ROOT / "workflows" / "parts_training_free_sdxl.json"
+TEMPLATE = ROOT / "workflows" / "start_outfit.json"
 # How the face packs that people use beside this one call their nodes (ComfyUI_InstantID, PuLID_ComfyUI).
 PEERS = {
     "Load InstantID Model", "InstantID Face Analysis", "Apply InstantID", "Apply InstantID Advanced",
@@ -201,7 +201,7 @@ def test_the_archive_has_help_and_templates(bare_server: HostServer) -> None:
     assert {picture.partition("img/")[0] for picture in pictures} == {"", "../"}, "of English pages, and of translated"
     for picture in pictures:
         assert bare_server.read(urljoin(help_panel, picture)) == (ROOT / "web/docs" / picture.lstrip("./")).read_bytes()
-    assert "parts_training_free_sdxl" in bare_server.get("/workflow_templates")["likeness.v0"]
+    assert "start_outfit" in bare_server.get("/workflow_templates")["likeness.v0"]
 
 
 def test_the_archive_runs_a_workflow(bare_server: HostServer, standin_models: Standins, tmp_path: Path) -> None:

@@ -114,13 +114,12 @@ def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> No
     assert {one["class_type"] for one in old} ^ {one["class_type"] for one in new} == {
         "LikenessLayoutFromMasks", "LikenessLayoutFromFaces"
     }  # fmt: skip
-    assert visit.run()["status"]["status_str"] == "success"
-    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
     visit.await_text("Replace Node", DETAILS)
     replace = "[...document.querySelectorAll('button')].find(b => /^Replace Node/.test(b.innerText.trim()))"
     visit.page.evaluate(f"{replace}.click()")
     visit.page.wait("!app.graph._nodes.some(node => node.type == 'LikenessLayoutFromMasks')")
     assert json.loads(visit.page.evaluate(SENT)) == new
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
     assert visit.run()["status"]["status_str"] == "success"
     assert visit.red() == []
 
@@ -336,7 +335,7 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -
     visit.close_dialogs()
     visit.page.evaluate(BRIEFLY)
     try:
-        for name, toasts in (("parts_training_free_sdxl", 0), ("instant_id_portrait", 1), ("instant_id_styles", 1)):
+        for name, toasts in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
             visit.open_file(json.loads(WORKFLOW.with_stem(name).read_text("utf-8")))
             time.sleep(0 if toasts else TOLD)
             visit.page.wait(f"{told} == {toasts}", 20)

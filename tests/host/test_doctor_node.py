@@ -75,7 +75,7 @@ def test_the_editor_is_told_what_is_missing(host_server):
     names = ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"]
     lost, nothing = {"names": names, "size": "2.9 GB"}, {"names": [], "size": ""}
     assert missing(template("instant_id_portrait")) == lost
-    assert missing(template("parts_training_free_sdxl")) == nothing
+    assert missing(template("start_outfit")) == nothing
     of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
     assert missing(of_miniature) == nothing
     for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):

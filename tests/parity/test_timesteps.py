@@ -198,7 +198,7 @@ def test_any_number_of_steps_is_that_of_the_authors():
 
 
 def test_lcm_takes_the_steps_of_its_authors():
-    """As the note of instant_id_few_steps says: ModelSamplingDiscrete, lcm, with the scheduler simple."""
+    """With few steps by an LCM-LoRA: ModelSamplingDiscrete, lcm, with the scheduler simple."""
     (lcm,) = ModelSamplingDiscrete().patch(model("SDXL"), "lcm", False)
     for steps in (4, 6, 8):
         scheduler = LCMScheduler(**BETAS, original_inference_steps=50)

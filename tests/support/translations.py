@@ -26,7 +26,7 @@ TRANSLATED = ("zh",)
 LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
-    "Anna", "Canny", "Canny ControlNet", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "FLUX.2 klein",
+    "Anna", "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "FLUX.2 klein",
     "ID-Patch",
     "ID-Patch ControlNet", "IdentityNet", "InstantID", "IP-Adapter", "OpenPose", "Parts2Whole", "PhotoMaker",
     "Qwen-Image-Edit", "RT-DETR",

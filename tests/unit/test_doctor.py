@@ -136,7 +136,8 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
     for path in ("controlnet/InstantID", "insightface", "id_patch"):
         shutil.rmtree(complete / path)
     (complete / "instantid" / "ip-adapter.bin").write_bytes(b"")
-    graphs = {name: workflow(name) for name in ("id_patch_two_people", "instant_id_with_canny_control")}
+    names = ("id_patch_two_people", "instant_id_portrait", "id_patch_with_pose_canny_depth")
+    graphs = {name: workflow(name) for name in names}
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
     around = [doctor.host("ComfyUI 1")]
     found = doctor.report("both", wanted, folders(complete), around, users=needs.users(graphs, workflow))
@@ -145,7 +146,13 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
         "Missing for ID-Patch": ["id-patch"],
         "Missing for ID-Patch, InstantID": ["antelopev2"],
         "Missing for InstantID": ["instantid-controlnet"],
-        "Missing for single templates": ["controlnet-canny-sdxl"],
+        "Missing for single templates": [
+            "controlnet-canny-sdxl",
+            "controlnet-depth-sdxl",
+            "depth-anything-3",
+            "sdpose",
+            "rt-detr",
+        ],
         "To fix for InstantID": ["instantid"],
         "In place": [],
     }
@@ -407,11 +414,11 @@ def test_an_interrupt_ends_the_report(models):
 
 
 def test_a_workflow_without_a_face_pack(complete):
-    found = report(complete, "id_patch_without_face_pack")
+    found = report(complete, "id_patch_faces_from_landmarks")
     assert [(one.fetch.id, one.state) for one in found.findings if one.fetch] == [("mediapipe-face", "missing")]
     keys = {"mesh.head_landmarks.weight": (1434, 8, 3, 3), "canonical_vertices": (478, 3)}
     sparse(complete / "detection" / "mediapipe_face_fp32.safetensors", keys, 5423900)
-    assert report(complete, "id_patch_without_face_pack").good
+    assert report(complete, "id_patch_faces_from_landmarks").good
 
 
 def checkpoint_loader(graph):
