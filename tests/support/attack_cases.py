@@ -238,7 +238,7 @@ def poses() -> Iterator[Case]:
     for expression, words in BAD_POSES.items():
         yield bad(words, "LayoutFromFaces", poses=expression)
     one = of("LayoutFromFaces", poses="pose(width=1, height=1)", width=8192, height=8192)
-    yield explained("no place", ended(node("LikenessPoseImage", layout=one)))
+    yield explained("head or a neck", ended(node("LikenessPoseImage", layout=one)))
     yield good("LayoutFromFaces", poses="pose()", width=0, height=0)
 
 
