@@ -87,7 +87,7 @@ class LayoutFromFaces(io.ComfyNode):
         given = [name for name, one in (("faces", faces), ("poses", poses), ("masks", masks)) if one is not None]
         if len(given) != 1:
             raise BadLayout(
-                f"{LAYOUT} makes a layout of one thing, and {listed(given) or 'nothing'} is connected.",
+                f"{LAYOUT} makes a layout of one thing; connected: {listed(given) or 'none'}.",
                 "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them.",
             )
         if faces is not None:

@@ -14,5 +14,5 @@ def test_a_template_with_its_node_is_there(method: Method) -> None:
     assert method.uses
     for use in method.uses:
         graph = needs.workflow((WORKFLOWS / f"{use.template}.json").read_text("utf-8"))
-        assert method.node in {kind for kind, *_ in needs.nodes(graph)}, use.template
+        assert method.used_by({kind for kind, *_ in needs.nodes(graph)}), use.template
         assert (WORKFLOWS / f"{use.template}.jpg").is_file()

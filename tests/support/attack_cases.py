@@ -178,7 +178,7 @@ def unlinked() -> Iterator[Case]:
     for way in DRAWN:
         yield explained("neither", ended(node("LikenessPoseImage", draw=way)))
     two = node("LikenessLayoutFromFaces", **DEFAULTS["LikenessLayoutFromFaces"], poses=value("pose()"))
-    yield explained("one thing.* faces and poses", ended(two))
+    yield explained("one thing.* faces, poses", ended(two))
 
 
 DRAWN = ("skeletons", "face keypoints", "body surface")
@@ -189,7 +189,7 @@ def places() -> Iterator[Case]:
     nowhere = value("Layout(128, 96, ())")
     yield bad("0 places|no face", "PlaceCast", cast="unplaced(identity())", layout=nowhere)
     for way in DRAWN:
-        yield explained("0 places|no face|No person", ended(node("LikenessPoseImage", draw=way, layout=nowhere)))
+        yield explained("0 places|no face|No place", ended(node("LikenessPoseImage", draw=way, layout=nowhere)))
     empty = "cast(identity(), places=layout(slot(mask=mask()[0] * 0)))"
     yield bad("mask of its place is empty", "PersonRegion", cast=empty)
     for side in (100000, 24000):
@@ -226,8 +226,8 @@ def places() -> Iterator[Case]:
 BAD_POSES = {
     "pose([[1.0, 2.0], [3.0]])": "numbers", "pose([10**400, 1, 1] * 18)": "numbers|far|large",
     "pose(['x'] * 54)": "numbers", "pose([None] * 54)": "numbers|no person", "pose([1.0] * 51)": "51",
-    "pose([nan] * 54)": "no people", "pose([inf, inf, 1.0] * 18)": "no people",
-    "[{'people': [], 'canvas_width': 128, 'canvas_height': 96}]": "no people", "7": "OpenPose",
+    "pose([nan] * 54)": "no person", "pose([inf, inf, 1.0] * 18)": "no person",
+    "[{'people': [], 'canvas_width': 128, 'canvas_height': 96}]": "no person", "7": "OpenPose",
     "[{'canvas_width': 128}]": "people", "pose() * 2": "2 pictures", "pose(width=None)": "canvas_width",
     "pose(width=nan)": "canvas_width", "pose(width=0)": "canvas_width",
     "[{'people': 'abc', 'canvas_width': 128, 'canvas_height': 96}]": "people", "pose([{'x': 1}] * 54)": "numbers",
@@ -238,7 +238,7 @@ def poses() -> Iterator[Case]:
     for expression, words in BAD_POSES.items():
         yield bad(words, "LayoutFromFaces", poses=expression)
     one = of("LayoutFromFaces", poses="pose(width=1, height=1)", width=8192, height=8192)
-    yield explained("no place", ended(node("LikenessPoseImage", layout=one)))
+    yield explained("head or a neck", ended(node("LikenessPoseImage", layout=one)))
     yield good("LayoutFromFaces", poses="pose()", width=0, height=0)
 
 
@@ -259,7 +259,7 @@ def people() -> Iterator[Case]:
         yield explained("No person of the cast .* custom_order", ended(drawn_of))
     yield bad("of 2 people, the cast has 0 people", "BindIDTokens", cast=emptied)
     nobody = value("cast(weights=[0.0, 0.0])")
-    yield good("ApplyIDPatch", "weight 0", cast=nobody, image=picture_of("ApplyIDPatch", nobody))
+    yield good("ApplyIDPatch", "weights are 0", cast=nobody, image=picture_of("ApplyIDPatch", nobody))
     two = of("IDPatchImage", cast="cast()")
     yield bad("2|people|cast", "ApplyIDPatch", cast="cast(identity())", image=two)
     yield bad("no ID patches", "ApplyIDPatch", image=of("IDPatchImage")[1])

@@ -52,7 +52,7 @@ from pack.core.people import (
     Slot,
 )
 from pack.core.places import bodies
-from pack.nodes.extension import NODES
+from pack.nodes.adapters import LOADERS
 from pack.nodes.references import encoding as references
 from safetensors.torch import load_file, save_file
 from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, seeded
@@ -129,9 +129,7 @@ def file_of(kind: str, model: Any = None) -> Any:
 def load(kind: str, path: str, **changed: Any) -> Any:
     """What its loader gives. changed: of its further inputs."""
     folder = kind.removesuffix("_plus")
-    (loader,) = (one for one in NODES if one.define_schema().node_id == method(folder).node)
-    further = {one.id: one.default for one in loader.define_schema().inputs if one.id != "file"}
-    return loader.made(path, **{**further, **changed})
+    return LOADERS[folder].load(path, None, **changed)
 
 
 @cache
