@@ -14,6 +14,8 @@ from typing import Any
 from comfy_api.internal import first_real_override
 from comfy_api.latest import ComfyAPI, io
 
+from ..bridge.notes import running_server
+
 Node = type[io.ComfyNode]
 
 
@@ -124,8 +126,11 @@ def _changed(slot: Any, **fields: Any) -> Any:
 
 
 async def offer(old: Sequence[Node]) -> None:
-    """Tell the host how each of these becomes the new one; ComfyUI 0.3.64 knows no such thing."""
-    for schema in (node.define_schema() for node in old if hasattr(io, "NodeReplace")):
+    """Tell the host how each of these becomes the new one; ComfyUI 0.3.64 knows no such thing, and keeps the table in
+    its server, which scripts have not."""
+    if not hasattr(io, "NodeReplace") or running_server() is None:
+        return
+    for schema in (node.define_schema() for node in old):
         row = OLD_CLASS_MAPPINGS[schema.node_id]
         replace = io.NodeReplace(
             new_node_id=row.by,

@@ -117,6 +117,7 @@ def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:
     """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen, by
     its nodes, and the face packs of its methods. graph: a workflow as ComfyUI saves it, or as its API takes it."""
     kinds, chosen = _kinds_and_texts(graph)
+    kinds |= {apply for method in methods() if method.node in kinds for apply in method.applies}
     needed = {one.id for one in models() if one.name in chosen or kinds & set(one.nodes)}
     needed |= {packs.published(recogniser).id for recogniser in _read(graph)}
     if _takes_any_pack(graph) and not any(one.format == "face-pack" for one in models() if one.id in needed):

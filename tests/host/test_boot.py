@@ -26,9 +26,11 @@ from safetensors import safe_open
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
 ROOT = Path(__file__).resolve().parents[2]
 NODE_IDS = {
-    found
+    "".join(found)
     for module in (ROOT / "nodes").rglob("*.py")
-    for found in re.findall(r'node_id="(Likeness\w+)"', module.read_text("utf-8"))
+    for found in re.findall(
+        r'node_id="(Likeness\w+)"|"(Likeness\w+)": (?:Replaced|_loader)\(', module.read_text("utf-8")
+    )
 }
 TEMPLATE = ROOT / "workflows" / "start_outfit.json"
 # How the face packs that people use beside this one call their nodes (ComfyUI_InstantID, PuLID_ComfyUI).

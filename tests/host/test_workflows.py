@@ -181,7 +181,8 @@ def without_detectors(prompt: Prompt, width: int) -> Prompt:
     people = [{"pose_keypoints_2d": [value for joint in body for value in joint]} for body in found]
     frame = {"people": people, "canvas_width": width, "canvas_height": 256}
     for number in workflow.nodes_of(prompt, "LikenessLayoutFromFaces"):
-        prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
+        if "poses" in prompt[number]["inputs"]:
+            prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
     return prompt
 
 
@@ -569,7 +570,7 @@ def test_apply_makes_the_condition_image_that_the_nodes_before_it_made(
         ("id_patch_two_people", {"LikenessGroupLayout.count": 1}, "2 people and the layout has 1 place"),
         ("id_patch_two_people", {"LikenessLoadAdapter.file": "../x.bin"}, "leads outside of"),
         # The host links an identity where a cast is taken: the node runs, and has something to say of this one.
-        ("instant_id_two_stage_group",
+        ("instant_id_portrait",
          {"LikenessApplyInstantID.cast": "LikenessIdentity", "LikenessLoadFaceModel.recognisers": "w600k_mbf"},
          "InstantID .*antelopev2.* w600k"),
         ("parts2whole_with_pose", {"CheckpointLoaderSimple.ckpt_name": "standin-sdxl.ckpt"},
