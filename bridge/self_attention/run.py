@@ -147,7 +147,7 @@ class Memory:
         self._like, self._unet = given.like(), given.model.diffusion_model
         self._modules = {(name, number, index): layer for name, number, index, layer in transformers(self._unet)}
         self._kernel = cache(partial(without_mask, self._like))
-        self._biases: dict[Hashable, Tensor | None] = {}
+        self._biases = Biases(self._like)
         self._poses: dict[SharedParts, Tensor] = {}
         self._placed: dict[Reference, Reference] = {}
         self._forget()
@@ -221,7 +221,7 @@ class Memory:
         bank = parts.bank_of(block)
         tokens = torch.cat([part.kept for part in bank])[None].to(self._like)
         attention = self._modules[block].attn1
-        own, elsewhere = grid[0] * grid[1], partial(self._bias, bank, parts.weights)
+        own, elsewhere = grid[0] * grid[1], partial(self._biases.of, bank, parts.weights)
         bias = elsewhere(own, grid)
         sinks = 0 if bias is None else bias.shape[-1] - own - tokens.shape[1]
         keys, values = (functional.pad(to(tokens), (0, 0, 0, sinks)) for to in (attention.to_k, attention.to_v))
@@ -232,14 +232,22 @@ class Memory:
             alone = Sink(torch.full((), logit, device=keys.device), keys[:, :kept], values[:, :kept], kernel)
         return Beside(keys, values, counts, regional, grid, bias, elsewhere, alone)
 
-    def _bias(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
-        """bank.key_bias, one for all layers and steps that need the same: with targets it is large."""
+
+class Biases:
+    """bank.key_bias, one for all layers and steps that need the same: with targets it is large. An object of its own:
+    what is read by it does not hold the run, which ends without the garbage collector."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._like = like
+        self._made: dict[Hashable, Tensor | None] = {}
+
+    def of(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
         counts = tuple((len(part.kept), part.dropped) for part in bank)
         key = weights, counts, own, grid
-        if key not in self._biases:
+        if key not in self._made:
             bias = key_bias(bank, own, weights, grid, self._like.dtype)
-            self._biases[key] = None if bias is None else bias.to(self._like)
-        return self._biases[key]
+            self._made[key] = None if bias is None else bias.to(self._like)
+        return self._made[key]
 
 
 _WATCHED_TOKENS = 2048
