@@ -11,7 +11,7 @@ from rig import shapes
 from torch import Tensor, nn
 
 from core.geometry import PATCH, with_patches
-from core.projections import Resampler
+from core.projections import AdapterLayers, Resampler
 
 from .autoencoder import Decoder, Encoder
 from .looks import LENGTH, SIZE
@@ -42,14 +42,42 @@ def _resampler(tokens: int, width: int) -> Resampler:
     return Resampler({key: torch.empty(shape, device="meta") for key, shape in sizes}, ops=nn)
 
 
+class InstantID(nn.Module):
+    """What the method adds to a UNet: tokens of a face, their keys and values per layer, and IdentityNet."""
+
+    def __init__(self, unet: UNet) -> None:
+        super().__init__()
+        layers = {
+            f"{2 * number + 1}.to_{part}_ip.weight": torch.empty(WIDTH, WIDTH, device="meta")
+            for number in range(len(unet.cross_attention()))
+            for part in "kv"
+        }
+        self.image_proj, self.ip_adapter = _resampler(TOKENS, WIDTH), AdapterLayers(layers, ops=nn)
+        self.identity = ControlNet()
+
+    def tokens(self, embeddings: Tensor) -> Tensor:
+        """(P, 512), as long as the recogniser gives them, -> (P, 16, 64)."""
+        return self.image_proj(embeddings[:, None])
+
+    def velocity(
+        self, unet: UNet, x: Tensor, steps: Tensor, hint: Tensor, tokens: Tensor, strength: float = 1.0,
+        weight: float = 1.0,
+    ) -> Tensor:  # fmt: skip
+        """As of the UNet. tokens: (B, 16, 64). strength: of IdentityNet; weight: of the adapter."""
+        control = self.identity(x, steps, tokens, hint)
+        pairs = [(keys, weight * values) for keys, values in self.ip_adapter.keys_and_values(tokens)]
+        return unet(x, steps, x.new_zeros(len(x), TEXT, WIDTH), control, strength, pairs)
+
+
 class Miniature(nn.Module):
-    """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder."""
+    """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder; of InstantID its own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch_proj, self.prompt_proj = _resampler(3, PATCH * PATCH), _resampler(TOKENS, WIDTH)
         self.unet, self.control = UNet(), ControlNet()
         self.decoder, self.encoder = Decoder(), Encoder()
+        self.instant_id = InstantID(self.unet)
         _write_bands(self.patch_proj)
 
     def patches(self, embeddings: Tensor) -> Tensor:

@@ -31,6 +31,11 @@ def _blur() -> Tensor:
     return line[:, None] * line / 16
 
 
+def raw(embeddings: Tensor) -> Tensor:
+    """(n, 512) of length 1 -> before they were made so."""
+    return embeddings * _CONSTANT / (embeddings @ basis()[:, _COLOURS:])
+
+
 def embed(crops: np.ndarray) -> Tensor:
     """(n, 112, 112, 3) RGB uint8 -> (n, 512) of length 1: what the network below makes of them, in a moment."""
     pixels = torch.from_numpy(np.ascontiguousarray(crops[..., ::-1])).float().permute(0, 3, 1, 2) / 127.5 - 1

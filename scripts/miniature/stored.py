@@ -1,4 +1,5 @@
-"""miniature.safetensors: the weights, eight bits a number, and in the file's metadata where they come from.
+"""miniature.safetensors, and instant_id.safetensors for what InstantID adds to it: the weights, eight bits a number, and
+in the metadata where they come from.
 
 A tensor of two or more dimensions is int8 with one scale per row; the rest, and what is small, is fp16.
 """
@@ -16,6 +17,10 @@ from torch import Tensor
 from .net import Miniature
 
 FILE = Path(__file__).with_name("miniature.safetensors")
+INSTANT_ID = Path(__file__).with_name("instant_id.safetensors")
+FILES = {"networks": FILE, "instant_id": INSTANT_ID}
+"""By the lesson after which they are written."""
+_PART = "instant_id."
 _SCALE = ".scale"
 _LARGE = 2048
 # What no training changes: net.py writes it.
@@ -23,10 +28,10 @@ _FIXED = ("patch_proj.proj_out.", "patch_proj.norm_out.")
 
 
 def save(net: Miniature, path: Path, told: Mapping[str, str]) -> None:
-    """told: metadata, for people."""
+    """What belongs into this file. told: metadata, for people."""
     stored: dict[str, Tensor] = {}
     for key, weight in net.state_dict().items():
-        if key.startswith(_FIXED):
+        if key.startswith(_FIXED) or key.startswith(_PART) != (path.name == INSTANT_ID.name):
             continue
         if weight.ndim < 2 or weight.numel() < _LARGE:
             stored[key] = weight.half().contiguous()
@@ -40,15 +45,21 @@ def save(net: Miniature, path: Path, told: Mapping[str, str]) -> None:
 
 
 def load(path: Path = FILE) -> Miniature:
-    net = Miniature()
-    with safe_open(path, "pt") as file:
-        keys = set(file.keys())
-        state = {key: _read(file, key, keys) for key in keys if not key.endswith(_SCALE)}
+    """path: miniature.safetensors, with instant_id.safetensors beside it."""
+    net, state = Miniature(), _state(path) | _state(path.with_name(INSTANT_ID.name))
     left_out = net.load_state_dict(state, strict=False)
-    lacking = [key for key in left_out.missing_keys if not key.startswith(_FIXED)]
+    lacking = [key for key in left_out.missing_keys if not key.startswith((*_FIXED, _PART))]
     if lacking or left_out.unexpected_keys:
         raise ValueError(f"{path} is no miniature: lacks {lacking}, has {left_out.unexpected_keys} too many")
     return net.eval().requires_grad_(False)
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        return {}
+    with safe_open(path, "pt") as file:
+        keys = set(file.keys())
+        return {key: _read(file, key, keys) for key in keys if not key.endswith(_SCALE)}
 
 
 def _read(file: safe_open, key: str, keys: set[str]) -> Tensor:
@@ -67,6 +78,8 @@ def note(told_too: Mapping[str, str], path: Path = FILE) -> None:
 
 
 def told(path: Path = FILE) -> dict[str, str]:
-    """Where the weights come from and what was measured."""
+    """Where the weights come from and what was measured; nothing where there is no such file yet."""
+    if not path.is_file():
+        return {}
     with safe_open(path, "pt") as file:
         return file.metadata()

@@ -38,15 +38,26 @@ class _Residual(nn.Module):
 
 
 class _Attention(nn.Module):
+    """image: keys and values (B, tokens, 64) that are read beside the context, as an IP-Adapter's are."""
+
+    image: tuple[Tensor, Tensor] | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.to_q, self.to_k, self.to_v = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(3))
         self.to_out = nn.Sequential(nn.Linear(WIDTH, WIDTH))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """One head. Written out, because torch's own kernel takes several times as long at this size."""
-        scores = self.to_q(x) @ self.to_k(context).transpose(1, 2) * WIDTH**-0.5
-        return self.to_out(scores.softmax(-1) @ self.to_v(context))
+        queries = self.to_q(x)
+        found = _read(queries, self.to_k(context), self.to_v(context))
+        if self.image:
+            found = found + _read(queries, *self.image)
+        return self.to_out(found)
+
+
+def _read(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """One head. Written out, because torch's own kernel takes several times as long at this size."""
+    return (queries @ keys.transpose(1, 2) * WIDTH**-0.5).softmax(-1) @ values
 
 
 class _Gated(nn.Module):
@@ -185,8 +196,19 @@ class UNet(_Encoder):
                 self.output_blocks.append(_Block([*_level(2 * WIDTH, DEPTHS[level]), *doubling]))
         self.out = nn.Sequential(nn.GroupNorm(32, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, 4, 3, padding=1))
 
-    def forward(self, x: Tensor, steps: Tensor, context: Tensor, control: Control, strength: float = 1.0) -> Tensor:
-        """The velocity (v prediction), (B, 4, h, w)."""
+    def cross_attention(self) -> list[_Attention]:
+        """In diffusers' order: down, up, middle."""
+        blocks = itertools.chain(self.input_blocks, self.output_blocks, [self.middle_block])
+        return [layer.attn2 for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
+
+    def forward(
+        self, x: Tensor, steps: Tensor, context: Tensor, control: Control, strength: float = 1.0,
+        image: Sequence[tuple[Tensor, Tensor]] = (),
+    ) -> Tensor:  # fmt: skip
+        """The velocity (v prediction), (B, 4, h, w). image: keys and values for each of cross_attention."""
+        layers = self.cross_attention()
+        for layer, pair in zip(layers, image or [None] * len(layers), strict=True):
+            layer.image = pair
         time, skips = self.time(steps, x.dtype), list[Tensor]()
         for block in self.input_blocks:
             x = block(x, time, context)

@@ -82,3 +82,17 @@ def _anywhere(rng: random.Random, people: int, size: tuple[int, int]) -> list[Pl
 def skeleton(places: list[Place], size: tuple[int, int]) -> Tensor:
     """(H, W, 3), 0..1: what Draw Layout draws."""
     return control_images.skeleton([place.pose for place in places], *size)
+
+
+def by_face(places: list[Place], size: tuple[int, int]) -> list[Place]:
+    """The same people standing, so that their faces say where all of them is."""
+    found: list[Place] = []
+    for nose, head, _ in places:
+        pose = bodies.body_around(bodies.face_keypoints(nose, head), "full")
+        found.append(Place(nose, head, bodies.on_canvas(pose, head, *size)))
+    return found
+
+
+def keypoints(places: list[Place], size: tuple[int, int]) -> Tensor:
+    """(H, W, 3), 0..1: what Draw Layout draws for IdentityNet."""
+    return control_images.face_keypoints([bodies.face_keypoints(nose, head) for nose, head, _ in places], *size)

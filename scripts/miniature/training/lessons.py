@@ -149,16 +149,21 @@ def _networks(model: Miniature, known: Pool) -> Loss:
         tokens = [_tokens(model, scene, int(step), rng) for scene, step in zip(scenes, steps, strict=True)]
         most = max((len(rows) for rows in tokens if rows is not None), default=0)
         told = torch.cat([net.context(rows, most) for rows in tokens]).to(device)
-        with torch.no_grad():
-            clean = model.encoder(pixels)
-        kept, noise = levels[steps].view(-1, 1, 1, 1).to(device), torch.randn_like(clean)
-        noisy, target = kept.sqrt() * clean + (1 - kept).sqrt() * noise, kept.sqrt() * noise - (1 - kept).sqrt() * clean
+        noisy, target = _noised(model, pixels, levels[steps])
         strength = 0.8 if rng.random() < 0.4 else 1.0  # 0.8 is the default of Apply ID-Patch
         with torch.autocast(device.type, torch.bfloat16, enabled=_quick_in_half(device)):
             found = model.velocity(noisy, steps.to(device), hints, told, strength)
         return ((found.float() - target).square() * cost).mean()
 
     return loss
+
+
+@torch.no_grad()
+def _noised(model: Miniature, pixels: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Latents of pictures with noise, and the velocity. kept: (B,), how much of each is left, squared."""
+    clean = model.encoder(pixels)
+    left, noise = kept.view(-1, 1, 1, 1).to(clean), torch.randn_like(clean)
+    return left.sqrt() * clean + (1 - left).sqrt() * noise, left.sqrt() * noise - (1 - left).sqrt() * clean
 
 
 def _quick_in_half(device: torch.device) -> bool:
@@ -227,6 +232,61 @@ def _costs() -> Tensor:
     return costs
 
 
+# --- Face and keypoints to a picture, by InstantID
+
+
+def _instant_id(model: Miniature, known: Pool) -> Loss:
+    """One person, all of whom follows from face and keypoints; the UNet stays as it is.
+
+    Now and then two or three places have that one person, since several faces in the keypoints image are nothing new
+    to IdentityNet then; and now and then adapter or IdentityNet is weak, as people set them.
+    """
+    device, costs, levels = _device(model), _costs(), net.noise_levels().float()
+    method = model.instant_id
+
+    def loss(rng: random.Random) -> Tensor:
+        size = places.LARGE if rng.random() < 0.55 else places.SMALL
+        scenes = [_portrait(model, rng, known.embeddings, size, costs) for _ in range(BATCH[size])]
+        pixels, hints, cost, faces = (torch.stack(part).to(device) for part in zip(*scenes, strict=True))
+        steps = _steps(len(scenes))
+        noisy, target = _noised(model, pixels, levels[steps])
+        weights = rng.choice(((1.0, 1.0), (0.8, 0.8), (0.8, 0.8), (1.0, 0.5), (0.5, 1.0)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=_quick_in_half(device)):
+            found = method.velocity(model.unet, noisy, steps.to(device), hints, method.tokens(faces), *weights)
+        return ((found.float() - target).square() * cost).mean()
+
+    return loss
+
+
+@torch.no_grad()
+def _portrait(
+    model: Miniature, rng: random.Random, known: Tensor, size: tuple[int, int], costs: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """pixels (3, H, W); hint (3, H, W); cost (1, H/8, W/8); the embedding (512,), as long as a recogniser gives it."""
+    standing = crowds.by_face(crowds.draw(rng, size, rng.choice((1, 1, 1, 2, 2, 3))), size)
+    embedding = known[[rng.randrange(len(known))]]
+    if rng.random() < 0.4:
+        embedding = _mixed(embedding, known, rng)
+    looks = model.looks(embedding.to(_device(model))).cpu().expand(len(standing), -1)
+    pixels, areas = avatars.picture(standing, looks, size, 2 if size == places.SMALL else 1)
+    cost = functional.adaptive_avg_pool2d(costs[torch.from_numpy(areas).long()][None], (size[1] // 8, size[0] // 8))
+    hint = crowds.keypoints(standing, size).permute(2, 0, 1)
+    return pixels, hint, cost, recogniser.raw(embedding)[0]
+
+
+@torch.no_grad()
+def _begin_instant_id(model: Miniature, known: Pool) -> None:
+    """As the release was: IdentityNet from the UNet's ControlNet, keys and values from those of the text; and what
+    reads a face from the ID tokens' reader, for embeddings of their own length."""
+    method = model.instant_id
+    method.identity.load_state_dict(model.control.state_dict())
+    method.image_proj.load_state_dict(model.prompt_proj.state_dict())
+    method.image_proj.proj_in.weight.div_(recogniser.raw(known.embeddings).norm(dim=1).mean())
+    for layer, ours in zip(model.unet.cross_attention(), method.ip_adapter.values(), strict=True):
+        ours.to_k_ip.weight.copy_(layer.to_k.weight)
+        ours.to_v_ip.weight.copy_(layer.to_v.weight)
+
+
 # --- The table
 
 
@@ -259,6 +319,7 @@ LESSONS = {
         rate=8e-4,
         minutes=None,
     ),
+    "instant_id": Lesson(_instant_id, ("instant_id.",), rate=8e-4, minutes=None, prepare=_begin_instant_id),
 }
 """In the order in which they are learned."""
 

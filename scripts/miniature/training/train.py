@@ -2,11 +2,12 @@
 
     cd scripts
     python -m miniature.training.train 120                   on from miniature.safetensors, 120 minutes
+    python -m miniature.training.train 45 --lesson instant_id
     python -m miniature.training.train 240 --from-nothing    an afternoon on two cores
     python -m miniature.training.evaluate                    what it can do
 
 Everything is kept in .cache/miniature/training.pt every ten minutes; the same command goes on from there. At the end
-miniature.safetensors is written, with where it comes from in its metadata.
+miniature.safetensors or instant_id.safetensors is written, with where it comes from in its metadata.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import math
 import random
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -106,30 +108,36 @@ def main() -> None:
     parser.add_argument("minutes", type=float)
     parser.add_argument("--from-nothing", action="store_true", help="forget miniature.safetensors")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--lesson", choices=list(LESSONS), default="networks", help="what goes on (default: networks)")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     say("Drawing photos.")
-    known, names = pool(TRAINED_ON), list(LESSONS)
+    known, names = pool(TRAINED_ON), list(LESSONS) if given.from_nothing else [given.lesson]
     kept = torch.load(CHECKPOINT, map_location="cpu", weights_only=True) if CHECKPOINT.is_file() else None
-    history = {} if given.from_nothing else stored.told()
     net = (Miniature() if given.from_nothing else stored.load()).to(device)
-    first = names[0 if given.from_nothing else -1]
-    training = begin(net, kept["lesson"] if kept else first, settled=not given.from_nothing)
+    training = begin(net, kept["lesson"] if kept else names[0], settled=not given.from_nothing)
     if kept:
         training.load(kept)
         say(f"On from step {training.step} of {training.lesson}.")
-    learn(training, known, LESSONS[training.lesson].minutes or given.minutes, _Keeper())
-    for name in names[names.index(training.lesson) + 1 :]:
-        training = begin(training.average, name)
+    for name in names[names.index(training.lesson) :]:
+        if name != training.lesson:
+            training = begin(training.average, name)
         learn(training, known, LESSONS[name].minutes or given.minutes, _Keeper())
-    save(training)
+        save(training)
+        if file := stored.FILES.get(name):
+            _store(training, file, {} if given.from_nothing else stored.told(file), device)
+    say("Now: python -m miniature.training.evaluate")
+
+
+def _store(training: Training, file: Path, history: Mapping[str, str], device: str) -> None:
     trained = f"{training.step} steps, {training.seconds / 60:.0f} minutes on {device}"
     if before := history.get("trained"):
         trained = f"{before}; then {trained}"
-    stored.save(training.average.cpu(), stored.FILE, {"trained": trained, "commit": commit(), **PROVENANCE})
-    say(f"Wrote {stored.FILE}. Now: python -m miniature.training.evaluate")
+    told = {"trained": trained, "commit": commit(), **PROVENANCE}
+    stored.save(copy.deepcopy(training.average).cpu(), file, told)
+    say(f"Wrote {file}.")
 
 
 class _Keeper:
