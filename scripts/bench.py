@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import time
@@ -47,11 +48,10 @@ def main() -> int:
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     # The networks that the tests are run on.
     sys.path.append(str(environment.ROOT / "tests" / "support"))
-    if not given.gpu:
-        return run(given.case)
+    # Only here: it needs the host, the pack and torch.
     from bench import gpu
 
-    return gpu.run(given.out, given.budget, given.case, STARTED)
+    return gpu.run(given.out if given.gpu else None, given.budget if given.gpu else math.inf, given.case, STARTED)
 
 
 def positive(text: str) -> float:
@@ -59,25 +59,6 @@ def positive(text: str) -> float:
     if not seconds > 0:
         raise argparse.ArgumentTypeError(f"{text} is not more than 0 seconds")
     return seconds
-
-
-def run(named: list[str]) -> int:
-    """The cases of these names, all without one; 1 where one of them failed."""
-    # Only here: all of these need the host, the pack and torch.
-    import torch
-    from bench import faces, gpu, instant_id, methods, references, timed
-    from bench.measure import TINY
-
-    files = (faces, instant_id, methods, references, timed)
-    cases = {name: gpu.Case(name, case) for file in files for name, case in file.CASES.items()}
-    need_gpu = {name for file in files for name in file.NEED_GPU}
-    failed = False
-    for case in gpu.chosen(cases.values(), named):
-        if case.name in need_gpu and not (torch.cuda.is_available() or TINY):
-            environment.say(f"{case.name}: left out, there is no CUDA device here.")
-        else:
-            failed |= gpu.tried(case)["status"] == "failed"
-    return int(failed)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Mod
 where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network and needs torch: run it with the
 Python that runs ComfyUI. `download` needs huggingface_hub and pooch; tokens are huggingface_hub's (HF_TOKEN, or
 `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
-models_manifest.json and the records in README, docs/, the workflows and the blueprints, and what is made from
-docs/dev/authors_settings.json: the tables of published settings in the help pages, and those of the templates beside
-them in docs/dev/verification.md.
+models_manifest.json and the records in README, docs/, the workflows and the blueprints, and the tables of published
+settings in the help pages, from docs/dev/authors_settings.json.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ _README: dict[str, Any] = json.loads((ROOT / "scripts" / "rig" / "readme.json").
 """start: what each template to start with is for. zh: what words of README's tables are in Chinese."""
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
-VERIFICATION = ROOT / "docs" / "dev" / "verification.md"
 HELP = ROOT / "web" / "docs"
 
 
@@ -236,9 +234,6 @@ def made() -> dict[Path, str]:
     for name in {page for method in published.methods() for page in method.pages}:
         for path in (HELP / f"{name}.md", HELP / name / "zh.md"):
             files[path] = published.page(path.read_text("utf-8"), name, path.stem == "zh")
-    templates = {path.stem: read_workflow(path.stem) for path in sorted(WORKFLOWS.glob("*.json"))}
-    beside = published.table(templates)
-    files[VERIFICATION] = filled(VERIFICATION.read_text("utf-8"), "settings", beside, "docs/dev/authors_settings.json")
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 

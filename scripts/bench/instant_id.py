@@ -19,7 +19,7 @@ from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
 from seeded import instant_id_file
 
 from bench import networks
-from bench.measure import TINY, accelerator, interleaved, named, peak_gib, report
+from bench.measure import TINY, accelerator, clocked, interleaved, named, peak_gib, report
 
 STEPS = 4
 REAL = {
@@ -67,11 +67,10 @@ def pair(side: int, real: bool, device: Any, dtype: Any) -> tuple[Callable[[], A
     unet, net = peers(REAL if real else {}, device, dtype)
     shape = dict(networks.SDXL.shape if real else tiny_sdxl.HOST_CONFIG)
     host_unet, host_net = tiny_sdxl.host_model(unet, shape), tiny_sdxl.host_control_net(net, shape)
-    instant_id, generator = adapter(host_unet, unet), torch.Generator().manual_seed(1)
-    text, pooled = (torch.randn(2, *size, generator=generator) for size in ((77, 2048), (1280,)))
-    face = torch.randn(1, 512, generator=generator) * 1.5
-    hint = torch.rand(1, side, side, 3, generator=generator)
-    start = torch.randn(1, 4, side // 8, side // 8, generator=generator) * 14
+    instant_id = adapter(host_unet, unet)
+    text, pooled, face = networks.normal(1, 2, 77, 2048), networks.normal(2, 2, 1280), networks.normal(3, 1, 512) * 1.5
+    hint = torch.rand(1, side, side, 3, generator=torch.Generator().manual_seed(4))
+    start = networks.normal(5, 1, 4, side // 8, side // 8) * 14
     sampling = host_unet.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", STEPS)
     model, positive, negative = ApplyInstantID.execute(
@@ -94,23 +93,15 @@ def pair(side: int, real: bool, device: Any, dtype: Any) -> tuple[Callable[[], A
     return partial(tiny_sdxl.host_sample, model, start, sigmas, positive, negative, 5.0), peer
 
 
-def beside_diffusers(name: str, target: float, side: int, real: bool, device: Any, dtype: Any) -> None:
-    run, other = pair(side, real, device, dtype)
+def beside_diffusers(real: bool) -> None:
+    """real: of SDXL's size in half precision on a GPU; else a small one on the CPU."""
+    device, dtype, side = ("cpu", torch.float32, 256) if TINY or not real else (accelerator(), torch.float16, 1024)
+    run, other = pair(side, real and not TINY, device, dtype)
     ours, theirs = run().float(), other().float()
     difference = float((ours - theirs).abs().max() / theirs.abs().max())
     if not difference < (1e-4 if dtype == torch.float32 else 0.1):
         raise environment.SetupError(f"The two do not do the same work: the pictures differ by {difference:.1e}.")
-    seconds = interleaved(run, other, 10)
+    seconds = interleaved(clocked(run), clocked(other), 10)
     memory = {"peak_gib": peak_gib(run), "peer_peak_gib": peak_gib(other)} if real else {}
+    name, target = f"instant_id_step_time_vs_diffusers{'' if real else '_small'}", 0.95 if real else 1.0
     report(name, *seconds, f"s for {STEPS} steps", target, named(device), relative_difference=difference, **memory)
-
-
-SMALL = (False, "cpu", torch.float32)
-LARGE = (128, *SMALL) if TINY else (1024, True, accelerator(), torch.float16)
-CASES: dict[str, Callable[[], None]] = {
-    "instant_id_beside_diffusers": partial(
-        beside_diffusers, "instant_id_step_time_vs_diffusers_small", 1.0, 256, *SMALL
-    ),
-    "instant_id_gpu_beside_diffusers": partial(beside_diffusers, "instant_id_step_time_vs_diffusers", 0.95, *LARGE),
-}
-NEED_GPU = {"instant_id_gpu_beside_diffusers"}

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import demo
 import pytest
 import torch
 from environment import Host
@@ -13,7 +14,6 @@ from miniature import export
 from pack.core.models.needs import nodes_in
 from rig import shapes, standins, weights, workflow
 from rig.host_server import HostServer
-from rig.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,6 @@ def test_what_a_file_says_of_its_widgets_needs_no_host() -> None:
                links=([5, 1, 0, 2, 0, "MODEL"],))  # fmt: skip
     for slot in ui["nodes"][0]["inputs"]:
         slot |= {"link": None, "widget": {"name": slot["name"]}}
-    found = workflow.wired(ui)
-    assert found["1"].inputs == {"seed": 7, "": "randomize", "steps": 30} and not found["1"].linked
-    assert found["2"].inputs == {"model": "1"} and found["2"].linked == {"model"}
     workflow.fill(ui, {"steps": 8, "seed": 9}, [])
     assert ui["nodes"][0]["widgets_values"] == [9, "randomize", 8]
 
@@ -268,25 +265,13 @@ def test_both_kinds_of_projections(built: standins.Standins) -> None:
     assert mlp["prompt_proj"]["proj.2.weight"].shape == (16 * 2048, 1024)
 
 
-def test_progress_counts_nodes_and_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    prompt: workflow.Prompt = {
-        "1": {"class_type": "LoadImage", "inputs": {}, "_meta": {"title": "Photo"}},
-        "2": {"class_type": "KSampler", "inputs": {"steps": 7}},
-        "3": {"class_type": "SaveImage", "inputs": {}},
-    }
-    shown: list[tuple[int, str]] = []
-    with Progress(prompt) as progress:
-        for kind, data in (
-            ("execution_cached", {"nodes": ["1"]}),
-            ("executing", {"node": "2"}),
-            ("progress", {"node": "2", "value": 3, "max": 6}),
-            ("executing", {"node": "3"}),
-            ("executing", {"node": None}),
-        ):
-            progress({"type": kind, "data": data})
-            shown.append((round(10 * progress.n), progress.desc.strip()))
-    assert shown == [(10, ""), (10, "KSampler"), (50, "KSampler, step 3 of 6"), (90, "SaveImage"), (100, "")]
-    assert "[likeness] 100% |" in capsys.readouterr().err
+def test_the_demo_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SAY_SECONDS", -1)
+    tell = demo.Progress({"2": {"class_type": "KSampler", "inputs": {}}})
+    events = ("execution_cached", {"nodes": []}), ("executing", {"node": "2"}), ("executing", {"node": None})
+    for kind, data in (*events[:2], ("progress", {"node": "2", "value": 3, "max": 6}), events[2]):
+        tell({"type": kind, "data": data})
+    assert capsys.readouterr().err.split("\n") == ["[likeness]   KSampler", "[likeness]   step 3 of 6", ""]
 
 
 def typed(number: int, kind: str, values: list[Any], inputs: dict[str, int | None], outputs: str = "", mode: int = 0):
