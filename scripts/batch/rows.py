@@ -11,13 +11,11 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from environment import SetupError
-from evaluate import as_cell
 
 NAME = "name"
 """The column that says what a row's pictures are called."""
@@ -121,13 +119,6 @@ def _folded(name: str) -> str:
 def cut(text: str, size: int) -> str:
     """What of a text fits into so many bytes."""
     return text.encode()[:size].decode(errors="ignore")
-
-
-def as_csv(lines: Iterable[Iterable[Any]]) -> str:
-    """Lines of ours, which spreadsheets may open."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(as_cell, line) for line in lines)
-    return text.getvalue()
 
 
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:

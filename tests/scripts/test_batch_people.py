@@ -87,7 +87,7 @@ def test_the_cast_is_measured_that_the_picture_is_made_of(prompt: dict[str, Any]
     found = measured.with_measure(prompt, KNOWN)
     (one,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasure"))
     assert {name: one[name] for name in ("cast", "identity") if name in one} == who
-    assert one["images"] == ["sampled", 0] and kinds(found, "LikenessReportAsFile")
+    assert one["images"] == ["sampled", 0] and kinds(found, "LikenessAsFile")
 
 
 def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
