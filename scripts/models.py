@@ -205,19 +205,15 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
     print(f"In all: {manifest.together(models)}.")
     import fetch  # says which package it lacks, before anything is asked
 
-    if not yes and not agreed():
+    if not yes and not sys.stdin.isatty():
+        environment.say("There is no terminal to ask in: add --yes if you accept these licences.")
+        return 1
+    if not yes and input("Download this, and accept these licences? [y/N] ").strip().lower() not in ("y", "yes"):
         return 1
     problems = [problem for model in models if (problem := fetch.fetch_model(model, Path(folders[model.key][0])))]
     for problem in problems:
         environment.say(problem)
     return int(bool(problems))
-
-
-def agreed() -> bool:
-    if not sys.stdin.isatty():
-        environment.say("There is no terminal to ask in: add --yes if you accept these licences.")
-        return False
-    return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
 
 # --- What is made from the manifest

@@ -11,6 +11,9 @@ import codecs
 import contextlib
 import csv
 import errno
+import json
+import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +22,7 @@ from environment import SetupError
 from evaluate import as_csv
 from filelock import FileLock, Timeout
 from rig import whole
+from rig.workflow import Prompt
 
 from .prompts import Job
 from .rows import Row
@@ -27,6 +31,7 @@ DONE = ("line", "name", "fingerprint", "files", "seconds")
 FAILED = ("line", "name", "reason")
 _BETWEEN = "|"
 """Between the names of several files, in none of which it can be."""
+_PNG, _PROMPT = b"\x89PNG\r\n\x1a\n", b"tEXtprompt\0"
 
 
 class Output:
@@ -130,3 +135,20 @@ def _files(entry: Mapping[str, str] | None) -> list[str]:
 def _append(file: IO[bytes], line: Sequence[Any]) -> None:
     file.write(as_csv([line]))
     file.flush()
+
+
+def with_prompt(picture: bytes, prompt: Prompt) -> bytes:
+    """A PNG of ComfyUI with the prompt that was asked for: with the photos in it, without what was put beside or in
+    their place for this run. Of other files nothing is changed."""
+    if not picture.startswith(_PNG):
+        return picture
+    parts, place = [_PNG], len(_PNG)
+    while place < len(picture):
+        end = place + 12 + struct.unpack_from(">I", picture, place)[0]
+        chunk = picture[place:end]
+        if chunk[4:].startswith(_PROMPT):
+            told = _PROMPT + json.dumps(prompt).encode()
+            chunk = struct.pack(">I", len(told) - 4) + told + struct.pack(">I", zlib.crc32(told))
+        parts.append(chunk)
+        place = end
+    return b"".join(parts)

@@ -127,7 +127,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     begun = 1
     if marked := re.match(r"sep=(.)\r?\n", text):
         text, begun = text[marked.end() :], 2
-    separator = marked[1] if marked else _separator(text)
+    # Commas, or what Excel writes in countries where commas are in numbers.
+    first = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n")[0])
+    separator = marked[1] if marked else max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     before = 0
     try:
@@ -154,9 +156,3 @@ def _text(path: Path) -> str:
     if "\0" in text:
         raise SetupError(f"{path} is no CSV: it holds binary data. Save the table as CSV UTF-8.")
     return text
-
-
-def _separator(text: str) -> str:
-    """The one of the first line: commas, or what Excel writes in countries where commas are in numbers."""
-    first = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n")[0])
-    return max(",;\t", key=first.count)

@@ -228,7 +228,10 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if not address:
-        _keep_to_this_machine()
+        # Whoever reaches a port of Ray's runs any code: none is open to the network, as on Windows and macOS, and where
+        # Ray knows tokens its own is asked for (~/.ray/auth_token). Read when Ray is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError:
@@ -267,13 +270,6 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         return Hand(lambda name, *given: made.call.remote(name, *given).future(), end)
 
     return start, count
-
-
-def _keep_to_this_machine() -> None:
-    """Whoever reaches a port of Ray's runs any code: none is open to the network, as on Windows and macOS, and where
-    Ray knows tokens its own is asked for (~/.ray/auth_token). Read when Ray is imported."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _require_answer(address: str) -> None:

@@ -40,10 +40,6 @@ class Group:
         )
 
 
-def names_in(workflow: Mapping[str, Any]) -> list[str]:
-    return [name.strip() for name in _widgets(workflow)["LikenessPeopleFromPhotos"][0].split(",")]
-
-
 def _widgets(workflow: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {node["type"]: node["widgets_values"] for node in nodes_in(workflow) if node.get("widgets_values")}
 
@@ -55,7 +51,7 @@ def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files) -
     detector = open_detector(str(models.face_pack / "det_500m.onnx"), None, on_cpu)
     face_model = FaceModel(detector, (recogniser,), align)
     known: list[Person] = []
-    for name, photo in zip(names_in(workflow), photos, strict=True):
+    for name, photo in zip(_widgets(workflow)["LikenessPeopleFromPhotos"][0].split(", "), photos, strict=True):
         largest = max(faces_in(face_model, pixels(photo)).faces, key=lambda face: area(face.box))
         known.append(Person(identities.from_faces(name, [largest], face_model.ids)))
     widgets, cast = _widgets(workflow), Cast(tuple(known))

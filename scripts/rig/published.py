@@ -64,12 +64,9 @@ def _listed(method: Method, words: Mapping[str, str]) -> str:
         found, said = list(group), words.get(what, what)
         values = ", ".join(dict.fromkeys(words.get(value, value) for _, value, _ in found))
         lines.append(f"| {said} | {values} |")
-        sources.append(f"{said} {', '.join(_breakable(where) for *_, where in found)}")
+        # A line of code may go on in the next one so, which it does not in Markdown.
+        places = (f"<code>{where.replace('_', '_<wbr>')}</code>" for *_, where in found)
+        sources.append(f"{said} {', '.join(places)}")
     link = f"[{method.repository}](https://github.com/{method.repository}) {method.commit}"
     colon, semicolon = (words.get(mark, mark) for mark in (": ", "; "))
     return "\n".join([*lines, "", f"{link}{colon}{semicolon.join(sources)}"])
-
-
-def _breakable(where: str) -> str:
-    """File and line as code that may go on in the next line, which code in Markdown does not."""
-    return f"<code>{where.replace('_', '_<wbr>')}</code>"

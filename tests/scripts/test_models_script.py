@@ -69,43 +69,32 @@ def test_what_is_missing_is_no_stand_in(host, tmp_path):
     assert models.missing("id_patch_two_people", folders) == []
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
+def test_a_damaged_list_of_further_folders_is_named(host):
+    other = "it is not made as extra_model_paths.yaml.example is"
+    for text, why in (
         (b"a: [1,\n", "while parsing"),
-        (b"- a\n", "it is not made as extra_model_paths.yaml.example is"),
-        (b"a:\n  base_path:\n  controlnet: x\n", "it is not made as extra_model_paths.yaml.example is"),
+        (b"- a\n", other),
+        (b"a:\n  base_path:\n  controlnet: x\n", other),
         (b"a:\n  base_path: \xfc\n", "'utf-8' codec can't decode byte 0xfc"),
-    ],
-)
-def test_a_damaged_list_of_further_folders_is_named(host, text, why):
-    (host / "extra_model_paths.yaml").write_bytes(text)
-    with pytest.raises(SetupError, match=rf"ComfyUI/extra_model_paths\.yaml cannot be read: {why}"):
-        models.model_folders(None)
+    ):
+        (host / "extra_model_paths.yaml").write_bytes(text)
+        with pytest.raises(SetupError, match=rf"ComfyUI/extra_model_paths\.yaml cannot be read: {why}"):
+            models.model_folders(None)
 
 
-@pytest.mark.parametrize("command", [("list",), ("download", "instantid"), ("write", "--check")])
-def test_a_damaged_manifest_is_named_by_every_command(host, tmp_path, command):
+def test_a_damaged_manifest_is_named_by_every_command(host, tmp_path):
     for name in ("core", "nodes", "scripts", "workflows"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "models_manifest.json").write_bytes(b'{"models": [{\xff')
-    script = [sys.executable, str(tmp_path / "scripts" / "models.py"), *command]
-    done = subprocess.run(script, capture_output=True, text=True)
-    assert done.returncode == 1 and f"{tmp_path / 'models_manifest.json'} is damaged: " in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_workflow_of_another_editor_and_a_damaged_one(run, tmp_path, capsys):
-    text, mine = (ROOT / "workflows" / "id_patch_two_people.json").read_bytes(), tmp_path / "ü b.json"
-    mine.write_bytes(b"\xef\xbb\xbf" + text)
-    assert run("doctor", str(mine)) == 1 and "To fix for" in capsys.readouterr().out
-    mine.write_bytes(text[: len(text) // 2])
-    with pytest.raises(SetupError, match=r"ü b\.json is no workflow: "):
-        run("doctor", str(mine))
+    for command in (["list"], ["download", "instantid"], ["write", "--check"]):
+        script = [sys.executable, str(tmp_path / "scripts" / "models.py"), *command]
+        done = subprocess.run(script, capture_output=True, text=True)
+        assert done.returncode == 1 and f"{tmp_path / 'models_manifest.json'} is damaged: " in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_the_list_says_what_is_needed_by_which_workflow(run, tmp_path, capsys):
-    """And where nothing is needed nobody is asked."""
+    """Where nothing is needed nobody is asked; a workflow of another editor is read, a damaged one is named."""
     assert run("list") == 0
     lines = capsys.readouterr().out.splitlines()
     (row,) = [number for number, line in enumerate(lines) if line.startswith("instantid-controlnet ")]
@@ -114,6 +103,12 @@ def test_the_list_says_what_is_needed_by_which_workflow(run, tmp_path, capsys):
     (tmp_path / "mine.json").write_text('{"nodes": [{"type": "SaveImage"}]}')
     assert run("download", str(tmp_path / "mine.json")) == 0
     assert "".join(capsys.readouterr()) == "[likeness] Nothing of what is published is needed.\n"
+    text, mine = (ROOT / "workflows" / "id_patch_two_people.json").read_bytes(), tmp_path / "ü b.json"
+    mine.write_bytes(b"\xef\xbb\xbf" + text)
+    assert run("doctor", str(mine)) == 1 and "To fix for" in capsys.readouterr().out
+    mine.write_bytes(text[: len(text) // 2])
+    with pytest.raises(SetupError, match=r"ü b\.json is no workflow: "):
+        run("doctor", str(mine))
     with pytest.raises(SetupError, match=r"There is no folder .*modles"):
         run("download", "antelopev2", "--models", str(tmp_path / "modles"))
 
