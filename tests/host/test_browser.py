@@ -19,7 +19,7 @@ import pytest
 import real_faces
 import translations
 from pack.nodes.extension import NODES
-from visits import APP_RUN, BUTTON, Graph, Visit, asked_for, numbered
+from visits import APP_RUN, BUTTON, WRONG, Graph, Visit, asked_for, numbered
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,33 +80,46 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
 # Replaced nodes
 
 
-SENT = "app.graphToPrompt().then(made => JSON.parse(JSON.stringify(Object.values(made.output))))"
+OLD = {
+    "id": 2, "type": "LikenessLayoutFromMasks", "pos": [400, 100], "size": [300, 300], "flags": {}, "order": 1,
+    "mode": 0, "inputs": [{"name": "masks", "type": "MASK", "link": 1}],
+    "outputs": [{"name": "layout", "type": "LIKENESS_LAYOUT", "links": [2]},
+                {"name": "preview", "type": "IMAGE", "links": [3]}],
+    "properties": {}, "widgets_values": [512, 384, "bust"],
+}  # fmt: skip
+SENT = "app.graphToPrompt().then(made => JSON.stringify(Object.values(made.output)))"
 
 
 def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> None:
     """With its links and values: what is sent is the same, with the id of the new node."""
-
-    def sent(kind: str, **newer: Any) -> Graph:
-        visit.load(numbered({
-            "mask": node("SolidMask", value=1.0, width=512, height=384),
-            "layout": node(kind, masks=["mask", 0], width=512, height=384, body="bust", **newer),
-            "drawn": node("LikenessPoseImage", layout=["layout", 0]),
-            "shown": node("PreviewImage", images=["layout", 1]), "seen": node("PreviewImage", images=["drawn", 0]),
-        }))  # fmt: skip
-        return visit.page.evaluate(SENT)
-
-    new, old = sent("LikenessLayoutFromFaces", fit="crop"), sent("LikenessLayoutFromMasks")
-    graph = visit.page.evaluate("JSON.stringify(app.graph.serialize())")
+    visit.load(numbered({
+        "mask": node("SolidMask", value=1.0, width=512, height=384),
+        "layout": node("LikenessLayoutFromFaces", masks=["mask", 0], width=512, height=384, fit="crop", body="bust"),
+        "drawn": node("LikenessPoseImage", layout=["layout", 0]), "shown": node("PreviewImage", images=["layout", 1]),
+        "seen": node("PreviewImage", images=["drawn", 0]),
+    }))  # fmt: skip
+    new = json.loads(visit.page.evaluate(SENT))
+    graph = json.loads(visit.page.evaluate("JSON.stringify(app.graph.serialize())"))
+    (place,) = (n for n, one in enumerate(graph["nodes"]) if one["type"] == "LikenessLayoutFromFaces")
+    made = graph["nodes"][place]
+    graph["nodes"][place] = {
+        **OLD, "id": made["id"],
+        "inputs": [{**OLD["inputs"][0], "link": next(one["link"] for one in made["inputs"] if one["name"] == "masks")}],
+        "outputs": made["outputs"],
+    }  # fmt: skip
+    for link in graph["links"]:
+        link[4] = 0 if link[3] == made["id"] else link[4]
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
+    old = json.loads(visit.page.evaluate(SENT))
     assert {one["class_type"] for one in old} ^ {one["class_type"] for one in new} == {
         "LikenessLayoutFromMasks", "LikenessLayoutFromFaces"
     }  # fmt: skip
-    visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
     visit.await_text("Replace Node", DETAILS)
     replace = "[...document.querySelectorAll('button')].find(b => /^Replace Node/.test(b.innerText.trim()))"
     visit.page.evaluate(f"{replace}.click()")
     visit.page.wait("!app.graph._nodes.some(node => node.type == 'LikenessLayoutFromMasks')")
-    assert visit.page.evaluate(SENT) == new
-    visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
+    assert json.loads(visit.page.evaluate(SENT)) == new
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
     assert visit.run()["status"]["status_str"] == "success"
     assert visit.red() == []
 
@@ -140,22 +153,27 @@ def test_a_photo_of_ones_own_runs_and_its_picture_brings_the_graph_back(
 # Mistakes
 
 
-def test_a_mistake_is_shown_in_its_own_words(visit: Visit, people: Graph) -> None:
-    """No face, which a node says, and a file that is not there, which stands in the host's refusal."""
-    mistakes: dict[str, Graph] = {
-        "photo of Yao (600x400 px)": {"photo": node("LoadImage", image="coffee.png")},
-        "not-there.bin": {
-            "loader": node("LikenessLoadIDPatch", file="not-there.bin"),
-            "shown": node("LikenessIDPatchImage", id_patch=["loader", 0], cast=["place", 0]),
-            "seen": node("PreviewImage", images=["shown", 0]),
-        },
-    }
+MISTAKES: dict[str, Graph] = {
+    "photo of Yao (600x400 px)": {"photo": node("LoadImage", image="coffee.png")},
+    "this node needs": {
+        "loader": node("LikenessLoadInstantID", file=WRONG), "shown": node("PreviewAny", source=["loader", 0]),
+    },
+    "not-there.bin": {
+        "loader": node("LikenessLoadIDPatch", file="not-there.bin"),
+        "shown": node("LikenessIDPatchImage", id_patch=["loader", 0], cast=["place", 0]),
+        "seen": node("PreviewImage", images=["shown", 0]),
+    },
+}  # fmt: skip
+"""No face, a file of another kind, and one that is not there."""
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_shown_in_its_own_words(visit: Visit, people: Graph, words: str) -> None:
     visit.server.upload_image(real_faces.COFFEE, "coffee.png")
-    for words, wrong in mistakes.items():
-        visit.close_dialogs()
-        visit.load(people | wrong)
-        visit.page.evaluate(f"{BUTTON}.click()")
-        visit.await_text(words, DETAILS)
+    visit.close_dialogs()
+    visit.load(people | MISTAKES[words])
+    visit.page.evaluate(f"{BUTTON}.click()")
+    visit.await_text(words, DETAILS)
 
 
 # The editor's extension
@@ -364,6 +382,20 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     assert visit.red() == []
 
 
+def test_in_an_app_the_doctor_shows_links_too(visit: Visit) -> None:
+    """In a window, and once: no toast repeats the report."""
+    links = "[...document.querySelectorAll('dialog[open] a[target=_blank]')].map(link => link.href)"
+    with visit.as_app(json.loads((ROOT / "workflows" / "check_files.json").read_text("utf-8"))):
+        visit.page.wait(f"!!{APP_RUN}")
+        visit.page.evaluate(f"{APP_RUN}.click()")
+        try:
+            visit.page.wait(f"{links}.some(link => link.endsWith('/antelopev2.zip'))", 60)
+            assert not [text for text in visit.page.evaluate(TOASTS) if "To fix" in text]
+        finally:
+            visit.page.evaluate("document.querySelectorAll('dialog[open]').forEach(window => window.close())")
+    assert visit.page.evaluate("document.querySelectorAll('dialog').length") == 0
+
+
 # What nodes show
 
 
@@ -468,8 +500,7 @@ def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> 
         visit.close_dialogs()
 
 
-def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit) -> None:
-    """Neither photos nor ComfyUI's message are covered; the doctor's links are in a window, and no toast repeats it."""
+def test_in_an_app_a_toast_covers_neither_photos_nor_comfyuis_message(visit: Visit) -> None:
     photos = "[...document.querySelectorAll('img[src*=likeness_]')].filter(photo => photo.width)"
     covered = f"""(() => {{
       const toast = document.querySelector('.likeness-toast').getBoundingClientRect();
@@ -479,20 +510,10 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
         part.left < toast.right && toast.left < part.right && part.top < toast.bottom && toast.top < part.bottom
       ).length;
     }})()"""
-    with visit.as_app(json.loads(WORKFLOW.with_stem("start_two_people").read_text("utf-8"))):
+    with visit.as_app(json.loads((ROOT / "workflows" / "start_two_people.json").read_text("utf-8"))):
         visit.page.wait(f"{TOASTS}.some(text => /files? (is|are) missing/.test(text))", 20)
         visit.page.wait(f"{photos}.length >= 2 && document.body.innerText.includes('Show errors in graph')", 20)
         assert visit.page.evaluate(covered) == 0
-    links = "[...document.querySelectorAll('dialog[open] a[target=_blank]')].map(link => link.href)"
-    with visit.as_app(json.loads(WORKFLOW.with_stem("check_files").read_text("utf-8"))):
-        visit.page.wait(f"!!{APP_RUN}")
-        visit.page.evaluate(f"{APP_RUN}.click()")
-        try:
-            visit.page.wait(f"{links}.some(link => link.endsWith('/antelopev2.zip'))", 60)
-            assert not [text for text in visit.page.evaluate(TOASTS) if "To fix" in text]
-        finally:
-            visit.page.evaluate("document.querySelectorAll('dialog[open]').forEach(window => window.close())")
-    assert visit.page.evaluate("document.querySelectorAll('dialog').length") == 0
 
 
 @pytest.mark.both_hosts
