@@ -10,7 +10,7 @@ import pytest
 import real_faces
 import torch
 from pack.core import pictures
-from pack.core.faces import analysis, insight
+from pack.core.faces import analysis
 from pack.core.faces.ladder import find_faces
 from pack.core.pictures import as_rgb
 from PIL import Image
@@ -36,7 +36,7 @@ def test_no_two_are_alike(detector, recogniser):
     for name in PEOPLE:
         picture = load(name)
         faces = find_faces(detector, picture).faces
-        (face,) = analysis.recognise([recogniser], insight.align, picture, faces, name)
+        (face,) = analysis.recognise([recogniser], picture, faces, name)
         embeddings[name] = face.embeddings["w600k_mbf"]
     alike = {
         (one, other): torch.cosine_similarity(embeddings[one], embeddings[other], dim=0).item()

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from insightface.model_zoo import get_model
 from insightface.utils.face_align import norm_crop
-from pack.core.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError, UnsupportedCheckpoint
-from pack.core.faces import analysis, insight
+from pack.core.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
+from pack.core.faces import analysis
 from pack.core.faces.ladder import LADDER, Rung, find_faces
 from pack.core.faces.pictures import to_image, to_picture
 from pack.core.geometry import area
@@ -39,7 +38,7 @@ def six(detector, friends):
 def embed(detector, recogniser):
     def faces(bgr, order="left to right"):
         found = analysis.arrange(analysis.detect(detector, bgr, "the photo"), order)
-        return analysis.recognise([recogniser], insight.align, bgr, found, "the photo")
+        return analysis.recognise([recogniser], bgr, found, "the photo")
 
     return faces
 
@@ -48,28 +47,13 @@ def likeness(a, b):
     return torch.cosine_similarity(a.embeddings["w600k_mbf"], b.embeddings["w600k_mbf"], dim=0).item()
 
 
-def test_equals_insightface_called_directly(friends, embed):
-    """Boxes, points and embeddings are those of insightface's own calls; crops may differ by one grey level."""
-    direct = get_model(str(real_faces.DETECTOR), providers=["CPUExecutionProvider"])
-    arcface = get_model(str(real_faces.RECOGNISER), providers=["CPUExecutionProvider"])
-    boxes, points = direct.detect(friends, input_size=(640, 640))
-    for face, box, five in zip(embed(friends, "score"), boxes, points, strict=True):
-        assert np.allclose((*face.box, face.score), box, atol=1e-4)
-        assert np.allclose(face.keypoints, five, atol=1e-4)
-        crop = norm_crop(friends, five)
-        assert (face.crop - to_image(crop)).abs().max() <= 1.01 / 255
-        theirs = torch.from_numpy(arcface.get_feat(crop)[0])
-        assert torch.cosine_similarity(face.embeddings["w600k_mbf"], theirs, dim=0) > 0.9999
-        assert face.embeddings["w600k_mbf"].norm() == pytest.approx(theirs.norm().item(), rel=0.01)
-
-
 @pytest.mark.parametrize("turns", range(4))
 def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(detector, turns):
     """The aligned one is insightface's at 224 px, the loose one 2.2 faces wide around the face, as the photo stands."""
     photo = picture(real_faces.ASTRONAUT)
     lying = turned(photo, -turns)
     found = analysis.detect(detector, lying, "the photo")
-    (face,) = analysis.recognise([], insight.align, lying, found, "the photo", portraits=True)
+    (face,) = analysis.recognise([], lying, found, "the photo", portraits=True)
     assert face.portrait.aligned.shape == (1, 224, 224, 3) and face.portrait.loose.shape == (1, 512, 512, 3)
     aligned = norm_crop(lying, np.asarray(face.keypoints), 224)[..., ::-1].astype(int)
     assert np.abs(face.portrait.aligned[0].numpy() - aligned).max() <= 1
@@ -88,11 +72,11 @@ def test_head_and_shoulders_never_reach_beyond_the_photo(detector):
     for end in (512, x1 + 30):
         part = np.ascontiguousarray(photo[y0:, x0:end])
         (one,) = analysis.detect(detector, part, "a part")
-        (face,) = analysis.recognise([], insight.align, part, [one], "a part", portraits=True)
+        (face,) = analysis.recognise([], part, [one], "a part", portraits=True)
         side = min(end - x0, round(2.2 * (one.box[3] - one.box[1])))
         corner = np.asarray(Image.fromarray(part[:side, :side, ::-1]).resize((512, 512))).astype(int)
         assert np.abs(face.portrait.loose[0].numpy() - corner).mean() < 1
-    assert analysis.recognise([], insight.align, photo, found, "the photo")[0].portrait is None
+    assert analysis.recognise([], photo, found, "the photo")[0].portrait is None
 
 
 @pytest.mark.parametrize(
@@ -192,7 +176,7 @@ class Broken:
         (lambda six, _: analysis.choose(six, "7", "the photo"), BadPhoto, r"Face 7 .* 6 .*1 to 6"),
         (lambda six, _: analysis.large_enough(six, 500), LikenessError, r"6 faces.* \d+ px .*min_size .*500 px"),
         (
-            lambda six, bgr: analysis.recognise([Broken()], insight.align, bgr, six, "photo 3"),
+            lambda six, bgr: analysis.recognise([Broken()], bgr, six, "photo 3"),
             BadEmbedding,
             r"broken .*photo 3 .*NaN",
         ),
@@ -227,19 +211,3 @@ def test_eight_bit_pictures_survive_the_round_trip_and_transparent_pixels_become
     assert (to_picture(rgb.half()) == to_picture(rgb)).all()
     rgba = torch.tensor([[[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 1.0]]])
     assert to_picture(rgba).tolist() == [[[255, 255, 255], [153, 102, 51]]]
-
-
-def test_file_onnxruntime_refuses(tmp_path):
-    """A whole protobuf with a broken graph inside: only the runtime can tell."""
-    broken = tmp_path / "w600k_mbf.onnx"
-    broken.write_bytes(real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"XXXXX"))
-    with pytest.raises(UnsupportedCheckpoint, match=r"w600k_mbf\.onnx .*onnxruntime"):
-        insight.open_model(str(broken), insight.providers_for("CPU"))
-
-
-def test_missing_provider_falls_back_to_the_cpu(caplog):
-    assert insight.providers_for("CPU") == ("CPUExecutionProvider",)
-    assert insight.providers_for("auto")[-1] == "CPUExecutionProvider"
-    assert insight.providers_for("CoreML")[-1] == "CPUExecutionProvider"
-    if len(insight.providers_for("CoreML")) == 1:
-        assert "onnxruntime has no CoreML here" in caplog.text

@@ -19,7 +19,7 @@ import pytest
 import real_faces
 import templates
 from environment import Host
-from pack.core.faces import analysis, insight
+from pack.core.faces import analysis
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.models import manifest
@@ -458,9 +458,8 @@ def of_size(path: Path, size: tuple[int, int], folder: Path) -> Path:
 
 
 def faces_in(picture: Path) -> list[tuple[int, int, int, int]]:
-    """Where they are, found by insightface itself."""
-    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
-    found = find_faces(detector, to_picture(real_faces.image(picture)[0])).faces
+    """Where they are."""
+    found = find_faces(real_faces.detector(), to_picture(real_faces.image(picture)[0])).faces
     return [tuple(round(edge) for edge in face.box) for face in analysis.arrange(found, "left to right")]
 
 
