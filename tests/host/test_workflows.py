@@ -19,7 +19,7 @@ import pytest
 import real_faces
 import templates
 from environment import Host
-from pack.core.faces import analysis, insight
+from pack.core.faces import analysis
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.models import manifest
@@ -481,10 +481,9 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
 
 
 def faces_in(picture: Path) -> list[tuple[int, ...]]:
-    """Where they are, left, top, right, bottom, from left to right; found by insightface itself."""
-    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
-    found = find_faces(detector, to_picture(real_faces.image(picture)[0])).faces
-    return [tuple(map(round, face.box)) for face in analysis.arrange(found, "left to right")]
+    """Where they are, left, top, right, bottom, from left to right."""
+    found = find_faces(real_faces.detector(), to_picture(real_faces.image(picture)[0])).faces
+    return [tuple(round(edge) for edge in face.box) for face in analysis.arrange(found, "left to right")]
 
 
 def changed(one: dict[str, Any], **inputs: Any) -> dict[str, Any]:
