@@ -239,7 +239,7 @@ def _instant_id(model: Miniature, known: Pool) -> Loss:
     """One person, all of whom follows from face and keypoints; the UNet stays as it is.
 
     Now and then two or three places have that one person, since several faces in the keypoints image are nothing new
-    to IdentityNet then; and now and then adapter or IdentityNet is weak, as people set them.
+    to IdentityNet then; and now and then IdentityNet is alone or weak, as people set them.
     """
     device, costs, levels = _device(model), _costs(), net.noise_levels().float()
     method = model.instant_id
@@ -250,7 +250,7 @@ def _instant_id(model: Miniature, known: Pool) -> Loss:
         pixels, hints, cost, faces = (torch.stack(part).to(device) for part in zip(*scenes, strict=True))
         steps = _steps(len(scenes))
         noisy, target = _noised(model, pixels, levels[steps])
-        weights = rng.choice(((1.0, 1.0), (0.8, 0.8), (0.8, 0.8), (1.0, 0.5), (0.5, 1.0)))
+        weights = rng.choice(((1.0, 1.0), (0.8, 0.8), (0.8, 0.8), (1.0, 0.0), (0.6, 1.0)))
         with torch.autocast(device.type, torch.bfloat16, enabled=_quick_in_half(device)):
             found = method.velocity(model.unet, noisy, steps.to(device), hints, method.tokens(faces), *weights)
         return ((found.float() - target).square() * cost).mean()
