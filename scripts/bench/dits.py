@@ -28,15 +28,13 @@ QWEN = {"image_model": "qwen_image", "in_channels": 64, "num_layers": 60, "defau
 class Family:
     """A DiT and what it is given.
 
-    of: as bridge.dit names it. shape: what the host is told of it. channels: of a latent. cell: pixels along a side of
-    one of its pixels. text: width of a token, how many the words are, and how many each picture adds to them.
+    of: as bridge.dit names it. shape: what the host is told of it. text: width of a token, how many the words are, and
+    how many each picture adds to them.
     """
 
     name: str
     of: str
     shape: dict[str, Any]
-    channels: int
-    cell: int
     text: tuple[int, int, int]
 
     def network(self, device: Any, dtype: Any) -> Any:
@@ -46,9 +44,7 @@ class Family:
 
     def latent(self, width: int, height: int, dtype: Any, device: Any) -> Any:
         """Of a picture of this size in pixels."""
-        frames = (1,) if self.of == dit.QWEN else ()
-        size = (height // self.cell, width // self.cell)
-        return torch.randn(1, self.channels, *frames, *size, dtype=dtype, device=device)
+        return tiny_dits.latent(self.of, width, height).to(device, dtype)
 
     def words(self, pictures: int, dtype: Any, device: Any) -> Any:
         """A text beside so many pictures."""
@@ -63,10 +59,10 @@ class Family:
 
 FAMILIES = (
     # The host fills the text of FLUX.2 up to 512 tokens.
-    Family("klein_4b", dit.FLUX_2, KLEIN, 128, 16, (7680, 512, 0)),
-    Family("flux2_dev", dit.FLUX_2, {**KLEIN, **WIDE, "guidance_embed": True}, 128, 16, (15360, 512, 0)),
+    Family("klein_4b", dit.FLUX_2, KLEIN, (7680, 512, 0)),
+    Family("flux2_dev", dit.FLUX_2, {**KLEIN, **WIDE, "guidance_embed": True}, (15360, 512, 0)),
     # Its encoder sees each picture at 384 x 384 px: 14 x 14 tokens, and those that name and frame them.
-    Family("qwen_2511", dit.QWEN, QWEN, 16, 8, (3584, 100, 204)),
+    Family("qwen_2511", dit.QWEN, QWEN, (3584, 100, 204)),
 )
-DEV = Family("flux_dev", dit.FLUX, FLUX1, 16, 8, (4096, 256, 0))
+DEV = Family("flux_dev", dit.FLUX, FLUX1, (4096, 256, 0))
 """FLUX.1 dev, whose text the host fills up to 256 tokens. It takes no references."""

@@ -26,7 +26,7 @@ from rig import whole
 from torch.backends import cuda as kernels
 
 from bench import faces, instant_id, methods, references, timed
-from bench.measure import REPORTED, TINY, accelerator, named
+from bench.measure import REPORTED, TINY, accelerator
 
 RESULTS = "results.json"
 KERNELS = ("flash", "mem_efficient", "cudnn", "math")
@@ -165,8 +165,8 @@ def machine() -> dict[str, Any]:
     """What the figures belong to."""
     pyproject = (environment.ROOT / "pyproject.toml").read_text("utf-8")
     version = re.search(r'^version = "(.+)"', pyproject, re.MULTILINE)
-    facts: dict[str, Any] = {
-        "device": named(accelerator()),
+    return {
+        "device": str(torch.cuda.get_device_properties(0)) if torch.cuda.is_available() else "CPU",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "host": comfyui_version.__version__,
@@ -175,7 +175,3 @@ def machine() -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version(),
         "attention": [kind for kind in KERNELS if getattr(kernels, f"{kind}_sdp_enabled")()],
     }
-    if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        facts |= {"memory_gib": round(card.total_memory / 2**30, 1), "capability": f"{card.major}.{card.minor}"}
-    return facts

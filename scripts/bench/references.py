@@ -162,12 +162,12 @@ def flux() -> None:
     each; with WithAnyone everybody's tokens behind every block, where each row of the picture is somebody's."""
     family, fresh = DEV.tiny if TINY else DEV, partial(torch.zeros, dtype=DTYPE, device="meta")
     shape, width, text = family.shape, family.shape["hidden_size"], family.words(0, DTYPE, "meta")
+    x = family.latent(SIDE, SIDE, DTYPE, "meta")
     net = comfy.ldm.flux.controlnet.ControlNetFlux(
-        latent_input=True, control_latent_channels=family.channels, dtype=DTYPE, device="meta",
+        latent_input=True, control_latent_channels=x.shape[1], dtype=DTYPE, device="meta",
         operations=comfy.ops.disable_weight_init,
         **{**shape, "depth": infinite_you.BLOCKS[0], "depth_single_blocks": infinite_you.BLOCKS[1]},
     )  # fmt: skip
-    x = family.latent(SIDE, SIDE, DTYPE, "meta")
     given = {"x": x, "guidance": fresh(1), "y": fresh(1, shape["vec_in_dim"])}
     model = family.network("meta", DTYPE).diffusion_model
     alone = teraflops(partial(model, **given, timestep=fresh(1), context=text))
