@@ -45,8 +45,7 @@ def _references(family: str, seconds: float) -> Case:
 
 
 CASES = (
-    Case("faces", partial(faces.six_faces, "detect_and_embed_6_faces", faces.PROVIDERS, 1.1)),
-    Case("faces_in_torch", partial(faces.six_faces, "detect_and_embed_6_faces_in_torch", None, 1.5)),
+    Case("faces", faces.six_faces),
     Case("instant_id_beside_diffusers", partial(instant_id.beside_diffusers, False)),
     Case("people", methods.table),
     Case("references", references.table),

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from core import identities
 from core.faces.model import FaceModel, IRSE50Recogniser, faces_in, on_cpu, open_detector
-from core.faces.pictures import align
 from core.geometry import area
 from core.models.packs import IR_SE50
 from core.models.tensors import read
@@ -48,8 +47,8 @@ def _widgets(workflow: Mapping[str, Any]) -> dict[str, list[Any]]:
 def people(workflow: Mapping[str, Any], photos: Sequence[Path], models: Files) -> Group:
     """The workflow's people in their places."""
     recogniser = IRSE50Recogniser(read(models.recogniser), str(models.recogniser), on_cpu)
-    detector = open_detector(str(models.face_pack / "det_500m.onnx"), None, on_cpu)
-    face_model = FaceModel(detector, (recogniser,), align)
+    detector = open_detector(str(models.face_pack / "det_500m.onnx"), on_cpu)
+    face_model = FaceModel(detector, (recogniser,))
     known: list[Person] = []
     for name, photo in zip(_widgets(workflow)["LikenessPeopleFromPhotos"][0].split(", "), photos, strict=True):
         largest = max(faces_in(face_model, pixels(photo)).faces, key=lambda face: area(face.box))

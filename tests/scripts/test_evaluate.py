@@ -21,7 +21,6 @@ from miniature import recogniser
 from PIL import Image
 from rig import archive
 
-from core.faces import pictures, scrfd
 from core.faces.model import faces_in
 from core.people import Identity
 
@@ -188,15 +187,13 @@ def test_what_is_missing_is_said(
     assert not (folder / "measured").exists()
 
 
-@pytest.mark.parametrize(("backend", "ours"), [("torch", True), ("insightface", False)])
-def test_recognisers_are_those_of_load_face_model(backend: str, ours: bool, folder: Path) -> None:
-    """By what is in a file where its name says nothing, in folders of any depth; and run by what is asked for."""
+def test_recognisers_are_those_of_load_face_model(folder: Path) -> None:
+    """By what is in a file where its name says nothing, in folders of any depth."""
     (folder / "models" / "facexlib" / "more").mkdir(parents=True)
     torch.save(recogniser.state(), folder / "models" / "facexlib" / "more" / "faces.pth")
     (folder / "models" / "facexlib" / "gone.pth").symlink_to("nowhere")
-    model = evaluate.load(folder / "models", backend)
+    model = evaluate.load(folder / "models")
     assert model.ids == ["w600k_mbf", "arcface-ir-se50"]
-    assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is pictures.align) == ours
     (yao,) = faces_in(model, real_faces.image(real_faces.YAO)[0]).faces
     assert {name: row.shape for name, row in yao.embeddings.items()} == dict.fromkeys(model.ids, (512,))
 
