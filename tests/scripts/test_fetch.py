@@ -45,7 +45,6 @@ class Server(ThreadingHTTPServer):
         self.elsewhere: dict[str, str] = {}  # path -> where it leads to
         self.endless = False  # no length, and no end
         self.status = 404  # of what is not there
-        self.cut: list[int] = []  # after so many bytes the first answers end
         self.pause = 0.0
         self.asked: list[tuple[str, str | None]] = []  # path and Range of what was sent
 
@@ -68,10 +67,9 @@ class Handler(BaseHTTPRequestHandler):
         if not self.path.startswith("/api/"):
             self.server.asked.append((self.path, asked))
         if body := self.answer(int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0):
-            end = self.server.cut.pop(0) if self.server.cut else len(body)
-            for at in itertools.count(0, 1 << 16) if self.server.endless else range(0, end, 1 << 16):
+            for at in itertools.count(0, 1 << 16) if self.server.endless else range(0, len(body), 1 << 16):
                 try:
-                    self.wfile.write(body[at % len(body) : min(end, at % len(body) + (1 << 16))])
+                    self.wfile.write(body[at % len(body) :][: 1 << 16])
                     self.wfile.flush()
                 except OSError:
                     return
@@ -205,17 +203,6 @@ def test_a_file_of_hugging_face_and_one_of_github(server, models):
     status, told = download(server, models, "clip-vit-large-patch14")
     assert status == 0 and "is there already" in told
     assert [path for path, _ in server.asked] == [CLIP, RECOGNISER]
-
-
-def test_connections_that_end_are_taken_up_again(server, models):
-    large = CONTENT * 8  # what comes is written ten megabytes at a time
-    server.files |= {INSTANT_ID: large, RECOGNISER: large}
-    server.cut = [12 << 20, 11 << 20, len(large), 12 << 20]
-    assert download(server, models, "instantid", "arcface-ir-se50")[0] == 0
-    ranges = [None, "bytes=10485760-", "bytes=20971520-"]
-    assert [asked for _, asked in server.asked] == [*ranges, *ranges[:2]]
-    for name in ("instantid/ip-adapter.bin", "facexlib/recognition_arcface_ir_se50.pth"):
-        assert (models / name).read_bytes() == large
 
 
 def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
