@@ -156,8 +156,8 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     lines = [line for entry in entries for line in entry.get("lines", []) if line["target"] is not None]
     missed = [f"{line['name']} {line['ratio']} > {line['target']}" for line in lines if line["ratio"] > line["target"]]
     goals = f"Goals missed: {'; '.join(missed)}." if missed else "Every goal that was measured is met."
-    told = "Small networks: the figures mean nothing." if TINY else goals
-    return f"{', '.join(f'{count[one]} {one}' for one in ('measured', 'failed', 'left out'))}. {told}"
+    text = "Small networks: the figures mean nothing." if TINY else goals
+    return f"{', '.join(f'{count[one]} {one}' for one in ('measured', 'failed', 'left out'))}. {text}"
 
 
 def machine() -> dict[str, Any]:

@@ -89,8 +89,10 @@ def test_inputs_that_every_row_has(tmp_path: Path) -> None:
 def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "jobs.csv").write_text(f"name,Photo\ncafe\u0301,x\n{name},x\n,{'字' * 80}.png\n", "utf-8")
     first, second, unnamed = rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo")
-    told = "line 2 has the name caf\u00e9 too" if len(name) == 4 else "cannot be a file's: at most 120 letters and 200"
-    assert not first.problem and not unnamed.problem and told in second.problem
+    message = (
+        "line 2 has the name caf\u00e9 too" if len(name) == 4 else "cannot be a file's: at most 120 letters and 200"
+    )
+    assert not first.problem and not unnamed.problem and message in second.problem
     assert len(f".{unnamed.name}_10000of10000.safetensors.part".encode()) < 256
 
 
