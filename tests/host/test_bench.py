@@ -45,7 +45,7 @@ def test_every_case_runs() -> None:
     counted = [line for name, line in lines.items() if name.startswith("people_")]
     assert all(line["ours"] > line["peer"] for line in counted), "nothing of ours was run"
     of_families = {f"people_{family}_ip_adapter_faceid_2" for family in ("sdxl", "sd15")}
-    assert {"detect_and_embed_6_faces", "instant_id_step_time_vs_diffusers", *of_families} < {*lines}
+    assert {"detect_and_embed_6_faces_in_torch", "instant_id_step_time_vs_diffusers", *of_families} < {*lines}
 
 
 def test_a_case_that_fails_is_named_and_the_next_one_runs(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from miniature import avatars, export, looks, measure, net, places, recogniser, 
 from miniature.training import portraits
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.face_model import FaceModel
-from pack.core.faces import insight
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.control_images import PoseImage
@@ -273,8 +272,7 @@ def test_a_second_pass_gives_everybody_their_own_look(
     chosen = [people[0], people[1], people[4]]
     cast, layout = standing(chosen, LARGE)
     strangers = sample(loaded, *without_patches(loaded, cast, layout), layout, PLAIN)
-    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
-    face_model = FaceModel(detector, (Embedder(),), insight.align)
+    face_model = FaceModel(real_faces.detector(), (Embedder(),))
     choice = ("everybody", 96, 0.4, 256, 1.0, 0.6, 0.25, "cut out in their place")
     crops, masks, rows, where, *_ = CropFaces.execute(face_model, strangers[None], cast, *choice).args
     made = painted_anew(loaded, crops, masks, sides_of(loaded, rows, PoseImage.execute(cast=rows).args[0], PLAIN), 0.8)
