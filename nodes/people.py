@@ -23,7 +23,7 @@ from ..bridge.face_model import (
     refusal,
 )
 from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, described, output, pixels_input
+from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, described, output, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, insight, landmarks
@@ -36,7 +36,6 @@ from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
-CATEGORY = "likeness/people"
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
 """At what size a photo is given to the face model: its own, or that of InstantID's authors."""
@@ -63,7 +62,7 @@ class LoadFaceModel(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadFaceModel",
             display_name="Load Face Model",
-            category=CATEGORY,
+            category=IN_FILES,
             inputs=[
                 io.Combo.Input("pack", options=pack_names()),
                 io.Combo.Input("recognisers", options=recogniser_names(), default=ALL),
@@ -101,7 +100,7 @@ class DetectFaces(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessDetectFaces",
             display_name="Detect Faces",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image"),
@@ -160,7 +159,7 @@ class Identity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessIdentity",
             display_name="Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image"),
@@ -292,7 +291,7 @@ class BlendIdentities(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBlendIdentities",
             display_name="Blend Identities",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("a"),
                 IdentitySocket.Input("b"),
@@ -317,7 +316,7 @@ class SaveIdentity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessSaveIdentity",
             display_name="Save Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("identity"),
                 io.String.Input("filename", default="person"),
@@ -349,7 +348,7 @@ class LoadIdentity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadIdentity",
             display_name="Load Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[io.Combo.Input("file", options=face_bank.files() or [NONE_FOUND])],
             outputs=[
                 output(IdentitySocket, "identity"),
@@ -381,7 +380,7 @@ class Cast(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCast",
             display_name="Cast (people)",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 CastSocket.Input("cast", optional=True),
                 *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
@@ -461,7 +460,7 @@ class PeopleFromPhotos(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPeopleFromPhotos",
             display_name="People from Photos",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.String.Input("names", default=""),

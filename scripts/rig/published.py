@@ -185,10 +185,19 @@ def _sampling(nodes: Mapping[str, Node], sampler: Node, path: list[Node]) -> dic
             found["scheduler"] = node.type
         if node.type == "CFGNorm":
             found["CFG"] += f", CFGNorm {node.inputs['strength']}"
+        if node.type == "ModelSamplingFlux":
+            found["shift"] = _shift_of_flux(node, _size(nodes, sampler))
     denoise = next((node.inputs["denoise"] for node in path if "denoise" in node.inputs), 1.0)
     scheduler = found.get("scheduler") or str(sampler.inputs.get("scheduler"))
     found["scheduler"] = scheduler if denoise == 1.0 else f"{scheduler}, {denoise}"
     return found | {"size": _size(nodes, sampler), "negative": _negative(nodes, path)}
+
+
+def _shift_of_flux(node: Node, size: str) -> str:
+    """By the number of the picture's tokens of 16 px, as the node works it out."""
+    width, height = map(int, size.split("x"))
+    largest, base = node.inputs["max_shift"], node.inputs["base_shift"]
+    return f"{base + (width * height / 256 - 256) * (largest - base) / (4096 - 256):.3f}"
 
 
 def _model(name: str) -> str:
@@ -228,8 +237,11 @@ def _negative(nodes: Mapping[str, Node], path: list[Node]) -> str:
 
 
 def _weights(path: list[Node], known: tuple[Method, ...]) -> Iterator[tuple[str, str, str]]:
-    """What the nodes of the methods are set to; of ours alone their strength and range."""
+    """What the nodes of the methods are set to; of ours alone their strength and range. FLUX.1's guidance is the
+    method's, which stands behind it."""
     for node in path:
+        if node.type == "FluxGuidance":
+            yield from ((one.node, "guidance", str(node.inputs["guidance"])) for one in known if one.theirs("guidance"))
         method = next((one for one in known if one.node == node.type), None)
         names = [what for what, *_ in method.settings] if method else ["strength"] if node.type == _OURS else []
         for name in dict.fromkeys([*names, "start_percent", "end_percent"] if names else []):

@@ -22,7 +22,7 @@ DOWNLOADABLE = ("https://huggingface.co/", "https://civitai.com/")
 FOLDERS = {
     "checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole", "detection",
     "diffusion_models", "geometry_estimation", "densepose", "ipadapter", "photomaker", "storymaker",
-    "text_encoders",
+    "text_encoders", "infiniteyou", "withanyone",
 }  # fmt: skip
 # Drawn before links kept off the pictures; a new file is not to be added.
 UNTIDY = {"id_patch_second_pass_six_people", "parts_id_patch_two_outfits"}
