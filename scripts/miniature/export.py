@@ -38,7 +38,7 @@ def files(root: Path) -> Files:
 
 def build() -> Files:
     """All files, written once per version of the miniature."""
-    sources = [stored.FILE, *sorted(Path(__file__).parent.glob("*.py"))]
+    sources = [*stored.FILES.values(), *sorted(Path(__file__).parent.glob("*.py"))]
     recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
     return files(once(CACHE / "miniature" / recipe, _everything))
 

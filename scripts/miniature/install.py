@@ -1,4 +1,4 @@
-"""The miniature in one's own ComfyUI: its files, two photos, and a workflow in which everything is set.
+"""The miniature in one's own ComfyUI: its files, two photos, and workflows in which everything is set.
 
     python -m miniature.install ComfyUI/models     in scripts/
 
@@ -13,9 +13,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from environment import ROOT, run
 from rig import photos
@@ -27,9 +27,36 @@ from core.models.needs import nodes_in
 
 from . import export, net, places
 
-SOURCE = ROOT / "workflows" / "start_two_people.json"
-NAME = "Two people (miniature)"
-NOTE = Path(__file__).with_name("note.md")
+
+class Kind(NamedTuple):
+    """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, what
+    each is set to, of these files. chooses: what a user does first."""
+
+    template: str
+    note: str
+    steps: int
+    names: Callable[[Files], dict[str, str]]
+    chooses: str
+
+
+GROUP, PORTRAIT = "Two people (miniature)", "A portrait (miniature)"
+KINDS = {
+    GROUP: Kind(
+        "start_two_people", "note.md", net.Settings().steps,
+        lambda files: {
+            "control_net_name": files.control_net.name, "file": files.id_patch.name, "pack": files.face_pack.name
+        },
+        "choose two photos",
+    ),
+    PORTRAIT: Kind(
+        "start_portrait", "note_portrait.md", 4,
+        lambda files: {
+            "control_net_name": files.identity_net.name, "file": files.instant_id.name,
+            "pack": files.antelope.parent.name,
+        },
+        "choose a photo",
+    ),
+}  # fmt: skip
 
 
 def install(models: Path) -> list[str]:
@@ -38,10 +65,11 @@ def install(models: Path) -> list[str]:
     Files that are there under the names of the user's own (photos, the workflow, the face pack) stay.
     """
     source, to = export.build(), export.files(models)
-    four = [to.checkpoint, to.control_net, to.id_patch, to.recogniser]
-    for file in four:
+    own = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id]
+    own += [to.antelope.with_name(file.name) for file in sorted(source.antelope.parent.iterdir())]
+    for file in own:
         _put(source.root / file.relative_to(models), file)
-    said = [f"{file} ({file.stat().st_size / 2**20:.0f} MiB)" for file in four]
+    said = [f"{file} ({file.stat().st_size / 2**20:.0f} MiB)" for file in own]
     if pack := _lacking(to.face_pack, sorted(source.face_pack.iterdir())):
         for file in pack:
             _put(file, to.face_pack / file.name)
@@ -51,10 +79,10 @@ def install(models: Path) -> list[str]:
         said.append(f"{real} is the real recogniser and is found first: move it away while you try this.")
     around = models.absolute().parent
     if not ((around / "main.py").is_file() or (around / "user").is_dir()):
-        return [*said, f"{around} is no folder of ComfyUI's, so no workflow is left there."]
+        return [*said, f"{around} is no folder of ComfyUI's, so no workflows are left there."]
     if not _has_pack(around / "custom_nodes"):
-        said.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflow cannot run.")
-    return [*said, _workflow_left(around, source)]
+        said.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
+    return [*said, *(_workflow_left(around, source, name) for name in KINDS)]
 
 
 def _has_pack(custom_nodes: Path) -> bool:
@@ -83,23 +111,24 @@ def _put(source: Path, target: Path) -> None:
         written(target, made)
 
 
-# --- The workflow
+# --- The workflows
 
 
-def _workflow_left(comfyui: Path, files: Files) -> str:
-    """Among the user's workflows, with two drawn people in the input folder. One that is there already stays."""
+def _workflow_left(comfyui: Path, files: Files, name: str) -> str:
+    """Among the user's workflows, with drawn people in the input folder. One that is there already stays."""
     chosen = {photo: f"miniature_{photo.name}" for photo in photos.drawn()}
-    for photo, name in chosen.items():
-        if not (comfyui / "input" / name).exists():
-            _put(photo, comfyui / "input" / name)
-    workflow = ready(load(SOURCE), files, list(chosen.values()))
-    target = comfyui / "user" / "default" / "workflows" / f"{NAME}.json"
+    for photo, copied in chosen.items():
+        if not (comfyui / "input" / copied).exists():
+            _put(photo, comfyui / "input" / copied)
+    source = load(ROOT / "workflows" / f"{KINDS[name].template}.json")
+    workflow = ready(source, files, list(chosen.values()), name)
+    target = comfyui / "user" / "default" / "workflows" / f"{name}.json"
     if not target.exists():
         text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
         written(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
     elif not _same(target, workflow):
         return f"{target} is another one than would be left there now: it stays. Delete it for a new one."
-    return f"{target}: reload ComfyUI's page, open Workflows at the left, {NAME}, choose two photos, Run."
+    return f"{target}: reload ComfyUI's page, open Workflows at the left, {name}, {KINDS[name].chooses}, Run."
 
 
 def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
@@ -109,26 +138,27 @@ def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
         return False
 
 
-def ready(workflow: dict[str, Any], files: Files, images: Sequence[str]) -> dict[str, Any]:
-    """The same workflow with the miniature's files, size and steps, and these pictures in its Load Image nodes."""
-    settings, (width, height) = net.Settings(), places.LARGE
+def ready(workflow: dict[str, Any], files: Files, images: Sequence[str], name: str = GROUP) -> dict[str, Any]:
+    """The same workflow with the miniature's files, size and steps, and these pictures in its Load Image nodes.
+
+    name: of KINDS.
+    """
+    kind, (width, height) = KINDS[name], places.LARGE
     set_to = {
+        **kind.names(files),
         "ckpt_name": files.checkpoint.name,
-        "control_net_name": files.control_net.name,
-        "file": files.id_patch.name,
-        "pack": files.face_pack.name,
         "width": width,
         "height": height,
-        "steps": settings.steps,
-        "cfg": settings.cfg,
+        "steps": kind.steps,
+        "cfg": net.Settings().cfg,
         "scheduler": "normal",
     }
     fill(workflow, set_to, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] in NOTES:
-            node["widgets_values"][0] = NOTE.read_text("utf-8")
-    workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, NAME))
+            node["widgets_values"][0] = Path(__file__).with_name(kind.note).read_text("utf-8")
+    workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
     return workflow
 
 

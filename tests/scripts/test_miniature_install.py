@@ -24,11 +24,11 @@ def every_file(folder: Path) -> dict[str, int]:
 
 def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> None:
     (comfyui / "custom_nodes").mkdir()
-    assert "cannot run" in install.install(comfyui / "models")[-2]
+    assert "cannot run" in install.install(comfyui / "models")[-3]
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
     said = install.install(comfyui / "models")
-    left = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
-    assert "cannot run" not in said[-2] and said[-1].startswith(str(left))
+    left = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
+    assert "cannot run" not in said[-3] and said[-2].startswith(str(left))
     nodes, text = list(nodes_in(json.loads(left.read_text("utf-8")))), left.read_text("utf-8")
     for real in ("Juggernaut", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
@@ -47,13 +47,13 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
 def test_what_the_user_has_stays(comfyui: Path) -> None:
     """A changed workflow and a photo of that name; an older file of the miniature's own is renewed."""
     install.install(comfyui / "models")
-    mine = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
+    mine = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
     photo = comfyui / "input" / "miniature_likeness_ben.png"
     old = export.files(comfyui / "models").id_patch
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()
         file.write_bytes(now)
-    assert "it stays" in install.install(comfyui / "models")[-1]
+    assert "it stays" in install.install(comfyui / "models")[-2]
     assert mine.read_bytes() == b'{"mine": 1}' and photo.read_bytes() == b"a photo"
     assert old.read_bytes() == export.build().id_patch.read_bytes()
 
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_to_is_said(
         assert install.main() == 1
         assert "Not all of it could be put there" in capsys.readouterr().out
     (comfyui / "alone" / "models").mkdir(parents=True)
-    assert "no workflow is left" in install.install(comfyui / "alone" / "models")[-1]
+    assert "no workflows are left" in install.install(comfyui / "alone" / "models")[-1]
     assert {path.name for path in (comfyui / "alone").iterdir()} == {"models"}
 
 
