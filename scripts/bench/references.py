@@ -31,7 +31,7 @@ from bench.measure import (
     TINY,
     LiveBytes,
     accelerator,
-    finished,
+    clocked,
     interleaved,
     named,
     peak_gib,
@@ -150,8 +150,8 @@ def timed(name: str) -> None:
     model = family.network(accelerator(), DTYPE)
     for people, size in dict.fromkeys([*((people, SIZES[0]) for people in PEOPLE), (PEOPLE[-1], SIZES[-1])]):
         free, tied = (Forward(family, model, people, size, each) for each in (False, True))
-        ours, peer = interleaved(finished(tied), finished(free), 2)
-        memory = {"peak_gib": round(peak_gib(tied), 2), "peer_peak_gib": round(peak_gib(free), 2)}
+        ours, peer = interleaved(clocked(tied), clocked(free), 2)
+        memory = {"peak_gib": peak_gib(tied), "peer_peak_gib": peak_gib(free)}
         told = f"references_{name}_{people}_of_{size}_vs_unbound"
         report(told, ours, peer, "s a forward", 1.05, named(accelerator()), people=people, size=size, **memory)
 
@@ -179,11 +179,3 @@ def flux() -> None:
         rows = fresh(1, (SIDE // TOKEN) ** 2 // people, width)
         read = people * blocks * teraflops(partial(with_anyone.read, rows, face, (0,)))
         report("with_anyone_operations", alone + read, alone, "TFLOP", 1.02, COUNTED, people=people)
-
-
-CASES: dict[str, Callable[[], None]] = {
-    "references": table,
-    "flux_operations": flux,
-    **{f"references_{family.name}_gpu": partial(timed, family.name) for family in FAMILIES},
-}
-NEED_GPU = {name for name in CASES if name.endswith("_gpu")}

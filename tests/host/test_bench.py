@@ -39,7 +39,7 @@ def test_every_case_runs() -> None:
     assert run.returncode == 0, run.stderr
     assert "left out" not in run.stderr
     said = names(run)
-    assert {"detect_and_embed_6_faces", "detect_and_embed_6_faces_in_torch"} < {*said}
+    assert "detect_and_embed_6_faces_in_torch" in said
     assert "instant_id_step_time_vs_diffusers" in said
     lines = {line["name"]: line for line in map(json.loads, run.stdout.splitlines())}
     counted = [line for name, line in lines.items() if name.startswith("people_")]

@@ -20,7 +20,6 @@ from miniature import avatars, export, looks, measure, net, places, recogniser, 
 from miniature.training import portraits
 from pack.bridge.conditioning import append_tokens
 from pack.bridge.face_model import FaceModel
-from pack.core.faces import insight
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.control_images import PoseImage
@@ -309,8 +308,7 @@ class Embedder:
 @torch.no_grad()
 def second_pass(host: Host, cast: Cast, photo: Tensor, denoise: float) -> tuple[Tensor, Tensor]:
     """(picture, mask): everybody once more from their own square, as the workflow of the second pass does."""
-    detector = insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
-    face_model = FaceModel(detector, (Embedder(),), insight.align)
+    face_model = FaceModel(real_faces.detector(), (Embedder(),))
     choice = ("everybody", 96, 0.4, 256, 1.0, 0.6, 0.25, "cut out in their place")
     crops, masks, rows, where, *_ = CropFaces.execute(face_model, photo[None], cast, *choice).args
     sides = sides_of(host, rows, PoseImage.execute(cast=rows).args[0], PLAIN)

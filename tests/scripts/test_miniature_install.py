@@ -80,12 +80,15 @@ def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> Non
 def test_a_folder_that_cannot_be_written_to_is_said(
     comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where the ComfyUI was given instead of its models."""
+    """Also where the ComfyUI was given instead of its models; a folder without one gets the files alone."""
     (comfyui / "models" / "checkpoints").touch()
     for given in (comfyui / "models", comfyui):
         monkeypatch.setattr("sys.argv", ["export", str(given)])
         assert install.main() == 1
         assert "Not all of it could be put there" in capsys.readouterr().out
+    (comfyui / "alone" / "models").mkdir(parents=True)
+    assert "no workflow is left" in install.install(comfyui / "alone" / "models")[-1]
+    assert {path.name for path in (comfyui / "alone").iterdir()} == {"models"}
 
 
 def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
@@ -98,9 +101,3 @@ def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
     }
     outer, inside = nodes_in(install.ready(graph, export.files(Path()), []))
     assert outer["widgets_values"] == [1, 7] and inside["widgets_values"] == [7, "fixed", 1, 1.0]
-
-
-def test_a_folder_without_comfyui_gets_the_files_alone(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    assert "no workflow is left" in install.install(tmp_path / "models")[-1]
-    assert {path.name for path in tmp_path.iterdir()} == {"models"}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from pack.nodes.photo_maker.net import BadTrigger, TooManyPhotos, find, laid_out
 
 START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
 ROOM = 6
 EMPTY = {"g": [[(START, 1.0, 0), (END, 1.0, 0), *[(PAD, 1.0, 0)] * ROOM]]}
-PEOPLE = ["Anna", "Ben"]
 
 
 def chunks(*numbers):
@@ -20,8 +20,8 @@ def chunks(*numbers):
     return {"g": [[*chunk, *[(PAD, 1.0, 0)] * (ROOM + 2 - len(chunk))] for chunk in whole]}
 
 
-def words_of(text, people=PEOPLE, trigger=(IMG,)):
-    return find(chunks(*text), chunks(*trigger), "img", people)
+def words_of(text):
+    return find(chunks(*text), chunks(IMG), "img", ["Anna", "Ben"])
 
 
 @pytest.mark.parametrize(
@@ -42,11 +42,8 @@ def test_class_words_stand_once_for_each_token(text, copies, laid, places):
 
 
 def test_a_trigger_of_several_tokens_and_embeddings_beside_it():
-    import torch
-
     text = [(torch.ones(3), 1.0, 1), (MAN, 1.2, 2), (31, 1.0, 3), (32, 1.0, 3)]
-    prompt = {"g": [[(START, 1.0, 0), *text, (END, 1.0, 0)]]}
-    found = find(prompt, chunks(31, 32), "two tokens", ["Anna"])
+    found = find({"g": [[(START, 1.0, 0), *text, (END, 1.0, 0)]]}, chunks(31, 32), "two tokens", ["Anna"])
     assert [one[1:] for one in found.tokens["g"]] == [(1.0, 1), (1.2, 2)] and found.ends["g"] == [1]
 
 
@@ -66,13 +63,10 @@ def test_triggers_that_are_not_those_of_the_people(text, says):
     assert says in str(error.value) and "a woman img and a woman img" in str(error.value)
 
 
-def test_more_photos_than_a_chunk_holds():
+def test_what_cannot_be_laid_out():
     with pytest.raises(TooManyPhotos, match="7 tokens of the text, which reads 6"):
         laid_out(words_of((MAN, IMG, WOMAN, IMG)), (1, ROOM + 1), EMPTY)
-
-
-def test_text_encoders_that_disagree_where_a_word_stands():
     one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
-    found = find({"g": one, "l": other}, {"g": chunks(IMG)["g"], "l": chunks(IMG)["g"]}, "img", ["Anna"])
+    found = find({"g": one, "l": other}, {name: chunks(IMG)["g"] for name in "gl"}, "img", ["Anna"])
     with pytest.raises(BadTrigger, match="not as many tokens for each of the two text encoders"):
         laid_out(found, (1,), {**EMPTY, "l": EMPTY["g"]})
