@@ -12,7 +12,7 @@ import comfy.samplers
 import environment
 import tiny_sdxl
 import torch
-from instant_id_made import DEFAULTS, person
+from instant_id_run import DEFAULTS, person
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
 from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
