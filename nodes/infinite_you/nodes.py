@@ -22,7 +22,7 @@ from ...bridge import dit, load, notes, scopes
 from ...bridge.conditioning import ALWAYS, WHOLE, Attachment, Conditioning, check_conditioning, check_range
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import described, heard_inputs, percent_input, photos_input
+from ...bridge.schema import IN_METHODS, described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
 from ...bridge.unet import Options
@@ -219,7 +219,6 @@ def _once(residuals: dict[str, Sequence[Tensor]]) -> Iterable[Tensor]:
 
 
 METHOD = method("infinite_you")
-CATEGORY = "likeness/infiniteyou"
 APPLY = "Apply InfiniteYou"
 
 
@@ -248,7 +247,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyInfiniteYou",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),

@@ -20,6 +20,7 @@ from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -102,8 +103,7 @@ def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     return IPAdapter(FILE.build(path, IPAdapterNet, state), lora.of_adapter(state), variant=found)
 
 
-CATEGORY = "likeness/ip-adapter"
-APPLY = "Apply IP-Adapter (Likeness)"
+APPLY = "Apply IP-Adapter"
 AS_MADE = "as the file was made"
 
 
@@ -113,7 +113,7 @@ class ApplyIPAdapter(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyIPAdapter",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
@@ -243,7 +243,7 @@ class ApplyStyle(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyStyle",
             display_name=STYLES,
-            category="likeness/ip-adapter",
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

@@ -15,7 +15,7 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import load, notes, scopes
+from ...bridge import load, notes, schema, scopes
 from ...bridge.carried import put
 from ...bridge.conditioning import ALWAYS, Conditioning, changed_at, check_conditioning
 from ...bridge.encode import check_family, vision_of
@@ -24,7 +24,6 @@ from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
 from ...bridge.regional_text import RegionalTextRun, silent, standing_at
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs, region_masks_input
 from ...bridge.unet import text_width
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
@@ -38,7 +37,7 @@ from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import TRIGGER, PhotoMakerNet, laid_out
 
 METHOD = method("photo_maker")
-APPLY = "Apply PhotoMaker (Likeness)"
+APPLY = "Apply PhotoMaker"
 WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
 FILE = load.Published.of(METHOD, "PhotoMaker adapter")
 
@@ -114,10 +113,10 @@ def _control_nets_read(words: Conditioning, side: Conditioning) -> Conditioning:
 class ApplyPhotoMaker(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        made = io.Schema(
             node_id="LikenessApplyPhotoMaker",
             display_name=APPLY,
-            category="likeness/photomaker",
+            category=schema.IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Clip.Input("clip"),
@@ -125,18 +124,18 @@ class ApplyPhotoMaker(io.ComfyNode):
                 PhotoMakerSocket.Input("photo_maker"),
                 CastOrIdentitySocket.Input("cast"),
                 io.String.Input("text", multiline=True, dynamic_prompts=True, default=f"photo of a man {TRIGGER}"),
-                advanced(io.String.Input("trigger", default=TRIGGER)),
+                schema.advanced(io.String.Input("trigger", default=TRIGGER)),
                 io.Float.Input("weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
-                percent_input("start_percent", 0.22),
-                *map(advanced, region_inputs()),
-                region_masks_input(),
+                schema.percent_input("start_percent", 0.22),
+                *map(schema.advanced, schema.region_inputs()),
+                schema.region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
         )
-        return described(
-            schema, "photomaker", "photo maker", "stacked id", "img trigger", "same person", "character", "multi id",
+        return schema.described(
+            made, "photomaker", "photo maker", "stacked id", "img trigger", "same person", "character", "multi id",
             "换脸",
         )  # fmt: skip
 

@@ -14,7 +14,15 @@ from ...bridge import dit, notes
 from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.dit import require_dits
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs, region_masks_input
+from ...bridge.schema import (
+    IN_METHODS,
+    advanced,
+    applied_outputs,
+    described,
+    percent_input,
+    region_inputs,
+    region_masks_input,
+)
 from ...core import previews
 from ...core.people import require_places
 from ...core.places import drawing, heard, regions
@@ -33,7 +41,7 @@ class CastReferences(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCastReferences",
             display_name=NAME,
-            category="likeness/references",
+            category=IN_METHODS,
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
@@ -103,7 +111,7 @@ class BindReferences(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBindReferences",
             display_name=BIND,
-            category="likeness/references",
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

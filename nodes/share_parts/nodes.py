@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.encode import latent_of, text_of
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, described, percent_input, seed_input
+from ...bridge.schema import IN_METHODS, advanced, applied_outputs, described, percent_input, seed_input
 from ...bridge.self_attention.recording import Recorded, record, record_one
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, share_with
@@ -237,7 +237,7 @@ class SharePartsAttention(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessSharePartsAttention",
             display_name="Share Parts Attention",
-            category="likeness/parts",
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

@@ -10,6 +10,7 @@ from typing import Any
 import folder_paths
 import people_made
 import pytest
+import tiny_dits
 import torch
 from attack_graphs import SOCKETS, ours, value
 from attack_values import FILES
@@ -17,7 +18,7 @@ from graph_run import call, run
 from pack.bridge.schema import seed_input
 from pack.core.errors import BadChoice, BadInput, BadLayout, BadSize
 from pack.core.inputs import BadPicture
-from pack.core.methods import methods
+from pack.core.methods import Method, methods
 from pack.core.people import Cast, Layout, Slot
 from pack.nodes.extension import NODES
 from rig.host_server import HostError, HostServer
@@ -70,8 +71,13 @@ def of_other_kinds(entry: Any) -> list[Any]:
     for alike in ({"IMAGE", "MASK"}, {"CLIP", "VAE"}):  # tensors, and both have an encode
         kinds |= alike if kinds & alike else set()
     known = {kind: made for kind, made in SOCKETS.items() if kind != ANYTHING}
-    known |= {method.socket: f"loaded({method.folder!r})" for method in methods() if method.folder in FILES}
+    known |= {method.socket: f"loaded({method.folder!r})" for method in methods() if loadable(method)}
     return [brought(made) for kind, made in known.items() if not kinds & {*kind.split(",")}]
+
+
+def loadable(method: Method) -> bool:
+    """Whether there is a file of it, and this host is new enough for it."""
+    return method.folder in FILES and (tiny_dits.KNOWN or method.host == "0.3.64")
 
 
 @cache

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from pack.nodes.photo_maker.net import BadTrigger, TooManyPhotos, laid_out
 
 START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
 ROOM = 6
 EMPTY = {"g": [[(START, 1.0, 0), (END, 1.0, 0), *[(PAD, 1.0, 0)] * ROOM]]}
-PEOPLE = ["Anna", "Ben"]
 
 
 def chunks(*numbers):
@@ -20,8 +20,8 @@ def chunks(*numbers):
     return {"g": [[*chunk, *[(PAD, 1.0, 0)] * (ROOM + 2 - len(chunk))] for chunk in whole]}
 
 
-def laid(text, copies=(1, 1), people=PEOPLE, trigger=(IMG,)):
-    return laid_out(chunks(*text), chunks(*trigger), EMPTY, "img", people, copies)
+def laid(text, copies=(1, 1)):
+    return laid_out(chunks(*text), chunks(IMG), EMPTY, "img", ["Anna", "Ben"], copies)
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,6 @@ def test_class_words_stand_once_for_each_token(text, copies, words, places):
 
 
 def test_a_trigger_of_several_tokens_and_embeddings_beside_it():
-    import torch
-
     text = [(torch.ones(3), 1.0, 1), (MAN, 1.2, 2), (31, 1.0, 3), (32, 1.0, 3)]
     prompt = {"g": [[(START, 1.0, 0), *text, (END, 1.0, 0)]]}
     found, stand = laid_out(prompt, chunks(31, 32), EMPTY, "two tokens", ["Anna"], [1])
@@ -66,12 +64,9 @@ def test_triggers_that_are_not_those_of_the_people(text, says):
     assert says in str(error.value) and "a woman img and a woman img" in str(error.value)
 
 
-def test_more_photos_than_a_chunk_holds():
+def test_what_cannot_be_laid_out():
     with pytest.raises(TooManyPhotos, match="7 tokens of the text, which reads 6"):
         laid((MAN, IMG, WOMAN, IMG), (1, ROOM + 1))
-
-
-def test_text_encoders_that_disagree_where_a_word_stands():
     one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
     both = {"g": one, "l": other}, dict.fromkeys("gl", chunks(IMG)["g"]), dict.fromkeys("gl", EMPTY["g"])
     with pytest.raises(BadTrigger, match="not as many tokens for each of the two text encoders"):
