@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import figures
+import numpy as np
 import pytest
 import translations
 from PIL import Image
@@ -32,6 +33,7 @@ SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}
 PICTURES = {"LoadImage", "SaveImage", "PreviewImage"}
 # What lies on a canvas of 1920x1080, left, top, right, bottom: "4 errors found" while files are missing, and the map.
 COVERED = (1494, 0, 1920, 216), (1660, 818, 1920, 1080)
+KINDS = "Link", "Group"
 BEFORE, BEHIND = -10, -20
 """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
 
@@ -145,8 +147,8 @@ def test_numbers_are_there_once_and_none_above_the_last(file: File) -> Iterator[
     nodes = [node["id"] for level in (graph, *inside) for node in level["nodes"]]
     yield from (numbers for numbers in (links, groups, nodes) if len(set(numbers)) < len(numbers))
     last = [(graph["last_link_id"], links), (graph["last_node_id"], [node["id"] for node in file.nodes])]
-    last += [(one["state"]["lastLinkId"], [link["id"] for link in one["links"]]) for one in inside]
-    last += [(one["state"]["lastGroupId"], [group["id"] for group in one["groups"]]) for one in inside]
+    for one in inside:
+        last += [(one["state"][f"last{what}Id"], [part["id"] for part in one[f"{what.lower()}s"]]) for what in KINDS]
     yield from (numbers for most, numbers in last if max(numbers, default=0) > most)
     if len(file.nodes) > (42 if file.stem in LARGE else 23) or graph["version"] != 0.4:
         yield f"{len(file.nodes)} boxes"
@@ -239,15 +241,11 @@ def test_a_bypassed_box_lets_no_skeleton_through(file: File) -> Iterator[object]
 
 def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
     """By these properties the frontend offers the pack that a missing node needs."""
-    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
-    assert version
-    for file in TEMPLATES:
-        sources = [(node["type"], node["properties"]) for node in file.real]
-        ours = {(kind, where["cnr_id"], where.get("ver")) for kind, where in sources if kind.startswith("Likeness")}
-        assert ours <= {(kind, "likeness", version[1]) for kind in node_ids}, file.stem
-        assert {where["cnr_id"] for kind, where in sources if not kind.startswith("Likeness")} <= {"comfy-core"}, (
-            file.stem
-        )
+    version = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    nodes = [(node["type"], node["properties"]) for file in TEMPLATES for node in file.real]
+    ours = {(kind, where["cnr_id"], where.get("ver")) for kind, where in nodes if kind.startswith("Likeness")}
+    assert ours <= {(kind, "likeness", version[0]) for kind in node_ids}
+    assert {where["cnr_id"] for kind, where in nodes if not kind.startswith("Likeness")} == {"comfy-core"}
 
 
 @every
@@ -402,15 +400,10 @@ def port(node: Graph, slot: int, right: bool) -> tuple[float, float]:
 
 def drawn(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
     """The frontend's curve, in 60 points."""
-    pull, (x, y), (right, end_y) = max(30, math.dist(start, end) / 4), start, end
-
-    def at(t: float, *corners: float) -> float:
-        return sum(
-            c * k * t**i * (1 - t) ** (3 - i) for i, (c, k) in enumerate(zip(corners, (1, 3, 3, 1), strict=True))
-        )
-
-    steps = [step / 60 for step in range(61)]
-    return [(at(t, x, x + pull, right - pull, right), at(t, y, y, end_y, end_y)) for t in steps]
+    pull = max(30, math.dist(start, end) / 4)
+    corners = np.array([start, (start[0] + pull, start[1]), (end[0] - pull, end[1]), end])
+    t = np.linspace(0, 1, 61)[:, None]
+    return [*map(tuple, np.hstack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]) @ corners)]
 
 
 # Words
@@ -452,23 +445,16 @@ def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
 
 
 @pytest.mark.parametrize("language", translations.TRANSLATED)
-def test_every_text_of_a_graph_is_translated_and_no_other(language: str) -> None:
-    """What web/labels.js finds in its table; a text that is gone leaves it too."""
+def test_every_text_of_a_graph_and_line_of_a_note_is_translated_and_no_other(language: str) -> None:
+    """What web/labels.js finds in its tables; a text that is gone leaves them too."""
     table, names = translations.table(language), translations.PROPER_NAMES
     shown = {text for file in (*TEMPLATES, *BLUEPRINTS.values()) for text in translations.of_graph(file.graph)}
     # A group is numbered: 5 · ID-Patch.
     assert sorted(table.keys() ^ {text for text in shown if re.sub(r"^\d · ", "", text) not in names}) == []
     assert sorted(names - shown) == []
     assert [text for text in table.values() if re.search(r"[{}@|]", text)] == [], "messages give these a meaning"
-    latin = {text for text in table.values() if not re.search(r"[\u4e00-\u9fff]", text)}
+    lines, links = translations.table(language, translations.NOTES), re.compile(r"\]\((\S+)\)")
+    assert sorted(lines.keys() ^ {one for file in TEMPLATES for one in translations.lines_of_notes(file.graph)}) == []
+    latin = {text for text in (*table.values(), *lines.values()) if not re.search(r"[\u4e00-\u9fff]", text)}
     assert sorted(latin - names) == []
-
-
-@pytest.mark.parametrize("language", translations.TRANSLATED)
-def test_every_line_of_a_note_is_translated_and_no_other(language: str) -> None:
-    lines = translations.table(language, translations.NOTES)
-    shown = {line for file in TEMPLATES for line in translations.lines_of_notes(file.graph)}
-    assert sorted(lines.keys() ^ shown) == []
-    assert [line for line in lines.values() if not re.search(r"[\u4e00-\u9fff]", line)] == []
-    links = re.compile(r"\]\((\S+)\)")
     assert [line for line, own in lines.items() if links.findall(line) != links.findall(own)] == []
