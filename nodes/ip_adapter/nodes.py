@@ -22,8 +22,8 @@ from ...bridge.scopes import Scope, check_layout, injections
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.people import Identity
-from ...core.places import heard
-from ...core.places.heard import REGIONS
+from ...core.places import regions
+from ...core.places.regions import REGIONS
 from ..sockets import CastOrIdentitySocket
 from . import style
 from .file import FILE, METHOD, IPAdapter, IPAdapterSocket, load_ip_adapter
@@ -87,10 +87,10 @@ class ApplyIPAdapter(io.ComfyNode):
         mask: Tensor | None = None,
         acts_in: str = REGIONS,
     ) -> io.NodeOutput:
-        cast = heard.as_cast(cast)
-        people, node, made = heard.heard(cast).people, notes.node_of(cls), ip_adapter.variant
-        told = heard.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
-        notes.tell(node, "\n".join([*heard.left_out(cast), *told]))
+        cast = regions.as_cast(cast)
+        people, node, made = regions.present(cast).people, notes.node_of(cls), ip_adapter.variant
+        told = regions.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
+        notes.tell(node, "\n".join([*regions.left_out(cast), *told]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", start_percent, end_percent)

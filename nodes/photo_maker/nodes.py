@@ -27,7 +27,7 @@ from ...bridge.schema import (
     region_masks_input,
 )
 from ...bridge.unet import text_width
-from ...core.places import heard, regions
+from ...core.places import regions
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .file import FILE, METHOD, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, prompt
 from .net import TRIGGER
@@ -85,10 +85,10 @@ class ApplyPhotoMaker(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        cast = heard.as_cast(cast)
+        cast = regions.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        people, node = heard.heard(cast).people, notes.node_of(cls)
-        hints = [*heard.left_out(cast), *heard.remarks(cast, mask, heard.REGIONS, 0)]
+        people, node = regions.present(cast).people, notes.node_of(cls)
+        hints = [*regions.left_out(cast), *regions.remarks(cast, mask, regions.REGIONS, 0)]
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         said = prompt(photo_maker, clip, text, trigger, cast.people)

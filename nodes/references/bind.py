@@ -11,7 +11,7 @@ from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.runs import patched
 from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs, region_masks_input
 from ...core.people import require_places
-from ...core.places import drawing, heard, regions
+from ...core.places import drawing, regions
 from . import bound
 from .bound import BoundReferences, BoundReferencesRun, check_tokens
 from .encoding import REFERENCES, PeopleReferences
@@ -80,7 +80,7 @@ class BindReferences(io.ComfyNode):
 
         def said(record: PeopleReferences) -> BoundReferences:
             dit.check_latents(record.latents, model, NAME)
-            people = heard.heard(record.cast).people
+            people = regions.present(record.cast).people
             if mask is None:
                 placed = require_places(record.cast, NAME)
                 areas = regions.of_present(placed, people, None, extent, margin, 0)

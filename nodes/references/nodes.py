@@ -13,7 +13,7 @@ from ...bridge import notes
 from ...bridge.dit import require_dits
 from ...bridge.schema import advanced, described
 from ...core import previews
-from ...core.places.heard import as_cast, heard
+from ...core.places.regions import as_cast, present
 from ..sockets import CastOrIdentitySocket
 from . import bind
 from .encoding import PeopleReferences, encoded, family_of, latents_of, referring, seen_of, too_many
@@ -71,7 +71,7 @@ class CastReferences(io.ComfyNode):
     ) -> io.NodeOutput:
         require_dits(NAME)
         family, everybody = family_of(clip), as_cast(cast)
-        found = references(heard(everybody), photos_per_person, size, pictures, pose_picture, NAME)
+        found = references(present(everybody), photos_per_person, size, pictures, pose_picture, NAME)
         whose = tuple(one.person for one in found for _ in one.pictures)
         notes.tell(notes.node_of(cls), "\n".join([*remarks(everybody), *too_many(family, len(whose))]))
         record = PeopleReferences(everybody, tuple(latents_of(vae, family, found)), whose)
