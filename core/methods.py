@@ -112,10 +112,9 @@ def read(path: Path) -> Method:
         if unknown := {str(one) for one in given[name]} - set(known):
             raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
     given["formats"], given["uses"] = [Format(**one) for one in given["formats"]], [Use(**one) for one in given["uses"]]
-    lists: dict[str, Any] = {
-        name: tuple(cast("list[Any]", value)) for name, value in given.items() if isinstance(value, list)
-    }
-    return Method(**{**given, **lists, "folder": path.parent.name})
+    lists = {name: tuple(cast("list[Any]", value)) for name, value in given.items() if isinstance(value, list)}
+    made: dict[str, Any] = {**given, **lists, "folder": path.parent.name}
+    return Method(**made)
 
 
 def method(folder: str) -> Method:
