@@ -27,6 +27,7 @@ from ...bridge.loaders import FileLoader
 from ...bridge.regional_text import RegionalTextRun, standing_in
 from ...bridge.runs import patched
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -48,7 +49,6 @@ from .id_tokens import IDTokensHeard
 from .net import IDPatchNet, Presence, check_patches, check_rows, condition, presence
 
 METHOD = method("id_patch")
-CATEGORY = "likeness/id-patch"
 IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
 
 NO_TOKENS = (
@@ -113,7 +113,7 @@ class IDPatchImage(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessIDPatchImage",
             display_name=IMAGE,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 IDPatchSocket.Input("id_patch"),
                 CastSocket.Input("cast"),
@@ -149,7 +149,7 @@ class ApplyIDPatch(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyIDPatch",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
@@ -227,7 +227,7 @@ class BindIDTokens(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBindIDTokens",
             display_name=BIND,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

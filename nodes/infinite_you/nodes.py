@@ -15,7 +15,7 @@ from ...bridge import dit, load, notes, scopes
 from ...bridge.conditioning import ALWAYS, Attachment, Conditioning, check_conditioning, check_range
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import described, heard_inputs, percent_input, photos_input
+from ...bridge.schema import IN_METHODS, described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope
 from ...core.errors import gathered
 from ...core.families import FLUX
@@ -30,7 +30,6 @@ from .infuse_net import OF_FLUX, InfuseNet, check_infuse_net
 from .net import InfiniteYouNet
 
 METHOD = method("infinite_you")
-CATEGORY = "likeness/infiniteyou"
 APPLY = "Apply InfiniteYou"
 
 
@@ -62,7 +61,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyInfiniteYou",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),

@@ -19,6 +19,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -43,7 +44,6 @@ from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
-CATEGORY = "likeness/instantid"
 APPLY = "Apply InstantID (Likeness)"
 HIGH_CFG = 6.0
 WATERMARKS = (
@@ -100,7 +100,7 @@ class ApplyInstantID(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyInstantID",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

@@ -17,7 +17,7 @@ from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
-from ...bridge.schema import advanced, applied_outputs, described, heard_inputs, percent_input, photos_input
+from ...bridge.schema import IN_METHODS, advanced, applied_outputs, described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope, check_layout, injections
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
@@ -29,8 +29,7 @@ from . import style
 from .file import FILE, METHOD, IPAdapter, IPAdapterSocket, load_ip_adapter
 from .net import BY_THE_FILE, CUTS, LOOSE, SEQUENCE, SWAPPED, VERSIONS, Variant, alike
 
-CATEGORY = "likeness/ip-adapter"
-APPLY = "Apply IP-Adapter (Likeness)"
+APPLY = "Apply IP-Adapter"
 AS_MADE = "as the file was made"
 
 
@@ -40,7 +39,7 @@ class ApplyIPAdapter(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyIPAdapter",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

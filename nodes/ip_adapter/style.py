@@ -14,7 +14,7 @@ from torch import Tensor
 from ...bridge import notes, scopes, unet
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
-from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs
+from ...bridge.schema import IN_METHODS, advanced, applied_outputs, described, percent_input, region_inputs
 from ...bridge.scopes import Scope, check_layout, injections
 from ...core.errors import BadCast, LikenessError
 from ...core.people import Cast, PlacedCast, require_places
@@ -47,7 +47,7 @@ class ApplyStyle(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyStyle",
             display_name=NAME,
-            category="likeness/ip-adapter",
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

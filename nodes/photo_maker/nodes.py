@@ -19,6 +19,7 @@ from ...bridge.lora import with_lora
 from ...bridge.regional_text import RegionalTextRun
 from ...bridge.runs import patched
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -33,8 +34,7 @@ from .file import FILE, METHOD, SAME_CLIP, PhotoMaker, by_region, load_photo_mak
 from .net import TRIGGER
 
 PhotoMakerSocket = adapter_socket(METHOD.socket, PhotoMaker)
-CATEGORY = "likeness/photomaker"
-APPLY = "Apply PhotoMaker (Likeness)"
+APPLY = "Apply PhotoMaker"
 WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
 
 
@@ -44,7 +44,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyPhotoMaker",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Clip.Input("clip"),

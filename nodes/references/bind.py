@@ -9,7 +9,15 @@ from torch import Tensor
 from ...bridge import dit, notes
 from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, described, percent_input, region_inputs, region_masks_input
+from ...bridge.schema import (
+    IN_METHODS,
+    advanced,
+    applied_outputs,
+    described,
+    percent_input,
+    region_inputs,
+    region_masks_input,
+)
 from ...core.people import require_places
 from ...core.places import drawing, heard, regions
 from . import bound
@@ -27,7 +35,7 @@ class BindReferences(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBindReferences",
             display_name=NAME,
-            category="likeness/references",
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

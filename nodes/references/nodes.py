@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...bridge import notes
 from ...bridge.dit import require_dits
-from ...bridge.schema import advanced, described
+from ...bridge.schema import IN_METHODS, advanced, described
 from ...core import previews
 from ...core.places.heard import as_cast, heard
 from ..sockets import CastOrIdentitySocket
@@ -28,7 +28,7 @@ class CastReferences(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCastReferences",
             display_name=NAME,
-            category="likeness/references",
+            category=IN_METHODS,
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.runs import patched
-from ...bridge.schema import advanced, applied_outputs, described, percent_input, seed_input
+from ...bridge.schema import IN_METHODS, advanced, applied_outputs, described, percent_input, seed_input
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.unet import text_width
 from ...core import geometry
@@ -26,7 +26,7 @@ class SharePartsAttention(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessSharePartsAttention",
             display_name="Share Parts Attention",
-            category="likeness/parts",
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

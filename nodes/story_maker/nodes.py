@@ -20,6 +20,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -42,7 +43,6 @@ from .bodies import Body, cut_out
 from .net import Seen, StoryMakerNet, TooManyPeople, apart, together, with_background
 
 METHOD = method("story_maker")
-CATEGORY = "likeness/storymaker"
 APPLY = "Apply StoryMaker"
 
 
@@ -69,7 +69,7 @@ class ApplyStoryMaker(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyStoryMaker",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

@@ -119,7 +119,7 @@ def tried(case: Case) -> dict[str, Any]:
     try:
         case.run()
     except ModuleNotFoundError as error:
-        return left_out(case, f"{error.name} is not installed")
+        return left_out(case, f"{(error.name or '').partition('.')[0]} is not installed")
     except Exception as error:  # noqa: BLE001 - the other cases are to run, without memory too
         reason = f"{type(error).__name__}: {error}"
         environment.say(f"{case.name}: failed, {reason}")

@@ -37,8 +37,9 @@ GRAPHS = {
 SAMPLING = [
     name
     for name, graph in GRAPHS.items()
-    # Transformers are sampled as ComfyUI's own workflows do it.
-    if not name.startswith("references_") and any("Sampler" in node["type"] for node in nodes_in(graph))
+    for kinds in [{node["type"] for node in nodes_in(graph)}]
+    # Other transformers are sampled as ComfyUI's own workflows do it, FLUX.1 with a shift: see below.
+    if "KSampler" in kinds and "ModelSamplingFlux" not in kinds and not name.startswith("references_")
 ]
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 TOLERANCE = 2e-6  # of a sigma; of the largest latent value
@@ -240,10 +241,28 @@ def of_infinite_you(steps: int, width: int, height: int) -> torch.Tensor:
 )
 def test_flux_has_the_shift_of_the_authors(published, scale, steps, size, apart, record_property):
     """With ModelSamplingFlux as it comes (1.15 and 0.5) and the scheduler simple, in parts of each sigma."""
-    (shifted,) = ModelSamplingFlux().patch(model("SDXL"), 1.15, 0.5, *(side // scale for side in size))
+    difference = from_authors(published, (1.15, 0.5, *(side // scale for side in size)), steps, size)
+    record_property("relative_difference", difference)
+    assert difference <= apart
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "apart"),
+    # Shifts of 0.46 at any size, in place of 0.463.
+    [("with_anyone_two_people", of_with_anyone, 0.003), ("infinite_you_portrait", of_infinite_you, 0.0021)],
+)
+def test_a_template_of_flux_has_it_too(name, published, apart):
+    values = {node["type"]: node.get("widgets_values") for node in nodes_in(GRAPHS[name])}
+    _, _, steps, *sampled_with = values["KSampler"]
+    size = tuple(values["LikenessGroupLayout"][3:5])
+    assert sampled_with == [1.0, "euler", "simple", 1.0]
+    assert from_authors(published, (*values["ModelSamplingFlux"][:2], *size), steps, size) <= apart
+
+
+def from_authors(published, flux, steps, size):
+    """flux: what ModelSamplingFlux is given. How far the sigmas of the scheduler simple are apart, in parts of each."""
+    (shifted,) = ModelSamplingFlux().patch(model("SDXL"), *flux)
     ours = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)
     theirs = published(steps, *size)
-    difference = (ours[:-1] / theirs[:-1] - 1).abs().max().item()
-    record_property("relative_difference", difference)
     assert len(ours) == len(theirs) == steps + 1 and ours[-1] == theirs[-1] == 0
-    assert difference <= apart
+    return (ours[:-1] / theirs[:-1] - 1).abs().max().item()
