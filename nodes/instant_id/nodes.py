@@ -65,10 +65,7 @@ FILE = load.Published.of(METHOD, "InstantID adapter")
 
 
 def load_instant_id(path: str) -> InstantID:
-    """Read ip-adapter.bin or a safetensors conversion of it.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read ip-adapter.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     return InstantID(FILE.load(path, InstantIDNet))
 
 

@@ -55,10 +55,7 @@ FILE = load.Published.of(METHOD, "StoryMaker adapter")
 
 
 def load_story_maker(path: str) -> StoryMaker:
-    """Read mask.bin or a safetensors conversion of it.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read mask.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
     return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.of_adapter(state))
 

@@ -44,10 +44,7 @@ FILE = load.Published.of(METHOD, "WithAnyone adapter")
 
 
 def load_with_anyone(path: str) -> WithAnyone:
-    """Read withanyone.safetensors; of its two branches the one of faces is kept.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read withanyone.safetensors; of its two branches the one of faces is kept. Raises UnsupportedCheckpoint."""
     return WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path))))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import environment
 import tiny_sdxl
 import torch
-from instant_id_made import DEFAULTS, person
+from instant_id_run import DEFAULTS, person
 from pack.bridge.unet import attention_layers
 from pack.core.people import Cast
 from seeded import instant_id_file
