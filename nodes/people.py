@@ -12,7 +12,7 @@ from torch import Tensor
 from ..bridge import face_bank, face_model, folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, described, output, pixels_input
+from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, described, output, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, landmarks
@@ -23,7 +23,6 @@ from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
-CATEGORY = "likeness/people"
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
 """At what size a photo is given to the face model: its own, or that of InstantID's authors."""
@@ -51,7 +50,7 @@ class LoadFaceModel(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadFaceModel",
             display_name="Load Face Model",
-            category=CATEGORY,
+            category=IN_FILES,
             inputs=[
                 io.Combo.Input("pack", options=face_model.pack_names()),
                 io.Combo.Input("recognisers", options=face_model.recogniser_names(), default=face_model.ALL),
@@ -89,7 +88,7 @@ class DetectFaces(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessDetectFaces",
             display_name="Detect Faces",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image"),
@@ -146,7 +145,7 @@ class Identity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessIdentity",
             display_name="Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image"),
@@ -266,7 +265,7 @@ class BlendIdentities(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBlendIdentities",
             display_name="Blend Identities",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("a"),
                 IdentitySocket.Input("b"),
@@ -291,7 +290,7 @@ class SaveIdentity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessSaveIdentity",
             display_name="Save Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("identity"),
                 io.String.Input("filename", default="person"),
@@ -323,7 +322,7 @@ class LoadIdentity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadIdentity",
             display_name="Load Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
             outputs=[
                 output(IdentitySocket, "identity"),
@@ -355,7 +354,7 @@ class Cast(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCast",
             display_name="Cast (people)",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 CastSocket.Input("cast", optional=True),
                 *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
@@ -430,7 +429,7 @@ class PeopleFromPhotos(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPeopleFromPhotos",
             display_name="People from Photos",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.String.Input("names", default=""),

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, described, output
+from ..bridge.schema import IN_PEOPLE, advanced, described, output
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis, landmarks
@@ -37,7 +37,7 @@ class CastFromPhotos(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCastFromPhotos",
             display_name="Cast from Photos",
-            category="likeness/people",
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image", optional=True),

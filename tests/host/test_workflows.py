@@ -21,6 +21,7 @@ from environment import Host
 from pack.core.faces import analysis
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
+from pack.core.methods import methods
 from pack.core.models import manifest
 from pack.core.places import bodies
 from PIL import Image, ImageOps
@@ -43,9 +44,16 @@ BEFORE = -10
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
 _LOADERS = ("UNETLoader.unet_name", "CLIPLoader.clip_name", "VAELoader.vae_name")
+_FLUX = "CheckpointLoaderSimple.ckpt_name"
 TRANSFORMERS = {
     "klein": dict(zip(_LOADERS, ("flux2", "qwen3-4b", "flux2-vae"), strict=True)),
     "qwen": dict(zip(_LOADERS, ("qwen-image-edit", "qwen-vl", "qwen-vae"), strict=True)),
+    "with_anyone": {_FLUX: "flux-checkpoint", "LikenessLoadAdapter.file": "withanyone"},
+    "infinite_you": {
+        _FLUX: "flux-checkpoint",
+        "LikenessLoadAdapter.file": "image_proj_model",
+        "ControlNetLoader.control_net_name": "infusenet",
+    },
 }
 """Part of a workflow's name, and the stand-ins for what it loads."""
 Prompt = dict[str, dict[str, Any]]
@@ -256,8 +264,9 @@ def test_runs_shows_what_it_decides_and_samples_again(
 ) -> None:
     """Another seed computes nothing else again."""
     prompt = small(file.stem)
-    if workflow.nodes_of(prompt, "LikenessCastReferences") and host_server.host.version < (0, 33):
-        with pytest.raises(HostError, match=r"Cast as References needs ComfyUI 0\.33"):
+    used = [method.host for method in methods() if method.used_by(classes(prompt, list(prompt)))]
+    if any(host_server.host.version < tuple(map(int, needed.split("."))) for needed in used):
+        with pytest.raises(HostError, match=r"needs ComfyUI 0\.33"):
             host_server.run(prompt)
         return
     first = host_server.run(prompt)

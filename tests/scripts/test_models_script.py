@@ -94,7 +94,7 @@ def test_a_damaged_manifest_is_named_by_every_command(host, tmp_path):
 
 
 def test_the_list_says_what_is_needed_by_which_workflow(run, tmp_path, capsys):
-    """Where nothing is needed nobody is asked; a workflow of another editor is read, a damaged one is named."""
+    """Where nothing is needed it ends without a question. A workflow of another editor is read, a damaged one named."""
     assert run("list") == 0
     lines = capsys.readouterr().out.splitlines()
     (row,) = [number for number, line in enumerate(lines) if line.startswith("instantid-controlnet ")]
