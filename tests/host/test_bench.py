@@ -130,7 +130,7 @@ def test_a_time_in_which_nothing_can_be_measured() -> None:
 
 
 LACKS = "import sys\nsys.modules['diffusers'] = None\n"
-REHEARSED = ("id_patch_picture",)
+REHEARSED = ("references_klein_4b_gpu",)
 
 
 @pytest.mark.parametrize("cases", [REHEARSED, pytest.param((), marks=pytest.mark.thorough)], ids=["some", "all"])
