@@ -34,6 +34,7 @@ _OF_A_FAMILY = ("checkpoints", "controlnet")
 _LOADER, _ADAPTERS = "LikenessLoadFaceModel", "LikenessLoadAdapter"
 _LOOKS_FOR_FACES = (
     "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessCastFromPhotos", "LikenessDetectFaces", "LikenessMeasure",
+    "LikenessCropFaces",
 )  # fmt: skip
 """Nodes that load a face model themselves where none is linked."""
 

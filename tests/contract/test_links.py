@@ -44,7 +44,7 @@ def test_links_to_our_own_files(document: Path, tracked: set[str], shipped: set[
 OTHER_NAMES = (
     r"Open in MaskEditor",  # in ComfyUI: Open in Mask Editor
     r"Image From Batch",  # Get Image from Batch
-    r"(?<!\*)\*(?:Apply InstantID|(?:Load|Apply) (?:IP-Adapter|PhotoMaker))\*(?!\*)",  # ... (Likeness)
+    r"(?<!\*)\*Apply InstantID\*(?!\*)",  # ... (Likeness)
     r"pip install (?!--no-deps)[^\n`]*insightface",  # that puts onnxruntime and OpenCV over those that are there
 )
 

@@ -38,7 +38,7 @@ def cast(face_model: FaceModel) -> Cast:
     for name, path, x in (("Eileen", real_faces.ASTRONAUT, 220.0), ("Yao", real_faces.YAO, 768.0)):
         picture = to_picture(real_faces.image(path)[0])
         face = analysis.detect(face_model.detector, picture, name)[0]
-        faces = analysis.recognise(face_model.recognisers, face_model.align, picture, [face], name)
+        faces = analysis.recognise(face_model.recognisers, picture, [face], name)
         slot = Slot((x, 130.0), (x - 150, 0.0, x + 150, 300.0))
         people.append(Person(identities.from_faces(name, faces, [MBF]), 1.0, slot, len(people) + 1))
     return PlacedCast(tuple(people), 1024, 512)

@@ -17,9 +17,10 @@ TRANSLATED = ("zh",)
 LABELS, NOTES, OPTIONS = "likenessLabels", "likenessNotes", "likenessOptions"
 """The keys of main.json, and in the host's answer to /i18n."""
 PROPER_NAMES = {
-    "Anna", "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "FLUX.2 klein",
-    "ID-Patch", "ID-Patch ControlNet", "IdentityNet", "InstantID", "IP-Adapter", "OpenPose", "Parts2Whole",
-    "PhotoMaker", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "StoryMaker", "VAE", "ip-adapter.bin",
+    "Anna", "Canny", "CFG", "CLIP", "ControlNet", "DensePose", "Depth Anything", "FLUX.1", "FLUX.2 klein", "ID-Patch",
+    "ID-Patch ControlNet", "IdentityNet", "InfiniteYou", "InfuseNet", "InstantID", "IP-Adapter", "OpenPose",
+    "Parts2Whole", "PhotoMaker", "Qwen-Image-Edit", "RT-DETR", "SAM3", "SDPose", "StoryMaker", "VAE", "WithAnyone",
+    "image_proj_model.bin", "ip-adapter.bin", "withanyone.safetensors",
 }  # fmt: skip
 
 Texts = dict[str, str]
