@@ -136,10 +136,7 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input("sampled", lazy=True),
                 io.Combo.Input("color_match", options=list(MATCHES)),
             ],
-            outputs=[
-                output(io.Image, "image"),
-                output(io.Mask, "mask"),
-            ],
+            outputs=[output(io.Image, "image"), output(io.Mask, "mask")],
         )
         return described(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
 
