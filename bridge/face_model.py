@@ -11,16 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
-from ..core.faces import insight, model, pictures
+from ..core.faces import model
 from ..core.faces.analysis import Recogniser
 from ..core.faces.ladder import Detection, Detector
-from ..core.faces.model import AUTO, Files
+from ..core.faces.model import Files
 from ..core.faces.pictures import Picture
 from ..core.models import formats, packs
 from ..core.models.files import WEIGHTS, Stamp, by_name, stamp
 from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
-from ..core.text import logger
 from . import folders, load
 
 if TYPE_CHECKING:
@@ -93,33 +92,30 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
     found = files.recognisers(pack)
     if recognisers != ALL and recognisers not in found:
         return _missing(f"The face recogniser {recognisers}", recognisers)
-    return None if found else _missing("A face recogniser", _first_recogniser(pack))
+    return None if found else _no_recogniser(pack)
 
 
-def _first_recogniser(pack: str) -> str:
-    """What somebody without any recogniser gets: it comes with a detector, where one is wanted."""
-    return packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
+def _no_recogniser(pack: str) -> ModelMissing:
+    """Names the one that comes with a detector, where one is wanted."""
+    return _missing("A face recogniser", packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE)
 
 
-def load_face_model(pack: str, recognisers: str, provider: str, backend: str) -> FaceModel:
+def load_face_model(pack: str, recognisers: str) -> FaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
-    Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, MissingDependency.
+    Raises ModelMissing, and UnsupportedCheckpoint for damaged or unfit files.
     """
     if error := refusal(pack, recognisers):
         raise error
-    nothing = pack == NO_DETECTOR and recognisers == NO_RECOGNISER
-    files, providers = _files(), None if nothing or model.in_torch(backend) else insight.providers_for(provider)
-    detector = _no_detector if pack == NO_DETECTOR else _detector(*stamp(files.detector(pack)), providers)
+    files = _files()
+    detector = _no_detector if pack == NO_DETECTOR else _detector(*stamp(files.detector(pack)))
     paths = {} if recognisers == NO_RECOGNISER else files.recognisers(pack)
     wanted = {recognisers: paths[recognisers]} if recognisers in paths else paths
-    loaded = [_recogniser(identifier, path, providers, recognisers != ALL) for identifier, path in wanted.items()]
+    loaded = [_recogniser(identifier, path, recognisers != ALL) for identifier, path in wanted.items()]
     usable = tuple(recogniser for recogniser in loaded if recogniser)
     if not usable and recognisers != NO_RECOGNISER:
-        raise _missing("A face recogniser", _first_recogniser(pack))
-    loaded_model = FaceModel(detector, usable, insight.align if providers else pictures.align)
-    logger.info("Face model: %s on %s, recognisers %s", pack, _runs_on(detector), ", ".join(loaded_model.ids) or "none")
-    return loaded_model
+        raise _no_recogniser(pack)
+    return FaceModel(detector, usable)
 
 
 def default_face_model(detects: bool = True) -> FaceModel:
@@ -127,7 +123,7 @@ def default_face_model(detects: bool = True) -> FaceModel:
 
     Raises as load_face_model.
     """
-    return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL, insight.PROVIDERS[0], AUTO)
+    return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL)
 
 
 def default_stamp(connected: Mapping[str, Any]) -> tuple[Stamp, ...]:
@@ -137,14 +133,6 @@ def default_stamp(connected: Mapping[str, Any]) -> tuple[Stamp, ...]:
 
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
     raise DetectorMissing
-
-
-def _runs_on(detector: Detector) -> str:
-    """For people."""
-    if isinstance(detector, insight.Scrfd):
-        return f"{detector.provider} (onnxruntime)"
-    network = getattr(detector, "network", None)
-    return f"{network.patcher.load_device} (torch)" if isinstance(network, Hosted) else "nothing"
 
 
 def _files() -> Files:
@@ -162,26 +150,26 @@ def _missing(what: str, key: str) -> ModelMissing:
     return ModelMissing(what, files, [folder], published.url, published.size_text)
 
 
-def _recogniser(identifier: str, path: str, providers: tuple[str, ...] | None, asked_for: bool) -> Recogniser | None:
+def _recogniser(identifier: str, path: str, asked_for: bool) -> Recogniser | None:
     """None for a file that is something else, unless it was asked for by name."""
     if identifier == packs.IR_SE50:
         return _ir_se50(*stamp(path))
     kind = inspect(path).kind
     if kind is Kind.RECOGNISER:
-        return _arcface(identifier, *stamp(path), providers)
+        return _arcface(identifier, *stamp(path))
     if asked_for:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
     return None
 
 
 @lru_cache(maxsize=4)
-def _detector(path: str, size: int, changed: int, providers: tuple[str, ...] | None) -> Detector:
-    return model.open_detector(path, providers, _hosted)
+def _detector(path: str, size: int, changed: int) -> Detector:
+    return model.open_detector(path, _hosted)
 
 
 @lru_cache(maxsize=8)
-def _arcface(identifier: str, path: str, size: int, changed: int, providers: tuple[str, ...] | None) -> Recogniser:
-    return model.open_recogniser(identifier, path, providers, _hosted)
+def _arcface(identifier: str, path: str, size: int, changed: int) -> Recogniser:
+    return model.open_recogniser(identifier, path, _hosted)
 
 
 def _hosted(build: Callable[..., nn.Module], state: State) -> Hosted:

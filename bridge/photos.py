@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import folder_paths
 
 from ..core.errors import BadPhoto, counted
 from ..core.faces import analysis, landmarks
-from ..core.faces.ladder import Detection, Detector
+from ..core.faces.ladder import Detection
+from ..core.faces.landmarks import Mesh
 from ..core.faces.pictures import Picture, from_file
 from ..core.models.files import Stamp, stamp, write_whole
 from ..core.people import Face
@@ -92,10 +92,6 @@ def files(folder: str) -> tuple[list[Stamp], list[str]]:
     return [stamp(os.path.join(path, name)) for name in photos], [name for name in there if name not in photos]
 
 
-Mesh = Sequence[Mapping[str, Any]]
-"""The faces of one picture in FACE_LANDMARKS."""
-
-
 def detected(face_model: FaceModel, picture: Picture, where: str, mesh: Mesh | None) -> Sequence[Detection]:
     """Every face of a picture, surest first: those of the mesh, or where there is none of the face model's detector.
 
@@ -106,26 +102,19 @@ def detected(face_model: FaceModel, picture: Picture, where: str, mesh: Mesh | N
     return landmarks.detect(mesh, picture, where)
 
 
-def recognised(face_model: FaceModel, picture: Picture, faces: Sequence[Detection], where: str) -> tuple[Face, ...]:
-    """The faces with embeddings and portraits, to make people of. Raises BadEmbedding."""
-    return analysis.recognise(face_model.recognisers, face_model.align, picture, faces, where, portraits=True)
+def faces_in(
+    face_model: FaceModel, picture: Picture, where: str, largest: bool, mesh: Mesh | None = None
+) -> tuple[Face, ...]:
+    """Faces of a picture from left to right, or the largest, to make people of. Raises FaceNotFound, BadEmbedding."""
+    found = detected(face_model, picture, where, mesh)
+    used = analysis.arrange(found, "largest")[:1] if largest else analysis.arrange(found, analysis.NUMBERED)
+    return analysis.recognise(face_model.recognisers, picture, used, where, portraits=True)
 
 
 @lru_cache(maxsize=2 * _MOST)
-def faces_of(
-    path: str,
-    size: int,
-    changed: int,
-    detector: Detector,
-    recognisers: tuple[analysis.Recogniser, ...],
-    align: analysis.Aligner,
-    largest: bool,
-) -> tuple[Face, ...]:
-    """Faces of a file from left to right, or the largest. Raises BadPhoto for what is no picture, FaceNotFound."""
-    where = os.path.basename(path)
-    picture = from_file(path)
-    used = analysis.largest_or_all(analysis.detect(detector, picture, where), largest)
-    return analysis.recognise(recognisers, align, picture, used, where, portraits=True)
+def faces_of(path: str, size: int, changed: int, face_model: FaceModel, largest: bool) -> tuple[Face, ...]:
+    """As `faces_in`, of a file. Raises BadPhoto for what is no picture."""
+    return faces_in(face_model, from_file(path), os.path.basename(path), largest)
 
 
 def _is_photo(name: str) -> bool:

@@ -16,18 +16,25 @@ from comfy_api.latest import io
 from ..core.identities import PHOTOS
 from ..core.places.regions import EXTENTS, FACE_BOXES, REGIONS
 
+IN_FILES, IN_PEOPLE, IN_PLACES, IN_METHODS, IN_MEASURE = (
+    f"likeness/{step}" for step in ("1 files", "2 people", "3 places", "4 method", "5 measure and second pass")
+)
+"""Categories of nodes, by the step of a graph; menus sort them."""
+
 InputT = TypeVar("InputT", bound=io.Input)
 _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
 
 
 def described(schema: io.Schema, *words: str) -> io.Schema:
-    """The schema with its texts, which stand in locales/en/nodeDefs.json, and the words people type into the search."""
+    """The schema with its texts and labels, which stand in locales/en/nodeDefs.json, and with search words."""
     texts = _texts().get(schema.node_id, {})
     schema.description = texts.get("description", "")
     for side, slots in (("inputs", schema.inputs), ("outputs", schema.outputs)):
         for number, slot in enumerate(slots):
             own = texts.get(side, {}).get(slot.id if side == "inputs" else str(number), {})
             slot.tooltip = own.get("tooltip")
+            if own.get("name", slot.id) != slot.id:
+                slot.display_name = own["name"]
     # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
     schema.search_aliases = list(words)
     return schema

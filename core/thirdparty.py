@@ -1,4 +1,4 @@
-"""The one place that imports optional packages, so that every node registers without them."""
+"""The one place that imports scipy, so that every node registers without it; and what is installed."""
 
 from __future__ import annotations
 
@@ -9,33 +9,13 @@ from typing import Any
 
 from .errors import MissingDependency
 
-# Import name -> the package, then what it imports that ComfyUI does not bring. OpenCV as insightface brings it: another
-# wheel of it, beside that one, would overwrite its files.
-_PROVIDED_BY = {
-    "cv2": ("opencv-python",),
-    "onnxruntime": ("onnxruntime",),
-    "insightface": ("insightface>=2.0", "onnx", "ml_dtypes", "protobuf", "scikit-image", "lazy-loader"),
-    "scipy": ("scipy",),
-}
-
 
 def require(module: str, purpose: str) -> Any:
-    """Import `module` (a dotted path of cv2, onnxruntime, insightface or scipy).
-
-    Raises MissingDependency for a package that is not there or too old, naming it, what it is needed for and the
-    command that installs it.
-    """
-    package = module.split(".")[0]
+    """Import `module`, a dotted path of scipy. Raises MissingDependency, which says what it is needed for."""
     try:
-        found = importlib.import_module(module)
-        version = str(getattr(importlib.import_module(package), "__version__", ""))
+        return importlib.import_module(module)
     except Exception as cause:  # a package half overwritten by another raises anything
-        why = f"which cannot be imported ({cause})"
-        raise MissingDependency(_PROVIDED_BY[package], purpose, why) from cause
-    number, oldest = version.split(".")[0], _PROVIDED_BY[package][0].partition(">=")[2]
-    if oldest and number.isdecimal() and int(number) < float(oldest):
-        raise MissingDependency(_PROVIDED_BY[package], purpose, f"of which {version} is installed")
-    return found
+        raise MissingDependency([module.split(".")[0]], purpose, f"which cannot be imported ({cause})") from cause
 
 
 def installed(folders: Sequence[str] | None = None) -> dict[str, str]:

@@ -10,7 +10,7 @@ from comfy_api.latest import io
 
 from ..bridge import folders, notes
 from ..bridge.loaders import FileLoader
-from ..bridge.schema import described, output
+from ..bridge.schema import IN_FILES, described, output
 from ..core.errors import ModelMissing
 from ..core.methods import methods
 from ..core.models.formats import recognised
@@ -68,7 +68,7 @@ class LoadAdapter(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadAdapter",
             display_name="Load Adapter",
-            category="likeness/adapters",
+            category=IN_FILES,
             inputs=[
                 io.Combo.Input("file", options=sorted(files())),
                 *(one for loader in LOADERS.values() for one in loader.inputs),

@@ -8,13 +8,11 @@ from torch import Tensor
 
 from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
-from ..bridge.schema import described, output
+from ..bridge.schema import IN_PLACES, described, output
 from ..core import geometry, pictures
 from ..core.body_surface import masks
 from ..core.errors import counted
 from ..core.pictures import as_masks
-
-CATEGORY = "likeness/parts"
 
 
 class DetectBodySurface(io.ComfyNode):
@@ -24,7 +22,7 @@ class DetectBodySurface(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessDetectBodySurface",
             display_name="Detect Body Surface (DensePose)",
-            category=CATEGORY,
+            category=IN_PLACES,
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("file", options=folders.listed(FILE.key)),
@@ -70,7 +68,7 @@ class BodySurfaceMask(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBodySurfaceMask",
             display_name="Body Surface Mask",
-            category=CATEGORY,
+            category=IN_PLACES,
             inputs=[
                 io.Image.Input("surface"),
                 *[io.Boolean.Input(name, default=name in ("torso", "upper_arms", "forearms")) for name in masks.GROUPS],

@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import described, output
+from ..bridge.schema import IN_PLACES, described, output
 from ..core import geometry
 from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, places_of, require_together
@@ -29,7 +29,7 @@ class ResizePhoto(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessResizePhoto",
             display_name="Resize Photo",
-            category="likeness/instantid",
+            category=IN_PLACES,
             inputs=[
                 io.Image.Input("image"),
                 io.Int.Input("longer_side", default=LONGER_SIDE, min=64, max=geometry.LARGEST, step=8),
@@ -59,7 +59,7 @@ class PoseImage(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPoseImage",
             display_name=DRAW,
-            category="likeness/places",
+            category=IN_PLACES,
             inputs=[
                 LayoutSocket.Input("layout", optional=True),
                 CastSocket.Input("cast", optional=True),

@@ -8,7 +8,7 @@ import time
 from comfy_api.latest import io, ui
 
 from ..bridge import doctor, notes
-from ..bridge.schema import described
+from ..bridge.schema import IN_FILES, described
 from ..core.models.findings import GOOD
 from ..core.previews import table
 
@@ -24,12 +24,9 @@ class Doctor(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessDoctor",
             display_name="Likeness Doctor",
-            category="likeness/models",
+            category=IN_FILES,
             inputs=[io.Combo.Input("workflow", options=doctor.choices(), default=doctor.THIS, optional=True)],
-            outputs=[
-                io.Image.Output("table", display_name="table"),
-                io.String.Output("report", display_name="report"),
-            ],
+            outputs=[io.Image.Output("table", display_name="table"), io.String.Output("report", display_name="report")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )

@@ -14,7 +14,7 @@ from ..bridge import notes
 from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, described, output, pixels_input, similarity_input
+from ..bridge.schema import IN_MEASURE, advanced, described, output, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -23,8 +23,6 @@ from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
-CATEGORY = "likeness/measure"
-
 
 class Measure(io.ComfyNode):
     @classmethod
@@ -32,7 +30,7 @@ class Measure(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessMeasure",
             display_name="Measure Likeness",
-            category=CATEGORY,
+            category=IN_MEASURE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("images"),
@@ -115,11 +113,11 @@ class PickBest(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPickBest",
             display_name="Pick Best Likeness",
-            category=CATEGORY,
+            category=IN_MEASURE,
             inputs=[
                 ReportSocket.Input("report"),
                 io.Image.Input("images"),
-                io.Combo.Input("score", options=list(measure.SCORES)),
+                io.Combo.Input("score", options=[*measure.SCORES]),
                 io.Int.Input("keep", default=1, min=1, max=4096),
                 io.Latent.Input("latents", optional=True),
             ],
@@ -136,12 +134,7 @@ class PickBest(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        report: measure.Report,
-        images: Tensor,
-        score: str,
-        keep: int,
-        latents: dict[str, Any] | None = None,
+        cls, report: measure.Report, images: Tensor, score: str, keep: int, latents: dict[str, Any] | None = None
     ) -> io.NodeOutput:
         count = len(report.judged)
         for what, found in (("images", len(images)), ("latents", len(latents["samples"]) if latents else count)):

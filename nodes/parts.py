@@ -6,13 +6,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import inputs, notes
-from ..bridge.schema import described
+from ..bridge.schema import IN_PEOPLE, described
 from ..core import errors
 from ..core.parts.parts import LABELS, BadPart, Parts, hints, make_part, sheet
 from ..core.text import plain
 from .sockets import PartsSocket
 
-CATEGORY = "likeness/parts"
 OTHER = "other"
 
 
@@ -22,7 +21,7 @@ class Part(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPart",
             display_name="Part (clothes, face, hair)",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("label", options=[*LABELS, OTHER], default=LABELS[0]),

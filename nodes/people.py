@@ -9,26 +9,13 @@ from typing import Any
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import face_bank, folders, notes, photos
-from ..bridge.face_model import (
-    ALL,
-    NONE_FOUND,
-    FaceModel,
-    default_face_model,
-    default_stamp,
-    files_stamp,
-    load_face_model,
-    pack_names,
-    recogniser_names,
-    refusal,
-)
+from ..bridge import face_bank, face_model, folders, notes, photos
+from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, described, output, pixels_input
+from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, described, output, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
-from ..core.faces import analysis, insight, landmarks
-from ..core.faces.ladder import Detection
-from ..core.faces.model import AUTO, BACKENDS
+from ..core.faces import analysis, landmarks
 from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
 from ..core.people import require_together
@@ -36,23 +23,23 @@ from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.text import NAME, logger, names_in, plain
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
-CATEGORY = "likeness/people"
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
 """At what size a photo is given to the face model: its own, or that of InstantID's authors."""
+_PROVIDERS = ("auto", "CPU", "CUDA", "CoreML", "DirectML", "ROCm", "OpenVINO")
+_BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
+"""What saved workflows say of both. Every choice is torch, on ComfyUI's device."""
 
 
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
     """The faces an identity is made of, shown in the node, and the portraits beside them; nothing without photos."""
     if not identities.photos_of(identity):
         return None
-    pictures = list(identity.crops)
-    captions = [f"{identity.name} {number}" for number in range(1, len(pictures) + 1)]
-    if not identity.portraits:
-        return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls)
-    both = [one for pair in zip(pictures, identity.portraits.loose, strict=True) for one in pair]
-    under = [one for caption in captions for one in (caption, "head and shoulders")]
-    return ui.PreviewImage(previews.contact_sheet(both, under, together=2), cls=cls)
+    shown = [identity.crops, *([identity.portraits.loose] if identity.portraits else [])]
+    captions = [(f"{identity.name} {n}", "head and shoulders")[: len(shown)] for n, _ in enumerate(identity.crops, 1)]
+    both = [one for pair in zip(*shown, strict=True) for one in pair]
+    under = [one for pair in captions for one in pair]
+    return ui.PreviewImage(previews.contact_sheet(both, under, together=len(shown)), cls=cls)
 
 
 class LoadFaceModel(io.ComfyNode):
@@ -63,12 +50,12 @@ class LoadFaceModel(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadFaceModel",
             display_name="Load Face Model",
-            category=CATEGORY,
+            category=IN_FILES,
             inputs=[
-                io.Combo.Input("pack", options=pack_names()),
-                io.Combo.Input("recognisers", options=recogniser_names(), default=ALL),
-                advanced(io.Combo.Input("provider", options=list(insight.PROVIDERS))),
-                advanced(io.Combo.Input("backend", options=list(BACKENDS), default=AUTO, optional=True)),
+                io.Combo.Input("pack", options=face_model.pack_names()),
+                io.Combo.Input("recognisers", options=face_model.recogniser_names(), default=face_model.ALL),
+                advanced(io.Combo.Input("provider", options=list(_PROVIDERS))),
+                advanced(io.Combo.Input("backend", options=list(_BACKENDS), default="auto", optional=True)),
             ],
             outputs=[output(FaceModelSocket, "face_model")],
         )
@@ -80,17 +67,17 @@ class LoadFaceModel(io.ComfyNode):
     def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool:
         if pack is None or recognisers is None:
             return True  # linked: known only when it runs
-        if error := refusal(folders.a_name(pack), folders.a_name(recognisers)):
+        if error := face_model.refusal(folders.a_name(pack), folders.a_name(recognisers)):
             raise error
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str, backend: str = AUTO) -> str:
-        return str((pack, recognisers, provider, backend, files_stamp()))
+    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str, backend: str = "auto") -> str:
+        return str((pack, recognisers, face_model.files_stamp()))
 
     @classmethod
-    def execute(cls, pack: str, recognisers: str, provider: str, backend: str = AUTO) -> io.NodeOutput:
-        return io.NodeOutput(load_face_model(pack, recognisers, provider, backend))
+    def execute(cls, pack: str, recognisers: str, provider: str, backend: str = "auto") -> io.NodeOutput:
+        return io.NodeOutput(face_model.load_face_model(pack, recognisers))
 
 
 class DetectFaces(io.ComfyNode):
@@ -101,7 +88,7 @@ class DetectFaces(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessDetectFaces",
             display_name="Detect Faces",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image"),
@@ -141,12 +128,10 @@ class DetectFaces(io.ComfyNode):
                 "Pick one with Get Image from Batch, or use one Detect Faces per picture.",
             )
         face_model = face_model or default_face_model(detects=face_landmarks is None)
-        picture, mesh = to_picture(image[0]), None
-        if face_landmarks is not None:
-            (mesh,) = landmarks.of_pictures(face_landmarks, 1, image.shape[2], image.shape[1])
+        picture, (mesh,) = to_picture(image[0]), landmarks.of_pictures(face_landmarks, image)
         found = analysis.large_enough(photos.detected(face_model, picture, "the picture", mesh), min_size)
         kept = analysis.arrange(found, order)[: max_faces or None]
-        embedded = analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
+        embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
         faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
         preview = analysis.numbered_faces(image[0], embedded)[None]
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
@@ -160,7 +145,7 @@ class Identity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessIdentity",
             display_name="Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image"),
@@ -201,12 +186,10 @@ class Identity(io.ComfyNode):
         seen: list[tuple[str, people.Face]] = []
         report: list[str] = []
         dropped: list[str] = []
-        size = len(image), image.shape[2], image.shape[1]
-        meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else None
-        for number, photo in enumerate(stepwise(image.unbind()), 1):
-            where = _photo_of(name, number, len(image))
+        meshes = landmarks.of_pictures(face_landmarks, image)
+        for number, (photo, mesh) in enumerate(stepwise(list(zip(image.unbind(), meshes, strict=True))), 1):
+            where, who = _photo_of(name, number, len(image))
             try:
-                mesh = meshes[number - 1] if meshes else None
                 face = _face(cls, face_model, photo, which_face, where, photo_size, mesh)
             except FaceNotFound as error:
                 if on_no_face == "error":
@@ -216,7 +199,7 @@ class Identity(io.ComfyNode):
                 report.append(f"{where}: dropped. {error.problem}")
                 dropped.append(where)
                 continue
-            seen.append((_who(name, number, len(image)), face))
+            seen.append((who, face))
             report.append(f"{where}: used, {analysis.describe(face)}")
         identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
         text = "\n".join([f"{name}: {len(seen)} of {counted(len(image), 'photo')} used", *report])
@@ -235,13 +218,11 @@ def _which_face() -> io.Combo.Input:
     return io.Combo.Input("which_face", options=["only", "largest", *(str(number) for number in range(1, 13))])
 
 
-def _photo_of(name: str, number: int, photos: int) -> str:
-    return f"photo {number} of {photos} of {name}" if photos > 1 else f"the photo of {name}"
-
-
-def _who(name: str, number: int, photos: int) -> str:
-    """The same, short."""
-    return f"{name} (photo {number})" if photos > 1 else name
+def _photo_of(name: str, number: int, photos: int) -> tuple[str, str]:
+    """Which photo of whom, in words and short."""
+    if photos == 1:
+        return f"the photo of {name}", name
+    return f"photo {number} of {photos} of {name}", f"{name} (photo {number})"
 
 
 def _face(
@@ -251,37 +232,29 @@ def _face(
     which_face: str,
     where: str,
     photo_size: str,
-    mesh: photos.Mesh | None = None,
+    mesh: landmarks.Mesh | None = None,
 ) -> people.Face:
-    """The face that is meant in a photo, box and keypoints in pixels of the photo as it came."""
-    seen = photo if photo_size == AS_IT_IS else _resized(photo)
-    picture = to_picture(seen)
+    """The face that is meant in a photo, box and keypoints in pixels of the photo as it came.
+
+    Where it is not clear which, the node shows the numbers to choose from.
+    """
+    seen, picture = photo, to_picture(photo)
+    if photo_size != AS_IT_IS and not is_placeholder(picture):  # which is named
+        seen = resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0]
+        picture = to_picture(seen)
     before, after = ((x.shape[1], x.shape[0]) for x in (photo, seen))
     faces = photos.detected(face_model, picture, where, mesh)
     if mesh is not None:
         faces = [one.moved(Fit.into(before, after, "stretch")) for one in faces]
-    chosen = _chosen(cls, seen, faces, which_face, where)
-    (face,) = photos.recognised(face_model, picture, [chosen], where)
-    back = Fit.into(after, before, "stretch")
-    return replace(face, box=back.box(face.box), keypoints=tuple(map(back.point, face.keypoints)))
-
-
-def _resized(photo: Tensor) -> Tensor:
-    """A photo (H, W, C) as InstantID's authors give it to the face model; the host's placeholder, which is named, as
-    it is."""
-    return photo if is_placeholder(to_picture(photo)) else resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0]
-
-
-def _chosen(
-    cls: type[io.ComfyNode], photo: Tensor, found: Sequence[Detection], which_face: str, where: str
-) -> Detection:
-    """The face that is meant; where it is not clear which, the node shows the numbers to choose from."""
     try:
-        return analysis.choose(found, which_face, where)
+        chosen = analysis.choose(faces, which_face, where)
     except BadPhoto:
-        numbered = analysis.numbered_faces(photo, analysis.arrange(found, analysis.NUMBERED))
+        numbered = analysis.numbered_faces(seen, analysis.arrange(faces, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])
         raise
+    (face,) = analysis.recognise(face_model.recognisers, picture, [chosen], where, portraits=True)
+    back = Fit.into(after, before, "stretch")
+    return replace(face, box=back.box(face.box), keypoints=tuple(map(back.point, face.keypoints)))
 
 
 class BlendIdentities(io.ComfyNode):
@@ -292,7 +265,7 @@ class BlendIdentities(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBlendIdentities",
             display_name="Blend Identities",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("a"),
                 IdentitySocket.Input("b"),
@@ -317,7 +290,7 @@ class SaveIdentity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessSaveIdentity",
             display_name="Save Identity",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("identity"),
                 io.String.Input("filename", default="person"),
@@ -349,8 +322,8 @@ class LoadIdentity(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadIdentity",
             display_name="Load Identity",
-            category=CATEGORY,
-            inputs=[io.Combo.Input("file", options=face_bank.files() or [NONE_FOUND])],
+            category=IN_PEOPLE,
+            inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
             outputs=[
                 output(IdentitySocket, "identity"),
                 output(io.Image, "crops"),
@@ -381,7 +354,7 @@ class Cast(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCast",
             display_name="Cast (people)",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 CastSocket.Input("cast", optional=True),
                 *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
@@ -403,18 +376,17 @@ class Cast(io.ComfyNode):
         before = cast or people.Cast(())
         require_together(before, "Cast")
         present, absent = list(before.people), list(before.absent)
-        for number, person in enumerate(_people(people_and_weights), len(present) + len(absent) + 1):
-            if identities.photos_of(person.identity):
-                present.append(person)
+        linked = {name: given for name, given in people_and_weights.items() if not name.startswith("weight_")}
+        added = _numbered("Cast", "person", linked)
+        for number, (n, identity) in enumerate(added.items(), len(present) + len(absent) + 1):
+            if identities.photos_of(identity):
+                present.append(people.Person(identity, people_and_weights.get(f"weight_{n}", 1.0)))
             else:
-                absent.append((number, person.identity.name))
+                absent.append((number, identity.name))
         names = [name for _, name in absent[len(before.absent) :]]
-        if not present and names:
-            raise BadCast(f"The cast is empty: no photo of {listed(names)} shows a face.", "Choose other photos.")
         if not present:
-            raise BadCast(
-                "The cast is empty: no person is connected.", "Connect at least one Identity or Load Identity."
-            )
+            why = f"no photo of {listed(names)} shows a face" if names else "no person is connected"
+            raise BadCast(f"The cast is empty: {why}.", "Connect at least one Identity or Load Identity with a face.")
         whole = replace(before, people=tuple(present), absent=tuple(absent))
         return _shown(cls, whole, gathered("Left out, no photo with a face", names))
 
@@ -425,19 +397,15 @@ def _weight(number: int) -> io.Float.Input:
     return advanced(widget)
 
 
-def _people(inputs: dict[str, Any]) -> list[people.Person]:
-    _refuse_more("Cast", "person", [name for name in inputs if not name.startswith("weight_")])
-    numbers = [n for n in range(1, _PEOPLE + 1) if inputs.get(f"person_{n}") is not None]
-    return [people.Person(inputs[f"person_{n}"], inputs.get(f"weight_{n}", 1.0)) for n in numbers]
-
-
-def _refuse_more(node: str, kind: str, inputs: Sequence[str]) -> None:
-    """An API prompt may have inputs that the node has not."""
-    if beyond := [name for name in inputs if name not in {f"{kind}_{n}" for n in range(1, _PEOPLE + 1)}]:
+def _numbered(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
+    """What is linked to person_1, person_2, ..., by number. Raises BadCast: an API prompt may go beyond the last."""
+    known = {f"{kind}_{n}": n for n in range(1, _PEOPLE + 1)}
+    if beyond := [name for name in inputs if name not in known]:
         raise BadCast(
             f"{node} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost.",
             "Connect them to another Cast, and this one to its cast input.",
         )
+    return {n: inputs[name] for name, n in known.items() if inputs.get(name) is not None}
 
 
 def _shown(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -> io.NodeOutput:
@@ -461,7 +429,7 @@ class PeopleFromPhotos(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPeopleFromPhotos",
             display_name="People from Photos",
-            category=CATEGORY,
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.String.Input("names", default=""),
@@ -493,11 +461,11 @@ class PeopleFromPhotos(io.ComfyNode):
         photo_size: str = AS_IT_IS,
         **inputs: Tensor | None,
     ) -> io.NodeOutput:
-        _refuse_more("People from Photos", "photo", list(inputs))
-        given = {n: photo for n in range(1, _PEOPLE + 1) if (photo := inputs.get(f"photo_{n}")) is not None}
+        given: dict[int, Tensor] = _numbered("People from Photos", "photo", inputs)
         if not given:
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
-        named, face_model = _names(names), face_model or default_face_model()
+        named = {number: name for number, name in enumerate(names_in(names), 1) if name}
+        face_model = face_model or default_face_model()
         unseen = [name for number, name in named.items() if number not in given]
         members: list[people.Person] = []
         seen: list[tuple[str, people.Face]] = []
@@ -505,19 +473,15 @@ class PeopleFromPhotos(io.ComfyNode):
             name = named.get(number, f"person {len(members) + 1}")
             faces: list[people.Face] = []
             for n, photo in enumerate(batch.unbind(), 1):
-                faces.append(_face(cls, face_model, photo, which_face, _photo_of(name, n, len(batch)), photo_size))
-                seen.append((_who(name, n, len(batch)), faces[-1]))
+                where, who = _photo_of(name, n, len(batch))
+                faces.append(_face(cls, face_model, photo, which_face, where, photo_size))
+                seen.append((who, faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
         drawn = pictures.reminder(
             [(who.identity.name, one[0]) for who, one in zip(members, given.values(), strict=True)]
         )
         remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.small_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)
-
-
-def _names(text: str) -> dict[int, str]:
-    """By the number of the photo, from 1, without those that are empty."""
-    return {number: name for number, name in enumerate(names_in(text), 1) if name}
 
 
 NODES = [

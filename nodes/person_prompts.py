@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import carried, notes, regional_text, runs, scopes
 from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ..bridge.encode import text_of
-from ..bridge.schema import advanced, applied_outputs, described, region_inputs, region_masks_input
+from ..bridge.schema import IN_METHODS, advanced, applied_outputs, described, region_inputs, region_masks_input
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
 from ..core.places import regions
@@ -28,7 +28,7 @@ class PersonPrompts(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPersonPrompts",
             display_name=NAME,
-            category="likeness/places",
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Clip.Input("clip"),

@@ -13,14 +13,12 @@ from torch import Tensor
 from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, described, output
+from ..bridge.schema import IN_PEOPLE, advanced, described, output
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis, landmarks
 from ..core.faces.pictures import to_picture
-from ..core.geometry import shorter_side
 from ..core.grouping import Sighting, Sorted
-from ..core.models.files import Stamp
 from ..core.text import logger, names_in
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
 
@@ -39,7 +37,7 @@ class CastFromPhotos(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCastFromPhotos",
             display_name="Cast from Photos",
-            category="likeness/people",
+            category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("image", optional=True),
@@ -91,7 +89,8 @@ class CastFromPhotos(io.ComfyNode):
         largest = which_face == _LARGEST
         batch = [] if image is None else _of_batch(image, face_model, face_landmarks, largest)
         there, others = photos.files(folder) if photos.is_chosen(folder) else ([], [])
-        looked = [*batch, *_of_files(there, face_model, largest)]
+        files = [(os.path.basename(one[0]), partial(photos.faces_of, *one, face_model, largest)) for one in there]
+        looked: list[_Photo] = [*batch, *files]
         if not looked:
             raise BadCast(
                 "The cast is empty: no picture is connected to image, and no folder is chosen.",
@@ -111,21 +110,11 @@ class CastFromPhotos(io.ComfyNode):
 def _of_batch(
     image: Tensor, face_model: FaceModel, face_landmarks: Mapping[str, Any] | None, largest: bool
 ) -> list[_Photo]:
-    size = len(image), image.shape[2], image.shape[1]
-    meshes = landmarks.of_pictures(face_landmarks, *size) if face_landmarks else [None] * len(image)
+    def faces(photo: Tensor, mesh: landmarks.Mesh | None, where: str) -> Sequence[people.Face]:
+        return photos.faces_in(face_model, to_picture(photo), where, largest, mesh)
 
-    def faces(photo: Tensor, mesh: photos.Mesh | None, where: str) -> Sequence[people.Face]:
-        picture = to_picture(photo)
-        used = analysis.largest_or_all(photos.detected(face_model, picture, where, mesh), largest)
-        return photos.recognised(face_model, picture, used, where)
-
-    numbered = enumerate(zip(image.unbind(), meshes, strict=True), 1)
+    numbered = enumerate(zip(image.unbind(), landmarks.of_pictures(face_landmarks, image), strict=True), 1)
     return [("", partial(faces, picture, mesh, f"picture {n} of image")) for n, (picture, mesh) in numbered]
-
-
-def _of_files(stamps: Sequence[Stamp], face_model: FaceModel, largest: bool) -> list[_Photo]:
-    networks = face_model.detector, face_model.recognisers, face_model.align
-    return [(os.path.basename(one[0]), partial(photos.faces_of, *one, *networks, largest)) for one in stamps]
 
 
 def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], dict[str, LikenessError]]:
@@ -146,11 +135,11 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
             continue
         seen += [Sighting(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
     if not seen:
-        raise _why_first(failed)
+        raise _first_of(failed)
     return seen, failed
 
 
-def _why_first(failed: Mapping[str, LikenessError]) -> LikenessError:
+def _first_of(failed: Mapping[str, LikenessError]) -> LikenessError:
     return next(iter(failed.values()))
 
 
@@ -169,13 +158,12 @@ def _shown(
     why = [f"Left out, photo {photo}: {error.problem}" for photo, error in failed.items()]
     text = "\n".join([*grouping.report(done), *why, *told])
     logger.info("Cast from Photos\n%s", text)
-    small = [f"{one.label} {shorter_side(one.face.box):.0f}" for one in done.seen if analysis.small(one.face)]
     remarks = [
         *told,
         *gathered("Left out, no face or not readable", first([*failed])),
         *gathered("Left out, no such person", first(done.unused)),
         *grouping.remarks(done),
-        *gathered("Faces small in the photos", first(small), f" px; {people.CROP} needed: larger photos"),
+        *analysis.small_faces([(one.label, one.face) for one in done.seen]),
         *identities.look_alike([person.identity for person in cast.people]),
     ]
     notes.tell(notes.node_of(cls), "\n".join(remarks))

@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import inputs, notes
-from ..bridge.schema import boxes_editor, described, output, pixels_input, region_inputs
+from ..bridge.schema import IN_PLACES, boxes_editor, described, output, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
@@ -52,7 +52,7 @@ class LayoutFromFaces(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLayoutFromFaces",
             display_name=LAYOUT,
-            category="likeness/places",
+            category=IN_PLACES,
             inputs=[
                 FacesSocket.Input("faces", optional=True),
                 *_canvas(1024, least=0),
@@ -99,7 +99,7 @@ class LayoutFromBoxes(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLayoutFromBoxes",
             display_name="Layout from Boxes",
-            category="likeness/places",
+            category=IN_PLACES,
             inputs=[
                 BoxesOrLayoutSocket.Input("bboxes", optional=True),
                 io.Image.Input("background", optional=True),
@@ -157,7 +157,7 @@ class GroupLayout(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessGroupLayout",
             display_name="Group Layout",
-            category="likeness/places",
+            category=IN_PLACES,
             inputs=[
                 io.Int.Input("count", default=2, min=1, max=12),
                 io.Combo.Input("framing", options=list(group.FRAMINGS), default="half"),
@@ -195,7 +195,7 @@ class AddPlace(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessAddPlace",
             display_name="Add Place",
-            category="likeness/places",
+            category=IN_PLACES,
             inputs=[
                 LayoutSocket.Input("layout"),
                 io.Combo.Input("where", options=list(adding.SIDES)),
@@ -238,7 +238,7 @@ class PlaceCast(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPlaceCast",
             display_name="Place Cast",
-            category="likeness/places",
+            category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast"),
                 LayoutSocket.Input("layout"),
@@ -276,7 +276,7 @@ class PersonRegion(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPersonRegion",
             display_name="Person Region",
-            category="likeness/places",
+            category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast"),
                 io.Int.Input("person", default=1, min=regions.ALL_PEOPLE, max=64),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..bridge.schema import described, output
+from ..bridge.schema import IN_METHODS, described, output
 from ..core.prompts import per_scene
 
 
@@ -14,15 +14,12 @@ class Scenes(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessScenes",
             display_name="Scenes (list of prompts)",
-            category="likeness/scenes",
+            category=IN_METHODS,
             inputs=[
                 io.String.Input("text", multiline=True, default=""),
                 io.String.Input("always", multiline=True, default=""),
             ],
-            outputs=[
-                io.String.Output("prompts", display_name="prompts", is_output_list=True),
-                output(io.Int, "count"),
-            ],
+            outputs=[io.String.Output("prompts", display_name="prompts", is_output_list=True), output(io.Int, "count")],
         )
         return described(schema, "prompt list", "batch prompts", "comic", "album", "story", "storyboard", "queue")
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
-from ..bridge.face_model import FaceModel
+from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import advanced, described, face_sizes_input, output, pixels_input, similarity_input
+from ..bridge.schema import IN_MEASURE, advanced, described, face_sizes_input, output, pixels_input, similarity_input
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -23,7 +23,6 @@ from ..core.places.regions import as_cast
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crops, Decision
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
-CATEGORY = "likeness/second pass"
 CROP = "Crop Faces"
 PLACES = ("cut out in their place", "left as they are")
 
@@ -37,9 +36,10 @@ class CropFaces(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessCropFaces",
             display_name=CROP,
-            category=CATEGORY,
+            category=IN_MEASURE,
             inputs=[
-                FaceModelSocket.Input("face_model"),
+                # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
+                FaceModelSocket.Input("face_model", optional=dit.known_here()),
                 io.Image.Input("images"),
                 CastOrIdentitySocket.Input("cast"),
                 io.Combo.Input("who", options=list(CHOICES)),
@@ -70,9 +70,13 @@ class CropFaces(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> str:
+        return str(default_stamp(inputs))
+
+    @classmethod
     def execute(
         cls,
-        face_model: FaceModel,
+        face_model: FaceModel | None,
         images: Tensor,
         cast: Cast | Identity,
         who: str,
@@ -88,7 +92,8 @@ class CropFaces(io.ComfyNode):
         choice = Choice(
             who, smaller_than, less_than, not_found == PLACES[0], margin, mask_margin, feather, size // 64 * 64
         )
-        decisions = _decisions(face_model, images, measure.people_of(as_cast(cast), None, CROP), choice)
+        people = measure.people_of(as_cast(cast), None, CROP)
+        decisions = _decisions(face_model or default_face_model(), images, people, choice)
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
@@ -129,7 +134,7 @@ class PasteFaces(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessPasteFaces",
             display_name="Paste Faces",
-            category=CATEGORY,
+            category=IN_MEASURE,
             inputs=[
                 io.Image.Input("images"),
                 CropsSocket.Input("where"),

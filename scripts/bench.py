@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import time
@@ -24,6 +25,8 @@ import environment
 from rig.pack import load_host, load_pack
 
 STARTED = time.monotonic()
+BUDGET = 560.0
+"""Seconds of --gpu: ten minutes, with time to start."""
 
 
 def main() -> int:
@@ -32,7 +35,7 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="small networks, one round: whether every case runs")
     parser.add_argument("--gpu", action="store_true", help="all that a GPU is wanted for, within a time")
     parser.add_argument("--out", type=Path, default=environment.CACHE / "bench-gpu", help="with --gpu: for the results")
-    parser.add_argument("--budget", type=positive, default=560.0, help="with --gpu: seconds for all of it")
+    parser.add_argument("--budget", type=positive, default=BUDGET, help="with --gpu: seconds for all of it")
     parser.add_argument("case", nargs="*", help="all of them when none is named")
     given = parser.parse_args()
     hosts = environment.find_hosts()
@@ -47,11 +50,10 @@ def main() -> int:
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     # The networks that the tests are run on.
     sys.path.append(str(environment.ROOT / "tests" / "support"))
-    if not given.gpu:
-        return run(given.case)
+    # Only here: it needs the host, the pack and torch.
     from bench import gpu
 
-    return gpu.run(given.out, given.budget, given.case, STARTED)
+    return gpu.run(given.out if given.gpu else None, given.budget if given.gpu else math.inf, given.case, STARTED)
 
 
 def positive(text: str) -> float:
@@ -59,25 +61,6 @@ def positive(text: str) -> float:
     if not seconds > 0:
         raise argparse.ArgumentTypeError(f"{text} is not more than 0 seconds")
     return seconds
-
-
-def run(named: list[str]) -> int:
-    """The cases of these names, all without one; 1 where one of them failed."""
-    # Only here: all of these need the host, the pack and torch.
-    import torch
-    from bench import faces, gpu, instant_id, methods, references, timed
-    from bench.measure import TINY
-
-    files = (faces, instant_id, methods, references, timed)
-    cases = {name: gpu.Case(name, case) for file in files for name, case in file.CASES.items()}
-    need_gpu = {name for file in files for name in file.NEED_GPU}
-    failed = False
-    for case in gpu.chosen(cases.values(), named):
-        if case.name in need_gpu and not (torch.cuda.is_available() or TINY):
-            environment.say(f"{case.name}: left out, there is no CUDA device here.")
-        else:
-            failed |= gpu.tried(case)["status"] == "failed"
-    return int(failed)
 
 
 if __name__ == "__main__":

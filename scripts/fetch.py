@@ -1,7 +1,7 @@
-"""Fetches published files: what is on Hugging Face with huggingface_hub, the rest with pooch.
+"""Fetches published files with huggingface_hub, also from elsewhere.
 
-Theirs are connections that break, half a file, the cache and the mirror (HF_ENDPOINT) of Hugging Face and its tokens.
-Ours is what they do not do: a file comes under the name that its loader looks for, and is moved there when it is known
+Its are connections that break, half a file, the mirror (HF_ENDPOINT) of Hugging Face and its tokens. Ours is what it
+does not do: a file comes under the name that its loader looks for, and is moved there when it is known
 to be the published one, by length and SHA-256 and as no web page; what somebody else put there stays; nothing longer
 comes than is published, and no redirect leads into one's own network; files of a zip are taken out wherever they lie in
 it; GITHUB_ENDPOINT names a mirror of GitHub.
@@ -34,11 +34,11 @@ from core.text import plain
 
 try:
     import huggingface_hub
-    import pooch
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import get_session
 except ImportError as error:
-    install = f'"{sys.executable}" -m pip install huggingface_hub pooch tqdm'
+    install = f'"{sys.executable}" -m pip install huggingface_hub'
     raise SetupError(f"Downloading needs the Python package {error.name}. Install it: {install}") from error
 except ValueError as error:  # huggingface_hub reads its addresses when it is imported
     raise SetupError(f"HF_ENDPOINT is no address: {error}.") from error
@@ -46,8 +46,6 @@ except ValueError as error:  # huggingface_hub reads its addresses when it is im
 _HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _UNFINISHED = ".fetching-"
 Address = IPv4Address | IPv6Address
-_AGAIN = 2
-"""Further attempts where a server has no ranges to go on with."""
 _LONGEST = 10**11
 """Bytes of a file of which nobody says how long it is."""
 _MADE_UP = (ip_network("198.18.0.0/15"), ip_network("fc00::/8"))
@@ -81,7 +79,7 @@ def fetch_model(model: Model, root: Path) -> str:
 def _unpacked(file: File, root: Path) -> bool:
     """Whether it is there, also in the second folder of the same name that unpacking makes. Raises FetchError."""
     path = root / file.names[0]
-    return any(_taken(place) and _is(place, file) for place in (path, path.parent / path.parent.name / path.name))
+    return any(_is(place, file) for place in (path, path.parent / path.parent.name / path.name))
 
 
 def _fetch_file(model: Model, file: File, root: Path) -> None:
@@ -103,20 +101,25 @@ def _fetch_file(model: Model, file: File, root: Path) -> None:
 def _fetch(url: str, file: File, target: Path) -> bool:
     """False where it was there already. Raises FetchError."""
     try:
-        taken, hub = _taken(target), _HUB.fullmatch(url)
+        _guard()
+        hub = _HUB.fullmatch(url)
         published = _said(hub, file) if hub else file
-        if taken and _is(target, published):
+        if _is(target, published):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear(target.parent)
         with TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as folder:
-            came = _from_hub(hub, folder) if hub else _from_elsewhere(url, folder, target.name, published)
+            if hub:
+                repository, revision, name = hub.groups()
+                came = Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_dir=folder))
+            else:
+                came = _from_elsewhere(url, Path(folder, target.name), published)
             if what := _wrong(came, published):
                 raise FetchError(f"What came from {url} is {what}. Run it again; if it stays so, look at its page.")
             os.replace(came, target)
     except FetchError:
         raise
-    except Exception as error:  # both libraries hand on whatever the libraries below them raise
+    except Exception as error:  # the library hands on whatever those below it raise
         raise FetchError(f"{url} does not come: {plain(error, 600)}") from error
     return True
 
@@ -130,7 +133,6 @@ def _clear(folder: Path) -> None:
 
 def _said(hub: re.Match[str], file: File) -> File:
     """With the length and SHA-256 that Hugging Face says. Raises FetchError for another file than is known."""
-    _guard_hub()
     try:
         repository, revision, name = hub.groups()
         told = huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repository, name, revision=revision))
@@ -145,11 +147,6 @@ def _said(hub: re.Match[str], file: File) -> File:
         raise FetchError(f"{hub[0]} is {told.size} bytes long instead of {file.size}: another file. Look at its page.")
     digest = told.etag.lower() if told.etag and len(told.etag) == 64 else None
     return replace(file, size=told.size or file.size, exact=bool(told.size or file.exact), sha256=file.sha256 or digest)
-
-
-def _from_hub(hub: re.Match[str], folder: str) -> Path:
-    repository, revision, name = hub.groups()
-    return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_dir=folder))
 
 
 class _Limited(BufferedWriter):
@@ -180,7 +177,7 @@ def _follow(response: Any, *_: Any, **__: Any) -> None:
 
 
 @cache
-def _guard_hub() -> None:
+def _guard() -> None:
     session: Any = get_session()
     # Before huggingface_hub 1.0 it was one of requests.
     hooks = session.event_hooks if hasattr(session, "event_hooks") else session.hooks
@@ -197,40 +194,22 @@ def _own(host: str | None) -> set[Address]:
     return {one for one in found if one.is_private and not any(one in network for network in _MADE_UP)}
 
 
-def _from_elsewhere(url: str, folder: str, name: str, file: File) -> Path:
+def _from_elsewhere(url: str, target: Path, file: File) -> Path:
     mirror = os.environ.get("GITHUB_ENDPOINT", "").strip().rstrip("/")
-    address = mirror + url.removeprefix("https://github.com") if mirror else url
-    store = pooch.create(folder, "", registry={name: None}, urls={name: address}, retry_if_failed=_AGAIN)
-    http: Any = pooch.HTTPDownloader(progressbar=True, chunk_size=1 << 20, hooks={"response": _follow})
-    most = (file.exact and file.size) or _LONGEST
-
-    def download(url: str, path: str, store: Any) -> None:
-        with _Limited(path, most) as limited:
-            http(url, limited, store)
-
-    downloader: Any = download
-    came = Path(store.fetch(name, downloader=downloader))
-    came.chmod(0o666 & ~_umask())  # pooch writes for its owner only
-    return came
-
-
-def _umask() -> int:
-    os.umask(mask := os.umask(0))
-    return mask
-
-
-def _taken(target: Path) -> bool:
-    """Whether a file lies there. Raises FetchError for what is none."""
-    if target.exists() and not target.is_file():
-        raise FetchError(f"{target} is in the way: it is no file. Move it away.")
-    return target.exists()
+    with _Limited(str(target), (file.exact and file.size) or _LONGEST) as limited:
+        http_get(mirror + url.removeprefix("https://github.com") if mirror else url, limited)
+    return target
 
 
 def _is(target: Path, file: File) -> bool:
     """Whether what lies there is the file that would come; an empty one or a web page may be replaced.
 
-    Raises FetchError for any other, which may be somebody's own.
+    Raises FetchError for any other, which may be somebody's own, and for what is no file.
     """
+    if not target.exists():
+        return False
+    if not target.is_file():
+        raise FetchError(f"{target} is in the way: it is no file. Move it away.")
     length = target.stat().st_size
     if not length or no_model(target):
         return False

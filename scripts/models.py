@@ -7,11 +7,10 @@
 
 A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found and
 where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network and needs torch: run it with the
-Python that runs ComfyUI. `download` needs huggingface_hub and pooch; tokens are huggingface_hub's (HF_TOKEN, or
+Python that runs ComfyUI. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or
 `hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
-models_manifest.json and the records in README, docs/, the workflows and the blueprints, and what is made from
-docs/dev/authors_settings.json: the tables of published settings in the help pages, and those of the templates beside
-them in docs/dev/verification.md.
+models_manifest.json and the records in README, docs/, the workflows and the blueprints, and the tables of published
+settings in the help pages, from docs/dev/authors_settings.json.
 """
 
 from __future__ import annotations
@@ -45,7 +44,6 @@ _README: dict[str, Any] = json.loads((ROOT / "scripts" / "rig" / "readme.json").
 """start: what each template to start with is for. zh: what words of README's tables are in Chinese."""
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
-VERIFICATION = ROOT / "docs" / "dev" / "verification.md"
 HELP = ROOT / "web" / "docs"
 
 
@@ -185,6 +183,16 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
     return tuple(dict.fromkeys(m for name in names for m in known.get(name) or needs.published(read_workflow(name))))
 
 
+def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
+    """The files that a workflow needs and none of the folders has."""
+    return [
+        file.names[0]
+        for model in chosen([workflow])
+        for file in model.files
+        if not any((Path(folder) / name).is_file() for folder in folders[model.key] for name in file.names)
+    ]
+
+
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
     """Show what would come, ask, and fetch it."""
     if not models:
@@ -197,19 +205,15 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
     print(f"In all: {manifest.together(models)}.")
     import fetch  # says which package it lacks, before anything is asked
 
-    if not yes and not agreed():
+    if not yes and not sys.stdin.isatty():
+        environment.say("There is no terminal to ask in: add --yes if you accept these licences.")
+        return 1
+    if not yes and input("Download this, and accept these licences? [y/N] ").strip().lower() not in ("y", "yes"):
         return 1
     problems = [problem for model in models if (problem := fetch.fetch_model(model, Path(folders[model.key][0])))]
     for problem in problems:
         environment.say(problem)
     return int(bool(problems))
-
-
-def agreed() -> bool:
-    if not sys.stdin.isatty():
-        environment.say("There is no terminal to ask in: add --yes if you accept these licences.")
-        return False
-    return input("Download this, and accept these licences? [y/N] ").strip().lower() in ("y", "yes")
 
 
 # --- What is made from the manifest
@@ -236,9 +240,6 @@ def made() -> dict[Path, str]:
     for name in {page for method in published.methods() for page in method.pages}:
         for path in (HELP / f"{name}.md", HELP / name / "zh.md"):
             files[path] = published.page(path.read_text("utf-8"), name, path.stem == "zh")
-    templates = {path.stem: read_workflow(path.stem) for path in sorted(WORKFLOWS.glob("*.json"))}
-    beside = published.table(templates)
-    files[VERIFICATION] = filled(VERIFICATION.read_text("utf-8"), "settings", beside, "docs/dev/authors_settings.json")
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -10,21 +10,17 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, gathered
+from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, first, gathered
 from ..geometry import area, shorter_side, square_around, upright
 from ..identities import why_bad
-from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Keypoints, Portraits
+from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..previews import Sheet, as_picture, color_of
 from .ladder import Detection, Detector, find_faces
-from .pictures import Picture, is_placeholder, to_image
+from .pictures import Picture, align, is_placeholder, to_image
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
 NUMBERED = "left to right"
 """The order in which `choose` counts faces."""
-
-
-Aligner = Callable[[Picture, Keypoints, int], Picture]
-"""(picture, keypoints, side in px) -> the face on ArcFace's template, BGR, black outside of the picture."""
 
 
 class Recogniser(Protocol):
@@ -61,11 +57,6 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
     return sorted(faces, key=key)
 
 
-def largest_or_all(faces: Sequence[Detection], largest: bool) -> list[Detection]:
-    """The largest face alone, or all of them as `choose` counts them."""
-    return arrange(faces, "largest")[:1] if largest else arrange(faces, NUMBERED)
-
-
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
 
@@ -93,7 +84,6 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
 
 def recognise(
     recognisers: Sequence[Recogniser],
-    align: Aligner,
     picture: Picture,
     faces: Sequence[Detection],
     where: str,
@@ -117,7 +107,7 @@ def recognise(
             face.score,
             to_image(crops[CROP][n]),
             {key: e[n] for key, e in embeddings.items()},
-            portrait(picture, face, crops[ALIGNED][n]) if portraits else None,
+            Portraits(_rgb(crops[ALIGNED][n]), _rgb(_loose(picture, face))) if portraits else None,
         )
         for n, face in enumerate(faces)
     )
@@ -139,31 +129,26 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     return kept
 
 
-def small(face: Face) -> bool:
+def _small(face: Face) -> bool:
     """Whether a face has fewer pixels than recognisers read."""
     return shorter_side(face.box) < CROP
 
 
 def small_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
     """Whose faces are small, in one line. seen: who is meant, and their face."""
-    found = [f"{who} {shorter_side(face.box):.0f}" for who, face in seen if small(face)]
-    return gathered("Faces small in the photos", found, f" px; {CROP} needed: larger photos")
+    found = [f"{who} {shorter_side(face.box):.0f}" for who, face in seen if _small(face)]
+    return gathered("Faces small in the photos", first(found), f" px; {CROP} needed: larger photos")
 
 
 def describe(face: Face) -> str:
     """Size and score of a face, for reports; says so when it is small."""
     x0, y0, x1, y1 = face.box
-    note = "; small, a larger photo gives a better likeness" if small(face) else ""
+    note = "; small, a larger photo gives a better likeness" if _small(face) else ""
     return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
 
 
 _MARGIN = 0.6
 """Around the face box on each side, in face sizes: the hair, the neck and the shoulders' beginning."""
-
-
-def portrait(picture: Picture, face: Detection, aligned: Picture) -> Portraits:
-    """Of one face of a picture. aligned: the face at ALIGNED pixels."""
-    return Portraits(_rgb(aligned), _rgb(_loose(picture, face)))
 
 
 def _loose(picture: Picture, face: Detection) -> Picture:

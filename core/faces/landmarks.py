@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from ..errors import BadPhoto, FaceNotFound, counted
 from .ladder import Detection
@@ -33,27 +34,29 @@ _CROWN = 0.12
 FOUND_BY = "Detect Face Landmarks (MediaPipe)"
 
 
-def of_pictures(given: Mapping[str, Any], count: int, width: int, height: int) -> list[Sequence[Mapping[str, Any]]]:
-    """The faces of each of `count` pictures of width x height pixels. given: FACE_LANDMARKS.
+Mesh = Sequence[Mapping[str, Any]]
+"""The faces of one picture in FACE_LANDMARKS: `landmarks_xy` (n, 2) in pixels, `score` 0..1."""
+
+
+def of_pictures(given: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mesh | None]:
+    """The faces of each picture of an IMAGE (B, H, W, C). given: FACE_LANDMARKS; None of all where there is none.
 
     Raises BadPhoto where they were found in other pictures.
     """
-    tall, wide = given["image_size"]
-    found = len(given["frames"]), int(wide), int(tall)
-    if found != (count, width, height):
-        theirs, ours = (f"{counted(n, 'picture')} of {w}x{h} px" for n, w, h in (found, (count, width, height)))
+    if given is None:
+        return [None] * len(images)
+    found, shown = (len(given["frames"]), *map(int, given["image_size"])), tuple(images.shape[:3])
+    if found != shown:
+        theirs, ours = (f"{counted(n, 'picture')} of {w}x{h} px" for n, h, w in (found, shown))
         raise BadPhoto(
             f"face_landmarks was made from {theirs}, the image input has {ours}.",
             "Link one picture to both nodes, with nothing that scales or crops in between.",
         )
-    return list(given["frames"])
+    return given["frames"]
 
 
-def detect(faces: Sequence[Mapping[str, Any]], picture: Picture, where: str) -> tuple[Detection, ...]:
-    """The faces of one picture, surest first. faces: `landmarks_xy` (n, 2) in pixels of the picture, `score` 0..1.
-
-    Raises FaceNotFound, naming `where`, when there is none.
-    """
+def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:
+    """The faces of one picture, surest first. Raises FaceNotFound, naming `where`, when there is none."""
     if not faces:
         height, width = picture.shape[:2]
         raise FaceNotFound(where, width, height, [FOUND_BY], placeholder=is_placeholder(picture))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,32 +19,25 @@ from ..models.files import stamp
 from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
 from ..people import EMBEDDING, Faces
-from . import analysis, insight, ir_se50, onnx_network, scrfd
-from .analysis import Aligner, Recogniser
+from . import analysis, ir_se50, scrfd
+from .analysis import Recogniser
 from .ladder import Detector, find_faces
+from .onnx_network import Held, Holder, opened
 from .pictures import Picture, to_picture
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-AUTO, TORCH, INSIGHTFACE = BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
-"""What runs ONNX files. auto is insightface where it is installed, else torch."""
-
 # Where a file's keys stand, whether it is a safetensors file or either kind of pickle.
 _HEAD = 1 << 20
 
-Network = Callable[[Tensor], Any]
-Holder = Callable[[Callable[..., nn.Module], State], Network]
-"""(build(ops=..., device=..., dtype=...) -> module, its weights) -> the network, held for whoever calls it."""
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class FaceModel:
-    """What finds faces and tells whose they are."""
+    """What finds faces and tells whose they are. Two of the same networks are equal."""
 
     detector: Detector
     recognisers: tuple[Recogniser, ...]
-    align: Aligner
 
     @property
     def ids(self) -> list[str]:
@@ -65,11 +58,7 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
     picture = to_picture(image)
     found = find_faces(face_model.detector, picture).faces
     kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if shorter_side(face.box) >= min_size]
-    faces = (
-        analysis.recognise(face_model.recognisers, face_model.align, picture, kept, "a face of the picture")
-        if kept
-        else ()
-    )
+    faces = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture") if kept else ()
     return Faces(faces, width=picture.shape[1], height=picture.shape[0])
 
 
@@ -92,7 +81,7 @@ class Files:
         for name, path in sorted(self.onnx.items(), key=lambda file: packs.pack_of(file[0]) != pack):
             if packs.maybe_recogniser(name):
                 found.setdefault(packs.recogniser_id(name, os.path.getsize(path)), path)
-        if path := next(filter(_looks_like_ir_se50, self.others.values()), None):
+        if path := next((path for path in self.others.values() if _has_ir_se50_key(*stamp(path))), None):
             found[packs.IR_SE50] = path
         return found
 
@@ -111,10 +100,6 @@ class Files:
         return max(detectors, key=os.path.getsize)
 
 
-def _looks_like_ir_se50(path: str) -> bool:
-    return _has_ir_se50_key(*stamp(path))
-
-
 @lru_cache(maxsize=256)
 def _has_ir_se50_key(path: str, size: int, changed: int) -> bool:
     """By its name, or by its keys: a damaged file is to be explained, not to be overlooked."""
@@ -130,39 +115,26 @@ def _has_ir_se50_key(path: str, size: int, changed: int) -> bool:
 # --- What runs them
 
 
-def in_torch(backend: str) -> bool:
-    """Whether one of BACKENDS is torch."""
-    return backend == TORCH or (backend == AUTO and not insight.installed())
-
-
-def on_cpu(build: Callable[..., nn.Module], state: State) -> Network:
+def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
     """A Holder without a host."""
     network = build(ops=nn).eval().requires_grad_(False)
     network.load_state_dict(dict(state))
     return network
 
 
-def open_detector(path: str, providers: Sequence[str] | None, hold: Holder) -> Detector:
-    """providers: onnxruntime's, or None for torch. Raises UnsupportedCheckpoint, MissingDependency."""
-    if providers:
-        return insight.Scrfd(insight.open_model(path, providers))
+def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
+    """Raises UnsupportedCheckpoint."""
     graph = inspect(path)
-    planned = onnx_network.plan(read(path))
     fixed = scrfd.fixed_size(graph.inputs[0])
     width, height = fixed or scrfd.SIZE
-    onnx_network.check(planned, (1, 3, height, width), scrfd.output_sizes(len(graph.outputs), width, height))
-    return scrfd.Scrfd(hold(partial(onnx_network.Network, planned), planned.state), fixed)
+    wanted = scrfd.output_sizes(len(graph.outputs), width, height)
+    return scrfd.Scrfd(opened(read(path), hold, (1, 3, height, width), wanted), fixed)
 
 
-def open_recogniser(identifier: str, path: str, providers: Sequence[str] | None, hold: Holder) -> Recogniser:
+def open_recogniser(identifier: str, path: str, hold: Holder) -> ArcFace:
     """As open_detector."""
-    if providers:
-        return insight.ArcFace(identifier, insight.open_model(path, providers))
     program, side = read(path), inspect(path).inputs[0][2]
-    planned = onnx_network.plan(program)
-    onnx_network.check(planned, (1, 3, side, side), (EMBEDDING,))
-    network = hold(partial(onnx_network.Network, planned), planned.state)
-    return ArcFace(identifier, network, side, scales(program))
+    return ArcFace(identifier, opened(program, hold, (1, 3, side, side), (EMBEDDING,)), side, scales(program))
 
 
 class IRSE50Recogniser:
@@ -185,9 +157,7 @@ class ArcFace:
     scales: whether the network itself brings 0..255 to what it was trained with.
     """
 
-    def __init__(
-        self, identifier: str, network: Callable[[Tensor], Sequence[Tensor]], crop_size: int, scales: bool
-    ) -> None:
+    def __init__(self, identifier: str, network: Held, crop_size: int, scales: bool) -> None:
         self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:

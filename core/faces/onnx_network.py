@@ -3,8 +3,8 @@
     Program (onnx_file.read) --plan--> Plan --Network--> what the graph gives for a picture
                                          +-- state: the weights, as the Network has them
 
-`plan` looks every operator up in the table below, so a file that cannot be run is refused by name before
-anything is built; `check` runs the graph on shapes alone. What neither can know fails in the Network, by name too.
+`plan` looks every operator up in the table below, so a file that cannot be run is refused by name before anything is
+built; `opened` runs the graph on shapes alone. What neither can know fails in the Network, by name too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from inspect import Parameter, signature
 from typing import Any
 
@@ -22,10 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import UnsupportedCheckpoint
-from ..models.onnx_file import OTHER_BACKEND, Node, Program
+from ..models.onnx_file import Node, Program
 from ..models.tensors import State
 from ..text import in_one_line
 
+Held = Callable[[Tensor], Any]
+Holder = Callable[[Callable[..., nn.Module], State], Held]
+"""(build(ops=..., device=..., dtype=...) -> module, its weights) -> the network, held for whoever calls it."""
 ROOM = 2 << 30
 """Bytes of all that is made of one picture: 0.3 GB in the largest networks that are published."""
 
@@ -42,25 +45,15 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A file as steps. weights, constants: what they read and none of them makes; constants are sizes."""
+    """A file as steps. places: of weights in the Network, where one may go by a thousand names; constants: sizes."""
 
     path: str
     input: str
     outputs: tuple[str, ...]
     steps: tuple[Step, ...]
-    weights: Mapping[str, Tensor]
+    places: Mapping[str, int]
+    state: State
     constants: Mapping[str, Tensor]
-
-    @cached_property
-    def places(self) -> Mapping[str, int]:
-        """Of the weights in the Network: the same tensor may go by a thousand names."""
-        numbers = {tensor: n for n, tensor in enumerate(dict.fromkeys(map(id, self.weights.values())))}
-        return {name: numbers[id(tensor)] for name, tensor in self.weights.items()}
-
-    @property
-    def state(self) -> State:
-        """The weights, as Network has them."""
-        return {f"weights.{self.places[name]}.weight": tensor for name, tensor in self.weights.items()}
 
 
 def plan(program: Program) -> Plan:
@@ -78,7 +71,10 @@ def plan(program: Program) -> Plan:
     read = {name: known[name] for step in steps for name in step.reads if name in known}
     weights = {name: one for name, one in read.items() if one.is_floating_point() and name not in sizes}
     constants = {name: known[name] for name in (*read, *program.outputs) if name in known and name not in weights}
-    return Plan(program.path, program.input, program.outputs, tuple(steps), weights, constants)
+    numbers = {tensor: n for n, tensor in enumerate(dict.fromkeys(map(id, weights.values())))}
+    places = {name: numbers[id(tensor)] for name, tensor in weights.items()}
+    state = {f"weights.{places[name]}.weight": tensor for name, tensor in weights.items()}
+    return Plan(program.path, program.input, program.outputs, tuple(steps), places, state, constants)
 
 
 def _without_a_picture(node: Node, known: Mapping[str, Tensor]) -> Tensor | None:
@@ -119,11 +115,6 @@ class Network(nn.Module):
         empty = {key: torch.empty_like(one, device=device, dtype=dtype) for key, one in planned.state.items()}
         self.weights = nn.ModuleList(map(Weight, empty.values()))
         self._plan = planned
-        last = {name: n for n, step in enumerate(planned.steps) for name in step.reads}
-        self._done: list[list[str]] = [[] for _ in planned.steps]
-        """After each step, what nobody reads any more."""
-        for name in last.keys() - planned.outputs:
-            self._done[last[name]].append(name)
         # A CPU takes half the time for a detector so, and a quarter less for a recogniser.
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
@@ -144,7 +135,7 @@ class Network(nn.Module):
             return place.weight.to(pixels.device)
 
         made = pixels.nbytes
-        for step, done in zip(self._plan.steps, self._done, strict=True):
+        for step in self._plan.steps:
             try:
                 values[step.makes] = value = step.run(*map(value_of, step.reads))
             except UnknownValue as error:
@@ -154,19 +145,19 @@ class Network(nn.Module):
             if made > ROOM:
                 room = f"{made / 1e9:.1f} GB where {ROOM / 1e9:.1f} GB are room for any"
                 raise _unsupported(self._plan.path, f"whose values take {room}")
-            for name in done:
-                values.pop(name, None)
         return [value_of(name) for name in self._plan.outputs]
 
 
-def check(planned: Plan, picture: Sequence[int], wanted: Sequence[int]) -> None:
-    """Run the graph on shapes alone: a picture of this shape must give outputs of so many numbers each.
+def opened(program: Program, hold: Holder, picture: Sequence[int], wanted: Sequence[int]) -> Held:
+    """The network, tried on shapes alone: a picture of this shape must give outputs of so many numbers each.
 
     Raises UnsupportedCheckpoint.
     """
+    planned = plan(program)
     found = [output.numel() for output in Network(planned, device="meta")(torch.empty(picture, device="meta"))]
     if found != list(wanted):
         raise _unsupported(planned.path, f"whose outputs are of {found} numbers instead of {list(wanted)}")
+    return hold(partial(Network, planned), planned.state)
 
 
 @contextmanager
@@ -182,8 +173,7 @@ def _explained(path: str) -> Generator[None, None, None]:
 
 def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:
     expected = "one of the detectors and recognisers of insightface's packs"
-    advice = f"Choose another pack or recogniser, or {OTHER_BACKEND}"
-    return UnsupportedCheckpoint(path, f"an ONNX network {what}", expected, advice)
+    return UnsupportedCheckpoint(path, f"an ONNX network {what}", expected, "Choose another pack or recogniser.")
 
 
 Ints = Sequence[int]

@@ -22,12 +22,6 @@ from ..people import EMBEDDING
 Shape = tuple[int, ...]
 """Sizes, 0 where the file leaves one open."""
 
-OTHER_BACKEND = (
-    "set backend to insightface (onnxruntime) in Load Face Model: with the packages insightface and onnxruntime "
-    "installed it runs any ONNX file."
-)
-"""What to do about a file that only onnxruntime can run, as the end of an advice."""
-
 _GRAPH = 7
 _NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12
 # TensorProto's data types -> torch's, and the field of the values where they are not raw bytes.
@@ -108,7 +102,7 @@ class _Refused(ValueError):
 
 _DOWNLOAD = "Delete it and download it again; a few kB of text or HTML are what a failed download leaves."
 _CUT_OFF = "an ONNX file that was cut off while downloading", _DOWNLOAD
-_UNKNOWN = f"Look for a copy that holds its weights as plain numbers, or {OTHER_BACKEND}"
+_UNKNOWN = "Look for a copy that holds its weights as plain numbers, or choose another pack or recogniser."
 _TOO_MANY = "Choose another: networks for faces have some hundred nodes."
 
 

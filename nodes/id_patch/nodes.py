@@ -27,6 +27,7 @@ from ...bridge.loaders import FileLoader
 from ...bridge.regional_text import RegionalTextRun, standing_in
 from ...bridge.runs import patched
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -45,10 +46,9 @@ from ...core.pictures import as_rgb
 from ...core.places import control_images, regions
 from ..sockets import CastSocket, adapter_socket
 from .id_tokens import IDTokensHeard
-from .net import IDPatchNet, Presence, check_patches, check_rows, condition, presence
+from .net import IDPatchNet, Presence, check_patches, condition, presence
 
 METHOD = method("id_patch")
-CATEGORY = "likeness/id-patch"
 IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
 
 NO_TOKENS = (
@@ -100,10 +100,7 @@ FILE = load.Published.of(METHOD, "ID-Patch file")
 
 
 def load_id_patch(path: str) -> IDPatch:
-    """Read id-patch.bin or its safetensors conversion.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read id-patch.bin or its safetensors conversion. Raises UnsupportedCheckpoint."""
     return IDPatch(FILE.load(path, IDPatchNet))
 
 
@@ -113,7 +110,7 @@ class IDPatchImage(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessIDPatchImage",
             display_name=IMAGE,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 IDPatchSocket.Input("id_patch"),
                 CastSocket.Input("cast"),
@@ -149,7 +146,7 @@ class ApplyIDPatch(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyIDPatch",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
@@ -227,7 +224,7 @@ class BindIDTokens(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessBindIDTokens",
             display_name=BIND,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
@@ -297,7 +294,7 @@ def _condition_given(image: Tensor, present: Presence) -> Tensor:
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
     geometry.check_canvas(f"The image given to {APPLY}", image, present.cast, advice)
     image = as_rgb(image)
-    (check_rows if present.by_row else check_patches)(image, present.people, APPLY)
+    check_patches(image, present, APPLY)
     return image
 
 

@@ -19,6 +19,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -43,7 +44,6 @@ from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
-CATEGORY = "likeness/instantid"
 APPLY = "Apply InstantID (Likeness)"
 HIGH_CFG = 6.0
 WATERMARKS = (
@@ -65,10 +65,7 @@ FILE = load.Published.of(METHOD, "InstantID adapter")
 
 
 def load_instant_id(path: str) -> InstantID:
-    """Read ip-adapter.bin or a safetensors conversion of it.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read ip-adapter.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     return InstantID(FILE.load(path, InstantIDNet))
 
 
@@ -100,7 +97,7 @@ class ApplyInstantID(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyInstantID",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

@@ -13,15 +13,14 @@ from torch import Tensor
 
 from ...bridge import folders, notes
 from ...bridge.conditioning import Conditioning, sigmas_of
-from ...bridge.schema import advanced, applied_outputs, described, percent_input
+from ...bridge.schema import IN_FILES, IN_METHODS, advanced, applied_outputs, described, percent_input
 from ...bridge.self_attention.shared_parts import Watch
 from ...core import previews
 from ...core.parts.parts import Parts, pose_hint, sheet, stretched
 from ..sockets import PartsSocket, socket
-from .features import Features, check_model, check_text, encode, pose_features, put_in, reading
+from .features import Features, check_fit, encode, pose_features, put_in, reading
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 
-CATEGORY = "likeness/parts"
 Parts2WholeSocket = socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
 PartFeaturesSocket = socket("LIKENESS_PART_FEATURES", Features)
 
@@ -32,7 +31,7 @@ class LoadParts2Whole(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessLoadParts2Whole",
             display_name="Load Parts2Whole",
-            category=CATEGORY,
+            category=IN_FILES,
             inputs=[io.Combo.Input("folder", options=choices())],
             outputs=[
                 io.Model.Output("model", display_name="model"),
@@ -61,7 +60,7 @@ class EncodeParts(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessEncodeParts",
             display_name="Encode Parts",
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 Parts2WholeSocket.Input("parts2whole"),
                 PartsSocket.Input("parts"),
@@ -102,7 +101,7 @@ class ApplyParts(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyParts",
             display_name="Apply Parts",
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
@@ -137,8 +136,7 @@ class ApplyParts(io.ComfyNode):
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
-        check_model(model, features)
-        check_text([*positive, *negative], features)
+        check_fit(model, [*positive, *negative], features)
         posed = None if pose is None else pose_features(features, pose)
         show = partial(_show_heat_maps, node, features.labels)
         watch = Watch(heat_map_step, show) if heat_map_step else None

@@ -38,7 +38,7 @@ class ReferencesMissing(LikenessError):
     def __init__(self, node: str) -> None:
         super().__init__(
             f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References.",
-            "Put Cast as References (Likeness) in front of it; other conditioning nodes may stand between.",
+            "Put Cast as References in front of it; other conditioning nodes may stand between.",
         )
 
 
@@ -49,7 +49,7 @@ class ReferencesReplaced(LikenessError):
         super().__init__(
             f"Of {counted(bound, 'reference')} of people, {missing} {'is' if missing == 1 else 'are'} no longer in the "
             "conditioning: a node behind References by Region has replaced them, so their people are unknown.",
-            "Put that node in front of Cast as References (Likeness), or take it out.",
+            "Put that node in front of Cast as References, or take it out.",
         )
 
 

@@ -20,6 +20,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.schema import (
+    IN_METHODS,
     advanced,
     applied_outputs,
     described,
@@ -42,7 +43,6 @@ from .bodies import Body, cut_out
 from .net import Seen, StoryMakerNet, TooManyPeople, apart, together, with_background
 
 METHOD = method("story_maker")
-CATEGORY = "likeness/storymaker"
 APPLY = "Apply StoryMaker"
 
 
@@ -55,10 +55,7 @@ FILE = load.Published.of(METHOD, "StoryMaker adapter")
 
 
 def load_story_maker(path: str) -> StoryMaker:
-    """Read mask.bin or a safetensors conversion of it.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read mask.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
     return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.of_adapter(state))
 
@@ -69,7 +66,7 @@ class ApplyStoryMaker(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyStoryMaker",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

@@ -18,7 +18,7 @@ from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import applied_outputs, described, heard_inputs, percent_input, photos_input
+from ...bridge.schema import IN_METHODS, applied_outputs, described, heard_inputs, percent_input, photos_input
 from ...bridge.scopes import Scope
 from ...bridge.unet import dtype_of
 from ...core.errors import WrongBaseModel
@@ -32,7 +32,6 @@ from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import Face, WithAnyoneNet, of_faces, read
 
 METHOD = method("with_anyone")
-CATEGORY = "likeness/withanyone"
 APPLY = "Apply WithAnyone"
 
 
@@ -45,10 +44,7 @@ FILE = load.Published.of(METHOD, "WithAnyone adapter")
 
 
 def load_with_anyone(path: str) -> WithAnyone:
-    """Read withanyone.safetensors; of its two branches the one of faces is kept.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read withanyone.safetensors; of its two branches the one of faces is kept. Raises UnsupportedCheckpoint."""
     return WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path))))
 
 
@@ -65,7 +61,7 @@ class ApplyWithAnyone(io.ComfyNode):
         schema = io.Schema(
             node_id="LikenessApplyWithAnyone",
             display_name=APPLY,
-            category=CATEGORY,
+            category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),

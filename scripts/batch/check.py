@@ -43,7 +43,7 @@ class Needed:
             for number, (kind, chosen, linked) in unrun
         }
         nodes["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "this workflow"}}
-        return {**nodes, "as file": {"class_type": "LikenessDiagnosisAsFile", "inputs": {"report": ["doctor", 1]}}}
+        return {**nodes, "as file": {"class_type": "LikenessAsFile", "inputs": {"report": ["doctor", 1]}}}
 
     def require(self, diagnosis: str) -> None:
         """Raises SetupError with everything that is missing. diagnosis: what the doctor says, what is in place last."""

@@ -26,7 +26,6 @@ from core.people import CROP, Identity, Person, Slot
 
 from .output import lines_of, writing
 from .prompts import Job, Known, as_link, up_to
-from .rows import as_csv
 from .worker import Made
 
 COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
@@ -66,7 +65,7 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
         inputs |= {"stranger_below": measure.STRANGER, "min_size": 0}
         added[f"{number} measured"] = {"class_type": "LikenessMeasure", "inputs": inputs}
         told = {"report": [f"{number} measured", 0]}
-        added[f"{number} report"] = {"class_type": "LikenessReportAsFile", "inputs": told}
+        added[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": told}
     return {**prompt, **added}
 
 
@@ -217,13 +216,13 @@ class Scores:
         if again:
             self._write()
         else:
-            with writing(self._path.parent), self._path.open("a", newline="", encoding="utf-8") as file:
-                file.write(as_csv(_cells(found)))
+            with writing(self._path.parent), self._path.open("ab") as file:
+                file.write(evaluate.as_csv(_cells(found)))
 
     def _write(self) -> None:
         with writing(self._path.parent):
             every = (line for lines in self._lines.values() for line in lines)
-            whole.write(self._path, as_csv([COLUMNS, *_cells(every)]).encode())
+            whole.write(self._path, evaluate.as_csv([COLUMNS, *_cells(every)]))
 
     def summary(self) -> str:
         """Of the pictures that were kept, each by the recogniser that judges it."""

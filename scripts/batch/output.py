@@ -7,24 +7,31 @@ again under the same name, or not there.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import errno
+import json
+import struct
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from environment import SetupError
+from evaluate import as_csv
 from filelock import FileLock, Timeout
 from rig import whole
+from rig.workflow import Prompt
 
 from .prompts import Job
-from .rows import Row, as_csv
+from .rows import Row
 
 DONE = ("line", "name", "fingerprint", "files", "seconds")
 FAILED = ("line", "name", "reason")
 _BETWEEN = "|"
 """Between the names of several files, in none of which it can be."""
+_PNG, _PROMPT = b"\x89PNG\r\n\x1a\n", b"tEXtprompt\0"
 
 
 class Output:
@@ -48,9 +55,9 @@ class Output:
             self._done = {entry["name"]: entry for entry in lines_of(done, DONE)}
             # Written anew, without a line that was cut off.
             rows = ([entry[column] for column in DONE] for entry in self._done.values())
-            whole.write(done, as_csv([DONE, *rows]).encode())
-            self._done_file = done.open("a", newline="", encoding="utf-8")
-            self._failed_file = (folder / "failed.csv").open("w", newline="", encoding="utf-8-sig")
+            whole.write(done, as_csv([DONE, *rows]))
+            self._done_file, self._failed_file = done.open("ab"), (folder / "failed.csv").open("wb")
+            self._failed_file.write(codecs.BOM_UTF8)  # as Excel wants it
             _append(self._failed_file, FAILED)
 
     def has(self, job: Job) -> bool:
@@ -125,6 +132,23 @@ def _files(entry: Mapping[str, str] | None) -> list[str]:
     return [file for file in named if entry and file.startswith(entry["name"]) and Path(file).name == file]
 
 
-def _append(file: IO[str], line: Sequence[Any]) -> None:
+def _append(file: IO[bytes], line: Sequence[Any]) -> None:
     file.write(as_csv([line]))
     file.flush()
+
+
+def with_prompt(picture: bytes, prompt: Prompt) -> bytes:
+    """A PNG of ComfyUI with the prompt of its row: with the photos in it, without what was put beside or in
+    their place for this run. Of other files nothing is changed."""
+    if not picture.startswith(_PNG):
+        return picture
+    parts, place = [_PNG], len(_PNG)
+    while place < len(picture):
+        end = place + 12 + struct.unpack_from(">I", picture, place)[0]
+        chunk = picture[place:end]
+        if chunk[4:].startswith(_PROMPT):
+            data = _PROMPT + json.dumps(prompt).encode()
+            chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+        parts.append(chunk)
+        place = end
+    return b"".join(parts)

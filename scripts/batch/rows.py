@@ -11,13 +11,11 @@ import io
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from environment import SetupError
-from evaluate import as_cell
 
 NAME = "name"
 """The column that says what a row's pictures are called."""
@@ -123,20 +121,15 @@ def cut(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
 
 
-def as_csv(lines: Iterable[Iterable[Any]]) -> str:
-    """Lines of ours, which spreadsheets may open."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(map(as_cell, line) for line in lines)
-    return text.getvalue()
-
-
 def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Lines with something in them, with the number of the line each begins in."""
     text = _text(path)
     begun = 1
     if marked := re.match(r"sep=(.)\r?\n", text):
         text, begun = text[marked.end() :], 2
-    separator = marked[1] if marked else _separator(text)
+    # Commas, or what Excel writes in countries where commas are in numbers.
+    first = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n")[0])
+    separator = marked[1] if marked else max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     before = 0
     try:
@@ -163,9 +156,3 @@ def _text(path: Path) -> str:
     if "\0" in text:
         raise SetupError(f"{path} is no CSV: it holds binary data. Save the table as CSV UTF-8.")
     return text
-
-
-def _separator(text: str) -> str:
-    """The one of the first line: commas, or what Excel writes in countries where commas are in numbers."""
-    first = re.sub(r'"[^"]*"', "", text.lstrip("\r\n").split("\n")[0])
-    return max(",;\t", key=first.count)

@@ -10,8 +10,7 @@ from environment import SetupError
 from . import check, prompts
 from .inputs import Template
 from .measured import Scores, best, seeded, split, tries, with_measure
-from .metadata import with_prompt
-from .output import Output
+from .output import Output, with_prompt
 from .prompts import Job, Known
 from .rows import BadRow, Row
 from .worker import Made
@@ -41,7 +40,8 @@ class Run:
             seeded(self._template.prompt, 1)
         needed, to_do = check.Needed(self._known), list[Row]()
         for row in rows:
-            if (job := self._job(row)) and not self._has(job):
+            job = self._job(row)
+            if job and not (self._output.has(job) and (not self._scores or self._scores.has(job, self._count))):
                 to_do.append(row)
                 needed.add(job)
         if needed.found:
@@ -55,7 +55,9 @@ class Run:
         """Each of these once its pictures are in the output folder, or its reason in failed.csv."""
         begun: dict[int, list[tuple[Job, Made]]] = {}
         jobs = (job for row in rows if (job := self._job(row)))
-        each = (self._measured(one) for job in jobs for one in tries(job, self._count))
+        each = (one for job in jobs for one in tries(job, self._count))
+        if self._scores:
+            each = (replace(one, prompt=with_measure(one.prompt, self._known)) for one in each)
         for one, made in self._workers.made(each):
             of_row = begun.setdefault(one.row.line, [])
             of_row.append((one, made))
@@ -72,13 +74,6 @@ class Run:
         except BadRow as problem:
             self._output.refuse(row, str(problem))
             return None
-
-    def _has(self, job: Job) -> bool:
-        """Whether the row is done, and measured where that is asked for."""
-        return self._output.has(job) and (self._scores is None or self._scores.has(job, self._count))
-
-    def _measured(self, one: Job) -> Job:
-        return replace(one, prompt=with_measure(one.prompt, self._known)) if self._scores else one
 
     def _kept(self, job: Job, made: Sequence[tuple[Job, Made]]) -> str:
         """Why nothing of a row could be kept, or nothing."""

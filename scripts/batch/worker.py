@@ -70,7 +70,9 @@ class Worker:
                 run = self._server.attempt(prompt, timeout=None)
                 seconds = sum(run.seconds.values())
                 if run.error or run.status != "success":
-                    return Made(error=_told(prompt, run), seconds=seconds)
+                    named = title(prompt, run.error_node) if run.error_node in prompt else run.error_node
+                    text = f"{named}: {run.error_text}" if named else run.error
+                    return Made(error=text or f"It ended as {run.status or 'nothing'}.", seconds=seconds)
                 files = self._saved(run)
                 if files is not None:
                     return Made(files, seconds, "" if files else "The workflow saved no picture.")
@@ -133,15 +135,9 @@ def packs_of(host: Host) -> list[Path]:
     """The other packs of a ComfyUI, which a workflow may need; not ours, and not the one that installs packs."""
     folder = host.path / "custom_nodes"
     found = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [path for path in found if (path / "__init__.py").is_file() and not _left_out(path)]
-
-
-def _left_out(path: Path) -> bool:
-    ours = (path / "models_manifest.json").is_file() and (path / "nodes" / "id_patch").is_dir()
-    return ours or path.name.endswith(".disabled") or path.name.lower() == "comfyui-manager"
-
-
-def _told(prompt: Prompt, run: HostRun) -> str:
-    if not run.error_node:
-        return run.error or f"It ended as {run.status or 'nothing'}."
-    return f"{title(prompt, run.error_node) if run.error_node in prompt else run.error_node}: {run.error_text}"
+    return [
+        path
+        for path in found
+        if (path / "__init__.py").is_file() and path.suffix != ".disabled" and path.name.lower() != "comfyui-manager"
+        if not ((path / "models_manifest.json").is_file() and (path / "nodes" / "id_patch").is_dir())
+    ]

@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,15 +55,17 @@ class Hand:
         return self._call("run", job.prompt, job.photos)
 
 
+@dataclass
 class _Place:
     """For a worker, and the next one where it has ended. waits: for it to be ready, or for its row; None: it is idle.
     since: when it was given its row; named: whether that was said to take long."""
 
-    def __init__(self, hand: Hand) -> None:
-        self.hand = hand
-        self.waits: Future[Any] | None = hand.ready
-        self.ready, self.named, self.since = False, False, 0.0
-        self.job: Job | None = None
+    hand: Hand
+    waits: Future[Any] | None
+    ready: bool = False
+    job: Job | None = None
+    since: float = 0.0
+    named: bool = False
 
     def give(self, job: Job) -> None:
         self.job, self.waits, self.since, self.named = job, self.hand.run(job), time.monotonic(), False
@@ -75,11 +78,15 @@ class Crew:
     """
 
     def __init__(self, start: Callable[[], Hand], count: int, host: Host, limit: float | None = None) -> None:
-        self._start, self._places, self._host = start, [_Place(start()) for _ in range(count)], str(host)
-        self._limit, self._longest = limit, 0.0
+        self._start, self._host, self._limit, self._longest = start, str(host), limit, 0.0
+        self._places = [self._place() for _ in range(count)]
         self._ends: Counter[tuple[int, int]] = Counter()
         self._lost = 0
         self._again: deque[Job] = deque()
+
+    def _place(self) -> _Place:
+        hand = self._start()
+        return _Place(hand, hand.ready)
 
     def __enter__(self) -> Crew:
         return self
@@ -120,7 +127,10 @@ class Crew:
             elif not place.job:
                 self._began(place)
             elif cause := place.waits.exception():
-                yield from self._died(place, place.job, cause)
+                _room(_said(cause))
+                at_last = f"{DEATHS} workers ended during this row. The last: {_said(cause)}"
+                now = f"A worker ended during line {place.job.row.line}"
+                yield from self._replace(place, place.job, DEATHS, now, at_last)
             else:
                 job, made = place.job, place.waits.result()
                 _room(made.error)
@@ -161,11 +171,6 @@ class Crew:
         if about.host != self._host:
             say(f"A worker has {about.host} ({about.place}), not {self._host}: its pictures may differ a little.")
 
-    def _died(self, place: _Place, job: Job, cause: BaseException) -> Iterator[tuple[Job, Made]]:
-        _room(_said(cause))
-        at_last = f"{DEATHS} workers ended during this row. The last: {_said(cause)}"
-        return self._replace(place, job, DEATHS, f"A worker ended during line {job.row.line}", at_last)
-
     def _replace(self, place: _Place, job: Job, times: int, now: str, at_last: str) -> Iterator[tuple[Job, Made]]:
         """Another worker in its place, and its row counted against.
 
@@ -173,7 +178,7 @@ class Crew:
         Raises SetupError when one row after the other is given up.
         """
         place.hand.end()
-        self._places[self._places.index(place)] = _Place(self._start())
+        self._places[self._places.index(place)] = self._place()
         self._ends[job.row.line, times] += 1
         if self._ends[job.row.line, times] < times:
             say(f"{now}; the row goes to another one, which is started.")
@@ -223,7 +228,10 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     if not address:
-        _keep_to_this_machine()
+        # Whoever reaches a port of Ray's runs any code: none is open to the network, as on Windows and macOS, and where
+        # Ray knows tokens its own is asked for (~/.ray/auth_token). Read when Ray is imported.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
     except ImportError:
@@ -262,13 +270,6 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         return Hand(lambda name, *given: made.call.remote(name, *given).future(), end)
 
     return start, count
-
-
-def _keep_to_this_machine() -> None:
-    """Whoever reaches a port of Ray's runs any code: none is open to the network, as on Windows and macOS, and where
-    Ray knows tokens its own is asked for (~/.ray/auth_token). Read when Ray is imported."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _require_answer(address: str) -> None:

@@ -1,19 +1,20 @@
-"""How cases are run, and `bench.py --gpu`: all that a GPU is wanted for, in order of value, within a time.
+"""The cases of bench.py in their order, and how they are run: within a time, one after the other, whatever fails.
 
-What a case has measured is in results.json before the next one begins, so a run that is ended keeps it. With --tiny
-all of it runs on a CPU: the same way, small networks.
+With a folder, what a case has measured is in its results.json before the next one begins, so a run that is ended keeps
+it. With --tiny all of it runs on a CPU: the same way, small networks.
 """
 
 from __future__ import annotations
 
 import gc
 import json
-import os
 import platform
 import re
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,61 +22,78 @@ import comfy.model_management
 import comfyui_version
 import environment
 import torch
+from rig import whole
 from torch.backends import cuda as kernels
 
-from bench import instant_id, references, timed
-from bench.measure import REPORTED, TINY, accelerator, named
+from bench import faces, instant_id, methods, references, timed
+from bench.measure import REPORTED, TINY, accelerator
 
 RESULTS = "results.json"
 KERNELS = ("flash", "mem_efficient", "cudnn", "math")
 
 
 class Case(NamedTuple):
-    """seconds: what it takes on an H200, building its networks included."""
+    """seconds: what it takes on an H200, building its networks included; 0 where no GPU is wanted for it."""
 
     name: str
     run: Callable[[], None]
     seconds: float = 0.0
 
 
-SECONDS = {
-    "id_patch_picture": 30, "references_klein_4b_gpu": 20, "steps_of_every_method": 75,
-    "instant_id_gpu_beside_diffusers": 40, "references_qwen_2511_gpu": 40,
-    "compiled_instant_id_float16": 90,
-    "compiled_instant_id_bfloat16": 60, "compiled_unpatched_float16": 60,
-    "compiled_share_parts_float16": 90, "compiled_prompt_per_person_float16": 60, "references_flux2_dev_gpu": 100,
-}  # fmt: skip
-"""What is run, the most valuable first, and how long it takes on an H200."""
+def _references(family: str, seconds: float) -> Case:
+    return Case(f"references_{family}_gpu", partial(references.timed, family), seconds)
+
+
+CASES = (
+    Case("faces", faces.six_faces),
+    Case("instant_id_beside_diffusers", partial(instant_id.beside_diffusers, False)),
+    Case("people", methods.table),
+    Case("references", references.table),
+    Case("flux_operations", references.flux),
+    # The most valuable first.
+    Case("id_patch_picture", timed.eight_people, 30),
+    _references("klein_4b", 20),
+    Case("steps_of_every_method", timed.steps, 75),
+    Case("instant_id_gpu_beside_diffusers", partial(instant_id.beside_diffusers, True), 40),
+    _references("qwen_2511", 40),
+    Case("compiled_instant_id_float16", partial(timed.compiled, "instant_id"), 90),
+    Case("compiled_share_parts_float16", partial(timed.compiled, "share_parts"), 90),
+    _references("flux2_dev", 100),
+)
 
 
 def cases() -> list[Case]:
-    known = {name: case for method in (timed, instant_id, references) for name, case in method.CASES.items()}
-    return [Case(name, known[name], seconds) for name, seconds in SECONDS.items()]
+    """Those that a GPU is wanted for."""
+    return [case for case in CASES if case.seconds]
 
 
-def run(out: Path, budget: float, only: Sequence[str], started: float) -> int:
+def run(out: Path | None, budget: float, only: Sequence[str], started: float) -> int:
     """The cases of these names, all without one; 1 where one of them failed.
 
-    budget: seconds from `started` (time.monotonic) on; a case that is not expected to end within them is left out.
+    out: a folder for results.json, with which only what a GPU is wanted for is run. budget: seconds from `started`
+    (time.monotonic) on; a case that is not expected to end within them is left out. Raises SetupError.
     """
-    if accelerator().type == "cpu" and not TINY:
+    lacking = accelerator().type == "cpu" and not TINY
+    if lacking and out:
         raise environment.SetupError("There is no CUDA device here. --gpu --tiny shows on a CPU that every case runs.")
-    planned = chosen(cases(), only)
+    planned = chosen(cases() if out else CASES, only)
     results = {"machine": machine(), "tiny": TINY, "budget_seconds": budget, "cases": []}
-    write(out / RESULTS, results)
+    write(out, results)
     pace, taken, expected = 1.0, 0.0, 0.0
     for case in planned:
         left, wanted = budget - (time.monotonic() - started), case.seconds * pace
-        if wanted > left:
+        if lacking and case.seconds:
+            entry = left_out(case, "there is no CUDA device here")
+        elif wanted > left:
             entry = left_out(case, f"about {wanted:.0f} s are needed, {max(left, 0):.0f} s are left")
         else:
             entry = tried(case)
-            if entry["status"] != "left out":
-                taken, expected = taken + entry["seconds"], expected + case.seconds
-                pace = max(1.0, taken / expected)  # a slower card takes longer for all of it
+        if case.seconds and entry["status"] != "left out":
+            taken, expected = taken + entry["seconds"], expected + case.seconds
+            pace = max(1.0, taken / expected)  # a slower card takes longer for all of it
         results["cases"].append(entry)
-        write(out / RESULTS, results)
-    environment.say(f"{summary(results['cases'])} All of it: {out / RESULTS}")
+        write(out, results)
+    environment.say(summary(results["cases"]) + (f" All of it: {out / RESULTS}" if out else ""))
     return int(any(entry["status"] == "failed" for entry in results["cases"]))
 
 
@@ -95,13 +113,13 @@ def left_out(case: Case, why: str) -> dict[str, Any]:
 
 def tried(case: Case) -> dict[str, Any]:
     """What became of it, with all that it reported before it failed."""
-    environment.say(f"{case.name}")
+    environment.say(case.name)
     before, began = len(REPORTED), time.monotonic()
     entry: dict[str, Any] = {"case": case.name, "status": "measured", "estimated_seconds": case.seconds}
     try:
         case.run()
     except ModuleNotFoundError as error:
-        return left_out(case, f"{error.name} is not installed")
+        return left_out(case, f"{(error.name or '').partition('.')[0]} is not installed")
     except Exception as error:  # noqa: BLE001 - the other cases are to run, without memory too
         reason = f"{type(error).__name__}: {error}"
         environment.say(f"{case.name}: failed, {reason}")
@@ -120,37 +138,34 @@ def tidy() -> None:
     comfy.model_management.soft_empty_cache()
 
 
-def write(path: Path, results: dict[str, Any]) -> None:
+def write(out: Path | None, results: dict[str, Any]) -> None:
     """Whole or not at all. Raises SetupError."""
-    beside = path.with_suffix(".part")
+    if not out:
+        return
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-        os.replace(beside, path)
+        whole.write(out / RESULTS, (json.dumps(results, indent=1) + "\n").encode())
     except OSError as cause:
         raise environment.SetupError(
-            f"{path} cannot be written ({cause.strerror}): make room or mend that, or name another folder with --out."
+            f"{out / RESULTS} cannot be written ({cause.strerror}): make room, or name another folder with --out."
         ) from cause
 
 
 def summary(entries: Sequence[dict[str, Any]]) -> str:
     """How many of each, and which goals were missed."""
-    count = {
-        status: sum(entry["status"] == status for entry in entries) for status in ("measured", "failed", "left out")
-    }
+    count = Counter(entry["status"] for entry in entries)
     lines = [line for entry in entries for line in entry.get("lines", []) if line["target"] is not None]
     missed = [f"{line['name']} {line['ratio']} > {line['target']}" for line in lines if line["ratio"] > line["target"]]
     goals = f"Goals missed: {'; '.join(missed)}." if missed else "Every goal that was measured is met."
-    told = "Small networks: the figures mean nothing." if TINY else goals
-    return f"{', '.join(f'{n} {status}' for status, n in count.items())}. {told}"
+    text = "Small networks: the figures mean nothing." if TINY else goals
+    return f"{', '.join(f'{count[one]} {one}' for one in ('measured', 'failed', 'left out'))}. {text}"
 
 
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
     pyproject = (environment.ROOT / "pyproject.toml").read_text("utf-8")
     version = re.search(r'^version = "(.+)"', pyproject, re.MULTILINE)
-    facts: dict[str, Any] = {
-        "device": named(accelerator()),
+    return {
+        "device": str(torch.cuda.get_device_properties(0)) if torch.cuda.is_available() else "CPU",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "host": comfyui_version.__version__,
@@ -159,7 +174,3 @@ def machine() -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version(),
         "attention": [kind for kind in KERNELS if getattr(kernels, f"{kind}_sdp_enabled")()],
     }
-    if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        facts |= {"memory_gib": round(card.total_memory / 2**30, 1), "capability": f"{card.major}.{card.minor}"}
-    return facts

@@ -32,9 +32,9 @@ def report(name: str, ours: float, peer: float, unit: str, target: float | None,
 
 
 def interleaved(
-    ours: Callable[[], Any], peer: Callable[[], Any], rounds: int, rest: float = 0.0
+    ours: Callable[[], float], peer: Callable[[], float], rounds: int, rest: float = 0.0
 ) -> tuple[float, float]:
-    """Median seconds of each, measured in turns after one warm-up of both; who begins changes every round.
+    """Medians of the seconds that each says, in turns after one warm-up of both; who begins changes every round.
 
     rest: seconds before each, for a runtime whose threads go on spinning after their work.
     """
@@ -43,10 +43,9 @@ def interleaved(
     for turn in range((1 if TINY else rounds) + 1):
         for side, run in sides if turn % 2 else sides[::-1]:
             time.sleep(rest)
-            started = time.perf_counter()
-            run()
+            seconds = run()
             if turn:
-                side.append(time.perf_counter() - started)
+                side.append(seconds)
     return statistics.median(times[0]), statistics.median(times[1])
 
 
@@ -59,15 +58,21 @@ def named(device: Any) -> str:
     return torch.cuda.get_device_name() if torch.device(device).type == "cuda" else "CPU"
 
 
-def finished(run: Callable[[], Any]) -> Callable[[], None]:
-    """`run` until a GPU, where there is one, is done with it."""
+def clocked(run: Callable[[], Any]) -> Callable[[], float]:
+    """`run`, and its seconds until a GPU, where there is one, is done with it."""
 
-    def timed() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
         run()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        finish()
+        return time.perf_counter() - started
 
-    return timed
+    return seconds
+
+
+def finish() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def counting() -> FlopCounterMode:
@@ -91,11 +96,10 @@ def peak_gib(run: Callable[[], Any]) -> float:
     """The most CUDA memory allocated at any moment of `run`, what was there before included; 0 without a GPU."""
     if not torch.cuda.is_available():
         return 0.0
-    torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
     run()
-    torch.cuda.synchronize()
-    return torch.cuda.max_memory_allocated() / 2**30
+    finish()
+    return round(torch.cuda.max_memory_allocated() / 2**30, 2)
 
 
 class LiveBytes(TorchDispatchMode):

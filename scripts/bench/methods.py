@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +21,22 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import grids, transformers
 from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, keep, token_mask
-from pack.core.people import PlacedCast, RowCast, Slot
-from pack.core.places import bodies
+from pack.core.people import PlacedCast, RowCast
 
-from bench.measure import COUNTED, TINY, LiveBytes, counting, finished, interleaved, report
-from bench.networks import SD15, SDXL, Autoencoder, Clip, Networks, clip_vision, for_counting, normal, run
-
-RANGE = {"start_percent": 0.0, "end_percent": 1.0}
+from bench.measure import COUNTED, TINY, LiveBytes, counting, finish, report
+from bench.networks import (
+    FILES,
+    OURS,
+    SD15,
+    SDXL,
+    Autoencoder,
+    Clip,
+    Networks,
+    clip_vision,
+    for_counting,
+    normal,
+    run,
+)
 
 
 class Applied(NamedTuple):
@@ -46,15 +54,37 @@ Apply = Callable[[Networks, int], Applied]
 def placed(on: Networks, people: int) -> PlacedCast:
     """A cast, half length beside each other, however small."""
     width, height = on.size
-    size, found = min(width / people, height) / 8, list[Slot]()
-    for number in range(people):
-        x, y = width / people * (number + 0.5), height / 3
-        eyes, mouth = ((x - size / 2, y - size / 2), (x + size / 2, y - size / 2)), y + size / 2
-        points = (*eyes, (x, y), (x - size / 2, mouth), (x + size / 2, mouth))
-        box = (x - size, y - size, x + size, y + size)
-        found.append(Slot((x, y), box, points, bodies.body_around(points, "half")))
-    persons = (people_made.person(number, slot=slot) for number, slot in enumerate(found, 1))
-    return PlacedCast(tuple(persons), width, height)
+    head, y = min(width / people, height) / 3, height / 3
+    slots = [people_made.standing(width / people * (number + 0.5), y, head) for number in range(people)]
+    return PlacedCast(tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1)), width, height)
+
+
+def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
+    """What one of our nodes gives that is connected to all that its inputs are named after. file: of FILES, by which
+    a method is loaded."""
+    there = {
+        "model": on.model, **on.sides(), "control_net": on.net, "clip": Clip(on.text), "vae": Autoencoder(),
+        "clip_vision": _eye(), "lora_weight": 0.0, "start_percent": 0.0,
+    }  # fmt: skip
+    there |= {FILES[file][0]: on.loaded(file)} if file else {}
+    schema = OURS[kind].define_schema()
+    own = {one.id: there[one.id] for one in schema.inputs if one.id in there}
+    outputs = zip((one.id.removesuffix("_out") for one in schema.outputs), run(kind, **{**own, **given}), strict=True)
+    model, positive, negative = map({"model": on.model, **dict(outputs)}.__getitem__, ("model", "positive", "negative"))
+    return Applied(model, positive, negative)
+
+
+_eye = cache(clip_vision)
+
+
+def with_cast(kind: str, file: str = "", more: Callable[[PlacedCast], dict[str, Any]] | None = None) -> Apply:
+    """By a node that takes a cast. more: what else is connected to it."""
+
+    def apply(on: Networks, people: int) -> Applied:
+        cast = placed(on, people)
+        return connected(on, kind, file, cast=cast, **(more(cast) if more else {}))
+
+    return apply
 
 
 def unpatched(on: Networks, _people: int) -> Applied:
@@ -71,63 +101,42 @@ def control_net(on: Networks, _people: int) -> Applied:
 
 def id_patch(on: Networks, people: int, cast: Any = None, start: float = 0.0) -> Applied:
     """start: from which part of the schedule on its tokens are read."""
-    given = {"control_net": on.net, "id_patch": on.loaded("id_patch"), "id_start_percent": start}
-    cast = cast or placed(on, people)
-    return Applied(on.model, *run("LikenessApplyIDPatch", **on.sides(), **given, cast=cast)[:2])
+    return connected(on, "LikenessApplyIDPatch", "id-patch", cast=cast or placed(on, people), id_start_percent=start)
 
 
 def id_tokens_by_region(on: Networks, people: int) -> Applied:
     cast = placed(on, people)
-    model, positive, negative, _ = id_patch(on, people, cast)
-    return _applied("LikenessBindIDTokens", model=model, positive=positive, negative=negative, cast=cast)
-
-
-def instant_id(on: Networks, people: int) -> Applied:
-    cast = placed(on, people)
-    given = {"control_net": on.net, "instant_id": on.loaded("instant_id"), "cast": cast}
-    return _of(
-        on, "LikenessApplyInstantID", image=run("LikenessPoseImage", cast=cast, draw="face keypoints")[0], **given
-    )
-
-
-def ip_adapter(kind: str) -> Apply:
-    """kind: of FILES."""
-
-    def apply(on: Networks, people: int) -> Applied:
-        given = {"ip_adapter": on.loaded(kind), "cast": placed(on, people), "lora_weight": 0.0}
-        return _of(on, "LikenessApplyIPAdapter", clip_vision=_eye(), **given)
-
-    return apply
-
-
-def story_maker(on: Networks, people: int) -> Applied:
-    given = {"story_maker": on.loaded("story_maker"), "cast": placed(on, people), "lora_weight": 0.0}
-    bodies = {"bodies": torch.rand(people, 64, 64, 3), "body_masks": torch.ones(people, 64, 64)}
-    return _of(on, "LikenessApplyStoryMaker", clip_vision=_eye(), **bodies, **given)
-
-
-def photo_maker(on: Networks, people: int) -> Applied:
-    cast, clip = placed(on, people), photo_maker_made.clip()
-    words = {"text": ", ".join(["a person img"] * people), "trigger": "img", "lora_weight": 0.0, "start_percent": 0.0}
-    given = {"photo_maker": on.loaded("photo_maker"), "negative": on.sides()["negative"], "cast": cast, **words}
-    return _applied("LikenessApplyPhotoMaker", model=on.model, clip=clip, **given)
+    applied = id_patch(on, people, cast)
+    return connected(on, "LikenessBindIDTokens", positive=applied.positive, negative=applied.negative, cast=cast)
 
 
 def style(on: Networks, people: int) -> Applied:
     """A style of their own each: a node per person."""
-    cast, applied = placed(on, people), unpatched(on, people)
-    loaded, image = on.loaded("ip-adapter-plus_sdxl_vit-h"), torch.rand(1, 64, 64, 3)
+    cast, applied, image = placed(on, people), unpatched(on, people), torch.rand(1, 64, 64, 3)
     for who in range(1, people + 1):
-        given = {"ip_adapter": loaded, "clip_vision": _eye(), "images": image, "cast": cast, "who": str(who), **RANGE}
-        sides = {"positive": applied.positive, "negative": applied.negative}
-        applied = _applied("LikenessApplyStyle", model=applied.model, **sides, **given)
+        before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
+        given = {**before, "images": image, "cast": cast, "who": str(who), "end_percent": 1.0}
+        applied = connected(on, "LikenessApplyStyle", "ip-adapter-plus_sdxl_vit-h", **given)
     return applied
 
 
-def prompts(on: Networks, people: int) -> Applied:
+def keypoints(cast: PlacedCast) -> dict[str, Any]:
+    return {"image": run("LikenessPoseImage", cast=cast, draw="face keypoints")[0]}
+
+
+def bodies(cast: PlacedCast) -> dict[str, Any]:
+    people = len(cast.people)
+    return {"bodies": torch.rand(people, 64, 64, 3), "body_masks": torch.ones(people, 64, 64)}
+
+
+def words(cast: PlacedCast) -> dict[str, Any]:
+    text = ", ".join(["a person img"] * len(cast.people))
+    return {"text": text, "trigger": "img", "clip": photo_maker_made.clip()}
+
+
+def prompts(cast: PlacedCast) -> dict[str, Any]:
     """A text of the usual length for each."""
-    lines = "\n".join(f"{who}: {'very ' * who}happy" for who in range(1, people + 1))
-    return _of(on, "LikenessPersonPrompts", clip=Clip(on.text), cast=placed(on, people), prompts=lines)
+    return {"prompts": "\n".join(f"{who}: {'very ' * who}happy" for who in range(1, len(cast.people) + 1))}
 
 
 def garment(on: Networks) -> Any:
@@ -146,8 +155,8 @@ def share_parts(crop: bool = False, every: int = 1) -> Apply:
             picture = torch.rand(1, height, width, 3, generator=torch.Generator().manual_seed(number))
             more = {} if parts is None else {"parts": parts}
             parts = run("LikenessPart", image=picture, mask=garment(on)[None], **more)[0]
-        given = {"parts": parts, "clip": Clip(on.text), "vae": Autoencoder(), "renew_every": every}
-        return _of(on, "LikenessSharePartsAttention", width=width, height=height, crop_to_mask=crop, **given)
+        given = {"parts": parts, "width": width, "height": height, "crop_to_mask": crop, "renew_every": every}
+        return connected(on, "LikenessSharePartsAttention", **given)
 
     return apply
 
@@ -175,17 +184,6 @@ def second_pass(part: float = 0.75) -> Apply:
         return id_patch(on.at(width, height), people, cast)._replace(rows=people)
 
     return apply
-
-
-def _of(on: Networks, node: str, **given: Any) -> Applied:
-    return _applied(node, model=on.model, **on.sides(), **given)
-
-
-def _applied(node: str, **given: Any) -> Applied:
-    return Applied(*run(node, **given)[:3])
-
-
-_eye = cache(clip_vision)
 
 
 def sampled(on: Networks, applied: Applied, steps: int, **more: Any) -> Any:
@@ -248,14 +246,20 @@ METHODS: dict[str, Method] = {
     "control_net": Method(control_net, people=(0,), families=BOTH, most=1),
     "id_patch": Method(id_patch, 1.55, 1.08, (1, 2, 4, 8), "control_net"),
     "id_tokens_by_region": Method(id_tokens_by_region, 1.55, 1.1, (2, 8), "control_net"),
-    "instant_id": Method(instant_id, 1.5, 1.1, (1, 2, 4, 8), "control_net"),
-    "ip_adapter_faceid": Method(ip_adapter("ip-adapter-faceid_sdxl"), 1.01, 1.05, (1, 2, 4, 8), families=BOTH),
-    "ip_adapter_plus": Method(ip_adapter("ip-adapter-plus_sdxl_vit-h"), 1.02, families=BOTH),
-    "ip_adapter_full_face": Method(ip_adapter("ip-adapter-full-face_sd15"), 1.3, 1.1, (1, 4), families=("sd15",)),
-    "story_maker": Method(story_maker, 1.04, 1.1, (2, 4)),
-    "photo_maker": Method(photo_maker, 1.01, 1.1, (2, 4)),
+    "instant_id": Method(
+        with_cast("LikenessApplyInstantID", "instant-id", keypoints), 1.5, 1.1, (1, 2, 4, 8), "control_net"
+    ),
+    "ip_adapter_faceid": Method(
+        with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), 1.01, 1.05, (1, 2, 4, 8), families=BOTH
+    ),
+    "ip_adapter_plus": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), 1.02, families=BOTH),
+    "ip_adapter_full_face": Method(
+        with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"), 1.3, 1.1, (1, 4), families=("sd15",)
+    ),
+    "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies), 1.04, 1.1, (2, 4)),
+    "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words), 1.01, 1.1, (2, 4)),
     "style_per_person": Method(style, 1.01, 1.05, (1, 2)),
-    "prompt_per_person": Method(prompts, 1.16, 1.15, (2, 4, 8), families=BOTH),
+    "prompt_per_person": Method(with_cast("LikenessPersonPrompts", more=prompts), 1.16, 1.15, (2, 4, 8), families=BOTH),
     "share_parts": Method(share_parts(), 5.0, people=(1, 4), families=BOTH, most=8),
     "share_parts_cropped": Method(share_parts(crop=True), 2.0, most=8),
     "share_parts_every_2nd_step_cropped": Method(share_parts(True, 2), None, 1.35, (1, 4), families=()),
@@ -268,21 +272,13 @@ METHODS: dict[str, Method] = {
 def seconds_of_a_step(on: Networks, applied: Applied, steps: int) -> float:
     """Of one behind the first, which puts what is carried on the device: the mean of so many."""
     moments: list[float] = []
-    ended = finished(lambda: None)
 
     def note(*_: Any) -> None:
-        ended()
+        finish()
         moments.append(time.perf_counter())
 
     sampled(on, applied, steps + 1, callback=note)
     return (moments[-1] - moments[0]) / steps
-
-
-def in_turns(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float]:
-    """Medians of the seconds that they say; as measure.interleaved."""
-    said: tuple[list[float], list[float]] = ([], [])
-    interleaved(lambda: said[0].append(ours()), lambda: said[1].append(peer()), rounds)
-    return statistics.median(said[0][1:]), statistics.median(said[1][1:])
 
 
 STEPS = 20 / 30
@@ -304,7 +300,3 @@ def table() -> None:
                     people=people, method=name, family=family.name, call_tflop=round(found.tflop, 6),
                     peak_mib=round(found.peak), kept_mib=round(found.kept), plain_peak_mib=round(plain.peak),
                 )  # fmt: skip
-
-
-CASES: dict[str, Callable[[], None]] = {"people": table}
-NEED_GPU: set[str] = set()

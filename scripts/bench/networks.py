@@ -17,15 +17,15 @@ import comfy.model_base
 import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
-import folder_paths
 import tiny_sd15
 import tiny_sdxl
 import torch
 from comfy.ldm.models.autoencoder import AutoencoderKL
 from pack.bridge.unet import attention_layers
+from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from rig import adapters, shapes
-from rig.standins import Weights, nested
+from rig.standins import Weights, nested, save
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
@@ -182,19 +182,22 @@ class Networks:
     def at(self, width: int, height: int) -> Networks:
         return Networks(self.family, self.model, self.net, (width, height), self._loaded)
 
-    def loaded(self, kind: str) -> Any:
-        """A key of FILES, by its own Load node. One at a time: of real size each takes gigabytes."""
-        if kind not in self._loaded:
+    def loaded(self, file: str) -> Any:
+        """A key of FILES, by its method's loader. One at a time: of real size each takes gigabytes."""
+        if file not in self._loaded:
             self._loaded.clear()
-            node, folder, contents = FILES[kind]
+            folder, contents = FILES[file]
             # Of every cross-attention layer.
             unet = adapters.UNet(self.text, tuple(width for *_, width in attention_layers(self.model)))
-            self._loaded[kind] = _by_node(node, folder, nested(Weights(torch.float16).fill(contents(unet))))
-        return self._loaded[kind]
+            with TemporaryDirectory() as root:
+                save(path := Path(root) / "bench.bin", nested(Weights(torch.float16).fill(contents(unet))))
+                self._loaded[file] = LOADERS[folder].load(str(path), None)
+        return self._loaded[file]
 
 
-def for_counting(family: Family, dtype: Any = torch.float16) -> Networks:
+def for_counting(family: Family) -> Networks:
     """As ComfyUI would have them on a CPU, with room for any size: nothing is computed and no weight takes memory."""
+    dtype = torch.float16
     model, net = unet(family.config, family.used, "meta", dtype), control_net(family, "meta", dtype)
     for made in (model, net):
         hollow(made)
@@ -206,12 +209,12 @@ def for_counting(family: Family, dtype: Any = torch.float16) -> Networks:
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
 
 
-def for_timing(dtype: Any = torch.float16, family: Family = SDXL) -> Networks:
-    """With random weights, always the same, on the GPU."""
-    device = accelerator()
-    model, net = unet(family.config, family.used, device, dtype), control_net(family, device, dtype)
+def for_timing() -> Networks:
+    """SDXL with random weights in half precision, always the same, on the GPU."""
+    device, dtype = accelerator(), torch.float16
+    model, net = unet(SDXL.config, SDXL.used, device, dtype), control_net(SDXL, device, dtype)
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
-    return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=device), family.size)
+    return Networks(SDXL, patcher, comfy.controlnet.ControlNet(net, load_device=device), SDXL.size)
 
 
 def normal(seed: int, *shape: int) -> Any:
@@ -261,26 +264,15 @@ def _instant_id(unet: adapters.UNet) -> shapes.Shapes:
     yield from adapters.layers(unet)
 
 
-FILES: dict[str, tuple[str, str, Callable[[adapters.UNet], shapes.Shapes]]] = {
-    "id_patch": ("LikenessLoadAdapter", "id_patch", lambda _: shapes.of("id-patch")),
-    "instant_id": ("LikenessLoadAdapter", "instantid", _instant_id),
+FILES: dict[str, tuple[str, Callable[[adapters.UNet], shapes.Shapes]]] = {
+    "id-patch": ("id_patch", lambda _: shapes.of("id-patch")),
+    "instant-id": ("instant_id", _instant_id),
     **{
-        name: ("LikenessLoadAdapter", "ipadapter", partial(adapters.PUBLISHED[name][1], depth=1))
+        name: ("ip_adapter", partial(adapters.PUBLISHED[name][1], depth=1))
         for name in ("ip-adapter-faceid_sdxl", "ip-adapter-plus_sdxl_vit-h", "ip-adapter-full-face_sd15")
     },
-    "story_maker": ("LikenessLoadAdapter", "storymaker", partial(adapters.PUBLISHED["mask"][1], depth=1)),
-    "photo_maker": ("LikenessLoadAdapter", "photomaker", lambda _: shapes.of("photomaker-v1", count=2)),
+    "mask": ("story_maker", partial(adapters.PUBLISHED["mask"][1], depth=1)),
+    "photomaker-v1": ("photo_maker", lambda _: shapes.of("photomaker-v1", count=2)),
 }
-"""What is loaded: by which node, from which folder, and what is in the file as published, for a UNet; of what only
-makes the tokens of people one layer, or two, as no step computes it."""
-
-
-def _by_node(node: str, folder: str, state: Any) -> Any:
-    folders, endings = folder_paths.folder_names_and_paths[folder]
-    with TemporaryDirectory() as root:
-        torch.save(state, Path(root) / "bench.bin")
-        folder_paths.folder_names_and_paths[folder] = [root], endings
-        try:
-            return run(node, file="bench.bin")[0]
-        finally:
-            folder_paths.folder_names_and_paths[folder] = folders, endings
+"""What is loaded: the method's folder, as its input is called, and what is in the file as published, for a UNet; of
+what only makes the tokens of people one layer, or two, as no step computes it."""

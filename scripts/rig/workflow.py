@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from core.models import needs
 from core.models.needs import subgraphs
@@ -77,26 +77,6 @@ def opened(workflow: Mapping[str, Any], object_info: Mapping[str, Any]) -> tuple
         ours = {name: value for name, value in node["inputs"].items() if not _to_nowhere(value, prompt)}
         node["inputs"] = ours
     return prompt, list(places.values())
-
-
-class Node(NamedTuple):
-    """A node that runs. inputs: by name the value of a widget, or the number of the node that a link comes from."""
-
-    type: str
-    inputs: dict[str, Any]
-    linked: set[str]
-
-
-def wired(workflow: Mapping[str, Any]) -> dict[str, Node]:
-    """Every node that runs by its number (in a subgraph "box:node"). Needs no host, so it knows the widgets that the
-    file names."""
-    found: dict[str, Node] = {}
-    for number, node, brought in _Level(workflow, subgraphs(workflow)).running():
-        links = {name: value[0] for name, value in brought.items() if isinstance(value, list)}
-        widgets = {name: value.value for name, value in brought.items() if isinstance(value, Place)}
-        set_here = {name: value for name, value in widgets.items() if value is not None}
-        found[number] = Node(node["type"], {**_named(node), **set_here, **links}, {*links})
-    return found
 
 
 def _to_nowhere(value: Any, prompt: Prompt) -> bool:
@@ -257,14 +237,8 @@ def sent(value: Any) -> Any:
     return {"__value__": value} if isinstance(value, list) else value
 
 
-def _named(node: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a node's widgets by the names that its file gives them; "" is what the editor adds to a seed."""
-    values = node.get("widgets_values") or []
-    return dict(zip(_names(node), values, strict=False))
-
-
 def _names(node: Mapping[str, Any]) -> list[str]:
-    """Of a node's widgets, in the order of its values."""
+    """Of a node's widgets, in the order of its values; "" is what the editor adds to a seed."""
     names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
     if "seed" in names and len(node.get("widgets_values") or []) > len(names):
         names.insert(names.index("seed") + 1, "")

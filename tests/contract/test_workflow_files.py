@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -14,24 +13,14 @@ from typing import Any, NamedTuple
 import figures
 import pytest
 import translations
+from pack.core.models import manifest
 from PIL import Image
 from rig import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
-DOWNLOADABLE = ("https://huggingface.co/", "https://civitai.com/")
-FOLDERS = {
-    "checkpoints", "controlnet", "clip_vision", "vae", "id_patch", "instantid", "parts2whole", "detection",
-    "diffusion_models", "geometry_estimation", "densepose", "ipadapter", "photomaker", "storymaker",
-    "text_encoders",
-}  # fmt: skip
-# Drawn before links kept off the pictures; a new file is not to be added.
-UNTIDY = {"id_patch_second_pass_six_people", "parts_id_patch_two_outfits"}
 # In two passes, where nothing is in a box.
 LARGE = {"id_patch_second_pass_six_people"}
 SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}
-PICTURES = {"LoadImage", "SaveImage", "PreviewImage"}
-# What lies on a canvas of 1920x1080, left, top, right, bottom: "4 errors found" while files are missing, and the map.
-COVERED = (1494, 0, 1920, 216), (1660, 818, 1920, 1080)
 BEFORE, BEHIND = -10, -20
 """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
 
@@ -71,28 +60,6 @@ class File:
             nodes = {node["id"]: node for node in inside["nodes"]} | {BEFORE: before, BEHIND: behind}
             found.append((nodes, [Link(*(link[name] for name in names)) for link in inside["links"]]))
         return found
-
-    @cached_property
-    def lines(self) -> list[tuple[Link, list[tuple[float, float]]]]:
-        """Every link, and points on it as the frontend draws it."""
-        nodes, links = self.levels[0]
-        return [
-            (link, drawn(port(nodes[link.source], link.output, True), port(nodes[link.target], link.slot, False)))
-            for link in links
-        ]
-
-    def behind(self, nodes: Iterable[Graph], edge: float = 0) -> list[Link]:
-        """Links that run behind one of these nodes, by more than the px of an edge."""
-        boxes = [(node["id"], *box(node)) for node in nodes]
-
-        def hidden(link: Link, x: float, y: float) -> bool:
-            return any(
-                left + edge < x < right - edge and top + edge < y < bottom - edge
-                for number, left, top, right, bottom in boxes
-                if number not in (link.source, link.target)
-            )
-
-        return [link for link, line in self.lines if any(hidden(link, *point) for point in line)]
 
 
 TEMPLATES = [File(path) for path in sorted((ROOT / "workflows").glob("*.json"))]
@@ -178,20 +145,29 @@ def test_links_agree_at_both_ends(file: File) -> Iterator[object]:
 # Boxes
 
 
-@every
-def test_a_box_shows_the_values_that_are_inside(file: File) -> Iterator[object]:
-    """In the order of the inputs. Frontend 1.27.10 takes those of the nodes inside, newer ones those of the box."""
+@every_file
+def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(file: File) -> Iterator[object]:
+    """In the order of the inputs. Frontend 1.27.10 takes those of the nodes inside, newer ones those of the box. A seed
+    on it stays as it was typed, as its *control after generate* is not shown; and of a picture that comes in only for
+    its size, a bypassed box would make the result."""
     for box, inside in file.boxed:
-        widgets = [slot["name"] for slot in box["inputs"] if "widget" in slot]
         # Values that are named there are lost in frontend 1.49 and newer.
         previews = {name for _, name in box["properties"].get("proxyWidgets", [])}
         yield from previews - {"$$canvas-image-preview"}
-        slots = [slot["name"] for slot in inside["inputs"]]
+        widgets = [slot["name"] for slot in box["inputs"] if "widget" in slot]
+        slots, nodes = [slot["name"] for slot in inside["inputs"]], {node["id"]: node for node in inside["nodes"]}
+        fed: list[list[Graph]] = [[] for _ in slots]
+        for link in inside["links"]:
+            if link["origin_id"] == BEFORE:
+                fed[link["origin_slot"]].append(nodes[link["target_id"]])
         for name, value in zip(widgets, box["widgets_values"], strict=True):
-            starts = {"origin_id": BEFORE, "origin_slot": slots.index(name)}
-            fed = {link["target_id"] for link in inside["links"] if starts.items() <= link.items()}
-            if not all(value in one["widgets_values"] for one in inside["nodes"] if one["id"] in fed):
+            if not all(value in one["widgets_values"] for one in fed[slots.index(name)]):
                 yield name, value
+            if name in ("seed", "noise_seed"):
+                yield from (one["id"] for one in fed[slots.index(name)] if "randomize" in one["widgets_values"])
+        for entry, into in zip(inside["inputs"], fed, strict=True):
+            if entry["type"] == "IMAGE" and [one["type"] for one in into] == ["GetImageSize"]:
+                yield entry["name"]
 
 
 @over([file for file in TEMPLATES if file.stem.startswith("start_")])
@@ -214,50 +190,22 @@ def test_a_workflow_to_start_with_is_a_blueprint_and_what_goes_in_and_out(file: 
         yield len(file.nodes)
 
 
-@every_file
-def test_a_seed_on_a_box_stays_as_it_was_typed(file: File) -> Iterator[object]:
-    """The box does not show its *control after generate*."""
-    for node in (node for inside in file.inside.values() for node in inside["nodes"]):
-        promoted = any(e["name"] in ("seed", "noise_seed") and e["link"] is not None for e in node["inputs"])
-        if promoted and "randomize" in node["widgets_values"]:
-            yield node["id"]
-
-
-@every
-def test_a_bypassed_box_lets_no_skeleton_through(file: File) -> Iterator[object]:
-    """What comes in as a picture comes out as one: only of its size it would be saved as the result."""
-    for inside in file.inside.values():
-        kinds = {node["id"]: node["type"] for node in inside["nodes"]}
-        for slot, entry in enumerate(inside["inputs"]):
-            fed = [link for link in inside["links"] if (link["origin_id"], link["origin_slot"]) == (BEFORE, slot)]
-            if entry["type"] == "IMAGE" and [kinds[link["target_id"]] for link in fed] == ["GetImageSize"]:
-                yield entry["name"]
-
-
 # Where nodes and models come from
 
 
 def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
-    """By these properties the frontend offers the pack that a missing node needs."""
+    """By these properties the frontend offers the pack that a missing node needs, and the files it lacks; of these it
+    ignores one whose name is not the widget's value, letter by letter."""
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     assert version
-    for file in TEMPLATES:
-        sources = [(node["type"], node["properties"]) for node in file.real]
-        ours = {(kind, where["cnr_id"], where.get("ver")) for kind, where in sources if kind.startswith("Likeness")}
-        assert ours <= {(kind, "likeness", version[1]) for kind in node_ids}, file.stem
-        assert {where["cnr_id"] for kind, where in sources if not kind.startswith("Likeness")} <= {"comfy-core"}, (
-            file.stem
-        )
-
-
-@every
-def test_models_offered_are_the_ones_chosen(file: File) -> Iterator[object]:
-    """The frontend ignores an entry whose name is not the widget's value, letter by letter."""
-    for node in file.real:
-        for model in node["properties"].get("models", []):
-            chosen = model["name"] in node["widgets_values"]
-            if not (chosen and model["url"].startswith(DOWNLOADABLE) and model["directory"] in FOLDERS):
-                yield model
+    offered = [manifest.offered(model) for model in manifest.models()]
+    for stem, node in ((file.stem, node) for file in TEMPLATES for node in file.real):
+        where, ours = node["properties"], node["type"].startswith("Likeness")
+        if ours:
+            assert node["type"] in node_ids and where.get("ver") == version[1], stem
+        assert where["cnr_id"] == ("likeness" if ours else "comfy-core"), stem
+        models = where.get("models", [])
+        assert all(one in offered and one["name"] in node["widgets_values"] for one in models), stem
 
 
 @every_file
@@ -284,52 +232,34 @@ def box(node: Graph) -> Box:
     return x, y - 30, x + width, y + (0 if node["flags"].get("collapsed") else height)
 
 
-def overlap(a: Graph, b: Graph, below: float = 0) -> bool:
-    """Whether two nodes cover each other. below: room that the first takes under it."""
-    (al, at, ar, ab), (bl, bt, br, bb) = box(a), box(b)
-    return al < br and bl < ar and at < bb and bt < ab + below
-
-
-def within(node: Graph, group: Graph, below: float = 0) -> bool:
-    x, y, width, height = group["bounding"]
-    left, top, right, bottom = box(node)
-    return x <= left and y <= top and right <= x + width and bottom + below <= y + height
-
-
 @every
 def test_nodes_stand_in_groups_and_not_on_each_other(file: File) -> Iterator[object]:
     """Ours with room for a note or a preview; Vue nodes are taller than the classic ones."""
+    edges = {node["id"]: box(node) for node in file.nodes}
     for node in file.nodes:
-        open_, around = not node["flags"].get("collapsed"), [group for group in file.groups if within(node, group)]
-        below = 60 if open_ and node["type"].startswith(("Likeness", *file.inside)) else 0
-        yield from (
-            (node["id"], other["id"]) for other in file.nodes if node is not other and overlap(node, other, below)
-        )
-        if len(around) != 1 or not within(node, around[0], below):
+        open_, (left, top, right, bottom) = not node["flags"].get("collapsed"), edges[node["id"]]
+        low = bottom + 60 * (open_ and node["type"].startswith(("Likeness", *file.inside)))
+        for number, (x0, y0, x1, y1) in edges.items():
+            if number != node["id"] and left < x1 and x0 < right and top < y1 and y0 < low:
+                yield node["id"], number
+        around = [(x, y, x + width, y + height) for x, y, width, height in (group["bounding"] for group in file.groups)]
+        depths = [y1 for x0, y0, x1, y1 in around if x0 <= left and y0 <= top and right <= x1 and bottom <= y1]
+        if len(depths) != 1 or low > depths[0]:
             yield node["id"]
         # The frontend gives a photo 220 px below two sockets, its name and the button: it would grow over the next.
         if open_ and node["type"] == "LoadImage" and node["size"][1] < 310:
             yield node["id"], node["size"]
 
 
-def around(file: File) -> Box:
-    """All nodes."""
-    left, top, right, bottom = zip(*map(box, file.nodes), strict=True)
-    return min(left), min(top), max(right), max(bottom)
-
-
-def fitted(file: File) -> float:
-    """The scale at which a template opens: it is fitted into 75 % of the window, here 1920x1080."""
-    left, top, right, bottom = around(file)
-    return min(0.75 * 1920 / (right - left + 20), 0.75 * 1080 / (bottom - top + 20))
-
-
 @every
 def test_opens_large_enough_to_read_with_the_note_in_view(file: File) -> Iterator[object]:
-    """Below 8/14 the frontend draws no text."""
+    """Below 8/14 the frontend draws no text; a template is fitted into 75 % of the window, here 1920x1080. The title of
+    a group is in its colour, on a quarter of it over the canvas, in light and dark."""
     view = file.graph["extra"]["ds"]
-    if fitted(file) < 8 / 14 or view["scale"] < 0.6:
-        yield fitted(file), view["scale"]
+    left, top, right, bottom = zip(*map(box, file.nodes), strict=True)
+    wide, high = max(right) - min(left) + 20, max(bottom) - min(top) + 20
+    if min(0.75 * 1920 / wide, 0.75 * 1080 / high) < 8 / 14 or view["scale"] < 0.6:
+        yield wide, high, view["scale"]
     (note,) = (node for node in file.nodes if node["type"] == "MarkdownNote")
     if "**Change first**" not in note["widgets_values"][0]:
         yield "does not say what to change first"
@@ -338,79 +268,10 @@ def test_opens_large_enough_to_read_with_the_note_in_view(file: File) -> Iterato
     )
     if not (left > 60 and top > 90 and right < 1920 and bottom < 1080):
         yield "the note is not in view"
-
-
-@every
-def test_groups_are_readable_in_light_and_dark(file: File) -> Iterator[object]:
-    """A title in the colour of its group, on a quarter of it over the canvas."""
     for group, canvas in itertools.product(file.groups, (0x14, 0xD3)):
-        red, green, blue = bytes.fromhex(group["color"].removeprefix("#"))
-        filled = [0.75 * canvas + 0.25 * channel for channel in (red, green, blue)]
-        if figures.contrast((red, green, blue), filled) <= 2.2:
+        colour = bytes.fromhex(group["color"].removeprefix("#"))
+        if figures.contrast(colour, [0.75 * canvas + 0.25 * channel for channel in colour]) <= 2.2:
             yield f"{group['title']} on #{canvas:02x}"
-
-
-@every
-def test_links_are_seen(file: File) -> Iterator[object]:
-    """They cross no title of a group, and few run behind nodes."""
-    for (link, line), group in itertools.product(file.lines, file.groups):
-        x, y, *_ = group["bounding"]
-        end = x + 13 * len(group["title"])
-        if any(x < right < end and y + 4 < low < y + 34 for right, low in line):
-            yield group["title"], link
-    hidden = file.behind(file.nodes, edge=3)
-    if len(hidden) > (0.7 if file.stem in LARGE else 0.34) * len(file.lines):
-        yield hidden
-
-
-@over([file for file in TEMPLATES if file.stem not in UNTIDY])
-def test_tidy(file: File) -> Iterator[object]:
-    """Nothing is under the errors or the map; groups are in rows, none a little lower than its neighbour; no link runs
-    behind a photo, a preview or the picture that comes out."""
-    left, top, right, bottom = around(file)
-    scale, middle = fitted(file), ((left + right) / 2, (top + bottom) / 2)
-
-    def under(x: float, y: float, end: float, low: float) -> bool:
-        x, end = (960 + (side - middle[0]) * scale for side in (x, end))
-        y, low = (540 + (side - middle[1]) * scale for side in (y, low))
-        return any(x < far and near < end and y < deep and high < low for near, high, far, deep in COVERED)
-
-    for group in file.groups:
-        x, y, width, _ = group["bounding"]
-        if under(x, y, x + width, y + 30):
-            yield group["title"]
-    yield from (node["id"] for node in file.nodes if under(*box(node)))
-    tops = sorted({group["bounding"][1] for group in file.groups})
-    if len(tops) > 3 or any(low - high < 100 for high, low in itertools.pairwise(tops)):
-        yield tops
-    hidden = file.behind(filter(shows_a_picture, file.nodes))
-    if hidden:
-        yield hidden
-
-
-def shows_a_picture(node: Graph) -> bool:
-    ours = node["type"].startswith("Likeness") and any(output["type"] == "IMAGE" for output in node["outputs"])
-    return (ours or node["type"] in PICTURES) and not node["flags"].get("collapsed")
-
-
-def port(node: Graph, slot: int, right: bool) -> tuple[float, float]:
-    x, y = node["pos"]
-    if node["flags"].get("collapsed"):
-        return x + 110 * right, y - 15
-    return x + node["size"][0] * right, y + 14 + 20 * slot
-
-
-def drawn(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float]]:
-    """The frontend's curve, in 60 points."""
-    pull, (x, y), (right, end_y) = max(30, math.dist(start, end) / 4), start, end
-
-    def at(t: float, *corners: float) -> float:
-        return sum(
-            c * k * t**i * (1 - t) ** (3 - i) for i, (c, k) in enumerate(zip(corners, (1, 3, 3, 1), strict=True))
-        )
-
-    steps = [step / 60 for step in range(61)]
-    return [(at(t, x, x + pull, right - pull, right), at(t, y, y, end_y, end_y)) for t in steps]
 
 
 # Words
@@ -453,22 +314,16 @@ def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
 
 @pytest.mark.parametrize("language", translations.TRANSLATED)
 def test_every_text_of_a_graph_is_translated_and_no_other(language: str) -> None:
-    """What web/labels.js finds in its table; a text that is gone leaves it too."""
+    """What web/labels.js finds in its tables, lines of notes too; a text that is gone leaves them."""
     table, names = translations.table(language), translations.PROPER_NAMES
     shown = {text for file in (*TEMPLATES, *BLUEPRINTS.values()) for text in translations.of_graph(file.graph)}
     # A group is numbered: 5 · ID-Patch.
     assert sorted(table.keys() ^ {text for text in shown if re.sub(r"^\d · ", "", text) not in names}) == []
     assert sorted(names - shown) == []
     assert [text for text in table.values() if re.search(r"[{}@|]", text)] == [], "messages give these a meaning"
-    latin = {text for text in table.values() if not re.search(r"[\u4e00-\u9fff]", text)}
-    assert sorted(latin - names) == []
-
-
-@pytest.mark.parametrize("language", translations.TRANSLATED)
-def test_every_line_of_a_note_is_translated_and_no_other(language: str) -> None:
     lines = translations.table(language, translations.NOTES)
-    shown = {line for file in TEMPLATES for line in translations.lines_of_notes(file.graph)}
-    assert sorted(lines.keys() ^ shown) == []
-    assert [line for line in lines.values() if not re.search(r"[\u4e00-\u9fff]", line)] == []
+    assert sorted(lines.keys() ^ {line for file in TEMPLATES for line in translations.lines_of_notes(file.graph)}) == []
+    latin = {text for text in (*table.values(), *lines.values()) if not re.search(r"[\u4e00-\u9fff]", text)}
+    assert sorted(latin - names) == []
     links = re.compile(r"\]\((\S+)\)")
     assert [line for line, own in lines.items() if links.findall(line) != links.findall(own)] == []

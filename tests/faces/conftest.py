@@ -1,4 +1,4 @@
-"""Faces are found and recognised on one thread, by insightface where a test does not say otherwise."""
+"""Faces are found and recognised in torch; onnxruntime, which some compare it with, runs on one thread."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from functools import partial
 import one_thread  # noqa: F401
 import pytest
 import real_faces
-from pack.core.faces import insight
-from pack.core.faces.model import FaceModel, faces_in
+from pack.core.faces.model import ArcFace, FaceModel, faces_in
+from pack.core.faces.scrfd import Scrfd
 from pack.core.people import Faces
 
 
 @pytest.fixture(scope="session")
-def detector() -> insight.Scrfd:
-    return insight.Scrfd(insight.open_model(str(real_faces.DETECTOR), insight.providers_for("CPU")))
+def detector() -> Scrfd:
+    return real_faces.detector()
 
 
 @pytest.fixture(scope="session")
-def recogniser() -> insight.ArcFace:
-    return insight.ArcFace("w600k_mbf", insight.open_model(str(real_faces.RECOGNISER), insight.providers_for("CPU")))
+def recogniser() -> ArcFace:
+    return real_faces.recogniser()
 
 
 @pytest.fixture(scope="session")
-def faces_of(detector: insight.Scrfd, recogniser: insight.ArcFace) -> Callable[..., Faces]:
+def faces_of(detector: Scrfd, recogniser: ArcFace) -> Callable[..., Faces]:
     """Of one picture, (H, W, 3)."""
-    return partial(faces_in, FaceModel(detector, (recogniser,), insight.align))
+    return partial(faces_in, FaceModel(detector, (recogniser,)))

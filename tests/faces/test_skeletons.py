@@ -1,4 +1,5 @@
-"""Skeletons against the pixels of ID-Patch's utils/draw_condition.py, and ellipses and discs against OpenCV's."""
+"""Skeletons against the pixels of ID-Patch's utils/draw_condition.py, face keypoints against InstantID's, and ellipses
+and discs against OpenCV's."""
 
 from __future__ import annotations
 
@@ -11,20 +12,28 @@ import pytest
 import torch
 from pack.core.people import Pose
 from pack.core.places import control_images
-from pack.core.places.control_images import skeleton
+from pack.core.places.control_images import face_keypoints, skeleton
 from PIL import Image
+from safetensors.torch import load_file
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "skeletons.png"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+KEYPOINTS = load_file(GOLDEN / "instant_id.safetensors")
+
+
+@pytest.mark.parametrize(("faces", "drawing"), [([0], "kps.0"), ([1], "kps.1"), ([0, 1], "in.hint")])
+def test_face_keypoints_are_the_authors(faces, drawing):
+    points = [tuple(map(tuple, KEYPOINTS["in.kps"][face].tolist())) for face in faces]
+    drawn = (face_keypoints(points, 256, 192) * 255).round().to(torch.uint8)
+    assert torch.equal(drawn, KEYPOINTS[drawing])
 
 
 def pixels(poses: list[Pose], width: int, height: int) -> np.ndarray:
-    image = skeleton(poses, width, height)
-    assert image.dtype == torch.float32
-    return (image * 255).round().byte().numpy()
+    return (skeleton(poses, width, height) * 255).round().byte().numpy()
 
 
-def golden_poses() -> list[Pose]:
-    """Three people, some joints unsure, some off the canvas, the third with limbs of no length."""
+def test_skeleton_is_pixel_for_pixel_what_the_authors_draw() -> None:
+    """Three people, some joints unsure, some off the canvas, the third with limbs of no length. The picture was drawn
+    by the authors' own function; its PNG text names file, commit and cv2 version."""
     people = [
         [
             (60 + 52 * math.sin(1.7 * k + p) + 20 * p, 48 + 50 * math.cos(2.3 * k + 0.6 * p), score)
@@ -34,16 +43,9 @@ def golden_poses() -> list[Pose]:
         for p in range(3)
     ]
     people[2][6] = people[2][8] = people[2][5]
-    return [tuple(pose) for pose in people]
-
-
-def test_skeleton_is_pixel_for_pixel_what_the_authors_draw() -> None:
-    """The picture was drawn by the authors' own function; its PNG text names file, commit and cv2 version."""
-    unseen: Pose = ((10.0, 10.0, 0.3),) * 17
-    assert not pixels([unseen], 64, 64).any() and not pixels([], 64, 64).any()
-    authors = np.array(Image.open(GOLDEN))
-    assert authors.any()
-    assert np.array_equal(pixels(golden_poses(), 128, 96), authors)
+    authors = np.array(Image.open(GOLDEN / "skeletons.png"))
+    assert authors.any() and np.array_equal(pixels([tuple(pose) for pose in people], 128, 96), authors)
+    assert not pixels([((10.0, 10.0, 0.3),) * 17], 64, 64).any() and not pixels([], 64, 64).any()
 
 
 @pytest.mark.parametrize("most", [40, 120, 400])
@@ -55,10 +57,8 @@ def test_every_line_ellipse_and_disc_is_that_of_cv2(most: int) -> None:
         (x, y), end = ((int(n), int(m)) for n, m in random.integers(-most, 2 * most, (2, 2)))
         start = ((-1, 0, width - 1, width)[number % 4], y) if number % 3 else (x, y)  # beside the edges
         inside, *ends = cv2.clipLine((0, 0, width, height), start, end)
-        assert control_images._clipped(start, end, width - 1, height - 1) == (tuple(ends) if inside else None), (
-            start,
-            end,
-        )
+        clipped = control_images._clipped(start, end, width - 1, height - 1)
+        assert clipped == (tuple(ends) if inside else None), (start, end)
         axes, angle = (*axes, 4), int(random.integers(-180, 181))
         ours, theirs = np.zeros((2, height, width, 3), np.uint8)
         control_images.ellipse(ours, x, y, axes, angle, (255, 85, 0))

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import one_thread  # noqa: F401
 import pytest
 from environment import Host, host_at
 from rig.host_server import HostServer
@@ -85,13 +84,9 @@ def sd15() -> tuple[Any, ModelPatcher]:
 
 @pytest.fixture(scope="module")
 def face_model() -> FaceModel:
-    """A real detector and a real recogniser, run by insightface."""
+    """A real detector and a real recogniser, in the host's hands."""
     import real_faces
-    from pack.bridge.face_model import FaceModel
-    from pack.core.faces import insight
+    from pack.bridge import face_model
 
-    detector, recogniser = (
-        insight.open_model(str(path), insight.providers_for("CPU"))
-        for path in (real_faces.DETECTOR, real_faces.RECOGNISER)
-    )
-    return FaceModel(insight.Scrfd(detector), (insight.ArcFace("w600k_mbf", recogniser),), insight.align)
+    recogniser = real_faces.recogniser(face_model._hosted)
+    return face_model.FaceModel(real_faces.detector(face_model._hosted), (recogniser,))

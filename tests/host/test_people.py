@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
-import comfy.cli_args
 import comfy.model_management
 import comfy.model_patcher
 import comfy.utils
@@ -21,11 +17,10 @@ import real_faces
 import torch
 from arcface_seeded import crops, published_state
 from host_nodes import novram
-from pack.bridge import face_model as bridge
 from pack.bridge.face_model import DetectorMissing
 from pack.bridge.folders import UnsafePath
-from pack.core import errors, inputs, measure, thirdparty
-from pack.core.faces import analysis, insight
+from pack.core import errors, inputs, measure
+from pack.core.faces import analysis
 from pack.core.faces.ir_se50 import published_shapes
 from pack.core.faces.pictures import to_picture
 from pack.core.identities import RecogniserMissing, combine
@@ -34,13 +29,9 @@ from pack.core.places import layouts
 from pack.nodes import measure as measuring
 from pack.nodes import people as nodes
 from pack.nodes import photos as many
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from nodes import LoadImage
-
 ROOT = Path(__file__).resolve().parents[2]
-INSIGHTFACE = "insightface (onnxruntime)"
 NO_DETECTOR, NO_RECOGNISER = "none (faces from landmarks)", "none (pictures alone)"
 LISTED = ["all found", "antelopev2", "arcface-ir-se50", "w600k_mbf", "w600k_r50", NO_RECOGNISER]
 """Recognisers where w600k_mbf is installed: it, those that methods ask for, and none."""
@@ -82,13 +73,13 @@ def pack(models):
     return folder
 
 
-def load(pack="antelopev2", recognisers="all found", provider="CPU", *backend):
-    return nodes.LoadFaceModel.execute(pack, recognisers, provider, *backend).args[0]
+def load(pack="antelopev2", recognisers="all found", *saved):
+    return nodes.LoadFaceModel.execute(pack, recognisers, *saved or ["auto"]).args[0]
 
 
 @pytest.fixture
 def face_model(pack):
-    return load(provider="auto")
+    return load()
 
 
 @pytest.fixture(scope="session")
@@ -159,21 +150,20 @@ def test_every_layout_is_found_and_loads(models, files, pack):
     assert load(pack, MBF).ids == [MBF]
 
 
-def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack, monkeypatch):
-    opened, plain = [], insight.open_model
-    monkeypatch.setattr(insight, "open_model", lambda path, providers: opened.append(path) or plain(path, providers))
-    for name, source in (("scrfd_10g_bnkps.onnx", real_faces.DETECTOR), ("w600k_mbf.onnx", real_faces.RECOGNISER)):
-        (pack / name).unlink()
-        shutil.copyfile(source, pack / name)  # another time of change: nothing is loaded from earlier tests
-    before = nodes.LoadFaceModel.fingerprint_inputs("antelopev2", "all found", "CPU")
-    load()
-    assert sorted(Path(path).name for path in opened) == ["scrfd_10g_bnkps.onnx", "w600k_mbf.onnx"]
-    load(recognisers=MBF)
-    assert len(opened) == 2
-    os.utime(pack / "scrfd_10g_bnkps.onnx", ns=(1, 1))
-    assert nodes.LoadFaceModel.fingerprint_inputs("antelopev2", "all found", "CPU") != before
-    load()
-    assert len(opened) == 3
+def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
+    """Whatever a saved workflow says of provider and backend."""
+    fingerprint, name = nodes.LoadFaceModel.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
+    (pack / name).unlink()
+    shutil.copyfile(real_faces.DETECTOR, pack / name)
+    chosen, before = ("antelopev2", "all found"), load()
+    assert options(nodes.LoadFaceModel, "backend") == ["auto", "torch", "insightface (onnxruntime)"]
+    for saved in (["CUDA"], ["auto", "torch"], ["DirectML", "insightface (onnxruntime)"]):
+        assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved) and len(before.get_models()) == 2
+        assert fingerprint(*chosen, *saved) == fingerprint(*chosen, "auto")
+    stamped = fingerprint(*chosen, "auto")
+    os.utime(pack / name, ns=(1, 1))
+    assert fingerprint(*chosen, "auto") != stamped
+    assert load().detector is not before.detector and load().recognisers == before.recognisers
 
 
 def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(models):
@@ -213,7 +203,7 @@ UNFIT = {
         "antelopev2", "all found", "insightface/antelopev2/glintr100.onnx",
         lambda: real_faces.RECOGNISER.read_bytes()[:100_000], r"glintr100\.onnx .*cut off",
     ),
-    "an operator that torch lacks": (
+    "an operator that is not known": (
         "antelopev2", MBF, f"{IN_PACK}w600k_mbf.onnx",
         lambda: real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr"), "operator Mystr;",
     ),
@@ -237,24 +227,27 @@ def test_files_that_cannot_be_used_are_named(models, pack, kind):
     (models / name).unlink(missing_ok=True)  # a link to the real one
     (models / name).write_bytes(data())
     with pytest.raises(errors.UnsupportedCheckpoint, match=message):
-        load(chosen, recognisers, "CPU", "torch" if "torch" in kind else "auto")
+        load(chosen, recognisers)
 
 
-# IR-SE50
+# IR-SE50, and networks in the host's hands
 
 
-def test_ir_se50_runs_in_a_model_patcher_and_equals_facexlib(pack, ir_se50):
-    """Also without any VRAM."""
+def test_networks_run_in_model_patchers_also_without_any_vram(pack, ir_se50):
+    """IR-SE50 equals facexlib; of the others tests/faces tells."""
     assert options(nodes.LoadFaceModel, "recognisers") == LISTED
     loaded = load()
     assert loaded.ids == [MBF, IR_SE50]
-    shown = list(crops().numpy())
-    ours = loaded.recognisers[1].embed(shown)
-    assert (ours - load_file(GOLDEN)["embeddings"]).abs().max() <= 1e-5
-    (patcher,) = loaded.get_models()
-    assert on_device(patcher) and load(recognisers=IR_SE50).get_models() == [patcher]
+    shown, cut = to_picture(picture("YAO")[0]), list(crops().numpy())
+    found, *rows = loaded.detector(shown, 320), *(one.embed(cut) for one in loaded.recognisers)
+    assert found and (rows[1] - load_file(GOLDEN)["embeddings"]).abs().max() <= 1e-5
+    patchers = loaded.get_models()
+    assert len(patchers) == 3 and all(map(on_device, patchers))
+    assert load(recognisers=IR_SE50).get_models() == [patchers[0], patchers[2]]
     with novram():
-        assert torch.equal(loaded.recognisers[1].embed(shown), ours) and patcher.model.model_lowvram
+        assert loaded.detector(shown, 320) == found
+        assert all(torch.equal(one.embed(cut), row) for one, row in zip(loaded.recognisers, rows, strict=True))
+        assert all(patcher.model.model_lowvram for patcher in patchers)
 
 
 @pytest.mark.parametrize("form", ["zip", "old pickle", "safetensors", "another network"])
@@ -268,16 +261,12 @@ def test_ir_se50_is_recognised_by_its_keys(models, pack, form):
         torch.save({"body.stage1.0.weight": torch.zeros(1)}, path)
         if UNREADABLE.is_file():
             (models / "facexlib" / "unreadable.pth").symlink_to(UNREADABLE)
+        assert refused(nodes.LoadFaceModel, "antelopev2", IR_SE50)
+        return
     else:
         torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
-    listed = options(nodes.LoadFaceModel, "recognisers")
-    assert listed == LISTED
-    chosen = nodes.LoadFaceModel.validate_inputs
-    if form == "another network":
-        with pytest.raises(errors.ModelMissing):
-            chosen("antelopev2", IR_SE50)
-    else:
-        assert chosen("antelopev2", IR_SE50) is True
+    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
+    assert nodes.LoadFaceModel.validate_inputs("antelopev2", IR_SE50) is True
 
 
 # Faces from the host's landmarks
@@ -287,7 +276,7 @@ def test_ir_se50_is_recognised_by_its_keys(models, pack, form):
 def without_pack(ir_se50):
     """IR-SE50 and nothing else."""
     assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, IR_SE50) is True
-    return load(NO_DETECTOR, IR_SE50, "auto")
+    return load(NO_DETECTOR, IR_SE50)
 
 
 def landmarks_of(name, *photos):
@@ -346,12 +335,10 @@ def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(fac
     assert torch.equal(embedded(cast.people[0].identity)[0], ours)
 
 
-def test_people_of_pictures_alone(models, monkeypatch):
-    """No file of any recogniser, no insightface: made, saved, loaded, blended, listed; what needs numbers says so."""
-    for module in (insight, thirdparty):
-        monkeypatch.setattr(module, "require", lambda name, _: pytest.fail(f"{name} is asked for"))
+def test_people_of_pictures_alone(models):
+    """No file of any recogniser: made, saved, loaded, blended, listed; what needs numbers says so."""
     assert nodes.LoadFaceModel.validate_inputs(NO_DETECTOR, NO_RECOGNISER) is True
-    pictures_alone = load(NO_DETECTOR, NO_RECOGNISER, "auto", "auto")
+    pictures_alone = load(NO_DETECTOR, NO_RECOGNISER)
     assert not pictures_alone.ids and not pictures_alone.get_models()
     photo = picture("YAO")
     given = landmarks_of("yao", photo)
@@ -399,68 +386,6 @@ def test_without_landmarks_and_without_a_detector_nobody_is_found(without_pack):
     for run in (lambda: detect(without_pack, photo), lambda: made(without_pack, photo, "Yao", "only", "skip")):
         with pytest.raises(DetectorMissing, match=r"Load Face Model .*none.* face_landmarks"):
             run()
-
-
-# ONNX files in torch, and without packages
-
-
-def test_torch_finds_the_same_faces_in_the_hosts_hands(pack, face_model):
-    """Also without any VRAM."""
-    in_torch = load("antelopev2", "all found", "auto", "torch")
-    photo = picture("SIX_FRIENDS")
-    found, expected = (detect(model, photo)[0].faces for model in (in_torch, face_model))
-    for face, other in zip(found, expected, strict=True):
-        assert face.box == pytest.approx(other.box, abs=0.01)
-        assert np.allclose(face.keypoints, other.keypoints, atol=0.01)
-        assert torch.cosine_similarity(embedded(face), embedded(other), dim=0) > 0.9999
-    patchers = in_torch.get_models()
-    assert len(patchers) == 2 and all(map(on_device, patchers))
-    shown, cut = to_picture(picture("YAO")[0]), list(crops().numpy())
-    whole = in_torch.detector(shown, 320), in_torch.recognisers[0].embed(cut)
-    with novram():
-        assert in_torch.detector(shown, 320) == whole[0]
-        assert torch.equal(in_torch.recognisers[0].embed(cut), whole[1])
-        assert all(patcher.model.model_lowvram for patcher in patchers)
-
-
-def test_workflows_from_before_there_was_a_backend_keep_insightface(pack):
-    """Bit for bit: where insightface is installed they get its faces, where it is not they had none."""
-    earlier, chosen, other = (
-        embedded(detect(load("antelopev2", MBF, "CPU", *backend), picture("YAO"))[0].faces[0])
-        for backend in ((), (INSIGHTFACE,), ("torch",))
-    )
-    assert torch.equal(earlier, chosen) and not torch.equal(earlier, other)
-    fingerprint = nodes.LoadFaceModel.fingerprint_inputs
-    assert fingerprint("antelopev2", MBF, "CPU") == fingerprint("antelopev2", MBF, "CPU", "auto")
-    assert fingerprint("antelopev2", MBF, "CPU", "torch") != fingerprint("antelopev2", MBF, "CPU")
-
-
-@pytest.mark.parametrize("left", [None, ModuleType("onnxruntime")], ids=["missing", "emptied by another flavour"])
-def test_auto_is_torch_where_a_package_cannot_be_used(pack, monkeypatch, left):
-    monkeypatch.setitem(sys.modules, "onnxruntime", left)
-    assert len(load("antelopev2", MBF, "auto").get_models()) == 2
-
-
-@pytest.mark.parametrize(
-    ("missing", "said"),
-    [
-        (True, r'pip install --no-deps "insightface>=2\.0" "onnx" "ml_dtypes" "protobuf" "scikit-image"'),
-        (False, r"Python package insightface 2\.0, of which 0\.7\.3 is"),
-    ],
-)
-def test_insightface_that_is_missing_or_older_than_2_is_named(pack, monkeypatch, missing, said):
-    """auto then runs faces in torch."""
-    import insightface
-
-    assert insight.installed()
-    bridge._detector.cache_clear()
-    monkeypatch.setattr(insightface, "__version__", "0.7.3")
-    if missing:
-        monkeypatch.setitem(sys.modules, "insightface.model_zoo", None)
-    assert not insight.installed()
-    assert type(load().detector).__module__.endswith("scrfd")
-    with pytest.raises(errors.MissingDependency, match=said):
-        load("antelopev2", "all found", "CPU", INSIGHTFACE)
 
 
 # Faces and identities
@@ -521,36 +446,6 @@ def test_photos_without_a_face_are_named_or_dropped(face_model, caplog):
     assert len(faces) == len(embedded(identity)) == 2 and "Yao: 2 of 3 photos used" in report
     assert "photo 2 of 3 of Yao: dropped. No face found in photo 2 of 3 of Yao (220x280 px) after trying" in report
     assert "No face found, dropped: photo 2 of 3 of Yao\n" in caplog.messages[-1]
-
-
-def in_16_bits(photo):
-    return Image.fromarray(np.array(photo.convert("L")).astype(np.uint16) * 257)
-
-
-def half_covered(photo):
-    photo.putalpha(Image.fromarray(np.where(np.arange(512)[:, None] < 300, 255, 0).repeat(512, 1).astype(np.uint8)))
-    return photo
-
-
-@pytest.mark.parametrize("form", [in_16_bits, half_covered, "half precision"])
-def test_photos_through_load_image(face_model, tmp_path, monkeypatch, form):
-    monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path))
-    photo = Image.open(real_faces.ASTRONAUT).convert("RGB")
-    if isinstance(form, Callable):
-        photo = form(photo)
-    elif hasattr(comfy.cli_args.args, "fp16_intermediates"):
-        monkeypatch.setattr(comfy.cli_args.args, "fp16_intermediates", True)
-    else:
-        pytest.skip("this host always hands over float32")
-    photo.save(tmp_path / "photo.png")
-    loaded = LoadImage().load_image("photo.png")[0]
-    if ((loaded == 0) | (loaded == 1)).all():
-        pytest.skip("this host's Load Image turns such files into black and white before we see them")
-    assert (loaded.dtype == torch.float16) == (form == "half precision")
-    faces, preview, count = detect(face_model, loaded)
-    assert count == 1 and preview.dtype == embedded(faces.faces[0]).dtype == torch.float32
-    plain = embedded(made(face_model, picture("ASTRONAUT"))[0])
-    assert torch.cosine_similarity(plain, embedded(made(face_model, loaded)[0])).item() > 0.8
 
 
 def test_cancel_stops_between_photos_and_the_next_run_is_right(face_model):
@@ -647,31 +542,7 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     assert os.listdir(path.parent) == ["yao.safetensors"] and path.read_bytes() == before
 
 
-@pytest.mark.parametrize("loops", [1, 2])
-@pytest.mark.parametrize(
-    ("node", "widget", "folder", "file", "name"),
-    [
-        ("LoadIdentity", "file", "likeness_faces", "family/anna.safetensors", "family/anna.safetensors"),
-        ("LoadFaceModel", "pack", "insightface", "buffalo_s/det_500m.onnx", "buffalo_s"),
-    ],
-)
-def test_links_that_go_in_circles(models, loops, node, widget, folder, file, name):
-    """Every folder is listed once, also where its only name is a link, and the menu comes at once."""
-    path = models / folder / file
-    path.parent.mkdir(parents=True)
-    path.touch()
-    for number in range(loops):
-        (models / folder / f"again {number}").symlink_to(models / folder)
-        (path.parent / f"up {number}").symlink_to(models)
-    elsewhere = models / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / path.name).touch()
-    (models / folder / "linked").symlink_to(elsewhere)
-    linked = "linked" + f"/{path.name}" * (node == "LoadIdentity")
-    assert set(options(getattr(nodes, node), widget)) - {NO_DETECTOR} == {name, linked}
-
-
-def test_damaged_saved_person(models, yao):
+def test_a_saved_person_that_cannot_be_read(models, yao):
     path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):

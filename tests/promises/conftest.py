@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import one_thread  # noqa: F401
 import pytest
 from pack.core.methods import PROMISES, methods
 from promised import rows, with_variants

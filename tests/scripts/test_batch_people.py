@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from batch import check, measured, prompts
-from batch.metadata import with_prompt
+from batch.output import with_prompt
 from batch.prompts import Job
 from batch.rows import Row
 from batch.worker import Made
@@ -43,10 +43,6 @@ def node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs, "_meta": {"title": kind}}
 
 
-def identity(photo: str, name: str = "Anna", **settings: Any) -> dict[str, Any]:
-    return node("LikenessIdentity", image=[photo, 0], name=name, which_face="only", on_no_face="error", **settings)
-
-
 def job(line: int = 2, **nodes: Any) -> Job:
     """A picture is sampled of `cast`; photos hold their own names."""
     rest = {"sampled": node("KSampler", of=["cast", 0], seed=line), "save": node("SaveImage", images=["sampled", 0])}
@@ -64,46 +60,46 @@ def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
     return [number for number, one in prompt.items() if one["class_type"] == kind]
 
 
-@pytest.mark.parametrize(
-    ("prompt", "who"),
-    [
-        (two(2, "x", "y").prompt, {"cast": ["cast", 0]}),
-        (job(cast=identity("p"), p=node("LoadImage", image="x")).prompt, {"identity": ["cast", 0]}),
-        (
-            job(
-                who=node("LikenessCast"),
-                layout=node("KSampler", of=["who", 0]),
-                placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
-                first=node("KSampler", of=["placed", 0]),
-                cast=node("LikenessCropFaces", images=["first", 0], cast=["placed", 0]),
-            ).prompt,
-            {"cast": ["placed", 0]},
+WHO: list[tuple[Job, dict[str, Any]]] = [
+    (two(2, "x", "y"), {"cast": ["cast", 0]}),
+    (job(cast=node("LikenessIdentity", image=["p", 0]), p=node("LoadImage", image="x")), {"identity": ["cast", 0]}),
+    (
+        job(
+            who=node("LikenessCast"),
+            layout=node("KSampler", of=["who", 0]),
+            placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
+            first=node("KSampler", of=["placed", 0]),
+            cast=node("LikenessCropFaces", images=["first", 0], cast=["placed", 0]),
         ),
-    ],
-)
-def test_the_cast_is_measured_that_the_picture_is_made_of(prompt: dict[str, Any], who: dict[str, Any]) -> None:
-    if "placed" in prompt:
-        prompt["sampled"]["inputs"]["of"] = ["cast", 1]
-    found = measured.with_measure(prompt, KNOWN)
-    (one,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasure"))
-    assert {name: one[name] for name in ("cast", "identity") if name in one} == who
-    assert one["images"] == ["sampled", 0] and kinds(found, "LikenessReportAsFile")
+        {"cast": ["placed", 0]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("one", "who"), WHO)
+def test_the_cast_is_measured_that_the_picture_is_made_of(one: Job, who: dict[str, Any]) -> None:
+    if "placed" in one.prompt:
+        one.prompt["sampled"]["inputs"]["of"] = ["cast", 1]
+    found = measured.with_measure(one.prompt, KNOWN)
+    (measure,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasure"))
+    assert {name: measure[name] for name in ("cast", "identity") if name in measure} == who
+    assert measure["images"] == ["sampled", 0] and kinds(found, "LikenessAsFile")
 
 
 def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     nobody = job(cast=node("LoadImage", image="x")).prompt
-    with pytest.raises(SetupError, match="without a cast and without an identity"):
-        measured.with_measure(nobody, KNOWN)
-    no_pack = {"input": {"required": {"pack": [["none found", "none"]]}}}
-    with pytest.raises(SetupError, match="there is none in models/insightface"):
-        measured.with_measure(nobody, {**KNOWN, "LikenessLoadFaceModel": no_pack})
+    no_pack = {"LikenessLoadFaceModel": {"input": {"required": {"pack": [["none found", "none"]]}}}}
     cartoons = {**nobody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-miniature.safetensors")}
-    with pytest.raises(SetupError, match="draws cartoons, with the miniature"):
-        measured.with_measure(cartoons, KNOWN)
     several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
     several["sampled"]["inputs"]["too"] = ["other", 0]
-    with pytest.raises(SetupError, match="LikenessCast, LikenessCast"):
-        measured.with_measure(several, KNOWN)
+    for prompt, known, message in (
+        (nobody, {}, "without a cast and without an identity"),
+        (nobody, no_pack, "there is none in models/insightface"),
+        (cartoons, {}, "draws cartoons, with the miniature"),
+        (several, {}, "LikenessCast, LikenessCast"),
+    ):
+        with pytest.raises(SetupError, match=message):
+            measured.with_measure(prompt, {**KNOWN, **known})
     del nobody["sampled"]["inputs"]["seed"]
     with pytest.raises(SetupError, match="no seed"):
         list(measured.tries(Job(Row(2, "x", {}), nobody, {}), 2))
@@ -155,14 +151,11 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     assert again.has(tries[0].of, 2) and not again.has(tries[0].of, 3)
     again.keep(tries[0].of, ["row2.png"], each[:1], 0)
     assert measured.Scores(tmp_path).summary().startswith("1 picture, 2 people in them: association 0.500")
+    made = Made([(".png", b"1"), (".png", b"2")])
+    assert measured.split(made) == (made, []), "nothing was measured"
     with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
         file.write("row3,row3.png,Anna,,right,Anna,40,judge,0.75,0.1,0.65,,3,yes\nrow3,row3.png,Be")
     assert not measured.Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
-
-
-def test_a_picture_is_measured_once() -> None:
-    made = Made([(".png", b"1"), (".png", b"2")])
-    assert measured.split(made) == (made, [])
 
 
 # --- Missing files
@@ -171,8 +164,7 @@ def test_a_picture_is_measured_once() -> None:
 def test_all_that_is_missing_is_said_at_once() -> None:
     whole = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceModel", pack="antelopv2"))
     whole.prompt["sampled"]["inputs"]["sampler_name"] = "euler"
-    needed = check.Needed(KNOWN)
-    needed.add(whole)
+    (needed := check.Needed(KNOWN)).add(whole)
     good = "In place:\ntorch  ok  2.11\n\nEverything that this workflow needs is there."
     with pytest.raises(SetupError, match="antelopv2 is not in the menu pack; it has antelopev2, none"):
         needed.require(good)
@@ -180,8 +172,7 @@ def test_all_that_is_missing_is_said_at_once() -> None:
         needed.require(f"Missing:\nantelopv2  missing  x\n\n{good}\n\nTo fix it:\nfetch it")
     assert str(told.value).split("\n")[1:] == ["Missing:", "antelopv2  missing  x", "To fix it:", "fetch it"]
     whole.prompt["faces"]["inputs"]["pack"] = "antelopev2"
-    needed = check.Needed(KNOWN)
-    needed.add(whole)
+    (needed := check.Needed(KNOWN)).add(whole)
     needed.require(good)
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
         prompts.require_whole({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)

@@ -21,7 +21,6 @@ from miniature import recogniser
 from PIL import Image
 from rig import archive
 
-from core.faces import pictures, scrfd
 from core.faces.model import faces_in
 from core.people import Identity
 
@@ -103,49 +102,39 @@ def test_the_same_pictures_made_in_two_ways(folder: Path) -> None:
     # Of two prompts one is better; both of its pictures count as much as the one of the other.
     assert found["association"] == ["0.500", "0.750", "+0.250", "+0.000", "+0.500", "1.000", "1", "0"]
     assert "<h2>Compared</h2><table><tr><td>recogniser</td>" in (folder / "measured" / "index.html").read_text()
-    pictures = sorted((folder / "pictures").rglob("*.png"))
-    with pytest.raises(evaluate.Unusable, match="plain has beach-1, and bound has not: make it there"):
-        evaluate.pairs(folder / "pictures", pictures[1:], "bound", "plain")
-    with pytest.raises(evaluate.Unusable, match=r"There is no picture in .*gone"):
-        evaluate.pairs(folder / "pictures", pictures, "bound", "gone")
-    with pytest.raises(evaluate.Unusable, match="given bound twice"):
-        evaluate.pairs(folder / "pictures", pictures, "bound", "bound")
-    with pytest.raises(evaluate.Unusable, match=r"plain has plain/bench-2\.png and bench-2\.jpg: take one"):
-        evaluate.pairs(folder / "pictures", [*pictures, folder / "pictures/plain/bench-2.jpg"], "bound", "plain")
+    root = folder / "pictures"
+    pictures = sorted(root.rglob("*.png"))
+    for given, second, message in (
+        (pictures[1:], "plain", "plain has beach-1, and bound has not: make it there"),
+        (pictures, "gone", r"There is no picture in .*gone"),
+        (pictures, "bound", "given bound twice"),
+        ([*pictures, root / "plain/bench-2.jpg"], "plain", r"plain has plain/bench-2\.png and bench-2\.jpg: take one"),
+    ):
+        with pytest.raises(evaluate.Unusable, match=message):
+            evaluate.pairs(root, given, "bound", second)
 
 
-@pytest.mark.parametrize(
-    ("table", "words"),
-    [
+def test_whose_row_a_picture_is(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """By a table of batch.py; one that says nothing is refused, and so is any without a clone."""
+    jobs, known = folder / "jobs.csv", ["Yao", "Eileen"]
+    for table, words in (
         ("name,First person", "no rows below its line of names"),
         ("name,First person\na,Yao.jpg\na,Eileen.png", "Line 3 of .*: line 2 has the name a too"),
-        ("name,First person\na,Yao.jpg,Eileen.png", "Line 2 of .*: 3 cells for 2 columns"),
         ("name,First person\na,Eve.jpg", "Line 2 of .* names no photo of Yao, Eileen"),
-    ],
-)
-def test_a_table_that_says_nothing_is_refused(table: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "jobs.csv").write_text(table)
-    with pytest.raises(evaluate.Unusable, match=words):
-        evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
-
-
-def test_a_table_needs_a_clone(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Of the scripts only this one and to_safetensors.py are published."""
-    published = tmp_path_factory.mktemp("published")
-    archive.unpack(published)
-    (folder / "jobs.csv").write_text("name,First person\na,Yao.jpg\n")
-    done = run(folder, "--jobs", str(folder / "jobs.csv"), script=published / "scripts" / "evaluate.py")
-    assert done.returncode == 1 and done.stderr.startswith("--jobs needs a git clone of the pack")
-
-
-def test_whose_row_a_picture_is(tmp_path: Path) -> None:
-    (tmp_path / "jobs.csv").write_text("name,First person,Second person\na,Yao.jpg,people/Yao/2.jpg\n")
-    meant = evaluate.meant_in(tmp_path / "jobs.csv", ["Yao", "Eileen"])
-    assert evaluate.row_of(tmp_path / "a.png", meant) == evaluate.row_of(tmp_path / "a_2of4.png", meant) == ["Yao"]
+    ):
+        jobs.write_text(table)
+        with pytest.raises(evaluate.Unusable, match=words):
+            evaluate.meant_in(jobs, known)
+    jobs.write_text("name,First person,Second person\na,Yao.jpg,people/Yao/2.jpg\n")
+    meant = evaluate.meant_in(jobs, known)
+    assert evaluate.row_of(folder / "a.png", meant) == evaluate.row_of(folder / "a_2of4.png", meant) == ["Yao"]
     with pytest.raises(evaluate.Unusable, match=r"00002_Yao\.png is of no row of the table"):
-        evaluate.row_of(tmp_path / "00002_Yao.png", meant)
-    (tmp_path / "00002_Yao.json").write_text("{}")
-    assert evaluate.row_of(tmp_path / "00002_Yao.png", meant) is None
+        evaluate.row_of(folder / "00002_Yao.png", meant)
+    (folder / "00002_Yao.json").write_text("{}")
+    assert evaluate.row_of(folder / "00002_Yao.png", meant) is None
+    archive.unpack(published := tmp_path_factory.mktemp("published"))
+    done = run(folder, "--jobs", str(jobs), script=published / "scripts" / "evaluate.py")
+    assert done.returncode == 1 and done.stderr.startswith("--jobs needs a git clone of the pack")
 
 
 @pytest.mark.parametrize(
@@ -171,28 +160,26 @@ def test_what_stands_beside_a_picture(text: str, words: str, tmp_path: Path) -> 
 
 
 PHOTO, PICTURE, ADDED = Path("people/Yao/yao.jpg"), Path("pictures/team/1 % of #2.jpg"), Path("pictures/pair/2.png")
-REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no people": (lambda folder: shutil.rmtree(folder / "people"), "There is nobody in .*people"),
-    "no photo": (lambda folder: (folder / PHOTO).unlink(), "There is no photo in .*Yao"),
-    "no pictures": (lambda folder: shutil.rmtree(folder / "pictures"), "There is no picture below"),
-    "no models": (lambda folder: shutil.rmtree(folder / "models"), "No face detector below .*insightface"),
-    "half a photo": (lambda folder: os.truncate(folder / PHOTO, 5000), r"yao\.jpg cannot be read as a picture"),
-    "no face": (lambda folder: shutil.copyfile(real_faces.COFFEE, folder / PHOTO), r"No face .*yao\.jpg"),
-    "half a picture": (lambda folder: os.truncate(folder / PICTURE, 5000), r"1 % of #2\.jpg .*picture: .* Save it"),
-    "a pipe": (lambda folder: os.mkfifo(folder / ADDED), r"2\.png .*no such file"),
-    "gigabytes": (lambda folder: Image.new("1", (12000, 12000)).save(folder / ADDED), r"2\.png .*exceeds limit"),
-    "another format": (
-        lambda folder: Image.new("RGB", (9, 9)).save(folder / ADDED, "EPS"),
-        r"2\.png .*cannot identify",
-    ),
-    "beside it": (lambda folder: (folder / PICTURE).with_suffix(".json").write_text("{"), "cannot be read"),
-}
+REFUSED: list[tuple[str, Callable[[Path], object]]] = [
+    ("There is nobody in .*people", lambda folder: shutil.rmtree(folder / "people")),
+    ("There is no photo in .*Yao", lambda folder: (folder / PHOTO).unlink()),
+    ("There is no picture below", lambda folder: shutil.rmtree(folder / "pictures")),
+    ("No face detector below .*insightface", lambda folder: shutil.rmtree(folder / "models")),
+    (r"yao\.jpg cannot be read as a picture", lambda folder: os.truncate(folder / PHOTO, 5000)),
+    (r"No face .*yao\.jpg", lambda folder: shutil.copyfile(real_faces.COFFEE, folder / PHOTO)),
+    (r"1 % of #2\.jpg .*picture: .* Save it", lambda folder: os.truncate(folder / PICTURE, 5000)),
+    (r"2\.png .*no such file", lambda folder: os.mkfifo(folder / ADDED)),
+    (r"2\.png .*exceeds limit", lambda folder: Image.new("1", (12000, 12000)).save(folder / ADDED)),
+    (r"2\.png .*cannot identify", lambda folder: Image.new("RGB", (9, 9)).save(folder / ADDED, "EPS")),
+    ("cannot be read", lambda folder: (folder / PICTURE).with_suffix(".json").write_text("{")),
+]
 
 
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_is_missing_is_said(case: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("words", "spoil"), REFUSED, ids=[words for words, _ in REFUSED])
+def test_what_is_missing_is_said(
+    words: str, spoil: Callable[[Path], object], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Before hours are spent on the others."""
-    spoil, words = REFUSED[case]
     spoil(folder)
     monkeypatch.setattr(sys, "argv", ["evaluate.py", str(folder), "--models", str(folder / "models")])
     with pytest.raises(evaluate.Unusable, match=words):
@@ -200,15 +187,13 @@ def test_what_is_missing_is_said(case: str, folder: Path, monkeypatch: pytest.Mo
     assert not (folder / "measured").exists()
 
 
-@pytest.mark.parametrize(("backend", "ours"), [("torch", True), ("insightface", False)])
-def test_recognisers_are_those_of_load_face_model(backend: str, ours: bool, folder: Path) -> None:
-    """By what is in a file where its name says nothing, in folders of any depth; and run by what is asked for."""
+def test_recognisers_are_those_of_load_face_model(folder: Path) -> None:
+    """By what is in a file where its name says nothing, in folders of any depth."""
     (folder / "models" / "facexlib" / "more").mkdir(parents=True)
     torch.save(recogniser.state(), folder / "models" / "facexlib" / "more" / "faces.pth")
     (folder / "models" / "facexlib" / "gone.pth").symlink_to("nowhere")
-    model = evaluate.load(folder / "models", backend)
+    model = evaluate.load(folder / "models")
     assert model.ids == ["w600k_mbf", "arcface-ir-se50"]
-    assert isinstance(model.detector, scrfd.Scrfd) == ours and (model.align is pictures.align) == ours
     (yao,) = faces_in(model, real_faces.image(real_faces.YAO)[0]).faces
     assert {name: row.shape for name, row in yao.embeddings.items()} == dict.fromkeys(model.ids, (512,))
 

@@ -27,26 +27,20 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
     assert "cannot run" in install.install(comfyui / "models")[-2]
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
     said = install.install(comfyui / "models")
-    assert "cannot run" not in said[-2]
     left = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
-    assert said[-1].startswith(str(left))
-    known = {path.name for path in comfyui.rglob("*")}
-    graph = json.loads(left.read_text("utf-8"))
-    nodes = list(nodes_in(graph))
-    text = json.dumps(graph)
+    assert "cannot run" not in said[-2] and said[-1].startswith(str(left))
+    nodes, text = list(nodes_in(json.loads(left.read_text("utf-8")))), left.read_text("utf-8")
     for real in ("Juggernaut", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
-    photos = [node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"]
-    assert len(set(photos)) == 2 and known.issuperset(photos)
+    known = {path.name for path in comfyui.rglob("*")}
+    photos = {node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"}
+    assert len(photos) == 2 and known > photos | {export.build().checkpoint.name, export.build().control_net.name}
     drawn = {path.read_bytes() for path in (install.ROOT / "pictures").glob("*.png")}
     assert {path.read_bytes() for path in (comfyui / "input").iterdir()} <= drawn, "nobody who lives"
-    assert known > {file.name for file in (export.build().checkpoint, export.build().control_net)}
     (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")
     assert sampler[1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
-
     before = every_file(comfyui)
-    assert install.install(comfyui / "models")[-1] == said[-1]
-    assert every_file(comfyui) == before
+    assert install.install(comfyui / "models")[-1] == said[-1] and every_file(comfyui) == before
     assert not [name for name in before if name.endswith(".part")]
 
 
@@ -68,24 +62,27 @@ def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> Non
     """As of a first time that was stopped between two files."""
     install.install(comfyui / "models")
     pack = export.files(comfyui / "models").face_pack
-    whole = sorted(path.name for path in pack.iterdir())
-    (pack / whole[0]).unlink()
+    first, *rest = whole = sorted(path.name for path in pack.iterdir())
+    (pack / first).unlink()
     install.install(comfyui / "models")
     assert sorted(path.name for path in pack.iterdir()) == whole
-    (pack / whole[0]).rename(pack / "mine.onnx")
+    (pack / first).rename(pack / "mine.onnx")
     install.install(comfyui / "models")
-    assert sorted(path.name for path in pack.iterdir()) == sorted(["mine.onnx", *whole[1:]])
+    assert sorted(path.name for path in pack.iterdir()) == sorted(["mine.onnx", *rest])
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(
     comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where the ComfyUI was given instead of its models."""
+    """Also where the ComfyUI was given instead of its models; a folder without one gets the files alone."""
     (comfyui / "models" / "checkpoints").touch()
     for given in (comfyui / "models", comfyui):
         monkeypatch.setattr("sys.argv", ["export", str(given)])
         assert install.main() == 1
         assert "Not all of it could be put there" in capsys.readouterr().out
+    (comfyui / "alone" / "models").mkdir(parents=True)
+    assert "no workflow is left" in install.install(comfyui / "alone" / "models")[-1]
+    assert {path.name for path in (comfyui / "alone").iterdir()} == {"models"}
 
 
 def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
@@ -98,9 +95,3 @@ def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
     }
     outer, inside = nodes_in(install.ready(graph, export.files(Path()), []))
     assert outer["widgets_values"] == [1, 7] and inside["widgets_values"] == [7, "fixed", 1, 1.0]
-
-
-def test_a_folder_without_comfyui_gets_the_files_alone(tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    assert "no workflow is left" in install.install(tmp_path / "models")[-1]
-    assert {path.name for path in tmp_path.iterdir()} == {"models"}

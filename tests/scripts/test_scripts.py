@@ -43,54 +43,43 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "home"
 
 
-def test_no_host_anywhere(home: Path) -> None:
-    assert environment.find_hosts() == []
-
-
 def test_hosts_of_the_home_folder(home: Path) -> None:
+    assert environment.find_hosts() == []
     make_host(home / "comfy" / "ComfyUI-next", "0.33.0")
     make_host(home / "comfy" / "ComfyUI", "0.3.64")
     (home / "comfy" / "ComfyUI-empty").mkdir()
     assert [str(host) for host in environment.find_hosts()] == ["ComfyUI 0.3.64", "ComfyUI 0.33.0"]
 
 
-def test_the_host_this_pack_sits_in(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comfyui_path_comes_first_and_once(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind it the one that this pack sits in."""
     host = make_host(tmp_path / "elsewhere", "0.20.1")
     monkeypatch.setattr(environment, "ROOT", host / "custom_nodes" / "any name")
-    assert [found.path for found in environment.find_hosts()] == [host]
-
-
-def test_comfyui_path_comes_first_and_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_host(home / "comfy" / "ComfyUI", "0.33.0")
     monkeypatch.setenv("COMFYUI_PATH", str(make_host(home / "comfy" / "ComfyUI-old", "0.3.64")))
-    assert [found.version for found in environment.find_hosts()] == [(0, 3, 64), (0, 33, 0)]
-
-
-def test_comfyui_path_that_is_none(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMFYUI_PATH", str(home))
-    with pytest.raises(environment.SetupError, match="is not a ComfyUI folder"):
-        environment.find_hosts()
-
-
-def test_given_python_is_used_as_it_is(home: Path) -> None:
-    assert environment.python_for([], sys.executable, ["pytest"]) == Path(sys.executable)
+    assert [found.version for found in environment.find_hosts()] == [(0, 3, 64), (0, 20, 1), (0, 33, 0)]
+    (home / "none").mkdir()
+    for content in (None, b'__version__ = "..."', b"\xff"):
+        if content:
+            (home / "none" / "main.py").touch()
+            (home / "none" / "comfyui_version.py").write_bytes(content)
+        monkeypatch.setenv("COMFYUI_PATH", str(home / "none"))
+        with pytest.raises(environment.SetupError, match="is not a ComfyUI folder"):
+            environment.find_hosts()
 
 
 def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hosts start in folders of their own."""
+    """It is used as it is; hosts start in folders of their own."""
+    assert environment.python_for([], sys.executable, ["pytest"]) == Path(sys.executable)
     monkeypatch.chdir(Path(sys.executable).parent)
     python = environment.python_for([], f"./{Path(sys.executable).name}")
     assert python.is_absolute() and python.samefile(sys.executable)
-
-
-def test_given_python_that_lacks_something(home: Path) -> None:
-    with pytest.raises(environment.SetupError, match=r"no_such_module\. .* -m pip install -r"):
-        environment.python_for([], sys.executable, ["pytest", "no_such_module"])
-
-
-def test_given_python_that_is_none(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(environment.SetupError, match="is not a Python that runs"):
-        environment.python_for([], str(tmp_path / "python"))
+    for given, message in (
+        (sys.executable, r"no_such_module\. .* -m pip install -r"),
+        ("none", "is not a Python that runs"),
+    ):
+        with pytest.raises(environment.SetupError, match=message):
+            environment.python_for([], given, ["pytest", "no_such_module"])
 
 
 def test_pins_of_a_host_that_are_not_met(home: Path, tmp_path: Path) -> None:
@@ -117,8 +106,12 @@ OLD, NEW = environment.Host(Path("old"), (0, 3, 64)), environment.Host(Path("new
 
 def test_options_are_no_paths() -> None:
     assert runner.split(["-x", "-k", "tests"]) == (["-x", "-k", "tests"], [], [])
-    with pytest.raises(environment.SetupError, match="-k needs a word behind it"):
-        runner.split(["tests", "-k"])
+    for call, given, message in (
+        (runner.split, ["tests", "-k"], "-k needs a word behind it"),
+        (runner.main, ["--python"], "--python needs the path of a Python"),
+    ):
+        with pytest.raises(environment.SetupError, match=message):
+            call(given)
 
 
 @pytest.mark.parametrize(
@@ -131,16 +124,13 @@ def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
         found = runner.sessions(runner.TIERS[tier], hosts, ["a"], ["b"])
         assert (found[0].host, found[0].marked) == (None, marked[0] if tier != "--all" else "")
         assert {one.host: one.marked for one in found[1:]} == dict(zip([NEW, OLD], marked, strict=False))
-
-
-def test_every_tier_names_what_is_there() -> None:
-    for tier in runner.TIERS.values():
-        assert all((ROOT / path).exists() for path in (*tier.host_less, *tier.on_hosts))
+    paths = (*runner.TIERS[tier].host_less, *runner.TIERS[tier].on_hosts)
+    assert all((ROOT / path).exists() for path in paths)
 
 
 def test_paths_choose_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    unit, host = "tests/scripts/test_scripts.py::test_no_host_anywhere", "tests/host/conftest.py"
+    unit, host = "tests/scripts/test_scripts.py::test_hosts_of_the_home_folder", "tests/host/conftest.py"
     assert runner.split([unit, "-q"]) == (["-q"], [unit], [])
     assert runner.split(["--maxfail", "1", host]) == (["--maxfail", "1"], [], [host])
     everything = [str(ROOT / path) for path in (*runner.HOST_LESS, *runner.ON_HOSTS)]
@@ -148,22 +138,18 @@ def test_paths_choose_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*host_less, *on_hosts] == everything
 
 
-def test_counts_read_like_pytest() -> None:
-    assert runner.line(Counter(passed=3, failed=1, skipped=0)) == "1 failed, 3 passed"
-    assert runner.line(Counter()) == "no tests ran"
-
-
 def test_the_slowest_tests_and_how_long_they_only_waited(tmp_path: Path) -> None:
-    results, wanted = tmp_path / "results.xml", "tests/scripts/test_scripts.py::test_no_host_anywhere"
+    results, wanted = tmp_path / "results.xml", "tests/scripts/test_scripts.py::test_hosts_of_the_home_folder"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", wanted]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
     (found,) = runner.timed(results)
-    assert found.name == "test_scripts::test_no_host_anywhere" and 0 <= found.cpu < found.seconds + 1
+    assert found.name == "test_scripts::test_hosts_of_the_home_folder" and 0 <= found.cpu < found.seconds + 1
     assert 'name="cpu"' in results.read_text("utf-8")
     said = runner.slowest([runner.Test(1.0, 0.9, "a"), runner.Test(30.0, 2.0, "b"), runner.Test(4.0, 7.0, "c")], 2)
     assert [line.split() for line in said[1:]] == [["30.0", "2.0", "28.0", "b"], ["4.0", "7.0", "0.0", "c"]]
     assert runner.slowest([]) == []
+    assert runner.line(Counter(passed=3, failed=1, skipped=0)) == "1 failed, 3 passed"
 
 
 def run(*arguments: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -181,16 +167,14 @@ def three_tests(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_python_without_a_path() -> None:
-    with pytest.raises(environment.SetupError, match="--python needs the path of a Python"):
-        runner.main(["--python"])
-
-
-def test_last_line_sums_up(three_tests: str, tmp_path: Path) -> None:
+def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> None:
+    """And the last line sums up."""
     result = run(three_tests, "-k", "test_a or test_c", home=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1].startswith("==== 1 passed, 1 skipped in ")
-    assert result.stdout.splitlines()[-1].endswith(" CPU s ====")
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("==== 1 passed, 1 skipped in ") and last.endswith(" CPU s ====")
+    result = run(three_tests, "-k", "no_such_test", home=tmp_path)
+    assert result.returncode == 1 and "no tests ran" in result.stdout.splitlines()[-1]
 
 
 def test_a_test_that_does_not_end_is_a_failure(tmp_path: Path) -> None:
@@ -200,12 +184,6 @@ def test_a_test_that_does_not_end_is_a_failure(tmp_path: Path) -> None:
     result = run(str(path), "-o", "faulthandler_timeout=2", home=tmp_path)
     assert result.returncode == 1
     assert "in test_hang" in result.stderr
-
-
-def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> None:
-    result = run(three_tests, "-k", "no_such_test", home=tmp_path)
-    assert result.returncode == 1
-    assert "no tests ran" in result.stdout.splitlines()[-1]
 
 
 @pytest.mark.skipif((ROOT.parent.parent / "main.py").exists(), reason="this pack sits in a ComfyUI")

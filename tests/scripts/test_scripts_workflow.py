@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import demo
 import pytest
 import torch
 from environment import Host
-from miniature import export
 from pack.core.models.needs import nodes_in
-from rig import shapes, standins, weights, workflow
+from rig import shapes, standins, workflow
 from rig.host_server import HostServer
-from rig.progress import Progress
 
 
 @pytest.fixture(scope="module")
@@ -52,37 +51,31 @@ def graph(*nodes: dict[str, Any], links: tuple[list[Any], ...] = ()) -> dict[str
 
 
 def test_widgets_links_and_what_the_editor_adds() -> None:
+    """A widget that is newer than the file has its default; what does not fit is named."""
     ui = graph(
         node(1, "LoadImage", ["b.png", "image"]),
-        node(2, "Sampler", [7, "randomize", 30, "heun", 0.5], ("model", 5), ("steps", 6), ("latent", 0)),
+        node(2, "Sampler", [7, "randomize", 30, "heun"], ("model", 5), ("steps", 6), ("latent", 0)),
         node(3, "OldSeed", [9, "fixed"]),
         node(4, "MarkdownNote", ["read me"]),
         links=([5, 1, 0, 2, 0, "MODEL"], [6, 3, 1, 2, 1, "INT"], [0, 1, 1, 2, 4, "LATENT"]),
     )
     prompt = workflow.to_prompt(ui, KNOWN)
-    assert {key: value["inputs"] for key, value in prompt.items()} == {
-        "1": {"image": "b.png"},
-        "2": {
-            "model": ["1", 0],
-            "seed": 7,
-            "steps": ["3", 1],
-            "name": "heun",
-            "denoise": 0.5,
-            "latent": ["1", 1],
-        },
-        "3": {"noise_seed": 9},
-    }
+    sampler = {"model": ["1", 0], "seed": 7, "steps": ["3", 1], "name": "heun", "denoise": 1.0, "latent": ["1", 1]}
+    wanted = {"1": {"image": "b.png"}, "2": sampler, "3": {"noise_seed": 9}}
+    assert {key: value["inputs"] for key, value in prompt.items()} == wanted
     assert prompt["1"]["_meta"] == {"title": "Shown"}
+    for broken, message in (
+        (node(1, "Unknown", []), r"Unknown \(node 1\) .*not known"),
+        (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) .*1 .*2 widgets"),
+    ):
+        with pytest.raises(workflow.WorkflowError, match=message):
+            workflow.to_prompt(graph(broken), KNOWN)
 
 
 def test_what_a_file_says_of_its_widgets_needs_no_host() -> None:
-    ui = graph(node(1, "Sampler", [7, "randomize", 30], ("seed", 0), ("steps", 0)), node(2, "Save", [], ("model", 5)),
-               links=([5, 1, 0, 2, 0, "MODEL"],))  # fmt: skip
+    ui = graph(node(1, "Sampler", [7, "randomize", 30], ("seed", 0), ("steps", 0)))
     for slot in ui["nodes"][0]["inputs"]:
         slot |= {"link": None, "widget": {"name": slot["name"]}}
-    found = workflow.wired(ui)
-    assert found["1"].inputs == {"seed": 7, "": "randomize", "steps": 30} and not found["1"].linked
-    assert found["2"].inputs == {"model": "1"} and found["2"].linked == {"model"}
     workflow.fill(ui, {"steps": 8, "seed": 9}, [])
     assert ui["nodes"][0]["widgets_values"] == [9, "randomize", 8]
 
@@ -120,95 +113,14 @@ def link(number: int, source: int, output: int, target: int, slot: int) -> dict[
     return {"id": number, "origin_id": source, "origin_slot": output, "target_id": target, "target_slot": slot}
 
 
-def test_a_widget_newer_than_the_file_has_its_default() -> None:
-    ui = graph(node(1, "Sampler", [7, "randomize", 30, "heun"]))
-    assert workflow.to_prompt(ui, KNOWN)["1"]["inputs"]["denoise"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        (node(1, "Unknown", []), r"Unknown \(node 1\) .*not known"),
-        (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) .*1 .*2 widgets"),
-    ],
-)
-def test_what_cannot_become_a_prompt_is_named(broken: dict[str, Any], message: str) -> None:
-    with pytest.raises(workflow.WorkflowError, match=message):
-        workflow.to_prompt(graph(broken), KNOWN)
-
-
 def test_substitute_keeps_links_unless_the_node_is_named() -> None:
     prompt = {"1": {"class_type": "Latent", "inputs": {"width": ["2", 0], "height": 512}}}
-    assert workflow.substitute(prompt, {"*.width": 256, "*.height": 256})["1"]["inputs"] == {
-        "width": ["2", 0],
-        "height": 256,
-    }
-    assert workflow.substitute(prompt, {"Latent.width": 64})["1"]["inputs"] == {"width": 64, "height": 512}
-    assert prompt["1"]["inputs"] == {"width": ["2", 0], "height": 512}
-
-
-CARTOON = export.files(Path())
-
-
-def offered(checkpoints: list[str], nets: list[str], projections: list[str], packs: list[str]) -> dict[str, Any]:
-    return {
-        "CheckpointLoaderSimple": definition({"ckpt_name": [[CARTOON.checkpoint.name, *checkpoints]]}),
-        "ControlNetLoader": definition({"control_net_name": ["COMBO", {"options": [*nets, CARTOON.control_net.name]}]}),
-        "LikenessLoadAdapter": definition({"file": ["COMBO", {"options": [CARTOON.id_patch.name, *projections]}]}),
-        "LikenessLoadFaceModel": definition({"pack": ["COMBO", {"options": packs}]}),
-    }
-
-
-PROMPT = {
-    "1": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "jugger.safetensors"}},
-    "2": {"class_type": "ControlNetLoader", "inputs": {"control_net_name": "ID-Patch/model.safetensors"}},
-    "3": {"class_type": "LikenessLoadAdapter", "inputs": {"file": "id-patch.bin"}},
-}
-
-
-def test_real_weights_where_all_are_there() -> None:
-    known = offered(
-        ["a.ckpt", "jugger.safetensors"],
-        ["canny.pth", "ID-Patch/model.safetensors"],
-        ["id-patch.bin"],
-        ["buffalo_sc", "zz"],
-    )
-    chosen = weights.choose(PROMPT, known, [weights.RECOGNISER], CARTOON)
-    assert chosen.real and chosen.real_recogniser
-    assert chosen.inputs == {
-        weights.CHECKPOINT: "jugger.safetensors",
-        weights.CONTROL_NET: "ID-Patch/model.safetensors",
-        weights.PROJECTIONS: "id-patch.bin",
-        weights.FACE_PACK: "buffalo_sc",
-    }
-    assert {entry["weights"] for entry in chosen.report()} == {"real"}
-
-
-@pytest.mark.parametrize(
-    ("checkpoints", "recogniser", "missing"),
-    [
-        (["a.ckpt"], weights.RECOGNISER, ("jugger.safetensors",)),
-        (["jugger.safetensors"], f"{export.PREFIX}/{weights.RECOGNISER}", (weights.RECOGNISER,)),
-    ],
-)
-def test_the_miniature_as_soon_as_one_is_missing(
-    checkpoints: list[str], recogniser: str, missing: tuple[str, ...]
-) -> None:
-    known = offered(
-        checkpoints, ["canny.pth", "ID-Patch/model.safetensors"], ["id-patch.bin"], ["buffalo_sc", "antelopev2"]
-    )
-    chosen = weights.choose(PROMPT, known, [recogniser], CARTOON)
-    assert chosen.missing == missing and chosen.real_recogniser == (recogniser == weights.RECOGNISER)
-    assert chosen.inputs == {
-        weights.CHECKPOINT: "standin-miniature.ckpt",
-        weights.CONTROL_NET: "standin-miniature-controlnet.pth",
-        weights.PROJECTIONS: "standin-miniature-id-patch.bin",
-        weights.FACE_PACK: "antelopev2",
-    }
-    assert {entry["weights"] for entry in chosen.report()} == {"real", weights.MINIATURE}
-    text = "\n".join(chosen.lines())
-    assert f"Not in this ComfyUI's model folders: {missing[0]}" in text
-    assert "a cartoon stand-in" in text and "says nothing about the quality of the released weights" in text
+    for changed, wanted in (
+        ({"*.width": 256, "*.height": 256}, {"width": ["2", 0], "height": 256}),
+        ({"Latent.width": 64}, {"width": 64, "height": 512}),
+        ({}, {"width": ["2", 0], "height": 512}),
+    ):
+        assert workflow.substitute(prompt, changed)["1"]["inputs"] == wanted
 
 
 def test_a_table_of_shapes_is_read() -> None:
@@ -230,23 +142,19 @@ def test_a_table_of_shapes_is_read() -> None:
         list(shapes.of("clip_layer", inner=5))
 
 
-def test_stand_ins_are_small_and_built_once(built: standins.Standins) -> None:
-    written = built.checkpoint.stat().st_mtime_ns
-    assert standins.build() == built
-    assert built.checkpoint.stat().st_mtime_ns == written
-    assert sum(path.stat().st_size for path in built.root.rglob("*") if path.is_file()) < 200e6
-
-
 def test_stand_in_checkpoint_reads_text_of_real_sizes(built: standins.Standins) -> None:
+    """Small, and built once: windows into one buffer, but never the same window twice."""
+    written = built.checkpoint.stat().st_mtime_ns
+    assert standins.build() == built and built.checkpoint.stat().st_mtime_ns == written
+    assert sum(path.stat().st_size for path in built.root.rglob("*") if path.is_file()) < 200e6
     state = torch.load(built.checkpoint, weights_only=True)
     assert state["conditioner.embedders.1.model.text_projection"].shape == (1280, 1280)
     assert state["model.diffusion_model.label_emb.0.0.weight"].shape == (4 * standins.NARROW, 2816)
     buffers = {tensor.untyped_storage().data_ptr(): tensor for tensor in state.values()}
     assert len(buffers) < 20
     assert all(b.as_strided((b.untyped_storage().nbytes() // 2,), (1,), 0).isfinite().all() for b in buffers.values())
-    # Windows into one buffer, but never the same window twice.
-    keys = [f"model.diffusion_model.input_blocks.{n}.0.in_layers.2.weight" for n in (1, 2)]
-    assert not torch.equal(state[keys[0]], state[keys[1]])
+    one, other = (state[f"model.diffusion_model.input_blocks.{n}.0.in_layers.2.weight"] for n in (1, 2))
+    assert not torch.equal(one, other)
 
 
 def test_a_host_without_its_own_files_of_a_kind(tmp_path: Path) -> None:
@@ -268,25 +176,13 @@ def test_both_kinds_of_projections(built: standins.Standins) -> None:
     assert mlp["prompt_proj"]["proj.2.weight"].shape == (16 * 2048, 1024)
 
 
-def test_progress_counts_nodes_and_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    prompt: workflow.Prompt = {
-        "1": {"class_type": "LoadImage", "inputs": {}, "_meta": {"title": "Photo"}},
-        "2": {"class_type": "KSampler", "inputs": {"steps": 7}},
-        "3": {"class_type": "SaveImage", "inputs": {}},
-    }
-    shown: list[tuple[int, str]] = []
-    with Progress(prompt) as progress:
-        for kind, data in (
-            ("execution_cached", {"nodes": ["1"]}),
-            ("executing", {"node": "2"}),
-            ("progress", {"node": "2", "value": 3, "max": 6}),
-            ("executing", {"node": "3"}),
-            ("executing", {"node": None}),
-        ):
-            progress({"type": kind, "data": data})
-            shown.append((round(10 * progress.n), progress.desc.strip()))
-    assert shown == [(10, ""), (10, "KSampler"), (50, "KSampler, step 3 of 6"), (90, "SaveImage"), (100, "")]
-    assert "[likeness] 100% |" in capsys.readouterr().err
+def test_the_demo_says_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SAY_SECONDS", -1)
+    tell = demo.Progress({"2": {"class_type": "KSampler", "inputs": {}}})
+    events = ("execution_cached", {"nodes": []}), ("executing", {"node": "2"}), ("executing", {"node": None})
+    for kind, data in (*events[:2], ("progress", {"node": "2", "value": 3, "max": 6}), events[2]):
+        tell({"type": kind, "data": data})
+    assert capsys.readouterr().err.split("\n") == ["[likeness]   KSampler", "[likeness]   step 3 of 6", ""]
 
 
 def typed(number: int, kind: str, values: list[Any], inputs: dict[str, int | None], outputs: str = "", mode: int = 0):
@@ -304,42 +200,36 @@ PLAIN = {
 
 @pytest.mark.parametrize("mode", [2, 4])
 def test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through(mode: int) -> None:
-    """By its type, whichever input has it; a reroute on the way, and what led to a muted node is not sent."""
+    """By its type, whichever input has it; a reroute on the way, and what led to a muted node is not sent. So it is of
+    a subgraph, and of a node within one."""
     ui = graph(
         typed(1, "Model", [], {}, "MODEL"),
         typed(2, "Latent", [], {}, "LATENT"),
         typed(3, "Reroute", [], {"": 1}, "*"),
-        typed(4, "Patch", [], {"latent": 2, "model": 3}, "MODEL LATENT", mode),
+        typed(4, "Patch", [], {"latent": 2, "model": 3}, "MODEL LATENT CLIP", mode),
         typed(5, "Save", [], {"model": 4, "latent": 5, "clip": 6}),
         links=([1, 1, 0, 3, 0, "MODEL"], [2, 2, 0, 4, 0, "LATENT"], [3, 3, 0, 4, 1, "MODEL"], [4, 4, 0, 5, 0, "MODEL"],
                [5, 4, 1, 5, 1, "LATENT"], [6, 4, 2, 5, 2, "CLIP"]),
     )  # fmt: skip
-    ui["nodes"][3]["outputs"].append({"type": "CLIP"})
     prompt = workflow.to_prompt(ui, PLAIN)
     assert list(prompt) == ["1", "2", "5"]
     assert prompt["5"]["inputs"] == ({"model": ["1", 0], "latent": ["2", 0]} if mode == 4 else {})
-
-
-@pytest.mark.parametrize(
-    ("mode", "within", "reached"), [(0, 0, ["2:9", 0]), (0, 4, ["1", 0]), (2, 4, None), (4, 0, ["1", 0])]
-)
-def test_a_subgraph_that_is_switched_off(mode: int, within: int, reached: list[Any] | None) -> None:
-    """And a node within it."""
-    inside = {
-        "id": "box",
-        "inputs": [{"name": "model"}],
-        "nodes": [typed(9, "Patch", [], {"model": 1}, "MODEL", within)],
-        "links": [link(1, -10, 0, 9, 0), link(2, 9, 0, -20, 0)],
-    }
-    ui = graph(
-        typed(1, "Model", [], {}, "MODEL"),
-        typed(2, "box", [], {"model": 1}, "MODEL", mode),
-        typed(3, "Save", [], {"model": 2}),
-        links=([1, 1, 0, 2, 0, "MODEL"], [2, 2, 0, 3, 0, "MODEL"]),
-    ) | {"definitions": {"subgraphs": [inside]}}
-    prompt = workflow.to_prompt(ui, PLAIN)
-    assert prompt["3"]["inputs"] == ({"model": reached} if reached else {})
-    assert ("2:9" in prompt) == (reached == ["2:9", 0])
+    for box, within, reached in ((0, 0, ["2:9", 0]), (mode, 0, ["1", 0]), (0, mode, ["1", 0])):
+        inside = {
+            "id": "box",
+            "inputs": [{"name": "model"}],
+            "nodes": [typed(9, "Patch", [], {"model": 1}, "MODEL", within)],
+            "links": [link(1, -10, 0, 9, 0), link(2, 9, 0, -20, 0)],
+        }
+        ui = graph(
+            typed(1, "Model", [], {}, "MODEL"),
+            typed(2, "box", [], {"model": 1}, "MODEL", box),
+            typed(3, "Save", [], {"model": 2}),
+            links=([1, 1, 0, 2, 0, "MODEL"], [2, 2, 0, 3, 0, "MODEL"]),
+        ) | {"definitions": {"subgraphs": [inside]}}
+        prompt, gone = workflow.to_prompt(ui, PLAIN), mode == 2 and (box or within)
+        assert prompt["3"]["inputs"] == ({} if gone else {"model": reached})
+        assert ("2:9" in prompt) == (reached == ["2:9", 0])
 
 
 def test_a_bypassed_node_with_two_inputs_of_a_type() -> None:

@@ -36,47 +36,50 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def saved(folder, **more):
+    """An ID-Patch file; more: what else is in it."""
+    file = id_patch_file("mlp")
+    file["patch_proj"] |= more
+    torch.save(file, folder / "id-patch.bin")
+    return folder / "id-patch.bin"
+
+
 def test_every_tensor_arrives(tmp_path):
-    torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
-    done = run(tmp_path / "id-patch.bin")
+    """Apart from each other; the file is readable for whom the pickle is, and nothing is written through a link."""
+    state = flatten(id_patch_file("mlp"))
+    source = saved(tmp_path, again=state["patch_proj.norm.weight"])
+    source.chmod(0o644)
+    (tmp_path / "own.txt").write_text("one's own")
+    (tmp_path / "id-patch.safetensors.part").symlink_to("own.txt")
+    done = run(source)
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "id-patch.safetensors"))
     with safe_open(done.stdout.strip(), "pt") as file:
-        told = file.metadata()
-    assert json.loads(told["source_sha256"]) == {"id-patch.bin": sha256(tmp_path / "id-patch.bin")}
-    assert told["source"] == "https://huggingface.co/ByteDance/ID-Patch" and "CC BY-NC 4.0" in told["licence"]
-    written, source = load_file(done.stdout.strip()), flatten(id_patch_file("mlp"))
-    assert written.keys() == source.keys() and all(torch.equal(written[key], source[key]) for key in source)
+        metadata = file.metadata()
+    assert json.loads(metadata["source_sha256"]) == {"id-patch.bin": sha256(source)}
+    assert metadata["source"] == "https://huggingface.co/ByteDance/ID-Patch" and "CC BY-NC 4.0" in metadata["licence"]
+    written, state = load_file(done.stdout.strip()), {**state, "patch_proj.again": state["patch_proj.norm.weight"]}
+    assert written.keys() == state.keys() and all(torch.equal(written[key], state[key]) for key in state)
+    assert Path(done.stdout.strip()).stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "own.txt").read_text() == "one's own"
     with pytest.raises(LikenessError, match="exists already"):
-        convert(tmp_path / "id-patch.bin")
+        convert(source)
 
 
-def test_other_files_are_named(tmp_path):
+def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
     torch.save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, tmp_path / "x.bin")
-    done = run(tmp_path / "x.bin")
-    assert done.returncode == 1 and "is a ControlNet; this node needs ID-Patch" in done.stderr
-    assert "Traceback" not in done.stderr and not list(tmp_path.glob("*.safetensors"))
-
-
-def test_no_name_is_not_the_folder_one_stands_in():
-    done = run("")
-    assert done.returncode == 2 and "source: it is empty" in done.stderr
-
-
-def test_tensors_that_share_memory_are_written_apart(tmp_path):
-    file = id_patch_file("mlp")
-    file["patch_proj"]["again"] = file["patch_proj"]["norm.weight"]
-    torch.save(file, tmp_path / "id-patch.bin")
-    written = load_file(convert(tmp_path / "id-patch.bin"))
-    assert torch.equal(written["patch_proj.again"], written["patch_proj.norm.weight"])
-
-
-def test_what_cannot_be_written_leaves_nothing(tmp_path):
-    file = id_patch_file("mlp")
-    file["patch_proj"]["unknown"] = torch.eye(3, dtype=torch.complex128)
-    torch.save(file, tmp_path / "id-patch.bin")
-    with pytest.raises(LikenessError, match=r"id-patch\.safetensors could not be written"):
-        convert(tmp_path / "id-patch.bin")
-    assert [*tmp_path.iterdir()] == [tmp_path / "id-patch.bin"]
+    for given, status, message in (
+        (tmp_path / "x.bin", 1, "is a ControlNet; this node needs ID-Patch"),
+        ("", 2, "source: it is empty"),
+        (saved(tmp_path, unknown=torch.eye(3, dtype=torch.complex128)), 1, "id-patch.safetensors could not be written"),
+    ):
+        done = run(given)
+        assert done.returncode == status and message in done.stderr and "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
+    # As with the Python of the system.
+    code = "import runpy, sys; sys.modules['torch'] = None; sys.argv[1:] = ['x.bin']; "
+    code += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "needs torch: run it with the Python that runs ComfyUI." in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     written = convert(Path(source))
     assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
     assert origin(written) == origin(Path(source)) == sha256(Path(source)), (
-        "by which two versions of one shape are told"
+        "by which two versions of one shape are metadata"
     )
     with safe_open(str(written), "pt") as file:
         assert file.metadata()["title"] == manifest_of(name).title
@@ -108,16 +111,6 @@ def manifest_of(name):
     return next(one for one in manifest.models() if Path(one.name).stem == name)
 
 
-def test_it_is_readable_for_whom_the_pickle_is(tmp_path):
-    """Nothing is written through a link."""
-    torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
-    (tmp_path / "id-patch.bin").chmod(0o644)
-    (tmp_path / "own.txt").write_text("one's own")
-    (tmp_path / "id-patch.safetensors.part").symlink_to("own.txt")
-    assert convert(tmp_path / "id-patch.bin").stat().st_mode & 0o777 == 0o644
-    assert (tmp_path / "own.txt").read_text() == "one's own"
-
-
 def test_a_disk_without_permissions(tmp_path, monkeypatch):
     """As exFAT and some network drives: the file is written, only its mode is the disk's."""
 
@@ -125,5 +118,4 @@ def test_a_disk_without_permissions(tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", refused)
-    torch.save(id_patch_file("mlp"), tmp_path / "id-patch.bin")
-    assert convert(tmp_path / "id-patch.bin").is_file()
+    assert convert(saved(tmp_path)).is_file()

