@@ -76,10 +76,7 @@ class BodySurfaceMask(io.ComfyNode):
                 io.Mask.Input("people", optional=True),
                 io.Image.Input("image", optional=True),
             ],
-            outputs=[
-                output(io.Mask, "mask"),
-                output(io.Image, "preview"),
-            ],
+            outputs=[output(io.Mask, "mask"), output(io.Image, "preview")],
         )
         return described(schema, "densepose", "mask", "body parts", "target_mask", "clothes", "torso", "legs", "蒙版")
 

@@ -92,9 +92,8 @@ class CropFaces(io.ComfyNode):
         choice = Choice(
             who, smaller_than, less_than, not_found == PLACES[0], margin, mask_margin, feather, size // 64 * 64
         )
-        decisions = _decisions(
-            face_model or default_face_model(), images, measure.people_of(as_cast(cast), None, CROP), choice
-        )
+        people = measure.people_of(as_cast(cast), None, CROP)
+        decisions = _decisions(face_model or default_face_model(), images, people, choice)
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
@@ -142,10 +141,7 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input("sampled", lazy=True),
                 io.Combo.Input("color_match", options=list(MATCHES)),
             ],
-            outputs=[
-                output(io.Image, "image"),
-                output(io.Mask, "mask"),
-            ],
+            outputs=[output(io.Image, "image"), output(io.Mask, "mask")],
         )
         return described(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
 

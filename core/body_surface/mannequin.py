@@ -22,8 +22,12 @@ from .iuv import Surface
 _Array = npt.NDArray[np.float64]
 _Plane = tuple[float, float, float]
 """Of 255: in the middle, added from there to the end, added from there to the side (outer, or the person's left)."""
-_On = Callable[[_Array, _Array], tuple[_Array, _Array]]
-"""x, y of pixels -> how far along, -1 to 1 from the start to the end, and across, -1 to 1; outside of it beyond."""
+
+
+_Axis = tuple[Point, Point, float, float]
+"""A point of a line, the unit vector down it, and from the point where a shape begins and how long it is, px."""
+_Half = Callable[[_Array], _Array]
+"""How far along an axis pixels are -> half the width of a shape there, px."""
 
 
 @dataclass(frozen=True)
@@ -141,17 +145,15 @@ class _Figure:
     def _capsule(self, a: Point, b: Point, radii: Sequence[float], side: int, charts: Sequence[_Chart]) -> None:
         """From a to b with round ends; across goes outwards."""
         first, last = (radius * self.head for radius in radii)
-        direction, length = unit(a, b), math.dist(a, b)
+        length = math.dist(a, b)
 
-        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along, across = _turned(x - a[0], y - a[1], direction, side * self.turn)
-            share = (along / max(length, 1e-6)).clip(0, 1)
-            radius = first + (last - first) * share
+        def half(along: _Array) -> _Array:
+            radius = first + (last - first) * (along / max(length, 1e-6)).clip(0, 1)
             beyond = np.maximum(np.maximum(-along, along - length), 0)
-            half = np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
-            return 2 * (along + first) / (length + first + last) - 1, across / half
+            return np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
 
-        self._paint((a, b), max(first, last), on, charts)
+        axis = a, unit(a, b), -first, length + first + last
+        self._paint(axis, half, max(first, last), side * self.turn, charts)
 
     def _torso(self) -> None:
         corners = torso(self.pose)
@@ -159,21 +161,17 @@ class _Figure:
             return
         left, right, right_hip, left_hip = corners
         top, bottom = middle(left, right), middle(left_hip, right_hip)
-        direction, length, head = unit(top, bottom), max(math.dist(top, bottom), 1.0), self.head
+        length, head = max(math.dist(top, bottom), 1.0), self.head
         shoulders, hips = math.dist(left, right) / 2 + 0.02 * head, math.dist(left_hip, right_hip) / 2 + 0.26 * head
         over, crotch = 0.18 * head, 0.3 * head
+        at = [-over, 0, 0.6 * length, length, length + crotch]
+        wide = [_NECK * head, shoulders, (shoulders + 2 * hips) / 3 * 0.92, hips, 0.02 * head]
 
-        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along, across = _turned(x - top[0], y - top[1], direction, self.turn)
-            half = np.interp(
-                along,
-                [-over, 0, 0.6 * length, length, length + crotch],
-                [_NECK * head, shoulders, (shoulders + 2 * hips) / 3 * 0.92, hips, 0.02 * head],
-            )
-            return 2 * (along + over) / (length + over + crotch) - 1, across / half
+        def half(along: _Array) -> _Array:
+            return np.interp(along, at, wide)
 
-        reach = length + max(shoulders, hips) + crotch
-        self._paint((top,), reach, on, _TORSO if self.front else _TORSO_BEHIND)
+        axis = top, unit(top, bottom), -over, length + over + crotch
+        self._paint(axis, half, max(wide), self.turn, _TORSO if self.front else _TORSO_BEHIND)
 
     def _head(self) -> None:
         nose, head = self.pose[0], self.head
@@ -187,27 +185,36 @@ class _Figure:
         skull = self.turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
         crown, chin, base = CROWN * head, 0.34 * head, max(length - 0.12 * head, 0.34 * head)
 
-        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along, across = _turned(x - nose[0], y - nose[1], (dx, dy), self.turn)
-            across = across - skull
+        def half(along: _Array) -> _Array:
             round_ = np.sqrt(np.maximum(1 - ((along - (crown + chin) / 2) / ((chin - crown) / 2)) ** 2, 1e-9))
-            half = np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
-            return 2 * (along - crown) / (base - crown) - 1, across / half
+            return np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
 
-        seam = max(-0.8, min(0.8, -skull / (_HALF_HEAD * head)))
-        self._paint((nose[:2],), max(base, -crown) + _HALF_HEAD * head, on, _head_charts(seam, self.front))
+        widest = _HALF_HEAD * head
+        charts = _head_charts(max(-0.8, min(0.8, -skull / widest)), self.front)
+        self._paint((nose[:2], (dx, dy), crown, base - crown), half, widest, self.turn, charts, skull)
 
-    def _paint(self, around: Sequence[Point], reach: float, on: _On, charts: Sequence[_Chart]) -> None:
-        """The charts of a shape up to `reach` px from some points, as far as they are on the canvas."""
+    def _paint(
+        self, axis: _Axis, half: _Half, widest: float, turn: int, charts: Sequence[_Chart], aside: float = 0.0
+    ) -> None:
+        """The charts of a shape around an axis, as far as it is on the canvas.
+
+        turn: 1 where across is to the viewer's right of what points down, else -1; aside: of its middle, px.
+        """
+        at, down, start, length = axis
         height, width = self.surface.person.shape
+        ends = [(at[0] + down[0] * far, at[1] + down[1] * far) for far in (start, start + length)]
+        reach = widest + abs(aside)
         (x0, x1), (y0, y1) = (
-            (max(0, math.floor(min(at) - reach)), min(side, math.ceil(max(at) + reach) + 1))
-            for at, side in zip(zip(*around, strict=True), (width, height), strict=True)
+            (max(0, math.floor(min(along) - reach)), min(side, math.ceil(max(along) + reach) + 1))
+            for along, side in zip(zip(*ends, strict=True), (width, height), strict=True)
         )
         if x0 >= x1 or y0 >= y1:
             return
-        rows, columns = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5
-        along, across = on(columns, rows)
+        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5
+        x, y = x - at[0], y - at[1]
+        along = x * down[0] + y * down[1]
+        across = ((x * down[1] - y * down[0]) * turn - aside) / half(along)
+        along = 2 * (along - start) / length - 1
         iuv = np.zeros((3, *along.shape), np.uint8)
         for chart in charts:
             # At the rim itself one of the bands has to hold it.
@@ -228,8 +235,3 @@ def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
     # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
     right, left = 117 / (1 + seam), 140 / (1 - seam)
     return _Chart(23, (249 - right * seam, 0, right), v, -1, seam), _Chart(24, (5 - left * seam, 0, left), v, seam, 1)
-
-
-def _turned(x: _Array, y: _Array, down: Point, turn: int) -> tuple[_Array, _Array]:
-    """How far along `down`, a unit vector, and across it: with turn = 1 to the viewer's right of what points down."""
-    return x * down[0] + y * down[1], (x * down[1] - y * down[0]) * turn

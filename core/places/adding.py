@@ -58,7 +58,8 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
             free = [one for one in tried if not _why_not(one, others, extended)]
             one = min(free, key=lambda one: _cost(one, others, layout), default=None)
         if one is None:
-            face, people = _usual(layout, others, wanted) * bodies.FACE_HEIGHT, len(layout.slots)
+            middle, people = (layout.width / 2, layout.height / 2), len(layout.slots)
+            face = (wanted or _head_at(middle, others, layout)) * bodies.FACE_HEIGHT
             shown = f"{layout.width}x{layout.height} px and shows {counted(people, 'person', 'people')}"
             several = f"room for {counted(room, 'face')} of about {face:.0f} px, not for {count}"
             room_for = several if room else f"no free place for a face of about {face:.0f} px"
@@ -110,13 +111,8 @@ def _head_at(point: Point, others: Sequence[_Spot], layout: Layout) -> float:
     return sum(w * other.head for w, other in zip(weights, others, strict=True)) / sum(weights)
 
 
-def _usual(layout: Layout, others: Sequence[_Spot], wanted: float) -> float:
-    """The head of somebody in the middle of the canvas, px."""
-    return wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
-
-
 def _candidates(layout: Layout, others: Sequence[_Spot], wanted: float, where: str) -> Iterator[_Spot]:
-    middle = _usual(layout, others, wanted)
+    middle = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
     # On a large canvas with small faces a finer grid would only take its time.
     step = max(8.0, _STEP * middle, max(layout.width, layout.height) / 128)
     noses = [other.nose for other in others] or [(layout.width / 2, layout.height * 0.4)]

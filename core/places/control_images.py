@@ -201,13 +201,9 @@ def _side(points: list[Pixel]) -> list[int]:
     for next_x, next_y in points[1:]:
         if next_y > y and next_y > points[0][1] + len(found) - 1:
             rows = next_y - y
-            step = _towards_zero(((next_x - x) * _FULL) * 2 + rows, 2 * rows)
+            step = math.trunc((((next_x - x) * _FULL) * 2 + rows) / (2 * rows))
             found += [x * _FULL + step * n for n in range(rows)]
         if next_y == lowest:
             return found
         x, y = next_x, next_y
     return found
-
-
-def _towards_zero(a: int, b: int) -> int:
-    return a // b if a >= 0 else -(-a // b)

@@ -45,9 +45,9 @@ _PUSH: Posture = (*STANDING[:3], (0.79, 1.86), (0.60, 2.52), (0.36, 2.85), (0.34
 class Action:
     """framing: the closest one that shows it.
     rows: how people stand or sit, the front row first; a row further back than these does as the last.
-    arms: left and right, in the place of those of `rows`. Whoever stands left of the middle does it mirrored.
+    arms: left and right, instead of those of `rows`. Whoever stands left of the middle does it mirrored.
     before: the same of those who have faces behind them, None if it is the same.
-    holding: of two neighbours the arm of the one nearer the middle of the row, and the other's, in the place of `arms`.
+    holding: of two neighbours the arm of the one nearer the middle of the row, and the other's, instead of `arms`.
     beside: neighbours, nose to nose, least and most.
     """
 
@@ -78,15 +78,12 @@ class Action:
 
     def _side(self, posture: Posture, arm: Arm | None, way: Point | None, nearer: bool) -> Posture:
         if self.holding and way:
-            return (*posture[:3], *(_towards(reach, way) for reach in self.holding[not nearer]), *posture[_LEGS])
+            (x, y), arm = way, self.holding[not nearer]
+            return (*posture[:3], *(at and (at[0] + at[2] * x, at[1] + at[2] * y) for at in arm), *posture[_LEGS])
         if arm is None:
             return posture
         half = (way[0] if way else self.beside[1]) / 2 - _CLEAR
         return (*posture[:3], *(reach and (min(reach[0], half), reach[1]) for reach in arm), *posture[_LEGS])
-
-
-def _towards(reach: Reach | None, way: Point) -> Point | None:
-    return reach and (reach[0] + reach[2] * way[0], reach[1] + reach[2] * way[1])
 
 
 GROUP_PHOTO = "group photo"

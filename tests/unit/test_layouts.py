@@ -12,7 +12,7 @@ from pack.core.people import Faces, Layout, Pose, Slot
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
 from pack.core.places.layouts import BadPoses
-from people_made import face
+from people_made import face, painted
 
 
 def seen(pose: Pose | None) -> set[int]:
@@ -42,22 +42,14 @@ def test_body_says_how_much_of_the_skeleton_there_is() -> None:
     assert seen(pose("full", 500, 750, 200)) == set(range(7)), "limbs far off the canvas are not seen"
 
 
-def test_skeleton_keeps_the_eyes_and_the_nose_of_the_face() -> None:
-    keypoints = ((470.0, 290.0), (535.0, 310.0), (498.0, 340.0), (465.0, 370.0), (525.0, 380.0))
-    pose = bodies.body_around(keypoints, "half")
-    # COCO's left is the person's own, insightface's the viewer's.
-    assert [joint[:2] for joint in pose[:3]] == [keypoints[2], keypoints[1], keypoints[0]]
-    left_shoulder, right_shoulder = pose[5], pose[6]
-    assert left_shoulder[0] > 535 > 470 > right_shoulder[0]
-    assert min(left_shoulder[1], right_shoulder[1]) > 380
-
-
 @pytest.mark.parametrize(("side", "ears"), [(1, (0, 1)), (-1, (1, 0))])
-def test_turned_head_hides_the_far_ear_and_moves_the_neck_behind(side: int, ears: tuple[int, int]) -> None:
-    straight = bodies.face_keypoints((500, 500), 200)
-    pose = bodies.body_around((*straight[:2], (500 + 18 * side, 500), *straight[3:]), "half")
-    assert (pose[3][2], pose[4][2]) == ears  # the person's left ear is on the viewer's right
-    assert (openpose(pose)[1][0] - 500) * side < 0
+def test_turned_head_keeps_the_face_hides_the_far_ear_and_moves_the_neck_behind(side: int, ears) -> None:
+    left, right, _, *mouth = bodies.face_keypoints((500, 500), 200)
+    pose = bodies.body_around((left, right, (500 + 18 * side, 500), *mouth), "half")
+    # COCO's left is the person's own, insightface's the viewer's.
+    assert [joint[:2] for joint in pose[:3]] == [(500 + 18 * side, 500), right, left]
+    assert pose[5][0] > right[0] > left[0] > pose[6][0] and min(pose[5][1], pose[6][1]) > mouth[0][1]
+    assert (pose[3][2], pose[4][2]) == ears and (openpose(pose)[1][0] - 500) * side < 0
 
 
 def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> None:
@@ -108,13 +100,10 @@ def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
         assert all(slot.pose[n] == pytest.approx(expected.pose[n]) for n in seen(expected.pose))
         for point, other in zip(slot.keypoints, expected.keypoints, strict=True):
             assert point == pytest.approx(other, abs=2)
-
-
-def test_triples_a_lone_dictionary_and_body_less_people_are_accepted() -> None:
-    (frame,) = pose_keypoint(standing(1))
-    flat = frame["people"][0]["pose_keypoints_2d"]
-    nested = [{"pose_keypoints_2d": [flat[n : n + 3] for n in range(0, 54, 3)]}, {"pose_keypoints_2d": None}]
-    assert layouts.from_poses({**frame, "people": nested}, 0, 0, "crop") == made(*standing(1))
+    (frame,) = pose_keypoint(standing(1), parts)
+    triples = torch.tensor(frame["people"][0]["pose_keypoints_2d"], dtype=torch.float64).reshape(18, 3).tolist()
+    alone = {**frame, "people": [{"pose_keypoints_2d": triples}, {"pose_keypoints_2d": None}]}
+    assert layouts.from_poses(alone, 0, 0, "crop") == made(*standing(1), parts=parts), "without a list or a body"
 
 
 def without(pose: Pose, *joints: int) -> Pose:
@@ -122,12 +111,22 @@ def without(pose: Pose, *joints: int) -> Pose:
 
 
 @pytest.mark.parametrize(
-    ("hidden", "words"),
-    [((0,), "eyes"), ((0, 1), "eyes"), ((0, 1, 2), "ears"), ((0, 1, 2, 3, 4), "neck")],
+    ("hidden", "words", "nose"),
+    [
+        ((0,), "eyes", (0.0, 0.0, 0.0)),
+        ((0, 1), "eyes", (math.nan, 1.0, 1.0)),
+        ((0, 1, 2), "ears", (-math.inf, 1.0, 1.0)),
+        ((0, 1, 2, 3, 4), "neck", (1e9, 1.0, 1.0)),
+        ((0,), "eyes", (-1.0, -1.0, 0.9)),
+        ((0,), "eyes", (10.0, 10.0, 0.29)),
+    ],
+    ids=["unseen", "nan", "infinite", "far", "where SDPose puts what it lost", "unsure"],
 )
-def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str) -> None:
+def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str, nose: tuple[float, ...]) -> None:
     (pose,) = standing(1)
-    layout, notes = made(without(pose, *hidden))
+    frames = pose_keypoint([without(pose, *hidden)])
+    frames[0]["people"][0]["pose_keypoints_2d"][:3] = nose
+    layout, notes = layouts.from_poses(frames, 0, 0, "crop")
     head = bodies.head_of_pose(pose)
     assert head and math.dist(layout.slots[0].center, pose[0][:2]) < 0.25 * head
     assert notes == [f"Place 1: nose guessed from the {words}"]
@@ -179,17 +178,6 @@ def test_bad_poses_are_explained(poses: Any, message: str) -> None:
         layouts.from_poses(poses, 8192, 8192, "crop")
 
 
-@pytest.mark.parametrize(
-    "nose",
-    [(math.nan, 1.0, 1.0), (-math.inf, 1.0, 1.0), (1e9, 1.0, 1.0), (-1.0, -1.0, 0.9), (10.0, 10.0, 0.29)],
-    ids=["nan", "infinite", "far", "where SDPose puts what it lost", "unsure"],
-)
-def test_joints_that_are_nowhere_count_as_unseen(nose: tuple[float, ...]) -> None:
-    frames = frame_of()
-    frames[0]["people"][0]["pose_keypoints_2d"][:3] = nose
-    assert layouts.from_poses(frames, 0, 0, "crop")[1] == ["Place 1: nose guessed from the eyes"]
-
-
 @pytest.mark.parametrize("wide", [1021, 8200])
 def test_canvases_off_the_grid_or_larger_than_memory_are_refused(wide: int) -> None:
     for make in (
@@ -221,20 +209,14 @@ def test_people_who_stand_close_keep_a_place_each() -> None:
 # masks
 
 
-def painted(*boxes: tuple[int, int, int, int], wide: int = 768, high: int = 512) -> torch.Tensor:
-    masks = torch.zeros(len(boxes), high, wide)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
-        mask[y0:y1, x0:x1] = 1
-    return masks
-
-
 @pytest.mark.parametrize(
     ("box", "body", "head"),
     [((50, 100, 250, 500), "half", 400 / 4.1), ((200, 0, 270, 512), "bust", 50)],
     ids=["wide", "narrow"],
 )
 def test_face_sits_at_the_top_of_its_region(box: tuple[int, int, int, int], body: str, head: float) -> None:
-    (slot,), mask = layouts.from_masks(painted(box), 0, 0, body).slots, painted(box)[0]
+    (mask,) = painted(box, width=768, height=512)
+    (slot,) = layouts.from_masks(mask, 0, 0, body).slots
     assert slot.center == pytest.approx(((box[0] + box[2]) / 2, box[1] + 0.7 * head))
     assert slot.box and slot.box[1] > box[1] and slot.box[3] - slot.box[1] == pytest.approx(0.83 * head)
     assert seen(slot.pose) == set(range({"half": 13, "bust": 7}[body]))
@@ -249,12 +231,12 @@ def test_region_that_leans_puts_the_face_over_its_top() -> None:
 
 
 def test_masks_of_odd_numbers_or_another_size_are_read_and_kept_soft() -> None:
-    mask = painted((20, 10, 40, 30), wide=64, high=64) * 255
+    mask = painted((20, 10, 40, 30), width=64) * 255
     mask[0, 40, 40], mask[0, 50, 50] = math.nan, -5
     slot = layouts.from_masks(mask, 0, 0, "bust").slots[0]
     assert slot.mask is not None and slot.mask.sum() == 20 * 20
     assert layouts.from_masks(mask[0], 0, 0, "bust").slots[0].center == slot.center
-    faint = (painted((40, 20, 100, 80), wide=200, high=100) * 0.4).half()
+    faint = (painted((40, 20, 100, 80), width=200, height=100) * 0.4).half()
     slot = layouts.from_masks(faint, 400, 400, "none").slots[0]
     assert slot.mask is not None and (slot.mask.dtype, slot.mask.shape) == (torch.float32, (400, 400))
     assert float(slot.mask.max()) == pytest.approx(0.4, abs=1e-3)

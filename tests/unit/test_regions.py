@@ -11,6 +11,7 @@ from pack.core.errors import BadCast
 from pack.core.people import Person, PlacedCast, Slot
 from pack.core.places import bodies, regions
 from pack.core.places.regions import BadRegion
+from people_made import painted
 
 
 def cast(*slots, width=96, height=64):
@@ -21,14 +22,6 @@ def cast(*slots, width=96, height=64):
 
 def box(x0, y0, x1, y1):
     return Slot(((x0 + x1) / 2, (y0 + y1) / 2), (x0, y0, x1, y1))
-
-
-def painted(*boxes, width=96, height=64):
-    """A mask per box: x0, y0, x1, y1 px."""
-    masks = torch.zeros(len(boxes), height, width)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
-        mask[y0:y1, x0:x1] = 1
-    return masks
 
 
 def of_faces(*slots, margin=0.5, feather=8.0):
@@ -179,8 +172,12 @@ ONE, AWAY, BARE = box(10, 10, 20, 20), box(300, 10, 320, 20), Slot((50.0, 50.0))
 NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
-def of_one(slot, number=1, extent="face"):
-    return lambda: regions.of_person(cast(slot), number, extent, 0.5, 8)
+def of_one(slot, number=1, extent="face", *others):
+    return lambda: regions.of_person(cast(slot, *others), number, extent, 0.0, 0)
+
+
+def of_masks(masks):
+    return lambda: regions.of_masks(masks, PEOPLE)
 
 
 def in_box(slot, given=None):
@@ -200,30 +197,19 @@ REFUSED = {
     "right of the canvas": (in_box(box(100, 10, 120, 30)), BadRegion, rf"\(100, 10, 120, 30\) {NO_PIXEL}"),
     "left of it": (in_box(box(-40, 10, -20, 30)), BadRegion, r"\(-40, 10, -20, 30\) has no pixel"),
     "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
-    "three masks for two": (
-        lambda: regions.of_masks(torch.ones(3, 8, 8), PEOPLE), BadRegion, "there are 3 masks for 2 people",
-    ),
-    "empty masks": (lambda: regions.of_masks(torch.zeros(2, 8, 8), PEOPLE), BadRegion, "person 1 .*is empty"),
-    "nobody of that number": (
-        of_one(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1",
-    ),
+    "three masks for two": (of_masks(torch.ones(3, 8, 8)), BadRegion, "there are 3 masks for 2 people"),
+    "empty masks": (of_masks(torch.zeros(2, 8, 8)), BadRegion, "person 1 .*is empty"),
+    "nobody of that number": (of_one(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
     "a number below zero": (of_one(ONE, -1), BadCast, "no person -1"),
     "a body without a skeleton": (of_one(ONE, 1, "body"), BadRegion, "neither a skeleton nor a mask.*Set body to half"),
     "a face without a box": (of_one(BARE), BadRegion, "neither a face box nor a mask.*Use a layout"),
     "a face off the canvas": (of_one(AWAY), BadRegion, "it lies off the canvas.*fit = pad"),
-    "a face behind another": (
-        lambda: regions.of_person(cast(standing(100), standing(100), width=512, height=384), 1, "face", 0.0, 0),
-        BadRegion, "person 1 .*faces of others .*apart",
-    ),
-    "a stranger's mask": (
-        found(WHOLE[1:2], 1), BadRegion, "region of person 1 .*of 1 mask none lies in that place .*the nearest by 0%",
-    ),
-    "masks of everything": (
-        found(WHOLE * 0 + 1, 2), BadRegion, "the nearest by 100%, and it is in another place no less",
-    ),
+    "a face behind another": (of_one(ONE, 1, "face", ONE), BadRegion, "person 1 .*faces of others .*apart"),
+    "a stranger's mask": (found(WHOLE[1:2], 1), BadRegion, "person 1 .*of 1 mask none lies in that place .*by 0%"),
+    "masks of everything": (found(WHOLE * 0 + 1, 2), BadRegion, "by 100%, and it is in another place no less"),
     "masks of nothing": (found(WHOLE * 0, 0), BadRegion, "region of person 1, person 2 .*masks are all zero"),
     "masks for nobody": (found(WHOLE, 3), BadCast, "no person 3 .*1 person 1, 2 person 2"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("act", "error", "words"), REFUSED.values(), ids=REFUSED)
