@@ -86,15 +86,12 @@ class LayoutFromFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         given = [name for name, one in (("faces", faces), ("poses", poses), ("masks", masks)) if one is not None]
         if len(given) != 1:
-            raise BadLayout(
-                f"{LAYOUT} makes a layout of one thing; connected: {listed(given) or 'none'}.",
-                "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them.",
-            )
+            advice = "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them."
+            raise BadLayout(f"{LAYOUT} makes a layout of one thing; connected: {listed(given) or 'none'}.", advice)
         if faces is not None:
             return _shown(cls, layouts.from_faces(faces, width, height, fit, body))
         if masks is None:
-            posed = layouts.from_poses(poses, width, height, fit)
-            return _shown(cls, posed.layout, posed.notes)
+            return _shown(cls, *layouts.from_poses(poses, width, height, fit))
         with inputs.in_errors(cls, "masks", BadLayout):
             return _shown(cls, layouts.from_masks(masks, width, height, body))
 
@@ -151,9 +148,9 @@ class LayoutFromBoxes(io.ComfyNode):
         drawn = boxes if boxes_from == "drawn" else None
         made = from_boxes.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
         names = [one.name for one in made.boxes]
-        below = from_boxes.canvas_with(made.boxes, canvas, photo, fit)
         told = [*made.decided, *made.notes][:_TOLD]
-        preview = drawing.numbered_layout(made.layout, names, told, background=below)[None]
+        boxes = [one.box for one in made.boxes]
+        preview = drawing.numbered_layout(made.layout, names, told, background=photo, fit=fit, boxes=boxes)[None]
         notes.tell(notes.node_of(cls), "\n".join(made.notes))
         shown = ui.PreviewImage(preview, cls=cls).as_dict()
         if start.boxes and not text.strip():
@@ -327,8 +324,7 @@ class PersonRegion(io.ComfyNode):
             region, told = regions.of_person(placed, person, extent, margin, feather, staying), []
         else:
             with inputs.in_errors(cls, "masks", regions.BadRegion):
-                found = regions.among(masks, placed, person, extent, margin, staying)
-            region, told = found.region, regions.describe(found, masks)
+                region, told = regions.among(masks, placed, person, extent, margin, staying)
         notes.tell(notes.node_of(cls), "\n".join(told))
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]

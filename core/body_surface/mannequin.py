@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +37,12 @@ class _Chart:
     end: float = 1.0
 
 
-def _sides(*charts: _Chart) -> dict[int, tuple[_Chart, ...]]:
+_Sides = dict[int, tuple[_Chart, ...]]
+
+
+def _sides(*charts: _Chart) -> _Sides:
     """Of the right and the left, whose parts alternate: -1 is the person's right side, 1 the left."""
-    left = tuple(_Chart(_LEFT_OF[one.part], one.u, one.v, one.start, one.end) for one in charts)
-    return {-1: charts, 1: left}
+    return {-1: charts, 1: tuple(replace(one, part=_LEFT_OF[one.part]) for one in charts)}
 
 
 _LEFT_OF = {3: 4, 6: 5, 7: 8, 9: 10, 11: 12, 13: 14, 16: 15, 18: 17, 20: 19, 22: 21}
@@ -68,8 +70,8 @@ _HALF_HEAD, _NECK = 0.38, 0.27
 
 # Coming one after the other, the later ones over the earlier: joints of the left side, radii at both in heads.
 _HIP = 11
-_LEGS = ((13, 15, 0.21, 0.13, _SHIN, _SHIN_BEHIND), (_HIP, 13, 0.31, 0.21, _THIGH, _THIGH_BEHIND))
-_ARMS = ((5, 7, 0.20, 0.15, _UPPER_ARM, _UPPER_ARM_BEHIND), (7, 9, 0.15, 0.105, _FOREARM, _FOREARM_BEHIND))
+_LEGS = ((13, 15, (0.21, 0.13), (_SHIN, _SHIN_BEHIND)), (_HIP, 13, (0.31, 0.21), (_THIGH, _THIGH_BEHIND)))
+_ARMS = ((5, 7, (0.20, 0.15), (_UPPER_ARM, _UPPER_ARM_BEHIND)), (7, 9, (0.15, 0.105), (_FOREARM, _FOREARM_BEHIND)))
 
 
 def drawn(layout: Layout) -> Surface:
@@ -81,15 +83,11 @@ def drawn(layout: Layout) -> Surface:
     for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
         head = head_of_pose(slot.pose) if slot.pose else None
         if slot.pose is None or head is None:
-            raise BadLayout(
-                f"Place {number} has no skeleton to draw a body around.",
-                "Make the layout with body = full or half, with Group Layout or with Layout from Picture.",
-            )
+            advice = "Make the layout with body = full or half, with Group Layout or with Layout from Picture."
+            raise BadLayout(f"Place {number} has no skeleton to draw a body around.", advice)
         _Figure(surface, number, slot.pose, head).draw()
     if not surface.person.any():
-        raise BadLayout(
-            "No place of the layout is on its canvas, so the picture would be black.", "Move the places onto it."
-        )
+        raise BadLayout("No place of the layout is on its canvas.", "Move the places onto it.")
     return surface
 
 
@@ -119,28 +117,19 @@ class _Figure:
         joint: Joint = self.pose[left + (side < 0)]
         return joint[:2] if joint[2] > SEEN else None
 
-    def _limb(
-        self,
-        side: int,
-        start: int,
-        end: int,
-        thick: float,
-        thin: float,
-        charts: dict[int, tuple[_Chart, ...]],
-        behind: dict[int, tuple[_Chart, ...]],
-    ) -> None:
+    def _limb(self, side: int, start: int, end: int, radii: Sequence[float], charts: tuple[_Sides, _Sides]) -> None:
+        """charts: of those who look at the viewer, and of those seen from behind."""
         a, b = self._joint(start, side), self._joint(end, side)
         if a and not b and start == _HIP:  # below the picture, where the legs still begin in it
             b = a[0], a[1] + 1.85 * self.head
         if a and b:
-            self._capsule(a, b, (thick, thin), side, (charts if self.front else behind)[side])
+            self._capsule(a, b, radii, side, charts[not self.front][side])
 
     def _hand(self, side: int) -> None:
         elbow, wrist = self._joint(7, side), self._joint(9, side)
         if elbow and wrist:
             x, y = unit(elbow, wrist)
-            start = wrist[0] + x * 0.1 * self.head, wrist[1] + y * 0.1 * self.head
-            end = wrist[0] + x * 0.42 * self.head, wrist[1] + y * 0.42 * self.head
+            start, end = [(wrist[0] + x * away * self.head, wrist[1] + y * away * self.head) for away in (0.1, 0.42)]
             self._capsule(start, end, (0.16, 0.13), side, _HAND[side])
 
     def _foot(self, side: int) -> None:
@@ -162,9 +151,7 @@ class _Figure:
             half = np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
             return 2 * (along + first) / (length + first + last) - 1, across / half
 
-        wide = max(first, last)
-        box = min(a[0], b[0]) - wide, min(a[1], b[1]) - wide, max(a[0], b[0]) + wide, max(a[1], b[1]) + wide
-        self._paint(box, on, charts)
+        self._paint((a, b), max(first, last), on, charts)
 
     def _torso(self) -> None:
         corners = torso(self.pose)
@@ -186,8 +173,7 @@ class _Figure:
             return 2 * (along + over) / (length + over + crotch) - 1, across / half
 
         reach = length + max(shoulders, hips) + crotch
-        box = top[0] - reach, top[1] - reach, top[0] + reach, top[1] + reach
-        self._paint(box, on, _TORSO if self.front else _TORSO_BEHIND)
+        self._paint((top,), reach, on, _TORSO if self.front else _TORSO_BEHIND)
 
     def _head(self) -> None:
         nose, head = self.pose[0], self.head
@@ -209,15 +195,15 @@ class _Figure:
             return 2 * (along - crown) / (base - crown) - 1, across / half
 
         seam = max(-0.8, min(0.8, -skull / (_HALF_HEAD * head)))
-        reach = max(base, -crown) + _HALF_HEAD * head
-        box = nose[0] - reach, nose[1] - reach, nose[0] + reach, nose[1] + reach
-        self._paint(box, on, _head_charts(seam, self.front))
+        self._paint((nose[:2],), max(base, -crown) + _HALF_HEAD * head, on, _head_charts(seam, self.front))
 
-    def _paint(self, box: Sequence[float], on: _On, charts: Sequence[_Chart]) -> None:
-        """The charts of a shape within a box, as far as both are on the canvas."""
+    def _paint(self, around: Sequence[Point], reach: float, on: _On, charts: Sequence[_Chart]) -> None:
+        """The charts of a shape up to `reach` px from some points, as far as they are on the canvas."""
         height, width = self.surface.person.shape
-        x0, y0 = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
-        x1, y1 = min(width, math.ceil(box[2]) + 1), min(height, math.ceil(box[3]) + 1)
+        (x0, x1), (y0, y1) = (
+            (max(0, math.floor(min(at) - reach)), min(side, math.ceil(max(at) + reach) + 1))
+            for at, side in zip(zip(*around, strict=True), (width, height), strict=True)
+        )
         if x0 >= x1 or y0 >= y1:
             return
         rows, columns = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5
