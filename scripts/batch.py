@@ -8,26 +8,8 @@ with a file such as
     terrace,anna.jpg,ben.jpg,"two friends on a terrace, soft light",1
     beach,anna.jpg,ben.jpg,two friends at the beach,2
 
-docs/many_pictures.md says it in full.
-
-Columns: the inputs of the workflow's app by their labels (write a wrong one, and it lists them), or "Node title.input"
-of any other input (with the node's number in the title's place where two are called alike). The cell of a photo is its
-file, below the folder of the CSV or --photos. An empty cell is as the workflow says; so is an input without a column,
-the seed too. The column "name" says what a row's pictures are called.
-
-Workflows: one of our templates by its file's name in workflows/, or a file, saved in ComfyUI with Export or Export
-(API). It has to save what it makes, with Save Image. Before the first row all files of models are looked for.
-
-Output: a folder beside the CSV with its name, in it the pictures, done.csv, and failed.csv with every line that could
-not be made, and why: the others are made all the same, and the exit status is 1. Run the same again to go on: what is
-done is left alone, what has failed or changed is made. With --measure or --keep likeness.csv says who is shown in each
-picture and how alike.
-
-Workers: each is a ComfyUI without a window and in a folder of its own, as many as there are GPUs; more share them. One
-runs in this program, several on Ray (pip install "ray[default]"), with --address on a cluster.
-
-Python: the active environment, or --python, is to be the one that runs your ComfyUI. Else one is made in .venv; on
-Windows its torch does not use the graphics card.
+Columns are the inputs of the workflow's app by their labels (write a wrong one, and it lists them), or "Node
+title.input" of any other; the cell of a photo is its file. docs/many_pictures.md says the rest.
 """
 
 from __future__ import annotations

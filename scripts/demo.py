@@ -69,8 +69,10 @@ def main() -> int:
         hosts = installed_host()
     if not hosts:
         raise SetupError(NO_HOST)
-    if given.download and not downloaded(hosts[0], given.yes):
-        say("Not all of the released weights are there, so the picture comes without them.")
+    if given.download:
+        import models
+
+        models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(hosts[0].path / "models"), given.yes)
     return with_host(hosts[0], python, not given.leave_nothing)
 
 
@@ -87,17 +89,10 @@ def installed_host() -> list[Host]:
     return hosts
 
 
-def downloaded(host: Host, yes: bool) -> bool:
-    """Fetch what the workflow needs into this ComfyUI's models folder; whether all of it is there."""
-    import models
-
-    return models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), yes) == 0
-
-
 def with_host(host: Host, python: Path, leaves: bool) -> int:
     """leaves: whether that ComfyUI gets what drew a cartoon, and a workflow to run it again."""
     import models
-    from miniature import export
+    from miniature import export, install
     from rig.host_server import HostError, HostServer
     from rig.workflow import WorkflowError
 
@@ -121,25 +116,18 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
     (OUTPUT / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
     say(f"Done in {seconds['all']:.0f} s. Look at {OUTPUT}")
     if leaves and stand_ins:
-        leave(host.path / "models")
+        say("To make such a picture of your own, this is now in your ComfyUI (--leave-nothing does without):")
+        try:
+            say("\n".join(install.install(host.path / "models")))
+        except OSError as cause:  # the picture is made all the same
+            say(f"That did not work: {cause}")
     return 0
-
-
-def leave(models: Path) -> None:
-    """The picture is made: a folder that cannot be written to is said, no failure."""
-    from miniature import install
-
-    say("To make such a picture of your own, this is now in your ComfyUI (--leave-nothing does without):")
-    try:
-        for line in install.install(models):
-            say(f"  {line}")
-    except OSError as cause:
-        say(f"  That did not work: {cause}")
 
 
 def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
     report. stand_ins: the miniature's files, whose cartoon is measured: what it should show is known."""
+    import torch
     from miniature import install
     from rig import hostless, photos, workflow
 
@@ -147,7 +135,8 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     if stand_ins:
         install.ready(graph, stand_ins, images)
     else:
-        workflow.fill(graph, {} if has_gpu() else {"steps": CPU_STEPS}, images)
+        slow = not (torch.cuda.is_available() or torch.backends.mps.is_available())
+        workflow.fill(graph, {"steps": CPU_STEPS} if slow else {}, images)
     prompt = workflow.to_prompt(graph, server.object_info())
     run = server.run(prompt, Progress(prompt), timeout=None)
     titles = {node: workflow.title(prompt, node) for node in run.executed}
@@ -162,12 +151,6 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
         looks = (f"{name}'s place shows {other}'s look" for name, other in report["association"]["looks_like"].items())
         say(f"Measured in the result: {', '.join(looks)}.")
     return report
-
-
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 class Progress:

@@ -79,7 +79,7 @@ def fetch_model(model: Model, root: Path) -> str:
 def _unpacked(file: File, root: Path) -> bool:
     """Whether it is there, also in the second folder of the same name that unpacking makes. Raises FetchError."""
     path = root / file.names[0]
-    return any(_taken(place) and _is(place, file) for place in (path, path.parent / path.parent.name / path.name))
+    return any(_is(place, file) for place in (path, path.parent / path.parent.name / path.name))
 
 
 def _fetch_file(model: Model, file: File, root: Path) -> None:
@@ -102,9 +102,9 @@ def _fetch(url: str, file: File, target: Path) -> bool:
     """False where it was there already. Raises FetchError."""
     try:
         _guard()
-        taken, hub = _taken(target), _HUB.fullmatch(url)
+        hub = _HUB.fullmatch(url)
         published = _said(hub, file) if hub else file
-        if taken and _is(target, published):
+        if _is(target, published):
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear(target.parent)
@@ -201,18 +201,15 @@ def _from_elsewhere(url: str, target: Path, file: File) -> Path:
     return target
 
 
-def _taken(target: Path) -> bool:
-    """Whether a file lies there. Raises FetchError for what is none."""
-    if target.exists() and not target.is_file():
-        raise FetchError(f"{target} is in the way: it is no file. Move it away.")
-    return target.exists()
-
-
 def _is(target: Path, file: File) -> bool:
     """Whether what lies there is the file that would come; an empty one or a web page may be replaced.
 
-    Raises FetchError for any other, which may be somebody's own.
+    Raises FetchError for any other, which may be somebody's own, and for what is no file.
     """
+    if not target.exists():
+        return False
+    if not target.is_file():
+        raise FetchError(f"{target} is in the way: it is no file. Move it away.")
     length = target.stat().st_size
     if not length or no_model(target):
         return False

@@ -138,7 +138,7 @@ def _append(file: IO[bytes], line: Sequence[Any]) -> None:
 
 
 def with_prompt(picture: bytes, prompt: Prompt) -> bytes:
-    """A PNG of ComfyUI with the prompt that was asked for: with the photos in it, without what was put beside or in
+    """A PNG of ComfyUI with the prompt of its row: with the photos in it, without what was put beside or in
     their place for this run. Of other files nothing is changed."""
     if not picture.startswith(_PNG):
         return picture
@@ -147,8 +147,8 @@ def with_prompt(picture: bytes, prompt: Prompt) -> bytes:
         end = place + 12 + struct.unpack_from(">I", picture, place)[0]
         chunk = picture[place:end]
         if chunk[4:].startswith(_PROMPT):
-            told = _PROMPT + json.dumps(prompt).encode()
-            chunk = struct.pack(">I", len(told) - 4) + told + struct.pack(">I", zlib.crc32(told))
+            data = _PROMPT + json.dumps(prompt).encode()
+            chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
         parts.append(chunk)
         place = end
     return b"".join(parts)

@@ -71,8 +71,8 @@ class Worker:
                 seconds = sum(run.seconds.values())
                 if run.error or run.status != "success":
                     named = title(prompt, run.error_node) if run.error_node in prompt else run.error_node
-                    told = f"{named}: {run.error_text}" if named else run.error
-                    return Made(error=told or f"It ended as {run.status or 'nothing'}.", seconds=seconds)
+                    text = f"{named}: {run.error_text}" if named else run.error
+                    return Made(error=text or f"It ended as {run.status or 'nothing'}.", seconds=seconds)
                 files = self._saved(run)
                 if files is not None:
                     return Made(files, seconds, "" if files else "The workflow saved no picture.")

@@ -26,7 +26,7 @@ from rig import whole
 from torch.backends import cuda as kernels
 
 from bench import faces, instant_id, methods, references, timed
-from bench.measure import REPORTED, TINY, accelerator, named
+from bench.measure import REPORTED, TINY, accelerator
 
 RESULTS = "results.json"
 KERNELS = ("flash", "mem_efficient", "cudnn", "math")
@@ -119,7 +119,7 @@ def tried(case: Case) -> dict[str, Any]:
     try:
         case.run()
     except ModuleNotFoundError as error:
-        return left_out(case, f"{error.name} is not installed")
+        return left_out(case, f"{(error.name or '').partition('.')[0]} is not installed")
     except Exception as error:  # noqa: BLE001 - the other cases are to run, without memory too
         reason = f"{type(error).__name__}: {error}"
         environment.say(f"{case.name}: failed, {reason}")
@@ -156,16 +156,16 @@ def summary(entries: Sequence[dict[str, Any]]) -> str:
     lines = [line for entry in entries for line in entry.get("lines", []) if line["target"] is not None]
     missed = [f"{line['name']} {line['ratio']} > {line['target']}" for line in lines if line["ratio"] > line["target"]]
     goals = f"Goals missed: {'; '.join(missed)}." if missed else "Every goal that was measured is met."
-    told = "Small networks: the figures mean nothing." if TINY else goals
-    return f"{', '.join(f'{count[one]} {one}' for one in ('measured', 'failed', 'left out'))}. {told}"
+    text = "Small networks: the figures mean nothing." if TINY else goals
+    return f"{', '.join(f'{count[one]} {one}' for one in ('measured', 'failed', 'left out'))}. {text}"
 
 
 def machine() -> dict[str, Any]:
     """What the figures belong to."""
     pyproject = (environment.ROOT / "pyproject.toml").read_text("utf-8")
     version = re.search(r'^version = "(.+)"', pyproject, re.MULTILINE)
-    facts: dict[str, Any] = {
-        "device": named(accelerator()),
+    return {
+        "device": str(torch.cuda.get_device_properties(0)) if torch.cuda.is_available() else "CPU",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "host": comfyui_version.__version__,
@@ -174,7 +174,3 @@ def machine() -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version(),
         "attention": [kind for kind in KERNELS if getattr(kernels, f"{kind}_sdp_enabled")()],
     }
-    if torch.cuda.is_available():
-        card = torch.cuda.get_device_properties(0)
-        facts |= {"memory_gib": round(card.total_memory / 2**30, 1), "capability": f"{card.major}.{card.minor}"}
-    return facts

@@ -41,8 +41,8 @@ def steps() -> None:
             run, other = (partial(_seconds, on, METHODS[each].apply(on, people)) for each in (name, method.peer))
             ours, theirs = interleaved(run, other, ROUNDS)
             memory = {"peak_gib": peak_gib(run), "peer_peak_gib": peak_gib(other)}
-            told = f"step_{name}_{people}_vs_{method.peer}"
-            report(told, ours, theirs, "s a step", method.timed, named(accelerator()), people=people, **memory)
+            line = f"step_{name}_{people}_vs_{method.peer}"
+            report(line, ours, theirs, "s a step", method.timed, named(accelerator()), people=people, **memory)
 
 
 def compiled(method: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 import tiny_dits
 import tiny_sdxl
 import torch
-from bench import dits, methods, networks, references
+from bench import methods, networks, references
 from bench.measure import LiveBytes, teraflops
 from torch.profiler import ProfilerActivity, profile
 
@@ -69,7 +69,7 @@ def test_a_step_costs_no_more_than_it_did(family: networks.Networks) -> None:
     assert not {name for name, one in found.items() if one.tflop <= plain.tflop}, "nothing of ours was run"
 
 
-KLEIN, _, QWEN = (family.tiny for family in dits.FAMILIES)
+KLEIN, _, QWEN = (family.tiny for family in references.FAMILIES)
 
 
 @tiny_dits.needed
@@ -78,7 +78,9 @@ KLEIN, _, QWEN = (family.tiny for family in dits.FAMILIES)
     [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)],
     ids=lambda one: getattr(one, "name", one),
 )
-def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: dits.Family, count: int, size: int) -> None:
+def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(
+    family: references.Family, count: int, size: int
+) -> None:
     """Of a picture of 1024 px: keys exactly, and what is saved of the operations, in networks as narrow as in tests."""
     model, picture, reference = family.network("meta", torch.bfloat16), 64 * 64, (size // 16) ** 2
     free, bound = (references.Forward(family, model, count, size, each) for each in (False, True))

@@ -89,8 +89,10 @@ def test_inputs_that_every_row_has(tmp_path: Path) -> None:
 def test_names_that_no_file_has_or_that_are_one_file(tmp_path: Path, name: str) -> None:
     (tmp_path / "jobs.csv").write_text(f"name,Photo\ncafe\u0301,x\n{name},x\n,{'字' * 80}.png\n", "utf-8")
     first, second, unnamed = rows.rows(rows.read(tmp_path / "jobs.csv"), lambda column: column == "Photo")
-    told = "line 2 has the name caf\u00e9 too" if len(name) == 4 else "cannot be a file's: at most 120 letters and 200"
-    assert not first.problem and not unnamed.problem and told in second.problem
+    message = (
+        "line 2 has the name caf\u00e9 too" if len(name) == 4 else "cannot be a file's: at most 120 letters and 200"
+    )
+    assert not first.problem and not unnamed.problem and message in second.problem
     assert len(f".{unnamed.name}_10000of10000.safetensors.part".encode()) < 256
 
 
@@ -147,18 +149,13 @@ def template(folder: Path, *columns: str, of: dict[str, Any] | None = None) -> T
     return Template(folder / "workflow.json", INFO, ["Name", *columns], folder, folder / "input")
 
 
-@pytest.mark.parametrize(
-    ("column", "node", "name"),
-    [
-        ("FIRST PERSON", "1", "image"),
-        ("prompt", "2", "text"),
-        ("Words.value", "3", "text"),
-        ("Sampler.cfg", "4", "cfg"),
-        ("4.CFG", "4", "cfg"),
-    ],
-)
-def test_a_column_is_a_label_or_a_node_and_its_input(tmp_path: Path, column: str, node: str, name: str) -> None:
-    assert template(tmp_path, column).inputs[column].targets == [(node, name)]
+def test_a_column_is_a_label_or_a_node_and_its_input(tmp_path: Path) -> None:
+    named = {"FIRST PERSON": "1.image", "prompt": "2.text", "Words.value": "3.text", "Sampler.cfg": "4.cfg"}
+    for column, target in {**named, "4.CFG": "4.cfg"}.items():
+        assert template(tmp_path, column).inputs[column].targets == [tuple(target.split("."))]
+    of = {"7": {"class_type": "Sample", "inputs": {"seed": 1, "cfg": ["8", 0]}, "_meta": {"title": "Mine"}}}
+    filled = template(tmp_path, "Mine.seed", of=of).job(Row(2, "a", {"Mine.seed": "5"}))
+    assert filled.prompt["7"]["inputs"] == {"seed": 5, "cfg": ["8", 0]}, "of the API's format"
 
 
 def test_columns_and_workflows_that_fit_nothing_or_too_much(tmp_path: Path) -> None:
@@ -179,13 +176,6 @@ def test_columns_and_workflows_that_fit_nothing_or_too_much(tmp_path: Path) -> N
     ):
         with pytest.raises(SetupError, match=message):
             template(tmp_path, *columns, of=of)
-
-
-def test_a_prompt_of_the_api(tmp_path: Path) -> None:
-    """With what the node is called, or its class."""
-    of = {"7": {"class_type": "Sample", "inputs": {"seed": 1, "cfg": ["8", 0]}, "_meta": {"title": "Mine"}}}
-    filled = template(tmp_path, "Mine.seed", of=of).job(Row(2, "a", {"Mine.seed": "5"}))
-    assert filled.prompt["7"]["inputs"] == {"seed": 5, "cfg": ["8", 0]}
 
 
 @pytest.mark.parametrize(

@@ -27,26 +27,20 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
     assert "cannot run" in install.install(comfyui / "models")[-2]
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
     said = install.install(comfyui / "models")
-    assert "cannot run" not in said[-2]
     left = comfyui / "user" / "default" / "workflows" / f"{install.NAME}.json"
-    assert said[-1].startswith(str(left))
-    known = {path.name for path in comfyui.rglob("*")}
-    graph = json.loads(left.read_text("utf-8"))
-    nodes = list(nodes_in(graph))
-    text = json.dumps(graph)
+    assert "cannot run" not in said[-2] and said[-1].startswith(str(left))
+    nodes, text = list(nodes_in(json.loads(left.read_text("utf-8")))), left.read_text("utf-8")
     for real in ("Juggernaut", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
-    photos = [node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"]
-    assert len(set(photos)) == 2 and known.issuperset(photos)
+    known = {path.name for path in comfyui.rglob("*")}
+    photos = {node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"}
+    assert len(photos) == 2 and known > photos | {export.build().checkpoint.name, export.build().control_net.name}
     drawn = {path.read_bytes() for path in (install.ROOT / "pictures").glob("*.png")}
     assert {path.read_bytes() for path in (comfyui / "input").iterdir()} <= drawn, "nobody who lives"
-    assert known > {file.name for file in (export.build().checkpoint, export.build().control_net)}
     (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")
     assert sampler[1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
-
     before = every_file(comfyui)
-    assert install.install(comfyui / "models")[-1] == said[-1]
-    assert every_file(comfyui) == before
+    assert install.install(comfyui / "models")[-1] == said[-1] and every_file(comfyui) == before
     assert not [name for name in before if name.endswith(".part")]
 
 
@@ -68,13 +62,13 @@ def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> Non
     """As of a first time that was stopped between two files."""
     install.install(comfyui / "models")
     pack = export.files(comfyui / "models").face_pack
-    whole = sorted(path.name for path in pack.iterdir())
-    (pack / whole[0]).unlink()
+    first, *rest = whole = sorted(path.name for path in pack.iterdir())
+    (pack / first).unlink()
     install.install(comfyui / "models")
     assert sorted(path.name for path in pack.iterdir()) == whole
-    (pack / whole[0]).rename(pack / "mine.onnx")
+    (pack / first).rename(pack / "mine.onnx")
     install.install(comfyui / "models")
-    assert sorted(path.name for path in pack.iterdir()) == sorted(["mine.onnx", *whole[1:]])
+    assert sorted(path.name for path in pack.iterdir()) == sorted(["mine.onnx", *rest])
 
 
 def test_a_folder_that_cannot_be_written_to_is_said(

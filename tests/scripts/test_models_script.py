@@ -61,7 +61,7 @@ def test_what_is_missing_is_no_stand_in(host, tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     lacking = models.missing("id_patch_two_people", folders)
-    assert {"id-patch.bin", "recognition_arcface_ir_se50.pth"} < {*lacking} and len(lacking) == 6
+    assert "ID-Patch projections" in lacking and len(lacking) == 5
     for model in models.chosen(["id_patch_two_people"]):
         for file in model.files:
             (host / "models" / model.key / file.names[-1]).parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def test_a_damaged_manifest_is_named_by_every_command(host, tmp_path):
 
 
 def test_the_list_says_what_is_needed_by_which_workflow(run, tmp_path, capsys):
-    """Where nothing is needed nobody is asked; a workflow of another editor is read, a damaged one is named."""
+    """Where nothing is needed it ends without a question. A workflow of another editor is read, a damaged one named."""
     assert run("list") == 0
     lines = capsys.readouterr().out.splitlines()
     (row,) = [number for number, line in enumerate(lines) if line.startswith("instantid-controlnet ")]

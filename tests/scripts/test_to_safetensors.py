@@ -54,9 +54,9 @@ def test_every_tensor_arrives(tmp_path):
     done = run(source)
     assert (done.returncode, done.stdout.strip()) == (0, str(tmp_path / "id-patch.safetensors"))
     with safe_open(done.stdout.strip(), "pt") as file:
-        told = file.metadata()
-    assert json.loads(told["source_sha256"]) == {"id-patch.bin": sha256(source)}
-    assert told["source"] == "https://huggingface.co/ByteDance/ID-Patch" and "CC BY-NC 4.0" in told["licence"]
+        metadata = file.metadata()
+    assert json.loads(metadata["source_sha256"]) == {"id-patch.bin": sha256(source)}
+    assert metadata["source"] == "https://huggingface.co/ByteDance/ID-Patch" and "CC BY-NC 4.0" in metadata["licence"]
     written, state = load_file(done.stdout.strip()), {**state, "patch_proj.again": state["patch_proj.norm.weight"]}
     assert written.keys() == state.keys() and all(torch.equal(written[key], state[key]) for key in state)
     assert Path(done.stdout.strip()).stat().st_mode & 0o777 == 0o644
@@ -67,13 +67,13 @@ def test_every_tensor_arrives(tmp_path):
 
 def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
     torch.save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, tmp_path / "x.bin")
-    for given, status, told in (
+    for given, status, message in (
         (tmp_path / "x.bin", 1, "is a ControlNet; this node needs ID-Patch"),
         ("", 2, "source: it is empty"),
         (saved(tmp_path, unknown=torch.eye(3, dtype=torch.complex128)), 1, "id-patch.safetensors could not be written"),
     ):
         done = run(given)
-        assert done.returncode == status and told in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == status and message in done.stderr and "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
     # As with the Python of the system.
     code = "import runpy, sys; sys.modules['torch'] = None; sys.argv[1:] = ['x.bin']; "
@@ -93,7 +93,7 @@ def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     written = convert(Path(source))
     assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
     assert origin(written) == origin(Path(source)) == sha256(Path(source)), (
-        "by which two versions of one shape are told"
+        "by which two versions of one shape are metadata"
     )
     with safe_open(str(written), "pt") as file:
         assert file.metadata()["title"] == manifest_of(name).title
