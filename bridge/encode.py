@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import comfy.clip_model
 import comfy.model_management
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ from ..core.families import latent_name, text_name
 from ..core.inputs import BadPicture, unusable_latent, unusable_text
 from ..core.models import manifest
 from ..core.models.manifest import Model
+from ..core.models.tensors import State
 from ..core.parts.parts import Part, Prepared, region, worn
+from ..core.projections import HEAD_DIM
 from ..core.text import plain
 from .notes import stepwise
 from .unet import text_width
@@ -187,6 +190,19 @@ def _checked(seen: Any, kind: str, width: int) -> Tensor:
         why = "CLIP vision makes NaN or infinity of it"
         raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")
     return out
+
+
+def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """The host's CLIP vision transformer, with the sizes of `state`; its weights are not loaded."""
+    width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
+    cells = len(state["embeddings.position_embedding.weight"]) - 1
+    config = {
+        "model_type": "clip_vision_model", "hidden_act": "quick_gelu", "num_channels": 3, "hidden_size": width,
+        "num_attention_heads": width // HEAD_DIM, "patch_size": patch, "image_size": patch * round(cells**0.5),
+        "intermediate_size": len(state["encoder.layers.0.mlp.fc1.bias"]),
+        "num_hidden_layers": sum(key.endswith("mlp.fc1.bias") for key in state),
+    }  # fmt: skip
+    return comfy.clip_model.CLIPVision(config, dtype, device, ops)
 
 
 def _wanted(kind: str, width: int) -> Encoder | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import comfy.controlnet
 import torch
@@ -34,8 +33,8 @@ class TokenControlNet(comfy.controlnet.ControlNet):
     NotAControlNet.
     """
 
-    needed = "it must be a plain ControlNet"
-    advice = "Load the ControlNet that was released with the method with Load ControlNet Model."
+    needed: ClassVar[str]
+    advice: ClassVar[str]
 
     def __init__(self, net: Any, source: object, nobody: Tensor) -> None:
         if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
@@ -50,28 +49,19 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             load_device=net.load_device,
             manual_cast_dtype=net.manual_cast_dtype,
         )
-        self.control_model = net.control_model
+        self.control_model: Any = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
         self.source, self.nobody = source, nobody
-        self._forget()
+        self._ready: dict[tuple[tuple[Injection, ...], int], tuple[_Network, Tensor]] = {}
         net.copy_to(self)
 
     @classmethod
     def refused(cls, found: str) -> NotAControlNet:
         return NotAControlNet(found, cls.needed, cls.advice)
 
-    def copy(self) -> TokenControlNet:
-        return TokenControlNet(self, self.source, self.nobody)
-
     def cleanup(self) -> None:
         super().cleanup()
-        self._forget()
-
-    def _forget(self) -> None:
-        """What stays the same through one sampling run."""
-        self._contexts: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
-        self._boxes: dict[tuple[tuple[Injection, ...], int], Tensor] = {}
-        self._networks: dict[tuple[Tensor | None, Tensor | None], Any] = {}
+        self._ready = {}
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
@@ -84,43 +74,28 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             return before.get_control(x_noisy, t, cond, *args) if before is not None else None
         if self.control_model.control_add_embedding is not None:
             raise self.refused("a union ControlNet")
-        with self._by_region(injections[0].regions, self._boxes_beside(tuple(injections), x_noisy)):
-            context = self._context(tuple(injections), x_noisy)
-            return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
-
-    def _context(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor:
-        """(B, tokens, width) beside x: everybody's tokens, and nobody's at the end where there are regions."""
-        key = injections, len(x)
-        if key not in self._contexts:
-            each = [injection.by_person(injection.tokens) for injection in injections]
-            tokens = torch.cat(each, dim=1).transpose(0, 1)  # rows people T width
-            if injections[0].regions is not None:
-                tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
-            dtype = self.manual_cast_dtype or self.control_model.dtype
-            rows = tokens.flatten(1, 2).repeat_interleave(len(x) // len(tokens), dim=0)
-            self._contexts[key] = rows.to(x.device, dtype)
-        return self._contexts[key]
-
-    def _boxes_beside(self, injections: tuple[Injection, ...], x: Tensor) -> Tensor | None:
-        """(B, H, W) beside x: where the residuals act, or None: everywhere."""
-        if injections[0].boxes is None:
-            return None
-        key = injections, len(x)
-        if key not in self._boxes:
-            each = [one.by_person(one.boxes).sum(dim=0) for one in injections if one.boxes is not None]
-            self._boxes[key] = as_many(torch.cat(each), len(x), dim=0)
-        return self._boxes[key]
-
-    @contextmanager
-    def _by_region(self, regions: Tensor | None, boxes: Tensor | None) -> Iterator[None]:
-        network = self.control_model
-        if (regions, boxes) not in self._networks:
-            self._networks[regions, boxes] = _Network(network, regions, boxes)
-        self.control_model = self._networks[regions, boxes]
+        key = tuple(injections), len(x_noisy)
+        if key not in self._ready:
+            self._ready[key] = self._made(injections, x_noisy)
+        network, (self.control_model, context) = self.control_model, self._ready[key]
         try:
-            yield
+            return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
         finally:
             self.control_model = network
+
+    def _made(self, injections: Sequence[Injection], x: Tensor) -> tuple[_Network, Tensor]:
+        """The network by region, and (B, tokens, width) beside x: everybody's tokens, and nobody's at the end where
+        there are regions."""
+        regions, boxes = injections[0].regions, None
+        tokens = torch.cat([one.by_person(one.tokens) for one in injections], dim=1).transpose(0, 1)
+        if regions is not None:
+            tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
+        if injections[0].boxes is not None:
+            each = [one.by_person(one.boxes).sum(dim=0) for one in injections if one.boxes is not None]
+            boxes = as_many(torch.cat(each), len(x), dim=0)
+        rows = as_many(tokens.flatten(1, 2), len(x), dim=0)
+        context = rows.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
+        return _Network(self.control_model, regions, boxes), context
 
 
 class _Network:
@@ -128,6 +103,7 @@ class _Network:
 
     The host does not hand transformer_options to a ControlNet's blocks, but they take them: this is its plain
     forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
+    regions: (people, H, W). boxes: (B, H, W), where the residuals act. None: everywhere.
     """
 
     def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None) -> None:
@@ -138,17 +114,16 @@ class _Network:
             self._weights = torch.cat([weights, 1 - weights.sum(dim=0, keepdim=True)])
         self._on_grid: dict[Grid, Tensor] = {}
         self._masks: dict[Grid, Tensor] = {}
-        self._keypoints: dict[Tensor, Tensor] = {}
-        self._read: dict[Tensor, _KeysAndValues] = {}
+        self._hint: Tensor | None = None
+        self._read: _KeysAndValues = {}
 
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
     ) -> dict[str, list[Tensor]]:
-        net = self._network
+        net, read = self._network, dict(self._read)
         emb = net.time_embed(timestep_embedding(timesteps, net.model_channels, repeat_only=False).to(x.dtype))
-        if hint not in self._keypoints:
-            self._keypoints = {hint: net.input_hint_block(hint, emb, context)}
-        read = self._read.get(context, {})
+        if self._hint is not hint:
+            self._hint, self._keypoints = hint, net.input_hint_block(hint, emb, context)
         attend = partial(self._attend, read)
         # A block projects whatever context it is given; once all of it is read, one token is the least to give.
         given = context[:, :1] if read else context
@@ -157,10 +132,10 @@ class _Network:
         outputs: list[Tensor] = []
         for number, (block, zero_conv) in enumerate(zip(net.input_blocks, net.zero_convs, strict=True)):
             x = block(x, emb, given, _replaced("input", number, attend))
-            x = x + self._keypoints[hint] if number == 0 else x
+            x = x + self._keypoints if number == 0 else x
             outputs.append(self._in_boxes(zero_conv(x, emb, context)))
         x = net.middle_block(x, emb, given, _replaced("middle", 0, attend))
-        self._read[context] = read  # complete: a cancelled step leaves nothing behind
+        self._read = read  # complete: a cancelled step leaves nothing behind
         return {"middle": [self._in_boxes(net.middle_block_out(x, emb, context))], "output": outputs}
 
     def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:

@@ -124,28 +124,22 @@ class AdapterLayer(nn.Module):
 
 
 class AdapterLayers(nn.ModuleDict):
-    """state: "<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does; other keys are left aside."""
+    """state: "<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does; other keys are left aside.
+
+    widths: of the queries each layer is made for, in diffusers' order. width: of one token, the text width of the
+    models the file is made for.
+    """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         numbers = sorted({int(key.split(".")[0]) for key in state if key.endswith(_OURS)})
         super().__init__({str(n): AdapterLayer(below(f"{n}.", state), ops=ops, **factory) for n in numbers})
-
-    @property
-    def widths(self) -> list[int]:
-        """Width of the queries each layer is made for, in diffusers' order."""
-        return [int(layer.to_k_ip.weight.shape[0]) for layer in self._each()]
-
-    @property
-    def width(self) -> int:
-        """Of one token: the text width of the models the file is made for."""
-        return int(self._each()[0].to_k_ip.weight.shape[1])
-
-    def _each(self) -> list[AdapterLayer]:
-        return [layer for layer in self.values() if isinstance(layer, AdapterLayer)]
+        shapes = [state[f"{n}.to_k_ip.weight"].shape for n in numbers]
+        self.widths, self.width = [int(shape[0]) for shape in shapes], int(shapes[0][1])
 
     def keys_and_values(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Tokens (people, T, width) -> per layer ((people, T, C), (people, T, C)), in diffusers' order."""
-        return [(layer.to_k_ip(tokens), layer.to_v_ip(tokens)) for layer in self._each()]
+        each = (layer for layer in self.values() if isinstance(layer, AdapterLayer))
+        return [(layer.to_k_ip(tokens), layer.to_v_ip(tokens)) for layer in each]
 
 
 class _OfEmbeddings(nn.Module):

@@ -33,6 +33,8 @@ class IDPatchNet(nn.Module):
 
     state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or an EmbeddingProjection, which their
     keys tell apart.
+    width: of one token, the text width of the models this file is made for. takes_sequences: whether several photos of
+    one person can go in together; the MLP reads one embedding only.
     Raises ValueError when patch_proj does not make three planes of PATCH x PATCH pixels, or when one of them reads
     something else than face embeddings.
     """
@@ -48,16 +50,8 @@ class IDPatchNet(nn.Module):
         read = (self.patch_proj.embedding, self.prompt_proj.embedding)
         if read != (EMBEDDING, EMBEDDING):
             raise ValueError(f"the projections read {read[0]} and {read[1]} numbers, face embeddings have {EMBEDDING}")
-
-    @property
-    def width(self) -> int:
-        """Of one token: the text width of the models this file is made for."""
-        return self.prompt_proj.width
-
-    @property
-    def takes_sequences(self) -> bool:
-        """Whether several photos of one person can go in together; the MLP reads one embedding only."""
-        return isinstance(self.patch_proj, Resampler) and isinstance(self.prompt_proj, Resampler)
+        self.width = self.prompt_proj.width
+        self.takes_sequences = isinstance(self.patch_proj, Resampler) and isinstance(self.prompt_proj, Resampler)
 
     def tokens(self, embeddings: Tensor) -> Tensor:
         """(1, n, 512) -> (1, tokens, context width): what is appended to the prompt."""
@@ -140,15 +134,20 @@ _FAINT = 0.5
 """Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
 
 
-def check_rows(image: Tensor, people: Sequence[Person], node: str) -> None:
-    """The same for people who have a row of the batch each; BadCast where rows and people differ."""
+def check_patches(image: Tensor, present: Presence, node: str) -> None:
+    """Raise BadPatches for a condition image, (B, H, W, 3), that is not of these people, who may have a row each;
+    BadCast where rows and people differ."""
+    people = present.people
+    if not present.by_row:
+        _check(image, people, node)
+        return
     if len(image) != len(people):
         raise rows_missing(node, len(people), "the image", len(image))
     for row, person in zip(image, people, strict=True):
-        check_patches(row[None], [person], node)
+        _check(row[None], [person], node)
 
 
-def check_patches(image: Tensor, people: Sequence[Person], node: str) -> None:
+def _check(image: Tensor, people: Sequence[Person], node: str) -> None:
     """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
 
     image: condition image (B, H, W, 3). people: who is present; their patches and no others must be in it.
@@ -200,20 +199,13 @@ def center_of(person: Person) -> Point:
 def condition(control: Tensor, patches: Sequence[Tensor], present: Presence, node: str) -> Tensor:
     """The condition image, signed: the patches of those who are present on `control`, (B, H, W, 3) 0..1.
 
-    Raises BadCast, naming the node, where people have a row each and `control` has another number of rows.
+    People with a row each have one patch in each, on `control` of one row or as many. Raises BadCast, naming the node,
+    for another number of rows.
     """
-    if present.by_row:
-        return condition_rows(control, patches, present.centers, node)
-    return with_patches(control, patches, present.centers)
-
-
-def condition_rows(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point], node: str) -> Tensor:
-    """`with_patches` with one patch in each row: control (1 or patches, H, W, 3).
-
-    Raises BadCast, naming the node, for another number of rows.
-    """
+    if not present.by_row:
+        return with_patches(control, patches, present.centers)
     if len(control) not in (1, len(patches)):
         raise rows_missing(node, len(patches), "the image", len(control))
     rows = control.expand(len(patches), -1, -1, -1)
-    each = enumerate(zip(patches, centers, strict=True))
+    each = enumerate(zip(patches, present.centers, strict=True))
     return torch.cat([with_patches(rows[[n]], [patch], [center]) for n, (patch, center) in each])

@@ -46,7 +46,7 @@ from ...core.pictures import as_rgb
 from ...core.places import control_images, regions
 from ..sockets import CastSocket, adapter_socket
 from .id_tokens import IDTokensHeard
-from .net import IDPatchNet, Presence, check_patches, check_rows, condition, presence
+from .net import IDPatchNet, Presence, check_patches, condition, presence
 
 METHOD = method("id_patch")
 IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
@@ -100,10 +100,7 @@ FILE = load.Published.of(METHOD, "ID-Patch file")
 
 
 def load_id_patch(path: str) -> IDPatch:
-    """Read id-patch.bin or its safetensors conversion.
-
-    Raises UnsupportedCheckpoint, naming what the file is instead.
-    """
+    """Read id-patch.bin or its safetensors conversion. Raises UnsupportedCheckpoint."""
     return IDPatch(FILE.load(path, IDPatchNet))
 
 
@@ -297,7 +294,7 @@ def _condition_given(image: Tensor, present: Presence) -> Tensor:
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
     geometry.check_canvas(f"The image given to {APPLY}", image, present.cast, advice)
     image = as_rgb(image)
-    (check_rows if present.by_row else check_patches)(image, present.people, APPLY)
+    check_patches(image, present, APPLY)
     return image
 
 

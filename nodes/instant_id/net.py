@@ -21,17 +21,14 @@ class InstantIDNet(nn.Module):
     """One ip-adapter.bin: the resampler, and a key and value projection per cross-attention layer.
 
     state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does.
+    width: of one token, the text width of the models this file is made for.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.image_proj = Resampler(below("image_proj.", state), ops=ops, **factory)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
-
-    @property
-    def width(self) -> int:
-        """Of one token: the text width of the models this file is made for."""
-        return self.image_proj.width
+        self.width = self.image_proj.width
 
     def tokens(self, embeddings: Tensor) -> Tensor:
         """(people, n, 512) of n photos each -> (people, 16, 2048)."""

@@ -70,7 +70,10 @@ def _projection(state: State) -> type[nn.Module]:
 
 
 class IPAdapterNet(nn.Module):
-    """state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting as diffusers counts attentions."""
+    """state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting as diffusers counts attentions.
+
+    width: of one token, the text width of the models this file is made for. seen: of what it reads of CLIP.
+    """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -79,18 +82,9 @@ class IPAdapterNet(nn.Module):
         own = {**factory, "dtype": next(iter(projection.values())).dtype}
         self.image_proj = _projection(projection)(projection, ops=ops, **own)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
-        self.variant = variant(state)
-
-    @property
-    def width(self) -> int:
-        """Of one token: the text width of the models this file is made for."""
-        return self.ip_adapter.width
-
-    @property
-    def seen(self) -> int:
-        """Width of what it reads of CLIP."""
-        projection: Any = self.image_proj
-        return getattr(projection, "perceiver_resampler", projection).embedding
+        self.variant, self.width = variant(state), self.ip_adapter.width
+        reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)
+        self.seen: int = reader.embedding
 
     def tokens(self, embeddings: Tensor | None, seen: Tensor | None, shortcut: float | None) -> Tensor:
         """Of n photos of one person, (1, tokens, width).

@@ -1,8 +1,9 @@
-"""IP-Adapter: load a file of any kind, apply it for one person or many."""
+"""IP-Adapter: a file of any kind, applied for one person or many, and Style per Person: drawn like pictures."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,22 +13,95 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import notes, scopes
+from ...bridge import encode, load, lora, notes, scopes, unet
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
+from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
-from ...bridge.schema import IN_METHODS, advanced, applied_outputs, described, heard_inputs, percent_input, photos_input
+from ...bridge.schema import (
+    IN_METHODS,
+    advanced,
+    applied_outputs,
+    described,
+    heard_inputs,
+    percent_input,
+    photos_input,
+    region_inputs,
+)
 from ...bridge.scopes import Scope, check_layout, injections
+from ...core.errors import BadCast, LikenessError
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
-from ...core.people import Identity
-from ...core.places import heard
-from ...core.places.heard import REGIONS
-from ..sockets import CastOrIdentitySocket
-from . import style
-from .file import FILE, METHOD, IPAdapter, IPAdapterSocket, load_ip_adapter
-from .net import BY_THE_FILE, CUTS, LOOSE, SEQUENCE, SWAPPED, VERSIONS, Variant, alike
+from ...core.methods import method
+from ...core.people import Cast, Identity, PlacedCast, require_places
+from ...core.pictures import as_masks
+from ...core.places import regions
+from ...core.places.regions import REGIONS
+from ...core.prompts import named
+from ...core.text import plain
+from ..sockets import CastOrIdentitySocket, CastSocket, adapter_socket
+from .net import (
+    BY_THE_FILE,
+    CHOICES,
+    CROP,
+    CUTS,
+    LOOSE,
+    PAD,
+    SEQUENCE,
+    SWAPPED,
+    VERSIONS,
+    IPAdapterNet,
+    Variant,
+    alike,
+    fitted,
+    heard_in,
+    variant,
+    versioned,
+)
+
+METHOD = method("ip_adapter")
+FILE = load.Published.of(METHOD, "IP-Adapter")
+
+
+@dataclass(frozen=True)
+class IPAdapter(Loaded[IPAdapterNet]):
+    """A loaded file. variant: what it reads, and how its authors used it."""
+
+    variant: Variant = field(kw_only=True)
+
+    def tokens(self, embeddings: Tensor | None, seen: Tensor | None, shortcut: float = 1.0) -> Tensor:
+        """Of n photos or pictures, (1, tokens, width) float32 on the CPU.
+
+        embeddings: (n, 512), seen: (n, ...) by CLIP; None for what the file does not read. shortcut: in Plus v2 how
+        much of what CLIP sees is added.
+        """
+        embeddings, seen = (x if x is None else self.beside(x) for x in (embeddings, seen))
+        return self.net.tokens(embeddings, seen, shortcut if self.variant.shortcut else None).cpu()
+
+    def seen(self, clip: ClipVisionModel, pictures: Tensor) -> Tensor:
+        """What the file reads of pictures (n, H, W, 3) by CLIP, (n, ...). Raises WrongEncoder, BadPicture."""
+        look = encode.states if self.variant.clip == "states" else encode.embeds
+        return look(clip, pictures, self.net.seen)
+
+    def nothing(self, clip: ClipVisionModel | None) -> Tensor:
+        """What it reads instead on the negative side, (1, ...). Raises EncoderMissing, WrongEncoder, BadPicture."""
+        states, width = self.variant.clip == "states", self.net.seen
+        if clip is None:
+            kind = encode.STATES if states else encode.EMBEDS
+            raise encode.EncoderMissing(self.variant.title, kind, width)
+        return encode.nothing(clip, width) if states else torch.zeros(1, width)
+
+
+IPAdapterSocket = adapter_socket(METHOD.socket, IPAdapter)
+
+
+def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
+    """Read any of the method's formats. plus_version: of FaceID Plus, one of VERSIONS. Raises UnsupportedCheckpoint."""
+    state = FILE.read(path)
+    found = versioned(variant(state), state, path, plus_version)
+    return IPAdapter(FILE.build(path, IPAdapterNet, state), lora.of_adapter(state), variant=found)
+
 
 APPLY = "Apply IP-Adapter"
 AS_MADE = "as the file was made"
@@ -86,10 +160,10 @@ class ApplyIPAdapter(io.ComfyNode):
         mask: Tensor | None = None,
         acts_in: str = REGIONS,
     ) -> io.NodeOutput:
-        cast = heard.as_cast(cast)
-        people, node, made = heard.heard(cast).people, notes.node_of(cls), ip_adapter.variant
-        told = heard.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
-        notes.tell(node, "\n".join([*heard.left_out(cast), *told]))
+        cast = regions.as_cast(cast)
+        people, node, made = regions.present(cast).people, notes.node_of(cls), ip_adapter.variant
+        told = regions.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
+        notes.tell(node, "\n".join([*regions.left_out(cast), *told]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", start_percent, end_percent)
@@ -148,6 +222,139 @@ def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, how: Var
     return seen if how.photos == SEQUENCE else seen.mean(dim=0, keepdim=True)
 
 
+STYLES = "Style per Person"
+NOBODY = "No person is drawn in this style: those who are meant have weight 0."
+
+
+class NotForPictures(LikenessError):
+    """An IP-Adapter that reads faces, where pictures are to be read. what: the file in words."""
+
+    def __init__(self, node: str, what: str) -> None:
+        super().__init__(
+            f"{node} reads pictures, but the ip_adapter is {what}, which reads the embedding of a face.",
+            "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
+            "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
+        )
+
+
+class ApplyStyle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        schema = io.Schema(
+            node_id="LikenessApplyStyle",
+            display_name=STYLES,
+            category=IN_METHODS,
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                IPAdapterSocket.Input("ip_adapter"),
+                io.ClipVision.Input("clip_vision"),
+                io.Image.Input("images"),
+                CastSocket.Input("cast", optional=True),
+                io.String.Input("who", default=""),
+                io.Combo.Input("layers", options=list(CHOICES)),
+                io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                io.Combo.Input("fit", options=[PAD, CROP]),
+                *map(advanced, region_inputs()),
+                io.Mask.Input("mask", optional=True),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=applied_outputs(),
+        )
+        return described(
+            schema, "style", "style transfer", "InstantStyle", "IP-Adapter", "ipadapter", "regional style", "ink",
+            "reference", "风格",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        ip_adapter: IPAdapter,
+        clip_vision: ClipVisionModel,
+        images: Tensor,
+        cast: Cast | None = None,
+        *,
+        who: str,
+        layers: str,
+        weight: float,
+        start_percent: float,
+        end_percent: float,
+        fit: str,
+        extent: regions.Extent,
+        margin: float,
+        feather: int,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        node = notes.node_of(cls)
+        if who.strip() and cast is None and mask is None:
+            advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
+            raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
+        placed = None if cast is None or mask is not None else require_places(cast, STYLES)
+        drawn = [True] if placed is None else _drawn(placed, who)
+        notes.tell(node, "" if any(drawn) else NOBODY)
+        if not weight or not any(drawn):
+            return io.NodeOutput(model, positive, negative)
+        if ip_adapter.variant.embedding:
+            raise NotForPictures(STYLES, ip_adapter.variant.title)
+        window = sigmas_of(model, STYLES, start_percent, end_percent)
+        check_conditioning([*positive, *negative], ip_adapter.width, STYLES)
+        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
+        on = heard_in([layer[:3] for layer in unet.attention_layers(model)], layers)
+        if placed is None:
+            everywhere = scopes.everywhere(Cast(()), STYLES, node, window)
+            scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
+        elif placed.by_row:
+            scope = scopes.of_bodies(placed, STYLES, node, window, None, extent, margin, feather, rows=True)
+        else:
+            people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
+            scope = scopes.of_bodies(placed, STYLES, node, window, None, extent, margin, feather, people, alone=False)
+        scales = weight * torch.tensor(drawn if scope.by_row else [True])
+        carried = _of_pictures(ip_adapter, scope, clip_vision, fitted(images, fit), on, scales)
+        return scope.applied(cls, model, (positive, negative), carried)
+
+
+def _of_pictures(
+    loaded: IPAdapter, scope: Scope, clip: ClipVisionModel, pictures: Tensor, on: Sequence[bool], scales: Tensor
+) -> list[Injection]:
+    """What all the pictures (B, H, W, 3) together add to the positive and, with nothing in each, to the negative, in
+    all regions alike.
+
+    on: for each layer whether they are heard there. scales: (1,), or with a row per person one for each of them.
+    Raises WrongEncoder, BadPicture.
+    """
+    areas = scope.regions
+    together = scope if areas is None else replace(scope, regions=areas.amax(0, keepdim=True))
+    seen = loaded.seen(clip, pictures)
+    both = seen, loaded.nothing(clip).expand_as(seen)
+    sides = [loaded.tokens(None, each).expand(len(scales), -1, -1) for each in both]
+
+    def heard(one: Injection) -> Injection:
+        return replace(one, layers=tuple(layer if is_on else None for layer, is_on in zip(one.layers, on, strict=True)))
+
+    return [heard(one) for one in injections(loaded, together, sides, scales)]
+
+
+def _drawn(placed: PlacedCast, who: str) -> list[bool]:
+    """For each person whether they are drawn in the style. Raises BadCast."""
+    meant = named(who, regions.names(placed.people), STYLES)
+    return [number in meant and person.weight > 0 for number, person in enumerate(placed.people)]
+
+
+def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
+    """(1, H, W) where any of the masks is. Raises BadRegion for nothing, and where there is a picture per person."""
+    regions.check_one_picture(cast)
+    found = as_masks(mask).amax(0, keepdim=True)
+    if not found.any():
+        raise regions.BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
+    return found
+
+
 _VERSION = io.Combo.Input("plus_version", options=list(VERSIONS), default=BY_THE_FILE, optional=True)
 LOADER = FileLoader(FILE, load_ip_adapter, (advanced(_VERSION),))
-NODES = [ApplyIPAdapter, *style.NODES]
+NODES = [ApplyIPAdapter, ApplyStyle]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...bridge import load, unet
 from ...bridge.carried import put
-from ...bridge.conditioning import Conditioning
+from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.encode import check_family, latent_of, text_of
 from ...bridge.injections import Injection, InjectionsRun
 from ...bridge.notes import stepwise
@@ -137,29 +137,26 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
     return guider.model(load.on_device(guider, pose_picture(pose, width, height))).cpu()
 
 
-def check_model(model: ModelPatcher, features: Features) -> None:
-    """Raise WrongBaseModel unless every layer of the bank is found in the MODEL, of the same width."""
+def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> None:
+    """Raise WrongBaseModel unless every layer of the bank is found in the MODEL, of the same width, and the networks
+    read texts of this width."""
+    wanted = unet.text_width(features.networks.reference)
+    check_conditioning(
+        texts, wanted, "Apply Parts", "SD1.5", "Encode both prompts with the CLIP of an SD1.5 checkpoint."
+    )
     layers = unet.transformers(unet.unet_of(model))
     theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
     ours = {block: tokens[0].kept.shape[-1] for block, tokens in features.bank.items()}
     fits = features.networks.decoupled.model.widths == [layer.attn2.to_q.out_features for *_, layer in layers]
-    if fits and ours == theirs and unet.text_width(model) == unet.text_width(features.networks.reference):
+    if fits and ours == theirs and unet.text_width(model) == wanted:
         return
     name = type(model.model.model_config).__name__
     raise WrongBaseModel(
         "The features input",
-        f"a UNet with {len(ours)} attention layers and text width {unet.text_width(features.networks.reference)}",
+        f"a UNet with {len(ours)} attention layers and text width {wanted}",
         f"one with {len(theirs)} and text width {unet.text_width(model)} ({name})",
         "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention.",
     )
-
-
-def check_text(conditioning: Conditioning, features: Features) -> None:
-    """Raise WrongBaseModel when a text is of another width than the networks read."""
-    wanted = unet.text_width(features.networks.reference)
-    advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-    for text, _ in conditioning:
-        check_family("The conditioning", "text width", text.shape[-1], wanted, advice)
 
 
 @torch.no_grad()

@@ -207,24 +207,34 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     return number
 
 
-def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
-    """The host's sampling of a discrete model with the checkpoint's own betas."""
-    kinds = {"epsilon": comfy.model_sampling.EPS, "v_prediction": comfy.model_sampling.V_PREDICTION}
-    prediction = str(scheduler.get("prediction_type", "epsilon"))
-    if prediction not in kinds:
-        what = f"a model with prediction_type = {prediction!r}"
-        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+_SCHEDULE = {"beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
+"""Of the release. Linear in beta, unlike the host's schedule of that name."""
+_MOST_STEPS = 100_000
 
-    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, kinds[prediction]):
+
+def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
+    """The host's sampling of a discrete model with the betas of a diffusers scheduler_config.json.
+
+    Raises UnsupportedCheckpoint.
+    """
+    for name, known in _SCHEDULE.items():
+        if (found := scheduler.get(name, known)) != known:
+            raise UnsupportedCheckpoint(path, f"a model with {name} = {found!r}", f"{name} = {known!r}", ADVICE)
+    try:
+        steps = int(scheduler.get("num_train_timesteps", 1000))
+        start, end = float(scheduler.get("beta_start", 0.00085)), float(scheduler.get("beta_end", 0.012))
+        whole = 0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1
+    except (TypeError, ValueError, OverflowError):
+        steps, start, end, whole = 0, 0.0, 0.0, False
+    if not whole:
+        raise UnsupportedCheckpoint(path, "a model with numbers that make no noise schedule", EXPECTED, ADVICE)
+
+    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
         pass
 
     sampling = Sampling(model.model.model_config)
-    zero_snr = bool(scheduler.get("rescale_betas_zero_snr", False))
-    sampling._register_schedule(given_betas=betas(scheduler, path), zsnr=zero_snr)
+    sampling._register_schedule(given_betas=torch.linspace(start, end, steps, dtype=torch.float64))
     return sampling
-
-
-_MOST_STEPS = 100_000
 
 
 def schedule(config: str | bytes, path: str) -> dict[str, Any]:
@@ -236,28 +246,6 @@ def schedule(config: str | bytes, path: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UnsupportedCheckpoint(path, "damaged or no noise schedule", "a scheduler_config.json as released", ADVICE)
     return cast("dict[str, Any]", found)
-
-
-def betas(scheduler: Mapping[str, Any], path: str) -> Tensor:
-    """The noise schedule of a diffusers scheduler_config.json, (timesteps,) float64.
-
-    "linear" is linear in beta, unlike the host's schedule of that name. Raises UnsupportedCheckpoint.
-    """
-    try:
-        steps = int(scheduler.get("num_train_timesteps", 1000))
-        start, end = float(scheduler.get("beta_start", 0.00085)), float(scheduler.get("beta_end", 0.012))
-        whole = 0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1
-    except (TypeError, ValueError, OverflowError):
-        steps, start, end, whole = 0, 0.0, 0.0, False
-    if not whole:
-        raise UnsupportedCheckpoint(path, "a model with numbers that make no noise schedule", EXPECTED, ADVICE)
-    kind = scheduler.get("beta_schedule", "linear")
-    if kind == "linear":
-        return torch.linspace(start, end, steps, dtype=torch.float64)
-    if kind == "scaled_linear":
-        return torch.linspace(start**0.5, end**0.5, steps, dtype=torch.float64) ** 2
-    what = f"a model with beta_schedule = {kind!r}"
-    raise UnsupportedCheckpoint(path, what, "linear or scaled_linear", ADVICE)
 
 
 def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> None:

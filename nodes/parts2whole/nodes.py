@@ -18,7 +18,7 @@ from ...bridge.self_attention.shared_parts import Watch
 from ...core import previews
 from ...core.parts.parts import Parts, pose_hint, sheet, stretched
 from ..sockets import PartsSocket, socket
-from .features import Features, check_model, check_text, encode, pose_features, put_in, reading
+from .features import Features, check_fit, encode, pose_features, put_in, reading
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 
 Parts2WholeSocket = socket("LIKENESS_PARTS2WHOLE", Parts2Whole)
@@ -136,8 +136,7 @@ class ApplyParts(io.ComfyNode):
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
-        check_model(model, features)
-        check_text([*positive, *negative], features)
+        check_fit(model, [*positive, *negative], features)
         posed = None if pose is None else pose_features(features, pose)
         show = partial(_show_heat_maps, node, features.labels)
         watch = Watch(heat_map_step, show) if heat_map_step else None

@@ -2,18 +2,17 @@
 
 Source: "PhotoMaker: Customizing Realistic Human Photos via Stacked ID Embedding" (arXiv 2312.04461) and its released
 photomaker/model.py and model_v2.py (Apache-2.0). Module and parameter names are those of the authors' files but for
-v2's projection, which `own_names` brings to those of FaceID Plus; every size is read from the tensors.
+v2's projection, which has those of FaceID Plus here; every size is read from the tensors.
 
-Class words are found before their trigger, repeated for the photos and laid out for CLIP by the text encoder's own
-tokens, as the released photomaker/pipeline.py does: the trigger is taken out, and the last token of the word before it
-stands as often as there are tokens to fuse with. Unlike there, there may be several people, and as many chunks of the
-text encoder as the prompt needs.
+Class words are laid out by the text encoder's own tokens, as in the released photomaker/pipeline.py: the trigger is
+taken out, and the last token of the word before it stands as often as there are tokens to fuse with. Unlike there,
+there may be several people, and as many chunks of the text encoder as the prompt needs.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,25 +23,16 @@ from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
 from ...core.projections import FacePlusProjection
 
-SIDE = 224
-"""Of a photo in pixels, as CLIP sees it."""
 HEAD_DIM = 128
 """Of v2's perceiver, fixed in the published file."""
 
 
-class Mlp(nn.Module):
+def _mlp(state: State, ops: Any, **factory: Any) -> nn.Sequential:
     """Norm, then two linear layers."""
-
-    def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
-        super().__init__()
-        (inside, width), out = state["fc1.weight"].shape, state["fc2.weight"].shape[0]
-        self.layernorm = ops.LayerNorm(width, **factory)
-        self.fc1 = ops.Linear(width, inside, **factory)
-        self.act_fn = nn.GELU()
-        self.fc2 = ops.Linear(inside, out, **factory)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act_fn(self.fc1(self.layernorm(x))))
+    (inside, width), out = state["fc1.weight"].shape, state["fc2.weight"].shape[0]
+    first, last = ops.Linear(width, inside, **factory), ops.Linear(inside, out, **factory)
+    layers = {"layernorm": ops.LayerNorm(width, **factory), "fc1": first, "act_fn": nn.GELU(), "fc2": last}
+    return nn.Sequential(OrderedDict(layers))
 
 
 class Fuse(nn.Module):
@@ -50,19 +40,13 @@ class Fuse(nn.Module):
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.mlp1 = Mlp(below("mlp1.", state), ops=ops, **factory)
-        self.mlp2 = Mlp(below("mlp2.", state), ops=ops, **factory)
+        self.mlp1, self.mlp2 = (_mlp(below(f"{name}.", state), ops, **factory) for name in ("mlp1", "mlp2"))
         self.layer_norm = ops.LayerNorm(len(state["layer_norm.weight"]), **factory)
 
     def forward(self, words: Tensor, tokens: Tensor) -> Tensor:
         """Twice (n, width), as the text encoders and `PhotoMakerNet.tokens` give them -> (n, width)."""
         fused = self.mlp1(torch.cat([words, tokens], dim=-1)) + words
         return self.layer_norm(self.mlp2(fused) + fused)
-
-
-def own_names(state: State) -> dict[str, Tensor]:
-    """An ID encoder's tensors by the names that they have here."""
-    return {key.replace("qformer_perceiver.token_", "qformer_perceiver."): one for key, one in state.items()}
 
 
 class PhotoMakerNet(nn.Module):
@@ -74,7 +58,7 @@ class PhotoMakerNet(nn.Module):
     def __init__(self, state: State, vision: Any, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.vision_model = vision(below("vision_model.", state), ops=ops, **factory)
-        first, second = state["visual_projection.weight"].shape, state["visual_projection_2.weight"].shape
+        first, second = (state[f"visual_projection{end}.weight"].shape for end in ("", "_2"))
         self.visual_projection = ops.Linear(first[1], first[0], bias=False, **factory)
         self.visual_projection_2 = ops.Linear(second[1], second[0], bias=False, **factory)
         self.fuse_module = Fuse(below("fuse_module.", state), ops=ops, **factory)
@@ -97,7 +81,7 @@ class PhotoMakerNet(nn.Module):
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError where sizes do not fit each other."""
         faces = zeros(1, EMBEDDING) if self.qformer_perceiver is not None else None
-        tokens = self.tokens(zeros(1, 3, SIDE, SIDE), faces).flatten(0, 1)
+        tokens = self.tokens(zeros(1, 3, 224, 224), faces).flatten(0, 1)
         self.fuse_module(zeros(tokens.shape), tokens)
 
 
@@ -130,69 +114,39 @@ class TooManyPhotos(LikenessError):
         )
 
 
-def _content(chunks: Sequence[Sequence[Token]]) -> list[Token]:
-    """The tokens of a prompt without those that the host puts around and behind them."""
-    return [token for chunk in chunks for token in chunk if token[2]]
+def laid_out(
+    prompt: Prompt, trigger: Prompt, empty: Prompt, word: str, people: Sequence[str], copies: Sequence[int]
+) -> tuple[Prompt, list[int]]:
+    """A prompt without its triggers, the class word of each of `people` so often, and where the first copies stand.
 
-
-@dataclass(frozen=True)
-class Found:
-    """Per text encoder the tokens of a prompt without its triggers, and the numbers of those with which class words
-    end, person after person."""
-
-    tokens: Mapping[str, Sequence[Token]]
-    ends: Mapping[str, Sequence[int]]
-
-
-def find(prompt: Prompt, trigger: Prompt, word: str, people: Sequence[str]) -> Found:
-    """The class words of `people` in a prompt, all as the text encoders read them. word: the trigger.
-
-    Raises BadTrigger unless there is one trigger behind a word for each of them.
+    All as the text encoders read them; word: the trigger; empty: a prompt without a word. No word's copies are divided
+    between two chunks. Raises BadTrigger unless there is one trigger behind a word for each of them, at the same place
+    for every text encoder; TooManyPhotos where one chunk cannot hold the copies.
     """
-    left, ends = dict[str, Sequence[Token]](), dict[str, Sequence[int]]()
-    for encoder, chunks in prompt.items():
-        left[encoder], here = _without(_content(chunks), _content(trigger[encoder]))
+    laid, stand = dict[str, Sequence[Sequence[Token]]](), list[list[int]]()
+    for encoder in prompt:
+        # Without the tokens that the host puts around and behind them.
+        tokens, mark = ([one for chunk in each[encoder] for one in chunk if one[2]] for each in (prompt, trigger))
+        # Embeddings of the user's are tensors, which no number equals.
+        numbers, wanted = ([one[0] if isinstance(one[0], int) else None for one in each] for each in (tokens, mark))
+        length = len(wanted)
+        starts = [n for n in range(len(tokens)) if wanted and numbers[n : n + length] == wanted]
+        here = [start - 1 - length * before for before, start in enumerate(starts)]
         if len(here) != len(people):
             there = f"the trigger word {word!r} {counted(len(here), 'time')}" if here else f"no trigger word {word!r}"
             raise BadTrigger(f"The text has {there} for {counted(len(people), 'person', 'people')}", word, people)
         if min(here, default=0) < 0 or len({*here}) < len(here):
             raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, people)
-        ends[encoder] = here
-    return Found(left, ends)
-
-
-def _without(tokens: Sequence[Token], trigger: Sequence[Token]) -> tuple[list[Token], list[int]]:
-    # Embeddings of the user's are tensors, which no number equals.
-    numbers, wanted = ([one[0] if isinstance(one[0], int) else None for one in each] for each in (tokens, trigger))
-    left, ends, n = list[Token](), list[int](), 0
-    while n < len(tokens):
-        if wanted and numbers[n : n + len(wanted)] == wanted:
-            ends.append(len(left) - 1)
-            n += len(wanted)
-        else:
-            left.append(tokens[n])
-            n += 1
-    return left, ends
-
-
-def laid_out(found: Found, copies: Sequence[int], empty: Prompt) -> tuple[Prompt, list[int]]:
-    """The prompt as the text encoders read it, each class word so often, and where the first copies stand.
-
-    empty: the prompt without a word. No word's copies are divided between two chunks. Raises TooManyPhotos where one
-    chunk cannot hold them, and BadTrigger where they stand elsewhere for another text encoder.
-    """
-    laid = {
-        encoder: _laid_out(tokens, dict(zip(found.ends[encoder], copies, strict=True)), empty[encoder][0])
-        for encoder, tokens in found.tokens.items()
-    }
-    places = [each[1] for each in laid.values()]
-    if any(each != places[0] for each in places):
+        left = [one for n, one in enumerate(tokens) if not any(start <= n < start + length for start in starts)]
+        laid[encoder], places = _in_chunks(left, dict(zip(here, copies, strict=True)), empty[encoder][0])
+        stand.append(places)
+    if any(places != stand[0] for places in stand):
         why = "An embedding before a class word has not as many tokens for each of the two text encoders"
-        raise BadTrigger(why, "", [])
-    return {encoder: each[0] for encoder, each in laid.items()}, places[0]
+        raise BadTrigger(why, word, people)
+    return laid, stand[0]
 
 
-def _laid_out(
+def _in_chunks(
     tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequence[Token]
 ) -> tuple[list[list[Token]], list[int]]:
     start, end, *_, pad = empty

@@ -1,50 +1,122 @@
-"""PhotoMaker: load the file, and put people into the class words of a prompt."""
+"""PhotoMaker: load the file, and put people into the class words of a prompt, each read in a part of the picture."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import starmap
 from typing import Any
 
+import comfy.clip_vision
 import comfy.lora
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, scopes
-from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
-from ...bridge.encode import check_family
+from ...bridge import load, notes, schema, scopes
+from ...bridge.carried import put
+from ...bridge.conditioning import ALWAYS, Conditioning, changed_at, check_conditioning
+from ...bridge.encode import check_family, vision_of
+from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
 from ...bridge.lora import with_lora
-from ...bridge.regional_text import RegionalTextRun
+from ...bridge.regional_text import RegionalTextRun, silent, standing_at
 from ...bridge.runs import patched
-from ...bridge.schema import (
-    IN_METHODS,
-    advanced,
-    applied_outputs,
-    described,
-    percent_input,
-    region_inputs,
-    region_masks_input,
-)
 from ...bridge.unet import text_width
-from ...core.places import heard, regions
+from ...core.errors import WrongBaseModel, listed
+from ...core.identities import embeddings, portraits
+from ...core.inputs import unusable_text
+from ...core.methods import method
+from ...core.models.tensors import below
+from ...core.people import Person
+from ...core.places import regions
+from ...core.text import plain
 from ..sockets import CastOrIdentitySocket, adapter_socket
-from .file import FILE, METHOD, SAME_CLIP, PhotoMaker, by_region, load_photo_maker, prompt
-from .net import TRIGGER
+from .net import TRIGGER, PhotoMakerNet, laid_out
 
-PhotoMakerSocket = adapter_socket(METHOD.socket, PhotoMaker)
+METHOD = method("photo_maker")
 APPLY = "Apply PhotoMaker"
 WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
+FILE = load.Published.of(METHOD, "PhotoMaker adapter")
+
+
+class PhotoMaker(Loaded[PhotoMakerNet]):
+    """A loaded PhotoMaker file. lora: for the attention of an SDXL UNet, by the names that the host's loader knows."""
+
+    def tokens(self, person: Person) -> Tensor:
+        """(n, width) float32 on the CPU, per photo. Raises PortraitsMissing, RecogniserMissing, BadEmbedding."""
+        pixels = comfy.clip_vision.clip_preprocess(portraits(person.identity, METHOD.title).loose / 255)
+        v2 = self.net.qformer_perceiver is not None
+        faces = self.beside(embeddings(person, METHOD, "sequence")) if v2 else None
+        return self.net.tokens(self.beside(pixels), faces).flatten(0, 1).cpu()
+
+    def fused(self, text: Tensor, place: int, tokens: Tensor, weight: float) -> Tensor:
+        """A text (1, T, width) whose class words from `place` on are fused with as many tokens."""
+        here = slice(place, place + len(tokens))
+        word, seen = map(self.beside, (text[0, here], tokens))
+        fused = text.clone()
+        fused[0, here] = word.lerp(self.net.fuse_module(word, seen), weight).to(text)
+        return fused
+
+
+PhotoMakerSocket = adapter_socket(METHOD.socket, PhotoMaker)
+
+
+def load_photo_maker(path: str) -> PhotoMaker:
+    """Read photomaker-v1.bin, photomaker-v2.bin or a safetensors copy of one. Raises UnsupportedCheckpoint."""
+    state = FILE.read(path)
+    encoder, lora = (below(part, state) for part in ("id_encoder.", "lora_weights."))
+    encoder.pop("vision_model.embeddings.position_ids", None)  # some versions of transformers save this count
+    named = {key.replace("qformer_perceiver.token_", "qformer_perceiver."): one for key, one in encoder.items()}
+    patcher = FILE.build(path, partial(PhotoMakerNet, vision=vision_of), {**named, **lora})
+    return PhotoMaker(patcher, lora)
+
+
+SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
+
+
+def prompt(
+    loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person]
+) -> tuple[Conditioning, Conditioning, list[tuple[int, int]]]:
+    """The plain words of a prompt, and the same with class words fused; where in the second those of everybody heard
+    stand, and how many. The class words of `people` stand in the text in their order, a trigger behind each.
+
+    Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, BadPicture for weights that no
+    text can have, and what `PhotoMaker.tokens` raises.
+    """
+    read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
+    if read.keys() != {"g", "l"}:
+        found = f"another family (text encoders {listed(sorted(read))})"
+        raise WrongBaseModel("The CLIP", found, "SDXL's (text encoders g, l)", SAME_CLIP)
+    names = [person.identity.name for person in people]
+    single, _ = laid_out(read, mark, nothing, trigger, names, [1] * len(people))
+    said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
+    copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
+    copied, places = laid_out(read, mark, nothing, trigger, names, copies)
+    before, after = (clip.encode_from_tokens_scheduled(each) for each in (single, copied))
+    if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
+        raise unusable_text(f"The text {plain(text, 60)!r}")
+    for n, tokens in said.items():
+        weight = people[n].weight
+        after = [[loaded.fused(context, places[n], tokens, weight), options] for context, options in after]
+    return before, after, [(places[n], copies[n]) for n in said]
+
+
+def _control_nets_read(words: Conditioning, side: Conditioning) -> Conditioning:
+    """A side whose ControlNets read these texts instead, except where another node has given them others."""
+    pairs = zip(words, side, strict=True)
+    return [[text, {"cross_attn_controlnet": read, **options}] for (read, _), (text, options) in pairs]
 
 
 class ApplyPhotoMaker(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        made = io.Schema(
             node_id="LikenessApplyPhotoMaker",
             display_name=APPLY,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Clip.Input("clip"),
@@ -52,18 +124,18 @@ class ApplyPhotoMaker(io.ComfyNode):
                 PhotoMakerSocket.Input("photo_maker"),
                 CastOrIdentitySocket.Input("cast"),
                 io.String.Input("text", multiline=True, dynamic_prompts=True, default=f"photo of a man {TRIGGER}"),
-                advanced(io.String.Input("trigger", default=TRIGGER)),
+                schema.advanced(io.String.Input("trigger", default=TRIGGER)),
                 io.Float.Input("weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
-                percent_input("start_percent", 0.22),
-                *map(advanced, region_inputs()),
-                region_masks_input(),
+                schema.percent_input("start_percent", 0.22),
+                *map(schema.advanced, schema.region_inputs()),
+                schema.region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
         )
-        return described(
-            schema, "photomaker", "photo maker", "stacked id", "img trigger", "same person", "character", "multi id",
+        return schema.described(
+            made, "photomaker", "photo maker", "stacked id", "img trigger", "same person", "character", "multi id",
             "换脸",
         )  # fmt: skip
 
@@ -85,24 +157,32 @@ class ApplyPhotoMaker(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        cast = heard.as_cast(cast)
+        cast = regions.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        people, node = heard.heard(cast).people, notes.node_of(cls)
-        hints = [*heard.left_out(cast), *heard.remarks(cast, mask, heard.REGIONS, 0)]
+        people, node = regions.present(cast).people, notes.node_of(cls)
+        hints = [
+            *regions.left_out(cast),
+            *regions.remarks(cast, mask, regions.REGIONS, 0),
+            *[WITHOUT_PEOPLE] * (not people),
+        ]
+        notes.tell(node, "\n".join(hints))
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
-        said = prompt(photo_maker, clip, text, trigger, cast.people)
+        words, fused, stand = prompt(photo_maker, clip, text, trigger, cast.people)
         if not people:
-            notes.tell(node, "\n".join([*hints, WITHOUT_PEOPLE]))
-            return io.NodeOutput(model, said.plain, negative)
+            return io.NodeOutput(model, words, negative)
         scope = scopes.of_bodies(cast, APPLY, node, ALWAYS, mask, extent, margin, feather)
-        sides = by_region(said, negative, start_percent, scope.regions, scope.canvas)
-        notes.tell(node, "\n".join(hints))
-        names = comfy.lora.model_lora_keys_unet(model.model, {})
-        model = with_lora(model, photo_maker.lora, lora_weight, node, names)
-        if scope.regions is None:
-            return io.NodeOutput(model, *sides)
-        return io.NodeOutput(patched(model, RegionalTextRun), *sides, ui=scope.preview(cls))
+        # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
+        before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
+        areas = scope.regions
+        for (place, count), region in zip(stand, () if areas is None else areas, strict=areas is not None):
+            bound = standing_at(place, count, region, scope.canvas)
+            quiet = silent(bound)
+            before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
+        positive = [entry for pair in zip(before, after, strict=True) for entry in changed_at(*pair, start_percent)]
+        acting = with_lora(model, photo_maker.lora, lora_weight, node, comfy.lora.model_lora_keys_unet(model.model, {}))
+        acting = acting if areas is None else patched(acting, RegionalTextRun)
+        return io.NodeOutput(acting, positive, negative, ui=scope.preview(cls))
 
 
 LOADER = FileLoader(FILE, load_photo_maker)

@@ -1,22 +1,35 @@
-"""A cast as reference pictures: for models that take several and are told in words who is who."""
+"""A cast as reference pictures, for models that take several and are told in words who is who; each heard by region."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import notes
+from ...bridge import dit, notes
+from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.dit import require_dits
-from ...bridge.schema import IN_METHODS, advanced, described
+from ...bridge.runs import patched
+from ...bridge.schema import (
+    IN_METHODS,
+    advanced,
+    applied_outputs,
+    described,
+    percent_input,
+    region_inputs,
+    region_masks_input,
+)
 from ...core import previews
-from ...core.places.heard import as_cast, heard
+from ...core.people import require_places
+from ...core.places import drawing, regions
 from ..sockets import CastOrIdentitySocket
-from . import bind
-from .encoding import PeopleReferences, encoded, family_of, latents_of, referring, seen_of, too_many
+from . import bound
+from .bound import BoundReferences, BoundReferencesRun, check_tokens
+from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_of, referring, seen_of, too_many
 from .pictures import SENTENCES, captioned, references, remarks, with_sentences
 
 NAME = "Cast as References"
@@ -70,8 +83,8 @@ class CastReferences(io.ComfyNode):
         pose_picture: bool,
     ) -> io.NodeOutput:
         require_dits(NAME)
-        family, everybody = family_of(clip), as_cast(cast)
-        found = references(heard(everybody), photos_per_person, size, pictures, pose_picture, NAME)
+        family, everybody = family_of(clip), regions.as_cast(cast)
+        found = references(regions.present(everybody), photos_per_person, size, pictures, pose_picture, NAME)
         whose = tuple(one.person for one in found for _ in one.pictures)
         notes.tell(notes.node_of(cls), "\n".join([*remarks(everybody), *too_many(family, len(whose))]))
         record = PeopleReferences(everybody, tuple(latents_of(vae, family, found)), whose)
@@ -87,4 +100,91 @@ def _shown(cls: type[io.ComfyNode], captioned: Sequence[tuple[Tensor, str]]) -> 
     return ui.PreviewImage(previews.contact_sheet(pictures, captions, lines=2), cls=cls) if pictures else None
 
 
-NODES = [CastReferences, *bind.NODES]
+BIND = "References by Region"
+NOBODY, EVERYBODY = "nobody", "everybody"
+
+
+class BindReferences(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        extent, margin, _feather = region_inputs()
+        schema = io.Schema(
+            node_id="LikenessBindReferences",
+            display_name=BIND,
+            category=IN_METHODS,
+            inputs=[
+                io.Model.Input("model"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05),
+                percent_input("start_percent", 0.0),
+                percent_input("end_percent", 1.0),
+                io.Combo.Input("outside", options=[NOBODY, EVERYBODY]),
+                advanced(extent),
+                advanced(margin),
+                region_masks_input(),
+            ],
+            hidden=[io.Hidden.unique_id],
+            outputs=applied_outputs(),
+            is_experimental=True,
+        )
+        return described(
+            schema, "regional reference", "bind references", "reference latent region", "qwen image edit", "flux 2",
+            "klein", "attention mask", "identity bleeding", "mixed faces",
+        )  # fmt: skip
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        positive: Conditioning,
+        negative: Conditioning,
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        outside: str,
+        extent: regions.Extent,
+        margin: float,
+        mask: Tensor | None = None,
+    ) -> io.NodeOutput:
+        dit.require_dits(BIND)
+        if strength == 0:
+            return io.NodeOutput(model, positive, negative)
+        dit.family(model)
+        records: list[PeopleReferences] = [o[REFERENCES] for _, o in (*positive, *negative) if REFERENCES in o]
+        by_row = next((one.cast for one in records if one.cast.by_row), None)
+        if mask is not None:
+            regions.check_one_picture(by_row)
+        notes.tell(notes.node_of(cls), ROWS if by_row else "")
+        if by_row:
+            return io.NodeOutput(model, positive, negative)
+        window = sigmas_of(model, BIND, start_percent, end_percent)
+        canvas = Canvas(notes.node_of(cls), BIND, lambda _: "with their regions")
+        shown = list[Tensor]()
+
+        def said(record: PeopleReferences) -> BoundReferences:
+            dit.check_latents(record.latents, model, BIND)
+            people = regions.present(record.cast).people
+            if mask is None:
+                placed = require_places(record.cast, BIND)
+                areas = regions.of_present(placed, people, None, extent, margin, 0)
+            else:
+                areas = regions.of_masks(mask, record.cast)
+            names = tuple(regions.names(people))
+            made = BoundReferences(object(), window, record, areas, names, strength, outside == EVERYBODY, canvas)
+            height, width = areas.shape[1:]
+            tokens = made.on_tokens(height, width)
+            check_tokens(tokens, names, height, width)
+            whole = tokens.float().repeat_interleave(dit.TOKEN, 1).repeat_interleave(dit.TOKEN, 2)[:, :height, :width]
+            shown.append(drawing.read_regions(whole, people))
+            return made
+
+        sides = bound.bound((positive, negative), said, BIND)
+        if not shown:
+            return io.NodeOutput(model, positive, negative)
+        return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))
+
+
+ROWS = "Nothing to bind: with the cast of Crop Faces each person has a row of the batch, with their reference alone."
+
+NODES = [CastReferences, BindReferences]

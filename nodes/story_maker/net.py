@@ -58,7 +58,8 @@ class Seen:
 
 class Projection(FacePlusProjection):
     """A person to tokens. state: "proj.*", "norm.*" and "perceiver_resampler.*" of FaceID Plus for the face,
-    "resample.*" for the body, "pos_embed" per number of a person, "bg_embed", "proj_out.*", "norm_out.*"."""
+    "resample.*" for the body, "pos_embed" per number of a person, "bg_embed", "proj_out.*", "norm_out.*". states: width
+    of the hidden states it reads, 1280 of CLIP ViT-H."""
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__(state, ops=ops, **factory)
@@ -67,11 +68,7 @@ class Projection(FacePlusProjection):
         self.bg_embed = nn.Parameter(torch.empty(state["bg_embed"].shape, **factory))
         self.proj_out = ops.Linear(self.width, self.width, **factory)
         self.norm_out = ops.LayerNorm(self.width, **factory)
-
-    @property
-    def states(self) -> int:
-        """Width of the hidden states it reads: 1280, those of CLIP ViT-H."""
-        return self.resample.embedding
+        self.states = self.resample.embedding
 
     def person(self, seen: Seen, number: int) -> Tensor:
         """(1, 20, width), of the person of this number in the picture, from 0."""
@@ -85,23 +82,15 @@ class Projection(FacePlusProjection):
 class StoryMakerNet(nn.Module):
     """One mask.bin without its LoRA.
 
-    state: "image_proj_model.*" as in Projection, and "ip_adapter.<odd n>.to_{k,v}_ip.weight".
+    state: "image_proj_model.*" as in Projection, and "ip_adapter.<odd n>.to_{k,v}_ip.weight". width: of one token, the
+    text width of the models this file is made for. most: people that the whole picture tells apart.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.image_proj_model = Projection(below("image_proj_model.", state), ops=ops, **factory)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
-
-    @property
-    def width(self) -> int:
-        """Of one token: the text width of the models this file is made for."""
-        return self.ip_adapter.width
-
-    @property
-    def most(self) -> int:
-        """People that the whole picture tells apart."""
-        return len(self.image_proj_model.pos_embed)
+        self.width, self.most = self.ip_adapter.width, len(self.image_proj_model.pos_embed)
 
     def tokens(self, people: Sequence[Seen], alone: bool) -> Tensor:
         """(people, 20, width). alone: everybody has a picture to themselves, and is its first person.

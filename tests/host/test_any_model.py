@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import comfy.controlnet
@@ -11,25 +10,18 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import comfy.utils
-import people_made
 import pytest
 import real_faces
 import tiny_dits
-import tiny_encoders
 import tiny_vaes
 import torch
 from attack_graphs import DEFAULTS, ours
 from crops import WIDGETS, crop, friends_of
-from figures import relative
 from graph_run import run
 from pack.core.errors import BadPhoto, WrongBaseModel
 from pack.core.inputs import BadPicture
-from pack.core.people import Cast, PlacedCast
-from pack.core.pictures import rows as picked
-from pack.core.places import group
+from pack.core.people import Cast
 from pack.nodes import measure, second_pass
-from pack.nodes.references.bind import BindReferences
-from pack.nodes.references.nodes import CastReferences
 from promised import rows
 
 import nodes
@@ -121,104 +113,6 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
     assert torch.equal(best["samples"], samples[order]) and torch.equal(best["noise_mask"], masks[order])
 
 
-# Everybody in a row, with a reference of their own
-
-
-ROWS = 3
-TIGHT = 5e-6
-"""Of the largest value: rows of one batch against runs of their own, in float32."""
-WAYS = [("FLUX.2", "index"), ("Qwen-Image", "index"), ("Qwen-Image", "index_timestep_zero")]
-SEEN = ["the same", "the room alone", "nobody"]
-"""By the negative."""
-
-
-@pytest.mark.parametrize(
-    ("family", "method", "negative"),
-    [
-        pytest.param(*way, negative, marks=() if n == m else pytest.mark.thorough)
-        for n, way in enumerate(WAYS)
-        for m, negative in enumerate(SEEN)
-    ],
-)
-def test_row_n_has_reference_n(family, method, negative):
-    """With CFG, beside a room that all share, through the host's own sampler node: denoised where their mask is."""
-    model = tiny_dits.model(family)
-    people, room = tiny_dits.latent(family, 64, 48, seed=2, rows=ROWS), tiny_dits.latent(family, 48, 80, seed=3)
-    start = tiny_dits.latent(family, 96, 64, seed=1, rows=ROWS)
-    masks = torch.rand(ROWS, 64, 96, generator=torch.Generator().manual_seed(4)).gt(0.5).float()
-
-    def text(seed, references):
-        """Of Qwen-Image with a mask, whose last words are none, other than the other side's."""
-        masked = {"attention_mask": (torch.arange(7)[None] < seed - 5).long()} if family == tiny_dits.QWEN else {}
-        return tiny_dits.conditioning(seed, references, reference_latents_method=method, **masked)
-
-    def sampled(rows, whose=None):
-        who = people[rows if whose is None else whose]
-        sides = [text(10, [room, who]), text(11, {SEEN[0]: [room, who], SEEN[1]: [room], SEEN[2]: []}[negative])]
-        mask = masks[rows].reshape(len(rows), *[1] * (start.ndim - 3), 64, 96)
-        latents = {"samples": start[rows], "noise_mask": mask, "batch_index": rows}
-        return nodes.common_ksampler(model, 5, 2, 3.0, "euler", "simple", *sides, latents, denoise=0.6)[0]["samples"]
-
-    together = sampled([0, 1, 2])
-    for n in range(ROWS):
-        assert relative(together[n : n + 1], sampled([n])) < TIGHT
-    assert relative(together[:1], sampled([0], whose=[1])) > 1e-3
-
-
-ENCODERS = {
-    "FLUX.2": (tiny_encoders.klein, "context_in_dim"),
-    "Qwen-Image": (tiny_encoders.qwen, "joint_attention_dim"),
-}
-BY_REGION = {
-    "strength": 1.0, "start_percent": 0.0, "end_percent": 1.0, "outside": "nobody", "extent": "body", "margin": 0.25,
-}  # fmt: skip
-
-
-def referring(family, cast):
-    """Positive and negative."""
-    return CastReferences.execute(
-        clip=ENCODERS[family][0](), vae=vae_of(family), cast=cast, prompt="a face", negative_prompt="",
-        sentences="before the prompt", size=128, photos_per_person=1, pose_picture=False,
-    ).args[:2]  # fmt: skip
-
-
-@pytest.mark.parametrize("family", ENCODERS)
-def test_crops_are_mended_by_references_of_their_own(face_model, photo, friends, vae, family):
-    """From Crop Faces through Cast as References and the sampler to Paste Faces: all at once as one by one."""
-    drawn = [people_made.person(n).identity.portraits for n in (1, 2, 3)]
-    people = zip(friends.people, drawn, strict=True)
-    people = tuple(replace(one, identity=replace(one.identity, portraits=seen)) for one, seen in people)
-    made = crop(face_model, photo, Cast(people), vae=vae)
-    who, latents = made["cast_by_row"], made["latents"]
-    model = tiny_dits.model(family, **{ENCODERS[family][1]: referring(family, who)[0][0][0].shape[-1]})
-
-    def sampled(rows):
-        sides = referring(family, replace(who, people=tuple(who.people[n] for n in rows)))
-        # Nothing is left to References by Region: nobody hears another's reference.
-        same = BindReferences.execute(model, *sides, **BY_REGION).args
-        assert all(one is other for one, other in zip(same, (model, *sides), strict=True))
-        chosen = picked(latents, rows)
-        return nodes.common_ksampler(model, 5, 2, 3.0, "euler", "simple", *sides, chosen, denoise=0.6)[0]
-
-    together = sampled([0, 1, 2])
-    assert relative(together["samples"][1:2], sampled([1])["samples"]) < TIGHT
-    decoded = nodes.VAEDecode().decode(vae, together)[0]
-    pasted, where = second_pass.PasteFaces.execute(photo, made["where"], "none", decoded).args
-    assert torch.equal(pasted[where == 0], photo[where == 0]) and not torch.equal(pasted, photo)
-
-
-@pytest.mark.parametrize("family", ENCODERS)
-def test_references_of_another_family_are_refused_by_name(family):
-    """In place of what the sampler would say of the shape of a tensor."""
-    slots = group.layout(2, "bust", 1, SIZE, SIZE).slots
-    cast = PlacedCast(tuple(people_made.person(n, slot=slot) for n, slot in enumerate(slots, 1)), SIZE, SIZE)
-    sides = referring(family, cast)
-    for other in {"FLUX.1", *ENCODERS} - {family}:
-        message = f"References by Region is made for {family}, but {other}, as the MODEL is, is needed"
-        with pytest.raises(WrongBaseModel, match=message):
-            BindReferences.execute(tiny_dits.model(other), *sides, **BY_REGION)
-
-
 # Methods of SD1.5 and SDXL
 
 
@@ -263,13 +157,6 @@ def test_a_transformer_is_refused_by_name(kind, checkpoint):
             run(ours(kind, **changed), {})
 
 
-@pytest.mark.parametrize("kind", ["LikenessEncodeParts", "LikenessSharePartsAttention"])
-def test_the_vae_of_another_family_is_refused_by_name(kind, vae):
-    message = rf"vae input is made for [FS].* \(latent channels {vae.latent_channels}\), but"
-    with pytest.raises(WrongBaseModel, match=message):
-        run(ours(kind, vae=vae), {})
-
-
 def test_id_patch_names_the_model_of_the_sampler(checkpoint):
     """Which its apply node never sees."""
     given, name = checkpoint
@@ -278,14 +165,3 @@ def test_id_patch_names_the_model_of_the_sampler(checkpoint):
     latent = torch.zeros(1, *{"FLUX.2": (128, 6, 8), "Qwen-Image": (16, 1, 12, 16)}.get(name, (16, 12, 16)))
     with pytest.raises(WrongBaseModel, match=message):
         tiny_dits.sample(given["model"], *sides, latent)
-
-
-def test_a_control_net_of_a_transformer_is_refused():
-    net = comfy.controlnet.ControlBase()
-    net.control_model = comfy.ldm.flux.controlnet.ControlNetFlux(
-        latent_input=True, **{**tiny_dits.CONFIGS["FLUX.1"][1], "image_model": None, "dtype": torch.float32},
-        operations=comfy.ops.disable_weight_init,
-    )  # fmt: skip
-    for kind in ("LikenessApplyInstantID", "LikenessApplyIDPatch"):
-        with pytest.raises(WrongBaseModel, match=r"ControlNet given to .* is made for ControlNetFlux, but SDXL"):
-            run(ours(kind, control_net=net), {})

@@ -7,12 +7,9 @@ from contextlib import nullcontext
 
 import pytest
 import tiny_dits
-import tiny_sd15
 import torch
 from pack.bridge import dit
-from pack.core.errors import WrongBaseModel
 from pack.nodes.infinite_you import nodes as infinite_you
-from pack.nodes.references import bind as bind_references
 from pack.nodes.references import nodes as references
 from pack.nodes.with_anyone import nodes as with_anyone
 
@@ -30,9 +27,7 @@ def test_old_hosts_are_told_by_what_they_lack():
 
 @pytest.mark.both_hosts
 @pytest.mark.skipif(tiny_dits.KNOWN, reason="this ComfyUI is new enough")
-@pytest.mark.parametrize(
-    "node", [node for module in (bind_references, infinite_you, references, with_anyone) for node in module.NODES]
-)
+@pytest.mark.parametrize("node", [node for module in (infinite_you, references, with_anyone) for node in module.NODES])
 def test_old_hosts_are_told_before_anything_else(node):
     run = inspect.unwrap(node.execute.__func__)  # without what looks at its inputs
     with pytest.raises(dit.HostTooOld, match=rf"^{node.GET_SCHEMA().display_name} needs ComfyUI 0\.33"):
@@ -73,11 +68,3 @@ def test_functions_go_around_blocks_and_attention_and_around_those_of_others(fam
     attended = [tokens + height * width, "their attention"]
     one = [first, "theirs", *attended, *attended * (len(blocks) - 2), last, *attended]
     assert seen == one * (len(seen) // len(one)) and len(seen) == 4 * len(one)
-
-
-@tiny_dits.needed
-def test_other_models_are_refused_by_both_names():
-    with pytest.raises(WrongBaseModel, match=r"made for SD15, but FLUX.1, FLUX.2 or Qwen-Image is needed"):
-        dit.family(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)))
-    with pytest.raises(WrongBaseModel, match=r"made for FLUX.2, but FLUX.1 is needed"):
-        dit.family(tiny_dits.model(dit.FLUX_2), (dit.FLUX,))

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import attack_values
 import comfy.lora
 import comfy.samplers
-import parts_made
 import pytest
 import tiny_sd15
 import tiny_sdxl
 import torch
 from figures import relative
-from other_packs import KEYS, ip_adapter_pack
 from pack.bridge import lora
-from pack.bridge.encode import EncoderMissing, WrongEncoder
-from pack.bridge.injections import Injection
-from pack.bridge.scopes import AdapterMismatch
 from pack.bridge.unet import attention_layers
 from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
-from pack.core.identities import PortraitsMissing, RecogniserMissing
-from pack.core.people import Cast, NotPlaced
+from pack.core.people import Cast
 from pack.nodes.ip_adapter import net
 from peers import adapter_for, apply, read
 from people_made import person
-from seeded import ip_adapter_file, seeded
+from seeded import seeded
 
 WIDTH, HEIGHT = 136, 104  # odd multiples of 8
 ALMOST = 1e-5  # of the largest value: what float32 makes of another order
@@ -108,15 +99,6 @@ def test_numbers_of_photos_need_not_be_equal(applied, monkeypatch):
         applied(Cast((few, many)), "face-id-portrait", mask=torch.stack([left, right]))
 
 
-def test_every_photo_of_plus_counts(applied):
-    cast = Cast((person(1, photos=2),))
-    mean, sequence, made = (
-        sample(*applied(cast, "face-id-plus", **changed))
-        for changed in ({}, {"photos": "sequence"}, {"portrait": "face", "photos": "mean"})
-    )
-    assert relative(mean, sequence) > 1e-4 and torch.equal(mean, made)
-
-
 def test_the_lora_of_somebody_else_stays_in_either_order(applied, model):
     own = seeded({"0.to_q_lora.down.weight": (4, 32), "0.to_q_lora.up.weight": (32, 4)}, 5)
     before = applied(one(), before=(by_hand(model, own), *TEXTS))
@@ -158,66 +140,6 @@ def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):
     compiled.add_object_patch("diffusion_model", torch.compile(model.get_model_object("diffusion_model")))
     there = [lora.with_lora(one, kinds["face-id"].lora, 1.0).patches for one in (model, compiled)]
     assert there[0].keys() == there[1].keys()
-
-
-def theirs(model, applied, keys):
-    """Another pack that reads such a file itself: of the tokens that ours has made, by the matrices in the file."""
-    layers = adapter_for(model, "face-id-portrait")["ip_adapter"]
-    pairs = [[layers[f"{2 * n + 1}.to_{side}_ip.weight"].T for side in "kv"] for n in range(16)]
-    tokens = [side[0][1]["model_conds"][Injection.key].cond[0].tokens for side in applied[1:]]
-    return ip_adapter_pack(model, keys, [tuple((one @ k, one @ v) for k, v in pairs) for one in tokens])
-
-
-@pytest.mark.parametrize("keys", KEYS)
-def test_another_packs_adapter_before_or_after_loses_nothing(applied, model, keys):
-    other = applied(one(2), "face-id-portrait")
-    patched, *sides = applied(one(), "face-id-portrait")
-    packed = theirs(patched, other, keys)
-    before = sample(*applied(one(), "face-id-portrait", before=(theirs(model, other, keys), *TEXTS)), steps=2)
-    assert torch.equal(sample(packed, *sides, steps=2), before)
-    assert relative(sample(patched, *sides, steps=2), before) > 1e-2, "theirs works"
-    assert relative(sample(theirs(model, other, keys), *TEXTS, steps=2), before) > 1e-2, "ours works"
-
-
-@pytest.mark.both_hosts
-@pytest.mark.parametrize("keys", KEYS)
-def test_one_file_makes_one_picture_but_for_a_middle_that_is_none(applied, model, keys):
-    ours = applied(one(), "face-id-portrait")
-    found = sample(theirs(model, ours, keys), *TEXTS, steps=2)
-    if "none" in keys:
-        assert relative(found, sample(*ours, steps=2)) > 1e-4
-        ours = ours[0], *(without_the_middle(model, side) for side in ours[1:])
-    assert relative(found, sample(*ours, steps=2)) <= 2e-6
-
-
-def without_the_middle(model, side):
-    ((text, options),) = side
-    carried = options["model_conds"][Injection.key]
-    named = zip(attention_layers(model), carried.cond[0].layers, strict=True)
-    kept = replace(carried.cond[0], layers=tuple(None if name == "middle" else pair for (name, *_), pair in named))
-    conds = {**options["model_conds"], Injection.key: type(carried)((kept,))}
-    return [[text, {**options, "model_conds": conds}]]
-
-
-def test_what_does_not_fit_is_named(applied):
-    unknown = replace(person(1).identity, embeddings={"antelopev2": torch.randn(1, 512)})
-    old = replace(person(1).identity, portraits=None)
-    sdxl, small = (
-        read("ip_adapter", ip_adapter_file("face-id", widths, text))
-        for widths, text in (([128] * 16, 2048), ([32] * 15, 768))
-    )
-    refused = [
-        (RecogniserMissing, "FaceID needs w600k_r50, .* has antelopev2", unknown, "face-id", {}),
-        (PortraitsMissing, "FaceID Plus v2 looks at", old, "face-id-plus", {}),
-        (EncoderMissing, "FaceID Plus v2 .*to clip_vision.*ViT-H", one(), "face-id-plus", {"clip_vision": None}),
-        (WrongEncoder, "ViT-H", one(), "face-id-plus", {"clip_vision": parts_made.clip_vision()}),
-        (WrongBaseModel, "SD1.5.*SDXL", one(), sdxl, {}),
-        (AdapterMismatch, "15 cross-attention layers .*SD15, 16 layers", one(), small, {}),
-        (NotPlaced, "a position for each person", attack_values.unplaced(), "face-id", {}),
-    ]  # fmt: skip
-    for kind, said, cast, file, more in refused:
-        with pytest.raises(kind, match=said):
-            applied(cast, file, **more)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ import comfy.model_management
 import comfy.utils
 import parts_made
 import pytest
-import tiny_sdxl
 import torch
 from figures import relative
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
@@ -18,7 +17,7 @@ from pack.core.parts.parts import LABELS, BadPart, Parts
 from pack.nodes.parts import Part
 from pack.nodes.parts2whole import features as parts2whole
 from parts_made import HEIGHT, WIDTH, picture
-from parts_run import POSE, apply, encode, noise, sample, text
+from parts_run import POSE, apply, encode, sample, text
 
 HALF = torch.zeros(1, HEIGHT, WIDTH)
 HALF[..., : WIDTH // 2] = 1
@@ -66,15 +65,6 @@ def test_encoding_moves_the_bar_and_can_be_cancelled(made, monkeypatch):
         encode(made, parts_made.parts(3))
 
 
-def test_the_reference_net_is_not_needed_while_sampling(model, features, monkeypatch):
-    applied, loaded, load = apply(model, features[1]), [], comfy.model_management.load_models_gpu
-    spy = lambda models, *a, **k: (loaded.extend(models), load(models, *a, **k))  # noqa: E731
-    monkeypatch.setattr(comfy.model_management, "load_models_gpu", spy)
-    sample(*applied, steps=1)
-    assert loaded and all(m.model is not features[1].networks.reference.model for m in loaded)
-    assert all(part.kept.device.type == "cpu" for parts in features[1].bank.values() for part in parts)
-
-
 def test_every_picture_of_a_batch_can_have_its_own_pose(model, features):
     other = picture(91, WIDTH, HEIGHT)
     both = sample(*apply(model, features[1], pose=torch.cat([POSE, other])), batch=2, steps=3)
@@ -108,70 +98,6 @@ def test_heat_maps_of_one_step(model, features, sampler, times):
     assert len(seen) == times
     assert all(len(one) == 3 and one.min() >= 0 and one.sum(dim=0).max() <= 1 for one in seen)
     assert torch.equal(watched, sample(*apply(model, features[3], pose=None), steps=4, sampler=sampler))
-
-
-def seven(made, model, features):
-    encode(made, Parts((*parts_made.parts(6).parts, *parts_made.parts(1).parts)))
-
-
-def nobody(made, model, features):
-    encode(made, Parts((dataclasses.replace(parts_made.parts(1).parts[0], weight=0.0),)))
-
-
-def another_size(made, model, features):
-    sample(*apply(model, features), start=noise(width=96, height=128))
-
-
-def of_sdxl(made, model, features):
-    apply(tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()), features)
-
-
-def for_sdxl(made, model, features):
-    networks = dataclasses.replace(made.networks, reference=tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()))
-    apply(model, dataclasses.replace(features, networks=networks))
-
-
-def twice(made, model, features):
-    apply(model, features, *apply(model, features)[1:])
-
-
-def encoders(**given):
-    return lambda made, *_: encode(made, parts_made.parts(1), **{name: make() for name, make in given.items()})
-
-
-MISUSE = [
-    (seven, errors.BadParts, "There are 7 parts; Parts2Whole takes 1 to 6"),
-    (nobody, errors.BadParts, "There is no part with a weight above 0"),
-    (
-        encoders(clip=lambda: parts_made.clip(64)), errors.WrongBaseModel,
-        r"The clip input is made for another family \(text width 64\), but one with text",
-    ),
-    (
-        encoders(clip_vision=lambda: parts_made.clip_vision(64)), errors.WrongBaseModel,
-        r"The clip_vision input is made for another family \(width 64",
-    ),
-    (
-        lambda made, *_: encode(made, parts_made.parts(1), 90, 120), errors.BadSize,
-        "The size of the parts is 90x120 px; multiples of 8, at least 64, are needed",
-    ),
-    (another_size, errors.BadSize, "The latent is 96x128 px; the parts were encoded for 88x120 px.*second pass"),
-    (
-        lambda _, model, features: apply(model, features, pose=picture(1, 100, 100)), errors.BadSize,
-        "The pose image is 100x100 px; the parts are encoded for 88x120 px, another aspect",
-    ),
-    (
-        of_sdxl, errors.WrongBaseModel,
-        r"a UNet with 16 attention layers and text width 48, but one with 17 and text width 2048 \(SDXL\)",
-    ),
-    (for_sdxl, errors.WrongBaseModel, r"text width 2048, but one with 16 and text width 48 \(SD15\)"),
-    (twice, errors.BadParts, "The conditioning carries parts already.*target_mask"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("use", "error", "said"), MISUSE)
-def test_misuse_is_named(made, model, features, use, error, said):
-    with pytest.raises(error, match=said):
-        use(made, model, features[1])
 
 
 def test_a_pose_of_almost_the_same_aspect_is_taken(model, features):

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import attack_values
 import instant_id_run
-import parts_made
 import photo_maker_made as made
 import pytest
 import tiny_sdxl
 import torch
-from figures import relative
 from instant_id_run import HEIGHT, WIDTH, sample
 from other_packs import around as wrapped
-from pack.core import errors
-from pack.core.people import Cast, NotPlaced, PlacedCast
-from pack.nodes.photo_maker.net import BadTrigger
-from peers import apply, read
+from pack.core.people import PlacedCast
+from peers import apply
 
 KIND = "LikenessApplyPhotoMaker"
 ONE, TWO = "photo of a man img in a red hat", "a man img and a woman img, on the beach"
@@ -37,24 +32,6 @@ def put(model, cast=None, text=None, **changed):
     cast = cast or halves()
     text = text or (TWO if len(cast.people) == 2 else ONE)
     return apply(KIND, model=model, cast=cast, text=text, **{"clip": made.clip(), **made.DEFAULTS, **changed})
-
-
-def test_heard_everywhere_is_no_region_behind_a_long_text(model):
-    """In the second chunk of it."""
-    cast, far = Cast((made.person(1, 3),)), ONE.replace("photo of", "photo of many things " * 25)
-    sides = [put(model, cast, far, start_percent=0.0, **given) for given in ({"mask": attack_values.mask()}, {})]
-    assert sides[0][1][0][0].shape[1] == 154
-    assert relative(*(sample(*one, steps=1) for one in sides)) < 2e-5
-
-
-def test_off_is_the_plain_words_and_is_said(model, caplog):
-    for cast, changed in ((None, {"weight": 0.0}), (Cast((made.person(1, weight=0.0),)), {})):
-        switched_off, positive, negative = put(model, cast, **changed)
-        assert switched_off is model and "model_conds" not in negative[0][1]
-        assert "The text is read without its trigger words" in caplog.text
-        plain = (ONE if cast else TWO).replace(" img", "")
-        (given,), (expected,) = positive, made.clip().encode_from_tokens_scheduled(made.clip().tokenize(plain))
-        assert torch.equal(given[0], expected[0]) and given[1].keys() == expected[1].keys()
 
 
 def test_somebody_of_weight_zero_has_plain_words(model):
@@ -97,58 +74,3 @@ def test_both_sides_go_through_the_unet_in_one_batch(model):
     applied, *sides = put(model, start_percent=0.5)
     sample(wrapped(applied, count), *sides, steps=3)
     assert rows == [2, 2, 2]
-
-
-def other_layout(_):
-    unet = tiny_sdxl.diffusers_unet(151, **tiny_sdxl.SSD_CHANGES)
-    put(tiny_sdxl.host_model(unet, tiny_sdxl.SSD_CONFIG))
-
-
-def without_portraits(model):
-    person = made.person(1)
-    cast = Cast((replace(person, identity=replace(person.identity, portraits=None)),))
-    put(model, cast, photo_maker=made.loaded(2))
-
-
-def damaged(key, changed):
-    """Tensors of other sizes. The count of places that some save does no harm."""
-
-    def use(_):
-        file = {name: dict(state) for name, state in made.file(1).items()}
-        file["id_encoder"]["vision_model.embeddings.position_ids"] = torch.arange(257)[None]
-        assert read("photo_maker", file).net.width == made.TEXT
-        file["id_encoder"][key] = changed(file["id_encoder"][key])
-        read("photo_maker", file)
-
-    return use
-
-
-EYE = "vision_model.embeddings.position_embedding.weight"
-MISUSE = {
-    "a UNet of another layout": (other_layout, errors.WrongBaseModel, "The LoRA in this file"),
-    "the CLIP of another family": (
-        lambda model: put(model, clip=parts_made.clip()), errors.WrongBaseModel, "encoders l.*encoders g, l",
-    ),
-    "a class word too few": (lambda model: put(model, text=ONE), BadTrigger, "1 time for 2 people"),
-    "several people without places": (
-        lambda model: put(model, Cast((made.person(1), made.person(2)))), NotPlaced, "Apply PhotoMaker",
-    ),
-    "a person saved without portraits": (
-        without_portraits, errors.LikenessError, "PhotoMaker looks at pictures of the face",
-    ),
-    "a file without places": (damaged(EYE, lambda x: x[:0]), errors.UnsupportedCheckpoint, "damaged PhotoMaker file "),
-    "a number as places": (
-        damaged(EYE, lambda x: x[0, 0]), errors.UnsupportedCheckpoint, "damaged PhotoMaker file .*0-d",
-    ),
-    "a wider projection": (
-        damaged("visual_projection.weight", lambda x: torch.cat([x, x[:, :1]], 1)), errors.UnsupportedCheckpoint,
-        "damaged PhotoMaker file ",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", MISUSE)
-def test_misuse_is_named(model, case):
-    use, kind, says = MISUSE[case]
-    with pytest.raises(kind, match=says):
-        use(model)

@@ -12,7 +12,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import relative
-from instant_id_made import person
+from instant_id_run import person
 from pack.core.people import Cast, PlacedCast, Slot
 from peers import Sampling, apply, attend, scaled, with_adapters
 from safetensors import safe_open

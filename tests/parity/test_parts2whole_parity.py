@@ -3,7 +3,6 @@ plainly on diffusers' modules: a dense bank, in which masked tokens stay as zero
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import parts_made
@@ -216,23 +215,3 @@ def test_the_bank_equals_diffusers_at_a_larger_odd_size(made):
     for block, ours in features.bank.items():
         for part, theirs in zip(ours, dense[f"{tiny_sd15.diffusers_name(block)}.attn1.processor"], strict=True):
             equals(part, theirs[0])
-
-
-def test_a_lora_changes_the_keys_and_values_of_the_parts(made, model):
-    """As if the LoRA were in the weights of the published algorithm's denoiser."""
-    generator, features = torch.Generator().manual_seed(3), encode(made, parts_made.parts(3))
-    merged, changes = tiny_sd15.diffusers_unet(111), {}
-    for side in "kv":
-        layer = merged.down_blocks[0].attentions[0].transformer_blocks[0].attn1.get_submodule(f"to_{side}")
-        change = torch.randn(layer.weight.shape, generator=generator) * 0.2
-        name = f"diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_{side}.weight"
-        changes[name] = ("diff", (change,))
-        layer.weight.data += change
-    with_lora, late = model.clone(), apply(model, features)
-    for each in (with_lora, late[0]):
-        each.add_patches(changes, 1.0, 1.0)
-    ours = parts_run.sample(*apply(with_lora, features))
-    theirs = expected(dataclasses.replace(made, denoiser=merged), parts_made.parts(3))
-    assert relative(ours, theirs) <= TOLERANCE
-    assert relative(ours, parts_run.sample(*apply(model, features))) > 1e-3
-    assert torch.equal(parts_run.sample(*late), ours), "before or after Apply Parts"

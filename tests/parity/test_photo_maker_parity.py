@@ -5,7 +5,6 @@ The released modules, run beside ours with the same weights at full width, diffe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,11 +18,9 @@ import torch
 import torch.nn.functional as functional
 from figures import relative
 from pack.core.models.tensors import below
-from pack.core.people import Cast, PlacedCast, Slot
-from pack.core.places import regions
+from pack.core.people import Cast
 from pack.nodes.photo_maker.nodes import prompt
 from peers import Sampling, apply, attend
-from rig.workflow import nodes_in
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from nodes import ControlNetApplyAdvanced
@@ -143,8 +140,8 @@ def test_the_text_equals_the_released_pipeline_s(version, written, read, weight)
     (plain, pooled), (text, later), place = as_released(read, "img", len(tokens), weight)
     here = slice(place, place + len(tokens))
     text[0, here] = fuse(text[0, here], tokens, below("fuse_module.", made.file(version)["id_encoder"]))
-    said = prompt(made.loaded(version), made.clip(), written, "img", [person])
-    for (ours, options), expected, vector in ((*said.plain, plain, pooled), (*said.fused, text, later)):
+    words, fused, _ = prompt(made.loaded(version), made.clip(), written, "img", [person])
+    for (ours, options), expected, vector in ((*words, plain, pooled), (*fused, text, later)):
         assert relative(ours, expected) <= 1e-6 and torch.equal(options["pooled_output"], vector)
 
 
@@ -179,20 +176,6 @@ class Case(NamedTuple):
 WIDTH, HEIGHT = 128, 96
 
 
-def of_the_template() -> Case:
-    """As the shipped workflow sets everything, at the size of the tiny networks."""
-    graph = json.loads((ROOT / "workflows" / "photo_maker_two_people.json").read_text("utf-8"))
-    nodes = {node["type"]: node.get("widgets_values") for node in nodes_in(graph)}
-    text, *values = nodes["LikenessApplyPhotoMaker"]
-    control, (*_, cfg, _, _, _) = nodes["ControlNetApplyAdvanced"], nodes["KSampler"]
-    left = torch.zeros(HEIGHT, WIDTH)
-    left[:, :64] = 1
-    slots = [Slot((x, 40.0), (x - 20, 20.0, x + 20, 60.0), mask=mask) for x, mask in ((32.0, left), (96.0, 1 - left))]
-    cast = PlacedCast(tuple(made.person(n, 2, slot) for n, slot in enumerate(slots)), WIDTH, HEIGHT)
-    changed = dict(zip(made.DEFAULTS, values, strict=True))
-    return Case(cast, text, 2, changed, tuple(control), nodes["CLIPTextEncode"][0], cfg)
-
-
 ONE, TWO = Cast((made.person(5, 2),)), Cast((made.person(6, 2), made.person(7, 3)))
 OVERLAPPING = torch.zeros(2, HEIGHT, WIDTH)
 OVERLAPPING[0, :, :80], OVERLAPPING[1, 16:, 56:] = 1, 0.5
@@ -203,7 +186,6 @@ CASES = {
         ONE, version=2, changed={"mask": OVERLAPPING[1:]}, control=(1.0, 0.1, 0.6)
     ),
     "two people by masks, ControlNet": Case(TWO, "a man img and a woman img at sea", changed={"mask": OVERLAPPING}),
-    "two people as in the template": of_the_template(),
 }
 
 
@@ -238,8 +220,8 @@ def test_sampling_equals_a_plain_loop(name):
         weight = weights[layer if layer in weights else layer.replace("to_out", "to_out.0")]
         weight += lora[key] @ lora[key.replace("up.weight", "down.weight")]
     said = prompt(loaded, made.clip(), case.text, "img", case.cast.people)
-    ((plain, pooled),), ((fused, later),) = said.plain, said.fused
-    shares = regions_of(case.cast, settings)
+    ((plain, pooled),), ((fused, later),), stand = said
+    shares = settings.get("mask")
     attention = ByRegion()
     if shares is not None:
         layers = unet.attn_processors.items()
@@ -247,7 +229,7 @@ def test_sampling_equals_a_plain_loop(name):
 
     def contexts(i):
         if shares is not None and sampling.sigmas[i] <= start:
-            places = (slice(place, place + count) for place, count in said.stand)
+            places = (slice(place, place + count) for place, count in stand)
             attention.regions = list(zip(places, shares, strict=True))
         return torch.cat([negative, plain if sampling.sigmas[i] > start else fused])
 
@@ -260,10 +242,3 @@ def test_sampling_equals_a_plain_loop(name):
         return (net, hint.movedim(-1, 1), strength, words) if sampling.inside(model, i, *ends) else None
 
     assert relative(ours, sampling.theirs(unet, contexts, pooled_at, control)) <= TOLERANCE
-
-
-def regions_of(cast, settings):
-    """(people, H, W), or None where one person is heard everywhere. What makes them of places has tests of its own."""
-    if settings.get("mask") is not None or not isinstance(cast, PlacedCast):
-        return settings.get("mask")
-    return regions.of_present(cast, cast.people, None, *(settings[name] for name in ("extent", "margin", "feather")))

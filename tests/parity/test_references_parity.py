@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import compiled
 import pytest
 import tiny_dits
-import tiny_sd15
 import torch
 from figures import relative
 from pack.bridge import dit
 from pack.bridge.carried import ModelNotPatched
-from pack.core.errors import BadSize, WrongBaseModel
-from pack.core.people import Cast, NotPlaced, RowCast
-from pack.core.places.regions import BadRegion
-from pack.nodes.references.bound import ReferencesMissing, ReferencesReplaced, TokensChanged
+from pack.core.people import Cast
+from pack.nodes.references.bound import ReferencesReplaced, TokensChanged
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from peers import apply
 from people_made import person
@@ -163,17 +159,6 @@ def test_an_area_has_its_part_of_the_regions(models, family):
     half = area(family, positive, 5, 6), negative
     expected = sample(family, (masked(model, said(family, people_at(MASKS[:, :, 80:]))), *half))
     assert relative(sample(family, bind(model, *half)), expected) <= EXACT
-
-
-@pytest.mark.parametrize("family", dit.FAMILIES)
-def test_where_everybody_is_barred_it_is_as_without_references(models, family):
-    """In a strip of the picture in which nobody with references stands."""
-    model, (positive, negative) = models(family), sides(family, whose=(0, 0, 0, 0), negative=False)
-    strip = area(family, positive, 0, 4), negative
-    found = sample(family, bind(model, *strip, mask=torch.stack([region(RIGHT), region(LEFT)])))
-    without = area(family, tiny_dits.conditioning(1), 0, 4), negative
-    assert relative(found, sample(family, (model, *without))) <= EXACT  # tests/unit: attention itself to the bit
-    assert relative(found, sample(family, (model, *strip))) > 1e-3
 
 
 @pytest.mark.parametrize("family", dit.FAMILIES)
@@ -328,45 +313,3 @@ def more_keys(model, positive, negative):
 def test_what_no_longer_fits_at_the_sampler_is_said(models, applied, error, words):
     with pytest.raises(error, match=words):
         sample(dit.FLUX, applied(*bind(models(dit.FLUX), *sides(dit.FLUX))))
-
-
-def test_nobody_with_a_weight_is_nothing_to_bind(models):
-    nobody = sides(dit.FLUX, whose=(), cast=Cast(()))
-    assert bind(models(dit.FLUX), *nobody) == (models(dit.FLUX), *nobody)
-
-
-def unreferring(_):
-    return [tiny_dits.conditioning(n) for n in (1, 2)]
-
-
-ROWS = RowCast(CAST.people, 64, 64)
-UNBOUND = [
-    (ReferencesMissing, "finds no references of the cast", unreferring, {}),
-    (NotPlaced, "person 1, person 2 have no place", sides, {"mask": None}),
-    (BadRegion, "picture of their own", lambda family: sides(family, cast=ROWS), {}),
-    (BadRegion, "covers no token", sides, {"mask": MASKS * (torch.arange(WIDTH) % 16 < 7)}),
-]
-
-
-@pytest.mark.parametrize(("error", "words", "given", "changed"), UNBOUND, ids=[words for _, words, *_ in UNBOUND])
-def test_what_cannot_be_bound_is_said(models, error, words, given, changed):
-    with pytest.raises(error, match=words):
-        bind(models(dit.FLUX), *given(dit.FLUX), **changed)
-
-
-def test_another_family_or_size_is_said(models):
-    given = sides(dit.FLUX)
-    with pytest.raises(WrongBaseModel, match=r"made for SD15, but FLUX.1, FLUX.2 or Qwen-Image"):
-        bind(tiny_sd15.host_model(tiny_sd15.diffusers_unet(1)), *given)
-    with pytest.raises(BadSize, match="176x112"):
-        sample(dit.FLUX, bind(models(dit.FLUX), *given), width=112)
-
-
-@pytest.mark.parametrize("family", [dit.FLUX_2, dit.QWEN])
-def test_no_step_waits_or_copies(family):
-    half = tiny_dits.model(family)
-    seen, found = compiled.Waits(), []
-    applied = bind(half, *sides(family))
-    with seen:
-        sample(family, applied, steps=3, callback=lambda *_: found.append(seen.of_a_step()))
-    assert len(found) == 3 and found[1:] == [[], []]

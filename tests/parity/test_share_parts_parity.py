@@ -19,7 +19,7 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import coarsest, transformers
 from pack.core.parts.bank import PartWeights, token_mask, window
 from pack.core.parts.parts import Parts, make_part
-from pack.nodes.share_parts.reference import LAYERS, SelfReference, put_in
+from pack.nodes.share_parts.nodes import LAYERS, SelfReference, put_in
 from peers import attend
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8

@@ -16,8 +16,7 @@ import torch.nn.functional as functional
 from figures import relative
 from pack.bridge.dit import FLUX, inside
 from pack.core.people import PlacedCast, Slot
-from pack.core.places.heard import REGIONS
-from pack.nodes.with_anyone.net import Face, WithAnyoneNet, of_faces, read
+from pack.core.places.regions import REGIONS
 from peers import apply
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
@@ -162,26 +161,3 @@ def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
         for grid, box in zip(expected, boxes, strict=True):
             grid[tokens_in(box, 16, 16)] = True
         assert torch.equal(inside(faces.acts, (32, 32)), expected.flatten(1))
-
-
-def test_in_16_bits_it_errs_as_the_formulas_do():
-    """Of products of weights that are rounded once more."""
-    file = with_anyone_file(width=512, blocks=1, heads=4)
-    noise = torch.Generator().manual_seed(5)
-    given = {
-        "embeddings": torch.randn(1, 512, generator=noise) * 1.5,
-        "img": torch.randn(1, 63, 512, generator=noise) * 3,
-    }
-
-    def published(dtype):
-        embeddings, img = (x.to(dtype) for x in given.values())
-        return Published({key: x.to(dtype) for key, x in file.items()}, embeddings, None).added(0, img)
-
-    state = of_faces(file)
-    net = WithAnyoneNet(state, ops=torch.nn)
-    net.load_state_dict(state)
-    with torch.no_grad():
-        face = Face(*(x.bfloat16() for x in net.faces(given["embeddings"])[0]))
-    ours, theirs, exact = read(given["img"].bfloat16(), face, [0]), published(torch.bfloat16), published(torch.float64)
-    errors = [float((x.double() - exact).norm() / exact.norm()) for x in (ours, theirs)]
-    assert 1e-4 < errors[0] < 1.2 * errors[1]

@@ -1,4 +1,5 @@
-"""Under torch.compile, by the host's own node: one graph, nothing compiled anew for other people, the same picture."""
+"""Under torch.compile, by the host's own node: one graph, nothing compiled anew for other people, the same picture. And
+nothing in a step waits for a number, or moves what lies there already."""
 
 from __future__ import annotations
 
@@ -7,11 +8,14 @@ from typing import Any
 import comfy.ldm.flux.math
 import comfy.ldm.qwen_image.model
 import compiled
+import latent_preview
 import pytest
 from attack_graphs import DEFAULTS, MODELS, Node, node, ours, value
 from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
-from promised import Row, in_front, latents
+from graph_run import run
+from pack.bridge.self_attention import run as sharing
+from promised import Row, in_front, latents, rows
 
 SMALL = value("small()")
 WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
@@ -46,25 +50,100 @@ def small(row: Row) -> dict[str, Any]:
     return given
 
 
-def test_it_is_one_graph_and_compiled_once(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+def given_and_model(row: Row) -> tuple[dict[str, Any], Node]:
+    """Inputs beside the defaults, and the MODEL that is compiled."""
+    given = small(row)
+    return given, given.get("model") or (SMALL if given else DEFAULTS[row.kind].get("model") or value(MODELS[row.kind]))
+
+
+def graph_of(row: Row, applied: Node, model: Node, steps: int = 1) -> Node:
+    if "model" in row.inputs:
+        return row.sampled(in_front(applied, model), steps=steps)
+    graph = row.sampled(applied, steps=steps)
+    return node(graph.kind, **{**graph.inputs, "model": model})
+
+
+def test_it_is_one_graph_and_compiled_once(row: Row, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
     transformers = (
         (comfy.ldm.flux.math, "optimized_attention"),
         (comfy.ldm.qwen_image.model, "optimized_attention_masked"),
     )
     for module, name in transformers:  # the host's others look into files
         monkeypatch.setattr(module, name, attention_pytorch)
-    given = small(row)
-    model = given.get("model") or (SMALL if given else DEFAULTS[row.kind].get("model") or value(MODELS[row.kind]))
+    given, model = given_and_model(row)
     whole, made = value("whole(a)", model), {}
     with compiled.counting() as counted:
-        for applied in (row.node(**given), row.other(**given)):
+        for applied in (row.node(**given, **changed), row.other(**given, **changed)):
             plain, built = (graph_of(row, applied, each) for each in (model, whole))
             assert relative(latents(built, made), latents(plain, made)) <= 1e-5
         assert counted() == (GRAPHS.get(row.kind, 1), 0)
 
 
-def graph_of(row: Row, applied: Node, model: Node) -> Node:
-    if "model" in row.inputs:
-        return row.sampled(in_front(applied, model), steps=1)
-    graph = row.sampled(applied, steps=1)
-    return node(graph.kind, **{**graph.inputs, "model": model})
+def known(kind: str) -> Row:
+    return next(row for row in rows() if row.kind == kind)
+
+
+def test_parts_without_a_mask_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "FASTER", ("cpu",))
+    masked = ours("LikenessPart", mask=value("mask(2)[:1]"))
+    test_it_is_one_graph_and_compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
+
+
+EACH = {
+    "LikenessApplyInstantID": {}, "LikenessSharePartsAttention": {},
+    "LikenessPersonPrompts": {"prompts": "1: left\n2: right"},  # of as many people
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", EACH)
+def test_block_by_block_nothing_is_compiled_anew(kind: str) -> None:
+    """The host itself compiles each block anew, because it looks for replaced attention by the block's number."""
+    row = known(kind)
+    given, model = given_and_model(row)
+    built, made, counts = value("compiled.per_block(a)", model), {}, []
+    with compiled.counting() as counted:
+        for applied in (row.node(**given), row.other(**given, **EACH[kind])):
+            found, plain = (latents(graph_of(row, applied, each, 3), made) for each in (built, model))
+            assert relative(found, plain) <= 1e-5
+            counts.append(counted())
+    assert counts[0] == counts[1] and counts[0][1] == 0
+
+
+def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
+    """The newer host's node does not look at transformer_options: with, without and for a while must still differ."""
+    faces, words = map(known, ("LikenessApplyInstantID", "LikenessPersonPrompts"))
+    given, model = given_and_model(faces)
+    built, made = value("whole(a)", model), {}
+    graphs = [
+        (faces, faces.node(**given)), (faces, faces.node(**given, adapter_start_percent=0.4)),
+        (words, words.node(**given_and_model(words)[0])), (faces, faces.node(**given)),
+    ]  # fmt: skip
+    with compiled.counting() as counted:
+        for row, applied in graphs:
+            for one in (graph_of(row, applied, built, 3), row.plain(built, steps=3)):
+                plain = node(one.kind, **one.inputs)
+                plain = (
+                    graph_of(row, applied, model, 3) if one.inputs["model"] is not built else row.plain(model, steps=3)
+                )
+                assert relative(latents(one, made), latents(plain, made)) <= 1e-5
+        built_graphs, breaks = counted()
+    # Nobody, faces, words; 0.3.64 also tells nobody on a plain MODEL from nobody at this step.
+    assert built_graphs in (3, 4) and not breaks
+
+
+def test_no_step_waits_or_copies(way: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In half precision whatever is moved beside the picture is cast, so on a CPU, too, a copy is seen.
+
+    Words of people come in at the second step; who renews the parts seldom asks which step it is.
+    """
+    if way.variant == "seldom":
+        return
+    given, model = given_and_model(way)
+    half, made, seen, found = value("in_half(a)", model), {}, compiled.Waits(), []
+    graph = graph_of(way, way.node(**given), half, 4)
+    for one in graph.inputs.values():
+        run(getattr(one, "node", one), made) if isinstance(getattr(one, "node", one), Node) else None
+    monkeypatch.setattr(latent_preview, "prepare_callback", lambda *_, **__: lambda *_: found.append(seen.of_a_step()))
+    with seen:
+        latents(graph, made)
+    assert len(found) == 4 and found[2:] == [[], []]

@@ -40,6 +40,12 @@ def test_before_or_after_nothing_is_lost(row: Row, pack: str) -> None:
     assert torch.equal(alone, latents(row.sampled(row.node(), steps=1))), "what the host has of ours is as it was"
 
 
+@pytest.mark.parametrize("name", NODES)
+@pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessApplyParts"])
+def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
+    test_before_or_after_nothing_is_lost(Row(None, kind), f"host_node:{name}")
+
+
 WAYS = [
     "rows one by one",
     *(pytest.param(way, marks=pytest.mark.thorough) for way in ("the last row first", "every row twice")),

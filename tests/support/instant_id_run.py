@@ -5,13 +5,23 @@ from __future__ import annotations
 import comfy.samplers
 import tiny_sdxl
 import torch
-from instant_id_made import DEFAULTS, person
-from pack.core.people import Cast, Layout, PlacedCast, Slot
+from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
 from pack.nodes.control_images import PoseImage
 from pack.nodes.instant_id.nodes import ApplyInstantID
+from torch import Tensor
 
 WIDTH, HEIGHT = 128, 96
 KEYPOINTS = ((20.0, 30.0), (40.0, 30.0), (30.0, 40.0), (22.0, 50.0), (38.0, 50.0))
+DEFAULTS = {
+    "adapter_weight": 0.8, "control_strength": 0.8, "start_percent": 0.0, "end_percent": 1.0,
+    "adapter_start_percent": 0.0, "adapter_end_percent": 1.0, "negative_noise": 0.0, "noise_seed": 0,
+    "photos": "mean", "region_margin": 0.75, "feather": 32,
+}  # fmt: skip
+
+
+def person(name: str, embedding: Tensor, slot: Slot | None = None, weight: float = 1.0) -> Person:
+    """embedding: (photos, 512)."""
+    return Person(Identity(name, {"antelopev2": embedding}, torch.zeros(len(embedding), 112, 112, 3)), weight, slot)
 
 
 def text(seed, tokens=77, **options):

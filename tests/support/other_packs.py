@@ -43,19 +43,13 @@ def one_by_one(apply_model: Any, given: dict[str, Any]) -> Tensor:
     """As for little memory: one row after the other, with its own line of every condition."""
     x, t, c = given["input"], given["timestep"], given["c"]
     rows = [slice(n, n + 1) for n in range(len(x))]
-    return torch.cat([apply_model(x[row], t[row], **_rows(c, row, len(x))) for row in rows])
-
-
-def copied(apply_model: Any, given: dict[str, Any]) -> Tensor:
-    """Every condition as another tensor, as on another device."""
-    c = {key: v.clone() if torch.is_tensor(v) else v for key, v in given["c"].items()}
-    return apply_model(given["input"], given["timestep"], **c)
+    return torch.cat([apply_model(x[row], t[row], **rows_of(c, row, len(x))) for row in rows])
 
 
 def reversed_rows(apply_model: Any, given: dict[str, Any]) -> Tensor:
     x, t, c = given["input"], given["timestep"], given["c"]
     order = torch.arange(len(x)).flip(0)
-    return apply_model(x[order], t[order], **_rows(c, order, len(x)))[order]
+    return apply_model(x[order], t[order], **rows_of(c, order, len(x)))[order]
 
 
 def in_tiles(apply_model: Any, given: dict[str, Any]) -> Tensor:
@@ -66,6 +60,13 @@ def in_tiles(apply_model: Any, given: dict[str, Any]) -> Tensor:
     repeated = {key: torch.cat([v, v]) if torch.is_tensor(v) else v for key, v in c.items()}
     out = apply_model(torch.cat([x[..., :tile], x[..., left:]]), torch.cat([t, t]), **repeated)
     return torch.cat([out[: len(x), ..., :left], out[len(x) :]], dim=-1)
+
+
+def rows_of_tiles(apply_model: Any, given: dict[str, Any]) -> Tensor:
+    def apart(x: Tensor, t: Tensor, **c: Any) -> Tensor:
+        return one_by_one(apply_model, {"input": x, "timestep": t, "c": c})
+
+    return in_tiles(apart, given)
 
 
 def only_what_it_knows(apply_model: Any, given: dict[str, Any]) -> Tensor:
@@ -89,7 +90,7 @@ def one_by_one_where_it_knows(apply_model: Any, given: dict[str, Any]) -> Tensor
     return torch.cat([apply_model(x[row], t[row], **{**c, **text}) for row, text in zip(rows, texts, strict=True)])
 
 
-def _rows(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
+def rows_of(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
     def cut(value: Any) -> Any:
         if torch.is_tensor(value) and len(value) == count:
             return value[row]
@@ -105,76 +106,20 @@ def _rows(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
 
 
 class Attn2Replace:
-    """As in IPAdapter_plus, InstantID and PuLID: an object per key, `.add` on what is there."""
+    """As in IPAdapter_plus, InstantID and PuLID: what it adds to a layer's attention."""
 
-    def __init__(self, callback: Callable[..., Tensor], **kwargs: Any) -> None:
-        self.entries = [(callback, kwargs)]
-
-    def add(self, callback: Callable[..., Tensor], **kwargs: Any) -> None:
-        self.entries.append((callback, kwargs))
+    def __init__(self, amount: float) -> None:
+        self.amount = amount
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> Tensor:
-        out = optimized_attention(q, k, v, extra_options["n_heads"])
-        for callback, kwargs in self.entries:
-            out = out + callback(out, q, k, v, extra_options, **kwargs)
-        return out
+        return optimized_attention(q, k, v, extra_options["n_heads"]) + self.amount * q
 
 
-KEYS = {
-    "two parts": lambda name, number, index: (name, number),
-    "two parts, a middle that is none": lambda name, number, index: (name, 1 if name == "middle" else number),
-    "three parts": lambda name, number, index: (name, number, index),
-    "a middle that is none": lambda name, number, index: (name, 1 if name == "middle" else number, index),
-}
-"""Of packs for SD1.5; IPAdapter_plus there; InstantID's advanced node; all three packs on SDXL, whose middle block the
-host calls 0."""
-
-
-def adapter_pack(model: Any, keys: str = "three parts", amount: float = 0.05) -> Any:
-    names = dict.fromkeys(_keys(model, keys))
-    return _in_layers(model, _added, {key: {"weight": amount} for key in names})
-
-
-def _added(out: Tensor, q: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any], weight: float) -> Tensor:
-    return weight * q
-
-
-def ip_adapter_pack(model: Any, keys: str, sides: list[tuple[tuple[Tensor, Tensor], ...]]) -> Any:
-    """sides: keys and values of the image tokens per layer, of the positive and of the negative."""
-    layers = zip(*sides, strict=True)
-    return _in_layers(
-        model, _read, {key: {"pairs": pairs} for key, pairs in zip(_keys(model, keys), layers, strict=True)}
-    )
-
-
-def _read(
-    out: Tensor,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    extra_options: dict[str, Any],
-    pairs: tuple[tuple[Tensor, Tensor], ...],
-) -> Tensor:
-    sides = extra_options["cond_or_uncond"]
-    rows = len(q) // len(sides)
-    seen = (torch.cat([pairs[side][part].expand(rows, -1, -1) for side in sides]) for part in (0, 1))
-    return optimized_attention(q, *seen, extra_options["n_heads"])
-
-
-def _keys(model: Any, keys: str) -> list[tuple[Any, ...]]:
-    layers = transformers(model.get_model_object("diffusion_model"))
-    return [KEYS[keys](name, number, index) for name, number, index, _ in layers]
-
-
-def _in_layers(model: Any, callback: Callable[..., Tensor], given: dict[tuple[Any, ...], dict[str, Any]]) -> Any:
+def adapter_pack(model: Any, amount: float = 0.05) -> Any:
+    """In every layer, under the keys of those packs."""
     clone = model.clone()
-    options = clone.model_options["transformer_options"]
-    attn2 = options.setdefault("patches_replace", {}).setdefault("attn2", {})
-    for key, kwargs in given.items():
-        if key in attn2:
-            attn2[key].add(callback, **kwargs)
-        else:
-            attn2[key] = Attn2Replace(callback, **kwargs)
+    for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
+        clone.set_model_attn2_replace(Attn2Replace(amount), name, number, index)
     return clone
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pack.nodes.photo_maker.net import BadTrigger, TooManyPhotos, find, laid_out
+from pack.nodes.photo_maker.net import BadTrigger, TooManyPhotos, laid_out
 
 START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
 ROOM = 6
@@ -20,12 +20,12 @@ def chunks(*numbers):
     return {"g": [[*chunk, *[(PAD, 1.0, 0)] * (ROOM + 2 - len(chunk))] for chunk in whole]}
 
 
-def words_of(text):
-    return find(chunks(*text), chunks(IMG), "img", ["Anna", "Ben"])
+def laid(text, copies=(1, 1)):
+    return laid_out(chunks(*text), chunks(IMG), EMPTY, "img", ["Anna", "Ben"], copies)
 
 
 @pytest.mark.parametrize(
-    ("text", "copies", "laid", "places"),
+    ("text", "copies", "words", "places"),
     [
         ((5, MAN, IMG, 6, WOMAN, IMG), (1, 1), [[5, MAN, 6, WOMAN]], [2, 4]),
         ((5, MAN, IMG, WOMAN, IMG, 7), (3, 1), [[5, MAN, MAN, MAN, WOMAN, 7]], [2, 5]),
@@ -33,18 +33,19 @@ def words_of(text):
         ((5, MAN, IMG, 6, 7, WOMAN, IMG, 8), (2, 2), [[5, MAN, MAN, 6, 7], [WOMAN, WOMAN, 8]], [2, 9]),
     ],
 )
-def test_class_words_stand_once_for_each_token(text, copies, laid, places):
-    found, stand = laid_out(words_of(text), copies, EMPTY)
+def test_class_words_stand_once_for_each_token(text, copies, words, places):
+    found, stand = laid(text, copies)
     assert stand == places
-    assert [[n for n, _, word in chunk if word] for chunk in found["g"]] == laid
+    assert [[n for n, _, word in chunk if word] for chunk in found["g"]] == words
     assert all(len(chunk) == ROOM + 2 and chunk[0][0] == START for chunk in found["g"])
-    assert [chunk[len(words) + 1][0] for chunk, words in zip(found["g"], laid, strict=True)] == [END] * len(laid)
+    assert [chunk[len(one) + 1][0] for chunk, one in zip(found["g"], words, strict=True)] == [END] * len(words)
 
 
 def test_a_trigger_of_several_tokens_and_embeddings_beside_it():
     text = [(torch.ones(3), 1.0, 1), (MAN, 1.2, 2), (31, 1.0, 3), (32, 1.0, 3)]
-    found = find({"g": [[(START, 1.0, 0), *text, (END, 1.0, 0)]]}, chunks(31, 32), "two tokens", ["Anna"])
-    assert [one[1:] for one in found.tokens["g"]] == [(1.0, 1), (1.2, 2)] and found.ends["g"] == [1]
+    prompt = {"g": [[(START, 1.0, 0), *text, (END, 1.0, 0)]]}
+    found, stand = laid_out(prompt, chunks(31, 32), EMPTY, "two tokens", ["Anna"], [1])
+    assert [one[1:] for one in found["g"][0] if one[2]] == [(1.0, 1), (1.2, 2)] and stand == [2]
 
 
 @pytest.mark.parametrize(
@@ -59,14 +60,14 @@ def test_a_trigger_of_several_tokens_and_embeddings_beside_it():
 )
 def test_triggers_that_are_not_those_of_the_people(text, says):
     with pytest.raises(BadTrigger, match="Anna, Ben") as error:
-        words_of(text)
+        laid(text)
     assert says in str(error.value) and "a woman img and a woman img" in str(error.value)
 
 
 def test_what_cannot_be_laid_out():
     with pytest.raises(TooManyPhotos, match="7 tokens of the text, which reads 6"):
-        laid_out(words_of((MAN, IMG, WOMAN, IMG)), (1, ROOM + 1), EMPTY)
+        laid((MAN, IMG, WOMAN, IMG), (1, ROOM + 1))
     one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
-    found = find({"g": one, "l": other}, {name: chunks(IMG)["g"] for name in "gl"}, "img", ["Anna"])
+    both = {"g": one, "l": other}, dict.fromkeys("gl", chunks(IMG)["g"]), dict.fromkeys("gl", EMPTY["g"])
     with pytest.raises(BadTrigger, match="not as many tokens for each of the two text encoders"):
-        laid_out(found, (1,), {**EMPTY, "l": EMPTY["g"]})
+        laid_out(*both, "img", ["Anna"], (1,))

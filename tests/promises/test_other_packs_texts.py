@@ -1,0 +1,116 @@
+"""Packs that make rows or read texts of their own inside attention: our people are heard in these as well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from attack_graphs import DEFAULTS, MODELS, Node, ours, sampled, value
+from figures import relative
+from pack.bridge.carried import ConditioningLost
+from promised import Row, bypassed, in_front, latents
+
+HALVES = "other_packs.halves(128, 96)"
+SAME = {
+    "a row per region": f"other_packs.couple(a, {HALVES}, [b[0][0]])",
+    "a row per region, one after the other": f"other_packs.couple(a, {HALVES}, [b[0][0]], True)",
+    "in place of attention": f"other_packs.couple_in_place(a, {HALVES}, [b[0][0]] * 2, [{{}}])",
+}
+
+
+def only(row: Row) -> bool:
+    """Of UNets; PhotoMaker's people are in the words themselves."""
+    of_unets = row.method is None or bool({"SDXL", "SD1.5"} & {*row.method.families})
+    return of_unets and row.kind != "LikenessApplyPhotoMaker"
+
+
+def drawn(applied: Node, **changed: Any) -> torch.Tensor:
+    """Two pictures of one step."""
+    graph = sampled(applied, value("latent(batch=2)"), steps=1)
+    graph.inputs.update(changed)
+    return latents(graph)
+
+
+def beside(row: Row, theirs: Any, applied: Node) -> tuple[torch.Tensor, torch.Tensor]:
+    """Theirs behind ours, and in front of it."""
+    behind = drawn(applied, model=theirs(applied if "model" in row.inputs else value(MODELS[row.kind])))
+    if "model" not in row.inputs:
+        return behind, behind
+    return behind, drawn(in_front(applied, theirs(DEFAULTS[row.kind]["model"])))
+
+
+@pytest.mark.parametrize("couple", [*[*SAME][::2], pytest.param([*SAME][1], marks=pytest.mark.thorough)])
+def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
+    text, other = (bypassed(row.node(), side) for side in ("positive", "negative"))
+    both = SAME[couple].format(other.inputs["expression"] + "[0][0]")
+    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+    behind, before = beside(row, lambda model: value(both, model, text), applied)
+    assert torch.equal(behind, before) and relative(behind, drawn(applied)) <= 2e-5
+
+
+ID_PATCH = Row(None, "LikenessApplyIDPatch")
+WORDS = Row(None, "LikenessPersonPrompts")
+OFF = {"start_percent": 1.0, "id_start_percent": 0.0}
+"""The ControlNet of ID-Patch reads the sampler's text."""
+
+
+def text(seed: int, tokens: int, width: int = 2048, turns: int = 1) -> Node:
+    words = f"normal({seed}, 1, {tokens}, {width}).repeat_interleave({turns}, dim=1)"
+    return value(f"[[{words}, text(1, {width})[0][1]]]")
+
+
+@pytest.mark.parametrize(("one", "tokens", "width", "off"), [(ID_PATCH, 77, 2048, OFF), (WORDS, 154, 48, {})], ids=str)
+def test_a_region_of_everything_is_a_prompt_of_its_text(one: Row, tokens: int, width: int, off: dict[str, Any]) -> None:
+    """So its rows read our people beside their own text, as loud as beside any."""
+    other = text(9, tokens, width)
+    whole = "other_packs.couple(a, torch.stack([torch.zeros(96, 128), torch.ones(96, 128)]), [b[0][0]])"
+    expected = drawn(one.node(positive=other, **off))
+    for shown in beside(one, lambda model: value(whole, model, other), one.node(positive=text(1, 77, width), **off)):
+        assert relative(shown, expected) <= 2e-5
+
+
+def test_id_tokens_that_a_region_holds_already_count_once() -> None:
+    """As when the texts of the regions are connected behind Apply ID-Patch."""
+    # 96 and 128 tokens, because the pack joins texts at their least common multiple.
+    applied = ID_PATCH.node(positive=text(1, 96), negative=text(2, 96), id_start_percent=0.0)
+    coupled = value(SAME["a row per region"], value("sdxl()"), applied)
+    assert relative(drawn(applied, model=coupled), drawn(applied)) <= 2e-5
+
+
+def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
+    """Are both, as everywhere; words that are taken apart with the text cannot be put behind it."""
+    once, twice = ({"positive": text(1, 77, turns=n), "negative": text(2, 77, turns=n), **OFF} for n in (1, 2))
+    theirs = value("other_packs.halved(a)", value("sdxl()"))
+    assert relative(drawn(ID_PATCH.node(**twice), model=theirs), drawn(ID_PATCH.node(**once))) <= 2e-5
+    words = WORDS.node(**{side: text(n, 77, 48, 2) for n, side in enumerate(("positive", "negative"), 1)})
+    with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
+        drawn(words, model=value("other_packs.halved(a)", words))
+
+
+@pytest.mark.parametrize("pack", ["mixed_rows", "rows_of_its_own"])
+@pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessPersonPrompts"])
+def test_rows_that_nobody_knows_are_named(kind: str, pack: str) -> None:
+    """Where the tensors do not say of which row of ours a row was made."""
+    applied = ours(kind)
+    with pytest.raises(ConditioningLost, match=r"makes 8 rows of 4 inside attention.* Bypass") as raised:
+        drawn(applied, model=value(f"other_packs.{pack}(a)", applied))
+    assert ("other_packs" in str(raised.value)) == (pack == "mixed_rows")
+
+
+def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> None:
+    other = bypassed(row.node(), "negative").inputs["expression"]
+
+    def theirs(model: Any) -> Node:
+        return value(f"other_packs.guided(a, {other}[0][0])", model)
+
+    applied = row.node(**({"id_start_percent": 0.0} if "id_start_percent" in row.inputs else {}))
+    behind, before = beside(row, theirs, applied)
+    assert torch.equal(behind, before) and relative(behind, drawn(applied)) > 1e-5
+
+
+def test_a_net_with_keyframes_of_another_pack() -> None:
+    """Works with ID-Patch and reads its text, whatever others tell nets to read."""
+    told = value("[[x, {**o, 'cross_attn_controlnet': text(9)[0][0]}] for x, o in text(1)]")
+    theirs = ID_PATCH.node(control_net=value("other_packs.Keyframed(control_net(), [1.0, 0.5])"), positive=told)
+    assert relative(drawn(theirs), drawn(ID_PATCH.node(strength=0.4))) <= 1e-5
